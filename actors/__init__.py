@@ -1,0 +1,1 @@
+"""What runs on a host beside the agents: instances, hosts, terminals, workspaces."""

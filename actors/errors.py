@@ -1,0 +1,88 @@
+"""Every error that Phalanx raises on purpose.
+
+Each error's text is for the person or Claude who made the call: what happened, then what to do. ``code`` is the stable
+name that crosses process borders (see ``to_wire`` and ``from_wire``). Arguments are positional only, because errors
+travel through Ray by pickling.
+
+::
+
+    PhalanxError
+    ├── InvalidRequestError        the caller asked for something that cannot be; nothing was done
+    │   ├── UnknownInstanceError
+    │   └── WrongStateError        right call, wrong moment (for example a message to a stopped instance)
+    ├── SettingsError              a setting or the home is not usable
+    ├── TeamNotRunningError        no supervisor answers in this home
+    ├── WorkspaceError             git or the file system refused
+    ├── TerminalError              tmux refused or does not answer
+    │   └── PaneGoneError
+    ├── AgentError                 the agent could not be started or ended unexpectedly
+    └── UnavailableError           a part did not answer in time; the call may be repeated
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PhalanxError(Exception):
+    code: ClassVar[str] = "internal"
+
+
+class InvalidRequestError(PhalanxError):
+    code = "invalid_request"
+
+
+class UnknownInstanceError(InvalidRequestError):
+    code = "unknown_instance"
+
+
+class WrongStateError(InvalidRequestError):
+    code = "wrong_state"
+
+
+class SettingsError(PhalanxError):
+    code = "settings"
+
+
+class TeamNotRunningError(PhalanxError):
+    code = "team_not_running"
+
+
+class WorkspaceError(PhalanxError):
+    code = "workspace"
+
+
+class TerminalError(PhalanxError):
+    code = "terminal"
+
+
+class PaneGoneError(TerminalError):
+    code = "pane_gone"
+
+
+class AgentError(PhalanxError):
+    code = "agent"
+
+
+class UnavailableError(PhalanxError):
+    code = "unavailable"
+
+
+def _tree(cls: type[PhalanxError]) -> dict[str, type[PhalanxError]]:
+    found = {cls.code: cls}
+    for child in cls.__subclasses__():
+        found.update(_tree(child))
+    return found
+
+
+_BY_CODE = _tree(PhalanxError)
+
+
+def to_wire(error: PhalanxError) -> dict[str, str]:
+    """``{"code", "message"}``, as the gateway sends it."""
+    return {"code": error.code, "message": str(error)}
+
+
+def from_wire(wire: dict[str, str]) -> PhalanxError:
+    """The inverse of ``to_wire``; an unknown code becomes a plain ``PhalanxError``."""
+    return _BY_CODE.get(wire["code"], PhalanxError)(wire["message"])

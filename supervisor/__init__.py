@@ -1,0 +1,1 @@
+"""What decides: the verbs, the caps, and who lives where."""
