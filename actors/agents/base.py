@@ -1,0 +1,153 @@
+"""The seam between Phalanx and the program in the pane.
+
+An ``Agent`` knows one kind of program: how it is started, what its hook events and transcript lines mean, and what its
+screen shows. It holds no state and touches no process, so everything here is pure. The instance owns the running agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchRequest:
+    """All that the start of an agent depends on."""
+
+    instance_id: str
+    session_id: str
+    """UUID of the conversation."""
+    resume: bool
+    """Continue the conversation ``session_id`` instead of beginning it."""
+    instance_directory: Path
+    """Private directory of the instance (0700): hook settings, spool, FIFOs."""
+    system_prompt: str
+    model: str | None = None
+    permission_mode: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to the team's environment; may hold secrets, so it never goes into ``argv``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """How to start the agent: the pane's own process and the files that it needs before."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    files: Mapping[Path, str]
+    """Content by path, all inside the instance's directory; written 0600."""
+
+
+class EventKind(StrEnum):
+    SESSION_STARTED = "session_started"
+    PROMPT_SUBMITTED = "prompt_submitted"
+    PERMISSION_REQUESTED = "permission_requested"
+    TOOL_USED = "tool_used"
+    TURN_ENDED = "turn_ended"
+    TURN_FAILED = "turn_failed"
+    ATTENTION = "attention"
+    """The agent says that it waits for a person."""
+    SESSION_ENDED = "session_ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentEvent:
+    """One hook event in our words. Which fields are set depends on ``kind``."""
+
+    kind: EventKind
+    at: float
+    """Seconds since the epoch, from the hook."""
+    session_id: str
+    text: str = ""
+    """PROMPT_SUBMITTED: the exact prompt. TURN_ENDED: the answer. TURN_FAILED, ATTENTION, SESSION_ENDED: the reason."""
+    rate_limited: bool = False
+    """TURN_FAILED: the reason is a rate or usage limit."""
+    tool: str = ""
+    tool_input: Mapping[str, Any] = field(default_factory=dict)
+    request_id: str = ""
+    """PERMISSION_REQUESTED: names the waiting hook; see ``permission_answer``."""
+    transcript_path: str = ""
+    source: str = ""
+    """SESSION_STARTED: startup, resume, clear or compact."""
+
+
+class EntryKind(StrEnum):
+    QUESTION = "question"
+    ANSWER = "answer"
+    TOOL_CALL = "tool_call"
+    TOOL_RESULT = "tool_result"
+    NOTICE = "notice"
+    """What the agent program itself says, for example that a turn was interrupted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenUse:
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_creation_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One thing said in the conversation, from the transcript. ``at`` is the transcript's ISO time."""
+
+    kind: EntryKind
+    at: str
+    text: str
+    tool: str = ""
+    tool_input: Mapping[str, Any] = field(default_factory=dict)
+    answer_id: str = ""
+    """Groups the entries of one API answer; the same id carries the same ``tokens`` again."""
+    tokens: TokenUse | None = None
+    interrupted: bool = False
+    """This notice says that the turn was interrupted."""
+
+
+class Composer(StrEnum):
+    EMPTY = "empty"
+    DRAFT = "draft"
+    ABSENT = "absent"
+    """No input box can be made out: a dialog, a menu, start-up, or something unknown. Typing is not safe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screen:
+    """What one capture of the pane shows."""
+
+    composer: Composer
+    draft: str = ""
+    dialog: bool = False
+    """A dialog or menu is recognised; with ``composer`` ABSENT and no dialog the screen is not understood."""
+    busy: bool = False
+    """The agent shows that a turn is under way."""
+    trouble: str = ""
+    """Words of a screen that stops every start: not logged in, trust asked, onboarding. Empty otherwise."""
+
+
+class Agent(Protocol):
+    """One kind of program in the pane."""
+
+    @property
+    def name(self) -> str: ...
+
+    def launch(self, request: LaunchRequest) -> Launch: ...
+
+    def read_event(self, line: bytes) -> AgentEvent | None:
+        """One line of the spool; None for what Phalanx does not use. Raises ``ValueError`` for a torn line."""
+        ...
+
+    def read_transcript(self, line: bytes) -> tuple[Entry, ...]:
+        """One line of the transcript. Raises ``ValueError`` for a torn line."""
+        ...
+
+    def read_screen(self, styled: str) -> Screen:
+        """``styled`` is the visible pane with its SGR sequences."""
+        ...
+
+    def permission_answer(self, allow: bool, message: str) -> str:
+        """What the waiting permission hook prints to decide its request."""
+        ...

@@ -1,0 +1,96 @@
+"""The frozen values of the way of a message, and their form on the wire.
+
+Supervisor, instance actors and stores exchange these; nobody changes one, a later state is a new value. ``encode`` and
+``decode`` turn any of them into msgpack with a leading version byte, which is how they are stored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgpack
+
+from actors.errors import PhalanxError
+
+RECORD_VERSION = 1
+"""The first byte of every encoded record."""
+
+
+class RecordVersionError(PhalanxError):
+    """A record was written by a version of Phalanx that this one does not know."""
+
+    code = "record_version"
+
+
+class MessageStatus(StrEnum):
+    """What became of a message; ``FINAL_STATUSES`` are the ends of its way."""
+
+    ACCEPTED = "accepted"
+    """Stored, on its way: queued for the instance or being typed."""
+    BLOCKED = "blocked"
+    """Held back because typing is not safe now (a dialog is up, a person is typing); goes on by itself."""
+    SUBMITTED = "submitted"
+    """The agent's own record shows it in the conversation."""
+    UNCONFIRMED = "unconfirmed"
+    """Typed, but no proof came in time. It is not typed again; a late proof still makes it submitted."""
+    FAILED = "failed"
+    """It did not and will not reach the conversation; the reason says why."""
+
+
+FINAL_STATUSES = frozenset({MessageStatus.SUBMITTED, MessageStatus.UNCONFIRMED, MessageStatus.FAILED})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One text for one instance. ``accepted_at`` is seconds since the epoch."""
+
+    id: str
+    instance_id: str
+    sender: str
+    text: str
+    immediate: bool
+    accepted_at: float
+    removed_characters: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of one message so far. ``at`` is seconds since the epoch."""
+
+    message_id: str
+    instance_id: str
+    status: MessageStatus
+    at: float
+    reason: str = ""
+
+    @property
+    def final(self) -> bool:
+        return self.status in FINAL_STATUSES
+
+
+Record = TypeVar("Record")
+
+
+def encode(record: Any) -> bytes:
+    """A flat dataclass of plain fields and string enums as a version byte and a msgpack map."""
+    fields = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+    return bytes([RECORD_VERSION]) + bytes(msgpack.packb(fields))
+
+
+def decode(cls: type[Record], data: bytes) -> Record:
+    """The inverse of ``encode``. Raises ``RecordVersionError`` for a record of another version."""
+    if not data or data[0] != RECORD_VERSION:
+        found = data[0] if data else "none"
+        raise RecordVersionError(
+            f"A stored {cls.__name__} has format version {found}; this Phalanx reads {RECORD_VERSION}. "
+            "Use the version of Phalanx that wrote it."
+        )
+    fields = msgpack.unpackb(data[1:])
+    for enum_field, enum in _ENUM_FIELDS.get(cls, ()):
+        fields[enum_field] = enum(fields[enum_field])
+    return cls(**fields)
+
+
+_ENUM_FIELDS: dict[type[Any], tuple[tuple[str, type[StrEnum]], ...]] = {Receipt: (("status", MessageStatus),)}
