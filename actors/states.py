@@ -1,0 +1,126 @@
+"""The life of an instance, told by its events; pure.
+
+``InstanceState`` is what is known of one agent. ``fold`` takes a hook event into account; the other functions take what
+the screen and the process show. The hooks are the authority, the screen corrects them where no hook fires (a person's
+Esc, an answer typed into a dialog), the end of the process overrules both.
+
+::
+
+    starting ──composer usable──▶ ready ──prompt──▶ busy ──answer──▶ ready
+                                                    busy ──asks──▶ waiting_permission ──decided──▶ busy
+                                                    busy ──limit──▶ rate_limited ──prompt──▶ busy
+    any ──process ends──▶ stopped (asked for) or failed (not asked for)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from actors.agents.base import AgentEvent, Composer, EventKind, Screen
+
+
+class Status(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    BUSY = "busy"
+    WAITING_PERMISSION = "waiting_permission"
+    RATE_LIMITED = "rate_limited"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+ALIVE = frozenset({Status.STARTING, Status.READY, Status.BUSY, Status.WAITING_PERMISSION, Status.RATE_LIMITED})
+IDLE = frozenset({Status.READY, Status.RATE_LIMITED, Status.STOPPED, Status.FAILED})
+"""No turn is under way and none will start by itself."""
+TYPABLE = frozenset({Status.READY, Status.RATE_LIMITED})
+"""Between turns: no dialog can come up while we type."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingPermission:
+    """A tool call that waits for a decision; ``request_id`` names the waiting hook."""
+
+    request_id: str
+    tool: str
+    tool_input: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceState:
+    """What is known of one agent. ``since`` is seconds since the epoch."""
+
+    status: Status = Status.STARTING
+    since: float = 0.0
+    reason: str = ""
+    permissions: tuple[PendingPermission, ...] = ()
+    transcript_path: str = ""
+    started: bool = field(default=False)
+    """The agent's own SessionStart was seen."""
+
+
+def _to(state: InstanceState, status: Status, at: float, reason: str = "") -> InstanceState:
+    since = state.since if state.status is status else at
+    permissions = state.permissions if status is Status.WAITING_PERMISSION else ()
+    return replace(state, status=status, since=since, reason=reason, permissions=permissions)
+
+
+def fold(state: InstanceState, event: AgentEvent) -> InstanceState:
+    """The state after a hook event. A dead agent stays dead, whatever a late event says."""
+    if event.transcript_path and event.transcript_path != state.transcript_path:
+        state = replace(state, transcript_path=event.transcript_path)
+    if state.status not in ALIVE:
+        return state
+    match event.kind:
+        case EventKind.SESSION_STARTED:
+            return replace(state, started=True)
+        case EventKind.PROMPT_SUBMITTED:
+            return _to(state, Status.BUSY, event.at)
+        case EventKind.TOOL_USED:
+            used = next((p for p in state.permissions if _asked_for(p, event)), None)
+            return decided(state, used.request_id if used else "", event.at)
+        case EventKind.PERMISSION_REQUESTED:
+            asked = PendingPermission(request_id=event.request_id, tool=event.tool, tool_input=event.tool_input)
+            waiting = _to(state, Status.WAITING_PERMISSION, event.at)
+            return replace(waiting, permissions=(*state.permissions, asked))
+        case EventKind.TURN_ENDED:
+            return _to(state, Status.READY, event.at)
+        case EventKind.TURN_FAILED:
+            status = Status.RATE_LIMITED if event.rate_limited else Status.READY
+            return _to(state, status, event.at, f"the last turn failed: {event.text}")
+        case EventKind.ATTENTION | EventKind.SESSION_ENDED:
+            return state
+
+
+def _asked_for(permission: PendingPermission, event: AgentEvent) -> bool:
+    return permission.tool == event.tool and dict(permission.tool_input) == dict(event.tool_input)
+
+
+def decided(state: InstanceState, request_id: str, at: float) -> InstanceState:
+    """The state after a permission request got its answer; others that wait go on waiting."""
+    left = tuple(p for p in state.permissions if p.request_id != request_id)
+    if left:
+        return replace(state, permissions=left)
+    return _to(state, Status.BUSY, at)
+
+
+def on_screen(state: InstanceState, screen: Screen, at: float) -> InstanceState:
+    """The state after a look at the screen; changes only what no hook reports."""
+    if state.status is Status.STARTING:
+        usable = state.started and screen.composer is not Composer.ABSENT
+        return _to(state, Status.READY, at) if usable else state
+    answered_elsewhere = state.status is Status.WAITING_PERMISSION and not screen.dialog
+    if answered_elsewhere and screen.composer is not Composer.ABSENT:
+        return _to(state, Status.BUSY if screen.busy else Status.READY, at)
+    if state.status is Status.BUSY and not screen.busy and screen.composer is not Composer.ABSENT:
+        return _to(state, Status.READY, at)
+    return state
+
+
+def on_exit(state: InstanceState, at: float, *, asked: bool, reason: str) -> InstanceState:
+    """The state after the agent's process has ended."""
+    if state.status not in ALIVE:
+        return state
+    return _to(state, Status.STOPPED if asked else Status.FAILED, at, reason)

@@ -1,0 +1,70 @@
+"""The verbs of a team, once: what each takes and gives. Gateway, client, MCP tools and command line read this table.
+
+``Verbs`` is what the supervisor offers to its gateway. Every verb has the form ``async verb(request, caller) -> result``
+and raises ``PhalanxError`` when it refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+from supervisor import requests, results
+from supervisor.requests import Request
+from supervisor.results import Result
+
+ProgressCallback = Callable[[int, int, str], None]
+"""Done so far, total, and a word on what was just done."""
+
+
+def ignore_progress(done: int, total: int, what: str) -> None:
+    """For callers that do not show progress."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks. ``sender`` stands in the header line of messages."""
+
+    sender: str
+    progress: ProgressCallback = ignore_progress
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    request: type[Request]
+    result: type[Result]
+
+
+class StatusRequest(Request):
+    """How the team itself is."""
+
+
+class ShutdownRequest(Request):
+    """Stop every instance gently, before the team is brought down."""
+
+
+VERBS: Mapping[str, Verb] = MappingProxyType(
+    {
+        "spawn": Verb(requests.SpawnRequest, results.SpawnResult),
+        "spawn_batch": Verb(requests.SpawnBatchRequest, results.SpawnBatchResult),
+        "send": Verb(requests.SendRequest, results.SendResult),
+        "send_batch": Verb(requests.SendBatchRequest, results.SendBatchResult),
+        "read": Verb(requests.ReadRequest, results.ReadResult),
+        "list": Verb(requests.ListRequest, results.ListResult),
+        "wait": Verb(requests.WaitRequest, results.WaitResult),
+        "respond": Verb(requests.RespondRequest, results.RespondResult),
+        "interrupt": Verb(requests.InterruptRequest, results.InterruptResult),
+        "terminate": Verb(requests.TerminateRequest, results.TerminateResult),
+        "restart": Verb(requests.RestartRequest, results.RestartResult),
+        "status": Verb(StatusRequest, results.StatusResult),
+        "shutdown": Verb(ShutdownRequest, results.TerminateResult),
+    }
+)
+
+
+class Verbs(Protocol):
+    async def call(self, verb: str, request: Request, caller: Caller) -> Result:
+        """Runs one verb of ``VERBS`` with a request of its type."""
+        ...
