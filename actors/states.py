@@ -38,6 +38,9 @@ IDLE = frozenset({Status.READY, Status.RATE_LIMITED, Status.STOPPED, Status.FAIL
 TYPABLE = frozenset({Status.READY, Status.RATE_LIMITED})
 """Between turns: no dialog can come up while we type."""
 
+SETTLE_S = 2.0
+"""A hook fires before the screen shows what it reports; for this long the screen is no argument against it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingPermission:
@@ -55,6 +58,8 @@ class InstanceState:
     status: Status = Status.STARTING
     since: float = 0.0
     reason: str = ""
+    heard_at: float = 0.0
+    """When the last hook event came; seconds since the epoch."""
     permissions: tuple[PendingPermission, ...] = ()
     transcript_path: str = ""
     started: bool = field(default=False)
@@ -69,8 +74,7 @@ def _to(state: InstanceState, status: Status, at: float, reason: str = "") -> In
 
 def fold(state: InstanceState, event: AgentEvent) -> InstanceState:
     """The state after a hook event. A dead agent stays dead, whatever a late event says."""
-    if event.transcript_path and event.transcript_path != state.transcript_path:
-        state = replace(state, transcript_path=event.transcript_path)
+    state = replace(state, heard_at=event.at, transcript_path=event.transcript_path or state.transcript_path)
     if state.status not in ALIVE:
         return state
     match event.kind:
@@ -106,11 +110,18 @@ def decided(state: InstanceState, request_id: str, at: float) -> InstanceState:
     return _to(state, Status.BUSY, at)
 
 
+def interrupted(state: InstanceState, at: float) -> InstanceState:
+    """The state after a turn was stopped from outside, which no hook reports."""
+    return _to(state, Status.READY, at, "the last turn was interrupted") if state.status in ALIVE else state
+
+
 def on_screen(state: InstanceState, screen: Screen, at: float) -> InstanceState:
     """The state after a look at the screen; changes only what no hook reports."""
     if state.status is Status.STARTING:
         usable = state.started and screen.composer is not Composer.ABSENT
         return _to(state, Status.READY, at) if usable else state
+    if at - state.heard_at < SETTLE_S:
+        return state
     answered_elsewhere = state.status is Status.WAITING_PERMISSION and not screen.dialog
     if answered_elsewhere and screen.composer is not Composer.ABSENT:
         return _to(state, Status.BUSY if screen.busy else Status.READY, at)

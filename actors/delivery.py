@@ -1,0 +1,163 @@
+"""The state machine of one delivery; pure: stimuli in, the next act out.
+
+One delivery brings one batch into the conversation. The courier performs the acts and feeds back what came of them.
+Guarantees, whatever the order of stimuli:
+
+- ``Paste`` is asked for at most once.
+- ``PressEnter`` is asked for only in answer to a look that showed our draft in the composer and no dialog.
+- ``Finish`` with SUBMITTED only after proof from the agent's own record.
+- A dialog stops everything but looking; the patience does not run meanwhile.
+
+::
+
+    PASTE ──pasted──▶ DRAFT ──draft seen: Enter──▶ PROOF ──proof──▶ submitted
+                        │ never seen                │ draft still there: Enter again
+                        └─▶ unconfirmed             └ gone, or patience ends ─▶ unconfirmed
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from actors.agents.base import Composer, Screen
+from actors.messages import MessageStatus
+
+FIRST_LOOK_S = 0.02
+"""A paste is on the screen within 10 to 30 ms."""
+PROOF_LOOK_S = 0.1
+"""The agent's hook follows Enter within 20 to 100 ms; only then is the screen worth a look."""
+LONGEST_LOOK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Paste:
+    """Paste the batch, then feed ``Pasted``."""
+
+
+@dataclass(frozen=True, slots=True)
+class PressEnter:
+    """Press Enter, then feed ``Pressed``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Wait ``after_s`` seconds for proof, then capture the screen and feed ``Saw``."""
+
+    after_s: float
+    held: str = ""
+    """Why the message is held back meanwhile; empty when it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    status: MessageStatus
+    reason: str = ""
+
+
+Act = Paste | PressEnter | Look | Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Pasted:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Saw:
+    screen: Screen
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """The agent's own record shows the whole batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The agent or its pane is gone, or the paste itself failed."""
+
+    reason: str
+    typed: bool
+    """Part of the text may have reached the agent."""
+
+
+Stimulus = Pasted | Pressed | Saw | Proved | Lost
+
+
+class _Phase(Enum):
+    PASTE = auto()
+    DRAFT = auto()
+    PROOF = auto()
+    DONE = auto()
+
+
+class Delivery:
+    """``begin`` gives the first act; each later act answers a stimulus. Times are seconds of any monotonic clock."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._phase = _Phase.PASTE
+        self._waited_since = 0.0
+        self._look_s = FIRST_LOOK_S
+
+    def begin(self) -> Act:
+        return Paste()
+
+    @property
+    def typed(self) -> bool:
+        """The text may be in the agent's composer or beyond."""
+        return self._phase in (_Phase.DRAFT, _Phase.PROOF)
+
+    def handle(self, stimulus: Stimulus, now: float) -> Act:
+        match stimulus:
+            case Proved():
+                return self._finish(MessageStatus.SUBMITTED)
+            case Lost(reason, typed):
+                return self._finish(MessageStatus.UNCONFIRMED if typed else MessageStatus.FAILED, reason)
+            case Pasted():
+                return self._enter(_Phase.DRAFT, now, FIRST_LOOK_S)
+            case Pressed():
+                first = self._phase is _Phase.DRAFT
+                return self._enter(_Phase.PROOF, now, PROOF_LOOK_S) if first else self._look_again()
+            case Saw(screen):
+                return self._after_look(screen, now)
+
+    def _after_look(self, screen: Screen, now: float) -> Act:
+        if screen.dialog or screen.composer is Composer.ABSENT:
+            self._waited_since = now
+            what = "a dialog is up" if screen.dialog else "the agent's input box is not visible"
+            return self._look_again(held=what)
+        if screen.composer is Composer.DRAFT and now - self._waited_since < self._patience_s:
+            return PressEnter()
+        if screen.busy:
+            self._waited_since = now
+        if now - self._waited_since >= self._patience_s:
+            return self._finish(MessageStatus.UNCONFIRMED, self._doubt(screen))
+        return self._look_again()
+
+    def _doubt(self, screen: Screen) -> str:
+        if screen.composer is Composer.DRAFT:
+            return f"it stands in the agent's input box, but Enter was not taken for {self._patience_s:.0f} s"
+        if self._phase is _Phase.DRAFT:
+            return "it was pasted, but never appeared in the agent's input box"
+        return f"it was entered, but the agent's record has not shown it for {self._patience_s:.0f} s"
+
+    def _enter(self, phase: _Phase, now: float, look_s: float) -> Act:
+        self._phase = phase
+        self._waited_since = now
+        self._look_s = look_s
+        return Look(look_s)
+
+    def _look_again(self, held: str = "") -> Act:
+        self._look_s = min(self._look_s * 1.5, LONGEST_LOOK_S)
+        return Look(self._look_s, held)
+
+    def _finish(self, status: MessageStatus, reason: str = "") -> Act:
+        self._phase = _Phase.DONE
+        return Finish(status, reason)

@@ -1,0 +1,68 @@
+"""The batcher of one instance; pure, the clock is an argument.
+
+The courier offers every accepted message and takes a batch when typing is safe. Messages leave in the order in which
+they came. A batch is due when it is full, when its oldest message has waited the delay, or when any queued message is
+immediate. Because a batch is formed only when it is taken, all that gathers while the agent works goes in one paste.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from actors.messages import Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchLimits:
+    size: int
+    """Most messages in one paste."""
+    delay_s: float
+    """Longest wait of a message for companions."""
+    bytes: int = 1_000_000
+    """Most bytes of text in one paste; a single longer message goes alone."""
+
+
+class Inbox:
+    def __init__(self, limits: BatchLimits) -> None:
+        self.limits = limits
+        self._queue: deque[tuple[float, Message]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def __iter__(self) -> Iterator[Message]:
+        return (message for _, message in self._queue)
+
+    def offer(self, message: Message, now: float) -> None:
+        self._queue.append((now, message))
+
+    def due_at(self) -> float | None:
+        """When the next batch is due; None while nothing is queued."""
+        if not self._queue:
+            return None
+        oldest = self._queue[0][0]
+        full = len(self._queue) >= self.limits.size
+        urgent = any(message.immediate for message in self)
+        return oldest if full or urgent else oldest + self.limits.delay_s
+
+    def take(self, now: float) -> tuple[Message, ...]:
+        """Removes and returns the batch that is due, empty if none is."""
+        due_at = self.due_at()
+        if due_at is None or due_at > now:
+            return ()
+        batch = [self._queue.popleft()[1]]
+        size_bytes = len(batch[0].text.encode())
+        while self._queue and len(batch) < self.limits.size:
+            size_bytes += len(self._queue[0][1].text.encode())
+            if size_bytes > self.limits.bytes:
+                break
+            batch.append(self._queue.popleft()[1])
+        return tuple(batch)
+
+    def drain(self) -> tuple[Message, ...]:
+        """Removes and returns all that is queued."""
+        drained = tuple(self)
+        self._queue.clear()
+        return drained

@@ -1,0 +1,35 @@
+"""Waiting inside one event loop until something has changed, without polling."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class News:
+    """``announce`` wakes everyone who waits; a waiter looks for itself whether it got what it waits for."""
+
+    def __init__(self) -> None:
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    def announce(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+
+    async def until(self, satisfied: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Returns True as soon as ``satisfied()`` holds, False when ``timeout_s`` seconds have passed before."""
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout_s is None else loop.time() + timeout_s
+        while not satisfied():
+            left_s = None if deadline is None else deadline - loop.time()
+            if left_s is not None and left_s <= 0:
+                return False
+            waiter = loop.create_future()
+            self._waiters.add(waiter)
+            try:
+                await asyncio.wait((waiter,), timeout=left_s)
+            finally:
+                self._waiters.discard(waiter)
+        return True

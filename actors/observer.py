@@ -1,0 +1,195 @@
+"""What one instance knows of its agent: events first, the transcript second, the screen last.
+
+The observer follows the spool that the agent's hooks append to (woken by a knock on a FIFO, so that an idle agent
+costs nothing), the end of the agent's process, and, only where no hook reports, the screen. It survives its own death:
+the spool is read from its start again and tells the same story.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from actors.agents.base import Agent, AgentEvent, EventKind, Screen
+from actors.envelope import ids_in
+from actors.errors import TerminalError
+from actors.news import News
+from actors.process_end import process_end
+from actors.states import ALIVE, InstanceState, Status, fold, on_exit, on_screen
+from actors.tail import Tail
+from actors.terminal.pane import Pane
+from actors.transcript import Conversation
+
+logger = logging.getLogger(__name__)
+
+SPOOL_NAME = "events.jsonl"
+KNOCK_NAME = "knock"
+LAUNCH_MARK = b'{"phalanx_launch":true}'
+"""The line that the host appends to the spool before it starts the agent: what stands before is of an earlier life."""
+
+_LOOK_EVERY_S = {
+    Status.STARTING: 0.5,
+    Status.BUSY: 5.0,
+    Status.WAITING_PERMISSION: 1.0,
+}
+"""How often the screen is looked at where a hook may not tell; other states are never left without a hook."""
+_COMPOSER_LOOK_S = 0.05
+"""Between the agent's SessionStart and its usable composer nothing tells, and a person waits."""
+_LAST_LINES = 12
+
+
+class Observer:
+    """Follows one agent in one pane. ``run`` is its loop; everything happens in one event loop."""
+
+    def __init__(self, agent: Agent, pane: Pane, directory: Path, session_id: str, news: News) -> None:
+        self._agent = agent
+        self._pane = pane
+        self._directory = directory
+        self._news = news
+        self._spool = Tail(directory / SPOOL_NAME)
+        self._knocked = asyncio.Event()
+        self._ending = False
+        self.conversation = Conversation(agent)
+        self.state = InstanceState(since=time.time())
+        self._session_id = session_id
+        self._screen_says: Status | None = None
+        self.proved_ids: set[str] = set()
+
+    @property
+    def alive(self) -> bool:
+        return self.state.status in ALIVE
+
+    def expect_end(self) -> None:
+        """From now on the end of the agent is what was asked for."""
+        self._ending = True
+
+    def change(self, state: InstanceState) -> None:
+        """Takes over a state that came of a verb."""
+        self.state = state
+        self._news.announce()
+
+    async def look(self) -> Screen:
+        """One capture of the pane, taken into account. Raises ``TerminalError``."""
+        screen = self._agent.read_screen(await self._pane.capture(styled=True))
+        self.absorb()
+        self._correct(on_screen(self.state, screen, time.time()))
+        return screen
+
+    def _correct(self, seen: InstanceState) -> None:
+        """Believes the screen against the hooks only when two looks in a row agree."""
+        against_hooks = self.state.status is not Status.STARTING and seen.status is not self.state.status
+        if not against_hooks or self._screen_says is seen.status:
+            self.change(seen)
+        self._screen_says = seen.status if against_hooks else None
+
+    async def run(self, pid: int) -> None:
+        """Follows the agent until its process ``pid`` has ended."""
+        end = asyncio.create_task(process_end(pid))
+        with self._knocks():
+            try:
+                while not end.done():
+                    self.absorb()
+                    await self._wait(end)
+                    await self._look_if_due()
+            finally:
+                end.cancel()
+        self.absorb()
+        await self._note_end()
+
+    @contextlib.contextmanager
+    def _knocks(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        fifo = os.open(self._directory / KNOCK_NAME, os.O_RDWR | os.O_NONBLOCK)
+
+        def answer() -> None:
+            with contextlib.suppress(BlockingIOError):
+                os.read(fifo, 4096)
+            self._knocked.set()
+
+        loop.add_reader(fifo, answer)
+        try:
+            yield
+        finally:
+            loop.remove_reader(fifo)
+            os.close(fifo)
+
+    async def _wait(self, end: asyncio.Task[None]) -> None:
+        knock = asyncio.create_task(self._knocked.wait())
+        await asyncio.wait((knock, end), timeout=self._look_every_s(), return_when=asyncio.FIRST_COMPLETED)
+        knock.cancel()
+        self._knocked.clear()
+
+    def _look_every_s(self) -> float | None:
+        if self.state.status is Status.STARTING and self.state.started:
+            return _COMPOSER_LOOK_S
+        return _LOOK_EVERY_S.get(self.state.status)
+
+    async def _look_if_due(self) -> None:
+        self.absorb()
+        every_s = self._look_every_s()
+        if every_s is None:
+            return
+        if self.state.status is Status.BUSY and time.time() - self.state.heard_at < every_s:
+            return
+        try:
+            await self.look()
+        except TerminalError as error:
+            logger.warning("the screen cannot be read: %s", error)
+
+    def absorb(self) -> None:
+        """Takes in the events that are in the spool now."""
+        lines = self._spool.read()
+        for line in lines:
+            self._absorb_line(line)
+        if lines:
+            self.conversation.open(self.state.transcript_path)
+            self.conversation.follow()
+            self._news.announce()
+
+    def _absorb_line(self, line: bytes) -> None:
+        if line == LAUNCH_MARK:
+            self.state = InstanceState(since=time.time(), transcript_path=self.state.transcript_path)
+            return
+        try:
+            event = self._agent.read_event(line)
+        except ValueError:
+            logger.warning("a torn event in the spool was left out")
+            return
+        if event is not None and self._is_ours(event):
+            self._take_in(event)
+
+    def _is_ours(self, event: AgentEvent) -> bool:
+        """A Claude that our agent itself started runs the same hooks, under a session of its own."""
+        if event.kind is EventKind.SESSION_STARTED and event.source == "clear":
+            self._session_id = event.session_id
+        return event.session_id == self._session_id
+
+    def _take_in(self, event: AgentEvent) -> None:
+        self.state = fold(self.state, event)
+        if event.kind is EventKind.PROMPT_SUBMITTED:
+            self.proved_ids |= ids_in(event.text)
+
+    def witness(self) -> None:
+        """Asks the transcript for what the hooks did not tell."""
+        self.conversation.open(self.state.transcript_path)
+        self.conversation.follow()
+        self.proved_ids |= self.conversation.seen_ids
+
+    async def _note_end(self) -> None:
+        reason = "" if self._ending else await self._last_words()
+        self.change(on_exit(self.state, time.time(), asked=self._ending, reason=reason))
+
+    async def _last_words(self) -> str:
+        try:
+            pane = await self._pane.state()
+            lines = [line.rstrip() for line in (await self._pane.capture()).splitlines() if line.strip()]
+        except TerminalError as error:
+            return f"the agent and its tmux session are gone ({error})"
+        status = "" if pane.exit_status is None else f" with exit status {pane.exit_status}"
+        shown = "\n".join(lines[-_LAST_LINES:])
+        return f"the agent ended{status}. Its last lines:\n{shown}"

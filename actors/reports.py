@@ -1,0 +1,89 @@
+"""What an instance tells the supervisor: snapshots and receipts, fetched by a long poll.
+
+The supervisor asks for what came after the last sequence number that it has taken in; asking acknowledges. So nothing
+is lost between two asks, arrows run down only, and an instance that restarts is known by its new ``incarnation``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.agents.base import TokenUse
+from actors.messages import Receipt
+from actors.news import News
+from actors.states import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """An instance at one moment. ``since`` is seconds since the epoch."""
+
+    status: Status = Status.STARTING
+    since: float = 0.0
+    reason: str = ""
+    tool: str = ""
+    """WAITING_PERMISSION: the tool call that waits for a decision."""
+    tool_input: Mapping[str, Any] = field(default_factory=dict)
+    queued: int = 0
+    """Messages accepted and not yet proved."""
+    unread: int = 0
+    tokens: TokenUse = field(default_factory=TokenUse)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    incarnation: str
+    sequence: int
+    """Give this to the next ask."""
+    snapshot: Snapshot
+    receipts: tuple[Receipt, ...]
+    batches: int = 0
+    """Pastes so far."""
+    delivered: int = 0
+    """Messages in those pastes."""
+
+
+class ReportLog:
+    """Collects what changes and hands it out; all in one event loop."""
+
+    def __init__(self, incarnation: str) -> None:
+        self._incarnation = incarnation
+        self._sequence = 0
+        self._receipts: list[tuple[int, Receipt]] = []
+        self._snapshot = Snapshot()
+        self._news = News()
+        self.batches = 0
+        self.delivered = 0
+
+    @property
+    def current(self) -> Snapshot:
+        return self._snapshot
+
+    def snapshot(self, snapshot: Snapshot) -> None:
+        """Publishes a snapshot if it differs from the last one."""
+        if snapshot != self._snapshot:
+            self._snapshot = snapshot
+            self._publish()
+
+    def receipt(self, receipt: Receipt) -> None:
+        self._receipts.append((self._sequence + 1, receipt))
+        self._publish()
+
+    def _publish(self) -> None:
+        self._sequence += 1
+        self._news.announce()
+
+    async def after(self, sequence: int, timeout_s: float) -> Report:
+        """What came after ``sequence``; waits up to ``timeout_s`` seconds for news, then answers without any."""
+        self._receipts = [(at, receipt) for at, receipt in self._receipts if at > sequence]
+        await self._news.until(lambda: self._sequence > sequence, timeout_s)
+        return Report(
+            incarnation=self._incarnation,
+            sequence=self._sequence,
+            snapshot=self._snapshot,
+            receipts=tuple(receipt for at, receipt in self._receipts if at > sequence),
+            batches=self.batches,
+            delivered=self.delivered,
+        )
