@@ -1,0 +1,93 @@
+"""Branches: made only if they are not there, deleted only as long as another one holds their commits."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.errors import WorkspaceError
+from actors.workspace.command import Answer, GitRunner
+
+_SAFE_PLACES = ("refs/heads", "refs/remotes", "refs/tags", "refs/phalanx")
+_FIELDS = "--format=%(refname)%00%(objectname)%00%(worktreepath)%00%(symref)%00%(HEAD)%00"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ref:
+    name: str
+    target: str
+    checked_out_in: str
+    is_alias: bool
+    is_head: bool
+    """HEAD of the repository (not of a worktree of ours) is on it."""
+
+
+def create_branch(git: GitRunner, git_directory: Path, branch: str, commit: str) -> Answer:
+    """Makes the branch; fails if there is one of that name, however short a time ago it was made."""
+    absent = "0" * len(commit)
+    return git.run_in_repository(
+        git_directory, "update-ref", "-m", "branch: Created by phalanx", _ref(branch), commit, absent
+    )
+
+
+def find_branch(git: GitRunner, git_directory: Path, branch: str) -> Ref | None:
+    return next((ref for ref in _refs(git, git_directory, _ref(branch)) if ref.name == _ref(branch)), None)
+
+
+def find_holder(
+    git: GitRunner, git_directory: Path, commit: str, *, besides: str, in_branches: bool = False
+) -> Ref | None:
+    """A ref other than the branch ``besides`` from which ``commit`` can be reached."""
+    places = ("refs/heads",) if in_branches else _SAFE_PLACES
+    found = _refs(git, git_directory, *places, containing=commit)
+    return next((ref for ref in found if ref.name != _ref(besides) and not ref.is_alias), None)
+
+
+def delete_branch(git: GitRunner, git_directory: Path, branch: str, *, made_at: str | None = None) -> str | None:
+    """Deletes the branch if that loses no commit; otherwise says why it stays.
+
+    It may go when another branch holds its commits, or when it still is at ``made_at``. Both refs are compared and one
+    deleted in a single transaction: two that hold each other's commits cannot go at the same time. Only a branch that
+    HEAD is on is not compared: it is never deleted here, and git would note a deletion in HEAD's log.
+    """
+    own = find_branch(git, git_directory, branch)
+    if own is None:
+        return None
+    if own.checked_out_in or own.is_head:
+        return f"The branch {branch} is checked out in {own.checked_out_in or git_directory}."
+    steps = f"delete {own.name}\0{own.target}\0"
+    if own.target != made_at:
+        holder = find_holder(git, git_directory, own.target, besides=branch, in_branches=True)
+        if holder is None:
+            return f"The branch {branch} has commits that no other branch has; merge it, then delete it."
+        if not holder.is_head:
+            steps = f"verify {holder.name}\0{holder.target}\0" + steps
+    with tempfile.TemporaryFile() as stdin:
+        stdin.write(steps.encode(errors="surrogateescape"))
+        stdin.seek(0)
+        answer = git.run_in_repository(git_directory, "update-ref", "--stdin", "-z", stdin=stdin.fileno())
+    if not answer.ok:
+        return f"The branch {branch} stays, because git did not delete it: {answer.last_words}"
+    # What a push may have noted about the branch; most have nothing, and then git says so.
+    git.run_in_repository(git_directory, "config", "--local", "--remove-section", f"branch.{branch}")
+    return None
+
+
+def _refs(git: GitRunner, git_directory: Path, *patterns: str, containing: str | None = None) -> list[Ref]:
+    only = () if containing is None else ("--contains", containing)
+    answer = git.run_in_repository(git_directory, "for-each-ref", _FIELDS, *only, "--", *patterns)
+    if not answer.ok:
+        raise WorkspaceError(
+            f"git cannot list the branches of {git_directory}: {answer.last_words}. Repair it, then try again."
+        )
+    # Every field ends in a zero byte, because the path of a worktree may hold a newline; so a newline begins a name.
+    fields = iter(answer.output.split("\0")[:-1])
+    return [
+        Ref(name=name.strip(), target=target, checked_out_in=worktree, is_alias=bool(alias), is_head=head == "*")
+        for name, target, worktree, alias, head in zip(fields, fields, fields, fields, fields, strict=True)
+    ]
+
+
+def _ref(branch: str) -> str:
+    return f"refs/heads/{branch}"

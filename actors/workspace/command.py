@@ -1,0 +1,144 @@
+"""Runs git through GitPython: bounded, without a shell, a terminal or the environment of this process.
+
+GitPython's ``Repo`` is avoided on purpose: it reads ``GIT_DIR`` and friends of this process, expands ``~`` and
+``$NAME`` inside directory names, and runs git in the wrong directory when it may not enter the right one. Its
+``kill_after_timeout`` waits for ever when a hook leaves a child behind that holds git's output open. So git gets its
+directory by ``-C``, its whole environment by ``env -i``, and a process group that ends with it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from git.cmd import Git
+from git.exc import GitCommandNotFound
+
+from actors.errors import WorkspaceError
+
+READ_TIMEOUT_S = 30.0
+_POLL_S = 0.25
+_GENTLE_END_S = 3.0
+_PASSED_ON = ("HOME", "LANG", "LOGNAME", "PATH", "SSH_AUTH_SOCK", "TMPDIR", "TZ", "USER", "XDG_CONFIG_HOME")
+"""All that git and the user's hooks see of the team's environment: no ``GIT_*``, no keys, no tokens."""
+_FIXED = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+_CONFIG = (
+    # A monitor would be one more daemon per worktree, and may call a changed file clean.
+    *("-c", "core.fsmonitor=false"),
+    *("-c", "status.showUntrackedFiles=all"),
+    *("-c", "core.filesRefLockTimeout=5000"),
+    *("-c", "core.packedRefsTimeout=5000"),
+    *("-c", "reftable.lockTimeout=5000"),
+)
+_PROGRAM_NOT_FOUND = 127
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a git process said. ``output`` is decoded like a path, so bytes that are no UTF-8 survive."""
+
+    status: int
+    output: str
+    error: str
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 0
+
+    @property
+    def last_words(self) -> str:
+        """The end of what git complained about, on one line that is safe to print."""
+        lines = [line for line in (self.error or self.output).splitlines() if line.strip()][-3:]
+        return "".join(c if c.isprintable() else " " for c in "; ".join(lines))[-400:] or f"exit status {self.status}"
+
+
+class GitRunner:
+    """Starts git processes. Holds no process between calls and may be used from several threads."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        passed_on = {name: environment[name] for name in _PASSED_ON if name in environment}
+        self._command = ["env", "-i", *(f"{name}={value}" for name, value in {**passed_on, **_FIXED}.items()), "git"]
+
+    def run(
+        self,
+        directory: Path,
+        *arguments: str,
+        timeout_s: float = READ_TIMEOUT_S,
+        stdin: int | None = None,
+        inherit: tuple[int, ...] = (),
+    ) -> Answer:
+        """Runs ``git -C directory arguments…`` to its end. Descriptors: reads ``stdin``, keeps ``inherit`` open.
+
+        Raises ``WorkspaceError`` when git is missing or is not done in time; then all its processes are ended.
+        """
+        process = self._start([*self._command, "-C", str(directory), *_CONFIG, *arguments], stdin, inherit)
+        try:
+            output, error = _gather(process, timeout_s)
+        except subprocess.TimeoutExpired as late:
+            _end(process)
+            raise WorkspaceError(
+                f"git {_verb(arguments)} in {directory} was not done after {timeout_s:g} s and was ended. "
+                "A very large checkout, a hook that hangs or a file system that does not answer may be the cause: "
+                "run the same by hand to see, then try again."
+            ) from late
+        finally:
+            _close(process)
+        answer = Answer(status=process.returncode, output=os.fsdecode(output), error=error.decode(errors="replace"))
+        if answer.status == _PROGRAM_NOT_FOUND and answer.error.startswith("env:"):
+            raise WorkspaceError("git was not found on PATH. Install git 2.33 or newer, then try again.")
+        return answer
+
+    def run_in_repository(self, git_directory: Path, *arguments: str, stdin: int | None = None) -> Answer:
+        """The same for a repository named by its common git directory, whichever worktrees it has left."""
+        return self.run(git_directory, f"--git-dir={git_directory}", *arguments, stdin=stdin)
+
+    def _start(self, command: list[str], stdin: int | None, inherit: tuple[int, ...]) -> subprocess.Popen[bytes]:
+        try:
+            handle = Git().execute(command, istream=stdin, as_process=True, start_new_session=True, pass_fds=inherit)
+        except (OSError, GitCommandNotFound) as error:
+            raise WorkspaceError(f"git could not be started: {error}. Try again when the host has room.") from error
+        process = cast("subprocess.Popen[bytes]", handle.proc)
+        handle.proc = None  # ours from here: the handle would end it on its way out
+        return process
+
+
+def _gather(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[bytes, bytes]:
+    """Output and errors until git has ended, even if a child that it left behind still holds them open."""
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        ended = process.poll() is not None
+        try:
+            return process.communicate(timeout=_POLL_S)
+        except subprocess.TimeoutExpired as so_far:
+            if ended:
+                return so_far.output or b"", so_far.stderr or b""
+            if time.monotonic() > deadline_s:
+                raise
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends the process group: gently first, because then git takes its locks and half-made files away."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_GENTLE_END_S)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(_GENTLE_END_S)
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+
+
+def _verb(arguments: tuple[str, ...]) -> str:
+    return next(argument for argument in arguments if not argument.startswith("-"))

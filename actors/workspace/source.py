@@ -1,0 +1,115 @@
+"""Reads what ``workDir`` is before anything is made: which repository, commit and branch, and what is not committed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from actors.errors import InvalidRequestError, WorkspaceError
+from actors.workspace.changes import read_status
+from actors.workspace.command import Answer, GitRunner
+
+_BRANCHES = "refs/heads/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The repository around ``workDir``."""
+
+    top: Path
+    """Root of the worktree that ``workDir`` is in, or of the bare repository."""
+    git_directory: Path
+    prefix: PurePath
+    """``workDir`` relative to ``top``."""
+    bare: bool
+    branch: str | None
+    commit: str | None
+
+
+def check_directory(work_dir: Path) -> None:
+    """Raises ``InvalidRequestError`` unless ``work_dir`` is absolute, there, a directory and readable."""
+    if not work_dir.is_absolute():
+        raise InvalidRequestError(f"workDir must be an absolute path, not {str(work_dir)!r}.")
+    try:
+        is_directory = work_dir.is_dir()
+        exists = is_directory or work_dir.exists()
+    except (OSError, ValueError) as error:
+        raise InvalidRequestError(f"workDir {str(work_dir)!r} cannot be read: {error}. Give another path.") from error
+    if not exists:
+        raise InvalidRequestError(f"workDir {str(work_dir)!r} does not exist. Create it first, or give another path.")
+    if not is_directory:
+        raise InvalidRequestError(f"workDir {work_dir} is not a directory. Give the directory to work in.")
+    if not os.access(work_dir, os.R_OK | os.X_OK):
+        raise InvalidRequestError(f"workDir {work_dir} may not be read by this user. Change its permissions first.")
+
+
+def find_source(git: GitRunner, work_dir: Path) -> Source | None:
+    """The repository around ``work_dir``; None when there is none. Raises ``WorkspaceError`` when git refuses it."""
+    answer = git.run(
+        work_dir,
+        "rev-parse",
+        "--is-bare-repository",
+        "--is-inside-work-tree",
+        "--path-format=absolute",
+        "--git-common-dir",
+    )
+    if not answer.ok:
+        if "not a git repository (or any" in answer.error:
+            return None
+        raise WorkspaceError(_refusal(work_dir, answer))
+    # The path comes last, because it may hold a newline.
+    bare, inside, common = answer.output.removesuffix("\n").split("\n", 2)
+    if inside == "true":
+        top = Path(_line(git.run(work_dir, "rev-parse", "--show-toplevel")))
+    elif bare == "true":
+        top = Path(common)
+    else:
+        raise InvalidRequestError(f"workDir {work_dir} lies inside a .git directory. Give the working tree instead.")
+    here = work_dir.resolve()
+    head = git.run(work_dir, "symbolic-ref", "--quiet", "HEAD")
+    commit = git.run(work_dir, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    return Source(
+        top=top,
+        git_directory=Path(common),
+        prefix=here.relative_to(top) if inside == "true" and here.is_relative_to(top) else PurePath(),
+        bare=inside != "true",
+        branch=_line(head).removeprefix(_BRANCHES) if _line(head).startswith(_BRANCHES) else None,
+        commit=_line(commit) if commit.ok else None,
+    )
+
+
+def describe_left_behind(git: GitRunner, source: Source) -> tuple[str, ...]:
+    """Sentences on what of ``source`` a new worktree does not have."""
+    if source.bare:
+        return ()
+    notes = []
+    try:
+        answer = git.run(source.top, "status", "--porcelain=v1", "-z", "--untracked-files=normal", "--no-renames")
+        trouble = None if answer.ok else answer.last_words
+        changed = len(read_status(answer.output).changed) if answer.ok else 0
+    except WorkspaceError as error:
+        trouble, changed = str(error), 0
+    if trouble is not None:
+        notes.append(f"Uncommitted changes in {source.top}, if any, are not in the worktree (git status: {trouble}).")
+    elif changed:
+        notes.append(
+            f"{changed} uncommitted change(s) in {source.top} are not in the worktree; commit them to hand them on."
+        )
+    if (source.top / ".gitmodules").exists():
+        notes.append("Submodules are not checked out in the worktree; `git submodule update --init` there does it.")
+    return tuple(notes)
+
+
+def _refusal(work_dir: Path, answer: Answer) -> str:
+    if "dubious ownership" in answer.error:
+        return (
+            f"git does not trust {work_dir}, because another user owns it. If you do, run "
+            f"`git config --global --add safe.directory <the repository's directory>`, then try again. "
+            f"git says: {answer.last_words}"
+        )
+    return f"git cannot read the repository of {work_dir}: {answer.last_words}. Repair it, or use a shared workspace."
+
+
+def _line(answer: Answer) -> str:
+    return answer.output.removesuffix("\n")

@@ -1,0 +1,147 @@
+"""Makes and retires the workspaces of a host's instances. The host actor calls it through ``asyncio.to_thread``.
+
+What it promises: work is never deleted; nothing that exists is reused or reset; a call that raises has left nothing
+behind; calls may run at the same time, in several threads and processes, on one repository or several. Every call
+blocks and ends by itself: the longest wait is for a checkout (``CHECKOUT_TIMEOUT_S``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from actors.errors import InvalidRequestError, PhalanxError, WorkspaceError
+from actors.workspace.branches import delete_branch
+from actors.workspace.command import GitRunner
+from actors.workspace.retirement import remove_worktree, why_kept
+from actors.workspace.source import Source, check_directory, describe_left_behind, find_source
+from actors.workspace.values import Retirement, Workspace, WorkspaceMode
+from actors.workspace.worktree import make_worktree
+
+_INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+
+
+class Workspaces:
+    """The worktrees below one directory, ``$PHALANX_HOME/worktrees``."""
+
+    def __init__(self, worktrees_root: Path, environment: Mapping[str, str]) -> None:
+        """Makes ``worktrees_root`` (0700). Of ``environment``, the team's, git sees ``HOME``, ``PATH`` and the like."""
+        try:
+            worktrees_root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkspaceError(f"{worktrees_root} cannot be made: {error.strerror}. Set it right.") from error
+        self._root = worktrees_root.resolve()
+        self._git = GitRunner(environment)
+
+    def create(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
+        """The place where an instance can begin to work.
+
+        Raises ``InvalidRequestError`` when ``work_dir`` cannot be worked on in this mode, ``WorkspaceError`` when git
+        or the file system refuses; both say what to do, and nothing is left behind.
+        """
+        check_directory(work_dir)
+        if mode == "shared":
+            return self._share(work_dir)
+        if _INSTANCE_ID.fullmatch(instance_id) is None:
+            raise InvalidRequestError(f"{instance_id!r} cannot name a branch. Use letters, digits, '_' and '-'.")
+        return self._isolate(instance_id, work_dir)
+
+    def retire(self, workspace: Workspace) -> Retirement:
+        """Removes worktree and branch as far as that loses nothing; the rest stays, and the answer says why and where.
+
+        Call it when the instance's agent has ended. May be repeated. Raises ``WorkspaceError`` when git cannot tell.
+        """
+        return self._remove(workspace, made_at=None)
+
+    def undo(self, workspace: Workspace) -> Retirement:
+        """As if ``create`` had never been: also a branch at a commit that no other branch has goes, if it began there.
+
+        An agent may have worked in the meantime; its work stays, as in ``retire``.
+        """
+        return self._remove(workspace, made_at=workspace.base_commit)
+
+    def _share(self, work_dir: Path) -> Workspace:
+        shared = Workspace(mode="shared", directory=work_dir)
+        try:
+            source = find_source(self._git, work_dir)
+        except PhalanxError as error:
+            return replace(shared, notes=(f"What git knows of workDir could not be read: {error}",))
+        if source is None:
+            return shared
+        return replace(
+            shared,
+            repository=source.top,
+            git_directory=source.git_directory,
+            branch=source.branch,
+            base_commit=source.commit,
+        )
+
+    def _isolate(self, instance_id: str, work_dir: Path) -> Workspace:
+        source = _usable(find_source(self._git, work_dir), work_dir)
+        self._check_outside(source)
+        notes = describe_left_behind(self._git, source)
+        worktree, branch, more = make_worktree(self._git, source, self._root, instance_id)
+        directory = (worktree / source.prefix).resolve()
+        if not (directory.is_dir() and directory.is_relative_to(worktree)):
+            more = (
+                *more,
+                f"{source.prefix} is no directory of the last commit, so the agent works in the worktree's root.",
+            )
+            directory = worktree
+        if source.branch is None:
+            more = (*more, f"HEAD of {source.top} is detached; {branch} starts at its commit.")
+        return Workspace(
+            mode="isolated",
+            directory=directory,
+            worktree=worktree,
+            repository=source.top,
+            git_directory=source.git_directory,
+            branch=branch,
+            base_commit=source.commit,
+            notes=(*notes, *more),
+        )
+
+    def _check_outside(self, source: Source) -> None:
+        """Worktrees inside the repository's own tree would show up in it as untracked files."""
+        trees = (source.top, source.git_directory.parent if source.git_directory.name == ".git" else source.top)
+        inside = next((tree for tree in trees if self._root.is_relative_to(tree)), None)
+        if inside is not None:
+            raise InvalidRequestError(
+                f"The worktrees' directory {self._root} lies inside the repository {inside}. Set PHALANX_HOME to a "
+                "directory outside of it and bring the team up again, or use a shared workspace."
+            )
+
+    def _remove(self, workspace: Workspace, *, made_at: str | None) -> Retirement:
+        worktree, git_directory, branch = workspace.worktree, workspace.git_directory, workspace.branch
+        if workspace.mode == "shared" or worktree is None or git_directory is None or branch is None:
+            return Retirement(removed=False, kept_reason=None, branch_deleted=False)
+        if worktree.parent != self._root:
+            raise InvalidRequestError(f"{worktree} is not below {self._root}, so it is not ours to remove.")
+        if not git_directory.is_dir():
+            gone = f"The repository {git_directory} is gone; what is left in {worktree} is kept."
+            return Retirement(removed=False, kept_reason=gone, branch_deleted=False)
+        if worktree.exists():
+            reason = why_kept(self._git, worktree, git_directory, branch, workspace.base_commit) or remove_worktree(
+                self._git, worktree, git_directory
+            )
+            if reason is not None:
+                kept = f"The worktree {worktree} (branch {branch}) is kept: {reason}."
+                return Retirement(removed=False, kept_reason=kept, branch_deleted=False)
+        branch_kept = delete_branch(self._git, git_directory, branch, made_at=made_at)
+        return Retirement(removed=True, kept_reason=branch_kept, branch_deleted=branch_kept is None)
+
+
+def _usable(source: Source | None, work_dir: Path) -> Source:
+    if source is None:
+        raise InvalidRequestError(
+            f"workDir {work_dir} is not in a git repository, and an isolated workspace is a worktree of one. Run "
+            "`git init` there and make a first commit, or use a shared workspace."
+        )
+    if source.commit is None:
+        raise InvalidRequestError(
+            f"The repository {source.top} has no commit yet on {source.branch or 'its HEAD'}, so there is nothing to "
+            "start from. Make a first commit (`git commit --allow-empty -m start` will do), or use a shared workspace."
+        )
+    return source

@@ -1,0 +1,188 @@
+"""Makes an instance's worktree and branch, and takes half-made ones away.
+
+Two claims, both atomic between threads, processes and homes, come first: the lock on the worktree's directory and the
+branch, which git only makes if it is not there. So whatever fails later, exactly what this call made is taken away. git
+inherits the lock: it is free only when nobody works on the directory any more. Until it is complete the worktree is
+locked in git with a reason of ours; by that a creation that was cut off (kill -9) is known, in which no agent ever ran.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from actors.errors import InvalidRequestError, WorkspaceError
+from actors.workspace.branches import create_branch, delete_branch, find_branch
+from actors.workspace.command import Answer, GitRunner
+from actors.workspace.source import Source
+
+CHECKOUT_TIMEOUT_S = 300.0
+_UNFINISHED = "phalanx is making this worktree"
+_MOST_NAMES = 50
+_MOST_TRIES = 6
+_FIRST_PAUSE_S = 0.05
+_TRANSIENT = (".lock", "cannot lock", "could not lock", "could not create directory", "could not create leading")
+
+
+def make_worktree(git: GitRunner, source: Source, root: Path, instance_id: str) -> tuple[Path, str, tuple[str, ...]]:
+    """A worktree below ``root`` on a new branch at ``source.commit``: its directory, branch and notes.
+
+    Directory and branch are named after the instance, with ``-2``, ``-3``, … when the name is taken: nothing that
+    exists is reused. Raises ``WorkspaceError`` in git's words, with nothing left behind.
+    """
+    for number in range(1, _MOST_NAMES):
+        name = instance_id if number == 1 else f"{instance_id}-{number}"
+        _clear_unfinished(git, source, root / name, _branch_of(name))
+        notes = _retry(git, source, root / name, _branch_of(name))
+        if notes is not None:
+            taken = (f"The name {instance_id} was taken, so the branch is {_branch_of(name)}.",) if number > 1 else ()
+            return root / name, _branch_of(name), (*taken, *notes)
+    raise WorkspaceError(
+        f"{_branch_of(instance_id)} and {_MOST_NAMES - 2} names after it are taken in {source.top}. Delete branches or "
+        f"directories of past instances there and in {root}, then try again."
+    )
+
+
+class _TransientError(WorkspaceError):
+    """Another git process was in the way; the same may work in a moment."""
+
+
+def _retry(git: GitRunner, source: Source, target: Path, branch: str) -> tuple[str, ...] | None:
+    for pause_s in (_FIRST_PAUSE_S * 2**n for n in range(_MOST_TRIES - 1)):
+        try:
+            return _attempt(git, source, target, branch)
+        except _TransientError:
+            time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311  # spreads those who wait
+    return _attempt(git, source, target, branch)
+
+
+def _attempt(git: GitRunner, source: Source, target: Path, branch: str) -> tuple[str, ...] | None:
+    """The notes of a worktree that was made, or None when the name is taken."""
+    if _registration(source, target).exists():
+        return None
+    with _claimed(target) as lock:
+        if lock is None or any(target.iterdir()):
+            return None
+        if not _claim_branch(git, source, branch):
+            return None
+        try:
+            return _check_out(git, source, target, branch, lock)
+        except WorkspaceError:
+            _withdraw(git, source, target)
+            delete_branch(git, source.git_directory, branch, made_at=source.commit)
+            raise
+
+
+@contextmanager
+def _claimed(target: Path) -> Iterator[int | None]:
+    """The descriptor that holds the lock on ``target``, which is made if need be; None when somebody else has it."""
+    lock = _open(target)
+    try:
+        locked = lock is not None and _lock(lock, target)
+        try:
+            yield lock if locked else None
+        finally:
+            if locked:
+                _drop_if_empty(target)
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _open(target: Path) -> int | None:
+    try:
+        target.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError:
+        return None
+    except OSError as error:
+        raise WorkspaceError(f"The directory {target} cannot be made: {error.strerror}. Set it right.") from error
+    with suppress(OSError):
+        return os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    return None
+
+
+def _drop_if_empty(target: Path) -> None:
+    with suppress(OSError):
+        target.rmdir()
+
+
+def _lock(descriptor: int, target: Path) -> bool:
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(descriptor), target.lstat())
+    return False
+
+
+def _claim_branch(git: GitRunner, source: Source, branch: str) -> bool:
+    """Whether the branch was made. Raises when none of its kind can be."""
+    answer = create_branch(git, source.git_directory, branch, source.commit or "")
+    if answer.ok:
+        return True
+    family = branch.partition("/")[0]
+    if find_branch(git, source.git_directory, family) is not None:
+        raise InvalidRequestError(
+            f"The repository {source.top} has a branch named {family!r}, so git cannot make {branch!r} beside it. "
+            f"Rename it (`git branch -m {family} <other name>`), or use a shared workspace."
+        )
+    if find_branch(git, source.git_directory, branch) is not None or "exists" in answer.error:
+        return False
+    raise _failure(f"git could not make the branch {branch} in {source.top}", answer)
+
+
+def _check_out(git: GitRunner, source: Source, target: Path, branch: str, lock: int) -> tuple[str, ...]:
+    answer = git.run(
+        *(source.top, "worktree", "add", "--quiet", "--lock", "--reason", _UNFINISHED, "--", str(target), branch),
+        timeout_s=CHECKOUT_TIMEOUT_S,
+        inherit=(lock,),
+    )
+    # git takes the worktree away when it fails, but not when only the user's post-checkout hook did.
+    if not answer.ok and not (target / ".git").exists():
+        raise _failure(f"git could not make a worktree of {source.top} in {target}", answer)
+    unlocked = git.run_in_repository(source.git_directory, "worktree", "unlock", "--", str(target))
+    if not unlocked.ok:
+        raise _failure(f"git could not finish the worktree {target}", unlocked)
+    return () if answer.ok else (f"The repository's post-checkout hook failed: {answer.last_words}",)
+
+
+def _failure(what: str, answer: Answer) -> WorkspaceError:
+    kind = _TransientError if any(words in answer.error for words in _TRANSIENT) else WorkspaceError
+    return kind(f"{what}: {answer.last_words}. Set this right, or use a shared workspace.")
+
+
+def _clear_unfinished(git: GitRunner, source: Source, target: Path, branch: str) -> None:
+    """Takes away what a creation that was cut off has left under this name, if that is what is there."""
+    marker = _registration(source, target) / "locked"
+    if not _says_unfinished(marker):
+        return
+    with _claimed(target) as lock:
+        if lock is not None and _says_unfinished(marker):
+            _withdraw(git, source, target)
+            delete_branch(git, source.git_directory, branch)
+
+
+def _says_unfinished(marker: Path) -> bool:
+    with suppress(OSError):
+        return marker.read_text().strip() == _UNFINISHED
+    return False
+
+
+def _withdraw(git: GitRunner, source: Source, target: Path) -> None:
+    """Takes a half-made worktree away, whatever git made of it so far. No agent has run in it."""
+    shutil.rmtree(target, ignore_errors=True)
+    if _registration(source, target).exists():
+        git.run_in_repository(source.git_directory, "worktree", "remove", "--force", "--force", "--", str(target))
+
+
+def _registration(source: Source, target: Path) -> Path:
+    """Where git keeps what it knows of a worktree: under the directory's name if that is free, and we insist."""
+    return source.git_directory / "worktrees" / target.name
+
+
+def _branch_of(name: str) -> str:
+    return f"phalanx/{name}"

@@ -1,0 +1,88 @@
+"""A repository, a worktrees' directory and a HOME of the test's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from actors.workspace.values import Workspace
+from actors.workspace.workspaces import Workspaces
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """``base`` holds everything of one test."""
+
+    base: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"HOME": str(self.base / "home"), "PATH": os.environ["PATH"]}
+
+    @property
+    def worktrees(self) -> Path:
+        return self.base / "phalanx" / "worktrees"
+
+    @property
+    def repository(self) -> Path:
+        return self.base / "project"
+
+    def git(self, directory: Path, *arguments: str, check: bool = True) -> str:
+        command = ["git", "-c", "protocol.file.allow=always", "-C", str(directory), *arguments]
+        done = subprocess.run(command, env=self.environment, check=False, capture_output=True, text=True)
+        assert done.returncode == 0 or not check, done.stderr
+        return done.stdout.strip()
+
+    def commit(self, directory: Path, name: str, content: str = "text\n") -> str:
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        self.git(directory, "add", "--force", "--", name)
+        self.git(directory, "commit", "-q", "-m", f"Add {name}")
+        return self.git(directory, "rev-parse", "HEAD")
+
+    def hook(self, script: str) -> None:
+        path = self.repository / ".git/hooks/post-checkout"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def branches(self) -> set[str]:
+        return set(self.git(self.repository, "for-each-ref", "--format=%(refname:short)", "refs/heads").split())
+
+    def snapshot(self) -> dict[str, bytes | None]:
+        """All that the worktrees' directory holds and all files of the repository: git leaves empty directories."""
+        found = [*self.worktrees.rglob("*"), *(path for path in self.repository.rglob("*") if path.is_file())]
+        return {str(path): path.read_bytes() if path.is_file() else None for path in found}
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    base = Path(tempfile.mkdtemp(prefix="phx", dir="/tmp")).resolve()
+    place = Place(base)
+    (base / "home").mkdir()
+    place.repository.mkdir()
+    for key, value in {"user.name": "Ann", "user.email": "ann@example.com", "init.defaultBranch": "main"}.items():
+        place.git(base, "config", "--global", key, value)
+    place.git(place.repository, "init", "-q")
+    place.commit(place.repository, "src/code.py", "x = 1\n")
+    yield place
+    shutil.rmtree(base)
+
+
+@pytest.fixture
+def workspaces(place: Place) -> Workspaces:
+    return Workspaces(place.worktrees, place.environment)
+
+
+@pytest.fixture
+def workspace(workspaces: Workspaces, place: Place) -> Workspace:
+    """An isolated one of the instance ``spec_1``."""
+    return workspaces.create("spec_1", place.repository, "isolated")

@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from actors.errors import InvalidRequestError, WorkspaceError
+from actors.workspace.values import Workspace
+from actors.workspace.workspaces import Workspaces
+from tests.integration.workspace.conftest import Place
+
+
+def test_an_isolated_workspace_is_a_worktree_on_a_branch_of_its_own(
+    workspaces: Workspaces, workspace: Workspace, place: Place
+) -> None:
+    worktree = place.worktrees / "spec_1"
+    assert workspace == Workspace(
+        mode="isolated",
+        directory=worktree,
+        worktree=worktree,
+        repository=place.repository,
+        git_directory=place.repository / ".git",
+        branch="phalanx/spec_1",
+        base_commit=place.git(place.repository, "rev-parse", "HEAD"),
+        notes=(),
+    )
+    assert (worktree / "src/code.py").read_text() == "x = 1\n"
+    assert place.git(worktree, "symbolic-ref", "HEAD") == "refs/heads/phalanx/spec_1"
+    assert place.git(worktree, "status", "--porcelain") == ""
+    assert place.git(place.repository, "symbolic-ref", "HEAD") == "refs/heads/main"
+    assert "locked" not in place.git(place.repository, "worktree", "list", "--porcelain")
+
+
+def test_worktrees_are_private_to_the_user(workspace: Workspace, place: Place) -> None:
+    assert stat.S_IMODE(place.worktrees.stat().st_mode) == 0o700
+    assert stat.S_IMODE(workspace.directory.stat().st_mode) == 0o700
+
+
+def test_the_agent_works_in_the_same_sub_directory(workspaces: Workspaces, place: Place) -> None:
+    workspace = workspaces.create("a", place.repository / "src", "isolated")
+    assert workspace.worktree == place.worktrees / "a"
+    assert workspace.directory == place.worktrees / "a/src"
+    assert workspace.repository == place.repository
+
+
+def test_a_sub_directory_that_is_not_committed_leaves_the_root(workspaces: Workspaces, place: Place) -> None:
+    (place.repository / "new").mkdir()
+    workspace = workspaces.create("a", place.repository / "new", "isolated")
+    assert workspace.directory == workspace.worktree
+    assert any("new is no directory of the last commit" in note for note in workspace.notes)
+
+
+def test_a_committed_link_does_not_lead_the_agent_out_of_its_worktree(workspaces: Workspaces, place: Place) -> None:
+    (place.repository / "data").symlink_to(place.base)
+    place.git(place.repository, "add", "data")
+    place.git(place.repository, "commit", "-q", "-m", "Link")
+    (place.repository / "data").unlink()
+    (place.repository / "data").mkdir()
+    workspace = workspaces.create("a", place.repository / "data", "isolated")
+    assert workspace.directory == workspace.worktree
+
+
+def test_changes_that_are_not_committed_are_counted_in_a_note(workspaces: Workspaces, place: Place) -> None:
+    (place.repository / "src/code.py").write_text("x = 2\n")
+    (place.repository / "new file").write_text("?")
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert len(workspace.notes) == 1
+    assert workspace.notes[0].startswith(f"2 uncommitted change(s) in {place.repository} are not in the worktree")
+    assert (workspace.directory / "src/code.py").read_text() == "x = 1\n"
+
+
+def test_a_broken_index_of_the_user_is_a_note_and_no_obstacle(workspaces: Workspaces, place: Place) -> None:
+    (place.repository / ".git/index").write_bytes(b"broken")
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert "if any, are not in the worktree" in workspace.notes[0]
+    assert (workspace.directory / "src/code.py").exists()
+
+
+def test_a_locked_index_of_the_user_is_no_obstacle(workspaces: Workspaces, place: Place) -> None:
+    lock = place.repository / ".git/index.lock"
+    lock.touch()
+    assert workspaces.create("a", place.repository, "isolated").notes == ()
+    assert lock.exists()
+
+
+def test_a_detached_head_is_where_the_branch_starts(workspaces: Workspaces, place: Place) -> None:
+    first = place.git(place.repository, "rev-parse", "HEAD")
+    place.commit(place.repository, "second")
+    place.git(place.repository, "checkout", "-q", "--detach", first)
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert workspace.base_commit == first == place.git(workspace.directory, "rev-parse", "HEAD")
+    assert any("detached" in note for note in workspace.notes)
+
+
+def test_another_instances_worktree_can_be_branched_from(
+    workspaces: Workspaces, workspace: Workspace, place: Place
+) -> None:
+    commit = place.commit(workspace.directory, "by the first")
+    second = workspaces.create("b", workspace.directory, "isolated")
+    assert (second.base_commit, second.repository) == (commit, workspace.worktree)
+    assert second.git_directory == place.repository / ".git"
+    assert second.worktree == place.worktrees / "b"
+
+
+def test_a_bare_repository_has_worktrees(workspaces: Workspaces, place: Place) -> None:
+    bare = place.base / "bare.git"
+    place.git(place.base, "clone", "-q", "--bare", str(place.repository), str(bare))
+    workspace = workspaces.create("a", bare, "isolated")
+    assert (workspace.directory / "src/code.py").exists()
+    assert workspace.repository == workspace.git_directory == bare
+    assert workspaces.retire(workspace).removed
+    assert place.git(bare, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
+
+
+def test_submodules_are_left_to_be_fetched_by_hand(workspaces: Workspaces, place: Place) -> None:
+    other = place.base / "other"
+    place.git(place.base, "clone", "-q", str(place.repository), str(other))
+    place.git(place.repository, "submodule", "--quiet", "add", str(other), "lib")
+    place.git(place.repository, "commit", "-q", "-m", "Add lib")
+    place.git(place.base, "config", "--global", "submodule.recurse", "true")
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert list((workspace.directory / "lib").iterdir()) == []
+    assert any("git submodule update --init" in note for note in workspace.notes)
+    inside = workspaces.create("b", place.repository / "lib", "isolated")
+    assert (inside.directory / "src/code.py").exists()
+    assert workspaces.retire(inside).kept_reason is None
+    assert workspaces.retire(workspace).kept_reason is None
+
+
+def test_an_existing_branch_is_neither_reused_nor_reset(workspaces: Workspaces, place: Place) -> None:
+    place.git(place.repository, "branch", "phalanx/a")
+    place.git(place.repository, "branch", "phalanx/a-2/deeper")
+    first = place.git(place.repository, "rev-parse", "HEAD")
+    place.commit(place.repository, "later")
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert workspace.branch == "phalanx/a-3"
+    assert workspace.worktree == place.worktrees / "a-3"
+    assert place.git(place.repository, "rev-parse", "phalanx/a") == first
+    assert any("phalanx/a-3" in note for note in workspace.notes)
+    assert sorted(path.name for path in place.worktrees.iterdir()) == ["a-3"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_branch_named_phalanx_is_refused_in_words(workspaces: Workspaces, place: Place, packed: bool) -> None:
+    place.git(place.repository, "branch", "phalanx")
+    if packed:
+        place.git(place.repository, "pack-refs", "--all")
+    before = place.snapshot()
+    with pytest.raises(InvalidRequestError, match="git branch -m phalanx"):
+        workspaces.create("a", place.repository, "isolated")
+    assert place.snapshot() == before
+
+
+def test_a_tag_of_the_branchs_name_does_not_mislead(workspaces: Workspaces, place: Place) -> None:
+    place.git(place.repository, "tag", "phalanx/a")
+    commit = place.commit(place.repository, "later")
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert place.git(workspace.directory, "rev-parse", "HEAD") == commit
+    assert place.git(workspace.directory, "symbolic-ref", "HEAD") == "refs/heads/phalanx/a"
+    assert place.git(workspace.directory, "status", "--porcelain") == ""
+
+
+def test_whatever_has_the_directorys_name_stays(workspaces: Workspaces, place: Place) -> None:
+    (place.worktrees / "a").mkdir()
+    (place.worktrees / "a/precious").write_text("work")
+    (place.worktrees / "a-2").write_text("a file")
+    (place.worktrees / "a-3").symlink_to(place.base)
+    before = place.snapshot()
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert workspace.worktree == place.worktrees / "a-4"
+    assert workspaces.retire(workspace).removed
+    assert place.snapshot() == before
+
+
+def test_a_worktree_that_was_deleted_by_hand_keeps_its_registration(
+    workspaces: Workspaces, workspace: Workspace, place: Place
+) -> None:
+    place.git(workspace.directory, "checkout", "-q", "--detach")
+    commit = place.commit(workspace.directory, "only here")
+    workspace.directory.rename(place.base / "moved away")
+    place.git(place.repository, "branch", "-D", "phalanx/spec_1")
+    assert workspaces.create("spec_1", place.repository, "isolated").branch == "phalanx/spec_1-2"
+    assert commit in place.git(place.repository, "worktree", "list", "--porcelain")
+
+
+def test_a_shared_workspace_is_the_directory_itself(workspaces: Workspaces, place: Place) -> None:
+    before = place.snapshot()
+    workspace = workspaces.create("a", place.repository / "src", "shared")
+    assert workspace.directory == place.repository / "src"
+    assert (workspace.branch, workspace.repository) == ("main", place.repository)
+    assert workspace.worktree is None
+    assert workspaces.retire(workspace).removed is False
+    assert workspaces.undo(workspace).kept_reason is None
+    assert place.snapshot() == before
+
+
+def test_a_shared_workspace_needs_no_git(place: Place) -> None:
+    directory = place.base / "plain"
+    directory.mkdir()
+    expected = Workspace(mode="shared", directory=directory)
+    assert Workspaces(place.worktrees, place.environment).create("a", directory, "shared") == expected
+    without_git = Workspaces(place.worktrees, {"PATH": "/nowhere"}).create("a", directory, "shared")
+    assert replace(without_git, notes=()) == expected
+
+
+def test_git_missing_is_said_in_words(place: Place) -> None:
+    with pytest.raises(WorkspaceError, match="Install git"):
+        Workspaces(place.worktrees, {"PATH": "/nowhere"}).create("a", place.repository, "isolated")
+
+
+def test_no_repository_and_no_commit_are_refused_with_the_remedy(workspaces: Workspaces, place: Place) -> None:
+    directory = place.base / "plain"
+    directory.mkdir()
+    with pytest.raises(InvalidRequestError, match=r"`git init`.*shared"):
+        workspaces.create("a", directory, "isolated")
+    place.git(directory, "init", "-q")
+    with pytest.raises(InvalidRequestError, match=r"first commit.*shared"):
+        workspaces.create("a", directory, "isolated")
+    assert workspaces.create("a", directory, "shared").branch == "main"
+    assert list(place.worktrees.iterdir()) == []
+
+
+@pytest.mark.parametrize("work_dir", ["nowhere", "project/src/code.py", "project/.git", "a\0b", "line\nfeed"])
+def test_a_directory_that_cannot_be_worked_in_is_refused(workspaces: Workspaces, place: Place, work_dir: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        workspaces.create("a", place.base / work_dir, "isolated")
+
+
+def test_a_relative_directory_is_refused(workspaces: Workspaces) -> None:
+    with pytest.raises(InvalidRequestError, match="absolute"):
+        workspaces.create("a", Path(), "shared")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unreadable to root")
+def test_an_unreadable_directory_is_refused(workspaces: Workspaces, place: Place) -> None:
+    (place.repository / "src").chmod(0)
+    with pytest.raises(InvalidRequestError, match="permissions"):
+        workspaces.create("a", place.repository / "src", "shared")
+    (place.repository / "src").chmod(0o700)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_repository_of_another_user_is_refused_with_the_remedy(workspaces: Workspaces, place: Place) -> None:
+    os.chown(place.repository, 12345, 12345)
+    os.chown(place.repository / ".git", 12345, 12345)
+    with pytest.raises(WorkspaceError, match=r"safe\.directory"):
+        workspaces.create("a", place.repository, "isolated")
+
+
+@pytest.mark.parametrize("instance_id", ["", "-x", "../x", "a/b", "a b", "a\n", "a.lock", "ä", "@{-1}"])
+def test_an_id_that_is_no_plain_name_is_refused(workspaces: Workspaces, place: Place, instance_id: str) -> None:
+    before = place.snapshot()
+    with pytest.raises(InvalidRequestError):
+        workspaces.create(instance_id, place.repository, "isolated")
+    assert place.snapshot() == before
+
+
+@pytest.mark.parametrize("name", ["with space", "$HOME", "~", "-rf", "--help", "naïve", "new\nline", "a;b", "*"])
+def test_any_directory_name_is_taken_as_it_is(workspaces: Workspaces, place: Place, name: str) -> None:
+    repository = place.base / "odd" / name
+    repository.mkdir(parents=True)
+    place.git(repository, "init", "-q")
+    commit = place.commit(repository, "file")
+    workspace = workspaces.create("a", repository, "isolated")
+    assert (workspace.base_commit, workspace.repository) == (commit, repository)
+    assert workspaces.retire(workspace).removed
+
+
+def test_worktrees_inside_the_repository_are_refused(place: Place) -> None:
+    inside = Workspaces(place.repository / ".phalanx/worktrees", place.environment)
+    with pytest.raises(InvalidRequestError, match="PHALANX_HOME"):
+        inside.create("a", place.repository, "isolated")
+
+
+def test_a_home_below_another_repository_is_fine(place: Place) -> None:
+    place.git(place.base, "init", "-q")
+    workspaces = Workspaces(place.worktrees, place.environment)
+    assert workspaces.create("a", place.repository, "isolated").repository == place.repository
+
+
+def test_the_repositorys_own_settings_do_not_get_in_the_way(workspaces: Workspaces, place: Place) -> None:
+    settings = {
+        "status.showUntrackedFiles": "no",
+        "branch.autoSetupMerge": "always",
+        "checkout.defaultRemote": "origin",
+        "core.logAllRefUpdates": "always",
+        "extensions.worktreeConfig": "true",
+        "safe.bareRepository": "explicit",
+    }
+    for key, value in settings.items():
+        place.git(place.repository, "config", key, value)
+    place.git(place.base, "config", "--global", "safe.bareRepository", "explicit")
+    before = place.snapshot()
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert workspaces.retire(workspace).kept_reason is None
+    assert place.snapshot() == before

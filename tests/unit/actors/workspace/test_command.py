@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import pytest
+
+from actors.workspace.command import Answer
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("", "exit status 3"),
+        ("fatal: no\n", "fatal: no"),
+        ("one\ntwo\n\nthree\nfour\n", "two; three; four"),
+        ("\033[31mred\a\n", " [31mred "),
+        ("x" * 900, "x" * 400),
+    ],
+)
+def test_gits_complaint_fits_on_one_printable_line(error: str, words: str) -> None:
+    assert Answer(status=3, output="", error=error).last_words == words
