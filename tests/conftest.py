@@ -1,0 +1,117 @@
+"""What every test may ask for, and the one thing that every run must show: no process is left behind.
+
+Owns the private short directories, the way to the real Claude Code, and the guard that fails a run whose tests left
+processes running. ``short_directories`` is for fixtures that outlive one test; a test itself asks for ``short_tmp``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+_ROOT = Path(__file__).resolve().parent.parent
+_RUN_MARK = "TEST_RUN_ID"
+"""Set in the environment of this run, so that a process started by its tests is known wherever it moved to."""
+_ENDING_WAIT_S = 5.0
+
+
+@pytest.fixture(scope="session")
+def short_directories() -> Iterator[list[Path]]:
+    """Every directory made for a test; what is left of them is removed at the end of the run."""
+    made: list[Path] = []
+    yield made
+    for directory in made:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def make_short_tmp(short_directories: list[Path]) -> Callable[[], Path]:
+    """Makes directories as ``short_tmp`` does that live until the end of the run."""
+
+    def make() -> Path:
+        short_directories.append(Path(tempfile.mkdtemp(prefix="phx", dir="/tmp")))
+        return short_directories[-1]
+
+    return make
+
+
+@pytest.fixture
+def short_tmp(make_short_tmp: Callable[[], Path]) -> Iterator[Path]:
+    """An empty directory (0700) whose path leaves room for the names of Unix sockets, which end at 107 bytes."""
+    directory = make_short_tmp()
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def claude_command() -> Path:
+    """The real Claude Code: what PHALANX_TEST_CLAUDE names, else what ``scripts/setup --claude`` installed."""
+    command = Path(os.environ.get("PHALANX_TEST_CLAUDE", _ROOT / ".venv/claude/node_modules/.bin/claude"))
+    if os.access(command, os.X_OK):
+        return command
+    missing = f"There is no Claude Code at {command}: run scripts/setup --claude"
+    if os.environ.get("CI") == "true":
+        pytest.fail(missing, pytrace=False)
+    pytest.skip(missing)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_is_left_behind(
+    short_directories: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Fails the run when a process started by its tests is still there at the end, and ends it."""
+    before = set(psutil.Process().children(recursive=True))
+    run_id = uuid.uuid4().hex
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(_RUN_MARK, run_id)
+        yield
+    homes = [*short_directories, tmp_path_factory.getbasetemp()]
+    left = _still_running(_started_by(run_id, homes) - before)
+    lines = [_describe(process) for process in left]
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    if lines:
+        pytest.fail("\n".join(["The tests left processes behind (ended now):", *lines]), pytrace=False)
+
+
+def _started_by(run_id: str, homes: Collection[Path]) -> set[psutil.Process]:
+    found = set(psutil.Process().children(recursive=True))
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            environment = process.environ()
+            home = Path(environment.get("PHALANX_HOME", "/"))
+            if environment.get(_RUN_MARK) == run_id or any(home.is_relative_to(known) for known in homes):
+                found.add(process)
+    return found - {psutil.Process()}
+
+
+def _still_running(processes: Collection[psutil.Process]) -> list[psutil.Process]:
+    """Those that do not end by themselves within the grace. A dead one that init has yet to collect has ended."""
+    deadline = time.monotonic() + _ENDING_WAIT_S
+    while (running := [each for each in processes if _runs(each)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return running
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _describe(process: psutil.Process) -> str:
+    try:
+        return f"  {process.pid}: {' '.join(process.cmdline())[:300] or process.name()}"
+    except psutil.Error:
+        return f"  {process.pid}: (gone meanwhile)"
