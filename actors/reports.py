@@ -13,7 +13,7 @@ from typing import Any
 from actors.agents.base import TokenUse
 from actors.messages import Receipt
 from actors.news import News
-from actors.states import Status
+from actors.states import ALIVE, NEEDING_ATTENTION, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,11 @@ class Snapshot:
     """Messages accepted and not yet proved."""
     unread: int = 0
     tokens: TokenUse = field(default_factory=TokenUse)
+
+    @property
+    def needs_attention(self) -> bool:
+        """It waits for a decision, has failed, or its last turn has."""
+        return self.status in NEEDING_ATTENTION or (self.status in ALIVE and bool(self.reason))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ class Status(StrEnum):
 ALIVE = frozenset({Status.STARTING, Status.READY, Status.BUSY, Status.WAITING_PERMISSION, Status.RATE_LIMITED})
 IDLE = frozenset({Status.READY, Status.RATE_LIMITED, Status.STOPPED, Status.FAILED})
 """No turn is under way and none will start by itself."""
+NEEDING_ATTENTION = frozenset({Status.WAITING_PERMISSION, Status.RATE_LIMITED, Status.FAILED})
 TYPABLE = frozenset({Status.READY, Status.RATE_LIMITED})
 """Between turns: no dialog can come up while we type."""
 
@@ -112,14 +113,15 @@ def decided(state: InstanceState, request_id: str, at: float) -> InstanceState:
 
 def interrupted(state: InstanceState, at: float) -> InstanceState:
     """The state after a turn was stopped from outside, which no hook reports."""
-    return _to(state, Status.READY, at, "the last turn was interrupted") if state.status in ALIVE else state
+    return _to(state, Status.READY, at) if state.status in ALIVE else state
 
 
 def on_screen(state: InstanceState, screen: Screen, at: float) -> InstanceState:
     """The state after a look at the screen; changes only what no hook reports."""
     if state.status is Status.STARTING:
-        usable = state.started and screen.composer is not Composer.ABSENT
-        return _to(state, Status.READY, at) if usable else state
+        if state.started and screen.composer is not Composer.ABSENT:
+            return _to(state, Status.READY, at)
+        return replace(state, reason=screen.trouble)
     if at - state.heard_at < SETTLE_S:
         return state
     answered_elsewhere = state.status is Status.WAITING_PERMISSION and not screen.dialog

@@ -32,6 +32,19 @@ class LaunchRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentStart:
+    """What a host needs to start an agent for the first time."""
+
+    agent: str
+    """Name of the kind of agent."""
+    session_name: str
+    working_directory: Path
+    trusted_directory: Path
+    """The agent is made to trust this directory and all below it."""
+    request: LaunchRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """How to start the agent: the pane's own process and the files that it needs before."""
 

@@ -1,0 +1,85 @@
+"""The door of an instance: its detached, named Ray actor, and the handle by which the supervisor calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+
+from actors.agents.base import Agent
+from actors.calls import answer_of
+from actors.instance import Instance, InstanceConfig
+from actors.messages import Message
+from actors.reports import Report
+from actors.states import PendingPermission
+from actors.transcript import Page
+
+NAMESPACE = "phalanx"
+START_S = 120.0
+"""Many actors that start at once on few cores wait for each other."""
+CALL_S = 15.0
+READ_S = 30.0
+POLL_MARGIN_S = 10.0
+
+InstanceActor: Any = ray.remote(num_cpus=0, max_restarts=-1)(Instance)
+
+
+class InstanceHandle:
+    """Calls an ``InstanceActor``; see ``Instance`` for what each method does."""
+
+    def __init__(self, instance_id: str, actor: Any) -> None:
+        self._instance_id = instance_id
+        self._actor = actor
+
+    async def adopt(self, pane_id: str, pid: int) -> None:
+        await self._ask(self._actor.adopt.remote(pane_id, pid))
+
+    async def deliver(self, messages: Sequence[Message]) -> None:
+        await self._ask(self._actor.deliver.remote(messages))
+
+    async def reports(self, after: int, timeout_s: float) -> Report:
+        report: Report = await self._ask(self._actor.reports.remote(after, timeout_s), timeout_s + POLL_MARGIN_S)
+        return report
+
+    async def page(self, cursor: str | None, limit: int) -> Page:
+        page: Page = await self._ask(self._actor.page.remote(cursor, limit), READ_S)
+        return page
+
+    async def screen(self, lines: int) -> str:
+        return str(await self._ask(self._actor.screen.remote(lines)))
+
+    async def respond(self, allow: bool, message: str) -> PendingPermission:
+        asked: PendingPermission = await self._ask(self._actor.respond.remote(allow, message))
+        return asked
+
+    async def interrupt(self, timeout_s: float) -> bool:
+        return bool(await self._ask(self._actor.interrupt.remote(timeout_s), timeout_s + CALL_S))
+
+    async def expect_end(self) -> None:
+        await self._ask(self._actor.expect_end.remote())
+
+    async def _ask(self, call: Any, timeout_s: float = CALL_S) -> Any:
+        return await answer_of(call, f"The actor of {self._instance_id}", timeout_s)
+
+
+class RayInstances:
+    """Makes and ends instance actors."""
+
+    def __init__(self) -> None:
+        self._actors: dict[str, Any] = {}
+
+    async def create(self, config: InstanceConfig, agent: Agent) -> InstanceHandle:
+        """The actor of an instance, one a name; returns when it answers."""
+        actor = InstanceActor.options(
+            name=f"instance-{config.instance_id}", namespace=NAMESPACE, lifetime="detached", get_if_exists=True
+        ).remote(config, agent)
+        self._actors[config.instance_id] = actor
+        await answer_of(actor.__ray_ready__.remote(), f"The new actor of {config.instance_id}", START_S)
+        return InstanceHandle(config.instance_id, actor)
+
+    async def destroy(self, instance_id: str) -> None:
+        """Ends the actor for good; no-op when there is none. The agent is not touched."""
+        actor = self._actors.pop(instance_id, None)
+        if actor is not None:
+            ray.kill(actor, no_restart=True)

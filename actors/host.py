@@ -1,0 +1,123 @@
+"""One machine of the team: starts and ends agents, keeps workspaces.
+
+A plain class; ``actors.host_actor`` puts it into one Ray actor a host. It is the only part that changes tmux sessions,
+worktrees and processes on its machine, so the supervisor asks it and nobody else. Agents are children of the tmux
+server, never of an actor: they outlive this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from actors.agents.base import Agent, AgentStart, LaunchRequest
+from actors.agents.catalog import AgentCatalog
+from actors.agents.launcher import write_launch
+from actors.agents.trust import ensure_trusted
+from actors.errors import AgentError
+from actors.home import Home
+from actors.observer import LAUNCH_MARK, SPOOL_NAME
+from actors.processes import end_processes, processes_with
+from actors.terminal.pane import PaneInfo
+from actors.terminal.server import TerminalServer
+from actors.workspace.values import Retirement, Workspace, WorkspaceMode
+from actors.workspace.workspaces import Workspaces
+
+INSTANCE_MARKER = "PHALANX_INSTANCE"
+"""Environment variable by which every process of an instance is known."""
+_REQUEST_NAME = "launch-request.json"
+
+
+class Host:
+    """Blocking libraries run in threads; every method is bounded in time by the modules that do the work."""
+
+    def __init__(self, home: Home, catalog: AgentCatalog, agent_environment: Mapping[str, str]) -> None:
+        self._home = home
+        self._catalog = catalog
+        self._environment = dict(agent_environment)
+        self._server = TerminalServer(home.tmux_socket)
+        self._workspaces = Workspaces(home.worktrees)
+
+    async def name(self) -> str:
+        return socket.gethostname()
+
+    async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
+        return await asyncio.to_thread(self._workspaces.create, instance_id, work_dir, mode)
+
+    async def undo_workspace(self, workspace: Workspace) -> None:
+        await asyncio.to_thread(self._workspaces.undo, workspace)
+
+    async def retire_workspace(self, workspace: Workspace) -> Retirement:
+        return await asyncio.to_thread(self._workspaces.retire, workspace)
+
+    async def start_agent(self, start: AgentStart) -> PaneInfo:
+        """Starts the agent as the process of a new tmux session. Raises ``AgentError`` or ``TerminalError``."""
+        return await asyncio.to_thread(self._start_agent, start)
+
+    async def restart_agent(self, instance_id: str, session_name: str, resume: bool) -> PaneInfo:
+        """Starts an agent that has ended again, as it was started first."""
+        return await asyncio.to_thread(self._restart_agent, instance_id, session_name, resume)
+
+    async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
+        """Ends every process of the instance, gently first, then its session. No-op when there is none."""
+        await asyncio.to_thread(self._end_agent, instance_id, session_name, grace_s)
+
+    async def forget_instance(self, instance_id: str) -> None:
+        """Removes the private directory of an instance that never came to be."""
+        directory = self._home.instance_directory(instance_id)
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    def _start_agent(self, start: AgentStart) -> PaneInfo:
+        agent = self._catalog.named(start.agent)
+        if start.agent == "claude":
+            ensure_trusted(start.trusted_directory, self._environment)
+        saved = {
+            **asdict(start),
+            "request": {**asdict(start.request), "environment": dict(start.request.environment)},
+        }
+        directory = start.request.instance_directory
+        pane = self._launch(agent, start)
+        _write_private(directory / _REQUEST_NAME, json.dumps(saved, default=str))
+        return pane
+
+    def _restart_agent(self, instance_id: str, session_name: str, resume: bool) -> PaneInfo:
+        path = self._home.instance_directory(instance_id) / _REQUEST_NAME
+        try:
+            saved = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise AgentError(f"{instance_id} was never started: spawn a new instance.") from None
+        request = saved.pop("request")
+        request["instance_directory"] = Path(request["instance_directory"])
+        start = AgentStart(
+            agent=saved["agent"],
+            session_name=session_name,
+            working_directory=Path(saved["working_directory"]),
+            trusted_directory=Path(saved["trusted_directory"]),
+            request=replace(LaunchRequest(**request), resume=resume),
+        )
+        self._server.close_session(session_name)
+        return self._launch(self._catalog.named(start.agent), start)
+
+    def _launch(self, agent: Agent, start: AgentStart) -> PaneInfo:
+        request = start.request
+        marked = {**request.environment, INSTANCE_MARKER: request.instance_id}
+        launch = agent.launch(replace(request, environment=marked))
+        command = write_launch(request.instance_directory, launch, start.working_directory, python=sys.executable)
+        with (request.instance_directory / SPOOL_NAME).open("ab") as spool:
+            spool.write(LAUNCH_MARK + b"\n")
+        return self._server.open_session(start.session_name, command, start.working_directory)
+
+    def _end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
+        end_processes(processes_with(INSTANCE_MARKER, instance_id), grace_s)
+        self._server.close_session(session_name)
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)

@@ -1,0 +1,82 @@
+"""The door of the host: its detached, named Ray actor, and the handle by which the supervisor calls it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from actors.agents.base import AgentStart
+from actors.agents.catalog import AgentCatalog
+from actors.calls import answer_of
+from actors.home import Home
+from actors.host import Host
+from actors.terminal.pane import PaneInfo
+from actors.workspace.values import Retirement, Workspace, WorkspaceMode
+
+NAMESPACE = "phalanx"
+START_S = 60.0
+GIT_S = 300.0
+"""A large repository takes its time to check out; the workspace bounds each git process itself."""
+AGENT_S = 30.0
+
+
+class _HostServer(Host):
+    """Reads the agents' environment on its own machine: it may hold secrets and does not pass through Ray."""
+
+    def __init__(self, home_root: str, catalog: AgentCatalog) -> None:
+        home = Home(Path(home_root))
+        super().__init__(home, catalog, json.loads(home.environment_file.read_text()))
+
+
+HostActor: Any = ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=100)(_HostServer)
+
+
+async def start_host(home: Home, catalog: AgentCatalog) -> HostHandle:
+    """The host actor of this machine; returns when it answers."""
+    actor = HostActor.options(name="host", namespace=NAMESPACE, lifetime="detached", get_if_exists=True).remote(
+        str(home.root), catalog
+    )
+    await answer_of(actor.__ray_ready__.remote(), "The host actor", START_S)
+    return HostHandle(actor)
+
+
+class HostHandle:
+    """Calls a ``HostActor``; see ``Host`` for what each method does."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    async def name(self) -> str:
+        return str(await self._ask(self._actor.name.remote(), AGENT_S))
+
+    async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
+        made: Workspace = await self._ask(self._actor.create_workspace.remote(instance_id, work_dir, mode), GIT_S)
+        return made
+
+    async def undo_workspace(self, workspace: Workspace) -> None:
+        await self._ask(self._actor.undo_workspace.remote(workspace), GIT_S)
+
+    async def retire_workspace(self, workspace: Workspace) -> Retirement:
+        retired: Retirement = await self._ask(self._actor.retire_workspace.remote(workspace), GIT_S)
+        return retired
+
+    async def start_agent(self, start: AgentStart) -> PaneInfo:
+        pane: PaneInfo = await self._ask(self._actor.start_agent.remote(start), AGENT_S)
+        return pane
+
+    async def restart_agent(self, instance_id: str, session_name: str, resume: bool) -> PaneInfo:
+        call = self._actor.restart_agent.remote(instance_id, session_name, resume)
+        pane: PaneInfo = await self._ask(call, AGENT_S)
+        return pane
+
+    async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
+        await self._ask(self._actor.end_agent.remote(instance_id, session_name, grace_s), grace_s + AGENT_S)
+
+    async def forget_instance(self, instance_id: str) -> None:
+        await self._ask(self._actor.forget_instance.remote(instance_id), AGENT_S)
+
+    async def _ask(self, call: Any, timeout_s: float) -> Any:
+        return await answer_of(call, "The host", timeout_s)

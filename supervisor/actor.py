@@ -1,0 +1,87 @@
+"""The door of the supervisor: its detached, named Ray actor with the gateway, and how it is put together."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import ray
+from actors.agents.catalog import AgentCatalog
+
+from actors.actor import NAMESPACE, RayInstances
+from actors.home import Home
+from actors.host_actor import start_host
+from actors.inbox import BatchLimits
+from actors.instance import InstanceConfig
+from supervisor.closing import Closing
+from supervisor.gateway import Gateway
+from supervisor.permits import Permits
+from supervisor.ports import HostPort, InstancePort
+from supervisor.roll import Roll
+from supervisor.settings import Settings
+from supervisor.spawner import Spawner, SpawnSettings, Staff
+from supervisor.store.memory import MemoryStore
+from supervisor.supervisor import Parts, Supervisor
+from supervisor.work_dirs import WorkDirPolicy
+
+
+class _Instances:
+    """Makes instance actors with the agents of the catalog."""
+
+    def __init__(self, catalog: AgentCatalog) -> None:
+        self._catalog = catalog
+        self._actors = RayInstances()
+
+    async def create(self, config: InstanceConfig, agent: str) -> InstancePort:
+        return await self._actors.create(config, self._catalog.named(agent))
+
+    async def destroy(self, instance_id: str) -> None:
+        await self._actors.destroy(instance_id)
+
+
+def build_supervisor(home: Home, settings: Settings, staff: Staff) -> Supervisor:
+    """The supervisor over the given host and instances."""
+    store = MemoryStore()
+    roll = Roll(store)
+    spawn_settings = SpawnSettings(
+        agent=settings.agent,
+        limits=BatchLimits(size=settings.message_batch_size, delay_s=settings.message_batch_delay / 1000),
+        timeout_s=settings.spawn_timeout_s,
+    )
+    policy = WorkDirPolicy(home, Path.home(), settings.allowed_work_dirs)
+    spawner = Spawner(home, spawn_settings, staff, roll, policy)
+    closing = Closing(roll, staff, spawner, settings.spawn_timeout_s)
+    return Supervisor(Parts(home=home, store=store, roll=roll, permits=staff.permits, spawner=spawner, closing=closing))
+
+
+class _SupervisorServer:
+    """A supervisor with its gateway. ``start`` may be called again after a restart by Ray."""
+
+    def __init__(self, home_root: str) -> None:
+        self._home = Home(Path(home_root))
+        self._gateway: Gateway | None = None
+
+    async def start(self) -> int:
+        """Returns the process id once the gateway answers; no-op when it does already."""
+        if self._gateway is None:
+            settings = Settings.load(self._home, os.environ)
+            catalog = AgentCatalog(settings.claude_command, settings.demo_start_s)
+            host: HostPort = await start_host(self._home, catalog)
+            staff = Staff(host=host, factory=_Instances(catalog), permits=Permits(settings.max_concurrent_spawns))
+            gateway = Gateway(self._home.gateway_socket, build_supervisor(self._home, settings, staff))
+            await gateway.start()
+            self._gateway = gateway
+            logging.getLogger(__name__).info("the supervisor of %s is ready", self._home.root)
+        return os.getpid()
+
+
+SupervisorActor: Any = ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=1000)(_SupervisorServer)
+
+
+def create_supervisor(home_root: str) -> Any:
+    """The handle of the team's supervisor actor, made if there is none yet."""
+    return SupervisorActor.options(
+        name="supervisor", namespace=NAMESPACE, lifetime="detached", get_if_exists=True
+    ).remote(home_root)

@@ -1,0 +1,127 @@
+"""How instances end and begin again: terminate, restart, and all of them when the team goes down.
+
+Promise: work is never deleted. A worktree goes only when the host finds nothing in it that would be lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+from actors.errors import AgentError, PhalanxError, UnavailableError, WorkspaceError, to_wire
+from actors.reports import Snapshot
+from actors.states import ALIVE, IDLE, Status
+from actors.workspace.values import Retirement
+from supervisor.ports import HostPort, InstancePort
+from supervisor.registry import InstanceRecord, Member
+from supervisor.results import ErrorInfo, TerminatedInstance, TerminateResult
+from supervisor.roll import Roll
+from supervisor.spawner import Spawner, Staff
+
+END_GRACE_S = 5.0
+_NOTICE_S = 5.0
+_AT_ONCE = 10
+"""Endings that run at the same time: each is a few processes on the host."""
+
+
+class Closing:
+    def __init__(self, roll: Roll, staff: Staff, spawner: Spawner, start_timeout_s: float) -> None:
+        self._roll = roll
+        self._host: HostPort = staff.host
+        self._factory = staff.factory
+        self._spawner = spawner
+        self._start_timeout_s = start_timeout_s
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def terminate(self, instance_id: str, *, cascade: bool) -> TerminateResult:
+        """Ends an instance, with ``cascade`` also all below it, the deepest first."""
+        members = [self._roll.registry.get(instance_id)]
+        if cascade:
+            members = [*self._descendants(instance_id), *members]
+        return _result(await asyncio.gather(*(self._alone(member, retire=True) for member in members)))
+
+    async def end_all(self, members: Sequence[Member]) -> TerminateResult:
+        """Ends agents for the team's own end; workspaces stay as they are."""
+        return _result(await asyncio.gather(*(self._alone(member, retire=False) for member in members)))
+
+    def _descendants(self, instance_id: str) -> list[Member]:
+        found: list[Member] = []
+        for child in self._roll.registry.children(instance_id):
+            found.extend(self._descendants(child.record.instance_id))
+            found.append(child)
+        return found
+
+    async def _alone(self, member: Member, *, retire: bool) -> TerminatedInstance:
+        """One member of a batch: what fails here fails alone."""
+        try:
+            async with self._turns:
+                retirement = await self._end(member, retire=retire)
+        except PhalanxError as error:
+            return TerminatedInstance(
+                instance_id=member.record.instance_id,
+                status=member.snapshot.status,
+                workspace_removed=False,
+                error=ErrorInfo(**to_wire(error)),
+            )
+        return TerminatedInstance(
+            instance_id=member.record.instance_id,
+            status=member.snapshot.status,
+            workspace_removed=retirement.removed,
+            kept=retirement.kept_reason,
+        )
+
+    async def _end(self, member: Member, *, retire: bool) -> Retirement:
+        record = member.record
+        await self._end_agent(member)
+        await self._roll.leave(record.instance_id)
+        await self._factory.destroy(record.instance_id)
+        member.snapshot = _stopped(member.snapshot)
+        self._roll.news.announce()
+        if not retire or record.workspace is None:
+            return Retirement(removed=False, kept_reason=None, branch_deleted=False)
+        return await self._host.retire_workspace(record.workspace)
+
+    async def _end_agent(self, member: Member) -> None:
+        """Ends the agent's processes and waits until its actor has noticed, so that no message is left without end."""
+        record = member.record
+        if member.snapshot.status in ALIVE:
+            with suppress(UnavailableError):
+                await self._roll.members.port(record.instance_id).expect_end()
+        await self._host.end_agent(record.instance_id, record.session_name, END_GRACE_S)
+        await self._roll.news.until(lambda: member.snapshot.status not in ALIVE, _NOTICE_S)
+
+    async def restart(self, member: Member) -> Status:
+        """Starts the agent again with the same conversation in the same workspace; returns when it is ready."""
+        record = member.record
+        if not record.directory.is_dir():
+            raise WorkspaceError(
+                f"The workspace of {record.instance_id} is gone ({record.directory}): spawn a new instance."
+            )
+        await self._end_agent(member)
+        await self._roll.leave(record.instance_id)
+        port = await self._factory.create(self._spawner.config(record), record.agent)
+        pane = await self._host.restart_agent(record.instance_id, record.session_name, resume=True)
+        record = self._roll.registry.change(record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
+        member.snapshot = Snapshot()
+        await port.adopt(pane.pane_id, pane.pid)
+        self._roll.follow(record.instance_id, port)
+        await self._roll.save(record.instance_id)
+        return await self._ready(member, record, port)
+
+    async def _ready(self, member: Member, record: InstanceRecord, port: InstancePort) -> Status:
+        await self._roll.news.until(lambda: member.snapshot.status is not Status.STARTING, self._start_timeout_s)
+        if member.snapshot.status in IDLE and member.snapshot.status in ALIVE:
+            return member.snapshot.status
+        reason = member.snapshot.reason or f"it was not ready within {self._start_timeout_s:.0f} s"
+        raise AgentError(f"{record.instance_id} could not be restarted: {reason}")
+
+
+def _stopped(snapshot: Snapshot) -> Snapshot:
+    if snapshot.status not in ALIVE:
+        return snapshot
+    return Snapshot(status=Status.STOPPED, since=snapshot.since, tokens=snapshot.tokens)
+
+
+def _result(terminated: Sequence[TerminatedInstance]) -> TerminateResult:
+    return TerminateResult(success=all(one.error is None for one in terminated), terminated=list(terminated))

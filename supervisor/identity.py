@@ -1,0 +1,36 @@
+"""What an instance is told about itself, in its system prompt; pure.
+
+It goes in on the command line (``--append-system-prompt``), never as a file in the workspace that could be committed.
+"""
+
+from __future__ import annotations
+
+from supervisor.registry import InstanceRecord
+from supervisor.requests import Role
+
+_DUTIES = {
+    Role.EXECUTIVE: "You are an executive: you plan the work and oversee managers.",
+    Role.MANAGER: "You are a manager: you break your task down and oversee specialists.",
+    Role.SPECIALIST: "You are a specialist: you do the work you are given yourself.",
+}
+
+
+def system_prompt(record: InstanceRecord) -> str:
+    workspace = record.workspace
+    name = f" ({record.name})" if record.name else ""
+    lines = [
+        f"You are {record.instance_id}{name}, one Claude Code instance in a Phalanx team.",
+        _DUTIES[record.role],
+        f"You are led by {record.parent_id or 'the lead'}, who reads what you answer and cannot see your screen.",
+        "Messages of the team come under a header line like [phalanx msg_1a2b from lead]; several may come at once. "
+        "The header tells id and sender and is not part of the text.",
+        "End each turn with an answer that can be understood by itself: what you did, what you found, what is open.",
+    ]
+    if workspace is not None and workspace.mode == "isolated":
+        lines.append(
+            f"You work in a git worktree of your own, on the branch {workspace.branch}. Stay in it, commit your work "
+            "there in small steps, and do not switch to, merge into or push other branches unless you are asked to."
+        )
+    else:
+        lines.append("You share your working directory with others: touch only what your task needs.")
+    return "\n".join(lines)

@@ -1,0 +1,181 @@
+"""The one recipe by which an instance comes to be, undone in reverse when a step fails.
+
+Promises: when ``spawn`` returns, the agent's own record shows the first message; when it raises, nothing that it made
+is left: no agent, session, actor, directory or branch. The agent and its actor start side by side, because each takes
+longer than all the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.agents.base import AgentStart, LaunchRequest
+from actors.errors import AgentError, PhalanxError, TerminalError
+from actors.home import Home
+from actors.inbox import BatchLimits
+from actors.instance import InstanceConfig
+from actors.messages import MessageStatus, Receipt
+from actors.states import ALIVE, Status
+from actors.terminal.pane import PaneInfo
+from supervisor.identity import system_prompt
+from supervisor.mail import Draft, check_text
+from supervisor.permits import Permits
+from supervisor.ports import HostPort, InstanceFactory, InstancePort
+from supervisor.registry import InstanceRecord
+from supervisor.requests import SpawnRequest
+from supervisor.roll import Roll
+from supervisor.work_dirs import WorkDirPolicy
+
+END_GRACE_S = 3.0
+_TROUBLE_PATIENCE_S = 2.0
+_SCREEN_LINES = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpawnSettings:
+    agent: str
+    limits: BatchLimits
+    timeout_s: float
+    """Longest time from the start of the agent to the proof of its first message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staff:
+    """Who does the work of a spawn."""
+
+    host: HostPort
+    factory: InstanceFactory
+    permits: Permits
+
+
+class Spawner:
+    def __init__(self, home: Home, settings: SpawnSettings, staff: Staff, roll: Roll, policy: WorkDirPolicy) -> None:
+        self._home = home
+        self._settings = settings
+        self._host = staff.host
+        self._factory = staff.factory
+        self._permits = staff.permits
+        self._roll = roll
+        self._mail = roll.mail
+        self._policy = policy
+
+    async def spawn(self, request: SpawnRequest, sender: str) -> InstanceRecord:
+        """Starts an instance and gives it its first message. Waits for its turn under the spawn cap."""
+        work_dir = self._policy.check(request.work_dir)
+        check_text(request.context)
+        async with self._permits.hold(), AsyncExitStack() as undo:
+            record = self._take_in(request, work_dir, undo)
+            record = await self._give_workspace(record, request, undo)
+            pane, port = await self._start(record, request, undo)
+            record = self._roll.registry.change(record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
+            await port.adopt(pane.pane_id, pane.pid)
+            self._roll.follow(record.instance_id, port)
+            undo.push_async_callback(self._roll.leave, record.instance_id)
+            await self._give_context(record, request.context, sender, port)
+            await self._roll.save(record.instance_id)
+            undo.pop_all()
+            return record
+
+    def _take_in(self, request: SpawnRequest, work_dir: Path, undo: AsyncExitStack) -> InstanceRecord:
+        registry = self._roll.registry
+        member = registry.add(
+            request.model_copy(update={"work_dir": str(work_dir)}),
+            agent=request.agent or self._settings.agent,
+            session_id=str(uuid.uuid4()),
+            now=time.time(),
+        )
+        undo.callback(registry.remove, member.record.instance_id)
+        return member.record
+
+    async def _give_workspace(
+        self, record: InstanceRecord, request: SpawnRequest, undo: AsyncExitStack
+    ) -> InstanceRecord:
+        workspace = await self._host.create_workspace(record.instance_id, record.work_dir, request.workspace_mode)
+        undo.push_async_callback(self._host.undo_workspace, workspace)
+        return self._roll.registry.change(record.instance_id, workspace=workspace, host=await self._host.name())
+
+    async def _start(
+        self, record: InstanceRecord, request: SpawnRequest, undo: AsyncExitStack
+    ) -> tuple[PaneInfo, InstancePort]:
+        instance_id = record.instance_id
+        undo.push_async_callback(self._host.forget_instance, instance_id)
+        undo.push_async_callback(self._factory.destroy, instance_id)
+        undo.push_async_callback(self._host.end_agent, instance_id, record.session_name, END_GRACE_S)
+        started = await asyncio.gather(
+            self._host.start_agent(self._agent_start(record, request)),
+            self._factory.create(self.config(record), record.agent),
+            return_exceptions=True,
+        )
+        pane, port = started
+        if isinstance(pane, BaseException):
+            raise pane
+        if isinstance(port, BaseException):
+            raise port
+        return pane, port
+
+    def config(self, record: InstanceRecord) -> InstanceConfig:
+        return InstanceConfig(
+            instance_id=record.instance_id,
+            session_id=record.session_id,
+            directory=self._home.instance_directory(record.instance_id),
+            tmux_socket=self._home.tmux_socket,
+            limits=self._settings.limits,
+        )
+
+    def _agent_start(self, record: InstanceRecord, request: SpawnRequest) -> AgentStart:
+        isolated = request.workspace_mode == "isolated"
+        return AgentStart(
+            agent=record.agent,
+            session_name=record.session_name,
+            working_directory=record.directory,
+            trusted_directory=self._home.worktrees if isolated else record.directory,
+            request=LaunchRequest(
+                instance_id=record.instance_id,
+                session_id=record.session_id,
+                resume=False,
+                instance_directory=self._home.instance_directory(record.instance_id),
+                system_prompt=system_prompt(record),
+                model=request.model,
+                permission_mode=request.permission_mode,
+                environment=request.env,
+            ),
+        )
+
+    async def _give_context(self, record: InstanceRecord, context: str, sender: str, port: InstancePort) -> None:
+        draft = Draft(instance_id=record.instance_id, text=context, immediate=True)
+        (message,) = await self._mail.accept([draft], sender, time.time())
+        if isinstance(message, PhalanxError):
+            raise message
+        receipt = await self._first_receipt(record.instance_id, message.id)
+        if receipt.status is not MessageStatus.SUBMITTED:
+            raise AgentError(await self._why_not(record.instance_id, receipt, port))
+
+    async def _first_receipt(self, instance_id: str, message_id: str) -> Receipt:
+        """The receipt when it is final, or as it stands when the agent cannot get ready by itself."""
+
+        def decided() -> bool:
+            return self._mail.receipt(message_id).final or self._is_in_trouble(instance_id)
+
+        await self._roll.news.until(decided, self._settings.timeout_s)
+        await self._roll.news.until(lambda: self._mail.receipt(message_id).final, _TROUBLE_PATIENCE_S)
+        return self._mail.receipt(message_id)
+
+    def _is_in_trouble(self, instance_id: str) -> bool:
+        snapshot = self._roll.registry.get(instance_id).snapshot
+        return snapshot.status not in ALIVE or (snapshot.status is Status.STARTING and bool(snapshot.reason))
+
+    async def _why_not(self, instance_id: str, receipt: Receipt, port: InstancePort) -> str:
+        snapshot = self._roll.registry.get(instance_id).snapshot
+        reason = snapshot.reason or receipt.reason or f"no proof within {self._settings.timeout_s:.0f} s"
+        words = f"The agent of {instance_id} did not take its first message ({snapshot.status}): {reason}"
+        if snapshot.status not in ALIVE:
+            return words
+        try:
+            return f"{words}\nIts screen:\n{await port.screen(_SCREEN_LINES)}"
+        except (PhalanxError, TerminalError):
+            return words

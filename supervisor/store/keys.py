@@ -1,0 +1,19 @@
+"""Every key of the store, in one place."""
+
+from __future__ import annotations
+
+INSTANCE_PREFIX = "instance/"
+MESSAGE_PREFIX = "message/"
+RECEIPT_PREFIX = "receipt/"
+
+
+def instance(instance_id: str) -> str:
+    return INSTANCE_PREFIX + instance_id
+
+
+def message(message_id: str) -> str:
+    return MESSAGE_PREFIX + message_id
+
+
+def receipt(message_id: str) -> str:
+    return RECEIPT_PREFIX + message_id

@@ -1,0 +1,240 @@
+"""The verbs of a team: what decides, and nothing else.
+
+The supervisor checks what callers ask, holds the caps and knows who is in the team; hosts and instances do the work.
+Promises: a message that was answered ``accepted`` is on its way and ends with a receipt; results of a batch come in the
+order asked and a failing member fails alone; terminating never deletes work; every await below has a bound, so a dead
+part frees what it held. A plain class: ``supervisor.actor`` puts it into a Ray actor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from actors.errors import PhalanxError, WrongStateError, to_wire
+from actors.home import Home
+from actors.messages import Message
+from actors.states import ALIVE, Status
+from supervisor import requests, results, views
+from supervisor.closing import Closing
+from supervisor.mail import Draft
+from supervisor.permits import Permits
+from supervisor.registry import Member
+from supervisor.requests import Request
+from supervisor.results import ErrorInfo, Result
+from supervisor.roll import Roll
+from supervisor.spawner import Spawner
+from supervisor.store import StateStore
+from supervisor.verbs import Caller, ShutdownRequest, StatusRequest
+from supervisor.waiting import is_settled, wait_for
+
+INTERRUPT_S = 10.0
+
+_Handler = Callable[[Any, Caller], Awaitable[Result]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the supervisor decides over."""
+
+    home: Home
+    store: StateStore
+    roll: Roll
+    permits: Permits
+    spawner: Spawner
+    closing: Closing
+
+
+class Supervisor:
+    """``call`` runs one verb. All in one event loop."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._home = parts.home
+        self._store = parts.store
+        self._roll = parts.roll
+        self._permits = parts.permits
+        self._spawner = parts.spawner
+        self._closing = parts.closing
+        self._started_at = time.time()
+        self._verbs: Mapping[str, _Handler] = {
+            "spawn": self.spawn,
+            "spawn_batch": self.spawn_batch,
+            "send": self.send,
+            "send_batch": self.send_batch,
+            "read": self.read,
+            "list": self.list,
+            "wait": self.wait,
+            "respond": self.respond,
+            "interrupt": self.interrupt,
+            "terminate": self.terminate,
+            "restart": self.restart,
+            "status": self.status,
+            "shutdown": self.shutdown,
+        }
+
+    async def call(self, verb: str, request: Request, caller: Caller) -> Result:
+        return await self._verbs[verb](request, caller)
+
+    async def spawn(self, request: requests.SpawnRequest, caller: Caller) -> results.SpawnResult:
+        record = await self._spawner.spawn(request, caller.sender)
+        return views.spawn_result(record, self._roll.registry.get(record.instance_id).snapshot.status)
+
+    async def spawn_batch(self, request: requests.SpawnBatchRequest, caller: Caller) -> results.SpawnBatchResult:
+        begun = time.monotonic()
+        total = len(request.instances)
+        done = 0
+
+        async def one(member: requests.SpawnRequest) -> results.SpawnOutcome:
+            nonlocal done
+            try:
+                spawned: results.SpawnResult | ErrorInfo = await self.spawn(member, caller)
+            except PhalanxError as error:
+                spawned = ErrorInfo(**to_wire(error))
+            done += 1
+            caller.progress(done, total, spawned.instance_id if isinstance(spawned, results.SpawnResult) else "failed")
+            return views.spawn_outcome(spawned)
+
+        outcomes = await asyncio.gather(*(one(member) for member in request.instances))
+        duration_ms = (time.monotonic() - begun) * 1000
+        return results.SpawnBatchResult(
+            success=all(outcome.success for outcome in outcomes),
+            instances=outcomes,
+            performance=results.SpawnPerformance(
+                duration=round(duration_ms, 1),
+                avg_time_per_instance=round(duration_ms / total, 1),
+                concurrent_spawns=min(self._permits.limit, total),
+            ),
+        )
+
+    async def send(self, request: requests.SendRequest, caller: Caller) -> results.SendResult:
+        draft = Draft(instance_id=request.instance_id, text=request.message, immediate=request.immediate)
+        (accepted,) = await self._roll.mail.accept([draft], caller.sender, time.time())
+        if isinstance(accepted, PhalanxError):
+            raise accepted
+        if request.wait:
+            await self._roll.mail.settled([accepted.id], request.timeout_seconds)
+        return self._send_result(draft, accepted)
+
+    async def send_batch(self, request: requests.SendBatchRequest, caller: Caller) -> results.SendBatchResult:
+        drafts = [Draft(instance_id=m.instance_id, text=m.message, immediate=m.immediate) for m in request.messages]
+        accepted = await self._roll.mail.accept(drafts, caller.sender, time.time())
+        if request.wait:
+            ids = [message.id for message in accepted if isinstance(message, Message)]
+            await self._roll.mail.settled(ids, request.timeout_seconds)
+        sent = [self._send_result(draft, message) for draft, message in zip(drafts, accepted, strict=True)]
+        immediate = sum(isinstance(message, Message) and message.immediate for message in accepted)
+        queued = sum(isinstance(message, Message) for message in accepted) - immediate
+        return results.SendBatchResult(
+            success=all(result.success for result in sent),
+            results=sent,
+            performance=results.SendPerformance(
+                total_messages=len(sent),
+                queued=queued,
+                immediate=immediate,
+                avg_batch_size=round(self._roll.average_batch, 2),
+            ),
+        )
+
+    def _send_result(self, draft: Draft, accepted: Message | PhalanxError) -> results.SendResult:
+        if isinstance(accepted, PhalanxError):
+            return views.send_result(draft.instance_id, ErrorInfo(**to_wire(accepted)), None)
+        return views.send_result(draft.instance_id, accepted, self._roll.mail.receipt(accepted.id))
+
+    async def read(self, request: requests.ReadRequest, caller: Caller) -> results.ReadResult:
+        self._roll.registry.get(request.instance_id)
+        port = self._roll.members.port(request.instance_id)
+        if request.source == "screen":
+            screen = await port.screen(request.lines)
+            return results.ReadResult(instance_id=request.instance_id, source="screen", screen=screen)
+        page = await port.page(request.cursor, request.lines)
+        return views.read_result(request.instance_id, page)
+
+    async def list(self, request: requests.ListRequest, caller: Caller) -> results.ListResult:
+        members = [member for member in self._roll.registry if _matches(member, request)]
+        infos = [self._info(member) for member in members]
+        if request.needs_attention:
+            infos = [info for info in infos if info.needs_attention]
+        infos.sort(key=lambda info: not info.needs_attention)
+        return results.ListResult(
+            needs_attention=[info.instance_id for info in infos if info.needs_attention],
+            counts=views.counts(members),
+            instances=infos,
+        )
+
+    def _info(self, member: Member) -> results.InstanceInfo:
+        instance_id = member.record.instance_id
+        return views.instance_info(
+            member,
+            pending=self._roll.mail.pending(instance_id),
+            blocked_reason=self._roll.mail.blocked_reason(instance_id),
+        )
+
+    async def wait(self, request: requests.WaitRequest, caller: Caller) -> results.WaitResult:
+        members = [self._roll.registry.get(instance_id) for instance_id in request.instance_ids]
+
+        def progress() -> None:
+            settled = sum(is_settled(self._roll, member) for member in members)
+            caller.progress(settled, len(members), "instances settled")
+
+        reached = await wait_for(self._roll, members, request.until, request.timeout_seconds, progress)
+        return results.WaitResult(reached=reached, instances=[self._info(member) for member in members])
+
+    async def respond(self, request: requests.RespondRequest, caller: Caller) -> results.RespondResult:
+        member = self._roll.registry.get(request.instance_id)
+        port = self._roll.members.port(request.instance_id)
+        asked = await port.respond(request.decision == "allow", request.message or "")
+        return results.RespondResult(
+            instance_id=request.instance_id,
+            decision=request.decision,
+            permission=results.Permission(tool=asked.tool, input=dict(asked.tool_input)),
+            status=member.snapshot.status,
+        )
+
+    async def interrupt(self, request: requests.InterruptRequest, caller: Caller) -> results.InterruptResult:
+        member = self._roll.registry.get(request.instance_id)
+        stopped = await self._roll.members.port(request.instance_id).interrupt(INTERRUPT_S)
+        return results.InterruptResult(
+            instance_id=request.instance_id,
+            interrupted=stopped,
+            status=Status.READY if stopped else member.snapshot.status,
+        )
+
+    async def terminate(self, request: requests.TerminateRequest, caller: Caller) -> results.TerminateResult:
+        return await self._closing.terminate(request.instance_id, cascade=request.cascade)
+
+    async def restart(self, request: requests.RestartRequest, caller: Caller) -> results.RestartResult:
+        member = self._roll.registry.get(request.instance_id)
+        if member.snapshot.status is Status.STARTING:
+            raise WrongStateError(f"{request.instance_id} is starting just now: wait until it is ready.")
+        async with self._permits.hold():
+            status = await self._closing.restart(member)
+        return results.RestartResult(instance_id=request.instance_id, status=status, resumed=True)
+
+    async def status(self, request: StatusRequest, caller: Caller) -> results.StatusResult:
+        return results.StatusResult(
+            home=str(self._home.root),
+            version=version("phalanx"),
+            supervisor_pid=os.getpid(),
+            started_at=views.iso(self._started_at),
+            store=self._store.description,
+            counts=views.counts(self._roll.registry),
+            spawns_running=self._permits.held,
+            spawns_waiting=self._permits.waiting,
+            max_concurrent_spawns=self._permits.limit,
+        )
+
+    async def shutdown(self, request: ShutdownRequest, caller: Caller) -> results.TerminateResult:
+        alive: Sequence[Member] = [m for m in self._roll.registry if m.snapshot.status in ALIVE]
+        return await self._closing.end_all(alive)
+
+
+def _matches(member: Member, request: requests.ListRequest) -> bool:
+    record = member.record
+    return (request.role is None or record.role is request.role) and (
+        request.parent_id is None or record.parent_id == request.parent_id
+    )

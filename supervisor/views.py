@@ -1,0 +1,128 @@
+"""The team as callers see it; pure."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Iterable
+
+from actors.messages import Message, Receipt
+from actors.reports import Snapshot
+from actors.states import Status
+from actors.transcript import Page
+from supervisor.registry import InstanceRecord, Member
+from supervisor.results import (
+    ConversationEntry,
+    ErrorInfo,
+    InstanceInfo,
+    Permission,
+    ReadResult,
+    SendResult,
+    SpawnOutcome,
+    SpawnResult,
+    Tokens,
+)
+
+
+def iso(at: float) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC."""
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def instance_info(member: Member, *, pending: int, blocked_reason: str) -> InstanceInfo:
+    record, snapshot = member.record, member.snapshot
+    workspace = record.workspace
+    return InstanceInfo(
+        instance_id=record.instance_id,
+        name=record.name,
+        role=record.role,
+        parent_id=record.parent_id,
+        agent=record.agent,
+        status=snapshot.status,
+        since=iso(snapshot.since),
+        reason=snapshot.reason or blocked_reason or None,
+        permission=permission(snapshot),
+        needs_attention=snapshot.needs_attention or bool(blocked_reason),
+        queued_messages=pending,
+        unread=snapshot.unread,
+        session_name=record.session_name,
+        workspace_mode=workspace.mode if workspace else "isolated",
+        working_directory=str(record.directory),
+        branch=workspace.branch if workspace else None,
+        host=record.host,
+        tokens=tokens(snapshot),
+    )
+
+
+def permission(snapshot: Snapshot) -> Permission | None:
+    if snapshot.status is not Status.WAITING_PERMISSION:
+        return None
+    return Permission(tool=snapshot.tool, input=dict(snapshot.tool_input))
+
+
+def tokens(snapshot: Snapshot) -> Tokens:
+    use = snapshot.tokens
+    return Tokens(
+        input=use.input_tokens,
+        output=use.output_tokens,
+        cache_read=use.cache_read_tokens,
+        cache_creation=use.cache_creation_tokens,
+    )
+
+
+def spawn_result(record: InstanceRecord, status: Status) -> SpawnResult:
+    workspace = record.workspace
+    return SpawnResult(
+        instance_id=record.instance_id,
+        session_name=record.session_name,
+        role=record.role,
+        workspace_mode=workspace.mode if workspace else "isolated",
+        working_directory=str(record.directory),
+        branch=workspace.branch if workspace else None,
+        status=status,
+        notes=list(workspace.notes) if workspace else [],
+    )
+
+
+def spawn_outcome(result: SpawnResult | ErrorInfo) -> SpawnOutcome:
+    if isinstance(result, ErrorInfo):
+        return SpawnOutcome(success=False, error=result)
+    return SpawnOutcome(success=True, **result.model_dump())
+
+
+def send_result(instance_id: str, message: Message | ErrorInfo, receipt: Receipt | None) -> SendResult:
+    if isinstance(message, ErrorInfo) or receipt is None:
+        error = message if isinstance(message, ErrorInfo) else None
+        return SendResult(success=False, instance_id=instance_id, error=error)
+    return SendResult(
+        success=receipt.status.value not in ("failed", "unconfirmed"),
+        instance_id=instance_id,
+        message_id=message.id,
+        status=receipt.status,
+        reason=receipt.reason or None,
+        removed_characters=message.removed_characters,
+    )
+
+
+def counts(members: Iterable[Member]) -> dict[str, int]:
+    found = Counter(member.snapshot.status.value for member in members)
+    return {status.value: found[status.value] for status in Status if found[status.value]}
+
+
+def read_result(instance_id: str, page: Page) -> ReadResult:
+    return ReadResult(
+        instance_id=instance_id,
+        source="conversation",
+        entries=[
+            ConversationEntry(
+                kind=entry.kind.value,
+                at=entry.at,
+                text=entry.text,
+                tool=entry.tool or None,
+                input=dict(entry.tool_input) or None,
+            )
+            for entry in page.entries
+        ],
+        cursor=page.cursor or None,
+        more=page.more,
+    )

@@ -1,0 +1,45 @@
+"""Which directories instances may work on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from actors.errors import InvalidRequestError
+from actors.home import Home
+
+
+class WorkDirPolicy:
+    """Checks a caller's ``workDir`` before anything is made. ``allowed`` empty means any directory of the user's."""
+
+    def __init__(self, home: Home, user_home: Path, allowed: Sequence[Path]) -> None:
+        self._home = home
+        self._user_home = user_home
+        self._allowed = tuple(directory.resolve() for directory in allowed)
+
+    def check(self, work_dir: str) -> Path:
+        """The real path. Raises ``InvalidRequestError`` saying what is possible instead."""
+        if not work_dir.startswith("/") or "\0" in work_dir:
+            raise InvalidRequestError(f"workDir must be an absolute path, not {work_dir[:200]!r}.")
+        try:
+            directory = Path(work_dir).resolve()
+            is_directory = directory.is_dir()
+        except OSError as error:
+            raise InvalidRequestError(f"workDir {work_dir[:200]!r} cannot be used: {error.strerror}.") from error
+        if not is_directory:
+            raise InvalidRequestError(f"workDir {directory} is not a directory: create it first or correct the path.")
+        self._check_place(directory)
+        return directory
+
+    def _check_place(self, directory: Path) -> None:
+        if directory in (Path("/"), self._user_home):
+            raise InvalidRequestError(f"workDir {directory} is too wide: give the directory of one project.")
+        if directory.is_relative_to(self._home.root) and not directory.is_relative_to(self._home.worktrees):
+            raise InvalidRequestError(f"workDir {directory} belongs to Phalanx itself: give a project's directory.")
+        in_team = directory.is_relative_to(self._home.worktrees)
+        if self._allowed and not in_team and not any(directory.is_relative_to(root) for root in self._allowed):
+            roots = ", ".join(str(root) for root in self._allowed)
+            raise InvalidRequestError(
+                f"workDir {directory} is outside what is allowed: {roots}. "
+                "Give a directory inside, or change allowed_work_dirs in config.toml."
+            )
