@@ -31,9 +31,12 @@ def clean(text: str) -> CleanText:
 
 
 def compose(messages: Sequence[Message]) -> str:
-    """The paste of one batch. Ends so that the Enter that follows cannot be escaped by a trailing backslash."""
-    body = "\n\n".join(f"[phalanx {m.id} from {m.sender}]\n{m.text}" for m in messages)
-    return body + "\n" if body.endswith("\\") else body
+    """The paste of one batch.
+
+    The newline at its end keeps a trailing backslash or ``@name`` from catching the Enter that follows; the agent trims
+    it from the prompt.
+    """
+    return "\n\n".join(f"[phalanx {m.id} from {m.sender}]\n{m.text}" for m in messages) + "\n"
 
 
 def ids_in(prompt: str) -> frozenset[str]:

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.inbox import BatchLimits, Inbox
+from actors.messages import Message
+
+LIMITS = BatchLimits(size=3, delay_s=0.1)
+
+
+def message(number: int, *, immediate: bool = False, text: str = "x") -> Message:
+    return Message(
+        id=f"msg_{number}", instance_id="spec_0_0_1", sender="lead", text=text, immediate=immediate, accepted_at=0.0
+    )
+
+
+def ids(batch: tuple[Message, ...]) -> list[str]:
+    return [m.id for m in batch]
+
+
+def test_a_single_message_waits_the_delay_for_companions() -> None:
+    inbox = Inbox(LIMITS)
+    inbox.offer(message(1), now=10.0)
+    assert inbox.take(10.05) == ()
+    assert ids(inbox.take(10.1)) == ["msg_1"]
+
+
+def test_a_full_batch_goes_at_once() -> None:
+    inbox = Inbox(LIMITS)
+    for number in range(4):
+        inbox.offer(message(number), now=10.0)
+    assert ids(inbox.take(10.0)) == ["msg_0", "msg_1", "msg_2"]
+    assert inbox.take(10.0) == ()
+
+
+def test_an_immediate_message_takes_what_is_queued_before_it_along_in_order() -> None:
+    inbox = Inbox(LIMITS)
+    inbox.offer(message(1), now=10.0)
+    inbox.offer(message(2, immediate=True), now=10.01)
+    assert ids(inbox.take(10.01)) == ["msg_1", "msg_2"]
+
+
+def test_texts_that_together_are_too_long_go_in_several_pastes() -> None:
+    inbox = Inbox(BatchLimits(size=10, delay_s=0.0, bytes=10))
+    for number in range(3):
+        inbox.offer(message(number, text="é" * 4), now=0.0)
+    assert [ids(inbox.take(0.0)) for _ in range(3)] == [["msg_0"], ["msg_1"], ["msg_2"]]
+
+
+def test_draining_leaves_nothing_behind() -> None:
+    inbox = Inbox(LIMITS)
+    inbox.offer(message(1), now=0.0)
+    assert ids(inbox.drain()) == ["msg_1"]
+    assert len(inbox) == 0
+    assert inbox.due_at() is None
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 0.2))), st.integers(1, 5))
+def test_every_message_leaves_exactly_once_and_in_order(arrivals: list[tuple[bool, float]], size: int) -> None:
+    inbox = Inbox(BatchLimits(size=size, delay_s=0.1))
+    now = 0.0
+    left: list[str] = []
+    for number, (immediate, pause_s) in enumerate(arrivals):
+        now += pause_s
+        inbox.offer(message(number, immediate=immediate), now)
+        batch = inbox.take(now)
+        assert len(batch) <= size
+        left += ids(batch)
+    while batch := inbox.take(now + 1.0):
+        left += ids(batch)
+    assert left == [f"msg_{number}" for number in range(len(arrivals))]
