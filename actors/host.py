@@ -42,7 +42,7 @@ class Host:
         self._catalog = catalog
         self._environment = dict(agent_environment)
         self._server = TerminalServer(home.tmux_socket)
-        self._workspaces = Workspaces(home.worktrees)
+        self._workspaces = Workspaces(home.worktrees, self._environment)
 
     async def name(self) -> str:
         return socket.gethostname()
