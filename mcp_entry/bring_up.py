@@ -1,0 +1,90 @@
+"""Brings a team up from the entry, in a process that does not belong to it.
+
+``Team`` calls ``bring_up``. The process gets a session of its own, no input, and the log for output, so the team
+outlives the entry and its client and nothing of it can reach the entry's stdout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import supervisor
+from actors.errors import SettingsError, TeamNotRunningError
+from actors.home import Home
+
+logger = logging.getLogger(__name__)
+_POLL_S = 0.05
+_LIMIT_S = 300.0
+_REASON_LINES = 12
+_REASON_BYTES = 4000
+_PACKAGE_PARENT = Path(supervisor.__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BringUpProcess:
+    """Runs ``python -m supervisor.runtime up`` for one home with a given environment."""
+
+    home: Home
+    environment: Mapping[str, str]
+
+    async def __call__(self) -> None:
+        """Returns when the team runs. Raises ``TeamNotRunningError`` with the last words of the log when it fails."""
+        self.home.create()
+        log = self.home.logs / "up.log"
+        begin = log.stat().st_size if log.exists() else 0
+        process = await asyncio.to_thread(self._start, log)
+        logger.info("bringing the team up as process %d, see %s", process.pid, log)
+        code = await self._end_of(process)
+        if code != 0:
+            raise TeamNotRunningError(
+                f"The team could not be brought up: {_last_words(log, begin) or f'exit status {code}'}\n"
+                f"The log is {log}; `phalanx doctor` says what is missing. The next call tries again."
+            )
+
+    async def _end_of(self, process: subprocess.Popen[bytes]) -> int:
+        try:
+            async with asyncio.timeout(_LIMIT_S):
+                while (code := process.poll()) is None:  # noqa: ASYNC110 - a thread that waits would outlast the entry
+                    await asyncio.sleep(_POLL_S)
+                return code
+        except TimeoutError:
+            process.terminate()
+            raise TeamNotRunningError(
+                f"The team did not come up within {_LIMIT_S:.0f} s. The log is {self.home.logs / 'up.log'}; "
+                "`phalanx doctor` says what is missing. The next call tries again."
+            ) from None
+
+    def _start(self, log: Path) -> subprocess.Popen[bytes]:
+        """The working directory is where our packages are: ``-m`` looks there first, and must not find the caller's."""
+        try:
+            output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise SettingsError(f"{log} cannot be written: {error.strerror}. Set PHALANX_HOME elsewhere.") from error
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-m", "supervisor.runtime", "up", "--home", str(self.home.root)],
+                cwd=_PACKAGE_PARENT,
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        finally:
+            os.close(output)
+
+
+def _last_words(log: Path, begin: int) -> str:
+    """The last lines that were written to ``log`` after byte ``begin``."""
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(begin, size - _REASON_BYTES))
+        lines = [line.rstrip() for line in file.read().decode(errors="replace").split("\n") if line.strip()]
+    return "\n".join(lines[-_REASON_LINES:])

@@ -1,0 +1,130 @@
+"""The MCP server: lists the tools and runs them over the team's connection.
+
+``__main__`` serves ``Entry(...).server()`` over stdio. It is built on the SDK's low-level server, which leaves the
+schemas to us. What a caller did wrong, and what went wrong inside, comes back as a tool error that says what to do;
+nothing but a cancelled call ends without an answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import anyio
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
+
+from actors.errors import PhalanxError
+from mcp_entry.instructions import INSTRUCTIONS
+from mcp_entry.progress import ProgressTeller
+from mcp_entry.refusals import parse
+from mcp_entry.schemas import input_schema, output_schema, structured
+from mcp_entry.team import Team
+from mcp_entry.tools import TOOLS, Tool
+from supervisor.requests import Request
+from supervisor.results import Result
+
+logger = logging.getLogger(__name__)
+PROGRESS_AT_LEAST_EVERY_S = 8.0
+Context = ServerRequestContext[Any, Any]
+
+
+class Entry:
+    def __init__(
+        self, team: Team, *, version: str, log: Path, quiet_at_most_s: float = PROGRESS_AT_LEAST_EVERY_S
+    ) -> None:
+        self._team = team
+        self._version = version
+        self._log = log
+        self._quiet_at_most_s = quiet_at_most_s
+
+    def server(self) -> Server[Any]:
+        server: Server[Any] = Server(
+            "phalanx",
+            title="Phalanx",
+            version=self._version,
+            instructions=INSTRUCTIONS,
+            on_list_tools=self._list_tools,
+            on_call_tool=self._call_tool,
+        )
+        server.add_notification_handler("notifications/initialized", types.NotificationParams, self._initialized)
+        return server
+
+    @cached_property
+    def _listing(self) -> types.ListToolsResult:
+        return types.ListToolsResult(tools=[_described(tool) for tool in TOOLS.values()])
+
+    async def _initialized(self, _context: Context, _params: types.NotificationParams) -> None:
+        """The team is brought up only now, so that its start does not slow down the entry's."""
+        self._team.begin()
+
+    async def _list_tools(
+        self, _context: Context, _params: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        self._team.begin()
+        return self._listing
+
+    async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+        tool = TOOLS.get(params.name)
+        if tool is None:
+            raise MCPError(types.INVALID_PARAMS, f"There is no tool {params.name!r}. Tools: {', '.join(TOOLS)}.")
+        teller = ProgressTeller(context.session.report_progress, at_least_every_s=self._quiet_at_most_s)
+        async with anyio.create_task_group() as telling:
+            telling.start_soon(teller.tell)
+            answer = await self._answer(tool, params.arguments or {}, teller)
+            teller.finish()
+        return answer
+
+    async def _answer(self, tool: Tool, arguments: Mapping[str, Any], teller: ProgressTeller) -> types.CallToolResult:
+        try:
+            request = parse(tool.verb.request, arguments)
+            result = await self._run(tool, request, teller)
+        except PhalanxError as error:
+            logger.info("%s was refused (%s)", tool.name, error.code)
+            return _refused(str(error))
+        except Exception as error:
+            logger.exception("%s failed", tool.name)
+            return _refused(
+                f"Phalanx failed inside ({type(error).__name__}); its log is {self._log}. "
+                "Look with list what is there before you make the call again."
+            )
+        return types.CallToolResult(
+            content=[types.TextContent(text=_writable(tool.text(result)))], structured_content=structured(result)
+        )
+
+    async def _run(self, tool: Tool, request: Request, teller: ProgressTeller) -> Result:
+        if not self._team.connected:
+            teller.say("starting the team…")
+        client = await self._team.client()
+        try:
+            return await tool.call(client, request, teller.on_progress)
+        except PhalanxError:
+            if not (client.closed and tool.repeatable):
+                raise
+        logger.info("the connection broke during %s; making the call again", tool.name)
+        return await tool.call(await self._team.client(), request, teller.on_progress)
+
+
+def _described(tool: Tool) -> types.Tool:
+    return types.Tool(
+        name=tool.name,
+        title=tool.title,
+        description=tool.description,
+        input_schema=input_schema(tool.verb.request),
+        output_schema=output_schema(tool.verb.result),
+        annotations=tool.annotations,
+    )
+
+
+def _refused(reason: str) -> types.CallToolResult:
+    return types.CallToolResult(content=[types.TextContent(text=_writable(reason))], is_error=True)
+
+
+def _writable(text: str) -> str:
+    """The text without lone surrogates (a file name may bring them), which no JSON writer takes."""
+    return text.encode(errors="replace").decode()

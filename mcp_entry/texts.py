@@ -1,0 +1,126 @@
+"""Results in a few words, for clients that show a tool's text instead of its structured content.
+
+``tools`` names one function a tool. Claude Code shows its model the structured content only, so a text is a summary;
+but for ``read``, whose text is what was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from actors.messages import MessageStatus
+from supervisor import results
+
+_PLAIN = frozenset({MessageStatus.ACCEPTED, MessageStatus.SUBMITTED})
+
+
+def of_spawn(result: results.SpawnResult) -> str:
+    where = f"branch {result.branch} in " if result.branch else ""
+    started = f"{result.instance_id} ({result.role}) is {result.status}: {where}{result.working_directory}."
+    return "\n".join([started, *(f"Note: {note}" for note in result.notes)])
+
+
+def of_spawn_batch(result: results.SpawnBatchResult) -> str:
+    started = [member.instance_id for member in result.instances if member.success and member.instance_id]
+    seconds = result.performance.duration / 1000
+    failed = [
+        f"instances[{index}] failed: {_error(member.error)}"
+        for index, member in enumerate(result.instances)
+        if not member.success
+    ]
+    notes = [f"Note on {member.instance_id}: {note}" for member in result.instances for note in member.notes]
+    heading = f"{len(started)} of {len(result.instances)} started in {seconds:.1f} s: {', '.join(started) or 'none'}."
+    return "\n".join([heading, *failed, *notes])
+
+
+def of_send(result: results.SendResult) -> str:
+    if result.error:
+        return f"The message to {result.instance_id} was refused: {_error(result.error)}"
+    reason = f" ({result.reason})" if result.reason else ""
+    taken_out = f" {result.removed_characters} control characters were removed." if result.removed_characters else ""
+    return f"{result.message_id} to {result.instance_id} is {result.status}{reason}.{taken_out}"
+
+
+def of_send_batch(result: results.SendBatchResult) -> str:
+    counts: dict[str, int] = {}
+    for each in result.results:
+        word = str(each.status or "refused")
+        counts[word] = counts.get(word, 0) + 1
+    heading = f"{len(result.results)} messages: {_counts(counts)}."
+    odd = [
+        f"messages[{index}]: {of_send(each)}"
+        for index, each in enumerate(result.results)
+        if each.status not in _PLAIN or each.removed_characters
+    ]
+    return "\n".join([heading, *odd])
+
+
+def of_read(result: results.ReadResult) -> str:
+    if result.source == "screen":
+        return result.screen or "(the screen is empty)"
+    lines = [f"[{entry.at}] {entry.kind}{_tool(entry)}: {entry.text}" for entry in result.entries]
+    more = " There is more: read on with it." if result.more else ""
+    return "\n".join([*(lines or ["(nothing new)"]), f"cursor: {result.cursor}.{more}"])
+
+
+def of_list(result: results.ListResult) -> str:
+    if not result.instances:
+        return "There are no instances. Start some with spawn_batch."
+    heading = f"{len(result.instances)} instances: {_counts(result.counts)}."
+    return "\n".join([heading, *_instances(result.instances)])
+
+
+def of_wait(result: results.WaitResult) -> str:
+    heading = "Reached." if result.reached else "Not reached: the time ran out first."
+    return "\n".join([heading, *_instances(result.instances)])
+
+
+def of_respond(result: results.RespondResult) -> str:
+    answered = "allowed" if result.decision == "allow" else "denied"
+    return f"{result.instance_id}: {result.permission.tool} was {answered}; it is {result.status} now."
+
+
+def of_interrupt(result: results.InterruptResult) -> str:
+    what = "was interrupted" if result.interrupted else "had no turn under way"
+    return f"{result.instance_id} {what}; it is {result.status} now."
+
+
+def of_terminate(result: results.TerminateResult) -> str:
+    return "\n".join(_terminated(each) for each in result.terminated) or "Nothing was running."
+
+
+def of_restart(result: results.RestartResult) -> str:
+    how = "its conversation goes on" if result.resumed else "it had no conversation yet"
+    return f"{result.instance_id} was restarted and is {result.status}; {how}."
+
+
+def _terminated(each: results.TerminatedInstance) -> str:
+    if each.error:
+        return f"{each.instance_id} was not terminated: {_error(each.error)}"
+    removed = "its workspace was removed" if each.workspace_removed else "its workspace stays"
+    return f"{each.instance_id} is {each.status}; {removed}." + (f" Kept: {each.kept}" if each.kept else "")
+
+
+def _instances(instances: Iterable[results.InstanceInfo]) -> list[str]:
+    return [_instance(each) for each in instances]
+
+
+def _instance(each: results.InstanceInfo) -> str:
+    line = f"- {each.instance_id} {each.role} {each.status}"
+    line += f" name={each.name}" if each.name else ""
+    line += f" branch={each.branch}" if each.branch else ""
+    line += f" unread={each.unread}" if each.unread else ""
+    line += f" asks for {each.permission.tool}" if each.permission else ""
+    return line + (f" ({each.reason})" if each.reason else "")
+
+
+def _tool(entry: results.ConversationEntry) -> str:
+    return f" {entry.tool}" if entry.tool else ""
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{number} {word}" for word, number in counts.items())
+
+
+def _error(error: results.ErrorInfo | None) -> str:
+    return f"{error.message} ({error.code})" if error else "no reason is known"

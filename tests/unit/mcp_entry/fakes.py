@@ -1,0 +1,188 @@
+"""A team that is not there: stands in for the supervisor's client at the seam of the tools."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from actors.states import Status
+from supervisor import results
+from supervisor.requests import Role
+from supervisor.results import Result
+from supervisor.verbs import ProgressCallback, ignore_progress
+
+Reply = Result | Exception | Callable[[Any, ProgressCallback], Awaitable[Result]]
+
+
+class FakeClient:
+    """Answers each verb with what ``replies`` holds for it, and remembers what it was asked."""
+
+    def __init__(self, **replies: Reply) -> None:
+        self.replies = {**REPLIES, **replies}
+        self.asked: list[tuple[str, Any]] = []
+        self.closed = False
+
+    def __getattr__(self, verb: str) -> Callable[..., Awaitable[Any]]:
+        if verb not in self.replies:
+            raise AttributeError(verb)
+
+        async def call(request: Any = None, on_progress: ProgressCallback = ignore_progress) -> Any:
+            self.asked.append((verb, request))
+            reply = self.replies[verb]
+            if isinstance(reply, Exception):
+                raise reply
+            return await reply(request, on_progress) if callable(reply) else reply
+
+        return call
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def only_request(self) -> Any:
+        ((_, request),) = self.asked
+        return request
+
+
+def info(instance_id: str = "spec_1_1_1", **changes: Any) -> results.InstanceInfo:
+    fields: dict[str, Any] = {
+        "instance_id": instance_id,
+        "name": None,
+        "role": Role.SPECIALIST,
+        "parent_id": None,
+        "agent": "demo",
+        "status": Status.READY,
+        "since": "2026-11-01T10:00:00.000+00:00",
+        "needs_attention": False,
+        "queued_messages": 0,
+        "unread": 0,
+        "session_name": instance_id,
+        "workspace_mode": "isolated",
+        "working_directory": f"/home/worktrees/{instance_id}",
+        "branch": f"phalanx/{instance_id}",
+        "host": "local",
+        "tokens": results.Tokens(),
+    }
+    return results.InstanceInfo(**{**fields, **changes})
+
+
+def asking(instance_id: str = "spec_1_1_2", tool: str = "Bash", **tool_input: Any) -> results.InstanceInfo:
+    """An instance that waits for a permission."""
+    return info(
+        instance_id,
+        status=Status.WAITING_PERMISSION,
+        needs_attention=True,
+        permission=results.Permission(tool=tool, input=tool_input),
+    )
+
+
+def listing(*instances: results.InstanceInfo) -> results.ListResult:
+    counts: dict[str, int] = {}
+    for each in instances:
+        counts[str(each.status)] = counts.get(str(each.status), 0) + 1
+    return results.ListResult(
+        needs_attention=[each.instance_id for each in instances if each.needs_attention],
+        counts=counts,
+        instances=list(instances),
+    )
+
+
+def spawned(instance_id: str = "spec_1_1_1", **changes: Any) -> results.SpawnResult:
+    fields: dict[str, Any] = {
+        "instance_id": instance_id,
+        "session_name": instance_id,
+        "role": Role.SPECIALIST,
+        "workspace_mode": "isolated",
+        "working_directory": f"/home/worktrees/{instance_id}",
+        "branch": f"phalanx/{instance_id}",
+        "status": Status.BUSY,
+    }
+    return results.SpawnResult(**{**fields, **changes})
+
+
+def batch(*members: results.SpawnResult | results.ErrorInfo) -> results.SpawnBatchResult:
+    outcomes = [
+        results.SpawnOutcome(success=False, error=member)
+        if isinstance(member, results.ErrorInfo)
+        else results.SpawnOutcome(success=True, **member.model_dump())
+        for member in members
+    ]
+    return results.SpawnBatchResult(
+        success=all(outcome.success for outcome in outcomes),
+        instances=outcomes,
+        performance=results.SpawnPerformance(duration=1234.5, avg_time_per_instance=617.2, concurrent_spawns=2),
+    )
+
+
+def sent(instance_id: str = "spec_1_1_1", **changes: Any) -> results.SendResult:
+    fields: dict[str, Any] = {
+        "success": True,
+        "instance_id": instance_id,
+        "message_id": "msg_1",
+        "status": "submitted",
+    }
+    return results.SendResult(**{**fields, **changes})
+
+
+def entry(text: str, kind: str = "answer", **changes: Any) -> results.ConversationEntry:
+    return results.ConversationEntry(kind=kind, at="2026-11-01T10:00:01.000Z", text=text, **changes)  # type: ignore[arg-type]
+
+
+REPLIES: dict[str, Reply] = {
+    "spawn": spawned(),
+    "spawn_batch": batch(spawned("spec_1_1_1"), spawned("spec_1_1_2")),
+    "send": sent(),
+    "send_batch": results.SendBatchResult(
+        success=True,
+        results=[sent("spec_1_1_1"), sent("spec_1_1_2", message_id="msg_2")],
+        performance=results.SendPerformance(total_messages=2, queued=2, immediate=0, avg_batch_size=1.0),
+    ),
+    "read": results.ReadResult(
+        instance_id="spec_1_1_1", source="conversation", entries=[entry("It is done.")], cursor="c:7"
+    ),
+    "list": listing(asking(command="rm -r build"), info()),
+    "wait": results.WaitResult(reached=True, instances=[info()]),
+    "respond": results.RespondResult(
+        instance_id="spec_1_1_2",
+        decision="allow",
+        permission=results.Permission(tool="Bash", input={"command": "ls", "timeout": None}),
+        status=Status.BUSY,
+    ),
+    "interrupt": results.InterruptResult(instance_id="spec_1_1_1", interrupted=True, status=Status.READY),
+    "terminate": results.TerminateResult(
+        success=True,
+        terminated=[
+            results.TerminatedInstance(
+                instance_id="spec_1_1_1",
+                status=Status.STOPPED,
+                workspace_removed=False,
+                kept="/home/worktrees/spec_1_1_1: 2 commits are not merged",
+            )
+        ],
+    ),
+    "restart": results.RestartResult(instance_id="spec_1_1_1", status=Status.READY, resumed=True),
+    "status": results.StatusResult(
+        home="/home/me/.phalanx",
+        version="0.1.0",
+        supervisor_pid=4711,
+        started_at="2026-11-01T09:00:00.000+00:00",
+        store="memory",
+        counts={"ready": 2},
+        spawns_running=0,
+        spawns_waiting=0,
+        max_concurrent_spawns=5,
+    ),
+}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "spawn": {"role": "specialist", "workDir": "/src", "context": "Write tests."},
+    "spawn_batch": {"instances": [{"role": "specialist", "workDir": "/src", "context": "Write tests."}] * 2},
+    "send": {"instanceId": "spec_1_1_1", "message": "go on"},
+    "send_batch": {"messages": [{"instanceId": "spec_1_1_1", "message": "go on"}]},
+    "read": {"instanceId": "spec_1_1_1"},
+    "list": {},
+    "wait": {"instanceIds": ["spec_1_1_1"]},
+    "respond": {"instanceId": "spec_1_1_2", "decision": "allow"},
+    "interrupt": {"instanceId": "spec_1_1_1"},
+    "terminate": {"instanceId": "spec_1_1_1"},
+    "restart": {"instanceId": "spec_1_1_1"},
+}
+"""What each tool takes at least."""

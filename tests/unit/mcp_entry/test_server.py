@@ -1,0 +1,309 @@
+"""The tools as an MCP client sees them: what they are, what they give, how they refuse, wait and end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import jsonschema  # type: ignore[import-untyped]
+import mcp_types as types
+import pytest
+from mcp.client import Client
+from mcp.shared.exceptions import MCPError
+
+from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError, UnknownInstanceError
+from mcp_entry.server import Entry
+from mcp_entry.team import Team
+from supervisor import requests, results
+from supervisor.verbs import ProgressCallback
+from tests.unit.mcp_entry.fakes import ARGUMENTS, FakeClient, info, sent
+
+BOTH_ERAS = pytest.mark.parametrize("mode", ["legacy", "auto"])
+
+
+@asynccontextmanager
+async def lead(*clients: FakeClient, mode: Any = "auto", quiet_at_most_s: float = 5.0) -> AsyncIterator[Client]:
+    """A client of an entry whose team is reached through one fake after the other."""
+    left = list(clients)
+
+    async def connect() -> Any:
+        return left.pop(0)
+
+    async def bring_up() -> None:
+        raise AssertionError("a team that answers is not brought up")
+
+    team = Team(connect, bring_up, patience_s=5.0)
+    entry = Entry(team, version="1", log=Path("/home/logs/entry.log"), quiet_at_most_s=quiet_at_most_s)
+    async with Client(entry.server(), mode=mode) as client:
+        yield client
+    await team.close()
+
+
+def text_of(result: types.CallToolResult) -> str:
+    (content,) = result.content
+    assert isinstance(content, types.TextContent)
+    return content.text
+
+
+@BOTH_ERAS
+@pytest.mark.parametrize("tool", ARGUMENTS)
+async def test_a_tool_answers_with_structured_content_of_its_schema_and_a_text(tool: str, mode: str) -> None:
+    fake = FakeClient()
+    async with lead(fake, mode=mode) as client:
+        (described,) = [each for each in (await client.list_tools()).tools if each.name == tool]
+        jsonschema.validate(ARGUMENTS[tool], described.input_schema)
+        result = await client.call_tool(tool, ARGUMENTS[tool])
+    assert not result.is_error
+    assert described.output_schema is not None
+    jsonschema.validate(result.structured_content, described.output_schema)
+    assert result.structured_content
+    assert text_of(result)
+    assert [verb for verb, _ in fake.asked] == [tool]
+
+
+async def test_a_tool_hands_on_its_arguments_as_the_typed_request() -> None:
+    fake = FakeClient()
+    async with lead(fake) as client:
+        await client.call_tool("send", {"instanceId": "spec_1_1_1", "message": "$(x) `y`\n", "immediate": True})
+    assert fake.only_request() == requests.SendRequest(instance_id="spec_1_1_1", message="$(x) `y`\n", immediate=True)
+
+
+async def test_nulls_are_left_out_of_a_result_but_kept_in_the_input_of_a_permission() -> None:
+    async with lead(FakeClient()) as client:
+        listed = (await client.call_tool("list", {})).structured_content
+        responded = (await client.call_tool("respond", ARGUMENTS["respond"])).structured_content
+    assert listed is not None
+    assert "parentId" not in listed["instances"][0]
+    assert responded is not None
+    assert responded["permission"]["input"] == {"command": "ls", "timeout": None}
+
+
+async def test_everything_that_a_lead_reads_before_it_starts_fits_into_what_clients_show() -> None:
+    async with lead(FakeClient(), mode="legacy") as client:
+        tools = (await client.list_tools()).tools
+        instructions = client.instructions or ""
+    assert {tool.name for tool in tools} == set(ARGUMENTS)
+    assert len(instructions) <= 2048
+    for tool in tools:
+        assert "Example:" in (tool.description or "")
+        assert len(tool.description or "") <= 2048
+        assert tool.title
+        assert tool.annotations is not None
+        assert tool.annotations.title == tool.title
+
+
+async def test_the_example_in_a_description_is_a_call_that_the_tool_takes() -> None:
+    async with lead(FakeClient()) as client:
+        for tool in (await client.list_tools()).tools:
+            example = (tool.description or "").rpartition("Example:")[2]
+            jsonschema.validate(json.loads(" ".join(example.split())), tool.input_schema)
+
+
+async def test_tools_that_only_look_say_so_and_those_that_end_something_too() -> None:
+    async with lead(FakeClient()) as client:
+        hints = {tool.name: tool.annotations for tool in (await client.list_tools()).tools}
+    assert {name for name, hint in hints.items() if hint and hint.read_only_hint} == {"read", "list", "wait"}
+    destructive = {name for name, hint in hints.items() if hint and hint.destructive_hint}
+    assert destructive == {"respond", "interrupt", "terminate", "restart"}
+
+
+async def test_an_unknown_argument_is_refused_by_name_with_the_known_ones_and_nothing_is_asked() -> None:
+    fake = FakeClient()
+    async with lead(fake) as client:
+        result = await client.call_tool("send", {"instanceId": "spec_1_1_1", "message": "x", "text": "y"})
+    assert result.is_error
+    assert "text is no known argument" in text_of(result)
+    assert "instanceId, message, immediate, wait, timeoutSeconds" in text_of(result)
+    assert fake.asked == []
+
+
+async def test_a_wrong_argument_is_named_by_its_path() -> None:
+    members = [*ARGUMENTS["spawn_batch"]["instances"], {"role": "boss", "workDir": "/src", "context": "x"}]
+    async with lead(FakeClient()) as client:
+        result = await client.call_tool("spawn_batch", {"instances": members})
+    assert result.is_error
+    assert "instances[2].role cannot be 'boss', only 'executive', 'manager' or 'specialist'" in text_of(result)
+
+
+async def test_what_the_supervisor_refuses_is_a_tool_error_in_its_words() -> None:
+    refusal = UnknownInstanceError("There is no instance spec_9. list shows who is there.")
+    async with lead(FakeClient(read=refusal)) as client:
+        result = await client.call_tool("read", {"instanceId": "spec_9"})
+    assert result.is_error
+    assert text_of(result) == "There is no instance spec_9. list shows who is there."
+    assert result.structured_content is None
+
+
+async def test_an_internal_error_is_short_names_the_log_and_does_not_end_the_server() -> None:
+    async with lead(FakeClient(read=KeyError("secret"))) as client:
+        result = await client.call_tool("read", {"instanceId": "spec_9"})
+        assert result.is_error
+        assert "KeyError" in text_of(result)
+        assert "/home/logs/entry.log" in text_of(result)
+        assert "secret" not in text_of(result)
+        assert not (await client.call_tool("list", {})).is_error
+
+
+async def test_a_text_that_is_no_valid_unicode_is_answered_all_the_same() -> None:
+    async with lead(FakeClient(read=InvalidRequestError("no such file: \udcff"))) as client:
+        assert text_of(await client.call_tool("read", {"instanceId": "spec_1"})) == "no such file: ?"
+
+
+async def test_an_unknown_tool_is_refused_with_the_known_ones() -> None:
+    async with lead(FakeClient()) as client:
+        with pytest.raises(MCPError, match=r"no tool 'spwan'.*spawn_batch"):
+            await client.call_tool("spwan", {})
+
+
+async def test_a_failing_member_of_a_batch_is_no_tool_error() -> None:
+    failed = sent(
+        success=False, message_id=None, status=None, error=results.ErrorInfo(code="unknown_instance", message="No.")
+    )
+    reply = results.SendBatchResult(
+        success=False,
+        results=[sent(), failed],
+        performance=results.SendPerformance(total_messages=2, queued=1, immediate=0, avg_batch_size=1.0),
+    )
+    async with lead(FakeClient(send_batch=reply)) as client:
+        result = await client.call_tool("send_batch", ARGUMENTS["send_batch"])
+    assert not result.is_error
+    assert result.structured_content is not None
+    assert result.structured_content["results"][1]["error"] == {"code": "unknown_instance", "message": "No."}
+    assert "messages[1]" in text_of(result)
+
+
+async def spawn_slowly(request: requests.SpawnBatchRequest, on_progress: ProgressCallback) -> results.SpawnBatchResult:
+    for done in range(1, 51):
+        on_progress(done, 50, f"spec_1_1_{done}")
+    return FakeClient().replies["spawn_batch"]  # type: ignore[return-value]
+
+
+@BOTH_ERAS
+async def test_progress_of_a_batch_is_told_member_by_member_before_the_answer(mode: str) -> None:
+    told: list[tuple[float, float | None, str | None]] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
+
+    async with lead(FakeClient(spawn_batch=spawn_slowly), mode=mode) as client:
+        await client.call_tool("list", {})
+        await client.call_tool("spawn_batch", ARGUMENTS["spawn_batch"], progress_callback=on_progress)
+    assert told == [(float(done), 50.0, f"spec_1_1_{done}") for done in range(1, 51)]
+
+
+async def test_a_call_on_which_nothing_happens_tells_rising_progress_all_the_same() -> None:
+    told: list[float] = []
+    enough = asyncio.Event()
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        told.append(progress)
+        if len(told) == 4:
+            enough.set()
+
+    async def wait(request: requests.WaitRequest, on_progress: ProgressCallback) -> results.WaitResult:
+        await enough.wait()
+        return results.WaitResult(reached=False, instances=[info()])
+
+    async with lead(FakeClient(wait=wait), quiet_at_most_s=0.01) as client:
+        await client.call_tool("wait", ARGUMENTS["wait"], progress_callback=on_progress)
+    assert len(told) >= 4
+    assert told == sorted(set(told))
+
+
+@BOTH_ERAS
+async def test_cancelling_a_call_ends_the_waiting_and_leaves_the_server_usable(mode: str) -> None:
+    waiting, ended = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: requests.WaitRequest, on_progress: ProgressCallback) -> results.WaitResult:
+        waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    async with lead(FakeClient(wait=wait), mode=mode) as client:
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.call_tool, "wait", ARGUMENTS["wait"])
+            await waiting.wait()
+            group.cancel_scope.cancel()
+        async with asyncio.timeout(5):
+            await ended.wait()
+        assert not (await client.call_tool("list", {})).is_error
+
+
+async def test_calls_run_side_by_side() -> None:
+    both = asyncio.Barrier(2)
+
+    async def wait(request: requests.WaitRequest, on_progress: ProgressCallback) -> results.WaitResult:
+        await both.wait()
+        return results.WaitResult(reached=True, instances=[info()])
+
+    async with lead(FakeClient(wait=wait)) as client, asyncio.timeout(5), asyncio.TaskGroup() as group:
+        group.create_task(client.call_tool("wait", ARGUMENTS["wait"]))
+        group.create_task(client.call_tool("wait", ARGUMENTS["wait"]))
+
+
+class BrokenClient(FakeClient):
+    """Its connection breaks at the first call."""
+
+    def __init__(self) -> None:
+        super().__init__(list=self.break_off, send=self.break_off)
+
+    async def break_off(self, request: Any, on_progress: ProgressCallback) -> Any:
+        self.closed = True
+        raise UnavailableError("The connection to the supervisor broke.")
+
+
+async def test_a_look_whose_connection_broke_is_made_again_over_a_new_one() -> None:
+    async with lead(BrokenClient(), FakeClient()) as client:
+        assert not (await client.call_tool("list", {})).is_error
+
+
+async def test_a_deed_whose_connection_broke_is_not_done_twice_but_the_next_call_goes_on() -> None:
+    second = FakeClient()
+    async with lead(BrokenClient(), second) as client:
+        result = await client.call_tool("send", ARGUMENTS["send"])
+        assert result.is_error
+        assert second.asked == []
+        assert not (await client.call_tool("send", ARGUMENTS["send"])).is_error
+
+
+async def test_while_the_team_starts_a_call_waits_and_says_so() -> None:
+    told: list[str | None] = []
+    starting = asyncio.Event()
+    running = False
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        told.append(message)
+        starting.set()
+
+    async def connect() -> Any:
+        if not running:
+            raise TeamNotRunningError("No team.")
+        return FakeClient()
+
+    async def bring_up() -> None:
+        nonlocal running
+        await starting.wait()
+        running = True
+
+    entry = Entry(Team(connect, bring_up, patience_s=5.0), version="1", log=Path("/x"))
+    async with Client(entry.server()) as client:
+        result = await client.call_tool("list", {}, progress_callback=on_progress)
+    assert not result.is_error
+    assert told == ["starting the team…"]
+
+
+async def test_tools_are_listed_at_once_while_the_team_does_not_come_up() -> None:
+    async def connect() -> Any:
+        raise TeamNotRunningError("No team.")
+
+    entry = Entry(Team(connect, asyncio.Event().wait, patience_s=5.0), version="1", log=Path("/x"))  # type: ignore[arg-type]
+    async with asyncio.timeout(5), Client(entry.server()) as client:
+        assert len((await client.list_tools()).tools) == len(ARGUMENTS)
