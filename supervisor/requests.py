@@ -54,15 +54,19 @@ class SpawnRequest(Request):
         description="Absolute path of the directory to work on; for an isolated workspace, in a git repository.",
     )
     context: str = Field(min_length=1, description="The first message: the task and all that is needed to begin it.")
-    parent_id: InstanceId | None = Field(default=None, description="The instance that leads this one.")
+    parent_id: InstanceId | None = Field(
+        default=None, description="Id of the instance that leads this one, for example mgr_1_2; without it, you do."
+    )
     workspace_mode: WorkspaceMode = Field(
         default="isolated",
         description="isolated: a git worktree on a branch of its own; shared: workDir itself.",
     )
-    name: Name | None = Field(default=None, description="A label for people; the id stays the name for tools.")
+    name: Name | None = Field(
+        default=None, description="A label: up to 40 letters, digits, '-' and '_'; tools take the id."
+    )
     agent: Literal["claude", "demo"] | None = Field(default=None, description="Program to run; default by settings.")
     model: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/\[\]@-]{0,99}$")] | None = Field(
-        default=None, description="Model for the agent, as its own --model option takes it."
+        default=None, description="Model to use, as Claude Code's --model takes it, such as sonnet; default: its own."
     )
     permission_mode: PermissionMode | None = Field(
         default=None, description="Which tool calls the agent may make without asking; default by its own settings."
