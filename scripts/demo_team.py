@@ -1,0 +1,225 @@
+"""The main job, from an empty home to a clean end, as ``scripts/demo`` shows it.
+
+Every line that it prints is about something that it has just seen; it exits with 1 when anything did not happen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from supervisor.client import SupervisorClient
+from supervisor.runtime import Runtime
+from supervisor.settings import Settings
+
+from actors.home import Home
+from actors.messages import MessageStatus
+from supervisor import requests
+from supervisor.requests import Role
+from supervisor.results import InstanceInfo, SpawnOutcome
+from tests.standin.api import ApiStandIn
+from tests.standin.claude_home import make_claude_home, standin_environment
+
+CLAUDE_IN_VENV = Path(__file__).resolve().parent.parent / ".venv/claude/node_modules/.bin/claude"
+console = Console(highlight=False)
+
+
+class DemoFailed(Exception):  # noqa: N818 - it ends the demo, nobody handles it
+    """Something that the demo was to show did not happen."""
+
+
+def expect(condition: bool, what: str) -> None:
+    if not condition:
+        raise DemoFailed(what)
+    console.print(f"  [green]✓[/] {what}")
+
+
+def git(repository: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(repository), *words], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def sample_repository(directory: Path) -> Path:
+    directory.mkdir()
+    git(directory, "init", "-q", "-b", "main")
+    git(directory, "config", "user.name", "Demo")
+    git(directory, "config", "user.email", "demo@example.invalid")
+    (directory / "README.md").write_text("# A sample project\n")
+    git(directory, "add", ".")
+    git(directory, "commit", "-q", "-m", "Start")
+    return directory
+
+
+@contextlib.contextmanager
+def agent_environment(agent: str, scratch: Path, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The environment of the team: with the real CLI and no account, a HOME of its own and the API stand-in."""
+    own = dict(environment)
+    if agent == "demo":
+        yield own
+        return
+    if not shutil.which(own.get("PHALANX_CLAUDE_COMMAND", "claude")):
+        own["PHALANX_CLAUDE_COMMAND"] = str(CLAUDE_IN_VENV)
+    if own.get("ANTHROPIC_API_KEY") or (Path.home() / ".claude" / ".credentials.json").exists():
+        console.print("Claude Code works with your own account.")
+        yield own
+        return
+    console.print("No account was found: Claude Code talks to a stand-in of the API on this machine.")
+    with ApiStandIn() as standin:
+        yield {**own, **standin_environment(standin.url, make_claude_home(scratch / "claude-home"))}
+
+
+def task_for(agent: str, number: int) -> str:
+    """A task that ends in a commit, in words that the agent at hand understands."""
+    file = f"part_{number}.md"
+    if agent == "demo":
+        return f"Write {file}.\n@@demo commit {file} written by member {number}"
+    command = f"echo 'written by member {number}' > {file} && git add {file} && git commit -q -m 'Add {file}'"
+    # The directive is for the stand-in; to a real model it is a hint.
+    directive = json.dumps({"command": command, "description": f"Add {file}"})
+    return f"Write the file {file} with one line of text and commit it. One way:\n@@tool Bash {directive}"
+
+
+async def lead(home: Home, repository: Path, agent: str, size: int) -> None:
+    async with await SupervisorClient.connect(home, sender="lead") as client:
+        members = await spawn(client, repository, agent, size)
+        await send(client, members)
+        await work(client, members, agent)
+        await read(client, members)
+        merge(repository, members)
+        await terminate(client, members)
+
+
+async def spawn(client: SupervisorClient, repository: Path, agent: str, size: int) -> list[SpawnOutcome]:
+    console.rule("spawn_batch")
+    request = requests.SpawnBatchRequest(
+        instances=[
+            requests.SpawnRequest(
+                role=Role.SPECIALIST,
+                work_dir=str(repository),
+                context=f"You are member {number}. Say hello.",
+                agent="claude" if agent == "claude" else "demo",
+            )
+            for number in range(1, size + 1)
+        ]
+    )
+    batch = await client.spawn_batch(request)
+    table = Table("instance", "branch", "working directory")
+    for member in batch.instances:
+        table.add_row(member.instance_id, member.branch, member.working_directory)
+    console.print(table)
+    expect(batch.success, f"{size} instances run; each has its first message ({batch.performance.duration:.0f} ms)")
+    return batch.instances
+
+
+def id_of(member: SpawnOutcome) -> str:
+    return member.instance_id or ""
+
+
+async def send(client: SupervisorClient, members: list[SpawnOutcome]) -> None:
+    console.rule("send_batch")
+    await wait(client, members)
+    messages = [
+        requests.BatchMessage(instance_id=id_of(member), message=f"note {number}: nothing to do, only $(echo) `text`")
+        for member in members
+        for number in range(1, 6)
+    ]
+    sent = await client.send_batch(requests.SendBatchRequest(messages=messages, wait=True))
+    proved = sum(result.status is MessageStatus.SUBMITTED for result in sent.results)
+    expect(proved == len(messages), f"{proved} of {len(messages)} messages proved in the conversations")
+    console.print(f"    {sent.performance.avg_batch_size} messages per turn")
+
+
+async def work(client: SupervisorClient, members: list[SpawnOutcome], agent: str) -> None:
+    console.rule("work")
+    await wait(client, members)
+    messages = [
+        requests.BatchMessage(instance_id=id_of(member), message=task_for(agent, number), immediate=True)
+        for number, member in enumerate(members, 1)
+    ]
+    await client.send_batch(requests.SendBatchRequest(messages=messages, wait=True))
+    for _ in range(10 * len(members)):
+        state = await wait(client, members)
+        asking = [info for info in state if info.permission]
+        if not asking:
+            break
+        for info in asking:
+            console.print(
+                f"    {info.instance_id} asks to use {info.permission.tool if info.permission else ''}: allowed"
+            )
+            await client.respond(requests.RespondRequest(instance_id=info.instance_id, decision="allow"))
+    expect(not asking, "every task is done")
+
+
+async def wait(client: SupervisorClient, members: list[SpawnOutcome]) -> list[InstanceInfo]:
+    ids = [id_of(member) for member in members]
+    waited = await client.wait(requests.WaitRequest(instance_ids=ids, until="idle", timeout_seconds=300))
+    if not waited.reached:
+        raise DemoFailed("the team did not become idle")
+    return waited.instances
+
+
+async def read(client: SupervisorClient, members: list[SpawnOutcome]) -> None:
+    console.rule("read")
+    for member in members:
+        page = await client.read(requests.ReadRequest(instance_id=id_of(member), lines=200))
+        answers = [entry.text for entry in page.entries if entry.kind == "answer"]
+        expect(bool(answers), f"{member.instance_id} answered: {answers[-1].splitlines()[0][:80] if answers else ''}")
+
+
+def merge(repository: Path, members: list[SpawnOutcome]) -> None:
+    console.rule("merge")
+    for member in members:
+        git(repository, "merge", "-q", "--no-edit", member.branch or "")
+    merged = git(repository, "log", "--oneline", "--no-merges", "main").splitlines()
+    expect(len(merged) == len(members) + 1, f"{len(members)} branches merged into main of the sample repository")
+
+
+async def terminate(client: SupervisorClient, members: list[SpawnOutcome]) -> None:
+    console.rule("terminate")
+    for member in members:
+        done = await client.terminate(requests.TerminateRequest(instance_id=id_of(member)))
+        expect(
+            done.success and done.terminated[0].workspace_removed, f"{member.instance_id} stopped, its worktree gone"
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--agent", choices=("demo", "claude"), default="demo")
+    parser.add_argument("--size", type=int, default=4, help="number of instances (1 to 20; default 4)")
+    options = parser.parse_args()
+    scratch = Path(tempfile.mkdtemp(prefix="phx", dir="/tmp"))
+    home = Home(scratch / "home")
+    try:
+        with agent_environment(options.agent, scratch, os.environ) as environment:
+            environment["PHALANX_HOME"] = str(home.root)
+            runtime = Runtime(home, Settings.load(home, environment))
+            console.rule(f"up ({home.root})")
+            try:
+                runtime.up(environment, lambda step: console.print(f"  {step}"))
+                asyncio.run(lead(home, sample_repository(scratch / "project"), options.agent, options.size))
+            finally:
+                console.rule("down")
+                runtime.down(lambda step: console.print(f"  {step}"))
+    except DemoFailed as failure:
+        console.print(f"[red]✗ {failure}[/]")
+        return 1
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    console.print("[bold green]Done.[/]")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
