@@ -181,6 +181,8 @@ class _Life:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _receipt(self, receipt: Receipt) -> None:
+        # The snapshot first: whoever reads that a message has arrived must not read an older status beside it.
+        self._log.snapshot(self._snapshot())
         self._log.batches, self._log.delivered = self.courier.batches, self.courier.delivered
         self._log.receipt(receipt)
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from actors.agents.base import Agent, AgentEvent, EventKind, Screen
+from actors.agents.permissions import release
 from actors.envelope import ids_in
 from actors.errors import TerminalError
 from actors.news import News
@@ -69,9 +70,17 @@ class Observer:
         self._ending = True
 
     def change(self, state: InstanceState) -> None:
-        """Takes over a state that came of a verb."""
-        self.state = state
+        """Takes over a state that came of a verb or of a look."""
+        self._replace(state)
         self._news.announce()
+
+    def _replace(self, state: InstanceState) -> None:
+        """A hook whose request was decided at the terminal still waits: it is let go."""
+        waiting = {asked.request_id for asked in state.permissions}
+        for asked in self.state.permissions:
+            if asked.request_id not in waiting:
+                release(self._directory, asked.request_id)
+        self.state = state
 
     async def look(self) -> Screen:
         """One capture of the pane, taken into account. Raises ``TerminalError``."""
@@ -170,7 +179,7 @@ class Observer:
         return event.session_id == self._session_id
 
     def _take_in(self, event: AgentEvent) -> None:
-        self.state = fold(self.state, event)
+        self._replace(fold(self.state, event))
         if event.kind is EventKind.PROMPT_SUBMITTED:
             self.proved_ids |= ids_in(event.text)
 
