@@ -28,7 +28,7 @@ async def process_end(pid: int) -> None:
 
 
 async def _poll(pid: int) -> None:
-    while _exists(pid):
+    while _exists(pid):  # noqa: ASYNC110 - nothing signals the end of a foreign process here
         await asyncio.sleep(_POLL_S)
 
 
