@@ -8,21 +8,20 @@ from typing import Any
 import ray
 
 from actors.agents.base import Agent
-from actors.calls import answer_of
+from actors.calls import actor_class, answer_of, named_actor
 from actors.instance import Instance, InstanceConfig
 from actors.messages import Message
 from actors.reports import Report
 from actors.states import PendingPermission
 from actors.transcript import Page
 
-NAMESPACE = "phalanx"
 START_S = 120.0
 """Many actors that start at once on few cores wait for each other."""
 CALL_S = 15.0
 READ_S = 30.0
 POLL_MARGIN_S = 10.0
 
-InstanceActor: Any = ray.remote(num_cpus=0, max_restarts=-1)(Instance)
+InstanceActor = actor_class(Instance)
 
 
 class InstanceHandle:
@@ -71,9 +70,7 @@ class RayInstances:
 
     async def create(self, config: InstanceConfig, agent: Agent) -> InstanceHandle:
         """The actor of an instance, one a name; returns when it answers."""
-        actor = InstanceActor.options(
-            name=f"instance-{config.instance_id}", namespace=NAMESPACE, lifetime="detached", get_if_exists=True
-        ).remote(config, agent)
+        actor = named_actor(InstanceActor, f"instance-{config.instance_id}", config, agent)
         self._actors[config.instance_id] = actor
         await answer_of(actor.__ray_ready__.remote(), f"The new actor of {config.instance_id}", START_S)
         return InstanceHandle(config.instance_id, actor)

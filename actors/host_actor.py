@@ -6,17 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import ray
-
 from actors.agents.base import AgentStart
 from actors.agents.catalog import AgentCatalog
-from actors.calls import answer_of
+from actors.calls import actor_class, answer_of, named_actor
 from actors.home import Home
 from actors.host import Host
 from actors.terminal.pane import PaneInfo
 from actors.workspace.values import Retirement, Workspace, WorkspaceMode
 
-NAMESPACE = "phalanx"
 START_S = 60.0
 GIT_S = 300.0
 """A large repository takes its time to check out; the workspace bounds each git process itself."""
@@ -31,14 +28,12 @@ class _HostServer(Host):
         super().__init__(home, catalog, json.loads(home.environment_file.read_text()))
 
 
-HostActor: Any = ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=100)(_HostServer)
+HostActor = actor_class(_HostServer)
 
 
 async def start_host(home: Home, catalog: AgentCatalog) -> HostHandle:
     """The host actor of this machine; returns when it answers."""
-    actor = HostActor.options(name="host", namespace=NAMESPACE, lifetime="detached", get_if_exists=True).remote(
-        str(home.root), catalog
-    )
+    actor = named_actor(HostActor, "host", str(home.root), catalog)
     await answer_of(actor.__ray_ready__.remote(), "The host actor", START_S)
     return HostHandle(actor)
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.agents.base import Agent, Composer, Screen
+from actors.agents.base import Agent, Composer
 from actors.agents.permissions import answer
 from actors.courier import Courier
 from actors.errors import UnavailableError, WrongStateError
@@ -127,24 +127,24 @@ class Instance:
         if not (before.busy or before.dialog) or not life.observer.alive:
             return False
         await life.pane.press("Escape")
+        cleared = before.composer is Composer.DRAFT
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             await asyncio.sleep(_INTERRUPT_LOOK_S)
             screen = await life.observer.look()
             if screen.composer is Composer.ABSENT or screen.busy:
                 continue
-            await self._clear_restored_draft(life.pane, before, screen)
+            if screen.composer is Composer.DRAFT and not cleared:
+                # An interrupt before any output puts the prompt back into the input box; it would hold up messages.
+                await life.pane.press("C-c")
+                cleared = True
+                continue
             life.observer.change(interrupted(life.observer.state, time.time()))
             return True
         raise UnavailableError(
             f"{self._config.instance_id} did not stop its turn within {timeout_s:.0f} s. "
             "Read its screen, or terminate or restart it."
         )
-
-    async def _clear_restored_draft(self, pane: Pane, before: Screen, after: Screen) -> None:
-        """An interrupt before any output puts the prompt back into the input box, where it would hold up messages."""
-        if after.composer is Composer.DRAFT and before.composer is not Composer.DRAFT:
-            await pane.press("C-c")
 
     def expect_end(self) -> None:
         """The agent will be ended on purpose: its end is no failure."""

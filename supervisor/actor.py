@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
-import ray
+from actors.actor import RayInstances
 from actors.agents.catalog import AgentCatalog
-
-from actors.actor import NAMESPACE, RayInstances
+from actors.calls import actor_class, named_actor
 from actors.home import Home
 from actors.host_actor import start_host
 from actors.inbox import BatchLimits
@@ -67,7 +67,9 @@ class _SupervisorServer:
         """Returns the process id once the gateway answers; no-op when it does already."""
         if self._gateway is None:
             settings = Settings.load(self._home, os.environ)
-            catalog = AgentCatalog(settings.claude_command, settings.demo_start_s)
+            catalog = AgentCatalog(
+                claude_command=settings.claude_command, python=sys.executable, demo_start_s=settings.demo_start_s
+            )
             host: HostPort = await start_host(self._home, catalog)
             staff = Staff(host=host, factory=_Instances(catalog), permits=Permits(settings.max_concurrent_spawns))
             gateway = Gateway(self._home.gateway_socket, build_supervisor(self._home, settings, staff))
@@ -77,11 +79,9 @@ class _SupervisorServer:
         return os.getpid()
 
 
-SupervisorActor: Any = ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=1000)(_SupervisorServer)
+SupervisorActor = actor_class(_SupervisorServer)
 
 
 def create_supervisor(home_root: str) -> Any:
     """The handle of the team's supervisor actor, made if there is none yet."""
-    return SupervisorActor.options(
-        name="supervisor", namespace=NAMESPACE, lifetime="detached", get_if_exists=True
-    ).remote(home_root)
+    return named_actor(SupervisorActor, "supervisor", home_root)
