@@ -100,7 +100,8 @@ def fold(state: InstanceState, event: AgentEvent) -> InstanceState:
 
 
 def _asked_for(permission: PendingPermission, event: AgentEvent) -> bool:
-    return permission.tool == event.tool and dict(permission.tool_input) == dict(event.tool_input)
+    """A long event comes without its input."""
+    return permission.tool == event.tool and (not event.tool_input or permission.tool_input == event.tool_input)
 
 
 def decided(state: InstanceState, request_id: str, at: float) -> InstanceState:

@@ -1,0 +1,47 @@
+"""One team of demo agents and one of real Claude Code instances, shared by the tests of a module."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from supervisor.client import SupervisorClient
+from tests.acceptance.team import Team, bring_up
+from tests.standin.api import ApiStandIn
+from tests.standin.claude_home import make_claude_home, standin_environment
+
+
+@pytest.fixture(scope="module")
+def demo_team(make_short_tmp: Callable[[], Path]) -> Iterator[Team]:
+    team = bring_up(make_short_tmp(), PHALANX_AGENT="demo")
+    yield team
+    team.runtime.down(lambda step: None)
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[ApiStandIn]:
+    with ApiStandIn() as standin:
+        yield standin
+
+
+@pytest.fixture(scope="module")
+def claude_team(make_short_tmp: Callable[[], Path], claude_command: Path, api: ApiStandIn) -> Iterator[Team]:
+    directory = make_short_tmp()
+    environment = standin_environment(api.url, make_claude_home(directory / "user"))
+    team = bring_up(directory, PHALANX_CLAUDE_COMMAND=str(claude_command), **environment)
+    yield team
+    team.runtime.down(lambda step: None)
+
+
+@pytest.fixture
+async def demo(demo_team: Team) -> AsyncIterator[SupervisorClient]:
+    async with await demo_team.connect() as client:
+        yield client
+
+
+@pytest.fixture
+async def claude(claude_team: Team) -> AsyncIterator[SupervisorClient]:
+    async with await claude_team.connect() as client:
+        yield client

@@ -1,0 +1,117 @@
+"""A starting Claude Code swallows the Enter that is pressed too early; the first message arrives all the same."""
+
+from __future__ import annotations
+
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.agents.base import AgentStart, LaunchRequest
+from actors.agents.catalog import AgentCatalog
+from actors.home import Home
+from actors.host import Host
+from actors.inbox import BatchLimits
+from actors.instance import Instance, InstanceConfig
+from actors.messages import Message, MessageStatus
+from actors.terminal.pane import Key, Pane
+from actors.terminal.server import TerminalServer
+from tests.acceptance.team import make_repository, shell_environment
+from tests.standin.api import ApiStandIn
+from tests.standin.claude_home import make_claude_home, standin_environment
+
+pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(180)]
+STARTS = 5
+
+
+async def first_message(host: Host, instance: Instance, config: InstanceConfig, directory: Path) -> MessageStatus:
+    """Starts the agent, gives it a message at once, and returns what became of it."""
+    request = LaunchRequest(
+        instance_id=config.instance_id,
+        session_id=config.session_id,
+        resume=False,
+        instance_directory=config.directory,
+        system_prompt="You are under test.",
+    )
+    start = AgentStart(
+        agent="claude",
+        session_name=config.instance_id,
+        working_directory=directory,
+        trusted_directory=directory,
+        request=request,
+    )
+    pane = await host.start_agent(start)
+    await instance.adopt(pane.pane_id, pane.pid)
+    message = Message(
+        id=f"msg_{uuid.uuid4().hex[:12]}",
+        instance_id=config.instance_id,
+        sender="lead",
+        text="first",
+        immediate=True,
+        accepted_at=time.time(),
+    )
+    instance.deliver([message])
+    sequence = 0
+    while True:
+        report = await instance.reports(sequence, 30.0)
+        sequence = report.sequence
+        for receipt in report.receipts:
+            if receipt.final:
+                return receipt.status
+
+
+async def test_the_first_message_arrives_once_although_enter_is_swallowed_at_startup(
+    short_tmp: Path, claude_command: Path, api: ApiStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presses: list[Key] = []
+    press = Pane.press
+
+    async def counted(self: Pane, key: Key) -> None:
+        presses.append(key)
+        await press(self, key)
+
+    monkeypatch.setattr(Pane, "press", counted)
+    home = Home(short_tmp / "h")
+    home.create()
+    user = make_claude_home(short_tmp / "user")
+    environment = {**shell_environment(home), **standin_environment(api.url, user)}
+    repository = make_repository(short_tmp / "project")
+    catalog = AgentCatalog(claude_command=str(claude_command), python=sys.executable)
+    server = TerminalServer(home.tmux_socket)
+    server.start(environment)
+    host = Host(home, catalog, environment)
+    most_presses = 0
+    try:
+        for number in range(1, STARTS + 1):
+            config = _config(home, f"spec_0_0_{number}")
+            instance = Instance(config, catalog.named("claude"))
+            presses.clear()
+            assert await first_message(host, instance, config, repository) is MessageStatus.SUBMITTED
+            assert _count_in_transcripts(user, "\\nfirst") == number, "each start brought its message in once"
+            most_presses = max(most_presses, len(presses))
+            instance.expect_end()
+            await host.end_agent(config.instance_id, config.instance_id, 3.0)
+            await instance.leave()
+        assert most_presses > 1, f"in {STARTS} starts no Enter was swallowed, so nothing was shown"
+    finally:
+        server.stop()
+
+
+def _config(home: Home, instance_id: str) -> InstanceConfig:
+    return InstanceConfig(
+        instance_id=instance_id,
+        session_id=str(uuid.uuid4()),
+        directory=home.instance_directory(instance_id),
+        tmux_socket=home.tmux_socket,
+        limits=BatchLimits(size=10, delay_s=0.1),
+    )
+
+
+def _count_in_transcripts(user: Path, text: str) -> int:
+    lines: list[Any] = []
+    for transcript in user.glob(".claude/projects/*/*.jsonl"):
+        lines += [line for line in transcript.read_text().split("\n") if '"type":"user"' in line and text in line]
+    return len(lines)
