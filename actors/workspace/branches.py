@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,10 +62,8 @@ def delete_branch(git: GitRunner, git_directory: Path, branch: str, *, made_at: 
             return f"The branch {branch} has commits that no other branch has; merge it, then delete it."
         if not holder.is_head:
             steps = f"verify {holder.name}\0{holder.target}\0" + steps
-    with tempfile.TemporaryFile() as stdin:
-        stdin.write(steps.encode(errors="surrogateescape"))
-        stdin.seek(0)
-        answer = git.run_in_repository(git_directory, "update-ref", "--stdin", "-z", stdin=stdin.fileno())
+    stdin = steps.encode(errors="surrogateescape")
+    answer = git.run_in_repository(git_directory, "update-ref", "--stdin", "-z", stdin=stdin)
     if not answer.ok:
         return f"The branch {branch} stays, because git did not delete it: {answer.last_words}"
     # What a push may have noted about the branch; most have nothing, and then git says so.

@@ -9,10 +9,12 @@ directory by ``-C``, its whole environment by ``env -i``, and a process group th
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,7 @@ _CONFIG = (
     *("-c", "core.packedRefsTimeout=5000"),
     *("-c", "reftable.lockTimeout=5000"),
 )
+_HALF_MADE = (("failed to read", "commondir"), ("Invalid path", "/worktrees/"))
 _PROGRAM_NOT_FOUND = 127
 
 
@@ -53,6 +56,11 @@ class Answer:
         return self.status == 0
 
     @property
+    def met_half_made(self) -> bool:
+        """Many a git command reads all worktrees, and gives up when one is half made or half gone at that moment."""
+        return not self.ok and any(all(word in self.error for word in words) for words in _HALF_MADE)
+
+    @property
     def last_words(self) -> str:
         """The end of what git complained about, on one line that is safe to print."""
         lines = [line for line in (self.error or self.output).splitlines() if line.strip()][-3:]
@@ -66,18 +74,32 @@ class GitRunner:
         passed_on = {name: environment[name] for name in _PASSED_ON if name in environment}
         self._command = ["env", "-i", *(f"{name}={value}" for name, value in {**passed_on, **_FIXED}.items()), "git"]
 
-    def run(
+    def run(self, directory: Path, *arguments: str, stdin: bytes = b"") -> Answer:
+        """Runs ``git -C directory arguments…`` to its end, again if another git was just making or removing a worktree.
+
+        Raises ``WorkspaceError`` when git is missing or is not done in time; then all its processes are ended.
+        """
+        answer = self.run_once(directory, *arguments, stdin=stdin)
+        for pause_s in pauses_s():
+            if not answer.met_half_made:
+                break
+            time.sleep(pause_s)
+            answer = self.run_once(directory, *arguments, stdin=stdin)
+        return answer
+
+    def run_in_repository(self, git_directory: Path, *arguments: str, stdin: bytes = b"") -> Answer:
+        """The same for a repository named by its common git directory, whichever worktrees it has left."""
+        return self.run(git_directory, f"--git-dir={git_directory}", *arguments, stdin=stdin)
+
+    def run_once(
         self,
         directory: Path,
         *arguments: str,
         timeout_s: float = READ_TIMEOUT_S,
-        stdin: int | None = None,
+        stdin: bytes = b"",
         inherit: tuple[int, ...] = (),
     ) -> Answer:
-        """Runs ``git -C directory arguments…`` to its end. Descriptors: reads ``stdin``, keeps ``inherit`` open.
-
-        Raises ``WorkspaceError`` when git is missing or is not done in time; then all its processes are ended.
-        """
+        """For what may not simply be repeated. git keeps the descriptors ``inherit`` open."""
         process = self._start([*self._command, "-C", str(directory), *_CONFIG, *arguments], stdin, inherit)
         try:
             output, error = _gather(process, timeout_s)
@@ -95,18 +117,25 @@ class GitRunner:
             raise WorkspaceError("git was not found on PATH. Install git 2.33 or newer, then try again.")
         return answer
 
-    def run_in_repository(self, git_directory: Path, *arguments: str, stdin: int | None = None) -> Answer:
-        """The same for a repository named by its common git directory, whichever worktrees it has left."""
-        return self.run(git_directory, f"--git-dir={git_directory}", *arguments, stdin=stdin)
-
-    def _start(self, command: list[str], stdin: int | None, inherit: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    def _start(self, command: list[str], stdin: bytes, inherit: tuple[int, ...]) -> subprocess.Popen[bytes]:
         try:
-            handle = Git().execute(command, istream=stdin, as_process=True, start_new_session=True, pass_fds=inherit)
+            with tempfile.TemporaryFile() as file:
+                file.write(stdin)
+                file.seek(0)
+                handle = Git().execute(
+                    command, istream=file.fileno(), as_process=True, start_new_session=True, pass_fds=inherit
+                )
         except (OSError, GitCommandNotFound) as error:
             raise WorkspaceError(f"git could not be started: {error}. Try again when the host has room.") from error
         process = cast("subprocess.Popen[bytes]", handle.proc)
         handle.proc = None  # ours from here: the handle would end it on its way out
         return process
+
+
+def pauses_s() -> Iterator[float]:
+    """How long to wait before each further try when another git process is in the way: 3 s in all, jittered."""
+    for number in range(6):
+        yield 0.05 * 2**number * random.uniform(0.5, 1.5)  # noqa: S311  # spreads those who wait
 
 
 def _gather(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[bytes, bytes]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import random
 import shutil
 import time
 from collections.abc import Iterator
@@ -19,14 +18,12 @@ from pathlib import Path
 
 from actors.errors import InvalidRequestError, WorkspaceError
 from actors.workspace.branches import create_branch, delete_branch, find_branch
-from actors.workspace.command import Answer, GitRunner
+from actors.workspace.command import Answer, GitRunner, pauses_s
 from actors.workspace.source import Source
 
 CHECKOUT_TIMEOUT_S = 300.0
 _UNFINISHED = "phalanx is making this worktree"
 _MOST_NAMES = 50
-_MOST_TRIES = 6
-_FIRST_PAUSE_S = 0.05
 _TRANSIENT = (".lock", "cannot lock", "could not lock", "could not create directory", "could not create leading")
 
 
@@ -54,11 +51,11 @@ class _TransientError(WorkspaceError):
 
 
 def _retry(git: GitRunner, source: Source, target: Path, branch: str) -> tuple[str, ...] | None:
-    for pause_s in (_FIRST_PAUSE_S * 2**n for n in range(_MOST_TRIES - 1)):
+    for pause_s in pauses_s():
         try:
             return _attempt(git, source, target, branch)
         except _TransientError:
-            time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311  # spreads those who wait
+            time.sleep(pause_s)
     return _attempt(git, source, target, branch)
 
 
@@ -136,7 +133,7 @@ def _claim_branch(git: GitRunner, source: Source, branch: str) -> bool:
 
 
 def _check_out(git: GitRunner, source: Source, target: Path, branch: str, lock: int) -> tuple[str, ...]:
-    answer = git.run(
+    answer = git.run_once(
         *(source.top, "worktree", "add", "--quiet", "--lock", "--reason", _UNFINISHED, "--", str(target), branch),
         timeout_s=CHECKOUT_TIMEOUT_S,
         inherit=(lock,),
@@ -151,7 +148,8 @@ def _check_out(git: GitRunner, source: Source, target: Path, branch: str, lock: 
 
 
 def _failure(what: str, answer: Answer) -> WorkspaceError:
-    kind = _TransientError if any(words in answer.error for words in _TRANSIENT) else WorkspaceError
+    transient = answer.met_half_made or any(words in answer.error for words in _TRANSIENT)
+    kind = _TransientError if transient else WorkspaceError
     return kind(f"{what}: {answer.last_words}. Set this right, or use a shared workspace.")
 
 

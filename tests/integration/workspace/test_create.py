@@ -223,6 +223,14 @@ def test_no_repository_and_no_commit_are_refused_with_the_remedy(workspaces: Wor
     assert list(place.worktrees.iterdir()) == []
 
 
+def test_a_damaged_repository_is_not_taken_for_none(workspaces: Workspaces, place: Place) -> None:
+    directory = place.base / "damaged"
+    directory.mkdir()
+    (directory / ".git").write_text("gitdir: /nowhere\n")
+    with pytest.raises(WorkspaceError, match=r"cannot read the repository.*/nowhere"):
+        workspaces.create("a", directory, "isolated")
+
+
 @pytest.mark.parametrize("work_dir", ["nowhere", "project/src/code.py", "project/.git", "a\0b", "line\nfeed"])
 def test_a_directory_that_cannot_be_worked_in_is_refused(workspaces: Workspaces, place: Place, work_dir: str) -> None:
     with pytest.raises(InvalidRequestError):

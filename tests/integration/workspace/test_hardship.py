@@ -104,7 +104,7 @@ def test_a_finished_worktree_is_never_taken_for_an_unfinished_one(workspaces: Wo
 def test_a_hook_that_hangs_is_ended_and_nothing_is_left(
     workspaces: Workspaces, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.hook(f"echo $$ > {place.base}/pid; sleep 600")
+    place.hook(f"trap '' TERM; echo $$ > {place.base}/pid; sleep 600")
     before = place.snapshot()
     monkeypatch.setattr(worktree, "CHECKOUT_TIMEOUT_S", 1.0)
     with pytest.raises(WorkspaceError, match="not done after 1 s"):

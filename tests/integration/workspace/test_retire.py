@@ -95,6 +95,12 @@ def _lose_the_git_file(place: Place, tree: Path) -> None:
     (tree / ".git").unlink()
 
 
+def _point_the_git_file_elsewhere(place: Place, tree: Path) -> None:
+    place.git(place.base, "clone", "-q", str(place.repository), "clone")
+    place.git(place.base / "clone", "worktree", "add", "--quiet", str(place.base / "elsewhere"))
+    (place.base / "elsewhere/.git").rename(tree / ".git")
+
+
 def _begin_another_repository(place: Place, tree: Path) -> None:
     (tree / ".git").unlink()
     place.git(tree, "init", "-q")
@@ -130,6 +136,7 @@ def _change_a_submodule(place: Place, tree: Path) -> None:
         (_keep_a_private_ref, "refs that belong to it alone"),
         (_lock, "locked"),
         (_lose_the_git_file, "no longer the worktree"),
+        (_point_the_git_file_elsewhere, "no longer the worktree"),
         (_begin_another_repository, "no longer the worktree"),
         (_change_a_submodule, "'lib'"),
     ],
