@@ -14,6 +14,8 @@ from actors.errors import SettingsError
 _UNIX_PATH_LIMIT_BYTES = 107
 _LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
 """Ray makes the longest socket path below the home."""
+_TAG = "phalanx-home"
+"""File that says that a directory is a home, so that no other directory is ever taken for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,16 @@ class Home:
         return self.root / "environment.json"
 
     @property
+    def team_file(self) -> Path:
+        """What the runtime knows of the team that it brought up, as JSON."""
+        return self.root / "team.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held (flock) while the team is brought up or down."""
+        return self.root / "team.lock"
+
+    @property
     def worktrees(self) -> Path:
         return self.root / "worktrees"
 
@@ -63,7 +75,10 @@ class Home:
         return self.instances / instance_id
 
     def create(self) -> None:
-        """Makes the directories, 0700. Raises ``SettingsError`` when the path is too long or not writable."""
+        """Makes the directories, 0700.
+
+        Raises ``SettingsError`` when the path is too long or not writable, or is a directory of something else.
+        """
         longest = len(str(self.root).encode()) + len(_LONGEST_SOCKET)
         if longest > _UNIX_PATH_LIMIT_BYTES:
             limit = _UNIX_PATH_LIMIT_BYTES - len(_LONGEST_SOCKET)
@@ -72,11 +87,27 @@ class Home:
                 f"bytes, at most {limit} are possible. Set PHALANX_HOME to a shorter path."
             )
         try:
-            for directory in (self.root, self.worktrees, self.instances, self.logs):
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._claim()
             self.root.chmod(0o700)
+            for directory in (self.worktrees, self.instances, self.logs):
+                directory.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise SettingsError(
                 f"PHALANX_HOME {self.root} cannot be used: {error.strerror}. "
                 "Set PHALANX_HOME to a directory that you own."
             ) from error
+
+    def _claim(self) -> None:
+        """A home is made private and parts of it are removed: never do that to a directory of something else."""
+        tag = self.root / _TAG
+        if tag.exists():
+            return
+        known = {path.name for path in (self.config_file, self.worktrees, self.instances, self.logs)}
+        foreign = sorted(path.name for path in self.root.iterdir() if path.name not in known)
+        if foreign:
+            raise SettingsError(
+                f"PHALANX_HOME {self.root} is a directory of something else (it holds {foreign[0]}). "
+                "Set PHALANX_HOME to a directory of its own, or to one that does not exist yet."
+            )
+        tag.touch(mode=0o600)

@@ -1,0 +1,68 @@
+"""Frames on the gateway's socket: four bytes of length (big-endian), then a msgpack map.
+
+Gateway and client speak these: first the client's ``hello``, then calls, each answered by its id::
+
+    client                                   gateway
+    {"hello": {"sender", "version"}}
+    {"id", "verb", "params"}                 {"id", "progress": {"done", "total", "what"}}, any number of times
+                                             {"id", "result"} or {"id", "error": {"code", "message"}}
+    {"cancel": id}
+                                             {"error": {"code", "message"}}: no id, the connection ends
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import msgpack
+
+from actors.errors import PhalanxError
+
+MAX_FRAME_BYTES = 64_000_000
+LOOKING = frozenset({"read", "list", "wait", "status"})
+"""Verbs that change nothing: they may be called again, and are cancelled when their client goes away."""
+_LENGTH = struct.Struct(">I")
+
+
+class FrameError(PhalanxError):
+    """What came is no frame, or a frame would be longer than ``MAX_FRAME_BYTES``."""
+
+    code = "frame"
+
+
+def pack(frame: Mapping[str, Any]) -> bytes:
+    """The frame as bytes. Raises ``FrameError`` when it cannot be sent."""
+    try:
+        body: bytes = msgpack.packb(frame)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise FrameError(f"this cannot be sent: {error}") from error
+    if len(body) > MAX_FRAME_BYTES:
+        raise FrameError(
+            f"this takes {len(body) / 1e6:.0f} MB, at most {MAX_FRAME_BYTES / 1e6:.0f} MB can be sent at once: "
+            "send it in parts."
+        )
+    return _LENGTH.pack(len(body)) + body
+
+
+async def read_frame(reader: asyncio.StreamReader) -> dict[str, Any] | None:
+    """The next frame, or None at the end. Raises ``FrameError`` for what is none; nothing can be read after that."""
+    try:
+        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            raise FrameError("the connection ended within a frame") from None
+        return None
+    if length > MAX_FRAME_BYTES:
+        raise FrameError(f"a frame of {length} bytes was announced, at most {MAX_FRAME_BYTES} are possible")
+    try:
+        frame = msgpack.unpackb(await reader.readexactly(length))
+    except asyncio.IncompleteReadError:
+        raise FrameError("the connection ended within a frame") from None
+    except ValueError as error:
+        raise FrameError(f"a frame is not msgpack: {error}") from error
+    if not isinstance(frame, dict):
+        raise FrameError("a frame is not a map")
+    return frame
