@@ -22,10 +22,10 @@ from mcp.shared.exceptions import MCPError
 from actors.errors import PhalanxError
 from mcp_entry.instructions import INSTRUCTIONS
 from mcp_entry.progress import ProgressTeller
-from mcp_entry.refusals import parse
 from mcp_entry.schemas import input_schema, output_schema, structured
 from mcp_entry.team import Team
 from mcp_entry.tools import TOOLS, Tool
+from supervisor.refusals import parse
 from supervisor.requests import Request
 from supervisor.results import Result
 

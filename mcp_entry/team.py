@@ -10,58 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from actors.errors import TeamNotRunningError, UnavailableError
-from supervisor import requests, results
-from supervisor.verbs import ProgressCallback, ignore_progress
+from supervisor.client import SupervisorClient
 
 logger = logging.getLogger(__name__)
 
 
-class TeamClient(Protocol):
-    """What the tools need of a connection to the supervisor. Every method raises ``PhalanxError`` when it refuses."""
-
-    @property
-    def closed(self) -> bool: ...
-    async def close(self) -> None: ...
-
-    async def spawn(
-        self, request: requests.SpawnRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.SpawnResult: ...
-    async def spawn_batch(
-        self, request: requests.SpawnBatchRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.SpawnBatchResult: ...
-    async def send(
-        self, request: requests.SendRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.SendResult: ...
-    async def send_batch(
-        self, request: requests.SendBatchRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.SendBatchResult: ...
-    async def read(
-        self, request: requests.ReadRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.ReadResult: ...
-    async def list(
-        self, request: requests.ListRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.ListResult: ...
-    async def wait(
-        self, request: requests.WaitRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.WaitResult: ...
-    async def respond(
-        self, request: requests.RespondRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.RespondResult: ...
-    async def interrupt(
-        self, request: requests.InterruptRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.InterruptResult: ...
-    async def terminate(
-        self, request: requests.TerminateRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.TerminateResult: ...
-    async def restart(
-        self, request: requests.RestartRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.RestartResult: ...
-
-
-Connect = Callable[[], Awaitable[TeamClient]]
+Connect = Callable[[], Awaitable[SupervisorClient]]
 """Connects to the supervisor. Raises ``TeamNotRunningError`` when none answers."""
 BringUp = Callable[[], Awaitable[None]]
 """Brings the team up; returns when it runs. Raises ``PhalanxError`` with the reason when it cannot."""
@@ -73,8 +29,8 @@ class Team:
         self._connect = connect
         self._bring_up = bring_up
         self._patience_s = patience_s
-        self._client: TeamClient | None = None
-        self._opening: asyncio.Task[TeamClient] | None = None
+        self._client: SupervisorClient | None = None
+        self._opening: asyncio.Task[SupervisorClient] | None = None
 
     @property
     def connected(self) -> bool:
@@ -85,7 +41,7 @@ class Team:
         if not self.connected:
             self._attempt()
 
-    async def client(self) -> TeamClient:
+    async def client(self) -> SupervisorClient:
         """The connection. Raises why the team could not be brought up, or ``UnavailableError`` if it takes longer."""
         if self._client is not None and not self._client.closed:
             return self._client
@@ -103,14 +59,14 @@ class Team:
         if self._client is not None:
             await self._client.close()
 
-    def _attempt(self) -> asyncio.Task[TeamClient]:
+    def _attempt(self) -> asyncio.Task[SupervisorClient]:
         """The attempt to open the connection that is under way; begins one when none is."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._open(), name="open the team")
             self._opening.add_done_callback(self._opened)
         return self._opening
 
-    async def _open(self) -> TeamClient:
+    async def _open(self) -> SupervisorClient:
         if self._client is not None:
             await self._client.close()
         try:
@@ -120,7 +76,7 @@ class Team:
         await self._bring_up()
         return await self._connect()
 
-    def _opened(self, opening: asyncio.Task[TeamClient]) -> None:
+    def _opened(self, opening: asyncio.Task[SupervisorClient]) -> None:
         self._opening = None
         if opening.cancelled():
             return

@@ -15,12 +15,12 @@ from typing import Any
 from mcp_types import ToolAnnotations
 
 from mcp_entry import texts
-from mcp_entry.team import TeamClient
 from supervisor import requests, results
+from supervisor.client import SupervisorClient
 from supervisor.results import Result
 from supervisor.verbs import VERBS, ProgressCallback, Verb
 
-ToolFunction = Callable[[TeamClient, Any, ProgressCallback], Awaitable[Result]]
+ToolFunction = Callable[[SupervisorClient, Any, ProgressCallback], Awaitable[Result]]
 READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 ADDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
 ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False)
@@ -63,7 +63,9 @@ def tool(title: str, annotations: ToolAnnotations, text: Callable[[Any], str]) -
 
 
 @tool("Start one instance", ADDS, texts.of_spawn)
-async def spawn(team: TeamClient, request: requests.SpawnRequest, on_progress: ProgressCallback) -> results.SpawnResult:
+async def spawn(
+    team: SupervisorClient, request: requests.SpawnRequest, on_progress: ProgressCallback
+) -> results.SpawnResult:
     """Start one Claude Code instance in a tmux session of its own and give it its first message.
 
     Use it for a single member; for two or more use spawn_batch, which starts them at the same time. context is all
@@ -84,7 +86,7 @@ async def spawn(team: TeamClient, request: requests.SpawnRequest, on_progress: P
 
 @tool("Start many instances", ADDS, texts.of_spawn_batch)
 async def spawn_batch(
-    team: TeamClient, request: requests.SpawnBatchRequest, on_progress: ProgressCallback
+    team: SupervisorClient, request: requests.SpawnBatchRequest, on_progress: ProgressCallback
 ) -> results.SpawnBatchResult:
     """Start many Claude Code instances at once; the way to build a team. Each member is given as for spawn.
 
@@ -102,7 +104,9 @@ async def spawn_batch(
 
 
 @tool("Send a message", ADDS, texts.of_send)
-async def send(team: TeamClient, request: requests.SendRequest, on_progress: ProgressCallback) -> results.SendResult:
+async def send(
+    team: SupervisorClient, request: requests.SendRequest, on_progress: ProgressCallback
+) -> results.SendResult:
     """Give one instance a message: more work, an answer, a correction. For several messages use send_batch.
 
     The text arrives exactly as given, is never run as a command, and is never typed into a dialog. It may be sent at
@@ -121,7 +125,7 @@ async def send(team: TeamClient, request: requests.SendRequest, on_progress: Pro
 
 @tool("Send many messages", ADDS, texts.of_send_batch)
 async def send_batch(
-    team: TeamClient, request: requests.SendBatchRequest, on_progress: ProgressCallback
+    team: SupervisorClient, request: requests.SendBatchRequest, on_progress: ProgressCallback
 ) -> results.SendBatchResult:
     """Give many messages at once, to one or many instances; far quicker than send in a row.
 
@@ -136,7 +140,9 @@ async def send_batch(
 
 
 @tool("Read an instance", READS, texts.of_read)
-async def read(team: TeamClient, request: requests.ReadRequest, on_progress: ProgressCallback) -> results.ReadResult:
+async def read(
+    team: SupervisorClient, request: requests.ReadRequest, on_progress: ProgressCallback
+) -> results.ReadResult:
     """Read what an instance was told, answered and did (source conversation), or its screen as text (source screen).
 
     Read after wait says that it is idle. Keep the cursor of each answer and give it to the next read of the same
@@ -153,7 +159,9 @@ async def read(team: TeamClient, request: requests.ReadRequest, on_progress: Pro
 
 
 @tool("See the team", READS, texts.of_list)
-async def list_(team: TeamClient, request: requests.ListRequest, on_progress: ProgressCallback) -> results.ListResult:
+async def list_(
+    team: SupervisorClient, request: requests.ListRequest, on_progress: ProgressCallback
+) -> results.ListResult:
     """See who is in the team and how they are; those that need you come first.
 
     Call it when you begin (the team may be there from earlier) and when you need an overview. Not in a loop: wait
@@ -170,7 +178,9 @@ async def list_(team: TeamClient, request: requests.ListRequest, on_progress: Pr
 
 
 @tool("Wait for instances", READS, texts.of_wait)
-async def wait(team: TeamClient, request: requests.WaitRequest, on_progress: ProgressCallback) -> results.WaitResult:
+async def wait(
+    team: SupervisorClient, request: requests.WaitRequest, on_progress: ProgressCallback
+) -> results.WaitResult:
     """Wait until instances are done or need something, instead of asking again and again or sleeping.
 
     until idle: every one named is done or can go no further (failed, stopped, or waiting for a decision). any_idle:
@@ -187,7 +197,7 @@ async def wait(team: TeamClient, request: requests.WaitRequest, on_progress: Pro
 
 @tool("Answer a permission request", ACTS, texts.of_respond)
 async def respond(
-    team: TeamClient, request: requests.RespondRequest, on_progress: ProgressCallback
+    team: SupervisorClient, request: requests.RespondRequest, on_progress: ProgressCallback
 ) -> results.RespondResult:
     """Allow or deny the one tool call that an instance in waiting_permission asks for. It stands still until then.
 
@@ -206,7 +216,7 @@ async def respond(
 
 @tool("Stop a turn", ACTS_ONCE, texts.of_interrupt)
 async def interrupt(
-    team: TeamClient, request: requests.InterruptRequest, on_progress: ProgressCallback
+    team: SupervisorClient, request: requests.InterruptRequest, on_progress: ProgressCallback
 ) -> results.InterruptResult:
     """Stop what an instance is doing now, as a person does with Esc. It stays, with its conversation and its work.
 
@@ -220,7 +230,7 @@ async def interrupt(
 
 @tool("Stop an instance for good", ACTS_ONCE, texts.of_terminate)
 async def terminate(
-    team: TeamClient, request: requests.TerminateRequest, on_progress: ProgressCallback
+    team: SupervisorClient, request: requests.TerminateRequest, on_progress: ProgressCallback
 ) -> results.TerminateResult:
     """Stop an instance for good when its work is merged or not wanted. With cascade also those that it leads.
 
@@ -236,7 +246,7 @@ async def terminate(
 
 @tool("Restart an instance", ACTS, texts.of_restart)
 async def restart(
-    team: TeamClient, request: requests.RestartRequest, on_progress: ProgressCallback
+    team: SupervisorClient, request: requests.RestartRequest, on_progress: ProgressCallback
 ) -> results.RestartResult:
     """Start an instance again that has failed or stopped, or one that hangs, with its conversation and its workspace.
 

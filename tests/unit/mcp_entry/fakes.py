@@ -3,42 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
+from actors.home import Home
 from actors.states import Status
 from supervisor import results
-from supervisor.requests import Role
+from supervisor.client import SupervisorClient
+from supervisor.requests import Request, Role
 from supervisor.results import Result
 from supervisor.verbs import ProgressCallback, ignore_progress
 
 Reply = Result | Exception | Callable[[Any, ProgressCallback], Awaitable[Result]]
 
 
-class FakeClient:
+class FakeClient(SupervisorClient):
     """Answers each verb with what ``replies`` holds for it, and remembers what it was asked."""
 
     def __init__(self, **replies: Reply) -> None:
+        super().__init__(Home(Path("/nowhere")), "tests")
         self.replies = {**REPLIES, **replies}
-        self.asked: list[tuple[str, Any]] = []
-        self.closed = False
+        self.asked: list[tuple[str, Request]] = []
+        self.lost = False
 
-    def __getattr__(self, verb: str) -> Callable[..., Awaitable[Any]]:
-        if verb not in self.replies:
-            raise AttributeError(verb)
-
-        async def call(request: Any = None, on_progress: ProgressCallback = ignore_progress) -> Any:
-            self.asked.append((verb, request))
-            reply = self.replies[verb]
-            if isinstance(reply, Exception):
-                raise reply
-            return await reply(request, on_progress) if callable(reply) else reply
-
-        return call
+    @property
+    def closed(self) -> bool:
+        return self.lost
 
     async def close(self) -> None:
-        self.closed = True
+        self.lost = True
 
-    def only_request(self) -> Any:
+    async def call(self, verb: str, request: Request, on_progress: ProgressCallback = ignore_progress) -> Result:
+        self.asked.append((verb, request))
+        reply = self.replies[verb]
+        if isinstance(reply, Exception):
+            raise reply
+        return await reply(request, on_progress) if callable(reply) else reply
+
+    def only_request(self) -> Request:
         ((_, request),) = self.asked
         return request
 

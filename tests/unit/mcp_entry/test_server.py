@@ -256,7 +256,7 @@ class BrokenClient(FakeClient):
         super().__init__(list=self.break_off, send=self.break_off)
 
     async def break_off(self, request: Any, on_progress: ProgressCallback) -> Any:
-        self.closed = True
+        self.lost = True
         raise UnavailableError("The connection to the supervisor broke.")
 
 
