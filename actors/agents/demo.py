@@ -1,0 +1,52 @@
+"""The demo program as an agent: behaves like Claude Code in a real pane, without a model behind it.
+
+It takes the same options and settings, writes the same events and transcript and shows the same screen, so everything
+is read by the same code. See ``demo_program`` for what it can be told to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.agents.base import AgentEvent, Entry, Launch, LaunchRequest, Screen
+from actors.agents.claude_events import read_event
+from actors.agents.claude_screen import read_screen
+from actors.agents.claude_transcript import read_transcript
+from actors.agents.options import settings_file, settings_text, start_options
+from actors.agents.permissions import decision
+
+_PROGRAM = Path(__file__).resolve().parent / "demo_program" / "__main__.py"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoAgent:
+    """``start_s`` is how long the program takes until its input box is usable, in seconds."""
+
+    python: str
+    start_s: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return "demo"
+
+    def launch(self, request: LaunchRequest) -> Launch:
+        """Raises ``InvalidRequestError`` for a model or mode that is none."""
+        own = {"PHALANX_DEMO_DIRECTORY": str(request.instance_directory), "PHALANX_DEMO_START_S": f"{self.start_s:g}"}
+        return Launch(
+            argv=(self.python, "-I", "-S", str(_PROGRAM), *start_options(request)),
+            environment={**own, **request.environment},
+            files={settings_file(request.instance_directory): settings_text(self.python, request.instance_directory)},
+        )
+
+    def read_event(self, line: bytes) -> AgentEvent | None:
+        return read_event(line)
+
+    def read_transcript(self, line: bytes) -> tuple[Entry, ...]:
+        return read_transcript(line)
+
+    def read_screen(self, styled: str) -> Screen:
+        return read_screen(styled)
+
+    def permission_answer(self, allow: bool, message: str) -> str:
+        return decision(allow, message)

@@ -1,0 +1,12 @@
+"""Starts the demo program by its path: an isolated interpreter does not know where its packages are."""
+
+from __future__ import annotations
+
+import sys
+
+sys.path.insert(0, __file__.rsplit("/actors/", 1)[0])
+
+from actors.agents.demo_program.program import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""The demo's command line (the options of Claude Code that Phalanx uses) and environment; read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+_WITH_VALUE = (
+    "--session-id",
+    "--resume",
+    "--settings",
+    "--append-system-prompt",
+    "--model",
+    "--permission-mode",
+)
+_DEFAULT_WORK_S = 0.05
+
+
+class UsageError(Exception):
+    """The program cannot start so; the text is what it prints."""
+
+
+class Options(NamedTuple):
+    session_id: str
+    resume: bool
+    settings: Path | None
+    permission_mode: str
+
+    directory: Path
+    """Private directory: transcripts and logs."""
+    cwd: Path
+    start_s: float
+    """Until the input box is usable."""
+    work_s: float
+    """What every turn takes at least."""
+    hook_processes: bool
+    """Run a process for every hook, as Claude Code does; otherwise only for permission requests."""
+    faults: Mapping[str, str]
+
+
+def read_options(arguments: Sequence[str], environment: Mapping[str, str], cwd: Path) -> Options:
+    """Raises ``UsageError``."""
+    given = _pairs(arguments)
+    session_id = given.get("--resume") or given.get("--session-id")
+    directory = environment.get("PHALANX_DEMO_DIRECTORY")
+    if not session_id or not directory:
+        raise UsageError("error: --session-id or --resume, and PHALANX_DEMO_DIRECTORY are needed")
+    return Options(
+        session_id=session_id,
+        resume="--resume" in given,
+        settings=Path(given["--settings"]) if "--settings" in given else None,
+        permission_mode=given.get("--permission-mode", "default"),
+        directory=Path(directory),
+        cwd=cwd,
+        start_s=float(environment.get("PHALANX_DEMO_START_S") or 0),
+        work_s=float(environment.get("PHALANX_DEMO_WORK_S") or _DEFAULT_WORK_S),
+        hook_processes=environment.get("PHALANX_DEMO_HOOK_PROCESSES") == "1",
+        faults=_faults(environment.get("PHALANX_DEMO_FAULTS", "")),
+    )
+
+
+def _pairs(arguments: Sequence[str]) -> dict[str, str]:
+    rest = list(arguments)
+    given: dict[str, str] = {}
+    while rest:
+        name = rest.pop(0)
+        if name not in _WITH_VALUE or not rest:
+            raise UsageError(f"error: unknown option '{name}'")
+        given[name] = rest.pop(0)
+    return given
+
+
+def _faults(text: str) -> dict[str, str]:
+    pairs = (fault.partition("=") for fault in text.split(",") if fault)
+    return {name: value for name, _, value in pairs}

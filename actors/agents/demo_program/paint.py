@@ -1,0 +1,150 @@
+"""Draws the demo's screen in the shape of Claude Code's; pure.
+
+A conversation, then either the input box between two rules with hints below, or a dialog. Everything that somebody
+wrote is indented or led in, so that only the program itself draws at the left edge.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import NamedTuple
+
+POINTER = "\u276f"
+_NBSP = "\xa0"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+_GREY = "\x1b[38;5;246m"
+_BLUE = "\x1b[38;5;153m"
+_PINK = "\x1b[38;5;211m"
+_RULE = "\x1b[38;5;244m"
+_SPINNER = "\x1b[38;5;174m"
+_MINE = "\x1b[38;5;239m\x1b[48;5;237m"
+_PLAIN = "\x1b[39m"
+_RESET = "\x1b[0m"
+_CARET = f"\x1b[7m \x1b[0m{_PLAIN}\x1b[49m"
+
+
+class DialogView(NamedTuple):
+    title: str
+    body: tuple[str, ...]
+    question: str
+    options: tuple[str, ...]
+    hint: str = "Esc to cancel · Tab to amend"
+
+
+class View(NamedTuple):
+    """All that is on the screen. ``conversation`` holds ``(speaker, text)``; see ``said``."""
+
+    conversation: tuple[tuple[str, str], ...] = ()
+    draft: str = ""
+    queued: tuple[str, ...] = ()
+    busy: bool = False
+    hint: str = ""
+    dialog: DialogView | None = None
+    menu: tuple[str, ...] = ()
+    """A completion menu below the input box."""
+
+
+def paint(view: View, width: int, height: int) -> str:
+    """What to write so that the terminal shows ``view``: the last ``height`` rows of it."""
+    rows = [*_conversation(view, width), *(_dialog(view.dialog, width) if view.dialog else _composer(view, width))]
+    shown = rows[-height:]
+    return "\x1b[H" + "\r\n".join(f"{_RESET}{row}{_RESET}\x1b[K" for row in shown) + "\x1b[J"
+
+
+def _conversation(view: View, width: int) -> list[str]:
+    rows = []
+    for speaker, text in view.conversation:
+        rows += [*said(speaker, text, width), ""]
+    if view.busy and not view.dialog:
+        rows += [f"{_SPINNER}✶{_PLAIN} {_SPINNER}Rehearsing… {_PLAIN}", ""]
+    for text in view.queued:
+        rows += [f"  {row}" for row in said("user", text, width - 2)]
+    return rows
+
+
+def said(speaker: str, text: str, width: int) -> list[str]:
+    """The rows of one thing said by the user, the agent, a tool or the program itself."""
+    style, lead = {
+        "user": (f"{_MINE}", f"{POINTER} "),
+        "agent": ("\x1b[38;5;231m", "● "),
+        "tool": (_GREY, f"  ⎿ {_NBSP}"),
+        "program": (_GREY, "✻ "),
+    }[speaker]
+    indent = " " * (len(lead) if speaker == "tool" else 2)
+    rows = wrapped(text, width - len(indent) - 1)
+    return [f"{style}{lead if i == 0 else indent}{row}{_RESET}" for i, row in enumerate(rows)]
+
+
+def _composer(view: View, width: int) -> list[str]:
+    bash = view.draft.startswith("!")
+    colour = _PINK if bash else _RULE
+    rule = f"{colour}{'─' * width}{_PLAIN}"
+    lead = f"{_PINK}!{_NBSP}" if bash else f"{_GREY if view.busy else _PLAIN}{POINTER}{_NBSP}{_PLAIN}"
+    rows = wrapped(view.draft[1:] if bash else view.draft, width - 3)
+    rows[-1] += _CARET if view.draft or not view.queued else _ghost("Press up to edit queued messages")
+    box = [f"{lead if i == 0 else '  '}{row}" for i, row in enumerate(rows)]
+    return [rule, *box, rule, *(view.menu or [f"  {_GREY}{_hint(view)}{_PLAIN}"])]
+
+
+def _ghost(text: str) -> str:
+    return f"\x1b[7m{text[0]}\x1b[0;2m{text[1:]}{_RESET}"
+
+
+def _hint(view: View) -> str:
+    if view.hint:
+        return view.hint
+    return "esc to interrupt" if view.busy else "? for shortcuts"
+
+
+def _dialog(dialog: DialogView, width: int) -> list[str]:
+    body = [f"   {row}" for text in dialog.body for row in wrapped(text, width - 4)]
+    options = [
+        f" {_BLUE}{POINTER}{_PLAIN} {_GREY}1.{_PLAIN} {_BLUE}{text}{_PLAIN}"
+        if i == 1
+        else f"   {_GREY}{i}.{_PLAIN} {text}"
+        for i, text in enumerate(dialog.options, 1)
+    ]
+    return [
+        f"{_BLUE}{'─' * width}{_PLAIN}",
+        f" \x1b[1m{_BLUE}{clean(dialog.title)}{_RESET}",
+        "",
+        *body,
+        "",
+        f" {dialog.question}",
+        *options,
+        "",
+        f" {_GREY}{dialog.hint}{_PLAIN}",
+    ]
+
+
+def clean(text: str) -> str:
+    """One line without anything that a terminal could obey."""
+    return _CONTROL.sub(" ", text)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """The lines of ``text``, broken so that none is wider than ``width`` cells; at least one."""
+    return [row for line in text.split("\n") for row in _broken(clean(line), max(width, 2))]
+
+
+def _broken(line: str, width: int) -> Iterable[str]:
+    if line.isascii():
+        return [line[i : i + width] for i in range(0, len(line), width)] or [""]
+    rows, row, cells = [], "", 0
+    for character in line:
+        taken = _cells(character)
+        if cells + taken > width:
+            rows.append(row)
+            row, cells = "", 0
+        row += character
+        cells += taken
+    return [*rows, row]
+
+
+def _cells(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in {"Cf", "Me", "Mn"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

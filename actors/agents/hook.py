@@ -1,0 +1,122 @@
+"""The program that an agent runs for every hook event: puts the event into the instance's spool.
+
+Run as ``exec <python> -I -S hook.py <instance directory> <event name>`` with the event's JSON on standard input. It
+promises to end with status 0 and to print nothing but the answer to a permission request, whatever goes wrong: a hook
+that fails stops the agent. Its start is paid for every event, so it imports only what is nearly free (``json`` alone
+would double its cost) and splices bytes instead of parsing them.
+
+The spool survives the instance's actor. The ``knock`` FIFO only tells a reader that there is something new.
+The demo program calls ``record`` in its own process instead of starting this one.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+
+SPOOL_NAME = "events.jsonl"
+KNOCK_NAME = "knock"
+PERMISSION_PREFIX = "permission-"
+
+_PARENT_CHECK_MS = 1000
+_LONGEST_TOOL_EVENT_BYTES = 8192
+_PIECE_BYTES = 65536
+
+
+def record(directory: str, event_name: str, payload: bytes, request_id: str = "") -> bool:
+    """Appends the event and knocks. False for a payload that is no JSON object; nothing is written then."""
+    line = _spool_line(event_name, payload, request_id)
+    if not line:
+        return False
+    spool = os.open(f"{directory}/{SPOOL_NAME}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(spool, line)
+    finally:
+        os.close(spool)
+    _knock(directory)
+    return True
+
+
+def _spool_line(event_name: str, payload: bytes, request_id: str) -> bytes:
+    """The event on a line of its own, even after a torn one, with our keys spliced in behind its first brace."""
+    payload = payload.strip().replace(b"\n", b" ")
+    if not (payload.startswith(b'{"') and payload.endswith(b"}")):
+        return b""
+    if event_name == "PostToolUse":
+        payload = _slimmed(payload)
+    extra = f'"phalanx_at":{time.time():.6f},'
+    if request_id:
+        extra += f'"phalanx_request_id":"{request_id}",'
+    return b"\n{" + extra.encode() + payload[1:] + b"\n"
+
+
+def _slimmed(payload: bytes) -> bytes:
+    """A tool event without what makes it long: first the tool's response, then its input."""
+    for key in (b"tool_response", b"tool_input"):
+        if len(payload) > _LONGEST_TOOL_EVENT_BYTES:
+            # Inside a JSON string these quotes would be escaped, so the match is a key.
+            head, found, _ = payload.partition(b',"' + key + b'":')
+            payload = head + b"}" if found else payload
+    return payload
+
+
+def _knock(directory: str) -> None:
+    # Opening a FIFO for reading and writing never waits for the other side.
+    try:
+        knock = os.open(f"{directory}/{KNOCK_NAME}", os.O_RDWR | os.O_NONBLOCK)
+    except OSError:
+        return
+    try:
+        os.write(knock, b"k")
+    except BlockingIOError:
+        return
+    finally:
+        os.close(knock)
+
+
+def _ask(directory: str, event_name: str, payload: bytes, parent: int) -> None:
+    """Records a permission request and waits until it is answered, released, or the agent is gone."""
+    request_id = os.urandom(16).hex()
+    path = f"{directory}/{PERMISSION_PREFIX}{request_id}"
+    os.mkfifo(path, 0o600)
+    try:
+        # The reading side is open before the event can be seen, so nobody can answer too early.
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        if record(directory, event_name, payload, request_id):
+            answer = _wait_for_answer(reader, path, parent)
+            if answer:
+                os.write(1, answer + b"\n")
+    finally:
+        os.unlink(path)  # noqa: PTH108 - pathlib would double the start-up cost
+
+
+def _wait_for_answer(reader: int, path: str, parent: int) -> bytes:
+    """The first line that is written; empty when the writer wrote nothing or nobody is left to answer for."""
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    answer = b""
+    while os.getppid() == parent and os.access(path, os.F_OK):
+        if not poll.poll(_PARENT_CHECK_MS):
+            continue
+        piece = os.read(reader, _PIECE_BYTES)
+        answer += piece
+        if not piece or b"\n" in piece:
+            break
+    return answer.partition(b"\n")[0]
+
+
+def _main(directory: str, event_name: str) -> None:
+    parent = os.getppid()
+    payload = sys.stdin.buffer.read()
+    if event_name == "PermissionRequest":
+        _ask(directory, event_name, payload, parent)
+    else:
+        record(directory, event_name, payload)
+
+
+if __name__ == "__main__":
+    sys.excepthook = lambda *_: os._exit(0)
+    _main(sys.argv[1], sys.argv[2])
+    os._exit(0)

@@ -1,0 +1,86 @@
+"""How an agent is told to be ours: its command-line options and the settings file with the hooks; pure.
+
+Claude Code and the demo program take the same options and the same settings file. Values that a caller chose are
+checked here, so that none can be taken for an option.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+from actors.agents import hook
+from actors.agents.base import LaunchRequest
+from actors.errors import InvalidRequestError
+
+_SETTINGS_NAME = "settings.json"
+_TOOL_EVENTS = frozenset({"PermissionRequest", "PostToolUse"})
+_EVENTS = (
+    "SessionStart",
+    "UserPromptSubmit",
+    "PermissionRequest",
+    "PostToolUse",
+    "Stop",
+    "StopFailure",
+    "Notification",
+    "SessionEnd",
+)
+_PERMISSION_TIMEOUT_S = 2_000_000
+"""23 days; a timer of Claude Code's runtime overflows, and fires at once, a little above 24."""
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,199}")
+_PERMISSION_MODE = re.compile(r"[A-Za-z]{1,40}")
+_LONGEST_SYSTEM_PROMPT_BYTES = 100_000
+"""Linux takes at most 128 KiB in one argument."""
+
+
+def settings_file(instance_directory: Path) -> Path:
+    return instance_directory / _SETTINGS_NAME
+
+
+def settings_text(python: str, instance_directory: Path) -> str:
+    """The settings that make the agent run ``hook.py`` for every event that Phalanx uses."""
+    words = (python, "-I", "-S", str(Path(hook.__file__).resolve()), str(instance_directory))
+    # The shell becomes the hook, so that the hook's parent is the agent itself.
+    command = "exec " + shlex.join(words)
+    hooks = {}
+    for event in _EVENTS:
+        run: dict[str, object] = {"type": "command", "command": f"{command} {event}"}
+        if event == "PermissionRequest":
+            run["timeout"] = _PERMISSION_TIMEOUT_S
+        hooks[event] = [{"matcher": "*", "hooks": [run]} if event in _TOOL_EVENTS else {"hooks": [run]}]
+    return json.dumps({"hooks": hooks}, indent=1)
+
+
+def start_options(request: LaunchRequest) -> tuple[str, ...]:
+    """The options of one start. Raises ``InvalidRequestError`` for a value that cannot be one."""
+    if not _UUID.fullmatch(request.session_id):
+        raise InvalidRequestError(f"The session id {request.session_id!r} is no UUID in lower case.")
+    options = ["--resume" if request.resume else "--session-id", request.session_id]
+    options += ["--settings", str(settings_file(request.instance_directory))]
+    if request.system_prompt:
+        options += ["--append-system-prompt", _checked_system_prompt(request.system_prompt)]
+    if request.model is not None:
+        options += ["--model", _checked("model", request.model, _MODEL)]
+    if request.permission_mode is not None:
+        options += ["--permission-mode", _checked("permissionMode", request.permission_mode, _PERMISSION_MODE)]
+    return tuple(options)
+
+
+def _checked(name: str, value: str, pattern: re.Pattern[str]) -> str:
+    if not pattern.fullmatch(value):
+        raise InvalidRequestError(f"{name} {value!r} is not one: it must match {pattern.pattern}")
+    return value
+
+
+def _checked_system_prompt(text: str) -> str:
+    length_bytes = len(text.encode(errors="surrogatepass"))
+    if length_bytes > _LONGEST_SYSTEM_PROMPT_BYTES or "\0" in text:
+        raise InvalidRequestError(
+            f"The instance's role and rules have {length_bytes} bytes; at most {_LONGEST_SYSTEM_PROMPT_BYTES} without "
+            "a NUL are possible. Say the rest in a message."
+        )
+    return text

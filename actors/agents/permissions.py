@@ -1,0 +1,80 @@
+"""Answering the permission hook of an agent that waits; called by the instance.
+
+The hook (``hook.py``) waits on a FIFO that is named after the request's id. What is written there decides the request;
+closing it without a word releases the hook, for a request that a person has decided in the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+from pathlib import Path
+
+from actors.agents.hook import PERMISSION_PREFIX
+from actors.errors import InvalidRequestError
+
+_REQUEST_ID = re.compile(r"[0-9a-f]{32}")
+_DRAIN_MS = 1000
+"""The hook reads at once; only an answer longer than a pipe holds waits at all."""
+
+
+def decision(allow: bool, message: str) -> str:
+    """What a hook prints to decide its request. ``message`` tells the agent why it was denied."""
+    verdict = (
+        {"behavior": "allow"} if allow else {"behavior": "deny", "message": message or "Denied by the team's lead."}
+    )
+    return json.dumps({"hookSpecificOutput": {"hookEventName": "PermissionRequest", "decision": verdict}})
+
+
+def answer(instance_directory: Path, request_id: str, text: str) -> bool:
+    """Gives ``text``, one line, to the waiting hook. False when nobody waits any more.
+
+    Raises ``InvalidRequestError`` for an id that is none of ours or a text of several lines.
+    """
+    if "\n" in text:
+        raise InvalidRequestError("The answer to a permission request is one line of JSON: see permission_answer.")
+    return _write(_fifo(instance_directory, request_id), text.encode() + b"\n")
+
+
+def release(instance_directory: Path, request_id: str) -> bool:
+    """Lets the waiting hook end without an answer. False when nobody waits any more."""
+    return _write(_fifo(instance_directory, request_id), b"")
+
+
+def _fifo(instance_directory: Path, request_id: str) -> Path:
+    if not _REQUEST_ID.fullmatch(request_id):
+        raise InvalidRequestError(f"{request_id!r} is no permission request: take the id from its event.")
+    return instance_directory / f"{PERMISSION_PREFIX}{request_id}"
+
+
+def _write(fifo: Path, data: bytes) -> bool:
+    try:
+        writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        # Nobody reads: the hook was killed and could not remove its FIFO itself.
+        fifo.unlink(missing_ok=True)
+        return False
+    try:
+        return _write_all(writer, data)
+    finally:
+        os.close(writer)
+
+
+def _write_all(writer: int, data: bytes) -> bool:
+    ready = select.poll()
+    ready.register(writer, select.POLLOUT)
+    rest = data
+    while rest:
+        if not ready.poll(_DRAIN_MS):
+            return False
+        try:
+            rest = rest[os.write(writer, rest) :]
+        except BlockingIOError:
+            continue
+        except BrokenPipeError:
+            return False
+    return True

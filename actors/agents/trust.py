@@ -1,0 +1,126 @@
+"""Makes Claude Code trust a directory, as its trust dialog would; called by the host before a start.
+
+Claude Code keeps what it trusts, among much else, in one JSON file of the user, which every running Claude rewrites.
+So the change is made under the lock that Claude Code itself takes, in one rename, and looked at again afterwards.
+Trust covers all directories below. Blocking; bounded by about 15 seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from actors.errors import AgentError
+
+_STALE_LOCK_S = 10.0
+"""A holder touches its lock more often than this, or it is dead."""
+_LOCK_PATIENCE_S = 15.0
+_LOCK_POLL_S = 0.02
+_TRIES = 3
+
+
+def ensure_trusted(parent: Path, environment: Mapping[str, str]) -> None:
+    """Makes the Claude that runs with ``environment`` trust ``parent`` and all below it. Writes only when needed.
+
+    Raises ``AgentError`` when the file is not JSON, is locked for too long, or cannot be written.
+    """
+    path = config_file(environment)
+    try:
+        _ensure_trusted(str(parent.resolve()), path)
+    except OSError as error:
+        raise AgentError(f"{path} cannot be changed so that Claude Code trusts {parent}: {error}.") from error
+
+
+def config_file(environment: Mapping[str, str]) -> Path:
+    """The file in which the Claude of this environment keeps what it trusts."""
+    home = Path(environment.get("HOME") or Path.home())
+    named = environment.get("CLAUDE_CONFIG_DIR")
+    legacy = (Path(named) if named else home / ".claude") / ".config.json"
+    return legacy if legacy.exists() else (Path(named) if named else home) / ".claude.json"
+
+
+def _ensure_trusted(directory: str, path: Path) -> None:
+    for _ in range(_TRIES):
+        if _trusts(_read(path), directory):
+            return
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(path):
+            config = _read(path)
+            _trust(config, directory)
+            _replace(path, config)
+    if not _trusts(_read(path), directory):
+        raise AgentError(f"Another program keeps undoing the trust in {directory} in {path}: end it and try again.")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise AgentError(
+            f"{path} is not JSON ({error}): repair it or move it away, Phalanx does not touch it."
+        ) from None
+    if not isinstance(config, dict) or not isinstance(config.get("projects", {}), dict):
+        raise AgentError(f"{path} is not a configuration of Claude Code: move it away, Phalanx does not touch it.")
+    return config
+
+
+def _trusts(config: Mapping[str, Any], directory: str) -> bool:
+    project = config.get("projects", {}).get(directory)
+    return isinstance(project, dict) and project.get("hasTrustDialogAccepted") is True
+
+
+def _trust(config: dict[str, Any], directory: str) -> None:
+    projects = config.setdefault("projects", {})
+    project = projects.get(directory)
+    projects[directory] = {**(project if isinstance(project, dict) else {}), "hasTrustDialogAccepted": True}
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Claude Code's lock: a directory beside the file, whose making is atomic."""
+    lock = Path(f"{path}.lock")
+    deadline = time.monotonic() + _LOCK_PATIENCE_S
+    while not _made(lock):
+        if time.monotonic() > deadline:
+            raise AgentError(f"{lock} is held by another program for {_LOCK_PATIENCE_S:.0f} s: try again later.")
+        time.sleep(_LOCK_POLL_S)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            lock.rmdir()
+
+
+def _made(lock: Path) -> bool:
+    try:
+        lock.mkdir()
+    except FileExistsError:
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - lock.stat().st_mtime > _STALE_LOCK_S:
+                lock.rmdir()
+        return False
+    return True
+
+
+def _replace(path: Path, config: Mapping[str, Any]) -> None:
+    target = path.resolve()  # a link to a file that is kept elsewhere stays a link
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o600
+    descriptor, name = tempfile.mkstemp(prefix=f"{target.name}.", dir=target.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
+            os.fchmod(descriptor, mode)
+            json.dump(config, file, indent=2)
+            file.flush()
+            os.fsync(descriptor)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
