@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 from actors.agents.base import Composer, Screen
 from actors.delivery import (
+    REDRAW_S,
     Act,
     Delivery,
     Finish,
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 PATIENCE_S = 20.0
 """Longest wait for the next sign of a delivery: draft, then proof."""
 _HELD_LOOK_S = 0.5
+_SHORTEST_RETRY_S = 0.03
 
 ReceiptSink = Callable[[Receipt], None]
 
@@ -59,6 +61,7 @@ class Courier:
         self._doubtful: dict[str, Message] = {}
         self._underway: tuple[Message, ...] = ()
         self._retry_at = 0.0
+        self._shut_since: float | None = None
         self.inbox = Inbox(limits)
         self.typing = asyncio.Lock()
         """Held while keys go to the pane, so that no two key sequences mix."""
@@ -83,7 +86,9 @@ class Courier:
     async def run(self) -> None:
         """Delivers until the agent has ended, then says of every message left what became of it."""
         while self._observer.alive:
-            await self._news.until(self._something_to_do, self._next_try_s())
+            if not self._something_to_do():
+                await self._news.next(self._next_try_s())
+                continue
             self._settle_late_proofs()
             batch = await self._open_gate()
             if batch:
@@ -124,11 +129,20 @@ class Courier:
             reason = self._unsafe(await self._observer.look())
         except TerminalError as error:
             reason = f"the screen cannot be read: {error}"
+        now = time.monotonic()
         if reason:
-            self._retry_at = time.monotonic() + _HELD_LOOK_S
-            self._hold(self.inbox, reason)
+            self._stay_shut(reason, now)
             return ()
-        return self.inbox.take(time.monotonic())
+        self._shut_since = None
+        return self.inbox.take(now)
+
+    def _stay_shut(self, reason: str, now: float) -> None:
+        """Tries again soon, then less often; only a reason that lasts is worth a receipt."""
+        self._shut_since = now if self._shut_since is None else self._shut_since
+        shut_s = now - self._shut_since
+        self._retry_at = now + min(max(shut_s, _SHORTEST_RETRY_S), _HELD_LOOK_S)
+        if shut_s >= REDRAW_S:
+            self._hold(self.inbox, reason)
 
     def _unsafe(self, screen: Screen) -> str:
         if screen.dialog:

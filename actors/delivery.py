@@ -28,6 +28,8 @@ FIRST_LOOK_S = 0.02
 PROOF_LOOK_S = 0.1
 """The agent's hook follows Enter within 20 to 100 ms; only then is the screen worth a look."""
 LONGEST_LOOK_S = 1.0
+REDRAW_S = 1.0
+"""For so long an input box that cannot be made out is only being drawn anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class Delivery:
         self._phase = _Phase.PASTE
         self._waited_since = 0.0
         self._look_s = FIRST_LOOK_S
+        self._unsafe_since: float | None = None
 
     def begin(self) -> Act:
         return Paste()
@@ -130,9 +133,8 @@ class Delivery:
 
     def _after_look(self, screen: Screen, now: float) -> Act:
         if screen.dialog or screen.composer is Composer.ABSENT:
-            self._waited_since = now
-            what = "a dialog is up" if screen.dialog else "the agent's input box is not visible"
-            return self._look_again(held=what)
+            return self._hold(screen, now)
+        self._unsafe_since = None
         if screen.composer is Composer.DRAFT and now - self._waited_since < self._patience_s:
             return PressEnter()
         if screen.busy:
@@ -140,6 +142,14 @@ class Delivery:
         if now - self._waited_since >= self._patience_s:
             return self._finish(MessageStatus.UNCONFIRMED, self._doubt(screen))
         return self._look_again()
+
+    def _hold(self, screen: Screen, now: float) -> Act:
+        self._waited_since = now
+        self._unsafe_since = now if self._unsafe_since is None else self._unsafe_since
+        if screen.dialog:
+            return self._look_again(held="a dialog is up")
+        redrawing = now - self._unsafe_since < REDRAW_S
+        return self._look_again(held="" if redrawing else "the agent's input box is not visible")
 
     def _doubt(self, screen: Screen) -> str:
         if screen.composer is Composer.DRAFT:

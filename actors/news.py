@@ -18,6 +18,17 @@ class News:
                 waiter.set_result(None)
         self._waiters.clear()
 
+    async def next(self, timeout_s: float | None) -> None:
+        """Returns with the next announcement, or after ``timeout_s`` seconds."""
+        if timeout_s is not None and timeout_s <= 0:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await asyncio.wait((waiter,), timeout=timeout_s)
+        finally:
+            self._waiters.discard(waiter)
+
     async def until(self, satisfied: Callable[[], bool], timeout_s: float | None) -> bool:
         """Returns True as soon as ``satisfied()`` holds, False when ``timeout_s`` seconds have passed before."""
         loop = asyncio.get_running_loop()
@@ -26,10 +37,5 @@ class News:
             left_s = None if deadline is None else deadline - loop.time()
             if left_s is not None and left_s <= 0:
                 return False
-            waiter = loop.create_future()
-            self._waiters.add(waiter)
-            try:
-                await asyncio.wait((waiter,), timeout=left_s)
-            finally:
-                self._waiters.discard(waiter)
+            await self.next(left_s)
         return True

@@ -44,6 +44,11 @@ def test_no_key_is_pressed_while_a_dialog_is_up_and_the_message_is_held() -> Non
     assert acts[4] == PressEnter()
 
 
+def test_an_input_box_that_is_only_drawn_anew_is_no_reason_to_report() -> None:
+    acts = run((0.0, Pasted()), (0.1, Saw(UNKNOWN)), (0.5, Saw(UNKNOWN)), (1.2, Saw(UNKNOWN)))
+    assert [bool(act.held) for act in acts[2:] if isinstance(act, Look)] == [False, False, True]
+
+
 def test_a_paste_that_never_shows_is_unconfirmed_and_not_repeated() -> None:
     acts = run((0.0, Pasted()), (1.0, Saw(EMPTY)), (6.0, Saw(EMPTY)))
     assert isinstance(acts[-1], Finish)
