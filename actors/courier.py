@@ -62,6 +62,7 @@ class Courier:
         self._underway: tuple[Message, ...] = ()
         self._retry_at = 0.0
         self._shut_since: float | None = None
+        self._permission_held = False
         self.inbox = Inbox(limits)
         self.typing = asyncio.Lock()
         """Held while keys go to the pane, so that no two key sequences mix."""
@@ -90,6 +91,7 @@ class Courier:
                 await self._news.next(self._next_try_s())
                 continue
             self._settle_late_proofs()
+            self._unblock_after_permission()
             batch = await self._open_gate()
             if batch:
                 await self._deliver(batch)
@@ -107,7 +109,7 @@ class Courier:
             return True
         if self._observer.state.status is Status.WAITING_PERMISSION:
             return any(self._lot[message.id] is not MessageStatus.BLOCKED for message in self.inbox)
-        return self._may_try(time.monotonic())
+        return self._permission_held or self._may_try(time.monotonic())
 
     def _may_try(self, now: float) -> bool:
         due_at = self.inbox.due_at()
@@ -121,6 +123,7 @@ class Courier:
         state = self._observer.state
         if state.status is Status.WAITING_PERMISSION:
             tool = state.permissions[0].tool if state.permissions else "a tool"
+            self._permission_held = True
             self._hold(self.inbox, f"the agent waits for permission to use {tool}: answer it with respond")
             return ()
         if not self._may_try(time.monotonic()):
@@ -135,6 +138,13 @@ class Courier:
             return ()
         self._shut_since = None
         return self.inbox.take(now)
+
+    def _unblock_after_permission(self) -> None:
+        """Nobody needs to decide any more: what was held back for a decision is only queued again."""
+        if self._permission_held and self._observer.state.status is not Status.WAITING_PERMISSION:
+            self._permission_held = False
+            blocked = [message for message in self.inbox if self._lot[message.id] is MessageStatus.BLOCKED]
+            self._settle(blocked, MessageStatus.ACCEPTED)
 
     def _stay_shut(self, reason: str, now: float) -> None:
         """Tries again soon, then less often; only a reason that lasts is worth a receipt."""

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.agents.base import Agent, Composer
+from actors.agents.base import Agent, Composer, Screen
 from actors.agents.permissions import answer
 from actors.courier import Courier
 from actors.errors import UnavailableError, WrongStateError
@@ -24,7 +24,7 @@ from actors.messages import Message, Receipt
 from actors.news import News
 from actors.observer import Observer
 from actors.reports import Report, ReportLog, Snapshot
-from actors.states import PendingPermission, Status, decided, interrupted
+from actors.states import SETTLE_S, PendingPermission, Status, decided, interrupted
 from actors.terminal.pane import Pane, Tmux
 from actors.transcript import Page
 
@@ -68,7 +68,7 @@ class Instance:
             await self._life.end()
             self._life = None
 
-    def deliver(self, messages: Sequence[Message]) -> None:
+    async def deliver(self, messages: Sequence[Message]) -> None:
         """Queues messages; what becomes of each comes as a receipt in the reports. A known id is not queued twice."""
         courier = self._now.courier
         for message in messages:
@@ -92,7 +92,7 @@ class Instance:
         text = await self._now.pane.capture(history_lines=lines)
         return "\n".join(text.rstrip().splitlines()[-lines:])
 
-    def respond(self, allow: bool, message: str) -> PendingPermission:
+    async def respond(self, allow: bool, message: str) -> PendingPermission:
         """Decides the oldest waiting permission request through the hook that waits for it; no key is pressed."""
         observer = self._now.observer
         if not observer.state.permissions:
@@ -123,8 +123,8 @@ class Instance:
             life.courier.typing.release()
 
     async def _interrupt(self, life: _Life, timeout_s: float) -> bool:
-        before = await life.observer.look()
-        if not (before.busy or before.dialog) or not life.observer.alive:
+        before = await self._turn_in_sight(life)
+        if before is None:
             return False
         await life.pane.press("Escape")
         cleared = before.composer is Composer.DRAFT
@@ -146,7 +146,19 @@ class Instance:
             "Read its screen, or terminate or restart it."
         )
 
-    def expect_end(self) -> None:
+    async def _turn_in_sight(self, life: _Life) -> Screen | None:
+        """The screen once it shows the turn under way, which it does a moment after the hooks; None without a turn."""
+        deadline = time.monotonic() + SETTLE_S
+        while life.observer.alive:
+            screen = await life.observer.look()
+            if screen.busy or screen.dialog:
+                return screen
+            if life.observer.state.status is not Status.BUSY or time.monotonic() > deadline:
+                return None
+            await asyncio.sleep(_INTERRUPT_LOOK_S)
+        return None
+
+    async def expect_end(self) -> None:
         """The agent will be ended on purpose: its end is no failure."""
         self._now.observer.expect_end()
 

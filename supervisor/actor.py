@@ -13,18 +13,13 @@ from actors.agents.catalog import AgentCatalog
 from actors.calls import actor_class, named_actor
 from actors.home import Home
 from actors.host_actor import start_host
-from actors.inbox import BatchLimits
 from actors.instance import InstanceConfig
-from supervisor.closing import Closing
+from supervisor.assembly import build_supervisor
 from supervisor.gateway import Gateway
 from supervisor.permits import Permits
 from supervisor.ports import HostPort, InstancePort
-from supervisor.roll import Roll
 from supervisor.settings import Settings
-from supervisor.spawner import Spawner, SpawnSettings, Staff
-from supervisor.store.memory import MemoryStore
-from supervisor.supervisor import Parts, Supervisor
-from supervisor.work_dirs import WorkDirPolicy
+from supervisor.spawner import Staff
 
 
 class _Instances:
@@ -39,21 +34,6 @@ class _Instances:
 
     async def destroy(self, instance_id: str) -> None:
         await self._actors.destroy(instance_id)
-
-
-def build_supervisor(home: Home, settings: Settings, staff: Staff) -> Supervisor:
-    """The supervisor over the given host and instances."""
-    store = MemoryStore()
-    roll = Roll(store)
-    spawn_settings = SpawnSettings(
-        agent=settings.agent,
-        limits=BatchLimits(size=settings.message_batch_size, delay_s=settings.message_batch_delay / 1000),
-        timeout_s=settings.spawn_timeout_s,
-    )
-    policy = WorkDirPolicy(home, Path.home(), settings.allowed_work_dirs)
-    spawner = Spawner(home, spawn_settings, staff, roll, policy)
-    closing = Closing(roll, staff, spawner, settings.spawn_timeout_s)
-    return Supervisor(Parts(home=home, store=store, roll=roll, permits=staff.permits, spawner=spawner, closing=closing))
 
 
 class _SupervisorServer:

@@ -19,6 +19,7 @@ from typing import Any
 from actors.errors import PhalanxError, WrongStateError, to_wire
 from actors.home import Home
 from actors.messages import Message
+from actors.reports import Snapshot
 from actors.states import ALIVE, Status
 from supervisor import requests, results, views
 from supervisor.closing import Closing
@@ -34,6 +35,8 @@ from supervisor.verbs import Caller, ShutdownRequest, StatusRequest
 from supervisor.waiting import is_settled, wait_for
 
 INTERRUPT_S = 10.0
+MOVED_ON_S = 2.0
+"""An instance reports within milliseconds; this only bounds the wait for one that has just died."""
 
 _Handler = Callable[[Any, Caller], Awaitable[Result]]
 
@@ -187,13 +190,20 @@ class Supervisor:
     async def respond(self, request: requests.RespondRequest, caller: Caller) -> results.RespondResult:
         member = self._roll.registry.get(request.instance_id)
         port = self._roll.members.port(request.instance_id)
+        before = member.snapshot
         asked = await port.respond(request.decision == "allow", request.message or "")
+        # Whoever waits after this must not take the answered request for one that still waits.
+        await self._roll.news.until(lambda: self._has_moved_on(member, before), MOVED_ON_S)
         return results.RespondResult(
             instance_id=request.instance_id,
             decision=request.decision,
             permission=results.Permission(tool=asked.tool, input=dict(asked.tool_input)),
             status=member.snapshot.status,
         )
+
+    def _has_moved_on(self, member: Member, before: Snapshot) -> bool:
+        blocked = self._roll.mail.blocked_reason(member.record.instance_id)
+        return member.snapshot != before and not (blocked and member.snapshot.status is not Status.WAITING_PERMISSION)
 
     async def interrupt(self, request: requests.InterruptRequest, caller: Caller) -> results.InterruptResult:
         member = self._roll.registry.get(request.instance_id)

@@ -19,7 +19,7 @@ from actors.instance import Instance, InstanceConfig
 from actors.messages import Message, MessageStatus
 from actors.terminal.pane import Key, Pane
 from actors.terminal.server import TerminalServer
-from tests.acceptance.team import make_repository, shell_environment
+from tests.projects import make_repository, shell_environment
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
 
@@ -53,7 +53,7 @@ async def first_message(host: Host, instance: Instance, config: InstanceConfig, 
         immediate=True,
         accepted_at=time.time(),
     )
-    instance.deliver([message])
+    await instance.deliver([message])
     sequence = 0
     while True:
         report = await instance.reports(sequence, 30.0)
@@ -92,7 +92,7 @@ async def test_the_first_message_arrives_once_although_enter_is_swallowed_at_sta
             assert await first_message(host, instance, config, repository) is MessageStatus.SUBMITTED
             assert _count_in_transcripts(user, "\\nfirst") == number, "each start brought its message in once"
             most_presses = max(most_presses, len(presses))
-            instance.expect_end()
+            await instance.expect_end()
             await host.end_agent(config.instance_id, config.instance_id, 3.0)
             await instance.leave()
         assert most_presses > 1, f"in {STARTS} starts no Enter was swallowed, so nothing was shown"

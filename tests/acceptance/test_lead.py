@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from supervisor.runtime import Runtime
-from supervisor.settings import Settings
 
 from actors.home import Home
 from actors.terminal.pane import Pane, Tmux
 from actors.terminal.server import TerminalServer
 from supervisor.client import SupervisorClient
-from tests.acceptance.team import git, make_repository, shell_environment
+from supervisor.runtime import Runtime
+from supervisor.settings import Settings
+from tests.projects import git, make_repository, shell_environment
 from tests.standin.api import ApiStandIn, Json, text_block, tool_block, tool_results
 from tests.standin.claude_home import make_claude_home, standin_environment
 

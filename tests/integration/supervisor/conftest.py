@@ -1,0 +1,75 @@
+"""A supervisor over the real host and instances in one process: real tmux, git and demo agents, no Ray."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from actors.agents.catalog import AgentCatalog
+from actors.home import Home
+from actors.host import Host
+from actors.instance import Instance, InstanceConfig
+from actors.terminal.server import TerminalServer
+from supervisor.assembly import build_supervisor
+from supervisor.permits import Permits
+from supervisor.settings import Settings
+from supervisor.spawner import Staff
+from supervisor.supervisor import Supervisor
+from supervisor.verbs import Caller, ShutdownRequest
+from tests.projects import make_repository, shell_environment
+
+LEAD = Caller(sender="lead")
+
+
+class LocalInstances:
+    """Makes instances as plain objects in this event loop."""
+
+    def __init__(self, catalog: AgentCatalog) -> None:
+        self._catalog = catalog
+        self.instances: dict[str, Instance] = {}
+
+    async def create(self, config: InstanceConfig, agent: str) -> Instance:
+        self.instances[config.instance_id] = Instance(config, self._catalog.named(agent))
+        return self.instances[config.instance_id]
+
+    async def destroy(self, instance_id: str) -> None:
+        instance = self.instances.pop(instance_id, None)
+        if instance is not None:
+            await instance.leave()
+
+
+@pytest.fixture
+def home(short_tmp: Path) -> Home:
+    made = Home(short_tmp / "h")
+    made.create()
+    return made
+
+
+@pytest.fixture
+def repository(short_tmp: Path) -> Path:
+    return make_repository(short_tmp / "project")
+
+
+@pytest.fixture
+def terminal(home: Home) -> TerminalServer:
+    return TerminalServer(home.tmux_socket)
+
+
+@pytest.fixture
+async def supervisor(home: Home, terminal: TerminalServer) -> AsyncIterator[Supervisor]:
+    environment = shell_environment(home, PHALANX_AGENT="demo", PHALANX_SPAWN_TIMEOUT_S="20")
+    settings = Settings.load(home, environment)
+    catalog = AgentCatalog(claude_command="claude", python=sys.executable)
+    terminal.start(environment)
+    staff = Staff(
+        host=Host(home, catalog, environment),
+        factory=LocalInstances(catalog),
+        permits=Permits(settings.max_concurrent_spawns),
+    )
+    made = build_supervisor(home, settings, staff)
+    yield made
+    await made.shutdown(ShutdownRequest(), LEAD)
+    terminal.stop()
