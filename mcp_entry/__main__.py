@@ -18,10 +18,11 @@ from importlib.metadata import version
 
 from mcp.server.stdio import stdio_server
 
-from actors.errors import PhalanxError
+from actors.errors import PhalanxError, TeamNotRunningError
 from actors.home import Home
 from mcp_entry.bring_up import BringUpProcess
 from mcp_entry.log import log_to
+from mcp_entry.mending import MendedStream
 from mcp_entry.server import Entry
 from mcp_entry.team import Team
 from supervisor.client import SupervisorClient
@@ -30,21 +31,42 @@ from supervisor.settings import home_from
 SENDER = "lead"
 LOG_NAME = "mcp-entry.log"
 PATIENCE_S = 120.0
+TEAM_MARK = "PHALANX_TEAM"
+"""Every process of a team has this in its environment."""
 logger = logging.getLogger("mcp_entry")
 
 
 def team_in(home: Home, environment: Mapping[str, str]) -> Team:
+    """The team of a home, as a Claude with this environment reaches it. One that is in a team brings up no other."""
+
     async def connect() -> SupervisorClient:
         return await SupervisorClient.connect(home, SENDER)
 
-    return Team(connect, BringUpProcess(home=home, environment=environment), patience_s=PATIENCE_S)
+    async def refuse() -> None:
+        raise TeamNotRunningError(
+            f"No team runs in {home.root}, and this Claude, which is an instance of a team itself, starts none. "
+            "Set PHALANX_HOME to the home of its team."
+        )
+
+    bring_up = refuse if TEAM_MARK in environment else BringUpProcess(home=home, environment=environment)
+    return Team(connect, bring_up, patience_s=PATIENCE_S)
 
 
-async def serve(team: Team, home: Home) -> None:
-    """Serves stdin and stdout until the input ends."""
+def run(team: Team, home: Home) -> None:
+    """Serves stdin and stdout until the client has gone."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    logger.info("started in %s", home.root)
+    try:
+        asyncio.run(_serve(team, home))
+    except* BrokenPipeError:
+        logger.info("the client went away without waiting for its answers")
+    logger.info("ended with its input")
+
+
+async def _serve(team: Team, home: Home) -> None:
     server = Entry(team, version=version("phalanx"), log=home.logs / LOG_NAME).server()
     async with stdio_server() as (read_stream, write_stream):
-        await server.run(read_stream, write_stream, server.create_initialization_options())
+        await server.run(MendedStream(read_stream), write_stream, server.create_initialization_options())
     await team.close()
 
 
@@ -55,16 +77,13 @@ def main() -> None:
         "`phalanx mcp add` registers it with Claude Code. PHALANX_HOME names the team's directory.",
     )
     parser.parse_args()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     home = home_from(os.environ)
     try:
         home.create()
         log_to(home.logs / LOG_NAME)
     except (PhalanxError, OSError) as error:
         print(f"phalanx-mcp has no log: {error}", file=sys.stderr)
-    logger.info("started in %s", home.root)
-    asyncio.run(serve(team_in(home, os.environ), home))
-    logger.info("ended with its input")
+    run(team_in(home, os.environ), home)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,40 @@
+"""The commands by name, and the way in."""
+
+from __future__ import annotations
+
+import typer
+
+from mcp_entry.cli import doctor, instances, lifecycle, registration
+from mcp_entry.cli.session import real_world
+
+app = typer.Typer(
+    name="phalanx",
+    help="Lead a team of Claude Code instances. `phalanx mcp add` lets a Claude lead it.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+mcp = typer.Typer(help="Phalanx as an MCP server of Claude Code.", no_args_is_help=True, rich_markup_mode=None)
+
+app.command("up")(lifecycle.up)
+app.command("down")(lifecycle.down)
+app.command("status")(lifecycle.status)
+app.command("spawn")(instances.spawn)
+app.command("send")(instances.send)
+app.command("read")(instances.read)
+app.command("list")(instances.list_)
+app.command("wait")(instances.wait)
+app.command("respond")(instances.respond)
+app.command("interrupt")(instances.interrupt)
+app.command("restart")(instances.restart)
+app.command("attach")(instances.attach)
+app.command("terminate")(instances.terminate)
+mcp.command("add")(registration.add)
+app.add_typer(mcp, name="mcp")
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    app(obj=real_world())

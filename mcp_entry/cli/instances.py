@@ -1,0 +1,271 @@
+"""The commands that start instances, talk to them and end them."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from actors.errors import InvalidRequestError, UnknownInstanceError
+from mcp_entry.cli import views
+from mcp_entry.cli.session import HomeOption, JsonOption, Session, session
+from supervisor import results
+from supervisor.requests import Role
+from supervisor.results import Result
+
+InstanceArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the instance, as `phalanx list` shows it.")]
+TextArgument = Annotated[
+    str | None, typer.Argument(metavar="[TEXT|-]", help="The text; - reads stdin. After -- it may begin with a dash.")
+]
+FileOption = Annotated[Path | None, typer.Option("--file", help="Read the text from this file.")]
+
+
+class Until(StrEnum):
+    IDLE = "idle"
+    ANY_IDLE = "any_idle"
+    NEEDS_ATTENTION = "needs_attention"
+
+
+class Decision(StrEnum):
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+class Permissions(StrEnum):
+    DEFAULT = "default"
+    ACCEPT_EDITS = "acceptEdits"
+    PLAN = "plan"
+    BYPASS = "bypassPermissions"
+
+
+class Agent(StrEnum):
+    CLAUDE = "claude"
+    DEMO = "demo"
+
+
+def spawn(  # noqa: PLR0913 - every option of the command
+    context: typer.Context,
+    text: TextArgument = None,
+    *,
+    file: FileOption = None,
+    role: Annotated[Role, typer.Option(help="What it is in the team.")] = Role.SPECIALIST,
+    directory: Annotated[Path, typer.Option("--dir", help="The directory to work on.")] = Path(),
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Work in the directory itself, on no branch of its own.")
+    ] = False,
+    parent: Annotated[str | None, typer.Option(metavar="ID", help="The instance that leads it.")] = None,
+    name: Annotated[str | None, typer.Option(help="A label.")] = None,
+    agent: Annotated[Agent | None, typer.Option(help="The program to run.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model to use.")] = None,
+    permissions: Annotated[Permissions | None, typer.Option(help="Which tool calls need no asking.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable for it; may be repeated.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start one instance with its first message, the TEXT."""
+    with session(context, home, as_json) as team:
+        arguments = {
+            "role": role.value,
+            "workDir": str(directory.expanduser().absolute()),
+            "context": _text(text, file),
+            "parentId": parent,
+            "workspaceMode": "shared" if shared else "isolated",
+            "name": name,
+            "agent": agent,
+            "model": model,
+            "permissionMode": permissions,
+            "env": _variables(env or []),
+        }
+        _say(team, "spawn", arguments, "starting")
+
+
+def send(  # noqa: PLR0913 - every option of the command
+    context: typer.Context,
+    instance: InstanceArgument,
+    text: TextArgument = None,
+    *,
+    file: FileOption = None,
+    immediate: Annotated[bool, typer.Option("--immediate", help="Now, without gathering a batch.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when its fate is known.")] = False,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="With --wait: longest wait.")] = 120.0,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give an instance a message. Exits with 1 when it was not delivered."""
+    with session(context, home, as_json) as team:
+        arguments = {
+            "instanceId": instance,
+            "message": _text(text, file),
+            "immediate": immediate,
+            "wait": wait,
+            "timeoutSeconds": timeout,
+        }
+        sent = cast("results.SendResult", _say(team, "send", arguments, "sending"))
+    if not sent.success:
+        raise typer.Exit(1)
+
+
+def read(  # noqa: PLR0913 - every option of the command
+    context: typer.Context,
+    instance: InstanceArgument,
+    *,
+    screen: Annotated[bool, typer.Option("--screen", help="Its screen instead of the conversation.")] = False,
+    cursor: Annotated[str | None, typer.Option(help="Only what is newer than an earlier read ended with.")] = None,
+    lines: Annotated[int, typer.Option(min=1, max=2000, help="Most entries or screen lines.")] = 50,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read what an instance was told, answered and did."""
+    with session(context, home, as_json) as team:
+        source = "screen" if screen else "conversation"
+        arguments = {"instanceId": instance, "source": source, "cursor": cursor, "lines": lines}
+        result = cast("results.ReadResult", team.ask("read", arguments, "reading"))
+        team.output.show(_document(result), views.of_read(result))
+
+
+def list_(  # noqa: PLR0913 - every option of the command
+    context: typer.Context,
+    *,
+    role: Annotated[Role | None, typer.Option(help="Only these.")] = None,
+    parent: Annotated[str | None, typer.Option(metavar="ID", help="Only those that this one leads.")] = None,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Only those that wait for a decision or failed.")
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the team; those that need attention come first."""
+    with session(context, home, as_json) as team:
+        arguments = {"role": role, "parentId": parent, "needsAttention": attention}
+        result = cast("results.ListResult", team.ask("list", arguments, "looking"))
+        team.output.show(_document(result), views.of_list(result, _now()))
+
+
+def wait(  # noqa: PLR0913 - every option of the command
+    context: typer.Context,
+    instances: Annotated[list[str], typer.Argument(metavar="ID...", help="The instances to wait for.")],
+    *,
+    until: Annotated[Until, typer.Option(help="All are done; one is; or one needs a decision.")] = Until.IDLE,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Longest wait.")] = 600.0,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Wait until instances are done or need something. Exits with 1 when the time ran out first."""
+    with session(context, home, as_json) as team:
+        arguments = {"instanceIds": instances, "until": until, "timeoutSeconds": timeout}
+        result = cast("results.WaitResult", team.ask("wait", arguments, "waiting"))
+        team.output.show(_document(result), views.of_wait(result, _now()))
+    if not result.reached:
+        raise typer.Exit(1)
+
+
+def respond(  # noqa: PLR0913 - every option of the command
+    context: typer.Context,
+    instance: InstanceArgument,
+    decision: Annotated[Decision, typer.Argument(help="Look at `phalanx list` first: the tool and its input.")],
+    *,
+    message: Annotated[str | None, typer.Option(help="With deny: what to do instead.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer the permission request that an instance waits on."""
+    with session(context, home, as_json) as team:
+        arguments = {"instanceId": instance, "decision": decision, "message": message}
+        _say(team, "respond", arguments, "answering")
+
+
+def interrupt(
+    context: typer.Context, instance: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Stop an instance's current turn; the instance stays."""
+    with session(context, home, as_json) as team:
+        _say(team, "interrupt", {"instanceId": instance}, "interrupting")
+
+
+def restart(
+    context: typer.Context, instance: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Start an instance again, with the same conversation and workspace."""
+    with session(context, home, as_json) as team:
+        _say(team, "restart", {"instanceId": instance}, "restarting")
+
+
+def terminate(
+    context: typer.Context,
+    instance: InstanceArgument,
+    *,
+    cascade: Annotated[bool, typer.Option("--cascade", help="Also those that it leads.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop an instance for good. Work is never deleted: what is not merged stays."""
+    with session(context, home, as_json) as team:
+        arguments = {"instanceId": instance, "cascade": cascade}
+        result = cast("results.TerminateResult", _say(team, "terminate", arguments, "terminating"))
+    if not result.success:
+        raise typer.Exit(1)
+
+
+def attach(
+    context: typer.Context, instance: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Go into an instance's terminal; Ctrl-b d comes back. With --json only say the command."""
+    with session(context, home, as_json) as team:
+        listed = cast("results.ListResult", team.ask("list", {}, "looking"))
+        found = next((each for each in listed.instances if each.instance_id == instance), None)
+        if found is None:
+            raise UnknownInstanceError(f"There is no instance {instance}. `phalanx list` shows who is there.")
+        command = ["tmux", "-S", str(team.home.tmux_socket), "attach-session", "-t", f"={found.session_name}"]
+        if as_json:
+            team.output.show({"command": command}, "")
+            return
+        if not team.world.is_terminal():
+            raise InvalidRequestError(f"attach needs a terminal. In one, run: {' '.join(command)}")
+        outside = {name: value for name, value in team.world.environment.items() if name != "TMUX"}
+        nested = len(outside) < len(team.world.environment)
+        how = "Ctrl-b Ctrl-b d (you are inside tmux already)" if nested else "Ctrl-b d"
+        team.output.say(f"To come back: {how}. What you type goes to the agent.")
+        team.world.become([*command, ";", "display-message", "-d", "5000", f"To come back: {how}"], outside)
+
+
+def _say(team: Session, verb: str, arguments: dict[str, Any], what: str) -> Result:
+    result = team.ask(verb, arguments, what)
+    team.output.show(_document(result), views.in_words(views.WORDS[verb])(result))
+    return result
+
+
+def _document(result: Result) -> dict[str, Any]:
+    return result.model_dump(mode="json", by_alias=True)
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+def _text(argument: str | None, file: Path | None) -> str:
+    """The text from the argument, stdin or the file. Raises ``InvalidRequestError`` unless it is exactly one."""
+    if (argument is None) == (file is None):
+        raise InvalidRequestError("Give the text once: as an argument, as - with it on stdin, or with --file.")
+    try:
+        if file is not None:
+            return file.read_bytes().decode()
+        if argument == "-":
+            return sys.stdin.buffer.read().decode()
+        return str(argument).encode("utf-8", "surrogateescape").decode()
+    except OSError as error:
+        raise InvalidRequestError(f"{file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError(f"The text is not valid UTF-8 at byte {error.start}. Convert it first.") from error
+
+
+def _variables(pairs: list[str]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise InvalidRequestError(f"--env takes NAME=VALUE, not {pair!r}.")
+    return dict(pair.split("=", 1) for pair in pairs)

@@ -1,0 +1,131 @@
+"""One run of a command: which home, how to answer, and how refusals end it.
+
+``World`` is everything outside the process that a command touches; tests put another one in its place. ``session``
+turns every ``PhalanxError`` into a message on stderr and exit code 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, Protocol
+
+import typer
+from supervisor.runtime import Runtime
+
+from actors.errors import PhalanxError, to_wire
+from actors.home import Home
+from mcp_entry.cli.output import Output
+from supervisor.client import SupervisorClient
+from supervisor.refusals import parse
+from supervisor.results import Result
+from supervisor.settings import Settings, home_from
+from supervisor.verbs import VERBS, ProgressCallback
+
+SENDER = "operator"
+PROGRAM_LIMIT_S = 60.0
+
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="The team's directory; default: PHALANX_HOME, else ~/.phalanx.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables and texts.")]
+
+
+class TeamRuntime(Protocol):
+    """Brings a team up and down, telling each step. Raises ``PhalanxError`` with what is missing."""
+
+    def up(self, environment: Mapping[str, str], on_step: Callable[[str], None]) -> object: ...
+    def down(self, on_step: Callable[[str], None]) -> object: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """The command's surroundings."""
+
+    environment: Mapping[str, str]
+    connect: Callable[[Home], Awaitable[SupervisorClient]]
+    """Raises ``TeamNotRunningError`` when no team runs in the home."""
+    runtime: Callable[[Home, Settings], TeamRuntime]
+    """What brings the team of a home up and down."""
+    run: Callable[[Sequence[str], Mapping[str, str]], subprocess.CompletedProcess[str]]
+    """Runs a program to its end, with no input. Raises ``OSError`` and ``subprocess.TimeoutExpired``."""
+    become: Callable[[list[str], Mapping[str, str]], NoReturn]
+    """Replaces this process by a program."""
+    is_terminal: Callable[[], bool]
+    """Whether a person sits before stdin and stdout."""
+
+
+def real_world() -> World:
+    return World(
+        environment=os.environ, connect=_connect, runtime=Runtime, run=_run, become=_become, is_terminal=_is_terminal
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    world: World
+    home: Home
+    output: Output
+
+    def ask(self, verb: str, arguments: Mapping[str, Any], what: str) -> Result:
+        """Runs one verb of the supervisor; shows ``what`` while it runs. Raises ``PhalanxError``."""
+        given = {name: value for name, value in arguments.items() if value is not None}
+        request = parse(VERBS[verb].request, given)
+
+        async def call(on_progress: ProgressCallback) -> Result:
+            client = await self.world.connect(self.home)
+            try:
+                return await client.call(verb, request, on_progress)
+            finally:
+                await client.close()
+
+        with self.output.telling_progress(what) as on_progress:
+            return asyncio.run(call(on_progress))
+
+
+@contextmanager
+def session(context: typer.Context, home: Path | None, as_json: bool) -> Iterator[Session]:
+    """What a command does, it does in here."""
+    world: World = context.obj
+    output = Output.to(sys.stdout, sys.stderr, as_json=as_json)
+    try:
+        team_home = Home(home.expanduser().absolute()) if home else home_from(world.environment)
+        yield Session(world=world, home=team_home, output=output)
+    except PhalanxError as error:
+        if as_json:
+            output.show({"error": to_wire(error)}, "")
+        output.say(str(error), "red")
+        raise typer.Exit(1) from None
+
+
+async def _connect(home: Home) -> SupervisorClient:
+    return await SupervisorClient.connect(home, SENDER)
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=PROGRAM_LIMIT_S,
+        check=False,
+    )
+
+
+def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execvpe(command[0], command, environment)  # noqa: S606 - the terminal becomes the program's
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()

@@ -1,0 +1,138 @@
+"""Results as a person sees them in a terminal; pure. Whatever agents or users wrote goes through ``terminal_text``."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from actors.states import Status
+from mcp_entry import texts
+from mcp_entry.cli.terminal_text import one_line, plain
+from supervisor import results
+from supervisor.results import Result
+
+_STYLES: Mapping[Status, str] = {
+    Status.STARTING: "cyan",
+    Status.READY: "green",
+    Status.BUSY: "blue",
+    Status.WAITING_PERMISSION: "bold yellow",
+    Status.RATE_LIMITED: "yellow",
+    Status.STOPPED: "dim",
+    Status.FAILED: "bold red",
+}
+_LONGEST_NOTE = 300
+_SPANS = (("d", 86400), ("h", 3600), ("m", 60))
+
+
+def of_instances(instances: Iterable[results.InstanceInfo], now: datetime.datetime) -> RenderableType:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("INSTANCE", no_wrap=True)
+    table.add_column("NAME", overflow="fold")
+    table.add_column("STATUS", no_wrap=True)
+    table.add_column("FOR", no_wrap=True, justify="right")
+    table.add_column("UNREAD", no_wrap=True, justify="right")
+    table.add_column("BRANCH OR DIRECTORY", overflow="fold")
+    table.add_column("NOTE", overflow="fold")
+    for each in instances:
+        table.add_row(
+            plain(each.instance_id),
+            plain(each.name or ""),
+            plain(each.status, _STYLES[each.status]),
+            age(each.since, now),
+            str(each.unread or ""),
+            plain(each.branch or each.working_directory),
+            plain(_note(each)),
+        )
+    return table
+
+
+def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableType:
+    if not result.instances:
+        return Text("There are no instances. `phalanx spawn` starts one.")
+    return of_instances(result.instances, now)
+
+
+def of_wait(result: results.WaitResult, now: datetime.datetime) -> RenderableType:
+    heading = Text("Reached.") if result.reached else Text("The time ran out first.", "yellow")
+    return Group(heading, of_instances(result.instances, now))
+
+
+def of_read(result: results.ReadResult) -> RenderableType:
+    if result.source == "screen":
+        return plain(result.screen or "")
+    parts: list[RenderableType] = []
+    for entry in result.entries:
+        parts += [_heading(entry), plain(entry.text or _arguments(entry.input)), Text("")]
+    more = " There is more: read on with it." if result.more else ""
+    end = f"{'' if parts else 'Nothing new. '}Next: --cursor {result.cursor}{more}" if result.cursor else "Nothing yet."
+    return Group(*parts, plain(end, "dim"))
+
+
+def of_status(result: results.StatusResult) -> RenderableType:
+    counts = ", ".join(f"{number} {word}" for word, number in result.counts.items()) or "none"
+    spawns = (
+        f"{result.spawns_running} running, {result.spawns_waiting} waiting (at most {result.max_concurrent_spawns})"
+    )
+    return of_pairs(
+        {
+            "home": result.home,
+            "version": result.version,
+            "running since": result.started_at,
+            "supervisor": f"process {result.supervisor_pid}",
+            "state": result.store,
+            "instances": counts,
+            "spawns": spawns,
+        }
+    )
+
+
+def of_pairs(pairs: Mapping[str, str]) -> RenderableType:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs.items():
+        table.add_row(name, plain(value))
+    return table
+
+
+def in_words(text: Callable[[Any], str]) -> Callable[[Result], RenderableType]:
+    """A view that is the result's text."""
+    return lambda result: plain(text(result))
+
+
+def age(since: str, now: datetime.datetime) -> str:
+    """How long ago an ISO time was, in its largest unit."""
+    seconds = max(0, round((now - datetime.datetime.fromisoformat(since)).total_seconds()))
+    return next((f"{seconds // length}{unit}" for unit, length in _SPANS if seconds >= length), f"{seconds}s")
+
+
+def _note(each: results.InstanceInfo) -> str:
+    asks = f"asks for {each.permission.tool} {_arguments(each.permission.input)}" if each.permission else ""
+    queued = f"{each.queued_messages} messages queued" if each.queued_messages else ""
+    return one_line("; ".join(part for part in (asks, each.reason, queued) if part), _LONGEST_NOTE)
+
+
+def _heading(entry: results.ConversationEntry) -> Text:
+    tool = f" {entry.tool}" if entry.tool else ""
+    return plain(f"{entry.kind.replace('_', ' ')}{tool}", "bold").append_text(plain(f"  {entry.at}", "dim"))
+
+
+def _arguments(tool_input: Mapping[str, Any] | None) -> str:
+    return json.dumps(tool_input, ensure_ascii=False) if tool_input else ""
+
+
+WORDS: Mapping[str, Callable[[Any], str]] = {
+    "spawn": texts.of_spawn,
+    "send": texts.of_send,
+    "respond": texts.of_respond,
+    "interrupt": texts.of_interrupt,
+    "terminate": texts.of_terminate,
+    "restart": texts.of_restart,
+}
+"""Verbs whose result is said in words."""

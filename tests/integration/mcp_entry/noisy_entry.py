@@ -1,0 +1,43 @@
+"""The entry as a program, over a team that is not there and that writes where it should not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+from mcp_entry.__main__ import run
+from mcp_entry.team import Team
+from supervisor.client import SupervisorClient
+from supervisor.settings import home_from
+from supervisor.verbs import ProgressCallback
+from tests.unit.mcp_entry.fakes import REPLIES, FakeClient
+
+
+async def list_noisily(request: Any, on_progress: ProgressCallback) -> Any:
+    print("noise of a library")
+    os.write(1, b"noise of a C library\n")
+    await asyncio.to_thread(subprocess.run, ["echo", "noise of a child"], check=True)
+    warnings.warn("noise of a warning", stacklevel=1)
+    sys.stdout.flush()
+    return REPLIES["list"]
+
+
+async def wait_for_ever(request: Any, on_progress: ProgressCallback) -> Any:
+    on_progress(0, 1, "waiting")
+    await asyncio.Event().wait()
+
+
+async def connect() -> SupervisorClient:
+    return FakeClient(list=list_noisily, wait=wait_for_ever)
+
+
+async def bring_up() -> None:
+    raise AssertionError("a team that answers is not brought up")
+
+
+if __name__ == "__main__":
+    run(Team(connect, bring_up, patience_s=5.0), home_from(os.environ))

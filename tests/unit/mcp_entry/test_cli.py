@@ -1,0 +1,269 @@
+"""The command line over a team that is not there: what it asks, what it prints, how it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from actors.errors import PhalanxError, SettingsError, TeamNotRunningError, UnknownInstanceError
+from actors.home import Home
+from mcp_entry.cli.app import app
+from mcp_entry.cli.session import World
+from supervisor import requests, results
+from supervisor.client import SupervisorClient
+from supervisor.settings import Settings
+from supervisor.verbs import ProgressCallback
+from tests.unit.mcp_entry.fakes import FakeClient, asking, entry, info, listing, sent
+
+HOME = Path("/nowhere/home")
+
+
+class BecameError(Exception):
+    """The command replaced itself by a program."""
+
+    def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
+        super().__init__(command)
+        self.command = command
+        self.environment = environment
+
+
+class FakeRuntime:
+    def __init__(self, home: Home, settings: Settings) -> None:
+        self.settings = settings
+
+    def up(self, environment: Mapping[str, str], on_step: Callable[[str], None]) -> None:
+        on_step("starting Ray")
+        if "BROKEN" in environment:
+            raise SettingsError("tmux is missing. Install it.")
+
+    def down(self, on_step: Callable[[str], None]) -> None:
+        on_step("stopping Ray")
+
+
+class Terminal:
+    """Runs commands in a world of its own."""
+
+    def __init__(self, client: FakeClient | PhalanxError | None = None, *, is_terminal: bool = True) -> None:
+        self.client = client or FakeClient()
+        self.environment = {"PHALANX_HOME": str(HOME), "PATH": "/bin"}
+        self.is_terminal = is_terminal
+        self.ran: list[list[str]] = []
+
+    def world(self) -> World:
+        return World(
+            environment=self.environment,
+            connect=self._connect,
+            runtime=FakeRuntime,
+            run=self._run,
+            become=self._become,
+            is_terminal=lambda: self.is_terminal,
+        )
+
+    def __call__(self, *arguments: str, stdin: str | bytes = "") -> Result:
+        return CliRunner().invoke(app, list(arguments), obj=self.world(), input=stdin)
+
+    async def _connect(self, home: Home) -> SupervisorClient:
+        assert home.root == HOME
+        if isinstance(self.client, PhalanxError):
+            raise self.client
+        return self.client
+
+    def _run(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        self.ran.append(list(command))
+        return subprocess.CompletedProcess(command, 0, "done", "")
+
+    def _become(self, command: list[str], environment: Mapping[str, str]) -> NoReturn:
+        raise BecameError(command, environment)
+
+    def request(self) -> Any:
+        assert isinstance(self.client, FakeClient)
+        return self.client.only_request()
+
+
+COMMANDS = {
+    "status": [],
+    "spawn": ["Write tests."],
+    "send": ["spec_1_1_1", "go on"],
+    "read": ["spec_1_1_1"],
+    "list": [],
+    "wait": ["spec_1_1_1"],
+    "respond": ["spec_1_1_2", "allow"],
+    "interrupt": ["spec_1_1_1"],
+    "restart": ["spec_1_1_1"],
+    "terminate": ["spec_1_1_1"],
+    "attach": ["spec_1_1_1"],
+    "up": [],
+    "down": [],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_with_json_stdout_is_one_document_and_stderr_is_empty(command: str) -> None:
+    ended = Terminal()(command, *COMMANDS[command], "--json")
+    if command in ("up", "down"):
+        assert ended.stderr
+    else:
+        assert ended.stderr == ""
+    assert ended.exit_code == 0
+    assert isinstance(json.loads(ended.stdout), dict)
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "attach"])
+def test_without_json_a_command_says_something_and_ends_with_0(command: str) -> None:
+    ended = Terminal()(command, *COMMANDS[command])
+    assert ended.exit_code == 0, ended.output
+    assert ended.stdout.strip()
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("up", "down")])
+def test_without_a_team_a_command_ends_with_1_and_says_what_to_do(command: str) -> None:
+    terminal = Terminal(TeamNotRunningError("No team runs here. Start one with `phalanx up`."))
+    ended = terminal(command, *COMMANDS[command])
+    assert ended.exit_code == 1
+    assert ended.stdout == ""
+    assert ended.stderr == "No team runs here. Start one with `phalanx up`.\n"
+
+
+def test_a_refusal_with_json_is_a_document_too() -> None:
+    ended = Terminal(FakeClient(read=UnknownInstanceError("There is no instance spec_9.")))("read", "spec_9", "--json")
+    assert ended.exit_code == 1
+    assert json.loads(ended.stdout) == {
+        "error": {"code": "unknown_instance", "message": "There is no instance spec_9."}
+    }
+
+
+def test_wrong_usage_ends_with_2() -> None:
+    assert Terminal()("spawn", "x", "--role", "boss").exit_code == 2
+    assert Terminal()("nonsense").exit_code == 2
+    assert Terminal()("read").exit_code == 2
+
+
+def test_spawn_asks_for_an_instance_in_the_directory_given() -> None:
+    terminal = Terminal()
+    terminal("spawn", "Do it.", "--dir", "/src", "--role", "manager", "--shared", "--env", "A=b=c", "--name", "x")
+    request = terminal.request()
+    assert request == requests.SpawnRequest(
+        role=requests.Role.MANAGER,
+        work_dir="/src",
+        context="Do it.",
+        workspace_mode="shared",
+        env={"A": "b=c"},
+        name="x",
+    )
+
+
+def test_spawn_works_on_the_current_directory_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    terminal = Terminal()
+    terminal("spawn", "Do it.")
+    assert terminal.request().work_dir == str(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["-x", "--json", "-- both", "$(touch /x)", "[bold]no markup[/bold]", "Grüße\n\n"])
+def test_a_message_arrives_as_given_even_if_it_begins_with_a_dash(text: str) -> None:
+    terminal = Terminal()
+    assert terminal("send", "spec_1_1_1", "--", text).exit_code == 0
+    assert terminal.request().message == text
+
+
+def test_a_message_may_come_from_stdin_or_from_a_file(tmp_path: Path) -> None:
+    terminal = Terminal()
+    terminal("send", "spec_1_1_1", "-", stdin="a\r\nb\n")
+    assert terminal.request().message == "a\r\nb\n"
+    (tmp_path / "m").write_bytes("ö\n".encode())
+    terminal = Terminal()
+    terminal("send", "spec_1_1_1", "--file", str(tmp_path / "m"))
+    assert terminal.request().message == "ö\n"
+
+
+def test_a_message_is_given_exactly_once_and_in_utf8(tmp_path: Path) -> None:
+    assert "Give the text once" in Terminal()("send", "spec_1_1_1").stderr
+    assert "Give the text once" in Terminal()("send", "spec_1_1_1", "x", "--file", "/x").stderr
+    assert "cannot be read" in Terminal()("send", "spec_1_1_1", "--file", str(tmp_path / "none")).stderr
+    ended = Terminal()("send", "spec_1_1_1", "-", stdin=b"ab\xff")
+    assert ended.exit_code == 1
+    assert "not valid UTF-8 at byte 2" in ended.stderr
+
+
+def test_send_ends_with_1_when_the_message_was_not_delivered() -> None:
+    unconfirmed = sent(success=False, status="unconfirmed", reason="no proof came within 5 s")
+    ended = Terminal(FakeClient(send=unconfirmed))("send", "spec_1_1_1", "x", "--wait")
+    assert ended.exit_code == 1
+    assert "unconfirmed (no proof came within 5 s)" in ended.stdout
+
+
+def test_wait_ends_with_1_when_the_time_ran_out() -> None:
+    late = results.WaitResult(reached=False, instances=[info()])
+    assert Terminal(FakeClient(wait=late))("wait", "spec_1_1_1").exit_code == 1
+
+
+def test_the_list_shows_what_an_instance_asks_for() -> None:
+    ended = Terminal(FakeClient(list=listing(asking(tool="Bash", command="rm -r build"))))("list")
+    assert 'asks for Bash {"command": "rm -r build"}' in ended.stdout
+    assert "waiting_permission" in ended.stdout
+
+
+def test_nothing_that_an_agent_wrote_steers_the_terminal_or_is_taken_for_markup() -> None:
+    nasty = "\x1b]0;title\x07\x1b[2J\x9b31m[red]red[/red] :smile: \u202eevil\r\x7f ok\ttab\nline"
+    reply = results.ReadResult(
+        instance_id="spec_1_1_1", source="conversation", entries=[entry(nasty)], cursor="\x1b[2J"
+    )
+    asks = listing(asking(tool="\x1b[2J", command=nasty), info(reason=nasty, status="failed", name="\x1bname"))
+    for command, client in (("read", FakeClient(read=reply)), ("list", FakeClient(list=asks))):
+        ended = Terminal(client)(command, *COMMANDS[command])
+        assert ended.exit_code == 0
+        assert not set(ended.stdout) & set("\x1b\x07\x9b\r\x7f\u202e")
+        assert "[red]red[/red] :smile:" in ended.stdout
+        assert "␛" in ended.stdout
+
+
+def test_a_screen_is_shown_as_it_is() -> None:
+    reply = results.ReadResult(instance_id="spec_1_1_1", source="screen", screen="╭──╮\n│> │\n")
+    assert Terminal(FakeClient(read=reply))("read", "spec_1_1_1", "--screen").stdout == "╭──╮\n│> │\n\n"
+
+
+def test_progress_goes_to_stderr_a_line_a_step_where_nobody_looks() -> None:
+    async def spawn(request: requests.SpawnRequest, on_progress: ProgressCallback) -> Any:
+        on_progress(0, 1, "making the workspace")
+        on_progress(0, 1, "making the workspace")
+        on_progress(1, 1, "\x1bdone")
+        return FakeClient().replies["spawn"]
+
+    ended = Terminal(FakeClient(spawn=spawn))("spawn", "x")
+    assert ended.stderr == "0/1 making the workspace\n1/1 ␛done\n"
+
+
+def test_up_tells_its_steps_and_why_it_failed() -> None:
+    terminal = Terminal()
+    ended = terminal("up")
+    assert (ended.exit_code, ended.stderr) == (0, "starting Ray\n")
+    terminal.environment["BROKEN"] = "1"
+    ended = terminal("up")
+    assert (ended.exit_code, ended.stderr) == (1, "starting Ray\ntmux is missing. Install it.\n")
+
+
+def test_attach_becomes_tmux_on_the_exact_session_and_leaves_a_tmux_around_it_aside() -> None:
+    terminal = Terminal()
+    terminal.environment["TMUX"] = "/tmp/tmux-1/default,1,0"
+    ended = terminal("attach", "spec_1_1_1")
+    assert isinstance(ended.exception, BecameError)
+    assert ended.exception.command[:6] == ["tmux", "-S", f"{HOME}/tmux.sock", "attach-session", "-t", "=spec_1_1_1"]
+    assert "TMUX" not in ended.exception.environment
+    assert "Ctrl-b Ctrl-b d" in ended.stderr
+
+
+def test_attach_needs_a_terminal_and_a_known_instance() -> None:
+    ended = Terminal(is_terminal=False)("attach", "spec_1_1_1")
+    assert (ended.exit_code, ended.exception.__class__) == (1, SystemExit)
+    assert "attach needs a terminal" in ended.stderr
+    ended = Terminal()("attach", "spec_1_1")
+    assert ended.exit_code == 1
+    assert "no instance spec_1_1" in ended.stderr
