@@ -25,8 +25,8 @@ from actors.messages import MessageStatus
 
 FIRST_LOOK_S = 0.02
 """A paste is on the screen within 10 to 30 ms."""
-PROOF_LOOK_S = 0.1
-"""The agent's hook follows Enter within 20 to 100 ms; only then is the screen worth a look."""
+PROOF_LOOK_S = 0.3
+"""The agent's hook follows Enter within 60 to 190 ms; an Enter pressed again before is only a surplus one."""
 LONGEST_LOOK_S = 1.0
 REDRAW_S = 1.0
 """For so long an input box that cannot be made out is only being drawn anew."""

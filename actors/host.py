@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from actors.agents.base import Agent, AgentStart, LaunchRequest
+from actors.agents.base import Agent, AgentStart, LaunchRequest, Restarted
 from actors.agents.catalog import AgentCatalog
 from actors.agents.launcher import write_launch
 from actors.agents.trust import ensure_trusted
@@ -60,9 +60,9 @@ class Host:
         """Starts the agent as the process of a new tmux session. Raises ``AgentError`` or ``TerminalError``."""
         return await asyncio.to_thread(self._start_agent, start)
 
-    async def restart_agent(self, instance_id: str, session_name: str, resume: bool) -> PaneInfo:
-        """Starts an agent that has ended again, as it was started first."""
-        return await asyncio.to_thread(self._restart_agent, instance_id, session_name, resume)
+    async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
+        """Starts an agent that has ended again, as it was started first; with its conversation if there is one."""
+        return await asyncio.to_thread(self._restart_agent, instance_id, session_name, transcript_path)
 
     async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
         """Ends every process of the instance, gently first, then its session. No-op when there is none."""
@@ -86,7 +86,9 @@ class Host:
         _write_private(directory / _REQUEST_NAME, json.dumps(saved, default=str))
         return pane
 
-    def _restart_agent(self, instance_id: str, session_name: str, resume: bool) -> PaneInfo:
+    def _restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
+        # Claude Code refuses to resume a conversation that has no transcript, and to begin one that has.
+        resume = bool(transcript_path) and Path(transcript_path).is_file()
         path = self._home.instance_directory(instance_id) / _REQUEST_NAME
         try:
             saved = json.loads(path.read_text())
@@ -102,7 +104,7 @@ class Host:
             request=replace(LaunchRequest(**request), resume=resume),
         )
         self._server.close_session(session_name)
-        return self._launch(self._catalog.named(start.agent), start)
+        return Restarted(pane=self._launch(self._catalog.named(start.agent), start), resumed=resume)
 
     def _launch(self, agent: Agent, start: AgentStart) -> PaneInfo:
         request = start.request

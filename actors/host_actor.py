@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from actors.agents.base import AgentStart
+from actors.agents.base import AgentStart, Restarted
 from actors.agents.catalog import AgentCatalog
 from actors.calls import actor_class, answer_of, named_actor
 from actors.home import Home
@@ -62,10 +62,10 @@ class HostHandle:
         pane: PaneInfo = await self._ask(self._actor.start_agent.remote(start), AGENT_S)
         return pane
 
-    async def restart_agent(self, instance_id: str, session_name: str, resume: bool) -> PaneInfo:
-        call = self._actor.restart_agent.remote(instance_id, session_name, resume)
-        pane: PaneInfo = await self._ask(call, AGENT_S)
-        return pane
+    async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
+        call = self._actor.restart_agent.remote(instance_id, session_name, transcript_path)
+        restarted: Restarted = await self._ask(call, AGENT_S)
+        return restarted
 
     async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
         await self._ask(self._actor.end_agent.remote(instance_id, session_name, grace_s), grace_s + AGENT_S)

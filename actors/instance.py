@@ -212,6 +212,7 @@ class _Life:
             reason=state.reason,
             tool=asked.tool if asked else "",
             tool_input=asked.tool_input if asked else {},
+            transcript_path=state.transcript_path,
             queued=self.courier.waiting,
             unread=self.observer.conversation.unread,
             tokens=self.observer.conversation.tokens,

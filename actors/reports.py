@@ -26,6 +26,8 @@ class Snapshot:
     tool: str = ""
     """WAITING_PERMISSION: the tool call that waits for a decision."""
     tool_input: Mapping[str, Any] = field(default_factory=dict)
+    transcript_path: str = ""
+    """On the instance's host; empty before the agent has told."""
     queued: int = 0
     """Messages accepted and not yet proved."""
     unread: int = 0

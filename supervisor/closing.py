@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from actors.errors import AgentError, PhalanxError, UnavailableError, WorkspaceError, to_wire
 from actors.reports import Snapshot
 from actors.states import ALIVE, IDLE, Status
 from actors.workspace.values import Retirement
-from supervisor.ports import HostPort, InstancePort
+from supervisor.ports import HostPort
 from supervisor.registry import InstanceRecord, Member
-from supervisor.results import ErrorInfo, TerminatedInstance, TerminateResult
+from supervisor.results import ErrorInfo, RestartResult, TerminatedInstance, TerminateResult
 from supervisor.roll import Roll
 from supervisor.spawner import Spawner, Staff
 
@@ -91,7 +92,7 @@ class Closing:
         await self._host.end_agent(record.instance_id, record.session_name, END_GRACE_S)
         await self._roll.news.until(lambda: member.snapshot.status not in ALIVE, _NOTICE_S)
 
-    async def restart(self, member: Member) -> Status:
+    async def restart(self, member: Member) -> RestartResult:
         """Starts the agent again with the same conversation in the same workspace; returns when it is ready."""
         record = member.record
         if not record.directory.is_dir():
@@ -101,15 +102,18 @@ class Closing:
         await self._end_agent(member)
         await self._roll.leave(record.instance_id)
         port = await self._factory.create(self._spawner.config(record), record.agent)
-        pane = await self._host.restart_agent(record.instance_id, record.session_name, resume=True)
+        transcript_path = member.snapshot.transcript_path
+        restarted = await self._host.restart_agent(record.instance_id, record.session_name, transcript_path)
+        pane = restarted.pane
         record = self._roll.registry.change(record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
-        member.snapshot = Snapshot()
+        member.snapshot = Snapshot(transcript_path=transcript_path)
         await port.adopt(pane.pane_id, pane.pid)
         self._roll.follow(record.instance_id, port)
         await self._roll.save(record.instance_id)
-        return await self._ready(member, record, port)
+        status = await self._ready(member, record)
+        return RestartResult(instance_id=record.instance_id, status=status, resumed=restarted.resumed)
 
-    async def _ready(self, member: Member, record: InstanceRecord, port: InstancePort) -> Status:
+    async def _ready(self, member: Member, record: InstanceRecord) -> Status:
         await self._roll.news.until(lambda: member.snapshot.status is not Status.STARTING, self._start_timeout_s)
         if member.snapshot.status in IDLE and member.snapshot.status in ALIVE:
             return member.snapshot.status
@@ -120,7 +124,7 @@ class Closing:
 def _stopped(snapshot: Snapshot) -> Snapshot:
     if snapshot.status not in ALIVE:
         return snapshot
-    return Snapshot(status=Status.STOPPED, since=snapshot.since, tokens=snapshot.tokens)
+    return replace(snapshot, status=Status.STOPPED, tool="", tool_input={}, queued=0)
 
 
 def _result(terminated: Sequence[TerminatedInstance]) -> TerminateResult:

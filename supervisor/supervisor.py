@@ -222,8 +222,7 @@ class Supervisor:
         if member.snapshot.status is Status.STARTING:
             raise WrongStateError(f"{request.instance_id} is starting just now: wait until it is ready.")
         async with self._permits.hold():
-            status = await self._closing.restart(member)
-        return results.RestartResult(instance_id=request.instance_id, status=status, resumed=True)
+            return await self._closing.restart(member)
 
     async def status(self, request: StatusRequest, caller: Caller) -> results.StatusResult:
         return results.StatusResult(

@@ -12,6 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from actors.terminal.pane import PaneInfo
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchRequest:
@@ -42,6 +44,15 @@ class AgentStart:
     trusted_directory: Path
     """The agent is made to trust this directory and all below it."""
     request: LaunchRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restarted:
+    """An agent that was started again."""
+
+    pane: PaneInfo
+    resumed: bool
+    """It goes on with its conversation; False: it had none yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
