@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 _INTERRUPT_LOOK_S = 0.1
 _TYPING_PATIENCE_S = 5.0
+_WRITTEN_PATIENCE_S = 2.0
+_WRITTEN_LOOK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,8 +161,16 @@ class Instance:
         return None
 
     async def expect_end(self) -> None:
-        """The agent will be ended on purpose: its end is no failure."""
-        self._now.observer.expect_end()
+        """The agent will be ended on purpose: its end is no failure.
+
+        Returns when the transcript holds what the agent was told, for Claude Code writes it a moment later and loses
+        what it has not written when it is ended.
+        """
+        observer = self._now.observer
+        observer.expect_end()
+        deadline = time.monotonic() + _WRITTEN_PATIENCE_S
+        while observer.alive and not observer.is_written() and time.monotonic() < deadline:
+            await self._news.next(_WRITTEN_LOOK_S)
 
     @property
     def _now(self) -> _Life:

@@ -156,9 +156,12 @@ class Observer:
         for line in lines:
             self._absorb_line(line)
         if lines:
-            self.conversation.open(self.state.transcript_path)
-            self.conversation.follow()
+            self._follow_conversation()
             self._news.announce()
+
+    def _follow_conversation(self) -> None:
+        self.conversation.open(self.state.transcript_path)
+        self.conversation.follow()
 
     def _absorb_line(self, line: bytes) -> None:
         if line == LAUNCH_MARK:
@@ -185,9 +188,13 @@ class Observer:
 
     def witness(self) -> None:
         """Asks the transcript for what the hooks did not tell."""
-        self.conversation.open(self.state.transcript_path)
-        self.conversation.follow()
+        self._follow_conversation()
         self.proved_ids |= self.conversation.seen_ids
+
+    def is_written(self) -> bool:
+        """Whether the transcript shows every message that the hooks have reported."""
+        self._follow_conversation()
+        return self.proved_ids <= self.conversation.seen_ids
 
     async def _note_end(self) -> None:
         reason = "" if self._ending else await self._last_words()
