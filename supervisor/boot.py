@@ -1,0 +1,101 @@
+"""A short-lived program that connects to the local Ray and starts the supervisor in it.
+
+The runtime starts it, so that no other program of ours pays for importing Ray. It is started together with Ray's head
+and waits for it. Its answer is one line of JSON on a descriptor of its own, since Ray prints on stdout and stderr
+whatever it is told::
+
+    {"ok": true, "address": "127.0.0.1:40211", "steps": {"Ray was up": 1.5, ...}}
+    {"ok": false, "message": "..."}
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayTaskError
+
+from actors.calls import NAMESPACE
+from actors.errors import PhalanxError, UnavailableError
+from actors.home import Home
+
+_POLL_S = 0.02
+_REGISTERED = "logs/debug_state.txt"
+"""The raylet writes it once it is registered; who connects earlier pauses for a second. The head tells its address only
+some time later."""
+
+
+def start_supervisor(home: Home, factory: str, timeout_s: float) -> dict[str, Any]:
+    """Connects and starts the supervisor; it may run already. Raises whatever keeps it from that."""
+    begun = time.monotonic()
+    module, _, name = factory.partition(":")
+    create: Callable[[str], Any] = getattr(importlib.import_module(module), name)
+    address = _wait_for_address(home.ray_directory, begun + timeout_s)
+    up_at = time.monotonic()
+    ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+    connected_at = time.monotonic()
+    ray.get(create(str(home.root)).start.remote(), timeout=max(1.0, begun + timeout_s - connected_at))
+    steps = {
+        "of it, waiting for Ray": up_at - begun,
+        "of it, connecting": connected_at - up_at,
+        "of it, the supervisor's own start": time.monotonic() - connected_at,
+    }
+    return {"ok": True, "address": address, "steps": steps}
+
+
+def find_address(ray_directory: Path) -> str | None:
+    """The address of the head that was started in this directory, as soon as it takes drivers; None before."""
+    session = ray_directory / "session_latest"
+    ports = [text for file in session.glob("gcs_server_port_*") if (text := file.read_text().strip())]
+    if ports and (session / _REGISTERED).exists():
+        return f"127.0.0.1:{ports[0]}"
+    try:
+        return (ray_directory / "ray_current_cluster").read_text().strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def _wait_for_address(ray_directory: Path, deadline: float) -> str:
+    while (address := find_address(ray_directory)) is None:
+        if time.monotonic() > deadline:
+            raise UnavailableError("Ray did not come up in time.")
+        time.sleep(_POLL_S)
+    return address
+
+
+def _reason(error: Exception) -> str:
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    if isinstance(cause, PhalanxError):
+        return str(cause)
+    if isinstance(cause, GetTimeoutError):
+        return "The supervisor did not become ready in time."
+    return f"{type(cause).__name__}: {cause}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m supervisor.boot", description=__doc__.partition("\n")[0])
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--report-fd", type=int, default=1, help="where the answer goes; default: stdout")
+    parser.add_argument("--timeout", type=float, default=120.0, help="seconds")
+    parser.add_argument("--factory", required=True, help="MODULE:FUNCTION that makes the supervisor's actor")
+    given = parser.parse_args(arguments)
+    try:
+        answer = start_supervisor(Home(given.home), given.factory, given.timeout)
+    except Exception as error:  # noqa: BLE001 - the outermost frame: whoever waits must learn of it
+        traceback.print_exc()
+        answer = {"ok": False, "message": _reason(error)[:4000]}
+    os.write(given.report_fd, json.dumps(answer).encode() + b"\n")
+    return 0 if answer["ok"] else 1
+
+
+if __name__ == "__main__":
+    # Ray's own farewell imports much and takes long; the head notices that we are gone all the same.
+    os._exit(main())

@@ -1,0 +1,54 @@
+"""``python -m supervisor.runtime up|down --home DIRECTORY``: for whoever brings a team up from outside this process.
+
+Steps go to stdout, the reason of a failure to stderr; exit code 1 then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from actors.errors import PhalanxError
+from actors.home import Home
+from supervisor.runtime.lifecycle import Runtime
+from supervisor.settings import Settings
+
+
+def _up(home: Home, environment: Mapping[str, str]) -> None:
+    address = Runtime(home, Settings.load(home, environment)).up(environment, _say)
+    _say("the team was running already" if address.already_running else "the team is up")
+
+
+def _down(home: Home) -> None:
+    report = Runtime(home, Settings()).down(_say)
+    for note in report.notes:
+        _say(note)
+    _say(f"the team is down, {len(report.ended)} processes ended" if report.was_running else "no team was running")
+
+
+def _say(what: str) -> None:
+    print(what, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m supervisor.runtime", description="Brings a team up or down.")
+    parser.add_argument("command", choices=["up", "down"])
+    parser.add_argument("--home", type=Path, required=True)
+    given = parser.parse_args(arguments)
+    # Told to end, it still undoes what it began.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    home = Home(given.home.absolute())
+    try:
+        _up(home, os.environ) if given.command == "up" else _down(home)
+    except PhalanxError as error:
+        print(error, file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,84 @@
+"""Running ``supervisor.boot`` and reading its answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psutil
+
+from actors.errors import UnavailableError
+from actors.home import Home
+from actors.processes import end_processes
+from supervisor.runtime.detached import start_detached
+from supervisor.runtime.team import last_lines
+
+LOG_NAME = "boot.log"
+_LOOK_EVERY_S = 0.25
+_END_GRACE_S = 2.0
+_MODULE = "supervisor.boot"
+
+
+class Boot:
+    """One run of the boot program. ``answer`` may be asked for once."""
+
+    def __init__(self, home: Home, process: subprocess.Popen[bytes], report: int) -> None:
+        """``report``: the descriptor on which the answer comes."""
+        self._home = home
+        self._process = process
+        self._report = report
+
+    def answer(self, timeout_s: float, check: Callable[[], None]) -> Mapping[str, Any]:
+        """The fields of a good answer. ``check`` is called now and then and raises when waiting is in vain.
+
+        Raises ``UnavailableError`` with the reason and the log's last lines.
+        """
+        text = self._read(time.monotonic() + timeout_s, check)
+        answer: Mapping[str, Any] = json.loads(text) if text.endswith(b"\n") else {"ok": False, "message": ""}
+        if answer["ok"]:
+            return answer
+        log = self._home.logs / LOG_NAME
+        reason = answer["message"] or f"the boot program ended or hung.\n{last_lines(log)}"
+        raise UnavailableError(f"The supervisor could not be started: {reason}\nThe log is {log}.")
+
+    def _read(self, deadline: float, check: Callable[[], None]) -> bytes:
+        text = b""
+        while not text.endswith(b"\n") and time.monotonic() < deadline:
+            ready, _, _ = select.select([self._report], [], [], _LOOK_EVERY_S)
+            if not ready:
+                check()
+                continue
+            part = os.read(self._report, 65_536)
+            if not part:
+                break
+            text += part
+        return text
+
+
+@contextmanager
+def boot(home: Home, environment: Mapping[str, str], factory: str, timeout_s: float) -> Iterator[Boot]:
+    """Starts the program; at the end of the block it is ended if it has not by itself."""
+    report, for_program = os.pipe()
+    try:
+        command = (
+            *(sys.executable, "-P", "-m", _MODULE, "--home", str(home.root), "--report-fd", str(for_program)),
+            *("--timeout", str(timeout_s), "--factory", factory),
+        )
+        process = start_detached(command, environment, home.logs / LOG_NAME, inherited=[for_program])
+    finally:
+        os.close(for_program)
+    try:
+        yield Boot(home, process, report)
+    finally:
+        os.close(report)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_END_GRACE_S)
+        with suppress(psutil.NoSuchProcess):
+            end_processes([psutil.Process(process.pid)], grace_s=0)

@@ -1,0 +1,80 @@
+"""Ending what a team started, and nothing else.
+
+A process is the team's when it carries the team's mark in its environment, or is below one that does. The calling
+process and its ancestors are never touched; a call from inside the team is refused before (see ``refuse_from_inside``).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+
+import psutil
+
+from actors.errors import InvalidRequestError, TerminalError, UnavailableError
+from actors.home import Home
+from actors.processes import end_processes, mark_of, processes_with
+from actors.terminal.server import TerminalServer
+from supervisor.runtime.environment import TEAM_MARK
+from supervisor.runtime.ray_head import end_ray
+from supervisor.runtime.team import Team
+from supervisor.runtime.values import Ended
+
+_GRACE_S = 3.0
+_SWEEPS = 5
+"""A process may start others while it is being ended, so one look is not enough."""
+
+
+def refuse_from_inside(team_id: str) -> None:
+    """Raises ``InvalidRequestError`` when the caller runs in the team: it would end itself half-way."""
+    caller = psutil.Process()
+    if any(mark_of(process, TEAM_MARK) == team_id for process in (caller, *caller.parents())):
+        raise InvalidRequestError(
+            "This shell belongs to the team that would be brought down. Call phalanx down from outside the team."
+        )
+
+
+def end_all(home: Home, team: Team) -> None:
+    """Ends Ray at once, then the tmux server, then asks and finally kills whatever is left.
+
+    Raises ``UnavailableError`` that names the processes that do not end.
+    """
+    end_ray(team.team_id, team.head_pid)
+    with suppress(TerminalError):  # the sweep below ends a server that does not answer
+        if mark_of_server(home) == team.team_id:
+            TerminalServer(home.tmux_socket).stop()
+    left: list[psutil.Process] = []
+    for _ in range(_SWEEPS):
+        found = processes_with(TEAM_MARK, team.team_id)
+        if not found:
+            return
+        left = end_processes(found, _GRACE_S)
+    if left:
+        names = ", ".join(f"{each.pid} ({each.name})" for each in name_all(left).values())
+        raise UnavailableError(f"These processes of the team do not end even when killed: {names}. Try again later.")
+
+
+def mark_of_server(home: Home) -> str | None:
+    """The mark of the tmux server that listens in the home; None when there is none, or it has no mark."""
+    pid = TerminalServer(home.tmux_socket).pid()
+    with suppress(psutil.NoSuchProcess):
+        return mark_of(psutil.Process(pid), TEAM_MARK) if pid else None
+    return None
+
+
+def name_all(processes: Iterable[psutil.Process]) -> dict[psutil.Process, Ended]:
+    """Only the program's name: a command line may hold secrets."""
+    found = {}
+    for process in processes:
+        with suppress(psutil.Error):
+            found[process] = Ended(pid=process.pid, name=process.name())
+    return found
+
+
+def remove_files(home: Home) -> None:
+    """Takes away what only a running team needs; logs, worktrees, instances and the configuration stay."""
+    for path in (home.gateway_socket, home.tmux_socket, home.ray_token_file, home.environment_file):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(home.ray_directory, ignore_errors=True)
+    home.team_file.unlink(missing_ok=True)

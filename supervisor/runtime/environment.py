@@ -1,0 +1,102 @@
+"""Which variables go where: the agents get the caller's environment without what belongs to others, Ray gets little.
+
+Pure. Every process of a team carries the mark ``TEAM_MARK``, by which it is found again wherever it has moved to.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+
+import supervisor
+from actors.home import Home
+from supervisor.settings import HOME_VARIABLE, setting_variables
+
+TEAM_MARK = "PHALANX_TEAM"
+
+_OF_OTHERS = ("RAY_", "REDIS_", "PHALANX_", "CLAUDE_BG_")
+_DEMO = "PHALANX_DEMO_"
+_OF_THE_TERMINAL = frozenset({"TMUX", "TMUX_PANE", "STY", "COLUMNS", "LINES"})
+_OF_A_CLAUDE_SESSION = frozenset(
+    {
+        "AI_AGENT",
+        "CLAUDECODE",
+        "CLAUDE_AGENT_SDK_VERSION",
+        "CLAUDE_CODE_AGENT",
+        "CLAUDE_CODE_CHILD_SESSION",
+        "CLAUDE_CODE_COORDINATOR_MODE",
+        "CLAUDE_CODE_ENTRYPOINT",
+        "CLAUDE_CODE_EXECPATH",
+        "CLAUDE_CODE_INVOKED_SKILLS",
+        "CLAUDE_CODE_RESUME_INTERRUPTED_TURN",
+        "CLAUDE_CODE_SESSION_ACCESS_TOKEN",
+        "CLAUDE_CODE_SESSION_ID",
+        "CLAUDE_CODE_SESSION_KIND",
+        "CLAUDE_CODE_SESSION_LOG",
+        "CLAUDE_CODE_SESSION_NAME",
+        "CLAUDE_CODE_SSE_PORT",
+        "CLAUDE_CODE_TASK_LIST_ID",
+        "CLAUDE_EFFORT",
+        "CLAUDE_ENV_FILE",
+        "CLAUDE_PLUGIN_DATA",
+        "CLAUDE_PLUGIN_ROOT",
+        "CLAUDE_PROJECT_DIR",
+        "TRACEPARENT",
+    }
+)
+"""What a Claude tells its children about itself. With CLAUDE_CODE_CHILD_SESSION an agent would keep no transcript."""
+
+_FOR_RAY = frozenset(
+    {"HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", HOME_VARIABLE}
+)
+_RAY_SETTINGS: Mapping[str, str] = {
+    "RAY_AUTH_MODE": "token",
+    # Ray listens on loopback only, and connects to itself there, when it may not make clusters.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    # Its memory monitor kills our small actors when the agents fill memory.
+    "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_worker_oom_score_adjustment": "0",
+    "RAY_worker_num_grpc_internal_threads": "1",
+    "RAY_ROTATION_MAX_BYTES": "16000000",
+    "RAY_ROTATION_BACKUP_COUNT": "1",
+    # Its processes write their titles without overwriting the environment, in which the mark is looked for.
+    "SPT_NOENV": "1",
+}
+
+
+def agent_environment(caller: Mapping[str, str], extra: Mapping[str, str], team_id: str) -> dict[str, str]:
+    """What agents run with: the caller's environment less what belongs to others, plus ``extra`` and the mark."""
+    kept = {name: value for name, value in caller.items() if not _belongs_to_others(name)}
+    if "CLAUDECODE" in caller and kept.get("GIT_EDITOR") == "true":
+        del kept["GIT_EDITOR"]
+    if Path(kept.get("VIRTUAL_ENV", "/")) == Path(sys.prefix):
+        del kept["VIRTUAL_ENV"]
+    return {**kept, **extra, TEAM_MARK: team_id}
+
+
+def ray_environment(caller: Mapping[str, str], home: Home, team_id: str) -> dict[str, str]:
+    """What Ray and its workers run with: the basics of the caller's environment, none of its secrets."""
+    names = _FOR_RAY | setting_variables()
+    kept = {name: value for name, value in caller.items() if name in names or name.startswith("LC_")}
+    packages = Path(supervisor.__file__).resolve().parent.parent
+    if packages != Path(sysconfig.get_path("purelib")).resolve():
+        kept["PYTHONPATH"] = str(packages)
+    return {
+        **kept,
+        **_RAY_SETTINGS,
+        "RAY_AUTH_TOKEN_PATH": str(home.ray_token_file),
+        HOME_VARIABLE: str(home.root),
+        TEAM_MARK: team_id,
+    }
+
+
+def _belongs_to_others(name: str) -> bool:
+    if name in _OF_THE_TERMINAL or name in _OF_A_CLAUDE_SESSION:
+        return True
+    if name.startswith("CLAUDE_CODE_") and name.endswith("_FILE_DESCRIPTOR"):
+        return True
+    return name.startswith(_OF_OTHERS) and not name.startswith(_DEMO)

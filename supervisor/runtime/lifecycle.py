@@ -1,0 +1,100 @@
+"""``Runtime``: brings a team up and down, and says how it is.
+
+The command line and ``python -m supervisor.runtime`` use it. Everything blocks; it may run in a thread, one that runs
+no event loop. Promises: one bring-up or bring-down of a home at a time; ``up`` starts only what is missing, and when it
+fails it undoes in reverse what it started; ``down`` ends every process that the team started and none other, whatever
+state it finds; all is bounded in time.
+
+The parts: a Ray head and a tmux server, both processes of ours, and the supervisor in Ray. While one of the first two
+lives, the team lives on: ``up`` brings the rest back under the same mark, for agents with the environment of the first
+``up``. With both gone it is over, and ``up`` begins a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from actors.home import Home
+from actors.processes import is_running, processes_with
+from supervisor.runtime.asking import shut_down
+from supervisor.runtime.bring_up import BringUp
+from supervisor.runtime.checks import check_programs, only_one
+from supervisor.runtime.ending import end_all, name_all, refuse_from_inside, remove_files
+from supervisor.runtime.environment import TEAM_MARK
+from supervisor.runtime.parts import NONE, look
+from supervisor.runtime.stopwatch import Stopwatch
+from supervisor.runtime.team import Team, read_team
+from supervisor.runtime.values import DownReport, OnStep, TeamAddress, TeamState, ignore_steps
+from supervisor.settings import Settings
+
+FACTORY = "supervisor.actor:create_supervisor"
+SHUTDOWN_TIMEOUT_S = 90.0
+
+
+class Runtime:
+    def __init__(self, home: Home, settings: Settings, factory: str = FACTORY) -> None:
+        """``factory``: "MODULE:FUNCTION" that makes the supervisor's actor."""
+        self._home = home
+        self._settings = settings
+        self._factory = factory
+
+    def up(self, environment: Mapping[str, str], on_step: OnStep = ignore_steps) -> TeamAddress:
+        """Returns when the gateway answers; at once when it does already. Agents will run with ``environment``.
+
+        Raises ``PhalanxError`` that says what to do; then everything that this call started is ended again.
+        """
+        self._home.create()
+        check_programs(environment)
+        with only_one(self._home.lock_file, on_step), ExitStack() as undo:
+            watch = Stopwatch(on_step)
+            team = read_team(self._home)
+            parts = look(self._home, team)
+            already_running = not parts.missing
+            if team is None or not already_running:
+                team = BringUp(self._home, self._settings, self._factory, watch, undo).run(team, parts, environment)
+            undo.pop_all()
+            return TeamAddress(
+                home=self._home.root,
+                gateway_socket=self._home.gateway_socket,
+                ray_address=team.ray_address,
+                team_id=team.team_id,
+                already_running=already_running,
+                steps=watch.steps,
+            )
+
+    def down(self, on_step: OnStep = ignore_steps) -> DownReport:
+        """Ends the team of this home, or what is left of it; does nothing when there is none.
+
+        Raises ``InvalidRequestError`` when called from inside the team, ``UnavailableError`` when a process does not
+        end or another up or down keeps the home.
+        """
+        if not self._home.lock_file.exists():
+            return DownReport(was_running=False)
+        with only_one(self._home.lock_file, on_step):
+            team = read_team(self._home)
+            if team is None:
+                return DownReport(was_running=False)
+            refuse_from_inside(team.team_id)
+            return self._bring_down(team, Stopwatch(on_step))
+
+    def state(self) -> TeamState:
+        """How the team is now. Takes no lock, so a team that is just being brought up is partly there."""
+        parts = look(self._home, read_team(self._home))
+        if parts == NONE:
+            return TeamState(kind="stopped")
+        return TeamState(kind="partly" if parts.missing else "running", missing=parts.missing)
+
+    def _bring_down(self, team: Team, watch: Stopwatch) -> DownReport:
+        """What runs is looked up first: what has lost its parents by the end could not be told any more."""
+        before = name_all(processes_with(TEAM_MARK, team.team_id))
+        notes: tuple[str, ...] = ()
+        if before:
+            with watch.step("ending the agents"):
+                notes = shut_down(self._home, SHUTDOWN_TIMEOUT_S)
+        with watch.step("ending Ray, the tmux server and what is left"):
+            end_all(self._home, team)
+        with watch.step("removing temporary files"):
+            remove_files(self._home)
+        ended = tuple(name for process, name in before.items() if not is_running(process))
+        return DownReport(was_running=bool(before), ended=ended, notes=notes, steps=watch.steps)

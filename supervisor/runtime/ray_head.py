@@ -1,0 +1,107 @@
+"""The local Ray head: one process of ours, its children all in its session and with the team's mark.
+
+Ports are chosen by the system, so homes never collide, and all listen on loopback (see ``environment``).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import resource
+import secrets
+import shutil
+import socket as sockets
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+
+import psutil
+
+from actors.errors import SettingsError
+from actors.home import Home
+from actors.processes import end_processes, is_running, mark_of, processes_with
+from supervisor.runtime.detached import start_detached
+from supervisor.runtime.environment import TEAM_MARK
+from supervisor.runtime.team import write_private
+
+LOG_NAME = "ray-head.log"
+_OBJECT_STORE_BYTES = 80_000_000
+_MOST_IDLE_WORKERS = 8
+"""Ray keeps as many idle workers as it has CPUs, and starts as many at once."""
+_OPEN_FILES = 65_536
+
+
+def start_head(home: Home, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Starts the head in an empty directory; it is usable some seconds later. Raises ``SettingsError``."""
+    _remove_session(home)
+    write_private(home.ray_token_file, secrets.token_hex(32))
+    head = start_detached(_command(home), environment, home.logs / LOG_NAME)
+    with suppress(OSError, ValueError):
+        _allow_many_files(head.pid)
+    return head
+
+
+def is_head(pid: int, team_id: str) -> bool:
+    """Whether ``pid`` is the head of the team and runs."""
+    try:
+        process = psutil.Process(pid)
+    except (psutil.NoSuchProcess, ValueError):
+        return False
+    return is_running(process) and mark_of(process, TEAM_MARK) == team_id and _session(process) == pid
+
+
+def end_ray(team_id: str, head_pid: int) -> list[psutil.Process]:
+    """Kills the head and all in its session that carries the team's mark; returns what does not end all the same.
+
+    At once: asked to end by itself, a head with detached actors takes half a minute.
+    """
+    marked = processes_with(TEAM_MARK, team_id)
+    return end_processes([process for process in marked if _session(process) == head_pid], grace_s=0)
+
+
+def _session(process: psutil.Process) -> int:
+    try:
+        return os.getsid(process.pid)
+    except OSError:
+        return 0
+
+
+def _command(home: Home) -> tuple[str, ...]:
+    workers = min(len(os.sched_getaffinity(0)), _MOST_IDLE_WORKERS)
+    return (
+        *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+        f"--temp-dir={home.ray_directory}",
+        *("--port=0", "--min-worker-port=0", "--max-worker-port=0", *_client_server_option()),
+        *("--dashboard-agent-listen-port=0", "--include-dashboard=false", "--include-log-monitor=false"),
+        *("--no-monitor", "--disable-usage-stats"),
+        f"--object-store-memory={_OBJECT_STORE_BYTES}",
+        f"--num-cpus={workers}",
+    )
+
+
+def _client_server_option() -> tuple[str, ...]:
+    """With grpcio beside it, Ray starts one more server, always on the same port if it is not told another."""
+    if importlib.util.find_spec("grpc") is None:
+        return ()
+    with sockets.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return (f"--ray-client-server-port={probe.getsockname()[1]}",)
+
+
+def _remove_session(home: Home) -> None:
+    """What an earlier head left: its address must not be taken for that of the new one."""
+    try:
+        shutil.rmtree(home.ray_directory)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise SettingsError(f"{error.filename} cannot be removed: {error.strerror}. Remove it by hand.") from error
+
+
+def _allow_many_files(pid: int) -> None:
+    """Every instance costs Ray some descriptors; the usual limit of 1024 is a few hundred instances."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (wanted, hard))
