@@ -174,9 +174,9 @@ class Courier:
                 stimulus = await self._perform(act, batch, delivery)
                 act = delivery.handle(stimulus, time.monotonic())
         self._underway = ()
-        self._settle(batch, act.status, act.reason)
         self.batches += 1
         self.delivered += len(batch)
+        self._settle(batch, act.status, act.reason)
         if act.status is MessageStatus.UNCONFIRMED:
             self._doubtful.update((message.id, message) for message in batch)
 
