@@ -24,7 +24,7 @@ from actors.messages import Message, Receipt
 from actors.news import News
 from actors.observer import Observer
 from actors.reports import Report, ReportLog, Snapshot
-from actors.states import SETTLE_S, PendingPermission, Status, decided, interrupted
+from actors.states import IDLE, SETTLE_S, PendingPermission, Status, decided, interrupted
 from actors.terminal.pane import Pane, Tmux
 from actors.transcript import Page
 
@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 _INTERRUPT_LOOK_S = 0.1
 _TYPING_PATIENCE_S = 5.0
 _WRITTEN_PATIENCE_S = 2.0
-_WRITTEN_LOOK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +80,14 @@ class Instance:
         return await self._log.after(after, timeout_s)
 
     async def page(self, cursor: str | None, limit: int) -> Page:
-        """Conversation entries after ``cursor``, or the latest ``limit`` without one."""
-        conversation = self._now.observer.conversation
+        """Conversation entries after ``cursor``, or the latest ``limit`` without one.
+
+        What the agent has answered by now is among them, although its transcript is written a moment later.
+        """
+        observer = self._now.observer
+        if observer.state.status in IDLE:
+            await observer.written(_WRITTEN_PATIENCE_S)
+        conversation = observer.conversation
         page = await asyncio.to_thread(conversation.page, cursor, limit)
         if not page.more:
             conversation.all_read()
@@ -168,9 +173,7 @@ class Instance:
         """
         observer = self._now.observer
         observer.expect_end()
-        deadline = time.monotonic() + _WRITTEN_PATIENCE_S
-        while observer.alive and not observer.is_written() and time.monotonic() < deadline:
-            await self._news.next(_WRITTEN_LOOK_S)
+        await observer.written(_WRITTEN_PATIENCE_S)
 
     @property
     def _now(self) -> _Life:

@@ -42,6 +42,8 @@ _LOOK_EVERY_S = {
 _COMPOSER_LOOK_S = 0.05
 """Between the agent's SessionStart and its usable composer nothing tells, and a person waits."""
 _LAST_LINES = 12
+_WRITTEN_LOOK_S = 0.05
+_WRITE_LAG_S = 3.0
 
 
 class Observer:
@@ -60,6 +62,7 @@ class Observer:
         self._session_id = session_id
         self._screen_says: Status | None = None
         self.proved_ids: set[str] = set()
+        self._last_answer = ""
 
     @property
     def alive(self) -> bool:
@@ -129,9 +132,14 @@ class Observer:
 
     async def _wait(self, end: asyncio.Task[None]) -> None:
         knock = asyncio.create_task(self._knocked.wait())
-        await asyncio.wait((knock, end), timeout=self._look_every_s(), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((knock, end), timeout=self._next_wake_s(), return_when=asyncio.FIRST_COMPLETED)
         knock.cancel()
         self._knocked.clear()
+
+    def _next_wake_s(self) -> float | None:
+        look_every_s = self._look_every_s()
+        lagging = time.time() - self.state.heard_at < _WRITE_LAG_S and not self.is_written()
+        return _WRITTEN_LOOK_S if lagging and look_every_s is None else look_every_s
 
     def _look_every_s(self) -> float | None:
         if self.state.status is Status.STARTING and self.state.started:
@@ -159,9 +167,10 @@ class Observer:
             self._follow_conversation()
             self._news.announce()
 
-    def _follow_conversation(self) -> None:
+    def _follow_conversation(self) -> bool:
+        """Whether there was anything new."""
         self.conversation.open(self.state.transcript_path)
-        self.conversation.follow()
+        return bool(self.conversation.follow())
 
     def _absorb_line(self, line: bytes) -> None:
         if line == LAUNCH_MARK:
@@ -185,6 +194,8 @@ class Observer:
         self._replace(fold(self.state, event))
         if event.kind is EventKind.PROMPT_SUBMITTED:
             self.proved_ids |= ids_in(event.text)
+        if event.kind is EventKind.TURN_ENDED:
+            self._last_answer = event.text
 
     def witness(self) -> None:
         """Asks the transcript for what the hooks did not tell."""
@@ -192,9 +203,17 @@ class Observer:
         self.proved_ids |= self.conversation.seen_ids
 
     def is_written(self) -> bool:
-        """Whether the transcript shows every message that the hooks have reported."""
-        self._follow_conversation()
-        return self.proved_ids <= self.conversation.seen_ids
+        """Whether the transcript shows every message and the last answer that the hooks have reported."""
+        if self._follow_conversation():
+            self._news.announce()
+        answered = not self._last_answer or self._last_answer == self.conversation.last_answer
+        return answered and self.proved_ids <= self.conversation.seen_ids
+
+    async def written(self, timeout_s: float) -> None:
+        """Waits until the transcript has caught up with the hooks: Claude Code writes it a moment later."""
+        deadline = time.monotonic() + timeout_s
+        while self.alive and not self.is_written() and time.monotonic() < deadline:
+            await self._news.next(_WRITTEN_LOOK_S)
 
     async def _note_end(self) -> None:
         reason = "" if self._ending else await self._last_words()

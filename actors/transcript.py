@@ -49,6 +49,7 @@ class Conversation:
         self.tokens = TokenUse()
         self.unread = 0
         """Answers since the reader of pages said ``all_read``."""
+        self.last_answer = ""
         self.seen_ids: set[str] = set()
         """Ids of messages that stand in the conversation."""
 
@@ -71,6 +72,7 @@ class Conversation:
             self.seen_ids |= ids_in(entry.text)
         if entry.kind is EntryKind.ANSWER:
             self.unread += 1
+            self.last_answer = entry.text
         if entry.tokens and entry.answer_id not in self._counted:
             self._counted.add(entry.answer_id)
             self.tokens = TokenUse(

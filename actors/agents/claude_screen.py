@@ -25,11 +25,11 @@ _INDENT = "  "
 _BUSY_HINT = re.compile(r"\besc to interrupt\b", re.IGNORECASE)
 _SPINNER = re.compile(r"[·✢✳✶✻✽*] (?:\S.*…(?: \(.*)?|.*\bRetrying in .*)\s*")
 
-_OPTION = re.compile(rf"\s{{0,4}}{_POINTER} \S")
+_OPTION = re.compile(rf"\s{{0,4}}{_POINTER} \d+\. ")
 _DIALOG_HINT = re.compile(
     r"\b(?:esc|enter)(?:/\S+)? to \w+|↑/↓ to|\bPress Enter\b|Showing detailed transcript", re.IGNORECASE
 )
-_LAST_ROWS = 12
+_LAST_ROWS = 20
 
 _SEARCH_HINT = "search prompts:"
 _NOT_LOGGED_IN = "Not logged in"
@@ -41,6 +41,7 @@ _TROUBLES = (
     ("Select login method", "Claude Code is not logged in: run claude once and log in"),
     ("Choose the text style", "Claude Code was never set up for this user: run claude once and answer its questions"),
     ("Security notes:", "Claude Code was never set up for this user: run claude once and answer its questions"),
+    ("Unknown hook event", "This Claude Code is too old for Phalanx: its settings dialog names hooks it does not know"),
     ("Unable to connect to Anthropic services", "Claude Code cannot reach Anthropic's services"),
 )
 _TROUBLE_NOT_LOGGED_IN = "Claude Code is not logged in: run claude once and log in"

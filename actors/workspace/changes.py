@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 _REBUILT = frozenset(
-    {"__pycache__", "node_modules", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".tox", ".gradle"}
+    {
+        "__pycache__",
+        "node_modules",
+        ".venv",
+        ".pytest_cache",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".hypothesis",
+        ".tox",
+        ".gradle",
+    }
 )
 """Directories that programs fill and fill again. Everything else that git ignores (a ``.env``, a database, ``build/``)
 may be somebody's work."""

@@ -61,7 +61,10 @@ def find_source(git: GitRunner, work_dir: Path) -> Source | None:
     # The path comes last, because it may hold a newline.
     bare, inside, common = answer.output.removesuffix("\n").split("\n", 2)
     if inside == "true":
-        top = Path(_line(git.run(work_dir, "rev-parse", "--show-toplevel")))
+        shown = git.run(work_dir, "rev-parse", "--show-toplevel")
+        if not shown.ok:
+            raise WorkspaceError(_refusal(work_dir, shown))
+        top = Path(_line(shown))
     elif bare == "true":
         top = Path(common)
     else:

@@ -71,8 +71,10 @@ def _attempt(git: GitRunner, source: Source, target: Path, branch: str) -> tuple
         try:
             return _check_out(git, source, target, branch, lock)
         except WorkspaceError:
-            _withdraw(git, source, target)
-            delete_branch(git, source.git_directory, branch, made_at=source.commit)
+            # What went wrong first is what the caller should read.
+            with suppress(WorkspaceError):
+                _withdraw(git, source, target)
+                delete_branch(git, source.git_directory, branch, made_at=source.commit)
             raise
 
 
@@ -100,7 +102,7 @@ def _open(target: Path) -> int | None:
     except OSError as error:
         raise WorkspaceError(f"The directory {target} cannot be made: {error.strerror}. Set it right.") from error
     with suppress(OSError):
-        return os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        return os.open(target, os.O_RDONLY | os.O_DIRECTORY)
     return None
 
 
@@ -155,18 +157,22 @@ def _failure(what: str, answer: Answer) -> WorkspaceError:
 
 def _clear_unfinished(git: GitRunner, source: Source, target: Path, branch: str) -> None:
     """Takes away what a creation that was cut off has left under this name, if that is what is there."""
-    marker = _registration(source, target) / "locked"
-    if not _says_unfinished(marker):
+    registration = _registration(source, target)
+    if not _is_unfinished(registration, target):
         return
     with _claimed(target) as lock:
-        if lock is not None and _says_unfinished(marker):
+        if lock is not None and _is_unfinished(registration, target):
             _withdraw(git, source, target)
             delete_branch(git, source.git_directory, branch)
 
 
-def _says_unfinished(marker: Path) -> bool:
+def _is_unfinished(registration: Path, target: Path) -> bool:
+    """Whether it carries our mark and is of this directory, not of another home that makes the same name just now."""
     with suppress(OSError):
-        return marker.read_text().strip() == _UNFINISHED
+        if (registration / "locked").read_text().strip() != _UNFINISHED:
+            return False
+        git_file = os.fsdecode((registration / "gitdir").read_bytes()).removesuffix("\n")
+        return os.path.realpath(registration / git_file) == str(target / ".git")
     return False
 
 

@@ -108,7 +108,7 @@ async def test_a_claude_leads_two_claudes_over_mcp_and_reads_their_answers(
             await _check(script.results, home, repository)
         finally:
             lead.end()
-            Runtime(home, Settings.load(home, environment)).down(lambda step: None)
+            await asyncio.to_thread(Runtime(home, Settings.load(home, environment)).down, lambda step: None)
 
 
 class Lead:

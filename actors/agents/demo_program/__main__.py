@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-sys.path.insert(0, __file__.rsplit("/actors/", 1)[0])
+sys.path.append(__file__.rsplit("/actors/", 1)[0])
 
 from actors.agents.demo_program.program import main
 

@@ -7,7 +7,7 @@ import unicodedata
 
 _COLLAPSE_LINE_BREAKS = 3
 _COLLAPSE_CHARACTERS = 800
-_MENTION = re.compile(r"(?:^|\s)(@[\w./-]{0,30})$")
+_MENTION = re.compile(r"(?:^|\s)(@[\w./-]{0,30})\Z")
 _COMPLETION = "@demo-file.txt "
 
 
