@@ -1,0 +1,244 @@
+"""The tmux server of one home and its sessions, one session per agent.
+
+Used by the host actor and the runtime. Every method blocks, up to ``timeout_s`` for each tmux process: call them with
+``asyncio.to_thread`` from an event loop. Nothing is remembered between calls: whoever holds the socket's path, in any
+process, speaks to the same server. Linux only. Promises: the server and the agents get exactly the environment that
+``start`` was given (tmux adds its own TMUX, TMUX_PANE, TERM and the like), with no signal blocked; an agent is its
+pane's own process, never a shell's child; ``stop`` ends this server only.
+
+Closing a session or stopping the server hangs up on the programs in the panes (SIGHUP). A program that ignores this
+lives on: who must be sure, ends the agent's processes first.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket as sockets
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+from libtmux.exc import LibTmuxException
+
+from actors.errors import InvalidRequestError, TerminalError
+from actors.terminal.bounded import BoundedServer
+from actors.terminal.command import NO_SESSION, check_socket_path, never_late, no_answer, refusal, tmux_program
+from actors.terminal.pane import PANE_FORMAT, PaneInfo, parse_pane
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_PEER_CREDENTIALS = struct.Struct("3i")
+_ABSENT = ("can't find session", NO_SESSION, "no server running", "No such file or directory")
+_END_POLL_S = 0.01
+
+_CONFIG = """\
+# Written by Phalanx at every start of its tmux server; changes here are lost.
+set -sq exit-empty off
+set -sq escape-time 0
+set -sq extended-keys off
+set -sq set-clipboard off
+set -sq default-terminal screen-256color
+set -gq update-environment ''
+set -gq destroy-unattached off
+set -gq default-size 200x50
+set -gq history-limit 5000
+set -gq status off
+set -gq mouse on
+set -gwq remain-on-exit on
+set -gwq remain-on-exit-format ''
+set -gwq allow-rename off
+set -gwq automatic-rename off
+"""
+# remain-on-exit-format: the note about the dead pane would push the first line, perhaps the reason, off the screen.
+# window-size stays out of here: "manual" as a global option makes tmux 3.3a die at its first new-session.
+
+
+class TerminalServer:
+    """One tmux server, known by its socket."""
+
+    def __init__(self, socket: Path, timeout_s: float = 10.0) -> None:
+        check_socket_path(socket)
+        self._socket = socket
+        self._config = socket.with_name(f"{socket.name}.conf")
+        self._timeout_s = timeout_s
+        self._tmux = BoundedServer(socket, timeout_s)
+
+    def start(self, environment: Mapping[str, str]) -> int:
+        """Brings the server up with ``environment`` and nothing else, as a daemon in ``/``; returns its process id.
+
+        Does nothing but return the id when it already runs (then with the environment that it has).
+        Raises ``TerminalError`` when tmux is missing or the server does not come up.
+        """
+        running = self.pid()
+        if running is not None:
+            return running
+        self._write_config()
+        self._launch(environment)
+        pid = self.pid()
+        if pid is None:
+            raise TerminalError(f"the tmux server on {self._socket} ended as soon as it was started")
+        _restore_standing(pid)
+        return pid
+
+    def stop(self) -> None:
+        """Ends this server and with it every session; returns when the process is gone. No-op when it does not run."""
+        pid = self.pid()
+        if pid is not None:
+            with suppress(psutil.NoSuchProcess):
+                self._end(psutil.Process(pid))
+        for left in (self._socket, self._socket.with_name(f"{self._socket.name}.lock"), self._config):
+            left.unlink(missing_ok=True)
+
+    def is_running(self) -> bool:
+        return self.pid() is not None
+
+    def pid(self) -> int | None:
+        """The process that listens on the socket, even if it hangs; None when there is none."""
+        with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
+            probe.settimeout(self._timeout_s)
+            try:
+                probe.connect(str(self._socket))
+            except (FileNotFoundError, ConnectionRefusedError):
+                return None
+            except BlockingIOError:  # one that hangs, with a full queue of callers that have given up
+                return self._listener()
+            except OSError as error:
+                raise TerminalError(f"the tmux server on {self._socket} cannot be reached: {error}") from error
+            credentials = probe.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, _PEER_CREDENTIALS.size)
+        return int(_PEER_CREDENTIALS.unpack(credentials)[0])
+
+    def open_session(self, name: str, argv: Sequence[str], cwd: Path, columns: int = 200, rows: int = 50) -> PaneInfo:
+        """Starts ``argv`` in ``cwd`` as the only pane of the new session ``name``; the size stays whoever attaches.
+
+        A program that cannot be started shows as a dead pane. Raises ``InvalidRequestError`` for a bad name, command or
+        directory, ``TerminalError`` for a name in use and when tmux fails. When tmux did not answer, close the session
+        before it is opened again: in rare cases it is there.
+        """
+        _check_name(name)
+        if not cwd.is_dir():
+            raise InvalidRequestError(f"not a directory: {cwd}. Give one that exists to work in.")
+        command = ("new-session", "-d", "-P", "-F", PANE_FORMAT, "-s", name, "-x", str(columns), "-y", str(rows))
+        # resize-window also makes the size manual: an attached smaller terminal does not reflow the agent's screen.
+        keep_size = ("resize-window", "-t", f"={name}:", "-x", str(columns), "-y", str(rows))
+        answer = self._tmux.run((*never_late(), *command, "--", *_pane_command(argv), ";", *keep_size), cwd)
+        if answer.returncode:
+            raise refusal("\n".join(answer.stderr))
+        return parse_pane(answer.stdout[0])
+
+    def close_session(self, name: str) -> None:
+        """Ends the session with exactly this name; no-op when there is none, or no server."""
+        _check_name(name)
+        try:
+            self._tmux.kill_session(f"={name}")
+        except LibTmuxException as error:
+            if not any(absent in str(error) for absent in _ABSENT):
+                raise TerminalError(f"tmux could not close the session {name}: {error}") from error
+
+    def _listener(self) -> int | None:
+        open_sockets = psutil.net_connections("unix")
+        return next((found.pid for found in open_sockets if str(found.laddr) == str(self._socket) and found.pid), None)
+
+    def _write_config(self) -> None:
+        try:
+            descriptor, draft = tempfile.mkstemp(prefix=self._config.name, dir=self._config.parent)
+            with os.fdopen(descriptor, "w") as config:
+                config.write(_CONFIG)
+            Path(draft).replace(self._config)
+        except OSError as error:
+            raise TerminalError(
+                f"{self._config} cannot be written: {error.strerror}. Its directory must exist and be writable."
+            ) from error
+
+    def _launch(self, environment: Mapping[str, str]) -> None:
+        command = (tmux_program(), "-u", "-S", str(self._socket), "-f", str(self._config), "start-server")
+        with _no_signal_blocked():
+            launch = subprocess.Popen(
+                command,
+                env=dict(environment),
+                cwd="/",
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+        with launch:
+            try:
+                _, stderr = launch.communicate(timeout=self._timeout_s)
+            except subprocess.TimeoutExpired:
+                launch.kill()
+                raise no_answer(self._timeout_s) from None
+        if launch.returncode:
+            raise refusal(stderr.decode(errors="replace"))
+
+    def _end(self, server: psutil.Process) -> None:
+        with suppress(TerminalError, LibTmuxException):  # one that hangs is killed below
+            self._tmux.kill()
+        if _gone(server, self._timeout_s):
+            return
+        server.kill()
+        if not _gone(server, self._timeout_s):
+            raise TerminalError(f"the tmux server (process {server.pid}) does not end even when killed")
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InvalidRequestError(f"not a session name: {name!r}. Use letters, digits, underscores and hyphens.")
+
+
+def _pane_command(argv: Sequence[str]) -> tuple[str, ...]:
+    """``argv`` as words that tmux executes as they are."""
+    if not argv or not argv[0] or argv[0].startswith("-") or "=" in argv[0]:
+        raise InvalidRequestError(f"the command must begin with the name of a program, this one is {list(argv)!r}")
+    # tmux hands a single word to the user's shell, several words to exec; env replaces itself by the program.
+    words = argv if len(argv) > 1 else ("/usr/bin/env", *argv)
+    return tuple(_unseparated(word) for word in words)
+
+
+def _unseparated(word: str) -> str:
+    """tmux takes a semicolon that ends a word for the end of the command, unless a backslash stands before it."""
+    return f"{word[:-1]}\\;" if word.endswith(";") else word
+
+
+@contextmanager
+def _no_signal_blocked() -> Iterator[None]:
+    """What is started inside inherits an empty signal mask. Only this thread's mask changes."""
+    before = signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _restore_standing(pid: int) -> None:
+    """Takes back, as far as the system permits, the niceness and the place before the out-of-memory killer that a
+    worker process hands down; the agents inherit both from the server."""
+    adjustment = Path(f"/proc/{pid}/oom_score_adj")
+    with suppress(OSError):
+        if os.getpriority(os.PRIO_PROCESS, pid) > 0:
+            os.setpriority(os.PRIO_PROCESS, pid, 0)
+    with suppress(OSError):
+        if int(adjustment.read_text()) > 0:
+            adjustment.write_text("0")
+
+
+def _gone(process: psutil.Process, timeout_s: float) -> bool:
+    """Whether the process ends within the time. One that only waits for its parent to notice counts as gone."""
+    deadline = time.monotonic() + timeout_s
+    while _runs(process):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_END_POLL_S)
+    return True
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

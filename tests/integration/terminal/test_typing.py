@@ -1,0 +1,165 @@
+"""What reaches the program in a pane, with a real tmux."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from actors.errors import PaneGoneError, TerminalError
+from actors.terminal.pane import Key, Pane, Tmux
+from actors.terminal.server import TerminalServer
+from tests.integration.terminal.conftest import PASTE_END, OpenReader, ended, shown, until
+
+TEXTS = {
+    "one byte": "x",
+    "one newline": "\n",
+    "empty lines": "\n\na\n\n\nb\n",
+    "tabs": "\ta\t\tb",
+    "quotes": "'a' \"b\" `c` $(touch pwned) ${HOME} #{pid} #(id) %1 \\",
+    "trailing backslash": "ends with \\",
+    "trailing semicolon": "ends with ;",
+    "a leading hyphen": "-t %0 ; kill-server",
+    "words of tmux": "Enter C-c ;\nkill-server",
+    "unicode": "äöü ß 中文 한국어 e\u0301 👩‍👩‍👧‍👦 \u202eabc\u202c \u2028 \u00a0 \ufeff \U0010ffff",
+    "one line of 5,000": "0123456789" * 500,
+    "2,000 lines": "".join(f"line {number}\n" for number in range(2000)),
+    "1 MB": "0123456789abcdé" * (1_000_000 // 16),
+}
+
+CALLS: dict[str, Callable[[Pane], Awaitable[object]]] = {
+    "paste": lambda pane: pane.paste("x" * 1_000_000),
+    "press": lambda pane: pane.press("Enter"),
+    "capture": lambda pane: pane.capture(),
+    "state": lambda pane: pane.state(),
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
+async def test_a_pasted_text_arrives_byte_for_byte(open_reader: OpenReader, tmux: Tmux, text: str) -> None:
+    reader = await open_reader("agent").ready()
+    await reader.pane.paste(text)
+    assert await reader.pasted() == text.encode().replace(b"\n", b"\r")
+    assert await tmux.run("list-buffers") == ""
+
+
+async def test_pastes_to_ten_panes_at_once_never_mix(open_reader: OpenReader) -> None:
+    readers = [await open_reader(f"agent_{number}").ready() for number in range(10)]
+    texts = [f"for {number}: {'abc' * 10_000}" for number in range(10)]
+    await asyncio.gather(*(reader.pane.paste(text) for reader, text in zip(readers, texts, strict=True)))
+    assert [await reader.pasted() for reader in readers] == [text.encode() for text in texts]
+
+
+async def test_typing_works_from_an_event_loop_outside_the_main_thread(open_reader: OpenReader) -> None:
+    reader = await open_reader("agent").ready()
+    await asyncio.to_thread(asyncio.run, reader.pane.paste("text"))
+    assert await reader.pasted() == b"text"
+
+
+@pytest.mark.parametrize(("key", "sent"), [("Enter", b"\r"), ("Escape", b"\x1b"), ("C-c", b"\x03")])
+async def test_a_key_arrives_as_its_byte(open_reader: OpenReader, key: Key, sent: bytes) -> None:
+    reader = await open_reader("agent").ready()
+    await reader.pane.press(key)
+    await until(lambda: reader.received() == sent)
+
+
+@pytest.mark.parametrize("mode", [("copy-mode",), ("clock-mode",), ("choose-tree",), ("copy-mode", "choose-tree")])
+async def test_what_is_typed_passes_any_mode_that_a_person_left_open(
+    open_reader: OpenReader, tmux: Tmux, mode: tuple[str, ...]
+) -> None:
+    reader = await open_reader("agent").ready()
+    await enter(mode, tmux, reader.pane, reader.info.pane_id)
+    await reader.pane.paste("text")
+    assert await reader.pasted() == b"text"
+    assert not (await reader.pane.state()).in_mode
+    await enter(mode, tmux, reader.pane, reader.info.pane_id)
+    await reader.pane.press("Enter")
+    await until(lambda: reader.received().endswith(PASTE_END + b"\r"))
+    assert not (await reader.pane.state()).in_mode
+
+
+async def test_ctrl_c_interrupts_a_program_in_cooked_mode(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+    pane = Pane(tmux, server.open_session("agent", ["sh", "-c", "echo ready; exec sleep 1000"], home).pane_id)
+    await shown(pane, "ready")
+    await pane.press("C-c")
+    assert (await ended(pane)).exit_status == -signal.SIGINT
+
+
+async def test_typing_to_a_pane_that_is_gone_fails_and_leaves_no_buffer(tmux: Tmux) -> None:
+    pane = Pane(tmux, "%99")
+    for call in CALLS.values():
+        with pytest.raises(PaneGoneError):
+            await call(pane)
+    assert await tmux.run("list-buffers") == ""
+
+
+async def test_typing_to_a_program_that_has_ended_is_refused_and_the_server_lives(
+    server: TerminalServer, tmux: Tmux, home: Path
+) -> None:
+    """tmux 3.3a itself dies of such a paste."""
+    pane = Pane(tmux, server.open_session("agent", ["sh", "-c", "exit 3"], home).pane_id)
+    await ended(pane)
+    for name in ("paste", "press"):
+        with pytest.raises(PaneGoneError, match="has ended"):
+            await CALLS[name](pane)
+    assert await tmux.run("list-buffers") == ""
+    assert server.is_running()
+
+
+async def test_typing_without_a_server_surely_typed_nothing(home: Path) -> None:
+    with pytest.raises(PaneGoneError, match="phalanx up"):
+        await Pane(Tmux(home / "tmux.sock"), "%0").paste("x")
+
+
+async def test_a_server_that_hangs_is_told_in_time_and_costs_no_process(
+    server: TerminalServer, open_reader: OpenReader, home: Path
+) -> None:
+    reader = await open_reader("agent").ready()
+    pid = server.pid()
+    assert pid is not None
+    pane = Pane(Tmux(home / "tmux.sock", timeout_s=0.2), reader.info.pane_id)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for call in CALLS.values():
+            with pytest.raises(TerminalError, match=r"did not answer within 0.2 s"):
+                await asyncio.wait_for(call(pane), 3)
+        assert not tmux_clients()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert await Tmux(home / "tmux.sock").run("list-buffers") == ""
+    await reader.pane.press("Escape")
+    await until(lambda: reader.received() != b"")
+    assert reader.received() == b"\x1b", "what was given up must not arrive late"
+
+
+async def test_a_cancelled_call_ends_its_tmux_process(server: TerminalServer, open_reader: OpenReader) -> None:
+    reader = await open_reader("agent").ready()
+    pid = server.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        capture = asyncio.create_task(reader.pane.capture())
+        await until(lambda: bool(tmux_clients()))
+        capture.cancel()
+        with suppress(asyncio.CancelledError):
+            await capture
+        assert capture.cancelled()
+        assert not tmux_clients()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def enter(mode: tuple[str, ...], tmux: Tmux, pane: Pane, pane_id: str) -> None:
+    for command in mode:
+        await tmux.run(command, "-t", pane_id)
+    assert (await pane.state()).in_mode
+
+
+def tmux_clients() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if child.name().startswith("tmux")]

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import asyncio
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.errors import PaneGoneError, TerminalError
+from actors.terminal.command import refusal
+from actors.terminal.pane import Key, Pane, PaneInfo, Tmux, list_panes, parse_pane
+
+
+class RecordingTmux(Tmux):
+    """Keeps what it is asked to run; answers, or fails, as told by the command's first word."""
+
+    def __init__(self, answers: dict[str, str | BaseException] | None = None) -> None:
+        self.calls: list[tuple[tuple[str, ...], bytes | None]] = []
+        self._answers = answers or {}
+
+    async def run(self, *args: str, stdin: bytes | None = None) -> str:
+        self.calls.append((args, stdin))
+        answer = self._answers.get(args[0], "")
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+TYPABLE = st.text(st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from("\n\t"), min_size=1)
+UNTYPABLE = st.characters(categories=["Cc", "Cs"], exclude_characters="\n\t")
+
+
+@given(TYPABLE)
+def test_a_text_without_control_characters_goes_to_tmux_as_its_utf_8_bytes(text: str) -> None:
+    tmux = RecordingTmux()
+    asyncio.run(Pane(tmux, "%1").paste(text))
+    assert [stdin for _, stdin in tmux.calls] == [text.encode()]
+
+
+@given(st.text(), UNTYPABLE, st.text())
+def test_a_text_with_any_control_character_is_refused_before_tmux_is_asked(before: str, bad: str, after: str) -> None:
+    tmux = RecordingTmux()
+    with pytest.raises(ValueError, match="control characters"):
+        asyncio.run(Pane(tmux, "%1").paste(before + bad + after))
+    assert tmux.calls == []
+
+
+async def test_an_empty_text_is_refused() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        await Pane(RecordingTmux(), "%1").paste("")
+
+
+async def test_a_paste_is_one_tmux_process() -> None:
+    tmux = RecordingTmux()
+    await Pane(tmux, "%1").paste("x")
+    assert len(tmux.calls) == 1
+
+
+async def test_each_paste_has_a_buffer_of_its_own() -> None:
+    tmux = RecordingTmux()
+    await asyncio.gather(*(Pane(tmux, "%1").paste("x") for _ in range(50)))
+    assert len({args[args.index("-b") + 1] for args, _ in tmux.calls}) == 50
+
+
+@pytest.mark.parametrize("failure", [TerminalError("no answer"), asyncio.CancelledError()])
+async def test_the_buffer_of_a_paste_that_failed_is_deleted_and_the_failure_is_told(failure: BaseException) -> None:
+    tmux = RecordingTmux({"load-buffer": failure, "delete-buffer": TerminalError("unknown buffer")})
+    with pytest.raises(type(failure)):
+        await Pane(tmux, "%1").paste("x")
+    (paste, _), (cleanup, _) = tmux.calls
+    assert cleanup == ("delete-buffer", "-b", paste[paste.index("-b") + 1])
+
+
+async def test_a_paste_to_a_program_that_has_ended_says_so_and_leaves_no_buffer() -> None:
+    tmux = RecordingTmux({"load-buffer": "ended\n"})
+    with pytest.raises(PaneGoneError, match="%1 has ended"):
+        await Pane(tmux, "%1").paste("x")
+    assert tmux.calls[-1][0][0] == "delete-buffer"
+
+
+@pytest.mark.parametrize(("key", "sent"), [("Enter", "0d"), ("Escape", "1b"), ("C-c", "03")])
+async def test_a_key_is_sent_as_the_byte_it_stands_for(key: Key, sent: str) -> None:
+    tmux = RecordingTmux()
+    await Pane(tmux, "%1").press(key)
+    assert tmux.calls[0][0][-1] == f"send-keys -t %1 -H {sent}"
+
+
+@pytest.mark.parametrize("pane_id", ["", "1", "%", "%1 ; kill-server", "%1\n", "=name", "%x"])
+def test_only_a_pane_id_names_a_pane(pane_id: str) -> None:
+    with pytest.raises(ValueError, match="not the id"):
+        Pane(RecordingTmux(), pane_id)
+
+
+@pytest.mark.parametrize(
+    ("answer", "dead", "exit_status"),
+    [("1:%1:7:0:::0:cat\n", False, None), ("1:%1:7:1:3::0:cat\n", True, 3), ("1:%1:7:1::9:0:cat\n", True, -9)],
+)
+async def test_the_state_tells_an_exit_status_from_a_signal(answer: str, dead: bool, exit_status: int | None) -> None:
+    state = await Pane(RecordingTmux({"display-message": answer}), "%1").state()
+    assert (state.pid, state.dead, state.exit_status) == (7, dead, exit_status)
+
+
+async def test_a_colon_in_the_commands_name_does_not_shift_the_fields() -> None:
+    state = await Pane(RecordingTmux({"display-message": "1:%1:7:0:::2:a:b\n"}), "%1").state()
+    assert (state.command, state.in_mode) == ("a:b", True)
+
+
+async def test_the_state_of_a_pane_that_tmux_does_not_find_is_gone() -> None:
+    with pytest.raises(PaneGoneError):
+        await Pane(RecordingTmux({"display-message": "1:::::::\n"}), "%1").state()
+
+
+@given(st.text(string.printable.replace("\n", "")))
+def test_no_session_name_can_shift_the_fields_of_a_listing(name: str) -> None:
+    assert parse_pane(f"%4:12:1:2::1700000000:{name}") == PaneInfo(
+        session_name=name, pane_id="%4", pid=12, dead=True, exit_status=2, created_s=1_700_000_000
+    )
+
+
+async def test_a_server_without_sessions_lists_no_panes() -> None:
+    tmux = RecordingTmux({"list-panes": refusal("no current target\n")})
+    assert await list_panes(tmux) == []
+
+
+async def test_a_server_that_does_not_answer_is_an_error_and_not_an_empty_list() -> None:
+    for error in (TerminalError("did not answer"), refusal("no server running on /s\n")):
+        with pytest.raises(TerminalError):
+            await list_panes(RecordingTmux({"list-panes": error}))
