@@ -53,7 +53,10 @@ def prompts(team: Team) -> list[str]:
 
 
 def as_claude_keeps_it(text: str) -> str:
-    """Claude Code itself turns tabs into four spaces, composes Unicode and trims the end of a prompt."""
+    """Claude Code itself turns tabs into four spaces, composes Unicode and trims the end of a prompt.
+
+    Of a long paste it does not trim the newline that ends every paste of ours, so ends are compared without blanks.
+    """
     return unicodedata.normalize("NFC", text.replace("\t", "    ")).rstrip()
 
 
@@ -71,7 +74,7 @@ async def test_the_nastiest_texts_stand_in_the_transcript_byte_for_byte(
         expected[name] = as_claude_keeps_it(f"[phalanx {sent.message_id} from lead]\n{text}")
     await claude.wait(requests.WaitRequest(instance_ids=[spawned.instance_id], timeout_seconds=30))
     await claude.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
-    found = prompts(claude_team)
+    found = [prompt.rstrip() for prompt in prompts(claude_team)]
     assert {name: found.count(text) for name, text in expected.items()} == dict.fromkeys(NASTY, 1)
     assert not list(claude_team.repository.glob("never"))
 
