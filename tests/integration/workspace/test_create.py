@@ -115,6 +115,13 @@ def test_a_bare_repository_has_worktrees(workspaces: Workspaces, place: Place) -
     assert place.git(bare, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
 
 
+def test_a_git_directory_behind_a_link_is_fine(workspaces: Workspaces, place: Place) -> None:
+    (place.repository / ".git").rename(place.base / "real.git")
+    (place.repository / ".git").symlink_to(place.base / "real.git")
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert workspaces.retire(workspace).kept_reason is None
+
+
 def test_submodules_are_left_to_be_fetched_by_hand(workspaces: Workspaces, place: Place) -> None:
     other = place.base / "other"
     place.git(place.base, "clone", "-q", str(place.repository), str(other))

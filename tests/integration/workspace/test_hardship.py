@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -54,24 +55,32 @@ def creator(place: Place) -> Path:
     return place.base / "go"
 
 
-def _create_in_a_process_and_stop_in_the_middle(place: Place) -> subprocess.Popen[bytes]:
+@contextmanager
+def _a_creation_stopped_in_the_middle(place: Place) -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process]]]:
+    """The process that creates the workspace of ``a``, and those that it started."""
     arguments = [str(place.worktrees), str(place.repository), repr(place.environment).replace("'", '"')]
     environment = {**place.environment, "PYTHONPATH": str(_ROOT)}
     process = subprocess.Popen([sys.executable, "-c", _CREATE, *arguments], env=environment)
-    _wait_for((place.base / "started").exists)
-    return process
+    try:
+        _wait_for((place.base / "started").exists)
+        yield process, psutil.Process(process.pid).children(recursive=True)
+    finally:
+        (place.base / "go").touch()
+        process.kill()
+        process.wait(10)
 
 
 def test_a_creation_killed_with_its_git_is_made_anew_under_the_same_name(
     workspaces: Workspaces, place: Place, creator: Path
 ) -> None:
     before = place.snapshot()
-    process = _create_in_a_process_and_stop_in_the_middle(place)
-    family = psutil.Process(process.pid).children(recursive=True)
-    for member in [psutil.Process(process.pid), *family]:
-        member.send_signal(signal.SIGKILL)
-    process.wait(10)
-    psutil.wait_procs(family, timeout=10)
+    with _a_creation_stopped_in_the_middle(place) as (process, family):
+        process.kill()
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        process.wait(10)
+        psutil.wait_procs(family, timeout=10)
     assert (place.worktrees / "a/.git").exists()
     workspace = workspaces.create("a", place.repository, "isolated")
     assert workspace.branch == "phalanx/a"
@@ -83,12 +92,10 @@ def test_a_creation_killed_with_its_git_is_made_anew_under_the_same_name(
 def test_a_git_that_outlives_its_creator_is_left_alone_until_it_has_ended(
     workspaces: Workspaces, place: Place, creator: Path
 ) -> None:
-    process = _create_in_a_process_and_stop_in_the_middle(place)
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.wait(10)
-    assert workspaces.create("a", place.repository, "isolated").branch == "phalanx/a-2"
-    creator.touch()
+    with _a_creation_stopped_in_the_middle(place) as (process, family):
+        process.kill()
+        process.wait(10)
+        assert workspaces.create("a", place.repository, "isolated").branch == "phalanx/a-2"
     psutil.wait_procs(family, timeout=10)
     assert place.git(place.worktrees / "a", "status", "--porcelain") == ""
     assert workspaces.create("a", place.repository, "isolated").branch == "phalanx/a"
@@ -201,6 +208,16 @@ def test_two_homes_asking_for_the_same_id_in_one_repository_never_meet(place: Pl
         assert place.git(workspace.directory, "symbolic-ref", "--short", "HEAD") == workspace.branch
 
 
+def test_what_another_home_is_just_making_is_not_taken_for_left_over(place: Place) -> None:
+    one, two = (Workspaces(place.base / name, place.environment) for name in ("one", "two"))
+    half_made = one.create("a", place.repository, "isolated")
+    # As git has it for a moment: registered and locked, and its HEAD not yet on the branch.
+    place.git(half_made.directory, "checkout", "-q", "--detach")
+    place.git(place.repository, "worktree", "lock", "--reason", worktree._UNFINISHED, str(half_made.directory))
+    assert two.create("a", place.repository, "isolated").branch == "phalanx/a-2"
+    assert "phalanx/a" in place.branches()
+
+
 def test_making_and_retiring_at_once_do_not_disturb_each_other(workspaces: Workspaces, place: Place) -> None:
     before = place.snapshot()
 
@@ -212,6 +229,21 @@ def test_making_and_retiring_at_once_do_not_disturb_each_other(workspaces: Works
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(come_and_go, range(6)))
     assert place.snapshot() == before
+
+
+def test_a_worktree_that_another_git_is_half_through_making_is_waited_for(workspaces: Workspaces, place: Place) -> None:
+    workspaces.create("other", place.repository, "isolated")
+    common_directory_file = place.repository / ".git/worktrees/other/commondir"
+    content = common_directory_file.read_text()
+    common_directory_file.write_text("")
+    with ThreadPoolExecutor(1) as pool:
+        creation = pool.submit(workspaces.create, "a", place.repository, "isolated")
+        # Made for the first try; the directory is gone again after it.
+        _wait_for(lambda: creation.done() or (place.repository / ".git/refs/heads/phalanx/a").exists())
+        _wait_for(lambda: creation.done() or not (place.worktrees / "a").exists())
+        common_directory_file.write_text(content)
+        workspace = creation.result(20)
+    assert workspace.branch == "phalanx/a"
 
 
 def test_a_lock_held_by_another_git_is_waited_for(workspaces: Workspaces, place: Place) -> None:

@@ -267,10 +267,9 @@ def test_files_that_programs_make_anew_do_not_keep_a_worktree(
 def test_undo_takes_a_branch_at_a_commit_that_no_other_branch_has(workspaces: Workspaces, place: Place) -> None:
     place.git(place.repository, "checkout", "-q", "--detach")
     place.commit(place.repository, "on no branch")
-    retired = workspaces.create("a", place.repository, "isolated")
     undone = workspaces.create("b", place.repository, "isolated")
-    # First undo: afterwards the kept branch of the other one would hold the commit.
     assert workspaces.undo(undone) == GONE
+    retired = workspaces.create("a", place.repository, "isolated")
     assert workspaces.retire(retired).branch_deleted is False
     assert place.branches() == {"main", "phalanx/a"}
 
