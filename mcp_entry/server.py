@@ -44,7 +44,7 @@ class Entry:
         self._quiet_at_most_s = quiet_at_most_s
 
     def server(self) -> Server[Any]:
-        server: Server[Any] = Server(
+        return Server(
             "phalanx",
             title="Phalanx",
             version=self._version,
@@ -52,21 +52,16 @@ class Entry:
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
         )
-        server.add_notification_handler("notifications/initialized", types.NotificationParams, self._initialized)
-        return server
 
     @cached_property
     def _listing(self) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[_described(tool) for tool in TOOLS.values()])
 
-    async def _initialized(self, _context: Context, _params: types.NotificationParams) -> None:
-        """The team is brought up only now, so that its start does not slow down the entry's."""
-        self._team.begin()
-
     async def _list_tools(
         self, _context: Context, _params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        self._team.begin()
+        """A client that only checks the server lists the tools and leaves: no team is brought up for it."""
+        self._team.begin_soon()
         return self._listing
 
     async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
@@ -99,7 +94,7 @@ class Entry:
 
     async def _run(self, tool: Tool, request: Request, teller: ProgressTeller) -> Result:
         if not self._team.connected:
-            teller.say("starting the team…")
+            teller.say("reaching the team, starting it if need be…")
         client = await self._team.client()
         try:
             return await tool.call(client, request, teller.on_progress)

@@ -24,20 +24,26 @@ BringUp = Callable[[], Awaitable[None]]
 
 
 class Team:
-    def __init__(self, connect: Connect, bring_up: BringUp, *, patience_s: float) -> None:
-        """``patience_s``: longest that a call waits for the team to come up."""
+    def __init__(self, connect: Connect, bring_up: BringUp, *, patience_s: float, begin_after_s: float = 1.0) -> None:
+        """``patience_s``: longest that a call waits for the team. ``begin_after_s``: what ``begin_soon`` waits."""
         self._connect = connect
         self._bring_up = bring_up
         self._patience_s = patience_s
+        self._begin_after_s = begin_after_s
         self._client: SupervisorClient | None = None
         self._opening: asyncio.Task[SupervisorClient] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def connected(self) -> bool:
         return self._client is not None and not self._client.closed
 
-    def begin(self) -> None:
-        """Opens the connection in the background, and brings the team up for it, unless that is so or under way."""
+    def begin_soon(self) -> None:
+        """Brings the team up in the background in a moment, unless ``close`` comes before, and connects to it."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._begin_after_s, self._begin)
+
+    def _begin(self) -> None:
         if not self.connected:
             self._attempt()
 
@@ -54,6 +60,8 @@ class Team:
 
     async def close(self) -> None:
         """Closes the connection and stops waiting for the team; what brings it up goes on by itself."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._opening is not None:
             self._opening.cancel()
         if self._client is not None:

@@ -6,12 +6,14 @@ Used by ``doctor`` and ``registration``. The file is Claude Code's: what is not 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from actors.agents.trust import config_file
+from actors.errors import SettingsError
 
 _KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
 _PROVIDERS = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX")
@@ -39,6 +41,17 @@ class ClaudeConfig:
     def mcp_server(self, name: str) -> Mapping[str, Any] | None:
         """How an MCP server is registered in the user's scope."""
         return _mapping(_mapping(self.content.get("mcpServers")).get(name)) or None
+
+
+def claude_words(command: str) -> list[str]:
+    """The program and its arguments. Raises ``SettingsError`` for a command that is none."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise SettingsError(f"PHALANX_CLAUDE_COMMAND cannot be {command!r}: {error}. Correct its quotes.") from error
+    if not words:
+        raise SettingsError("PHALANX_CLAUDE_COMMAND is blank: set it to the path or name of Claude Code.")
+    return words
 
 
 def claude_config(environment: Mapping[str, str]) -> ClaudeConfig:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Literal
@@ -19,7 +19,7 @@ from rich.text import Text
 
 from actors.errors import SettingsError
 from actors.home import Home
-from mcp_entry.cli.claude_config import ClaudeConfig, claude_config
+from mcp_entry.cli.claude_config import ClaudeConfig, claude_config, claude_words
 from mcp_entry.cli.session import HomeOption, JsonOption, World, session
 from mcp_entry.cli.terminal_text import one_line, plain
 from supervisor.settings import Settings
@@ -108,17 +108,22 @@ def _numbers(words: str) -> tuple[int, ...]:
 def _settings_and_claude(home: Home, world: World) -> Iterator[Finding]:
     try:
         settings = Settings.load(home, world.environment)
+        words = claude_words(settings.claude_command)
     except SettingsError as error:
         yield Finding(what="settings", state="missing", found=str(error), remedy="Correct it, then look again.")
         return
     yield Finding(what="settings", state="ok", found=str(home.config_file) if home.config_file.exists() else "defaults")
     remedy = "Install it: `npm install -g @anthropic-ai/claude-code`; or set PHALANX_CLAUDE_COMMAND to its path."
-    claude = _program(world, settings.claude_command, ["--version"], remedy, what="claude")
-    yield claude
+    claude = _program(world, words[0], [*words[1:], "--version"], remedy, what="claude")
+    yield claude if settings.agent == "claude" else _not_needed(claude)
     if claude.state == "ok":
         config = claude_config(world.environment)
         yield _login(config)
         yield _trust(config, home)
+
+
+def _not_needed(finding: Finding) -> Finding:
+    return replace(finding, state="note") if finding.state == "missing" else finding
 
 
 def _login(config: ClaudeConfig) -> Finding:

@@ -191,7 +191,7 @@ def interrupt(
 def restart(
     context: typer.Context, instance: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
-    """Start an instance again, with the same conversation and workspace."""
+    """Start an instance again; its conversation goes on."""
     with session(context, home, as_json) as team:
         _say(team, "restart", {"instanceId": instance}, "restarting")
 

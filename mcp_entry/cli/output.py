@@ -31,8 +31,10 @@ class Output:
         """The document with ``--json``, else the view of it."""
         if self.as_json:
             self.results.file.write(json.dumps(document, indent=2) + "\n")
-        else:
+        elif self.results.is_terminal:
             self.results.print(view)
+        else:
+            self.results.file.write(_without_padding(self.results, view))
 
     def say(self, text: str, style: str = "") -> None:
         """A word beside the result, on stderr."""
@@ -65,6 +67,12 @@ class _Lines:
         if line != self._last:
             self._output.say(line)
         self._last = line
+
+
+def _without_padding(console: Console, view: RenderableType) -> str:
+    with console.capture() as captured:
+        console.print(view)
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().removesuffix("\n").split("\n"))
 
 
 def _bar(console: Console) -> Progress:

@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 
 from actors.errors import AgentError, SettingsError
-from mcp_entry.cli.claude_config import claude_config
+from mcp_entry.cli.claude_config import claude_config, claude_words
 from mcp_entry.cli.session import HomeOption, JsonOption, Session, World, session
 from mcp_entry.cli.terminal_text import plain
 from supervisor.settings import Settings, home_from
@@ -80,10 +80,11 @@ def _home_variable(team: Session) -> dict[str, str]:
 
 def _claude(team: Session) -> str:
     command = Settings.load(team.home, team.world.environment).claude_command
-    found = shutil.which(command, path=team.world.environment.get("PATH"))
+    program = claude_words(command)[0]
+    found = shutil.which(program, path=team.world.environment.get("PATH"))
     if found is None:
         raise SettingsError(
-            f"Claude Code ({command}) is not on PATH. Install it with `npm install -g @anthropic-ai/claude-code`, "
+            f"Claude Code ({program}) is not on PATH. Install it with `npm install -g @anthropic-ai/claude-code`, "
             "or set PHALANX_CLAUDE_COMMAND to its path."
         )
     return found

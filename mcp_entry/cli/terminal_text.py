@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.text import Text
 
 _KEPT = frozenset("\n\t")
@@ -11,6 +13,8 @@ _DELETE = 0x7F
 _LAST_C1 = 0x9F
 _OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """They turn the order of what follows, and with it what a person believes to read."""
+
+_RULE = re.compile(r"([─━═_-])\1{3,}")
 
 
 def visible(text: str) -> str:
@@ -24,8 +28,8 @@ def plain(text: str, style: str = "") -> Text:
 
 
 def one_line(text: str, most: int) -> str:
-    """The text on one line of at most ``most`` characters."""
-    line = " ".join(visible(text).split())
+    """The text on one line of at most ``most`` characters; drawn rules, as screens have them, become short."""
+    line = _RULE.sub(r"\1\1\1", " ".join(visible(text).split()))
     return line if len(line) <= most else line[: most - 1] + "…"
 
 

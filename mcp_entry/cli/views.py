@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -30,15 +30,13 @@ _LONGEST_NOTE = 300
 _SPANS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
-def of_instances(instances: Iterable[results.InstanceInfo], now: datetime.datetime) -> RenderableType:
+def of_instances(instances: Sequence[results.InstanceInfo], now: datetime.datetime) -> RenderableType:
+    """A table, and below it what is to say of some of them."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("INSTANCE", no_wrap=True)
-    table.add_column("NAME", overflow="fold")
-    table.add_column("STATUS", no_wrap=True)
-    table.add_column("FOR", no_wrap=True, justify="right")
-    table.add_column("UNREAD", no_wrap=True, justify="right")
-    table.add_column("BRANCH OR DIRECTORY", overflow="fold")
-    table.add_column("NOTE", overflow="fold")
+    for heading in ("INSTANCE", "NAME", "STATUS", "FOR", "UNREAD", "BRANCH OR DIRECTORY"):
+        right = heading in ("FOR", "UNREAD")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    notes = Text()
     for each in instances:
         table.add_row(
             plain(each.instance_id),
@@ -46,10 +44,11 @@ def of_instances(instances: Iterable[results.InstanceInfo], now: datetime.dateti
             plain(each.status, _STYLES[each.status]),
             age(each.since, now),
             str(each.unread or ""),
-            plain(each.branch or each.working_directory),
-            plain(_note(each)),
+            plain(each.branch if each.branch and each.workspace_mode == "isolated" else each.working_directory),
         )
-    return table
+        if note := _note(each):
+            notes.append("\n").append_text(plain(each.instance_id, _STYLES[each.status])).append_text(plain(f" {note}"))
+    return Group(table, notes) if notes else table
 
 
 def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableType:
@@ -113,9 +112,9 @@ def age(since: str, now: datetime.datetime) -> str:
 
 
 def _note(each: results.InstanceInfo) -> str:
-    asks = f"asks for {each.permission.tool} {_arguments(each.permission.input)}" if each.permission else ""
-    queued = f"{each.queued_messages} messages queued" if each.queued_messages else ""
-    return one_line("; ".join(part for part in (asks, each.reason, queued) if part), _LONGEST_NOTE)
+    asks = f"asks for {each.permission.tool}: {_arguments(each.permission.input)}" if each.permission else each.reason
+    queued = f"queued messages: {each.queued_messages}" if each.queued_messages else ""
+    return one_line("; ".join(part for part in (asks, queued) if part), _LONGEST_NOTE)
 
 
 def _heading(entry: results.ConversationEntry) -> Text:

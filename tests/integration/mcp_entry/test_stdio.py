@@ -22,6 +22,12 @@ def noisy(start_entry: StartEntry) -> EntryProcess:
     return entry
 
 
+def begin_to_wait(entry: EntryProcess) -> None:
+    entry.begin("tools/call", name="wait", arguments={"instanceIds": ["spec_1"]}, _meta={"progressToken": 1})
+    while entry.next_message()["params"]["message"] != "waiting":
+        pass
+
+
 def test_stdout_carries_only_json_rpc_whatever_is_printed_beside_it(noisy: EntryProcess) -> None:
     for _ in range(3):
         assert "isError" not in noisy.call("list") or not noisy.call("list")["isError"]
@@ -35,16 +41,14 @@ def test_stdout_carries_only_json_rpc_whatever_is_printed_beside_it(noisy: Entry
 
 
 def test_the_end_of_the_input_ends_it_promptly_even_while_a_call_waits(noisy: EntryProcess) -> None:
-    noisy.begin("tools/call", name="wait", arguments={"instanceIds": ["spec_1"]}, _meta={"progressToken": 1})
-    assert noisy.next_message()["params"]["message"] == "waiting"
+    begin_to_wait(noisy)
     noisy.end_input()
     assert noisy.exit_code(PROMPTLY_S) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_at_once(noisy: EntryProcess, number: signal.Signals) -> None:
-    noisy.begin("tools/call", name="wait", arguments={"instanceIds": ["spec_1"]}, _meta={"progressToken": 1})
-    noisy.next_message()
+    begin_to_wait(noisy)
     noisy.process.send_signal(number)
     begun = time.monotonic()
     assert noisy.exit_code(PROMPTLY_S) == -number
@@ -90,6 +94,15 @@ def test_its_log_is_private_and_tells_of_its_start_and_end(start_entry: StartEnt
     words = log.read_text()
     assert "started" in words
     assert "ended" in words
+
+
+def test_a_client_that_only_checks_the_server_brings_up_no_team(start_entry: StartEntry, short_tmp: Path) -> None:
+    entry = start_entry()
+    entry.initialize()
+    entry.ask("tools/list")
+    entry.end_input()
+    assert entry.exit_code(PROMPTLY_S) == 0
+    assert "bringing the team up" not in (short_tmp / "home" / "logs" / "mcp-entry.log").read_text()
 
 
 def test_an_entry_inside_a_team_brings_up_no_other(start_entry: StartEntry, short_tmp: Path) -> None:

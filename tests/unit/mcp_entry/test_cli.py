@@ -207,7 +207,7 @@ def test_wait_ends_with_1_when_the_time_ran_out() -> None:
 
 def test_the_list_shows_what_an_instance_asks_for() -> None:
     ended = Terminal(FakeClient(list=listing(asking(tool="Bash", command="rm -r build"))))("list")
-    assert 'asks for Bash {"command": "rm -r build"}' in ended.stdout
+    assert 'asks for Bash: {"command": "rm -r build"}' in ended.stdout
     assert "waiting_permission" in ended.stdout
 
 

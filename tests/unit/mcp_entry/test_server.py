@@ -297,7 +297,7 @@ async def test_while_the_team_starts_a_call_waits_and_says_so() -> None:
     async with Client(entry.server()) as client:
         result = await client.call_tool("list", {}, progress_callback=on_progress)
     assert not result.is_error
-    assert told == ["starting the team…"]
+    assert told == ["reaching the team, starting it if need be…"]
 
 
 async def test_tools_are_listed_at_once_while_the_team_does_not_come_up() -> None:

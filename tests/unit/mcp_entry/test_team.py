@@ -39,7 +39,7 @@ class Machine:
         self.running = True
 
     def team(self, patience_s: float = 5.0) -> Team:
-        return Team(self.connect, self.bring_up, patience_s=patience_s)
+        return Team(self.connect, self.bring_up, patience_s=patience_s, begin_after_s=0.0)
 
 
 async def test_a_running_team_is_not_brought_up() -> None:
@@ -69,7 +69,7 @@ async def test_the_reason_why_the_team_does_not_come_up_is_told_and_the_next_cal
 async def test_an_attempt_in_the_background_that_failed_is_made_again_by_the_first_call() -> None:
     machine = Machine(failures=1)
     team = machine.team()
-    team.begin()
+    team.begin_soon()
     async with asyncio.timeout(5):
         await machine.failed.wait()
     for _ in range(3):
@@ -120,18 +120,32 @@ async def test_a_team_that_was_taken_down_is_brought_up_again_by_the_next_call()
     assert machine.brought_up == 1
 
 
-async def test_closing_ends_the_connection_and_an_attempt_under_way() -> None:
-    machine = Machine(running=True)
-    team = machine.team()
+async def test_closing_ends_the_connection() -> None:
+    team = Machine(running=True).team()
     client = await team.client()
     await team.close()
     assert client.closed
 
+
+async def test_closing_ends_an_attempt_under_way() -> None:
     machine = Machine()
     machine.may_come_up.clear()
     team = machine.team()
-    team.begin()
+    waiting = asyncio.create_task(team.client())
     await asyncio.sleep(0)
     await team.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    machine.may_come_up.set()
     await asyncio.sleep(0)
-    assert not team.connected
+    assert not machine.running
+
+
+async def test_a_client_that_leaves_soon_brings_up_no_team() -> None:
+    machine = Machine()
+    team = machine.team()
+    team.begin_soon()
+    await team.close()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert machine.brought_up == 0
