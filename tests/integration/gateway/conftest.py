@@ -1,0 +1,71 @@
+"""A gateway on a real socket, over verbs that each test writes for itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from actors.home import Home
+from supervisor.client import SupervisorClient
+from supervisor.gateway import Gateway
+from supervisor.requests import Request
+from supervisor.results import Result, StatusResult
+from supervisor.verbs import Caller
+
+Answer = Callable[[Request, Caller], Awaitable[Result]]
+
+
+def status_result() -> StatusResult:
+    return StatusResult(
+        home="/h",
+        version="1",
+        supervisor_pid=1,
+        started_at="now",
+        store="memory",
+        counts={},
+        spawns_running=0,
+        spawns_waiting=0,
+        max_concurrent_spawns=5,
+    )
+
+
+class ScriptedVerbs:
+    """Answers ``status``; everything else is what the test puts into ``answers``. Remembers the calls."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer] = {}
+        self.calls: list[tuple[str, Request, str]] = []
+
+    async def call(self, verb: str, request: Request, caller: Caller) -> Result:
+        self.calls.append((verb, request, caller.sender))
+        if verb in self.answers:
+            return await self.answers[verb](request, caller)
+        return status_result()
+
+
+@pytest.fixture
+def home(short_tmp: Path) -> Home:
+    home = Home(short_tmp / "h")
+    home.create()
+    return home
+
+
+@pytest.fixture
+def verbs() -> ScriptedVerbs:
+    return ScriptedVerbs()
+
+
+@pytest.fixture
+async def gateway(home: Home, verbs: ScriptedVerbs) -> AsyncIterator[Gateway]:
+    gateway = Gateway(home.gateway_socket, verbs)
+    await gateway.start()
+    yield gateway
+    await gateway.stop()
+
+
+@pytest.fixture
+async def client(home: Home, gateway: Gateway) -> AsyncIterator[SupervisorClient]:
+    async with await SupervisorClient.connect(home, "tester") as client:
+        yield client

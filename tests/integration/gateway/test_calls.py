@@ -1,0 +1,296 @@
+"""Calls through a real socket: answers, refusals, progress, cancelling."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from typing import Any
+
+import pytest
+
+from actors.errors import (
+    InvalidRequestError,
+    PhalanxError,
+    UnavailableError,
+    UnknownInstanceError,
+    WorkspaceError,
+)
+from supervisor import client as client_module
+from supervisor import connection, frames
+from supervisor.client import SupervisorClient
+from supervisor.line import Line
+from supervisor.requests import ListRequest, ReadRequest, Request, SendRequest, WaitRequest
+from supervisor.results import ReadResult, Result, SendResult, WaitResult
+from supervisor.verbs import Caller
+from tests.integration.gateway.conftest import ScriptedVerbs, status_result
+
+SEND = SendRequest(instance_id="spec_1", message="hello")
+WAIT = WaitRequest(instance_ids=["spec_1"])
+
+
+def ignore(_done: int, _total: int, _what: str) -> None:
+    """No progress wanted."""
+
+
+async def raw_call(client: SupervisorClient, verb: str, params: Any) -> Any:
+    """What a client sends that checks nothing itself."""
+    line = client._line
+    assert isinstance(line, Line)
+    return await line.call(verb, params, ignore, 5.0)
+
+
+async def test_the_request_the_sender_and_the_result_arrive_as_they_were(
+    client: SupervisorClient, verbs: ScriptedVerbs
+) -> None:
+    text = "✓ “quotes” $(no) \\ \x00 \n 日本語"
+    sent = SendRequest(instance_id="spec_1_2", message=text, wait=True)
+
+    async def answer(request: Request, caller: Caller) -> Result:
+        return SendResult(success=True, instance_id="spec_1_2", message_id="m1", reason=text)
+
+    verbs.answers["send"] = answer
+
+    result = await client.send(sent)
+
+    assert verbs.calls == [("send", sent, "tester")]
+    assert result == SendResult(success=True, instance_id="spec_1_2", message_id="m1", reason=text)
+
+
+async def test_a_long_call_does_not_hold_up_a_short_one(client: SupervisorClient, verbs: ScriptedVerbs) -> None:
+    go_on = asyncio.Event()
+
+    async def wait(request: Request, caller: Caller) -> Result:
+        await go_on.wait()
+        return WaitResult(reached=True, instances=[])
+
+    verbs.answers["wait"] = wait
+    waiting = asyncio.create_task(client.wait(WAIT))
+
+    assert await asyncio.wait_for(client.status(), 5) == status_result()
+    assert not waiting.done()
+    go_on.set()
+    assert (await waiting).reached
+
+
+@pytest.mark.parametrize(
+    ("verb", "params", "words"),
+    [
+        ("send", {"instanceId": "spec_1", "message": "x", "wiat": True}, ["wiat", "wait"]),
+        ("send", {"instanceId": "../x", "message": "x"}, ["instanceId", "../x"]),
+        (
+            "spawn_batch",
+            {"instances": [{"role": "king", "workDir": "/", "context": "x"}]},
+            ["instances[0].role", "king"],
+        ),
+        ("wait", {"instanceIds": ["spec_1"], "timeoutSeconds": 99999}, ["timeoutSeconds", "99999", "3600"]),
+        ("read", {}, ["instanceId"]),
+        ("list", [], ["object"]),
+        ("fly", {}, ["fly", "spawn_batch"]),
+    ],
+)
+async def test_a_wrong_call_is_refused_in_words_and_never_reaches_the_supervisor(
+    client: SupervisorClient, verbs: ScriptedVerbs, verb: str, params: Any, words: list[str]
+) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        await raw_call(client, verb, params)
+
+    assert all(word in str(refused.value) for word in words)
+    assert "pydantic" not in str(refused.value)
+    assert verbs.calls == []
+
+
+async def test_a_wrong_value_is_shortened_in_the_refusal(client: SupervisorClient) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        await raw_call(client, "send", {"instanceId": "x" * 100_000, "message": "x"})
+
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize("error", [UnknownInstanceError("no spec_9"), WorkspaceError("dirty"), PhalanxError("?")])
+async def test_an_error_of_the_supervisor_arrives_as_what_it_is(
+    client: SupervisorClient, verbs: ScriptedVerbs, error: PhalanxError
+) -> None:
+    async def answer(request: Request, caller: Caller) -> Result:
+        raise error
+
+    verbs.answers["send"] = answer
+
+    with pytest.raises(type(error), match=re.escape(str(error))) as raised:
+        await client.send(SEND)
+    assert type(raised.value) is type(error)
+
+
+@pytest.mark.parametrize("error", [KeyError("secret"), asyncio.CancelledError()])
+async def test_a_failure_inside_is_logged_and_answered_without_its_inside(
+    client: SupervisorClient, verbs: ScriptedVerbs, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    async def answer(request: Request, caller: Caller) -> Result:
+        raise error
+
+    verbs.answers["send"] = answer
+
+    with caplog.at_level(logging.ERROR), pytest.raises(PhalanxError) as raised:
+        await client.send(SEND)
+
+    assert raised.value.code == "internal"
+    assert "secret" not in str(raised.value)
+    reference = re.search(r"reference ([0-9a-f]{8})", str(raised.value))
+    assert reference
+    assert reference[1] in caplog.text
+    assert "Traceback" in caplog.text
+    assert await client.status() == status_result()
+
+
+async def test_fast_progress_is_thinned_out_but_its_last_word_arrives_before_the_answer(
+    client: SupervisorClient, verbs: ScriptedVerbs
+) -> None:
+    async def answer(request: Request, caller: Caller) -> Result:
+        for done in range(1, 1001):
+            caller.progress(done, 1000, f"spec_{done}")
+            if done % 100 == 0:
+                await asyncio.sleep(0.02)
+        return WaitResult(reached=True, instances=[])
+
+    verbs.answers["wait"] = answer
+    seen: list[tuple[int, int, str]] = []
+
+    await client.wait(WAIT, lambda *word: seen.append(word))
+
+    assert seen[-1] == (1000, 1000, "spec_1000")
+    assert 2 <= len(seen) <= 10
+    assert seen == sorted(seen)
+
+
+async def test_a_progress_callback_that_fails_fails_its_own_call_only(
+    client: SupervisorClient, verbs: ScriptedVerbs
+) -> None:
+    async def answer(request: Request, caller: Caller) -> Result:
+        caller.progress(1, 2, "half")
+        await asyncio.sleep(0.2)
+        return WaitResult(reached=True, instances=[])
+
+    def fail(_done: int, _total: int, _what: str) -> None:
+        raise ZeroDivisionError
+
+    verbs.answers["wait"] = answer
+    well = asyncio.create_task(client.wait(WAIT))
+
+    with pytest.raises(ZeroDivisionError):
+        await client.wait(WAIT, fail)
+    assert (await well).reached
+
+
+async def test_cancelling_a_call_cancels_it_in_the_supervisor_and_nothing_else(
+    client: SupervisorClient, verbs: ScriptedVerbs
+) -> None:
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: Request, caller: Caller) -> Result:
+        begun.set()
+        try:
+            await asyncio.sleep(30)
+        finally:
+            cancelled.set()
+        raise AssertionError
+
+    verbs.answers["send"] = answer
+    call = asyncio.create_task(client.send(SEND))
+    await asyncio.wait_for(begun.wait(), 5)
+
+    call.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await asyncio.wait_for(cancelled.wait(), 5)
+    assert await client.status() == status_result()
+
+
+@pytest.mark.parametrize(("verb", "goes_on"), [("wait", False), ("send", True)])
+async def test_after_a_timeout_only_a_call_that_changes_something_goes_on(
+    client: SupervisorClient, verbs: ScriptedVerbs, monkeypatch: pytest.MonkeyPatch, verb: str, goes_on: bool
+) -> None:
+    monkeypatch.setattr(client_module, "timeout_s", lambda *_: 0.1)
+    ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def answer(request: Request, caller: Caller) -> Result:
+        try:
+            await asyncio.sleep(0.5)
+        except asyncio.CancelledError:
+            ended.set_result("cancelled")
+            raise
+        ended.set_result("done")
+        return WaitResult(reached=True, instances=[])
+
+    verbs.answers[verb] = answer
+
+    with pytest.raises(UnavailableError, match="not known" if goes_on else "Make the call again"):
+        await client.call(verb, SEND if goes_on else WAIT)
+    assert await asyncio.wait_for(ended, 5) == ("done" if goes_on else "cancelled")
+
+
+async def test_too_large_a_request_is_refused_before_it_is_sent(
+    client: SupervisorClient, verbs: ScriptedVerbs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "MAX_FRAME_BYTES", 10_000)
+
+    with pytest.raises(InvalidRequestError, match="in parts"):
+        await client.send(SendRequest(instance_id="spec_1", message="x" * 20_000))
+
+    assert verbs.calls == []
+    assert await client.status() == status_result()
+
+
+async def test_too_large_an_answer_becomes_an_error_of_that_call(
+    client: SupervisorClient, verbs: ScriptedVerbs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer(request: Request, caller: Caller) -> Result:
+        return ReadResult(instance_id="spec_1", source="screen", screen="x" * 20_000)
+
+    verbs.answers["read"] = answer
+    monkeypatch.setattr(frames, "MAX_FRAME_BYTES", 10_000)
+
+    with pytest.raises(PhalanxError, match="answer of read"):
+        await client.read(ReadRequest(instance_id="spec_1"))
+    assert await client.status() == status_result()
+
+
+async def test_more_calls_at_once_than_allowed_are_refused_one_by_one(
+    client: SupervisorClient, verbs: ScriptedVerbs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "MAX_CALLS", 3)
+    go_on = asyncio.Event()
+
+    async def answer(request: Request, caller: Caller) -> Result:
+        await go_on.wait()
+        return WaitResult(reached=True, instances=[])
+
+    verbs.answers["wait"] = answer
+    calls = [asyncio.create_task(client.wait(WAIT)) for _ in range(5)]
+    refused, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_EXCEPTION, timeout=5)
+    go_on.set()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert refused
+    assert [isinstance(outcome, UnavailableError) for outcome in outcomes] == [False] * 3 + [True] * 2
+
+
+async def test_a_hundred_calls_at_once_each_get_their_own_answer(
+    client: SupervisorClient, verbs: ScriptedVerbs
+) -> None:
+    async def answer(request: Request, caller: Caller) -> Result:
+        assert isinstance(request, SendRequest)
+        await asyncio.sleep(0.001 * (int(request.message) % 7))
+        return SendResult(success=True, instance_id="spec_1", message_id=request.message)
+
+    verbs.answers["send"] = answer
+    texts = [str(number) for number in range(100)]
+
+    sent = await asyncio.gather(*(client.send(SendRequest(instance_id="spec_1", message=text)) for text in texts))
+
+    assert [result.message_id for result in sent] == texts
+
+
+async def test_an_answer_of_another_version_is_told_as_that(client: SupervisorClient, verbs: ScriptedVerbs) -> None:
+    with pytest.raises(UnavailableError, match="another version"):
+        await client.list(ListRequest())  # answered with a status

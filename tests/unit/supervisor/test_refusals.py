@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actors.errors import InvalidRequestError
+from supervisor.refusals import parse
+from supervisor.requests import Request, SendRequest, SpawnBatchRequest, SpawnRequest, WaitRequest
+
+SPAWN = {"role": "specialist", "workDir": "/w", "context": "c"}
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "words"),
+    [
+        (
+            SpawnRequest,
+            {**SPAWN, "workdir": "/w"},
+            ["workdir is no known argument", "Did you mean workDir?", "parentId"],
+        ),
+        (SpawnRequest, {**SPAWN, "work_dir": "/w"}, ["Did you mean workDir?"]),
+        (SpawnRequest, {**SPAWN, "role": "king"}, ["role", "'king'", "'executive', 'manager' or 'specialist'"]),
+        (SpawnRequest, {**SPAWN, "context": ""}, ["context must not be empty"]),
+        (SpawnRequest, {**SPAWN, "name": "-x"}, ["name cannot be '-x'", "letters"]),
+        (SpawnRequest, {**SPAWN, "env": {"a b": "x"}}, ["a name in env"]),
+        (SpawnRequest, {**SPAWN, "env": {"A": 1}}, ["env.A must be a text, not 1"]),
+        (SpawnRequest, {}, ["role is missing", "workDir is missing", "context is missing"]),
+        (SpawnBatchRequest, {"instances": [SPAWN, {**SPAWN, "role": 1}]}, ["instances[1].role"]),
+        (SpawnBatchRequest, {"instances": []}, ["instances has 0 items", "at least 1"]),
+        (SpawnBatchRequest, {"instances": [SPAWN] * 201}, ["201 items", "at most 200"]),
+        (WaitRequest, {"instanceIds": "spec_1"}, ["instanceIds must be a list"]),
+        (WaitRequest, {"instanceIds": ["../x"]}, ["instanceIds[0] cannot be '../x'"]),
+        (WaitRequest, {"instanceIds": ["spec_1"], "until": "done"}, ["until", "'done'", "'any_idle'"]),
+        (SendRequest, {"instanceId": "spec_1", "message": "x", "wait": "perhaps"}, ["wait must be true or false"]),
+        (SendRequest, [1], ["an object"]),
+    ],
+)
+def test_a_fault_is_told_with_its_place_the_value_and_what_is_allowed(
+    model: type[Request], arguments: Any, words: list[str]
+) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        parse(model, arguments)
+
+    assert [word for word in words if word not in str(refused.value)] == []
+
+
+def test_a_hundred_faults_are_told_in_few_lines_and_without_anything_internal() -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        parse(SpawnBatchRequest, {"instances": [{**SPAWN, "role": "x" * 10_000}] * 100})
+
+    text = str(refused.value)
+    assert "and 92 more" in text
+    assert len(text) < 2000
+    assert "pydantic" not in text
+    assert "http" not in text
+
+
+def test_right_arguments_become_the_request() -> None:
+    assert parse(SpawnRequest, SPAWN) == SpawnRequest.model_validate(SPAWN)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from actors.errors import SettingsError
+from actors.home import Home
+from supervisor.settings import Settings, describe, home_from, setting_variables
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def written(home: Home, config: str) -> Home:
+    home.config_file.write_text(config)
+    return home
+
+
+def test_without_file_and_variables_the_defaults_of_the_guide_hold(home: Home) -> None:
+    settings = Settings.load(home, {})
+
+    assert settings == Settings()
+    assert (settings.max_concurrent_spawns, settings.message_batch_size, settings.message_batch_delay) == (5, 10, 100)
+    assert (settings.agent, settings.claude_command) == ("claude", "claude")
+
+
+def test_the_file_is_read_and_the_environment_wins(home: Home) -> None:
+    written(home, 'max_concurrent_spawns = 7\nmessage_batch_size = 3\nagent = "demo"\n[env]\nLANG = "C"')
+
+    settings = Settings.load(home, {"MAX_CONCURRENT_SPAWNS": "9", "PHALANX_SPAWN_TIMEOUT_S": "12.5"})
+
+    assert (settings.max_concurrent_spawns, settings.message_batch_size) == (9, 3)
+    assert (settings.agent, settings.spawn_timeout_s, settings.env) == ("demo", 12.5, {"LANG": "C"})
+
+
+def test_the_environment_of_this_process_is_not_looked_at(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_CONCURRENT_SPAWNS", "17")
+
+    assert Settings.load(home, {}).max_concurrent_spawns == 5
+
+
+def test_unknown_variables_and_empty_ones_are_no_error(home: Home) -> None:
+    assert Settings.load(home, {"PHALANX_NEW_IDEA": "1", "MAX_CONCURRENT_SPAWNS": ""}) == Settings()
+
+
+def test_allowed_directories_are_a_list_in_the_file_and_joined_in_the_environment(home: Home) -> None:
+    in_file = Settings.load(written(home, 'allowed_work_dirs = ["/srv/a", "~/b"]'), {})
+    in_environment = Settings.load(home, {"PHALANX_ALLOWED_WORK_DIRS": os.pathsep.join(["/c", "", "/d"])})
+
+    assert in_file.allowed_work_dirs == (Path("/srv/a"), Path.home() / "b")
+    assert in_environment.allowed_work_dirs == (Path("/c"), Path("/d"))
+
+
+@pytest.mark.parametrize(
+    ("config", "environment", "words"),
+    [
+        ("max_concurrent_spawns = 0", {}, ["config.toml", "max_concurrent_spawns", "0", "1 to 100"]),
+        ("", {"MAX_CONCURRENT_SPAWNS": "many"}, ["MAX_CONCURRENT_SPAWNS", "many", "whole number", "instances"]),
+        ("", {"MESSAGE_BATCH_DELAY": "-1"}, ["MESSAGE_BATCH_DELAY", "-1", "0 to 60000", "ms"]),
+        ("", {"PHALANX_AGENT": "gpt"}, ["PHALANX_AGENT", "gpt", "claude or demo"]),
+        ("claude_command = ''", {}, ["claude_command", "on PATH"]),
+        ("allowed_work_dirs = ['/ok', 'a/b']", {}, ["allowed_work_dirs[1]", "a/b", "absolute"]),
+        ("max_spawns = 3", {}, ["config.toml", "max_spawns", "max_concurrent_spawns", "message_batch_size", "env"]),
+        ("MAX_CONCURRENT_SPAWNS = 3", {}, ["Did you mean max_concurrent_spawns?"]),
+        ("x = [", {}, ["config.toml", "not TOML"]),
+        ("env = {'-b' = 'x'}", {}, ["env.-b"]),
+        ("env = {A = 1}", {}, ["env.A", "texts"]),
+        ("spawn_timeout_s = nan", {}, ["spawn_timeout_s", "1 to 3600"]),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_place_its_value_and_what_is_allowed(
+    home: Home, config: str, environment: dict[str, str], words: list[str]
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.load(written(home, config), environment)
+
+    assert [word for word in words if word not in str(refused.value)] == []
+
+
+def test_several_wrong_settings_are_told_at_once(home: Home) -> None:
+    with pytest.raises(SettingsError, match=r"max_concurrent_spawns.*\n.*message_batch_size"):
+        Settings.load(written(home, "max_concurrent_spawns = 0\nmessage_batch_size = 0"), {})
+
+
+def test_a_value_of_the_agents_environment_is_never_shown(home: Home) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.load(written(home, 'env = {TOKEN = ["s3cret"]}'), {})
+
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_configuration_that_cannot_be_read_is_refused(home: Home) -> None:
+    home.config_file.mkdir()
+
+    with pytest.raises(SettingsError, match=r"config\.toml cannot be read"):
+        Settings.load(home, {})
+
+
+def test_a_configuration_in_another_encoding_is_refused(home: Home) -> None:
+    home.config_file.write_bytes(b'claude_command = "\xe9"')
+
+    with pytest.raises(SettingsError, match="not TOML"):
+        Settings.load(home, {})
+
+
+def test_the_home_is_absolute_and_its_default_is_in_the_users_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/usr")
+
+    assert home_from({"PHALANX_HOME": "lib/../team"}).root == Path("/usr/team")
+    assert home_from({"PHALANX_HOME": "~/team", "HOME": "/home/x"}).root == Path("/home/x/team")
+    assert home_from({"PHALANX_HOME": "", "HOME": "/home/x"}).root == Path("/home/x/.phalanx")
+
+
+def test_the_table_of_settings_names_every_one_with_its_unit() -> None:
+    rows = describe()
+
+    assert [row.name for row in rows[1:]] == list(Settings.model_fields)
+    assert {row.variable for row in rows if row.name} - {""} == setting_variables()
+    assert all(row.meaning and row.allowed for row in rows)
+    assert {row.name: row.unit for row in rows}["message_batch_delay"] == "ms"
