@@ -48,10 +48,10 @@ class Draft:
         self._parts[-1].shown += text
 
     def paste(self, text: str) -> None:
-        clean = unicodedata.normalize("NFC", text.replace("\t", "    "))
+        clean = text.replace("\t", "    ")
         line_breaks = clean.count("\n")
         if line_breaks < _COLLAPSE_LINE_BREAKS and len(clean) <= _COLLAPSE_CHARACTERS:
-            self.type(clean)
+            self.type(unicodedata.normalize("NFC", clean))
             return
         self._pastes += 1
         lines = f" +{line_breaks} lines" if line_breaks else ""

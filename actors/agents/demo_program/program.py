@@ -56,7 +56,7 @@ def _transcript(options: Options) -> Transcript:
 
 def _in_raw_terminal(program: Program) -> int:
     before = termios.tcgetattr(0)
-    tty.setraw(0)
+    tty.setraw(0, termios.TCSANOW)  # what was typed before stays in the terminal's buffer
     os.write(1, _PASTE_ON)
     try:
         return program.run()
@@ -123,8 +123,9 @@ class Program:
     def _end(self, reason: str, status: int) -> None:
         self._stage.ended = True
         self._stage.hooks.fire("SessionEnd", reason=reason)
-        words = f"\r\n\x1b[2mResume this session with:\r\ndemo --resume {self._stage.options.session_id}\x1b[0m\r\n"
-        os.write(1, words.encode())
+        if self._stage.transcript.path.exists():
+            words = f"Resume this session with:\r\ndemo --resume {self._stage.options.session_id}"
+            os.write(1, f"\r\n\x1b[2m{words}\x1b[0m\r\n".encode())
         self._stage.loop.stop(status)
 
 

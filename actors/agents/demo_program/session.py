@@ -122,9 +122,10 @@ class Session:
         if self._runner.busy:
             self._runner.interrupt()
             return
-        had_draft = bool(self._stage.draft.shown)
+        if self._stage.draft.shown and self._pressed_once is Key.CTRL_C:
+            return  # Claude Code takes it for the second press, and does not leave because of the draft
         self._stage.draft.clear()
-        if self._twice(Key.CTRL_C, "Press Ctrl-C again to exit") and not had_draft:
+        if self._twice(Key.CTRL_C, "Press Ctrl-C again to exit"):
             self._leave()
 
     def _twice(self, key: Key, hint: str) -> bool:

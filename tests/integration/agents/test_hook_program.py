@@ -1,0 +1,173 @@
+"""The hook as a process of its own, as an agent runs it: whatever goes wrong, it ends with 0 and prints no noise."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from actors.agents import hook
+from actors.agents.claude_events import read_event
+from actors.agents.permissions import answer, release
+
+REQUEST = b'{"session_id":"s","hook_event_name":"PermissionRequest","tool_name":"Bash","tool_input":{"command":"ls"}}'
+STOP = b'{"session_id":"s","hook_event_name":"Stop","last_assistant_message":"done"}'
+
+
+def command(directory: Path, event: str) -> list[str]:
+    words = (sys.executable, "-I", "-S", str(Path(hook.__file__)), str(directory), event)
+    return ["/bin/sh", "-c", f"exec {shlex.join(words)}"]
+
+
+def run(directory: Path, event: str, payload: bytes) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(command(directory, event), input=payload, capture_output=True, timeout=20, check=False)
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.01)
+
+
+class Asking:
+    """A hook that waits for the answer to a permission request."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.process = subprocess.Popen(
+            command(directory, "PermissionRequest"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert self.process.stdin
+        self.process.stdin.write(REQUEST)
+        self.process.stdin.close()
+        until((directory / hook.SPOOL_NAME).exists)
+        event = read_event((directory / hook.SPOOL_NAME).read_bytes().strip())
+        assert event
+        self.request_id = event.request_id
+
+    def end(self) -> bytes:
+        assert self.process.stdout
+        printed = self.process.stdout.read()
+        assert self.process.wait(10) == 0
+        assert list(self.directory.glob("permission-*")) == []
+        return printed
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Iterator[Asking]:
+    asking = Asking(tmp_path)
+    yield asking
+    asking.process.kill()
+    asking.process.wait()
+    assert asking.process.stdout
+    asking.process.stdout.close()
+
+
+def test_an_event_is_recorded_and_nothing_is_printed(tmp_path: Path) -> None:
+    ended = run(tmp_path, "Stop", STOP)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+    event = read_event((tmp_path / hook.SPOOL_NAME).read_bytes().strip())
+    assert event
+    assert event.text == "done"
+
+
+def test_many_hooks_at_once_tear_no_line(tmp_path: Path) -> None:
+    payload = STOP.replace(b"done", b"x" * 20_000)
+    running = [
+        subprocess.Popen(command(tmp_path, "Stop"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) for _ in range(20)
+    ]
+    for process in running:
+        process.communicate(payload, 20)
+
+    lines = [line for line in (tmp_path / hook.SPOOL_NAME).read_bytes().split(b"\n") if line]
+    assert [json.loads(line)["last_assistant_message"] for line in lines] == ["x" * 20_000] * 20
+
+
+@pytest.mark.parametrize("event", ["Stop", "PermissionRequest"])
+def test_a_directory_that_is_gone_is_no_trouble_for_the_agent(tmp_path: Path, event: str) -> None:
+    ended = run(tmp_path / "gone", event, REQUEST)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("event", ["Stop", "PermissionRequest"])
+def test_a_full_disk_is_no_trouble_for_the_agent(tmp_path: Path, event: str) -> None:
+    (tmp_path / hook.SPOOL_NAME).symlink_to("/dev/full")
+    ended = run(tmp_path, event, REQUEST)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+    assert list(tmp_path.glob("permission-*")) == []
+
+
+@pytest.mark.parametrize("event", ["Stop", "PermissionRequest"])
+@pytest.mark.parametrize("payload", [b"", b"junk", b"\xff{", b"{"])
+def test_input_that_is_no_event_is_no_trouble_for_the_agent(tmp_path: Path, event: str, payload: bytes) -> None:
+    ended = run(tmp_path, event, payload)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_arguments_are_no_trouble_for_the_agent() -> None:
+    bare = [sys.executable, "-I", "-S", str(Path(hook.__file__))]
+    ended = subprocess.run(bare, input=STOP, capture_output=True, timeout=20, check=False)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+
+
+def test_the_answer_to_a_permission_request_is_printed(asking: Asking) -> None:
+    assert answer(asking.directory, asking.request_id, '{"a": "日本"}')
+    assert asking.end() == '{"a": "日本"}\n'.encode()
+
+
+def test_a_long_answer_is_printed_whole(asking: Asking) -> None:
+    assert answer(asking.directory, asking.request_id, "x" * 500_000)
+    assert asking.end() == b"x" * 500_000 + b"\n"
+
+
+def test_a_released_request_prints_nothing(asking: Asking) -> None:
+    assert release(asking.directory, asking.request_id)
+    assert asking.end() == b""
+    assert not release(asking.directory, asking.request_id)
+
+
+def test_a_waiting_hook_hardly_runs(asking: Asking) -> None:
+    process = psutil.Process(asking.process.pid)
+    until(lambda: process.status() == psutil.STATUS_SLEEPING)
+    before = process.num_ctx_switches().voluntary
+    time.sleep(1.5)
+
+    assert process.num_ctx_switches().voluntary - before <= 3
+
+
+def test_a_hook_whose_request_was_removed_ends(asking: Asking) -> None:
+    next(asking.directory.glob("permission-*")).unlink()
+    assert asking.process.wait(10) == 0
+
+
+def test_a_hook_whose_agent_died_ends_and_leaves_nothing(tmp_path: Path) -> None:
+    words = shlex.join((sys.executable, "-I", "-S", str(Path(hook.__file__)), str(tmp_path), "PermissionRequest"))
+    (tmp_path / "event").write_bytes(REQUEST)
+    agent = subprocess.Popen(["/bin/sh", "-c", f"{words} < {tmp_path}/event & wait"], stdout=subprocess.DEVNULL)
+    until(lambda: list(tmp_path.glob("permission-*")))
+    until((tmp_path / hook.SPOOL_NAME).exists)
+    (waiting,) = psutil.Process(agent.pid).children()
+    os.kill(agent.pid, signal.SIGKILL)
+    agent.wait()
+
+    until(lambda: not waiting.is_running() or waiting.status() == psutil.STATUS_ZOMBIE)
+    assert list(tmp_path.glob("permission-*")) == []

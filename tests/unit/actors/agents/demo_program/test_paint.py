@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.agents.base import Composer, Screen
+from actors.agents.claude_screen import read_screen
+from actors.agents.demo_program.paint import DialogView, View, paint, wrapped
+
+DIALOG = DialogView(title="Bash command", body=("ls",), question="Do you want to proceed?", options=("Yes", "No"))
+TEXTS = st.lists(st.tuples(st.sampled_from(["user", "agent", "tool", "program"]), st.text()), max_size=4)
+
+
+def capture(view: View, width: int = 80, height: int = 30) -> str:
+    """What ``tmux capture-pane -e`` would return for what was painted."""
+    painted = paint(view, width, height)
+    assert painted.startswith("\x1b[H")
+    return painted.removeprefix("\x1b[H").replace("\x1b[K", "").replace("\x1b[J", "").replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize(
+    ("view", "screen"),
+    [
+        (View(), Screen(composer=Composer.EMPTY)),
+        (View(busy=True), Screen(composer=Composer.EMPTY, busy=True)),
+        (View(busy=True, queued=("a", "b\nc")), Screen(composer=Composer.EMPTY, busy=True)),
+        (View(draft="a\n  b"), Screen(composer=Composer.DRAFT, draft="a\n  b")),
+        (View(draft="/x", menu=("/x  Does it",)), Screen(composer=Composer.DRAFT, draft="/x", dialog=True)),
+        (View(draft="!ls"), Screen(composer=Composer.ABSENT, dialog=True)),
+        (View(dialog=DIALOG), Screen(composer=Composer.ABSENT, dialog=True)),
+        (View(dialog=DIALOG, busy=True, draft="a"), Screen(composer=Composer.ABSENT, dialog=True)),
+    ],
+)
+def test_what_the_demo_draws_reads_like_the_real_program(view: View, screen: Screen) -> None:
+    assert read_screen(capture(view)) == screen
+
+
+@given(TEXTS, st.integers(20, 120), st.integers(8, 40))
+def test_no_conversation_changes_what_the_input_box_reads_as(
+    said: list[tuple[str, str]], width: int, height: int
+) -> None:
+    conversation = tuple(said)
+    assert read_screen(capture(View(conversation=conversation), width, height)) == Screen(composer=Composer.EMPTY)
+    assert read_screen(capture(View(conversation=conversation, dialog=DIALOG), width, height)).dialog
+
+
+@given(st.text(min_size=1), st.integers(20, 120))
+def test_a_draft_is_never_taken_for_an_empty_input_box(draft: str, width: int) -> None:
+    screen = read_screen(capture(View(draft=draft), width, 1000))
+    assert screen.composer is (Composer.ABSENT if draft.startswith("!") else Composer.DRAFT)
+
+
+@given(TEXTS, st.text(), st.integers(10, 60), st.integers(5, 30))
+def test_nothing_that_somebody_wrote_reaches_the_terminal_as_a_command(
+    said: list[tuple[str, str]], draft: str, width: int, height: int
+) -> None:
+    shown = capture(View(conversation=tuple(said), draft=draft, queued=(draft,)), width, height)
+
+    bare = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", bare)
+    assert len(bare.split("\n")) <= height
+
+
+def test_wide_characters_take_two_cells_and_combining_ones_none() -> None:
+    assert wrapped("日本語", 4) == ["日本", "語"]
+    assert wrapped("e\u0301" * 4, 4) == ["e\u0301" * 4]
+    assert wrapped("", 4) == [""]
+    assert wrapped("abcdef\ng", 4) == ["abcd", "ef", "g"]

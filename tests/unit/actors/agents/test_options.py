@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.agents import hook
+from actors.agents.base import LaunchRequest
+from actors.agents.options import settings_text, start_options
+from actors.errors import InvalidRequestError
+
+SESSION = "3733f530-410c-4841-bfdc-aaf88d841a14"
+REQUEST = LaunchRequest(
+    instance_id="spec_1",
+    session_id=SESSION,
+    resume=False,
+    instance_directory=Path("/home/i"),
+    system_prompt="You are --a specialist.",
+)
+
+
+def test_a_first_start_names_the_session_and_a_restart_resumes_it() -> None:
+    common = ("--settings", "/home/i/settings.json", "--append-system-prompt", "You are --a specialist.")
+
+    assert start_options(REQUEST) == ("--session-id", SESSION, *common)
+    assert start_options(replace(REQUEST, resume=True)) == ("--resume", SESSION, *common)
+
+
+def test_model_and_permission_mode_are_passed_on() -> None:
+    options = start_options(replace(REQUEST, model="claude-opus-4-8[1m]", permission_mode="acceptEdits"))
+
+    assert options[-4:] == ("--model", "claude-opus-4-8[1m]", "--permission-mode", "acceptEdits")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "--dangerously-skip-permissions"},
+        {"model": ""},
+        {"model": "a b"},
+        {"model": "a\n"},
+        {"permission_mode": "-p"},
+        {"permission_mode": "plan --x"},
+        {"session_id": "--help"},
+        {"session_id": SESSION + "\n"},
+        {"system_prompt": "x" * 100_001},
+        {"system_prompt": "a\0b"},
+    ],
+)
+def test_a_value_that_could_be_something_else_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError):
+        start_options(replace(REQUEST, **change))
+
+
+def test_every_event_runs_the_hook_program_in_place_of_the_shell() -> None:
+    hooks = json.loads(settings_text("/py thon", Path("/in'st")))["hooks"]
+
+    assert set(hooks) >= {"SessionStart", "UserPromptSubmit", "PermissionRequest", "Stop", "StopFailure", "SessionEnd"}
+    for event, (group,) in hooks.items():
+        (run,) = group["hooks"]
+        assert shlex.split(run["command"]) == ["exec", "/py thon", "-I", "-S", hook.__file__, "/in'st", event]
+
+
+def test_a_permission_request_may_wait_for_weeks_but_not_longer_than_a_timer_can() -> None:
+    hooks = json.loads(settings_text("python", Path("/i")))["hooks"]
+
+    assert 14 * 86_400 < hooks["PermissionRequest"][0]["hooks"][0]["timeout"] * 1000 / 1000 < 2**31 / 1000
