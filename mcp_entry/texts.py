@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from actors.messages import MessageStatus
 from supervisor import results
 
+_LONGEST_REASON = 200
 _PLAIN = frozenset({MessageStatus.ACCEPTED, MessageStatus.SUBMITTED})
 
 
@@ -111,7 +112,12 @@ def _instance(each: results.InstanceInfo) -> str:
     line += f" branch={each.branch}" if each.branch else ""
     line += f" unread={each.unread}" if each.unread else ""
     line += f" asks for {each.permission.tool}" if each.permission else ""
-    return line + (f" ({each.reason})" if each.reason else "")
+    return line + (f" ({_short(each.reason)})" if each.reason else "")
+
+
+def _short(reason: str) -> str:
+    line = " ".join(reason.split())
+    return line if len(line) <= _LONGEST_REASON else f"{line[: _LONGEST_REASON - 1]}…"
 
 
 def _tool(entry: results.ConversationEntry) -> str:

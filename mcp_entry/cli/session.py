@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, Protocol
 
 import typer
-from supervisor.runtime import Runtime
 
 from actors.errors import PhalanxError, to_wire
 from actors.home import Home
@@ -25,6 +24,7 @@ from mcp_entry.cli.output import Output
 from supervisor.client import SupervisorClient
 from supervisor.refusals import parse
 from supervisor.results import Result
+from supervisor.runtime import DownReport, OnStep, Runtime, TeamAddress, TeamState
 from supervisor.settings import Settings, home_from
 from supervisor.verbs import VERBS, ProgressCallback
 
@@ -38,10 +38,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 
 class TeamRuntime(Protocol):
-    """Brings a team up and down, telling each step. Raises ``PhalanxError`` with what is missing."""
+    """``Runtime``, as far as the command needs it. Raises ``PhalanxError``."""
 
-    def up(self, environment: Mapping[str, str], on_step: Callable[[str], None]) -> object: ...
-    def down(self, on_step: Callable[[str], None]) -> object: ...
+    def up(self, environment: Mapping[str, str], on_step: OnStep) -> TeamAddress: ...
+    def down(self, on_step: OnStep) -> DownReport: ...
+    def state(self) -> TeamState: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

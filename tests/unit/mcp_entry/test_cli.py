@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +17,7 @@ from mcp_entry.cli.app import app
 from mcp_entry.cli.session import World
 from supervisor import requests, results
 from supervisor.client import SupervisorClient
+from supervisor.runtime import DownReport, Ended, OnStep, TeamAddress, TeamState
 from supervisor.settings import Settings
 from supervisor.verbs import ProgressCallback
 from tests.unit.mcp_entry.fakes import FakeClient, asking, entry, info, listing, sent
@@ -35,15 +36,33 @@ class BecameError(Exception):
 
 class FakeRuntime:
     def __init__(self, home: Home, settings: Settings) -> None:
-        self.settings = settings
+        self._home = home
 
-    def up(self, environment: Mapping[str, str], on_step: Callable[[str], None]) -> None:
+    def up(self, environment: Mapping[str, str], on_step: OnStep) -> TeamAddress:
         on_step("starting Ray")
         if "BROKEN" in environment:
             raise SettingsError("tmux is missing. Install it.")
+        return TeamAddress(
+            home=self._home.root,
+            gateway_socket=self._home.gateway_socket,
+            ray_address="127.0.0.1:1",
+            team_id="t1",
+            already_running=False,
+        )
 
-    def down(self, on_step: Callable[[str], None]) -> None:
-        on_step("stopping Ray")
+    def down(self, on_step: OnStep) -> DownReport:
+        on_step("ending Ray")
+        return DownReport(
+            was_running=True, ended=(Ended(pid=7, name="tmux"),), notes=("spec_1_1_1: 2 commits are not merged",)
+        )
+
+    def state(self) -> TeamState:
+        return TeamState(kind="stopped")
+
+
+class HalfARuntime(FakeRuntime):
+    def state(self) -> TeamState:
+        return TeamState(kind="partly", missing=("the supervisor",))
 
 
 class Terminal:
@@ -53,13 +72,14 @@ class Terminal:
         self.client = client or FakeClient()
         self.environment = {"PHALANX_HOME": str(HOME), "PATH": "/bin"}
         self.is_terminal = is_terminal
+        self.runtime: type[FakeRuntime] = FakeRuntime
         self.ran: list[list[str]] = []
 
     def world(self) -> World:
         return World(
             environment=self.environment,
             connect=self._connect,
-            runtime=FakeRuntime,
+            runtime=self.runtime,
             run=self._run,
             become=self._become,
             is_terminal=lambda: self.is_terminal,
@@ -248,6 +268,26 @@ def test_up_tells_its_steps_and_why_it_failed() -> None:
     terminal.environment["BROKEN"] = "1"
     ended = terminal("up")
     assert (ended.exit_code, ended.stderr) == (1, "starting Ray\ntmux is missing. Install it.\n")
+
+
+def test_down_says_what_stays_and_works_with_settings_that_do_not() -> None:
+    terminal = Terminal()
+    terminal.environment["MAX_CONCURRENT_SPAWNS"] = "no number"
+    assert terminal("up").exit_code == 1
+    ended = terminal("down")
+    assert ended.exit_code == 0
+    assert ended.stdout.splitlines() == [
+        "spec_1_1_1: 2 commits are not merged",
+        f"The team in {HOME} is down: 1 processes ended.",
+    ]
+
+
+def test_status_says_what_is_missing_of_a_team_that_is_partly_there() -> None:
+    terminal = Terminal(TeamNotRunningError("No team runs here."))
+    terminal.runtime = HalfARuntime
+    ended = terminal("status")
+    assert ended.exit_code == 1
+    assert "the supervisor does not answer. `phalanx up` brings it back" in ended.stderr
 
 
 def test_attach_becomes_tmux_on_the_exact_session_and_leaves_a_tmux_around_it_aside() -> None:
