@@ -1,0 +1,247 @@
+"""Real teams: Ray, tmux and a stand-in for the supervisor. A bring-up costs seconds, so each test looks at much."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from actors.errors import UnavailableError
+from actors.home import Home
+from actors.processes import is_running, processes_with
+from actors.terminal.server import TerminalServer
+from supervisor.runtime import DownReport, Runtime, TeamAddress
+from supervisor.runtime.environment import TEAM_MARK
+from supervisor.runtime.team import Team, read_team
+from supervisor.settings import Settings
+from tests.integration.runtime.conftest import STANDIN
+
+ROOT = Path(__file__).resolve().parents[3]
+pytestmark = pytest.mark.timeout(180)
+
+
+def runtime(home: Home, function: str = "create_supervisor") -> Runtime:
+    return Runtime(home, Settings(env={"TEAM_WIDE": "yes"}), f"{STANDIN}:{function}")
+
+
+def caller_environment() -> dict[str, str]:
+    of_others = {
+        "RAY_ADDRESS": "192.0.2.1:6379",
+        "REDIS_HOST": "192.0.2.1",
+        "TMUX": "/tmp/tmux-0/default,1,0",
+        "CLAUDECODE": "1",
+        "CLAUDE_CODE_CHILD_SESSION": "1",
+        "PHALANX_HOME": "/elsewhere",
+        "http_proxy": "http://192.0.2.1:1",
+    }
+    return {**os.environ, **of_others, "ANTHROPIC_API_KEY": "sk-secret", "CLAUDE_CONFIG_DIR": "/c"}
+
+
+def known_team(home: Home) -> Team:
+    team = read_team(home)
+    assert team is not None
+    return team
+
+
+def members(team: Team) -> list[psutil.Process]:
+    return processes_with(TEAM_MARK, team.team_id)
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(is_running(process) for process in processes)
+
+
+def stray_of(home: Home) -> psutil.Process:
+    """A daemon that an agent leaves behind: out of its pane, session and parents, and deaf to a hang-up."""
+    script = "setsid nohup sleep 613 >/dev/null 2>&1 & sleep 614"
+    TerminalServer(home.tmux_socket).open_session("agent", ["sh", "-c", script], home.root)
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        for process in members(known_team(home)):
+            if process.cmdline() == ["sleep", "613"]:
+                return process
+        time.sleep(0.02)
+    raise AssertionError("the daemon did not start")
+
+
+@pytest.fixture
+def bystander() -> Iterator[subprocess.Popen[bytes]]:
+    """A process with another team's mark."""
+    with subprocess.Popen(["sleep", "60"], env={TEAM_MARK: "another"}, start_new_session=True) as process:
+        yield process
+        process.kill()
+
+
+def test_two_calls_bring_up_one_team_which_is_private_and_goes_down_without_a_trace(
+    home: Home, bystander: subprocess.Popen[bytes]
+) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+    try:
+        first, second = bring_up_twice(home)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert sorted([first.already_running, second.already_running]) == [False, True]
+    assert first.ray_address == second.ray_address
+    assert runtime(home).state().kind == "running"
+    team = known_team(home)
+    running = members(team)
+
+    check_privacy(home, running)
+    check_ray(home, team, running)
+    check_agents(home, team)
+    stray = stray_of(home)
+    (home.worktrees / "work").touch()
+    begun = time.monotonic()
+    report = runtime(home).down()
+
+    assert time.monotonic() - begun < 10
+    assert gone([*running, stray])
+    assert members(team) == []
+    assert {process.pid for process in [*running, stray]} <= {ended.pid for ended in report.ended}
+    assert bystander.poll() is None
+    left = {path.name for path in home.root.iterdir()}
+    assert left == {"phalanx-home", "team.lock", "logs", "instances", "worktrees"}
+    assert (home.worktrees / "work").exists()
+    assert runtime(home).state().kind == "stopped"
+    assert runtime(home).down() == DownReport(was_running=False)
+
+
+def bring_up_twice(home: Home) -> tuple[TeamAddress, TeamAddress]:
+    """At the same time, from two processes' point of view: the lock is held by open file, not by process."""
+    steps: list[str] = []
+    with ThreadPoolExecutor(2) as pool:
+        one, other = [pool.submit(runtime(home).up, caller_environment(), steps.append) for _ in range(2)]
+        pair = one.result(), other.result()
+    assert "waiting for another phalanx up or down" in steps
+    return pair
+
+
+def check_privacy(home: Home, running: list[psutil.Process]) -> None:
+    secret_files = [home.team_file, home.environment_file, home.ray_token_file, home.gateway_socket, home.tmux_socket]
+    for path in (*secret_files, *home.logs.iterdir()):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    for process in running:
+        for listening in process.net_connections("inet"):
+            local = listening.laddr.ip.removeprefix("::ffff:")
+            assert local == "127.0.0.1", (process.name(), listening)
+
+
+def check_ray(home: Home, team: Team, running: list[psutil.Process]) -> None:
+    in_ray = [process for process in running if os.getsid(process.pid) == team.head_pid]
+    assert len(in_ray) >= 6
+    for process in in_ray:
+        environment = process.environ()
+        assert environment["PHALANX_HOME"] == str(home.root)
+        for name in ("ANTHROPIC_API_KEY", "RAY_ADDRESS", "http_proxy", "TMUX"):
+            assert name not in environment, (process.name(), name)
+    head = psutil.Process(team.head_pid)
+    assert head.cwd() == "/"
+    assert blocked_signals(head.pid) == 0
+
+
+def check_agents(home: Home, team: Team) -> None:
+    server = psutil.Process(TerminalServer(home.tmux_socket).pid())
+    assert team.tmux_pid == server.pid
+    assert blocked_signals(server.pid) == 0
+    environment = server.environ()
+    assert json.loads(home.environment_file.read_text()) == environment
+    assert environment["ANTHROPIC_API_KEY"] == "sk-secret"
+    assert environment["CLAUDE_CONFIG_DIR"] == "/c"
+    assert environment["TEAM_WIDE"] == "yes"
+    foreign = ("RAY_", "REDIS_", "TMUX", "CLAUDECODE", "CLAUDE_CODE_CHILD", "PHALANX_HOME")
+    assert [name for name in environment if name.startswith(foreign)] == []
+    token = home.ray_token_file.read_text()
+    assert token not in json.dumps(environment)
+
+
+def blocked_signals(pid: int) -> int:
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigBlk")]
+    return int(line.split()[1], 16)
+
+
+def test_homes_do_not_touch_each_other_and_a_dead_ray_is_replaced_while_the_agents_live_on(
+    make_home: Callable[[str], Home],
+) -> None:
+    left, right = make_home("left"), make_home("right")
+    with ThreadPoolExecutor(2) as pool:
+        addresses = list(pool.map(lambda home: runtime(home).up(caller_environment()), [left, right]))
+    assert addresses[0].ray_address != addresses[1].ray_address
+    before = members(known_team(right))
+
+    runtime(left).down()
+
+    assert runtime(right).state().kind == "running"
+    assert [process for process in before if not is_running(process)] == []
+
+    agent = stray_of(right)
+    team = known_team(right)
+    os.kill(team.head_pid, signal.SIGKILL)
+    state = runtime(right).state()
+    assert (state.kind, "Ray" in state.missing) == ("partly", True)
+    again = runtime(right).up({**caller_environment(), "ANTHROPIC_API_KEY": "sk-other"})
+
+    assert not again.already_running
+    assert again.team_id == team.team_id
+    assert known_team(right).head_pid != team.head_pid
+    assert known_team(right).tmux_pid == team.tmux_pid
+    assert is_running(agent)
+    assert json.loads(right.environment_file.read_text())["ANTHROPIC_API_KEY"] == "sk-secret"
+    assert runtime(right).state().kind == "running"
+
+    everything = members(team)
+    os.kill(known_team(right).head_pid, signal.SIGKILL)
+    os.kill(team.tmux_pid, signal.SIGKILL)
+    with ThreadPoolExecutor(2) as pool:
+        reports = list(pool.map(lambda home: runtime(home).down(), [right, right]))
+
+    assert sorted(report.was_running for report in reports) == [False, True]
+    assert gone(everything)
+    assert members(team) == []
+
+
+def test_when_the_supervisor_does_not_start_everything_is_undone_and_the_reason_told(home: Home) -> None:
+    ids: list[str] = []
+
+    def on_step(step: str) -> None:
+        if step == "starting the supervisor":
+            ids.append(known_team(home).team_id)
+
+    with pytest.raises(UnavailableError, match=r"LookupError: there is no store\nThe log is .*boot\.log"):
+        runtime(home, "create_failing").up(caller_environment(), on_step)
+
+    assert len(ids) == 1
+    assert processes_with(TEAM_MARK, ids[0]) == []
+    assert {path.name for path in home.root.iterdir()} == {
+        "phalanx-home",
+        "team.lock",
+        "logs",
+        "instances",
+        "worktrees",
+    }
+
+
+def test_a_bring_up_that_is_told_to_end_undoes_what_it_began(home: Home) -> None:
+    command = [sys.executable, "-m", "supervisor.runtime", "up", "--home", str(home.root)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as up:
+        assert up.stdout is not None
+        said = [up.stdout.readline() for _ in range(2)]
+        team = known_team(home)
+        begun = members(team)
+        up.terminate()
+        assert up.wait(timeout=20) == 143
+
+    assert said == ["starting Ray\n", "starting the tmux server\n"]
+    assert begun
+    assert gone(begun)
+    assert members(team) == []
+    assert not home.team_file.exists()
