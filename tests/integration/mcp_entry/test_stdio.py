@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.integration.mcp_entry.conftest import EntryProcess, StartEntry
+from tests.integration.mcp_entry.conftest import ROOT, EntryProcess, StartEntry
 
 NOISY = ("-m", "tests.integration.mcp_entry.noisy_entry")
 PROMPTLY_S = 1.0
@@ -26,6 +28,13 @@ def begin_to_wait(entry: EntryProcess) -> None:
     entry.begin("tools/call", name="wait", arguments={"instanceIds": ["spec_1"]}, _meta={"progressToken": 1})
     while entry.next_message()["params"]["message"] != "waiting":
         pass
+
+
+def test_the_entry_loads_nothing_that_only_the_command_or_the_team_needs() -> None:
+    words = "import sys, mcp_entry.__main__; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "mcp_entry.server" in loaded.split()
+    assert not {"ray", "rich", "typer", "psutil", "libtmux", "git", "redis"} & set(loaded.split())
 
 
 def test_stdout_carries_only_json_rpc_whatever_is_printed_beside_it(noisy: EntryProcess) -> None:

@@ -3,108 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from actors.errors import PhalanxError, SettingsError, TeamNotRunningError, UnknownInstanceError
-from actors.home import Home
-from mcp_entry.cli.app import app
-from mcp_entry.cli.session import World
+from actors.errors import TeamNotRunningError, UnknownInstanceError
 from supervisor import requests, results
-from supervisor.client import SupervisorClient
-from supervisor.runtime import DownReport, Ended, OnStep, TeamAddress, TeamState
-from supervisor.settings import Settings
 from supervisor.verbs import ProgressCallback
 from tests.unit.mcp_entry.fakes import FakeClient, asking, entry, info, listing, sent
-
-HOME = Path("/nowhere/home")
-
-
-class BecameError(Exception):
-    """The command replaced itself by a program."""
-
-    def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
-        super().__init__(command)
-        self.command = command
-        self.environment = environment
-
-
-class FakeRuntime:
-    def __init__(self, home: Home, settings: Settings) -> None:
-        self._home = home
-
-    def up(self, environment: Mapping[str, str], on_step: OnStep) -> TeamAddress:
-        on_step("starting Ray")
-        if "BROKEN" in environment:
-            raise SettingsError("tmux is missing. Install it.")
-        return TeamAddress(
-            home=self._home.root,
-            gateway_socket=self._home.gateway_socket,
-            ray_address="127.0.0.1:1",
-            team_id="t1",
-            already_running=False,
-        )
-
-    def down(self, on_step: OnStep) -> DownReport:
-        on_step("ending Ray")
-        return DownReport(
-            was_running=True, ended=(Ended(pid=7, name="tmux"),), notes=("spec_1_1_1: 2 commits are not merged",)
-        )
-
-    def state(self) -> TeamState:
-        return TeamState(kind="stopped")
-
-
-class HalfARuntime(FakeRuntime):
-    def state(self) -> TeamState:
-        return TeamState(kind="partly", missing=("the supervisor",))
-
-
-class Terminal:
-    """Runs commands in a world of its own."""
-
-    def __init__(self, client: FakeClient | PhalanxError | None = None, *, is_terminal: bool = True) -> None:
-        self.client = client or FakeClient()
-        self.environment = {"PHALANX_HOME": str(HOME), "PATH": "/bin"}
-        self.is_terminal = is_terminal
-        self.runtime: type[FakeRuntime] = FakeRuntime
-        self.ran: list[list[str]] = []
-
-    def world(self) -> World:
-        return World(
-            environment=self.environment,
-            connect=self._connect,
-            runtime=self.runtime,
-            run=self._run,
-            become=self._become,
-            is_terminal=lambda: self.is_terminal,
-        )
-
-    def __call__(self, *arguments: str, stdin: str | bytes = "") -> Result:
-        return CliRunner().invoke(app, list(arguments), obj=self.world(), input=stdin)
-
-    async def _connect(self, home: Home) -> SupervisorClient:
-        assert home.root == HOME
-        if isinstance(self.client, PhalanxError):
-            raise self.client
-        return self.client
-
-    def _run(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        self.ran.append(list(command))
-        return subprocess.CompletedProcess(command, 0, "done", "")
-
-    def _become(self, command: list[str], environment: Mapping[str, str]) -> NoReturn:
-        raise BecameError(command, environment)
-
-    def request(self) -> Any:
-        assert isinstance(self.client, FakeClient)
-        return self.client.only_request()
-
+from tests.unit.mcp_entry.worlds import HOME, BecameError, HalfARuntime, Terminal
 
 COMMANDS = {
     "status": [],

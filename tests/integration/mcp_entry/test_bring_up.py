@@ -1,0 +1,75 @@
+"""The entry and the team that it brings up: real runtime, real Ray, real tmux."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from actors.home import Home
+from supervisor.runtime import Runtime
+from supervisor.settings import Settings
+from tests.integration.mcp_entry.conftest import StartEntry
+
+INSTALLED = str(Path(sys.executable).with_name("phalanx-mcp"))
+
+
+@pytest.fixture
+def intruder(short_tmp: Path) -> Path:
+    """A project with packages named like ours."""
+    project = short_tmp / "project"
+    for package in ("supervisor", "actors", "mcp_entry"):
+        (project / package).mkdir(parents=True)
+        (project / package / "__init__.py").write_text("raise SystemExit('the intruder was imported')\n")
+    return project
+
+
+def test_why_the_team_cannot_come_up_is_told_by_the_call_and_by_the_next(
+    start_entry: StartEntry, intruder: Path, short_tmp: Path
+) -> None:
+    entry = start_entry(INSTALLED, directory=intruder, PATH=str(short_tmp))
+    entry.initialize()
+    for _ in range(2):
+        result = entry.call("list")
+        assert result["isError"]
+        assert "tmux is missing" in result["content"][0]["text"]
+        assert "phalanx doctor" in result["content"][0]["text"]
+    log = short_tmp / "home" / "logs" / "up.log"
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_team_that_an_entry_brought_up_outlives_it_and_is_found_by_the_next(
+    start_entry: StartEntry, intruder: Path, short_tmp: Path
+) -> None:
+    home = Home(short_tmp / "home")
+    runtime = Runtime(home, Settings())
+    try:
+        first = start_entry(INSTALLED, directory=intruder)
+        first.initialize()
+        assert first.call("list")["structuredContent"] == {"needsAttention": [], "counts": {}, "instances": []}
+        first.end_input()
+        assert first.exit_code(1.0) == 0
+        assert runtime.state().kind == "running"
+
+        second = start_entry(INSTALLED, directory=intruder)
+        second.initialize()
+        assert not second.call("list").get("isError")
+        assert (home.logs / "up.log").read_text().count("the team is up") == 1
+    finally:
+        runtime.down()
+    assert runtime.state().kind == "stopped"
+
+
+def test_a_team_that_was_brought_down_is_brought_up_again_by_the_next_call(
+    start_entry: StartEntry, short_tmp: Path
+) -> None:
+    runtime = Runtime(Home(short_tmp / "home"), Settings())
+    try:
+        entry = start_entry(INSTALLED)
+        entry.initialize()
+        assert not entry.call("list").get("isError")
+        runtime.down()
+        assert not entry.call("list").get("isError")
+    finally:
+        runtime.down()

@@ -1,0 +1,150 @@
+"""What the command says of this machine and tells Claude Code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_entry.cli.claude_config import claude_config
+from tests.unit.mcp_entry.worlds import Terminal
+
+PROGRAM = str(Path(sys.executable).with_name("phalanx-mcp"))
+
+
+class Machine(Terminal):
+    """A machine with programs on PATH and a HOME, all below one directory."""
+
+    def __init__(self, directory: Path, *programs: str) -> None:
+        super().__init__()
+        self.user_home = directory / "user"
+        self.bin = directory / "bin"
+        for made in (self.user_home, self.bin):
+            made.mkdir()
+        for name in programs:
+            (self.bin / name).touch(mode=0o755)
+        self.home = directory / "home"
+        self.environment |= {"HOME": str(self.user_home), "PATH": str(self.bin), "PHALANX_HOME": str(self.home)}
+
+    def write_config(self, **content: Any) -> None:
+        (self.user_home / ".claude.json").write_text(json.dumps(content))
+
+    def examine(self) -> dict[str, dict[str, str]]:
+        ended = self("doctor", "--json")
+        document = json.loads(ended.stdout)
+        assert (ended.exit_code == 0) is document["ok"]
+        return {finding["what"]: finding for finding in document["findings"]}
+
+
+def server(home: str | None = None) -> dict[str, Any]:
+    """How Claude Code keeps a registration."""
+    variables = {} if home is None else {"PHALANX_HOME": home}
+    return {"phalanx": {"type": "stdio", "command": PROGRAM, "args": [], "env": variables}}
+
+
+def test_the_server_is_registered_for_the_user_with_its_absolute_path_and_its_home(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "claude")
+    ended = machine("mcp", "add")
+    claude = str(machine.bin / "claude")
+    assert ended.exit_code == 0
+    assert machine.ran == [
+        [claude, "mcp", "add", "--scope", "user", "phalanx", "-e", f"PHALANX_HOME={machine.home}", "--", PROGRAM]
+    ]
+    assert f"To undo: {claude} mcp remove --scope user phalanx" in ended.stdout
+
+
+def test_the_default_home_is_not_registered(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "claude")
+    del machine.environment["PHALANX_HOME"]
+    machine("mcp", "add")
+    assert "-e" not in machine.ran[0]
+
+
+def test_registering_twice_changes_nothing(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "claude")
+    machine.write_config(mcpServers=server(str(machine.home)))
+    ended = machine("mcp", "add", "--json")
+    assert machine.ran == []
+    assert json.loads(ended.stdout)["done"] == "already registered"
+
+
+@pytest.mark.parametrize("registered", [server(), server("/other"), {"phalanx": {"command": "/old/phalanx-mcp"}}])
+def test_another_registration_is_replaced(tmp_path: Path, registered: dict[str, Any]) -> None:
+    machine = Machine(tmp_path, "claude")
+    machine.write_config(mcpServers=registered)
+    machine("mcp", "add")
+    assert [command[1:3] for command in machine.ran] == [["mcp", "remove"], ["mcp", "add"]]
+
+
+def test_what_claude_says_when_it_refuses_is_told(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "claude")
+    machine.programs["claude"] = subprocess.CompletedProcess([], 1, "", "disk full\n")
+    ended = machine("mcp", "add")
+    assert ended.exit_code == 1
+    assert "failed with status 1: disk full" in ended.stderr
+
+
+def test_without_claude_it_says_how_to_get_it(tmp_path: Path) -> None:
+    ended = Machine(tmp_path)("mcp", "add")
+    assert ended.exit_code == 1
+    assert "npm install -g @anthropic-ai/claude-code" in ended.stderr
+
+
+def test_a_machine_with_all_that_is_needed_is_well(short_tmp: Path) -> None:
+    machine = Machine(short_tmp, "tmux", "git", "claude")
+    machine.environment["ANTHROPIC_API_KEY"] = "secret"
+    machine.write_config(hasCompletedOnboarding=True, projects={str(short_tmp): {"hasTrustDialogAccepted": True}})
+    findings = machine.examine()
+    assert {finding["state"] for finding in findings.values()} <= {"ok", "note"}
+    assert findings["claude login"]["state"] == "ok"
+    assert findings["claude trust"]["state"] == "ok"
+    assert "secret" not in json.dumps(findings)
+
+
+@pytest.mark.parametrize("program", ["tmux", "git", "claude"])
+def test_a_missing_program_is_named_with_how_to_get_it(short_tmp: Path, program: str) -> None:
+    programs = {"tmux", "git", "claude"} - {program}
+    finding = Machine(short_tmp, *programs).examine()[program]
+    assert finding["state"] == "missing"
+    assert "nstall" in finding["remedy"]
+
+
+def test_a_program_that_fails_hangs_or_is_too_old_is_missing(short_tmp: Path) -> None:
+    machine = Machine(short_tmp, "tmux", "git", "claude")
+    machine.programs = {
+        "tmux": subprocess.CompletedProcess([], 0, "tmux 2.9a\n", ""),
+        "git": subprocess.CompletedProcess([], 1, "", "no libz\n"),
+        "claude": subprocess.TimeoutExpired("claude", 60),
+    }
+    findings = machine.examine()
+    assert [findings[name]["state"] for name in ("tmux", "git", "claude")] == ["missing"] * 3
+    assert "no libz" in findings["git"]["found"]
+
+
+def test_claude_is_not_needed_where_demo_agents_are_run(short_tmp: Path) -> None:
+    machine = Machine(short_tmp, "tmux", "git")
+    machine.environment["PHALANX_AGENT"] = "demo"
+    assert machine.examine()["claude"]["state"] == "note"
+
+
+def test_settings_that_are_wrong_and_a_home_that_is_too_long_are_missing(short_tmp: Path) -> None:
+    machine = Machine(short_tmp, "tmux", "git", "claude")
+    machine.environment |= {"MAX_CONCURRENT_SPAWNS": "no", "PHALANX_HOME": str(short_tmp / ("x" * 100))}
+    findings = machine.examine()
+    assert findings["settings"]["state"] == "missing"
+    assert "MAX_CONCURRENT_SPAWNS" in findings["settings"]["found"]
+    assert "too long" in findings["home"]["remedy"]
+
+
+@pytest.mark.parametrize("content", ["", "no json", "[]", '{"projects": 1, "mcpServers": {"phalanx": 2}}'])
+def test_a_configuration_that_is_not_as_expected_counts_as_empty(tmp_path: Path, content: str) -> None:
+    (tmp_path / ".claude.json").write_text(content)
+    config = claude_config({"HOME": str(tmp_path)})
+    assert not config.onboarded
+    assert not config.trusts(tmp_path)
+    assert config.mcp_server("phalanx") is None
+    assert config.login == ""
