@@ -129,34 +129,33 @@ async def test_who_needs_the_lead_comes_first_and_is_answered_deliberately(demo_
             await mcp.call("terminate", instanceId=instance_id)
 
 
-@pytest.mark.parametrize(
-    ("tool", "arguments", "words"),
-    [
-        ("send", {"instanceId": "spec_9_9_9", "message": "x"}, "Call list"),
-        ("send", {"instanceId": "../x", "message": "x"}, "instanceId"),
-        ("send", {"instanceId": "spec_0_0_1\n", "message": "x"}, "instanceId"),
-        ("spawn", {"role": "king", "workDir": "/tmp", "context": "x"}, "role"),
-        ("spawn", {"role": "specialist", "workDir": "/no/such/place", "context": "x"}, "not a directory"),
-        ("spawn", {"role": "specialist", "workDir": "/tmp", "context": "x", "name": "-x"}, "name"),
-        ("spawn", {"role": "specialist", "workDir": "/tmp", "context": "x", "name": "../x"}, "name"),
-        ("spawn", {"role": "specialist", "workDir": "/tmp", "context": "x", "name": "a\nb"}, "name"),
-        ("spawn", {"role": "specialist", "workDir": "/tmp", "context": "x", "model": "-x"}, "model"),
-        ("spawn", {"role": "specialist", "workDir": "/tmp", "context": "x", "colour": "red"}, "colour"),
-        ("spawn", {"role": "manager", "workDir": "/tmp", "context": "x", "parentId": "exec_99"}, "exec_99"),
-        ("spawn_batch", {"instances": []}, "instances"),
-        ("spawn_batch", {"instances": [{"role": "specialist"}] * 10_000}, "instances"),
-        ("send_batch", {"messages": []}, "messages"),
-        ("wait", {"instanceIds": ["spec_0_0_99"], "until": "doomsday"}, "until"),
-        ("read", {"instanceId": "spec_0_0_99"}, "spec_0_0_99"),
-        ("terminate", {"instanceId": "spec_0_0_99"}, "spec_0_0_99"),
-        ("restart", {}, "instanceId"),
-    ],
-)
-async def test_bad_input_is_refused_in_words_and_leaves_nothing(
-    demo_team: Team, tool: str, arguments: dict[str, Any], words: str
-) -> None:
+BAD_INPUT: list[tuple[str, dict[str, Any], str]] = [
+    ("send", {"instanceId": "spec_9_9_9", "message": "x"}, "Call list"),
+    ("send", {"instanceId": "../x", "message": "x"}, "instanceId"),
+    ("send", {"instanceId": "spec_0_0_1\n", "message": "x"}, "instanceId"),
+    ("spawn", {"role": "king", "workDir": "/tmp", "context": "x"}, "role"),
+    ("spawn", {"role": "specialist", "workDir": "/no/such/place", "context": "x"}, "not a directory"),
+    ("spawn", {"role": "specialist", "workDir": "/tmp", "context": "x", "name": "-x"}, "name"),
+    ("spawn", {"role": "specialist", "workDir": "/tmp", "context": "x", "name": "../x"}, "name"),
+    ("spawn", {"role": "specialist", "workDir": "/tmp", "context": "x", "name": "a\nb"}, "name"),
+    ("spawn", {"role": "specialist", "workDir": "/tmp", "context": "x", "model": "-x"}, "model"),
+    ("spawn", {"role": "specialist", "workDir": "/tmp", "context": "x", "colour": "red"}, "colour"),
+    ("spawn", {"role": "manager", "workDir": "/tmp", "context": "x", "parentId": "exec_99"}, "exec_99"),
+    ("spawn_batch", {"instances": []}, "instances"),
+    ("spawn_batch", {"instances": [{"role": "specialist"}] * 10_000}, "instances"),
+    ("send_batch", {"messages": []}, "messages"),
+    ("wait", {"instanceIds": ["spec_0_0_99"], "until": "doomsday"}, "until"),
+    ("read", {"instanceId": "spec_0_0_99"}, "spec_0_0_99"),
+    ("terminate", {"instanceId": "spec_0_0_99"}, "spec_0_0_99"),
+    ("restart", {}, "instanceId"),
+]
+"""Tool, arguments, and words that the refusal must hold."""
+
+
+async def test_bad_input_is_refused_in_words_and_leaves_nothing(demo_team: Team) -> None:
     async with connected(demo_team) as mcp:
-        assert words in await mcp.refusal(tool, **arguments)
+        for tool, arguments, words in BAD_INPUT:
+            assert words in await mcp.refusal(tool, **arguments), arguments
         assert (await mcp.call("list"))["counts"].keys() <= {"stopped"}
         assert list(demo_team.home.worktrees.iterdir()) == []
 
