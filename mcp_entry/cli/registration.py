@@ -15,7 +15,7 @@ from actors.errors import AgentError, SettingsError
 from mcp_entry.cli.claude_config import claude_config, claude_words
 from mcp_entry.cli.session import HomeOption, JsonOption, Session, World, session
 from mcp_entry.cli.terminal_text import plain
-from supervisor.settings import Settings, home_from
+from supervisor.settings import HOME_VARIABLE, Settings, home_from
 
 NAME = "phalanx"
 
@@ -73,9 +73,9 @@ def _entry_program() -> Path:
 
 
 def _home_variable(team: Session) -> dict[str, str]:
-    """``PHALANX_HOME`` for the server, where it is not the one that it finds by itself."""
-    ordinary = home_from({name: value for name, value in team.world.environment.items() if name != "PHALANX_HOME"})
-    return {} if team.home == ordinary else {"PHALANX_HOME": str(team.home.root)}
+    """Names the home to the server, where it is not the one that it finds by itself."""
+    ordinary = home_from({name: value for name, value in team.world.environment.items() if name != HOME_VARIABLE})
+    return {} if team.home == ordinary else {HOME_VARIABLE: str(team.home.root)}
 
 
 def _claude(team: Session) -> str:

@@ -25,7 +25,7 @@ from supervisor.client import SupervisorClient
 from supervisor.refusals import parse
 from supervisor.results import Result
 from supervisor.runtime import DownReport, OnStep, Runtime, TeamAddress, TeamState
-from supervisor.settings import Settings, home_from
+from supervisor.settings import HOME_VARIABLE, Settings, home_from
 from supervisor.verbs import VERBS, ProgressCallback
 
 SENDER = "operator"
@@ -96,8 +96,8 @@ def session(context: typer.Context, home: Path | None, as_json: bool) -> Iterato
     world: World = context.obj
     output = Output.to(sys.stdout, sys.stderr, as_json=as_json)
     try:
-        team_home = Home(home.expanduser().absolute()) if home else home_from(world.environment)
-        yield Session(world=world, home=team_home, output=output)
+        named = {HOME_VARIABLE: str(home)} if home else {}
+        yield Session(world=world, home=home_from({**world.environment, **named}), output=output)
     except PhalanxError as error:
         if as_json:
             output.show({"error": to_wire(error)}, "")
