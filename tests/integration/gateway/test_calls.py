@@ -148,8 +148,8 @@ async def test_fast_progress_is_thinned_out_but_its_last_word_arrives_before_the
     async def answer(request: Request, caller: Caller) -> Result:
         for done in range(1, 1001):
             caller.progress(done, 1000, f"spec_{done}")
-            if done % 100 == 0:
-                await asyncio.sleep(0.02)
+            if done % 20 == 10:
+                await asyncio.sleep(0.01)
         return WaitResult(reached=True, instances=[])
 
     verbs.answers["wait"] = answer
@@ -158,7 +158,7 @@ async def test_fast_progress_is_thinned_out_but_its_last_word_arrives_before_the
     await client.wait(WAIT, lambda *word: seen.append(word))
 
     assert seen[-1] == (1000, 1000, "spec_1000")
-    assert 2 <= len(seen) <= 10
+    assert 2 <= len(seen) <= 25
     assert seen == sorted(seen)
 
 

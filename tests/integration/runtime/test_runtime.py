@@ -195,6 +195,7 @@ def test_homes_do_not_touch_each_other_and_a_dead_ray_is_replaced_while_the_agen
     assert known_team(right).head_pid != team.head_pid
     assert known_team(right).tmux_pid == team.tmux_pid
     assert is_running(agent)
+    assert [process for process in members(team) if os.getsid(process.pid) == team.head_pid] == []
     assert json.loads(right.environment_file.read_text())["ANTHROPIC_API_KEY"] == "sk-secret"
     assert runtime(right).state().kind == "running"
 

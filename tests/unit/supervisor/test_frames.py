@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor import frames
@@ -32,6 +32,7 @@ def read_from(data: bytes) -> list[dict[str, Any]]:
     return asyncio.run(read())
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.dictionaries(st.text(), VALUES), max_size=3))
 def test_what_is_packed_is_read_again(given: list[dict[str, Any]]) -> None:
     assert read_from(b"".join(pack(frame) for frame in given)) == given
