@@ -19,15 +19,15 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from supervisor.client import SupervisorClient
-from supervisor.runtime import Runtime
-from supervisor.settings import Settings
 
 from actors.home import Home
 from actors.messages import MessageStatus
 from supervisor import requests
+from supervisor.client import SupervisorClient
 from supervisor.requests import Role
 from supervisor.results import InstanceInfo, SpawnOutcome
+from supervisor.runtime import Runtime
+from supervisor.settings import Settings
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
 

@@ -1,0 +1,86 @@
+"""What a call costs: a list of twenty instances, and a message until it is proved in a real Claude's conversation."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+from actors.messages import MessageStatus
+from scripts.benchmarks.figures import Figure
+from supervisor import requests
+from supervisor.client import SupervisorClient
+from tests.acceptance.team import Team
+
+_LISTS = 200
+_MESSAGES = 30
+_SIZE = 20
+
+
+async def measure_list(team: Team, python: str) -> list[Figure]:
+    """Twenty demo instances; the same call over MCP as a lead makes it and over the socket as the entry does."""
+    async with await team.connect() as client:
+        members = [team.specialist(agent="demo") for _ in range(_SIZE)]
+        spawned = await client.spawn_batch(requests.SpawnBatchRequest(instances=members))
+        if not spawned.success:
+            raise RuntimeError("the instances for the list did not start")
+        over_socket = [await _list_ms(client) for _ in range(_LISTS)]
+        entry = StdioServerParameters(
+            command=python, args=["-m", "mcp_entry"], env=dict(team.environment), cwd=Path.cwd()
+        )
+        async with Client(stdio_client(entry)) as mcp:
+            over_mcp = [await _list_over_mcp_ms(mcp) for _ in range(_LISTS)]
+        for member in spawned.instances:
+            await client.terminate(requests.TerminateRequest(instance_id=member.instance_id or ""))
+    return [
+        Figure(what="`list` of 20 instances, client to supervisor and back", aim="≤ 5 ms", samples=over_socket),
+        Figure(what="`list` of 20 instances as an MCP tool call", aim="", samples=over_mcp),
+    ]
+
+
+async def _list_ms(client: SupervisorClient) -> float:
+    begun = time.perf_counter()
+    listed = await client.list(requests.ListRequest())
+    took_ms = (time.perf_counter() - begun) * 1000
+    if len(listed.instances) < _SIZE:
+        raise RuntimeError("an instance is missing from the list")
+    return took_ms
+
+
+async def _list_over_mcp_ms(mcp: Client) -> float:
+    begun = time.perf_counter()
+    result = await mcp.call_tool("list", {})
+    took_ms = (time.perf_counter() - begun) * 1000
+    if result.is_error:
+        raise RuntimeError(f"list was refused: {result.content}")
+    return took_ms
+
+
+async def measure_messages(team: Team) -> list[Figure]:
+    """One idle real Claude; each message waits for the one before to be answered."""
+    async with await team.connect() as client:
+        spawned = await client.spawn(team.specialist())
+        figures = [
+            await _messages(client, spawned.instance_id, immediate=True),
+            await _messages(client, spawned.instance_id, immediate=False),
+        ]
+        await client.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
+    return figures
+
+
+async def _messages(client: SupervisorClient, instance_id: str, *, immediate: bool) -> Figure:
+    samples = []
+    for number in range(_MESSAGES):
+        await client.wait(requests.WaitRequest(instance_ids=[instance_id]))
+        begun = time.perf_counter()
+        request = requests.SendRequest(
+            instance_id=instance_id, message=f"message {number}", immediate=immediate, wait=True
+        )
+        sent = await client.send(request)
+        samples.append((time.perf_counter() - begun) * 1000)
+        if sent.status is not MessageStatus.SUBMITTED:
+            raise RuntimeError(f"message {number} was not proved: {sent.reason}")
+    how = "`immediate`" if immediate else "with the batch delay of 100 ms"
+    return Figure(what=f"message to an idle Claude, call to proof, {how}", aim="≤ 300 ms", samples=samples)
