@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=["up", "down"])
     parser.add_argument("--home", type=Path, required=True)
     given = parser.parse_args(arguments)
-    # Told to end, it still undoes what it began.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for told_to_end in (signal.SIGTERM, signal.SIGHUP):  # what it began is undone then
+        signal.signal(told_to_end, lambda number, _: sys.exit(128 + number))
     home = Home(given.home.absolute())
     try:
         _up(home, os.environ) if given.command == "up" else _down(home)

@@ -30,8 +30,8 @@ def gateway_answers(home: Home) -> bool:
 
 def shut_down(home: Home, timeout_s: float) -> tuple[str, ...]:
     """Has the supervisor end all instances gently; returns what there is to say about it."""
-    if not _is_listening(home):
-        return ("the supervisor did not answer, so agents were ended without it",)
+    if not gateway_answers(home):
+        return ("the supervisor does not answer: the agents are ended without it",)
     try:
         ended = _ask(home, SupervisorClient.shutdown, timeout_s)
     except (PhalanxError, TimeoutError) as error:

@@ -25,6 +25,8 @@ from supervisor.runtime.team import Team, last_lines, read_team, write_private, 
 from supervisor.settings import Settings
 
 BOOT_TIMEOUT_S = 120.0
+_BOOT_MARGIN_S = 5.0
+"""For the boot program to say itself that the time ran out."""
 
 
 class BringUp:
@@ -110,7 +112,7 @@ class BringUp:
                 raise UnavailableError(f"Ray ended while it was starting:\n{last_lines(log)}\nThe log is {log}.")
 
         with self._watch.step("starting the supervisor"):
-            answer = run.answer(BOOT_TIMEOUT_S, check)
+            answer = run.answer(BOOT_TIMEOUT_S + _BOOT_MARGIN_S, check)
             for what, seconds in answer["steps"].items():
                 self._watch.add(what, seconds)
             if not gateway_answers(self._home):

@@ -74,7 +74,10 @@ def name_all(processes: Iterable[psutil.Process]) -> dict[psutil.Process, Ended]
 
 def remove_files(home: Home) -> None:
     """Takes away what only a running team needs; logs, worktrees, instances and the configuration stay."""
-    for path in (home.gateway_socket, home.tmux_socket, home.ray_token_file, home.environment_file):
+    with suppress(TerminalError):  # a server of somebody else keeps its socket
+        if not TerminalServer(home.tmux_socket).is_running():
+            home.tmux_socket.unlink(missing_ok=True)
+    for path in (home.gateway_socket, home.ray_token_file, home.environment_file):
         path.unlink(missing_ok=True)
     shutil.rmtree(home.ray_directory, ignore_errors=True)
     home.team_file.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ import pytest
 
 from actors.errors import SettingsError, TerminalError, UnavailableError
 from actors.home import Home
-from actors.processes import is_running
+from actors.processes import end_processes
 from actors.terminal.server import TerminalServer
 from supervisor.runtime import DownReport, Runtime
 from supervisor.runtime.checks import check_programs, only_one
@@ -143,9 +143,9 @@ def test_a_tmux_server_of_somebody_else_on_our_socket_is_left_alone(home: Home) 
             runtime(home).up(os.environ)
         write_team(home, TEAM)
         assert not runtime(home).down().was_running
-        assert is_running(psutil.Process(pid))
+        assert server.pid() == pid
     finally:
-        server.stop()
+        end_processes([psutil.Process(pid)], grace_s=0)
 
 
 def test_only_one_up_or_down_at_a_time_and_the_wait_for_it_has_an_end(home: Home) -> None:

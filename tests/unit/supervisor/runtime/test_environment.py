@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from actors.home import Home
+from supervisor.runtime.environment import TEAM_MARK, agent_environment, ray_environment
+
+HOME = Home(Path("/h"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "RAY_ADDRESS",
+        "REDIS_HOST",
+        "PHALANX_HOME",
+        "PHALANX_TEAM",
+        "TMUX",
+        "TMUX_PANE",
+        "COLUMNS",
+        "CLAUDECODE",
+        "CLAUDE_CODE_ENTRYPOINT",
+        "CLAUDE_CODE_SSE_PORT",
+        "CLAUDE_CODE_SESSION_ID",
+        "CLAUDE_CODE_CHILD_SESSION",
+        "CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR",
+        "CLAUDE_PROJECT_DIR",
+        "CLAUDE_BG_SOURCE",
+        "TRACEPARENT",
+    ],
+)
+def test_what_belongs_to_others_does_not_reach_the_agents(name: str) -> None:
+    assert agent_environment({name: "x"}, {}, "t1") == {TEAM_MARK: "t1"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "HOME",
+        "PATH",
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_BASE_URL",
+        "CLAUDE_CONFIG_DIR",
+        "CLAUDE_CODE_USE_BEDROCK",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
+        "CLAUDE_CODE_OAUTH_TOKEN",
+        "PHALANX_DEMO_FAULTS",
+        "HTTPS_PROXY",
+        "SSH_AUTH_SOCK",
+        "VIRTUAL_ENV",
+        "GIT_EDITOR",
+    ],
+)
+def test_what_is_the_users_reaches_the_agents(name: str) -> None:
+    assert agent_environment({name: "true"}, {}, "t1") == {name: "true", TEAM_MARK: "t1"}
+
+
+def test_our_own_virtual_environment_is_none_of_the_agents() -> None:
+    assert agent_environment({"VIRTUAL_ENV": sys.prefix}, {}, "t1") == {TEAM_MARK: "t1"}
+
+
+def test_the_editor_that_claude_gives_its_children_is_left_behind_with_the_rest_of_it() -> None:
+    assert agent_environment({"CLAUDECODE": "1", "GIT_EDITOR": "true"}, {}, "t1") == {TEAM_MARK: "t1"}
+    assert agent_environment({"CLAUDECODE": "1", "GIT_EDITOR": "vi"}, {}, "t1")["GIT_EDITOR"] == "vi"
+
+
+def test_settings_add_to_the_agents_environment_but_cannot_take_the_mark_away() -> None:
+    made = agent_environment({"LANG": "C"}, {"LANG": "de_DE.UTF-8", "NEW": "1", TEAM_MARK: "x"}, "t1")
+
+    assert made == {"LANG": "de_DE.UTF-8", "NEW": "1", TEAM_MARK: "t1"}
+
+
+def test_ray_gets_no_secret_and_nothing_that_leads_it_elsewhere() -> None:
+    caller = {
+        "PATH": "/bin",
+        "LC_ALL": "C",
+        "ANTHROPIC_API_KEY": "sk",
+        "http_proxy": "p",
+        "RAY_ADDRESS": "a",
+        "PYTHONPATH": "/evil",
+        "PHALANX_HOME": "/other",
+        "MAX_CONCURRENT_SPAWNS": "7",
+    }
+
+    made = ray_environment(caller, HOME, "t1")
+
+    assert made.keys().isdisjoint({"ANTHROPIC_API_KEY", "http_proxy", "RAY_ADDRESS"})
+    assert (made["PATH"], made["LC_ALL"], made["MAX_CONCURRENT_SPAWNS"]) == ("/bin", "C", "7")
+    assert (made["PHALANX_HOME"], made[TEAM_MARK]) == ("/h", "t1")
+    assert (made["RAY_AUTH_MODE"], made["RAY_AUTH_TOKEN_PATH"]) == ("token", "/h/ray-token")
+    assert "/evil" not in made.get("PYTHONPATH", "")
