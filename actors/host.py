@@ -22,6 +22,7 @@ from actors.agents.launcher import write_launch
 from actors.agents.trust import ensure_trusted
 from actors.errors import AgentError
 from actors.home import Home
+from actors.marks import INSTANCE_MARK
 from actors.observer import LAUNCH_MARK, SPOOL_NAME
 from actors.processes import end_processes, processes_with
 from actors.terminal.pane import PaneInfo
@@ -29,8 +30,6 @@ from actors.terminal.server import TerminalServer
 from actors.workspace.values import Retirement, Workspace, WorkspaceMode
 from actors.workspace.workspaces import Workspaces
 
-INSTANCE_MARKER = "PHALANX_INSTANCE"
-"""Environment variable by which every process of an instance is known."""
 _REQUEST_NAME = "launch-request.json"
 
 
@@ -108,7 +107,7 @@ class Host:
 
     def _launch(self, agent: Agent, start: AgentStart) -> PaneInfo:
         request = start.request
-        marked = {**request.environment, INSTANCE_MARKER: request.instance_id}
+        marked = {**request.environment, INSTANCE_MARK: str(request.instance_directory)}
         launch = agent.launch(replace(request, environment=marked))
         command = write_launch(request.instance_directory, launch, start.working_directory, python=sys.executable)
         with (request.instance_directory / SPOOL_NAME).open("ab") as spool:
@@ -116,7 +115,7 @@ class Host:
         return self._server.open_session(start.session_name, command, start.working_directory)
 
     def _end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
-        end_processes(processes_with(INSTANCE_MARKER, instance_id), grace_s)
+        end_processes(processes_with(INSTANCE_MARK, str(self._home.instance_directory(instance_id))), grace_s)
         self._server.close_session(session_name)
 
 

@@ -42,6 +42,7 @@ _LOOK_EVERY_S = {
 _COMPOSER_LOOK_S = 0.05
 """Between the agent's SessionStart and its usable composer nothing tells, and a person waits."""
 _LAST_LINES = 12
+_LAST_WORDS_WIDTH = 160
 _WRITTEN_LOOK_S = 0.05
 _WRITE_LAG_S = 3.0
 
@@ -222,9 +223,10 @@ class Observer:
     async def _last_words(self) -> str:
         try:
             pane = await self._pane.state()
-            lines = [line.rstrip() for line in (await self._pane.capture()).splitlines() if line.strip()]
+            lines = [line.strip()[:_LAST_WORDS_WIDTH] for line in (await self._pane.capture()).splitlines()]
         except TerminalError as error:
             return f"the agent and its tmux session are gone ({error})"
         status = "" if pane.exit_status is None else f" with exit status {pane.exit_status}"
-        shown = "\n".join(lines[-_LAST_LINES:])
+        # A rule or frame says nothing, and whoever leads pays for every character.
+        shown = "\n".join([line for line in lines if any(map(str.isalnum, line))][-_LAST_LINES:])
         return f"the agent ended{status}. Its last lines:\n{shown}"

@@ -20,6 +20,7 @@ from mcp.server.stdio import stdio_server
 
 from actors.errors import PhalanxError, TeamNotRunningError
 from actors.home import Home
+from actors.marks import TEAM_MARK
 from mcp_entry.bring_up import BringUpProcess
 from mcp_entry.log import log_to
 from mcp_entry.mending import MendedStream
@@ -31,8 +32,6 @@ from supervisor.settings import home_from
 SENDER = "lead"
 LOG_NAME = "mcp-entry.log"
 PATIENCE_S = 120.0
-TEAM_MARK = "PHALANX_TEAM"
-"""Every process of a team has this in its environment."""
 logger = logging.getLogger("mcp_entry")
 
 

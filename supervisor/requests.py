@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 MAX_MESSAGE_BYTES = 1_000_000
@@ -28,6 +28,14 @@ class Role(StrEnum):
 WorkspaceMode = Literal["isolated", "shared"]
 PermissionMode = Literal["default", "acceptEdits", "plan", "bypassPermissions"]
 
+
+def _not_reserved(name: str) -> str:
+    # By PHALANX_TEAM and its like the processes of a team are found again.
+    if name.startswith(("PHALANX_", "RAY_")) and not name.startswith("PHALANX_DEMO_"):
+        raise ValueError("names that begin with PHALANX_ or RAY_ are Phalanx's own")
+    return name
+
+
 InstanceId = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z]{3,4}(_[0-9]+){1,3}$", max_length=64),
@@ -37,6 +45,11 @@ Name = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"),
     Field(description="A short label: letters, digits, '-' and '_', beginning with a letter or digit."),
+]
+VariableName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100),
+    AfterValidator(_not_reserved),
 ]
 
 
@@ -71,7 +84,7 @@ class SpawnRequest(Request):
     permission_mode: PermissionMode | None = Field(
         default=None, description="Which tool calls the agent may make without asking; default by its own settings."
     )
-    env: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")], str] = Field(
+    env: dict[VariableName, str] = Field(
         default_factory=dict, description="Environment variables for this agent, on top of the team's."
     )
 

@@ -1,6 +1,6 @@
 """The verbs of a team, once: what each takes and gives. Gateway, client, MCP tools and command line read this table.
 
-``Verbs`` is what the supervisor offers to its gateway. Every verb has the form ``async verb(request, caller) -> result``
+``Verbs`` is what the supervisor offers to its gateway. Every verb has the form ``async verb(request, caller)``
 and raises ``PhalanxError`` when it refuses.
 """
 

@@ -12,11 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import psutil
-
 from actors.errors import UnavailableError
 from actors.home import Home
-from actors.processes import end_processes
 from supervisor.runtime.detached import start_detached
 from supervisor.runtime.team import last_lines
 
@@ -29,10 +26,9 @@ _MODULE = "supervisor.boot"
 class Boot:
     """One run of the boot program. ``answer`` may be asked for once."""
 
-    def __init__(self, home: Home, process: subprocess.Popen[bytes], report: int) -> None:
+    def __init__(self, home: Home, report: int) -> None:
         """``report``: the descriptor on which the answer comes."""
         self._home = home
-        self._process = process
         self._report = report
 
     def answer(self, timeout_s: float, check: Callable[[], None]) -> Mapping[str, Any]:
@@ -64,7 +60,7 @@ class Boot:
 
 @contextmanager
 def boot(home: Home, environment: Mapping[str, str], factory: str, timeout_s: float) -> Iterator[Boot]:
-    """Starts the program; at the end of the block it is ended if it has not by itself."""
+    """Starts the program; after the block it is given a moment to end by itself, after a failed one none."""
     report, for_program = os.pipe()
     try:
         command = (
@@ -75,10 +71,9 @@ def boot(home: Home, environment: Mapping[str, str], factory: str, timeout_s: fl
     finally:
         os.close(for_program)
     try:
-        yield Boot(home, process, report)
-    finally:
-        os.close(report)
+        yield Boot(home, report)
         with suppress(subprocess.TimeoutExpired):
             process.wait(_END_GRACE_S)
-        with suppress(psutil.NoSuchProcess):
-            end_processes([psutil.Process(process.pid)], grace_s=0)
+    finally:
+        os.close(report)
+        process.kill()

@@ -53,9 +53,8 @@ class BringUp:
         else:
             team = self._begin(known, environment)
         team, is_alive = self._ray(team, parts, environment)
-        with boot(
-            self._home, ray_environment(environment, self._home, team.team_id), self._factory, BOOT_TIMEOUT_S
-        ) as run:
+        for_ray = ray_environment(environment, self._home, team.team_id)
+        with boot(self._home, for_ray, self._factory, BOOT_TIMEOUT_S) as run:
             if not parts.terminal:
                 team = replace(team, tmux_pid=self._start_terminal(team, environment))
             team = replace(team, ray_address=self._supervisor(run, is_alive))
@@ -69,7 +68,6 @@ class BringUp:
             remove_files(self._home)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         team = Team(team_id=secrets.token_hex(16), version=version("phalanx"), started_at=now)
-        self._undo.callback(remove_files, self._home)
         self._undo.callback(self._end, team.team_id)
         write_team(self._home, team)
         for_agents = agent_environment(environment, self._settings.env, team.team_id)
@@ -77,9 +75,11 @@ class BringUp:
         return team
 
     def _end(self, team_id: str) -> None:
+        """The files go last: while a process is left, they are how the team is found again."""
         team = read_team(self._home)
         if team is not None and team.team_id == team_id:
             end_all(self._home, team)
+            remove_files(self._home)
 
     def _ray(self, team: Team, parts: Parts, environment: Mapping[str, str]) -> tuple[Team, Callable[[], bool]]:
         """The team with a head, and how to see that it lives."""

@@ -14,9 +14,9 @@ import psutil
 
 from actors.errors import InvalidRequestError, TerminalError, UnavailableError
 from actors.home import Home
+from actors.marks import TEAM_MARK
 from actors.processes import end_processes, mark_of, processes_with
 from actors.terminal.server import TerminalServer
-from supervisor.runtime.environment import TEAM_MARK
 from supervisor.runtime.ray_head import end_ray
 from supervisor.runtime.team import Team
 from supervisor.runtime.values import Ended

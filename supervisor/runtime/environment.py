@@ -12,9 +12,8 @@ from pathlib import Path
 
 import supervisor
 from actors.home import Home
+from actors.marks import TEAM_MARK
 from supervisor.settings import HOME_VARIABLE, setting_variables
-
-TEAM_MARK = "PHALANX_TEAM"
 
 _OF_OTHERS = ("RAY_", "REDIS_", "PHALANX_", "CLAUDE_BG_")
 _DEMO = "PHALANX_DEMO_"

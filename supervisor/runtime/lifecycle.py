@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 from actors.home import Home
+from actors.marks import TEAM_MARK
 from actors.processes import is_running, processes_with
 from supervisor.runtime.asking import shut_down
 from supervisor.runtime.bring_up import BringUp
 from supervisor.runtime.checks import check_programs, only_one
 from supervisor.runtime.ending import end_all, name_all, refuse_from_inside, remove_files
-from supervisor.runtime.environment import TEAM_MARK
 from supervisor.runtime.parts import NONE, look
 from supervisor.runtime.stopwatch import Stopwatch
 from supervisor.runtime.team import Team, read_team

@@ -20,9 +20,9 @@ import psutil
 
 from actors.errors import SettingsError
 from actors.home import Home
+from actors.marks import TEAM_MARK
 from actors.processes import end_processes, is_running, mark_of, processes_with
 from supervisor.runtime.detached import start_detached
-from supervisor.runtime.environment import TEAM_MARK
 from supervisor.runtime.team import write_private
 
 LOG_NAME = "ray-head.log"

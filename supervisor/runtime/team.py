@@ -9,7 +9,7 @@ from pathlib import Path
 
 from actors.errors import SettingsError
 from actors.home import Home
-from supervisor.runtime.environment import TEAM_MARK
+from actors.marks import TEAM_MARK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

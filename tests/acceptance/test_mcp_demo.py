@@ -29,8 +29,8 @@ class Mcp:
         self.progress: list[float] = []
 
     async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        async def on_progress(done: float, total: float | None, message: str | None) -> None:
-            self.progress.append(done)
+        async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+            self.progress.append(progress)
 
         result = await self.client.call_tool(tool, arguments, progress_callback=on_progress)
         assert not result.is_error, result.content

@@ -18,10 +18,10 @@ import pytest
 
 from actors.errors import UnavailableError
 from actors.home import Home
+from actors.marks import TEAM_MARK
 from actors.processes import is_running, processes_with
 from actors.terminal.server import TerminalServer
 from supervisor.runtime import DownReport, Runtime, TeamAddress
-from supervisor.runtime.environment import TEAM_MARK
 from supervisor.runtime.team import Team, read_team
 from supervisor.settings import Settings
 from tests.integration.runtime.conftest import STANDIN

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from actors.home import Home
-from supervisor.runtime.environment import TEAM_MARK, agent_environment, ray_environment
+from actors.marks import TEAM_MARK
+from supervisor.runtime.environment import agent_environment, ray_environment
 
 HOME = Home(Path("/h"))
 

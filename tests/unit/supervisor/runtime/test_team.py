@@ -8,7 +8,7 @@ import pytest
 
 from actors.errors import SettingsError
 from actors.home import Home
-from supervisor.runtime.environment import TEAM_MARK
+from actors.marks import TEAM_MARK
 from supervisor.runtime.team import Team, last_lines, read_team, write_private, write_team
 
 TEAM = Team(team_id="abc", version="1", started_at="2026-01-01T00:00:00+00:00", head_pid=7, ray_address="127.0.0.1:1")
