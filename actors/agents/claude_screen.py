@@ -26,6 +26,7 @@ _BUSY_HINT = re.compile(r"\besc to interrupt\b", re.IGNORECASE)
 _SPINNER = re.compile(r"[·✢✳✶✻✽*] (?:\S.*…(?: \(.*)?|.*\bRetrying in .*)\s*")
 
 _OPTION = re.compile(rf"\s{{0,4}}{_POINTER} \d+\. ")
+_MENU_ENTRY_ABOVE = re.compile(rf"  [ {_POINTER}] [/+*] ?\S.*")
 _DIALOG_HINT = re.compile(
     r"\b(?:esc|enter)(?:/\S+)? to \w+|↑/↓ to|\bPress Enter\b|Showing detailed transcript", re.IGNORECASE
 )
@@ -99,6 +100,11 @@ def _menu_length(below: tuple[Row, ...]) -> int:
     return next((i for i, row in enumerate(below) if row.blank), len(below))
 
 
+def _has_menu_above(box: _Box) -> bool:
+    """Newer versions show the completion menu directly above the box, where a conversation leaves a blank row."""
+    return bool(box.above) and _MENU_ENTRY_ABOVE.fullmatch(box.above[-1].text) is not None
+
+
 def _holds_only_hints(below: tuple[Row, ...]) -> bool:
     options = any(_OPTION.match(row.text) for row in below)
     return not options and _all_indented(below[_menu_length(below) :])
@@ -109,7 +115,7 @@ def _with_composer(box: _Box, busy: bool) -> Screen:
     if typed is None:
         return Screen(composer=Composer.ABSENT, busy=busy)
     composer = Composer.DRAFT if typed else Composer.EMPTY
-    menu = _menu_length(box.below) > 0
+    menu = _menu_length(box.below) > 0 or _has_menu_above(box)
     return Screen(composer=composer, draft=typed.rstrip("\n"), dialog=menu, busy=busy)
 
 

@@ -17,8 +17,10 @@ from actors.agents.base import Entry, EntryKind, TokenUse
 Json = Mapping[str, Any]
 
 _INTERRUPTED = re.compile(r"\[Request interrupted by user(?: for tool use)?\]")
-_OWN_COMMAND = re.compile(r"<(?:command-name|command-message|local-command-\w+|bash-(?:input|stdout|stderr))>")
-"""How Claude Code notes slash commands and shell commands that a person typed, and what they printed."""
+_OWN_NOTE = re.compile(
+    r"<(?:command-name|command-message|local-command-\w+|bash-(?:input|stdout|stderr)|task-notification)>"
+)
+"""How Claude Code notes commands that a person typed, what they printed, and background work that ended."""
 _SYNTHETIC_FILLER = "No response requested."
 
 
@@ -36,7 +38,7 @@ def read_transcript(line: bytes) -> tuple[Entry, ...]:
 def _read_user(data: Json) -> Iterator[Entry]:
     content = _message(data).get("content")
     if isinstance(content, str):
-        kind = EntryKind.NOTICE if _OWN_COMMAND.match(content) else EntryKind.QUESTION
+        kind = EntryKind.NOTICE if _OWN_NOTE.match(content) else EntryKind.QUESTION
         yield _entry(data, kind, content)
         return
     for block in _blocks(content):

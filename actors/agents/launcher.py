@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # as a program this module finds nothing but the standard lib
 LAUNCH_NAME = "launch.json"
 KNOCK_NAME = "knock"
 
-_MARKS_OF_A_PARENT_CLAUDE = (
+_NOT_INHERITED = (
     "AI_AGENT",
     "CLAUDECODE",
     "CLAUDE_CODE_CHILD_SESSION",
@@ -31,8 +31,14 @@ _MARKS_OF_A_PARENT_CLAUDE = (
     "CLAUDE_CODE_SESSION_ID",
     "CLAUDE_CODE_SSE_PORT",
     "CLAUDE_EFFORT",
+    "CLAUDE_ENV_FILE",
+    "CLAUDE_PROJECT_DIR",
+    "TRACEPARENT",
+    "TMUX",
+    "TMUX_PANE",
 )
-"""A Claude sets these for what it starts; a team that it brought up would take itself for that Claude's children."""
+"""A Claude sets the first for what it starts; one that finds CLAUDE_CODE_CHILD_SESSION writes no transcript. Without
+the last two a ``tmux kill-server`` of an agent does not end the team."""
 
 _CANNOT_START = 126
 _NOT_FOUND = 127
@@ -44,7 +50,7 @@ def write_launch(
     working_directory: Path,
     *,
     python: str,
-    remove: Sequence[str] = _MARKS_OF_A_PARENT_CLAUDE,
+    remove: Sequence[str] = _NOT_INHERITED,
 ) -> tuple[str, ...]:
     """Writes all that the start needs, readable by its user only, and returns the command for the pane.
 

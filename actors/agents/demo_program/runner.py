@@ -55,11 +55,11 @@ class Runner:
         self._perform(next(self._turn))
 
     def interrupt(self) -> None:
-        """Escape: before any output the prompt goes back into the input box, as if it had never been sent."""
+        """Escape: before any output the last prompt goes back into the input box, as if it had never been sent."""
         stage = self._stage
         if not self._has_output and not stage.queued and not stage.draft.shown:
-            del stage.conversation[-len(self._prompts) :]
-            stage.draft.replace("\n".join(self._prompts))
+            stage.conversation.pop()
+            stage.draft.replace(self._prompts[-1])
         else:
             stage.transcript.interrupted(during_tool=False)
             stage.say("tool", "Interrupted · What should Claude do instead?")

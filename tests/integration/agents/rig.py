@@ -110,7 +110,8 @@ class Rig:
         await self.shows(lambda screen: screen.dialog and screen.composer is Composer.ABSENT)
 
     async def paste(self, text: str) -> None:
-        """Pastes and waits for the draft."""
+        """Pastes into the empty input box and waits for the draft; a prompt just submitted may stand there a while."""
+        await self.shows(lambda screen: screen.composer is Composer.EMPTY)
         await self.pane.paste(text)
         await self.shows(lambda screen: screen.composer is Composer.DRAFT)
 

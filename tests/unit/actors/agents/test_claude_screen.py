@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -24,22 +25,10 @@ EXPECTED = (
     ("composer-empty-*", EMPTY),
     ("menu-shortcuts", EMPTY),
     ("interrupted-mid-text", EMPTY),
-    ("auto-compact-done", EMPTY),
     ("api-error-*-final", EMPTY),
-    ("busy-empty", BUSY),
-    ("busy-in-*", BUSY),
-    ("busy-*-queued", BUSY),
+    ("busy-[!d]*", BUSY),
     ("api-error-529-after-4s", BUSY),
-    ("dialog-ask-*", DIALOG),
-    ("dialog-bash", DIALOG),
-    ("dialog-bash-multi-line", DIALOG),
-    ("dialog-bash-default-width", DIALOG),
-    ("dialog-edit", DIALOG),
-    ("dialog-exit-*", DIALOG),
-    ("dialog-mcp", DIALOG),
-    ("dialog-two-*", DIALOG),
-    ("dialog-web*", DIALOG),
-    ("dialog-write-*", DIALOG),
+    ("dialog-*", DIALOG),
     ("rewind-menu", DIALOG),
     ("transcript-view-*", DIALOG),
     ("menu-history-search", DIALOG),
@@ -48,13 +37,13 @@ EXPECTED = (
     ("pane-dead-*", Screen(composer=Composer.ABSENT)),
 )
 DRAFTS = (
-    ("composer-draft-one-line", "one line draft"),
-    ("composer-draft-esc-again-to-clear", "draft then esc"),
-    ("composer-draft-paste-expanded", "a\nb\nc\nd"),
-    ("composer-draft-multi-line", "[Pasted text #1 +3 lines]"),
-    ("composer-draft-two-pastes-and-text", "[Pasted text #13 +3 lines][Pasted text #14 +3 lines]tail words"),
-    ("tmux-copy-mode", "in copy mode"),
-    ("interrupted-before-output", "first msg\n@@slow 20"),
+    ("composer-draft-one-line", r"one line draft"),
+    ("composer-draft-esc-again-to-clear", r"draft then esc"),
+    ("composer-draft-paste-expanded", r"a\nb\nc\nd"),
+    ("composer-draft-collapsed-paste", r"\[Pasted text #\d+ \+3 lines\]"),
+    ("composer-draft-two-pastes-and-text", r"(\[Pasted text #\d+ \+3 lines\]){2}tail.*"),
+    ("tmux-copy-mode", r"in copy mode"),
+    ("interrupted-before-output", r"first msg\n@@slow 20"),
 )
 TROUBLES = (
     ("trust-dialog", "trust"),
@@ -80,7 +69,9 @@ def test_a_screen_of_the_real_program_is_understood(pattern: str, expected: Scre
 @pytest.mark.parametrize(("pattern", "draft"), DRAFTS, ids=[name for name, _ in DRAFTS])
 def test_a_draft_is_read_without_ghost_text_and_caret(pattern: str, draft: str) -> None:
     for capture in captures(pattern):
-        assert read_screen(capture) == Screen(composer=Composer.DRAFT, draft=draft)
+        screen = read_screen(capture)
+        assert re.fullmatch(draft, screen.draft)
+        assert screen == Screen(composer=Composer.DRAFT, draft=screen.draft)
 
 
 def test_a_draft_typed_while_a_turn_runs_is_a_draft_and_busy() -> None:
@@ -137,7 +128,8 @@ def test_a_box_without_every_sign_is_not_believed(inside: str) -> None:
 @pytest.mark.parametrize(
     "below",
     [
-        pytest.param(f"\n{POINTER} 1. Yes\n  2. No", id="options"),
+        pytest.param(f"{POINTER} 1. Yes\n  2. No", id="options at the left edge"),
+        pytest.param(f"\n  {POINTER} 1. Yes\n    2. No", id="options"),
         pytest.param("\nResume this session with:\nclaude --resume x", id="the last words"),
         pytest.param("\n\nPane is dead (status 0)", id="a dead pane"),
     ],
@@ -204,7 +196,7 @@ def test_no_text_of_the_conversation_hides_or_fakes_the_state_of_the_input_box(l
 
 @given(st.lists(NASTY, max_size=8))
 def test_no_text_above_a_dialog_makes_an_input_box_of_it(lines: list[str]) -> None:
-    for dialog in captures("dialog-bash") + captures("dialog-ask-user-question"):
+    for dialog in captures("dialog-*"):
         screen = read_screen("\n".join([*lines, dialog]))
         assert (screen.composer, screen.dialog) == (Composer.ABSENT, True)
 
