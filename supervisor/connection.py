@@ -146,7 +146,8 @@ class Connection:
                 raise ConnectionResetError
             self._writer.write(data)
             try:
-                await asyncio.wait_for(self._writer.drain(), WRITE_TIMEOUT_S)
+                async with asyncio.timeout(WRITE_TIMEOUT_S):
+                    await self._writer.drain()
             except TimeoutError:
                 logger.warning("a client that does not read its answers is let go")
                 self._writer.transport.abort()
