@@ -37,7 +37,7 @@ class ClaudeAgent:
         return Launch(
             argv=(*self._program(), *start_options(request)),
             environment={**_ENVIRONMENT, **request.environment},
-            files={settings_file(request.instance_directory): settings_text(self.python, request.instance_directory)},
+            files={settings_file(request.instance_directory): settings_text(self.python, request)},
         )
 
     def _program(self) -> list[str]:

@@ -36,7 +36,7 @@ class DemoAgent:
         return Launch(
             argv=(self.python, "-I", "-S", str(_PROGRAM), *start_options(request)),
             environment={**own, **request.environment},
-            files={settings_file(request.instance_directory): settings_text(self.python, request.instance_directory)},
+            files={settings_file(request.instance_directory): settings_text(self.python, request)},
         )
 
     def read_event(self, line: bytes) -> AgentEvent | None:

@@ -30,6 +30,9 @@ _EVENTS = (
 _PERMISSION_TIMEOUT_S = 2_000_000
 """23 days; a timer of Claude Code's runtime overflows, and fires at once, a little above 24."""
 
+_NO_LEAD = [{"serverName": "phalanx"}]
+"""The name under which ``phalanx mcp add`` registers."""
+
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,199}")
 _PERMISSION_MODE = re.compile(r"[A-Za-z]{1,40}")
@@ -41,18 +44,27 @@ def settings_file(instance_directory: Path) -> Path:
     return instance_directory / _SETTINGS_NAME
 
 
-def settings_text(python: str, instance_directory: Path) -> str:
-    """The settings that make the agent run ``hook.py`` for every event that Phalanx uses."""
+def settings_text(python: str, request: LaunchRequest) -> str:
+    """The settings of one agent: it runs ``hook.py`` for every event that Phalanx uses, and is no lead itself."""
+    # An agent that started the user's Phalanx server would take 70 MB and half a second of CPU to act as a lead.
+    settings: dict[str, object] = {"hooks": _hooks(python, request.instance_directory), "deniedMcpServers": _NO_LEAD}
+    if request.permission_mode == "bypassPermissions":
+        # Whoever asked for this mode has been warned; at the agent's terminal nobody would answer.
+        settings["skipDangerousModePermissionPrompt"] = True
+    return json.dumps(settings, indent=1)
+
+
+def _hooks(python: str, instance_directory: Path) -> dict[str, object]:
     words = (python, "-I", "-S", str(Path(hook.__file__).resolve()), str(instance_directory))
     # The shell becomes the hook, so that the hook's parent is the agent itself.
     command = "exec " + shlex.join(words)
-    hooks = {}
+    hooks: dict[str, object] = {}
     for event in _EVENTS:
         run: dict[str, object] = {"type": "command", "command": f"{command} {event}"}
         if event == "PermissionRequest":
             run["timeout"] = _PERMISSION_TIMEOUT_S
         hooks[event] = [{"matcher": "*", "hooks": [run]} if event in _TOOL_EVENTS else {"hooks": [run]}]
-    return json.dumps({"hooks": hooks}, indent=1)
+    return hooks
 
 
 def start_options(request: LaunchRequest) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ def test_a_value_that_could_be_something_else_is_refused(change: dict[str, Any])
 
 
 def test_every_event_runs_the_hook_program_in_place_of_the_shell() -> None:
-    hooks = json.loads(settings_text("/py thon", Path("/in'st")))["hooks"]
+    hooks = json.loads(settings_text("/py thon", replace(REQUEST, instance_directory=Path("/in'st"))))["hooks"]
 
     assert set(hooks) >= {"SessionStart", "UserPromptSubmit", "PermissionRequest", "Stop", "StopFailure", "SessionEnd"}
     for event, (group,) in hooks.items():
@@ -66,6 +66,16 @@ def test_every_event_runs_the_hook_program_in_place_of_the_shell() -> None:
 
 
 def test_a_permission_request_may_wait_for_weeks_but_not_longer_than_a_timer_can() -> None:
-    hooks = json.loads(settings_text("python", Path("/i")))["hooks"]
+    hooks = json.loads(settings_text("python", REQUEST))["hooks"]
 
     assert 14 * 86_400 < hooks["PermissionRequest"][0]["hooks"][0]["timeout"] * 1000 / 1000 < 2**31 / 1000
+
+
+def test_an_agent_is_kept_from_starting_the_server_that_would_make_it_a_lead() -> None:
+    assert json.loads(settings_text("python", REQUEST))["deniedMcpServers"] == [{"serverName": "phalanx"}]
+
+
+@pytest.mark.parametrize(("mode", "skips"), [(None, False), ("plan", False), ("bypassPermissions", True)])
+def test_only_who_asked_for_no_permissions_is_not_warned_about_them(mode: str | None, skips: bool) -> None:
+    settings = json.loads(settings_text("python", replace(REQUEST, permission_mode=mode)))
+    assert settings.get("skipDangerousModePermissionPrompt", False) is skips
