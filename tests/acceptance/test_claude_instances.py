@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import unicodedata
 from pathlib import Path
@@ -79,6 +80,16 @@ async def test_the_nastiest_texts_stand_in_the_transcript_byte_for_byte(
     assert not list(claude_team.repository.glob("never"))
 
 
+async def until_shown(claude: SupervisorClient, instance_id: str, words: str) -> None:
+    """The hook tells of a dialog a moment before it is drawn."""
+    async with asyncio.timeout(10):
+        while True:
+            read = await claude.read(requests.ReadRequest(instance_id=instance_id, source="screen"))
+            if words in (read.screen or ""):
+                return
+            await asyncio.sleep(0.05)
+
+
 async def test_a_message_to_an_instance_that_shows_a_dialog_presses_no_key_and_arrives_after_the_answer(
     claude: SupervisorClient, claude_team: Team
 ) -> None:
@@ -99,8 +110,7 @@ async def test_a_message_to_an_instance_that_shows_a_dialog_presses_no_key_and_a
     )
     assert sent.status is MessageStatus.BLOCKED
     assert "Bash" in (sent.reason or "")
-    screen = await claude.read(requests.ReadRequest(instance_id=instance_id, source="screen"))
-    assert "Do you want to proceed?" in (screen.screen or "")
+    await until_shown(claude, instance_id, "Do you want to proceed?")
     assert not (worktree / "it-ran").exists()
 
     denied = await claude.respond(
