@@ -27,6 +27,15 @@ AWKWARD = (
 )
 
 
+async def has_answered(rig: AnyRig, text: str) -> None:
+    """One turn, until the agent is idle and has written it down, which it does a moment after its hook."""
+    number = len(rig.events(EventKind.TURN_ENDED)) + 1
+    await rig.submit(text)
+    await rig.event(EventKind.TURN_ENDED, number)
+    await rig.shows_empty_composer()
+    await until(lambda: len(rig.entries(EntryKind.ANSWER)) == number)
+
+
 async def shows_no_way_out(rig: AnyRig) -> bool:
     """A second Ctrl-C soon after the first one is not what it would be alone."""
     return "again to exit" not in await rig.pane.capture()
@@ -118,7 +127,7 @@ async def test_escape_in_a_dialog_denies_and_stops_the_turn_without_a_hook(rig: 
 
     assert not rig.has_run("touch escaped")
     assert rig.kinds()[-1] is EventKind.PERMISSION_REQUESTED
-    assert [entry.interrupted for entry in rig.entries(EntryKind.NOTICE)] == [True]
+    await until(lambda: [entry.interrupted for entry in rig.entries(EntryKind.NOTICE)] == [True])
 
 
 async def test_escape_before_any_output_takes_the_prompt_back_into_the_input_box(rig: AnyRig) -> None:
@@ -207,15 +216,13 @@ async def test_a_rate_limit_is_reported_as_one(rig: AnyRig) -> None:
 
 async def test_a_resumed_agent_goes_on_with_the_same_conversation(rig: AnyRig) -> None:
     await rig.ready()
-    await rig.submit("[x]\nremember the heron")
-    await rig.event(EventKind.TURN_ENDED)
+    await has_answered(rig, "[x]\nremember the heron")
     os.kill(rig.pid, signal.SIGTERM)
     await rig.ended()
 
     rig.start(resume=True)
     await rig.shows_empty_composer()
-    await rig.submit("[x]\nand the crane")
-    await rig.event(EventKind.TURN_ENDED, 2)
+    await has_answered(rig, "[x]\nand the crane")
 
     assert "remember the heron" in await rig.pane.capture()
     assert [event.source for event in rig.events(EventKind.SESSION_STARTED)] == ["startup", "resume"]
@@ -230,8 +237,7 @@ async def test_a_session_that_is_there_or_is_not_there_ends_a_start_that_expects
     assert "No conversation found" in await rig.pane.capture()
 
     await rig.ready()
-    await rig.submit("[x]\nhello")
-    await rig.event(EventKind.TURN_ENDED)
+    await has_answered(rig, "[x]\nhello")
     os.kill(rig.pid, signal.SIGTERM)
     await rig.ended()
     rig.start()
@@ -241,8 +247,7 @@ async def test_a_session_that_is_there_or_is_not_there_ends_a_start_that_expects
 
 async def test_a_terminated_agent_says_goodbye(rig: AnyRig) -> None:
     await rig.ready()
-    await rig.submit("[x]\nhello")
-    await rig.event(EventKind.TURN_ENDED)
+    await has_answered(rig, "[x]\nhello")
     os.kill(rig.pid, signal.SIGTERM)
     state = await rig.ended()
 
