@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 
 from actors.errors import SettingsError
 from actors.home import Home
+from supervisor.requests import VariableName
 
 HOME_VARIABLE = "PHALANX_HOME"
 DEFAULT_HOME = "~/.phalanx"
@@ -39,7 +40,6 @@ def _setting(default: Any, variable: str, unit: str, allowed: str, meaning: str,
 
 
 _Directory = Annotated[Path, AfterValidator(_absolute)]
-_VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 _VariableValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
 
 
@@ -128,11 +128,11 @@ class Settings(BaseModel):
         "Instances may only work inside these; none given: in any directory but '/', the user's home directory itself "
         "and Phalanx's own home.",
     )
-    env: Mapping[_VariableName, _VariableValue] = _setting(
+    env: Mapping[VariableName, _VariableValue] = _setting(
         {},
         "",
         "",
-        "a table of texts, named by letters, digits and '_'",
+        "a table of texts, named by letters, digits and '_'; PHALANX_ and RAY_ are reserved",
         "Environment variables for all agents, on top of the caller's.",
     )
 

@@ -69,6 +69,7 @@ def test_allowed_directories_are_a_list_in_the_file_and_joined_in_the_environmen
         ("x = [", {}, ["config.toml", "not TOML"]),
         ("env = {'-b' = 'x'}", {}, ["env.-b"]),
         ("env = {A = 1}", {}, ["env.A", "texts"]),
+        ("env = {PHALANX_TEAM = 'x'}", {}, ["env.PHALANX_TEAM", "reserved"]),
         ("spawn_timeout_s = nan", {}, ["spawn_timeout_s", "1 to 3600"]),
     ],
 )
