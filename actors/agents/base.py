@@ -98,6 +98,17 @@ class AgentEvent:
     """SESSION_STARTED: startup, resume, clear or compact."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What was decided about a tool call that waits."""
+
+    allow: bool
+    message: str
+    """Denied: what to do instead. Allowed: the answer, where the tool asks a question."""
+    tool: str
+    tool_input: Mapping[str, Any]
+
+
 class EntryKind(StrEnum):
     QUESTION = "question"
     ANSWER = "answer"
@@ -172,6 +183,6 @@ class Agent(Protocol):
         """``styled`` is the visible pane with its SGR sequences."""
         ...
 
-    def permission_answer(self, allow: bool, message: str) -> str:
-        """What the waiting permission hook prints to decide its request."""
+    def permission_answer(self, decision: Decision) -> str:
+        """What the waiting permission hook prints to decide its request, on one line."""
         ...

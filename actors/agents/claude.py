@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from actors.agents.base import AgentEvent, Entry, Launch, LaunchRequest, Screen
+from actors.agents.base import AgentEvent, Decision, Entry, Launch, LaunchRequest, Screen
 from actors.agents.claude_events import read_event
 from actors.agents.claude_screen import read_screen
 from actors.agents.claude_transcript import read_transcript
 from actors.agents.options import settings_file, settings_text, start_options
-from actors.agents.permissions import decision
+from actors.agents.permissions import decision_text
 from actors.errors import SettingsError
 
 _ENVIRONMENT = {
@@ -58,5 +58,5 @@ class ClaudeAgent:
     def read_screen(self, styled: str) -> Screen:
         return read_screen(styled)
 
-    def permission_answer(self, allow: bool, message: str) -> str:
-        return decision(allow, message)
+    def permission_answer(self, decision: Decision) -> str:
+        return decision_text(decision)

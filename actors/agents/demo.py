@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.agents.base import AgentEvent, Entry, Launch, LaunchRequest, Screen
+from actors.agents.base import AgentEvent, Decision, Entry, Launch, LaunchRequest, Screen
 from actors.agents.claude_events import read_event
 from actors.agents.claude_screen import read_screen
 from actors.agents.claude_transcript import read_transcript
 from actors.agents.options import settings_file, settings_text, start_options
-from actors.agents.permissions import decision
+from actors.agents.permissions import decision_text
 
 _PROGRAM = Path(__file__).resolve().parent / "demo_program" / "__main__.py"
 
@@ -48,5 +48,5 @@ class DemoAgent:
     def read_screen(self, styled: str) -> Screen:
         return read_screen(styled)
 
-    def permission_answer(self, allow: bool, message: str) -> str:
-        return decision(allow, message)
+    def permission_answer(self, decision: Decision) -> str:
+        return decision_text(decision)

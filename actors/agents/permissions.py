@@ -12,6 +12,7 @@ import re
 import select
 from pathlib import Path
 
+from actors.agents.base import Decision
 from actors.agents.hook import PERMISSION_PREFIX
 from actors.errors import InvalidRequestError
 
@@ -20,12 +21,23 @@ _DRAIN_MS = 1000
 """The hook reads at once; only an answer longer than a pipe holds waits at all."""
 
 
-def decision(allow: bool, message: str) -> str:
-    """What a hook prints to decide its request. ``message`` tells the agent why it was denied."""
-    verdict = (
-        {"behavior": "allow"} if allow else {"behavior": "deny", "message": message or "Denied by the team's lead."}
-    )
+def decision_text(decision: Decision) -> str:
+    """What a hook prints to decide its request."""
+    verdict: dict[str, object]
+    if decision.allow:
+        # Newer versions of Claude Code leave some dialogs open when the input is not given back.
+        verdict = {"behavior": "allow", "updatedInput": _answered(decision)}
+    else:
+        verdict = {"behavior": "deny", "message": decision.message or "Denied by the team's lead."}
     return json.dumps({"hookSpecificOutput": {"hookEventName": "PermissionRequest", "decision": verdict}})
+
+
+def _answered(decision: Decision) -> dict[str, object]:
+    tool_input = dict(decision.tool_input)
+    questions = tool_input.get("questions")
+    if decision.tool == "AskUserQuestion" and decision.message and isinstance(questions, list):
+        tool_input["answers"] = {asked["question"]: decision.message for asked in questions}
+    return tool_input
 
 
 def answer(instance_directory: Path, request_id: str, text: str) -> bool:

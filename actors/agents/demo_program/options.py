@@ -1,4 +1,14 @@
-"""The demo's command line (the options of Claude Code that Phalanx uses) and environment; read once."""
+"""The demo's command line (the options of Claude Code that Phalanx uses) and environment; read once.
+
+::
+
+    PHALANX_DEMO_DIRECTORY        private directory for transcripts and logs; needed
+    PHALANX_DEMO_START_S          seconds until the session starts and the input box is usable; 0
+    PHALANX_DEMO_WORK_S           seconds that every turn takes at least; 0.05
+    PHALANX_DEMO_HOOK_PROCESSES   1 runs a process for every hook, not only for permission requests
+    PHALANX_DEMO_FAULTS           comma-separated: swallow-first-enter, trust-dialog, exit-at-start=STATUS,
+                                  start-slow=SECONDS (between the report of the start and the usable input box)
+"""
 
 from __future__ import annotations
 

@@ -26,6 +26,9 @@ _RESET = "\x1b[0m"
 _CARET = f"\x1b[7m \x1b[0m{_PLAIN}\x1b[49m"
 
 
+_LONGEST_QUEUED = 2000
+
+
 class DialogView(NamedTuple):
     title: str
     body: tuple[str, ...]
@@ -49,20 +52,25 @@ class View(NamedTuple):
 
 def paint(view: View, width: int, height: int) -> str:
     """What to write so that the terminal shows ``view``: the last ``height`` rows of it."""
-    rows = [*_conversation(view, width), *(_dialog(view.dialog, width) if view.dialog else _composer(view, width))]
-    shown = rows[-height:]
+    below = _dialog(view.dialog, width) if view.dialog else [*_busy_rows(view, width), *_composer(view, width)]
+    shown = [*_conversation(view, width, height), *below][-height:]
     return "\x1b[H" + "\r\n".join(f"{_RESET}{row}{_RESET}\x1b[K" for row in shown) + "\x1b[J"
 
 
-def _conversation(view: View, width: int) -> list[str]:
-    rows = []
-    for speaker, text in view.conversation:
-        rows += [*said(speaker, text, width), ""]
-    if view.busy and not view.dialog:
-        rows += [f"{_SPINNER}✶{_PLAIN} {_SPINNER}Rehearsing… {_PLAIN}", ""]
-    for text in view.queued:
-        rows += [f"  {row}" for row in said("user", text, width - 2)]
+def _conversation(view: View, width: int, height: int) -> list[str]:
+    """The last rows of the conversation, at least ``height`` if there are as many."""
+    rows: list[str] = []
+    for speaker, text in reversed(view.conversation):
+        rows = [*said(speaker, text[-width * height :], width), "", *rows]
+        if len(rows) >= height:
+            break
     return rows
+
+
+def _busy_rows(view: View, width: int) -> list[str]:
+    spinner = [f"{_SPINNER}✶{_PLAIN} {_SPINNER}Rehearsing… {_PLAIN}", ""] if view.busy else []
+    queued = [row for text in view.queued for row in said("user", text[-_LONGEST_QUEUED:], width - 2)]
+    return [*spinner, *(f"  {row}" for row in queued)]
 
 
 def said(speaker: str, text: str, width: int) -> list[str]:

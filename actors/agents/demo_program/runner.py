@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from actors.agents.demo_program.children import Child
@@ -210,14 +211,24 @@ class Runner:
 
     def _commit(self, file: str, text: str) -> None:
         self._has_output = True
-        path = self._stage.options.cwd / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
-        added = Child(("git", "add", "--", file), os.environ, b"")
-        said = added.wait()
-        if added.status == 0:
-            said = Child(("git", *_IDENTITY, "commit", "-m", f"Add {file}", "--", file), os.environ, b"").wait()
-        self._advance(said.decode(errors="replace").strip())
+        try:
+            said = _committed(self._stage.options.cwd, file, text)
+        except OSError as error:
+            said = str(error)
+        self._advance(said)
+
+
+def _committed(directory: Path, file: str, text: str) -> str:
+    """What git said. Raises ``OSError`` for a file that cannot be written and when there is no git."""
+    path = directory / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n", encoding="utf-8")
+    for arguments in (("add", "--", file), (*_IDENTITY, "commit", "-m", f"Add {file}", "--", file)):
+        git = Child(("git", *arguments), os.environ, b"")
+        said = git.wait().decode(errors="replace").strip()
+        if git.status:
+            break
+    return said
 
 
 def _nothing() -> None:

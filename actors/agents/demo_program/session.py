@@ -41,12 +41,15 @@ class Session:
             self._stage.loop.later(_ESCAPE_ALONE_S, lambda: self._take(self._keys.flush()))
 
     def _take(self, inputs: Iterable[Input]) -> None:
+        taken = False
         for each in inputs:
+            taken = True
             if self._stage.dialog:
                 _press_in_dialog(self._stage.dialog, each)
             else:
                 self._press(each)
-        self._stage.repaint()
+        if taken:  # most reads are pieces of one long paste
+            self._stage.repaint()
 
     def _press(self, each: Input) -> None:
         draft = self._stage.draft

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from actors.agents.base import Agent, AgentEvent, Composer, Entry, EntryKind, EventKind, LaunchRequest, Screen
+from actors.agents.base import Agent, AgentEvent, Composer, Decision, Entry, EntryKind, EventKind, LaunchRequest, Screen
 from actors.agents.hook import SPOOL_NAME
 from actors.agents.launcher import write_launch
 from actors.terminal.pane import Pane, PaneState, Tmux
@@ -177,6 +177,10 @@ class ClaudeRig(Rig):
 
     def has_run(self, command: str) -> bool:
         return (self.cwd / command.removeprefix("touch ")).exists()
+
+
+def decision_on(asked: AgentEvent, *, allow: bool, message: str) -> Decision:
+    return Decision(allow=allow, message=message, tool=asked.tool, tool_input=asked.tool_input)
 
 
 def path_only() -> dict[str, str]:

@@ -11,7 +11,7 @@ from functools import partial
 
 from actors.agents.base import Composer, EntryKind, EventKind
 from actors.agents.permissions import answer, release
-from tests.integration.agents.rig import ClaudeRig, DemoRig, until
+from tests.integration.agents.rig import ClaudeRig, DemoRig, decision_on, until
 
 AnyRig = DemoRig | ClaudeRig
 
@@ -73,7 +73,11 @@ async def test_an_allowed_tool_runs_and_the_turn_goes_on(rig: AnyRig) -> None:
     await rig.shows_dialog()
 
     assert (asked.tool, asked.tool_input["command"]) == ("Bash", "touch allowed")
-    assert answer(rig.instance_directory, asked.request_id, rig.agent.permission_answer(True, ""))
+    assert answer(
+        rig.instance_directory,
+        asked.request_id,
+        rig.agent.permission_answer(decision_on(asked, allow=True, message="")),
+    )
     used = await rig.event(EventKind.TOOL_USED)
     await rig.event(EventKind.TURN_ENDED)
     await rig.shows_empty_composer()
@@ -90,7 +94,11 @@ async def test_a_denied_tool_does_not_run_and_the_agent_learns_why(rig: AnyRig) 
     await rig.submit(f"[x]\n{rig.use_tool('touch denied')}")
     asked = await rig.event(EventKind.PERMISSION_REQUESTED)
 
-    assert answer(rig.instance_directory, asked.request_id, rig.agent.permission_answer(False, "no: 日本"))
+    assert answer(
+        rig.instance_directory,
+        asked.request_id,
+        rig.agent.permission_answer(decision_on(asked, allow=False, message="no: 日本")),
+    )
     answered = await rig.event(EventKind.TURN_ENDED)
     await rig.shows_empty_composer()
 

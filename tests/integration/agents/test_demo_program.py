@@ -13,7 +13,7 @@ import pytest
 
 from actors.agents.base import Composer, EntryKind, EventKind
 from actors.agents.permissions import answer
-from tests.integration.agents.rig import DemoRig
+from tests.integration.agents.rig import DemoRig, decision_on
 
 HEADER = "[phalanx msg_1 from lead]\n"
 
@@ -39,6 +39,17 @@ async def test_the_log_holds_what_was_received(demo: DemoRig) -> None:
     await demo.event(EventKind.TURN_ENDED)
 
     assert prompts(demo) == [text + "\n"]
+
+
+@pytest.mark.parametrize("line", ["日本 x\u2028\\", "line\n"])
+async def test_a_megabyte_arrives_whole_and_leaves_the_demo_usable(demo: DemoRig, line: str) -> None:
+    await demo.ready()
+    text = HEADER + line * (1_000_000 // len(line.encode()))
+    assert (await demo.submit(text)).text == text + "\n"
+    await demo.event(EventKind.TURN_ENDED)
+    await demo.shows_empty_composer()
+
+    assert (await demo.submit(HEADER + "short")).text == HEADER + "short"
 
 
 async def swallows_an_enter(demo: DemoRig) -> None:
@@ -165,7 +176,11 @@ async def test_a_message_that_is_entered_while_a_tool_waits_becomes_part_of_the_
     await demo.paste("[2]\ntwo")
     await demo.pane.press("Enter")
     asked = await demo.event(EventKind.PERMISSION_REQUESTED)
-    answer(demo.instance_directory, asked.request_id, demo.agent.permission_answer(True, ""))
+    answer(
+        demo.instance_directory,
+        asked.request_id,
+        demo.agent.permission_answer(decision_on(asked, allow=True, message="")),
+    )
     await demo.event(EventKind.TURN_ENDED)
 
     assert len(demo.events(EventKind.PROMPT_SUBMITTED)) == 1
@@ -189,7 +204,11 @@ async def _scenario(demo: DemoRig) -> list[dict[str, object]]:
     """The raw events of a turn with a tool, without what differs from run to run."""
     await demo.submit(f"{HEADER}{demo.use_tool('ls')}\nthanks")
     asked = await demo.event(EventKind.PERMISSION_REQUESTED)
-    answer(demo.instance_directory, asked.request_id, demo.agent.permission_answer(True, ""))
+    answer(
+        demo.instance_directory,
+        asked.request_id,
+        demo.agent.permission_answer(decision_on(asked, allow=True, message="")),
+    )
     await demo.event(EventKind.TURN_ENDED)
     await demo.shows_empty_composer()
     lines = (demo.instance_directory / "events.jsonl").read_bytes().split(b"\n")

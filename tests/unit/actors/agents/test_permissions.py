@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.agents.permissions import answer, decision, release
+from actors.agents.base import Decision
+from actors.agents.permissions import answer, decision_text, release
 from actors.errors import InvalidRequestError
 
 REQUEST = "0123456789abcdef" * 2
@@ -67,12 +68,24 @@ def test_an_answer_of_several_lines_is_refused(tmp_path: Path) -> None:
         answer(tmp_path, REQUEST, "a\nb")
 
 
-def test_a_decision_says_what_the_agent_expects() -> None:
-    def inner(text: str) -> object:
-        output = json.loads(text)["hookSpecificOutput"]
-        assert output["hookEventName"] == "PermissionRequest"
-        return output["decision"]
+def inner(text: str) -> dict[str, object]:
+    output = json.loads(text)["hookSpecificOutput"]
+    assert output["hookEventName"] == "PermissionRequest"
+    decided: dict[str, object] = output["decision"]
+    return decided
 
-    assert inner(decision(True, "")) == {"behavior": "allow"}
-    assert inner(decision(False, "use\n日本")) == {"behavior": "deny", "message": "use\n日本"}
-    assert "\n" not in decision(False, "a\nb")
+
+def decide(allow: bool, message: str) -> str:
+    return decision_text(Decision(allow=allow, message=message, tool="Bash", tool_input={"command": "ls"}))
+
+
+def test_a_decision_says_what_the_agent_expects() -> None:
+    assert inner(decide(True, "")) == {"behavior": "allow", "updatedInput": {"command": "ls"}}
+    assert inner(decide(False, "use\n日本")) == {"behavior": "deny", "message": "use\n日本"}
+    assert "\n" not in decide(False, "a\nb")
+
+
+def test_a_question_is_allowed_with_the_message_as_its_answer() -> None:
+    asked = {"questions": [{"question": "Which colour?", "options": []}]}
+    text = decision_text(Decision(allow=True, message="Blue", tool="AskUserQuestion", tool_input=asked))
+    assert inner(text)["updatedInput"] == {**asked, "answers": {"Which colour?": "Blue"}}
