@@ -19,7 +19,7 @@ import pytest
 from actors.errors import UnavailableError
 from actors.home import Home
 from actors.marks import TEAM_MARK
-from actors.processes import is_running, processes_with
+from actors.processes import end_processes, is_running, processes_with
 from actors.terminal.server import TerminalServer
 from supervisor.runtime import DownReport, Runtime, TeamAddress
 from supervisor.runtime.team import Team, read_team
@@ -59,6 +59,11 @@ def members(team: Team) -> list[psutil.Process]:
 
 def gone(processes: list[psutil.Process]) -> bool:
     return not any(is_running(process) for process in processes)
+
+
+def kill(pid: int) -> None:
+    """Returns when it has taken effect."""
+    assert end_processes([psutil.Process(pid)], grace_s=0) == []
 
 
 def stray_of(home: Home) -> psutil.Process:
@@ -185,7 +190,7 @@ def test_homes_do_not_touch_each_other_and_a_dead_ray_is_replaced_while_the_agen
 
     agent = stray_of(right)
     team = known_team(right)
-    os.kill(team.head_pid, signal.SIGKILL)
+    kill(team.head_pid)
     state = runtime(right).state()
     assert (state.kind, "Ray" in state.missing) == ("partly", True)
     again = runtime(right).up({**caller_environment(), "ANTHROPIC_API_KEY": "sk-other"})
@@ -200,8 +205,8 @@ def test_homes_do_not_touch_each_other_and_a_dead_ray_is_replaced_while_the_agen
     assert runtime(right).state().kind == "running"
 
     everything = members(team)
-    os.kill(known_team(right).head_pid, signal.SIGKILL)
-    os.kill(team.tmux_pid, signal.SIGKILL)
+    kill(known_team(right).head_pid)
+    kill(team.tmux_pid)
     with ThreadPoolExecutor(2) as pool:
         reports = list(pool.map(lambda home: runtime(home).down(), [right, right]))
 
