@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.agents.base import Agent, Composer, Screen
+from actors.agents.base import Agent, Composer, Decision, Screen
 from actors.agents.permissions import answer
 from actors.courier import Courier
 from actors.errors import UnavailableError, WrongStateError
@@ -108,7 +108,8 @@ class Instance:
                 "Call list to see who does."
             )
         asked = observer.state.permissions[0]
-        words = self._agent.permission_answer(allow, message)
+        decision = Decision(allow=allow, message=message, tool=asked.tool, tool_input=asked.tool_input)
+        words = self._agent.permission_answer(decision)
         taken = answer(self._config.directory, asked.request_id, words)
         observer.change(decided(observer.state, asked.request_id, time.time()))
         if not taken:

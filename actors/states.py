@@ -39,6 +39,7 @@ NEEDING_ATTENTION = frozenset({Status.WAITING_PERMISSION, Status.RATE_LIMITED, S
 TYPABLE = frozenset({Status.READY, Status.RATE_LIMITED})
 """Between turns: no dialog can come up while we type."""
 
+DIALOG_REASON = "a dialog that asks for no permission is up at its terminal: attach and answer it"
 SETTLE_S = 2.0
 """A hook fires before the screen shows what it reports; for this long the screen is no argument against it."""
 
@@ -125,10 +126,14 @@ def on_screen(state: InstanceState, screen: Screen, at: float) -> InstanceState:
         return replace(state, reason=screen.trouble)
     if at - state.heard_at < SETTLE_S:
         return state
-    answered_elsewhere = state.status is Status.WAITING_PERMISSION and not screen.dialog
-    if answered_elsewhere and screen.composer is not Composer.ABSENT:
+    if screen.composer is Composer.ABSENT:
+        unannounced = screen.dialog and state.status is not Status.WAITING_PERMISSION
+        return replace(state, reason=DIALOG_REASON) if unannounced else state
+    if state.reason == DIALOG_REASON:
+        state = replace(state, reason="")
+    if state.status is Status.WAITING_PERMISSION and not screen.dialog:
         return _to(state, Status.BUSY if screen.busy else Status.READY, at)
-    if state.status is Status.BUSY and not screen.busy and screen.composer is not Composer.ABSENT:
+    if state.status is Status.BUSY and not screen.busy:
         return _to(state, Status.READY, at)
     return state
 

@@ -1,17 +1,20 @@
 """An API stand-in on loopback that drives the real Claude Code CLI without a network.
 
 It owns one HTTP server thread and speaks the part of the Messages API that Claude Code uses
-(``POST /v1/messages`` as server-sent events, ``/v1/messages/count_tokens``). What it answers is decided by the
-last user turn, so that a test writes its scenario into the message it sends:
+(``POST /v1/messages`` as server-sent events, ``/v1/messages/count_tokens``). What it answers is decided by
+the last user turn, so that a test writes its scenario into the message it sends:
 
-- a line ``@@tool NAME {json input}`` is answered with that tool call;
+- a line ``@@tool NAME {json input}`` is answered with that tool call (several lines: parallel calls);
 - a line ``@@script NAME`` hands the turn to the script registered under that name (see ``ScriptStep``);
-- a line ``@@slow SECONDS`` delays the answer;
-- a line ``@@status CODE`` answers with that HTTP error;
+- a line ``@@slow SECONDS`` delays the answer; ``@@pause SECONDS`` delays it after the first characters;
+- a line ``@@status CODE`` answers with that HTTP error; ``@@header NAME VALUE`` adds a header to the answer;
+- a line ``@@usage TOKENS`` says that the conversation so far is that many tokens long;
 - a turn that only carries tool results is answered ``tool result: …`` (or by the running script's next step);
+- Claude Code's request for a prompt suggestion is answered ``run the tests``;
 - anything else is answered ``echo: `` and the last line of the turn's text.
 
-Run as a program it serves until it is told to stop and prints its address: ``python -m tests.standin.api --port 0``.
+Run as a program it prints its address and serves until it is told to stop:
+``python -m tests.standin.api --port 0``.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +34,7 @@ Json = dict[str, Any]
 ScriptStep = Callable[[list[Json]], Json]
 """Given the conversation so far (Messages API form), returns the next content block."""
 
-_DIRECTIVE = re.compile(r"^@@(tool|script|slow|status)\s+(\S+)\s*(.*)$", re.MULTILINE)
+_DIRECTIVE = re.compile(r"^@@(tool|script|slow|pause|status|header|usage)[ \t]+(\S+)[ \t]*(.*)$", re.MULTILINE)
 
 
 def text_block(text: str) -> Json:
@@ -46,15 +50,19 @@ def _content_blocks(message: Json) -> list[Json]:
     return [text_block(content)] if isinstance(content, str) else list(content)
 
 
-def _is_noise(text: str) -> bool:
-    """Text that Claude Code itself puts into a user turn."""
-    return text.lstrip().startswith(("<system-reminder>", "[Request interrupted by user"))
-
-
 def turn_text(message: Json) -> str:
-    """The text a person or a tool of ours typed in this turn, without Claude Code's own reminders."""
-    texts = [b["text"] for b in _content_blocks(message) if b.get("type") == "text"]
-    return "\n".join(t for t in texts if not _is_noise(t))
+    """The text a person or a tool of ours typed in this turn, without Claude Code's own reminders.
+
+    Claude Code merges turns that no answer separates, so what stands before an interruption is an older message.
+    """
+    typed: list[str] = []
+    for block in _content_blocks(message):
+        text = block.get("text", "")
+        if text.startswith("[Request interrupted by user"):
+            typed.clear()
+        elif text and not text.lstrip().startswith("<system-reminder>"):
+            typed.append(text)
+    return "\n".join(typed)
 
 
 def tool_results(message: Json) -> list[str]:
@@ -79,14 +87,30 @@ def _last_typed_turn(messages: list[Json]) -> int:
 
 @dataclass(slots=True)
 class Answer:
-    block: Json
+    blocks: list[Json]
     delay_s: float = 0.0
+    pause_s: float = 0.0
     http_status: int = 200
+    input_tokens: int = 10
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def obey(self, kind: str, argument: str, rest: str) -> None:
+        """Takes one directive that changes how, not what, is answered."""
+        if kind == "slow":
+            self.delay_s = float(argument)
+        elif kind == "pause":
+            self.pause_s = float(argument)
+        elif kind == "status":
+            self.http_status = int(argument)
+        elif kind == "header":
+            self.headers[argument] = rest
+        elif kind == "usage":
+            self.input_tokens = int(argument)
 
 
 @dataclass(slots=True)
 class ApiStandIn:
-    """The stand-in's behaviour and its record of what arrived. Use as a context manager; ``url`` is its address."""
+    """The stand-in's behaviour and its record of what arrived; a context manager that serves at ``url``."""
 
     scripts: dict[str, list[ScriptStep]] = field(default_factory=dict)
     requests: list[Json] = field(default_factory=list)
@@ -99,8 +123,7 @@ class ApiStandIn:
         class Handler(_Handler):
             owner = standin
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
@@ -119,30 +142,41 @@ class ApiStandIn:
         messages = request["messages"]
         start = _last_typed_turn(messages)
         typed = turn_text(messages[start])
-        answer = Answer(text_block("ok"))
         tool_turns = [m for m in messages[start + 1 :] if m["role"] == "user" and tool_results(m)]
+        answer = Answer([])
         for kind, argument, rest in _DIRECTIVE.findall(typed):
-            if kind == "slow":
-                answer.delay_s = float(argument)
-            elif kind == "status":
-                answer.http_status = int(argument)
-            elif kind == "script":
+            if kind == "script":
                 steps = self.scripts[argument]
-                answer.block = steps[min(len(tool_turns), len(steps) - 1)](messages)
-                return answer
-            elif kind == "tool" and not tool_turns:
-                answer.block = tool_block(argument, json.loads(rest or "{}"))
-                return answer
-        if tool_turns:
-            answer.block = text_block("tool result: " + " | ".join(tool_results(tool_turns[-1])))
-        else:
-            lines = [line for line in typed.splitlines() if line.strip()]
-            answer.block = text_block("echo: " + (lines[-1][:200] if lines else ""))
+                answer.blocks = [steps[min(len(tool_turns), len(steps) - 1)](messages)]
+            elif kind == "tool":
+                if not tool_turns:
+                    answer.blocks.append(tool_block(argument, json.loads(rest or "{}")))
+            else:
+                answer.obey(kind, argument, rest)
+        if not answer.blocks:
+            answer.blocks = [_plain_answer(typed, tool_turns)]
         return answer
 
 
-def _sse(request: Json, block: Json) -> Iterator[tuple[str, Json]]:
-    stop_reason = "tool_use" if block["type"] == "tool_use" else "end_turn"
+def _plain_answer(typed: str, tool_turns: list[Json]) -> Json:
+    if tool_turns:
+        return text_block("tool result: " + " | ".join(tool_results(tool_turns[-1])))
+    if typed.lstrip().startswith("[SUGGESTION MODE"):
+        return text_block("run the tests")
+    lines = [line for line in typed.splitlines() if line.strip()]
+    return text_block("echo: " + (lines[-1][:200] if lines else ""))
+
+
+def _start_and_deltas(block: Json) -> tuple[Json, list[Json]]:
+    """A content block as the stream shows it: how it starts, and the pieces that follow."""
+    if block["type"] == "text":
+        pieces = [block["text"][:5], block["text"][5:]]
+        return {"type": "text", "text": ""}, [{"type": "text_delta", "text": p} for p in pieces]
+    return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": json.dumps(block["input"])}]
+
+
+def _sse(request: Json, answer: Answer) -> Iterator[tuple[str, Json]]:
+    stop_reason = "tool_use" if answer.blocks[-1]["type"] == "tool_use" else "end_turn"
     message = {
         "id": f"msg_{time.monotonic_ns():x}",
         "type": "message",
@@ -151,27 +185,27 @@ def _sse(request: Json, block: Json) -> Iterator[tuple[str, Json]]:
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
-        "usage": {"input_tokens": 10, "output_tokens": 1},
+        "usage": {"input_tokens": answer.input_tokens, "output_tokens": 1},
     }
     yield "message_start", {"type": "message_start", "message": message}
-    if block["type"] == "text":
-        start: Json = {"type": "text", "text": ""}
-        delta: Json = {"type": "text_delta", "text": block["text"]}
-    else:
-        start = {**block, "input": {}}
-        delta = {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
-    yield "content_block_start", {"type": "content_block_start", "index": 0, "content_block": start}
-    yield "content_block_delta", {"type": "content_block_delta", "index": 0, "delta": delta}
-    yield "content_block_stop", {"type": "content_block_stop", "index": 0}
-    yield (
-        "message_delta",
-        {
-            "type": "message_delta",
-            "delta": {"stop_reason": stop_reason, "stop_sequence": None},
-            "usage": {"output_tokens": 5},
-        },
-    )
+    for index, block in enumerate(answer.blocks):
+        start, deltas = _start_and_deltas(block)
+        yield "content_block_start", {"type": "content_block_start", "index": index, "content_block": start}
+        for delta in deltas:
+            yield "content_block_delta", {"type": "content_block_delta", "index": index, "delta": delta}
+        yield "content_block_stop", {"type": "content_block_stop", "index": index}
+    delta = {"stop_reason": stop_reason, "stop_sequence": None}
+    yield "message_delta", {"type": "message_delta", "delta": delta, "usage": {"output_tokens": 5}}
     yield "message_stop", {"type": "message_stop"}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away (interrupted, killed) is part of the tests, not an error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -181,9 +215,10 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Quiet: the record of requests is the log."""
 
-    def _send(self, status: int, body: bytes, content_type: str = "application/json") -> None:
+    def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
-        self.send_header("content-type", content_type)
+        for name, value in {"content-type": "application/json", **(headers or {})}.items():
+            self.send_header(name, value)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -204,19 +239,31 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, b"{}")
             return
         self.owner.requests.append(request)
-        if not request.get("tools"):
-            answer = Answer(text_block('{"title": "stand-in"}'))
-        else:
-            answer = self.owner.answer(request)
-        if answer.delay_s:
-            time.sleep(answer.delay_s)
+        has_tools = bool(request.get("tools"))
+        answer = self.owner.answer(request) if has_tools else Answer([text_block('{"title": "stand-in"}')])
+        time.sleep(answer.delay_s)
         if answer.http_status != 200:
             kind = "rate_limit_error" if answer.http_status == 429 else "api_error"
-            error = {"type": "error", "error": {"type": kind, "message": f"stand-in says {answer.http_status}"}}
-            self._send(answer.http_status, json.dumps(error).encode())
-            return
-        body = "".join(f"event: {name}\ndata: {json.dumps(data)}\n\n" for name, data in _sse(request, answer.block))
-        self._send(200, body.encode(), "text/event-stream")
+            error = {
+                "type": "error",
+                "error": {"type": kind, "message": f"stand-in says {answer.http_status}"},
+            }
+            self._send(answer.http_status, json.dumps(error).encode(), headers=answer.headers)
+        else:
+            self._stream(request, answer)
+
+    def _stream(self, request: Json, answer: Answer) -> None:
+        """Writes the events as they come; the connection's end is the body's end."""
+        self.send_response(200)
+        headers = {"content-type": "text/event-stream", "connection": "close", **answer.headers}
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.close_connection = True
+        for name, data in _sse(request, answer):
+            self.wfile.write(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode())
+            if name == "content_block_delta":
+                time.sleep(answer.pause_s)
 
 
 def main() -> None:

@@ -144,6 +144,11 @@ class Rig:
     def waiting_hooks(self) -> list[Path]:
         return list(self.instance_directory.glob("permission-*"))
 
+    def decide(self, asked: AgentEvent, *, allow: bool, message: str) -> str:
+        """What the agent's waiting hook has to print for this decision."""
+        decision = Decision(allow=allow, message=message, tool=asked.tool, tool_input=asked.tool_input)
+        return self.agent.permission_answer(decision)
+
 
 class DemoRig(Rig):
     """What the demo has to be told to do a thing, and how it shows that it did it."""
@@ -177,10 +182,6 @@ class ClaudeRig(Rig):
 
     def has_run(self, command: str) -> bool:
         return (self.cwd / command.removeprefix("touch ")).exists()
-
-
-def decision_on(asked: AgentEvent, *, allow: bool, message: str) -> Decision:
-    return Decision(allow=allow, message=message, tool=asked.tool, tool_input=asked.tool_input)
 
 
 def path_only() -> dict[str, str]:

@@ -11,7 +11,7 @@ from functools import partial
 
 from actors.agents.base import Composer, EntryKind, EventKind
 from actors.agents.permissions import answer, release
-from tests.integration.agents.rig import ClaudeRig, DemoRig, decision_on, until
+from tests.integration.agents.rig import ClaudeRig, DemoRig, until
 
 AnyRig = DemoRig | ClaudeRig
 
@@ -76,7 +76,7 @@ async def test_an_allowed_tool_runs_and_the_turn_goes_on(rig: AnyRig) -> None:
     assert answer(
         rig.instance_directory,
         asked.request_id,
-        rig.agent.permission_answer(decision_on(asked, allow=True, message="")),
+        rig.decide(asked, allow=True, message=""),
     )
     used = await rig.event(EventKind.TOOL_USED)
     await rig.event(EventKind.TURN_ENDED)
@@ -85,7 +85,7 @@ async def test_an_allowed_tool_runs_and_the_turn_goes_on(rig: AnyRig) -> None:
     assert (used.tool, used.tool_input) == (asked.tool, asked.tool_input)
     assert rig.has_run("touch allowed")
     assert rig.waiting_hooks() == []
-    assert [entry.tool for entry in rig.entries(EntryKind.TOOL_CALL)] == ["Bash"]
+    await until(lambda: [entry.tool for entry in rig.entries(EntryKind.TOOL_CALL)] == ["Bash"])
     assert not answer(rig.instance_directory, asked.request_id, "too late")
 
 
@@ -97,14 +97,14 @@ async def test_a_denied_tool_does_not_run_and_the_agent_learns_why(rig: AnyRig) 
     assert answer(
         rig.instance_directory,
         asked.request_id,
-        rig.agent.permission_answer(decision_on(asked, allow=False, message="no: 日本")),
+        rig.decide(asked, allow=False, message="no: 日本"),
     )
     answered = await rig.event(EventKind.TURN_ENDED)
     await rig.shows_empty_composer()
 
     assert not rig.has_run("touch denied")
     assert "no: 日本" in answered.text
-    assert [entry.text for entry in rig.entries(EntryKind.TOOL_RESULT)] == ["no: 日本"]
+    await until(lambda: [entry.text for entry in rig.entries(EntryKind.TOOL_RESULT)] == ["no: 日本"])
     assert EventKind.TOOL_USED not in rig.kinds()
 
 
@@ -165,7 +165,7 @@ async def test_what_is_entered_while_busy_is_queued_and_all_of_it_is_one_turn(ri
 
     prompts = [event.text for event in rig.events(EventKind.PROMPT_SUBMITTED)]
     assert prompts == [f"[1]\n{rig.work(2)}", "[2]\ntwo", "[3]\nthree"]
-    assert [entry.text for entry in rig.entries(EntryKind.QUESTION)] == prompts
+    await until(lambda: [entry.text for entry in rig.entries(EntryKind.QUESTION)] == prompts)
     assert rig.kinds().count(EventKind.TURN_ENDED) == 2
 
 

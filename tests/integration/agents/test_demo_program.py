@@ -13,7 +13,7 @@ import pytest
 
 from actors.agents.base import Composer, EntryKind, EventKind
 from actors.agents.permissions import answer
-from tests.integration.agents.rig import DemoRig, decision_on
+from tests.integration.agents.rig import DemoRig
 
 HEADER = "[phalanx msg_1 from lead]\n"
 
@@ -179,7 +179,7 @@ async def test_a_message_that_is_entered_while_a_tool_waits_becomes_part_of_the_
     answer(
         demo.instance_directory,
         asked.request_id,
-        demo.agent.permission_answer(decision_on(asked, allow=True, message="")),
+        demo.decide(asked, allow=True, message=""),
     )
     await demo.event(EventKind.TURN_ENDED)
 
@@ -207,7 +207,7 @@ async def _scenario(demo: DemoRig) -> list[dict[str, object]]:
     answer(
         demo.instance_directory,
         asked.request_id,
-        demo.agent.permission_answer(decision_on(asked, allow=True, message="")),
+        demo.decide(asked, allow=True, message=""),
     )
     await demo.event(EventKind.TURN_ENDED)
     await demo.shows_empty_composer()

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors.agents.base import AgentEvent, Composer, EventKind, Screen
-from actors.states import InstanceState, Status, decided, fold, on_exit, on_screen
+from actors.states import DIALOG_REASON, InstanceState, Status, decided, fold, on_exit, on_screen
 
 COMPOSER = Screen(composer=Composer.EMPTY)
 DIALOG = Screen(composer=Composer.ABSENT, dialog=True)
@@ -76,6 +76,13 @@ def test_a_dialog_that_a_person_answered_no_longer_waits() -> None:
     waiting = after(ASK, state=BUSY)
     assert on_screen(waiting, DIALOG, 60.0).status is Status.WAITING_PERMISSION
     assert on_screen(waiting, WORKING, 60.0).status is Status.BUSY
+
+
+def test_a_dialog_that_no_hook_announced_is_a_reason_to_look_and_none_once_it_is_gone() -> None:
+    assert on_screen(BUSY, DIALOG, 1.5).reason == ""
+    seen = on_screen(BUSY, DIALOG, 60.0)
+    assert (seen.status, seen.reason) == (Status.BUSY, DIALOG_REASON)
+    assert on_screen(seen, WORKING, 61.0).reason == ""
 
 
 def test_an_end_that_was_asked_for_is_no_failure_and_the_dead_stay_dead() -> None:
