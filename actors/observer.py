@@ -34,13 +34,13 @@ LAUNCH_MARK = b'{"phalanx_launch":true}'
 """The line that the host appends to the spool before it starts the agent: what stands before is of an earlier life."""
 
 _LOOK_EVERY_S = {
-    Status.STARTING: 0.5,
+    Status.STARTING: 0.08,
     Status.BUSY: 5.0,
     Status.WAITING_PERMISSION: 1.0,
 }
-"""How often the screen is looked at where a hook may not tell; other states are never left without a hook."""
-_COMPOSER_LOOK_S = 0.05
-"""Between the agent's SessionStart and its usable composer nothing tells, and a person waits."""
+"""How often the screen is looked at where a hook may not tell; other states are never left without a hook.
+
+An input box that is visible takes a paste, and is so up to a quarter of a second before the agent's SessionStart."""
 _LAST_LINES = 12
 _LAST_WORDS_WIDTH = 160
 _WRITTEN_LOOK_S = 0.05
@@ -143,8 +143,6 @@ class Observer:
         return _WRITTEN_LOOK_S if lagging and look_every_s is None else look_every_s
 
     def _look_every_s(self) -> float | None:
-        if self.state.status is Status.STARTING and self.state.started:
-            return _COMPOSER_LOOK_S
         return _LOOK_EVERY_S.get(self.state.status)
 
     async def _look_if_due(self) -> None:

@@ -15,7 +15,7 @@ Esc, an answer typed into a dialog), the end of the process overrules both.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -64,8 +64,6 @@ class InstanceState:
     """When the last hook event came; seconds since the epoch."""
     permissions: tuple[PendingPermission, ...] = ()
     transcript_path: str = ""
-    started: bool = field(default=False)
-    """The agent's own SessionStart was seen."""
 
 
 def _to(state: InstanceState, status: Status, at: float, reason: str = "") -> InstanceState:
@@ -80,8 +78,6 @@ def fold(state: InstanceState, event: AgentEvent) -> InstanceState:
     if state.status not in ALIVE:
         return state
     match event.kind:
-        case EventKind.SESSION_STARTED:
-            return replace(state, started=True)
         case EventKind.PROMPT_SUBMITTED:
             return _to(state, Status.BUSY, event.at)
         case EventKind.TOOL_USED:
@@ -96,7 +92,7 @@ def fold(state: InstanceState, event: AgentEvent) -> InstanceState:
         case EventKind.TURN_FAILED:
             status = Status.RATE_LIMITED if event.rate_limited else Status.READY
             return _to(state, status, event.at, f"the last turn failed: {event.text}")
-        case EventKind.ATTENTION | EventKind.SESSION_ENDED:
+        case EventKind.SESSION_STARTED | EventKind.ATTENTION | EventKind.SESSION_ENDED:
             return state
 
 
@@ -121,7 +117,7 @@ def interrupted(state: InstanceState, at: float) -> InstanceState:
 def on_screen(state: InstanceState, screen: Screen, at: float) -> InstanceState:
     """The state after a look at the screen; changes only what no hook reports."""
     if state.status is Status.STARTING:
-        if state.started and screen.composer is not Composer.ABSENT:
+        if screen.composer is not Composer.ABSENT:
             return _to(state, Status.READY, at)
         return replace(state, reason=screen.trouble)
     if at - state.heard_at < SETTLE_S:

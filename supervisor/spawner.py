@@ -21,7 +21,6 @@ from actors.inbox import BatchLimits
 from actors.instance import InstanceConfig
 from actors.messages import MessageStatus, Receipt
 from actors.states import ALIVE, Status
-from actors.terminal.pane import PaneInfo
 from supervisor.identity import system_prompt
 from supervisor.mail import Draft, check_text
 from supervisor.permits import Permits
@@ -70,10 +69,9 @@ class Spawner:
         check_text(request.context)
         async with self._permits.hold(), AsyncExitStack() as undo:
             record = self._take_in(request, work_dir, undo)
-            record = await self._give_workspace(record, request, undo)
-            pane, port = await self._start(record, request, undo)
-            record = self._roll.registry.change(record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
-            await port.adopt(pane.pane_id, pane.pid)
+            port = await self._start(record, request, undo)
+            record = self._roll.registry.get(record.instance_id).record
+            await port.adopt(record.pane_id, record.pid)
             self._roll.follow(record.instance_id, port)
             undo.push_async_callback(self._roll.leave, record.instance_id)
             await self._give_context(record, request.context, sender, port)
@@ -92,31 +90,26 @@ class Spawner:
         undo.callback(registry.remove, member.record.instance_id)
         return member.record
 
+    async def _start(self, record: InstanceRecord, request: SpawnRequest, undo: AsyncExitStack) -> InstancePort:
+        instance_id = record.instance_id
+        undo.push_async_callback(self._host.forget_instance, instance_id)
+        undo.push_async_callback(self._factory.destroy, instance_id)
+        coming = asyncio.create_task(self._factory.create(self.config(record), record.agent))
+        try:
+            record = await self._give_workspace(record, request, undo)
+            undo.push_async_callback(self._host.end_agent, instance_id, record.session_name, END_GRACE_S)
+            pane = await self._host.start_agent(self._agent_start(record, request))
+            self._roll.registry.change(instance_id, pane_id=pane.pane_id, pid=pane.pid)
+            return await coming
+        finally:
+            coming.cancel()
+
     async def _give_workspace(
         self, record: InstanceRecord, request: SpawnRequest, undo: AsyncExitStack
     ) -> InstanceRecord:
         workspace = await self._host.create_workspace(record.instance_id, record.work_dir, request.workspace_mode)
         undo.push_async_callback(self._host.undo_workspace, workspace)
         return self._roll.registry.change(record.instance_id, workspace=workspace, host=await self._host.name())
-
-    async def _start(
-        self, record: InstanceRecord, request: SpawnRequest, undo: AsyncExitStack
-    ) -> tuple[PaneInfo, InstancePort]:
-        instance_id = record.instance_id
-        undo.push_async_callback(self._host.forget_instance, instance_id)
-        undo.push_async_callback(self._factory.destroy, instance_id)
-        undo.push_async_callback(self._host.end_agent, instance_id, record.session_name, END_GRACE_S)
-        started = await asyncio.gather(
-            self._host.start_agent(self._agent_start(record, request)),
-            self._factory.create(self.config(record), record.agent),
-            return_exceptions=True,
-        )
-        pane, port = started
-        if isinstance(pane, BaseException):
-            raise pane
-        if isinstance(port, BaseException):
-            raise port
-        return pane, port
 
     def config(self, record: InstanceRecord) -> InstanceConfig:
         return InstanceConfig(
