@@ -80,6 +80,9 @@ class Courier:
         if message.id in self._observer.proved_ids:
             self._settle((message,), MessageStatus.SUBMITTED)
             return
+        if not self._observer.alive:
+            self._settle((message,), MessageStatus.FAILED, self._why_not())
+            return
         self._lot[message.id] = MessageStatus.ACCEPTED
         self.inbox.offer(message, time.monotonic())
         self._news.announce()
@@ -94,8 +97,17 @@ class Courier:
             self._unblock_after_permission()
             batch = await self._open_gate()
             if batch:
-                await self._deliver(batch)
+                await self._deliver_or_doubt(batch)
         self._give_up()
+
+    async def _deliver_or_doubt(self, batch: tuple[Message, ...]) -> None:
+        """A fault of ours in one delivery must not leave all later messages without an end."""
+        try:
+            await self._deliver(batch)
+        except Exception:
+            logger.exception("a delivery failed")
+            self._underway = ()
+            self._settle(batch, MessageStatus.UNCONFIRMED, "an error in Phalanx: see the log of the instance's actor")
 
     def _next_try_s(self) -> float | None:
         """Seconds until time alone gives the courier something to do."""
@@ -177,8 +189,6 @@ class Courier:
         self.batches += 1
         self.delivered += len(batch)
         self._settle(batch, act.status, act.reason)
-        if act.status is MessageStatus.UNCONFIRMED:
-            self._doubtful.update((message.id, message) for message in batch)
 
     async def _perform(self, act: Act, batch: tuple[Message, ...], delivery: Delivery) -> Stimulus:
         try:
@@ -233,6 +243,8 @@ class Courier:
     def _settle(self, messages: Iterable[Message], status: MessageStatus, reason: str = "") -> None:
         for message in messages:
             self._lot[message.id] = status
+            if status is MessageStatus.UNCONFIRMED:
+                self._doubtful[message.id] = message
             self._emit(
                 Receipt(
                     message_id=message.id,
@@ -244,5 +256,7 @@ class Courier:
             )
 
     def _give_up(self) -> None:
-        reason = self._observer.state.reason or "the instance was stopped"
-        self._settle(self.inbox.drain(), MessageStatus.FAILED, f"not delivered: {reason}")
+        self._settle(self.inbox.drain(), MessageStatus.FAILED, self._why_not())
+
+    def _why_not(self) -> str:
+        return f"not delivered: {self._observer.state.reason or 'the instance was stopped'}"

@@ -84,7 +84,13 @@ class Mail:
 
     async def take_receipts(self, receipts: Sequence[Receipt]) -> None:
         """Takes in what an instance reports."""
-        await self._store.save({keys.receipt(receipt.message_id): encode(receipt) for receipt in receipts})
+        if not receipts:
+            self._news.announce()
+            return
+        await self._store.save(
+            {keys.receipt(receipt.message_id): encode(receipt) for receipt in receipts},
+            delete=[keys.message(receipt.message_id) for receipt in receipts if receipt.final],
+        )
         for receipt in receipts:
             self._receipts[receipt.message_id] = receipt
             if receipt.final:

@@ -158,7 +158,11 @@ class RespondRequest(Request):
 
     instance_id: InstanceId
     decision: Literal["allow", "deny"]
-    message: str | None = Field(default=None, max_length=10_000, description="With deny: what to do instead.")
+    message: str | None = Field(
+        default=None,
+        max_length=10_000,
+        description="With deny: what to do instead. With allow of AskUserQuestion: the answer.",
+    )
 
 
 class InterruptRequest(Request):

@@ -1,0 +1,179 @@
+"""The courier against a pane and an agent that do what the test says; no process, no sleep."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from actors.agents.base import Composer, Screen
+from actors.courier import Courier
+from actors.errors import PaneGoneError
+from actors.inbox import BatchLimits
+from actors.messages import Message, MessageStatus, Receipt
+from actors.news import News
+from actors.states import InstanceState, Status
+
+EMPTY = Screen(composer=Composer.EMPTY)
+DRAFT = Screen(composer=Composer.DRAFT)
+ACCEPTED, SUBMITTED = MessageStatus.ACCEPTED, MessageStatus.SUBMITTED
+
+
+class Pane:
+    """Shows a draft once it was pasted into; Enter makes the agent take it."""
+
+    def __init__(self, news: News) -> None:
+        self.news = news
+        self.pasted: list[str] = []
+        self.pressed: list[str] = []
+        self.observer: Any = None
+        self.fault: Exception | None = None
+
+    async def paste(self, data: str) -> None:
+        if self.fault:
+            raise self.fault
+        self.pasted.append(data)
+        self.observer.screen = DRAFT
+
+    async def press(self, key: str) -> None:
+        self.pressed.append(key)
+        self.observer.screen = EMPTY
+        self.observer.proved_ids |= {word for word in self.pasted[-1].split() if word.startswith("msg_")}
+        self.news.announce()
+
+
+class Observer:
+    def __init__(self, news: News) -> None:
+        self.news = news
+        self.state = InstanceState(status=Status.READY)
+        self.screen = EMPTY
+        self.proved_ids: set[str] = set()
+
+    @property
+    def alive(self) -> bool:
+        return self.state.status is not Status.FAILED
+
+    def become(self, status: Status, reason: str = "") -> None:
+        self.state = InstanceState(status=status, reason=reason)
+        self.news.announce()
+
+    def absorb(self) -> None: ...
+    def witness(self) -> None: ...
+
+    async def look(self) -> Screen:
+        return self.screen
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.news = News()
+        self.pane, self.observer = Pane(self.news), Observer(self.news)
+        self.pane.observer = self.observer
+        self.receipts: list[Receipt] = []
+        limits = BatchLimits(size=3, delay_s=0.0)
+        pane: Any = self.pane
+        observer: Any = self.observer
+        self.courier = Courier(pane, observer, limits, self.news, self._take)
+        self.running = asyncio.create_task(self.courier.run())
+
+    def _take(self, receipt: Receipt) -> None:
+        self.receipts.append(receipt)
+        self.news.announce()
+
+    def offer(self, *names: str) -> None:
+        for name in names:
+            self.courier.offer(
+                Message(id=f"msg_{name}", instance_id="i", sender="lead", text=name, immediate=True, accepted_at=0.0)
+            )
+
+    async def receipt(self, name: str, status: MessageStatus) -> Receipt:
+        def found() -> list[Receipt]:
+            return [r for r in self.receipts if (r.message_id, r.status) == (f"msg_{name}", status)]
+
+        assert await self.news.until(lambda: bool(found()), 5.0), f"{name} never became {status}: {self.receipts}"
+        return found()[0]
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    made = Rig()
+    yield made
+    made.running.cancel()
+    await asyncio.gather(made.running, return_exceptions=True)
+
+
+async def test_a_message_is_pasted_once_entered_and_proved(rig: Rig) -> None:
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    assert (len(rig.pane.pasted), rig.pane.pressed) == (1, ["Enter"])
+
+
+async def test_a_message_that_is_offered_twice_arrives_once(rig: Rig) -> None:
+    rig.offer("a", "a")
+    await rig.receipt("a", SUBMITTED)
+    rig.offer("a")
+    rig.offer("b")
+    await rig.receipt("b", SUBMITTED)
+    assert [paste.count("msg_a") for paste in rig.pane.pasted] == [1, 0]
+
+
+async def test_what_came_during_a_turn_goes_in_one_paste_when_the_turn_ends(rig: Rig) -> None:
+    rig.observer.become(Status.BUSY)
+    rig.offer("a", "b", "c", "d")
+    rig.observer.become(Status.READY)
+    await rig.receipt("d", SUBMITTED)
+    assert [paste.count("[phalanx") for paste in rig.pane.pasted] == [3, 1]
+
+
+async def test_nothing_is_typed_while_a_permission_is_asked_and_the_lot_changes_with_the_answer(rig: Rig) -> None:
+    rig.observer.become(Status.WAITING_PERMISSION)
+    rig.offer("a")
+    held = await rig.receipt("a", MessageStatus.BLOCKED)
+    assert "respond" in held.reason
+    assert rig.pane.pasted == []
+    rig.observer.become(Status.BUSY)
+    await rig.receipt("a", ACCEPTED)
+    rig.observer.become(Status.READY)
+    await rig.receipt("a", SUBMITTED)
+
+
+async def test_nothing_is_typed_into_what_somebody_else_is_typing(rig: Rig) -> None:
+    rig.observer.screen = DRAFT
+    rig.offer("a")
+    held = await rig.receipt("a", MessageStatus.BLOCKED)
+    assert "typing" in held.reason
+    rig.observer.screen = EMPTY
+    await rig.receipt("a", SUBMITTED)
+    assert len(rig.pane.pasted) == 1
+
+
+async def test_the_end_of_the_agent_ends_every_message_with_the_reason(rig: Rig) -> None:
+    rig.observer.become(Status.BUSY)
+    rig.offer("a")
+    rig.observer.become(Status.FAILED, "exit status 3")
+    assert "exit status 3" in (await rig.receipt("a", MessageStatus.FAILED)).reason
+    rig.offer("late")
+    assert "exit status 3" in (await rig.receipt("late", MessageStatus.FAILED)).reason
+
+
+async def test_a_pane_that_is_gone_fails_the_message_and_one_that_hangs_leaves_doubt(rig: Rig) -> None:
+    rig.pane.fault = PaneGoneError("the pane is gone")
+    rig.offer("a")
+    await rig.receipt("a", MessageStatus.FAILED)
+    rig.pane.fault = RuntimeError("a fault of ours")
+    rig.offer("b")
+    await rig.receipt("b", MessageStatus.UNCONFIRMED)
+    rig.pane.fault = None
+    rig.offer("c")
+    await rig.receipt("c", SUBMITTED)
+
+
+async def test_a_late_proof_makes_an_unconfirmed_message_submitted(rig: Rig) -> None:
+    rig.pane.fault = RuntimeError("after the paste")
+    rig.offer("a")
+    await rig.receipt("a", MessageStatus.UNCONFIRMED)
+    rig.observer.proved_ids.add("msg_a")
+    rig.news.announce()
+    await rig.receipt("a", SUBMITTED)
