@@ -34,7 +34,7 @@ LAUNCH_MARK = b'{"phalanx_launch":true}'
 """The line that the host appends to the spool before it starts the agent: what stands before is of an earlier life."""
 
 _LOOK_EVERY_S = {
-    Status.STARTING: 0.08,
+    Status.STARTING: 0.05,
     Status.BUSY: 5.0,
     Status.WAITING_PERMISSION: 1.0,
 }

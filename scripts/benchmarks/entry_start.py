@@ -27,13 +27,11 @@ def measure(environment: Mapping[str, str]) -> Figure:
     """Pairs of starts, ours and a bare server in turn, after one of each that does not count."""
     ours, bare = [], []
     for run in range(_RUNS + 1):
-        pair = (
-            _start_ms(["-m", "mcp_entry"], environment),
-            _start_ms(["-m", "scripts.benchmarks.bare_server"], environment),
-        )
+        our_ms = _start_ms("mcp_entry", environment)
+        bare_ms = _start_ms("scripts.benchmarks.bare_server", environment)
         if run:
-            ours.append(pair[0])
-            bare.append(pair[1])
+            ours.append(our_ms)
+            bare.append(bare_ms)
     return Figure(
         what="entry: start to `initialize` answered; floor: a bare SDK server with one tool",
         aim="≤ 1.3",
