@@ -31,7 +31,7 @@ async def measure(team: Team, scratch: Path) -> list[Figure]:
     console.print("starts of the entry, and of a bare server in turn …")
     figures.append(await asyncio.to_thread(entry_start.measure, {**os.environ, **team.environment}))
     console.print("lists of twenty instances …")
-    figures += await calls.measure_list(team, sys.executable)
+    figures += await calls.measure_list(team)
     return figures
 
 

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 
 from scripts.benchmarks.figures import Figure
+from scripts.benchmarks.raw_server import RawServer
 
 _RUNS = 7
-_INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-06-18",
-        "capabilities": {},
-        "clientInfo": {"name": "bench", "version": "1"},
-    },
-}
 
 
 def measure(environment: Mapping[str, str]) -> Figure:
@@ -42,18 +30,6 @@ def measure(environment: Mapping[str, str]) -> Figure:
 
 def _start_ms(module: str, environment: Mapping[str, str]) -> float:
     begun = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(environment)
-    ) as process:
-        stdin, stdout = process.stdin, process.stdout
-        if stdin is None or stdout is None:
-            raise RuntimeError("the server has no pipes")
-        stdin.write(json.dumps(_INITIALIZE).encode() + b"\n")
-        stdin.flush()
-        answer = json.loads(stdout.readline())
-        took_ms = (time.perf_counter() - begun) * 1000
-        stdin.close()
-        stdout.read()
-    if "result" not in answer:
-        raise RuntimeError(f"initialize was refused: {answer}")
-    return took_ms
+    with RawServer(module, environment) as server:
+        server.initialize()
+        return (time.perf_counter() - begun) * 1000

@@ -1,0 +1,62 @@
+"""An MCP server as a process, spoken to in lines of JSON-RPC, so that no client's own work is in the figures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any, Self
+
+
+class RawServer:
+    """Runs ``python -m MODULE``; a context manager that ends it by the end of its input."""
+
+    def __init__(self, module: str, environment: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=dict(environment),
+        )
+        self._last_id = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def initialize(self) -> None:
+        client = {"name": "bench", "version": "1"}
+        self.ask("initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo=client)
+
+    def ready(self) -> None:
+        """Tells the server that calls may follow."""
+        self._write({"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+    def ask(self, method: str, **params: Any) -> Any:
+        """The result of a request. Raises ``RuntimeError`` when it is refused."""
+        self._last_id += 1
+        self._write({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params})
+        answer = self._read()
+        while answer.get("id") != self._last_id:
+            answer = self._read()
+        if "result" not in answer or answer["result"].get("isError"):
+            raise RuntimeError(f"{method} was refused: {answer}")
+        return answer["result"]
+
+    def _write(self, message: Mapping[str, Any]) -> None:
+        stdin = self._process.stdin
+        if stdin is None:
+            raise RuntimeError("the server has no input")
+        stdin.write(json.dumps(message).encode() + b"\n")
+        stdin.flush()
+
+    def _read(self) -> dict[str, Any]:
+        stdout = self._process.stdout
+        line = stdout.readline() if stdout is not None else b""
+        if not line:
+            raise RuntimeError("the server ended")
+        message: dict[str, Any] = json.loads(line)
+        return message
