@@ -75,7 +75,8 @@ class Host:
     def _start_agent(self, start: AgentStart) -> PaneInfo:
         agent = self._catalog.named(start.agent)
         if start.agent == "claude":
-            ensure_trusted(start.trusted_directory, self._environment)
+            for directory in start.trusted_directories:
+                ensure_trusted(directory, self._environment)
         saved = {
             **asdict(start),
             "request": {**asdict(start.request), "environment": dict(start.request.environment)},
@@ -99,7 +100,7 @@ class Host:
             agent=saved["agent"],
             session_name=session_name,
             working_directory=Path(saved["working_directory"]),
-            trusted_directory=Path(saved["trusted_directory"]),
+            trusted_directories=tuple(map(Path, saved["trusted_directories"])),
             request=replace(LaunchRequest(**request), resume=resume),
         )
         self._server.close_session(session_name)

@@ -121,12 +121,11 @@ class Spawner:
         )
 
     def _agent_start(self, record: InstanceRecord, request: SpawnRequest) -> AgentStart:
-        isolated = request.workspace_mode == "isolated"
         return AgentStart(
             agent=record.agent,
             session_name=record.session_name,
             working_directory=record.directory,
-            trusted_directory=self._home.worktrees if isolated else record.directory,
+            trusted_directories=self._trusted(record),
             request=LaunchRequest(
                 instance_id=record.instance_id,
                 session_id=record.session_id,
@@ -138,6 +137,15 @@ class Spawner:
                 environment=request.env,
             ),
         )
+
+    def _trusted(self, record: InstanceRecord) -> tuple[Path, ...]:
+        """Older versions of Claude Code inherit trust from any directory above, newer ones only from the repository."""
+        workspace = record.workspace
+        if workspace is None or workspace.worktree is None:
+            return (record.directory,)
+        git_directory = workspace.git_directory
+        main = git_directory.parent if git_directory is not None and git_directory.name == ".git" else None
+        return (self._home.worktrees, main or workspace.worktree)
 
     async def _give_context(self, record: InstanceRecord, context: str, sender: str, port: InstancePort) -> None:
         draft = Draft(instance_id=record.instance_id, text=context, immediate=True)

@@ -41,8 +41,8 @@ class AgentStart:
     """Name of the kind of agent."""
     session_name: str
     working_directory: Path
-    trusted_directory: Path
-    """The agent is made to trust this directory and all below it."""
+    trusted_directories: tuple[Path, ...]
+    """The agent is made to trust these and what is below them."""
     request: LaunchRequest
 
 

@@ -93,7 +93,7 @@ async def until_shown(claude: SupervisorClient, instance_id: str, words: str) ->
 async def test_a_message_to_an_instance_that_shows_a_dialog_presses_no_key_and_arrives_after_the_answer(
     claude: SupervisorClient, claude_team: Team
 ) -> None:
-    spawned = await claude.spawn(claude_team.specialist())
+    spawned = await claude.spawn(claude_team.specialist(permission_mode="default"))
     instance_id, worktree = spawned.instance_id, Path(spawned.working_directory)
     tool = {"command": "touch it-ran", "description": "touch a file"}
     await claude.send(
@@ -131,7 +131,7 @@ async def test_a_message_to_an_instance_that_shows_a_dialog_presses_no_key_and_a
 
 async def test_an_allowed_tool_call_runs(claude: SupervisorClient, claude_team: Team) -> None:
     tool = {"command": "touch it-ran", "description": "touch a file"}
-    spawned = await claude.spawn(claude_team.specialist(f"@@tool Bash {json.dumps(tool)}"))
+    spawned = await claude.spawn(claude_team.specialist(f"@@tool Bash {json.dumps(tool)}", permission_mode="default"))
     await claude.wait(requests.WaitRequest(instance_ids=[spawned.instance_id], until="needs_attention"))
     await claude.respond(requests.RespondRequest(instance_id=spawned.instance_id, decision="allow"))
     await claude.wait(requests.WaitRequest(instance_ids=[spawned.instance_id]))

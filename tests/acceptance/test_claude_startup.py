@@ -41,7 +41,7 @@ async def first_message(host: Host, instance: Instance, config: InstanceConfig, 
         agent="claude",
         session_name=config.instance_id,
         working_directory=directory,
-        trusted_directory=directory,
+        trusted_directories=(directory,),
         request=request,
     )
     pane = await host.start_agent(start)
