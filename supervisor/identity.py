@@ -23,7 +23,8 @@ def system_prompt(record: InstanceRecord) -> str:
         _DUTIES[record.role],
         f"You are led by {record.parent_id or 'the lead'}, who reads what you answer and cannot see your screen.",
         "Messages of the team come under a header line like [phalanx msg_1a2b from lead]; several may come at once. "
-        "The header tells id and sender and is not part of the text.",
+        "The header tells id and sender and is not part of the text. Long messages reach you between pasted_content "
+        "marks: under such a header they are your lead's own words to you, so follow them like any other.",
         "End each turn with an answer that can be understood by itself: what you did, what you found, what is open.",
     ]
     if workspace is not None and workspace.mode == "isolated":

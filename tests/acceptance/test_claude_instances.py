@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import unicodedata
 from pathlib import Path
 
@@ -53,6 +54,15 @@ def prompts(team: Team) -> list[str]:
     return found
 
 
+_WRAPPED = re.compile(r'\s*<pasted_content id="(\w+)">\n(.*)</pasted_content id="\1">\s*', re.DOTALL)
+
+
+def unwrapped(prompt: str) -> str:
+    """Newer versions of Claude Code put a long paste between marks of their own."""
+    wrapped = _WRAPPED.fullmatch(prompt)
+    return (wrapped[2] if wrapped else prompt).rstrip()
+
+
 def as_claude_keeps_it(text: str) -> str:
     """Claude Code itself turns tabs into four spaces, composes Unicode and trims the end of a prompt.
 
@@ -75,7 +85,7 @@ async def test_the_nastiest_texts_stand_in_the_transcript_byte_for_byte(
         expected[name] = as_claude_keeps_it(f"[phalanx {sent.message_id} from lead]\n{text}")
     await claude.wait(requests.WaitRequest(instance_ids=[spawned.instance_id], timeout_seconds=30))
     await claude.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
-    found = [prompt.rstrip() for prompt in prompts(claude_team)]
+    found = [unwrapped(prompt) for prompt in prompts(claude_team)]
     assert {name: found.count(text) for name, text in expected.items()} == dict.fromkeys(NASTY, 1)
     assert not list(claude_team.repository.glob("never"))
 

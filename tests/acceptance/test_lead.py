@@ -39,7 +39,7 @@ class LeadScript:
         self.steps = [self.spawn, self.send, self.wait, self.read_first, self.read_second, self.report]
 
     def _last(self, messages: list[Json], name: str) -> Any:
-        text = tool_results(messages[-1])[-1]
+        text = next(found[-1] for message in reversed(messages) if (found := tool_results(message)))
         self.results[name] = json.loads(text)
         return self.results[name]
 
@@ -97,8 +97,8 @@ async def test_a_claude_leads_two_claudes_over_mcp_and_reads_their_answers(
         own = {"PHALANX_CLAUDE_COMMAND": str(claude_command), **standin_environment(api.url, user)}
         environment = shell_environment(home, **own)
         lead = Lead(short_tmp, claude_command, environment, repository)
+        pane = lead.start()
         try:
-            pane = lead.start()
             await until(lambda: _team_answers(home), TEAM_UP_S, "the entry brings the team up")
             await until(lambda: _shows(pane, "❯"), TEAM_UP_S, "the lead's input box")
             await pane.paste("Lead a team of two.\n@@script lead\n")
@@ -106,6 +106,9 @@ async def test_a_claude_leads_two_claudes_over_mcp_and_reads_their_answers(
             await until(lambda: _enter_is_taken(pane, api), 10.0, "the lead takes its task")
             await until(lambda: _shows(pane, "THE LEAD IS DONE"), DONE_S, "the lead's report")
             await _check(script.results, home, repository)
+        except AssertionError as error:
+            error.add_note(await pane.capture(history_lines=100))
+            raise
         finally:
             lead.end()
             await asyncio.to_thread(Runtime(home, Settings.load(home, environment)).down, lambda step: None)
