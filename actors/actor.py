@@ -37,8 +37,9 @@ class InstanceHandle:
     async def deliver(self, messages: Sequence[Message]) -> None:
         await self._ask(self._actor.deliver.remote(messages))
 
-    async def reports(self, after: int, timeout_s: float) -> Report:
-        report: Report = await self._ask(self._actor.reports.remote(after, timeout_s), timeout_s + POLL_MARGIN_S)
+    async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
+        call = self._actor.reports.remote(after, timeout_s, incarnation)
+        report: Report = await self._ask(call, timeout_s + POLL_MARGIN_S)
         return report
 
     async def page(self, cursor: str | None, limit: int) -> Page:

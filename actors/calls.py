@@ -35,7 +35,8 @@ async def answer_of(call: Awaitable[Any], what: str, timeout_s: float) -> Any:
     being restarted or does not answer within ``timeout_s`` seconds.
     """
     try:
-        return await asyncio.wait_for(call, timeout_s)
+        async with asyncio.timeout(timeout_s):  # wait_for of Python 3.11 can swallow a cancellation
+            return await call
     except TimeoutError:
         raise UnavailableError(f"{what} did not answer within {timeout_s:.0f} s: try again.") from None
     except RayActorError as error:

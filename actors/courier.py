@@ -94,7 +94,7 @@ class Courier:
                 await self._news.next(self._next_try_s())
                 continue
             self._settle_late_proofs()
-            self._unblock_after_permission()
+            self._unblock()
             batch = await self._open_gate()
             if batch:
                 await self._deliver_or_doubt(batch)
@@ -121,7 +121,7 @@ class Courier:
             return True
         if self._observer.state.status is Status.WAITING_PERMISSION:
             return any(self._lot[message.id] is not MessageStatus.BLOCKED for message in self.inbox)
-        return self._permission_held or self._may_try(time.monotonic())
+        return self._is_stale_block() or self._may_try(time.monotonic())
 
     def _may_try(self, now: float) -> bool:
         due_at = self.inbox.due_at()
@@ -141,22 +141,33 @@ class Courier:
         if not self._may_try(time.monotonic()):
             return ()
         try:
-            reason = self._unsafe(await self._observer.look())
+            screen = await self._observer.look()
+            reason = self._unsafe(screen)
         except TerminalError as error:
-            reason = f"the screen cannot be read: {error}"
+            screen, reason = Screen(composer=Composer.ABSENT), f"the screen cannot be read: {error}"
         now = time.monotonic()
+        if screen.busy:
+            self._retry_at = now + _HELD_LOOK_S
+            return ()
         if reason:
             self._stay_shut(reason, now)
             return ()
         self._shut_since = None
         return self.inbox.take(now)
 
-    def _unblock_after_permission(self) -> None:
-        """Nobody needs to decide any more: what was held back for a decision is only queued again."""
-        if self._permission_held and self._observer.state.status is not Status.WAITING_PERMISSION:
+    def _unblock(self) -> None:
+        """Nobody needs to decide any more: what was held back is only queued for the end of the turn again."""
+        if self._is_stale_block():
             self._permission_held = False
-            blocked = [message for message in self.inbox if self._lot[message.id] is MessageStatus.BLOCKED]
-            self._settle(blocked, MessageStatus.ACCEPTED)
+            self._settle(self._blocked(), MessageStatus.ACCEPTED)
+
+    def _is_stale_block(self) -> bool:
+        if self._observer.state.status is Status.WAITING_PERMISSION:
+            return False
+        return self._permission_held or (not self._typable() and bool(self._blocked()))
+
+    def _blocked(self) -> list[Message]:
+        return [message for message in self.inbox if self._lot[message.id] is MessageStatus.BLOCKED]
 
     def _stay_shut(self, reason: str, now: float) -> None:
         """Tries again soon, then less often; only a reason that lasts is worth a receipt."""
@@ -204,8 +215,13 @@ class Courier:
                     return await self._proof_or_look(batch, after_s)
                 case Finish():
                     raise AssertionError("a finished delivery has no act left")
+        except PaneGoneError as error:
+            return Lost(str(error), typed=delivery.typed)
         except TerminalError as error:
-            return Lost(str(error), typed=delivery.typed or not isinstance(error, PaneGoneError))
+            if isinstance(act, Paste):
+                return Lost(str(error), typed=True)
+            logger.warning("tmux did not do what a delivery needs, which looks again: %s", error)
+            return Saw(Screen(composer=Composer.ABSENT))
 
     async def _press_enter(self, batch: tuple[Message, ...]) -> Stimulus:
         self._observer.absorb()

@@ -4,7 +4,8 @@ One delivery brings one batch into the conversation. The courier performs the ac
 Guarantees, whatever the order of stimuli:
 
 - ``Paste`` is asked for at most once.
-- ``PressEnter`` is asked for only in answer to a look that showed our draft in the composer and no dialog.
+- ``PressEnter`` is asked for only in answer to a look that showed our draft in the composer and no dialog; once the
+  composer was empty after an Enter, what stands in it is somebody else's.
 - ``Finish`` with SUBMITTED only after proof from the agent's own record.
 - A dialog stops everything but looking; the patience does not run meanwhile.
 
@@ -108,6 +109,7 @@ class Delivery:
         self._waited_since = 0.0
         self._look_s = FIRST_LOOK_S
         self._unsafe_since: float | None = None
+        self._taken = False
 
     def begin(self) -> Act:
         return Paste()
@@ -135,7 +137,8 @@ class Delivery:
         if screen.dialog or screen.composer is Composer.ABSENT:
             return self._hold(screen, now)
         self._unsafe_since = None
-        if screen.composer is Composer.DRAFT and now - self._waited_since < self._patience_s:
+        self._taken = self._taken or (self._phase is _Phase.PROOF and screen.composer is Composer.EMPTY)
+        if screen.composer is Composer.DRAFT and not self._taken and now - self._waited_since < self._patience_s:
             return PressEnter()
         if screen.busy:
             self._waited_since = now
@@ -152,7 +155,7 @@ class Delivery:
         return self._look_again(held="" if redrawing else "the agent's input box is not visible")
 
     def _doubt(self, screen: Screen) -> str:
-        if screen.composer is Composer.DRAFT:
+        if screen.composer is Composer.DRAFT and not self._taken:
             return f"it stands in the agent's input box, but Enter was not taken for {self._patience_s:.0f} s"
         if self._phase is _Phase.DRAFT:
             return "it was pasted, but never appeared in the agent's input box"

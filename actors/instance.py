@@ -75,9 +75,12 @@ class Instance:
         for message in messages:
             courier.offer(message)
 
-    async def reports(self, after: int, timeout_s: float) -> Report:
-        """Snapshot and receipts that came after sequence ``after``; waits up to ``timeout_s`` seconds for news."""
-        return await self._log.after(after, timeout_s)
+    async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
+        """Snapshot and receipts that came after sequence ``after``; waits up to ``timeout_s`` seconds for news.
+
+        Answers at once to who knows no incarnation or another one than this.
+        """
+        return await self._log.after(after, timeout_s, incarnation)
 
     async def page(self, cursor: str | None, limit: int) -> Page:
         """Conversation entries after ``cursor``, or the latest ``limit`` without one.
@@ -122,7 +125,8 @@ class Instance:
         """Stops the turn under way; False if there is none. Raises ``UnavailableError`` if the agent does not stop."""
         life = self._now
         try:
-            await asyncio.wait_for(life.courier.typing.acquire(), _TYPING_PATIENCE_S)
+            async with asyncio.timeout(_TYPING_PATIENCE_S):
+                await life.courier.typing.acquire()
         except TimeoutError:
             raise UnavailableError("A message is being typed into this instance just now: try again.") from None
         try:

@@ -60,10 +60,11 @@ class Observer:
         self._ending = False
         self.conversation = Conversation(agent)
         self.state = InstanceState(since=time.time())
-        self._session_id = session_id
+        self._configured_session_id = self._session_id = session_id
         self._screen_says: Status | None = None
         self.proved_ids: set[str] = set()
         self._last_answer = ""
+        self._unwritten: set[str] = set()
 
     @property
     def alive(self) -> bool:
@@ -173,7 +174,8 @@ class Observer:
 
     def _absorb_line(self, line: bytes) -> None:
         if line == LAUNCH_MARK:
-            self.state = InstanceState(since=time.time(), transcript_path=self.state.transcript_path)
+            self._session_id = self._configured_session_id
+            self.state = InstanceState(since=time.time())
             return
         try:
             event = self._agent.read_event(line)
@@ -206,13 +208,16 @@ class Observer:
         if self._follow_conversation():
             self._news.announce()
         answered = not self._last_answer or self._last_answer == self.conversation.last_answer
-        return answered and self.proved_ids <= self.conversation.seen_ids
+        return answered and self.proved_ids <= self.conversation.seen_ids | self._unwritten
 
     async def written(self, timeout_s: float) -> None:
         """Waits until the transcript has caught up with the hooks: Claude Code writes it a moment later."""
         deadline = time.monotonic() + timeout_s
         while self.alive and not self.is_written() and time.monotonic() < deadline:
             await self._news.next(_WRITTEN_LOOK_S)
+        # What an interrupt took back is never written: nobody shall wait for it again.
+        self._unwritten |= self.proved_ids - self.conversation.seen_ids
+        self._last_answer = self.conversation.last_answer
 
     async def _note_end(self) -> None:
         reason = "" if self._ending else await self._last_words()

@@ -63,6 +63,8 @@ class InstanceState:
     heard_at: float = 0.0
     """When the last hook event came; seconds since the epoch."""
     permissions: tuple[PendingPermission, ...] = ()
+    decided: tuple[PendingPermission, ...] = ()
+    """Requests that were decided through us in this turn and whose tool has not run yet."""
     transcript_path: str = ""
 
 
@@ -79,16 +81,15 @@ def fold(state: InstanceState, event: AgentEvent) -> InstanceState:
         return state
     match event.kind:
         case EventKind.PROMPT_SUBMITTED:
-            return _to(state, Status.BUSY, event.at)
+            return state if state.permissions else _to(state, Status.BUSY, event.at)
         case EventKind.TOOL_USED:
-            used = next((p for p in state.permissions if _asked_for(p, event)), None)
-            return decided(state, used.request_id if used else "", event.at)
+            return _after_tool(state, event)
         case EventKind.PERMISSION_REQUESTED:
             asked = PendingPermission(request_id=event.request_id, tool=event.tool, tool_input=event.tool_input)
             waiting = _to(state, Status.WAITING_PERMISSION, event.at)
             return replace(waiting, permissions=(*state.permissions, asked))
         case EventKind.TURN_ENDED:
-            return _to(state, Status.READY, event.at)
+            return _to(replace(state, decided=()), Status.READY, event.at)
         case EventKind.TURN_FAILED:
             status = Status.RATE_LIMITED if event.rate_limited else Status.READY
             return _to(state, status, event.at, f"the last turn failed: {event.text}")
@@ -96,13 +97,36 @@ def fold(state: InstanceState, event: AgentEvent) -> InstanceState:
             return state
 
 
+def _after_tool(state: InstanceState, event: AgentEvent) -> InstanceState:
+    """A call that was decided through us is matched first, so that its equal that still waits is not taken for it.
+
+    A long event comes without its input and matches nothing: the screen tells when its dialog is gone.
+    """
+    mine = next((p for p in state.decided if _asked_for(p, event)), None)
+    if mine is not None:
+        left = tuple(p for p in state.decided if p.request_id != mine.request_id)
+        return (
+            replace(state, decided=left)
+            if state.permissions
+            else _to(replace(state, decided=left), Status.BUSY, event.at)
+        )
+    used = next((p for p in state.permissions if _asked_for(p, event)), None)
+    if used is None and state.permissions:
+        return state
+    return _without(state, used.request_id if used else "", event.at)
+
+
 def _asked_for(permission: PendingPermission, event: AgentEvent) -> bool:
-    """A long event comes without its input."""
-    return permission.tool == event.tool and (not event.tool_input or permission.tool_input == event.tool_input)
+    return permission.tool == event.tool and permission.tool_input == event.tool_input
 
 
 def decided(state: InstanceState, request_id: str, at: float) -> InstanceState:
     """The state after a permission request got its answer; others that wait go on waiting."""
+    mine = tuple(p for p in state.permissions if p.request_id == request_id)
+    return _without(replace(state, decided=(*state.decided, *mine)), request_id, at)
+
+
+def _without(state: InstanceState, request_id: str, at: float) -> InstanceState:
     left = tuple(p for p in state.permissions if p.request_id != request_id)
     if left:
         return replace(state, permissions=left)
@@ -131,6 +155,8 @@ def on_screen(state: InstanceState, screen: Screen, at: float) -> InstanceState:
         return _to(state, Status.BUSY if screen.busy else Status.READY, at)
     if state.status is Status.BUSY and not screen.busy:
         return _to(state, Status.READY, at)
+    if state.status in TYPABLE and screen.busy:
+        return _to(state, Status.BUSY, at)
     return state
 
 

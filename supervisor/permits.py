@@ -53,7 +53,7 @@ class Permits:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._held -= 1
-            else:
+            elif turn in self._waiters:
                 self._waiters.remove(turn)
             self._admit()
             raise
@@ -61,6 +61,8 @@ class Permits:
     def _admit(self) -> None:
         while self._waiters and self._held < self._limit:
             turn = self._waiters.popleft()
+            if turn.done():  # cancelled, but its task has not run yet
+                continue
             self._held += 1
             self.most_held = max(self.most_held, self._held)
             turn.set_result(None)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from actors.agents.base import AgentEvent, EventKind
+from actors.agents.claude_json import parse
 
 _KINDS = {
     "SessionStart": EventKind.SESSION_STARTED,
@@ -31,7 +31,7 @@ _NOBODY_IS_NEEDED = frozenset({"idle_prompt", "auth_success"})
 
 def read_event(line: bytes) -> AgentEvent | None:
     """See ``Agent.read_event``."""
-    data = json.loads(line)
+    data = parse(line)
     if not isinstance(data, dict):
         raise ValueError("a line of the spool is no JSON object")  # noqa: TRY004 - as for any torn line
     kind = _KINDS.get(_text(data, "hook_event_name"))

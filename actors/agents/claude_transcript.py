@@ -7,12 +7,12 @@ into the turn under way without any hook.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from actors.agents.base import Entry, EntryKind, TokenUse
+from actors.agents.claude_json import parse
 
 Json = Mapping[str, Any]
 
@@ -26,7 +26,7 @@ _SYNTHETIC_FILLER = "No response requested."
 
 def read_transcript(line: bytes) -> tuple[Entry, ...]:
     """See ``Agent.read_transcript``."""
-    data = json.loads(line)
+    data = parse(line)
     if not isinstance(data, dict):
         raise ValueError("a line of the transcript is no JSON object")  # noqa: TRY004 - as for any torn line
     if data.get("isSidechain") or data.get("isMeta") or data.get("isCompactSummary"):
