@@ -56,8 +56,8 @@ class InstanceHandle:
     async def interrupt(self, timeout_s: float) -> bool:
         return bool(await self._ask(self._actor.interrupt.remote(timeout_s), timeout_s + CALL_S))
 
-    async def expect_end(self) -> None:
-        await self._ask(self._actor.expect_end.remote())
+    async def expect_end(self, coming_back: bool = False) -> None:
+        await self._ask(self._actor.expect_end.remote(coming_back))
 
     async def _ask(self, call: Any, timeout_s: float = CALL_S) -> Any:
         return await answer_of(call, f"The actor of {self._instance_id}", timeout_s)

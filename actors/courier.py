@@ -272,6 +272,8 @@ class Courier:
             )
 
     def _give_up(self) -> None:
+        if self._observer.coming_back:
+            return  # the supervisor hands what is pending to the agent's next life
         self._settle(self.inbox.drain(), MessageStatus.FAILED, self._why_not())
 
     def _why_not(self) -> str:

@@ -58,9 +58,11 @@ class Instance:
 
     async def adopt(self, pane_id: str, pid: int) -> None:
         """Takes over the agent with process ``pid`` in pane ``pane_id``; an earlier agent is let go."""
+        answers_read = self._life.observer.conversation.answers_read if self._life else 0
         await self.leave()
         pane = Pane(Tmux(self._config.tmux_socket), pane_id)
         self._life = _Life(self._config, self._agent, pane, self._news, self._log)
+        self._life.observer.conversation.answers_read = answers_read
         self._life.begin(pid)
 
     async def leave(self) -> None:
@@ -170,14 +172,14 @@ class Instance:
             await asyncio.sleep(_INTERRUPT_LOOK_S)
         return None
 
-    async def expect_end(self) -> None:
-        """The agent will be ended on purpose: its end is no failure.
+    async def expect_end(self, coming_back: bool = False) -> None:
+        """The agent will be ended on purpose: its end is no failure. When it is ``coming_back`` its messages wait.
 
         Returns when the transcript holds what the agent was told, for Claude Code writes it a moment later and loses
         what it has not written when it is ended.
         """
         observer = self._now.observer
-        observer.expect_end()
+        observer.expect_end(coming_back=coming_back)
         await observer.written(_WRITTEN_PATIENCE_S)
 
     @property

@@ -58,6 +58,7 @@ class Observer:
         self._spool = Tail(directory / SPOOL_NAME)
         self._knocked = asyncio.Event()
         self._ending = False
+        self.coming_back = False
         self.conversation = Conversation(agent)
         self.state = InstanceState(since=time.time())
         self._configured_session_id = self._session_id = session_id
@@ -70,9 +71,10 @@ class Observer:
     def alive(self) -> bool:
         return self.state.status in ALIVE
 
-    def expect_end(self) -> None:
-        """From now on the end of the agent is what was asked for."""
+    def expect_end(self, *, coming_back: bool) -> None:
+        """From now on the end of the agent is what was asked for; perhaps it is started again at once."""
         self._ending = True
+        self.coming_back = coming_back
 
     def change(self, state: InstanceState) -> None:
         """Takes over a state that came of a verb or of a look."""

@@ -47,8 +47,9 @@ class Conversation:
         self._tail: Tail | None = None
         self._counted: set[str] = set()
         self.tokens = TokenUse()
-        self.unread = 0
-        """Answers since the reader of pages said ``all_read``."""
+        self.answers = 0
+        self.answers_read = 0
+        """Of the answers, those that the reader of pages had seen when it said ``all_read``."""
         self.last_answer = ""
         self.seen_ids: set[str] = set()
         """Ids of messages that stand in the conversation."""
@@ -71,7 +72,7 @@ class Conversation:
         if entry.kind is EntryKind.QUESTION:
             self.seen_ids |= ids_in(entry.text)
         if entry.kind is EntryKind.ANSWER:
-            self.unread += 1
+            self.answers += 1
             self.last_answer = entry.text
         if entry.tokens and entry.answer_id not in self._counted:
             self._counted.add(entry.answer_id)
@@ -82,8 +83,12 @@ class Conversation:
                 cache_creation_tokens=self.tokens.cache_creation_tokens + entry.tokens.cache_creation_tokens,
             )
 
+    @property
+    def unread(self) -> int:
+        return max(0, self.answers - self.answers_read)
+
     def all_read(self) -> None:
-        self.unread = 0
+        self.answers_read = self.answers
 
     def page(self, cursor: str | None, limit: int) -> Page:
         """At most about ``limit`` entries after ``cursor``; without one the latest ``limit``."""

@@ -18,7 +18,7 @@ from supervisor.work_dirs import WorkDirPolicy
 def build_supervisor(home: Home, settings: Settings, staff: Staff) -> Supervisor:
     """The supervisor over the given host and instances."""
     store = MemoryStore()
-    roll = Roll(store)
+    roll = Roll(store, _last_number(home))
     spawn_settings = SpawnSettings(
         agent=settings.agent,
         limits=BatchLimits(size=settings.message_batch_size, delay_s=settings.message_batch_delay / 1000),
@@ -28,3 +28,10 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff) -> Supervisor
     spawner = Spawner(home, spawn_settings, staff, roll, policy)
     closing = Closing(roll, staff, spawner, settings.spawn_timeout_s)
     return Supervisor(Parts(home=home, store=store, roll=roll, permits=staff.permits, spawner=spawner, closing=closing))
+
+
+def _last_number(home: Home) -> int:
+    """Of the instances that this home has had; ids of an earlier team are not given again."""
+    names = [entry.name for directory in (home.instances, home.worktrees) for entry in directory.iterdir()]
+    numbers = [name.rpartition("_")[2] for name in names]
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)

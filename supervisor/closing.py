@@ -6,6 +6,7 @@ Promise: work is never deleted. A worktree goes only when the host finds nothing
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,7 +15,7 @@ from actors.errors import AgentError, PhalanxError, UnavailableError, WorkspaceE
 from actors.reports import Snapshot
 from actors.states import ALIVE, IDLE, Status
 from actors.workspace.values import Retirement
-from supervisor.ports import HostPort
+from supervisor.ports import HostPort, InstancePort
 from supervisor.registry import InstanceRecord, Member
 from supervisor.results import ErrorInfo, RestartResult, TerminatedInstance, TerminateResult
 from supervisor.roll import Roll
@@ -36,10 +37,12 @@ class Closing:
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def terminate(self, instance_id: str, *, cascade: bool) -> TerminateResult:
-        """Ends an instance, with ``cascade`` also all below it, the deepest first."""
+        """Ends an instance, with ``cascade`` also all below it; from now on nobody is started under them."""
         members = [self._roll.registry.get(instance_id)]
         if cascade:
             members = [*self._descendants(instance_id), *members]
+        for member in members:
+            member.ending = True
         return _result(await asyncio.gather(*(self._alone(member, retire=True) for member in members)))
 
     async def end_all(self, members: Sequence[Member]) -> TerminateResult:
@@ -56,9 +59,10 @@ class Closing:
     async def _alone(self, member: Member, *, retire: bool) -> TerminatedInstance:
         """One member of a batch: what fails here fails alone."""
         try:
-            async with self._turns:
+            async with self._turns, member.turn:
                 retirement = await self._end(member, retire=retire)
         except PhalanxError as error:
+            member.ending = False
             return TerminatedInstance(
                 instance_id=member.record.instance_id,
                 status=member.snapshot.status,
@@ -77,38 +81,68 @@ class Closing:
         await self._end_agent(member)
         await self._roll.leave(record.instance_id)
         await self._factory.destroy(record.instance_id)
+        await self._roll.mail.close(record.instance_id)
         member.snapshot = _stopped(member.snapshot)
         self._roll.news.announce()
         if not retire or record.workspace is None:
             return Retirement(removed=False, kept_reason=None, branch_deleted=False)
+        inside = self._who_works_in(record)
+        if inside:
+            reason = f"The worktree {record.workspace.worktree} is kept: {inside} works in it."
+            return Retirement(removed=False, kept_reason=reason, branch_deleted=False)
         return await self._host.retire_workspace(record.workspace)
 
-    async def _end_agent(self, member: Member) -> None:
+    def _who_works_in(self, record: InstanceRecord) -> str:
+        """Another instance that is alive and has its working directory in this one's worktree; empty if none."""
+        worktree = record.workspace.worktree if record.workspace else None
+        for other in self._roll.registry:
+            alive = other.snapshot.status in ALIVE and other.record.instance_id != record.instance_id
+            if worktree is not None and alive and other.record.directory.is_relative_to(worktree):
+                return other.record.instance_id
+        return ""
+
+    async def _end_agent(self, member: Member, *, coming_back: bool = False) -> None:
         """Ends the agent's processes and waits until its actor has noticed, so that no message is left without end."""
         record = member.record
         if member.snapshot.status in ALIVE:
             with suppress(UnavailableError):
-                await self._roll.members.port(record.instance_id).expect_end()
+                await self._roll.members.port(record.instance_id).expect_end(coming_back)
         await self._host.end_agent(record.instance_id, record.session_name, END_GRACE_S)
         await self._roll.news.until(lambda: member.snapshot.status not in ALIVE, _NOTICE_S)
 
     async def restart(self, member: Member) -> RestartResult:
         """Starts the agent again with the same conversation in the same workspace; returns when it is ready."""
+        async with member.turn:
+            return await self._restart(member)
+
+    async def _restart(self, member: Member) -> RestartResult:
         record = member.record
         if not record.directory.is_dir():
             raise WorkspaceError(
                 f"The workspace of {record.instance_id} is gone ({record.directory}): spawn a new instance."
             )
-        await self._end_agent(member)
+        await self._end_agent(member, coming_back=True)
         await self._roll.leave(record.instance_id)
         port = await self._factory.create(self._spawner.config(record), record.agent)
+        try:
+            return await self._begin_again(member, port)
+        except PhalanxError as error:
+            await self._host.end_agent(record.instance_id, record.session_name, END_GRACE_S)
+            member.snapshot = replace(member.snapshot, status=Status.FAILED, since=time.time(), reason=str(error))
+            self._roll.news.announce()
+            raise
+
+    async def _begin_again(self, member: Member, port: InstancePort) -> RestartResult:
+        record = member.record
         transcript_path = member.snapshot.transcript_path
         restarted = await self._host.restart_agent(record.instance_id, record.session_name, transcript_path)
         pane = restarted.pane
         record = self._roll.registry.change(record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
-        member.snapshot = Snapshot(transcript_path=transcript_path)
+        member.snapshot = Snapshot(since=time.time(), transcript_path=transcript_path)
+        member.ending = False
         await port.adopt(pane.pane_id, pane.pid)
         self._roll.follow(record.instance_id, port)
+        await self._roll.mail.hand_over_again(record.instance_id)
         await self._roll.save(record.instance_id)
         status = await self._ready(member, record)
         return RestartResult(instance_id=record.instance_id, status=status, resumed=restarted.resumed)
@@ -122,8 +156,6 @@ class Closing:
 
 
 def _stopped(snapshot: Snapshot) -> Snapshot:
-    if snapshot.status not in ALIVE:
-        return snapshot
     return replace(snapshot, status=Status.STOPPED, tool="", tool_input={}, queued=0)
 
 

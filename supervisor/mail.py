@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,7 @@ class Mail:
         self._news = news
         self._pending: dict[str, dict[str, Message]] = {}
         self._receipts: dict[str, Receipt] = {}
+        self._to_hand_over: set[str] = set()
 
     async def accept(self, drafts: Sequence[Draft], sender: str, now: float) -> list[Message | PhalanxError]:
         """Makes messages of drafts, in order; a draft that is refused gives its error and harms no other."""
@@ -66,6 +68,8 @@ class Mail:
                 raise WrongStateError(
                     f"{draft.instance_id} is {member.snapshot.status} and takes no messages. Restart it first."
                 )
+            if not self._members.has(draft.instance_id):
+                raise WrongStateError(f"{draft.instance_id} is just being started: send again when it is ready.")
             return _message(draft, sender, now)
         except PhalanxError as error:
             return error
@@ -75,9 +79,21 @@ class Mail:
             await self._members.port(instance_id).deliver(messages)
         except UnavailableError as error:
             logger.warning("%s takes over %d messages later: %s", instance_id, len(messages), error)
+            self._to_hand_over.add(instance_id)
+
+    async def reachable(self, instance_id: str) -> None:
+        """The instance answers: it gets what it could not take over before."""
+        if instance_id in self._to_hand_over:
+            await self.hand_over_again(instance_id)
+
+    async def close(self, instance_id: str) -> None:
+        """The instance is gone for good: every message that is still under way ends here."""
+        left = self._pending.get(instance_id, {}).values()
+        await self.take_receipts([_lost(message) for message in left])
 
     async def hand_over_again(self, instance_id: str) -> None:
         """Gives an instance whose actor came back everything that is pending for it."""
+        self._to_hand_over.discard(instance_id)
         pending = list(self._pending.get(instance_id, {}).values())
         if pending:
             await self._hand_over(instance_id, pending)
@@ -124,6 +140,16 @@ class Mail:
 
 def _is_settled(receipt: Receipt) -> bool:
     return receipt.final or receipt.status is MessageStatus.BLOCKED
+
+
+def _lost(message: Message) -> Receipt:
+    return Receipt(
+        message_id=message.id,
+        instance_id=message.instance_id,
+        status=MessageStatus.FAILED,
+        at=time.time(),
+        reason="the instance was stopped before its actor said what became of the message",
+    )
 
 
 def _accepted(message: Message) -> Receipt:

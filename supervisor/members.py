@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from actors.errors import PhalanxError, UnavailableError
+from actors.errors import UnavailableError
 from actors.reports import Report
 from supervisor.ports import InstancePort
 
@@ -45,9 +45,16 @@ class Members:
                 f"{instance_id} has no running actor: it was stopped. Restart it to go on with it."
             ) from None
 
+    def has(self, instance_id: str) -> bool:
+        """Whether the instance can be reached: false while it is only being started."""
+        return instance_id in self._ends
+
     def follow(self, instance_id: str, port: InstancePort, on_report: ReportSink, revive: Reviver) -> None:
         """Begins to follow an instance whose actor has just adopted its agent."""
         end = _End(port)
+        earlier = self._ends.get(instance_id)
+        if earlier is not None and earlier.follower is not None:
+            earlier.follower.cancel()
         self._ends[instance_id] = end
         end.follower = asyncio.create_task(_follow(instance_id, port, on_report, revive))
 
@@ -64,7 +71,7 @@ async def _follow(instance_id: str, port: InstancePort, on_report: ReportSink, r
     incarnation = ""
     while True:
         try:
-            report = await port.reports(sequence, POLL_S)
+            report = await port.reports(sequence, POLL_S, incarnation)
             if incarnation and report.incarnation != incarnation:
                 await revive(instance_id, port)
                 sequence = 0
@@ -75,6 +82,6 @@ async def _follow(instance_id: str, port: InstancePort, on_report: ReportSink, r
         except UnavailableError as error:
             logger.warning("%s does not answer: %s", instance_id, error)
             await asyncio.sleep(_RETRY_S)
-        except PhalanxError:
+        except Exception:
             logger.exception("a report of %s could not be taken in", instance_id)
             await asyncio.sleep(_RETRY_S)

@@ -7,8 +7,9 @@ instances never share one.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, UnknownInstanceError
@@ -60,6 +61,10 @@ class Member:
 
     record: InstanceRecord
     snapshot: Snapshot
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever starts, restarts or ends the instance: one at a time."""
+    ending: bool = False
+    """It is being terminated: nobody may be started under it."""
 
 
 class Registry:
@@ -117,6 +122,8 @@ class Registry:
                 f"{request.parent_id} is a {parent.record.role}; a {request.role} is led by {who}. "
                 "Choose another parentId or leave it out."
             )
+        if parent.ending:
+            raise InvalidRequestError(f"The parent {request.parent_id} is being terminated: choose another one.")
         if parent.snapshot.status in (Status.STOPPED, Status.FAILED):
             raise InvalidRequestError(f"The parent {request.parent_id} is {parent.snapshot.status}: restart it first.")
         return parent.record

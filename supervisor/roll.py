@@ -22,9 +22,10 @@ logger = logging.getLogger(__name__)
 class Roll:
     """All in the supervisor's event loop."""
 
-    def __init__(self, store: StateStore) -> None:
+    def __init__(self, store: StateStore, last_number: int = 0) -> None:
+        """``last_number``: highest number that an instance of this home has ever had."""
         self.news = News()
-        self.registry = Registry()
+        self.registry = Registry(last_number)
         self.members = Members()
         self.mail = Mail(self.registry, self.members, store, self.news)
         self._store = store
@@ -46,6 +47,7 @@ class Roll:
             self.registry.get(instance_id).snapshot = report.snapshot
         self._pastes[instance_id] = (report.batches, report.delivered)
         await self.mail.take_receipts(report.receipts)
+        await self.mail.reachable(instance_id)
 
     async def _revive(self, instance_id: str, port: InstancePort) -> None:
         record = self.registry.get(instance_id).record

@@ -8,8 +8,10 @@ longer than all the rest.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,8 @@ from supervisor.registry import InstanceRecord
 from supervisor.requests import SpawnRequest
 from supervisor.roll import Roll
 from supervisor.work_dirs import WorkDirPolicy
+
+logger = logging.getLogger(__name__)
 
 END_GRACE_S = 3.0
 _TROUBLE_PATIENCE_S = 2.0
@@ -67,16 +71,23 @@ class Spawner:
         """Starts an instance and gives it its first message. Waits for its turn under the spawn cap."""
         work_dir = self._policy.check(request.work_dir)
         check_text(request.context)
-        async with self._permits.hold(), AsyncExitStack() as undo:
+        async with self._permits.hold():
+            # A caller who goes away in the middle must not leave half an instance behind.
+            return await asyncio.shield(asyncio.create_task(self._spawn(request, work_dir, sender)))
+
+    async def _spawn(self, request: SpawnRequest, work_dir: Path, sender: str) -> InstanceRecord:
+        async with AsyncExitStack() as undo:
             record = self._take_in(request, work_dir, undo)
+            await undo.enter_async_context(self._roll.registry.get(record.instance_id).turn)
             port = await self._start(record, request, undo)
             record = self._roll.registry.get(record.instance_id).record
             await port.adopt(record.pane_id, record.pid)
             self._roll.follow(record.instance_id, port)
-            undo.push_async_callback(self._roll.leave, record.instance_id)
+            _to_undo(undo, self._roll.leave, record.instance_id)
             await self._give_context(record, request.context, sender, port)
             await self._roll.save(record.instance_id)
             undo.pop_all()
+            self._roll.registry.get(record.instance_id).turn.release()
             return record
 
     def _take_in(self, request: SpawnRequest, work_dir: Path, undo: AsyncExitStack) -> InstanceRecord:
@@ -92,12 +103,13 @@ class Spawner:
 
     async def _start(self, record: InstanceRecord, request: SpawnRequest, undo: AsyncExitStack) -> InstancePort:
         instance_id = record.instance_id
-        undo.push_async_callback(self._host.forget_instance, instance_id)
-        undo.push_async_callback(self._factory.destroy, instance_id)
+        _to_undo(undo, self._roll.mail.close, instance_id)
+        _to_undo(undo, self._host.forget_instance, instance_id)
+        _to_undo(undo, self._factory.destroy, instance_id)
         coming = asyncio.create_task(self._factory.create(self.config(record), record.agent))
         try:
             record = await self._give_workspace(record, request, undo)
-            undo.push_async_callback(self._host.end_agent, instance_id, record.session_name, END_GRACE_S)
+            _to_undo(undo, self._host.end_agent, instance_id, record.session_name, END_GRACE_S)
             pane = await self._host.start_agent(self._agent_start(record, request))
             self._roll.registry.change(instance_id, pane_id=pane.pane_id, pid=pane.pid)
             return await coming
@@ -108,7 +120,7 @@ class Spawner:
         self, record: InstanceRecord, request: SpawnRequest, undo: AsyncExitStack
     ) -> InstanceRecord:
         workspace = await self._host.create_workspace(record.instance_id, record.work_dir, request.workspace_mode)
-        undo.push_async_callback(self._host.undo_workspace, workspace)
+        _to_undo(undo, self._host.undo_workspace, workspace)
         return self._roll.registry.change(record.instance_id, workspace=workspace, host=await self._host.name())
 
     def config(self, record: InstanceRecord) -> InstanceConfig:
@@ -180,3 +192,15 @@ class Spawner:
             return f"{words}\nIts screen:\n{await port.screen(_SCREEN_LINES)}"
         except (PhalanxError, TerminalError):
             return words
+
+
+def _to_undo(undo: AsyncExitStack, step: Callable[..., Awaitable[object]], *arguments: object) -> None:
+    """A step back that fails is logged: it must neither hide why the spawn failed nor keep the others from running."""
+
+    async def run() -> None:
+        try:
+            await step(*arguments)
+        except PhalanxError:
+            logger.exception("a step of a failed spawn could not be undone")
+
+    undo.push_async_callback(run)

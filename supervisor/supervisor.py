@@ -9,6 +9,7 @@ part frees what it held. A plain class: ``supervisor.actor`` puts it into a Ray 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -33,6 +34,8 @@ from supervisor.spawner import Spawner
 from supervisor.store import StateStore
 from supervisor.verbs import Caller, ShutdownRequest, StatusRequest
 from supervisor.waiting import is_settled, wait_for
+
+logger = logging.getLogger(__name__)
 
 INTERRUPT_S = 10.0
 MOVED_ON_S = 2.0
@@ -98,6 +101,9 @@ class Supervisor:
                 spawned: results.SpawnResult | ErrorInfo = await self.spawn(member, caller)
             except PhalanxError as error:
                 spawned = ErrorInfo(**to_wire(error))
+            except Exception:
+                logger.exception("a member of a spawn batch failed")
+                spawned = ErrorInfo(code="internal", message="An error in Phalanx: see its logs.")
             done += 1
             caller.progress(done, total, spawned.instance_id if isinstance(spawned, results.SpawnResult) else "failed")
             return views.spawn_outcome(spawned)
@@ -219,8 +225,8 @@ class Supervisor:
 
     async def restart(self, request: requests.RestartRequest, caller: Caller) -> results.RestartResult:
         member = self._roll.registry.get(request.instance_id)
-        if member.snapshot.status is Status.STARTING:
-            raise WrongStateError(f"{request.instance_id} is starting just now: wait until it is ready.")
+        if member.turn.locked():
+            raise WrongStateError(f"{request.instance_id} is just being started or stopped: wait until that is done.")
         async with self._permits.hold():
             return await self._closing.restart(member)
 

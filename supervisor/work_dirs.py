@@ -13,8 +13,9 @@ class WorkDirPolicy:
     """Checks a caller's ``workDir`` before anything is made. ``allowed`` empty means any directory of the user's."""
 
     def __init__(self, home: Home, user_home: Path, allowed: Sequence[Path]) -> None:
-        self._home = home
-        self._user_home = user_home
+        self._root = home.root.resolve()
+        self._worktrees = home.worktrees.resolve()
+        self._user_home = user_home.resolve()
         self._allowed = tuple(directory.resolve() for directory in allowed)
 
     def check(self, work_dir: str) -> Path:
@@ -24,8 +25,8 @@ class WorkDirPolicy:
         try:
             directory = Path(work_dir).resolve()
             is_directory = directory.is_dir()
-        except OSError as error:
-            raise InvalidRequestError(f"workDir {work_dir[:200]!r} cannot be used: {error.strerror}.") from error
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
+            raise InvalidRequestError(f"workDir {work_dir[:200]!r} cannot be used: {error}.") from error
         if not is_directory:
             raise InvalidRequestError(f"workDir {directory} is not a directory: create it first or correct the path.")
         self._check_place(directory)
@@ -34,9 +35,9 @@ class WorkDirPolicy:
     def _check_place(self, directory: Path) -> None:
         if directory in (Path("/"), self._user_home):
             raise InvalidRequestError(f"workDir {directory} is too wide: give the directory of one project.")
-        if directory.is_relative_to(self._home.root) and not directory.is_relative_to(self._home.worktrees):
+        if directory.is_relative_to(self._root) and not directory.is_relative_to(self._worktrees):
             raise InvalidRequestError(f"workDir {directory} belongs to Phalanx itself: give a project's directory.")
-        in_team = directory.is_relative_to(self._home.worktrees)
+        in_team = directory.is_relative_to(self._worktrees)
         if self._allowed and not in_team and not any(directory.is_relative_to(root) for root in self._allowed):
             roots = ", ".join(str(root) for root in self._allowed)
             raise InvalidRequestError(

@@ -115,7 +115,7 @@ def _become_agent(plan: Mapping[str, Any]) -> int:
     try:
         os.execvpe(program, plan["argv"], environment)  # noqa: S606 - no shell is what this is for
     except FileNotFoundError:
-        where = "no such file" if "/" in program else f"not found on PATH ({environment.get('PATH', os.defpath)})"
+        where = "no such file" if "/" in program else "not found on the PATH with which the team was brought up"
         return _refuse(f"cannot start {program!r}: {where}", _NOT_FOUND)
     except (OSError, ValueError) as error:
         return _refuse(f"cannot start {program!r}: {error}")

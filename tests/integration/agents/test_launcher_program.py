@@ -60,7 +60,7 @@ def test_the_agent_neither_blocks_nor_ignores_a_signal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("program", "status", "words"),
     [
-        ("no-such-agent", 127, "cannot start 'no-such-agent': not found on PATH (/nowhere)"),
+        ("no-such-agent", 127, "cannot start 'no-such-agent': not found on the PATH"),
         ("/no/such/agent", 127, "cannot start '/no/such/agent': no such file"),
         ("/etc/passwd", 126, "cannot start '/etc/passwd'"),
     ],

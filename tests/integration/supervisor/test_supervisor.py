@@ -12,6 +12,7 @@ from actors.errors import AgentError, InvalidRequestError, WrongStateError
 from actors.home import Home
 from actors.messages import MessageStatus
 from actors.states import Status
+from actors.terminal.pane import Tmux, list_panes
 from actors.terminal.server import TerminalServer
 from supervisor import requests
 from supervisor.requests import BatchMessage, SpawnRequest
@@ -262,3 +263,62 @@ async def test_spawns_run_at_once_only_up_to_the_cap(supervisor: Supervisor, rep
         await asyncio.sleep(0.02)
     assert (await spawning).success
     assert most == 5
+
+
+async def test_messages_that_wait_for_a_busy_instance_survive_its_restart(
+    supervisor: Supervisor, repository: Path, home: Home
+) -> None:
+    spawned = await supervisor.spawn(specialist(repository, "@@demo busy 60"), LEAD)
+    sent = await supervisor.send(requests.SendRequest(instance_id=spawned.instance_id, message="after"), LEAD)
+    assert sent.status is MessageStatus.ACCEPTED
+    await supervisor.restart(requests.RestartRequest(instance_id=spawned.instance_id), LEAD)
+    await settle(supervisor, spawned.instance_id)
+    assert [prompt.endswith("after") for prompt in received(home, spawned.instance_id)] == [False, True]
+
+
+async def test_a_terminated_instance_has_no_message_under_way_and_needs_nobody(
+    supervisor: Supervisor, repository: Path
+) -> None:
+    busy = await supervisor.spawn(specialist(repository, "@@demo busy 60"), LEAD)
+    crashed = await supervisor.spawn(specialist(repository, "@@demo crash 9"), LEAD)
+    await supervisor.send(requests.SendRequest(instance_id=busy.instance_id, message="too late"), LEAD)
+    await supervisor.wait(requests.WaitRequest(instance_ids=[crashed.instance_id], until="needs_attention"), LEAD)
+    for one in (busy, crashed):
+        await supervisor.terminate(requests.TerminateRequest(instance_id=one.instance_id), LEAD)
+    listed = await supervisor.list(requests.ListRequest(), LEAD)
+    assert listed.needs_attention == []
+    assert [(info.status, info.queued_messages) for info in listed.instances] == [(Status.STOPPED, 0)] * 2
+
+
+async def test_a_worktree_in_which_another_instance_works_is_kept(supervisor: Supervisor, repository: Path) -> None:
+    owner = await supervisor.spawn(specialist(repository), LEAD)
+    guest = await supervisor.spawn(
+        specialist(repository, workDir=owner.working_directory, workspaceMode="shared"), LEAD
+    )
+    ended = await supervisor.terminate(requests.TerminateRequest(instance_id=owner.instance_id), LEAD)
+    assert guest.instance_id in (ended.terminated[0].kept or "")
+    assert Path(guest.working_directory).is_dir()
+
+
+async def test_who_restarts_and_terminates_at_once_gets_one_after_the_other(
+    supervisor: Supervisor, repository: Path, home: Home
+) -> None:
+    spawned = await supervisor.spawn(specialist(repository), LEAD)
+    restarting = asyncio.create_task(supervisor.restart(requests.RestartRequest(instance_id=spawned.instance_id), LEAD))
+    await asyncio.sleep(0)
+    ended = await supervisor.terminate(requests.TerminateRequest(instance_id=spawned.instance_id), LEAD)
+    assert (await restarting).status is Status.READY
+    assert ended.terminated[0].status is Status.STOPPED
+    assert await list_panes(Tmux(home.tmux_socket)) == []
+
+
+async def test_a_spawn_whose_caller_goes_away_is_either_whole_or_gone(supervisor: Supervisor, repository: Path) -> None:
+    spawning = asyncio.create_task(supervisor.spawn(specialist(repository), LEAD))
+    await asyncio.sleep(0.1)
+    spawning.cancel()
+    await asyncio.gather(spawning, return_exceptions=True)
+    listed = await supervisor.list(requests.ListRequest(), LEAD)
+    (info,) = listed.instances
+    await settle(supervisor, info.instance_id)
+    sent = await supervisor.send(requests.SendRequest(instance_id=info.instance_id, message="there?", wait=True), LEAD)
+    assert sent.status is MessageStatus.SUBMITTED

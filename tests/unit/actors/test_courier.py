@@ -50,6 +50,7 @@ class Observer:
         self.state = InstanceState(status=Status.READY)
         self.screen = EMPTY
         self.proved_ids: set[str] = set()
+        self.coming_back = False
 
     @property
     def alive(self) -> bool:
@@ -156,6 +157,15 @@ async def test_the_end_of_the_agent_ends_every_message_with_the_reason(rig: Rig)
     assert "exit status 3" in (await rig.receipt("a", MessageStatus.FAILED)).reason
     rig.offer("late")
     assert "exit status 3" in (await rig.receipt("late", MessageStatus.FAILED)).reason
+
+
+async def test_messages_for_an_agent_that_is_started_again_are_not_ended(rig: Rig) -> None:
+    rig.observer.become(Status.BUSY)
+    rig.offer("a")
+    rig.observer.coming_back = True
+    rig.observer.become(Status.FAILED)
+    await rig.running
+    assert rig.receipts == []
 
 
 async def test_a_pane_that_is_gone_fails_the_message_and_one_that_hangs_leaves_doubt(rig: Rig) -> None:
