@@ -30,6 +30,7 @@ from actors.terminal.server import TerminalServer
 from actors.workspace.values import Retirement, Workspace, WorkspaceMode
 from actors.workspace.workspaces import Workspaces
 
+_SWEEPS = 3
 _REQUEST_NAME = "launch-request.json"
 
 
@@ -76,7 +77,7 @@ class Host:
         agent = self._catalog.named(start.agent)
         if start.agent == "claude":
             for directory in start.trusted_directories:
-                ensure_trusted(directory, self._environment)
+                ensure_trusted(directory, {**self._environment, **start.request.environment})
         saved = {
             **asdict(start),
             "request": {**asdict(start.request), "environment": dict(start.request.environment)},
@@ -116,7 +117,12 @@ class Host:
         return self._server.open_session(start.session_name, command, start.working_directory)
 
     def _end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
-        end_processes(processes_with(INSTANCE_MARK, str(self._home.instance_directory(instance_id))), grace_s)
+        mark = str(self._home.instance_directory(instance_id))
+        for _ in range(_SWEEPS):  # what ends may have started something meanwhile
+            found = processes_with(INSTANCE_MARK, mark)
+            if not found:
+                break
+            end_processes(found, grace_s)
         self._server.close_session(session_name)
 
 

@@ -17,7 +17,9 @@ _PLAIN = frozenset({MessageStatus.ACCEPTED, MessageStatus.SUBMITTED})
 
 def of_spawn(result: results.SpawnResult) -> str:
     where = f"branch {result.branch} in " if result.branch else ""
-    started = f"{result.instance_id} ({result.role}) is {result.status}: {where}{result.working_directory}."
+    started = (
+        f"{result.instance_id} ({result.role}) was started and is {result.status}: {where}{result.working_directory}."
+    )
     return "\n".join([started, *(f"Note: {note}" for note in result.notes)])
 
 
@@ -87,7 +89,10 @@ def of_interrupt(result: results.InterruptResult) -> str:
 
 
 def of_terminate(result: results.TerminateResult) -> str:
-    return "\n".join(_terminated(each) for each in result.terminated) or "Nothing was running."
+    lines = [_terminated(each) for each in result.terminated]
+    if result.still_running:
+        lines.append(f"Those below go on: {', '.join(result.still_running)}. Terminate with cascade stops them too.")
+    return "\n".join(lines) or "Nothing was running."
 
 
 def of_restart(result: results.RestartResult) -> str:

@@ -43,7 +43,9 @@ class Closing:
             members = [*self._descendants(instance_id), *members]
         for member in members:
             member.ending = True
-        return _result(await asyncio.gather(*(self._alone(member, retire=True) for member in members)))
+        result = _result(await asyncio.gather(*(self._alone(member, retire=True) for member in members)))
+        below = [member for member in self._descendants(instance_id) if member.snapshot.status in ALIVE]
+        return result.model_copy(update={"still_running": [member.record.instance_id for member in below]})
 
     async def end_all(self, members: Sequence[Member]) -> TerminateResult:
         """Ends agents for the team's own end; workspaces stay as they are."""

@@ -170,6 +170,7 @@ class TerminatedInstance(Result):
 class TerminateResult(Result):
     success: bool
     terminated: list[TerminatedInstance]
+    still_running: list[str] = Field(default_factory=list, description="those that it led and that go on without it")
 
 
 class RestartResult(Result):

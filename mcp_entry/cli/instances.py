@@ -10,7 +10,8 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from actors.errors import InvalidRequestError, UnknownInstanceError
+from actors.errors import InvalidRequestError, UnknownInstanceError, WrongStateError
+from actors.states import Status
 from mcp_entry.cli import views
 from mcp_entry.cli.session import HomeOption, JsonOption, Session, session
 from supervisor import results
@@ -221,6 +222,8 @@ def attach(
         found = next((each for each in listed.instances if each.instance_id == instance), None)
         if found is None:
             raise UnknownInstanceError(f"There is no instance {instance}. `phalanx list` shows who is there.")
+        if found.status is Status.STOPPED:
+            raise WrongStateError(f"{instance} is stopped and has no terminal: `phalanx restart {instance}` starts it.")
         command = ["tmux", "-S", str(team.home.tmux_socket), "attach-session", "-t", f"={found.session_name}"]
         if as_json:
             team.output.show({"command": command}, "")

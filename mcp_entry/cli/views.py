@@ -53,7 +53,7 @@ def of_instances(instances: Sequence[results.InstanceInfo], now: datetime.dateti
 
 def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableType:
     if not result.instances:
-        return Text("There are no instances. `phalanx spawn` starts one.")
+        return Text("There is nobody to show. `phalanx spawn` starts an instance.")
     return of_instances(result.instances, now)
 
 

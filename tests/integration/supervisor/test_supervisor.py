@@ -205,6 +205,7 @@ async def test_cascade_ends_those_below_and_nobody_else(supervisor: Supervisor, 
     below = await supervisor.spawn(specialist(repository, parentId=manager.instance_id), LEAD)
     beside = await supervisor.spawn(specialist(repository), LEAD)
     ended = await supervisor.terminate(requests.TerminateRequest(instance_id=executive.instance_id, cascade=True), LEAD)
+    assert ended.still_running == []
     assert {one.instance_id for one in ended.terminated} == {
         executive.instance_id,
         manager.instance_id,
@@ -322,3 +323,10 @@ async def test_a_spawn_whose_caller_goes_away_is_either_whole_or_gone(supervisor
     await settle(supervisor, info.instance_id)
     sent = await supervisor.send(requests.SendRequest(instance_id=info.instance_id, message="there?", wait=True), LEAD)
     assert sent.status is MessageStatus.SUBMITTED
+
+
+async def test_without_cascade_those_below_go_on_and_are_named(supervisor: Supervisor, repository: Path) -> None:
+    executive = await supervisor.spawn(specialist(repository, role="executive"), LEAD)
+    below = await supervisor.spawn(specialist(repository, parentId=executive.instance_id), LEAD)
+    ended = await supervisor.terminate(requests.TerminateRequest(instance_id=executive.instance_id), LEAD)
+    assert ended.still_running == [below.instance_id]
