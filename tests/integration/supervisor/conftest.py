@@ -60,9 +60,10 @@ def terminal(home: Home) -> TerminalServer:
 
 @pytest.fixture
 async def supervisor(home: Home, terminal: TerminalServer) -> AsyncIterator[Supervisor]:
-    environment = shell_environment(home, PHALANX_AGENT="demo", PHALANX_SPAWN_TIMEOUT_S="20")
+    user = str(home.root.parent / "user")
+    environment = shell_environment(home, HOME=user, PHALANX_AGENT="demo", PHALANX_SPAWN_TIMEOUT_S="20")
     settings = Settings.load(home, environment)
-    catalog = AgentCatalog(claude_command="claude", python=sys.executable)
+    catalog = AgentCatalog(claude_command="no-such-claude", python=sys.executable)
     terminal.start(environment)
     staff = Staff(
         host=Host(home, catalog, environment),

@@ -330,3 +330,11 @@ async def test_without_cascade_those_below_go_on_and_are_named(supervisor: Super
     below = await supervisor.spawn(specialist(repository, parentId=executive.instance_id), LEAD)
     ended = await supervisor.terminate(requests.TerminateRequest(instance_id=executive.instance_id), LEAD)
     assert ended.still_running == [below.instance_id]
+
+
+async def test_without_claude_code_a_spawn_fails_and_names_what_is_missing(
+    supervisor: Supervisor, repository: Path, home: Home
+) -> None:
+    with pytest.raises(AgentError, match="cannot start 'no-such-claude': not found on the PATH"):
+        await supervisor.spawn(specialist(repository, agent="claude"), LEAD)
+    assert not list(home.worktrees.iterdir())
