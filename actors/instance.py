@@ -80,7 +80,7 @@ class Instance:
     async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
         """Snapshot and receipts that came after sequence ``after``; waits up to ``timeout_s`` seconds for news.
 
-        Answers at once to who knows no incarnation or another one than this.
+        Answers at once to who names another incarnation than this.
         """
         return await self._log.after(after, timeout_s, incarnation)
 

@@ -85,9 +85,9 @@ class ReportLog:
     async def after(self, sequence: int, timeout_s: float, incarnation: str) -> Report:
         """What came after ``sequence``; waits up to ``timeout_s`` seconds for news, then answers without any.
 
-        Answers at once when the asker knows another incarnation than this.
+        Answers at once when the asker names another incarnation than this.
         """
-        if incarnation != self._incarnation:
+        if incarnation and incarnation != self._incarnation:
             sequence = -1
         self._receipts = [(at, receipt) for at, receipt in self._receipts if at > sequence]
         await self._news.until(lambda: self._sequence > sequence, timeout_s)
