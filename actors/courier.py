@@ -146,8 +146,8 @@ class Courier:
         except TerminalError as error:
             screen, reason = Screen(composer=Composer.ABSENT), f"the screen cannot be read: {error}"
         now = time.monotonic()
-        if screen.busy:
-            self._retry_at = now + _HELD_LOOK_S
+        if screen.busy:  # the end of a turn is drawn a moment after its hook
+            self._try_again_soon(now)
             return ()
         if reason:
             self._stay_shut(reason, now)
@@ -170,12 +170,16 @@ class Courier:
         return [message for message in self.inbox if self._lot[message.id] is MessageStatus.BLOCKED]
 
     def _stay_shut(self, reason: str, now: float) -> None:
-        """Tries again soon, then less often; only a reason that lasts is worth a receipt."""
+        """Only a reason that lasts is worth a receipt."""
+        if self._try_again_soon(now) >= REDRAW_S:
+            self._hold(self.inbox, reason)
+
+    def _try_again_soon(self, now: float) -> float:
+        """For how many seconds the gate has been shut by now."""
         self._shut_since = now if self._shut_since is None else self._shut_since
         shut_s = now - self._shut_since
-        self._retry_at = now + min(max(shut_s, _SHORTEST_RETRY_S), _HELD_LOOK_S)
-        if shut_s >= REDRAW_S:
-            self._hold(self.inbox, reason)
+        self._retry_at = now + min(max(shut_s / 2, _SHORTEST_RETRY_S), _HELD_LOOK_S)
+        return shut_s
 
     def _unsafe(self, screen: Screen) -> str:
         if screen.dialog:
