@@ -18,12 +18,13 @@ from pathlib import Path
 
 from actors.agents.base import Agent, AgentStart, LaunchRequest, Restarted
 from actors.agents.catalog import AgentCatalog
+from actors.agents.hook import SPOOL_NAME
 from actors.agents.launcher import write_launch
 from actors.agents.trust import ensure_trusted
 from actors.errors import AgentError
 from actors.home import Home
 from actors.marks import INSTANCE_MARK
-from actors.observer import LAUNCH_MARK, SPOOL_NAME
+from actors.observer import LAUNCH_MARK
 from actors.processes import end_processes, processes_with
 from actors.terminal.pane import PaneInfo
 from actors.terminal.server import TerminalServer

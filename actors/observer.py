@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from actors.agents.base import Agent, AgentEvent, EventKind, Screen
+from actors.agents.hook import KNOCK_NAME, SPOOL_NAME
 from actors.agents.permissions import release
 from actors.envelope import ids_in
 from actors.errors import TerminalError
@@ -28,8 +29,6 @@ from actors.transcript import Conversation
 
 logger = logging.getLogger(__name__)
 
-SPOOL_NAME = "events.jsonl"
-KNOCK_NAME = "knock"
 LAUNCH_MARK = b'{"phalanx_launch":true}'
 """The line that the host appends to the spool before it starts the agent: what stands before is of an earlier life."""
 

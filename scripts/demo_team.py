@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -28,6 +27,7 @@ from supervisor.requests import Role
 from supervisor.results import InstanceInfo, SpawnOutcome
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
+from tests.projects import git, make_repository
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
 
@@ -43,22 +43,6 @@ def expect(condition: bool, what: str) -> None:
     if not condition:
         raise DemoFailed(what)
     console.print(f"  [green]✓[/] {what}")
-
-
-def git(repository: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(repository), *words], check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def sample_repository(directory: Path) -> Path:
-    directory.mkdir()
-    git(directory, "init", "-q", "-b", "main")
-    git(directory, "config", "user.name", "Demo")
-    git(directory, "config", "user.email", "demo@example.invalid")
-    (directory / "README.md").write_text("# A sample project\n")
-    git(directory, "add", ".")
-    git(directory, "commit", "-q", "-m", "Start")
-    return directory
 
 
 @contextlib.contextmanager
@@ -208,7 +192,7 @@ def main() -> int:
             console.rule(f"up ({home.root})")
             try:
                 runtime.up(environment, lambda step: console.print(f"  {step}"))
-                asyncio.run(lead(home, sample_repository(scratch / "project"), options.agent, options.size))
+                asyncio.run(lead(home, make_repository(scratch / "project"), options.agent, options.size))
             finally:
                 console.rule("down")
                 runtime.down(lambda step: console.print(f"  {step}"))

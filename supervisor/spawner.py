@@ -27,7 +27,7 @@ from supervisor.identity import system_prompt
 from supervisor.mail import Draft, check_text
 from supervisor.permits import Permits
 from supervisor.ports import HostPort, InstanceFactory, InstancePort
-from supervisor.registry import InstanceRecord
+from supervisor.registry import InstanceRecord, Member
 from supervisor.requests import SpawnRequest
 from supervisor.roll import Roll
 from supervisor.work_dirs import WorkDirPolicy
@@ -76,30 +76,26 @@ class Spawner:
             return await asyncio.shield(asyncio.create_task(self._spawn(request, work_dir, sender)))
 
     async def _spawn(self, request: SpawnRequest, work_dir: Path, sender: str) -> InstanceRecord:
-        async with AsyncExitStack() as undo:
-            record = self._take_in(request, work_dir, undo)
-            await undo.enter_async_context(self._roll.registry.get(record.instance_id).turn)
-            port = await self._start(record, request, undo)
-            record = self._roll.registry.get(record.instance_id).record
+        member = self._take_in(request, work_dir)
+        async with member.turn, AsyncExitStack() as undo:
+            undo.callback(self._roll.registry.remove, member.record.instance_id)
+            port = await self._start(member.record, request, undo)
+            record = member.record
             await port.adopt(record.pane_id, record.pid)
             self._roll.follow(record.instance_id, port)
             _to_undo(undo, self._roll.leave, record.instance_id)
             await self._give_context(record, request.context, sender, port)
             await self._roll.save(record.instance_id)
             undo.pop_all()
-            self._roll.registry.get(record.instance_id).turn.release()
             return record
 
-    def _take_in(self, request: SpawnRequest, work_dir: Path, undo: AsyncExitStack) -> InstanceRecord:
-        registry = self._roll.registry
-        member = registry.add(
+    def _take_in(self, request: SpawnRequest, work_dir: Path) -> Member:
+        return self._roll.registry.add(
             request.model_copy(update={"work_dir": str(work_dir)}),
             agent=request.agent or self._settings.agent,
             session_id=str(uuid.uuid4()),
             now=time.time(),
         )
-        undo.callback(registry.remove, member.record.instance_id)
-        return member.record
 
     async def _start(self, record: InstanceRecord, request: SpawnRequest, undo: AsyncExitStack) -> InstancePort:
         instance_id = record.instance_id

@@ -5,12 +5,9 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from actors.agents.base import AgentEvent, Decision, Entry, Launch, LaunchRequest, Screen
-from actors.agents.claude_events import read_event
-from actors.agents.claude_screen import read_screen
-from actors.agents.claude_transcript import read_transcript
+from actors.agents.base import Launch, LaunchRequest
+from actors.agents.claude_record import ClaudeRecord
 from actors.agents.options import settings_file, settings_text, start_options
-from actors.agents.permissions import decision_text
 from actors.errors import SettingsError
 
 _ENVIRONMENT = {
@@ -22,7 +19,7 @@ _ENVIRONMENT = {
 
 
 @dataclass(frozen=True, slots=True)
-class ClaudeAgent:
+class ClaudeAgent(ClaudeRecord):
     """``command`` starts Claude Code and may hold arguments; ``python`` runs the hooks."""
 
     command: str
@@ -48,15 +45,3 @@ class ClaudeAgent:
         if not words:
             raise SettingsError("The command for Claude Code is empty: set PHALANX_CLAUDE_COMMAND, for example claude.")
         return words
-
-    def read_event(self, line: bytes) -> AgentEvent | None:
-        return read_event(line)
-
-    def read_transcript(self, line: bytes) -> tuple[Entry, ...]:
-        return read_transcript(line)
-
-    def read_screen(self, styled: str) -> Screen:
-        return read_screen(styled)
-
-    def permission_answer(self, decision: Decision) -> str:
-        return decision_text(decision)

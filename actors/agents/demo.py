@@ -9,18 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.agents.base import AgentEvent, Decision, Entry, Launch, LaunchRequest, Screen
-from actors.agents.claude_events import read_event
-from actors.agents.claude_screen import read_screen
-from actors.agents.claude_transcript import read_transcript
+from actors.agents.base import Launch, LaunchRequest
+from actors.agents.claude_record import ClaudeRecord
 from actors.agents.options import settings_file, settings_text, start_options
-from actors.agents.permissions import decision_text
 
 _PROGRAM = Path(__file__).resolve().parent / "demo_program" / "__main__.py"
 
 
 @dataclass(frozen=True, slots=True)
-class DemoAgent:
+class DemoAgent(ClaudeRecord):
     """``start_s`` is how long the program takes until its input box is usable, in seconds."""
 
     python: str
@@ -38,15 +35,3 @@ class DemoAgent:
             environment={**own, **request.environment},
             files={settings_file(request.instance_directory): settings_text(self.python, request)},
         )
-
-    def read_event(self, line: bytes) -> AgentEvent | None:
-        return read_event(line)
-
-    def read_transcript(self, line: bytes) -> tuple[Entry, ...]:
-        return read_transcript(line)
-
-    def read_screen(self, styled: str) -> Screen:
-        return read_screen(styled)
-
-    def permission_answer(self, decision: Decision) -> str:
-        return decision_text(decision)

@@ -14,20 +14,21 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import socket as sockets
 import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 from libtmux.exc import LibTmuxException
 
 from actors.errors import InvalidRequestError, TerminalError
+from actors.processes import is_running
+from actors.signals import no_signal_blocked
 from actors.terminal.bounded import BoundedServer
 from actors.terminal.command import NO_SESSION, check_socket_path, never_late, no_answer, refusal, tmux_program
 from actors.terminal.pane import PANE_FORMAT, PaneInfo, parse_pane
@@ -157,7 +158,7 @@ class TerminalServer:
 
     def _launch(self, environment: Mapping[str, str]) -> None:
         command = (tmux_program(), "-u", "-S", str(self._socket), "-f", str(self._config), "start-server")
-        with _no_signal_blocked():
+        with no_signal_blocked():
             launch = subprocess.Popen(
                 command,
                 env=dict(environment),
@@ -205,16 +206,6 @@ def _unseparated(word: str) -> str:
     return f"{word[:-1]}\\;" if word.endswith(";") else word
 
 
-@contextmanager
-def _no_signal_blocked() -> Iterator[None]:
-    """What is started inside inherits an empty signal mask. Only this thread's mask changes."""
-    before = signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _restore_standing(pid: int) -> None:
     """Takes back, as far as the system permits, the niceness and the place before the out-of-memory killer that a
     worker process hands down; the agents inherit both from the server."""
@@ -230,15 +221,8 @@ def _restore_standing(pid: int) -> None:
 def _gone(process: psutil.Process, timeout_s: float) -> bool:
     """Whether the process ends within the time. One that only waits for its parent to notice counts as gone."""
     deadline = time.monotonic() + timeout_s
-    while _runs(process):
+    while is_running(process):
         if time.monotonic() > deadline:
             return False
         time.sleep(_END_POLL_S)
     return True
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from actors.errors import SettingsError
+from actors.signals import no_signal_blocked
 
 
 def start_detached(
@@ -26,7 +25,7 @@ def start_detached(
     except OSError as error:
         raise SettingsError(f"{log} cannot be written: {error.strerror}. Set PHALANX_HOME elsewhere.") from error
     try:
-        with _no_signal_blocked():
+        with no_signal_blocked():
             process = subprocess.Popen(
                 command,
                 env=dict(environment),
@@ -41,13 +40,3 @@ def start_detached(
         os.close(output)
     threading.Thread(target=process.wait, name=f"end of {process.pid}", daemon=True).start()
     return process
-
-
-@contextmanager
-def _no_signal_blocked() -> Iterator[None]:
-    """What is started inside inherits an empty signal mask. Only this thread's mask changes."""
-    before = signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
