@@ -101,11 +101,10 @@ class Home:
     def _claim(self) -> None:
         """A home is made private and parts of it are removed: never do that to a directory of something else."""
         tag = self.root / _TAG
-        if tag.exists():
-            return
-        known = {path.name for path in (self.config_file, self.worktrees, self.instances, self.logs)}
+        known = {path.name for path in (tag, self.config_file, self.worktrees, self.instances, self.logs)}
         foreign = sorted(path.name for path in self.root.iterdir() if path.name not in known)
-        if foreign:
+        # Looked at after the listing: whoever claims the home at the same time writes the tag before anything else.
+        if foreign and not tag.exists():
             raise SettingsError(
                 f"PHALANX_HOME {self.root} is a directory of something else (it holds {foreign[0]}). "
                 "Set PHALANX_HOME to a directory of its own, or to one that does not exist yet."

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -18,6 +20,18 @@ def test_a_home_is_made_private_and_may_be_made_again(short_tmp: Path) -> None:
 
     for directory in (home.root, home.worktrees, home.instances, home.logs):
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+
+
+def test_many_who_make_a_home_at_the_same_moment_all_get_it(short_tmp: Path) -> None:
+    together = Barrier(4)
+
+    def create(home: Home) -> None:
+        together.wait(timeout=10)
+        home.create()
+
+    with ThreadPoolExecutor(4) as threads:
+        for number in range(300):
+            list(threads.map(create, [Home(short_tmp / str(number))] * 4))
 
 
 def test_a_home_that_holds_only_a_configuration_yet_is_taken(short_tmp: Path) -> None:
