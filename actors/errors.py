@@ -15,6 +15,9 @@ travel through Ray by pickling.
     ├── WorkspaceError             git or the file system refused
     ├── TerminalError              tmux refused or does not answer
     │   └── PaneGoneError
+    ├── StoreError                 the team's state could not be read or written; nothing was half-written
+    │   ├── StateHeldError         another supervisor has this state
+    │   └── FencedError            another supervisor has taken this state over; this one may write no more
     ├── AgentError                 the agent could not be started or ended unexpectedly
     └── UnavailableError           a part did not answer in time; the call may be repeated
 """
@@ -58,6 +61,18 @@ class TerminalError(PhalanxError):
 
 class PaneGoneError(TerminalError):
     code = "pane_gone"
+
+
+class StoreError(PhalanxError):
+    code = "store"
+
+
+class StateHeldError(StoreError):
+    code = "state_held"
+
+
+class FencedError(StoreError):
+    code = "fenced"
 
 
 class AgentError(PhalanxError):

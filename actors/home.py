@@ -60,6 +60,11 @@ class Home:
         return self.root / "team.lock"
 
     @property
+    def state_file(self) -> Path:
+        """The team's records (SQLite)."""
+        return self.root / "state.db"
+
+    @property
     def worktrees(self) -> Path:
         return self.root / "worktrees"
 

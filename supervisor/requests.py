@@ -46,6 +46,14 @@ Name = Annotated[
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"),
     Field(description="A short label: letters, digits, '-' and '_', beginning with a letter or digit."),
 ]
+RequestId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,119}$"),
+    Field(
+        description="Of your choice, one a call. A call repeated with the same requestId, after an answer that was "
+        "lost, is not done twice: it gives the first one's result."
+    ),
+]
 VariableName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100),
@@ -87,12 +95,14 @@ class SpawnRequest(Request):
     env: dict[VariableName, str] = Field(
         default_factory=dict, description="Environment variables for this agent, on top of the team's."
     )
+    request_id: RequestId | None = None
 
 
 class SpawnBatchRequest(Request):
     """Start many instances at once. Results come in order; a failing member fails alone."""
 
     instances: list[SpawnRequest] = Field(min_length=1, max_length=MAX_SPAWN_BATCH_MEMBERS)
+    request_id: RequestId | None = None
 
 
 class SendRequest(Request):
@@ -105,6 +115,7 @@ class SendRequest(Request):
     timeout_seconds: float = Field(
         default=120.0, gt=0, le=MAX_WAIT_S, description="With wait: longest wait; the message goes on all the same."
     )
+    request_id: RequestId | None = None
 
 
 class BatchMessage(Request):
@@ -119,6 +130,7 @@ class SendBatchRequest(Request):
     messages: list[BatchMessage] = Field(min_length=1, max_length=MAX_BATCH_MEMBERS)
     wait: bool = Field(default=False, description="Return when every message's fate is known.")
     timeout_seconds: float = Field(default=120.0, gt=0, le=MAX_WAIT_S, description="With wait: longest wait.")
+    request_id: RequestId | None = None
 
 
 class ReadRequest(Request):
@@ -182,3 +194,13 @@ class RestartRequest(Request):
     """Start a stopped or failed instance again (or a running one anew), with the same conversation and workspace."""
 
     instance_id: InstanceId
+
+
+class ResumeRequest(Request):
+    """Start again every instance that ended without having been asked to, each with its conversation."""
+
+
+class GcRequest(Request):
+    """Clear away what instances that were terminated have left behind. Unsaved work is saved first."""
+
+    dry_run: bool = Field(default=False, description="Only tell what would go.")

@@ -139,6 +139,7 @@ class ListResult(Result):
     needs_attention: list[str] = Field(description="ids of those that wait for a decision or have failed")
     counts: dict[str, int] = Field(description="instances by status")
     instances: list[InstanceInfo] = Field(description="those that need attention first, then by age")
+    warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself, for people")
 
 
 class WaitResult(Result):
@@ -164,6 +165,7 @@ class TerminatedInstance(Result):
     status: Status
     workspace_removed: bool
     kept: str | None = Field(default=None, description="where unmerged or uncommitted work was left, and why")
+    saved_ref: str | None = Field(default=None, description="git ref under which uncommitted work was saved")
     error: ErrorInfo | None = None
 
 
@@ -185,7 +187,36 @@ class StatusResult(Result):
     supervisor_pid: int
     started_at: str
     store: str
+    warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself, for people")
+    resumable: list[str] = Field(default_factory=list, description="ids that resume would start again")
     counts: dict[str, int]
     spawns_running: int
     spawns_waiting: int
     max_concurrent_spawns: int
+
+
+class ResumedInstance(Result):
+    instance_id: str
+    status: Status
+    resumed: bool = Field(description="the same conversation goes on; false: it had none, or it did not start")
+    error: ErrorInfo | None = None
+
+
+class ResumeResult(Result):
+    success: bool
+    instances: list[ResumedInstance]
+
+
+class CollectedItem(Result):
+    """One thing that was cleared away, or would be."""
+
+    what: Literal["instance", "worktree", "directory"]
+    path: str
+    instance_id: str | None = None
+    kept: str | None = Field(default=None, description="why it stays; null: it goes")
+    saved_ref: str | None = Field(default=None, description="git ref under which uncommitted work was saved")
+
+
+class GcResult(Result):
+    dry_run: bool
+    items: list[CollectedItem]

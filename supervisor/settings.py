@@ -120,6 +120,35 @@ class Settings(BaseModel):
         ge=1,
         le=3600,
     )
+    on_agent_failure: Literal["report", "resume"] = _setting(
+        "report",
+        "PHALANX_ON_AGENT_FAILURE",
+        "",
+        "report or resume",
+        "What becomes of an agent that ended without having been asked to: it is shown as failed, or it is started "
+        "again with its conversation.",
+    )
+    resume_limit: int = _setting(
+        3,
+        "PHALANX_RESUME_LIMIT",
+        "times",
+        "a whole number from 1 to 100",
+        "How often in a row a failed agent is started again; each time after a longer pause.",
+        ge=1,
+        le=100,
+    )
+    redis_url: str = _setting(
+        "",
+        "REDIS_URL",
+        "",
+        "redis://, rediss:// (TLS), unix:// or redis+cluster://, with user and password where needed",
+        "A Redis that keeps a copy of the team's state; wins over redis_host. It may hold a password.",
+    )
+    redis_host: str = _setting("", "REDIS_HOST", "", "a host name or address", "Host of such a Redis.")
+    redis_port: int = _setting(
+        6379, "REDIS_PORT", "", "a whole number from 1 to 65535", "Port of redis_host.", ge=1, le=65_535
+    )
+    redis_db: int = _setting(0, "REDIS_DB", "", "a whole number from 0 to 9999", "Database there.", ge=0, le=9999)
     allowed_work_dirs: tuple[_Directory, ...] = _setting(
         (),
         "PHALANX_ALLOWED_WORK_DIRS",

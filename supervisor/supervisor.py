@@ -236,7 +236,7 @@ class Supervisor:
             version=version("phalanx"),
             supervisor_pid=os.getpid(),
             started_at=views.iso(self._started_at),
-            store=self._store.description,
+            store=self._store.health.description,
             counts=views.counts(self._roll.registry),
             spawns_running=self._permits.held,
             spawns_waiting=self._permits.waiting,

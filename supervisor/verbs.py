@@ -58,6 +58,8 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "interrupt": Verb(requests.InterruptRequest, results.InterruptResult),
         "terminate": Verb(requests.TerminateRequest, results.TerminateResult),
         "restart": Verb(requests.RestartRequest, results.RestartResult),
+        "resume": Verb(requests.ResumeRequest, results.ResumeResult),
+        "gc": Verb(requests.GcRequest, results.GcResult),
         "status": Verb(StatusRequest, results.StatusResult),
         "shutdown": Verb(ShutdownRequest, results.TerminateResult),
     }

@@ -47,6 +47,17 @@ class AgentStart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunningAgent:
+    """One session of the home's tmux server."""
+
+    session_name: str
+    pane_id: str
+    pid: int
+    alive: bool
+    """The pane's process runs. False: only its last screen is left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restarted:
     """An agent that was started again."""
 
