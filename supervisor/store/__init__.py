@@ -28,7 +28,7 @@ class StateStore(Protocol):
     async def open(self) -> int:
         """Takes the state for this process and returns its epoch. Nothing else may be called before.
 
-        Raises ``StateHeldError`` when another supervisor has it, ``StoreError`` when it is damaged; both say what to do.
+        Raises ``StateHeldError`` when another supervisor has it and ``StoreError`` when it is damaged, with what to do.
         """
         ...
 
