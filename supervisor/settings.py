@@ -21,10 +21,13 @@ from pydantic_core import ErrorDetails
 
 from actors.errors import SettingsError
 from actors.home import Home
+from supervisor.redis_address import WITH_REASON, RedisDatabase, RedisUrl, from_parts
 from supervisor.requests import VariableName
 
 HOME_VARIABLE = "PHALANX_HOME"
 DEFAULT_HOME = "~/.phalanx"
+_SECRET = frozenset({"env", "redis_url", "redis_host"})
+"""Settings whose values are never shown: whoever gets redis_host wrong may have put a password there."""
 
 
 def _absolute(directory: Path) -> Path:
@@ -58,7 +61,7 @@ class SettingInfo:
 class Settings(BaseModel):
     """Frozen. Times and sizes are in the unit that ``describe`` gives for them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     max_concurrent_spawns: int = _setting(
         5,
@@ -137,18 +140,28 @@ class Settings(BaseModel):
         ge=1,
         le=100,
     )
-    redis_url: str = _setting(
+    redis_url: RedisUrl = _setting(
         "",
         "REDIS_URL",
         "",
         "redis://, rediss:// (TLS), unix:// or redis+cluster://, with user and password where needed",
-        "A Redis that keeps a copy of the team's state; wins over redis_host. It may hold a password.",
+        "A Redis that keeps a second copy of the team's state; wins over redis_host. It may hold a password.",
+        repr=False,
     )
-    redis_host: str = _setting("", "REDIS_HOST", "", "a host name or address", "Host of such a Redis.")
+    redis_host: str = _setting(
+        "",
+        "REDIS_HOST",
+        "",
+        "a host name or address, without port",
+        "Host of such a Redis, without TLS and password.",
+        pattern=r"^([^\s/@?#:\[\]\x00]*|\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*:[0-9A-Fa-f.:]*\]?)$",
+    )
     redis_port: int = _setting(
         6379, "REDIS_PORT", "", "a whole number from 1 to 65535", "Port of redis_host.", ge=1, le=65_535
     )
-    redis_db: int = _setting(0, "REDIS_DB", "", "a whole number from 0 to 9999", "Database there.", ge=0, le=9999)
+    redis_db: RedisDatabase = _setting(
+        0, "REDIS_DB", "", "a whole number from 0 to 9999", "Database on redis_host.", ge=0, le=9999
+    )
     allowed_work_dirs: tuple[_Directory, ...] = _setting(
         (),
         "PHALANX_ALLOWED_WORK_DIRS",
@@ -164,6 +177,13 @@ class Settings(BaseModel):
         "a table of texts, named by letters, digits and '_'; PHALANX_ and RAY_ are reserved",
         "Environment variables for all agents, on top of the caller's.",
     )
+
+    @property
+    def redis_address(self) -> str | None:
+        """URL of the Redis that keeps the second copy; None: there is none. Show it with ``without_secrets`` only."""
+        if self.redis_url:
+            return self.redis_url
+        return from_parts(self.redis_host, self.redis_port, self.redis_db) if self.redis_host else None
 
     @classmethod
     def load(cls, home: Home, environment: Mapping[str, str]) -> Self:
@@ -253,11 +273,13 @@ def _unknown(key: str, path: Path) -> str:
 
 
 def _tell(fault: ErrorDetails, config: Path, in_environment: Mapping[str, Any]) -> str:
-    """Values of ``env`` may be secrets and are not shown."""
+    """One fault in words. A value that may be a secret is not shown."""
     name = str(fault["loc"][0])
     place = _extra(name, "variable") if name in in_environment else f"{config}: {name}"
     steps = [step for step in fault["loc"][1:] if step != "[key]"]
     inner = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
-    given = "as it is" if name == "env" else reprlib.repr(fault["input"])
+    given = "as it is" if name in _SECRET else reprlib.repr(fault["input"])
+    reason = f": {fault['msg']}" if fault["type"] == WITH_REASON else ""
     unit = _extra(name, "unit")
-    return f"{place}{inner} cannot be {given}. Allowed: {_extra(name, 'allowed')}{f' ({unit})' if unit else ''}."
+    allowed = f"{_extra(name, 'allowed')}{f' ({unit})' if unit else ''}"
+    return f"{place}{inner} cannot be {given}{reason}. Allowed: {allowed}."

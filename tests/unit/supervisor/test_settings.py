@@ -71,6 +71,12 @@ def test_allowed_directories_are_a_list_in_the_file_and_joined_in_the_environmen
         ("env = {A = 1}", {}, ["env.A", "texts"]),
         ("env = {PHALANX_TEAM = 'x'}", {}, ["env.PHALANX_TEAM", "reserved"]),
         ("spawn_timeout_s = nan", {}, ["spawn_timeout_s", "1 to 3600"]),
+        ("", {"PHALANX_ON_AGENT_FAILURE": "retry"}, ["PHALANX_ON_AGENT_FAILURE", "'retry'", "report or resume"]),
+        ("resume_limit = 0", {}, ["resume_limit", "1 to 100", "times"]),
+        ("", {"REDIS_PORT": "tcp://10.0.0.1:6379"}, ["REDIS_PORT", "'tcp://10.0.0.1:6379'", "1 to 65535"]),
+        ("", {"REDIS_HOST": "db:6379"}, ["REDIS_HOST", "without port"]),
+        ("", {"REDIS_URL": "http://db"}, ["REDIS_URL cannot be as it is", "must begin with redis://", "rediss://"]),
+        ("redis_url = 'redis://db/1'", {"REDIS_DB": "2"}, ["REDIS_DB cannot be '2'", "redis_url wins over it"]),
     ],
 )
 def test_a_wrong_setting_is_refused_with_its_place_its_value_and_what_is_allowed(
@@ -91,6 +97,52 @@ def test_a_value_of_the_agents_environment_is_never_shown(home: Home) -> None:
     with pytest.raises(SettingsError) as refused:
         Settings.load(written(home, 'env = {TOKEN = ["s3cret"]}'), {})
 
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "address"),
+    [
+        ({}, None),
+        ({"REDIS_PORT": "7000", "REDIS_DB": "2"}, None),
+        ({"REDIS_HOST": "db"}, "redis://db:6379/0"),
+        ({"REDIS_HOST": "db.example", "REDIS_PORT": "7000", "REDIS_DB": "2"}, "redis://db.example:7000/2"),
+        ({"REDIS_HOST": "::1"}, "redis://[::1]:6379/0"),
+        ({"REDIS_HOST": "[::1]"}, "redis://[::1]:6379/0"),
+        ({"REDIS_URL": "rediss://me:pw@db/3", "REDIS_HOST": "other"}, "rediss://me:pw@db/3"),
+        ({"REDIS_URL": "redis://db/3", "REDIS_DB": "3"}, "redis://db/3"),
+    ],
+)
+def test_the_address_of_redis_is_its_url_or_made_from_its_parts(
+    home: Home, environment: dict[str, str], address: str | None
+) -> None:
+    assert Settings.load(home, environment).redis_address == address
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"REDIS_URL": "http://me:s3cret@db"},
+        {"REDIS_URL": "redis://me:s3cret#x@db"},
+        {"REDIS_URL": "redis://me:s3cret@db:s3cret"},
+        {"REDIS_URL": "redis://[s3cret@db"},
+        {"REDIS_URL": "redis://db/1?password=s3cret", "REDIS_DB": "2"},
+        {"REDIS_HOST": "redis://me:s3cret@db"},
+    ],
+)
+def test_a_password_of_redis_is_never_shown(home: Home, environment: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.load(home, environment)
+
+    assert "s3cret" not in str(refused.value)
+
+
+def test_the_settings_in_a_log_hold_no_password() -> None:
+    settings = Settings(redis_url="redis://me:s3cret@db")
+
+    assert "s3cret" not in f"{settings!r} {settings}"
+    with pytest.raises(ValueError) as refused:
+        Settings(redis_url="me:s3cret@db")
     assert "s3cret" not in str(refused.value)
 
 

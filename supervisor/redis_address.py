@@ -1,0 +1,101 @@
+"""The address of a team's Redis: what it may look like, and how it is shown without its secrets. Pure.
+
+``settings`` checks with it what a person gave; ``phalanx doctor`` and the store show addresses through it. Faults are
+told without the address: it may hold a password, and in a broken one nobody knows where that stands.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from pydantic import AfterValidator, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+WITH_REASON = "with_reason"
+"""Type of the faults whose message is for people."""
+
+SCHEMES = ("redis", "rediss", "unix", "redis+cluster")
+"""Plain, with TLS, over a Unix socket, and a cluster that is found through any of its nodes."""
+_HIGHEST_PORT = 65_535
+_ENCODING = "In a user name or password write / ? # @ and % as %2F %3F %23 %40 and %25"
+
+
+def from_parts(host: str, port: int, database: int) -> str:
+    """The URL of a plain Redis."""
+    bracketed = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return f"redis://{bracketed}:{port}/{database}"
+
+
+def fault_in(url: str) -> str:
+    """What is wrong with the URL, in words that hold nothing of it; empty when it can be used."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return f"its host is none. {_ENCODING}"
+    if any(character.isspace() or not character.isprintable() for character in url):
+        return "it holds a space or a control character"
+    if parts.scheme not in SCHEMES:
+        return f"it must begin with {', '.join(f'{scheme}://' for scheme in SCHEMES[:-1])} or {SCHEMES[-1]}://"
+    if parts.fragment or "@" in parts.path + parts.query:
+        return f"it cannot be read after the host. {_ENCODING}"
+    return _fault_in_place(parts) or _fault_in_database(parts)
+
+
+def database_of(url: str) -> int:
+    """The number of the database in a URL without fault. As redis-py reads it: one in the query wins."""
+    return int(_database(urlsplit(url)) or 0)
+
+
+def without_secrets(url: str) -> str:
+    """The URL for people: user, password and the query, which may hold them too, are left out."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "a Redis whose address cannot be read"
+    user_info, at, place = parts.netloc.rpartition("@")
+    return f"{parts.scheme}://{'***@' if user_info or at else ''}{place}{parts.path}{'?…' if parts.query else ''}"
+
+
+def _fault_in_place(parts: SplitResult) -> str:
+    if parts.scheme == "unix":
+        return "" if parts.path.strip("/") else "the path of the socket is missing, as in unix:///run/redis.sock"
+    if not parts.hostname:
+        return "the host is missing"
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    return "" if port is None or port else f"its port is no number from 1 to {_HIGHEST_PORT}. {_ENCODING}"
+
+
+def _fault_in_database(parts: SplitResult) -> str:
+    number = _database(parts)
+    if number and not (number.isascii() and number.isdigit()):
+        return f"what stands after the host is no number of a database, as in redis://host:6379/0. {_ENCODING}"
+    return "a Redis Cluster has database 0 only" if parts.scheme == "redis+cluster" and int(number or 0) else ""
+
+
+def _database(parts: SplitResult) -> str:
+    given = parse_qs(parts.query).get("db", [""])[0]
+    return given or ("" if parts.scheme == "unix" else unquote(parts.path).strip("/"))
+
+
+def _checked_url(url: str) -> str:
+    if url and (fault := fault_in(url)):
+        raise PydanticCustomError(WITH_REASON, "{fault}", {"fault": fault})
+    return url
+
+
+def _checked_database(database: int, others: ValidationInfo) -> int:
+    """Given beside a URL that names another one, it would silently be passed over."""
+    url = others.data.get("redis_url")
+    if url and database_of(url) != database:
+        fault = "redis_url wins over it and names another database; write the number at the end of redis_url"
+        raise PydanticCustomError(WITH_REASON, "{fault}", {"fault": fault})
+    return database
+
+
+RedisUrl = Annotated[str, AfterValidator(_checked_url)]
+RedisDatabase = Annotated[int, AfterValidator(_checked_database)]
+"""A field of this type stands after the field ``redis_url`` in its model."""

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+
+from supervisor.redis_address import SCHEMES, database_of, fault_in, without_secrets
+
+
+@pytest.mark.parametrize(
+    ("url", "database"),
+    [
+        ("redis://db", 0),
+        ("redis://db/", 0),
+        ("redis://db:7000/12", 12),
+        ("redis://me:p%40ss%2F%23@db:7000/2", 2),
+        ("redis://:only-a-password@[::1]:7000", 0),
+        ("rediss://db/1?ssl_ca_certs=/etc/ca.pem&db=4", 4),
+        ("unix:///run/redis.sock", 0),
+        ("unix://me:pw@/run/redis.sock?db=3", 3),
+        ("redis+cluster://node-1:7000", 0),
+        ("redis+cluster://node-1:7000/0", 0),
+    ],
+)
+def test_an_address_that_can_be_used_has_no_fault_and_one_database(url: str, database: int) -> None:
+    assert fault_in(url) == ""
+    assert database_of(url) == database
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("db:6379", "must begin with redis://"),
+        ("db", "must begin with redis://"),
+        ("http://db", "must begin with redis://"),
+        ("redis:///1", "the host is missing"),
+        ("redis://me:pw@", "the host is missing"),
+        ("redis://db:0", "no number from 1 to 65535"),
+        ("redis://db:70000", "no number from 1 to 65535"),
+        ("redis://db:port", "no number from 1 to 65535"),
+        ("redis://db/one", "no number of a database"),
+        ("redis://db/1/2", "no number of a database"),
+        ("redis://db/-1", "no number of a database"),
+        ("redis://db?db=one", "no number of a database"),
+        ("redis+cluster://db/1", "has database 0 only"),
+        ("unix://", "path of the socket is missing"),
+        ("unix:///", "path of the socket is missing"),
+        ("redis://db /1", "a space"),
+        ("redis://db\n", "a control character"),
+        ("redis://db\x00", "a control character"),
+        ("redis://[::1/0", "its host is none"),
+        ("redis://:p#ss@db", "write / ? # @ and % as"),
+        ("redis://:p/ss@db", "write / ? # @ and % as"),
+        ("redis://:p?ss@db", "write / ? # @ and % as"),
+    ],
+)
+def test_a_fault_is_told_in_words(url: str, words: str) -> None:
+    assert words in fault_in(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://db:7000/2", "redis://db:7000/2"),
+        ("redis://me:s3cret@db:7000/2", "redis://***@db:7000/2"),
+        ("rediss://:s3cret@db", "rediss://***@db"),
+        ("rediss://db/1?password=s3cret", "rediss://db/1?…"),
+        ("unix://me:s3cret@/run/redis.sock?db=1", "unix://***@/run/redis.sock?…"),
+        ("redis://a@s3cret@db", "redis://***@db"),
+        ("redis://[s3cret", "a Redis whose address cannot be read"),
+    ],
+)
+def test_an_address_is_shown_without_what_may_be_secret(url: str, shown: str) -> None:
+    assert without_secrets(url) == shown
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_scheme_is_named_to_whoever_gave_another(scheme: str) -> None:
+    assert f"{scheme}://" in fault_in("db:6379")
