@@ -7,6 +7,7 @@ the calling process to tmux, and speaks UTF-8 whatever the locale.
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -58,6 +59,19 @@ def never_late(buffer: str = "phalanx-none") -> tuple[str, ...]:
     that is gone ends here. A client whose standard input is empty loads nothing: then there is no buffer.
     """
     return ("load-buffer", "-b", buffer, "-", ";")
+
+
+def content_file(content: bytes) -> int:
+    """An open file in memory that holds ``content``.
+
+    Not a pipe: when we are killed while we write into it, tmux would take its first part for the whole.
+    """
+    descriptor = os.memfd_create("phalanx")
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def refusal(stderr: str) -> TerminalError:

@@ -18,10 +18,19 @@ import signal
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 from actors.errors import PaneGoneError, TerminalError
-from actors.terminal.command import CLIENT_ENVIRONMENT, NO_SESSION, client_command, never_late, no_answer, refusal
+from actors.terminal.command import (
+    CLIENT_ENVIRONMENT,
+    NO_SESSION,
+    client_command,
+    content_file,
+    never_late,
+    no_answer,
+    refusal,
+)
+from actors.terminal.paste_names import checked, paste_name
 
 Key = Literal["Enter", "Escape", "C-c"]
 
@@ -29,6 +38,8 @@ _KEY_BYTES: Final[dict[Key, str]] = {"Enter": "0d", "Escape": "1b", "C-c": "03"}
 """In hexadecimal. Sent as bytes, because what a key's name sends depends on tmux's version and extended-keys."""
 
 _PANE_ID = re.compile(r"%[0-9]+")
+_LAST_PASTE = "@phalanx_pasted"
+"""The pane's own note of the paste that tmux carried out last, set in the same step as the paste."""
 _UNTYPABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _DISCARD_TIMEOUT_S = 1.0
 _ENDED = "ended"
@@ -40,7 +51,7 @@ PANE_FORMAT = (
 
 _STATE_FORMAT = (
     "#{pid}:#{pane_id}:#{pane_pid}:#{pane_dead}:#{pane_dead_status}:#{pane_dead_signal}:#{pane_in_mode}:"
-    "#{pane_current_command}"
+    "#{session_created}:#{pane_current_command}"
 )
 
 
@@ -62,21 +73,28 @@ class PaneInfo:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaneState:
     """``exit_status`` is None while the program runs, negative (-9) when a signal ended it. ``command`` is the name of
-    the program in the foreground; ``in_mode`` says that copy mode or the like takes the keys."""
+    the program in the foreground; ``in_mode`` says that copy mode or the like takes the keys; ``created_s`` is the
+    session's birth, Unix seconds."""
 
     pid: int
     dead: bool
     exit_status: int | None
     in_mode: bool
+    created_s: int
     command: str
 
 
 class Tmux:
-    """Runs commands against the server on one socket. Holds no connection; may be shared and used concurrently."""
+    """Runs commands against the server on one socket. Holds no connection; may be shared and used concurrently.
 
-    def __init__(self, socket: Path, timeout_s: float = 10.0) -> None:
+    Every client inherits the open files ``inherited``: so a lock stays held as long as a client of ours may still type,
+    even when we are killed meanwhile.
+    """
+
+    def __init__(self, socket: Path, timeout_s: float = 10.0, inherited: tuple[int, ...] = ()) -> None:
         self._command = client_command(socket)
         self._timeout_s = timeout_s
+        self._inherited = inherited
 
     async def run(self, *args: str, stdin: bytes | None = None) -> str:
         """What the command printed. ``;`` as an argument of its own separates commands; the first that fails ends all.
@@ -91,7 +109,7 @@ class Tmux:
         except TimeoutError:
             raise no_answer(self._timeout_s) from None
         finally:
-            _end(transport)
+            transport.close()  # kills a client that still runs
             await client.ended.wait()
         if transport.get_returncode():
             raise refusal(client.errors.decode(errors="replace"))
@@ -101,22 +119,23 @@ class Tmux:
         self, args: tuple[str, ...], stdin: bytes | None
     ) -> tuple[asyncio.SubprocessTransport, _ClientProtocol]:
         pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+        content = nothing if stdin is None else content_file(stdin)
         try:
-            transport, client = await asyncio.get_running_loop().subprocess_exec(
+            return await asyncio.get_running_loop().subprocess_exec(
                 _ClientProtocol,
                 *self._command,
                 *args,
-                stdin=nothing if stdin is None else pipe,
+                stdin=content,
                 stdout=pipe,
                 stderr=pipe,
                 env=CLIENT_ENVIRONMENT,
+                pass_fds=self._inherited,
             )
         except OSError as error:
             raise TerminalError(f"tmux could not be started: {error}") from error
-        if stdin is not None:
-            _input(transport).write(stdin)
-            _input(transport).write_eof()
-        return transport, client
+        finally:
+            if stdin is not None:
+                os.close(content)
 
 
 class _ClientProtocol(asyncio.SubprocessProtocol):
@@ -137,17 +156,6 @@ class _ClientProtocol(asyncio.SubprocessProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ended.set()
-
-
-def _end(transport: asyncio.SubprocessTransport) -> None:
-    """Kills the client if it still runs and closes its pipes, without waiting for anybody to read what is in them."""
-    if transport.get_pipe_transport(0) is not None and _input(transport).get_write_buffer_size():
-        _input(transport).abort()
-    transport.close()
-
-
-def _input(transport: asyncio.SubprocessTransport) -> asyncio.WriteTransport:
-    return cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
 
 
 class Pane:
@@ -171,20 +179,34 @@ class Pane:
         text = await self._tmux.run("capture-pane", "-p", *options, "-t", self._id)
         return text.removesuffix("\n")
 
-    async def paste(self, data: str) -> None:
+    async def paste(self, data: str, name: str = "") -> None:
         """Types ``data`` as one bracketed paste (newlines arrive as carriage returns). Leaves copy mode first.
 
-        Raises ``ValueError`` for empty text and for control characters other than newline and tab.
+        ``name`` (see ``paste_name``) is for asking later with ``has_pasted``. Raises ``ValueError`` for empty text and
+        for control characters other than newline and tab.
         """
         payload = _payload(data)
-        buffer = f"phalanx-{os.urandom(16).hex()}"
+        buffer = checked(name or paste_name())
         pasted = False
+        paste = f"paste-buffer -p -d -b {buffer} -t {self._id} ; set-option -p -t {self._id} {_LAST_PASTE} {buffer}"
         try:
-            await self._type(f"paste-buffer -p -d -b {buffer} -t {self._id}", never_late(buffer), payload)
+            await self._type(paste, never_late(buffer), payload)
             pasted = True
         finally:
             if not pasted:
                 await self._discard(buffer)
+
+    async def has_pasted(self, name: str) -> bool:
+        """Whether the last paste that tmux carried out in this pane is the one of this name.
+
+        tmux itself has noted it in one step with the paste, so the answer holds after a crash of the caller, once none
+        of its clients runs any more. What tmux keeps of a paste that was not carried out is removed.
+        """
+        await self._discard(checked(name))
+        answer = await self._tmux.run("display-message", "-p", "-t", self._id, f"#{{pane_id}}:#{{{_LAST_PASTE}}}")
+        pane_id, _, last = answer.removesuffix("\n").partition(":")
+        self._check_is_this(pane_id)
+        return last == name
 
     async def press(self, key: Key) -> None:
         """Sends one key to the program, after leaving copy mode."""
@@ -201,16 +223,22 @@ class Pane:
 
     async def _read_state(self) -> tuple[int, PaneState]:
         answer = await self._tmux.run("display-message", "-p", "-t", self._id, _STATE_FORMAT)
-        server_pid, pane_id, pid, dead, status, ended_by, modes, command = answer.removesuffix("\n").split(":", 7)
-        if pane_id != self._id:
-            raise PaneGoneError(f"the pane is gone ({self._id}): its agent has to be started again")
+        fields = answer.removesuffix("\n").split(":", 8)
+        server_pid, pane_id, pid, dead, status, ended_by, modes, created_s, command = fields
+        self._check_is_this(pane_id)
         return int(server_pid), PaneState(
             pid=int(pid),
             dead=dead == "1",
             exit_status=_exit_status(status, ended_by),
             in_mode=modes not in {"", "0"},
+            created_s=int(created_s or 0),
             command=command,
         )
+
+    def _check_is_this(self, pane_id: str) -> None:
+        """tmux answers for a pane that is gone as well, with empty fields."""
+        if pane_id != self._id:
+            raise PaneGoneError(f"the pane is gone ({self._id}): its agent has to be started again")
 
     async def _type(self, command: str, chain: tuple[str, ...], content: bytes | None) -> None:
         # tmux 3.3a dies, with every agent, of a paste into a pane whose program has ended. Looking and typing are one

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from actors.errors import PaneGoneError, TerminalError
 from actors.terminal.command import refusal
 from actors.terminal.pane import Key, Pane, PaneInfo, Tmux, list_panes, parse_pane
+from actors.terminal.paste_names import paste_name
 
 
 class RecordingTmux(Tmux):
@@ -79,6 +80,20 @@ async def test_a_paste_to_a_program_that_has_ended_says_so_and_leaves_no_buffer(
     assert tmux.calls[-1][0][0] == "delete-buffer"
 
 
+async def test_a_paste_is_known_by_its_name_in_the_pane_that_took_it_last() -> None:
+    name, other = paste_name(), paste_name()
+    pane = Pane(RecordingTmux({"display-message": f"%1:{name}\n", "delete-buffer": TerminalError("unknown")}), "%1")
+    assert (await pane.has_pasted(name), await pane.has_pasted(other)) == (True, False)
+
+
+@pytest.mark.parametrize("name", ["x", "phalanx-1 ; kill-server", "phalanx-" + "0" * 31])
+async def test_no_other_text_passes_for_the_name_of_a_paste(name: str) -> None:
+    tmux = RecordingTmux()
+    with pytest.raises(ValueError, match="not the name"):
+        await Pane(tmux, "%1").paste("x", name)
+    assert tmux.calls == []
+
+
 @pytest.mark.parametrize(("key", "sent"), [("Enter", "0d"), ("Escape", "1b"), ("C-c", "03")])
 async def test_a_key_is_sent_as_the_byte_it_stands_for(key: Key, sent: str) -> None:
     tmux = RecordingTmux()
@@ -94,7 +109,7 @@ def test_only_a_pane_id_names_a_pane(pane_id: str) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "dead", "exit_status"),
-    [("1:%1:7:0:::0:cat\n", False, None), ("1:%1:7:1:3::0:cat\n", True, 3), ("1:%1:7:1::9:0:cat\n", True, -9)],
+    [("1:%1:7:0:::0:5:cat\n", False, None), ("1:%1:7:1:3::0:5:cat\n", True, 3), ("1:%1:7:1::9:0:5:cat\n", True, -9)],
 )
 async def test_the_state_tells_an_exit_status_from_a_signal(answer: str, dead: bool, exit_status: int | None) -> None:
     state = await Pane(RecordingTmux({"display-message": answer}), "%1").state()
@@ -102,13 +117,13 @@ async def test_the_state_tells_an_exit_status_from_a_signal(answer: str, dead: b
 
 
 async def test_a_colon_in_the_commands_name_does_not_shift_the_fields() -> None:
-    state = await Pane(RecordingTmux({"display-message": "1:%1:7:0:::2:a:b\n"}), "%1").state()
+    state = await Pane(RecordingTmux({"display-message": "1:%1:7:0:::2:5:a:b\n"}), "%1").state()
     assert (state.command, state.in_mode) == ("a:b", True)
 
 
 async def test_the_state_of_a_pane_that_tmux_does_not_find_is_gone() -> None:
     with pytest.raises(PaneGoneError):
-        await Pane(RecordingTmux({"display-message": "1:::::::\n"}), "%1").state()
+        await Pane(RecordingTmux({"display-message": "1::::::::\n"}), "%1").state()
 
 
 @given(st.text(string.printable.replace("\n", "")))
