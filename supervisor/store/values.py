@@ -42,6 +42,3 @@ class Changes:
     """
     records: Mapping[str, bytes | None]
     """None is a deleted record."""
-    complete: bool
-    """False: some deletions since the given sequence are not known any more. The copy must be emptied first and then
-    be given everything after sequence 0, which needs no deletions."""

@@ -1,0 +1,219 @@
+"""The state file itself: blocking calls, all made from the one thread that ``SqliteStore`` keeps for it.
+
+Owns the lock, the connection and the file's modes. Every writing call is one transaction that begins by looking whether
+the file still carries our epoch, so a supervisor that was replaced cannot write even where locks do not work.
+Errors are ``sqlite3.Error`` and ``OSError`` as they come, and ``StoreError`` where this module knows better.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from actors.errors import FencedError, StoreError
+from supervisor.store import sqlite_schema
+from supervisor.store.sqlite_check import examine
+from supervisor.store.sqlite_lock import StateLock
+from supervisor.store.sqlite_words import damaged
+from supervisor.store.values import Change, Changes, Position
+
+_WRITE = (
+    "INSERT INTO records VALUES (?1, ?2, ?3, record_checksum(?1, ?2, ?3)) ON CONFLICT (key) DO UPDATE "
+    "SET value = excluded.value, sequence = excluded.sequence, checksum = excluded.checksum"
+)
+_BURY = (
+    "UPDATE records SET value = NULL, sequence = ?2, checksum = record_checksum(key, NULL, ?2) "
+    "WHERE key = ?1 AND value IS NOT NULL"
+)
+_DELETE = "DELETE FROM records WHERE key = ?1"
+_READ = "SELECT key, value, sequence, checksum IS record_checksum(key, value, sequence) FROM records"
+_LAST_CHARACTER = 0x10FFFF
+_SURROGATES = range(0xD800, 0xE000)
+
+_Row = tuple[str, bytes | None, int, int]
+
+
+class StateFile:
+    def __init__(self, path: Path, *, keep_tombstones: bool) -> None:
+        self.path = path
+        self._keep_tombstones = keep_tombstones
+        self._lock = StateLock(path.with_name(f"{path.name}.lock"))
+        self._database: sqlite3.Connection | None = None
+        self.position = Position()
+        self.deletions_known_after = 0
+
+    def open(self) -> None:
+        """Takes the file, making it when there is none, and writes an epoch higher than every one before."""
+        self._lock.take()
+        try:
+            examine(self.path)
+            if not self.path.exists():
+                self._create()
+            for name in (self.path.name, f"{self.path.name}-wal", f"{self.path.name}-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    self.path.with_name(name).chmod(0o600)
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """No-op when it is not open."""
+        try:
+            if self._database is not None:
+                self._database.close()
+        finally:
+            self._database = None
+            self._lock.release()
+
+    def write(self, writes: Sequence[tuple[Mapping[str, bytes], Sequence[str]]]) -> list[Change]:
+        """Makes each write (records, keys to delete) in turn, all of them in one transaction or none."""
+        changes: list[Change] = []
+        with self.transaction() as database:
+            for records, delete in writes:
+                changes.append(self._write_one(database, self.position.sequence + len(changes) + 1, records, delete))
+            last = changes[-1].position
+            self.note(database, last, self.deletions_known_after if self._keep_tombstones else last.sequence)
+        return changes
+
+    def load(self, prefix: str) -> dict[str, bytes]:
+        """The records under the prefix, in the order of their keys."""
+        where, bounds, end = "value IS NOT NULL AND key >= ?1", [prefix], _after(prefix)
+        if end is not None:
+            where, bounds = f"{where} AND key < ?2", [prefix, end]
+        rows = self._read(f"{_READ} WHERE {where} ORDER BY key", bounds)
+        return {key: value for key, value, _, _ in rows if value is not None}
+
+    def changes_after(self, sequence: int, limit: int) -> Changes:
+        """At most ``limit`` rows, but never a part of one write."""
+        in_order = f"{_READ} WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"
+        rows = self._read(in_order, (sequence, limit + 1))
+        upto = self.position.sequence
+        if len(rows) > limit:
+            begun = rows[-1][2]
+            rows = [row for row in rows if row[2] < begun]
+            if not rows:
+                rows = self._read(f"{_READ} WHERE sequence = ?1", (begun,))
+            upto = rows[-1][2]
+        return Changes(upto=upto, records={key: value for key, value, _, _ in rows})
+
+    def forget_tombstones(self, upto: int) -> None:
+        known = min(upto, self.position.sequence)
+        if known <= self.deletions_known_after:
+            return
+        with self.transaction() as database:
+            _forget(database, known)
+            self.note(database, self.position, known)
+
+    def _create(self) -> None:
+        """Under another name first: a file of the right name is a whole one, so an empty one is known as damaged."""
+        new = self.path.with_name(f"{self.path.name}.new")
+        new.unlink(missing_ok=True)
+        os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        with contextlib.closing(sqlite_schema.connect(new, read_only=False)) as database:
+            sqlite_schema.upgrade(database)
+        new.replace(self.path)
+        sync_directory(self.path.parent)
+
+    def _connect(self) -> None:
+        database = sqlite_schema.connect(self.path, read_only=False)
+        self._database = database
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        sqlite_schema.upgrade(database)
+        found = self.position = sqlite_schema.position(database, self.path)
+        with self.transaction():
+            database.execute("DELETE FROM incoming")
+            known = _deletions_known_after(database)
+            if not self._keep_tombstones:
+                known = found.sequence
+                _forget(database, known)
+            self.note(database, dataclasses.replace(found, epoch=found.epoch + 1), known)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Commits at its end and then takes over what ``note`` wrote; undoes everything on an error."""
+        database = self.database
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            stored = sqlite_schema.position(database, self.path)
+            self._require_ours(stored)
+            self.position = stored
+            yield database
+            position = sqlite_schema.position(database, self.path)
+            known = _deletions_known_after(database)
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+        self.position, self.deletions_known_after = position, known
+
+    def _require_ours(self, stored: Position) -> None:
+        if (stored.lineage, stored.epoch) != (self.position.lineage, self.position.epoch):
+            raise FencedError(
+                f"Another supervisor has taken over the team's state {self.path} (epoch {stored.epoch}, ours was "
+                f"{self.position.epoch}). Nothing was written. End this supervisor; the other one goes on."
+            )
+
+    def _write_one(
+        self, database: sqlite3.Connection, sequence: int, records: Mapping[str, bytes], delete: Sequence[str]
+    ) -> Change:
+        database.executemany(_WRITE, [(key, value, sequence) for key, value in records.items()])
+        if self._keep_tombstones:
+            database.executemany(_BURY, [(key, sequence) for key in delete])
+        else:
+            database.executemany(_DELETE, [(key,) for key in delete])
+        position = dataclasses.replace(self.position, sequence=sequence)
+        return Change(previous=sequence - 1, position=position, records={**records, **dict.fromkeys(delete)})
+
+    def note(self, database: sqlite3.Connection, position: Position, deletions_known_after: int) -> None:
+        """Writes where the file stands from the end of the caller's transaction on."""
+        database.execute(
+            "UPDATE team SET lineage = ?1, epoch = ?2, sequence = ?3, deletions_known_after = ?4, "
+            "checksum = team_checksum(?1, ?2, ?3, ?4)",
+            (position.lineage, position.epoch, position.sequence, deletions_known_after),
+        )
+
+    def _read(self, query: str, parameters: Sequence[str | int]) -> list[_Row]:
+        rows: list[_Row] = self.database.execute(query, parameters).fetchall()
+        for key, _, _, intact in rows:
+            if not intact:
+                raise damaged(self.path, f"the record {key} does not match its checksum")
+        return rows
+
+    @property
+    def database(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise StoreError(f"The team's state {self.path} is not open. Nothing was written.")
+        return self._database
+
+
+def _after(prefix: str) -> str | None:
+    """The first text behind all that begin with ``prefix``, in the order of code points; None when there is no end."""
+    rest = prefix.rstrip(chr(_LAST_CHARACTER))
+    if not rest:
+        return None
+    following = ord(rest[-1]) + 1
+    return rest[:-1] + chr(_SURROGATES.stop if following in _SURROGATES else following)
+
+
+def _deletions_known_after(database: sqlite3.Connection) -> int:
+    known: int = database.execute("SELECT deletions_known_after FROM team").fetchone()[0]
+    return known
+
+
+def _forget(database: sqlite3.Connection, upto: int) -> None:
+    database.execute("DELETE FROM records WHERE value IS NULL AND sequence <= ?1", (upto,))
+
+
+def sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
