@@ -8,6 +8,7 @@ nothing but a cancelled call ends without an answer.
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,12 +20,13 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
-from actors.errors import PhalanxError
+from actors.errors import PhalanxError, TeamNotRunningError, UnavailableError
 from mcp_entry.instructions import INSTRUCTIONS
 from mcp_entry.progress import ProgressTeller
 from mcp_entry.schemas import input_schema, output_schema, structured
 from mcp_entry.team import Team
 from mcp_entry.tools import TOOLS, Tool
+from supervisor.client import SupervisorClient
 from supervisor.refusals import parse
 from supervisor.requests import Request
 from supervisor.results import Result
@@ -77,7 +79,7 @@ class Entry:
 
     async def _answer(self, tool: Tool, arguments: Mapping[str, Any], teller: ProgressTeller) -> types.CallToolResult:
         try:
-            request = parse(tool.verb.request, arguments)
+            request = _identified(parse(tool.verb.request, arguments))
             result = await self._run(tool, request, teller)
         except PhalanxError as error:
             logger.info("%s was refused (%s)", tool.name, error.code)
@@ -97,12 +99,37 @@ class Entry:
             teller.say("reaching the team, starting it if need be…")
         client = await self._team.client()
         try:
+            return await self._call_over(client, tool, request, teller)
+        except (TeamNotRunningError, UnavailableError) as error:
+            raise UnavailableError(f"{error}{_how_to_repeat(request)}") from error
+
+    async def _call_over(
+        self, client: SupervisorClient, tool: Tool, request: Request, teller: ProgressTeller
+    ) -> Result:
+        """Makes the call once more when its connection breaks, if that can do no harm."""
+        try:
             return await tool.call(client, request, teller.on_progress)
         except PhalanxError:
-            if not (client.closed and tool.repeatable):
+            if not (client.closed and (tool.only_looks or _request_id(request))):
                 raise
         logger.info("the connection broke during %s; making the call again", tool.name)
         return await tool.call(await self._team.client(), request, teller.on_progress)
+
+
+def _identified(request: Request) -> Request:
+    """The request with a requestId, where it can have one: so it can be made again without being done twice."""
+    if "request_id" not in type(request).model_fields or _request_id(request):
+        return request
+    return request.model_copy(update={"request_id": f"entry-{uuid.uuid4().hex}"})
+
+
+def _request_id(request: Request) -> str | None:
+    return getattr(request, "request_id", None)
+
+
+def _how_to_repeat(request: Request) -> str:
+    request_id = _request_id(request)
+    return f" The same call with requestId {request_id} is not done twice." if request_id else ""
 
 
 def _described(tool: Tool) -> types.Tool:

@@ -6,12 +6,14 @@ but for ``read``, whose text is what was asked for.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 
 from actors.messages import MessageStatus
 from supervisor import results
 
 _LONGEST_REASON = 200
+_OUR_REFS = "refs/phalanx/"
 _PLAIN = frozenset({MessageStatus.ACCEPTED, MessageStatus.SUBMITTED})
 
 
@@ -67,10 +69,11 @@ def of_read(result: results.ReadResult) -> str:
 
 
 def of_list(result: results.ListResult) -> str:
+    warnings = [f"Warning: {warning}" for warning in result.warnings]
     if not result.instances:
-        return "There are no instances. Start some with spawn_batch."
+        return "\n".join([*warnings, "There are no instances. Start some with spawn_batch."])
     heading = f"{len(result.instances)} instances: {_counts(result.counts)}."
-    return "\n".join([heading, *_instances(result.instances)])
+    return "\n".join([*warnings, heading, *_instances(result.instances)])
 
 
 def of_wait(result: results.WaitResult) -> str:
@@ -100,11 +103,35 @@ def of_restart(result: results.RestartResult) -> str:
     return f"{result.instance_id} was restarted and is {result.status}; {how}."
 
 
+def of_resume(result: results.ResumeResult) -> str:
+    started = sum(each.error is None for each in result.instances)
+    heading = f"{started} of {len(result.instances)} instances were started again."
+    return "\n".join([heading, *(_resumed(each) for each in result.instances)])
+
+
+def how_to_get_back(saved_ref: str, repository: str | None) -> str:
+    """The command that makes a branch of saved work; it changes no file."""
+    branch = shlex.quote(saved_ref.removeprefix(_OUR_REFS))
+    command = f"branch {branch} {shlex.quote(saved_ref)}"
+    return f"git -C {shlex.quote(repository)} {command}" if repository else f"git {command}"
+
+
+def _resumed(each: results.ResumedInstance) -> str:
+    if each.error:
+        return f"{each.instance_id} was not started again: {_error(each.error)}"
+    how = "its conversation goes on" if each.resumed else "it had no conversation yet"
+    return f"{each.instance_id} is {each.status}; {how}."
+
+
 def _terminated(each: results.TerminatedInstance) -> str:
     if each.error:
         return f"{each.instance_id} was not terminated: {_error(each.error)}"
     removed = "its workspace was removed" if each.workspace_removed else "its workspace stays"
-    return f"{each.instance_id} is {each.status}; {removed}." + (f" Kept: {each.kept}" if each.kept else "")
+    words = f"{each.instance_id} is {each.status}; {removed}." + (f" Kept: {each.kept}" if each.kept else "")
+    if each.saved_ref is None:
+        return words
+    back = how_to_get_back(each.saved_ref, each.repository)
+    return f"{words} Uncommitted work was saved; this makes a branch of it:\n  {back}"
 
 
 def _instances(instances: Iterable[results.InstanceInfo]) -> list[str]:

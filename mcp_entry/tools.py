@@ -43,8 +43,8 @@ class Tool:
         return VERBS[self.name]
 
     @property
-    def repeatable(self) -> bool:
-        """Asking twice does no harm, so a call whose connection broke may simply be made again."""
+    def only_looks(self) -> bool:
+        """Asking twice does no harm."""
         return bool(self.annotations.read_only_hint)
 
 
@@ -170,7 +170,7 @@ async def list_(
     Returns needsAttention (ids that wait for a decision or have failed), counts by status, and instances: status is
     starting, ready (idle), busy, waiting_permission (with permission: the tool and its input; see respond),
     rate_limited, stopped or failed (with reason); also role, parentId, branch, workingDirectory, unread answers,
-    queuedMessages and tokens.
+    queuedMessages and tokens. warnings, when there are any, say what is wrong with the team itself: tell the user.
 
     Example: {"needsAttention": true}
     """
@@ -237,7 +237,8 @@ async def terminate(
     Work is never deleted: a worktree goes only when its work is merged or saved; otherwise it stays, and kept says
     where and why. Merge its branch first where you want the work. Every instance uses memory until it is terminated.
 
-    Returns terminated: for each instance its status, workspaceRemoved, kept, or an error.
+    Returns terminated: for each instance its status, workspaceRemoved, kept, or an error. savedRef: uncommitted work
+    was saved under this git ref of repository; `git branch NAME savedRef` there brings it back as a branch.
 
     Example: {"instanceId": "mgr_1_2", "cascade": true}
     """

@@ -15,8 +15,8 @@ from pydantic_core import PydanticCustomError
 WITH_REASON = "with_reason"
 """Type of the faults whose message is for people."""
 
-SCHEMES = ("redis", "rediss", "unix", "redis+cluster")
-"""Plain, with TLS, over a Unix socket, and a cluster that is found through any of its nodes."""
+SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
+"""Plain, with TLS, over a Unix socket; a cluster that is found through any of its nodes, plain and with TLS."""
 _HIGHEST_PORT = 65_535
 _ENCODING = "In a user name or password write / ? # @ and % as %2F %3F %23 %40 and %25"
 
@@ -73,7 +73,7 @@ def _fault_in_database(parts: SplitResult) -> str:
     number = _database(parts)
     if number and not (number.isascii() and number.isdigit()):
         return f"what stands after the host is no number of a database, as in redis://host:6379/0. {_ENCODING}"
-    return "a Redis Cluster has database 0 only" if parts.scheme == "redis+cluster" and int(number or 0) else ""
+    return "a Redis Cluster has database 0 only" if parts.scheme.endswith("+cluster") and int(number or 0) else ""
 
 
 def _database(parts: SplitResult) -> str:

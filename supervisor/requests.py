@@ -7,10 +7,11 @@ check form only (types, ranges, patterns); what depends on the team's state is c
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, PydanticCustomError
 
 MAX_MESSAGE_BYTES = 1_000_000
 """Longest message or context, in bytes of UTF-8. The supervisor checks it, so that one long message fails alone."""
@@ -46,14 +47,11 @@ Name = Annotated[
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"),
     Field(description="A short label: letters, digits, '-' and '_', beginning with a letter or digit."),
 ]
-RequestId = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,119}$"),
-    Field(
-        description="Of your choice, one a call. A call repeated with the same requestId, after an answer that was "
-        "lost, is not done twice: it gives the first one's result."
-    ),
-]
+RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,119}$")]
+_REQUEST_ID_USE = (
+    "Rarely needed. A name of your choice for this one call (letters, digits, . _ : / -, at most 120): when its answer "
+    "was lost, the same call with the same requestId is not done twice, but gives what the first one gave."
+)
 VariableName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100),
@@ -95,14 +93,31 @@ class SpawnRequest(Request):
     env: dict[VariableName, str] = Field(
         default_factory=dict, description="Environment variables for this agent, on top of the team's."
     )
-    request_id: RequestId | None = None
+    request_id: RequestId | None = Field(default=None, description=_REQUEST_ID_USE)
+
+
+def _of_a_batch(member: SpawnRequest) -> SpawnRequest:
+    if member.request_id is not None:
+        raise PydanticCustomError("of_a_batch", "requestId stands beside instances, one for the whole batch")
+    return member
+
+
+class _WithoutRequestId:
+    """Takes requestId out of a member's schema."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        member = handler.resolve_ref_schema(handler(schema))
+        return {**member, "properties": {name: of for name, of in member["properties"].items() if name != "requestId"}}
+
+
+SpawnMember = Annotated[SpawnRequest, AfterValidator(_of_a_batch), _WithoutRequestId()]
 
 
 class SpawnBatchRequest(Request):
     """Start many instances at once. Results come in order; a failing member fails alone."""
 
-    instances: list[SpawnRequest] = Field(min_length=1, max_length=MAX_SPAWN_BATCH_MEMBERS)
-    request_id: RequestId | None = None
+    instances: list[SpawnMember] = Field(min_length=1, max_length=MAX_SPAWN_BATCH_MEMBERS)
+    request_id: RequestId | None = Field(default=None, description=_REQUEST_ID_USE)
 
 
 class SendRequest(Request):
@@ -115,7 +130,7 @@ class SendRequest(Request):
     timeout_seconds: float = Field(
         default=120.0, gt=0, le=MAX_WAIT_S, description="With wait: longest wait; the message goes on all the same."
     )
-    request_id: RequestId | None = None
+    request_id: RequestId | None = Field(default=None, description=_REQUEST_ID_USE)
 
 
 class BatchMessage(Request):
@@ -130,7 +145,7 @@ class SendBatchRequest(Request):
     messages: list[BatchMessage] = Field(min_length=1, max_length=MAX_BATCH_MEMBERS)
     wait: bool = Field(default=False, description="Return when every message's fate is known.")
     timeout_seconds: float = Field(default=120.0, gt=0, le=MAX_WAIT_S, description="With wait: longest wait.")
-    request_id: RequestId | None = None
+    request_id: RequestId | None = Field(default=None, description=_REQUEST_ID_USE)
 
 
 class ReadRequest(Request):

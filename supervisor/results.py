@@ -166,6 +166,7 @@ class TerminatedInstance(Result):
     workspace_removed: bool
     kept: str | None = Field(default=None, description="where unmerged or uncommitted work was left, and why")
     saved_ref: str | None = Field(default=None, description="git ref under which uncommitted work was saved")
+    repository: str | None = Field(default=None, description="where savedRef is")
     error: ErrorInfo | None = None
 
 
@@ -215,6 +216,7 @@ class CollectedItem(Result):
     instance_id: str | None = None
     kept: str | None = Field(default=None, description="why it stays; null: it goes")
     saved_ref: str | None = Field(default=None, description="git ref under which uncommitted work was saved")
+    repository: str | None = Field(default=None, description="where savedRef is")
 
 
 class GcResult(Result):

@@ -144,7 +144,7 @@ class Settings(BaseModel):
         "",
         "REDIS_URL",
         "",
-        "redis://, rediss:// (TLS), unix:// or redis+cluster://, with user and password where needed",
+        "redis://, unix://, redis+cluster://, with TLS rediss://, rediss+cluster://; with user and password if need be",
         "A Redis that keeps a second copy of the team's state; wins over redis_host. It may hold a password.",
         repr=False,
     )

@@ -129,6 +129,20 @@ def entry(text: str, kind: str = "answer", **changes: Any) -> results.Conversati
     return results.ConversationEntry(kind=kind, at="2026-11-01T10:00:01.000Z", text=text, **changes)  # type: ignore[arg-type]
 
 
+def terminated_with_saved_work(repository: str | None = "/src") -> results.TerminatedInstance:
+    return results.TerminatedInstance(
+        instance_id="spec_1_1_1",
+        status=Status.STOPPED,
+        workspace_removed=True,
+        saved_ref="refs/phalanx/saved/spec_1_1_1",
+        repository=repository,
+    )
+
+
+def collected(path: str, **changes: Any) -> results.CollectedItem:
+    return results.CollectedItem(**{"what": "worktree", "path": path, "instance_id": "spec_1_1_1", **changes})
+
+
 REPLIES: dict[str, Reply] = {
     "spawn": spawned(),
     "spawn_batch": batch(spawned("spec_1_1_1"), spawned("spec_1_1_2")),
@@ -162,6 +176,11 @@ REPLIES: dict[str, Reply] = {
         ],
     ),
     "restart": results.RestartResult(instance_id="spec_1_1_1", status=Status.READY, resumed=True),
+    "resume": results.ResumeResult(
+        success=True,
+        instances=[results.ResumedInstance(instance_id="spec_1_1_1", status=Status.READY, resumed=True)],
+    ),
+    "gc": results.GcResult(dry_run=False, items=[collected("/home/worktrees/spec_1_1_1")]),
     "status": results.StatusResult(
         home="/home/me/.phalanx",
         version="0.1.0",

@@ -21,7 +21,7 @@ from mcp_entry.server import Entry
 from mcp_entry.team import Team
 from supervisor import requests, results
 from supervisor.verbs import ProgressCallback
-from tests.unit.mcp_entry.fakes import ARGUMENTS, FakeClient, info, sent
+from tests.unit.mcp_entry.fakes import ARGUMENTS, FakeClient, info, listing, sent, terminated_with_saved_work
 
 BOTH_ERAS = pytest.mark.parametrize("mode", ["legacy", "auto"])
 
@@ -69,8 +69,11 @@ async def test_a_tool_answers_with_structured_content_of_its_schema_and_a_text(t
 async def test_a_tool_hands_on_its_arguments_as_the_typed_request() -> None:
     fake = FakeClient()
     async with lead(fake) as client:
-        await client.call_tool("send", {"instanceId": "spec_1_1_1", "message": "$(x) `y`\n", "immediate": True})
-    assert fake.only_request() == requests.SendRequest(instance_id="spec_1_1_1", message="$(x) `y`\n", immediate=True)
+        arguments = {"instanceId": "spec_1_1_1", "message": "$(x) `y`\n", "immediate": True, "requestId": "mine-1"}
+        await client.call_tool("send", arguments)
+    assert fake.only_request() == requests.SendRequest(
+        instance_id="spec_1_1_1", message="$(x) `y`\n", immediate=True, request_id="mine-1"
+    )
 
 
 async def test_nulls_are_left_out_of_a_result_but_kept_in_the_input_of_a_permission() -> None:
@@ -253,7 +256,7 @@ class BrokenClient(FakeClient):
     """Its connection breaks at the first call."""
 
     def __init__(self) -> None:
-        super().__init__(list=self.break_off, send=self.break_off)
+        super().__init__(**dict.fromkeys(ARGUMENTS, self.break_off))
 
     async def break_off(self, request: Any, on_progress: ProgressCallback) -> Any:
         self.lost = True
@@ -265,13 +268,80 @@ async def test_a_look_whose_connection_broke_is_made_again_over_a_new_one() -> N
         assert not (await client.call_tool("list", {})).is_error
 
 
-async def test_a_deed_whose_connection_broke_is_not_done_twice_but_the_next_call_goes_on() -> None:
+@pytest.mark.parametrize("tool", ["spawn", "spawn_batch", "send", "send_batch"])
+async def test_a_deed_whose_connection_broke_is_made_again_as_the_same_request(tool: str) -> None:
+    first, second = BrokenClient(), FakeClient()
+    async with lead(first, second) as client:
+        assert not (await client.call_tool(tool, ARGUMENTS[tool])).is_error
+    ((_, request),) = first.asked
+    assert second.asked == [(tool, request)]
+    assert request.request_id  # type: ignore[attr-defined]
+
+
+async def test_every_deed_is_a_request_of_its_own_unless_the_caller_says_otherwise() -> None:
+    fake = FakeClient()
+    async with lead(fake) as client:
+        for request_id in ({}, {}, {"requestId": "mine-1"}):
+            await client.call_tool("send", {**ARGUMENTS["send"], **request_id})
+    first, second, third = [request.request_id for _, request in fake.asked]  # type: ignore[attr-defined]
+    assert len({first, second, third}) == 3
+    assert third == "mine-1"
+
+
+@pytest.mark.parametrize("tool", ["respond", "interrupt", "terminate", "restart"])
+async def test_a_deed_without_request_id_whose_connection_broke_is_not_made_again(tool: str) -> None:
     second = FakeClient()
     async with lead(BrokenClient(), second) as client:
-        result = await client.call_tool("send", ARGUMENTS["send"])
+        result = await client.call_tool(tool, ARGUMENTS[tool])
         assert result.is_error
+        assert "requestId" not in text_of(result)
         assert second.asked == []
-        assert not (await client.call_tool("send", ARGUMENTS["send"])).is_error
+        assert not (await client.call_tool(tool, ARGUMENTS[tool])).is_error
+
+
+async def test_a_deed_whose_outcome_is_not_known_says_how_to_make_it_again_without_doing_it_twice() -> None:
+    first = BrokenClient()
+    async with lead(first, BrokenClient()) as client:
+        result = await client.call_tool("send", ARGUMENTS["send"])
+    request_id = first.only_request().request_id  # type: ignore[attr-defined]
+    assert result.is_error
+    assert f"The same call with requestId {request_id} is not done twice." in text_of(result)
+
+
+async def test_a_request_id_belongs_to_a_batch_and_not_to_its_members() -> None:
+    fake = FakeClient()
+    member = {**ARGUMENTS["spawn"], "requestId": "mine-1"}
+    async with lead(fake) as client:
+        result = await client.call_tool("spawn_batch", {"instances": [member]})
+        tools = {tool.name: tool.input_schema for tool in (await client.list_tools()).tools}
+    assert result.is_error
+    assert "requestId stands beside instances, one for the whole batch" in text_of(result)
+    assert fake.asked == []
+    assert "requestId" not in tools["spawn_batch"]["properties"]["instances"]["items"]["properties"]
+    assert {name for name, schema in tools.items() if "requestId" in schema["properties"]} == {
+        "spawn",
+        "spawn_batch",
+        "send",
+        "send_batch",
+    }
+
+
+async def test_what_is_wrong_with_the_team_itself_is_told_by_list() -> None:
+    away = listing().model_copy(update={"warnings": ["Redis is away."]})
+    async with lead(FakeClient(list=away)) as client:
+        result = await client.call_tool("list", {})
+    assert result.structured_content is not None
+    assert result.structured_content["warnings"] == ["Redis is away."]
+    assert "Redis is away." in text_of(result)
+
+
+async def test_where_a_terminated_instance_has_its_saved_work_is_told() -> None:
+    reply = results.TerminateResult(success=True, terminated=[terminated_with_saved_work("/src/my shop")])
+    async with lead(FakeClient(terminate=reply)) as client:
+        result = await client.call_tool("terminate", ARGUMENTS["terminate"])
+    assert result.structured_content is not None
+    assert result.structured_content["terminated"][0]["savedRef"] == "refs/phalanx/saved/spec_1_1_1"
+    assert "git -C '/src/my shop' branch saved/spec_1_1_1 refs/phalanx/saved/spec_1_1_1" in text_of(result)
 
 
 async def test_while_the_team_starts_a_call_waits_and_says_so() -> None:

@@ -18,6 +18,7 @@ from supervisor.redis_address import SCHEMES, database_of, fault_in, without_sec
         ("unix://me:pw@/run/redis.sock?db=3", 3),
         ("redis+cluster://node-1:7000", 0),
         ("redis+cluster://node-1:7000/0", 0),
+        ("rediss+cluster://me:pw@node-1:7000", 0),
     ],
 )
 def test_an_address_that_can_be_used_has_no_fault_and_one_database(url: str, database: int) -> None:
@@ -41,6 +42,7 @@ def test_an_address_that_can_be_used_has_no_fault_and_one_database(url: str, dat
         ("redis://db/-1", "no number of a database"),
         ("redis://db?db=one", "no number of a database"),
         ("redis+cluster://db/1", "has database 0 only"),
+        ("rediss+cluster://db/1", "has database 0 only"),
         ("unix://", "path of the socket is missing"),
         ("unix:///", "path of the socket is missing"),
         ("redis://db /1", "a space"),
