@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors import home_format
 from actors.errors import SettingsError
+from actors.private_files import in_words
 
 _UNIX_PATH_LIMIT_BYTES = 107
 _LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
 """Ray makes the longest socket path below the home."""
-_TAG = "phalanx-home"
-"""File that says that a directory is a home, so that no other directory is ever taken for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,11 @@ class Home:
     """Paths below ``root`` (``PHALANX_HOME``), all private to the user."""
 
     root: Path
+
+    @property
+    def identity(self) -> str:
+        """Random, of this home only: what it keeps elsewhere goes by it. Raises ``SettingsError`` before ``create``."""
+        return home_format.identity(self.root)
 
     @property
     def config_file(self) -> Path:
@@ -60,6 +65,11 @@ class Home:
         return self.root / "team.lock"
 
     @property
+    def revive_lock_file(self) -> Path:
+        """Held (flock) by the entry that brings back a team that was lost; the others wait for it."""
+        return self.root / "revive.lock"
+
+    @property
     def state_file(self) -> Path:
         """The team's records (SQLite)."""
         return self.root / "state.db"
@@ -80,9 +90,10 @@ class Home:
         return self.instances / instance_id
 
     def create(self) -> None:
-        """Makes the directories, 0700.
+        """Makes the directories, 0700, and brings a home of an earlier version up to date.
 
-        Raises ``SettingsError`` when the path is too long or not writable, or is a directory of something else.
+        Raises ``SettingsError`` when the path is too long or not writable, is a directory of something else, or a home
+        of a newer version.
         """
         longest = len(str(self.root).encode()) + len(_LONGEST_SOCKET)
         if longest > _UNIX_PATH_LIMIT_BYTES:
@@ -97,21 +108,23 @@ class Home:
             self.root.chmod(0o700)
             for directory in (self.worktrees, self.instances, self.logs):
                 directory.mkdir(mode=0o700, exist_ok=True)
+                directory.chmod(0o700)
         except OSError as error:
-            raise SettingsError(
-                f"PHALANX_HOME {self.root} cannot be used: {error.strerror}. "
-                "Set PHALANX_HOME to a directory that you own."
-            ) from error
+            raise SettingsError(f"PHALANX_HOME {self.root} cannot be used: {in_words(error)}") from error
 
     def _claim(self) -> None:
         """A home is made private and parts of it are removed: never do that to a directory of something else."""
-        tag = self.root / _TAG
-        known = {path.name for path in (tag, self.config_file, self.worktrees, self.instances, self.logs)}
-        foreign = sorted(path.name for path in self.root.iterdir() if path.name not in known)
+        tag = self.root / home_format.TAG_NAME
+        ours = {path.name for path in (self.config_file, self.worktrees, self.instances, self.logs)}
+        foreign = sorted(
+            path.name
+            for path in self.root.iterdir()
+            if path.name not in ours and not path.name.startswith(home_format.TAG_NAME)
+        )
         # Looked at after the listing: whoever claims the home at the same time writes the tag before anything else.
         if foreign and not tag.exists():
             raise SettingsError(
                 f"PHALANX_HOME {self.root} is a directory of something else (it holds {foreign[0]}). "
                 "Set PHALANX_HOME to a directory of its own, or to one that does not exist yet."
             )
-        tag.touch(mode=0o600)
+        home_format.bring_up_to_date(self.root)

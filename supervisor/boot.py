@@ -5,7 +5,9 @@ and waits for it. Its answer is one line of JSON on a descriptor of its own, sin
 whatever it is told::
 
     {"ok": true, "address": "127.0.0.1:40211", "steps": {"Ray was up": 1.5, ...}}
-    {"ok": false, "message": "..."}
+    {"ok": false, "message": "...", "lost": true}
+
+``lost``: the supervisor itself gave no reason, so it is Ray that failed.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from actors.errors import PhalanxError, UnavailableError
 from actors.home import Home
 
 _POLL_S = 0.02
+_LONGEST_REASON = 4000
 _REGISTERED = "logs/debug_state.txt"
 """The raylet writes it once it is registered; who connects earlier pauses for a second. The head tells its address only
 some time later."""
@@ -71,13 +74,16 @@ def _wait_for_address(ray_directory: Path, deadline: float) -> str:
     return address
 
 
-def _reason(error: Exception) -> str:
+def _failure(error: Exception) -> dict[str, Any]:
     cause = error.cause if isinstance(error, RayTaskError) else error
+    lost = not isinstance(error, RayTaskError)
     if isinstance(cause, PhalanxError):
-        return str(cause)
-    if isinstance(cause, GetTimeoutError):
-        return "The supervisor did not become ready in time."
-    return f"{type(cause).__name__}: {cause}"
+        text = str(cause)
+    elif isinstance(cause, GetTimeoutError):
+        text = "The supervisor did not become ready in time."
+    else:
+        text = f"{type(cause).__name__}: {cause}"
+    return {"ok": False, "message": text[:_LONGEST_REASON], "lost": lost}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answer = start_supervisor(Home(given.home), given.factory, given.timeout)
     except Exception as error:  # noqa: BLE001 - the outermost frame: whoever waits must learn of it
         traceback.print_exc()
-        answer = {"ok": False, "message": _reason(error)[:4000]}
+        answer = _failure(error)
     os.write(given.report_fd, json.dumps(answer).encode() + b"\n")
     return 0 if answer["ok"] else 1
 

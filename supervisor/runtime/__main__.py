@@ -1,4 +1,4 @@
-"""``python -m supervisor.runtime up|down --home DIRECTORY``: for whoever brings a team up from outside this process.
+"""``python -m supervisor.runtime up|down|revive --home DIRECTORY``: for whoever does so from outside this process.
 
 Steps go to stdout, the reason of a failure to stderr; exit code 1 then.
 """
@@ -23,6 +23,14 @@ def _up(home: Home, environment: Mapping[str, str]) -> None:
     _say("the team was running already" if address.already_running else "the team is up")
 
 
+def _revive(home: Home, environment: Mapping[str, str]) -> None:
+    address = Runtime(home, Settings.load(home, environment)).revive(environment, _say)
+    if address is None:
+        _say("the team was brought down: nothing is brought back")
+    else:
+        _say("the team was whole already" if address.already_running else "the team is back")
+
+
 def _down(home: Home) -> None:
     report = Runtime(home, Settings()).down(_say)
     for note in report.notes:
@@ -35,15 +43,21 @@ def _say(what: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m supervisor.runtime", description="Brings a team up or down.")
-    parser.add_argument("command", choices=["up", "down"])
+    parser = argparse.ArgumentParser(prog="python -m supervisor.runtime", description="Brings a team up, down or back.")
+    parser.add_argument("command", choices=["up", "down", "revive"])
     parser.add_argument("--home", type=Path, required=True)
     given = parser.parse_args(arguments)
     for told_to_end in (signal.SIGTERM, signal.SIGHUP):  # what it began is undone then
         signal.signal(told_to_end, lambda number, _: sys.exit(128 + number))
     home = Home(given.home.absolute())
     try:
-        _up(home, os.environ) if given.command == "up" else _down(home)
+        match given.command:
+            case "up":
+                _up(home, os.environ)
+            case "revive":
+                _revive(home, os.environ)
+            case _:
+                _down(home)
     except PhalanxError as error:
         print(error, file=sys.stderr, flush=True)
         return 1

@@ -14,13 +14,16 @@ from typing import Any
 
 from actors.errors import UnavailableError
 from actors.home import Home
-from supervisor.runtime.detached import start_detached
-from supervisor.runtime.team import last_lines
+from supervisor.runtime.detached import last_lines, start_detached
 
 LOG_NAME = "boot.log"
 _LOOK_EVERY_S = 0.25
 _END_GRACE_S = 2.0
 _MODULE = "supervisor.boot"
+
+
+class SupervisorLostError(UnavailableError):
+    """Nothing came of the supervisor's start: Ray or the boot program ended or hung. Another Ray may do better."""
 
 
 class Boot:
@@ -34,15 +37,18 @@ class Boot:
     def answer(self, timeout_s: float, check: Callable[[], None]) -> Mapping[str, Any]:
         """The fields of a good answer. ``check`` is called now and then and raises when waiting is in vain.
 
-        Raises ``UnavailableError`` with the reason and the log's last lines.
+        Raises ``UnavailableError`` with the reason that the supervisor gave, ``SupervisorLostError`` when it gave none.
         """
         text = self._read(time.monotonic() + timeout_s, check)
-        answer: Mapping[str, Any] = json.loads(text) if text.endswith(b"\n") else {"ok": False, "message": ""}
+        log = self._home.logs / LOG_NAME
+        failed = "The supervisor could not be started:"
+        if not text.endswith(b"\n"):
+            raise SupervisorLostError(f"{failed} the boot program ended or hung.\n{last_lines(log)}\nThe log is {log}.")
+        answer: Mapping[str, Any] = json.loads(text)
         if answer["ok"]:
             return answer
-        log = self._home.logs / LOG_NAME
-        reason = answer["message"] or f"the boot program ended or hung.\n{last_lines(log)}"
-        raise UnavailableError(f"The supervisor could not be started: {reason}\nThe log is {log}.")
+        error = SupervisorLostError if answer.get("lost") else UnavailableError
+        raise error(f"{failed} {answer['message']}\nThe log is {log}.")
 
     def _read(self, deadline: float, check: Callable[[], None]) -> bytes:
         text = b""

@@ -12,17 +12,19 @@ from importlib.metadata import version
 
 from actors.errors import TerminalError, UnavailableError
 from actors.home import Home
+from actors.private_files import write_private
 from actors.terminal.server import TerminalServer
 from supervisor.runtime.asking import gateway_answers
-from supervisor.runtime.booting import Boot, boot
-from supervisor.runtime.ending import end_all, remove_files
-from supervisor.runtime.environment import agent_environment, ray_environment
+from supervisor.runtime.booting import Boot, SupervisorLostError, boot
+from supervisor.runtime.detached import last_lines
+from supervisor.runtime.ending import end_all, names_of, remove_files
+from supervisor.runtime.environment import Environments, agent_environment, kept_for_ray, ray_environment
 from supervisor.runtime.parts import Parts
 from supervisor.runtime.ray_head import LOG_NAME as HEAD_LOG
 from supervisor.runtime.ray_head import end_ray, is_head, start_head
 from supervisor.runtime.stopwatch import Stopwatch
-from supervisor.runtime.team import Team, last_lines, read_team, write_private, write_team
 from supervisor.settings import Settings
+from supervisor.team_file import Team, read_team, write_team
 
 BOOT_TIMEOUT_S = 120.0
 _BOOT_MARGIN_S = 5.0
@@ -40,29 +42,32 @@ class BringUp:
         self._undo = undo
         self._terminal = TerminalServer(home.tmux_socket)
 
-    def run(self, known: Team | None, parts: Parts, environment: Mapping[str, str]) -> Team:
-        """Returns the team when its gateway answers. Raises ``PhalanxError``."""
+    def run(self, known: Team | None, parts: Parts, given: Environments) -> Team:
+        """Returns the team when its gateway answers; the agents of a team that goes on keep the environment they have.
+
+        Raises ``PhalanxError``.
+        """
         if not parts.terminal and self._terminal.is_running():
             raise TerminalError(
                 f"A tmux server that belongs to no team known here listens on {self._home.tmux_socket}. "
                 f"End it first: tmux -S {self._home.tmux_socket} kill-server"
             )
         if known is not None and (parts.head or parts.terminal):
-            team = known
+            team = replace(known, ending=False)
             self._undo.callback(write_team, self._home, known)
         else:
-            team = self._begin(known, environment)
-        team, is_alive = self._ray(team, parts, environment)
-        for_ray = ray_environment(environment, self._home, team.team_id)
-        with boot(self._home, for_ray, self._factory, BOOT_TIMEOUT_S) as run:
+            team = self._begin(known, given.agents)
+        team, is_alive = self._ray(team, parts, given.ray)
+        boot_environment = ray_environment(given.ray, self._home, team.team_id)
+        with boot(self._home, boot_environment, self._factory, BOOT_TIMEOUT_S) as run:
             if not parts.terminal:
-                team = replace(team, tmux_pid=self._start_terminal(team, environment))
+                team = replace(team, tmux_pid=self._start_terminal(team, given.agents))
             team = replace(team, ray_address=self._supervisor(run, is_alive))
         write_team(self._home, team)
         return team
 
-    def _begin(self, dead: Team | None, environment: Mapping[str, str]) -> Team:
-        """A new team: nothing of an earlier one is left that could go on."""
+    def _begin(self, dead: Team | None, for_agents: Mapping[str, str]) -> Team:
+        """A new team: of an earlier one nothing is left that could go on but what the home keeps."""
         if dead is not None:
             end_all(self._home, dead)
             remove_files(self._home)
@@ -70,9 +75,13 @@ class BringUp:
         team = Team(team_id=secrets.token_hex(16), version=version("phalanx"), started_at=now)
         self._undo.callback(self._end, team.team_id)
         write_team(self._home, team)
-        for_agents = agent_environment(environment, self._settings.env, team.team_id)
-        write_private(self._home.environment_file, json.dumps(for_agents))
+        self._write_environment(team, for_agents)
         return team
+
+    def _write_environment(self, team: Team, for_agents: Mapping[str, str]) -> dict[str, str]:
+        environment = agent_environment(for_agents, self._settings.env, team.team_id)
+        write_private(self._home.environment_file, json.dumps(environment))
+        return environment
 
     def _end(self, team_id: str) -> None:
         """The files go last: while a process is left, they are how the team is found again."""
@@ -81,27 +90,26 @@ class BringUp:
             end_all(self._home, team)
             remove_files(self._home)
 
-    def _ray(self, team: Team, parts: Parts, environment: Mapping[str, str]) -> tuple[Team, Callable[[], bool]]:
-        """The team with a head, and how to see that it lives."""
+    def _ray(self, team: Team, parts: Parts, for_ray: Mapping[str, str]) -> tuple[Team, Callable[[], bool]]:
+        """The team with a head, and how to see that it lives. Two generations of actors never run side by side."""
         if parts.head:
             return team, lambda: is_head(team.head_pid, team.team_id)
-        end_ray(team.team_id, team.head_pid)
+        if left := end_ray(self._home, team.team_id, team.head_pid):
+            raise UnavailableError(
+                f"Processes of the Ray that was lost do not end even when killed: {names_of(left)}. Try again later."
+            )
         with self._watch.step("starting Ray"):
-            head = start_head(self._home, ray_environment(environment, self._home, team.team_id))
-        self._undo.callback(end_ray, team.team_id, head.pid)
-        team = replace(team, head_pid=head.pid)
+            head = start_head(self._home, ray_environment(for_ray, self._home, team.team_id))
+        self._undo.callback(end_ray, self._home, team.team_id, head.pid)
+        team = replace(team, head_pid=head.pid, environment=kept_for_ray(for_ray))
         write_team(self._home, team)
         return team, lambda: head.poll() is None
 
-    def _start_terminal(self, team: Team, environment: Mapping[str, str]) -> int:
+    def _start_terminal(self, team: Team, for_agents: Mapping[str, str]) -> int:
         with self._watch.step("starting the tmux server"):
-            try:
-                for_agents = json.loads(self._home.environment_file.read_text())
-            except (OSError, ValueError):
-                for_agents = agent_environment(environment, self._settings.env, team.team_id)
-                write_private(self._home.environment_file, json.dumps(for_agents))
+            environment = stored_environment(self._home) or self._write_environment(team, for_agents)
             self._undo.callback(self._terminal.stop)
-            return self._terminal.start(for_agents)
+            return self._terminal.start(environment)
 
     def _supervisor(self, run: Boot, head_is_alive: Callable[[], bool]) -> str:
         """Ray's address, when the supervisor answers."""
@@ -109,12 +117,20 @@ class BringUp:
         def check() -> None:
             if not head_is_alive():
                 log = self._home.logs / HEAD_LOG
-                raise UnavailableError(f"Ray ended while it was starting:\n{last_lines(log)}\nThe log is {log}.")
+                raise SupervisorLostError(f"Ray ended while it was starting:\n{last_lines(log)}\nThe log is {log}.")
 
         with self._watch.step("starting the supervisor"):
             answer = run.answer(BOOT_TIMEOUT_S + _BOOT_MARGIN_S, check)
             for what, seconds in answer["steps"].items():
                 self._watch.add(what, seconds)
             if not gateway_answers(self._home):
-                raise UnavailableError(f"The supervisor started but does not answer on {self._home.gateway_socket}.")
+                raise SupervisorLostError(f"The supervisor started but does not answer on {self._home.gateway_socket}.")
         return str(answer["address"])
+
+
+def stored_environment(home: Home) -> dict[str, str]:
+    """What the agents of this home run with; empty when it is not known."""
+    try:
+        return dict(json.loads(home.environment_file.read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}

@@ -40,3 +40,12 @@ def start_detached(
         os.close(output)
     threading.Thread(target=process.wait, name=f"end of {process.pid}", daemon=True).start()
     return process
+
+
+def last_lines(log: Path, count: int = 12) -> str:
+    """The end of a log, for an error's text; empty when there is none."""
+    try:
+        lines = log.read_bytes()[-8000:].decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(lines[-count:])

@@ -18,8 +18,8 @@ from actors.marks import TEAM_MARK
 from actors.processes import end_processes, mark_of, processes_with
 from actors.terminal.server import TerminalServer
 from supervisor.runtime.ray_head import end_ray
-from supervisor.runtime.team import Team
 from supervisor.runtime.values import Ended
+from supervisor.team_file import Team
 
 _GRACE_S = 3.0
 _SWEEPS = 5
@@ -40,7 +40,7 @@ def end_all(home: Home, team: Team) -> None:
 
     Raises ``UnavailableError`` that names the processes that do not end.
     """
-    end_ray(team.team_id, team.head_pid)
+    end_ray(home, team.team_id, team.head_pid)
     with suppress(TerminalError):  # the sweep below ends a server that does not answer
         if mark_of_server(home) == team.team_id:
             TerminalServer(home.tmux_socket).stop()
@@ -51,8 +51,9 @@ def end_all(home: Home, team: Team) -> None:
             return
         left = end_processes(found, _GRACE_S)
     if left:
-        names = ", ".join(f"{each.pid} ({each.name})" for each in name_all(left).values())
-        raise UnavailableError(f"These processes of the team do not end even when killed: {names}. Try again later.")
+        raise UnavailableError(
+            f"These processes of the team do not end even when killed: {names_of(left)}. Try again later."
+        )
 
 
 def mark_of_server(home: Home) -> str | None:
@@ -70,6 +71,11 @@ def name_all(processes: Iterable[psutil.Process]) -> dict[psutil.Process, Ended]
         with suppress(psutil.Error):
             found[process] = Ended(pid=process.pid, name=process.name())
     return found
+
+
+def names_of(processes: Iterable[psutil.Process]) -> str:
+    """For people."""
+    return ", ".join(f"{each.pid} ({each.name})" for each in name_all(processes).values())
 
 
 def remove_files(home: Home) -> None:

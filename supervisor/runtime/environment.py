@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import sysconfig
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import supervisor
@@ -15,6 +16,7 @@ from actors.home import Home
 from actors.marks import TEAM_MARK
 from supervisor.settings import HOME_VARIABLE, setting_variables
 
+TOKEN_VARIABLE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105 - a path
 _OF_OTHERS = ("RAY_", "REDIS_", "PHALANX_", "CLAUDE_BG_")
 _DEMO = "PHALANX_DEMO_"
 _OF_THE_TERMINAL = frozenset({"TMUX", "TMUX_PANE", "STY", "COLUMNS", "LINES"})
@@ -67,6 +69,14 @@ _RAY_SETTINGS: Mapping[str, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environments:
+    """Whose environment each side is made from."""
+
+    ray: Mapping[str, str]
+    agents: Mapping[str, str]
+
+
 def agent_environment(caller: Mapping[str, str], extra: Mapping[str, str], team_id: str) -> dict[str, str]:
     """What agents run with: the caller's environment less what belongs to others, plus ``extra`` and the mark."""
     kept = {name: value for name, value in caller.items() if not _belongs_to_others(name)}
@@ -77,17 +87,22 @@ def agent_environment(caller: Mapping[str, str], extra: Mapping[str, str], team_
     return {**kept, **extra, TEAM_MARK: team_id}
 
 
-def ray_environment(caller: Mapping[str, str], home: Home, team_id: str) -> dict[str, str]:
-    """What Ray and its workers run with: the basics of the caller's environment, none of its secrets."""
+def kept_for_ray(caller: Mapping[str, str]) -> dict[str, str]:
+    """The basics of the caller's environment and its settings, none of its secrets but a password of Redis."""
     names = _FOR_RAY | setting_variables()
-    kept = {name: value for name, value in caller.items() if name in names or name.startswith("LC_")}
+    return {name: value for name, value in caller.items() if name in names or name.startswith("LC_")}
+
+
+def ray_environment(caller: Mapping[str, str], home: Home, team_id: str) -> dict[str, str]:
+    """What Ray and its workers run with."""
+    kept = kept_for_ray(caller)
     packages = Path(supervisor.__file__).resolve().parent.parent
     if packages != Path(sysconfig.get_path("purelib")).resolve():
         kept["PYTHONPATH"] = str(packages)
     return {
         **kept,
         **_RAY_SETTINGS,
-        "RAY_AUTH_TOKEN_PATH": str(home.ray_token_file),
+        TOKEN_VARIABLE: str(home.ray_token_file),
         HOME_VARIABLE: str(home.root),
         TEAM_MARK: team_id,
     }

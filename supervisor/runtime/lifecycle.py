@@ -3,30 +3,35 @@
 The command line and ``python -m supervisor.runtime`` use it. Everything blocks; it may run in a thread, one that runs
 no event loop. Promises: one bring-up or bring-down of a home at a time; ``up`` starts only what is missing, and when it
 fails it undoes in reverse what it started; ``down`` ends every process that the team started and none other, whatever
-state it finds; all is bounded in time.
+state it finds; ``revive`` never brings back what ``down`` has begun to end; all is bounded in time.
 
 The parts: a Ray head and a tmux server, both processes of ours, and the supervisor in Ray. While one of the first two
 lives, the team lives on: ``up`` brings the rest back under the same mark, for agents with the environment of the first
-``up``. With both gone it is over, and ``up`` begins a new one.
+``up``. With both gone (after a
+reboot, for example) it is over, and ``up`` begins a new one over what the home keeps: records, worktrees, instances.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 
+from actors.errors import SettingsError
 from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.processes import is_running, processes_with
 from supervisor.runtime.asking import shut_down
-from supervisor.runtime.bring_up import BringUp
+from supervisor.runtime.booting import SupervisorLostError
+from supervisor.runtime.bring_up import BringUp, stored_environment
 from supervisor.runtime.checks import check_programs, only_one
 from supervisor.runtime.ending import end_all, name_all, refuse_from_inside, remove_files
-from supervisor.runtime.parts import NONE, look
+from supervisor.runtime.environment import Environments
+from supervisor.runtime.parts import NONE, Parts, look
 from supervisor.runtime.stopwatch import Stopwatch
-from supervisor.runtime.team import Team, read_team
 from supervisor.runtime.values import DownReport, OnStep, TeamAddress, TeamState, ignore_steps
 from supervisor.settings import Settings
+from supervisor.team_file import Team, read_team, wanted_team, write_team
 
 FACTORY = "supervisor.actor:create_supervisor"
 SHUTDOWN_TIMEOUT_S = 90.0
@@ -46,22 +51,26 @@ class Runtime:
         """
         self._home.create()
         check_programs(environment)
-        with only_one(self._home.lock_file, on_step), ExitStack() as undo:
-            watch = Stopwatch(on_step)
-            team = read_team(self._home)
-            parts = look(self._home, team)
-            already_running = not parts.missing
-            if team is None or not already_running:
-                team = BringUp(self._home, self._settings, self._factory, watch, undo).run(team, parts, environment)
-            undo.pop_all()
-            return TeamAddress(
-                home=self._home.root,
-                gateway_socket=self._home.gateway_socket,
-                ray_address=team.ray_address,
-                team_id=team.team_id,
-                already_running=already_running,
-                steps=watch.steps,
+        with only_one(self._home.lock_file, on_step):
+            return self._up(Environments(ray=environment, agents=environment), Stopwatch(on_step))
+
+    def revive(self, environment: Mapping[str, str], on_step: OnStep = ignore_steps) -> TeamAddress | None:
+        """As ``up`` for a team that was lost; None, and nothing is done, for one that was brought down.
+
+        Everything runs with what it ran with before; ``environment`` is used only where that is not known.
+        """
+        if wanted_team(self._home) is None:
+            return None
+        self._home.create()
+        with only_one(self._home.lock_file, on_step):
+            team = wanted_team(self._home)
+            if team is None:
+                return None
+            before = Environments(
+                ray=team.environment or environment, agents=stored_environment(self._home) or environment
             )
+            check_programs(before.ray)
+            return self._up(before, Stopwatch(on_step))
 
     def down(self, on_step: OnStep = ignore_steps) -> DownReport:
         """Ends the team of this home, or what is left of it; does nothing when there is none.
@@ -76,6 +85,8 @@ class Runtime:
             if team is None:
                 return DownReport(was_running=False)
             refuse_from_inside(team.team_id)
+            with suppress(SettingsError):  # a full disk keeps no team from going down
+                write_team(self._home, replace(team, ending=True))
             return self._bring_down(team, Stopwatch(on_step))
 
     def state(self) -> TeamState:
@@ -84,6 +95,40 @@ class Runtime:
         if parts == NONE:
             return TeamState(kind="stopped")
         return TeamState(kind="partly" if parts.missing else "running", missing=parts.missing)
+
+    def _up(self, given: Environments, watch: Stopwatch) -> TeamAddress:
+        """The caller holds the lock."""
+        team = read_team(self._home)
+        parts = look(self._home, team)
+        already_running = not parts.missing
+        if team is None or not already_running:
+            team = self._brought_up(team, parts, given, watch)
+        elif team.ending:
+            team = replace(team, ending=False)
+            write_team(self._home, team)
+        return TeamAddress(
+            home=self._home.root,
+            gateway_socket=self._home.gateway_socket,
+            ray_address=team.ray_address,
+            team_id=team.team_id,
+            already_running=already_running,
+            steps=watch.steps,
+        )
+
+    def _brought_up(self, team: Team | None, parts: Parts, given: Environments, watch: Stopwatch) -> Team:
+        """A head that was there but in which no supervisor comes up, perhaps because it is just dying, is replaced."""
+        try:
+            return self._try(team, parts, given, watch)
+        except SupervisorLostError:
+            if not parts.head:
+                raise
+        return self._try(team, replace(look(self._home, team), head=False), given, watch)
+
+    def _try(self, team: Team | None, parts: Parts, given: Environments, watch: Stopwatch) -> Team:
+        with ExitStack() as undo:
+            brought_up = BringUp(self._home, self._settings, self._factory, watch, undo).run(team, parts, given)
+            undo.pop_all()
+        return brought_up
 
     def _bring_down(self, team: Team, watch: Stopwatch) -> DownReport:
         """What runs is looked up first: what has lost its parents by the end could not be told any more."""

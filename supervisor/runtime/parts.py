@@ -10,7 +10,7 @@ from actors.home import Home
 from supervisor.runtime.asking import gateway_answers
 from supervisor.runtime.ending import mark_of_server
 from supervisor.runtime.ray_head import is_head
-from supervisor.runtime.team import Team
+from supervisor.team_file import Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

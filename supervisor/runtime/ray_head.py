@@ -21,15 +21,18 @@ import psutil
 from actors.errors import SettingsError
 from actors.home import Home
 from actors.marks import TEAM_MARK
+from actors.private_files import write_private
 from actors.processes import end_processes, is_running, mark_of, processes_with
 from supervisor.runtime.detached import start_detached
-from supervisor.runtime.team import write_private
+from supervisor.runtime.environment import TOKEN_VARIABLE
 
 LOG_NAME = "ray-head.log"
 _OBJECT_STORE_BYTES = 80_000_000
 _MOST_IDLE_WORKERS = 8
 """Ray keeps as many idle workers as it has CPUs, and starts as many at once."""
 _OPEN_FILES = 65_536
+_SERVERS = frozenset({"gcs_server", "raylet"})
+_SWEEPS = 5
 
 
 def start_head(home: Home, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -43,28 +46,43 @@ def start_head(home: Home, environment: Mapping[str, str]) -> subprocess.Popen[b
 
 
 def is_head(pid: int, team_id: str) -> bool:
-    """Whether ``pid`` is the head of the team and runs."""
+    """Whether ``pid`` is the head of the team and whole: one that has lost a server of Ray ends within a second, or,
+    when the server ended in an orderly way, never; neither can be gone on with."""
     try:
         process = psutil.Process(pid)
-    except (psutil.NoSuchProcess, ValueError):
+        if not is_running(process) or mark_of(process, TEAM_MARK) != team_id or _session(process) != pid:
+            return False
+        names = {child.name() for child in process.children() if is_running(child)}
+    except (psutil.Error, ValueError):
         return False
-    return is_running(process) and mark_of(process, TEAM_MARK) == team_id and _session(process) == pid
+    return names >= _SERVERS
 
 
-def end_ray(team_id: str, head_pid: int) -> list[psutil.Process]:
-    """Kills the head and all in its session that carries the team's mark; returns what does not end all the same.
+def end_ray(home: Home, team_id: str, head_pid: int) -> list[psutil.Process]:
+    """Kills every Ray process of the team, of this head or an earlier one; returns what does not end all the same.
 
     At once: asked to end by itself, a head with detached actors takes half a minute.
     """
-    marked = processes_with(TEAM_MARK, team_id)
-    return end_processes([process for process in marked if _session(process) == head_pid], grace_s=0)
+    left: list[psutil.Process] = []
+    for _ in range(_SWEEPS):  # what is killed may just have started another
+        marked = processes_with(TEAM_MARK, team_id)
+        of_ray = [each for each in marked if _session(each) == head_pid or _has_token_of(home, each)]
+        if not of_ray:
+            return []
+        left = end_processes(of_ray, grace_s=0)
+    return left
+
+
+def _has_token_of(home: Home, process: psutil.Process) -> bool:
+    """Only what the runtime starts for Ray knows where the token is: agents and the tmux server do not."""
+    return mark_of(process, TOKEN_VARIABLE) == str(home.ray_token_file)
 
 
 def _session(process: psutil.Process) -> int:
     try:
         return os.getsid(process.pid)
     except OSError:
-        return 0
+        return -1
 
 
 def _command(home: Home) -> tuple[str, ...]:

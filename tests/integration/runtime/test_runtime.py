@@ -22,8 +22,8 @@ from actors.marks import TEAM_MARK
 from actors.processes import end_processes, is_running, processes_with
 from actors.terminal.server import TerminalServer
 from supervisor.runtime import DownReport, Runtime, TeamAddress
-from supervisor.runtime.team import Team, read_team
 from supervisor.settings import Settings
+from supervisor.team_file import Team, read_team
 from tests.integration.runtime.conftest import STANDIN
 
 ROOT = Path(__file__).resolve().parents[3]

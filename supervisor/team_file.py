@@ -1,0 +1,68 @@
+"""What is known on disk of the team that was brought up last.
+
+The runtime writes it; clients and entries read it to tell a team that is only away from one that was brought down.
+Imports little: every entry does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from actors.home import Home
+from actors.marks import TEAM_MARK
+from actors.private_files import write_private
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """A process id here is a hint: it counts only while that process carries the team's mark. 0: not started yet."""
+
+    team_id: str
+    version: str
+    started_at: str
+    """ISO 8601, UTC."""
+    head_pid: int = 0
+    tmux_pid: int = 0
+    ray_address: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """The settings, and little more, with which Ray was started last: who brings it back may have others."""
+    ending: bool = False
+    """It is being brought down, or was to be when that was cut short: nobody brings it back unasked."""
+
+
+def write_team(home: Home, team: Team) -> None:
+    """Raises ``SettingsError``."""
+    write_private(home.team_file, json.dumps(asdict(team), indent=2))
+
+
+def read_team(home: Home) -> Team | None:
+    """The team of this home. With its file lost or torn, what the agents' environment tells; without both None."""
+    try:
+        return Team(**json.loads(home.team_file.read_text()))
+    except (OSError, ValueError, TypeError):
+        pass
+    try:
+        team_id = json.loads(home.environment_file.read_text())[TEAM_MARK]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return Team(team_id=str(team_id), version="", started_at="")
+
+
+def wanted_team(home: Home) -> Team | None:
+    """The team that was brought up and not brought down again, whether it runs just now or not."""
+    team = read_team(home)
+    return None if team is None or team.ending else team
+
+
+def head_runs(team: Team) -> bool:
+    """Whether the process that the file names runs and is the team's. Says nothing of the processes below it."""
+    mark = f"{TEAM_MARK}={team.team_id}".encode()
+    with suppress(OSError):
+        if mark in Path(f"/proc/{team.head_pid}/environ").read_bytes().split(b"\0"):
+            state = Path(f"/proc/{team.head_pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+            return state not in (b"Z", b"X")
+    return False

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from actors.home import Home
+from actors.marks import TEAM_MARK
+from supervisor.team_file import Team, head_runs, read_team, wanted_team, write_team
+
+TEAM = Team(
+    team_id="abc",
+    version="1",
+    started_at="2026-01-01T00:00:00+00:00",
+    head_pid=7,
+    ray_address="127.0.0.1:1",
+    environment={"REDIS_HOST": "127.0.0.1"},
+)
+
+
+def test_a_team_that_was_written_is_read_again(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    write_team(home, TEAM)
+
+    assert read_team(home) == TEAM
+    assert stat.S_IMODE(home.team_file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"team_id": "x", "more": 1}'])
+def test_a_torn_file_is_no_team_unless_the_agents_environment_names_one(tmp_path: Path, content: bytes) -> None:
+    home = Home(tmp_path)
+    home.team_file.write_bytes(content)
+
+    assert read_team(home) is None
+    home.environment_file.write_text(json.dumps({TEAM_MARK: "abc"}))
+    team = read_team(home)
+    assert team is not None
+    assert (team.team_id, team.head_pid) == ("abc", 0)
+
+
+def test_a_team_that_is_being_brought_down_is_not_wanted_back(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert wanted_team(home) is None
+    write_team(home, TEAM)
+    assert wanted_team(home) == TEAM
+    write_team(home, replace(TEAM, ending=True))
+    assert wanted_team(home) is None
+
+
+def test_a_process_that_got_the_id_of_a_dead_head_is_not_taken_for_it() -> None:
+    assert not head_runs(replace(TEAM, head_pid=os.getpid()))
+    assert not head_runs(replace(TEAM, head_pid=0))
+    assert not head_runs(replace(TEAM, head_pid=2**22 + 1))
