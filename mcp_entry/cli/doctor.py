@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -22,6 +23,7 @@ from actors.home import Home
 from mcp_entry.cli.claude_config import ClaudeConfig, claude_config, claude_words
 from mcp_entry.cli.session import HomeOption, JsonOption, World, session
 from mcp_entry.cli.terminal_text import one_line, plain
+from supervisor.redis_address import without_secrets
 from supervisor.settings import Settings
 
 State = Literal["ok", "missing", "note"]
@@ -30,6 +32,8 @@ _OLDEST_TMUX = (3, 2)
 _INSTANCE_BYTES = 250_000_000
 """What one Claude Code keeps in memory."""
 _LEAST_DISK_BYTES = 2_000_000_000
+_REDIS_PROBE = Path(__file__).with_name("redis_probe.py")
+_REDIS_PY = f"Install it into this environment: `{sys.executable} -m pip install 'redis[hiredis]'`."
 _STYLES: Mapping[State, str] = {"ok": "green", "missing": "bold red", "note": "yellow"}
 
 
@@ -113,6 +117,8 @@ def _settings_and_claude(home: Home, world: World) -> Iterator[Finding]:
         yield Finding(what="settings", state="missing", found=str(error), remedy="Correct it, then look again.")
         return
     yield Finding(what="settings", state="ok", found=str(home.config_file) if home.config_file.exists() else "defaults")
+    if settings.redis_address is not None:
+        yield _redis(settings.redis_address, world)
     remedy = "Install it: `npm install -g @anthropic-ai/claude-code`; or set PHALANX_CLAUDE_COMMAND to its path."
     claude = _program(world, words[0], [*words[1:], "--version"], remedy, what="claude")
     yield claude if settings.agent == "claude" else _not_needed(claude)
@@ -120,6 +126,25 @@ def _settings_and_claude(home: Home, world: World) -> Iterator[Finding]:
         config = claude_config(world.environment)
         yield _login(config)
         yield _trust(config, home)
+
+
+def _redis(address: str, world: World) -> Finding:
+    """A note when it does not answer: the team then keeps its state in the home alone."""
+    shown = without_secrets(address)
+    try:
+        asked = world.run([sys.executable, "-P", str(_REDIS_PROBE)], {**world.environment, "REDIS_URL": address})
+    except (OSError, subprocess.TimeoutExpired):
+        return Finding(what="redis", state="note", found=f"{shown} could not be asked", remedy="Look again.")
+    words = one_line(asked.stdout, 200)
+    if asked.returncode == 0:
+        return Finding(what="redis", state="ok", found=f"{shown}: {words}")
+    if asked.returncode < 0:
+        words = "it does not answer"
+    if not words:
+        last = one_line(asked.stderr.strip().rpartition("\n")[2], 200)
+        return Finding(what="redis", state="missing", found=f"redis-py does not work: {last}", remedy=_REDIS_PY)
+    remedy = "Until it can be used, the team keeps its state in the home alone. Correct REDIS_URL, or start Redis."
+    return Finding(what="redis", state="note", found=f"{shown}: {words}", remedy=remedy)
 
 
 def _not_needed(finding: Finding) -> Finding:

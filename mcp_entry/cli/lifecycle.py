@@ -1,30 +1,68 @@
-"""The commands for the team's own life: up, down, status."""
+"""The commands for the team's own life: up, down, status, gc."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import cast
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Group
 
 from actors.errors import TeamNotRunningError
+from mcp_entry import texts
 from mcp_entry.cli import views
 from mcp_entry.cli.session import HomeOption, JsonOption, Session, session
 from mcp_entry.cli.terminal_text import plain
 from supervisor import results
+from supervisor.runtime import TeamAddress
 from supervisor.settings import Settings
 
 
-def up(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Bring the team up. Agents get the environment that you have now."""
+def up(
+    context: typer.Context,
+    *,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Then start again, with their conversations, those whose agents have ended."),
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the team up. Agents get the environment that you have now.
+
+    With --resume it exits with 1 when an instance did not start again.
+    """
     with session(context, home, as_json) as team:
         settings = Settings.load(team.home, team.world.environment)
         address = team.world.runtime(team.home, settings).up(team.world.environment, team.output.say)
-        document = {"home": str(address.home), "teamId": address.team_id, "alreadyRunning": address.already_running}
-        runs = "is running already" if address.already_running else "runs"
-        words = f"The team in {address.home} {runs}. `phalanx spawn` starts an instance, `phalanx down` ends all."
-        team.output.show(document, plain(words))
+        resumed = cast("results.ResumeResult", team.ask("resume", {}, "resuming")) if resume else None
+        resumable = cast("results.StatusResult", team.ask("status", {}, "looking")).resumable
+        document: dict[str, Any] = {
+            "home": str(address.home),
+            "teamId": address.team_id,
+            "alreadyRunning": address.already_running,
+            "resumable": resumable,
+        }
+        if resumed is not None:
+            document["resumed"] = resumed.model_dump(mode="json", by_alias=True)["instances"]
+        team.output.show(document, plain("\n".join(_up_words(address, resumed, resumable))))
+    if resumed is not None and not resumed.success:
+        raise typer.Exit(1)
+
+
+def _up_words(address: TeamAddress, resumed: results.ResumeResult | None, resumable: list[str]) -> Iterator[str]:
+    runs = "is running already" if address.already_running else "runs"
+    yield f"The team in {address.home} {runs}. `phalanx spawn` starts an instance, `phalanx down` ends all."
+    if resumed is not None:
+        yield texts.of_resume(resumed) if resumed.instances else "There was nobody to start again."
+    elif resumable:
+        one = len(resumable) == 1
+        were = "1 instance was" if one else f"{len(resumable)} instances were"
+        ended = "its agent ended" if one else "their agents ended"
+        when = f"until {ended}" if address.already_running else "when the team ended last"
+        again = "starts it again with its conversation" if one else "starts them again with their conversations"
+        yield f"{were} alive {when}: `phalanx up --resume` {again}."
 
 
 def down(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -61,3 +99,16 @@ def _status(team: Session) -> results.StatusResult:
             f"The team in {team.home.root} is only partly there, {missing} does not answer. "
             "`phalanx up` brings it back, `phalanx down` ends the rest."
         ) from None
+
+
+def gc(
+    context: typer.Context,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Clear away what terminated instances have left behind. Work that is nowhere else is saved first."""
+    with session(context, home, as_json) as team:
+        result = cast("results.GcResult", team.ask("gc", {"dryRun": dry_run}, "looking" if dry_run else "clearing"))
+        team.output.show(result.model_dump(mode="json", by_alias=True), views.of_gc(result))

@@ -53,8 +53,8 @@ def of_instances(instances: Sequence[results.InstanceInfo], now: datetime.dateti
 
 def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableType:
     if not result.instances:
-        return Text("There is nobody to show. `phalanx spawn` starts an instance.")
-    return of_instances(result.instances, now)
+        return Group(*_warnings(result.warnings), Text("There is nobody to show. `phalanx spawn` starts an instance."))
+    return Group(*_warnings(result.warnings), of_instances(result.instances, now))
 
 
 def of_wait(result: results.WaitResult, now: datetime.datetime) -> RenderableType:
@@ -78,17 +78,55 @@ def of_status(result: results.StatusResult) -> RenderableType:
     spawns = (
         f"{result.spawns_running} running, {result.spawns_waiting} waiting (at most {result.max_concurrent_spawns})"
     )
-    return of_pairs(
-        {
-            "home": result.home,
-            "version": result.version,
-            "running since": result.started_at,
-            "supervisor": f"process {result.supervisor_pid}",
-            "state": result.store,
-            "instances": counts,
-            "spawns": spawns,
-        }
-    )
+    pairs = {
+        "home": result.home,
+        "version": result.version,
+        "running since": result.started_at,
+        "supervisor": f"process {result.supervisor_pid}",
+        "state": result.store,
+        "instances": counts,
+        "spawns": spawns,
+    }
+    if result.resumable:
+        pairs["resumable"] = f"{', '.join(result.resumable)}\n`phalanx up --resume` starts them again"
+    return Group(of_pairs(pairs), *_warnings(result.warnings))
+
+
+def of_gc(result: results.GcResult) -> RenderableType:
+    """What goes or stays and why; below it how to get saved work back."""
+    if not result.items:
+        return Text("There is nothing to clear away.")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("", "WHAT", "INSTANCE", "PATH"):
+        table.add_column(heading, no_wrap=heading != "PATH", overflow="fold")
+    for item in result.items:
+        fate = Text("stays", "yellow") if item.kept else Text("would go" if result.dry_run else "gone", "green")
+        where = plain(item.path)
+        if item.kept:
+            where.append_text(plain(f"\n{item.kept}", "dim"))
+        table.add_row(fate, Text(item.what), plain(item.instance_id or ""), where)
+    return Group(table, *_saved(result), _gc_summary(result))
+
+
+def _saved(result: results.GcResult) -> list[Text]:
+    saved = [texts.how_to_get_back(item.saved_ref, item.repository) for item in result.items if item.saved_ref]
+    if not saved:
+        return []
+    heading = "would be saved first; afterwards this makes" if result.dry_run else "was saved; this makes"
+    return [Text(f"Uncommitted work {heading} a branch of it:"), *(plain(f"  {command}") for command in saved)]
+
+
+def _gc_summary(result: results.GcResult) -> Text:
+    going = sum(item.kept is None for item in result.items)
+    of_all = f"{going} of {len(result.items)}"
+    if result.dry_run:
+        it_goes = "it goes" if going == 1 else "they go"
+        return Text(f"{of_all} would go; nothing was changed. Without --dry-run {it_goes}.")
+    return Text(f"{of_all} {'was' if going == 1 else 'were'} cleared away.")
+
+
+def _warnings(warnings: Sequence[str]) -> list[Text]:
+    return [plain(f"Warning: {warning}", "yellow") for warning in warnings]
 
 
 def of_pairs(pairs: Mapping[str, str]) -> RenderableType:

@@ -11,8 +11,18 @@ import pytest
 from actors.errors import TeamNotRunningError, UnknownInstanceError
 from supervisor import requests, results
 from supervisor.verbs import ProgressCallback
-from tests.unit.mcp_entry.fakes import FakeClient, asking, entry, info, listing, sent
-from tests.unit.mcp_entry.worlds import HOME, BecameError, HalfARuntime, Terminal
+from tests.unit.mcp_entry.fakes import (
+    REPLIES,
+    FakeClient,
+    asking,
+    collected,
+    entry,
+    info,
+    listing,
+    sent,
+    terminated_with_saved_work,
+)
+from tests.unit.mcp_entry.worlds import HOME, BecameError, HalfARuntime, RunningRuntime, Terminal
 
 COMMANDS = {
     "status": [],
@@ -26,6 +36,7 @@ COMMANDS = {
     "restart": ["spec_1_1_1"],
     "terminate": ["spec_1_1_1"],
     "attach": ["spec_1_1_1"],
+    "gc": [],
     "up": [],
     "down": [],
 }
@@ -167,6 +178,121 @@ def test_progress_goes_to_stderr_a_line_a_step_where_nobody_looks() -> None:
 
     ended = Terminal(FakeClient(spawn=spawn))("spawn", "x")
     assert ended.stderr == "0/1 making the workspace\n1/1 ␛done\n"
+
+
+def a_status(**changes: Any) -> results.StatusResult:
+    status = REPLIES["status"]
+    assert isinstance(status, results.StatusResult)
+    return status.model_copy(update=changes)
+
+
+def test_up_offers_to_start_again_those_that_were_alive() -> None:
+    terminal = Terminal(FakeClient(status=a_status(resumable=["spec_1_1_1", "spec_1_1_2"])))
+    ended = terminal("up")
+    assert ended.exit_code == 0
+    assert ended.stdout.splitlines()[1] == (
+        "2 instances were alive when the team ended last: `phalanx up --resume` starts them again with their "
+        "conversations."
+    )
+    assert json.loads(terminal("up", "--json").stdout)["resumable"] == ["spec_1_1_1", "spec_1_1_2"]
+    terminal.runtime = RunningRuntime
+    assert "2 instances were alive until their agents ended:" in terminal("up").stdout
+
+
+def test_up_offers_nothing_where_nobody_was_alive() -> None:
+    terminal = Terminal()
+    assert "--resume" not in terminal("up").stdout
+    assert "resume" not in [verb for verb, _ in terminal.client.asked]  # type: ignore[union-attr]
+
+
+def test_up_with_resume_says_what_became_of_each_and_ends_with_1_when_one_did_not_start() -> None:
+    reply = results.ResumeResult(
+        success=False,
+        instances=[
+            results.ResumedInstance(instance_id="spec_1_1_1", status="ready", resumed=True),
+            results.ResumedInstance(instance_id="spec_1_1_2", status="ready", resumed=False),
+            results.ResumedInstance(
+                instance_id="spec_1_1_3",
+                status="failed",
+                resumed=False,
+                error=results.ErrorInfo(code="agent", message="It ended \x1b[2J at once."),
+            ),
+        ],
+    )
+    terminal = Terminal(FakeClient(resume=reply, status=a_status(resumable=["spec_1_1_3"])))
+    ended = terminal("up", "--resume")
+    assert ended.exit_code == 1
+    assert ended.stdout.splitlines()[1:] == [
+        "2 of 3 instances were started again.",
+        "spec_1_1_1 is ready; its conversation goes on.",
+        "spec_1_1_2 is ready; it had no conversation yet.",
+        "spec_1_1_3 was not started again: It ended ␛[2J at once. (agent)",
+    ]
+    document = json.loads(terminal("up", "--resume", "--json").stdout)
+    assert document["resumable"] == ["spec_1_1_3"]
+    assert [each["error"] is None for each in document["resumed"]] == [True, True, False]
+
+
+def test_up_with_resume_and_nobody_to_start_is_no_failure() -> None:
+    ended = Terminal(FakeClient(resume=results.ResumeResult(success=True, instances=[])))("up", "--resume")
+    assert ended.exit_code == 0
+    assert ended.stdout.splitlines()[1] == "There was nobody to start again."
+
+
+def test_status_and_list_show_what_is_wrong_with_the_team_itself() -> None:
+    warning = "Redis at db:6379 is away; \x1b[2J the state is kept in the home."
+    status = a_status(store="SQLite, Redis (away)", warnings=[warning], resumable=["spec_1_1_3"])
+    client = FakeClient(
+        status=status,
+        list=listing(info()).model_copy(update={"warnings": [warning]}),
+    )
+    shown = "Warning: Redis at db:6379 is away; ␛[2J the state is kept in the home."
+    said = Terminal(client)("status").stdout
+    assert shown in said.splitlines()
+    assert "SQLite, Redis (away)" in said
+    assert "spec_1_1_3" in said
+    assert "`phalanx up --resume` starts them again" in said
+    assert Terminal(client)("list").stdout.splitlines()[0] == shown
+    empty = FakeClient(list=listing().model_copy(update={"warnings": [warning]}))
+    assert Terminal(empty)("list").stdout.splitlines()[0] == shown
+
+
+def test_gc_shows_what_goes_and_what_stays_and_how_to_get_saved_work_back() -> None:
+    items = [
+        collected("/home/worktrees/spec_1_1_1", saved_ref="refs/phalanx/saved/spec_1_1_1", repository="/src/my shop"),
+        collected("/home/worktrees/\x1b[2J", instance_id=None, kept="spec_1_1_9 works in it"),
+    ]
+    terminal = Terminal(FakeClient(gc=results.GcResult(dry_run=False, items=items)))
+    ended = terminal("gc")
+    assert ended.exit_code == 0
+    assert [line.split() for line in ended.stdout.splitlines()[1:4]] == [
+        ["gone", "worktree", "spec_1_1_1", "/home/worktrees/spec_1_1_1"],
+        ["stays", "worktree", "/home/worktrees/␛[2J"],
+        ["spec_1_1_9", "works", "in", "it"],
+    ]
+    back = "  git -C '/src/my shop' branch saved/spec_1_1_1 refs/phalanx/saved/spec_1_1_1"
+    assert ended.stdout.splitlines()[4:] == [
+        "Uncommitted work was saved; this makes a branch of it:",
+        back,
+        "1 of 2 was cleared away.",
+    ]
+    assert terminal.request() == requests.GcRequest(dry_run=False)
+
+
+def test_gc_as_a_dry_run_changes_nothing_and_says_so() -> None:
+    terminal = Terminal(FakeClient(gc=results.GcResult(dry_run=True, items=[collected("/home/worktrees/spec_1_1_1")])))
+    ended = terminal("gc", "--dry-run")
+    assert terminal.request() == requests.GcRequest(dry_run=True)
+    assert "would go" in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "1 of 1 would go; nothing was changed. Without --dry-run it goes."
+    nothing = Terminal(FakeClient(gc=results.GcResult(dry_run=False, items=[])))("gc")
+    assert nothing.stdout == "There is nothing to clear away.\n"
+
+
+def test_terminate_says_how_to_get_saved_work_back() -> None:
+    reply = results.TerminateResult(success=True, terminated=[terminated_with_saved_work(repository=None)])
+    said = Terminal(FakeClient(terminate=reply))("terminate", "spec_1_1_1").stdout
+    assert said.splitlines()[1] == "  git branch saved/spec_1_1_1 refs/phalanx/saved/spec_1_1_1"
 
 
 def test_up_tells_its_steps_and_why_it_failed() -> None:

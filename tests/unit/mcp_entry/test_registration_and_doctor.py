@@ -140,6 +140,65 @@ def test_settings_that_are_wrong_and_a_home_that_is_too_long_are_missing(short_t
     assert "too long" in findings["home"]["remedy"]
 
 
+def machine_with_redis(short_tmp: Path, ended: subprocess.CompletedProcess[str] | Exception | None = None) -> Machine:
+    machine = Machine(short_tmp, "tmux", "git", "claude")
+    machine.environment["REDIS_URL"] = "rediss://me:s3cret@db:7000/1?password=s3cret"
+    if ended is not None:
+        machine.programs[Path(sys.executable).name] = ended  # type: ignore[assignment]
+    return machine
+
+
+def test_redis_is_asked_only_where_one_is_set(short_tmp: Path) -> None:
+    assert "redis" not in Machine(short_tmp, "tmux", "git", "claude").examine()
+
+
+def test_a_redis_that_answers_is_well_and_its_password_stands_in_no_argument_and_no_answer(short_tmp: Path) -> None:
+    answers = subprocess.CompletedProcess([], 0, "Redis 7.0.15 answers\n", "")
+    machine = machine_with_redis(short_tmp, answers)
+    findings = machine.examine()
+    assert findings["redis"]["state"] == "ok"
+    assert findings["redis"]["found"] == "rediss://***@db:7000/1?…: Redis 7.0.15 answers"
+    assert "s3cret" not in json.dumps([findings, machine.ran])
+    (environment,) = [given for ran, given in zip(machine.ran, machine.environments, strict=True) if "-P" in ran]
+    assert environment["REDIS_URL"] == machine.environment["REDIS_URL"]
+
+
+@pytest.mark.parametrize(
+    ("ended", "words"),
+    [
+        (
+            subprocess.CompletedProcess([], 1, "nothing listens there\n", ""),
+            "rediss://***@db:7000/1?…: nothing listens",
+        ),
+        (subprocess.CompletedProcess([], -14, "", ""), "it does not answer"),
+        (subprocess.TimeoutExpired("python", 60), "could not be asked"),
+    ],
+)
+def test_a_redis_that_cannot_be_used_is_a_note_because_the_team_runs_without_it(
+    short_tmp: Path, ended: subprocess.CompletedProcess[str] | Exception, words: str
+) -> None:
+    finding = machine_with_redis(short_tmp, ended).examine()["redis"]
+    assert finding["state"] == "note"
+    assert words in finding["found"]
+
+
+def test_a_client_of_redis_that_cannot_be_loaded_is_missing(short_tmp: Path) -> None:
+    ended = subprocess.CompletedProcess([], 1, "", "Traceback:\nModuleNotFoundError: No module named 'redis'\n")
+    finding = machine_with_redis(short_tmp, ended).examine()["redis"]
+    assert finding["state"] == "missing"
+    assert "No module named 'redis'" in finding["found"]
+    assert "pip install" in finding["remedy"]
+
+
+def test_an_address_of_redis_that_is_none_is_told_without_its_password(short_tmp: Path) -> None:
+    machine = Machine(short_tmp, "tmux", "git", "claude")
+    machine.environment["REDIS_URL"] = "http://me:s3cret@db"
+    findings = machine.examine()
+    assert findings["settings"]["state"] == "missing"
+    assert "REDIS_URL" in findings["settings"]["found"]
+    assert "s3cret" not in json.dumps(findings)
+
+
 @pytest.mark.parametrize("content", ["", "no json", "[]", '{"projects": 1, "mcpServers": {"phalanx": 2}}'])
 def test_a_configuration_that_is_not_as_expected_counts_as_empty(tmp_path: Path, content: str) -> None:
     (tmp_path / ".claude.json").write_text(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -56,6 +57,11 @@ class FakeRuntime:
         return TeamState(kind="stopped")
 
 
+class RunningRuntime(FakeRuntime):
+    def up(self, environment: Mapping[str, str], on_step: OnStep) -> TeamAddress:
+        return replace(super().up(environment, on_step), already_running=True)
+
+
 class HalfARuntime(FakeRuntime):
     def state(self) -> TeamState:
         return TeamState(kind="partly", missing=("the supervisor",))
@@ -70,6 +76,8 @@ class Terminal:
         self.is_terminal = is_terminal
         self.runtime: type[FakeRuntime] = FakeRuntime
         self.ran: list[list[str]] = []
+        self.environments: list[dict[str, str]] = []
+        """Of the programs in ``ran``."""
         self.programs: dict[str, subprocess.CompletedProcess[str] | OSError | subprocess.TimeoutExpired] = {}
         """What becomes of a program by its name; others end well."""
 
@@ -98,6 +106,7 @@ class Terminal:
 
     def _run(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         self.ran.append(list(command))
+        self.environments.append(dict(environment))
         ended = self.programs.get(Path(command[0]).name, subprocess.CompletedProcess(command, 0, "tool 3.4\n", ""))
         if isinstance(ended, Exception):
             raise ended
