@@ -1,17 +1,27 @@
-"""The one way to make and call Ray actors: bounded in time, with our errors on both sides."""
+"""The one way to make, call, find and end Ray actors: bounded in time, with our errors on both sides.
+
+What Ray does in the calling thread (naming, finding and killing actors asks its control store, and hangs for a minute
+when that is gone) is done in a thread of its own here, so that no event loop stands still.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Any
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeVar, cast
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+import ray.util
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.errors import PhalanxError, UnavailableError
 
 NAMESPACE = "phalanx"
+RAY_S = 20.0
+"""Longest that Ray itself may take to make, find or end an actor."""
+_Answer = TypeVar("_Answer")
 _CALLS_AT_ONCE = 1000
 """All our actors are asynchronous; a long poll must not keep other calls out."""
 
@@ -23,9 +33,67 @@ def actor_class(plain: type) -> Any:
 
 
 def named_actor(actor: Any, name: str, *arguments: object) -> Any:
-    """The handle of the detached actor of this name, made if there is none."""
+    """The handle of the detached actor of this name, made if there is none. Blocks: not for an event loop."""
     options = actor.options(name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True)
     return options.remote(*arguments)
+
+
+async def make_actor(actor: Any, name: str, *arguments: object) -> Any:
+    """``named_actor`` for an event loop. Raises ``UnavailableError`` when Ray does not answer."""
+    return await _in_thread(lambda: named_actor(actor, name, *arguments), f"Ray, asked for the actor {name},")
+
+
+async def end_actor(name: str) -> None:
+    """Ends the actor of this name for good, whoever made it; no-op when there is none.
+
+    Returns when Ray has been told. Raises ``UnavailableError`` when Ray does not answer.
+    """
+
+    def end() -> None:
+        try:
+            actor = ray.get_actor(name, namespace=NAMESPACE)
+        except ValueError:
+            return
+        ray.kill(actor, no_restart=True)
+
+    await _in_thread(end, f"Ray, asked to end the actor {name},")
+
+
+async def actor_names(prefix: str) -> tuple[str, ...]:
+    """The names of this team's actors that begin with ``prefix``, those that are just being restarted too.
+
+    Raises ``UnavailableError`` when Ray does not answer.
+    """
+    listed = await _in_thread(lambda: ray.util.list_named_actors(all_namespaces=True), "Ray, asked for its actors,")
+    names = (actor["name"] for actor in listed if actor["namespace"] == NAMESPACE)
+    return tuple(sorted(name for name in names if name.startswith(prefix)))
+
+
+async def _in_thread(function: Callable[[], _Answer], what: str) -> _Answer:
+    """Not in the loop's pool: the few threads there would soon all wait for a Ray that is gone."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[_Answer] = loop.create_future()
+
+    def settle(result: _Answer | None, error: Exception | None) -> None:
+        if answer.done():
+            return
+        if error is None:
+            answer.set_result(cast("_Answer", result))
+        else:
+            answer.set_exception(error)
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = function()
+        except Exception as caught:  # noqa: BLE001 - handed to the caller
+            error = caught
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, name="asks Ray", daemon=True).start()
+    result: _Answer = await answer_of(answer, what, RAY_S)
+    return result
 
 
 async def answer_of(call: Awaitable[Any], what: str, timeout_s: float) -> Any:
@@ -46,3 +114,5 @@ async def answer_of(call: Awaitable[Any], what: str, timeout_s: float) -> Any:
         if isinstance(cause, PhalanxError):
             raise cause from None
         raise PhalanxError(f"{what} failed: {error}") from error
+    except RayError as error:
+        raise UnavailableError(f"{what} cannot be asked just now ({type(error).__name__}): try again.") from error

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from actors.agents.base import Agent, AgentStart, LaunchRequest, Restarted
+from actors.agents.base import Agent, AgentStart, LaunchRequest, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
 from actors.agents.hook import SPOOL_NAME
 from actors.agents.launcher import write_launch
@@ -25,6 +25,7 @@ from actors.errors import AgentError
 from actors.home import Home
 from actors.marks import INSTANCE_MARK
 from actors.observer import LAUNCH_MARK
+from actors.private_files import append_private, in_words, write_private
 from actors.processes import end_processes, processes_with
 from actors.terminal.pane import PaneInfo
 from actors.terminal.server import TerminalServer
@@ -47,6 +48,14 @@ class Host:
 
     async def name(self) -> str:
         return socket.gethostname()
+
+    async def agents(self) -> tuple[RunningAgent, ...]:
+        """Every session on the home's tmux server; empty without a server. Raises ``TerminalError`` when it hangs."""
+        return await asyncio.to_thread(self._server.agents)
+
+    async def instance_directories(self) -> tuple[str, ...]:
+        """The ids of all instances that have a private directory here, whether they live or not."""
+        return await asyncio.to_thread(self._instance_directories)
 
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
         return await asyncio.to_thread(self._workspaces.create, instance_id, work_dir, mode)
@@ -74,6 +83,9 @@ class Host:
         directory = self._home.instance_directory(instance_id)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
+    def _instance_directories(self) -> tuple[str, ...]:
+        return tuple(sorted(entry.name for entry in self._home.instances.iterdir() if entry.is_dir()))
+
     def _start_agent(self, start: AgentStart) -> PaneInfo:
         agent = self._catalog.named(start.agent)
         if start.agent == "claude":
@@ -85,7 +97,7 @@ class Host:
         }
         directory = start.request.instance_directory
         pane = self._launch(agent, start)
-        _write_private(directory / _REQUEST_NAME, json.dumps(saved, default=str))
+        write_private(directory / _REQUEST_NAME, json.dumps(saved, default=str))
         return pane
 
     def _restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
@@ -112,9 +124,15 @@ class Host:
         request = start.request
         marked = {**request.environment, INSTANCE_MARK: str(request.instance_directory)}
         launch = agent.launch(replace(request, environment=marked))
-        command = write_launch(request.instance_directory, launch, start.working_directory, python=sys.executable)
-        with (request.instance_directory / SPOOL_NAME).open("ab") as spool:
-            spool.write(LAUNCH_MARK + b"\n")
+        directory = request.instance_directory
+        try:
+            command = write_launch(directory, launch, start.working_directory, python=sys.executable)
+            append_private(directory / SPOOL_NAME, LAUNCH_MARK + b"\n")
+        except OSError as error:
+            raise AgentError(
+                f"{request.instance_id} was not started: {error.filename or directory}: {in_words(error)}"
+            ) from error
+        self._server.start(self._environment)  # it may have died; its agents are gone with it, the next one is not
         return self._server.open_session(start.session_name, command, start.working_directory)
 
     def _end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
@@ -125,8 +143,3 @@ class Host:
                 break
             end_processes(found, grace_s)
         self._server.close_session(session_name)
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from actors.agents.base import AgentStart, Restarted
+from actors.agents.base import AgentStart, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
-from actors.calls import actor_class, answer_of, named_actor
+from actors.calls import actor_class, answer_of, make_actor
 from actors.home import Home
 from actors.host import Host
 from actors.terminal.pane import PaneInfo
@@ -33,7 +33,7 @@ HostActor = actor_class(_HostServer)
 
 async def start_host(home: Home, catalog: AgentCatalog) -> HostHandle:
     """The host actor of this machine; returns when it answers."""
-    actor = named_actor(HostActor, "host", str(home.root), catalog)
+    actor = await make_actor(HostActor, "host", str(home.root), catalog)
     await answer_of(actor.__ray_ready__.remote(), "The host actor", START_S)
     return HostHandle(actor)
 
@@ -46,6 +46,14 @@ class HostHandle:
 
     async def name(self) -> str:
         return str(await self._ask(self._actor.name.remote(), AGENT_S))
+
+    async def agents(self) -> tuple[RunningAgent, ...]:
+        found: tuple[RunningAgent, ...] = await self._ask(self._actor.agents.remote(), AGENT_S)
+        return found
+
+    async def instance_directories(self) -> tuple[str, ...]:
+        names: tuple[str, ...] = await self._ask(self._actor.instance_directories.remote(), AGENT_S)
+        return names
 
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
         made: Workspace = await self._ask(self._actor.create_workspace.remote(instance_id, work_dir, mode), GIT_S)

@@ -16,6 +16,7 @@ from actors.host_actor import start_host
 from actors.instance import InstanceConfig
 from supervisor.assembly import build_supervisor
 from supervisor.gateway import Gateway
+from supervisor.own_start import OwnStart
 from supervisor.permits import Permits
 from supervisor.ports import HostPort, InstancePort
 from supervisor.settings import Settings
@@ -37,26 +38,30 @@ class _Instances:
 
 
 class _SupervisorServer:
-    """A supervisor with its gateway. ``start`` may be called again after a restart by Ray."""
+    """A supervisor with its gateway. It starts by itself, so that one that Ray starts again after a crash is back
+    without anybody's help."""
 
-    def __init__(self, home_root: str) -> None:
+    async def __init__(self, home_root: str) -> None:  # type: ignore[misc]  # Ray awaits it
+        os.umask(0o077)
         self._home = Home(Path(home_root))
-        self._gateway: Gateway | None = None
+        self._own_start = OwnStart(self._begin)
+        self._own_start.begin()
 
     async def start(self) -> int:
-        """Returns the process id once the gateway answers; no-op when it does already."""
-        if self._gateway is None:
-            settings = Settings.load(self._home, os.environ)
-            catalog = AgentCatalog(
-                claude_command=settings.claude_command, python=sys.executable, demo_start_s=settings.demo_start_s
-            )
-            host: HostPort = await start_host(self._home, catalog)
-            staff = Staff(host=host, factory=_Instances(catalog), permits=Permits(settings.max_concurrent_spawns))
-            gateway = Gateway(self._home.gateway_socket, build_supervisor(self._home, settings, staff))
-            await gateway.start()
-            self._gateway = gateway
-            logging.getLogger(__name__).info("the supervisor of %s is ready", self._home.root)
+        """Returns the process id once the gateway answers. Raises why it does not; the next call tries again."""
+        await self._own_start.done()
         return os.getpid()
+
+    async def _begin(self) -> None:
+        settings = Settings.load(self._home, os.environ)
+        catalog = AgentCatalog(
+            claude_command=settings.claude_command, python=sys.executable, demo_start_s=settings.demo_start_s
+        )
+        host: HostPort = await start_host(self._home, catalog)
+        staff = Staff(host=host, factory=_Instances(catalog), permits=Permits(settings.max_concurrent_spawns))
+        gateway = Gateway(self._home.gateway_socket, build_supervisor(self._home, settings, staff))
+        await gateway.start()
+        logging.getLogger(__name__).info("the supervisor of %s is ready", self._home.root)
 
 
 SupervisorActor = actor_class(_SupervisorServer)

@@ -26,6 +26,7 @@ from pathlib import Path
 import psutil
 from libtmux.exc import LibTmuxException
 
+from actors.agents.base import RunningAgent
 from actors.errors import InvalidRequestError, TerminalError
 from actors.processes import is_running
 from actors.signals import no_signal_blocked
@@ -141,6 +142,25 @@ class TerminalServer:
             if not any(absent in str(error) for absent in _ABSENT):
                 raise TerminalError(f"tmux could not close the session {name}: {error}") from error
 
+    def agents(self) -> tuple[RunningAgent, ...]:
+        """Every session with its first pane, by name; empty when no server runs. Raises ``TerminalError``.
+
+        Panes that somebody has added to a session are not its agent's.
+        """
+        answer = self._tmux.run(("list-panes", "-a", "-F", PANE_FORMAT), Path("/"))
+        if answer.returncode:
+            error = refusal("\n".join(answer.stderr))
+            if NO_SESSION in str(error) or not self.is_running():
+                return ()
+            raise error
+        first: dict[str, PaneInfo] = {}
+        for pane in sorted(map(parse_pane, answer.stdout), key=lambda pane: int(pane.pane_id[1:])):
+            first.setdefault(pane.session_name, pane)
+        return tuple(
+            RunningAgent(session_name=name, pane_id=pane.pane_id, pid=pane.pid, alive=not pane.dead)
+            for name, pane in sorted(first.items())
+        )
+
     def _listener(self) -> int | None:
         open_sockets = psutil.net_connections("unix")
         return next((found.pid for found in open_sockets if str(found.laddr) == str(self._socket) and found.pid), None)
@@ -153,7 +173,7 @@ class TerminalServer:
             Path(draft).replace(self._config)
         except OSError as error:
             raise TerminalError(
-                f"{self._config} cannot be written: {error.strerror}. Its directory must exist and be writable."
+                f"{self._config} cannot be written: {error.strerror}. Its directory must be writable and have room."
             ) from error
 
     def _launch(self, environment: Mapping[str, str]) -> None:

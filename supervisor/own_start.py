@@ -1,0 +1,78 @@
+"""A start that is made by itself and again until it works.
+
+The supervisor's actor holds one: Ray runs the constructor of a killed actor again and nothing else, so what the actor
+is there for must begin in it. Promises: one attempt at a time; whoever waits learns the reason of a failure and begins
+the next attempt when none is under way; between failures the pauses grow; what cannot get better by itself is not
+tried again unasked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from actors.errors import FencedError, PhalanxError, SettingsError
+
+logger = logging.getLogger(__name__)
+
+PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 30.0, 30.0)
+"""Before each further attempt. Something else, the host's actor for example, may only be coming back itself."""
+_HOPELESS = (FencedError, SettingsError)
+"""Needs a person, or another supervisor to go away."""
+
+
+class OwnStart:
+    """``begin`` and ``done`` belong to one event loop."""
+
+    def __init__(self, start: Callable[[], Awaitable[None]], pauses_s: tuple[float, ...] = PAUSES_S) -> None:
+        """``start`` makes one attempt, undoes what it began when it fails, and is bounded in time."""
+        self._start = start
+        self._pauses_s = pauses_s
+        self._attempt: asyncio.Task[None] | None = None
+        self._trying: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Tries in the background."""
+        if self._trying is None:
+            self._trying = asyncio.create_task(self._try(), name="own start")
+
+    async def done(self) -> None:
+        """Returns when the start has worked. Raises why an attempt failed; the next call makes another."""
+        await asyncio.shield(self._current())
+
+    async def close(self) -> None:
+        """No attempt is made any more; one under way is cancelled."""
+        tasks = [task for task in (self._trying, self._attempt) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _current(self) -> asyncio.Task[None]:
+        """The attempt that is under way or has worked; a new one when there is neither."""
+        if self._attempt is None or _has_failed(self._attempt):
+            self._attempt = asyncio.create_task(self._once(), name="attempt to start")
+        return self._attempt
+
+    async def _once(self) -> None:
+        await self._start()
+
+    async def _try(self) -> None:
+        for number, pause_s in enumerate((*self._pauses_s, 0.0), start=1):
+            try:
+                await asyncio.shield(self._current())
+            except _HOPELESS as error:
+                logger.error("the start failed and is not tried again unasked: %s", error)  # noqa: TRY400 - in words
+                return
+            except PhalanxError as error:
+                logger.warning("the start failed (attempt %d): %s", number, error)
+            except Exception:
+                logger.exception("the start failed (attempt %d)", number)
+            else:
+                return
+            await asyncio.sleep(pause_s)
+        logger.error("the start is not tried again unasked: `phalanx up` does")
+
+
+def _has_failed(attempt: asyncio.Task[None]) -> bool:
+    return attempt.done() and (attempt.cancelled() or attempt.exception() is not None)
