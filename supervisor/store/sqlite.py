@@ -183,9 +183,9 @@ class SqliteStore:
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._patience_s)
         except TimeoutError:
-            written = "Nothing was written" if future.cancelled() else "Whether this was written is not known"
+            written = "Nothing was written" if future.cancel() else "Whether this was written is not known"
             raise StoreError(
-                f"The disk with the team's state {self._path} has not answered for {self._patience_s:.0f} s. "
+                f"The disk with the team's state {self._path} has not answered for {self._patience_s:g} s. "
                 f"{written}. Look at the disk; the team goes on when it answers."
             ) from None
 

@@ -1,0 +1,192 @@
+"""The state file: its modes, its layout, what waits for a lock or a disk, and what is committed together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from actors.errors import StoreError
+from supervisor.store.sqlite import SqliteStore
+from tests.integration.store.wal import commits
+
+
+@pytest.fixture
+def path(short_tmp: Path) -> Path:
+    return short_tmp / "state.db"
+
+
+@pytest_asyncio.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    made = SqliteStore(path)
+    await made.open()
+    yield made
+    await made.close()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """The file is locked by another program."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+async def begun(*saves: asyncio.Task[None]) -> None:
+    """Until every task has handed its save to the store."""
+    await asyncio.sleep(0)
+    assert not any(save.done() for save in saves)
+
+
+def modes(directory: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}
+
+
+async def test_nobody_else_can_read_any_file_of_the_state(short_tmp: Path) -> None:
+    before = os.umask(0)
+    try:
+        store = SqliteStore(short_tmp / "state.db")
+        await store.open()
+        await store.save({"a": b"1"})
+        found = modes(short_tmp)
+        await store.close()
+    finally:
+        os.umask(before)
+
+    assert found == dict.fromkeys(["state.db", "state.db-wal", "state.db-shm", "state.db.lock"], 0o600)
+
+
+async def test_a_file_that_others_could_read_is_made_private(store: SqliteStore, path: Path) -> None:
+    await store.close()
+    path.chmod(0o644)
+    path.with_name("state.db.lock").chmod(0o644)
+
+    await store.open()
+
+    assert set(modes(path.parent).values()) == {0o600}
+
+
+async def test_saves_that_wait_are_committed_together_in_the_order_of_the_calls(store: SqliteStore, path: Path) -> None:
+    with locked(path):
+        before = commits(path)
+        writes = [asyncio.create_task(store.write({f"{number}": b"x"})) for number in range(20)]
+        await asyncio.sleep(0)
+    changes = await asyncio.gather(*writes)
+
+    assert commits(path) - before <= 2
+    assert [change.previous for change in changes] == list(range(20))
+    assert [list(change.records) for change in changes] == [[str(number)] for number in range(20)]
+
+
+async def test_a_save_that_cannot_be_written_takes_no_other_with_it(store: SqliteStore, path: Path) -> None:
+    with locked(path):
+        good = [asyncio.create_task(store.save({f"{number}": b"x"})) for number in range(5)]
+        bad = asyncio.create_task(store.save({"half": b"x", "no text: \ud800": b"x"}))
+        more = [asyncio.create_task(store.save({f"{number}": b"x"})) for number in range(5, 10)]
+        await begun(*good, bad, *more)
+
+    with pytest.raises(UnicodeEncodeError):
+        await bad
+    await asyncio.gather(*good, *more)
+    assert list(await store.load("")) == [str(number) for number in range(10)]
+    assert store.position.sequence == 10
+
+
+async def test_a_file_that_stays_locked_is_named_and_the_store_goes_on_afterwards(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.close()
+    monkeypatch.setattr("supervisor.store.sqlite_schema.BUSY_TIMEOUT_S", 0.05)
+    await store.open()
+
+    with locked(path), pytest.raises(StoreError, match=rf"locked.*{path}.*Nothing was written"):
+        await store.save({"a": b"1"})
+
+    assert "locked" in store.health.warning
+    await store.save({"b": b"1"})
+    assert store.health.warning == ""
+    assert list(await store.load("")) == ["b"]
+
+
+async def test_nobody_waits_for_ever_for_a_disk_that_does_not_answer(path: Path) -> None:
+    store = SqliteStore(path, patience_s=0.2)
+    await store.open()
+    with locked(path):
+        with pytest.raises(StoreError, match=r"has not answered for 0\.2 s\. Whether this was written is not known"):
+            await store.save({"in hand": b"x"})
+        with pytest.raises(StoreError, match=r"has not answered for 0\.2 s\. Nothing was written"):
+            await store.save({"waiting": b"x"})
+
+    assert "waiting" not in await store.load("")
+    await store.close()
+
+
+async def test_the_event_loop_is_free_while_the_file_is_busy(store: SqliteStore, path: Path) -> None:
+    with locked(path):
+        save = asyncio.create_task(store.save({"a": b"1"}))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not save.done()
+    await save
+
+
+async def test_closing_makes_what_waits_durable_first(store: SqliteStore, path: Path) -> None:
+    saves = [asyncio.create_task(store.save({f"{number}": b"x"})) for number in range(10)]
+    await begun(*saves)
+
+    await store.close()
+
+    await asyncio.gather(*saves)
+    await store.open()
+    assert len(await store.load("")) == 10
+
+
+async def test_a_newer_layout_is_refused_in_words_and_left_untouched(store: SqliteStore, path: Path) -> None:
+    await store.save({"a": b"1"})
+    await store.close()
+    with closing(sqlite3.connect(path)) as newer:
+        newer.execute("PRAGMA user_version = 2")
+        newer.execute("ALTER TABLE team ADD COLUMN something_new TEXT")
+    before = path.read_bytes()
+
+    for refused in (store.open, store.peek):
+        with pytest.raises(StoreError, match=r"newer Phalanx \(layout 2, this one knows 1\).*left as it is"):
+            await refused()
+
+    assert path.read_bytes() == before
+    assert not [name for name in modes(path.parent) if "superseded" in name]
+
+
+async def test_a_database_of_another_program_is_refused_and_left_untouched(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE records (something TEXT)")
+    before = path.read_bytes()
+
+    with pytest.raises(StoreError, match="another program"):
+        await SqliteStore(path).open()
+
+    assert path.read_bytes() == before
+
+
+async def test_a_start_that_was_cut_off_does_not_hinder_the_next_one(path: Path) -> None:
+    path.with_name("state.db.new").write_bytes(b"half a database")
+
+    store = SqliteStore(path)
+    assert await store.open() == 1
+    await store.close()
+
+    assert sorted(modes(path.parent)) == ["state.db", "state.db.lock"]
+
+
+async def test_a_directory_that_is_missing_is_named(short_tmp: Path) -> None:
+    missing = short_tmp / "missing" / "state.db"
+
+    with pytest.raises(StoreError, match=rf"{missing} cannot be written: No such file or directory"):
+        await SqliteStore(missing).open()
