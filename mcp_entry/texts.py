@@ -92,10 +92,28 @@ def of_interrupt(result: results.InterruptResult) -> str:
 
 
 def of_terminate(result: results.TerminateResult) -> str:
-    lines = [_terminated(each) for each in result.terminated]
-    if result.still_running:
-        lines.append(f"Those below go on: {', '.join(result.still_running)}. Terminate with cascade stops them too.")
-    return "\n".join(lines) or "Nothing was running."
+    lines = []
+    for each in result.terminated:
+        lines.append(of_terminated(each))
+        if each.saved_ref:
+            lines.append(f"  {how_to_get_back(each.saved_ref, each.repository)}")
+    return "\n".join([*lines, *of_still_running(result)]) or "Nothing was running."
+
+
+def of_terminated(each: results.TerminatedInstance) -> str:
+    """What became of it; where work of it was saved, ``how_to_get_back`` is to follow."""
+    if each.error:
+        return f"{each.instance_id} was not terminated: {_error(each.error)}"
+    removed = "its workspace was removed" if each.workspace_removed else "its workspace stays"
+    kept = f" Kept: {each.kept}" if each.kept else ""
+    saved = " Uncommitted work was saved; this makes a branch of it:" if each.saved_ref else ""
+    return f"{each.instance_id} is {each.status}; {removed}.{kept}{saved}"
+
+
+def of_still_running(result: results.TerminateResult) -> list[str]:
+    if not result.still_running:
+        return []
+    return [f"Those below go on: {', '.join(result.still_running)}. Terminate with cascade stops them too."]
 
 
 def of_restart(result: results.RestartResult) -> str:
@@ -121,17 +139,6 @@ def _resumed(each: results.ResumedInstance) -> str:
         return f"{each.instance_id} was not started again: {_error(each.error)}"
     how = "its conversation goes on" if each.resumed else "it had no conversation yet"
     return f"{each.instance_id} is {each.status}; {how}."
-
-
-def _terminated(each: results.TerminatedInstance) -> str:
-    if each.error:
-        return f"{each.instance_id} was not terminated: {_error(each.error)}"
-    removed = "its workspace was removed" if each.workspace_removed else "its workspace stays"
-    words = f"{each.instance_id} is {each.status}; {removed}." + (f" Kept: {each.kept}" if each.kept else "")
-    if each.saved_ref is None:
-        return words
-    back = how_to_get_back(each.saved_ref, each.repository)
-    return f"{words} Uncommitted work was saved; this makes a branch of it:\n  {back}"
 
 
 def _instances(instances: Iterable[results.InstanceInfo]) -> list[str]:

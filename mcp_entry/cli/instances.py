@@ -239,7 +239,7 @@ def attach(
 
 def _say(team: Session, verb: str, arguments: dict[str, Any], what: str) -> Result:
     result = team.ask(verb, arguments, what)
-    team.output.show(_document(result), views.in_words(views.WORDS[verb])(result))
+    team.output.show(_document(result), views.IN_WORDS[verb](result))
     return result
 
 

@@ -32,7 +32,7 @@ class Output:
         if self.as_json:
             self.results.file.write(json.dumps(document, indent=2) + "\n")
         elif self.results.is_terminal:
-            self.results.print(view)
+            self.results.print(view, crop=False)
         else:
             self.results.file.write(_without_padding(self.results, view))
 

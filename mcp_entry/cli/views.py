@@ -15,7 +15,6 @@ from actors.states import Status
 from mcp_entry import texts
 from mcp_entry.cli.terminal_text import one_line, plain
 from supervisor import results
-from supervisor.results import Result
 
 _STYLES: Mapping[Status, str] = {
     Status.STARTING: "cyan",
@@ -88,7 +87,8 @@ def of_status(result: results.StatusResult) -> RenderableType:
         "spawns": spawns,
     }
     if result.resumable:
-        pairs["resumable"] = f"{', '.join(result.resumable)}\n`phalanx up --resume` starts them again"
+        ids = one_line(", ".join(result.resumable), _LONGEST_NOTE)
+        pairs["resumable"] = f"{ids}\n`phalanx up --resume` starts them again"
     return Group(of_pairs(pairs), *_warnings(result.warnings))
 
 
@@ -113,7 +113,14 @@ def _saved(result: results.GcResult) -> list[Text]:
     if not saved:
         return []
     heading = "would be saved first; afterwards this makes" if result.dry_run else "was saved; this makes"
-    return [Text(f"Uncommitted work {heading} a branch of it:"), *(plain(f"  {command}") for command in saved)]
+    return [Text(f"Uncommitted work {heading} a branch of it:"), *(_command(command) for command in saved)]
+
+
+def _command(command: str) -> Text:
+    """On one line however long it is: a line break in it would make another command of it when it is copied."""
+    text = plain(f"  {command}")
+    text.no_wrap, text.overflow = True, "ignore"
+    return text
 
 
 def _gc_summary(result: results.GcResult) -> Text:
@@ -129,6 +136,16 @@ def _warnings(warnings: Sequence[str]) -> list[Text]:
     return [plain(f"Warning: {warning}", "yellow") for warning in warnings]
 
 
+def of_terminate(result: results.TerminateResult) -> RenderableType:
+    parts: list[Text] = []
+    for each in result.terminated:
+        parts.append(plain(texts.of_terminated(each)))
+        if each.saved_ref:
+            parts.append(_command(texts.how_to_get_back(each.saved_ref, each.repository)))
+    parts += [plain(line) for line in texts.of_still_running(result)]
+    return Group(*parts) if parts else Text("Nothing was running.")
+
+
 def of_pairs(pairs: Mapping[str, str]) -> RenderableType:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
@@ -138,7 +155,7 @@ def of_pairs(pairs: Mapping[str, str]) -> RenderableType:
     return table
 
 
-def in_words(text: Callable[[Any], str]) -> Callable[[Result], RenderableType]:
+def _in_words(text: Callable[[Any], str]) -> Callable[[Any], RenderableType]:
     """A view that is the result's text."""
     return lambda result: plain(text(result))
 
@@ -164,12 +181,12 @@ def _arguments(tool_input: Mapping[str, Any] | None) -> str:
     return json.dumps(tool_input, ensure_ascii=False) if tool_input else ""
 
 
-WORDS: Mapping[str, Callable[[Any], str]] = {
-    "spawn": texts.of_spawn,
-    "send": texts.of_send,
-    "respond": texts.of_respond,
-    "interrupt": texts.of_interrupt,
-    "terminate": texts.of_terminate,
-    "restart": texts.of_restart,
+IN_WORDS: Mapping[str, Callable[[Any], RenderableType]] = {
+    "spawn": _in_words(texts.of_spawn),
+    "send": _in_words(texts.of_send),
+    "respond": _in_words(texts.of_respond),
+    "interrupt": _in_words(texts.of_interrupt),
+    "terminate": of_terminate,
+    "restart": _in_words(texts.of_restart),
 }
 """Verbs whose result is said in words."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import pytest
 
 from actors.errors import TeamNotRunningError, UnknownInstanceError
+from actors.states import Status
+from mcp_entry.cli import views
+from mcp_entry.cli.output import Output
 from supervisor import requests, results
 from supervisor.verbs import ProgressCallback
 from tests.unit.mcp_entry.fakes import (
@@ -209,11 +213,11 @@ def test_up_with_resume_says_what_became_of_each_and_ends_with_1_when_one_did_no
     reply = results.ResumeResult(
         success=False,
         instances=[
-            results.ResumedInstance(instance_id="spec_1_1_1", status="ready", resumed=True),
-            results.ResumedInstance(instance_id="spec_1_1_2", status="ready", resumed=False),
+            results.ResumedInstance(instance_id="spec_1_1_1", status=Status.READY, resumed=True),
+            results.ResumedInstance(instance_id="spec_1_1_2", status=Status.READY, resumed=False),
             results.ResumedInstance(
                 instance_id="spec_1_1_3",
-                status="failed",
+                status=Status.FAILED,
                 resumed=False,
                 error=results.ErrorInfo(code="agent", message="It ended \x1b[2J at once."),
             ),
@@ -293,6 +297,22 @@ def test_terminate_says_how_to_get_saved_work_back() -> None:
     reply = results.TerminateResult(success=True, terminated=[terminated_with_saved_work(repository=None)])
     said = Terminal(FakeClient(terminate=reply))("terminate", "spec_1_1_1").stdout
     assert said.splitlines()[1] == "  git branch saved/spec_1_1_1 refs/phalanx/saved/spec_1_1_1"
+
+
+class NarrowTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_command_to_copy_is_never_broken_into_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    screen = NarrowTerminal()
+    reply = results.TerminateResult(success=True, terminated=[terminated_with_saved_work("/src/" + "long/" * 20)])
+    Output.to(screen, io.StringIO(), as_json=False).show({}, views.of_terminate(reply))
+    lines = screen.getvalue().splitlines()
+    assert len(lines) > 2
+    assert lines[-1].endswith("long/ branch saved/spec_1_1_1 refs/phalanx/saved/spec_1_1_1")
+    assert max(len(line) for line in lines[:-1]) <= 40
 
 
 def test_up_tells_its_steps_and_why_it_failed() -> None:
