@@ -1,0 +1,21 @@
+"""Twenty agents, two clients, two thousand messages, and kill -9 for everything but the agents: nothing is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.plan import plan_kills
+from tests.chaos.play import RoundPlan, play
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+SEED = 3
+KILLS = 18
+
+
+async def test_a_team_under_fire_loses_nothing_doubles_nothing_and_comes_back_by_itself(tmp_path: Path) -> None:
+    plan = RoundPlan(seed=SEED, kills=plan_kills(SEED, KILLS), output=tmp_path / "chaos", limit_s=60)
+    print(f"chaos: seed {SEED}; what happened is kept in {plan.output}")
+    outcome = await play(plan)
+    assert not outcome.problems, str(outcome)

@@ -1,0 +1,86 @@
+"""``scripts/chaos``: round after round on fresh teams for as long as it is told to, then the table."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from pathlib import Path
+
+from tests.chaos import record
+from tests.chaos.figures import Row, rows_of, table
+from tests.chaos.plan import Target, plan_kills
+from tests.chaos.play import Outcome, RoundPlan, play
+
+_KILLS = 40
+
+
+def main() -> int:
+    """0 when no round found anything."""
+    given = _arguments()
+    seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
+    _say(f"seed {seed}")
+    until = time.monotonic() + 60 * given.minutes
+    total = record.Total(seed=seed, rows={target: Row(target) for target in Target})
+    while not total.rounds or time.monotonic() < until:
+        plan = RoundPlan(
+            seed=seed + total.rounds,
+            kills=plan_kills(seed + total.rounds, given.kills, given.only or tuple(Target)),
+            output=given.output / f"seed-{seed + total.rounds}",
+            instances=given.instances,
+            messages=given.messages,
+        )
+        outcome = asyncio.run(play(plan))
+        _say(str(outcome))
+        _take(total, outcome)
+        if outcome.problems and given.stop:
+            break
+    _say("\n".join(["", *table(total.rows.values()), "", total.summary]))
+    if given.record:
+        record.write(total)
+    return 1 if total.problems else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/chaos", description="Kills parts of a working team; see tests/chaos."
+    )
+    parser.add_argument("--minutes", type=float, default=2.0, help="begin no further round after that; default 2")
+    parser.add_argument("--seed", type=int, help="of the first round, later ones count on; default: a new one")
+    parser.add_argument("--instances", type=int, default=20)
+    parser.add_argument("--messages", type=int, default=2000, help="in each round")
+    parser.add_argument("--kills", type=int, default=_KILLS, help=f"in each round; default {_KILLS}")
+    parser.add_argument("--only", type=_target, action="append", help="kill only this; may be given several times")
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/chaos"), help="ledgers and logs; default build/chaos"
+    )
+    parser.add_argument("--stop", action="store_true", help="stop after the first round that finds something")
+    parser.add_argument("--record", action="store_true", help="write the table into docs/reliability.md")
+    return parser.parse_args()
+
+
+def _target(name: str) -> Target:
+    found = [target for target in Target if name.lower() in (target.name.lower(), target.value.lower())]
+    if not found:
+        raise argparse.ArgumentTypeError(f"not one of {', '.join(target.name.lower() for target in Target)}")
+    return found[0]
+
+
+def _take(total: record.Total, outcome: Outcome) -> None:
+    ledger = outcome.ledger
+    fates = ledger.fates.values()
+    for target, row in rows_of(ledger.kills, ledger.probes, fates, outcome.arrivals).items():
+        total.rows[target].take(row)
+    total.rounds += 1
+    total.messages += len(ledger.accepted)
+    total.problems += [f"seed {outcome.seed}: {problem}" for problem in outcome.problems]
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Carries out the kills: finds the processes by the marks of the home, ends them with kill -9, writes down what was
+under way at that moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from random import Random
+from types import MappingProxyType
+
+import psutil
+
+from actors.home import Home
+from tests.chaos import arrivals
+from tests.chaos.ledger import Killed, Ledger
+from tests.chaos.load import LoadClient
+from tests.chaos.plan import Kill, Target
+from tests.chaos.redis import RedisServer
+from tests.chaos.survey import RAY, Found, Kind, alive, survey
+
+_KINDS: Mapping[Target, Collection[Kind]] = MappingProxyType(
+    {
+        Target.SUPERVISOR: {Kind.SUPERVISOR},
+        Target.INSTANCES: {Kind.INSTANCE},
+        Target.HOST: {Kind.HOST},
+        Target.RAYLET: {Kind.RAYLET},
+        Target.GCS: {Kind.GCS},
+        Target.ENTRY: {Kind.ENTRY},
+        Target.ENTRIES: {Kind.ENTRY},
+        Target.BRING_UP: {Kind.BRING_UP, Kind.BOOT},
+        Target.EVERYTHING: {*RAY, Kind.ENTRY},
+    }
+)
+_OF_REDIS = frozenset({Target.REDIS, Target.REDIS_EMPTIED, Target.EVERYTHING})
+_JOURNAL, _BEING_TYPED = "typing.journal", b"typing"
+
+UntilWell = Callable[[], Awaitable[None]]
+"""Returns when the team has recovered, or after a bounded time."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Killer:
+    """``instance_ids`` are those whose logs tell what has arrived."""
+
+    home: Home
+    run_id: str
+    seed: int
+    ledger: Ledger
+    redis: RedisServer
+    clients: Sequence[LoadClient] = ()
+    instance_ids: Sequence[str] = ()
+    _returning: set[asyncio.Task[None]] = field(default_factory=set)
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def run(self, kills: Sequence[Kill], until_well: UntilWell) -> None:
+        """Returns after the last kill, when Redis is there again."""
+        chance = Random(f"victims {self.seed}")  # noqa: S311 - a schedule, no secret
+        for kill in kills:
+            await asyncio.sleep(kill.after_s)
+            await self.strike(kill, chance)
+            if kill.let_recover:
+                await until_well()
+        await asyncio.gather(*self._returning)
+
+    async def strike(self, kill: Kill, chance: Random) -> None:
+        under_way = {client.name: client.under_way for client in self.clients if client.under_way}
+        found = await asyncio.to_thread(survey, self.home, self.run_id)
+        victims = _chosen(kill, found, chance)
+        at = time.time()
+        for victim in victims:
+            with suppress(psutil.Error):
+                victim.process.kill()
+        was_there = self._strike_redis(kill) or bool(victims)
+        typing = self._journals()
+        undelivered = await asyncio.to_thread(self._undelivered)
+        killed = Killed(target=kill.target, at=at, found=was_there, undelivered=undelivered, being_typed=len(typing))
+        self.ledger.killed(
+            killed,
+            victims=[f"{each.pid} {each.kind} {each.instance_id}{each.client}" for each in victims],
+            under_way=under_way,
+            typing=typing,
+            down_s=kill.down_s,
+        )
+
+    def _strike_redis(self, kill: Kill) -> bool:
+        """Whether it was there."""
+        was_there = self.redis.is_running
+        if kill.target in _OF_REDIS:
+            self.redis.kill()
+            if kill.target is Target.REDIS_EMPTIED:
+                self.redis.forget()
+        elif kill.target is Target.REDIS_STALLED:
+            self.redis.stall()
+        else:
+            return False
+        self._returning.add(asyncio.create_task(self._bring_redis_back(kill)))
+        return was_there
+
+    async def _bring_redis_back(self, kill: Kill) -> None:
+        await asyncio.sleep(kill.down_s)
+        if kill.target is Target.REDIS_STALLED:
+            self.redis.go_on()
+        else:
+            async with self._one_at_a_time:
+                await asyncio.to_thread(self.redis.start)
+        self.ledger.note("Redis is back", after=kill.target)
+
+    def _undelivered(self) -> int:
+        there = {each.message_id for each in arrivals.read_demo(self.home.instances, list(self.instance_ids))}
+        return len(self.ledger.accepted.keys() - there)
+
+    def _journals(self) -> list[str]:
+        """The instances whose journal says that a batch is on its way into the conversation."""
+        found = []
+        for path in self.home.instances.glob(f"*/{_JOURNAL}"):
+            with suppress(OSError):
+                found += [path.parent.name] if _BEING_TYPED in path.read_bytes() else []
+        return sorted(found)
+
+
+def _chosen(kill: Kill, found: Sequence[Found], chance: Random) -> list[Found]:
+    """In random order, so that it is not always the same one that sees the others die."""
+    there = alive(found, *_KINDS.get(kill.target, ()))
+    there.sort(key=lambda each: (each.client, each.instance_id, each.pid))
+    chance.shuffle(there)
+    if kill.target is Target.INSTANCES:
+        return there[: kill.count]
+    return there[:1] if kill.target is Target.ENTRY else there

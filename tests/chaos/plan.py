@@ -1,0 +1,173 @@
+"""What a round does and when, all of it from one seed: the calls of its clients and the kills; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from random import Random
+from typing import Any
+
+_CALLS_BETWEEN_LOOKS = 6
+_LONGEST_BATCH = 25
+_WAITED_FOR_S = 20.0
+
+
+class Target(StrEnum):
+    """What can be killed, and what else can be done to Redis. The value is how people read it."""
+
+    SUPERVISOR = "supervisor"
+    INSTANCES = "instance actors"
+    HOST = "host actor"
+    RAYLET = "raylet"
+    GCS = "GCS"
+    REDIS = "Redis"
+    REDIS_EMPTIED = "Redis, back empty"
+    REDIS_STALLED = "Redis, stalled"
+    ENTRY = "one entry"
+    ENTRIES = "both entries"
+    BRING_UP = "a bring-up at work"
+    EVERYTHING = "Ray, Redis and entries at once"
+
+
+_WEIGHTS: Mapping[Target, int] = {
+    Target.SUPERVISOR: 4,
+    Target.INSTANCES: 5,
+    Target.HOST: 2,
+    Target.RAYLET: 1,
+    Target.GCS: 1,
+    Target.REDIS: 2,
+    Target.REDIS_STALLED: 1,
+    Target.ENTRY: 2,
+    Target.ENTRIES: 1,
+    Target.BRING_UP: 1,
+    Target.EVERYTHING: 1,
+}
+"""How often each comes beside the one time that every round has it. Redis loses everything just once a round."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """One numbered message that a client will send."""
+
+    number: int
+    client: str
+    instance_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One tool call, due that many seconds after the load began. ``letters`` are what it sends, in its order."""
+
+    due_s: float
+    tool: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    letters: tuple[Letter, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """``after_s`` is counted from the kill before, ``down_s`` is how long Redis stays away."""
+
+    target: Target
+    after_s: float
+    count: int = 1
+    down_s: float = 0.0
+    let_recover: bool = False
+    """The kill after this one waits until the team is well again."""
+
+
+def plan_kills(
+    seed: int, count: int, targets: Sequence[Target] = tuple(Target), longest_pause_s: float = 4.0
+) -> list[Kill]:
+    """Each target once and then by weight, in random order."""
+    chance = Random(f"kills {seed}")  # noqa: S311 - a schedule, no secret
+    chosen = list(targets)[:count]
+    weighted = [target for target in targets if target in _WEIGHTS]
+    weights = [_WEIGHTS[target] for target in weighted]
+    chosen += chance.choices(weighted, weights, k=count - len(chosen))
+    chance.shuffle(chosen)
+    recoveries = set(chance.sample(range(count), max(1, count // 7))) if count else set()
+    return [_kill(chance, target, longest_pause_s, at in recoveries) for at, target in enumerate(chosen)]
+
+
+def _kill(chance: Random, target: Target, longest_pause_s: float, let_recover: bool) -> Kill:
+    return Kill(
+        target=target,
+        after_s=chance.uniform(0, longest_pause_s),
+        count=chance.randint(1, 5) if target is Target.INSTANCES else 1,
+        down_s=chance.uniform(0.5, 5.0),
+        let_recover=let_recover,
+    )
+
+
+def expected_length_s(kills: Sequence[Kill], recovery_s: float = 6.0) -> float:
+    """About how long the kills take; the load is spread over that time."""
+    return sum(kill.after_s + (recovery_s if kill.let_recover else 0) for kill in kills)
+
+
+def plan_letters(seed: int, client: str, instance_ids: Sequence[str], numbers: range) -> list[Letter]:
+    chance = Random(f"letters {client} {seed}")  # noqa: S311
+    return [
+        Letter(
+            number=number, client=client, instance_id=chance.choice(instance_ids), text=_text(chance, number, client)
+        )
+        for number in numbers
+    ]
+
+
+def _text(chance: Random, number: int, client: str) -> str:
+    title = f"order {number} of {client}"
+    body = chance.choices(
+        (
+            "",
+            "\n".join(f"line {line} of {number}" for line in range(chance.randint(2, 9))),
+            f'日本語 🚀 {number} $(touch never) `!` "/exit"',
+            "\n".join("0123456789" * 9 for _ in range(chance.randint(10, 40))),
+            "@@demo busy 0.4",
+            "@@demo swallow-enter",
+        ),
+        (60, 15, 8, 7, 7, 3),
+    )[0]
+    return f"{title}\n{body}" if body else title
+
+
+def plan_calls(seed: int, client: str, letters: Sequence[Letter], length_s: float) -> list[Call]:
+    """The letters in batches, in their order, evenly over ``length_s``; now and then a look at the team."""
+    chance = Random(f"calls {client} {seed}")  # noqa: S311
+    calls: list[Call] = []
+    sent = 0
+    while sent < len(letters):
+        size = min(chance.choice((1, chance.randint(2, _LONGEST_BATCH))), len(letters) - sent)
+        due_s = length_s * sent / len(letters)
+        calls.append(_send(chance, due_s, letters[sent : sent + size], f"{client}-{seed}-{letters[sent].number}"))
+        if chance.randrange(_CALLS_BETWEEN_LOOKS) == 0:
+            calls.append(_look(chance, due_s, letters[sent].instance_id))
+        sent += size
+    return calls
+
+
+def _send(chance: Random, due_s: float, letters: Sequence[Letter], request_id: str) -> Call:
+    common = {"requestId": request_id, "wait": chance.random() < 0.15, "timeoutSeconds": _WAITED_FOR_S}
+    messages = [
+        {"instanceId": letter.instance_id, "message": letter.text, "immediate": chance.random() < 0.1}
+        for letter in letters
+    ]
+    if len(letters) == 1:
+        return Call(due_s=due_s, tool="send", arguments={**messages[0], **common}, letters=tuple(letters))
+    return Call(due_s=due_s, tool="send_batch", arguments={"messages": messages, **common}, letters=tuple(letters))
+
+
+def _look(chance: Random, due_s: float, instance_id: str) -> Call:
+    looks = (
+        Call(due_s=due_s, tool="list"),
+        Call(due_s=due_s, tool="read", arguments={"instanceId": instance_id}),
+        Call(due_s=due_s, tool="read", arguments={"instanceId": instance_id, "source": "screen"}),
+        Call(
+            due_s=due_s,
+            tool="wait",
+            arguments={"instanceIds": [instance_id], "until": "any_idle", "timeoutSeconds": 1.0},
+        ),
+    )
+    return chance.choice(looks)

@@ -1,0 +1,71 @@
+"""Asks for the list again and again, like an impatient operator: when does it answer, and does it ever tell a wrong
+story? A team that is recovering may be silent; it may not say that a living instance is gone or has failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from actors.errors import PhalanxError
+from actors.home import Home
+from supervisor.client import SupervisorClient
+from supervisor.requests import ListRequest
+from supervisor.results import ListResult
+from tests.chaos.ledger import Ledger, Probe
+
+_EVERY_S = 0.2
+_ANSWER_S = 3.0
+_DEAD = frozenset({"failed", "stopped"})
+
+
+@dataclass(slots=True, kw_only=True)
+class Prober:
+    home: Home
+    ledger: Ledger
+    instance_ids: Collection[str]
+    last: ListResult | None = field(default=None)
+    """The newest answer; None while nobody answers."""
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            await self.probe()
+            await asyncio.sleep(_EVERY_S)
+
+    async def probe(self) -> ListResult | None:
+        asked_at = time.time()
+        self.last = None
+        with contextlib.suppress(PhalanxError, TimeoutError, OSError):
+            async with asyncio.timeout(_ANSWER_S), await SupervisorClient.connect(self.home, "prober") as client:
+                self.last = await client.list(ListRequest())
+        complaint = complaint_of(self.last, self.instance_ids) if self.last else ""
+        if complaint:
+            self.ledger.note("list is wrong", complaint=complaint)
+        self.ledger.probes.append(
+            Probe(asked_at=asked_at, answered_at=time.time(), answered=self.last is not None, complaint=complaint)
+        )
+        return self.last
+
+    @property
+    def is_well(self) -> bool:
+        """Everybody is there and alive, and nothing is under way any more."""
+        if self.last is None or complaint_of(self.last, self.instance_ids):
+            return False
+        return all(each.status == "ready" and each.queued_messages == 0 for each in self.last.instances)
+
+
+def complaint_of(listed: ListResult, instance_ids: Collection[str]) -> str:
+    there = {each.instance_id for each in listed.instances}
+    dead = [f"{each.instance_id} is {each.status}: {each.reason}" for each in listed.instances if each.status in _DEAD]
+    missing = sorted(set(instance_ids) - there)
+    foreign = sorted(there - set(instance_ids))
+    parts = (
+        f"not listed: {', '.join(missing)}" if missing else "",
+        f"never spawned: {', '.join(foreign)}" if foreign else "",
+        "; ".join(dead),
+    )
+    return "; ".join(part for part in parts if part)

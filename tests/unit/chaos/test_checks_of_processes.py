@@ -1,0 +1,137 @@
+"""The checks of a chaos round see agents that were doubled or restarted, and processes that nobody owns."""
+
+from __future__ import annotations
+
+import psutil
+import pytest
+
+from tests.chaos import checks
+from tests.chaos.survey import Found, Kind, kind_of
+from tests.unit.chaos.doctored import IDS
+
+BEFORE = {IDS[0]: (100, 1.0), IDS[1]: (101, 1.0)}
+
+
+def found(kind: Kind, pid: int, parent: int = 1, instance_id: str = "") -> Found:
+    return Found(process=_Named(pid), kind=kind, parent=parent, title=f"{kind} {pid}", instance_id=instance_id)
+
+
+class _Named(psutil.Process):
+    """A process that need not exist."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+
+def whole_team() -> list[Found]:
+    ray = (
+        *(found(Kind.HEAD, 10), found(Kind.GCS, 11, 10), found(Kind.RAYLET, 12, 10), found(Kind.RAY_AGENT, 13, 12)),
+        *(found(Kind.SUPERVISOR, 14, 12), found(Kind.HOST, 15, 12), found(Kind.IDLE_WORKER, 16, 12)),
+    )
+    actors = (found(Kind.INSTANCE, 20 + at, 12, instance_id) for at, instance_id in enumerate(IDS))
+    agents = (found(Kind.AGENT, 100 + at, 99, instance_id) for at, instance_id in enumerate(IDS))
+    return [*ray, *actors, found(Kind.TMUX, 99), *agents]
+
+
+def test_agents_that_go_on_are_no_problem() -> None:
+    assert checks.no_agent_was_restarted(BEFORE, BEFORE.items()) == []
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        ([(IDS[0], (100, 1.0)), (IDS[1], (200, 9.0))], "was 101 and is 200 now"),
+        ([(IDS[0], (100, 1.0)), (IDS[1], (101, 9.0))], "was 101 and is 101 now"),
+        ([(IDS[0], (100, 1.0)), (IDS[1], (101, 1.0)), (IDS[1], (102, 9.0))], "has 2: 101, 102"),
+        ([(IDS[0], (100, 1.0))], "(process 101) is gone"),
+        ([*BEFORE.items(), ("spec_0_0_9", (109, 9.0))], "spec_0_0_9 was never spawned"),
+    ],
+    ids=["restarted", "restarted under the same process id", "doubled", "gone", "foreign"],
+)
+def test_an_agent_that_was_touched_is_found(after: list[tuple[str, tuple[int, float]]], words: str) -> None:
+    (problem,) = checks.no_agent_was_restarted(BEFORE, after)
+
+    assert words in problem
+
+
+def test_a_team_in_agreement_is_no_problem() -> None:
+    assert checks.registry_panes_and_actors_agree(IDS, listed=IDS, panes=IDS, actors=IDS) == []
+    assert checks.registry_panes_and_actors_agree(IDS, listed=IDS, panes=IDS, actors=["", IDS[0]]) == []
+
+
+@pytest.mark.parametrize(
+    ("actors", "words"),
+    [
+        ([IDS[0]], "are 1 instead of 2"),
+        ([""], "are 1 instead of 2"),
+        ([IDS[0], IDS[0]], "lack spec_0_0_2"),
+        ([*IDS, IDS[1]], "hold spec_0_0_2 more than once"),
+        ([IDS[0], "spec_0_0_9"], "hold spec_0_0_9, which nobody spawned"),
+    ],
+)
+def test_actors_that_do_not_fit_the_team_are_found(actors: list[str], words: str) -> None:
+    for_actors = checks.registry_panes_and_actors_agree(IDS, listed=IDS, panes=IDS, actors=actors)
+    for_panes = checks.registry_panes_and_actors_agree(IDS, listed=IDS, panes=actors, actors=IDS)
+    for_list = checks.registry_panes_and_actors_agree(IDS, listed=actors, panes=IDS, actors=IDS)
+
+    assert all(any(words in problem for problem in problems) for problems in (for_actors, for_panes, for_list))
+
+
+def test_a_whole_team_has_no_orphan() -> None:
+    assert checks.no_orphan(whole_team(), 2) == []
+
+
+@pytest.mark.parametrize("kind", [Kind.BOOT, Kind.BRING_UP, Kind.ENTRY, Kind.OTHER])
+def test_a_process_that_does_not_belong_there_is_an_orphan(kind: Kind) -> None:
+    (problem,) = checks.no_orphan([*whole_team(), found(kind, 500, 12)], 2)
+
+    assert problem.startswith("orphan: 500 ")
+
+
+@pytest.mark.parametrize("kind", [Kind.SUPERVISOR, Kind.HOST, Kind.INSTANCE, Kind.TMUX, Kind.AGENT, Kind.GCS])
+def test_one_too_many_of_a_kind_is_found_and_one_too_few(kind: Kind) -> None:
+    team = whole_team()
+    fewer = [each for each in team if each is not next(one for one in team if one.kind is kind)]
+
+    assert len(checks.no_orphan([*team, found(kind, 500, 12)], 2)) == 1
+    assert len(checks.no_orphan(fewer, 2)) == 1
+
+
+def test_a_worker_of_an_earlier_ray_is_an_orphan() -> None:
+    team = [each for each in whole_team() if each.pid != 16]
+
+    (problem,) = checks.no_orphan([*team, found(Kind.IDLE_WORKER, 16, 1)], 2)
+
+    assert problem == "orphan: 16 idle worker 16 is left from an earlier Ray"
+
+
+def test_what_is_left_after_down_is_found_but_not_the_tests_own_redis() -> None:
+    assert checks.nothing_is_left([found(Kind.REDIS, 1)]) == []
+    assert checks.nothing_is_left([found(Kind.TMUX, 99)]) == ["left behind: 99 tmux server 99"]
+
+
+def test_a_team_that_is_busy_with_nothing_is_found() -> None:
+    assert checks.idle_team_is_quiet(0.1, 0.5) == []
+    assert checks.idle_team_is_quiet(0.9, 0.5) == ["idle: the team uses 0.90 cores with nothing to do"]
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "kind"),
+    [
+        (["ray::_SupervisorServer", ""], "ray::_Superviso", Kind.SUPERVISOR),
+        (["ray::_HostServer.agents"], "ray::_HostServe", Kind.HOST),
+        (["ray::Instance.reports"], "ray::Instance", Kind.INSTANCE),
+        (["ray::IDLE"], "ray::IDLE", Kind.IDLE_WORKER),
+        (["python", "-P", "-m", "ray.scripts.scripts", "start", "--head"], "python", Kind.HEAD),
+        (["/x/ray/core/src/ray/gcs/gcs_server", "--log_dir=/tmp"], "gcs_server", Kind.GCS),
+        (["/x/ray/core/src/ray/raylet/raylet", "--a"], "raylet", Kind.RAYLET),
+        (["python", "-P", "-m", "supervisor.boot", "--home", "/h"], "python", Kind.BOOT),
+        (["python", "-m", "supervisor.runtime", "up", "--home", "/h"], "python", Kind.BRING_UP),
+        (["python", "-m", "mcp_entry"], "python", Kind.ENTRY),
+        (["tmux", "-u", "-S", "/h/tmux.sock"], "tmux: server", Kind.TMUX),
+        (["redis-server 127.0.0.1:40000"], "redis-server", Kind.REDIS),
+        (["sleep", "60"], "sleep", Kind.OTHER),
+    ],
+)
+def test_a_process_is_known_by_its_command(command: list[str], name: str, kind: Kind) -> None:
+    assert kind_of(command, name) is kind
