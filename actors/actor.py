@@ -18,6 +18,8 @@ from actors.transcript import Page
 START_S = 120.0
 """Many actors that start at once on few cores wait for each other."""
 CALL_S = 15.0
+ADOPT_S = 30.0
+"""It may have to wait for an earlier actor's end and for tmux, and reads all that the agent has written so far."""
 READ_S = 30.0
 POLL_MARGIN_S = 10.0
 
@@ -31,8 +33,8 @@ class InstanceHandle:
         self._instance_id = instance_id
         self._actor = actor
 
-    async def adopt(self, pane_id: str, pid: int) -> None:
-        await self._ask(self._actor.adopt.remote(pane_id, pid))
+    async def adopt(self, pane_id: str, pid: int) -> str:
+        return str(await self._ask(self._actor.adopt.remote(pane_id, pid), ADOPT_S))
 
     async def deliver(self, messages: Sequence[Message]) -> None:
         await self._ask(self._actor.deliver.remote(messages))

@@ -1,8 +1,11 @@
 """Brings the queued messages of one instance into its agent, one batch at a time.
 
-The courier owns the inbox and is the only one that types messages. It types only between turns, into an empty input
-box, with no dialog up: then no dialog can come up while it types. What it may do to the pane is decided by the pure
-``Delivery``; the proof comes from the ``Observer``. Every queued message gets receipts as its lot changes.
+The courier owns the inbox and is the only one that types messages. It types only when the ``Gate`` is open: between
+turns, into an empty input box. What it may do to the pane is decided by the pure ``Delivery``; the proof comes from the
+``Observer``. Every queued message gets receipts as its lot changes.
+
+Before it pastes it notes the batch in the journal. A courier whose predecessor was killed goes on from there: what the
+agent's own record shows has arrived; what tmux has not pasted is pasted; for the rest the screen decides.
 """
 
 from __future__ import annotations
@@ -10,122 +13,132 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from actors.agents.base import Composer, Screen
-from actors.delivery import (
-    REDRAW_S,
-    Act,
-    Delivery,
-    Finish,
-    Look,
-    Lost,
-    Paste,
-    Pasted,
-    Pressed,
-    PressEnter,
-    Proved,
-    Saw,
-    Stimulus,
-)
+from actors.delivery import Act, Delivery, NotLanded
 from actors.envelope import compose
-from actors.errors import PaneGoneError, TerminalError
+from actors.errors import TerminalError
+from actors.gate import LONGEST_RETRY_S, Gate
 from actors.inbox import BatchLimits, Inbox
-from actors.messages import Message, MessageStatus, Receipt
+from actors.journal import Entry
+from actors.ledger import Ledger
+from actors.messages import Message, MessageStatus
 from actors.news import News
 from actors.observer import Observer
+from actors.performer import Performer
 from actors.states import TYPABLE, Status
 from actors.terminal.pane import Pane
+from actors.terminal.paste_names import paste_name
 
 logger = logging.getLogger(__name__)
 
 PATIENCE_S = 20.0
 """Longest wait for the next sign of a delivery: draft, then proof."""
-_HELD_LOOK_S = 0.5
-_SHORTEST_RETRY_S = 0.03
-
-ReceiptSink = Callable[[Receipt], None]
+SETTLE_S = 10.0
+"""A paste of any size shows within 0.2 s and is reported within 0.4 s of Enter, or the agent is seen at work: an input
+box that stays empty and idle for so long without proof holds nothing of an earlier actor's paste."""
+_SETTLE_BYTES_PER_S = 100_000
 
 
 class Courier:
-    """``run`` is its loop and ends with the agent. All in the event loop of the instance."""
+    """``recall`` it once, then ``run`` it: its loop ends with the agent. All in the event loop of the instance."""
 
-    def __init__(
-        self, pane: Pane, observer: Observer, limits: BatchLimits, news: News, receipt_sink: ReceiptSink
-    ) -> None:
+    def __init__(self, pane: Pane, observer: Observer, limits: BatchLimits, news: News, ledger: Ledger) -> None:
         self._pane = pane
         self._observer = observer
         self._news = news
-        self._emit = receipt_sink
-        self._lot: dict[str, MessageStatus] = {}
-        self._doubtful: dict[str, Message] = {}
+        self._ledger = ledger
+        self._gate = Gate(observer)
+        self._performer = Performer(pane, observer, news, self._hold)
         self._underway: tuple[Message, ...] = ()
-        self._retry_at = 0.0
-        self._shut_since: float | None = None
+        self._unfinished: Entry | None = None
         self._permission_held = False
         self.inbox = Inbox(limits)
-        self.typing = asyncio.Lock()
-        """Held while keys go to the pane, so that no two key sequences mix."""
         self.batches = 0
         self.delivered = 0
+
+    @property
+    def typing(self) -> asyncio.Lock:
+        """Held while keys go to the pane, so that no two key sequences mix."""
+        return self._performer.typing
 
     @property
     def waiting(self) -> int:
         """Messages that are accepted and not at the end of their way."""
         return len(self.inbox) + len(self._underway)
 
+    def recall(self) -> None:
+        """Takes over what an earlier courier has left. The observer has taken in the spool before."""
+        self._observer.witness()
+        recalled = self._ledger.recall(self._observer.proofs, alive=self._observer.alive)
+        self._unfinished = recalled.unfinished
+        self._underway = recalled.unfinished.messages if recalled.unfinished else ()
+        self.inbox.put_back(recalled.again, time.monotonic())
+
     def offer(self, message: Message) -> None:
-        if message.id in self._lot:
+        known = self._ledger.receipt(message.id)
+        if known is not None:
+            if known.final:
+                self._ledger.tell_again(known)
             return
-        if message.id in self._observer.proved_ids:
-            self._settle((message,), MessageStatus.SUBMITTED)
-            return
-        if not self._observer.alive:
-            self._settle((message,), MessageStatus.FAILED, self._why_not())
-            return
-        self._lot[message.id] = MessageStatus.ACCEPTED
-        self.inbox.offer(message, time.monotonic())
-        self._news.announce()
+        if self._observer.proofs.has_ever(message.id):
+            self._ledger.settle((message,), MessageStatus.SUBMITTED)
+        elif self._observer.alive:
+            self._ledger.accept(message)
+            self.inbox.offer(message, time.monotonic())
+            self._news.announce()
+        elif not self._observer.coming_back:  # otherwise it is offered again to the agent's next life
+            self._ledger.settle((message,), MessageStatus.FAILED, self._why_not())
+
+    def interrupted(self) -> None:
+        """The agent's turn was stopped: what it worked on is not delivered again, even if it never wrote it down."""
+        self._ledger.forget_submitted()
 
     async def run(self) -> None:
         """Delivers until the agent has ended, then says of every message left what became of it."""
         while self._observer.alive:
+            self._ledger.tidy(self._observer.proofs)
             if not self._something_to_do():
                 await self._news.next(self._next_try_s())
                 continue
-            self._settle_late_proofs()
+            self._ledger.settle_late_proofs(self._observer.proofs)
             self._unblock()
-            batch = await self._open_gate()
-            if batch:
-                await self._deliver_or_doubt(batch)
+            await self._work()
+        self._ledger.tidy(self._observer.proofs)
         self._give_up()
 
-    async def _deliver_or_doubt(self, batch: tuple[Message, ...]) -> None:
+    async def _work(self) -> None:
         """A fault of ours in one delivery must not leave all later messages without an end."""
         try:
-            await self._deliver(batch)
+            if self._unfinished is not None:
+                await self._resume(self._unfinished)
+            elif batch := await self._open_gate():
+                await self._deliver(batch)
         except Exception:
+            if not self._underway:
+                raise
             logger.exception("a delivery failed")
-            self._underway = ()
-            self._settle(batch, MessageStatus.UNCONFIRMED, "an error in Phalanx: see the log of the instance's actor")
+            failed, self._underway, self._unfinished = self._underway, (), None
+            reason = "an error in Phalanx: see the log of the instance's actor"
+            self._ledger.settle(failed, MessageStatus.UNCONFIRMED, reason)
 
     def _next_try_s(self) -> float | None:
         """Seconds until time alone gives the courier something to do."""
         due_at = self.inbox.due_at()
         if due_at is None or not self._typable():
             return None
-        return max(due_at, self._retry_at) - time.monotonic()
+        return max(due_at, self._gate.retry_at) - time.monotonic()
 
     def _something_to_do(self) -> bool:
-        if not self._observer.alive or self._doubtful.keys() & self._observer.proved_ids:
+        if self._unfinished is not None or self._ledger.has_late_proofs(self._observer.proofs):
             return True
         if self._observer.state.status is Status.WAITING_PERMISSION:
-            return any(self._lot[message.id] is not MessageStatus.BLOCKED for message in self.inbox)
+            return len(self._blocked()) < len(self.inbox)
         return self._is_stale_block() or self._may_try(time.monotonic())
 
     def _may_try(self, now: float) -> bool:
         due_at = self.inbox.due_at()
-        return self._typable() and due_at is not None and max(due_at, self._retry_at) <= now
+        return self._typable() and due_at is not None and max(due_at, self._gate.retry_at) <= now
 
     def _typable(self) -> bool:
         return self._observer.state.status in TYPABLE
@@ -140,26 +153,16 @@ class Courier:
             return ()
         if not self._may_try(time.monotonic()):
             return ()
-        try:
-            screen = await self._observer.look()
-            reason = self._unsafe(screen)
-        except TerminalError as error:
-            screen, reason = Screen(composer=Composer.ABSENT), f"the screen cannot be read: {error}"
-        now = time.monotonic()
-        if screen.busy:  # the end of a turn is drawn a moment after its hook
-            self._try_again_soon(now)
-            return ()
-        if reason:
-            self._stay_shut(reason, now)
-            return ()
-        self._shut_since = None
-        return self.inbox.take(now)
+        verdict = await self._gate.look()
+        if verdict.reason:
+            self._hold(self.inbox, verdict.reason)
+        return self.inbox.take(time.monotonic()) if verdict.open else ()
 
     def _unblock(self) -> None:
         """Nobody needs to decide any more: what was held back is only queued for the end of the turn again."""
         if self._is_stale_block():
             self._permission_held = False
-            self._settle(self._blocked(), MessageStatus.ACCEPTED)
+            self._ledger.settle(self._blocked(), MessageStatus.ACCEPTED)
 
     def _is_stale_block(self) -> bool:
         if self._observer.state.status is Status.WAITING_PERMISSION:
@@ -167,118 +170,67 @@ class Courier:
         return self._permission_held or (not self._typable() and bool(self._blocked()))
 
     def _blocked(self) -> list[Message]:
-        return [message for message in self.inbox if self._lot[message.id] is MessageStatus.BLOCKED]
-
-    def _stay_shut(self, reason: str, now: float) -> None:
-        """Only a reason that lasts is worth a receipt."""
-        if self._try_again_soon(now) >= REDRAW_S:
-            self._hold(self.inbox, reason)
-
-    def _try_again_soon(self, now: float) -> float:
-        """For how many seconds the gate has been shut by now."""
-        self._shut_since = now if self._shut_since is None else self._shut_since
-        shut_s = now - self._shut_since
-        self._retry_at = now + min(max(shut_s / 2, _SHORTEST_RETRY_S), _HELD_LOOK_S)
-        return shut_s
-
-    def _unsafe(self, screen: Screen) -> str:
-        if screen.dialog:
-            return "a dialog is up in the agent's pane: attach and answer it"
-        if screen.composer is Composer.DRAFT:
-            return "someone is typing in the agent's input box"
-        if screen.composer is Composer.ABSENT:
-            return "the agent's input box is not visible"
-        if not self._typable():
-            return "the agent has just begun a turn"
-        return ""
+        return [message for message in self.inbox if self._ledger.is_blocked(message)]
 
     async def _deliver(self, batch: tuple[Message, ...]) -> None:
         self._underway = batch
+        try:
+            entry = self._ledger.begin(batch, paste_name())
+        except OSError as error:
+            self._put_back(batch)
+            self._hold(batch, f"what is typed cannot be noted in the instance's directory: {error.strerror}")
+            self._gate.shut()
+            return
         delivery = Delivery(PATIENCE_S)
-        act = delivery.begin()
-        async with self.typing:
-            while not isinstance(act, Finish):
-                stimulus = await self._perform(act, batch, delivery)
-                act = delivery.handle(stimulus, time.monotonic())
+        await self._carry_out(entry, delivery, delivery.begin())
+
+    async def _resume(self, entry: Entry) -> None:
+        """Goes on with a batch that was being pasted when its courier was killed or tmux did not answer."""
+        try:
+            was_pasted = await self._pane.has_pasted(entry.paste)
+        except TerminalError as error:
+            logger.warning("what became of a paste cannot be asked now: %s", error)
+            await self._news.next(LONGEST_RETRY_S)
+            return
+        self._unfinished = None
+        if not was_pasted:
+            self._put_back(entry.messages)
+            return
+        delivery = Delivery(PATIENCE_S)
+        settle_s = SETTLE_S + len(compose(entry.messages).encode()) / _SETTLE_BYTES_PER_S
+        await self._carry_out(entry, delivery, delivery.resume(settle_s, time.monotonic()))
+
+    async def _carry_out(self, entry: Entry, delivery: Delivery, act: Act) -> None:
+        try:
+            end = await self._performer.perform(entry, delivery, act)
+        except TerminalError as error:
+            logger.warning("tmux did not say whether it has pasted, which is looked into: %s", error)
+            self._unfinished = entry
+            return
+        if isinstance(end, NotLanded):
+            self._put_back(entry.messages)
+            return
         self._underway = ()
         self.batches += 1
-        self.delivered += len(batch)
-        self._settle(batch, act.status, act.reason)
+        self.delivered += len(entry.messages)
+        if end.status is MessageStatus.SUBMITTED or not self._observer.coming_back:
+            self._ledger.settle(entry.messages, end.status, end.reason)
 
-    async def _perform(self, act: Act, batch: tuple[Message, ...], delivery: Delivery) -> Stimulus:
-        try:
-            match act:
-                case Paste():
-                    await self._pane.paste(compose(batch))
-                    return Pasted()
-                case PressEnter():
-                    return await self._press_enter(batch)
-                case Look(after_s, held):
-                    if held:
-                        self._hold(batch, held)
-                    return await self._proof_or_look(batch, after_s)
-                case Finish():
-                    raise AssertionError("a finished delivery has no act left")
-        except PaneGoneError as error:
-            return Lost(str(error), typed=delivery.typed)
-        except TerminalError as error:
-            if isinstance(act, Paste):
-                return Lost(str(error), typed=True)
-            logger.warning("tmux did not do what a delivery needs, which looks again: %s", error)
-            return Saw(Screen(composer=Composer.ABSENT))
-
-    async def _press_enter(self, batch: tuple[Message, ...]) -> Stimulus:
-        self._observer.absorb()
-        if self._is_proved(batch):
-            return Proved()
-        if self._observer.state.status is Status.WAITING_PERMISSION:
-            return await self._proof_or_look(batch, _HELD_LOOK_S)
-        await self._pane.press("Enter")
-        return Pressed()
-
-    async def _proof_or_look(self, batch: tuple[Message, ...], after_s: float) -> Stimulus:
-        def settled() -> bool:
-            return self._is_proved(batch) or not self._observer.alive
-
-        await self._news.until(settled, after_s)
-        self._observer.witness()
-        if self._is_proved(batch):
-            return Proved()
-        if not self._observer.alive:
-            return Lost(f"the agent ended meanwhile: {self._observer.state.reason}", typed=True)
-        return Saw(await self._observer.look())
-
-    def _is_proved(self, batch: Iterable[Message]) -> bool:
-        return all(message.id in self._observer.proved_ids for message in batch)
-
-    def _settle_late_proofs(self) -> None:
-        late = self._doubtful.keys() & self._observer.proved_ids
-        self._settle([self._doubtful.pop(message_id) for message_id in sorted(late)], MessageStatus.SUBMITTED)
+    def _put_back(self, batch: tuple[Message, ...]) -> None:
+        self._underway = ()
+        self.inbox.put_back(batch, time.monotonic())
 
     def _hold(self, messages: Iterable[Message], reason: str) -> None:
-        for message in messages:
-            if self._lot[message.id] is not MessageStatus.BLOCKED:
-                self._settle((message,), MessageStatus.BLOCKED, reason)
-
-    def _settle(self, messages: Iterable[Message], status: MessageStatus, reason: str = "") -> None:
-        for message in messages:
-            self._lot[message.id] = status
-            if status is MessageStatus.UNCONFIRMED:
-                self._doubtful[message.id] = message
-            self._emit(
-                Receipt(
-                    message_id=message.id,
-                    instance_id=message.instance_id,
-                    status=status,
-                    at=time.time(),
-                    reason=reason,
-                )
-            )
+        held = [message for message in messages if not self._ledger.is_blocked(message)]
+        self._ledger.settle(held, MessageStatus.BLOCKED, reason)
 
     def _give_up(self) -> None:
         if self._observer.coming_back:
             return  # the supervisor hands what is pending to the agent's next life
-        self._settle(self.inbox.drain(), MessageStatus.FAILED, self._why_not())
+        left, self._underway, self._unfinished = self._underway, (), None
+        certain = self._observer.conversation.is_open
+        self._ledger.settle(left, MessageStatus.FAILED if certain else MessageStatus.UNCONFIRMED, self._why_not())
+        self._ledger.settle(self.inbox.drain(), MessageStatus.FAILED, self._why_not())
 
     def _why_not(self) -> str:
         return f"not delivered: {self._observer.state.reason or 'the instance was stopped'}"

@@ -1,9 +1,11 @@
 """The state machine of one delivery; pure: stimuli in, the next act out.
 
 One delivery brings one batch into the conversation. The courier performs the acts and feeds back what came of them.
+A delivery whose paste was done by an actor that is gone is resumed: how far it came is not known, so looks decide.
 Guarantees, whatever the order of stimuli:
 
-- ``Paste`` is asked for at most once.
+- ``Paste`` is asked for at most once per delivery, and never by one that was resumed. That one ends with ``NotLanded``
+  when the evidence says that nothing landed; only then may another delivery paste the batch again.
 - ``PressEnter`` is asked for only in answer to a look that showed our draft in the composer and no dialog; once the
   composer was empty after an Enter, what stands in it is somebody else's.
 - ``Finish`` with SUBMITTED only after proof from the agent's own record.
@@ -14,6 +16,10 @@ Guarantees, whatever the order of stimuli:
     PASTE ──pasted──▶ DRAFT ──draft seen: Enter──▶ PROOF ──proof──▶ submitted
                         │ never seen                │ draft still there: Enter again
                         └─▶ unconfirmed             └ gone, or patience ends ─▶ unconfirmed
+
+    resumed ─────▶ SEARCH ──our draft seen: Enter──▶ PROOF (as above)
+                      │ empty, idle and without proof for the settle time
+                      └─▶ not landed
 """
 
 from __future__ import annotations
@@ -58,7 +64,12 @@ class Finish:
     reason: str = ""
 
 
-Act = Paste | PressEnter | Look | Finish
+@dataclass(frozen=True, slots=True)
+class NotLanded:
+    """Nothing of the batch reached the conversation or stands before it: it may be pasted again."""
+
+
+Act = Paste | PressEnter | Look | Finish | NotLanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,8 @@ class Pressed:
 @dataclass(frozen=True, slots=True)
 class Saw:
     screen: Screen
+    foreign: bool = False
+    """The draft shows nothing of the batch. Asked of a resumed delivery only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +109,7 @@ Stimulus = Pasted | Pressed | Saw | Proved | Lost
 class _Phase(Enum):
     PASTE = auto()
     DRAFT = auto()
+    SEARCH = auto()
     PROOF = auto()
     DONE = auto()
 
@@ -110,14 +124,20 @@ class Delivery:
         self._look_s = FIRST_LOOK_S
         self._unsafe_since: float | None = None
         self._taken = False
+        self._settle_s = 0.0
 
     def begin(self) -> Act:
         return Paste()
 
+    def resume(self, settle_s: float, now: float) -> Act:
+        """Instead of ``begin``, for a paste that was done before: what became of it shows within ``settle_s``."""
+        self._settle_s = settle_s
+        return self._enter(_Phase.SEARCH, now, 0.0)
+
     @property
     def typed(self) -> bool:
         """The text may be in the agent's composer or beyond."""
-        return self._phase in (_Phase.DRAFT, _Phase.PROOF)
+        return self._phase in (_Phase.DRAFT, _Phase.SEARCH, _Phase.PROOF)
 
     def handle(self, stimulus: Stimulus, now: float) -> Act:
         match stimulus:
@@ -128,15 +148,17 @@ class Delivery:
             case Pasted():
                 return self._enter(_Phase.DRAFT, now, FIRST_LOOK_S)
             case Pressed():
-                first = self._phase is _Phase.DRAFT
-                return self._enter(_Phase.PROOF, now, PROOF_LOOK_S) if first else self._look_again()
-            case Saw(screen):
-                return self._after_look(screen, now)
+                again = self._phase is _Phase.PROOF
+                return self._look_again() if again else self._enter(_Phase.PROOF, now, PROOF_LOOK_S)
+            case Saw(screen, foreign):
+                return self._after_look(screen, foreign, now)
 
-    def _after_look(self, screen: Screen, now: float) -> Act:
+    def _after_look(self, screen: Screen, foreign: bool, now: float) -> Act:
         if screen.dialog or screen.composer is Composer.ABSENT:
             return self._hold(screen, now)
         self._unsafe_since = None
+        if self._phase is _Phase.SEARCH:
+            return self._search(screen, foreign, now)
         self._taken = self._taken or (self._phase is _Phase.PROOF and screen.composer is Composer.EMPTY)
         if screen.composer is Composer.DRAFT and not self._taken and now - self._waited_since < self._patience_s:
             return PressEnter()
@@ -144,6 +166,17 @@ class Delivery:
             self._waited_since = now
         if now - self._waited_since >= self._patience_s:
             return self._finish(MessageStatus.UNCONFIRMED, self._doubt(screen))
+        return self._look_again()
+
+    def _search(self, screen: Screen, foreign: bool, now: float) -> Act:
+        if screen.composer is Composer.DRAFT and not foreign:
+            return PressEnter()
+        if screen.composer is Composer.DRAFT or screen.busy:
+            self._waited_since = now
+            return self._look_again(held="someone is typing in the agent's input box" if foreign else "")
+        if now - self._waited_since >= self._settle_s:
+            self._phase = _Phase.DONE
+            return NotLanded()
         return self._look_again()
 
     def _hold(self, screen: Screen, now: float) -> Act:
@@ -168,7 +201,7 @@ class Delivery:
         return Look(look_s)
 
     def _look_again(self, held: str = "") -> Act:
-        self._look_s = min(self._look_s * 1.5, LONGEST_LOOK_S)
+        self._look_s = min(max(self._look_s, FIRST_LOOK_S) * 1.5, LONGEST_LOOK_S)
         return Look(self._look_s, held)
 
     def _finish(self, status: MessageStatus, reason: str = "") -> Act:

@@ -8,7 +8,7 @@ immediate. Because a batch is formed only when it is taken, all that gathers whi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from actors.messages import Message
@@ -37,6 +37,10 @@ class Inbox:
 
     def offer(self, message: Message, now: float) -> None:
         self._queue.append((now, message))
+
+    def put_back(self, messages: Iterable[Message], now: float) -> None:
+        """Puts what was taken before to the front again, in its order; it is due at once."""
+        self._queue.extendleft((now - self.limits.delay_s, message) for message in reversed(tuple(messages)))
 
     def due_at(self) -> float | None:
         """When the next batch is due; None while nothing is queued."""

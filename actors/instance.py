@@ -12,38 +12,32 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
 from actors.agents.base import Agent, Composer, Decision, Screen
 from actors.agents.permissions import answer
-from actors.courier import Courier
-from actors.errors import UnavailableError, WrongStateError
-from actors.inbox import BatchLimits
-from actors.messages import Message, Receipt
-from actors.news import News
-from actors.observer import Observer
-from actors.reports import Report, ReportLog, Snapshot
+from actors.errors import TerminalError, UnavailableError, WrongStateError
+from actors.life import InstanceConfig, Life, find_agent
+from actors.messages import Message
+from actors.reports import Report, ReportLog
 from actors.states import IDLE, SETTLE_S, PendingPermission, Status, decided, interrupted
 from actors.terminal.pane import Pane, Tmux
 from actors.transcript import Page
+from actors.typist import Typist
+
+__all__ = ["Instance", "InstanceConfig"]
 
 logger = logging.getLogger(__name__)
 
 _INTERRUPT_LOOK_S = 0.1
 _TYPING_PATIENCE_S = 5.0
 _WRITTEN_PATIENCE_S = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceConfig:
-    """What an instance is told once. ``directory`` is its private directory below the home."""
-
-    instance_id: str
-    session_id: str
-    directory: Path
-    tmux_socket: Path
-    limits: BatchLimits
+_TYPIST_PATIENCE_S = 5.0
+_FIND_S = 5.0
+_RECOVERY_S = 0.5
+_LONGEST_RECOVERY_S = 30.0
+_SOUND_LIFE_S = 60.0
+"""A life that lasted so long was sound: its fault is the first one again."""
 
 
 class Instance:
@@ -52,24 +46,81 @@ class Instance:
     def __init__(self, config: InstanceConfig, agent: Agent) -> None:
         self._config = config
         self._agent = agent
-        self._news = News()
         self._log = ReportLog(uuid.uuid4().hex)
-        self._life: _Life | None = None
+        self._typist = Typist(config.directory)
+        self._adopting = asyncio.Lock()
+        self._life: Life | None = None
+        self._broken: Life | None = None
+        self._faults = 0
+        self._recovery: asyncio.Task[None] | None = None
 
-    async def adopt(self, pane_id: str, pid: int) -> None:
-        """Takes over the agent with process ``pid`` in pane ``pane_id``; an earlier agent is let go."""
-        answers_read = self._life.observer.conversation.answers_read if self._life else 0
-        await self.leave()
-        pane = Pane(Tmux(self._config.tmux_socket), pane_id)
-        self._life = _Life(self._config, self._agent, pane, self._news, self._log)
-        self._life.observer.conversation.answers_read = answers_read
-        self._life.begin(pid)
+    async def adopt(self, pane_id: str, pid: int) -> str:
+        """Takes over the agent with process ``pid`` in pane ``pane_id``; an earlier agent is let go.
+
+        No-op when that agent is followed already. One that has ended gets its end at once. Returns the incarnation.
+        Raises ``UnavailableError`` while another actor of this instance lives or tmux does not answer.
+        """
+        async with self._adopting:
+            if self._life is None or not self._life.follows(pane_id, pid):
+                await self._take_over(pane_id, pid)
+        return self._log.incarnation
+
+    async def _take_over(self, pane_id: str, pid: int) -> None:
+        await self._typist.acquire(_TYPIST_PATIENCE_S)
+        tmux = Tmux(self._config.tmux_socket, inherited=(self._typist.descriptor,))
+        try:
+            async with asyncio.timeout(_FIND_S):
+                found = await find_agent(Pane(tmux, pane_id), pane_id, pid)
+        except (TerminalError, TimeoutError) as error:
+            raise UnavailableError(f"tmux does not say whether the agent still runs ({error}): try again.") from error
+        await self._begin(Life(self._config, self._agent, found, self._log, self._on_fault))
+
+    async def _begin(self, life: Life) -> None:
+        earlier = self._life or self._broken
+        if earlier is not None:
+            await earlier.end()
+            life.go_on_from(earlier)
+        if self._broken is not None:
+            # Its inbox is lost: a new incarnation makes the supervisor hand over again what is pending.
+            self._log.renew(uuid.uuid4().hex)
+        self._life = self._broken = None
+        await life.begin()
+        self._life = life
 
     async def leave(self) -> None:
         """Stops following the agent, which goes on by itself."""
-        if self._life is not None:
-            await self._life.end()
-            self._life = None
+        async with self._adopting:
+            for life in (self._life, self._broken):
+                if life is not None:
+                    await life.end()
+            self._life = self._broken = None
+            self._typist.release()
+
+    def _on_fault(self, life: Life, error: BaseException) -> None:
+        """A loop has died. Its life is replaced as if this actor had been killed, for which all is prepared: journal,
+        spool and the supervisor, but without the cost of a process and with words for whoever looks."""
+        logger.error("a loop of the instance ended with an error", exc_info=error)
+        self._faults = 1 if life.age_s > _SOUND_LIFE_S else self._faults + 1
+        self._life, self._broken = None, life
+        self._recovery = asyncio.create_task(self._recover(life, f"an error in Phalanx: {error!r}"))
+
+    async def _recover(self, broken: Life, reason: str) -> None:
+        """Tries until the agent is followed again, by this or by another call."""
+        await broken.end()
+        self._log.snapshot(replace(self._log.current, reason=f"{reason}. It takes over its agent again"))
+        while self._broken is broken:
+            await asyncio.sleep(min(_RECOVERY_S * 2 ** min(self._faults, 10), _LONGEST_RECOVERY_S))
+            async with self._adopting:
+                if self._broken is broken:
+                    await self._try_again(broken)
+
+    async def _try_again(self, broken: Life) -> None:
+        try:
+            await self._take_over(broken.found.pane_id, broken.found.pid)
+        except Exception:
+            self._faults += 1
+            self._broken = broken
+            logger.exception("the agent could not be taken over again")
 
     async def deliver(self, messages: Sequence[Message]) -> None:
         """Queues messages; what becomes of each comes as a receipt in the reports. A known id is not queued twice."""
@@ -89,14 +140,14 @@ class Instance:
 
         What the agent has answered by now is among them, although its transcript is written a moment later.
         """
-        observer = self._now.observer
-        if observer.state.status in IDLE:
-            await observer.written(_WRITTEN_PATIENCE_S)
-        conversation = observer.conversation
+        life = self._now
+        if life.observer.state.status in IDLE:
+            await life.observer.written(_WRITTEN_PATIENCE_S)
+        conversation = life.observer.conversation
         page = await asyncio.to_thread(conversation.page, cursor, limit)
         if not page.more:
             conversation.all_read()
-            self._news.announce()
+            life.news.announce()
         return page
 
     async def screen(self, lines: int) -> str:
@@ -136,7 +187,7 @@ class Instance:
         finally:
             life.courier.typing.release()
 
-    async def _interrupt(self, life: _Life, timeout_s: float) -> bool:
+    async def _interrupt(self, life: Life, timeout_s: float) -> bool:
         before = await self._turn_in_sight(life)
         if before is None:
             return False
@@ -154,13 +205,14 @@ class Instance:
                 cleared = True
                 continue
             life.observer.change(interrupted(life.observer.state, time.time()))
+            life.courier.interrupted()
             return True
         raise UnavailableError(
             f"{self._config.instance_id} did not stop its turn within {timeout_s:.0f} s. "
             "Read its screen, or terminate or restart it."
         )
 
-    async def _turn_in_sight(self, life: _Life) -> Screen | None:
+    async def _turn_in_sight(self, life: Life) -> Screen | None:
         """The screen once it shows the turn under way, which it does a moment after the hooks; None without a turn."""
         deadline = time.monotonic() + SETTLE_S
         while life.observer.alive:
@@ -183,62 +235,9 @@ class Instance:
         await observer.written(_WRITTEN_PATIENCE_S)
 
     @property
-    def _now(self) -> _Life:
+    def _now(self) -> Life:
+        if self._broken is not None:
+            raise UnavailableError(f"{self._config.instance_id} recovers from an error in Phalanx: try again.")
         if self._life is None:
             raise UnavailableError(f"{self._config.instance_id} has not taken over its agent yet: try again.")
         return self._life
-
-
-class _Life:
-    """The parts that follow one agent from adoption to its end."""
-
-    def __init__(self, config: InstanceConfig, agent: Agent, pane: Pane, news: News, log: ReportLog) -> None:
-        self.pane = pane
-        self.observer = Observer(agent, pane, config.directory, config.session_id, news)
-        self.courier = Courier(pane, self.observer, config.limits, news, self._receipt)
-        self._news = news
-        self._log = log
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def begin(self, pid: int) -> None:
-        self.observer.absorb()
-        for work in (self.observer.run(pid), self.courier.run(), self._publish()):
-            task = asyncio.create_task(work)
-            task.add_done_callback(_log_failure)
-            self._tasks.append(task)
-
-    async def end(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _receipt(self, receipt: Receipt) -> None:
-        # The snapshot first: whoever reads that a message has arrived must not read an older status beside it.
-        self._log.snapshot(self._snapshot())
-        self._log.batches, self._log.delivered = self.courier.batches, self.courier.delivered
-        self._log.receipt(receipt)
-
-    async def _publish(self) -> None:
-        while True:
-            self._log.snapshot(self._snapshot())
-            await self._news.until(lambda: self._log.current != self._snapshot(), None)
-
-    def _snapshot(self) -> Snapshot:
-        state = self.observer.state
-        asked = state.permissions[0] if state.status is Status.WAITING_PERMISSION and state.permissions else None
-        return Snapshot(
-            status=state.status,
-            since=state.since,
-            reason=state.reason,
-            tool=asked.tool if asked else "",
-            tool_input=asked.tool_input if asked else {},
-            transcript_path=state.transcript_path,
-            queued=self.courier.waiting,
-            unread=self.observer.conversation.unread,
-            tokens=self.observer.conversation.tokens,
-        )
-
-
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        logger.error("a loop of the instance ended with an error", exc_info=task.exception())

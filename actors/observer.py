@@ -22,6 +22,7 @@ from actors.envelope import ids_in
 from actors.errors import TerminalError
 from actors.news import News
 from actors.process_end import process_end
+from actors.proofs import Proofs
 from actors.states import ALIVE, InstanceState, Status, fold, on_exit, on_screen
 from actors.tail import Tail
 from actors.terminal.pane import Pane
@@ -56,15 +57,14 @@ class Observer:
         self._news = news
         self._spool = Tail(directory / SPOOL_NAME)
         self._knocked = asyncio.Event()
-        self._ending = False
+        self.ending = False
         self.coming_back = False
         self.conversation = Conversation(agent)
         self.state = InstanceState(since=time.time())
         self._configured_session_id = self._session_id = session_id
         self._screen_says: Status | None = None
-        self.proved_ids: set[str] = set()
+        self.proofs = Proofs(self.conversation.seen_ids)
         self._last_answer = ""
-        self._unwritten: set[str] = set()
 
     @property
     def alive(self) -> bool:
@@ -72,7 +72,7 @@ class Observer:
 
     def expect_end(self, *, coming_back: bool) -> None:
         """From now on the end of the agent is what was asked for; perhaps it is started again at once."""
-        self._ending = True
+        self.ending = True
         self.coming_back = coming_back
 
     def change(self, state: InstanceState) -> None:
@@ -103,7 +103,9 @@ class Observer:
         self._screen_says = seen.status if against_hooks else None
 
     async def run(self, pid: int) -> None:
-        """Follows the agent until its process ``pid`` has ended."""
+        """Follows the agent until its process ``pid`` has ended. Returns at once when its end is known already."""
+        if not self.alive:
+            return
         end = asyncio.create_task(process_end(pid))
         with self._knocks():
             try:
@@ -113,8 +115,7 @@ class Observer:
                     await self._look_if_due()
             finally:
                 end.cancel()
-        self.absorb()
-        await self._note_end()
+        await self.note_end()
 
     @contextlib.contextmanager
     def _knocks(self) -> Iterator[None]:
@@ -161,22 +162,23 @@ class Observer:
 
     def absorb(self) -> None:
         """Takes in the events that are in the spool now."""
-        lines = self._spool.read()
-        for line in lines:
-            self._absorb_line(line)
-        if lines:
+        found = False
+        for lines in self._spool.pieces():
+            found = True
+            for line in lines:
+                self._absorb_line(line)
+        if found:
             self._follow_conversation()
             self._news.announce()
 
     def _follow_conversation(self) -> bool:
         """Whether there was anything new."""
         self.conversation.open(self.state.transcript_path)
-        return bool(self.conversation.follow())
+        return self.conversation.follow()
 
     def _absorb_line(self, line: bytes) -> None:
         if line == LAUNCH_MARK:
-            self._session_id = self._configured_session_id
-            self.state = InstanceState(since=time.time())
+            self._begin_life()
             return
         try:
             event = self._agent.read_event(line)
@@ -185,6 +187,13 @@ class Observer:
             return
         if event is not None and self._is_ours(event):
             self._take_in(event)
+
+    def _begin_life(self) -> None:
+        """The conversation goes on where it was: what of it is written decides what of it was lost."""
+        self._session_id = self._configured_session_id
+        self.state = InstanceState(since=time.time(), transcript_path=self.state.transcript_path)
+        self.proofs.begin_life()
+        self._last_answer = ""
 
     def _is_ours(self, event: AgentEvent) -> bool:
         """A Claude that our agent itself started runs the same hooks, under a session of its own."""
@@ -195,34 +204,36 @@ class Observer:
     def _take_in(self, event: AgentEvent) -> None:
         self._replace(fold(self.state, event))
         if event.kind is EventKind.PROMPT_SUBMITTED:
-            self.proved_ids |= ids_in(event.text)
+            self.proofs.add(ids_in(event.text))
         if event.kind is EventKind.TURN_ENDED:
             self._last_answer = event.text
 
     def witness(self) -> None:
         """Asks the transcript for what the hooks did not tell."""
         self._follow_conversation()
-        self.proved_ids |= self.conversation.seen_ids
 
     def is_written(self) -> bool:
         """Whether the transcript shows every message and the last answer that the hooks have reported."""
         if self._follow_conversation():
             self._news.announce()
         answered = not self._last_answer or self._last_answer == self.conversation.last_answer
-        return answered and self.proved_ids <= self.conversation.seen_ids | self._unwritten
+        return answered and self.proofs.all_written
 
     async def written(self, timeout_s: float) -> None:
         """Waits until the transcript has caught up with the hooks: Claude Code writes it a moment later."""
         deadline = time.monotonic() + timeout_s
         while self.alive and not self.is_written() and time.monotonic() < deadline:
             await self._news.next(_WRITTEN_LOOK_S)
-        # What an interrupt took back is never written: nobody shall wait for it again.
-        self._unwritten |= self.proved_ids - self.conversation.seen_ids
+        self.proofs.await_no_more()
         self._last_answer = self.conversation.last_answer
 
-    async def _note_end(self) -> None:
-        reason = "" if self._ending else await self._last_words()
-        self.change(on_exit(self.state, time.time(), asked=self._ending, reason=reason))
+    async def note_end(self, reason: str = "") -> None:
+        """The agent has ended; ``reason`` says why where its pane cannot. Takes in what it told before."""
+        self.absorb()
+        self.witness()
+        if not self.ending and not reason:
+            reason = await self._last_words()
+        self.change(on_exit(self.state, time.time(), asked=self.ending, reason="" if self.ending else reason))
 
     async def _last_words(self) -> str:
         try:

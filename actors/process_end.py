@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 
 _POLL_S = 1.0
 
@@ -14,7 +15,7 @@ async def process_end(pid: int) -> None:
         watched = os.pidfd_open(pid)
     except ProcessLookupError:
         return
-    except (AttributeError, OSError):  # not Linux, or forbidden in this container
+    except OSError:  # forbidden in this container
         await _poll(pid)
         return
     loop = asyncio.get_running_loop()
@@ -33,10 +34,9 @@ async def _poll(pid: int) -> None:
 
 
 def _exists(pid: int) -> bool:
+    """tmux now and then leaves an agent that has ended uncollected: such a process is none any more."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    except PermissionError:
-        return True
-    return True
+    return state not in {b"Z", b"X"}

@@ -65,6 +65,16 @@ class ReportLog:
         self.delivered = 0
 
     @property
+    def incarnation(self) -> str:
+        return self._incarnation
+
+    def renew(self, incarnation: str) -> None:
+        """From now on this is another incarnation, which has told nothing yet; who waits learns it at once."""
+        self._incarnation = incarnation
+        self._receipts.clear()
+        self._publish()
+
+    @property
     def current(self) -> Snapshot:
         return self._snapshot
 

@@ -6,7 +6,10 @@ line without its end is left for later. A file that shrank is read from its star
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+
+_PIECE_BYTES = 1 << 22
 
 
 class Tail:
@@ -35,3 +38,11 @@ class Tail:
         end = data.rfind(b"\n") + 1
         self.offset += end
         return [line for line in data[:end].split(b"\n") if line.strip()]
+
+    def pieces(self) -> Iterator[list[bytes]]:
+        """All lines that are complete and new, some megabytes at a time: a long life leaves long files."""
+        read_to = -1
+        while self.offset != read_to:
+            read_to = self.offset
+            if lines := self.read(_PIECE_BYTES):
+                yield lines

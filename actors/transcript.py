@@ -15,10 +15,13 @@ from pathlib import Path
 from actors.agents.base import Agent, Entry, EntryKind, TokenUse
 from actors.envelope import ids_in
 from actors.errors import InvalidRequestError
+from actors.recent import RecentIds
 from actors.tail import Tail
 
 _LATEST_BYTES = 2_000_000
 """How far back a read without a cursor looks for the latest entries."""
+_ANSWER_IDS = 100
+"""The lines of one answer stand close together; only they carry the same count of tokens again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +48,13 @@ class Conversation:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._tail: Tail | None = None
-        self._counted: set[str] = set()
+        self._counted = RecentIds(_ANSWER_IDS)
         self.tokens = TokenUse()
         self.answers = 0
         self.answers_read = 0
         """Of the answers, those that the reader of pages had seen when it said ``all_read``."""
         self.last_answer = ""
-        self.seen_ids: set[str] = set()
+        self.seen_ids = RecentIds()
         """Ids of messages that stand in the conversation."""
 
     def open(self, path: str) -> None:
@@ -59,23 +62,30 @@ class Conversation:
         if path and (self._tail is None or self._tail.path != Path(path)):
             self._tail = Tail(Path(path))
 
-    def follow(self) -> list[Entry]:
-        """Takes in what is new and returns it."""
+    @property
+    def is_open(self) -> bool:
+        """Whether it is known where the transcript is."""
+        return self._tail is not None
+
+    def follow(self) -> bool:
+        """Takes in what is new; whether there was anything."""
         if self._tail is None:
-            return []
-        entries = _parse(self._agent, self._tail.read())
-        for entry in entries:
-            self._take_in(entry)
-        return entries
+            return False
+        found = False
+        for lines in self._tail.pieces():
+            for entry in _parse(self._agent, lines):
+                self._take_in(entry)
+                found = True
+        return found
 
     def _take_in(self, entry: Entry) -> None:
         if entry.kind is EntryKind.QUESTION:
-            self.seen_ids |= ids_in(entry.text)
+            self.seen_ids.add(ids_in(entry.text))
         if entry.kind is EntryKind.ANSWER:
             self.answers += 1
             self.last_answer = entry.text
         if entry.tokens and entry.answer_id not in self._counted:
-            self._counted.add(entry.answer_id)
+            self._counted.add((entry.answer_id,))
             self.tokens = TokenUse(
                 input_tokens=self.tokens.input_tokens + entry.tokens.input_tokens,
                 output_tokens=self.tokens.output_tokens + entry.tokens.output_tokens,

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from actors.agents.base import Composer, Screen
 from actors.courier import Courier
-from actors.errors import PaneGoneError
+from actors.errors import PaneGoneError, TerminalError
 from actors.inbox import BatchLimits
+from actors.journal import Journal
+from actors.ledger import Ledger
 from actors.messages import Message, MessageStatus, Receipt
 from actors.news import News
+from actors.proofs import Proofs
+from actors.recent import RecentIds
 from actors.states import InstanceState, Status
 
 EMPTY = Screen(composer=Composer.EMPTY)
@@ -28,19 +34,24 @@ class Pane:
         self.news = news
         self.pasted: list[str] = []
         self.pressed: list[str] = []
+        self.last = ""
         self.observer: Any = None
         self.fault: Exception | None = None
 
-    async def paste(self, data: str) -> None:
+    async def paste(self, data: str, name: str) -> None:
         if self.fault:
             raise self.fault
         self.pasted.append(data)
-        self.observer.screen = DRAFT
+        self.last = name
+        self.observer.screen = Screen(composer=Composer.DRAFT, draft=data)
+
+    async def has_pasted(self, name: str) -> bool:
+        return name == self.last
 
     async def press(self, key: str) -> None:
         self.pressed.append(key)
         self.observer.screen = EMPTY
-        self.observer.proved_ids |= {word for word in self.pasted[-1].split() if word.startswith("msg_")}
+        self.observer.proofs.add({word for word in self.pasted[-1].split() if word.startswith("msg_")})
         self.news.announce()
 
 
@@ -49,7 +60,8 @@ class Observer:
         self.news = news
         self.state = InstanceState(status=Status.READY)
         self.screen = EMPTY
-        self.proved_ids: set[str] = set()
+        self.conversation = SimpleNamespace(is_open=True)
+        self.proofs = Proofs(RecentIds())
         self.coming_back = False
 
     @property
@@ -68,16 +80,28 @@ class Observer:
 
 
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self.news = News()
         self.pane, self.observer = Pane(self.news), Observer(self.news)
         self.pane.observer = self.observer
         self.receipts: list[Receipt] = []
-        limits = BatchLimits(size=3, delay_s=0.0)
+        self.begin()
+
+    def begin(self, life: str = "life 1") -> None:
+        """A courier as a new actor makes it."""
         pane: Any = self.pane
         observer: Any = self.observer
-        self.courier = Courier(pane, observer, limits, self.news, self._take)
+        ledger = Ledger(Journal(self.directory), life, self._take)
+        self.courier = Courier(pane, observer, BatchLimits(size=3, delay_s=0.0), self.news, ledger)
+        self.courier.recall()
         self.running = asyncio.create_task(self.courier.run())
+
+    async def kill(self) -> None:
+        """What a kill leaves of the courier: nothing but its journal."""
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
+        self.receipts.clear()
 
     def _take(self, receipt: Receipt) -> None:
         self.receipts.append(receipt)
@@ -98,8 +122,8 @@ class Rig:
 
 
 @pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    made = Rig()
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    made = Rig(tmp_path)
     yield made
     made.running.cancel()
     await asyncio.gather(made.running, return_exceptions=True)
@@ -184,6 +208,6 @@ async def test_a_late_proof_makes_an_unconfirmed_message_submitted(rig: Rig) -> 
     rig.pane.fault = RuntimeError("after the paste")
     rig.offer("a")
     await rig.receipt("a", MessageStatus.UNCONFIRMED)
-    rig.observer.proved_ids.add("msg_a")
+    rig.observer.proofs.add({"msg_a"})
     rig.news.announce()
     await rig.receipt("a", SUBMITTED)
