@@ -1,0 +1,89 @@
+"""The README's tables of tools, commands and settings, held against the code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.core import TyperGroup
+from typer.main import get_group
+
+from mcp_entry.cli.app import app
+from mcp_entry.tools import TOOLS
+from supervisor.settings import SettingInfo, describe
+
+README = (Path(__file__).resolve().parents[3] / "README.md").read_text()
+GROUP = get_group(app)
+MENTIONS = sorted(set(re.findall(r"(?:^|`|&& )phalanx ([^`#&\n]+)", README, re.MULTILINE)))
+WORDS_FOR_NOTHING = ("none", "any")
+
+
+def section(heading: str) -> str:
+    return README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the section's first table, without its head."""
+    lines = [line for line in section(heading).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def commands(group: TyperGroup, before: str = "") -> Iterator[str]:
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}"
+
+
+def default(setting: SettingInfo) -> str:
+    try:
+        number = f"{float(setting.default):g}"
+    except ValueError:
+        return setting.default
+    return f"{number} {setting.unit}" if setting.unit in ("s", "ms") else number
+
+
+def test_the_table_of_tools_names_every_tool_once() -> None:
+    named = [name for row in rows("The tools of a lead") for name in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(named) == sorted(TOOLS)
+
+
+def test_every_argument_and_field_that_the_table_of_tools_names_exists() -> None:
+    known = {
+        name for tool in TOOLS.values() for model in (tool.verb.request, tool.verb.result) for name in fields(model)
+    }
+    for row in rows("The tools of a lead"):
+        assert set(re.findall(r"`(\w+)`", row[1])) <= known
+
+
+def fields(model: type) -> set[str]:
+    return set(re.findall(r"\w+", str(model.model_json_schema())))  # type: ignore[attr-defined]
+
+
+def test_the_table_of_settings_names_every_setting_with_its_variable_and_its_default() -> None:
+    told = {re.findall(r"`(\w+)`", row[1])[0]: (row[0].strip("`"), row[2].strip("`")) for row in rows("Settings")}
+    settings = describe()[1:]
+    assert list(told) == [setting.name for setting in settings]
+    for setting in settings:
+        variable, given = told[setting.name]
+        assert variable == setting.variable
+        assert given == default(setting) or (not setting.default and given in WORDS_FOR_NOTHING)
+
+
+def test_the_list_of_commands_is_complete() -> None:
+    listed = section("The command line").split("lists all commands:")[1].split(". ")[0]
+    assert sorted(re.findall(r"`([^`]+)`", listed)) == sorted(commands(GROUP))
+
+
+@pytest.mark.parametrize("mention", MENTIONS)
+def test_a_command_that_the_readme_uses_exists_with_its_options(mention: str) -> None:
+    words = mention.split()
+    command: Any = GROUP
+    while isinstance(command, TyperGroup) and words and not words[0].startswith("-"):
+        command = command.commands[words.pop(0)]
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help", "--json", "-h"}
+    assert {word for word in words if word.startswith("--")} <= known
