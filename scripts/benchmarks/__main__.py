@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scripts.benchmarks import calls, entry_start, page, spawns
+from scripts.benchmarks import calls, entry_start, page, spawns, store
 from scripts.benchmarks.figures import Figure
 from tests.acceptance.team import Team, bring_up
 from tests.standin.api import ApiStandIn
@@ -32,6 +32,8 @@ async def measure(team: Team, scratch: Path) -> list[Figure]:
     figures.append(await asyncio.to_thread(entry_start.measure, {**os.environ, **team.environment}))
     console.print("lists of twenty instances …")
     figures += await calls.measure_list(team)
+    console.print("saves of a record …")
+    figures += await store.measure_saves(["sqlite"])
     return figures
 
 
