@@ -1,14 +1,25 @@
-"""Reads both copies of a team's state, the file and Redis, past the code that writes them."""
+"""Reads both copies of a team's state, the file and Redis, past the code that writes them: how they are laid out is
+spelled out here once more.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import msgpack
+from redis.asyncio import Redis
 
 from actors.home import Home
-from supervisor.store import keys
+
+_CHECKSUM_BYTES = 4
+_NO_RECORD = "copies/"
+"""Keys that begin so are about the copies themselves."""
+_RECEIPT = "receipt/"
+_ANSWER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,16 +30,38 @@ class Copies:
     redis: Mapping[str, bytes]
 
 
-async def read(home: Home, environment: Mapping[str, str]) -> Copies | None:
-    """None while a team keeps no state that outlives it."""
-    return None
+async def read(home: Home, redis_url: str) -> Copies | None:
+    """None while the team keeps no state that outlives it. The Redis holds nobody else's."""
+    if not home.state_file.exists():
+        return None
+    return Copies(file=await asyncio.to_thread(_in_file, home), redis=await _in_redis(redis_url))
 
 
 def statuses(records: Mapping[str, bytes]) -> dict[str, str]:
     """The status in each stored receipt, by message id."""
-    prefix = keys.RECEIPT_PREFIX
     return {
-        key.removeprefix(prefix): str(msgpack.unpackb(record[1:])["status"])
+        key.removeprefix(_RECEIPT): str(msgpack.unpackb(record[1:])["status"])
         for key, record in records.items()
-        if key.startswith(prefix)
+        if key.startswith(_RECEIPT)
     }
+
+
+def _in_file(home: Home) -> dict[str, bytes]:
+    database = sqlite3.connect(f"{home.state_file.as_uri()}?mode=ro", uri=True)
+    try:
+        rows = database.execute("SELECT key, value FROM records WHERE value IS NOT NULL").fetchall()
+    finally:
+        database.close()
+    return _records(dict(rows))
+
+
+async def _in_redis(url: str) -> dict[str, bytes]:
+    async with asyncio.timeout(_ANSWER_S), Redis.from_url(url) as client:
+        found: dict[bytes, bytes] = {}
+        async for key in client.scan_iter(match="{phalanx:*}:records"):
+            found.update(cast("dict[bytes, bytes]", await client.hgetall(key)))
+    return _records({key.decode(): sealed[_CHECKSUM_BYTES:] for key, sealed in found.items()})
+
+
+def _records(everything: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {key: value for key, value in everything.items() if not key.startswith(_NO_RECORD)}

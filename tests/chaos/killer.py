@@ -38,6 +38,8 @@ _KINDS: Mapping[Target, Collection[Kind]] = MappingProxyType(
 _OF_REDIS = frozenset({Target.REDIS, Target.REDIS_EMPTIED, Target.EVERYTHING})
 _JOURNAL, _BEING_TYPED = "typing.journal", b"typing"
 
+_AIM_LIMIT_S = 2.0
+
 UntilWell = Callable[[], Awaitable[None]]
 """Returns when the team has recovered, or after a bounded time."""
 
@@ -67,9 +69,11 @@ class Killer:
         await asyncio.gather(*self._returning)
 
     async def strike(self, kill: Kill, chance: Random) -> None:
-        under_way = {client.name: client.under_way for client in self.clients if client.under_way}
+        if kill.aim_s is not None:
+            await self._aim(kill.aim_s)
         found = await asyncio.to_thread(survey, self.home, self.run_id)
         victims = _chosen(kill, found, chance)
+        under_way = {client.name: client.under_way for client in self.clients if client.under_way}
         at = time.time()
         for victim in victims:
             with suppress(psutil.Error):
@@ -85,6 +89,14 @@ class Killer:
             typing=typing,
             down_s=kill.down_s,
         )
+
+    async def _aim(self, aim_s: float) -> None:
+        waiting = [asyncio.ensure_future(_next(client.sent)) for client in self.clients]
+        if waiting:
+            _, others = await asyncio.wait(waiting, timeout=_AIM_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+            for each in others:
+                each.cancel()
+        await asyncio.sleep(aim_s)
 
     def _strike_redis(self, kill: Kill) -> bool:
         """Whether it was there."""
@@ -120,6 +132,11 @@ class Killer:
             with suppress(OSError):
                 found += [path.parent.name] if _BEING_TYPED in path.read_bytes() else []
         return sorted(found)
+
+
+async def _next(event: asyncio.Event) -> None:
+    event.clear()
+    await event.wait()
 
 
 def _chosen(kill: Kill, found: Sequence[Found], chance: Random) -> list[Found]:

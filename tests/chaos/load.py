@@ -46,6 +46,8 @@ class LoadClient:
     errors: TextIO
     begun_at: float = 0.0
     under_way: str = ""
+    sent: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set at every answer to a send; who waits for the next one clears it."""
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By request id."""
 
@@ -114,6 +116,7 @@ class LoadClient:
             self.answers[request_id] = answer
         if call.letters:
             self.ledger.answered(call.letters, answer.get("results", [answer]))
+            self.sent.set()
 
 
 def _short(answer: Mapping[str, Any]) -> list[str]:

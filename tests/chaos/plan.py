@@ -10,6 +10,8 @@ from typing import Any
 
 _CALLS_BETWEEN_LOOKS = 6
 _LONGEST_BATCH = 25
+_AIMED = 0.6
+"""This part of the kills waits for a moment at which messages are on their way."""
 _WAITED_FOR_S = 20.0
 
 
@@ -74,6 +76,8 @@ class Kill:
     after_s: float
     count: int = 1
     down_s: float = 0.0
+    aim_s: float | None = None
+    """That long after the next answer to a send, when messages are on their way; None: whatever goes on."""
     let_recover: bool = False
     """The kill after this one waits until the team is well again."""
 
@@ -98,6 +102,7 @@ def _kill(chance: Random, target: Target, longest_pause_s: float, let_recover: b
         after_s=chance.uniform(0, longest_pause_s),
         count=chance.randint(1, 5) if target is Target.INSTANCES else 1,
         down_s=chance.uniform(0.5, 5.0),
+        aim_s=chance.uniform(0, 0.4) if chance.random() < _AIMED else None,
         let_recover=let_recover,
     )
 

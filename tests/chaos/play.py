@@ -22,6 +22,8 @@ from tests.chaos.survey import Found, Kind, alive
 from tests.chaos.world import World, brought_up
 
 CLIENTS = ("a", "b")
+_WORK_S = "0.2"
+"""How long an agent works on what it got; what comes meanwhile is held back and goes in one paste."""
 _PAUSE_LIMIT_S = 20.0
 """How long a pause between kills waits for recovery."""
 _SETTLE_S = 10.0
@@ -63,7 +65,7 @@ async def play(plan: RoundPlan) -> Outcome:
     """Raises only when the team cannot be brought up or spawned at all; all else is in the outcome."""
     ledger = Ledger(plan.output / "ledger.jsonl")
     ledger.note("round", seed=plan.seed, kills=len(plan.kills), messages=plan.messages)
-    async with brought_up() as world:
+    async with brought_up(PHALANX_DEMO_WORK_S=_WORK_S) as world:
         try:
             return await Round(plan, world, ledger).run()
         finally:
@@ -241,7 +243,7 @@ class Round:
         """Waits a moment for Redis to be brought up to date."""
         deadline = time.monotonic() + _SETTLE_S
         while True:
-            both = await copies.read(self._world.home, self._world.environment)
+            both = await copies.read(self._world.home, self._world.redis.url)
             problems = checks.copies_are_equal(both.file, both.redis) if both else []
             if not problems or time.monotonic() > deadline:
                 break
