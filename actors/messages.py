@@ -44,7 +44,7 @@ FINAL_STATUSES = frozenset({MessageStatus.SUBMITTED, MessageStatus.UNCONFIRMED, 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One text for one instance. ``accepted_at`` is seconds since the epoch."""
+    """One text for one instance. ``accepted_at`` is seconds since the epoch; ``number`` tells the order in the team."""
 
     id: str
     instance_id: str
@@ -53,6 +53,7 @@ class Message:
     immediate: bool
     accepted_at: float
     removed_characters: int = 0
+    number: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

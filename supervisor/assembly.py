@@ -1,4 +1,4 @@
-"""How a supervisor is put together from settings and those who do the work."""
+"""How a supervisor is put together from settings, its store and those who do the work."""
 
 from __future__ import annotations
 
@@ -6,28 +6,49 @@ from pathlib import Path
 
 from actors.home import Home
 from actors.inbox import BatchLimits
+from supervisor.adoption import Adoption
 from supervisor.closing import Closing
+from supervisor.collecting import Collecting
+from supervisor.recovery import Recovery
+from supervisor.resuming import Resuming
 from supervisor.roll import Roll
 from supervisor.settings import Settings
 from supervisor.spawner import Spawner, SpawnSettings, Staff
-from supervisor.store.memory import MemoryStore
+from supervisor.store import StateStore
 from supervisor.supervisor import Parts, Supervisor
+from supervisor.undoing import Undoing
 from supervisor.work_dirs import WorkDirPolicy
 
 
-def build_supervisor(home: Home, settings: Settings, staff: Staff) -> Supervisor:
-    """The supervisor over the given host and instances."""
-    store = MemoryStore()
+def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateStore) -> Supervisor:
+    """The supervisor over the given host, instances and state; ``recover`` it before the first verb."""
     roll = Roll(store, _last_number(home))
+    limits = BatchLimits(size=settings.message_batch_size, delay_s=settings.message_batch_delay / 1000)
+    adoption = Adoption(home, limits, staff.factory, roll)
+    undoing = Undoing(roll, staff.host, staff.factory)
     spawn_settings = SpawnSettings(
+        home=home,
         agent=settings.agent,
-        limits=BatchLimits(size=settings.message_batch_size, delay_s=settings.message_batch_delay / 1000),
         timeout_s=settings.spawn_timeout_s,
+        work_dirs=WorkDirPolicy(home, Path.home(), settings.allowed_work_dirs),
     )
-    policy = WorkDirPolicy(home, Path.home(), settings.allowed_work_dirs)
-    spawner = Spawner(home, spawn_settings, staff, roll, policy)
-    closing = Closing(roll, staff, spawner, settings.spawn_timeout_s)
-    return Supervisor(Parts(home=home, store=store, roll=roll, permits=staff.permits, spawner=spawner, closing=closing))
+    closing = Closing(roll, staff, adoption, settings.spawn_timeout_s)
+    resuming = Resuming(roll, closing, staff.permits, settings.resume_limit)
+    if settings.on_agent_failure == "resume":
+        roll.on_failed = resuming.failed
+    return Supervisor(
+        Parts(
+            home=home,
+            store=store,
+            roll=roll,
+            permits=staff.permits,
+            spawner=Spawner(spawn_settings, staff, roll, adoption, undoing),
+            closing=closing,
+            collecting=Collecting(home, roll, staff.host, closing),
+            resuming=resuming,
+            recovery=Recovery(roll, staff, adoption, undoing),
+        )
+    )
 
 
 def _last_number(home: Home) -> int:

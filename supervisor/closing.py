@@ -1,6 +1,7 @@
 """How instances end and begin again: terminate, restart, and all of them when the team goes down.
 
-Promise: work is never deleted. A worktree goes only when the host finds nothing in it that would be lost.
+Promises: work is never deleted; a worktree goes only when the host finds nothing in it that would be lost, or has saved
+it. That an instance is not wanted any more is stored before its agent is ended, so a crash in between changes nothing.
 """
 
 from __future__ import annotations
@@ -9,17 +10,17 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from actors.errors import AgentError, PhalanxError, UnavailableError, WorkspaceError, to_wire
 from actors.reports import Snapshot
-from actors.states import ALIVE, IDLE, Status
+from actors.states import IDLE, Status
 from actors.workspace.values import Retirement
+from supervisor.adoption import Adoption
 from supervisor.ports import HostPort, InstancePort
-from supervisor.registry import InstanceRecord, Member
+from supervisor.registry import InstanceRecord, Member, Stage
 from supervisor.results import ErrorInfo, RestartResult, TerminatedInstance, TerminateResult
 from supervisor.roll import Roll
-from supervisor.spawner import Spawner, Staff
+from supervisor.spawner import Staff
 
 END_GRACE_S = 5.0
 _NOTICE_S = 5.0
@@ -28,11 +29,11 @@ _AT_ONCE = 10
 
 
 class Closing:
-    def __init__(self, roll: Roll, staff: Staff, spawner: Spawner, start_timeout_s: float) -> None:
+    def __init__(self, roll: Roll, staff: Staff, adoption: Adoption, start_timeout_s: float) -> None:
         self._roll = roll
         self._host: HostPort = staff.host
         self._factory = staff.factory
-        self._spawner = spawner
+        self._adoption = adoption
         self._start_timeout_s = start_timeout_s
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
@@ -43,8 +44,9 @@ class Closing:
             members = [*self._descendants(instance_id), *members]
         for member in members:
             member.ending = True
+            await self._roll.save(member.record.instance_id, wanted=False)
         result = _result(await asyncio.gather(*(self._alone(member, retire=True) for member in members)))
-        below = [member for member in self._descendants(instance_id) if member.snapshot.status in ALIVE]
+        below = [member for member in self._descendants(instance_id) if member.alive]
         return result.model_copy(update={"still_running": [member.record.instance_id for member in below]})
 
     async def end_all(self, members: Sequence[Member]) -> TerminateResult:
@@ -64,7 +66,6 @@ class Closing:
             async with self._turns, member.turn:
                 retirement = await self._end(member, retire=retire)
         except PhalanxError as error:
-            member.ending = False
             return TerminatedInstance(
                 instance_id=member.record.instance_id,
                 status=member.snapshot.status,
@@ -76,17 +77,23 @@ class Closing:
             status=member.snapshot.status,
             workspace_removed=retirement.removed,
             kept=retirement.kept_reason,
+            saved_ref=retirement.saved_ref,
         )
 
     async def _end(self, member: Member, *, retire: bool) -> Retirement:
         record = member.record
         await self._end_agent(member)
-        await self._roll.leave(record.instance_id)
+        await self._roll.members.leave(record.instance_id)
         await self._factory.destroy(record.instance_id)
         await self._roll.mail.close(record.instance_id)
-        member.snapshot = _stopped(member.snapshot)
-        self._roll.news.announce()
-        if not retire or record.workspace is None:
+        await self._roll.mark_ended(member, Stage.STOPPED, "")
+        if not retire:
+            return Retirement(removed=False, kept_reason=None, branch_deleted=False)
+        return await self.retire(record)
+
+    async def retire(self, record: InstanceRecord) -> Retirement:
+        """Removes the workspace of an instance that has ended, as far as that loses nothing."""
+        if record.workspace is None:
             return Retirement(removed=False, kept_reason=None, branch_deleted=False)
         inside = self._who_works_in(record)
         if inside:
@@ -98,7 +105,7 @@ class Closing:
         """Another instance that is alive and has its working directory in this one's worktree; empty if none."""
         worktree = record.workspace.worktree if record.workspace else None
         for other in self._roll.registry:
-            alive = other.snapshot.status in ALIVE and other.record.instance_id != record.instance_id
+            alive = other.alive and other.record.instance_id != record.instance_id
             if worktree is not None and alive and other.record.directory.is_relative_to(worktree):
                 return other.record.instance_id
         return ""
@@ -106,11 +113,12 @@ class Closing:
     async def _end_agent(self, member: Member, *, coming_back: bool = False) -> None:
         """Ends the agent's processes and waits until its actor has noticed, so that no message is left without end."""
         record = member.record
-        if member.snapshot.status in ALIVE:
+        if member.alive:
             with suppress(UnavailableError):
                 await self._roll.members.port(record.instance_id).expect_end(coming_back)
         await self._host.end_agent(record.instance_id, record.session_name, END_GRACE_S)
-        await self._roll.news.until(lambda: member.snapshot.status not in ALIVE, _NOTICE_S)
+        if self._roll.members.has(record.instance_id):
+            await self._roll.news.until(lambda: not member.alive, _NOTICE_S)
 
     async def restart(self, member: Member) -> RestartResult:
         """Starts the agent again with the same conversation in the same workspace; returns when it is ready."""
@@ -124,41 +132,32 @@ class Closing:
                 f"The workspace of {record.instance_id} is gone ({record.directory}): spawn a new instance."
             )
         await self._end_agent(member, coming_back=True)
-        await self._roll.leave(record.instance_id)
-        port = await self._factory.create(self._spawner.config(record), record.agent)
+        await self._roll.members.leave(record.instance_id)
+        port = await self._adoption.actor(record)
         try:
             return await self._begin_again(member, port)
         except PhalanxError as error:
             await self._host.end_agent(record.instance_id, record.session_name, END_GRACE_S)
-            member.snapshot = replace(member.snapshot, status=Status.FAILED, since=time.time(), reason=str(error))
-            self._roll.news.announce()
+            await self._roll.mark_ended(member, Stage.FAILED, str(error))
             raise
 
     async def _begin_again(self, member: Member, port: InstancePort) -> RestartResult:
-        record = member.record
-        transcript_path = member.snapshot.transcript_path
-        restarted = await self._host.restart_agent(record.instance_id, record.session_name, transcript_path)
+        instance_id, path = member.record.instance_id, member.record.transcript_path
+        restarted = await self._host.restart_agent(instance_id, member.record.session_name, path)
         pane = restarted.pane
-        record = self._roll.registry.change(record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
-        member.snapshot = Snapshot(since=time.time(), transcript_path=transcript_path)
+        running = {"stage": Stage.RUNNING, "wanted": True, "reason": "", "ended_at": 0.0}
+        record = await self._roll.save(instance_id, pane_id=pane.pane_id, pid=pane.pid, **running)
+        member.snapshot = Snapshot(since=time.time(), transcript_path=path)
         member.ending = False
-        await port.adopt(pane.pane_id, pane.pid)
-        self._roll.follow(record.instance_id, port)
-        await self._roll.mail.hand_over_again(record.instance_id)
-        await self._roll.save(record.instance_id)
-        status = await self._ready(member, record)
-        return RestartResult(instance_id=record.instance_id, status=status, resumed=restarted.resumed)
+        await self._adoption.adopt(record, port)
+        return RestartResult(instance_id=instance_id, status=await self._ready(member), resumed=restarted.resumed)
 
-    async def _ready(self, member: Member, record: InstanceRecord) -> Status:
+    async def _ready(self, member: Member) -> Status:
         await self._roll.news.until(lambda: member.snapshot.status is not Status.STARTING, self._start_timeout_s)
-        if member.snapshot.status in IDLE and member.snapshot.status in ALIVE:
+        if member.snapshot.status in IDLE and member.alive:
             return member.snapshot.status
         reason = member.snapshot.reason or f"it was not ready within {self._start_timeout_s:.0f} s"
-        raise AgentError(f"{record.instance_id} could not be restarted: {reason}")
-
-
-def _stopped(snapshot: Snapshot) -> Snapshot:
-    return replace(snapshot, status=Status.STOPPED, tool="", tool_input={}, queued=0)
+        raise AgentError(f"{member.record.instance_id} could not be restarted: {reason}")
 
 
 def _result(terminated: Sequence[TerminatedInstance]) -> TerminateResult:

@@ -1,30 +1,35 @@
 """The way of a message above the instances: accepted, handed down, and what became of it.
 
-A call's messages are checked one by one, stored together in one transaction, and handed to each instance as one list.
-From then on the instance's receipts decide. A message that its instance could not take over (its actor is just coming
-back) stays pending and is handed over again by the follower; instances know ids, so nothing arrives twice.
+A call's messages are checked one by one and stored together in one transaction; from then on they are accepted, and
+survive every crash. Each instance is handed what waits for it in order, by one task at a time; what it could not take
+over (its actor is just coming back) waits and is handed over again. Instances know ids, so nothing arrives twice. The
+instance's receipts decide, and are stored before they are acknowledged.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.envelope import CleanText, clean
 from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, WrongStateError
-from actors.messages import Message, MessageStatus, Receipt, encode
+from actors.messages import Message, MessageStatus, Receipt, decode, encode
 from actors.news import News
-from actors.states import ALIVE
 from supervisor.members import Members
-from supervisor.registry import Registry
+from supervisor.records import Unreadable
+from supervisor.registry import Registry, Stage
 from supervisor.requests import MAX_MESSAGE_BYTES
 from supervisor.store import StateStore, keys
 
 logger = logging.getLogger(__name__)
+
+RECEIPTS_KEPT = 50_000
+"""So many of the latest receipts are remembered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,17 @@ class Draft:
     immediate: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extra:
+    """What is written and deleted in the same transaction."""
+
+    records: Mapping[str, bytes]
+    delete: Sequence[str] = ()
+
+
+_NOTHING_MORE = Extra(records={})
+
+
 class Mail:
     """Messages under way and their receipts. All in the supervisor's event loop."""
 
@@ -44,77 +60,148 @@ class Mail:
         self._members = members
         self._store = store
         self._news = news
+        self._numbers = itertools.count(1)
         self._pending: dict[str, dict[str, Message]] = {}
+        self._unhanded: dict[str, set[str]] = {}
+        self._carriers: dict[str, asyncio.Task[None]] = {}
         self._receipts: dict[str, Receipt] = {}
-        self._to_hand_over: set[str] = set()
 
-    async def accept(self, drafts: Sequence[Draft], sender: str, now: float) -> list[Message | PhalanxError]:
+    def restore(self, messages: Mapping[str, bytes], receipts: Mapping[str, bytes], unreadable: Unreadable) -> None:
+        """Takes in what the store tells; nothing is handed over before ``hand_over_again``."""
+        known = sorted((r for _, r in unreadable.readable(receipts, _receipt)), key=lambda receipt: receipt.at)
+        self._receipts = {receipt.message_id: receipt for receipt in known}
+        waiting = sorted((m for _, m in unreadable.readable(messages, _message)), key=lambda message: message.number)
+        for message in waiting:
+            self._take(message)
+        self._numbers = itertools.count(waiting[-1].number + 1 if waiting else 1)
+
+    def check(self, drafts: Sequence[Draft], sender: str, now: float) -> list[Message | PhalanxError]:
         """Makes messages of drafts, in order; a draft that is refused gives its error and harms no other."""
-        accepted = [self._checked(draft, sender, now) for draft in drafts]
-        messages = [message for message in accepted if isinstance(message, Message)]
-        await self._store.save({keys.message(message.id): encode(message) for message in messages})
-        by_instance: dict[str, list[Message]] = {}
+        return [self._checked(draft, sender, now) for draft in drafts]
+
+    def first(self, draft: Draft, sender: str, now: float) -> Message:
+        """The first message of an instance that is only being started."""
+        return self._message(draft, sender, now)
+
+    async def accept(self, messages: Sequence[Message], extra: Extra = _NOTHING_MORE) -> list[Receipt]:
+        """Stores messages in one transaction with ``extra`` and sends them on their way. Raises ``StoreError``."""
+        records = {keys.message(message.id): encode(message) for message in messages}
+        await self._store.save({**records, **extra.records}, extra.delete)
         for message in messages:
-            self._pending.setdefault(message.instance_id, {})[message.id] = message
-            self._receipts[message.id] = _accepted(message)
-            by_instance.setdefault(message.instance_id, []).append(message)
-        await asyncio.gather(*(self._hand_over(instance_id, batch) for instance_id, batch in by_instance.items()))
-        return accepted
+            self._take(message)
+        for instance_id in {message.instance_id for message in messages}:
+            self._carry(instance_id)
+        return [self._receipts[message.id] for message in messages]
+
+    def _take(self, message: Message) -> None:
+        self._pending.setdefault(message.instance_id, {})[message.id] = message
+        self._unhanded.setdefault(message.instance_id, set()).add(message.id)
+        self._receipts.setdefault(message.id, _accepted(message))
 
     def _checked(self, draft: Draft, sender: str, now: float) -> Message | PhalanxError:
         try:
             member = self._registry.get(draft.instance_id)
-            if member.snapshot.status not in ALIVE:
+            if member.record.stage is Stage.STARTING:
+                raise WrongStateError(f"{draft.instance_id} is just being started: send again when it is ready.")
+            if not member.alive or member.ending:
                 raise WrongStateError(
                     f"{draft.instance_id} is {member.snapshot.status} and takes no messages. Restart it first."
                 )
-            if not self._members.has(draft.instance_id):
-                raise WrongStateError(f"{draft.instance_id} is just being started: send again when it is ready.")
-            return _message(draft, sender, now)
+            return self._message(draft, sender, now)
         except PhalanxError as error:
             return error
 
-    async def _hand_over(self, instance_id: str, messages: list[Message]) -> None:
-        try:
-            await self._members.port(instance_id).deliver(messages)
-        except UnavailableError as error:
-            logger.warning("%s takes over %d messages later: %s", instance_id, len(messages), error)
-            self._to_hand_over.add(instance_id)
+    def _message(self, draft: Draft, sender: str, now: float) -> Message:
+        cleaned = check_text(draft.text)
+        return Message(
+            id=f"msg_{secrets.token_hex(6)}",
+            instance_id=draft.instance_id,
+            sender=sender,
+            text=cleaned.text,
+            immediate=draft.immediate,
+            accepted_at=now,
+            removed_characters=cleaned.removed,
+            number=next(self._numbers),
+        )
 
-    async def reachable(self, instance_id: str) -> None:
+    def _carry(self, instance_id: str) -> None:
+        """One task at a time hands over to an instance, so that nothing overtakes."""
+        carrier = self._carriers.get(instance_id)
+        if carrier is not None and not carrier.done():
+            return
+        if self._members.has(instance_id) and self._unhanded.get(instance_id):
+            carrier = asyncio.create_task(self._hand_over(instance_id), name=f"messages for {instance_id}")
+            self._carriers[instance_id] = carrier
+
+    async def _hand_over(self, instance_id: str) -> None:
+        while self._members.has(instance_id) and (waiting := self._waiting(instance_id)):
+            # Held on to: who is to be given everything again meanwhile gets a set of its own.
+            unhanded = self._unhanded[instance_id]
+            try:
+                await self._members.port(instance_id).deliver(waiting)
+            except UnavailableError as error:
+                logger.warning("%s takes over %d messages later: %s", instance_id, len(waiting), error)
+                return
+            except PhalanxError:
+                logger.exception("%s did not take over %d messages", instance_id, len(waiting))
+                return
+            unhanded.difference_update(message.id for message in waiting)
+
+    def _waiting(self, instance_id: str) -> list[Message]:
+        unhanded = self._unhanded.get(instance_id, set())
+        return [message for message in self._pending.get(instance_id, {}).values() if message.id in unhanded]
+
+    def reachable(self, instance_id: str) -> None:
         """The instance answers: it gets what it could not take over before."""
-        if instance_id in self._to_hand_over:
-            await self.hand_over_again(instance_id)
+        self._carry(instance_id)
+
+    def hand_over_again(self, instance_id: str) -> None:
+        """An instance whose actor came back gets everything that is pending for it."""
+        self._unhanded[instance_id] = set(self._pending.get(instance_id, ()))
+        self._carry(instance_id)
 
     async def close(self, instance_id: str) -> None:
         """The instance is gone for good: every message that is still under way ends here."""
         left = self._pending.get(instance_id, {}).values()
         await self.take_receipts([_lost(message) for message in left])
+        carrier = self._carriers.pop(instance_id, None)
+        if carrier is not None:
+            carrier.cancel()
+        self._unhanded.pop(instance_id, None)
+        self._pending.pop(instance_id, None)
 
-    async def hand_over_again(self, instance_id: str) -> None:
-        """Gives an instance whose actor came back everything that is pending for it."""
-        self._to_hand_over.discard(instance_id)
-        pending = list(self._pending.get(instance_id, {}).values())
-        if pending:
-            await self._hand_over(instance_id, pending)
-
-    async def take_receipts(self, receipts: Sequence[Receipt]) -> None:
-        """Takes in what an instance reports."""
-        if not receipts:
-            self._news.announce()
-            return
-        await self._store.save(
-            {keys.receipt(receipt.message_id): encode(receipt) for receipt in receipts},
-            delete=[keys.message(receipt.message_id) for receipt in receipts if receipt.final],
-        )
+    async def take_receipts(self, receipts: Sequence[Receipt], extra: Extra = _NOTHING_MORE) -> None:
+        """Takes in what an instance reports, with ``extra`` in one transaction. Raises ``StoreError``."""
+        forgotten = self._too_old(receipts)
+        final = [receipt for receipt in receipts if receipt.final]
+        if receipts or extra.records:
+            await self._store.save(
+                {**{keys.receipt(receipt.message_id): encode(receipt) for receipt in receipts}, **extra.records},
+                delete=[
+                    *(keys.message(receipt.message_id) for receipt in final),
+                    *map(keys.receipt, forgotten),
+                    *extra.delete,
+                ],
+            )
+        for message_id in forgotten:
+            self._receipts.pop(message_id, None)
         for receipt in receipts:
             self._receipts[receipt.message_id] = receipt
-            if receipt.final:
-                self._pending.get(receipt.instance_id, {}).pop(receipt.message_id, None)
+        for receipt in final:
+            self._pending.get(receipt.instance_id, {}).pop(receipt.message_id, None)
+            self._unhanded.get(receipt.instance_id, set()).discard(receipt.message_id)
         self._news.announce()
 
-    def receipt(self, message_id: str) -> Receipt:
-        return self._receipts[message_id]
+    def _too_old(self, receipts: Sequence[Receipt]) -> list[str]:
+        surplus = len(self._receipts) + len(receipts) - RECEIPTS_KEPT
+        if surplus <= 0:
+            return []
+        settled = (message_id for message_id, receipt in self._receipts.items() if receipt.final)
+        return list(itertools.islice(settled, surplus))
+
+    def receipt(self, message_id: str) -> Receipt | None:
+        """The latest; None when it was so long ago that it is forgotten."""
+        return self._receipts.get(message_id)
 
     def pending(self, instance_id: str) -> int:
         """How many accepted messages of this instance are not at the end of their way."""
@@ -122,8 +209,7 @@ class Mail:
 
     def blocked_reason(self, instance_id: str) -> str:
         """Why a message of this instance is held back; empty when none is."""
-        for message_id in self._pending.get(instance_id, {}):
-            receipt = self._receipts[message_id]
+        for receipt in self._receipts_of(self._pending.get(instance_id, {})):
             if receipt.status is MessageStatus.BLOCKED:
                 return receipt.reason
         return ""
@@ -131,11 +217,25 @@ class Mail:
     async def settled(self, message_ids: Iterable[str], timeout_s: float) -> bool:
         """Waits until every message is at its end or held back by something that needs a decision."""
         ids = tuple(message_ids)
+        return await self._news.until(lambda: all(map(_is_settled, self._receipts_of(ids))), timeout_s)
 
-        def all_settled() -> bool:
-            return all(_is_settled(self._receipts[message_id]) for message_id in ids)
+    def _receipts_of(self, message_ids: Iterable[str]) -> Iterator[Receipt]:
+        return (self._receipts[message_id] for message_id in message_ids if message_id in self._receipts)
 
-        return await self._news.until(all_settled, timeout_s)
+    async def stop(self) -> None:
+        """Hands nothing over any more."""
+        carriers = tuple(self._carriers.values())
+        for carrier in carriers:
+            carrier.cancel()
+        await asyncio.gather(*carriers, return_exceptions=True)
+
+
+def _receipt(data: bytes) -> Receipt:
+    return decode(Receipt, data)
+
+
+def _message(data: bytes) -> Message:
+    return decode(Message, data)
 
 
 def _is_settled(receipt: Receipt) -> bool:
@@ -173,16 +273,3 @@ def check_text(text: str) -> CleanText:
     if not cleaned.text.strip():
         raise InvalidRequestError("The message is empty once control characters are removed: send some text.")
     return cleaned
-
-
-def _message(draft: Draft, sender: str, now: float) -> Message:
-    cleaned = check_text(draft.text)
-    return Message(
-        id=f"msg_{secrets.token_hex(6)}",
-        instance_id=draft.instance_id,
-        sender=sender,
-        text=cleaned.text,
-        immediate=draft.immediate,
-        accepted_at=now,
-        removed_characters=cleaned.removed,
-    )

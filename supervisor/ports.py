@@ -6,7 +6,7 @@ Every method is bounded in time and raises ``PhalanxError``; ``UnavailableError`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from actors.reports import Report
 from actors.states import PendingPermission
 from actors.terminal.pane import PaneInfo
 from actors.transcript import Page
-from actors.workspace.values import Retirement, Workspace, WorkspaceMode
+from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
 
 
 class InstancePort(Protocol):
@@ -39,6 +39,10 @@ class InstanceFactory(Protocol):
         """Starts the actor of an instance and returns when it answers."""
         ...
 
+    async def running(self) -> tuple[str, ...]:
+        """Ids of the instances that have an actor."""
+        ...
+
     async def destroy(self, instance_id: str) -> None:
         """Ends the actor; no-op when there is none. The agent is not touched."""
         ...
@@ -57,5 +61,17 @@ class HostPort(Protocol):
     async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted: ...
     async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None: ...
     async def forget_instance(self, instance_id: str) -> None:
-        """Removes the private directory of an instance that never came to be."""
+        """Removes the private directory of an instance."""
+        ...
+
+    async def instance_directories(self) -> tuple[str, ...]:
+        """Ids of the instances that have a private directory."""
+        ...
+
+    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+        """Worktrees of the home that belong to none of the instances ``known``."""
+        ...
+
+    async def collect_leftover(self, leftover: Leftover) -> Retirement:
+        """Removes it as far as that loses nothing; unsaved work is saved first."""
         ...

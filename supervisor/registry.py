@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, UnknownInstanceError
 from actors.reports import Snapshot
-from actors.states import Status
+from actors.states import ALIVE, Status
 from actors.workspace.values import Workspace
 from supervisor.requests import Role, SpawnRequest
 
@@ -22,6 +23,25 @@ _PARENT_ROLES = {
     Role.EXECUTIVE: frozenset[Role](),
     Role.MANAGER: frozenset({Role.EXECUTIVE}),
     Role.SPECIALIST: frozenset({Role.EXECUTIVE, Role.MANAGER}),
+}
+COMING_BACK = "the team has just come back: its state is being asked for"
+
+
+class Stage(StrEnum):
+    """How far the life of an instance has got, as far as it must not be forgotten."""
+
+    STARTING = "starting"
+    """Its spawn is under way. After a crash it is finished if its agent was given its first message, else undone."""
+    RUNNING = "running"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+_STATUS_OF = {
+    Stage.STARTING: Status.STARTING,
+    Stage.RUNNING: Status.STARTING,
+    Stage.STOPPED: Status.STOPPED,
+    Stage.FAILED: Status.FAILED,
 }
 
 
@@ -40,10 +60,21 @@ class InstanceRecord:
     session_id: str
     created_at: float
     work_dir: Path
+    request_id: str | None = None
+    """Of the call that made it; see ``repeats``."""
+    fingerprint: str = ""
     workspace: Workspace | None = None
     host: str = ""
     pane_id: str = ""
     pid: int = 0
+    stage: Stage = Stage.STARTING
+    wanted: bool = True
+    """Nobody has terminated it: when its agent ends, it may be started again."""
+    ended_at: float = 0.0
+    """Seconds since the epoch; 0 while its agent lives."""
+    reason: str = ""
+    """Why it failed."""
+    transcript_path: str = ""
 
     @property
     def session_name(self) -> str:
@@ -54,6 +85,11 @@ class InstanceRecord:
         """Where the agent works."""
         return self.workspace.directory if self.workspace else self.work_dir
 
+    @property
+    def resumable(self) -> bool:
+        """Its agent has ended without having been terminated."""
+        return self.wanted and self.stage in (Stage.STOPPED, Stage.FAILED)
+
 
 @dataclass(slots=True)
 class Member:
@@ -63,19 +99,29 @@ class Member:
     snapshot: Snapshot
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whoever starts, restarts or ends the instance: one at a time."""
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a change of the record is being stored, so that none is overwritten by an older one."""
     ending: bool = False
     """It is being terminated: nobody may be started under it."""
+    silence: str = ""
+    """Why its actor does not answer, once that has lasted; empty while it does."""
+
+    @property
+    def alive(self) -> bool:
+        return self.snapshot.status in ALIVE
 
 
 class Registry:
     """All members by id, oldest first. The supervisor's event loop is its only user."""
 
     def __init__(self, last_number: int = 0) -> None:
+        """``last_number``: highest number that an instance of this home has ever had."""
         self._members: dict[str, Member] = {}
-        self._last_number = last_number
+        self._by_request: dict[str, str] = {}
+        self.last_number = last_number
 
     def __iter__(self) -> Iterator[Member]:
-        return iter(self._members.values())
+        return iter(tuple(self._members.values()))
 
     def __contains__(self, instance_id: str) -> bool:
         return instance_id in self._members
@@ -87,11 +133,11 @@ class Registry:
         except KeyError:
             raise UnknownInstanceError(f"There is no instance {instance_id}. Call list to see the team.") from None
 
-    def add(self, request: SpawnRequest, *, agent: str, session_id: str, now: float) -> Member:
+    def add(self, request: SpawnRequest, *, agent: str, session_id: str, now: float, fingerprint: str = "") -> Member:
         """Takes a new instance in, as ``starting``. Raises ``InvalidRequestError`` for an impossible parent."""
         parent = self._parent(request)
-        self._last_number += 1
-        number = self._last_number
+        self.last_number += 1
+        number = self.last_number
         executive = 0 if parent is None else parent.executive or parent.number
         manager = parent.number if parent is not None and parent.role is Role.MANAGER else 0
         record = InstanceRecord(
@@ -106,9 +152,26 @@ class Registry:
             session_id=session_id,
             created_at=now,
             work_dir=Path(request.work_dir),
+            request_id=request.request_id,
+            fingerprint=fingerprint,
         )
-        member = Member(record, Snapshot(since=now))
-        self._members[record.instance_id] = member
+        return self._take(Member(record, Snapshot(since=now)))
+
+    def restore(self, record: InstanceRecord, now: float) -> Member:
+        """Takes an instance in that the store tells of; what it does now is not known yet."""
+        self.last_number = max(self.last_number, record.number)
+        snapshot = Snapshot(
+            status=_STATUS_OF[record.stage],
+            since=record.ended_at or now,
+            reason=record.reason or ("" if record.ended_at else COMING_BACK),
+            transcript_path=record.transcript_path,
+        )
+        return self._take(Member(record, snapshot, ending=not record.wanted))
+
+    def _take(self, member: Member) -> Member:
+        self._members[member.record.instance_id] = member
+        if member.record.request_id:
+            self._by_request[member.record.request_id] = member.record.instance_id
         return member
 
     def _parent(self, request: SpawnRequest) -> InstanceRecord | None:
@@ -124,7 +187,7 @@ class Registry:
             )
         if parent.ending:
             raise InvalidRequestError(f"The parent {request.parent_id} is being terminated: choose another one.")
-        if parent.snapshot.status in (Status.STOPPED, Status.FAILED):
+        if not parent.alive:
             raise InvalidRequestError(f"The parent {request.parent_id} is {parent.snapshot.status}: restart it first.")
         return parent.record
 
@@ -134,11 +197,18 @@ class Registry:
         return member.record
 
     def remove(self, instance_id: str) -> None:
-        """Forgets an instance that never came to be; its number is not used again."""
-        self._members.pop(instance_id, None)
+        """Forgets an instance; its number is not used again."""
+        member = self._members.pop(instance_id, None)
+        if member is not None and member.record.request_id:
+            self._by_request.pop(member.record.request_id, None)
 
     def children(self, instance_id: str) -> list[Member]:
         return [member for member in self if member.record.parent_id == instance_id]
+
+    def made_by(self, request_id: str) -> Member | None:
+        """The instance that the call with this request id made."""
+        instance_id = self._by_request.get(request_id)
+        return None if instance_id is None else self._members[instance_id]
 
 
 def _instance_id(role: Role, executive: int, manager: int, number: int) -> str:

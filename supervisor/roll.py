@@ -1,22 +1,29 @@
 """The team's roll: registry, live ends, mail and store kept in step.
 
 Whoever changes who is in the team goes through here. Everybody who waits for the team to change waits on ``news``.
+What must not be forgotten of an instance is stored before anybody is told of it.
 """
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
 
 from actors.news import News
-from actors.reports import Report
-from supervisor.mail import Mail
+from actors.reports import Report, Snapshot
+from actors.states import ALIVE, Status
+from supervisor.mail import Extra, Mail
 from supervisor.members import Members
-from supervisor.ports import InstancePort
-from supervisor.records import encode_record
-from supervisor.registry import Member, Registry
+from supervisor.records import Unreadable, decode_plain, decode_record, encode_plain, encode_record
+from supervisor.registry import InstanceRecord, Member, Registry, Stage
+from supervisor.repeats import Repeats
 from supervisor.store import StateStore, keys
 
 logger = logging.getLogger(__name__)
+
+_STAGE_OF = {Status.STOPPED: Stage.STOPPED, Status.FAILED: Stage.FAILED}
 
 
 class Roll:
@@ -28,36 +35,87 @@ class Roll:
         self.registry = Registry(last_number)
         self.members = Members()
         self.mail = Mail(self.registry, self.members, store, self.news)
+        self.repeats = Repeats()
+        self.unreadable = Unreadable()
+        self.on_failed: Callable[[Member], None] = lambda _: None
+        """Called when an instance has failed by itself."""
         self._store = store
         self._pastes: dict[str, tuple[int, int]] = {}
 
-    async def save(self, instance_id: str) -> None:
-        record = self.registry.get(instance_id).record
-        await self._store.save({keys.instance(instance_id): encode_record(record)})
+    async def load(self) -> None:
+        """Takes in what the store tells of the team. Raises ``StoreError``."""
+        now = time.time()
+        last = await self._store.load(keys.LAST_NUMBER)
+        for _, number in self.unreadable.readable(last, decode_plain):
+            self.registry.last_number = max(self.registry.last_number, int(number))
+        stored = await self._store.load(keys.INSTANCE_PREFIX)
+        records = [record for _, record in self.unreadable.readable(stored, decode_record)]
+        for record in sorted(records, key=lambda record: record.number):
+            self.registry.restore(record, now)
+        messages, receipts = await self._store.load(keys.MESSAGE_PREFIX), await self._store.load(keys.RECEIPT_PREFIX)
+        self.mail.restore(messages, receipts, self.unreadable)
+        self.repeats.restore(await self._store.load(keys.REQUEST_PREFIX), self.unreadable)
 
-    def follow(self, instance_id: str, port: InstancePort) -> None:
-        """From now on the instance's reports are taken in."""
-        self.members.follow(instance_id, port, self._take_in, self._revive)
+    def stored_form(self, record: InstanceRecord) -> Extra:
+        """What stands in the store for this record, to be written together with other things."""
+        return Extra(
+            records={
+                keys.instance(record.instance_id): encode_record(record),
+                keys.LAST_NUMBER: encode_plain(self.registry.last_number),
+            }
+        )
 
-    async def leave(self, instance_id: str) -> None:
+    async def save(self, instance_id: str, **changes: object) -> InstanceRecord:
+        """Changes the record and stores it. Raises ``StoreError``; then the record is as it was."""
+        member = self.registry.get(instance_id)
+        async with member.writing:
+            changed = replace(member.record, **changes)  # type: ignore[arg-type]
+            await self._store.save(self.stored_form(changed).records)
+            member.record = changed
+        return changed
+
+    async def remove(self, instance_id: str) -> None:
+        """Forgets an instance."""
         await self.members.leave(instance_id)
+        await self._store.save({}, delete=[keys.instance(instance_id)])
+        self.registry.remove(instance_id)
+        self._pastes.pop(instance_id, None)
+        self.news.announce()
 
-    async def _take_in(self, instance_id: str, report: Report) -> None:
-        if instance_id in self.registry:
-            self.registry.get(instance_id).snapshot = report.snapshot
+    async def mark_ended(self, member: Member, stage: Stage, reason: str) -> None:
+        """The agent is found to have ended while nobody followed it."""
+        await self.save(member.record.instance_id, stage=stage, reason=reason, ended_at=time.time())
+        status = Status.STOPPED if stage is Stage.STOPPED else Status.FAILED
+        member.snapshot = ended(member.snapshot, status, reason)
+        self.news.announce()
+        if stage is Stage.FAILED:
+            self.on_failed(member)
+
+    async def take_in(self, instance_id: str, report: Report) -> None:
+        """What an instance reports; its receipts are stored with what changed of its record."""
+        if instance_id not in self.registry:
+            await self.mail.take_receipts(report.receipts)
+            return
+        member = self.registry.get(instance_id)
+        async with member.writing:
+            earlier, changed = member.record, _changed(member.record, report.snapshot)
+            extra = self.stored_form(changed) if changed != earlier else Extra(records={})
+            await self.mail.take_receipts(report.receipts, extra)
+            member.record, member.snapshot = changed, report.snapshot
         self._pastes[instance_id] = (report.batches, report.delivered)
-        await self.mail.take_receipts(report.receipts)
-        await self.mail.reachable(instance_id)
+        self.news.announce()
+        self.mail.reachable(instance_id)
+        if changed.stage is Stage.FAILED and earlier.stage is not Stage.FAILED:
+            self.on_failed(member)
 
-    async def _revive(self, instance_id: str, port: InstancePort) -> None:
-        record = self.registry.get(instance_id).record
-        logger.warning("the actor of %s was restarted: it takes over its agent again", instance_id)
-        await port.adopt(record.pane_id, record.pid)
-        await self.mail.hand_over_again(instance_id)
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong with the team's state, for people."""
+        return [text for text in (self._store.health.warning, self.unreadable.warning) if text]
 
     def needs_attention(self, member: Member) -> bool:
         from_messages = self.mail.blocked_reason(member.record.instance_id)
-        return member.snapshot.needs_attention or bool(from_messages)
+        return member.snapshot.needs_attention or bool(from_messages) or bool(member.silence)
 
     @property
     def average_batch(self) -> float:
@@ -65,3 +123,21 @@ class Roll:
         batches = sum(batches for batches, _ in self._pastes.values())
         messages = sum(messages for _, messages in self._pastes.values())
         return messages / batches if batches else 0.0
+
+
+def ended(snapshot: Snapshot, status: Status, reason: str = "") -> Snapshot:
+    """The snapshot of an instance whose agent is gone."""
+    return replace(snapshot, status=status, since=time.time(), reason=reason, tool="", tool_input={}, queued=0)
+
+
+def _changed(record: InstanceRecord, snapshot: Snapshot) -> InstanceRecord:
+    """The record as the snapshot changes it. A spawn under way decides itself what becomes of its instance."""
+    path = snapshot.transcript_path or record.transcript_path
+    if record.stage is Stage.STARTING:
+        return replace(record, transcript_path=path)
+    if snapshot.status in ALIVE:
+        return replace(record, transcript_path=path, stage=Stage.RUNNING, reason="", ended_at=0.0)
+    stage = _STAGE_OF[snapshot.status]
+    if stage is record.stage:
+        return replace(record, transcript_path=path)
+    return replace(record, transcript_path=path, stage=stage, reason=snapshot.reason, ended_at=snapshot.since)

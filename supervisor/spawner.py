@@ -1,50 +1,47 @@
-"""The one recipe by which an instance comes to be, undone in reverse when a step fails.
+"""The one recipe by which an instance comes to be, undone when a step fails.
 
 Promises: when ``spawn`` returns, the agent's own record shows the first message; when it raises, nothing that it made
 is left: no agent, session, actor, directory or branch. The agent and its actor start side by side, because each takes
-longer than all the rest.
+longer than all the rest. The record is stored before each step, so that a spawn that a crash cut off is finished or
+undone; a call that is repeated with its request id gets the same instance.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from actors.agents.base import AgentStart, LaunchRequest
 from actors.errors import AgentError, PhalanxError, TerminalError
 from actors.home import Home
-from actors.inbox import BatchLimits
-from actors.instance import InstanceConfig
 from actors.messages import MessageStatus, Receipt
 from actors.states import ALIVE, Status
+from supervisor.adoption import Adoption
 from supervisor.identity import system_prompt
 from supervisor.mail import Draft, check_text
 from supervisor.permits import Permits
 from supervisor.ports import HostPort, InstanceFactory, InstancePort
-from supervisor.registry import InstanceRecord, Member
+from supervisor.registry import InstanceRecord, Member, Stage
+from supervisor.repeats import check_same, fingerprint
 from supervisor.requests import SpawnRequest
 from supervisor.roll import Roll
+from supervisor.undoing import Undoing
 from supervisor.work_dirs import WorkDirPolicy
 
-logger = logging.getLogger(__name__)
-
-END_GRACE_S = 3.0
 _TROUBLE_PATIENCE_S = 2.0
 _SCREEN_LINES = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpawnSettings:
+    home: Home
     agent: str
-    limits: BatchLimits
     timeout_s: float
     """Longest time from the start of the agent to the proof of its first message."""
+    work_dirs: WorkDirPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,37 +54,54 @@ class Staff:
 
 
 class Spawner:
-    def __init__(self, home: Home, settings: SpawnSettings, staff: Staff, roll: Roll, policy: WorkDirPolicy) -> None:
-        self._home = home
+    def __init__(self, settings: SpawnSettings, staff: Staff, roll: Roll, adoption: Adoption, undoing: Undoing) -> None:
+        self._home = settings.home
         self._settings = settings
         self._host = staff.host
-        self._factory = staff.factory
         self._permits = staff.permits
         self._roll = roll
         self._mail = roll.mail
-        self._policy = policy
+        self._adoption = adoption
+        self._undoing = undoing
 
     async def spawn(self, request: SpawnRequest, sender: str) -> InstanceRecord:
         """Starts an instance and gives it its first message. Waits for its turn under the spawn cap."""
-        work_dir = self._policy.check(request.work_dir)
+        return await self._roll.repeats.once(request, request.request_id, lambda: self._spawn_once(request, sender))
+
+    async def _spawn_once(self, request: SpawnRequest, sender: str) -> InstanceRecord:
+        made = self._roll.registry.made_by(request.request_id) if request.request_id else None
+        if made is not None:
+            check_same(request.request_id or "", made.record.fingerprint, fingerprint(request))
+            return await self._finished(made)
+        work_dir = self._settings.work_dirs.check(request.work_dir)
         check_text(request.context)
         async with self._permits.hold():
             # A caller who goes away in the middle must not leave half an instance behind.
             return await asyncio.shield(asyncio.create_task(self._spawn(request, work_dir, sender)))
 
+    async def _finished(self, member: Member) -> InstanceRecord:
+        """An instance that this call made before a crash, once it has its first message or has ended."""
+        instance_id = member.record.instance_id
+
+        def finished() -> bool:
+            return instance_id not in self._roll.registry or (
+                member.record.stage is not Stage.STARTING
+                and (self._mail.pending(instance_id) == 0 or member.snapshot.status not in ALIVE)
+            )
+
+        await self._roll.news.until(finished, self._settings.timeout_s)
+        if instance_id not in self._roll.registry:
+            raise AgentError(f"The team was restarted while {instance_id} was being started. Spawn it again.")
+        return member.record
+
     async def _spawn(self, request: SpawnRequest, work_dir: Path, sender: str) -> InstanceRecord:
         member = self._take_in(request, work_dir)
-        async with member.turn, AsyncExitStack() as undo:
-            undo.callback(self._roll.registry.remove, member.record.instance_id)
-            port = await self._start(member.record, request, undo)
-            record = member.record
-            await port.adopt(record.pane_id, record.pid)
-            self._roll.follow(record.instance_id, port)
-            _to_undo(undo, self._roll.leave, record.instance_id)
-            await self._give_context(record, request.context, sender, port)
-            await self._roll.save(record.instance_id)
-            undo.pop_all()
-            return record
+        async with member.turn:
+            try:
+                return await self._make(member, request, sender)
+            except BaseException:
+                await self._undoing.undo(member.record)
+                raise
 
     def _take_in(self, request: SpawnRequest, work_dir: Path) -> Member:
         return self._roll.registry.add(
@@ -95,38 +109,39 @@ class Spawner:
             agent=request.agent or self._settings.agent,
             session_id=str(uuid.uuid4()),
             now=time.time(),
+            fingerprint=fingerprint(request),
         )
 
-    async def _start(self, record: InstanceRecord, request: SpawnRequest, undo: AsyncExitStack) -> InstancePort:
-        instance_id = record.instance_id
-        _to_undo(undo, self._roll.mail.close, instance_id)
-        _to_undo(undo, self._host.forget_instance, instance_id)
-        _to_undo(undo, self._factory.destroy, instance_id)
-        coming = asyncio.create_task(self._factory.create(self.config(record), record.agent))
+    async def _make(self, member: Member, request: SpawnRequest, sender: str) -> InstanceRecord:
+        instance_id = member.record.instance_id
+        await self._roll.save(instance_id)
+        coming = asyncio.create_task(self._adoption.actor(member.record))
         try:
-            record = await self._give_workspace(record, request, undo)
-            _to_undo(undo, self._host.end_agent, instance_id, record.session_name, END_GRACE_S)
-            pane = await self._host.start_agent(self._agent_start(record, request))
-            self._roll.registry.change(instance_id, pane_id=pane.pane_id, pid=pane.pid)
-            return await coming
+            await self._give_workspace(member.record, request)
+            context = await self._start(member, request, sender)
+            port = await coming
         finally:
             coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+        await self._adoption.adopt(member.record, port)
+        receipt = await self._first_receipt(instance_id, context)
+        if receipt.status is not MessageStatus.SUBMITTED:
+            raise AgentError(await self._why_not(member, receipt, port))
+        return await self._roll.save(instance_id, stage=Stage.RUNNING)
 
-    async def _give_workspace(
-        self, record: InstanceRecord, request: SpawnRequest, undo: AsyncExitStack
-    ) -> InstanceRecord:
+    async def _give_workspace(self, record: InstanceRecord, request: SpawnRequest) -> None:
         workspace = await self._host.create_workspace(record.instance_id, record.work_dir, request.workspace_mode)
-        _to_undo(undo, self._host.undo_workspace, workspace)
-        return self._roll.registry.change(record.instance_id, workspace=workspace, host=await self._host.name())
+        self._roll.registry.change(record.instance_id, workspace=workspace)
+        await self._roll.save(record.instance_id, host=await self._host.name())
 
-    def config(self, record: InstanceRecord) -> InstanceConfig:
-        return InstanceConfig(
-            instance_id=record.instance_id,
-            session_id=record.session_id,
-            directory=self._home.instance_directory(record.instance_id),
-            tmux_socket=self._home.tmux_socket,
-            limits=self._settings.limits,
-        )
+    async def _start(self, member: Member, request: SpawnRequest, sender: str) -> Receipt:
+        """The agent with its pane and its first message stand in the store together: from here on it is not undone."""
+        pane = await self._host.start_agent(self._agent_start(member.record, request))
+        record = self._roll.registry.change(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
+        draft = Draft(instance_id=record.instance_id, text=request.context, immediate=True)
+        message = self._mail.first(draft, sender, time.time())
+        (receipt,) = await self._mail.accept([message], self._roll.stored_form(record))
+        return receipt
 
     def _agent_start(self, record: InstanceRecord, request: SpawnRequest) -> AgentStart:
         return AgentStart(
@@ -155,48 +170,30 @@ class Spawner:
         main = git_directory.parent if git_directory is not None and git_directory.name == ".git" else None
         return (self._home.worktrees, main or workspace.worktree)
 
-    async def _give_context(self, record: InstanceRecord, context: str, sender: str, port: InstancePort) -> None:
-        draft = Draft(instance_id=record.instance_id, text=context, immediate=True)
-        (message,) = await self._mail.accept([draft], sender, time.time())
-        if isinstance(message, PhalanxError):
-            raise message
-        receipt = await self._first_receipt(record.instance_id, message.id)
-        if receipt.status is not MessageStatus.SUBMITTED:
-            raise AgentError(await self._why_not(record.instance_id, receipt, port))
-
-    async def _first_receipt(self, instance_id: str, message_id: str) -> Receipt:
+    async def _first_receipt(self, instance_id: str, accepted: Receipt) -> Receipt:
         """The receipt when it is final, or as it stands when the agent cannot get ready by itself."""
 
+        def receipt() -> Receipt:
+            return self._mail.receipt(accepted.message_id) or accepted
+
         def decided() -> bool:
-            return self._mail.receipt(message_id).final or self._is_in_trouble(instance_id)
+            return receipt().final or self._is_in_trouble(instance_id)
 
         await self._roll.news.until(decided, self._settings.timeout_s)
-        await self._roll.news.until(lambda: self._mail.receipt(message_id).final, _TROUBLE_PATIENCE_S)
-        return self._mail.receipt(message_id)
+        await self._roll.news.until(lambda: receipt().final, _TROUBLE_PATIENCE_S)
+        return receipt()
 
     def _is_in_trouble(self, instance_id: str) -> bool:
         snapshot = self._roll.registry.get(instance_id).snapshot
         return snapshot.status not in ALIVE or (snapshot.status is Status.STARTING and bool(snapshot.reason))
 
-    async def _why_not(self, instance_id: str, receipt: Receipt, port: InstancePort) -> str:
-        snapshot = self._roll.registry.get(instance_id).snapshot
+    async def _why_not(self, member: Member, receipt: Receipt, port: InstancePort) -> str:
+        snapshot = member.snapshot
         reason = snapshot.reason or receipt.reason or f"no proof within {self._settings.timeout_s:.0f} s"
-        words = f"The agent of {instance_id} did not take its first message ({snapshot.status}): {reason}"
-        if snapshot.status not in ALIVE:
+        words = f"The agent of {member.record.instance_id} did not take its first message ({snapshot.status}): {reason}"
+        if not member.alive:
             return words
         try:
             return f"{words}\nIts screen:\n{await port.screen(_SCREEN_LINES)}"
         except (PhalanxError, TerminalError):
             return words
-
-
-def _to_undo(undo: AsyncExitStack, step: Callable[..., Awaitable[object]], *arguments: object) -> None:
-    """A step back that fails is logged: it must neither hide why the spawn failed nor keep the others from running."""
-
-    async def run() -> None:
-        try:
-            await step(*arguments)
-        except PhalanxError:
-            logger.exception("a step of a failed spawn could not be undone")
-
-    undo.push_async_callback(run)

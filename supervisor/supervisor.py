@@ -1,9 +1,10 @@
 """The verbs of a team: what decides, and nothing else.
 
 The supervisor checks what callers ask, holds the caps and knows who is in the team; hosts and instances do the work.
-Promises: a message that was answered ``accepted`` is on its way and ends with a receipt; results of a batch come in the
-order asked and a failing member fails alone; terminating never deletes work; every await below has a bound, so a dead
-part frees what it held. A plain class: ``supervisor.actor`` puts it into a Ray actor.
+Promises: a message that was answered ``accepted`` is stored and ends with a receipt, whatever crashes; a call repeated
+with its request id is not done twice; results of a batch come in the order asked and a failing member fails alone;
+terminating never deletes work; every await below has a bound, so a dead part frees what it held. A plain class:
+``supervisor.actor`` puts it into a Ray actor. ``recover`` is called once before the first verb.
 """
 
 from __future__ import annotations
@@ -17,19 +18,22 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from actors.errors import PhalanxError, WrongStateError, to_wire
+from actors.errors import FencedError, PhalanxError, WrongStateError, from_wire, to_wire
 from actors.home import Home
-from actors.messages import Message
 from actors.reports import Snapshot
-from actors.states import ALIVE, Status
+from actors.states import Status
 from supervisor import requests, results, views
 from supervisor.closing import Closing
+from supervisor.collecting import Collecting
 from supervisor.mail import Draft
 from supervisor.permits import Permits
+from supervisor.recovery import Recovery
 from supervisor.registry import Member
 from supervisor.requests import Request
 from supervisor.results import ErrorInfo, Result
+from supervisor.resuming import Resuming
 from supervisor.roll import Roll
+from supervisor.sending import Sending, Sent
 from supervisor.spawner import Spawner
 from supervisor.store import StateStore
 from supervisor.verbs import Caller, ShutdownRequest, StatusRequest
@@ -54,6 +58,9 @@ class Parts:
     permits: Permits
     spawner: Spawner
     closing: Closing
+    collecting: Collecting
+    resuming: Resuming
+    recovery: Recovery
 
 
 class Supervisor:
@@ -64,8 +71,14 @@ class Supervisor:
         self._store = parts.store
         self._roll = parts.roll
         self._permits = parts.permits
+        self._sending = Sending(parts.roll)
         self._spawner = parts.spawner
         self._closing = parts.closing
+        self._collecting = parts.collecting
+        self._resuming = parts.resuming
+        self._recovery = parts.recovery
+        self._reconciling: asyncio.Task[None] | None = None
+        self._fenced: FencedError | None = None
         self._started_at = time.time()
         self._verbs: Mapping[str, _Handler] = {
             "spawn": self.spawn,
@@ -79,12 +92,37 @@ class Supervisor:
             "interrupt": self.interrupt,
             "terminate": self.terminate,
             "restart": self.restart,
+            "resume": self.resume,
+            "gc": self.gc,
             "status": self.status,
             "shutdown": self.shutdown,
         }
 
+    async def recover(self) -> None:
+        """Takes the state over and begins to bring the team back as the store tells of it. Raises ``StoreError``."""
+        await self._store.open()
+        await self._roll.load()
+        self._reconciling = asyncio.create_task(self._recovery.run(), name="reconcile")
+
+    async def close(self) -> None:
+        """Follows nobody any more and lets the state go; agents and actors go on."""
+        if self._reconciling is not None:
+            self._reconciling.cancel()
+            await asyncio.gather(self._reconciling, return_exceptions=True)
+        await self._resuming.stop()
+        await self._roll.members.leave_all()
+        await self._roll.mail.stop()
+        await self._store.close()
+
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:
-        return await self._verbs[verb](request, caller)
+        if self._fenced is not None:
+            raise self._fenced
+        try:
+            return await self._verbs[verb](request, caller)
+        except FencedError as error:
+            self._fenced = error
+            logger.critical("another supervisor has taken over: %s", error)
+            raise
 
     async def spawn(self, request: requests.SpawnRequest, caller: Caller) -> results.SpawnResult:
         record = await self._spawner.spawn(request, caller.sender)
@@ -108,7 +146,7 @@ class Supervisor:
             caller.progress(done, total, spawned.instance_id if isinstance(spawned, results.SpawnResult) else "failed")
             return views.spawn_outcome(spawned)
 
-        outcomes = await asyncio.gather(*(one(member) for member in request.instances))
+        outcomes = await asyncio.gather(*(one(member) for member in _identified(request)))
         duration_ms = (time.monotonic() - begun) * 1000
         return results.SpawnBatchResult(
             success=all(outcome.success for outcome in outcomes),
@@ -122,37 +160,34 @@ class Supervisor:
 
     async def send(self, request: requests.SendRequest, caller: Caller) -> results.SendResult:
         draft = Draft(instance_id=request.instance_id, text=request.message, immediate=request.immediate)
-        (accepted,) = await self._roll.mail.accept([draft], caller.sender, time.time())
-        if isinstance(accepted, PhalanxError):
-            raise accepted
+        (sent,) = await self._sending.send(request, request.request_id, [draft], caller.sender)
+        if sent.error is not None:
+            raise from_wire(sent.error)
         if request.wait:
-            await self._roll.mail.settled([accepted.id], request.timeout_seconds)
-        return self._send_result(draft, accepted)
+            await self._roll.mail.settled([sent.message_id], request.timeout_seconds)
+        return self._send_result(sent)
 
     async def send_batch(self, request: requests.SendBatchRequest, caller: Caller) -> results.SendBatchResult:
         drafts = [Draft(instance_id=m.instance_id, text=m.message, immediate=m.immediate) for m in request.messages]
-        accepted = await self._roll.mail.accept(drafts, caller.sender, time.time())
+        sent = await self._sending.send(request, request.request_id, drafts, caller.sender)
         if request.wait:
-            ids = [message.id for message in accepted if isinstance(message, Message)]
-            await self._roll.mail.settled(ids, request.timeout_seconds)
-        sent = [self._send_result(draft, message) for draft, message in zip(drafts, accepted, strict=True)]
-        immediate = sum(isinstance(message, Message) and message.immediate for message in accepted)
-        queued = sum(isinstance(message, Message) for message in accepted) - immediate
+            await self._roll.mail.settled([one.message_id for one in sent], request.timeout_seconds)
+        outcomes = [self._send_result(one) for one in sent]
+        accepted = sum(one.error is None for one in sent)
+        immediate = sum(one.error is None and draft.immediate for one, draft in zip(sent, drafts, strict=True))
         return results.SendBatchResult(
-            success=all(result.success for result in sent),
-            results=sent,
+            success=all(outcome.success for outcome in outcomes),
+            results=outcomes,
             performance=results.SendPerformance(
                 total_messages=len(sent),
-                queued=queued,
+                queued=accepted - immediate,
                 immediate=immediate,
                 avg_batch_size=round(self._roll.average_batch, 2),
             ),
         )
 
-    def _send_result(self, draft: Draft, accepted: Message | PhalanxError) -> results.SendResult:
-        if isinstance(accepted, PhalanxError):
-            return views.send_result(draft.instance_id, ErrorInfo(**to_wire(accepted)), None)
-        return views.send_result(draft.instance_id, accepted, self._roll.mail.receipt(accepted.id))
+    def _send_result(self, sent: Sent) -> results.SendResult:
+        return views.send_result(sent, self._roll.mail.receipt(sent.message_id))
 
     async def read(self, request: requests.ReadRequest, caller: Caller) -> results.ReadResult:
         self._roll.registry.get(request.instance_id)
@@ -173,6 +208,7 @@ class Supervisor:
             needs_attention=[info.instance_id for info in infos if info.needs_attention],
             counts=views.counts(members),
             instances=infos,
+            warnings=self._roll.warnings,
         )
 
     def _info(self, member: Member) -> results.InstanceInfo:
@@ -237,6 +273,8 @@ class Supervisor:
             supervisor_pid=os.getpid(),
             started_at=views.iso(self._started_at),
             store=self._store.health.description,
+            warnings=self._roll.warnings,
+            resumable=[member.record.instance_id for member in self._roll.registry if member.record.resumable],
             counts=views.counts(self._roll.registry),
             spawns_running=self._permits.held,
             spawns_waiting=self._permits.waiting,
@@ -244,8 +282,43 @@ class Supervisor:
         )
 
     async def shutdown(self, request: ShutdownRequest, caller: Caller) -> results.TerminateResult:
-        alive: Sequence[Member] = [m for m in self._roll.registry if m.snapshot.status in ALIVE]
+        alive: Sequence[Member] = [member for member in self._roll.registry if member.alive]
         return await self._closing.end_all(alive)
+
+    async def resume(self, request: requests.ResumeRequest, caller: Caller) -> results.ResumeResult:
+        members = [member for member in self._roll.registry if member.record.resumable and not member.turn.locked()]
+        outcomes = await asyncio.gather(*(self._resume(member) for member in members))
+        return results.ResumeResult(success=all(one.error is None for one in outcomes), instances=outcomes)
+
+    async def _resume(self, member: Member) -> results.ResumedInstance:
+        """One member of a batch: what fails here fails alone."""
+        instance_id = member.record.instance_id
+        try:
+            async with self._permits.hold():
+                done = await self._closing.restart(member)
+        except PhalanxError as error:
+            return results.ResumedInstance(
+                instance_id=instance_id,
+                status=member.snapshot.status,
+                resumed=False,
+                error=ErrorInfo(**to_wire(error)),
+            )
+        return results.ResumedInstance(instance_id=instance_id, status=done.status, resumed=done.resumed)
+
+    async def gc(self, request: requests.GcRequest, caller: Caller) -> results.GcResult:
+        items = await self._collecting.collect(dry_run=request.dry_run)
+        return results.GcResult(dry_run=request.dry_run, items=items)
+
+
+def _identified(request: requests.SpawnBatchRequest) -> Sequence[requests.SpawnRequest]:
+    """Each member with a request id of its own that follows from the batch's, so that a repeat finds each again."""
+    if request.request_id is None:
+        return request.instances
+    ids = (f"{request.request_id}/{number}" for number in range(len(request.instances)))
+    return [
+        member.model_copy(update={"request_id": member.request_id or request_id})
+        for member, request_id in zip(request.instances, ids, strict=True)
+    ]
 
 
 def _matches(member: Member, request: requests.ListRequest) -> bool:

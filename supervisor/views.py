@@ -6,7 +6,7 @@ import datetime
 from collections import Counter
 from collections.abc import Iterable
 
-from actors.messages import Message, Receipt
+from actors.messages import Receipt
 from actors.reports import Snapshot
 from actors.states import Status
 from actors.transcript import Page
@@ -22,6 +22,7 @@ from supervisor.results import (
     SpawnResult,
     Tokens,
 )
+from supervisor.sending import Sent
 
 
 def iso(at: float) -> str:
@@ -40,9 +41,9 @@ def instance_info(member: Member, *, pending: int, blocked_reason: str) -> Insta
         agent=record.agent,
         status=snapshot.status,
         since=iso(snapshot.since),
-        reason=snapshot.reason or blocked_reason or None,
+        reason=snapshot.reason or blocked_reason or member.silence or None,
         permission=permission(snapshot),
-        needs_attention=snapshot.needs_attention or bool(blocked_reason),
+        needs_attention=snapshot.needs_attention or bool(blocked_reason or member.silence),
         queued_messages=pending,
         unread=snapshot.unread,
         session_name=record.session_name,
@@ -90,17 +91,17 @@ def spawn_outcome(result: SpawnResult | ErrorInfo) -> SpawnOutcome:
     return SpawnOutcome(success=True, **result.model_dump())
 
 
-def send_result(instance_id: str, message: Message | ErrorInfo, receipt: Receipt | None) -> SendResult:
-    if isinstance(message, ErrorInfo) or receipt is None:
-        error = message if isinstance(message, ErrorInfo) else None
-        return SendResult(success=False, instance_id=instance_id, error=error)
+def send_result(sent: Sent, receipt: Receipt | None) -> SendResult:
+    """``receipt`` is None for a message of long ago."""
+    if sent.error is not None:
+        return SendResult(success=False, instance_id=sent.instance_id, error=ErrorInfo(**sent.error))
     return SendResult(
-        success=receipt.status.value not in ("failed", "unconfirmed"),
-        instance_id=instance_id,
-        message_id=message.id,
-        status=receipt.status,
-        reason=receipt.reason or None,
-        removed_characters=message.removed_characters,
+        success=receipt is None or receipt.status.value not in ("failed", "unconfirmed"),
+        instance_id=sent.instance_id,
+        message_id=sent.message_id,
+        status=receipt.status if receipt else None,
+        reason=(receipt.reason or None) if receipt else "accepted long ago: its receipt is not kept any more",
+        removed_characters=sent.removed_characters,
     )
 
 

@@ -13,8 +13,8 @@ Until = Literal["idle", "any_idle", "needs_attention"]
 
 
 def is_idle(roll: Roll, member: Member) -> bool:
-    """No turn is under way and no message will start one."""
-    return member.snapshot.status in IDLE and roll.mail.pending(member.record.instance_id) == 0
+    """No turn is under way and no message will start one. What waits for an agent that has ended starts none."""
+    return member.snapshot.status in IDLE and (not member.alive or roll.mail.pending(member.record.instance_id) == 0)
 
 
 def is_settled(roll: Roll, member: Member) -> bool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 INSTANCE_PREFIX = "instance/"
 MESSAGE_PREFIX = "message/"
 RECEIPT_PREFIX = "receipt/"
 REQUEST_PREFIX = "request/"
+LAST_NUMBER = "team/last_number"
+"""Highest number that an instance of this team has ever had."""
 
 
 def instance(instance_id: str) -> str:
@@ -23,3 +27,26 @@ def request(request_id: str) -> str:
 
 def receipt(message_id: str) -> str:
     return RECEIPT_PREFIX + message_id
+
+
+SESSIONS = "copies/sessions"
+"""Which supervisors have written, so that copies that have parted are noticed. No record of the team's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisKeys:
+    """Where a team's copy is in Redis. The part in braces keeps all of it in one slot of a cluster."""
+
+    meta: str
+    """A hash: where the copy stands, who may write, whether a write was cut off."""
+    records: str
+    """A hash of every record under its key, so a write costs the same however many there are."""
+    staging: str
+    """The same for records that are about to be taken over all at once."""
+    holder: str
+    """The name of the supervisor that uses the copy; it expires unless it is renewed."""
+
+    @classmethod
+    def of(cls, team: str) -> RedisKeys:
+        tag = f"{{phalanx:{team}}}"
+        return cls(meta=f"{tag}:meta", records=f"{tag}:records", staging=f"{tag}:staging", holder=f"{tag}:holder")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from supervisor.assembly import build_supervisor
 from supervisor.permits import Permits
 from supervisor.settings import Settings
 from supervisor.spawner import Staff
+from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
 from supervisor.verbs import Caller, ShutdownRequest
 from tests.projects import make_repository, shell_environment
@@ -32,8 +33,12 @@ class LocalInstances:
         self.instances: dict[str, Instance] = {}
 
     async def create(self, config: InstanceConfig, agent: str) -> Instance:
-        self.instances[config.instance_id] = Instance(config, self._catalog.named(agent))
+        if config.instance_id not in self.instances:
+            self.instances[config.instance_id] = Instance(config, self._catalog.named(agent))
         return self.instances[config.instance_id]
+
+    async def running(self) -> tuple[str, ...]:
+        return tuple(self.instances)
 
     async def destroy(self, instance_id: str) -> None:
         instance = self.instances.pop(instance_id, None)
@@ -59,18 +64,32 @@ def terminal(home: Home) -> TerminalServer:
 
 
 @pytest.fixture
-async def supervisor(home: Home, terminal: TerminalServer) -> AsyncIterator[Supervisor]:
+def settings(home: Home) -> Settings:
+    return Settings.load(home, _environment(home))
+
+
+def _environment(home: Home) -> dict[str, str]:
     user = str(home.root.parent / "user")
-    environment = shell_environment(home, HOME=user, PHALANX_AGENT="demo", PHALANX_SPAWN_TIMEOUT_S="20")
-    settings = Settings.load(home, environment)
+    return shell_environment(home, HOME=user, PHALANX_AGENT="demo", PHALANX_SPAWN_TIMEOUT_S="20")
+
+
+@pytest.fixture
+def staff(home: Home, settings: Settings, terminal: TerminalServer) -> Iterator[Staff]:
+    environment = _environment(home)
     catalog = AgentCatalog(claude_command="no-such-claude", python=sys.executable)
     terminal.start(environment)
-    staff = Staff(
+    yield Staff(
         host=Host(home, catalog, environment),
         factory=LocalInstances(catalog),
         permits=Permits(settings.max_concurrent_spawns),
     )
-    made = build_supervisor(home, settings, staff)
+    terminal.stop()
+
+
+@pytest.fixture
+async def supervisor(home: Home, settings: Settings, staff: Staff) -> AsyncIterator[Supervisor]:
+    made = build_supervisor(home, settings, staff, SqliteStore(home.state_file))
+    await made.recover()
     yield made
     await made.shutdown(ShutdownRequest(), LEAD)
-    terminal.stop()
+    await made.close()

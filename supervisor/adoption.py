@@ -1,0 +1,62 @@
+"""How an agent that runs gets its actor, and how the supervisor gets its reports.
+
+The same for an agent that has just been started, for one whose actor died, and for all of them after the supervisor
+itself came back: the actor is found or made, takes the agent over (one that follows it already goes on undisturbed), is
+followed, and is handed every message that is pending.
+"""
+
+from __future__ import annotations
+
+from actors.home import Home
+from actors.inbox import BatchLimits
+from actors.instance import InstanceConfig
+from actors.reports import Report
+from supervisor.ports import InstanceFactory, InstancePort
+from supervisor.registry import InstanceRecord
+from supervisor.roll import Roll
+
+
+class Adoption:
+    """Listens to the followers of the roll. All in the supervisor's event loop."""
+
+    def __init__(self, home: Home, limits: BatchLimits, factory: InstanceFactory, roll: Roll) -> None:
+        self._home = home
+        self._limits = limits
+        self._factory = factory
+        self._roll = roll
+
+    async def actor(self, record: InstanceRecord) -> InstancePort:
+        """The instance's actor, made if there is none; returns when it answers."""
+        return await self._factory.create(self._config(record), record.agent)
+
+    async def adopt(self, record: InstanceRecord, port: InstancePort) -> None:
+        """From now on the actor follows the agent, and its reports are taken in."""
+        incarnation = await port.adopt(record.pane_id, record.pid)
+        self._roll.members.follow(record.instance_id, port, incarnation, self)
+        self._roll.mail.hand_over_again(record.instance_id)
+
+    async def on_report(self, instance_id: str, report: Report) -> None:
+        await self._roll.take_in(instance_id, report)
+
+    async def on_silence(self, instance_id: str, reason: str) -> None:
+        if instance_id in self._roll.registry:
+            member = self._roll.registry.get(instance_id)
+            if bool(member.silence) != bool(reason):
+                member.silence = reason
+                self._roll.news.announce()
+
+    async def find_again(self, instance_id: str) -> tuple[InstancePort, str]:
+        record = self._roll.registry.get(instance_id).record
+        port = await self.actor(record)
+        incarnation = await port.adopt(record.pane_id, record.pid)
+        self._roll.mail.hand_over_again(instance_id)
+        return port, incarnation
+
+    def _config(self, record: InstanceRecord) -> InstanceConfig:
+        return InstanceConfig(
+            instance_id=record.instance_id,
+            session_id=record.session_id,
+            directory=self._home.instance_directory(record.instance_id),
+            tmux_socket=self._home.tmux_socket,
+            limits=self._limits,
+        )

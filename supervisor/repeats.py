@@ -1,0 +1,93 @@
+"""Calls that may come twice: an entry that was cut off repeats its call with the same request id.
+
+``once`` lets a repeated call join the one that is still under way. What is to be known after a crash stands in the
+store, written in the same transaction as what the call did: for messages a ``Sending`` here, for instances the
+instance's own record. A request id belongs to one content; with another it is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+from actors.errors import InvalidRequestError
+from supervisor.records import Unreadable, decode_plain, encode_plain
+from supervisor.requests import Request
+from supervisor.store import keys
+
+KEPT = 20_000
+"""So many of the latest calls are remembered."""
+_NO_CONTENT = {"request_id", "wait", "timeout_seconds"}
+_Outcome = TypeVar("_Outcome")
+
+
+def fingerprint(request: Request) -> str:
+    """Tells whether two requests ask for the same."""
+    return hashlib.sha256(request.model_dump_json(exclude=_NO_CONTENT).encode()).hexdigest()[:16]
+
+
+class Repeats:
+    """All in the supervisor's event loop."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, tuple[str, asyncio.Task[Any]]] = {}
+        self._done: dict[str, tuple[str, list[Any]]] = {}
+        self._order = 0
+
+    def restore(self, records: Mapping[str, bytes], unreadable: Unreadable) -> None:
+        found = sorted(unreadable.readable(records, decode_plain), key=lambda pair: int(pair[1]["order"]))
+        for key, record in found:
+            self._done[key.removeprefix(keys.REQUEST_PREFIX)] = (record["fingerprint"], record["outcomes"])
+            self._order = record["order"]
+
+    async def once(self, request: Request, request_id: str | None, work: Callable[[], Awaitable[_Outcome]]) -> _Outcome:
+        """Runs ``work``, or waits for the same call that is under way already. It runs on when its caller goes away."""
+        if request_id is None:
+            return await work()
+        content = fingerprint(request)
+        running = self._running.get(request_id)
+        if running is None:
+            task = asyncio.ensure_future(work())
+            self._running[request_id] = (content, task)
+            task.add_done_callback(lambda _: self._running.pop(request_id))
+        else:
+            check_same(request_id, running[0], content)
+            task = running[1]
+        return cast("_Outcome", await asyncio.shield(task))
+
+    def outcomes(self, request_id: str | None, content: str) -> Sequence[Any] | None:
+        """What ``remember`` was told of this call; None when it is new. Raises ``InvalidRequestError``."""
+        if request_id is None or request_id not in self._done:
+            return None
+        earlier, outcomes = self._done[request_id]
+        check_same(request_id, earlier, content)
+        return outcomes
+
+    def remember(self, request_id: str | None, content: str, outcomes: list[Any]) -> tuple[dict[str, bytes], list[str]]:
+        """The records to save and the keys to delete together with what the call does."""
+        if request_id is None:
+            return {}, []
+        self._order += 1
+        self._done[request_id] = (content, outcomes)
+        record = {"fingerprint": content, "outcomes": outcomes, "order": self._order}
+        forgotten = []
+        while len(self._done) > KEPT:
+            oldest = next(iter(self._done))
+            del self._done[oldest]
+            forgotten.append(keys.request(oldest))
+        return {keys.request(request_id): encode_plain(record)}, forgotten
+
+    def forget(self, request_id: str | None) -> None:
+        """The call was not done after all."""
+        if request_id is not None:
+            self._done.pop(request_id, None)
+
+
+def check_same(request_id: str, earlier: str, content: str) -> None:
+    """Raises ``InvalidRequestError`` when the id was used for something else."""
+    if earlier != content:
+        raise InvalidRequestError(
+            f"The requestId {request_id!r} was used for another call. Choose a new one, or repeat that call unchanged."
+        )

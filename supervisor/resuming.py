@@ -1,0 +1,82 @@
+"""Agents that ended without having been asked to are started again with their conversation, if the settings say so.
+
+``Roll`` tells of each failure. Each next attempt for the same instance waits longer, and after ``limit`` in a row it
+stays failed until somebody restarts it. An instance that has run for a while has its attempts back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from actors.errors import PhalanxError
+from supervisor.closing import Closing
+from supervisor.permits import Permits
+from supervisor.registry import Member
+from supervisor.roll import Roll
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 60.0
+_FORGIVEN_S = 600.0
+"""Who fails after having run for so long starts counting anew."""
+
+
+@dataclass(slots=True)
+class _Attempts:
+    count: int = 0
+    last_at: float = 0.0
+
+
+class Resuming:
+    """All in the supervisor's event loop."""
+
+    def __init__(self, roll: Roll, closing: Closing, permits: Permits, limit: int) -> None:
+        self._roll = roll
+        self._closing = closing
+        self._permits = permits
+        self._limit = limit
+        self._attempts: dict[str, _Attempts] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def failed(self, member: Member) -> None:
+        """Begins to bring the instance back, unless that is under way or was tried too often."""
+        instance_id = member.record.instance_id
+        if not member.record.wanted or instance_id in self._tasks:
+            return
+        task = asyncio.create_task(self._bring_back(member), name=f"resume {instance_id}")
+        self._tasks[instance_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(instance_id, None))
+
+    async def _bring_back(self, member: Member) -> None:
+        instance_id = member.record.instance_id
+        attempts = self._attempts.setdefault(instance_id, _Attempts())
+        while member.record.resumable and instance_id in self._roll.registry:
+            if time.monotonic() - attempts.last_at > _FORGIVEN_S:
+                attempts.count = 0
+            if attempts.count >= self._limit:
+                logger.warning("%s failed %d times in a row and stays failed", instance_id, attempts.count)
+                return
+            await asyncio.sleep(min(FIRST_PAUSE_S * 2**attempts.count, _LONGEST_PAUSE_S))
+            attempts.count += 1
+            attempts.last_at = time.monotonic()
+            await self._try(member)
+
+    async def _try(self, member: Member) -> None:
+        if not member.record.resumable:
+            return
+        try:
+            async with self._permits.hold():
+                await self._closing.restart(member)
+            logger.info("%s goes on with its conversation", member.record.instance_id)
+        except PhalanxError as error:
+            logger.warning("%s could not be resumed: %s", member.record.instance_id, error)
+
+    async def stop(self) -> None:
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,66 @@
+"""Takes away all that a spawn has made: when a step of it fails, and when a crash cut it off.
+
+What there is to take away stands in the instance's record, which is stored before each step. Promise: when ``undo``
+returns there is no agent, session, actor, directory or branch of the instance left, and no record; when a part does not
+answer for long the record stays, and the reconciler tries again. Work is not deleted here either: if an agent has begun
+to work in its worktree, that stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from actors.errors import PhalanxError, UnavailableError
+from supervisor.ports import HostPort, InstanceFactory
+from supervisor.registry import InstanceRecord
+from supervisor.roll import Roll
+
+logger = logging.getLogger(__name__)
+
+END_GRACE_S = 3.0
+PATIENCE_S = 60.0
+"""Longest that one step waits for a part that is just coming back."""
+_RETRY_S = 0.5
+
+
+class Undoing:
+    """All in the supervisor's event loop."""
+
+    def __init__(self, roll: Roll, host: HostPort, factory: InstanceFactory) -> None:
+        self._roll = roll
+        self._host = host
+        self._factory = factory
+
+    async def undo(self, record: InstanceRecord) -> bool:
+        """Whether everything is gone."""
+        instance_id = record.instance_id
+        await self._roll.members.leave(instance_id)
+        steps = [
+            await _step(self._host.end_agent, instance_id, record.session_name, END_GRACE_S),
+            await _step(self._factory.destroy, instance_id),
+            record.workspace is None or await _step(self._host.undo_workspace, record.workspace),
+            await _step(self._host.forget_instance, instance_id),
+            await _step(self._roll.mail.close, instance_id),
+        ]
+        return all(steps) and await _step(self._roll.remove, instance_id)
+
+
+async def _step(step: Callable[..., Awaitable[object]], *arguments: object) -> bool:
+    """A step that fails is logged: it must neither hide why the spawn failed nor keep the others from running."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            await step(*arguments)
+        except UnavailableError as error:
+            if time.monotonic() < deadline:
+                await asyncio.sleep(_RETRY_S)
+                continue
+            logger.warning("a step of a failed spawn could not be undone: %s", error)
+        except PhalanxError:
+            logger.exception("a step of a failed spawn could not be undone")
+        else:
+            return True
+        return False
