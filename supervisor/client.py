@@ -1,9 +1,11 @@
 """``SupervisorClient``: how Python code, the MCP entry and the command line call a team. Imports no Ray.
 
-One client is one connection, used from one event loop; its calls run side by side. A lost connection is opened again by
-the next call. Every call is bounded in time. Errors are those of ``actors.errors``: what the supervisor refuses comes
-as the error it raised; ``TeamNotRunningError`` when nobody answers; ``UnavailableError`` when the answer did not come,
-so that the outcome is not known.
+One client is one connection, used from one event loop; its calls run side by side. Every call is bounded in time. A
+lost connection is opened again; a call that it took along is made again where that can do no harm: when it only looks,
+and when it carries a request id, by which the supervisor knows it again (the client gives it one where the caller did
+not). For a team that is only away the client waits; one that was brought down is told at once. Errors are those of
+``actors.errors``: what the supervisor refuses comes as the error it raised; ``TeamNotRunningError`` when nobody
+answers; ``UnavailableError`` when the answer did not come, so that the outcome is not known.
 
 ::
 
@@ -24,17 +26,28 @@ from pydantic import ValidationError
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError
 from actors.home import Home
 from supervisor import requests, results
-from supervisor.frames import LOOKING, FrameError
-from supervisor.line import Line
+from supervisor.attempt import Attempt, advice, identified, waits_s
+from supervisor.frames import FrameError
+from supervisor.line import Line, NotSentError
 from supervisor.requests import Request
 from supervisor.results import Result
+from supervisor.team_file import head_runs, wanted_team
 from supervisor.verbs import VERBS, ProgressCallback, ShutdownRequest, StatusRequest, ignore_progress
 
-CONNECT_PATIENCE_S = 3.0
-"""How long a socket that nobody answers is tried again: the supervisor may just be starting anew."""
-_RETRY_S = 0.05
+CONNECT_PATIENCE_S = 10.0
+"""How long a first connection waits for a supervisor that is just starting anew in a Ray that runs."""
+_RETRY_S = (0.02, 0.5)
+"""The first and the longest pause between two tries."""
 _MARGIN_S = 30.0
-_TIMEOUTS_S = {"spawn": 900.0, "terminate": 300.0, "restart": 300.0, "shutdown": 120.0, "interrupt": 60.0}
+_TIMEOUTS_S = {
+    "spawn": 900.0,
+    "resume": 900.0,
+    "terminate": 300.0,
+    "restart": 300.0,
+    "gc": 300.0,
+    "shutdown": 120.0,
+    "interrupt": 60.0,
+}
 """Verbs that start or end agents; spawns also wait for those before them."""
 _SPAWN_EACH_S = 120.0
 
@@ -46,12 +59,13 @@ class SupervisorClient:
         self._sender = sender
         self._line: Line | None = None
         self._opening = asyncio.Lock()
+        self._closings = 0
 
     @classmethod
     async def connect(cls, home: Home, sender: str = "lead") -> Self:
         """A connected client. Raises ``TeamNotRunningError`` when no supervisor answers in ``home``."""
         client = cls(home, sender)
-        await client._open_line()
+        await client.open()
         return client
 
     @property
@@ -59,8 +73,18 @@ class SupervisorClient:
         """No connection is open now; the next call opens one."""
         return self._line is None or self._line.closed
 
+    async def open(self) -> None:
+        """Opens the connection again if it was lost, as ``connect`` does. Raises ``TeamNotRunningError``."""
+        await self._open_line(None)
+
+    async def until_lost(self) -> None:
+        """Returns when the connection that is open now has ended; at once when none is."""
+        if self._line is not None:
+            await self._line.ended()
+
     async def close(self) -> None:
         """Ends the connection. Calls under way raise ``UnavailableError``."""
+        self._closings += 1
         if self._line is not None:
             await self._line.close()
 
@@ -127,6 +151,16 @@ class SupervisorClient:
     ) -> results.RestartResult:
         return cast("results.RestartResult", await self.call("restart", request, on_progress))
 
+    async def resume(
+        self, request: requests.ResumeRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.ResumeResult:
+        return cast("results.ResumeResult", await self.call("resume", request, on_progress))
+
+    async def gc(
+        self, request: requests.GcRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.GcResult:
+        return cast("results.GcResult", await self.call("gc", request, on_progress))
+
     async def status(self) -> results.StatusResult:
         """How the team itself is."""
         return cast("results.StatusResult", await self.call("status", StatusRequest()))
@@ -140,56 +174,77 @@ class SupervisorClient:
 
         Cancelling this cancels the call in the supervisor, which undoes what it had begun where the verb can.
         """
-        line = await self._open_line()
-        params = request.model_dump(mode="json", by_alias=True, exclude_none=True)
-        limit_s = timeout_s(verb, request)
+        attempt = Attempt(verb, identified(request), timeout_s(verb, request))
+        closings = self._closings
+        while True:
+            line = await self._line_for(attempt)
+            try:
+                answer = await line.call(verb, attempt.params(), on_progress, attempt.left_s)
+            except FrameError as error:
+                raise InvalidRequestError(f"Nothing was done: {error}") from error
+            except TimeoutError:
+                raise UnavailableError(f"{verb} had no answer within {attempt.limit_s:.0f} s. {advice(verb)}") from None
+            except ConnectionError as error:
+                attempt.connection_lost(was_sent=not isinstance(error, NotSentError))
+                if closings != self._closings or not attempt.may_be_repeated:
+                    raise attempt.lost_error() from None
+            else:
+                return _result(verb, answer)
+
+    async def _line_for(self, attempt: Attempt) -> Line:
+        """Raises ``TeamNotRunningError``, or ``UnavailableError`` when something of the call has been sent before."""
+        with attempt.waiting_for_the_team():
+            try:
+                return await self._open_line(attempt.patience_s if attempt.lost else None)
+            except TeamNotRunningError as error:
+                if attempt.may_have_taken_effect:
+                    raise attempt.lost_error() from error
+                raise
+
+    async def _open_line(self, return_patience_s: float | None) -> Line:
+        """``return_patience_s``: how long a team that was lost is waited for; None for a first connection."""
+        patience_s = CONNECT_PATIENCE_S if return_patience_s is None else return_patience_s
         try:
-            answer = await line.call(verb, params, on_progress, limit_s)
-        except FrameError as error:
-            raise InvalidRequestError(f"Nothing was done: {error}") from error
+            async with asyncio.timeout(patience_s), self._opening:
+                if self._line is None or self._line.closed:
+                    self._line = await self._connected(returning=return_patience_s is not None)
+                return self._line
         except TimeoutError:
-            raise UnavailableError(f"{verb} had no answer within {limit_s:.0f} s. {_advice(verb)}") from None
-        except ConnectionError:
-            raise UnavailableError(f"The connection to the team was lost during {verb}. {_advice(verb)}") from None
-        return _result(verb, answer)
+            raise TeamNotRunningError(
+                f"The team in {self._home.root} did not answer within {patience_s:.0f} s. `phalanx up` brings back "
+                "what is missing."
+            ) from None
 
-    async def _open_line(self) -> Line:
-        async with self._opening:
-            if self._line is None or self._line.closed:
-                self._line = await self._connected()
-            return self._line
-
-    async def _connected(self) -> Line:
+    async def _connected(self, *, returning: bool) -> Line:
         socket = self._home.gateway_socket
-        deadline = asyncio.get_running_loop().time() + CONNECT_PATIENCE_S
+        pause_s, longest_s = _RETRY_S
         while True:
             try:
                 return await Line.open(socket, {"sender": self._sender, "version": version("phalanx")})
-            except ConnectionRefusedError:
-                if asyncio.get_running_loop().time() < deadline:
-                    await asyncio.sleep(_RETRY_S)
-                    continue
-            except FileNotFoundError:
-                pass
+            except (ConnectionRefusedError, FileNotFoundError):
+                self._check_is_wanted(returning=returning)
             except OSError as error:
-                raise TeamNotRunningError(
-                    f"{socket} cannot be reached: {error or 'no answer'}. `phalanx doctor` helps."
-                ) from error
+                if not returning:
+                    raise TeamNotRunningError(
+                        f"{socket} cannot be reached: {error or 'no answer'}. `phalanx doctor` helps."
+                    ) from error
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, longest_s)
+
+    def _check_is_wanted(self, *, returning: bool) -> None:
+        """Raises ``TeamNotRunningError`` when waiting is in vain."""
+        team = wanted_team(self._home)
+        if team is None:
             raise TeamNotRunningError(f"No team runs in {self._home.root}. Start one with `phalanx up`.")
+        if not returning and not head_runs(team):
+            raise TeamNotRunningError(f"The team in {self._home.root} was lost. `phalanx up` brings it back.")
 
 
 def timeout_s(verb: str, request: Request) -> float:
     """How long the client waits for the answer."""
     if isinstance(request, requests.SpawnBatchRequest):
         return _TIMEOUTS_S["spawn"] + _SPAWN_EACH_S * len(request.instances)
-    waits = isinstance(request, requests.WaitRequest) or getattr(request, "wait", False)
-    return _TIMEOUTS_S.get(verb, _MARGIN_S) + (getattr(request, "timeout_seconds", 0.0) if waits else 0.0)
-
-
-def _advice(verb: str) -> str:
-    if verb in LOOKING:
-        return "Make the call again."
-    return "Whether it took effect is not known: look with list what became of it before you make the call again."
+    return _TIMEOUTS_S.get(verb, _MARGIN_S) + waits_s(request)
 
 
 def _result(verb: str, answer: Any) -> Result:

@@ -22,6 +22,10 @@ _CLOSE_TIMEOUT_S = 2.0
 _READ_AHEAD_BYTES = 1 << 20
 
 
+class NotSentError(ConnectionError):
+    """The connection had ended before anything of the call was sent."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Call:
     answer: asyncio.Future[Any]
@@ -49,11 +53,16 @@ class Line:
     def closed(self) -> bool:
         return self._reading.done()
 
+    async def ended(self) -> None:
+        """Returns when the connection has ended, whoever ended it."""
+        await asyncio.wait([self._reading])
+
     async def call(self, verb: str, params: Mapping[str, Any], on_progress: ProgressCallback, timeout_s: float) -> Any:
         """The result of the verb.
 
         Raises the ``PhalanxError`` that came instead, ``TimeoutError``, ``ConnectionError`` when the connection ends
-        first, and ``FrameError`` when the request cannot be sent. After a timeout only a looking verb is cancelled.
+        first (``NotSentError`` when nothing was sent), and ``FrameError`` when the request cannot be sent. After a
+        timeout only a looking verb is cancelled.
         """
         call_id = next(self._ids)
         frame = pack({"id": call_id, "verb": verb, "params": params})
@@ -85,7 +94,7 @@ class Line:
 
     def _write(self, data: bytes) -> None:
         if self.closed or self._writer.is_closing():
-            raise ConnectionResetError
+            raise NotSentError
         self._writer.write(data)
 
     def _cancel(self, call_id: int) -> None:

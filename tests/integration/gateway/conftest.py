@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from actors.home import Home
+from actors.marks import TEAM_MARK
 from supervisor.client import SupervisorClient
 from supervisor.gateway import Gateway
 from supervisor.requests import Request
 from supervisor.results import Result, StatusResult
+from supervisor.team_file import Team, write_team
 from supervisor.verbs import Caller
 
 Answer = Callable[[Request, Caller], Awaitable[Result]]
@@ -69,3 +72,12 @@ async def gateway(home: Home, verbs: ScriptedVerbs) -> AsyncIterator[Gateway]:
 async def client(home: Home, gateway: Gateway) -> AsyncIterator[SupervisorClient]:
     async with await SupervisorClient.connect(home, "tester") as client:
         yield client
+
+
+@pytest.fixture
+def head(home: Home) -> Iterator[subprocess.Popen[bytes]]:
+    """The home has a team, whose Ray is this process."""
+    with subprocess.Popen(["sleep", "60"], env={TEAM_MARK: "abc"}) as process:
+        write_team(home, Team(team_id="abc", version="1", started_at="", head_pid=process.pid))
+        yield process
+        process.kill()

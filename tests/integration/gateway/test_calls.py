@@ -44,7 +44,7 @@ async def test_the_request_the_sender_and_the_result_arrive_as_they_were(
     client: SupervisorClient, verbs: ScriptedVerbs
 ) -> None:
     text = "✓ “quotes” $(no) \\ \x00 \n 日本語"
-    sent = SendRequest(instance_id="spec_1_2", message=text, wait=True)
+    sent = SendRequest(instance_id="spec_1_2", message=text, wait=True, request_id="mine")
 
     async def answer(request: Request, caller: Caller) -> Result:
         return SendResult(success=True, instance_id="spec_1_2", message_id="m1", reason=text)

@@ -14,7 +14,6 @@ import pytest
 
 from actors.errors import InvalidRequestError, SettingsError, TeamNotRunningError, UnavailableError
 from actors.home import Home
-from supervisor import client as client_module
 from supervisor import connection
 from supervisor.client import SupervisorClient
 from supervisor.frames import FrameError, pack, read_frame
@@ -233,27 +232,7 @@ async def test_no_team_is_told_with_its_remedy(home: Home, short_tmp: Any) -> No
         await SupervisorClient.connect(Home(short_tmp / "nowhere"))
 
 
-async def test_a_socket_that_nobody_answers_is_tried_again_for_a_while(
-    home: Home, verbs: ScriptedVerbs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with sockets.socket(sockets.AF_UNIX) as dead:
-        dead.bind(str(home.gateway_socket))
-    connecting = asyncio.create_task(SupervisorClient.connect(home))
-    await asyncio.sleep(0.2)
-    gateway = Gateway(home.gateway_socket, verbs)
-    await gateway.start()
-
-    async with await asyncio.wait_for(connecting, 5) as client:
-        assert await client.status() == status_result()
-    await gateway.stop()
-    with sockets.socket(sockets.AF_UNIX) as dead:
-        dead.bind(str(home.gateway_socket))
-    monkeypatch.setattr(client_module, "CONNECT_PATIENCE_S", 0.1)
-    with pytest.raises(TeamNotRunningError, match="phalanx up"):
-        await SupervisorClient.connect(home)
-
-
-async def test_a_lost_connection_fails_the_calls_under_way_and_the_next_call_opens_another(
+async def test_without_a_team_a_lost_connection_fails_the_calls_under_way_and_the_next_call_opens_another(
     home: Home, verbs: ScriptedVerbs
 ) -> None:
     begun = asyncio.Event()
