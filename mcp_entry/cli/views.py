@@ -110,10 +110,8 @@ def of_gc(result: results.GcResult) -> RenderableType:
 
 def _saved(result: results.GcResult) -> list[Text]:
     saved = [texts.how_to_get_back(item.saved_ref, item.repository) for item in result.items if item.saved_ref]
-    if not saved:
-        return []
-    heading = "would be saved first; afterwards this makes" if result.dry_run else "was saved; this makes"
-    return [Text(f"Uncommitted work {heading} a branch of it:"), *(_command(command) for command in saved)]
+    heading = [Text("Uncommitted work was saved; this makes a branch of it:")] if saved else []
+    return [*heading, *(_command(command) for command in saved)]
 
 
 def _command(command: str) -> Text:
@@ -128,7 +126,7 @@ def _gc_summary(result: results.GcResult) -> Text:
     of_all = f"{going} of {len(result.items)}"
     if result.dry_run:
         it_goes = "it goes" if going == 1 else "they go"
-        return Text(f"{of_all} would go; nothing was changed. Without --dry-run {it_goes}.")
+        return Text(f"{of_all} would go. Without --dry-run {it_goes}, and work that is nowhere else is saved first.")
     return Text(f"{of_all} {'was' if going == 1 else 'were'} cleared away.")
 
 
