@@ -8,7 +8,6 @@ nothing but a cancelled call ends without an answer.
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +25,7 @@ from mcp_entry.progress import ProgressTeller
 from mcp_entry.schemas import input_schema, output_schema, structured
 from mcp_entry.team import Team
 from mcp_entry.tools import TOOLS, Tool
+from supervisor.attempt import identified
 from supervisor.client import SupervisorClient
 from supervisor.refusals import parse
 from supervisor.requests import Request
@@ -79,7 +79,7 @@ class Entry:
 
     async def _answer(self, tool: Tool, arguments: Mapping[str, Any], teller: ProgressTeller) -> types.CallToolResult:
         try:
-            request = _identified(parse(tool.verb.request, arguments))
+            request = identified(parse(tool.verb.request, arguments))
             result = await self._run(tool, request, teller)
         except PhalanxError as error:
             logger.info("%s was refused (%s)", tool.name, error.code)
@@ -114,13 +114,6 @@ class Entry:
                 raise
         logger.info("the connection broke during %s; making the call again", tool.name)
         return await tool.call(await self._team.client(), request, teller.on_progress)
-
-
-def _identified(request: Request) -> Request:
-    """The request with a requestId, where it can have one: so it can be made again without being done twice."""
-    if "request_id" not in type(request).model_fields or _request_id(request):
-        return request
-    return request.model_copy(update={"request_id": f"entry-{uuid.uuid4().hex}"})
 
 
 def _request_id(request: Request) -> str | None:
