@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import ray
-
 from actors.agents.base import Agent
-from actors.calls import actor_class, answer_of, named_actor
+from actors.calls import actor_class, actor_names, answer_of, end_actor, make_actor
 from actors.instance import Instance, InstanceConfig
 from actors.messages import Message
 from actors.reports import Report
@@ -22,6 +20,7 @@ ADOPT_S = 30.0
 """It may have to wait for an earlier actor's end and for tmux, and reads all that the agent has written so far."""
 READ_S = 30.0
 POLL_MARGIN_S = 10.0
+_PREFIX = "instance-"
 
 InstanceActor = actor_class(Instance)
 
@@ -66,20 +65,18 @@ class InstanceHandle:
 
 
 class RayInstances:
-    """Makes and ends instance actors."""
-
-    def __init__(self) -> None:
-        self._actors: dict[str, Any] = {}
+    """Finds, makes and ends instance actors by their names, so that a supervisor that came back has them all."""
 
     async def create(self, config: InstanceConfig, agent: Agent) -> InstanceHandle:
-        """The actor of an instance, one a name; returns when it answers."""
-        actor = named_actor(InstanceActor, f"instance-{config.instance_id}", config, agent)
-        self._actors[config.instance_id] = actor
-        await answer_of(actor.__ray_ready__.remote(), f"The new actor of {config.instance_id}", START_S)
+        """The actor of an instance, made if there is none; returns when it answers."""
+        actor = await make_actor(InstanceActor, _PREFIX + config.instance_id, config, agent)
+        await answer_of(actor.__ray_ready__.remote(), f"The actor of {config.instance_id}", START_S)
         return InstanceHandle(config.instance_id, actor)
+
+    async def running(self) -> tuple[str, ...]:
+        """Ids of the instances that have an actor."""
+        return tuple(name.removeprefix(_PREFIX) for name in await actor_names(_PREFIX))
 
     async def destroy(self, instance_id: str) -> None:
         """Ends the actor for good; no-op when there is none. The agent is not touched."""
-        actor = self._actors.pop(instance_id, None)
-        if actor is not None:
-            ray.kill(actor, no_restart=True)
+        await end_actor(_PREFIX + instance_id)

@@ -21,6 +21,7 @@ from supervisor.permits import Permits
 from supervisor.ports import HostPort, InstancePort
 from supervisor.settings import Settings
 from supervisor.spawner import Staff
+from supervisor.store.opening import make_store
 
 
 class _Instances:
@@ -32,6 +33,9 @@ class _Instances:
 
     async def create(self, config: InstanceConfig, agent: str) -> InstancePort:
         return await self._actors.create(config, self._catalog.named(agent))
+
+    async def running(self) -> tuple[str, ...]:
+        return await self._actors.running()
 
     async def destroy(self, instance_id: str) -> None:
         await self._actors.destroy(instance_id)
@@ -59,8 +63,13 @@ class _SupervisorServer:
         )
         host: HostPort = await start_host(self._home, catalog)
         staff = Staff(host=host, factory=_Instances(catalog), permits=Permits(settings.max_concurrent_spawns))
-        gateway = Gateway(self._home.gateway_socket, build_supervisor(self._home, settings, staff))
-        await gateway.start()
+        supervisor = build_supervisor(self._home, settings, staff, make_store(self._home, settings))
+        try:
+            await supervisor.recover()
+            await Gateway(self._home.gateway_socket, supervisor).start()
+        except BaseException:
+            await supervisor.close()
+            raise
         logging.getLogger(__name__).info("the supervisor of %s is ready", self._home.root)
 
 
