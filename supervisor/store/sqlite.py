@@ -79,12 +79,13 @@ class SqliteStore:
         thread.shutdown(wait=False)
         return await self._bounded(examined)
 
-    async def open(self) -> int:
+    async def open(self, above: int = 0) -> int:
+        """As the protocol says; the epoch is also higher than ``above``, the highest one of a second copy."""
         if self._thread is not None:
             raise StoreError(f"The team's state {self._path} is open already.")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="state-writer")
         try:
-            await self._run(self._file.open)
+            await self._run(self._file.open, above)
         except BaseException:
             self._let_go()
             raise

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from actors.errors import StoreError
-from supervisor.store import sqlite_schema
+from supervisor.store import sqlite_log, sqlite_schema
 from supervisor.store.sqlite_words import damaged
 from supervisor.store.values import Position
 
@@ -15,8 +15,8 @@ from supervisor.store.values import Position
 def examine(path: Path) -> Position:
     """Reads the whole file and says where it stands; ``Position()`` when there is none.
 
-    Raises ``StoreError`` when it is damaged, is of a newer layout or belongs to another program, ``sqlite3.Error`` or
-    ``OSError`` when it cannot be read.
+    This process must have no other connection to it. Raises ``DamagedFileError`` when it is damaged or belongs to
+    another program, ``StoreError`` when it is of a newer layout, ``sqlite3.Error`` or ``OSError`` when it is unreadable.
     """
     log = path.with_name(f"{path.name}-wal")
     if not path.exists():
@@ -27,7 +27,10 @@ def examine(path: Path) -> Position:
         raise damaged(path, "it is empty")
     with contextlib.closing(sqlite_schema.connect(path, read_only=True)) as database:
         database.execute("BEGIN")
-        return _check(database, path)
+        position = _check(database, path)
+        if found := sqlite_log.damage(path):
+            raise damaged(path, found)
+        return position
 
 
 def _check(database: sqlite3.Connection, path: Path) -> Position:

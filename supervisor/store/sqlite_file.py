@@ -46,8 +46,8 @@ class StateFile:
         self.position = Position()
         self.deletions_known_after = 0
 
-    def open(self) -> None:
-        """Takes the file, making it when there is none, and writes an epoch higher than every one before."""
+    def open(self, above: int) -> None:
+        """Takes the file, making it when there is none, and writes an epoch above every one before and ``above``."""
         self._lock.take()
         try:
             examine(self.path)
@@ -56,7 +56,7 @@ class StateFile:
             for name in (self.path.name, f"{self.path.name}-wal", f"{self.path.name}-shm"):
                 with contextlib.suppress(FileNotFoundError):
                     self.path.with_name(name).chmod(0o600)
-            self._connect()
+            self._connect(above)
         except BaseException:
             self.close()
             raise
@@ -119,7 +119,7 @@ class StateFile:
         new.replace(self.path)
         sync_directory(self.path.parent)
 
-    def _connect(self) -> None:
+    def _connect(self, above: int) -> None:
         database = sqlite_schema.connect(self.path, read_only=False)
         self._database = database
         database.execute("PRAGMA journal_mode = WAL")
@@ -132,7 +132,7 @@ class StateFile:
             if not self._keep_tombstones:
                 known = found.sequence
                 _forget(database, known)
-            self.note(database, dataclasses.replace(found, epoch=found.epoch + 1), known)
+            self.note(database, dataclasses.replace(found, epoch=max(found.epoch, above) + 1), known)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -12,6 +12,9 @@ import pytest_asyncio
 
 from actors.errors import StoreError
 from supervisor.store.sqlite import SqliteStore
+from tests.integration.store.killing import returned_saves, saver
+from tests.integration.store.saver import WORKERS
+from tests.integration.store.wal import log_of
 
 RECORDS = {f"record/{number:03}": f"{number} ".encode() * 100 for number in range(200)}
 
@@ -78,6 +81,51 @@ async def test_flipped_bytes_are_noticed_wherever_they_matter(path: Path, short_
         refused += not await opened_as_saved(path)
 
     assert refused > len(places) // 2
+
+
+@pytest_asyncio.fixture
+async def killed(short_tmp: Path) -> Path:
+    """The file of a supervisor that was killed: a part of the records is only in the log."""
+    path = short_tmp / "state.db"
+    with saver(path) as process:
+        returned_saves(process, at_least=300)
+    return path
+
+
+async def test_a_damaged_log_is_refused_or_lacks_no_more_than_what_was_being_written(killed: Path) -> None:
+    log = log_of(killed)
+    whole, whole_log = killed.read_bytes(), log.read_bytes()
+    sequence = (await SqliteStore(killed).peek()).sequence
+    anywhere = random.Random(1)  # noqa: S311 - the same ones in each run
+    places = [*range(32), *sorted(anywhere.randrange(len(whole_log)) for _ in range(60))]
+    refused = 0
+    for place in places:
+        killed.write_bytes(whole)
+        log.write_bytes(whole_log)
+        killed.with_name("state.db-shm").unlink(missing_ok=True)
+        flip(log, place)
+        store = SqliteStore(killed)
+        if words := await refusal(store):
+            assert "its log state.db-wal" in words
+            assert killed.read_bytes() == whole
+            refused += 1
+        else:
+            assert store.position.sequence >= sequence - WORKERS
+            await store.close()
+
+    assert refused > len(places) * 0.8
+
+
+async def test_a_log_whose_last_write_was_torn_by_a_crash_is_no_damage(killed: Path) -> None:
+    sequence = (await SqliteStore(killed).peek()).sequence
+    with log_of(killed).open("r+b") as log:
+        log.truncate(log_of(killed).stat().st_size - 100)
+
+    store = SqliteStore(killed)
+    await store.open()
+
+    assert sequence - WORKERS <= store.position.sequence <= sequence
+    await store.close()
 
 
 @pytest.mark.parametrize("left", [0.0, 0.01, 0.3, 0.5, 0.99])

@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from actors.errors import StateHeldError
 from supervisor.store.sqlite import SqliteStore
+from tests.integration.store.killing import returned_saves, saver
 from tests.integration.store.saver import WORKERS
-
-
-@contextmanager
-def saver(path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that saves to the file, from when it is open; killed at the end."""
-    with subprocess.Popen([sys.executable, "-m", "tests.integration.store.saver", path], stdout=-1) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"open\n"
-            yield process
-        finally:
-            process.kill()
-
-
-def returned_saves(process: subprocess.Popen[bytes], *, at_least: int) -> dict[int, int]:
-    """Kills the process after so many saves; for each of its savers the last number whose save returned."""
-    assert process.stdout is not None
-    lines = [process.stdout.readline() for _ in range(at_least)]
-    process.kill()
-    lines += process.stdout.read().split(b"\n")[:-1]  # the last line may be cut off
-    return {int(worker): int(number) for worker, number in map(bytes.split, lines)}
 
 
 @pytest.mark.parametrize("at_least", [4, 40, 401, 777, 1200, 2000])
