@@ -16,7 +16,7 @@ def examine(path: Path) -> Position:
     """Reads the whole file and says where it stands; ``Position()`` when there is none.
 
     This process must have no other connection to it. Raises ``DamagedFileError`` when it is damaged or belongs to
-    another program, ``StoreError`` when it is of a newer layout, ``sqlite3.Error`` or ``OSError`` when it is unreadable.
+    another program, ``StoreError`` when it is of a newer layout, ``sqlite3.Error`` or ``OSError`` when unreadable.
     """
     log = path.with_name(f"{path.name}-wal")
     if not path.exists():
