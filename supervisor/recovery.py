@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from actors.errors import FencedError, PhalanxError
 from supervisor.adoption import Adoption
@@ -22,6 +23,7 @@ from supervisor.undoing import Undoing
 logger = logging.getLogger(__name__)
 
 EVERY_S = 30.0
+COMPARED_S = 20.0
 _AGAIN_S = 0.5
 _AT_ONCE = 8
 """Actors that are made at the same time: each start costs half a second of CPU."""
@@ -38,6 +40,14 @@ class Recovery:
         self._adoption = adoption
         self._undoing = undoing
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._compared = asyncio.Event()
+
+    async def compared(self) -> bool:
+        """Waits until the records have been compared with what runs, since this process began; False if that lasts."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COMPARED_S):
+                await self._compared.wait()
+        return self._compared.is_set()
 
     async def run(self) -> None:
         """Reconciles at once and then for ever; ends when another supervisor has taken over."""
@@ -50,6 +60,8 @@ class Recovery:
             except Exception:
                 logger.exception("the team could not be compared with what runs")
                 done = False
+            if done:
+                self._compared.set()
             await asyncio.sleep(EVERY_S if done else _AGAIN_S)
 
     async def reconcile(self) -> bool:

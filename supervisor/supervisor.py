@@ -267,6 +267,8 @@ class Supervisor:
             return await self._closing.restart(member)
 
     async def status(self, request: StatusRequest, caller: Caller) -> results.StatusResult:
+        if request.compared:
+            await self._recovery.compared()
         return results.StatusResult(
             home=str(self._home.root),
             version=version("phalanx"),
@@ -286,6 +288,7 @@ class Supervisor:
         return await self._closing.end_all(alive)
 
     async def resume(self, request: requests.ResumeRequest, caller: Caller) -> results.ResumeResult:
+        await self._recovery.compared()
         members = [member for member in self._roll.registry if member.record.resumable and not member.turn.locked()]
         outcomes = await asyncio.gather(*(self._resume(member) for member in members))
         return results.ResumeResult(success=all(one.error is None for one in outcomes), instances=outcomes)

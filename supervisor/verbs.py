@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
+from pydantic import Field
+
 from supervisor import requests, results
 from supervisor.requests import Request
 from supervisor.results import Result
@@ -39,6 +41,10 @@ class Verb:
 
 class StatusRequest(Request):
     """How the team itself is."""
+
+    compared: bool = Field(
+        default=False, description="First wait until a team that has just come back knows who of it still lives."
+    )
 
 
 class ShutdownRequest(Request):

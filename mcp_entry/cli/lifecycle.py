@@ -37,7 +37,7 @@ def up(
         settings = Settings.load(team.home, team.world.environment)
         address = team.world.runtime(team.home, settings).up(team.world.environment, team.output.say)
         resumed = cast("results.ResumeResult", team.ask("resume", {}, "resuming")) if resume else None
-        resumable = cast("results.StatusResult", team.ask("status", {}, "looking")).resumable
+        resumable = cast("results.StatusResult", team.ask("status", {"compared": True}, "looking")).resumable
         document: dict[str, Any] = {
             "home": str(address.home),
             "teamId": address.team_id,
