@@ -1,0 +1,237 @@
+"""The team's copy in Redis: taken into use by one supervisor, changed step by step, read back whole.
+
+``RedisCopy`` knows how the copy is laid out there and trusts nothing that it has not checked: a change is made only to
+a copy that stands where the caller believes, by the writer that was let in last; what comes back is checked byte for
+byte. Used by ``replicator`` and, when the state is opened, by ``replicated``. No call is repeated here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha1
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import NoScriptError
+
+from actors.errors import PhalanxError
+from supervisor.store import redis_scripts as scripts
+from supervisor.store.keys import SESSIONS, RedisKeys
+from supervisor.store.values import Position
+
+_CHECKSUM_BYTES = 4
+_PAGE_RECORDS = 500
+
+
+class CopyDamagedError(PhalanxError):
+    """What is in Redis, or what came from there, is not what was written."""
+
+
+class CopyMovedError(PhalanxError):
+    """The copy is not where its writer left it: Redis was emptied, or has gone back to older data."""
+
+
+class CopyHeldError(PhalanxError):
+    """Another supervisor uses the copy; the text is its name."""
+
+
+class CopyFencedError(PhalanxError):
+    """A supervisor with a higher epoch was let in; the text says which."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """Who uses the copy. ``name`` stays the same when a supervisor is replaced on the same home and host."""
+
+    name: str
+    lease_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyState:
+    """What the copy says of itself. ``position`` is None when there is none, or none that can be read."""
+
+    position: Position | None
+    fence: int
+    """The highest epoch that was ever let in."""
+    damage: str
+    """Why the content cannot be used; empty when it can."""
+    sessions: bytes
+
+
+class RedisCopy:
+    """All calls raise ``REDIS_ERRORS`` of ``redis_client`` and ``CopyDamagedError`` (a garbled answer).
+
+    ``fence`` says which writer calls: its epoch, then something of its own.
+    """
+
+    def __init__(self, client: Redis | RedisCluster, team: str, writer: Writer) -> None:
+        self._client: Any = client
+        self._keys = RedisKeys.of(team)
+        self._writer = writer
+
+    @property
+    def meta_key(self) -> str:
+        return self._keys.meta
+
+    async def claim(self, within_s: float) -> CopyState:
+        """Takes the copy into use. Raises ``CopyHeldError`` when another supervisor uses it."""
+        position, fence, sound, sessions = await self._run(scripts.CLAIM, within_s, SESSIONS, lease=True)
+        stands, damage = _read_position(position)
+        if stands and sound != b"whole":
+            damage = "a part of it is missing, or a write was cut off"
+        content = b""
+        if sessions and not damage:
+            content, damage = _unseal(SESSIONS.encode(), sessions)
+        return CopyState(position=stands, fence=_epoch_of(fence), damage=damage, sessions=content)
+
+    async def crown(self, fence: str, within_s: float) -> None:
+        """From now on only this writer may write. Raises ``CopyFencedError`` when one with a higher epoch may."""
+        await self._run(scripts.CROWN, within_s, fence)
+
+    async def apply(
+        self, fence: str, start: Position, end: Position, records: Mapping[str, bytes | None], within_s: float
+    ) -> None:
+        """The step from ``start`` to ``end``. Raises ``CopyFencedError``, ``CopyMovedError``."""
+        moved = (_show_position(start), _show_position(end))
+        await self._run(scripts.APPLY, within_s, fence, *moved, *_sealed(records), lease=True, expected=moved[1])
+
+    async def stage(
+        self, fence: str, start: str, end: str, records: Mapping[str, bytes | None], within_s: float
+    ) -> None:
+        """Lays records aside. ``start`` is the previous call's ``end``; empty to begin anew."""
+        await self._run(scripts.STAGE, within_s, fence, start, end, *_sealed(records), lease=True, expected=end)
+
+    async def take_over(self, fence: str, start: Position | None, end: Position, staged: str, within_s: float) -> None:
+        """The step from ``start`` with all that was laid aside; without ``start``, that is the whole copy then."""
+        first, last = _show_position(start) if start else "", _show_position(end)
+        whole = "" if start else "1"
+        await self._run(scripts.TAKE_OVER, within_s, fence, first, last, staged, whole, lease=True, expected=last)
+
+    async def renew(self, fence: str, position: Position, within_s: float) -> None:
+        """Keeps it in use. Raises as ``apply`` does when it is not at ``position`` any more."""
+        stands = _show_position(position)
+        await self._run(scripts.RENEW, within_s, fence, stands, lease=True, expected=stands)
+
+    async def release(self, within_s: float) -> None:
+        await self._run(scripts.RELEASE, within_s)
+
+    async def read(self, within_s: float) -> AsyncIterator[dict[str, bytes]]:
+        """Every record, in parts; ``within_s`` is for each of them. Raises ``CopyDamagedError``."""
+        cursor, seen = 0, set[bytes]()
+        while True:
+            async with asyncio.timeout(within_s):
+                cursor, page = await self._client.hscan(self._keys.records, cursor, count=_PAGE_RECORDS)
+            seen.update(page)
+            yield dict(_unsealed(page))
+            if not cursor:
+                break
+        async with asyncio.timeout(within_s):
+            count = await self._client.hget(self._keys.meta, "count")
+        if len(seen) != int(count or 0):
+            raise CopyDamagedError(f"{len(seen)} records were read where there should be {int(count or 0)}")
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _run(
+        self, script: scripts.Script, within_s: float, *args: str | bytes, lease: bool = False, expected: str = ""
+    ) -> list[bytes]:
+        """The fields of the answer after its verdict; ``expected`` is what the first one must be."""
+        given = (
+            [self._writer.name, str(int(self._writer.lease_s * 1000)), *args] if lease else [self._writer.name, *args]
+        )
+        keys = [self._keys.meta, self._keys.records, self._keys.staging, self._keys.holder]
+        everything = [*keys, _digest([*keys, *given]), *given]
+        async with asyncio.timeout(within_s):
+            try:
+                answer = await self._client.evalsha(script.sha, len(keys), *everything)
+            except NoScriptError:
+                await self._client.script_load(script.text)
+                answer = await self._client.evalsha(script.sha, len(keys), *everything)
+        fields = _checked(answer)
+        if expected and fields[:1] != [expected.encode()]:
+            raise CopyDamagedError("its answer is that to another command")
+        return fields
+
+
+def _checked(answer: Any) -> list[bytes]:
+    if not isinstance(answer, list) or not all(isinstance(field, bytes) for field in answer):
+        raise CopyDamagedError("its answer was garbled on the way")
+    *fields, digest = answer
+    if not fields or _digest(fields).encode() != digest:
+        raise CopyDamagedError("its answer was garbled on the way")
+    verdict, *rest = fields
+    match verdict:
+        case b"ok":
+            return rest
+        case b"held":
+            raise CopyHeldError(rest[0].decode(errors="replace"))
+        case b"fenced":
+            raise CopyFencedError(f"epoch {_epoch_of(rest[0])}")
+        case b"elsewhere":
+            raise CopyMovedError("it is not where it was left: it was emptied or has gone back to older data")
+        case b"damaged":
+            raise CopyDamagedError("a part of it is missing, or a write was cut off")
+    raise CopyDamagedError("a command was garbled on the way")
+
+
+def _digest(parts: Iterable[str | bytes]) -> str:
+    joined = b"\n".join(part.encode() if isinstance(part, str) else part for part in parts)
+    return sha1(joined, usedforsecurity=False).hexdigest()
+
+
+def _checksum(key: bytes, value: bytes) -> bytes:
+    return zlib.crc32(value, zlib.crc32(key)).to_bytes(_CHECKSUM_BYTES, "big")
+
+
+def _sealed(records: Mapping[str, bytes | None]) -> list[str | bytes]:
+    """Keys and values in turn; an empty value is a deletion."""
+    flat: list[str | bytes] = []
+    for key, value in records.items():
+        flat += [key, b"" if value is None else _checksum(key.encode(), value) + value]
+    return flat
+
+
+def _unsealed(page: Mapping[bytes, bytes]) -> Iterable[tuple[str, bytes]]:
+    for key, sealed in page.items():
+        value, damage = _unseal(key, sealed)
+        if damage:
+            raise CopyDamagedError(damage)
+        yield key.decode(), value
+
+
+def _unseal(key: bytes, sealed: bytes) -> tuple[bytes, str]:
+    """The value, and what is wrong with it."""
+    value = sealed[_CHECKSUM_BYTES:]
+    if sealed[:_CHECKSUM_BYTES] != _checksum(key, value):
+        return b"", f"the record {key.decode(errors='replace')} does not match its checksum"
+    return value, ""
+
+
+def _show_position(position: Position) -> str:
+    text = f"{position.lineage}:{position.epoch}:{position.sequence}"
+    return f"{text}:{zlib.crc32(text.encode()):08x}"
+
+
+def _read_position(stored: bytes) -> tuple[Position | None, str]:
+    if not stored:
+        return None, ""
+    lineage, _, numbers = stored.decode(errors="replace").partition(":")
+    try:
+        epoch, sequence, _ = numbers.split(":")
+        position = Position(lineage=lineage, epoch=int(epoch), sequence=int(sequence))
+    except ValueError:
+        return None, "where it stands cannot be read"
+    if _show_position(position).encode() != stored:
+        return None, "where it stands cannot be read"
+    return position, ""
+
+
+def _epoch_of(fence: bytes) -> int:
+    epoch = fence.partition(b":")[0]
+    return int(epoch) if epoch.isdigit() else 0

@@ -1,0 +1,121 @@
+"""Which Redis is meant, a client for it, and its faults in words.
+
+A URL may hold a password: it leaves this module only inside the client. Everything that people read says ``shown``.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from redis import exceptions as faults
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+
+from actors.errors import SettingsError
+from supervisor.redis_address import without_secrets
+
+CONNECT_S = 2.0
+ANSWER_S = 5.0
+"""The client's own bounds; whoever asks has narrower ones."""
+CONNECTIONS = 4
+
+REDIS_ERRORS = (faults.RedisError, faults.RedisClusterException, OSError)
+"""What a command raises because of the server or the way to it; Python's own TimeoutError is an OSError."""
+
+_TEXT_LIMIT_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisServer:
+    """Where the Redis is. ``shown`` is for people and holds no secret."""
+
+    url: str = field(repr=False)
+    shown: str
+    cluster: bool = False
+    password: str = field(default="", repr=False)
+
+    @classmethod
+    def at(cls, address: str) -> RedisServer:
+        """``address`` is one that the settings have checked."""
+        cluster = address.startswith("redis+cluster://")
+        return cls(
+            url=address.replace("+cluster", "", 1) if cluster else address,
+            shown=without_secrets(address),
+            cluster=cluster,
+            password=unquote(urlsplit(address).password or ""),
+        )
+
+
+def connect(server: RedisServer) -> Redis | RedisCluster:
+    """A client that connects when it is used first. Raises ``SettingsError`` for options in the URL that are none."""
+    bounds: dict[str, Any] = {"protocol": 2, "socket_timeout": ANSWER_S, "socket_connect_timeout": CONNECT_S}
+    try:
+        if server.cluster:
+            # Nodes come and go: a second look at who has the slot is part of every command.
+            retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.2), 2)
+            return RedisCluster.from_url(server.url, retry=retry, max_connections=CONNECTIONS, **bounds)
+        pool = BlockingConnectionPool.from_url(
+            server.url, max_connections=CONNECTIONS, timeout=ANSWER_S, retry=Retry(NoBackoff(), 0), **bounds
+        )
+        pool.make_connection()  # type: ignore[no-untyped-call]
+        return Redis.from_pool(pool)
+    except (TypeError, ValueError, *REDIS_ERRORS):
+        raise SettingsError(
+            "REDIS_URL has an option (after the '?') that Redis' client does not know, or a value that it cannot use."
+        ) from None
+
+
+def explain(error: BaseException, server: RedisServer) -> str:
+    """What is wrong, as the end of a sentence that begins with the name of the server."""
+    text = _harmless(error, server)
+    for kinds, words in _KINDS:
+        if isinstance(error, kinds):
+            return words
+    for sign, words in _SIGNS:
+        if sign in text:
+            return f"{words} ({text})"
+    return f"cannot be used ({text or type(error).__name__})"
+
+
+def _harmless(error: BaseException, server: RedisServer) -> str:
+    """A server may quote what it was sent, which may be a record or a password."""
+    text = str(error).partition(", with args")[0]
+    if server.password:
+        text = text.replace(server.password, "***")
+    return " ".join(text.split())[:_TEXT_LIMIT_CHARACTERS]
+
+
+_KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    ((faults.TimeoutError, TimeoutError), "does not answer in time"),
+    (faults.OutOfMemoryError, "is full (its maxmemory is reached)"),
+    (faults.ReadOnlyError, "is a read-only replica"),
+    (faults.BusyLoadingError, "is still loading its data"),
+    (faults.NoPermissionError, "does not let this user do what is needed (NOPERM)"),
+    (faults.MovedError, "is a node of a cluster: REDIS_URL must begin with redis+cluster://"),
+    (faults.ClusterDownError, "is a cluster that is down"),
+    (ssl.SSLError, "cannot be reached by TLS"),
+)
+_SIGNS = (
+    ("WRONGPASS", "refuses the user or the password"),
+    ("invalid username-password", "refuses the user or the password"),
+    ("NOAUTH", "asks for a password"),
+    ("Authentication required", "asks for a password"),
+    ("NOREPLICAS", "has too few replicas to write"),
+    ("MISCONF", "cannot save its data and refuses to write"),
+    ("OOM", "is full"),
+    ("READONLY", "is a read-only replica"),
+    ("cluster support disabled", "is no cluster: REDIS_URL must begin with redis://"),
+    ("CERTIFICATE", "cannot be reached by TLS"),
+    ("SSL", "cannot be reached by TLS"),
+    ("refused", "refuses connections"),
+    ("Connect call failed", "refuses connections"),
+    ("Error 111", "refuses connections"),
+    ("No such file", "is not there"),
+    ("closed", "has closed the connection"),
+    ("Connection lost", "has closed the connection"),
+)

@@ -1,0 +1,110 @@
+"""Which of two copies of a team's state has everything, decided by who wrote them. Pure.
+
+Each supervisor that opens the state is a session and notes itself in the state before anything else. So a copy carries
+the list of its writers, and of two copies one is the older if all it has is also in the other. If each has something
+that the other lacks they have parted (a supervisor went on with an old backup, or two ran apart), and neither may
+replace the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import msgpack
+
+from supervisor.store.values import Position
+
+_VERSION = 1
+_KEPT = 1000
+"""Sessions that are remembered; two copies that have been apart for longer are taken to have parted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One supervisor's time as the writer. ``start`` is the sequence at which it found the state."""
+
+    epoch: int
+    token: str
+    start: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How far a copy is, and who wrote it, oldest first."""
+
+    position: Position
+    sessions: Sequence[Session]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ours:
+    """This supervisor's session, and those before it, as the file knows them."""
+
+    sessions: tuple[Session, ...]
+
+    @property
+    def epoch(self) -> int:
+        return self.sessions[-1].epoch
+
+    @property
+    def fence(self) -> str:
+        return f"{self.epoch}:{self.sessions[-1].token}"
+
+
+class Relation(Enum):
+    FILE_HAS_ALL = auto()
+    """Also when both are the same."""
+    REDIS_HAS_ALL = auto()
+    PARTED = auto()
+
+
+def compare(file: Standing, redis: Standing) -> Relation:
+    """A copy at sequence 0 is empty: the other one has all."""
+    if redis.position.sequence == 0:
+        return Relation.FILE_HAS_ALL
+    if file.position.sequence == 0:
+        return Relation.REDIS_HAS_ALL
+    if file.position.lineage != redis.position.lineage:
+        return Relation.PARTED
+    common = {*file.sessions} & {*redis.sessions}
+    in_file = _after(file.sessions, common)
+    in_redis = _after(redis.sessions, common)
+    if in_file and in_redis:
+        return Relation.PARTED
+    if in_redis:
+        return Relation.REDIS_HAS_ALL if file.position.sequence <= in_redis[0].start else Relation.PARTED
+    if in_file:
+        return Relation.FILE_HAS_ALL if redis.position.sequence <= in_file[0].start else Relation.PARTED
+    ahead = redis.position.sequence > file.position.sequence
+    return Relation.REDIS_HAS_ALL if ahead else Relation.FILE_HAS_ALL
+
+
+def _after(sessions: Sequence[Session], common: set[Session]) -> Sequence[Session]:
+    """Those after the last one that both copies have seen."""
+    shared = [index for index, session in enumerate(sessions) if session in common]
+    return sessions[shared[-1] + 1 :] if shared else sessions
+
+
+def parted(file: Standing, redis: Standing, meta_key: str) -> str:
+    """The end of a sentence that begins with the name of the server: what is there, and how to choose."""
+    return (
+        f"holds a state of this team (epoch {redis.position.epoch}, {redis.position.sequence} writes) that has parted "
+        f"from the file in the home (epoch {file.position.epoch}, {file.position.sequence} writes): each has something "
+        "that the other lacks, and neither is overwritten. Choose one while the team is down: for the file, run "
+        f"redis-cli DEL '{meta_key}'; for Redis, move the home's state.db and every state.db-* beside it away"
+    )
+
+
+def encode(sessions: Sequence[Session]) -> bytes:
+    rows = [(session.epoch, session.token, session.start) for session in sessions[-_KEPT:]]
+    return bytes([_VERSION]) + bytes(msgpack.packb(rows))
+
+
+def decode(record: bytes) -> tuple[Session, ...]:
+    """Empty for no record, and for one of a version that this program does not know: then only sequences decide."""
+    if record[:1] != bytes([_VERSION]):
+        return ()
+    rows = msgpack.unpackb(record[1:])
+    return tuple(Session(epoch=epoch, token=token, start=start) for epoch, token, start in rows)

@@ -1,0 +1,175 @@
+"""Real Redis servers for tests, each on a private port with its data in the test's own directory; always ended.
+
+``RedisProcess`` can be killed, paused and started again with or without its data. ``cluster`` starts three masters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+_START_S = 10.0
+_LAST_SLOT = 0x3FFF
+
+
+def require_redis() -> str:
+    """The program. Skips the test where there is none, but not in CI."""
+    program = shutil.which("redis-server")
+    if program:
+        return program
+    missing = "There is no redis-server: run scripts/setup --dev"
+    if os.environ.get("CI") == "true":
+        pytest.fail(missing, pytrace=False)
+    pytest.skip(missing)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RedisProcess:
+    """One server. ``options`` are those of its command line. Every write is on disk at once, so a kill loses none."""
+
+    def __init__(self, directory: Path, options: Sequence[str] = (), password: str = "") -> None:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        self.directory = directory
+        self.port = free_port()
+        self.password = password
+        self._options = [*options, *(["--requirepass", password] if password else [])]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        user = f":{self.password}@" if self.password else ""
+        return f"redis://{user}127.0.0.1:{self.port}/0"
+
+    @property
+    def client(self) -> Any:
+        """A client of the test's own, for looking and for breaking things."""
+        return redis.Redis(port=self.port, password=self.password or None, socket_timeout=5)
+
+    def start(self) -> None:
+        command = [require_redis(), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.directory)]
+        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always", *self._options]
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + _START_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"redis-server did not start:\n{(self.directory / 'log').read_text()[-2000:]}")
+            time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.RedisError), self.client as client:
+            return bool(client.ping())
+        return False
+
+    def kill(self) -> None:
+        """kill -9; no-op when it does not run."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def forget(self) -> None:
+        """Removes the data of a server that does not run."""
+        shutil.rmtree(self.directory / "appendonlydir", ignore_errors=True)
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+
+
+@contextlib.contextmanager
+def server(directory: Path, options: Sequence[str] = (), password: str = "") -> Iterator[RedisProcess]:
+    process = RedisProcess(directory, options, password)
+    try:
+        process.start()
+        yield process
+    finally:
+        process.kill()
+
+
+class TlsRedisProcess(RedisProcess):
+    """Speaks TLS only, with a certificate that its own ``ca`` signed."""
+
+    def __init__(self, directory: Path, password: str) -> None:
+        super().__init__(directory, password=password)
+        self.ca = directory / "server.pem"
+        key = directory / "server.key"
+        _make_certificate(self.ca, key)
+        files = ["--tls-cert-file", str(self.ca), "--tls-key-file", str(key), "--tls-ca-cert-file", str(self.ca)]
+        self._tls_port, self.port = self.port, 0
+        self._options += ["--tls-port", str(self._tls_port), "--tls-auth-clients", "no", *files]
+
+    @property
+    def url(self) -> str:
+        return f"rediss://:{self.password}@localhost:{self._tls_port}/0?ssl_ca_certs={self.ca}"
+
+    @property
+    def client(self) -> Any:
+        return redis.Redis.from_url(self.url)
+
+
+def _make_certificate(certificate: Path, key: Path) -> None:
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
+
+
+@contextlib.contextmanager
+def tls_server(directory: Path, password: str) -> Iterator[TlsRedisProcess]:
+    process = TlsRedisProcess(directory, password)
+    try:
+        process.start()
+        yield process
+    finally:
+        process.kill()
+
+
+@contextlib.contextmanager
+def cluster(directory: Path) -> Iterator[list[RedisProcess]]:
+    """Three masters without replicas that share all slots."""
+    with contextlib.ExitStack() as stack:
+        nodes = []
+        buses = [free_port() for _ in range(3)]
+        for number, bus in enumerate(buses):
+            options = ["--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", "2000"]
+            nodes.append(stack.enter_context(server(directory / f"node{number}", options)))
+        share = (_LAST_SLOT + 1) // len(nodes)
+        for number, node in enumerate(nodes):
+            last = _LAST_SLOT if number == len(nodes) - 1 else (number + 1) * share - 1
+            with node.client as client:
+                client.execute_command("CLUSTER ADDSLOTSRANGE", number * share, last)
+                client.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port, buses[0])
+        _wait_until_whole(nodes)
+        yield nodes
+
+
+def _wait_until_whole(nodes: Sequence[RedisProcess]) -> None:
+    deadline = time.monotonic() + _START_S
+    for node in nodes:
+        with node.client as client:
+            while client.cluster("INFO")["cluster_state"] != "ok":
+                if time.monotonic() > deadline:
+                    raise RuntimeError("The cluster did not come together.")
+                time.sleep(0.05)
