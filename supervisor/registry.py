@@ -24,7 +24,7 @@ _PARENT_ROLES = {
     Role.MANAGER: frozenset({Role.EXECUTIVE}),
     Role.SPECIALIST: frozenset({Role.EXECUTIVE, Role.MANAGER}),
 }
-COMING_BACK = "the team has just come back: its state is being asked for"
+COMING_BACK = "the team has just come back, and it is being asked how it is"
 
 
 class Stage(StrEnum):
@@ -163,7 +163,7 @@ class Registry:
         snapshot = Snapshot(
             status=_STATUS_OF[record.stage],
             since=record.ended_at or now,
-            reason=record.reason or ("" if record.ended_at else COMING_BACK),
+            reason=record.reason,
             transcript_path=record.transcript_path,
         )
         return self._take(Member(record, snapshot, ending=not record.wanted))

@@ -215,6 +215,7 @@ class Supervisor:
         instance_id = member.record.instance_id
         return views.instance_info(
             member,
+            followed=self._roll.members.has(instance_id),
             pending=self._roll.mail.pending(instance_id),
             blocked_reason=self._roll.mail.blocked_reason(instance_id),
         )

@@ -10,7 +10,7 @@ from actors.messages import Receipt
 from actors.reports import Snapshot
 from actors.states import Status
 from actors.transcript import Page
-from supervisor.registry import InstanceRecord, Member
+from supervisor.registry import COMING_BACK, InstanceRecord, Member, Stage
 from supervisor.results import (
     ConversationEntry,
     ErrorInfo,
@@ -30,9 +30,11 @@ def iso(at: float) -> str:
     return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="milliseconds")
 
 
-def instance_info(member: Member, *, pending: int, blocked_reason: str) -> InstanceInfo:
+def instance_info(member: Member, *, followed: bool, pending: int, blocked_reason: str) -> InstanceInfo:
+    """``followed``: its actor reports to this supervisor."""
     record, snapshot = member.record, member.snapshot
     workspace = record.workspace
+    unknown = COMING_BACK if record.stage is Stage.RUNNING and not followed else ""
     return InstanceInfo(
         instance_id=record.instance_id,
         name=record.name,
@@ -41,7 +43,7 @@ def instance_info(member: Member, *, pending: int, blocked_reason: str) -> Insta
         agent=record.agent,
         status=snapshot.status,
         since=iso(snapshot.since),
-        reason=snapshot.reason or blocked_reason or member.silence or None,
+        reason=snapshot.reason or blocked_reason or member.silence or unknown or None,
         permission=permission(snapshot),
         needs_attention=snapshot.needs_attention or bool(blocked_reason or member.silence),
         queued_messages=pending,
