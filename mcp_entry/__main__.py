@@ -47,8 +47,10 @@ def team_in(home: Home, environment: Mapping[str, str]) -> Team:
             "Set PHALANX_HOME to the home of its team."
         )
 
-    bring_up = refuse if TEAM_MARK in environment else BringUpProcess(home=home, environment=environment)
-    return Team(connect, bring_up, patience_s=PATIENCE_S)
+    if TEAM_MARK in environment:
+        return Team(connect, refuse, patience_s=PATIENCE_S)
+    bring_up = BringUpProcess(home=home, environment=environment)
+    return Team(connect, bring_up, patience_s=PATIENCE_S, revive=bring_up.revive)
 
 
 def run(team: Team, home: Home) -> None:

@@ -1,26 +1,30 @@
-"""Brings a team up from the entry, in a process that does not belong to it.
+"""Brings a team up from the entry, or back when it was lost, in a process that does not belong to it.
 
-``Team`` calls ``bring_up``. The process gets a session of its own, no input, and the log for output, so the team
+``Team`` calls it. The process gets a session of its own, no input, and the log for output, so the team
 outlives the entry and its client and nothing of it can reach the entry's stdout.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import supervisor
 from actors.errors import SettingsError, TeamNotRunningError
 from actors.home import Home
+from supervisor.team_file import wanted_team
 
 logger = logging.getLogger(__name__)
 _POLL_S = 0.05
+_OTHERS_POLL_S = 0.2
 _LIMIT_S = 300.0
 _REASON_LINES = 12
 _REASON_BYTES = 4000
@@ -29,18 +33,34 @@ _PACKAGE_PARENT = Path(supervisor.__file__).resolve().parent.parent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BringUpProcess:
-    """Runs ``python -m supervisor.runtime up`` for one home with a given environment."""
+    """Runs ``python -m supervisor.runtime up`` or ``revive`` for one home with a given environment."""
 
     home: Home
     environment: Mapping[str, str]
 
     async def __call__(self) -> None:
         """Returns when the team runs. Raises ``TeamNotRunningError`` with the last words of the log when it fails."""
+        await self._run("up")
+
+    async def revive(self) -> bool:
+        """Brings back a team that was lost; False when it was brought down.
+
+        Of many entries that do so at the same time one starts the process, the others wait for its end. Raises as
+        bringing up does.
+        """
+        if wanted_team(self.home) is None:
+            return False
+        async with _first_of_many(self.home.revive_lock_file) as first:
+            if first:
+                await self._run("revive")
+        return wanted_team(self.home) is not None
+
+    async def _run(self, command: str) -> None:
         self.home.create()
         log = self.home.logs / "up.log"
         begin = log.stat().st_size if log.exists() else 0
-        process = await asyncio.to_thread(self._start, log)
-        logger.info("bringing the team up as process %d, see %s", process.pid, log)
+        process = await asyncio.to_thread(self._start, command, log)
+        logger.info("the team: %s as process %d, see %s", command, process.pid, log)
         code = await self._end_of(process)
         if code != 0:
             raise TeamNotRunningError(
@@ -61,7 +81,7 @@ class BringUpProcess:
                 "`phalanx doctor` says what is missing. The next call tries again."
             ) from None
 
-    def _start(self, log: Path) -> subprocess.Popen[bytes]:
+    def _start(self, command: str, log: Path) -> subprocess.Popen[bytes]:
         """The working directory is where our packages are: ``-m`` looks there first, and must not find the caller's."""
         try:
             output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -69,7 +89,7 @@ class BringUpProcess:
             raise SettingsError(f"{log} cannot be written: {error.strerror}. Set PHALANX_HOME elsewhere.") from error
         try:
             return subprocess.Popen(
-                [sys.executable, "-m", "supervisor.runtime", "up", "--home", str(self.home.root)],
+                [sys.executable, "-m", "supervisor.runtime", command, "--home", str(self.home.root)],
                 cwd=_PACKAGE_PARENT,
                 env=dict(self.environment),
                 stdin=subprocess.DEVNULL,
@@ -79,6 +99,29 @@ class BringUpProcess:
             )
         finally:
             os.close(output)
+
+
+@asynccontextmanager
+async def _first_of_many(lock_file: Path) -> AsyncIterator[bool]:
+    """Whether nobody else was at it. Otherwise what they did has ended; then the block begins."""
+    descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        first = True
+        async with asyncio.timeout(_LIMIT_S):
+            while not _taken(descriptor):
+                first = False
+                await asyncio.sleep(_OTHERS_POLL_S)
+        yield first
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _last_words(log: Path, begin: int) -> str:

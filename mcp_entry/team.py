@@ -2,16 +2,18 @@
 
 ``server`` calls it. ``Team`` promises that at most one attempt to open runs at a time, that whoever waits for it may go
 away without disturbing it, and that a failed attempt is told to those who waited and then forgotten: the next call
-tries again.
+tries again. A connection that was lost is opened again at once, without a call; for that a team that was lost is
+brought back, but never one that was brought down: only a call does that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 
-from actors.errors import TeamNotRunningError, UnavailableError
+from actors.errors import PhalanxError, TeamNotRunningError, UnavailableError
 from supervisor.client import SupervisorClient
 
 logger = logging.getLogger(__name__)
@@ -21,18 +23,38 @@ Connect = Callable[[], Awaitable[SupervisorClient]]
 """Connects to the supervisor. Raises ``TeamNotRunningError`` when none answers."""
 BringUp = Callable[[], Awaitable[None]]
 """Brings the team up; returns when it runs. Raises ``PhalanxError`` with the reason when it cannot."""
+Revive = Callable[[], Awaitable[bool]]
+"""Brings back a team that was lost; False when it was brought down. Raises ``PhalanxError`` when it cannot."""
+_PAUSES_S = (0.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""Before each attempt to bring a lost team back; then it is left to the next call."""
+
+
+class _BroughtDownError(TeamNotRunningError):
+    """Nobody brings the team back unasked."""
 
 
 class Team:
-    def __init__(self, connect: Connect, bring_up: BringUp, *, patience_s: float, begin_after_s: float = 1.0) -> None:
-        """``patience_s``: longest that a call waits for the team. ``begin_after_s``: what ``begin_soon`` waits."""
+    def __init__(
+        self,
+        connect: Connect,
+        bring_up: BringUp,
+        *,
+        patience_s: float,
+        revive: Revive | None = None,
+        begin_after_s: float = 1.0,
+    ) -> None:
+        """``patience_s``: longest that a call waits for the team. ``begin_after_s``: what ``begin_soon`` waits.
+        Without ``revive`` a lost connection is left to the next call."""
         self._connect = connect
         self._bring_up = bring_up
+        self._revive = revive
         self._patience_s = patience_s
         self._begin_after_s = begin_after_s
         self._client: SupervisorClient | None = None
         self._opening: asyncio.Task[SupervisorClient] | None = None
+        self._opening_is_asked_for = False
         self._timer: asyncio.TimerHandle | None = None
+        self._background: set[asyncio.Task[None]] = set()
 
     @property
     def connected(self) -> bool:
@@ -45,14 +67,15 @@ class Team:
 
     def _begin(self) -> None:
         if not self.connected:
-            self._attempt()
+            self._attempt(self._bring_up, asked_for=True)
 
     async def client(self) -> SupervisorClient:
         """The connection. Raises why the team could not be brought up, or ``UnavailableError`` if it takes longer."""
         if self._client is not None and not self._client.closed:
             return self._client
         try:
-            return await asyncio.wait_for(asyncio.shield(self._attempt()), self._patience_s)
+            async with asyncio.timeout(self._patience_s):
+                return await self._asked_for()
         except TimeoutError as error:
             raise UnavailableError(
                 f"The team is still starting after {self._patience_s:.0f} s. Make the call again in a while."
@@ -64,24 +87,31 @@ class Team:
             self._timer.cancel()
         if self._opening is not None:
             self._opening.cancel()
+        for task in self._background:
+            task.cancel()
         if self._client is not None:
             await self._client.close()
 
-    def _attempt(self) -> asyncio.Task[SupervisorClient]:
+    async def _asked_for(self) -> SupervisorClient:
+        if self._opening is not None and not self._opening_is_asked_for:
+            with suppress(PhalanxError):  # it would only have brought back what was lost
+                return await asyncio.shield(self._opening)
+        return await asyncio.shield(self._attempt(self._bring_up, asked_for=True))
+
+    def _attempt(self, bring: BringUp, *, asked_for: bool) -> asyncio.Task[SupervisorClient]:
         """The attempt to open the connection that is under way; begins one when none is."""
         if self._opening is None:
-            self._opening = asyncio.create_task(self._open(), name="open the team")
+            self._opening = asyncio.create_task(self._open(bring), name="open the team")
             self._opening.add_done_callback(self._opened)
+            self._opening_is_asked_for = asked_for
         return self._opening
 
-    async def _open(self) -> SupervisorClient:
-        if self._client is not None:
-            await self._client.close()
+    async def _open(self, bring: BringUp) -> SupervisorClient:
         try:
             return await self._connect()
         except TeamNotRunningError:
             logger.info("no team answers; bringing it up")
-        await self._bring_up()
+        await bring()
         return await self._connect()
 
     def _opened(self, opening: asyncio.Task[SupervisorClient]) -> None:
@@ -91,5 +121,33 @@ class Team:
         if error := opening.exception():
             logger.warning("the team could not be reached: %s", error)
             return
+        if self._client is not None:
+            self._keep(self._client.close_when_idle())
         self._client = opening.result()
+        if self._revive is not None:
+            self._keep(self._come_back(self._client, self._revive))
         logger.info("connected to the team")
+
+    async def _come_back(self, client: SupervisorClient, revive: Revive) -> None:
+        """Waits until the connection is lost, then until it is there again."""
+
+        async def bring_back() -> None:
+            if not await revive():
+                raise _BroughtDownError("the team was brought down")
+
+        await client.until_lost()
+        for pause_s in _PAUSES_S:
+            await asyncio.sleep(pause_s)
+            if self._client is not client or self.connected:
+                return
+            try:
+                await asyncio.shield(self._attempt(bring_back, asked_for=False))
+            except _BroughtDownError:
+                return
+            except (PhalanxError, OSError) as error:
+                logger.info("the lost team is not back yet: %s", error)
+
+    def _keep(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)

@@ -44,7 +44,7 @@ def waits_s(request: Request) -> float:
 class Attempt:
     def __init__(self, verb: str, request: Request, limit_s: float, now: Callable[[], float] = time.monotonic) -> None:
         """``limit_s``: how long the call may take while the team is there."""
-        self._verb = verb
+        self.verb = verb
         self._request = request
         self.limit_s = limit_s
         self._now = now
@@ -65,7 +65,7 @@ class Attempt:
 
     @property
     def may_be_repeated(self) -> bool:
-        known = self._verb in LOOKING or bool(getattr(self._request, "request_id", None))
+        known = self.verb in LOOKING or bool(getattr(self._request, "request_id", None))
         return (known or not self.may_have_taken_effect) and self.patience_s > 0
 
     def params(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Attempt:
 
     def connection_lost(self, *, was_sent: bool) -> None:
         self.lost = True
-        self.may_have_taken_effect |= was_sent and self._verb not in LOOKING
+        self.may_have_taken_effect |= was_sent and self.verb not in LOOKING
 
     @contextmanager
     def waiting_for_the_team(self) -> Iterator[None]:
@@ -90,4 +90,4 @@ class Attempt:
         self._deadline += away_s
 
     def lost_error(self) -> UnavailableError:
-        return UnavailableError(f"The connection to the team was lost during {self._verb}. {advice(self._verb)}")
+        return UnavailableError(f"The connection to the team was lost during {self.verb}. {advice(self.verb)}")

@@ -17,6 +17,8 @@ answers; ``UnavailableError`` when the answer did not come, so that the outcome 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self, cast
@@ -60,6 +62,9 @@ class SupervisorClient:
         self._line: Line | None = None
         self._opening = asyncio.Lock()
         self._closings = 0
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @classmethod
     async def connect(cls, home: Home, sender: str = "lead") -> Self:
@@ -81,6 +86,11 @@ class SupervisorClient:
         """Returns when the connection that is open now has ended; at once when none is."""
         if self._line is not None:
             await self._line.ended()
+
+    async def close_when_idle(self) -> None:
+        """Closes once the calls under way have ended; for their sake the connection may be opened again."""
+        await self._idle.wait()
+        await self.close()
 
     async def close(self) -> None:
         """Ends the connection. Calls under way raise ``UnavailableError``."""
@@ -175,6 +185,22 @@ class SupervisorClient:
         Cancelling this cancels the call in the supervisor, which undoes what it had begun where the verb can.
         """
         attempt = Attempt(verb, identified(request), timeout_s(verb, request))
+        with self._counted():
+            return await self._call(attempt, on_progress)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def _call(self, attempt: Attempt, on_progress: ProgressCallback) -> Result:
+        verb = attempt.verb
         closings = self._closings
         while True:
             line = await self._line_for(attempt)

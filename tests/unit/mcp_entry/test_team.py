@@ -8,8 +8,25 @@ from typing import Any
 import pytest
 
 from actors.errors import TeamNotRunningError, UnavailableError
+from mcp_entry import team as team_module
 from mcp_entry.team import Team
 from tests.unit.mcp_entry.fakes import FakeClient
+
+
+class LosableClient(FakeClient):
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss = asyncio.Event()
+
+    async def close(self) -> None:
+        self.lose()
+
+    def lose(self) -> None:
+        self.lost = True
+        self.loss.set()
+
+    async def until_lost(self) -> None:
+        await self.loss.wait()
 
 
 class Machine:
@@ -18,16 +35,18 @@ class Machine:
     def __init__(self, *, running: bool = False, failures: int = 0) -> None:
         self.running = running
         self.failures = failures
-        self.connections: list[FakeClient] = []
+        self.connections: list[LosableClient] = []
         self.brought_up = 0
         self.may_come_up = asyncio.Event()
         self.may_come_up.set()
         self.failed = asyncio.Event()
+        self.revived = 0
+        self.brought_down = False
 
     async def connect(self) -> Any:
         if not self.running:
             raise TeamNotRunningError("No team.")
-        self.connections.append(FakeClient())
+        self.connections.append(LosableClient())
         return self.connections[-1]
 
     async def bring_up(self) -> None:
@@ -38,8 +57,33 @@ class Machine:
             raise TeamNotRunningError("tmux is missing")
         self.running = True
 
+    async def revive(self) -> bool:
+        self.revived += 1
+        if self.brought_down:
+            return False
+        await self.may_come_up.wait()
+        if self.revived <= self.failures:
+            raise TeamNotRunningError("tmux is missing")
+        self.running = True
+        return True
+
     def team(self, patience_s: float = 5.0) -> Team:
-        return Team(self.connect, self.bring_up, patience_s=patience_s, begin_after_s=0.0)
+        return Team(self.connect, self.bring_up, patience_s=patience_s, revive=self.revive, begin_after_s=0.0)
+
+    def crash(self) -> None:
+        self.running = False
+        self.connections[-1].lose()
+
+
+async def turns(count: int = 10) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def until_connected(team: Team) -> None:
+    async with asyncio.timeout(5):
+        while not team.connected:  # noqa: ASYNC110 - turns of the loop
+            await asyncio.sleep(0)
 
 
 async def test_a_running_team_is_not_brought_up() -> None:
@@ -149,3 +193,89 @@ async def test_a_client_that_leaves_soon_brings_up_no_team() -> None:
     for _ in range(3):
         await asyncio.sleep(0)
     assert machine.brought_up == 0
+
+
+async def test_a_team_that_was_lost_is_brought_back_without_a_call() -> None:
+    machine = Machine(running=True)
+    team = machine.team()
+    await team.client()
+
+    machine.crash()
+
+    await until_connected(team)
+    assert (machine.revived, machine.brought_up, len(machine.connections)) == (1, 0, 2)
+    machine.crash()
+    await until_connected(team)
+    assert machine.revived == 2
+    await team.close()
+
+
+async def test_a_supervisor_that_came_back_by_itself_is_only_connected_to_again() -> None:
+    machine = Machine(running=True)
+    team = machine.team()
+    await team.client()
+
+    machine.connections[0].lose()
+
+    await until_connected(team)
+    assert machine.revived == 0
+    await team.close()
+
+
+async def test_a_team_that_was_brought_down_is_not_brought_back_until_a_call_asks_for_it() -> None:
+    machine = Machine(running=True)
+    team = machine.team()
+    await team.client()
+    machine.brought_down = True
+    machine.crash()
+    await turns()
+    assert (machine.revived, team.connected) == (1, False)
+
+    await team.client()
+
+    assert machine.brought_up == 1
+    await team.close()
+
+
+async def test_a_call_that_comes_while_a_team_turns_out_to_be_down_brings_it_up() -> None:
+    machine = Machine(running=True, failures=1)
+    machine.brought_up = 1
+    team = machine.team()
+    await team.client()
+    machine.may_come_up.clear()
+    machine.crash()
+    await turns()
+    call = asyncio.create_task(team.client())
+    await turns()
+    machine.may_come_up.set()
+
+    assert not (await call).closed
+    assert (machine.revived, machine.brought_up) == (1, 2)
+    await team.close()
+
+
+async def test_a_team_that_could_not_be_brought_back_is_tried_again_after_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(team_module, "_PAUSES_S", (0.0, 0.0, 0.0))
+    machine = Machine(running=True, failures=2)
+    team = machine.team()
+    await team.client()
+
+    machine.crash()
+
+    await until_connected(team)
+    assert machine.revived == 3
+    await team.close()
+
+
+async def test_a_closed_team_brings_nothing_back() -> None:
+    machine = Machine(running=True)
+    team = machine.team()
+    await team.client()
+    machine.running = False
+
+    await team.close()
+
+    await turns()
+    assert machine.revived == 0
