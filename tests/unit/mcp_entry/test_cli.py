@@ -299,6 +299,16 @@ def test_terminate_says_how_to_get_saved_work_back() -> None:
     assert said.splitlines()[1] == "  git branch saved/spec_1_1_1 refs/phalanx/saved/spec_1_1_1"
 
 
+def test_what_is_kept_is_said_once_where_the_reason_tells_of_the_saved_ref_itself() -> None:
+    kept = "What was only there is saved as refs/phalanx/saved/spec_1_1_1."
+    each = terminated_with_saved_work().model_copy(update={"kept": kept})
+    said = Terminal(FakeClient(terminate=results.TerminateResult(success=True, terminated=[each])))(
+        "terminate", "spec_1"
+    )
+    assert said.stdout.splitlines()[0].endswith(kept)
+    assert said.stdout.splitlines()[1].startswith("  git -C /src branch saved/spec_1_1_1 ")
+
+
 class NarrowTerminal(io.StringIO):
     def isatty(self) -> bool:
         return True
