@@ -143,7 +143,7 @@ def _redis(address: str, world: World) -> Finding:
     if not words:
         last = one_line(asked.stderr.strip().rpartition("\n")[2], 200)
         return Finding(what="redis", state="missing", found=f"redis-py does not work: {last}", remedy=_REDIS_PY)
-    remedy = "Until it can be used, the team keeps its state in the home alone. Correct REDIS_URL, or start Redis."
+    remedy = "Until it can be used, the team keeps its state in the home alone. Correct its address, or start Redis."
     return Finding(what="redis", state="note", found=f"{shown}: {words}", remedy=remedy)
 
 
