@@ -12,7 +12,7 @@ import pytest
 
 from actors.agents.base import Composer, Screen
 from actors.courier import Courier
-from actors.errors import PaneGoneError, TerminalError
+from actors.errors import PaneGoneError
 from actors.inbox import BatchLimits
 from actors.journal import Journal
 from actors.ledger import Ledger

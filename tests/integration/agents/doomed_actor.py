@@ -1,0 +1,79 @@
+"""An instance in a process of its own that kills itself with SIGKILL at a given moment of a delivery.
+
+Run as ``python -m tests.integration.agents.doomed_actor FILE``; the file is JSON: ``directory``, ``session_id``,
+``tmux_socket``, ``pane_id``, ``pid``, ``moment`` and ``messages`` (encoded, in hexadecimal). ``moment`` is one of
+``MOMENTS``, or ``never``. Prints ``adopted`` once it follows the agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from actors.agents.demo import DemoAgent
+from actors.inbox import BatchLimits
+from actors.instance import Instance, InstanceConfig
+from actors.ledger import Ledger
+from actors.messages import Message, MessageStatus, decode
+from actors.terminal.pane import Pane
+
+MOMENTS = ("before the paste", "after the paste", "after Enter", "after the proof")
+LIMITS = BatchLimits(size=50, delay_s=0.0)
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _doom(moment: str) -> None:
+    """Makes the part that acts at this moment the last that this process does."""
+    _replace(Pane, "paste", moment, before="before the paste", after="after the paste")
+    _replace(Pane, "press", moment, after="after Enter")
+    settle = Ledger.settle
+
+    def last_settle(ledger: Ledger, messages: Sequence[Message], status: MessageStatus, reason: str = "") -> None:
+        if moment == "after the proof" and status is MessageStatus.SUBMITTED and messages:
+            _die()
+        settle(ledger, messages, status, reason)
+
+    setattr(Ledger, "settle", last_settle)  # noqa: B010
+
+
+def _replace(owner: type, name: str, moment: str, *, before: str = "", after: str) -> None:
+    act: Callable[..., Awaitable[None]] = getattr(owner, name)
+
+    async def last(*arguments: Any) -> None:
+        if moment == before:
+            _die()
+        await act(*arguments)
+        if moment == after:
+            _die()
+
+    setattr(owner, name, last)
+
+
+async def _main(told: dict[str, Any]) -> None:
+    _doom(told["moment"])
+    config = InstanceConfig(
+        instance_id="spec_1",
+        session_id=told["session_id"],
+        directory=Path(told["directory"]),
+        tmux_socket=Path(told["tmux_socket"]),
+        limits=LIMITS,
+    )
+    # The demo's records are read by the same code as those of the real program.
+    instance = Instance(config, DemoAgent(sys.executable))
+    await instance.adopt(told["pane_id"], told["pid"])
+    print("adopted", flush=True)
+    await instance.deliver([decode(Message, bytes.fromhex(each)) for each in told["messages"]])
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(json.loads(Path(sys.argv[1]).read_text())))
