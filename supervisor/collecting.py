@@ -51,7 +51,9 @@ class Collecting:
 
     async def _instance(self, member: Member, *, dry_run: bool) -> CollectedItem:
         record = member.record
-        item = CollectedItem(what="instance", path=str(record.directory), instance_id=record.instance_id)
+        worktree = record.workspace.worktree if record.workspace else None
+        path = worktree or self._home.instance_directory(record.instance_id)
+        item = CollectedItem(what="instance", path=str(path), instance_id=record.instance_id)
         if dry_run:
             return item
         if member.turn.locked():

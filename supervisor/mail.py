@@ -84,7 +84,13 @@ class Mail:
         return self._message(draft, sender, now)
 
     async def accept(self, messages: Sequence[Message], extra: Extra = _NOTHING_MORE) -> list[Receipt]:
-        """Stores messages in one transaction with ``extra`` and sends them on their way. Raises ``StoreError``."""
+        """Stores messages in one transaction with ``extra`` and sends them on their way. Raises ``StoreError``.
+
+        Who is cancelled meanwhile may have sent them all the same.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._accept(messages, extra)))
+
+    async def _accept(self, messages: Sequence[Message], extra: Extra) -> list[Receipt]:
         records = {keys.message(message.id): encode(message) for message in messages}
         await self._store.save({**records, **extra.records}, extra.delete)
         for message in messages:

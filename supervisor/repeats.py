@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from actors.errors import InvalidRequestError
@@ -23,6 +24,13 @@ _NO_CONTENT = {"request_id", "wait", "timeout_seconds"}
 _Outcome = TypeVar("_Outcome")
 
 
+@dataclass(slots=True)
+class _Running:
+    content: str
+    task: asyncio.Future[Any]
+    waiting: int = 0
+
+
 def fingerprint(request: Request) -> str:
     """Tells whether two requests ask for the same."""
     return hashlib.sha256(request.model_dump_json(exclude=_NO_CONTENT).encode()).hexdigest()[:16]
@@ -32,7 +40,7 @@ class Repeats:
     """All in the supervisor's event loop."""
 
     def __init__(self) -> None:
-        self._running: dict[str, tuple[str, asyncio.Task[Any]]] = {}
+        self._running: dict[str, _Running] = {}
         self._done: dict[str, tuple[str, list[Any]]] = {}
         self._order = 0
 
@@ -43,19 +51,30 @@ class Repeats:
             self._order = record["order"]
 
     async def once(self, request: Request, request_id: str | None, work: Callable[[], Awaitable[_Outcome]]) -> _Outcome:
-        """Runs ``work``, or waits for the same call that is under way already. It runs on when its caller goes away."""
+        """Runs ``work``, or waits for the same call that is under way already.
+
+        It is cancelled when everybody who waits for it has been; a caller who only lost its connection waits on.
+        """
         if request_id is None:
             return await work()
-        content = fingerprint(request)
+        running = self._joined(request_id, fingerprint(request), work)
+        running.waiting += 1
+        try:
+            return cast("_Outcome", await asyncio.shield(running.task))
+        finally:
+            running.waiting -= 1
+            if running.waiting == 0:
+                running.task.cancel()
+
+    def _joined(self, request_id: str, content: str, work: Callable[[], Awaitable[Any]]) -> _Running:
         running = self._running.get(request_id)
-        if running is None:
-            task = asyncio.ensure_future(work())
-            self._running[request_id] = (content, task)
-            task.add_done_callback(lambda _: self._running.pop(request_id))
-        else:
-            check_same(request_id, running[0], content)
-            task = running[1]
-        return cast("_Outcome", await asyncio.shield(task))
+        if running is not None:
+            check_same(request_id, running.content, content)
+            return running
+        task = asyncio.ensure_future(work())
+        task.add_done_callback(lambda _: self._running.pop(request_id))
+        self._running[request_id] = _Running(content, task)
+        return self._running[request_id]
 
     def outcomes(self, request_id: str | None, content: str) -> Sequence[Any] | None:
         """What ``remember`` was told of this call; None when it is new. Raises ``InvalidRequestError``."""
