@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -200,6 +202,24 @@ async def test_a_copy_that_breaks_off_leaves_everything_as_it_was(store: SqliteS
     assert await store.load("") == {"own": b"1"}
     await store.replace(OTHER, parts({"new": b"1"}))
     assert await store.load("") == {"new": b"1"}
+
+
+async def test_what_an_earlier_attempt_left_is_not_taken_over(store: SqliteStore, short_tmp: Path) -> None:
+    with closing(sqlite3.connect(short_tmp / "state.db")) as other, other:
+        other.execute("INSERT INTO incoming VALUES ('stray', x'00')")
+
+    await store.replace(OTHER, parts({"new": b"1"}))
+
+    assert await store.load("") == {"new": b"1"}
+
+
+async def test_an_epoch_is_above_that_of_the_other_copy_too(short_tmp: Path) -> None:
+    store = SqliteStore(short_tmp / "state.db")
+
+    assert await store.open(above=9) == 10
+    await store.close()
+    assert await store.open(above=3) == 11
+    await store.close()
 
 
 async def test_a_copy_that_was_taken_over_can_be_handed_on_in_parts(store: SqliteStore) -> None:

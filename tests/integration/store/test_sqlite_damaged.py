@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -149,6 +152,44 @@ async def test_a_changed_record_is_named(path: Path) -> None:
 
     with pytest.raises(StoreError, match="record/123 does not match its checksum"):
         await SqliteStore(path).open()
+
+
+async def test_a_changed_epoch_is_noticed(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE team SET epoch = 1000")
+
+    with pytest.raises(StoreError, match="how new it is does not match its checksum"):
+        await SqliteStore(path).peek()
+
+
+async def test_a_damaged_index_is_noticed_although_every_record_can_be_read(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        ((root,),) = other.execute("SELECT rootpage FROM sqlite_master WHERE name = 'records_by_sequence'")
+    flip(path, root * 4096 - 3)
+
+    with pytest.raises(StoreError, match="records_by_sequence"):
+        await SqliteStore(path).open()
+
+
+async def test_a_record_that_changes_while_the_team_runs_is_not_believed(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE records SET value = x'00' WHERE key = 'record/007'")
+
+    for read in (store.load("record/"), store.changes_after(0, 1000)):
+        with pytest.raises(StoreError, match="the record record/007 does not match its checksum"):
+            await read
+    await store.close()
+
+
+async def test_an_emptied_file_is_refused_and_its_log_is_kept(killed: Path) -> None:
+    log = log_of(killed).read_bytes()
+    os.truncate(killed, 0)
+
+    with pytest.raises(StoreError, match="it is empty"):
+        await SqliteStore(killed).open()
+    assert log_of(killed).read_bytes() == log
 
 
 async def test_a_log_without_its_file_is_not_taken_for_an_empty_team(path: Path) -> None:
