@@ -29,6 +29,9 @@ class Status:
     changed: tuple[str, ...]
     """Modified, staged, in conflict or untracked."""
     ignored: tuple[str, ...]
+    differing: tuple[str, ...] = ()
+    """Those of ``changed`` whose file is not what the index has: modified, deleted or untracked."""
+    in_conflict: tuple[str, ...] = ()
 
 
 def read_status(listing: str) -> Status:
@@ -37,13 +40,28 @@ def read_status(listing: str) -> Status:
     return Status(
         changed=tuple(path for state, path in entries if state != "!!"),
         ignored=tuple(path for state, path in entries if state == "!!"),
+        differing=tuple(path for state, path in entries if state != "!!" and state[1:] != " "),
+        in_conflict=tuple(path for state, path in entries if "U" in state or state in {"AA", "DD"}),
     )
 
 
-def read_hidden(listing: str) -> tuple[list[str], list[str]]:
-    """Parses ``git ls-files -v -z``: the files that status is told not to look at (assume-unchanged, skip-worktree)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexListing:
+    paths: tuple[str, ...]
+    unwatched: tuple[str, ...]
+    """Those marked as assumed to be unchanged."""
+    skipped: tuple[str, ...]
+    """Those marked to be skipped in the worktree. Status does not look at either."""
+
+
+def read_index(listing: str) -> IndexListing:
+    """Parses ``git ls-files -v -z``."""
     entries = [(entry[:1], entry[2:]) for entry in listing.split("\0") if entry]
-    return [path for tag, path in entries if tag.islower()], [path for tag, path in entries if tag == "S"]
+    return IndexListing(
+        paths=tuple(path for _, path in entries),
+        unwatched=tuple(path for tag, path in entries if tag.islower()),
+        skipped=tuple(path for tag, path in entries if tag == "S"),
+    )
 
 
 def is_rebuilt(path: str) -> bool:

@@ -72,19 +72,21 @@ class GitRunner:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         passed_on = {name: environment[name] for name in _PASSED_ON if name in environment}
-        self._command = ["env", "-i", *(f"{name}={value}" for name, value in {**passed_on, **_FIXED}.items()), "git"]
+        self._command = ["env", "-i", *(f"{name}={value}" for name, value in {**passed_on, **_FIXED}.items())]
 
-    def run(self, directory: Path, *arguments: str, stdin: bytes = b"") -> Answer:
+    def run(
+        self, directory: Path, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
+    ) -> Answer:
         """Runs ``git -C directory arguments…`` to its end, again if another git was just making or removing a worktree.
 
         Raises ``WorkspaceError`` when git is missing or is not done in time; then all its processes are ended.
         """
-        answer = self.run_once(directory, *arguments, stdin=stdin)
+        answer = self.run_once(directory, *arguments, stdin=stdin, environment=environment)
         for pause_s in pauses_s():
             if not answer.met_half_made:
                 break
             time.sleep(pause_s)
-            answer = self.run_once(directory, *arguments, stdin=stdin)
+            answer = self.run_once(directory, *arguments, stdin=stdin, environment=environment)
         return answer
 
     def run_in_repository(self, git_directory: Path, *arguments: str, stdin: bytes = b"") -> Answer:
@@ -98,9 +100,13 @@ class GitRunner:
         timeout_s: float = READ_TIMEOUT_S,
         stdin: bytes = b"",
         inherit: tuple[int, ...] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> Answer:
-        """For what may not simply be repeated. git keeps the descriptors ``inherit`` open."""
-        process = self._start([*self._command, "-C", str(directory), *_CONFIG, *arguments], stdin, inherit)
+        """For what may not simply be repeated. git keeps the descriptors ``inherit`` open and gets ``environment``
+        beside the variables that it always has."""
+        more = [f"{name}={value}" for name, value in (environment or {}).items()]
+        command = [*self._command, *more, "git", "-C", str(directory), *_CONFIG, *arguments]
+        process = self._start(command, stdin, inherit)
         try:
             output, error = _gather(process, timeout_s)
         except subprocess.TimeoutExpired as late:

@@ -1,96 +1,128 @@
-"""Decides whether a worktree may go. It never decides for loss: whatever is not understood is kept, with the reason."""
+"""Saves what is in a worktree, and takes the worktree away once nothing in it can be lost.
+
+It never decides for loss: whatever is not understood, or cannot be saved as it is, is kept, with the reason. The
+directory goes in one step, by its name; only then it is deleted. So a process that is killed leaves either the whole
+worktree or a directory whose content is held by refs, and the next call finishes what is left.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from actors.errors import WorkspaceError
 from actors.workspace.branches import find_holder
-from actors.workspace.changes import is_rebuilt, read_hidden, read_status, some_of
-from actors.workspace.command import Answer, GitRunner
+from actors.workspace.command import GitRunner
+from actors.workspace.inventory import Inventory, take_inventory
+from actors.workspace.saved_refs import add_saved, list_saved
+from actors.workspace.site import KeptError, Site
+from actors.workspace.snapshot import SnapshotMaker
 
-_UNDER_WAY = {
-    "MERGE_HEAD": "merge",
-    "CHERRY_PICK_HEAD": "cherry-pick",
-    "REVERT_HEAD": "revert",
-    "rebase-merge": "rebase",
-    "rebase-apply": "rebase",
-    "sequencer": "cherry-pick or revert",
-    "BISECT_LOG": "bisect",
-}
+_TRIES = 3
 
 
-def why_kept(git: GitRunner, worktree: Path, git_directory: Path, branch: str, base_commit: str | None) -> str | None:
-    """The reason why removing ``worktree`` could lose work; None when it cannot."""
-    registration = _registration(worktree)
-    if registration is None or registration.parent != git_directory / "worktrees":
-        return "it is no longer the worktree that was made for the instance (its .git points elsewhere)"
-    under_way = next((what for name, what in _UNDER_WAY.items() if (registration / name).exists()), None)
-    if under_way is not None:
-        return f"a {under_way} is under way in it"
-    return _why_files_stay(git, worktree) or _why_commits_stay(git, worktree, git_directory, branch, base_commit)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    ref: str
+    what: str
+    """Words that end a sentence: what would be nowhere else."""
 
 
-def _why_files_stay(git: GitRunner, worktree: Path) -> str | None:
-    status = read_status(
-        _read(
-            git,
-            *(worktree, "status", "--porcelain=v1", "-z", "--no-renames"),
-            *("--untracked-files=all", "--ignored=matching", "--ignore-submodules=none"),
-        )
-    )
-    if status.changed:
-        return f"{len(status.changed)} uncommitted change(s) are in it ({some_of(status.changed)})"
-    precious = tuple(path for path in status.ignored if not is_rebuilt(path) or _holds_repository(worktree / path))
-    if precious:
-        return f"files that git ignores are in it and nowhere else ({some_of(precious)})"
-    unwatched, skipped = read_hidden(_read(git, worktree, "ls-files", "-v", "-z"))
-    hidden = (*unwatched, *(path for path in skipped if os.path.lexists(worktree / path)))
-    if hidden:
-        return f"git was told not to look at changes of some files in it ({some_of(hidden)})"
-    return None
+def save_state(git: GitRunner, site: Site) -> Saved | None:
+    """Saves all that is in the worktree; None when there is nothing that is not held elsewhere.
+
+    The caller holds the worktree's lock. Raises ``KeptError`` when it cannot be saved as it is.
+    """
+    return _save(git, site)[0]
 
 
-def _why_commits_stay(
-    git: GitRunner, worktree: Path, git_directory: Path, branch: str, base_commit: str | None
-) -> str | None:
-    own_refs = _read(git, worktree, "for-each-ref", "--count=1", "--", "refs/worktree", "refs/rewritten")
-    if own_refs:
-        return "it has refs that belong to it alone (git for-each-ref refs/worktree refs/rewritten)"
-    head = git.run(worktree, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-    commit = head.output.strip()
-    if not head.ok:
-        return "its HEAD is no commit"
-    if commit == base_commit or find_holder(git, git_directory, commit, besides=branch) is not None:
-        return None
-    return f"its commit {commit[:12]} is not merged: no branch or tag but {branch} has it"
+def set_aside(git: GitRunner, site: Site) -> Saved | None:
+    """Saves the worktree's state as ``save_state`` does, then moves the directory to ``site.set_aside``.
+
+    Raises ``KeptError`` when it stays.
+    """
+    for _ in range(_TRIES):
+        saved, inventory = _save(git, site)
+        if take_inventory(git, site) != inventory:
+            continue
+        try:
+            delete_directory(site.set_aside)
+            site.worktree.rename(site.set_aside)
+        except OSError as error:
+            raise KeptError(f"it cannot be moved ({error.strerror})") from error
+        return saved
+    raise KeptError("something still writes in it")
 
 
-def remove_worktree(git: GitRunner, worktree: Path, git_directory: Path) -> str | None:
-    """Removes it, unless git itself objects (it looks once more); then says why it stays."""
-    answer = git.run_in_repository(git_directory, "worktree", "remove", "--", str(worktree))
-    return None if answer.ok else f"git does not remove it: {answer.last_words}"
+def unregister(git: GitRunner, site: Site) -> None:
+    """Lets git forget the worktree that was set aside. Raises ``KeptError``, with the worktree back in its place, when
+    git does not. A worktree that somebody else moved away stays registered, with what is staged in it."""
+    if os.path.lexists(site.worktree) or not site.set_aside.exists() or not site.registration.exists():
+        return
+    answer = git.run_in_repository(site.git_directory, "worktree", "remove", "--", str(site.worktree))
+    if not answer.ok and site.registration.exists():
+        with suppress(OSError):
+            site.set_aside.rename(site.worktree)
+        raise KeptError(f"git does not remove it: {answer.last_words}")
 
 
-def _registration(worktree: Path) -> Path | None:
-    """Where the worktree's ``.git`` file points. Reading it asks no git that might find a repository further up."""
+def delete_directory(directory: Path) -> None:
+    """Raises ``OSError`` when something of it stays. No-op when it is not there."""
+    if not os.path.lexists(directory):
+        return
+    shutil.rmtree(directory, ignore_errors=True)
+    if os.path.lexists(directory):
+        # Some programs take the write permission from their directories.
+        for place, _, _ in os.walk(directory):
+            os.chmod(place, 0o700)  # noqa: PTH101  # the name may be no UTF-8
+        shutil.rmtree(directory)
+
+
+def describe_work(git: GitRunner, site: Site) -> str:
+    """A sentence on what is in the worktree and nowhere else. Changes nothing."""
     try:
-        content = (worktree / ".git").read_text(errors="surrogateescape")
-    except OSError:
+        inventory = take_inventory(git, site)
+    except KeptError as reason:
+        return f"It cannot be saved: {reason}."
+    unmerged = None if _is_held(git, site, inventory.commit) else _unmerged(site, inventory.commit)
+    found = [words for words in (inventory.describe(), unmerged) if words is not None]
+    return f"Work that is nowhere else: {', and '.join(found)}." if found else "It is clean and merged."
+
+
+def _save(git: GitRunner, site: Site) -> tuple[Saved | None, Inventory]:
+    for _ in range(_TRIES - 1):
+        inventory = take_inventory(git, site)
+        try:
+            return _save_once(git, site, inventory), inventory
+        except KeptError:
+            # What failed because somebody wrote in the meantime may work in a moment.
+            if take_inventory(git, site) == inventory:
+                raise
+    inventory = take_inventory(git, site)
+    return _save_once(git, site, inventory), inventory
+
+
+def _save_once(git: GitRunner, site: Site, inventory: Inventory) -> Saved | None:
+    uncommitted = inventory.describe()
+    if uncommitted is not None:
+        maker = SnapshotMaker(git, site)
+        snapshot = maker.take(inventory)
+        if not snapshot.adds_nothing:
+            return Saved(ref=maker.keep(snapshot, inventory), what=uncommitted)
+    unmerged = _unmerged(site, inventory.commit)
+    own = [saved for saved in list_saved(git, site.git_directory, site.name) if saved.commit == inventory.commit]
+    if own:
+        return Saved(ref=own[0].name, what=unmerged)
+    if _is_held(git, site, inventory.commit):
         return None
-    return Path(os.path.realpath(worktree / content.removeprefix("gitdir:").strip()))
+    return Saved(ref=add_saved(git, site.git_directory, site.name, lambda _: inventory.commit), what=unmerged)
 
 
-def _holds_repository(directory: Path) -> bool:
-    return any(".git" in names or ".git" in files for _, names, files in os.walk(directory))
+def _is_held(git: GitRunner, site: Site, commit: str) -> bool:
+    return commit == site.base_commit or find_holder(git, site.git_directory, commit, besides=site.branch) is not None
 
 
-def _read(git: GitRunner, worktree: Path, *arguments: str) -> str:
-    answer: Answer = git.run(worktree, *arguments)
-    if not answer.ok:
-        raise WorkspaceError(
-            f"git cannot tell whether {worktree} holds work, so nothing was removed: {answer.last_words}. "
-            f"Look at it by hand."
-        )
-    return answer.output
+def _unmerged(site: Site, commit: str) -> str:
+    return f"its commit {commit[:12]} is not merged: no branch or tag but {site.branch} has it"

@@ -43,3 +43,23 @@ class Retirement:
     kept_reason: str | None
     """What of the instance's work stays, why and where; None when nothing does."""
     branch_deleted: bool
+    saved_ref: str | None = None
+    """The ref in the repository under which the state of the worktree was saved; None when there was nothing to save
+    that is not held elsewhere. It may be set although the worktree stays."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """A directory below the worktrees' root that belongs to no instance which the caller knows."""
+
+    path: Path
+    git_directory: Path | None
+    """The common git directory of its repository; None when it is no worktree or that is gone."""
+    branch: str | None
+    """The branch that was made for it; None when that is not there (any more)."""
+    unfinished: bool
+    """It was cut off while it was being made, so that no agent has ever run in it."""
+    state: str
+    """What work is in it, or why that cannot be told: a sentence."""
+    age_s: float
+    """How long ago it was made."""

@@ -8,16 +8,19 @@ blocks and ends by itself: the longest wait is for a checkout (``CHECKOUT_TIMEOU
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, PhalanxError, WorkspaceError
-from actors.workspace.branches import delete_branch
+from actors.workspace.claims import claimed_existing
 from actors.workspace.command import GitRunner
-from actors.workspace.retirement import remove_worktree, why_kept
+from actors.workspace.leftovers import collect_leftover, list_leftovers
+from actors.workspace.removal import remove
+from actors.workspace.retirement import save_state
+from actors.workspace.site import KeptError, Site
 from actors.workspace.source import Source, check_directory, describe_left_behind, find_source
-from actors.workspace.values import Retirement, Workspace, WorkspaceMode
+from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
 from actors.workspace.worktree import make_worktree
 
 _INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
@@ -49,9 +52,11 @@ class Workspaces:
         return self._isolate(instance_id, work_dir)
 
     def retire(self, workspace: Workspace) -> Retirement:
-        """Removes worktree and branch as far as that loses nothing; the rest stays, and the answer says why and where.
+        """Removes the worktree; what of it is nowhere else is saved under ``refs/phalanx/saved/<name>`` before.
 
-        Call it when the instance's agent has ended. May be repeated. Raises ``WorkspaceError`` when git cannot tell.
+        What cannot be saved as it is keeps the worktree, and the branch stays while no other one has its commits: the
+        answer says why and where. Call it when the instance's agent has ended. May be repeated, also to finish what
+        was cut off. Raises ``WorkspaceError`` when git cannot tell.
         """
         return self._remove(workspace, made_at=None)
 
@@ -61,6 +66,41 @@ class Workspaces:
         An agent may have worked in the meantime; its work stays, as in ``retire``.
         """
         return self._remove(workspace, made_at=workspace.base_commit)
+
+    def save(self, workspace: Workspace) -> str | None:
+        """Saves what is in the worktree as ``retire`` does, and removes nothing: the ref, or None if all is held.
+
+        The agent may be at work. The same state is saved once only. Raises ``WorkspaceError`` with the reason when it
+        cannot be saved as it is.
+        """
+        site = self._site_of(workspace)
+        if site is None:
+            return None
+        try:
+            with claimed_existing(site.worktree) as there:
+                saved = save_state(self._git, site) if there else None
+        except KeptError as reason:
+            raise WorkspaceError(f"The work in {site.worktree} was not saved: {reason}. Save it by hand.") from reason
+        return saved.ref if saved else None
+
+    def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+        """The directories below the root that belong to none of ``known``; those of which a call is at work are left
+        out. Changes nothing.
+
+        ``known`` are names of worktrees (``Workspace.worktree.name``), not of instances: they differ when a name was
+        taken. A worktree that is just being spawned for must be among them.
+        """
+        return list_leftovers(self._git, self._root, frozenset(known))
+
+    def collect(self, leftover: Leftover) -> Retirement:
+        """Removes a leftover as ``retire`` does a workspace, and finishes what was cut off.
+
+        It stays, with the reason, when it is no worktree or some process is at work in it. What was found when it was
+        listed is looked at again. Raises ``InvalidRequestError`` when it is not below the root.
+        """
+        if leftover.path.parent != self._root:
+            raise InvalidRequestError(f"{leftover.path} is not below {self._root}, so it is not ours to remove.")
+        return collect_leftover(self._git, leftover.path)
 
     def _share(self, work_dir: Path) -> Workspace:
         shared = Workspace(mode="shared", directory=work_dir)
@@ -114,23 +154,19 @@ class Workspaces:
             )
 
     def _remove(self, workspace: Workspace, *, made_at: str | None) -> Retirement:
+        site = self._site_of(workspace)
+        if site is None:
+            return Retirement(removed=False, kept_reason=None, branch_deleted=False)
+        return remove(self._git, site, made_at=made_at)
+
+    def _site_of(self, workspace: Workspace) -> Site | None:
+        """None when shared. Raises ``InvalidRequestError`` when the worktree is not below the root."""
         worktree, git_directory, branch = workspace.worktree, workspace.git_directory, workspace.branch
         if workspace.mode == "shared" or worktree is None or git_directory is None or branch is None:
-            return Retirement(removed=False, kept_reason=None, branch_deleted=False)
+            return None
         if worktree.parent != self._root:
             raise InvalidRequestError(f"{worktree} is not below {self._root}, so it is not ours to remove.")
-        if not git_directory.is_dir():
-            gone = f"The repository {git_directory} is gone; what is left in {worktree} is kept."
-            return Retirement(removed=False, kept_reason=gone, branch_deleted=False)
-        if worktree.exists():
-            reason = why_kept(self._git, worktree, git_directory, branch, workspace.base_commit) or remove_worktree(
-                self._git, worktree, git_directory
-            )
-            if reason is not None:
-                kept = f"The worktree {worktree} (branch {branch}) is kept: {reason}."
-                return Retirement(removed=False, kept_reason=kept, branch_deleted=False)
-        branch_kept = delete_branch(self._git, git_directory, branch, made_at=made_at)
-        return Retirement(removed=True, kept_reason=branch_kept, branch_deleted=branch_kept is None)
+        return Site(worktree=worktree, git_directory=git_directory, branch=branch, base_commit=workspace.base_commit)
 
 
 def _usable(source: Source | None, work_dir: Path) -> Source:

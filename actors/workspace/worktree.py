@@ -8,16 +8,15 @@ locked in git with a reason of ours; by that a creation that was cut off (kill -
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, WorkspaceError
 from actors.workspace.branches import create_branch, delete_branch, find_branch
+from actors.workspace.claims import claimed_new
 from actors.workspace.command import Answer, GitRunner, pauses_s
 from actors.workspace.source import Source
 
@@ -35,13 +34,13 @@ def make_worktree(git: GitRunner, source: Source, root: Path, instance_id: str) 
     """
     for number in range(1, _MOST_NAMES):
         name = instance_id if number == 1 else f"{instance_id}-{number}"
-        _clear_unfinished(git, source, root / name, _branch_of(name))
-        notes = _retry(git, source, root / name, _branch_of(name))
+        clear_unfinished(git, source.git_directory, root / name)
+        notes = _retry(git, source, root / name, branch_of(name))
         if notes is not None:
-            taken = (f"The name {instance_id} was taken, so the branch is {_branch_of(name)}.",) if number > 1 else ()
-            return root / name, _branch_of(name), (*taken, *notes)
+            taken = (f"The name {instance_id} was taken, so the branch is {branch_of(name)}.",) if number > 1 else ()
+            return root / name, branch_of(name), (*taken, *notes)
     raise WorkspaceError(
-        f"{_branch_of(instance_id)} and {_MOST_NAMES - 2} names after it are taken in {source.top}. Delete branches or "
+        f"{branch_of(instance_id)} and {_MOST_NAMES - 2} names after it are taken in {source.top}. Delete branches or "
         f"directories of past instances there and in {root}, then try again."
     )
 
@@ -61,9 +60,9 @@ def _retry(git: GitRunner, source: Source, target: Path, branch: str) -> tuple[s
 
 def _attempt(git: GitRunner, source: Source, target: Path, branch: str) -> tuple[str, ...] | None:
     """The notes of a worktree that was made, or None when the name is taken."""
-    if _registration(source, target).exists():
+    if _registration(source.git_directory, target).exists():
         return None
-    with _claimed(target) as lock:
+    with claimed_new(target) as lock:
         if lock is None or any(target.iterdir()):
             return None
         if not _claim_branch(git, source, branch):
@@ -73,49 +72,9 @@ def _attempt(git: GitRunner, source: Source, target: Path, branch: str) -> tuple
         except WorkspaceError:
             # What went wrong first is what the caller should read.
             with suppress(WorkspaceError):
-                _withdraw(git, source, target)
+                _withdraw(git, source.git_directory, target)
                 delete_branch(git, source.git_directory, branch, made_at=source.commit)
             raise
-
-
-@contextmanager
-def _claimed(target: Path) -> Iterator[int | None]:
-    """The descriptor that holds the lock on ``target``, which is made if need be; None when somebody else has it."""
-    lock = _open(target)
-    try:
-        locked = lock is not None and _lock(lock, target)
-        try:
-            yield lock if locked else None
-        finally:
-            if locked:
-                _drop_if_empty(target)
-    finally:
-        if lock is not None:
-            os.close(lock)
-
-
-def _open(target: Path) -> int | None:
-    try:
-        target.mkdir(mode=0o700, exist_ok=True)
-    except FileExistsError:
-        return None
-    except OSError as error:
-        raise WorkspaceError(f"The directory {target} cannot be made: {error.strerror}. Set it right.") from error
-    with suppress(OSError):
-        return os.open(target, os.O_RDONLY | os.O_DIRECTORY)
-    return None
-
-
-def _drop_if_empty(target: Path) -> None:
-    with suppress(OSError):
-        target.rmdir()
-
-
-def _lock(descriptor: int, target: Path) -> bool:
-    with suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(descriptor), target.lstat())
-    return False
 
 
 def _claim_branch(git: GitRunner, source: Source, branch: str) -> bool:
@@ -155,19 +114,21 @@ def _failure(what: str, answer: Answer) -> WorkspaceError:
     return kind(f"{what}: {answer.last_words}. Set this right, or use a shared workspace.")
 
 
-def _clear_unfinished(git: GitRunner, source: Source, target: Path, branch: str) -> None:
-    """Takes away what a creation that was cut off has left under this name, if that is what is there."""
-    registration = _registration(source, target)
-    if not _is_unfinished(registration, target):
-        return
-    with _claimed(target) as lock:
-        if lock is not None and _is_unfinished(registration, target):
-            _withdraw(git, source, target)
-            delete_branch(git, source.git_directory, branch)
+def clear_unfinished(git: GitRunner, git_directory: Path, target: Path) -> bool:
+    """Takes away what a creation that was cut off has left under this name; False when that is not what is there."""
+    if not is_unfinished(git_directory, target):
+        return False
+    with claimed_new(target) as lock:
+        if lock is None or not is_unfinished(git_directory, target):
+            return False
+        _withdraw(git, git_directory, target)
+        delete_branch(git, git_directory, branch_of(target.name))
+        return True
 
 
-def _is_unfinished(registration: Path, target: Path) -> bool:
+def is_unfinished(git_directory: Path, target: Path) -> bool:
     """Whether it carries our mark and is of this directory, not of another home that makes the same name just now."""
+    registration = _registration(git_directory, target)
     with suppress(OSError):
         if (registration / "locked").read_text().strip() != _UNFINISHED:
             return False
@@ -176,17 +137,18 @@ def _is_unfinished(registration: Path, target: Path) -> bool:
     return False
 
 
-def _withdraw(git: GitRunner, source: Source, target: Path) -> None:
+def _withdraw(git: GitRunner, git_directory: Path, target: Path) -> None:
     """Takes a half-made worktree away, whatever git made of it so far. No agent has run in it."""
     shutil.rmtree(target, ignore_errors=True)
-    if _registration(source, target).exists():
-        git.run_in_repository(source.git_directory, "worktree", "remove", "--force", "--force", "--", str(target))
+    if _registration(git_directory, target).exists():
+        git.run_in_repository(git_directory, "worktree", "remove", "--force", "--force", "--", str(target))
 
 
-def _registration(source: Source, target: Path) -> Path:
+def _registration(git_directory: Path, target: Path) -> Path:
     """Where git keeps what it knows of a worktree: under the directory's name if that is free, and we insist."""
-    return source.git_directory / "worktrees" / target.name
+    return git_directory / "worktrees" / target.name
 
 
-def _branch_of(name: str) -> str:
+def branch_of(name: str) -> str:
+    """The branch of the worktree ``name``."""
     return f"phalanx/{name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -40,6 +41,11 @@ class Place:
         assert done.returncode == 0 or not check, done.stderr
         return done.stdout.strip()
 
+    def git_bytes(self, *arguments: str) -> bytes:
+        """In the repository, as it is."""
+        command = ["git", "-C", str(self.repository), *arguments]
+        return subprocess.run(command, env=self.environment, check=True, capture_output=True).stdout
+
     def commit(self, directory: Path, name: str, content: str = "text\n") -> str:
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,6 +60,16 @@ class Place:
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
 
+    def restore(self, ref: str) -> Path:
+        """A fresh worktree of what is saved under ``ref``; nothing converts the files."""
+        target = Path(tempfile.mkdtemp(prefix="restored", dir=self.base)) / "tree"
+        plain = ("-c", "core.autocrlf=false", "-c", "core.hooksPath=/dev/null", "-c", "core.sparseCheckout=false")
+        self.git(self.repository, *plain, "worktree", "add", "--quiet", "--detach", str(target), ref)
+        return target
+
+    def saved(self) -> set[str]:
+        return set(self.git(self.repository, "for-each-ref", "--format=%(refname)", "refs/phalanx/saved").split())
+
     def branches(self) -> set[str]:
         return set(self.git(self.repository, "for-each-ref", "--format=%(refname:short)", "refs/heads").split())
 
@@ -61,6 +77,19 @@ class Place:
         """All that the worktrees' directory holds and all files of the repository: git leaves empty directories."""
         found = [*self.worktrees.rglob("*"), *(path for path in self.repository.rglob("*") if path.is_file())]
         return {str(path): path.read_bytes() if path.is_file() else None for path in found}
+
+
+def photograph(tree: Path) -> dict[bytes, tuple[str, bytes]]:
+    """Kind and content of each file and link that a commit can hold, by path."""
+    photo = {}
+    for directory, below, files in os.walk(tree):
+        for path in (Path(directory) / name for name in (*below, *files)):
+            relative, mode = os.fsencode(path.relative_to(tree)), path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                photo[relative] = ("link", os.fsencode(os.readlink(path)))  # noqa: PTH115
+            elif stat.S_ISREG(mode) and relative != b".git":
+                photo[relative] = ("program" if mode & stat.S_IXUSR else "file", path.read_bytes())
+    return photo
 
 
 @pytest.fixture

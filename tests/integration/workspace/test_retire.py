@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,30 +9,12 @@ from pathlib import Path
 import pytest
 
 from actors.errors import InvalidRequestError
+from actors.workspace.inventory import MOST_FILE_BYTES, MOST_FILES
 from actors.workspace.values import Retirement, Workspace
 from actors.workspace.workspaces import Workspaces
-from tests.integration.workspace.conftest import Place
+from tests.integration.workspace.conftest import Place, photograph
 
 GONE = Retirement(removed=True, kept_reason=None, branch_deleted=True)
-
-
-def _modify(place: Place, tree: Path) -> None:
-    (tree / "src/code.py").write_text("x = 2\n")
-
-
-def _stage(place: Place, tree: Path) -> None:
-    _modify(place, tree)
-    place.git(tree, "add", "--all")
-
-
-def _leave_untracked(place: Place, tree: Path) -> None:
-    place.git(place.repository, "config", "status.showUntrackedFiles", "no")
-    (tree / "notes.txt").write_text("an idea")
-
-
-def _leave_ignored(place: Place, tree: Path) -> None:
-    (place.repository / ".git/info/exclude").write_text(".env\n")
-    (tree / ".env").write_text("KEY=1")
 
 
 def _nest_a_repository(place: Place, tree: Path) -> None:
@@ -42,25 +25,6 @@ def _nest_a_repository(place: Place, tree: Path) -> None:
 def _nest_a_repository_among_packages(place: Place, tree: Path) -> None:
     (place.repository / ".git/info/exclude").write_text("node_modules\n")
     place.git(tree, "init", "-q", "node_modules/fork")
-
-
-def _hide_from_status(place: Place, tree: Path) -> None:
-    place.git(tree, "update-index", "--assume-unchanged", "src/code.py")
-    _modify(place, tree)
-
-
-def _skip_in_status(place: Place, tree: Path) -> None:
-    place.git(tree, "update-index", "--skip-worktree", "src/code.py")
-    _modify(place, tree)
-
-
-def _commit_on_the_branch(place: Place, tree: Path) -> None:
-    place.commit(tree, "new.py")
-
-
-def _commit_detached(place: Place, tree: Path) -> None:
-    place.git(tree, "checkout", "-q", "--detach")
-    place.commit(tree, "new.py")
 
 
 def _start_a_merge(place: Place, tree: Path) -> None:
@@ -117,19 +81,56 @@ def _change_a_submodule(place: Place, tree: Path) -> None:
     place.commit(tree / "lib", "precious.py")
 
 
+def _write_where_a_submodule_belongs(place: Place, tree: Path) -> None:
+    place.git(tree, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},lib")
+    (tree / "lib").mkdir()
+    place.git(tree, "commit", "-q", "-m", "Add lib")
+    place.git(place.repository, "merge", "-q", "phalanx/spec_1")
+    (tree / "lib/notes.txt").write_text("an idea")
+    assert place.git(tree, "status", "--porcelain", "--ignored") == ""
+
+
+def _leave_a_conflict(place: Place, tree: Path) -> None:
+    (tree / "src/code.py").write_text("x = 2\n")
+    place.git(tree, "stash")
+    place.commit(tree, "src/code.py", "x = 3\n")
+    place.git(tree, "stash", "apply", check=False)
+
+
+def _put_a_pipe_in_place_of_a_file(place: Place, tree: Path) -> None:
+    (tree / "src/code.py").unlink()
+    os.mkfifo(tree / "src/code.py")
+
+
+def _use_a_name_that_git_refuses(place: Place, tree: Path) -> None:
+    (tree / "git~1").write_text("on some file systems this is .git")
+
+
+def _write_a_large_file(place: Place, tree: Path) -> None:
+    os.truncate(_touch(tree / "large"), MOST_FILE_BYTES + 1)
+
+
+def _write_much(place: Place, tree: Path) -> None:
+    for number in range(6):
+        os.truncate(_touch(tree / f"large{number}"), MOST_FILE_BYTES)
+
+
+def _write_many_files(place: Place, tree: Path) -> None:
+    (tree / "many").mkdir()
+    for number in range(MOST_FILES + 1):
+        _touch(tree / f"many/{number}")
+
+
+def _touch(path: Path) -> Path:
+    path.touch()
+    return path
+
+
 @pytest.mark.parametrize(
     ("do", "reason"),
     [
-        (_modify, "1 uncommitted change"),
-        (_stage, "1 uncommitted change"),
-        (_leave_untracked, "'notes.txt'"),
-        (_leave_ignored, r"git ignores.*'\.env'"),
         (_nest_a_repository, "'nested/'"),
-        (_nest_a_repository_among_packages, "'node_modules/'"),
-        (_hide_from_status, "not to look"),
-        (_skip_in_status, "not to look"),
-        (_commit_on_the_branch, "not merged"),
-        (_commit_detached, "not merged"),
+        (_nest_a_repository_among_packages, "'node_modules/fork/'"),
         (_start_a_merge, "a merge is under way"),
         (_start_a_rebase, "a rebase is under way"),
         (_start_a_bisect, "a bisect is under way"),
@@ -138,7 +139,14 @@ def _change_a_submodule(place: Place, tree: Path) -> None:
         (_lose_the_git_file, "no longer the worktree"),
         (_point_the_git_file_elsewhere, "no longer the worktree"),
         (_begin_another_repository, "no longer the worktree"),
-        (_change_a_submodule, "'lib'"),
+        (_change_a_submodule, "'lib/'"),
+        (_write_where_a_submodule_belongs, "'lib/notes.txt'"),
+        (_leave_a_conflict, "conflicts are not resolved"),
+        (_put_a_pipe_in_place_of_a_file, "no plain file"),
+        (_use_a_name_that_git_refuses, "git refuses the names.*git~1"),
+        (_write_a_large_file, "larger than 100 MB"),
+        (_write_much, "larger than 500 MB together"),
+        (_write_many_files, "20000 are the most"),
     ],
 )
 @pytest.mark.parametrize("end", [Workspaces.retire, Workspaces.undo])
@@ -151,14 +159,18 @@ def test_work_is_kept_and_the_reason_told(  # noqa: PLR0917
     end: Callable[[Workspaces, Workspace], Retirement],
 ) -> None:
     do(place, workspace.directory)
-    before = place.snapshot()
+    before, index = photograph(place.base), (place.repository / ".git/worktrees/spec_1/index").read_bytes()
     retirement = end(workspaces, workspace)
     assert not retirement.removed
     assert not retirement.branch_deleted
     with pytest.raises(AssertionError, match=reason):
         raise AssertionError(retirement.kept_reason)
     assert str(workspace.worktree) in (retirement.kept_reason or "")
-    assert place.snapshot() == before
+    assert (place.repository / ".git/worktrees/spec_1/index").read_bytes() == index
+    assert {path for path in photograph(place.base) if b"/objects/" not in path} == {
+        path for path in before if b"/objects/" not in path
+    }
+    assert place.saved() == set()
 
 
 @pytest.mark.parametrize("end", [Workspaces.retire, Workspaces.undo])
@@ -228,7 +240,8 @@ def test_an_alias_of_the_branch_does_not_count_as_another(
 ) -> None:
     place.commit(workspace.directory, "new.py")
     place.git(place.repository, "symbolic-ref", "refs/heads/alias", "refs/heads/phalanx/spec_1")
-    assert not workspaces.retire(workspace).removed
+    retirement = workspaces.retire(workspace)
+    assert (retirement.saved_ref, retirement.branch_deleted) == ("refs/phalanx/saved/spec_1", False)
 
 
 def test_a_branch_that_is_checked_out_elsewhere_stays(

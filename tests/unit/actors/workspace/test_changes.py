@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.workspace.changes import Status, is_rebuilt, read_hidden, read_status, some_of
+from actors.workspace.changes import Status, is_rebuilt, read_index, read_status, some_of
 
 _NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 
@@ -21,7 +21,19 @@ def test_every_listed_path_is_either_changed_or_ignored(entries: list[tuple[str,
 
 
 def test_files_that_status_does_not_look_at_are_told_apart() -> None:
-    assert read_hidden("H plain\0h assumed\0S skipped file\0s both\0") == (["assumed", "both"], ["skipped file"])
+    index = read_index("H plain\0h assumed\0S skipped file\0s both\0")
+    assert (index.unwatched, index.skipped) == (("assumed", "both"), ("skipped file",))
+    assert index.paths == ("plain", "assumed", "skipped file", "both")
+
+
+def test_only_a_file_that_is_not_as_staged_differs() -> None:
+    status = read_status("M  staged\0 M modified\0MM both\0A  added\0 D deleted\0D  removed\0?? new\0!! ignored\0")
+    assert status.differing == ("modified", "both", "deleted", "new")
+
+
+@pytest.mark.parametrize("state", ["UU", "AA", "DD", "AU", "UD", "UA", "DU"])
+def test_conflicts_are_known_by_their_letters(state: str) -> None:
+    assert read_status(f"{state} file\0A  other\0").in_conflict == ("file",)
 
 
 @pytest.mark.parametrize("path", ["node_modules/", "a/__pycache__/b.pyc", ".mypy_cache/", ".venv/bin/"])

@@ -1,0 +1,66 @@
+"""The steps of a removal, in an order in which each can be the last: save, set aside, unregister, delete.
+
+While a directory that was set aside is there, the removal is not finished; whoever meets it goes on from where it is.
+"""
+
+from __future__ import annotations
+
+from actors.workspace.branches import delete_branch
+from actors.workspace.claims import claimed_existing
+from actors.workspace.command import GitRunner
+from actors.workspace.retirement import Saved, delete_directory, set_aside, unregister
+from actors.workspace.saved_refs import list_saved
+from actors.workspace.site import KeptError, Site
+from actors.workspace.values import Retirement
+
+
+def remove(git: GitRunner, site: Site, *, made_at: str | None = None) -> Retirement:
+    """Removes worktree and branch as far as that loses nothing. ``made_at`` as in ``delete_branch``."""
+    if not site.git_directory.is_dir():
+        gone = f"The repository {site.git_directory} is gone; what is left in {site.worktree} is kept."
+        return Retirement(removed=False, kept_reason=gone, branch_deleted=False)
+    saved = None
+    try:
+        with claimed_existing(site.worktree) as there:
+            if there:
+                saved = set_aside(git, site)
+                return _finish(git, site, saved, made_at)
+        with claimed_existing(site.set_aside):
+            return _finish(git, site, _saved_before(git, site), made_at)
+    except KeptError as reason:
+        return Retirement(
+            removed=False,
+            kept_reason=f"The worktree {site.worktree} (branch {site.branch}) is kept: {reason}.",
+            branch_deleted=False,
+            saved_ref=saved.ref if saved else None,
+        )
+
+
+def _saved_before(git: GitRunner, site: Site) -> Saved | None:
+    saves = list_saved(git, site.git_directory, site.name)
+    return Saved(ref=saves[-1].name, what="see its commit message") if saves else None
+
+
+def _finish(git: GitRunner, site: Site, saved: Saved | None, made_at: str | None) -> Retirement:
+    unregister(git, site)
+    branch_kept = delete_branch(git, site.git_directory, site.branch, made_at=made_at)
+    notes = [] if saved is None else [_how_to_get_back(site, saved)]
+    if branch_kept is not None:
+        notes.append(branch_kept)
+    try:
+        delete_directory(site.set_aside)
+    except OSError as error:
+        notes.append(f"{site.set_aside} cannot be deleted ({error.strerror}); nothing in it is unsaved.")
+    return Retirement(
+        removed=True,
+        kept_reason=" ".join(notes) or None,
+        branch_deleted=branch_kept is None,
+        saved_ref=saved.ref if saved else None,
+    )
+
+
+def _how_to_get_back(site: Site, saved: Saved) -> str:
+    return (
+        f"What was only in the worktree {site.worktree} is saved in {site.git_directory} ({saved.what}); "
+        f"`git checkout -b {site.name}-saved {saved.ref}` brings it back."
+    )

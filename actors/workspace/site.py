@@ -1,0 +1,56 @@
+"""The place that retiring is about, and the error that keeps it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.errors import WorkspaceError
+
+_SET_ASIDE = ".removing-"
+
+
+class KeptError(WorkspaceError):
+    """The worktree stays as it is. The text is a reason that ends a sentence: "… is kept: " comes before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One worktree of ours: a directory below the worktrees' root, which need not be there any more."""
+
+    worktree: Path
+    git_directory: Path
+    branch: str
+    """The one that was made for the instance; another may be checked out."""
+    base_commit: str | None
+    """Where the branch began; None when nobody knows any more."""
+
+    @property
+    def name(self) -> str:
+        return self.worktree.name
+
+    @property
+    def registration(self) -> Path:
+        """Where git keeps what it knows of the worktree: under the directory's name if that is free, and we insist."""
+        return self.git_directory / "worktrees" / self.name
+
+    @property
+    def set_aside(self) -> Path:
+        """Where the directory goes, in one step, once nothing in it can be lost. What is found there may be deleted."""
+        return self.worktree.with_name(_SET_ASIDE + self.name)
+
+
+def original_of(directory: Path) -> Path | None:
+    """The worktree that was set aside as ``directory``; None when it is no such directory."""
+    name = directory.name
+    return directory.with_name(name.removeprefix(_SET_ASIDE)) if name.startswith(_SET_ASIDE) else None
+
+
+def registration_of(directory: Path) -> Path | None:
+    """Where the ``.git`` file points. Reading it asks no git that might find a repository further up."""
+    try:
+        content = (directory / ".git").read_text(errors="surrogateescape")
+    except OSError:
+        return None
+    return Path(os.path.realpath(directory / content.removeprefix("gitdir:").strip()))
