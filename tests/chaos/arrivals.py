@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 _HEADER = re.compile(r"^\[phalanx (msg_[0-9a-z]+) from [^\]\n]+\]$", re.MULTILINE)
@@ -48,16 +47,6 @@ def of_claude(instance_id: str, transcript: bytes) -> list[Arrival]:
             at = datetime.fromisoformat(entry["timestamp"]).timestamp()
             wrapped = _WRAPPED.fullmatch(prompt)
             found += _split(instance_id, wrapped[2] if wrapped else prompt, at)
-    return found
-
-
-def read_demo(instances: Path, instance_ids: list[str]) -> list[Arrival]:
-    """Of all these instances of a home. A log that is not there yet holds nothing."""
-    found: list[Arrival] = []
-    for instance_id in instance_ids:
-        log = instances / instance_id / "demo-log.jsonl"
-        if log.exists():
-            found += of_demo(instance_id, log.read_bytes())
     return found
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from tests.chaos.arrivals import Arrival
 from tests.chaos.ledger import Fate, Ledger
@@ -191,7 +192,12 @@ def copies_are_equal(file: Mapping[str, bytes], redis: Mapping[str, bytes]) -> P
 
 
 def list_never_told_a_wrong_story(ledger: Ledger) -> Problems:
-    return _few([f"list: at {probe.asked_at:.2f}: {probe.complaint}" for probe in ledger.probes if probe.complaint])
+    """Told once as long as it goes on."""
+    problems = []
+    for before, probe in pairwise([None, *(probe for probe in ledger.probes if probe.answered)]):
+        if probe and probe.complaint and (before is None or before.complaint != probe.complaint):
+            problems.append(f"list: at {probe.asked_at:.2f}: {probe.complaint}")
+    return _few(problems)
 
 
 def idle_team_is_quiet(cores: float, most_cores: float) -> Problems:

@@ -15,10 +15,10 @@ from types import MappingProxyType
 import psutil
 
 from actors.home import Home
-from tests.chaos import arrivals
+from tests.chaos.arrivals import Arrival
 from tests.chaos.ledger import Killed, Ledger
 from tests.chaos.load import LoadClient
-from tests.chaos.plan import Kill, Target
+from tests.chaos.plan import Aim, Kill, Target
 from tests.chaos.redis import RedisServer
 from tests.chaos.survey import RAY, Found, Kind, alive, survey
 
@@ -32,6 +32,7 @@ _KINDS: Mapping[Target, Collection[Kind]] = MappingProxyType(
         Target.ENTRY: {Kind.ENTRY},
         Target.ENTRIES: {Kind.ENTRY},
         Target.BRING_UP: {Kind.BRING_UP, Kind.BOOT},
+        Target.RAY: RAY,
         Target.EVERYTHING: {*RAY, Kind.ENTRY},
     }
 )
@@ -39,6 +40,7 @@ _OF_REDIS = frozenset({Target.REDIS, Target.REDIS_EMPTIED, Target.EVERYTHING})
 _JOURNAL, _BEING_TYPED = "typing.journal", b"typing"
 
 _AIM_LIMIT_S = 2.0
+_AIM_POLL_S = 0.005
 
 UntilWell = Callable[[], Awaitable[None]]
 """Returns when the team has recovered, or after a bounded time."""
@@ -46,7 +48,7 @@ UntilWell = Callable[[], Awaitable[None]]
 
 @dataclass(slots=True, kw_only=True)
 class Killer:
-    """``instance_ids`` are those whose logs tell what has arrived."""
+    """``arrivals`` tells what has arrived so far."""
 
     home: Home
     run_id: str
@@ -54,7 +56,7 @@ class Killer:
     ledger: Ledger
     redis: RedisServer
     clients: Sequence[LoadClient] = ()
-    instance_ids: Sequence[str] = ()
+    arrivals: Callable[[], Sequence[Arrival]] = tuple
     _returning: set[asyncio.Task[None]] = field(default_factory=set)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -69,17 +71,15 @@ class Killer:
         await asyncio.gather(*self._returning)
 
     async def strike(self, kill: Kill, chance: Random) -> None:
-        if kill.aim_s is not None:
-            await self._aim(kill.aim_s)
         found = await asyncio.to_thread(survey, self.home, self.run_id)
-        victims = _chosen(kill, found, chance)
+        typing = await self._aim(kill)
+        victims = _chosen(kill, found, chance, typing)
         under_way = {client.name: client.under_way for client in self.clients if client.under_way}
         at = time.time()
         for victim in victims:
             with suppress(psutil.Error):
                 victim.process.kill()
         was_there = self._strike_redis(kill) or bool(victims)
-        typing = self._journals()
         undelivered = await asyncio.to_thread(self._undelivered)
         killed = Killed(target=kill.target, at=at, found=was_there, undelivered=undelivered, being_typed=len(typing))
         self.ledger.killed(
@@ -90,13 +90,23 @@ class Killer:
             down_s=kill.down_s,
         )
 
-    async def _aim(self, aim_s: float) -> None:
+    async def _aim(self, kill: Kill) -> list[str]:
+        """Waits for the moment, if it comes; returns the instances in which something is being typed then."""
+        deadline = time.monotonic() + _AIM_LIMIT_S
+        while kill.aim is Aim.WHILE_TYPING and not self._journals() and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_AIM_POLL_S)
+        if kill.aim is Aim.AFTER_A_SEND:
+            await self._next_answer()
+        await asyncio.sleep(0 if kill.aim is Aim.NONE else kill.aim_s)
+        return self._journals()
+
+    async def _next_answer(self) -> None:
+        """Until any of the clients has the answer to a send."""
         waiting = [asyncio.ensure_future(_next(client.sent)) for client in self.clients]
         if waiting:
             _, others = await asyncio.wait(waiting, timeout=_AIM_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
             for each in others:
                 each.cancel()
-        await asyncio.sleep(aim_s)
 
     def _strike_redis(self, kill: Kill) -> bool:
         """Whether it was there."""
@@ -122,7 +132,7 @@ class Killer:
         self.ledger.note("Redis is back", after=kill.target)
 
     def _undelivered(self) -> int:
-        there = {each.message_id for each in arrivals.read_demo(self.home.instances, list(self.instance_ids))}
+        there = {each.message_id for each in self.arrivals()}
         return len(self.ledger.accepted.keys() - there)
 
     def _journals(self) -> list[str]:
@@ -139,11 +149,12 @@ async def _next(event: asyncio.Event) -> None:
     await event.wait()
 
 
-def _chosen(kill: Kill, found: Sequence[Found], chance: Random) -> list[Found]:
-    """In random order, so that it is not always the same one that sees the others die."""
+def _chosen(kill: Kill, found: Sequence[Found], chance: Random, typing: Collection[str]) -> list[Found]:
+    """In random order, so that it is not always the same one that sees the others die; actors that type come first."""
     there = alive(found, *_KINDS.get(kill.target, ()))
     there.sort(key=lambda each: (each.client, each.instance_id, each.pid))
     chance.shuffle(there)
+    there.sort(key=lambda each: each.instance_id not in typing)
     if kill.target is Target.INSTANCES:
         return there[: kill.count]
     return there[:1] if kill.target is Target.ENTRY else there

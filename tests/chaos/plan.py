@@ -10,8 +10,6 @@ from typing import Any
 
 _CALLS_BETWEEN_LOOKS = 6
 _LONGEST_BATCH = 25
-_AIMED = 0.6
-"""This part of the kills waits for a moment at which messages are on their way."""
 _WAITED_FOR_S = 20.0
 
 
@@ -29,7 +27,16 @@ class Target(StrEnum):
     ENTRY = "one entry"
     ENTRIES = "both entries"
     BRING_UP = "a bring-up at work"
+    RAY = "all of Ray"
     EVERYTHING = "Ray, Redis and entries at once"
+
+
+class Aim(StrEnum):
+    """What a kill waits for, if it comes soon."""
+
+    NONE = "none"
+    AFTER_A_SEND = "after a send"
+    WHILE_TYPING = "while typing"
 
 
 _WEIGHTS: Mapping[Target, int] = {
@@ -43,6 +50,7 @@ _WEIGHTS: Mapping[Target, int] = {
     Target.ENTRY: 2,
     Target.ENTRIES: 1,
     Target.BRING_UP: 1,
+    Target.RAY: 1,
     Target.EVERYTHING: 1,
 }
 """How often each comes beside the one time that every round has it. Redis loses everything just once a round."""
@@ -76,8 +84,9 @@ class Kill:
     after_s: float
     count: int = 1
     down_s: float = 0.0
-    aim_s: float | None = None
-    """That long after the next answer to a send, when messages are on their way; None: whatever goes on."""
+    aim: Aim = Aim.NONE
+    aim_s: float = 0.0
+    """That long after the moment that ``aim`` waits for."""
     let_recover: bool = False
     """The kill after this one waits until the team is well again."""
 
@@ -102,7 +111,8 @@ def _kill(chance: Random, target: Target, longest_pause_s: float, let_recover: b
         after_s=chance.uniform(0, longest_pause_s),
         count=chance.randint(1, 5) if target is Target.INSTANCES else 1,
         down_s=chance.uniform(0.5, 5.0),
-        aim_s=chance.uniform(0, 0.4) if chance.random() < _AIMED else None,
+        aim=chance.choice(tuple(Aim)),
+        aim_s=chance.choice((0.0, chance.uniform(0, 0.3))),
         let_recover=let_recover,
     )
 

@@ -19,6 +19,7 @@ from tests.chaos.ledger import Ledger, Probe
 
 _EVERY_S = 0.2
 _ANSWER_S = 3.0
+_SHOWN = 3
 _DEAD = frozenset({"failed", "stopped"})
 
 
@@ -38,10 +39,7 @@ class Prober:
 
     async def probe(self) -> ListResult | None:
         asked_at = time.time()
-        self.last = None
-        with contextlib.suppress(PhalanxError, TimeoutError, OSError):
-            async with asyncio.timeout(_ANSWER_S), await SupervisorClient.connect(self.home, "prober") as client:
-                self.last = await client.list(ListRequest())
+        self.last = await self._list()
         complaint = complaint_of(self.last, self.instance_ids) if self.last else ""
         if complaint:
             self.ledger.note("list is wrong", complaint=complaint)
@@ -50,12 +48,23 @@ class Prober:
         )
         return self.last
 
+    async def _list(self) -> ListResult | None:
+        with contextlib.suppress(PhalanxError, TimeoutError, OSError):
+            async with asyncio.timeout(_ANSWER_S), await SupervisorClient.connect(self.home, "prober") as client:
+                return await client.list(ListRequest())
+        return None
+
     @property
-    def is_well(self) -> bool:
-        """Everybody is there and alive, and nothing is under way any more."""
-        if self.last is None or complaint_of(self.last, self.instance_ids):
+    def sees_everybody(self) -> bool:
+        """All are there and alive, by the newest answer."""
+        return self.last is not None and not complaint_of(self.last, self.instance_ids)
+
+    @property
+    def sees_everybody_idle(self) -> bool:
+        """And nothing is under way any more."""
+        if self.last is None or not self.sees_everybody:
             return False
-        return all(each.status == "ready" and each.queued_messages == 0 for each in self.last.instances)
+        return all(each.status == "ready" and not each.queued_messages for each in self.last.instances)
 
 
 def complaint_of(listed: ListResult, instance_ids: Collection[str]) -> str:
@@ -64,7 +73,7 @@ def complaint_of(listed: ListResult, instance_ids: Collection[str]) -> str:
     missing = sorted(set(instance_ids) - there)
     foreign = sorted(there - set(instance_ids))
     parts = (
-        f"not listed: {', '.join(missing)}" if missing else "",
+        f"{len(missing)} are not listed: {', '.join(missing[:_SHOWN])}" if missing else "",
         f"never spawned: {', '.join(foreign)}" if foreign else "",
         "; ".join(dead),
     )

@@ -5,6 +5,7 @@ that was brought up by the real means.
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 import tempfile
 import uuid
@@ -54,13 +55,23 @@ class World:
         """The name of the session of every pane on the team's tmux server."""
         return await asyncio.to_thread(_sessions, self.home)
 
+    def keep(self, output: Path) -> None:
+        """Copies what explains a failure, before the home goes: logs, state, the instances' records. Blocks."""
+        for directory in (self.home.logs, self.home.instances, *self.home.ray_directory.glob("session_2*/logs")):
+            if directory.is_dir():
+                kept = output / directory.parent.name / directory.name
+                shutil.copytree(directory, kept, ignore=_no_files, dirs_exist_ok=True)
+        for path in (*self.home.root.glob("state.db*"), self.home.team_file):
+            if path.exists():
+                shutil.copy2(path, output / path.name)
+
 
 @asynccontextmanager
-async def brought_up(**environment: str) -> AsyncIterator[World]:
-    """A team that is up; gone after the block, with its directory and all its processes, however the block ends."""
+async def brought_up(environment: Mapping[str, str]) -> AsyncIterator[World]:
+    """A team that is up, in a shell's environment and this one; nothing of it is left after the block."""
     directory = Path(tempfile.mkdtemp(prefix="phx", dir="/tmp"))
     home, run_id = Home(directory / "h"), uuid.uuid4().hex
-    marked = shell_environment(home, **{RUN_MARK: run_id, "PHALANX_AGENT": "demo", **environment})
+    marked = shell_environment(home, **{RUN_MARK: run_id, **environment})
     with guarded(run_id, home, directory), RedisServer(directory / "redis", marked) as redis:
         world = World(
             run_id=run_id,
@@ -71,6 +82,12 @@ async def brought_up(**environment: str) -> AsyncIterator[World]:
         )
         await asyncio.to_thread(world.runtime.up, world.environment)
         yield world
+
+
+def _no_files(directory: str, names: list[str]) -> list[str]:
+    """FIFOs and sockets."""
+    paths = [Path(directory, name) for name in names]
+    return [path.name for path in paths if not path.is_file() and not path.is_dir()]
 
 
 def _sessions(home: Home) -> list[str]:

@@ -1,0 +1,121 @@
+"""Real Claude Code instances under fire: what was being typed when somebody died stands in the transcript once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import psutil
+import pytest
+
+from actors.messages import MessageStatus
+from supervisor import requests
+from supervisor.client import SupervisorClient
+from tests.chaos import checks
+from tests.chaos.crews import claude_crew
+from tests.chaos.ledger import Ledger
+from tests.chaos.plan import Aim, Kill, Letter, Target
+from tests.chaos.play import RoundPlan, play
+from tests.chaos.survey import Kind, alive
+from tests.chaos.world import World, brought_up
+from tests.standin.api import ApiStandIn
+
+pytestmark = [pytest.mark.chaos, pytest.mark.real_claude, pytest.mark.timeout(300)]
+SEED = 11
+_RESUMED_S = 60.0
+
+
+def kills_between_paste_and_proof() -> list[Kill]:
+    """Each soon after something began to be typed; after all of Ray and some others the team may come back first."""
+    chance = Random(SEED)  # noqa: S311 - a schedule, no secret
+    targets = [Target.INSTANCES, Target.SUPERVISOR, Target.RAY] * 4
+    return [
+        Kill(
+            target=target,
+            count=2,
+            after_s=chance.uniform(0, 1),
+            aim=Aim.WHILE_TYPING,
+            aim_s=chance.uniform(0, 0.15),
+            let_recover=target is Target.RAY or chance.random() < 0.5,
+        )
+        for target in targets
+    ]
+
+
+async def test_messages_to_real_claudes_stand_in_the_transcript_once_whoever_dies_between_paste_and_proof(
+    claude_command: Path, api: ApiStandIn, make_short_tmp: Callable[[], Path], tmp_path: Path
+) -> None:
+    plan = RoundPlan(
+        seed=SEED,
+        kills=kills_between_paste_and_proof(),
+        output=tmp_path / "chaos",
+        crew=claude_crew(claude_command, api.url, make_short_tmp() / "user"),
+        instances=2,
+        messages=200,
+    )
+    print(f"chaos: seed {SEED}; what happened is kept in {plan.output}")
+    outcome = await play(plan)
+    assert not outcome.problems, str(outcome)
+    assert sum(bool(kill.being_typed) for kill in outcome.ledger.kills) >= len(plan.kills) // 2
+
+
+async def agent_of(world: World, instance_id: str) -> psutil.Process:
+    found = alive(await world.survey(), Kind.AGENT)
+    return next(each.process for each in found if each.instance_id == instance_id)
+
+
+async def until_resumed(client: SupervisorClient, world: World, instance_id: str, dead: psutil.Process) -> None:
+    """Another process is the agent, and everything has reached it."""
+    async with asyncio.timeout(_RESUMED_S):
+        while True:
+            agents = [each.pid for each in alive(await world.survey(), Kind.AGENT)]
+            (info,) = (await client.list(requests.ListRequest())).instances
+            if agents and dead.pid not in agents and info.status == "ready" and not info.queued_messages:
+                return
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.12])
+async def test_a_claude_killed_right_after_a_send_is_resumed_and_the_message_stands_in_its_conversation_once(
+    claude_command: Path, api: ApiStandIn, make_short_tmp: Callable[[], Path], tmp_path: Path, delay_s: float
+) -> None:
+    crew = claude_crew(claude_command, api.url, make_short_tmp() / "user")
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    environment = {**crew.environment, "PHALANX_ON_AGENT_FAILURE": "resume"}
+    async with brought_up(environment) as world, await SupervisorClient.connect(world.home) as client:
+        context = "the first thing"
+        spawned = await client.spawn(
+            requests.SpawnRequest(
+                role=requests.Role.SPECIALIST, work_dir=str(world.repository), context=context, name="resumed"
+            )
+        )
+        instance_id = spawned.instance_id
+        await client.wait(requests.WaitRequest(instance_ids=[instance_id]))
+        letters = [
+            Letter(number=number, client="a", instance_id=instance_id, text=f"order {number} of a")
+            for number in range(1, 4)
+        ]
+        ledger.expect(letters)
+        for letter in letters:
+            agent = await agent_of(world, instance_id)
+            sent = await client.send(requests.SendRequest(instance_id=instance_id, message=letter.text, immediate=True))
+            ledger.answered([letter], [sent.model_dump(mode="json", by_alias=True)])
+            if letter is letters[1]:
+                await asyncio.sleep(delay_s)
+                agent.kill()
+                await until_resumed(client, world, instance_id, agent)
+        last = await client.send(requests.SendRequest(instance_id=instance_id, message="and now?", wait=True))
+        assert last.status is MessageStatus.SUBMITTED, last.reason
+        seen = crew.read(world.home, [instance_id])
+        world.keep(tmp_path)
+    seen = [each for each in seen if each.message_id != last.message_id]
+    fates = list(ledger.fates.values())
+    assert not [
+        *checks.every_call_was_answered(ledger),
+        *checks.every_accepted_message_stands_once(fates, seen),
+        *checks.every_text_is_exact(fates, seen),
+        *checks.nothing_else_arrived(fates, seen, {instance_id: context}),
+        *checks.order_is_kept(fates, seen),
+    ]
