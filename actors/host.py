@@ -12,7 +12,7 @@ import json
 import shutil
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from actors.private_files import append_private, in_words, write_private
 from actors.processes import end_processes, processes_with
 from actors.terminal.pane import PaneInfo
 from actors.terminal.server import TerminalServer
-from actors.workspace.values import Retirement, Workspace, WorkspaceMode
+from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
 from actors.workspace.workspaces import Workspaces
 
 _SWEEPS = 3
@@ -66,6 +66,14 @@ class Host:
     async def retire_workspace(self, workspace: Workspace) -> Retirement:
         return await asyncio.to_thread(self._workspaces.retire, workspace)
 
+    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+        """Worktrees of this home that belong to none of the instances ``known``."""
+        return await asyncio.to_thread(self._workspaces.leftovers, known)
+
+    async def collect_leftover(self, leftover: Leftover) -> Retirement:
+        """Removes it as far as that loses nothing."""
+        return await asyncio.to_thread(self._workspaces.collect, leftover)
+
     async def start_agent(self, start: AgentStart) -> PaneInfo:
         """Starts the agent as the process of a new tmux session. Raises ``AgentError`` or ``TerminalError``."""
         return await asyncio.to_thread(self._start_agent, start)
@@ -79,7 +87,7 @@ class Host:
         await asyncio.to_thread(self._end_agent, instance_id, session_name, grace_s)
 
     async def forget_instance(self, instance_id: str) -> None:
-        """Removes the private directory of an instance that never came to be."""
+        """Removes the private directory of an instance."""
         directory = self._home.instance_directory(instance_id)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 

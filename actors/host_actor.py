@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from actors.calls import actor_class, answer_of, make_actor
 from actors.home import Home
 from actors.host import Host
 from actors.terminal.pane import PaneInfo
-from actors.workspace.values import Retirement, Workspace, WorkspaceMode
+from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
 
 START_S = 60.0
 GIT_S = 300.0
@@ -64,6 +65,14 @@ class HostHandle:
 
     async def retire_workspace(self, workspace: Workspace) -> Retirement:
         retired: Retirement = await self._ask(self._actor.retire_workspace.remote(workspace), GIT_S)
+        return retired
+
+    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+        found: tuple[Leftover, ...] = await self._ask(self._actor.leftovers.remote(known), GIT_S)
+        return found
+
+    async def collect_leftover(self, leftover: Leftover) -> Retirement:
+        retired: Retirement = await self._ask(self._actor.collect_leftover.remote(leftover), GIT_S)
         return retired
 
     async def start_agent(self, start: AgentStart) -> PaneInfo:
