@@ -1,4 +1,4 @@
-"""A supervisor's actor with a real gateway and nobody behind it: what the runtime needs of one."""
+"""A supervisor's actor with a real gateway and one instance's actor behind it: what the runtime needs of one."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-import ray
-
+from actors.calls import actor_class, answer_of, make_actor, named_actor
 from actors.home import Home
 from supervisor.gateway import Gateway
+from supervisor.own_start import OwnStart
 from supervisor.requests import Request
 from supervisor.results import Result, StatusResult, TerminateResult
 from supervisor.verbs import Caller
@@ -32,30 +32,39 @@ class _NobodyThere:
         )
 
 
+class _Instance:
+    """Stands for the actors that a Ray leaves behind."""
+
+    async def nothing(self) -> None:
+        """What is asynchronous in it makes it an actor as ours are."""
+
+
 class _Supervisor:
-    def __init__(self, home_root: str) -> None:
+    async def __init__(self, home_root: str) -> None:  # type: ignore[misc]
         self._home = Home(Path(home_root))
-        self._gateway: Gateway | None = None
+        self._own_start = OwnStart(self._begin)
+        self._own_start.begin()
 
     async def start(self) -> int:
-        if self._gateway is None:
-            print("something that a library prints")
-            self._gateway = Gateway(self._home.gateway_socket, _NobodyThere())
-            await self._gateway.start()
+        await self._own_start.done()
         return os.getpid()
+
+    async def _begin(self) -> None:
+        print("something that a library prints")
+        instance = await make_actor(actor_class(_Instance), "instance-spec_0_0_1")
+        await answer_of(instance.__ray_ready__.remote(), "The instance", 60.0)
+        await Gateway(self._home.gateway_socket, _NobodyThere()).start()
 
 
 class _Failing(_Supervisor):
-    async def start(self) -> int:
+    async def _begin(self) -> None:
         raise LookupError("there is no store")
 
 
 def create_supervisor(home_root: str) -> Any:
     print("something that Ray prints", flush=True)
-    actor: Any = ray.remote(num_cpus=0)(_Supervisor)
-    return actor.options(name="supervisor", lifetime="detached", get_if_exists=True).remote(home_root)
+    return named_actor(actor_class(_Supervisor), "supervisor", home_root)
 
 
 def create_failing(home_root: str) -> Any:
-    actor: Any = ray.remote(num_cpus=0)(_Failing)
-    return actor.options(name="supervisor", lifetime="detached", get_if_exists=True).remote(home_root)
+    return named_actor(actor_class(_Failing), "supervisor", home_root)

@@ -1,0 +1,257 @@
+"""Real teams whose parts are killed: Ray, tmux and a stand-in for the supervisor. What comes back is one whole team."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from actors.home import Home
+from actors.marks import TEAM_MARK
+from actors.processes import end_processes, is_running, processes_with
+from actors.terminal.server import TerminalServer
+from supervisor.runtime import Runtime
+from supervisor.runtime.asking import gateway_answers
+from supervisor.settings import Settings
+from supervisor.team_file import Team, read_team, wanted_team, write_team
+from tests.integration.runtime.conftest import STANDIN
+
+pytestmark = pytest.mark.timeout(180)
+BACK_S = 15.0
+"""Generous: two cores of a busy machine."""
+
+
+def runtime(home: Home) -> Runtime:
+    return Runtime(home, Settings(), f"{STANDIN}:create_supervisor")
+
+
+def caller(**more: str) -> dict[str, str]:
+    return {**os.environ, "MAX_CONCURRENT_SPAWNS": "7", **more}
+
+
+def team_of(home: Home) -> Team:
+    team = read_team(home)
+    assert team is not None
+    return team
+
+
+def ray_processes(home: Home) -> list[psutil.Process]:
+    token = str(home.ray_token_file)
+    marked = processes_with(TEAM_MARK, team_of(home).team_id)
+    return [process for process in marked if process.environ().get("RAY_AUTH_TOKEN_PATH") == token]
+
+
+def named(home: Home, name: str) -> psutil.Process:
+    """The only Ray process of that name."""
+    (found,) = [each for each in ray_processes(home) if each.name() == name or each.cmdline()[0].startswith(name)]
+    return found
+
+
+def eventually(condition: Callable[[], bool], within_s: float = BACK_S) -> bool:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def agent_in(home: Home) -> psutil.Process:
+    pane = TerminalServer(home.tmux_socket).open_session("agent", ["sleep", "600"], home.root)
+    return psutil.Process(pane.pid)
+
+
+def check_whole(home: Home) -> None:
+    """One head, one generation of actors, and nothing of an earlier one."""
+    assert runtime(home).state().kind == "running"
+    head = team_of(home).head_pid
+    found = ray_processes(home)
+    assert {os.getsid(process.pid) for process in found} == {head}
+    titles = sorted(title for process in found if (title := process.cmdline()[0]).startswith("ray::_"))
+    assert [title.strip() for title in titles] == ["ray::_Instance", "ray::_Supervisor"]
+
+
+@pytest.fixture
+def team(home: Home) -> Team:
+    runtime(home).up(caller())
+    return team_of(home)
+
+
+def test_a_supervisor_that_was_killed_answers_again_without_anybodys_help(home: Home, team: Team) -> None:
+    supervisor = named(home, "ray::_Supervisor")
+    instance = named(home, "ray::_Instance")
+
+    supervisor.kill()
+    supervisor.wait()
+
+    assert eventually(lambda: gateway_answers(home), 5.0)
+    assert is_running(instance)
+    check_whole(home)
+    assert runtime(home).up(caller()).already_running
+
+
+@pytest.mark.parametrize("how", ["killed", "ended in an orderly way"])
+def test_whatever_of_ray_dies_it_is_brought_back_whole_and_the_agents_do_not_notice(
+    home: Home, team: Team, how: str
+) -> None:
+    agent = agent_in(home)
+    victims = ["raylet", "gcs_server", "head", "all"] if how == "killed" else ["raylet"]
+    for victim in victims:
+        before = ray_processes(home)
+        chosen = {"head": [psutil.Process(team_of(home).head_pid)], "all": before}.get(victim) or [named(home, victim)]
+        for process in chosen:
+            process.send_signal(signal.SIGKILL if how == "killed" else signal.SIGTERM)
+
+        assert eventually(lambda: runtime(home).state().kind == "partly"), victim
+        address = runtime(home).revive({"PATH": os.environ["PATH"]})
+
+        assert address is not None
+        assert (address.team_id, address.already_running) == (team.team_id, False)
+        assert not any(is_running(process) for process in before)
+        check_whole(home)
+        assert team_of(home).tmux_pid == team.tmux_pid
+        assert is_running(agent)
+    (one_of_ray, *_) = ray_processes(home)
+    assert one_of_ray.environ()["MAX_CONCURRENT_SPAWNS"] == "7"
+
+
+def test_a_ray_that_is_just_dying_is_replaced_and_not_waited_for(home: Home, team: Team) -> None:
+    """Its head does not know yet, so it looks alive to whoever comes at once."""
+    server = named(home, "gcs_server")
+    supervisor = named(home, "ray::_Supervisor")
+    head = psutil.Process(team.head_pid)
+    head.suspend()
+    for process in (server, supervisor):
+        process.kill()
+    begun = time.monotonic()
+
+    runtime(home).revive(caller())
+
+    assert time.monotonic() - begun < BACK_S
+    assert not is_running(head)
+    check_whole(home)
+
+
+def test_many_bring_a_lost_team_back_once(home: Home, team: Team) -> None:
+    end_processes(ray_processes(home), grace_s=0)
+
+    with ThreadPoolExecutor(4) as pool:
+        addresses = list(pool.map(lambda _: runtime(home).revive(caller()), range(4)))
+
+    assert sorted(address.already_running for address in addresses if address) == [False, True, True, True]
+    check_whole(home)
+
+
+def test_a_lost_terminal_server_comes_back_with_the_environment_that_it_had(home: Home, team: Team) -> None:
+    environment = json.loads(home.environment_file.read_text())
+    end_processes([psutil.Process(team.tmux_pid)], grace_s=0)
+    assert home.tmux_socket.exists()
+    assert runtime(home).state().missing == ("the tmux server",)
+
+    address = runtime(home).revive(caller(MORE="yes"))
+
+    assert address is not None
+    assert address.team_id == team.team_id
+    server = TerminalServer(home.tmux_socket).pid()
+    assert server is not None
+    assert psutil.Process(server).environ() == environment
+    check_whole(home)
+
+
+@pytest.fixture
+def bystander() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("command", ["up", "revive"])
+def test_after_a_reboot_a_new_team_begins_over_what_the_home_keeps(
+    home: Home, team: Team, bystander: subprocess.Popen[bytes], command: str
+) -> None:
+    """Sockets and files are stale, and process ids belong to others."""
+    kept = [home.state_file, home.worktrees / "work", home.instances / "spec_0_0_1"]
+    for path in kept:
+        path.write_text("kept")
+    identity = home.identity
+    agents = json.loads(home.environment_file.read_text())
+    end_processes(processes_with(TEAM_MARK, team.team_id), grace_s=0)
+    write_team(home, replace(team, head_pid=bystander.pid, tmux_pid=bystander.pid))
+    assert home.gateway_socket.exists()
+    assert home.tmux_socket.exists()
+    assert runtime(home).state().kind == "stopped"
+
+    bring = runtime(home).up if command == "up" else runtime(home).revive
+    address = bring(caller(SINCE="the reboot"))
+
+    assert address is not None
+    assert address.team_id != team.team_id
+    check_whole(home)
+    assert bystander.poll() is None
+    assert [path.read_text() for path in kept] == ["kept"] * 3
+    assert home.identity == identity
+    now = json.loads(home.environment_file.read_text())
+    news = {"SINCE": "the reboot"} if command == "up" else {}
+    changed = {TEAM_MARK: address.team_id, "PYTEST_CURRENT_TEST": now["PYTEST_CURRENT_TEST"]}
+    assert now == {**agents, **changed, **news}
+
+
+def test_a_team_that_was_brought_down_or_is_to_be_is_not_revived(home: Home, team: Team) -> None:
+    assert runtime(home).revive(caller()) is not None
+    write_team(home, replace(team, ending=True))
+    end_processes(ray_processes(home), grace_s=0)
+
+    assert runtime(home).revive(caller()) is None
+    assert ray_processes(home) == []
+
+    runtime(home).up(caller())
+    assert not team_of(home).ending
+    check_whole(home)
+    runtime(home).down()
+
+    assert runtime(home).revive(caller()) is None
+    assert not home.team_file.exists()
+
+
+def test_a_team_that_is_just_being_brought_down_is_not_revived_afterwards(home: Home, team: Team) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        down = pool.submit(runtime(home).down)
+        assert eventually(lambda: wanted_team(home) is None)
+        assert runtime(home).revive(caller()) is None
+        assert down.result().was_running
+
+    assert not home.team_file.exists()
+    assert processes_with(TEAM_MARK, team.team_id) == []
+
+
+def test_a_lost_team_file_does_not_keep_the_ray_of_that_team_from_being_replaced(home: Home, team: Team) -> None:
+    before = ray_processes(home)
+    home.team_file.unlink()
+
+    address = runtime(home).up(caller())
+
+    assert address.team_id == team.team_id
+    assert not any(is_running(process) for process in before)
+    check_whole(home)
+
+
+def test_a_home_in_use_is_private_to_its_user(home: Home, team: Team) -> None:
+    wrong = []
+    for path in (home.root, *home.root.rglob("*")):
+        if path.is_symlink() or home.ray_directory in (path, *path.parents):
+            continue
+        mode = path.stat().st_mode & 0o777
+        if mode != (0o700 if path.is_dir() else 0o600):
+            wrong.append((str(path.relative_to(home.root)), oct(mode)))
+
+    assert wrong == []
+    assert Path(home.lock_file).exists()
