@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from actors.errors import StoreError
-from supervisor.store import StoreHealth, sqlite_takeover
+from supervisor.store import StoreHealth
 from supervisor.store.sqlite_check import examine
 from supervisor.store.sqlite_file import StateFile
+from supervisor.store.sqlite_takeover import Takeover
 from supervisor.store.sqlite_words import in_words
 from supervisor.store.values import Change, Changes, Position
 
@@ -123,20 +124,26 @@ class SqliteStore:
         given one, with our epoch if that is higher. What is written here meanwhile is lost: call it before anything
         else. Waits for ``records`` without a bound of its own.
         """
-        await self._run(sqlite_takeover.begin, self._file)
+        takeover = Takeover(self._file)
         try:
+            await self._run(takeover.begin)
             async for part in records:
-                await self._run(sqlite_takeover.stage, self._file, part)
-            await self._run(sqlite_takeover.take_over, self._file, position)
+                await self._run(takeover.stage, part)
+            await self._run(takeover.finish, position)
         except BaseException:
             if self._thread is not None:
-                self._thread.submit(sqlite_takeover.drop, self._file)
+                await self._run(takeover.abandon)
             raise
 
     async def close(self) -> None:
         """Makes what waits durable first."""
-        if self._thread is not None:
-            await self._bounded(self._let_go())
+        if self._thread is None:
+            return
+        closed = asyncio.wrap_future(self._let_go())
+        await asyncio.wait({closed}, timeout=self._patience_s)  # unlike other work it is never withdrawn
+        if not closed.done():
+            raise self._no_answer("It is closed as soon as the disk answers")
+        await closed
 
     def _let_go(self) -> Future[None]:
         """Whatever the thread is busy with ends first; nothing new is accepted."""
@@ -184,11 +191,14 @@ class SqliteStore:
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._patience_s)
         except TimeoutError:
-            written = "Nothing was written" if future.cancel() else "Whether this was written is not known"
-            raise StoreError(
-                f"The disk with the team's state {self._path} has not answered for {self._patience_s:g} s. "
-                f"{written}. Look at the disk; the team goes on when it answers."
-            ) from None
+            known = "Nothing was written" if future.cancel() else "Whether this was written is not known"
+            raise self._no_answer(known) from None
+
+    def _no_answer(self, what_is_known: str) -> StoreError:
+        return StoreError(
+            f"The disk with the team's state {self._path} has not answered for {self._patience_s:g} s. "
+            f"{what_is_known}. Look at the disk; the team goes on when it answers."
+        )
 
     def _opened(self) -> ThreadPoolExecutor:
         if self._thread is None:

@@ -40,6 +40,8 @@ _Row = tuple[str, bytes | None, int, int]
 class StateFile:
     def __init__(self, path: Path, *, keep_tombstones: bool) -> None:
         self.path = path
+        self.incoming = path.with_name(f"{path.name}.incoming")
+        """Where parts of another copy gather; worthless unless this process is just taking one over."""
         self._keep_tombstones = keep_tombstones
         self._lock = StateLock(path.with_name(f"{path.name}.lock"))
         self._database: sqlite3.Connection | None = None
@@ -50,6 +52,7 @@ class StateFile:
         """Takes the file, making it when there is none, and writes an epoch above every one before and ``above``."""
         self._lock.take()
         try:
+            self.incoming.unlink(missing_ok=True)
             examine(self.path)
             if not self.path.exists():
                 self._create()
@@ -127,7 +130,6 @@ class StateFile:
         sqlite_schema.upgrade(database)
         found = self.position = sqlite_schema.position(database, self.path)
         with self.transaction():
-            database.execute("DELETE FROM incoming")
             known = _deletions_known_after(database)
             if not self._keep_tombstones:
                 known = found.sequence

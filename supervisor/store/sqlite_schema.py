@@ -21,7 +21,6 @@ _UPGRADES = (
         WITHOUT ROWID;
     CREATE INDEX records_by_sequence ON records (sequence);
     CREATE INDEX tombstones ON records (sequence) WHERE value IS NULL;
-    CREATE TABLE incoming (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE team (
         lineage TEXT NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,
         deletions_known_after INTEGER NOT NULL, checksum INTEGER NOT NULL

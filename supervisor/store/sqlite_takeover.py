@@ -1,7 +1,8 @@
 """Taking another copy's content over into the state file, which keeps its own content aside first.
 
-Blocking calls for ``SqliteStore``, in this order: ``begin``, ``stage`` for each part, ``take_over`` (or ``drop``).
-The other copy's records gather beside ours and take their place in one transaction at the end.
+Blocking calls for ``SqliteStore``, in this order: ``begin``, ``stage`` for each part, ``finish``; ``abandon`` when any
+of them fails. The parts gather in a file of their own, so that giving up frees the disk again even when it is full;
+they take their place in one transaction at the end.
 """
 
 from __future__ import annotations
@@ -15,48 +16,80 @@ from supervisor.store.values import Position
 
 _SWAP = (
     # The sequences are spread evenly, so that a further copy can be made of this one in parts.
-    "INSERT INTO records SELECT key, value, place, record_checksum(key, value, place) FROM (SELECT key, value, "
-    "1 + (row_number() OVER (ORDER BY key) - 1) * ?1 / (SELECT count(*) FROM incoming) AS place FROM incoming)"
+    "INSERT INTO main.records SELECT key, value, place, record_checksum(key, value, place) FROM (SELECT key, value, "
+    "1 + (row_number() OVER (ORDER BY key) - 1) * ?1 / (SELECT count(*) FROM incoming.records) AS place "
+    "FROM incoming.records)"
 )
 
 
-def begin(file: StateFile) -> None:
-    """Forgets what was staged, and copies the file to ``<name>.superseded-<epoch>-<n>`` if it holds a record."""
-    drop(file)
-    if not file.database.execute("SELECT EXISTS (SELECT 1 FROM records WHERE value IS NOT NULL)").fetchone()[0]:
-        return
-    aside = _free_name(file.path, file.position.epoch)
-    descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        file.database.execute("VACUUM INTO ?1", (str(aside),))
-        os.fsync(descriptor)
-    except BaseException:
-        aside.unlink()
-        raise
-    finally:
-        os.close(descriptor)
-    sync_directory(aside.parent)
+class Takeover:
+    def __init__(self, file: StateFile) -> None:
+        self._file = file
+        self._aside: Path | None = None
+        self._attached = False
+
+    def begin(self) -> None:
+        """Copies the file to ``<name>.superseded-<epoch>-<n>`` if it holds a record, and makes room for the parts."""
+        database, incoming = self._file.database, self._file.incoming
+        if database.execute("SELECT EXISTS (SELECT 1 FROM records WHERE value IS NOT NULL)").fetchone()[0]:
+            self._keep_aside(_free_name(self._file.path, self._file.position.epoch))
+        incoming.unlink(missing_ok=True)
+        os.close(_create(incoming))
+        database.execute("ATTACH ?1 AS incoming", (str(incoming.absolute()),))
+        self._attached = True
+        database.execute("PRAGMA incoming.journal_mode = OFF")
+        database.execute("PRAGMA incoming.synchronous = OFF")
+        database.execute("CREATE TABLE incoming.records (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
+
+    def stage(self, records: Mapping[str, bytes]) -> None:
+        database = self._file.database
+        database.execute("BEGIN")
+        database.executemany("INSERT OR REPLACE INTO incoming.records VALUES (?1, ?2)", records.items())
+        database.execute("COMMIT")
+
+    def finish(self, position: Position) -> None:
+        """Replaces every record by the staged ones. The epoch becomes the higher one of both, so ours stays valid."""
+        epoch = max(position.epoch, self._file.position.epoch)
+        with self._file.transaction() as database:
+            database.execute("DELETE FROM main.records")
+            database.execute(_SWAP, (max(position.sequence, 1),))
+            taken = Position(lineage=position.lineage, epoch=epoch, sequence=position.sequence)
+            self._file.note(database, taken, deletions_known_after=position.sequence)
+        self._aside = None  # from here on it is what is left of our own content
+        self._drop_parts()
+
+    def abandon(self) -> None:
+        """Leaves nothing behind. Our own content is in its place, unless ``finish`` had replaced it already."""
+        self._drop_parts()
+        if self._aside is not None:
+            self._aside.unlink()
+
+    def _keep_aside(self, aside: Path) -> None:
+        new = aside.with_name(f"{aside.name}.new")
+        new.unlink(missing_ok=True)
+        descriptor = _create(new)
+        try:
+            self._file.database.execute("VACUUM INTO ?1", (str(new.absolute()),))
+            os.fsync(descriptor)
+        except BaseException:
+            new.unlink()
+            raise
+        finally:
+            os.close(descriptor)
+        self._aside = new.rename(aside)
+        sync_directory(aside.parent)
+
+    def _drop_parts(self) -> None:
+        if self._file.database.in_transaction:
+            self._file.database.execute("ROLLBACK")
+        if self._attached:
+            self._file.database.execute("DETACH incoming")
+            self._attached = False
+        self._file.incoming.unlink(missing_ok=True)
 
 
-def stage(file: StateFile, records: Mapping[str, bytes]) -> None:
-    with file.transaction() as database:
-        database.executemany("INSERT OR REPLACE INTO incoming VALUES (?1, ?2)", records.items())
-
-
-def drop(file: StateFile) -> None:
-    with file.transaction() as database:
-        database.execute("DELETE FROM incoming")
-
-
-def take_over(file: StateFile, position: Position) -> None:
-    """Replaces every record by the staged ones. The epoch becomes the higher one of both, so ours stays valid."""
-    epoch = max(position.epoch, file.position.epoch)
-    with file.transaction() as database:
-        database.execute("DELETE FROM records")
-        database.execute(_SWAP, (max(position.sequence, 1),))
-        database.execute("DELETE FROM incoming")
-        taken = Position(lineage=position.lineage, epoch=epoch, sequence=position.sequence)
-        file.note(database, taken, deletions_known_after=position.sequence)
+def _create(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def _free_name(path: Path, epoch: int) -> Path:

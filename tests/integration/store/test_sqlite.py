@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from actors.errors import StoreError
+from actors.errors import StateHeldError, StoreError
+from supervisor.store import sqlite_schema
 from supervisor.store.sqlite import SqliteStore
 from tests.integration.store.wal import commits
 
@@ -43,6 +44,16 @@ async def begun(*saves: asyncio.Task[None]) -> None:
     """Until every task has handed its save to the store."""
     await asyncio.sleep(0)
     assert not any(save.done() for save in saves)
+
+
+async def held(path: Path) -> bool:
+    store = SqliteStore(path)
+    try:
+        await store.open()
+    except StateHeldError:
+        return True
+    await store.close()
+    return False
 
 
 def modes(directory: Path) -> dict[str, int]:
@@ -128,6 +139,23 @@ async def test_nobody_waits_for_ever_for_a_disk_that_does_not_answer(path: Path)
     await store.close()
 
 
+async def test_a_store_that_could_not_be_closed_in_time_lets_the_state_go_later(path: Path) -> None:
+    store = SqliteStore(path, patience_s=0.2)
+    await store.open()
+    with locked(path):
+        save = asyncio.create_task(store.save({"a": b"1"}))
+        await begun(save)
+        with pytest.raises(StoreError, match=r"has not answered for 0\.2 s\. It is closed as soon"):
+            await store.close()
+    await asyncio.gather(save, return_exceptions=True)
+
+    for _ in range(500):
+        if not await held(path):
+            break
+        await asyncio.sleep(0.01)
+    assert not await held(path)
+
+
 async def test_the_event_loop_is_free_while_the_file_is_busy(store: SqliteStore, path: Path) -> None:
     with locked(path):
         save = asyncio.create_task(store.save({"a": b"1"}))
@@ -162,6 +190,39 @@ async def test_a_newer_layout_is_refused_in_words_and_left_untouched(store: Sqli
 
     assert path.read_bytes() == before
     assert not [name for name in modes(path.parent) if "superseded" in name]
+
+
+async def test_an_older_layout_is_brought_up_to_the_newest_with_its_records(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.save({"a": b"1"})
+    await store.close()
+    further = "ALTER TABLE team ADD COLUMN further INTEGER NOT NULL DEFAULT 7"
+    monkeypatch.setattr(sqlite_schema, "_UPGRADES", (*sqlite_schema._UPGRADES, further))
+    monkeypatch.setattr(sqlite_schema, "LAYOUT", 2)
+
+    assert await store.open() == 2
+
+    assert await store.load("") == {"a": b"1"}
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("PRAGMA user_version").fetchone() == (2,)
+        assert other.execute("SELECT further FROM team").fetchone() == (7,)
+
+
+async def test_an_upgrade_that_fails_changes_nothing(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.save({"a": b"1"})
+    await store.close()
+    with monkeypatch.context() as changed:
+        broken = "UPDATE records SET value = x'00'; INSERT INTO nowhere VALUES (1)"
+        changed.setattr(sqlite_schema, "_UPGRADES", (*sqlite_schema._UPGRADES, broken))
+        changed.setattr(sqlite_schema, "LAYOUT", 2)
+        with pytest.raises(StoreError, match="nowhere"):
+            await store.open()
+
+    assert await store.open() == 2
+    assert await store.load("") == {"a": b"1"}
 
 
 async def test_a_database_of_another_program_is_refused_and_left_untouched(path: Path) -> None:

@@ -191,7 +191,7 @@ async def test_our_epoch_stays_when_the_other_copy_has_a_lower_one(store: Sqlite
     await store.save({"b": b"2"})
 
 
-async def test_a_copy_that_breaks_off_leaves_everything_as_it_was(store: SqliteStore) -> None:
+async def test_a_copy_that_breaks_off_leaves_everything_as_it_was(store: SqliteStore, short_tmp: Path) -> None:
     await store.save({"own": b"1"})
     before = store.position
 
@@ -200,17 +200,25 @@ async def test_a_copy_that_breaks_off_leaves_everything_as_it_was(store: SqliteS
 
     assert store.position == before
     assert await store.load("") == {"own": b"1"}
+    assert not [*short_tmp.glob("*superseded*"), *short_tmp.glob("*incoming*")]
     await store.replace(OTHER, parts({"new": b"1"}))
     assert await store.load("") == {"new": b"1"}
 
 
 async def test_what_an_earlier_attempt_left_is_not_taken_over(store: SqliteStore, short_tmp: Path) -> None:
-    with closing(sqlite3.connect(short_tmp / "state.db")) as other, other:
-        other.execute("INSERT INTO incoming VALUES ('stray', x'00')")
+    incoming = short_tmp / "state.db.incoming"
+    with closing(sqlite3.connect(incoming)) as other, other:
+        other.execute("CREATE TABLE records (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
+        other.execute("INSERT INTO records VALUES ('stray', x'00')")
 
     await store.replace(OTHER, parts({"new": b"1"}))
 
     assert await store.load("") == {"new": b"1"}
+    assert not incoming.exists()
+    incoming.touch()
+    await store.close()
+    await store.open()
+    assert not incoming.exists()
 
 
 async def test_an_epoch_is_above_that_of_the_other_copy_too(short_tmp: Path) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import os
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ import pytest
 from actors.errors import StoreError
 from supervisor.store import sqlite_schema
 from supervisor.store.sqlite import SqliteStore
+from supervisor.store.values import Position
 
 DISK_BYTES = 1_500_000
 FILLER_BYTES = 500_000
@@ -31,7 +32,7 @@ def small_disk(short_tmp: Path) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip(f"This user may mount no disk: {mounted.stderr.strip()}")
     yield disk
-    subprocess.run(["umount", disk], check=True)
+    subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 async def failure(store: SqliteStore, records: dict[str, bytes]) -> str:
@@ -82,6 +83,27 @@ async def test_a_full_disk_loses_nothing_and_work_goes_on_when_there_is_space(sm
     await store.close()
     assert await store.open() == 2
     assert await store.load("") == {**saved, "after": b"1"}
+    await store.close()
+
+
+async def test_another_copy_that_finds_no_room_leaves_our_own_as_it_was(small_disk: Path) -> None:
+    store = SqliteStore(small_disk / "state.db")
+    await store.open()
+    own = {f"{number:04}": os.urandom(1000) for number in range(100)}
+    await store.save(own)
+    before = store.position
+
+    async def too_much() -> AsyncIterator[dict[str, bytes]]:
+        for number in range(1000):
+            yield {f"{number:04}": os.urandom(1000)}
+
+    with pytest.raises(StoreError, match="no space left"):
+        await store.replace(Position(lineage="another", epoch=9, sequence=9), too_much())
+
+    assert store.position == before
+    assert await store.load("") == own
+    await store.close()
+    assert await store.open() == 2
     await store.close()
 
 
