@@ -10,9 +10,10 @@ from pathlib import Path
 
 
 @contextmanager
-def saver(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def saver(path: Path, program: str = "saver") -> Iterator[subprocess.Popen[bytes]]:
     """A process that saves to the file, from when it is open; killed at the end."""
-    with subprocess.Popen([sys.executable, "-m", "tests.integration.store.saver", path], stdout=-1) as process:
+    command = [sys.executable, "-m", f"tests.integration.store.{program}", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"open\n"

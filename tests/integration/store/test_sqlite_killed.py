@@ -10,6 +10,7 @@ import pytest
 from actors.errors import StateHeldError
 from supervisor.store.sqlite import SqliteStore
 from tests.integration.store.killing import returned_saves, saver
+from tests.integration.store.replacer import RECORDS
 from tests.integration.store.saver import WORKERS
 
 
@@ -27,6 +28,28 @@ async def test_every_save_that_returned_survives_a_kill_and_none_is_torn(short_t
         assert pair[f"pair/{worker}/a"] == pair[f"pair/{worker}/b"] == str(log[-1]).encode() * 50
         assert log[-1] in {last, last + 1}
         assert log == list(range(max(0, log[-1] - 99), log[-1] + 1))
+    await store.close()
+
+
+@pytest.mark.parametrize("seen", [1, 2, 3, 5, 8, 13, 21, 34])
+async def test_another_copy_is_in_place_wholly_or_not_at_all_after_a_kill(short_tmp: Path, seen: int) -> None:
+    path = short_tmp / "state.db"
+    with saver(path, "replacer") as process:
+        assert process.stdout is not None
+        for _ in range(seen):
+            process.stdout.readline()
+    store = SqliteStore(path)
+    await store.open()
+
+    records = await store.load("")
+
+    assert len(records) == RECORDS
+    (value,) = set(records.values())
+    number = store.position.sequence - 1
+    assert value == str(number).encode() * 100
+    assert number >= seen - 1
+    assert store.position.lineage == f"copy {number}"
+    assert not path.with_name("state.db.incoming").exists()
     await store.close()
 
 
