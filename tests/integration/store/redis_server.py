@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import redis
@@ -53,7 +54,7 @@ class RedisProcess:
 
     @property
     def url(self) -> str:
-        user = f":{self.password}@" if self.password else ""
+        user = f":{quote(self.password, safe='')}@" if self.password else ""
         return f"redis://{user}127.0.0.1:{self.port}/0"
 
     @property
@@ -123,7 +124,7 @@ class TlsRedisProcess(RedisProcess):
 
     @property
     def url(self) -> str:
-        return f"rediss://:{self.password}@localhost:{self._tls_port}/0?ssl_ca_certs={self.ca}"
+        return f"rediss://:{quote(self.password, safe='')}@localhost:{self._tls_port}/0?ssl_ca_certs={self.ca}"
 
     @property
     def client(self) -> Any:
