@@ -70,7 +70,8 @@ class Courier:
     def recall(self) -> None:
         """Takes over what an earlier courier has left. The observer has taken in the spool before."""
         self._observer.witness()
-        recalled = self._ledger.recall(self._observer.proofs, alive=self._observer.alive)
+        again = self._observer.alive and self._observer.conversation.is_open
+        recalled = self._ledger.recall(self._observer.proofs, again=again)
         self._unfinished = recalled.unfinished
         self._underway = recalled.unfinished.messages if recalled.unfinished else ()
         self.inbox.put_back(recalled.again, time.monotonic())

@@ -21,8 +21,8 @@ from actors.messages import Message, RecordVersionError, decode, encode
 logger = logging.getLogger(__name__)
 
 JOURNAL_NAME = "typing.journal"
-DOUBTFUL_LIMIT = 1000
-"""Messages in doubt that are remembered; only until the supervisor has taken in their receipts, which takes moments."""
+DOUBTFUL_LIMIT = 100
+"""Batches in doubt that are remembered; only until the supervisor has taken in their receipts, which takes moments."""
 
 
 class Stage(StrEnum):

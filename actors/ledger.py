@@ -114,9 +114,13 @@ class Ledger:
             return False
         return all((r := self._ended.get(m.id)) and r.status is MessageStatus.SUBMITTED for m in entry.messages)
 
-    def recall(self, proofs: Proofs, *, alive: bool) -> Recalled:
-        """Takes over what an earlier actor has left; to be called once, before anything is offered."""
-        again: list[Message] = []
+    def recall(self, proofs: Proofs, *, again: bool) -> Recalled:
+        """Takes over what an earlier actor has left; to be called once, before anything is offered.
+
+        ``again``: what an earlier life of the agent has lost shall be delivered to this one, which is alive and whose
+        transcript is known. Otherwise it stays where it is.
+        """
+        lost: list[Message] = []
         unfinished: Entry | None = None
         for entry in self._journal.entries:
             ours = entry.life == self._life
@@ -125,19 +129,19 @@ class Ledger:
             if not ours or entry.stage is Stage.DOUBTFUL:
                 self._journal.forget({message.id for message in proved})
             left = tuple(message for message in entry.messages if message not in proved)
-            if not left or (not ours and not alive):
+            if not left or not (ours or again):
                 continue
             if entry.stage is Stage.DOUBTFUL:
                 self._recall_doubtful(left, ours)
                 continue
             if ours:
-                again += unfinished.messages if unfinished else ()
+                lost += unfinished.messages if unfinished else ()
                 unfinished = replace(entry, messages=left)
             else:
                 self.settle(left, MessageStatus.ACCEPTED, _AGAIN)
-                again += left
-        self._note([*again, *(unfinished.messages if unfinished else ())], MessageStatus.ACCEPTED, "")
-        return Recalled(unfinished=unfinished, again=tuple(again))
+                lost += left
+        self._note([*lost, *(unfinished.messages if unfinished else ())], MessageStatus.ACCEPTED, "")
+        return Recalled(unfinished=unfinished, again=tuple(lost))
 
     def _recall_doubtful(self, messages: tuple[Message, ...], ours: bool) -> None:
         """An agent that was started anew has not got it, as its transcript shows: it may be offered again."""
