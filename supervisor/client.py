@@ -214,6 +214,7 @@ class SupervisorClient:
                 attempt.connection_lost(was_sent=not isinstance(error, NotSentError))
                 if closings != self._closings or not attempt.may_be_repeated:
                     raise attempt.lost_error() from None
+                await asyncio.sleep(_RETRY_S[0])
             else:
                 return _result(verb, answer)
 

@@ -51,7 +51,7 @@ class Line:
 
     @property
     def closed(self) -> bool:
-        return self._reading.done()
+        return self._reading.done() or self._writer.is_closing()
 
     async def ended(self) -> None:
         """Returns when the connection has ended, whoever ended it."""
@@ -93,7 +93,7 @@ class Line:
             await asyncio.wait_for(self._writer.wait_closed(), _CLOSE_TIMEOUT_S)
 
     def _write(self, data: bytes) -> None:
-        if self.closed or self._writer.is_closing():
+        if self.closed:
             raise NotSentError
         self._writer.write(data)
 

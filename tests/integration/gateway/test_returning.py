@@ -257,3 +257,23 @@ async def test_who_waits_for_the_loss_learns_of_it(client: SupervisorClient, sup
     await supervisors.start()
     await client.open()
     assert not client.closed
+
+
+async def test_a_supervisor_that_drops_every_call_is_not_called_for_ever(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "timeout_s", lambda *_: 0.5)
+    calls = 0
+
+    async def drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal calls
+        calls += 1
+        await reader.read(1)
+        writer.close()
+
+    server = await asyncio.start_unix_server(drop, home.gateway_socket)
+    async with server, await SupervisorClient.connect(home) as client:
+        with pytest.raises(UnavailableError, match="no answer"):
+            await asyncio.wait_for(client.list(ListRequest()), 5)
+
+    assert 1 < calls < 50
