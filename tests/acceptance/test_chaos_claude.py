@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -14,7 +15,7 @@ from actors.messages import MessageStatus
 from supervisor import requests
 from supervisor.client import SupervisorClient
 from tests.chaos import checks
-from tests.chaos.crews import claude_crew
+from tests.chaos.crews import Crew, claude_crew
 from tests.chaos.ledger import Ledger
 from tests.chaos.plan import Aim, Kill, Letter, Target
 from tests.chaos.play import RoundPlan, play
@@ -24,7 +25,9 @@ from tests.standin.api import ApiStandIn
 
 pytestmark = [pytest.mark.chaos, pytest.mark.real_claude, pytest.mark.timeout(300)]
 SEED = 11
+CONTEXT = "the first thing"
 _RESUMED_S = 60.0
+_POLL_S = 0.1
 
 
 def kills_between_paste_and_proof() -> list[Kill]:
@@ -66,56 +69,87 @@ async def agent_of(world: World, instance_id: str) -> psutil.Process:
     return next(each.process for each in found if each.instance_id == instance_id)
 
 
-async def until_resumed(client: SupervisorClient, world: World, instance_id: str, dead: psutil.Process) -> None:
+async def until_resumed(client: SupervisorClient, world: World, dead: psutil.Process) -> None:
     """Another process is the agent, and everything has reached it."""
-    async with asyncio.timeout(_RESUMED_S):
-        while True:
-            agents = [each.pid for each in alive(await world.survey(), Kind.AGENT)]
-            (info,) = (await client.list(requests.ListRequest())).instances
-            if agents and dead.pid not in agents and info.status == "ready" and not info.queued_messages:
-                return
-            await asyncio.sleep(0.1)
+    state = ""
+    for _ in range(int(_RESUMED_S / _POLL_S)):
+        agents = [each.pid for each in alive(await world.survey(), Kind.AGENT)]
+        (info,) = (await client.list(requests.ListRequest())).instances
+        if agents and dead.pid not in agents and info.status == "ready" and not info.queued_messages:
+            return
+        state = f"{info.status} ({info.reason}), {info.queued_messages} messages are queued, agents {agents}"
+        await asyncio.sleep(_POLL_S)
+    pytest.fail(f"not resumed within {_RESUMED_S:.0f} s: {state}")
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.12])
-async def test_a_claude_killed_right_after_a_send_is_resumed_and_the_message_stands_in_its_conversation_once(
-    claude_command: Path, api: ApiStandIn, make_short_tmp: Callable[[], Path], tmp_path: Path, delay_s: float
+async def until_written(crew: Crew, world: World, instance_id: str) -> None:
+    for _ in range(int(_RESUMED_S / _POLL_S)):
+        if crew.read(world.home, [instance_id]):
+            return
+        await asyncio.sleep(_POLL_S)
+    pytest.fail("the first message does not stand in the transcript")
+
+
+async def send_and_kill(
+    world: World, client: SupervisorClient, letters: Sequence[Letter], ledger: Ledger, delay_s: float
 ) -> None:
-    crew = claude_crew(claude_command, api.url, make_short_tmp() / "user")
+    """The agent dies ``delay_s`` after the second letter was accepted."""
+    for letter in letters:
+        agent = await agent_of(world, letter.instance_id)
+        sent = await client.send(
+            requests.SendRequest(instance_id=letter.instance_id, message=letter.text, immediate=True)
+        )
+        ledger.answered([letter], [sent.model_dump(mode="json", by_alias=True)])
+        if letter is letters[1]:
+            await asyncio.sleep(delay_s)
+            agent.kill()
+            await until_resumed(client, world, agent)
+
+
+@pytest.mark.parametrize(
+    ("delay_s", "settled"),
+    [(0.0, True), (0.05, True), (0.12, True), (0.3, True), (0.0, False)],
+    ids=["at once", "after 50 ms", "after 120 ms", "after 300 ms", "before it has written anything"],
+)
+async def test_a_claude_killed_right_after_a_send_is_resumed_and_the_message_stands_in_its_conversation_once(
+    claude_command: Path,
+    api: ApiStandIn,
+    make_short_tmp: Callable[[], Path],
+    tmp_path: Path,
+    delay_s: float,
+    settled: bool,
+) -> None:
+    """Claude Code writes its transcript some 100 ms after its hooks; what it had not written yet dies with it."""
+    user_home = make_short_tmp() / "user"
+    crew = claude_crew(claude_command, api.url, user_home)
     ledger = Ledger(tmp_path / "ledger.jsonl")
     environment = {**crew.environment, "PHALANX_ON_AGENT_FAILURE": "resume"}
     async with brought_up(environment) as world, await SupervisorClient.connect(world.home) as client:
-        context = "the first thing"
         spawned = await client.spawn(
-            requests.SpawnRequest(
-                role=requests.Role.SPECIALIST, work_dir=str(world.repository), context=context, name="resumed"
-            )
+            requests.SpawnRequest(role=requests.Role.SPECIALIST, work_dir=str(world.repository), context=CONTEXT)
         )
         instance_id = spawned.instance_id
-        await client.wait(requests.WaitRequest(instance_ids=[instance_id]))
+        if settled:
+            await until_written(crew, world, instance_id)
         letters = [
             Letter(number=number, client="a", instance_id=instance_id, text=f"order {number} of a")
-            for number in range(1, 4)
+            for number in (1, 2, 3, 4)
         ]
         ledger.expect(letters)
-        for letter in letters:
-            agent = await agent_of(world, instance_id)
-            sent = await client.send(requests.SendRequest(instance_id=instance_id, message=letter.text, immediate=True))
-            ledger.answered([letter], [sent.model_dump(mode="json", by_alias=True)])
-            if letter is letters[1]:
-                await asyncio.sleep(delay_s)
-                agent.kill()
-                await until_resumed(client, world, instance_id, agent)
-        last = await client.send(requests.SendRequest(instance_id=instance_id, message="and now?", wait=True))
+        try:
+            await send_and_kill(world, client, letters[:3], ledger, delay_s)
+            last = await client.send(requests.SendRequest(instance_id=instance_id, message=letters[3].text, wait=True))
+        finally:
+            world.keep(tmp_path)
+            shutil.copytree(user_home / ".claude" / "projects", tmp_path / "transcripts")
+        ledger.answered(letters[3:], [last.model_dump(mode="json", by_alias=True)])
         assert last.status is MessageStatus.SUBMITTED, last.reason
         seen = crew.read(world.home, [instance_id])
-        world.keep(tmp_path)
-    seen = [each for each in seen if each.message_id != last.message_id]
     fates = list(ledger.fates.values())
     assert not [
         *checks.every_call_was_answered(ledger),
         *checks.every_accepted_message_stands_once(fates, seen),
         *checks.every_text_is_exact(fates, seen),
-        *checks.nothing_else_arrived(fates, seen, {instance_id: context}),
+        *checks.nothing_else_arrived(fates, seen, {instance_id: CONTEXT}),
         *checks.order_is_kept(fates, seen),
     ]

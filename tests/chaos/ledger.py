@@ -78,6 +78,7 @@ class Ledger:
         now = time.time()
         for letter, result in zip(letters, results, strict=True):
             fate = self.fates[letter.number]
+            self.note("fate", number=letter.number, result=result)
             fate.status = result.get("status", "")
             if result["success"]:
                 fate.message_id, fate.accepted_at = result["messageId"], now

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -46,6 +46,8 @@ class LoadClient:
     errors: TextIO
     begun_at: float = 0.0
     under_way: str = ""
+    in_a_hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    """Once set, calls are made as soon as they can be."""
     sent: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at every answer to a send; who waits for the next one clears it."""
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -66,14 +68,12 @@ class LoadClient:
         async with Client(transport, read_timeout_seconds=_START_S) as client:
             self.ledger.note("entry", client=self.name)
             while todo:
-                await asyncio.sleep(max(0.0, self.begun_at + todo[0].due_s - _now()))
+                await _within(self.begun_at + todo[0].due_s - _now(), self.in_a_hurry)
                 await self._until_answered(client, todo[0])
                 todo.popleft()
             while not stop.is_set():
                 await self._until_answered(client, Call(due_s=0, tool="list"))
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK_EVERY_S):
-                        await stop.wait()
+                await _within(_LOOK_EVERY_S, stop)
 
     async def _until_answered(self, client: Client, call: Call) -> None:
         """Raises ``EntryLostError``: then it is for the next entry to go on with this call."""
@@ -108,7 +108,7 @@ class LoadClient:
             self.ledger.note("refused", **common, took_s=took_s, why=text)
             return None
         answer = result.structured_content or {}
-        self.ledger.note("answer", **common, took_s=took_s, results=_short(answer))
+        self.ledger.note("answer", **common, took_s=took_s, counts=answer.get("counts"))
         return answer
 
     def _take(self, call: Call, answer: dict[str, Any]) -> None:
@@ -119,16 +119,18 @@ class LoadClient:
             self.sent.set()
 
 
-def _short(answer: Mapping[str, Any]) -> list[str]:
-    results = answer.get("results", [answer] if "messageId" in answer else [])
-    return [f"{each.get('messageId', each.get('error'))} {each.get('status', '')}" for each in results]
-
-
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     found: list[BaseException] = []
     for each in group.exceptions:
         found += _leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
     return found
+
+
+async def _within(limit_s: float, event: asyncio.Event) -> None:
+    """Returns when the event is set, at the latest after ``limit_s``."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(max(0.0, limit_s)):
+            await event.wait()
 
 
 def _now() -> float:

@@ -130,7 +130,9 @@ class Round:
             loads = [group.create_task(client.run(self._calls(client), over)) for client in clients]
             await self._killer(clients).run(self._plan.kills, lambda: self._well(prober))
             last_kill_at = max((kill.at for kill in self._ledger.kills), default=time.time())
-            is_well = await self._all_arrived(prober, last_kill_at + self._plan.limit_s)
+            for client in clients:
+                client.in_a_hurry.set()
+            is_well = await self._all_arrived(prober, last_kill_at)
             recovered_s = time.time() - last_kill_at if is_well else None
             self._ledger.note("recovered", recovered_s=recovered_s)
             over.set()
@@ -159,19 +161,19 @@ class Round:
 
     async def _well(self, prober: Prober) -> None:
         """Waits until what was accepted so far has arrived and everybody is listed and alive; not for ever."""
-        deadline = time.monotonic() + _PAUSE_LIMIT_S
+        since, deadline = time.time(), time.monotonic() + _PAUSE_LIMIT_S
         expected = set(self._ledger.accepted)
         while time.monotonic() < deadline:
-            if prober.sees_everybody and expected <= {each.message_id for each in self._arrivals()}:
+            if prober.sees_everybody(since) and expected <= {each.message_id for each in self._arrivals()}:
                 return
             await asyncio.sleep(_POLL_S)
         self._ledger.note("not well in a pause", patience_s=_PAUSE_LIMIT_S)
 
-    async def _all_arrived(self, prober: Prober, until: float) -> bool:
-        """Whether every letter was sent and has arrived, and the list says so, before ``until`` (s since the epoch)."""
-        while time.time() < until:
+    async def _all_arrived(self, prober: Prober, last_kill_at: float) -> bool:
+        """Whether every letter was sent and has arrived, and the list says so, within the limit."""
+        while time.time() < last_kill_at + self._plan.limit_s:
             fates = self._ledger.fates.values()
-            if all(fate.message_id or fate.refusal for fate in fates) and prober.sees_everybody_idle:
+            if all(fate.message_id or fate.refusal for fate in fates) and prober.sees_everybody_idle(last_kill_at):
                 there = {each.message_id for each in self._arrivals()}
                 if self._ledger.accepted.keys() <= there:
                     return True

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from actors.errors import PhalanxError
 from actors.home import Home
@@ -28,8 +28,10 @@ class Prober:
     home: Home
     ledger: Ledger
     instance_ids: Collection[str]
-    last: ListResult | None = field(default=None)
+    last: ListResult | None = None
     """The newest answer; None while nobody answers."""
+    last_asked_at: float = 0.0
+    """When it was asked for; seconds since the epoch."""
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -39,7 +41,7 @@ class Prober:
 
     async def probe(self) -> ListResult | None:
         asked_at = time.time()
-        self.last = await self._list()
+        self.last, self.last_asked_at = await self._list(), asked_at
         complaint = complaint_of(self.last, self.instance_ids) if self.last else ""
         if complaint:
             self.ledger.note("list is wrong", complaint=complaint)
@@ -54,15 +56,13 @@ class Prober:
                 return await client.list(ListRequest())
         return None
 
-    @property
-    def sees_everybody(self) -> bool:
-        """All are there and alive, by the newest answer."""
-        return self.last is not None and not complaint_of(self.last, self.instance_ids)
+    def sees_everybody(self, since: float) -> bool:
+        """All are there and alive, by an answer that was asked for after ``since`` (seconds since the epoch)."""
+        return self.last is not None and self.last_asked_at >= since and not complaint_of(self.last, self.instance_ids)
 
-    @property
-    def sees_everybody_idle(self) -> bool:
+    def sees_everybody_idle(self, since: float) -> bool:
         """And nothing is under way any more."""
-        if self.last is None or not self.sees_everybody:
+        if self.last is None or not self.sees_everybody(since):
             return False
         return all(each.status == "ready" and not each.queued_messages for each in self.last.instances)
 

@@ -43,7 +43,7 @@ class Spawned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Asked when the clients are gone. Brings the team down at the end."""
+    """Asked when the clients are gone. Keeps what explains a failure, and brings the team down at the end."""
 
     world: World
     ledger: Ledger
@@ -55,6 +55,7 @@ class Verdict:
         found += await _settled(self._of_the_team)
         found += await _settled(self._of_the_store)
         found += checks.idle_team_is_quiet(await _cores_used(await self.world.survey()), _IDLE_CORES)
+        await asyncio.to_thread(self.world.keep, self.ledger.path.parent)
         return found + await self._of_down()
 
     def _of_messages(self, seen: Sequence[Arrival]) -> list[str]:
