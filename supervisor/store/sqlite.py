@@ -47,6 +47,7 @@ class SqliteStore:
     def __init__(self, path: Path, *, keep_tombstones: bool = False, patience_s: float = _PATIENCE_S) -> None:
         """``keep_tombstones``: remember what was deleted, for a second copy, until ``forget_tombstones``."""
         self._path = path
+        self._keep_tombstones = keep_tombstones
         self._file = StateFile(path, keep_tombstones=keep_tombstones)
         self._patience_s = patience_s
         self._thread: ThreadPoolExecutor | None = None
@@ -85,6 +86,9 @@ class SqliteStore:
         if self._thread is not None:
             raise StoreError(f"The team's state {self._path} is open already.")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="state-writer")
+        # Both new: the thread of an earlier opening may still be busy with its own.
+        self._file = StateFile(self._path, keep_tombstones=self._keep_tombstones)
+        self._waiting = deque()
         try:
             await self._run(self._file.open, above)
         except BaseException:
@@ -103,7 +107,7 @@ class SqliteStore:
         write = _Write(records=dict(records), delete=tuple(delete))
         thread = self._opened()
         self._waiting.append(write)
-        thread.submit(self._commit_waiting)
+        thread.submit(self._commit_waiting, self._file, self._waiting)
         return await self._bounded(write.made)
 
     async def load(self, prefix: str) -> dict[str, bytes]:
@@ -152,27 +156,27 @@ class SqliteStore:
         thread.shutdown(wait=False)
         return closed
 
-    def _commit_waiting(self) -> None:
+    def _commit_waiting(self, file: StateFile, waiting: deque[_Write]) -> None:
         """In the thread: everything that waits, in one transaction. Runs once a write, and finds nothing if an
         earlier run took it along."""
         group = []
-        while self._waiting:
-            write = self._waiting.popleft()
+        while waiting:
+            write = waiting.popleft()
             if write.made.set_running_or_notify_cancel():
                 group.append(write)
         if group:
-            self._commit(group)
+            self._commit(file, group)
 
-    def _commit(self, group: Sequence[_Write]) -> None:
+    def _commit(self, file: StateFile, group: Sequence[_Write]) -> None:
         try:
-            changes = self._in_words(self._file.write, [(write.records, write.delete) for write in group])
+            changes = self._in_words(file.write, [(write.records, write.delete) for write in group])
         except Exception as error:  # noqa: BLE001 - whatever it is, the one who waits for this write must hear of it
             if len(group) == 1:
                 self._failure = str(error)
                 group[0].made.set_exception(error)
                 return
             for write in group:  # one that cannot be written must not take the others with it
-                self._commit([write])
+                self._commit(file, [write])
             return
         self._failure = ""
         for write, change in zip(group, changes, strict=True):

@@ -127,25 +127,37 @@ async def test_a_file_that_stays_locked_is_named_and_the_store_goes_on_afterward
 
 
 async def test_nobody_waits_for_ever_for_a_disk_that_does_not_answer(path: Path) -> None:
-    store = SqliteStore(path, patience_s=0.2)
+    store = SqliteStore(path, patience_s=1.0)
     await store.open()
     with locked(path):
-        with pytest.raises(StoreError, match=r"has not answered for 0\.2 s\. Whether this was written is not known"):
+        with pytest.raises(StoreError, match=r"has not answered for 1 s\. Whether this was written is not known"):
             await store.save({"in hand": b"x"})
-        with pytest.raises(StoreError, match=r"has not answered for 0\.2 s\. Nothing was written"):
+        with pytest.raises(StoreError, match=r"has not answered for 1 s\. Nothing was written"):
             await store.save({"waiting": b"x"})
 
     assert "waiting" not in await store.load("")
     await store.close()
 
 
+async def test_opening_again_right_after_a_refusal_works(path: Path) -> None:
+    store, other = SqliteStore(path), SqliteStore(path)
+    for epoch in range(1, 200, 2):
+        assert await other.open() == epoch
+        with pytest.raises(StateHeldError):
+            await store.open()
+        await other.close()
+        assert await store.open() == epoch + 1
+        await store.save({"a": b"1"})
+        await store.close()
+
+
 async def test_a_store_that_could_not_be_closed_in_time_lets_the_state_go_later(path: Path) -> None:
-    store = SqliteStore(path, patience_s=0.2)
+    store = SqliteStore(path, patience_s=1.0)
     await store.open()
     with locked(path):
         save = asyncio.create_task(store.save({"a": b"1"}))
         await begun(save)
-        with pytest.raises(StoreError, match=r"has not answered for 0\.2 s\. It is closed as soon"):
+        with pytest.raises(StoreError, match=r"has not answered for 1 s\. It is closed as soon"):
             await store.close()
     await asyncio.gather(save, return_exceptions=True)
 
