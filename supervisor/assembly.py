@@ -9,7 +9,9 @@ from actors.inbox import BatchLimits
 from supervisor.adoption import Adoption
 from supervisor.closing import Closing
 from supervisor.collecting import Collecting
+from supervisor.fence import Fence
 from supervisor.recovery import Recovery
+from supervisor.registry import number_in
 from supervisor.resuming import Resuming
 from supervisor.roll import Roll
 from supervisor.settings import Settings
@@ -22,7 +24,8 @@ from supervisor.work_dirs import WorkDirPolicy
 
 def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateStore) -> Supervisor:
     """The supervisor over the given host, instances and state; ``recover`` it before the first verb."""
-    roll = Roll(store, _last_number(home))
+    fence = Fence(store)
+    roll = Roll(fence, _last_number(home))
     limits = BatchLimits(size=settings.message_batch_size, delay_s=settings.message_batch_delay / 1000)
     adoption = Adoption(home, limits, staff.factory, roll)
     undoing = Undoing(roll, staff.host, staff.factory)
@@ -39,14 +42,14 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     return Supervisor(
         Parts(
             home=home,
-            store=store,
+            store=fence,
             roll=roll,
             permits=staff.permits,
             spawner=Spawner(spawn_settings, staff, roll, adoption, undoing),
             closing=closing,
             collecting=Collecting(home, roll, staff.host, closing),
             resuming=resuming,
-            recovery=Recovery(roll, staff, adoption, undoing),
+            recovery=Recovery(roll, staff, adoption, undoing, closing),
         )
     )
 
@@ -54,5 +57,4 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
 def _last_number(home: Home) -> int:
     """Of the instances that this home has had; ids of an earlier team are not given again."""
     names = [entry.name for directory in (home.instances, home.worktrees) for entry in directory.iterdir()]
-    numbers = [name.rpartition("_")[2] for name in names]
-    return max((int(number) for number in numbers if number.isdecimal()), default=0)
+    return max(map(number_in, names), default=0)

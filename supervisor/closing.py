@@ -1,17 +1,17 @@
 """How instances end and begin again: terminate, restart, and all of them when the team goes down.
 
 Promises: work is never deleted; a worktree goes only when the host finds nothing in it that would be lost, or has saved
-it. That an instance is not wanted any more is stored before its agent is ended, so a crash in between changes nothing.
+it. That an instance is being terminated is stored before its agent is ended, so what a crash cuts off is finished.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from actors.errors import AgentError, PhalanxError, UnavailableError, WorkspaceError, to_wire
+from actors.errors import AgentError, FencedError, PhalanxError, StoreError, UnavailableError, WorkspaceError, to_wire
 from actors.reports import Snapshot
 from actors.states import IDLE, Status
 from actors.workspace.values import Retirement
@@ -43,15 +43,23 @@ class Closing:
         if cascade:
             members = [*self._descendants(instance_id), *members]
         for member in members:
-            member.ending = True
-            await self._roll.save(member.record.instance_id, wanted=False)
-        result = _result(await asyncio.gather(*(self._alone(member, retire=True) for member in members)))
+            await self._begin_ending(member)
+        result = _result(await asyncio.gather(*(self._alone(member, self.finish) for member in members)))
         below = [member for member in self._descendants(instance_id) if member.alive]
         return result.model_copy(update={"still_running": [member.record.instance_id for member in below]})
 
+    async def _begin_ending(self, member: Member) -> None:
+        member.ending = True
+        try:
+            await self._roll.save(member.record.instance_id, wanted=False, stage=Stage.ENDING)
+        except StoreError:
+            member.ending = not member.record.wanted
+            raise
+
     async def end_all(self, members: Sequence[Member]) -> TerminateResult:
-        """Ends agents for the team's own end; workspaces stay as they are."""
-        return _result(await asyncio.gather(*(self._alone(member, retire=False) for member in members)))
+        """Ends agents for the team's own end; workspaces stay as they are, and messages wait for a ``resume``."""
+        await self._roll.confirm()
+        return _result(await asyncio.gather(*(self._alone(member, self._stop) for member in members)))
 
     def _descendants(self, instance_id: str) -> list[Member]:
         found: list[Member] = []
@@ -60,11 +68,11 @@ class Closing:
             found.append(child)
         return found
 
-    async def _alone(self, member: Member, *, retire: bool) -> TerminatedInstance:
+    async def _alone(self, member: Member, end: Callable[[Member], Awaitable[Retirement]]) -> TerminatedInstance:
         """One member of a batch: what fails here fails alone."""
         try:
             async with self._turns, member.turn:
-                retirement = await self._end(member, retire=retire)
+                retirement = await end(member)
         except PhalanxError as error:
             return TerminatedInstance(
                 instance_id=member.record.instance_id,
@@ -80,16 +88,36 @@ class Closing:
             saved_ref=retirement.saved_ref,
         )
 
-    async def _end(self, member: Member, *, retire: bool) -> Retirement:
-        record = member.record
-        await self._end_agent(member)
-        await self._roll.members.leave(record.instance_id)
-        await self._factory.destroy(record.instance_id)
-        await self._roll.mail.close(record.instance_id)
+    async def _stop(self, member: Member) -> Retirement:
+        if not member.record.wanted:
+            return await self.finish(member)
+        await self._let_go(member, coming_back=True)
         await self._roll.mark_ended(member, Stage.STOPPED, "")
-        if not retire:
-            return Retirement(removed=False, kept_reason=None, branch_deleted=False)
-        return await self.retire(record)
+        return Retirement(removed=False, kept_reason=None, branch_deleted=False)
+
+    async def finish(self, member: Member) -> Retirement:
+        """Terminates it, or does what is left of that. The caller holds the member's turn.
+
+        It counts as ended only when all is done, so that what is cut off before is done again.
+        """
+        if member.record.wanted:  # somebody has restarted it meanwhile
+            await self._begin_ending(member)
+        await self._let_go(member, coming_back=False)
+        await self._roll.mail.close(member.record.instance_id)
+        try:
+            retirement = await self.retire(member.record)
+        except (UnavailableError, StoreError):
+            raise
+        except PhalanxError:
+            await self._roll.mark_ended(member, Stage.STOPPED, "")
+            raise
+        await self._roll.mark_ended(member, Stage.STOPPED, "")
+        return retirement
+
+    async def _let_go(self, member: Member, *, coming_back: bool) -> None:
+        await self._end_agent(member, coming_back=coming_back)
+        await self._roll.members.leave(member.record.instance_id)
+        await self._factory.destroy(member.record.instance_id)
 
     async def retire(self, record: InstanceRecord) -> Retirement:
         """Removes the workspace of an instance that has ended, as far as that loses nothing."""
@@ -110,7 +138,7 @@ class Closing:
                 return other.record.instance_id
         return ""
 
-    async def _end_agent(self, member: Member, *, coming_back: bool = False) -> None:
+    async def _end_agent(self, member: Member, *, coming_back: bool) -> None:
         """Ends the agent's processes and waits until its actor has noticed, so that no message is left without end."""
         record = member.record
         if member.alive:
@@ -125,8 +153,14 @@ class Closing:
         async with member.turn:
             return await self._restart(member)
 
+    async def resume(self, member: Member) -> RestartResult | None:
+        """As ``restart``; None when it runs again, or was terminated, by the time that it is its turn."""
+        async with member.turn:
+            return await self._restart(member) if member.record.resumable else None
+
     async def _restart(self, member: Member) -> RestartResult:
         record = member.record
+        await self._roll.confirm()
         if not record.directory.is_dir():
             raise WorkspaceError(
                 f"The workspace of {record.instance_id} is gone ({record.directory}): spawn a new instance."
@@ -136,6 +170,8 @@ class Closing:
         port = await self._adoption.actor(record)
         try:
             return await self._begin_again(member, port)
+        except FencedError:
+            raise
         except PhalanxError as error:
             await self._host.end_agent(record.instance_id, record.session_name, END_GRACE_S)
             await self._roll.mark_ended(member, Stage.FAILED, str(error))

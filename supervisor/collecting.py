@@ -14,7 +14,7 @@ from actors.home import Home
 from actors.workspace.values import Leftover
 from supervisor.closing import Closing
 from supervisor.ports import HostPort
-from supervisor.registry import Member, Stage
+from supervisor.registry import Member, Stage, worktree_names
 from supervisor.results import CollectedItem
 from supervisor.roll import Roll
 
@@ -32,22 +32,31 @@ class Collecting:
 
     async def collect(self, *, dry_run: bool) -> list[CollectedItem]:
         """What went or, with ``dry_run``, would go, and what stays and why."""
+        if not dry_run:
+            await self._roll.confirm()
         items = []
         for member in self._roll.registry:
             if not member.record.wanted and member.record.stage is Stage.STOPPED:
                 items.append(await self._instance(member, dry_run=dry_run))
         for leftover in await self._host.leftovers(self._worktrees()):
-            items.append(await self._leftover(leftover, dry_run=dry_run))
+            if not self._is_taken(leftover.path.name):
+                items.append(await self._leftover(leftover, dry_run=dry_run))
         for instance_id in await self._host.instance_directories():
-            if instance_id not in self._roll.registry:
+            if instance_id not in self._roll.registry and instance_id not in self._unreadable:
                 items.append(await self._directory(instance_id, dry_run=dry_run))
         return items
 
-    def _worktrees(self) -> list[str]:
-        """Names below the worktrees' root that belong to an instance, also to one that is just being started."""
-        worktrees = [member.record.workspace.worktree for member in self._roll.registry if member.record.workspace]
-        names = [worktree.name for worktree in worktrees if worktree is not None]
-        return [*names, *(member.record.instance_id for member in self._roll.registry)]
+    def _worktrees(self) -> set[str]:
+        """Names below the worktrees' root that belong to somebody."""
+        return worktree_names(member.record for member in self._roll.registry) | self._unreadable
+
+    @property
+    def _unreadable(self) -> set[str]:
+        return set(self._roll.unreadable.instance_ids)
+
+    def _is_taken(self, worktree: str) -> bool:
+        """Whether it belongs to somebody by now; a spawn whose id was taken gets a worktree ``<id>-<number>``."""
+        return worktree in self._worktrees() or worktree.partition("-")[0] in self._roll.registry
 
     async def _instance(self, member: Member, *, dry_run: bool) -> CollectedItem:
         record = member.record

@@ -12,15 +12,15 @@ import asyncio
 import itertools
 import logging
 import secrets
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.envelope import CleanText, clean
-from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, WrongStateError
+from actors.errors import InvalidRequestError, PhalanxError, StoreError, WrongStateError
 from actors.messages import Message, MessageStatus, Receipt, decode, encode
 from actors.news import News
 from supervisor.members import Members
+from supervisor.receipts import accepted, is_settled, lost
 from supervisor.records import Unreadable
 from supervisor.registry import Registry, Stage
 from supervisor.requests import MAX_MESSAGE_BYTES
@@ -64,6 +64,9 @@ class Mail:
         self._pending: dict[str, dict[str, Message]] = {}
         self._unhanded: dict[str, set[str]] = {}
         self._carriers: dict[str, asyncio.Task[None]] = {}
+        self._called: set[str] = set()
+        self._closed: set[str] = set()
+        self._doubtful: set[str] = set()
         self._receipts: dict[str, Receipt] = {}
 
     def restore(self, messages: Mapping[str, bytes], receipts: Mapping[str, bytes], unreadable: Unreadable) -> None:
@@ -91,18 +94,30 @@ class Mail:
         return await asyncio.shield(asyncio.ensure_future(self._accept(messages, extra)))
 
     async def _accept(self, messages: Sequence[Message], extra: Extra) -> list[Receipt]:
-        records = {keys.message(message.id): encode(message) for message in messages}
-        await self._store.save({**records, **extra.records}, extra.delete)
+        records = {keys.message(message.id): encode(message) for message in messages} | dict(extra.records)
+        try:
+            await self._save(records, extra.delete)
+        except StoreError:
+            self._doubtful.update(key for key in records if key.startswith((keys.MESSAGE_PREFIX, keys.REQUEST_PREFIX)))
+            raise
         for message in messages:
             self._take(message)
         for instance_id in {message.instance_id for message in messages}:
             self._carry(instance_id)
+            if instance_id in self._closed:
+                await self.close(instance_id)
         return [self._receipts[message.id] for message in messages]
+
+    async def _save(self, records: Mapping[str, bytes], delete: Iterable[str]) -> None:
+        """A disk that hangs may write in the end what was refused to the caller: that is taken back first."""
+        doubtful = self._doubtful - records.keys()
+        await self._store.save(records, [*delete, *doubtful])
+        self._doubtful -= doubtful | records.keys()
 
     def _take(self, message: Message) -> None:
         self._pending.setdefault(message.instance_id, {})[message.id] = message
         self._unhanded.setdefault(message.instance_id, set()).add(message.id)
-        self._receipts.setdefault(message.id, _accepted(message))
+        self._receipts.setdefault(message.id, accepted(message))
 
     def _checked(self, draft: Draft, sender: str, now: float) -> Message | PhalanxError:
         try:
@@ -134,6 +149,7 @@ class Mail:
         """One task at a time hands over to an instance, so that nothing overtakes."""
         carrier = self._carriers.get(instance_id)
         if carrier is not None and not carrier.done():
+            self._called.add(instance_id)
             return
         if self._members.has(instance_id) and self._unhanded.get(instance_id):
             carrier = asyncio.create_task(self._hand_over(instance_id), name=f"messages for {instance_id}")
@@ -143,13 +159,13 @@ class Mail:
         while self._members.has(instance_id) and (waiting := self._waiting(instance_id)):
             # Held on to: who is to be given everything again meanwhile gets a set of its own.
             unhanded = self._unhanded[instance_id]
+            self._called.discard(instance_id)
             try:
                 await self._members.port(instance_id).deliver(waiting)
-            except UnavailableError as error:
+            except PhalanxError as error:
                 logger.warning("%s takes over %d messages later: %s", instance_id, len(waiting), error)
-                return
-            except PhalanxError:
-                logger.exception("%s did not take over %d messages", instance_id, len(waiting))
+                if instance_id in self._called:
+                    continue  # since this call began it was said that the instance can be reached
                 return
             unhanded.difference_update(message.id for message in waiting)
 
@@ -163,27 +179,29 @@ class Mail:
 
     def hand_over_again(self, instance_id: str) -> None:
         """An instance whose actor came back gets everything that is pending for it."""
+        self._closed.discard(instance_id)
         self._unhanded[instance_id] = set(self._pending.get(instance_id, ()))
         self._carry(instance_id)
 
     async def close(self, instance_id: str) -> None:
-        """The instance is gone for good: every message that is still under way ends here."""
-        left = self._pending.get(instance_id, {}).values()
-        await self.take_receipts([_lost(message) for message in left])
+        """The instance is gone for good: every message that is still under way, or is just being accepted, ends here.
+
+        Raises ``StoreError``; then they are still pending.
+        """
+        self._closed.add(instance_id)
         carrier = self._carriers.pop(instance_id, None)
         if carrier is not None:
             carrier.cancel()
-        self._unhanded.pop(instance_id, None)
-        self._pending.pop(instance_id, None)
+        await self.take_receipts([lost(message) for message in self._pending.get(instance_id, {}).values()])
 
     async def take_receipts(self, receipts: Sequence[Receipt], extra: Extra = _NOTHING_MORE) -> None:
         """Takes in what an instance reports, with ``extra`` in one transaction. Raises ``StoreError``."""
         forgotten = self._too_old(receipts)
         final = [receipt for receipt in receipts if receipt.final]
         if receipts or extra.records:
-            await self._store.save(
+            await self._save(
                 {**{keys.receipt(receipt.message_id): encode(receipt) for receipt in receipts}, **extra.records},
-                delete=[
+                [
                     *(keys.message(receipt.message_id) for receipt in final),
                     *map(keys.receipt, forgotten),
                     *extra.delete,
@@ -194,15 +212,22 @@ class Mail:
         for receipt in receipts:
             self._receipts[receipt.message_id] = receipt
         for receipt in final:
-            self._pending.get(receipt.instance_id, {}).pop(receipt.message_id, None)
-            self._unhanded.get(receipt.instance_id, set()).discard(receipt.message_id)
+            self._settle(receipt)
         self._news.announce()
+
+    def _settle(self, receipt: Receipt) -> None:
+        pending = self._pending.get(receipt.instance_id, {})
+        pending.pop(receipt.message_id, None)
+        self._unhanded.get(receipt.instance_id, set()).discard(receipt.message_id)
+        if not pending:
+            self._pending.pop(receipt.instance_id, None)
 
     def _too_old(self, receipts: Sequence[Receipt]) -> list[str]:
         surplus = len(self._receipts) + len(receipts) - RECEIPTS_KEPT
         if surplus <= 0:
             return []
-        settled = (message_id for message_id, receipt in self._receipts.items() if receipt.final)
+        told = {receipt.message_id for receipt in receipts}
+        settled = (id_ for id_, receipt in self._receipts.items() if receipt.final and id_ not in told)
         return list(itertools.islice(settled, surplus))
 
     def receipt(self, message_id: str) -> Receipt | None:
@@ -223,7 +248,7 @@ class Mail:
     async def settled(self, message_ids: Iterable[str], timeout_s: float) -> bool:
         """Waits until every message is at its end or held back by something that needs a decision."""
         ids = tuple(message_ids)
-        return await self._news.until(lambda: all(map(_is_settled, self._receipts_of(ids))), timeout_s)
+        return await self._news.until(lambda: all(map(is_settled, self._receipts_of(ids))), timeout_s)
 
     def _receipts_of(self, message_ids: Iterable[str]) -> Iterator[Receipt]:
         return (self._receipts[message_id] for message_id in message_ids if message_id in self._receipts)
@@ -242,29 +267,6 @@ def _receipt(data: bytes) -> Receipt:
 
 def _message(data: bytes) -> Message:
     return decode(Message, data)
-
-
-def _is_settled(receipt: Receipt) -> bool:
-    return receipt.final or receipt.status is MessageStatus.BLOCKED
-
-
-def _lost(message: Message) -> Receipt:
-    return Receipt(
-        message_id=message.id,
-        instance_id=message.instance_id,
-        status=MessageStatus.FAILED,
-        at=time.time(),
-        reason="the instance was stopped before its actor said what became of the message",
-    )
-
-
-def _accepted(message: Message) -> Receipt:
-    return Receipt(
-        message_id=message.id,
-        instance_id=message.instance_id,
-        status=MessageStatus.ACCEPTED,
-        at=message.accepted_at,
-    )
 
 
 def check_text(text: str) -> CleanText:

@@ -106,6 +106,7 @@ class _Follower:
                 return
             except UnavailableError as error:
                 logger.warning("%s does not answer: %s", self._instance_id, error)
+                await asyncio.sleep(_RETRY_S)
                 await self._bear_silence(str(error))
             except Exception:
                 logger.exception("a report of %s could not be taken in", self._instance_id)
@@ -124,15 +125,17 @@ class _Follower:
         self._sequence = report.sequence
 
     async def _bear_silence(self, reason: str) -> None:
-        await asyncio.sleep(_RETRY_S)
         if time.monotonic() - self._heard_at < SILENCE_S:
             return
-        await self._listener.on_silence(self._instance_id, reason)
-        self._told_silence = True
         try:
+            if not self._told_silence:
+                await self._listener.on_silence(self._instance_id, reason)
+                self._told_silence = True
             await self._find_again()
         except PhalanxError as error:
             logger.warning("%s could not be taken over again yet: %s", self._instance_id, error)
+        except Exception:
+            logger.exception("%s could not be taken over again", self._instance_id)
 
     async def _find_again(self) -> None:
         self._end.port, self._incarnation = await self._listener.find_again(self._instance_id)

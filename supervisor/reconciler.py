@@ -4,8 +4,9 @@
 that Ray knows of this team. It is asked when the supervisor comes back and now and then afterwards. Guarantees:
 
 - An agent that lives and is wanted is adopted where it is: never restarted, never ended, never doubled.
-- What belongs to a spawn that never finished is undone; what belongs to nobody is ended.
-- Whoever is just being started, restarted or ended (``busy``) is left alone.
+- What belongs to a spawn that never finished is undone; a termination that never finished is finished; what belongs to
+  nobody is ended.
+- Whoever is just being started, restarted or ended, or whose record cannot be read (``busy``), is left alone.
 - After the acts of a plan, the plan is empty.
 """
 
@@ -31,11 +32,17 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class NoteEnd:
-    """The agent is gone; say so."""
+    """The agent has ended by itself; say so."""
 
     instance_id: str
-    stage: Stage
-    reason: str = ""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """End what is left of an instance that was terminated."""
+
+    instance_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class Undo:
 
 @dataclass(frozen=True, slots=True)
 class EndAgent:
-    """End the agent and its session: nobody wants it."""
+    """End the agent and its session: they are nobody's."""
 
     session_name: str
 
@@ -59,7 +66,7 @@ class EndActor:
     instance_id: str
 
 
-Act = Adopt | NoteEnd | Undo | EndAgent | EndActor
+Act = Adopt | NoteEnd | Finish | Undo | EndAgent | EndActor
 
 
 def plan(
@@ -73,43 +80,32 @@ def plan(
     """``actors``, ``followed`` and ``busy`` are instance ids."""
     sessions = {agent.session_name: agent for agent in agents}
     acts: list[Act] = []
-    keeping: set[str] = set(busy)
+    settled: set[str] = set(busy)
     for record in records:
         if record.instance_id in busy:
             continue
         act = _for_record(record, sessions.get(record.session_name), record.instance_id in followed)
         if act is not None:
             acts.append(act)
-        if isinstance(act, Adopt) or (act is None and record.instance_id in followed):
-            keeping.add(record.instance_id)
+        if act is not None or record.instance_id in followed:
+            settled.add(record.instance_id)
     known = {record.session_name for record in records} | set(busy)
     acts.extend(EndAgent(name) for name in sessions if name not in known)
-    undone = {act.instance_id for act in acts if isinstance(act, Undo)}
-    acts.extend(EndActor(instance_id) for instance_id in sorted(set(actors) - keeping - undone))
+    acts.extend(EndActor(instance_id) for instance_id in sorted(set(actors) - settled))
     return tuple(acts)
 
 
 def _for_record(record: InstanceRecord, session: RunningAgent | None, followed: bool) -> Act | None:
-    alive = session is not None and session.alive
-    if record.stage is Stage.STARTING:
-        begun = alive and session is not None and session.pid == record.pid
-        return _adopt(record, session) if begun and session is not None else Undo(record.instance_id)
-    if alive and session is not None:
-        return _for_living(record, session, followed)
-    if record.stage is Stage.RUNNING and not followed:
-        stage = Stage.FAILED if record.wanted else Stage.STOPPED
-        return NoteEnd(record.instance_id, stage, ENDED_UNSEEN if record.wanted else "")
-    return None
-
-
-def _for_living(record: InstanceRecord, session: RunningAgent, followed: bool) -> Act | None:
+    agent = session if session is not None and session.alive else None
+    if record.stage is Stage.STARTING and (agent is None or agent.pid != record.pid):
+        return Undo(record.instance_id)
     if not record.wanted:
-        return EndAgent(session.session_name)
-    same = (session.pane_id, session.pid) == (record.pane_id, record.pid)
-    if record.stage is Stage.RUNNING and followed and same:
-        return None
-    return _adopt(record, session)
-
-
-def _adopt(record: InstanceRecord, session: RunningAgent) -> Adopt:
-    return Adopt(record.instance_id, session.pane_id, session.pid)
+        ended = record.stage is Stage.STOPPED and agent is None and not followed
+        return None if ended else Finish(record.instance_id)
+    if agent is not None:
+        same = (agent.pane_id, agent.pid) == (record.pane_id, record.pid)
+        known = record.stage is Stage.RUNNING and followed and same
+        return None if known else Adopt(record.instance_id, agent.pane_id, agent.pid)
+    if record.stage is Stage.RUNNING and not followed:
+        return NoteEnd(record.instance_id, ENDED_UNSEEN)
+    return None

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from actors.errors import PhalanxError
 from actors.messages import RECORD_VERSION, RecordVersionError
 from supervisor.registry import InstanceRecord
+from supervisor.store import keys
 
 _ADAPTER = TypeAdapter(InstanceRecord)
 _Value = TypeVar("_Value")
@@ -53,6 +54,12 @@ class Unreadable:
                 yield key, decode(data)
             except (PhalanxError, ValueError, TypeError, KeyError, msgpack.UnpackException):
                 self.keys.append(key)
+
+    @property
+    def instance_ids(self) -> tuple[str, ...]:
+        """Whose records they are: what belongs to these is left alone, too."""
+        found = (key for key in self.keys if key.startswith(keys.INSTANCE_PREFIX))
+        return tuple(key.removeprefix(keys.INSTANCE_PREFIX) for key in found)
 
     @property
     def warning(self) -> str:

@@ -1,21 +1,24 @@
 """Brings registry, panes and actors together again: after the supervisor came back, and now and then while it runs.
 
 ``load`` takes in what the store tells, so that callers can be answered; ``run`` then compares it with what the host and
-Ray tell (see ``reconciler``) and carries out what has to be done, each act alone and under the instance's turn. A part
-that does not answer is asked again soon; nothing that lives is touched without having been asked for.
+Ray tell (see ``reconciler``) and carries out what has to be done, each act alone and under the instance's turn. What
+has changed since it was looked at is left alone and looked at again. A part that does not answer is asked again soon;
+nothing is touched before the store has confirmed that no other supervisor has the team.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from actors.errors import FencedError, PhalanxError
 from supervisor.adoption import Adoption
+from supervisor.closing import Closing
 from supervisor.ports import HostPort
-from supervisor.reconciler import Act, Adopt, EndActor, EndAgent, NoteEnd, Undo, plan
-from supervisor.registry import Stage
+from supervisor.reconciler import Act, Adopt, EndActor, EndAgent, Finish, NoteEnd, Undo, plan
+from supervisor.registry import InstanceRecord, Member, Stage
 from supervisor.roll import Roll
 from supervisor.spawner import Staff
 from supervisor.undoing import Undoing
@@ -33,12 +36,13 @@ _END_GRACE_S = 5.0
 class Recovery:
     """All in the supervisor's event loop."""
 
-    def __init__(self, roll: Roll, staff: Staff, adoption: Adoption, undoing: Undoing) -> None:
+    def __init__(self, roll: Roll, staff: Staff, adoption: Adoption, undoing: Undoing, closing: Closing) -> None:
         self._roll = roll
         self._host: HostPort = staff.host
         self._factory = staff.factory
         self._adoption = adoption
         self._undoing = undoing
+        self._closing = closing
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._compared = asyncio.Event()
 
@@ -66,6 +70,9 @@ class Recovery:
 
     async def reconcile(self) -> bool:
         """One comparison and its acts; whether all of them worked."""
+        before = {
+            member.record.instance_id: member.record for member in self._roll.registry if not member.turn.locked()
+        }
         agents = await self._host.agents()
         actors = await self._factory.running()
         members = list(self._roll.registry)
@@ -74,46 +81,64 @@ class Recovery:
             agents,
             actors,
             followed={i.record.instance_id for i in members if self._roll.members.has(i.record.instance_id)},
-            busy={i.record.instance_id for i in members if i.turn.locked()},
+            busy={*self._roll.unreadable.instance_ids, *_changed_since(before, members)},
         )
-        return all(await asyncio.gather(*(self._carry_out(act) for act in acts)))
+        if acts:
+            await self._roll.confirm()
+        return all(await asyncio.gather(*(self._carry_out(act, before) for act in acts)))
 
-    async def _carry_out(self, act: Act) -> bool:
+    async def _carry_out(self, act: Act, planned: Mapping[str, InstanceRecord]) -> bool:
         logger.info("reconciling: %s", act)
         try:
             async with self._turns:
-                await self._act(act)
+                return await self._act(act, planned)
         except FencedError:
             raise
         except PhalanxError as error:
             logger.warning("%s did not work: %s", act, error)
-            return False
-        return True
+        except Exception:
+            logger.exception("%s did not work", act)
+        return False
 
-    async def _act(self, act: Act) -> None:
+    async def _act(self, act: Act, planned: Mapping[str, InstanceRecord]) -> bool:
+        if isinstance(act, EndAgent):
+            # Sessions are named after their instances.
+            await self._host.end_agent(act.session_name, act.session_name, _END_GRACE_S)
+            return True
+        if act.instance_id not in self._roll.registry:
+            await self._factory.destroy(act.instance_id)
+            return True
+        member = self._roll.registry.get(act.instance_id)
+        async with member.turn:
+            if member.record != planned[act.instance_id]:
+                return False
+            return await self._act_on(member, act)
+
+    async def _act_on(self, member: Member, act: Adopt | NoteEnd | Finish | Undo | EndActor) -> bool:
         match act:
             case Adopt():
                 await self._adopt(act)
-            case NoteEnd(instance_id, stage, reason):
-                member = self._roll.registry.get(instance_id)
-                async with member.turn:
-                    await self._factory.destroy(instance_id)
-                    await self._roll.mark_ended(member, stage, reason)
-                    if stage is Stage.STOPPED:
-                        await self._roll.mail.close(instance_id)
-            case Undo(instance_id):
-                member = self._roll.registry.get(instance_id)
-                async with member.turn:
-                    await self._undoing.undo(member.record)
-            case EndAgent(session_name):
-                # Sessions are named after their instances.
-                await self._host.end_agent(session_name, session_name, _END_GRACE_S)
+            case NoteEnd(instance_id, reason):
+                await self._factory.destroy(instance_id)
+                await self._roll.mark_ended(member, Stage.FAILED, reason)
+            case Finish():
+                await self._closing.finish(member)
+            case Undo():
+                return await self._undoing.undo(member.record)
             case EndActor(instance_id):
                 await self._factory.destroy(instance_id)
+        return True
 
     async def _adopt(self, act: Adopt) -> None:
-        member = self._roll.registry.get(act.instance_id)
-        async with member.turn:
-            found = {"pane_id": act.pane_id, "pid": act.pid, "stage": Stage.RUNNING, "reason": "", "ended_at": 0.0}
-            record = await self._roll.save(act.instance_id, **found)
-            await self._adoption.adopt(record, await self._adoption.actor(record))
+        found = {"pane_id": act.pane_id, "pid": act.pid, "stage": Stage.RUNNING, "reason": "", "ended_at": 0.0}
+        record = await self._roll.save(act.instance_id, **found)
+        await self._adoption.adopt(record, await self._adoption.actor(record))
+
+
+def _changed_since(before: Mapping[str, InstanceRecord], members: Iterable[Member]) -> set[str]:
+    """Who is being started, restarted or ended, or was while we looked: what we saw of them may be out of date."""
+    return {
+        member.record.instance_id
+        for member in members
+        if member.turn.locked() or before.get(member.record.instance_id) != member.record
+    }

@@ -8,7 +8,7 @@ instances never share one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -33,6 +33,8 @@ class Stage(StrEnum):
     STARTING = "starting"
     """Its spawn is under way. After a crash it is finished if its agent was given its first message, else undone."""
     RUNNING = "running"
+    ENDING = "ending"
+    """It is being terminated. After a crash that is finished."""
     STOPPED = "stopped"
     FAILED = "failed"
 
@@ -40,6 +42,7 @@ class Stage(StrEnum):
 _STATUS_OF = {
     Stage.STARTING: Status.STARTING,
     Stage.RUNNING: Status.STARTING,
+    Stage.ENDING: Status.STOPPED,
     Stage.STOPPED: Status.STOPPED,
     Stage.FAILED: Status.FAILED,
 }
@@ -209,6 +212,21 @@ class Registry:
         """The instance that the call with this request id made."""
         instance_id = self._by_request.get(request_id)
         return None if instance_id is None else self._members[instance_id]
+
+
+def worktree_names(records: Iterable[InstanceRecord]) -> set[str]:
+    """Names below the worktrees' root that belong to these instances, also to those that are just being started."""
+    named: set[str] = set()
+    for record in records:
+        worktree = record.workspace.worktree if record.workspace else None
+        named.add(worktree.name if worktree else record.instance_id)
+    return named
+
+
+def number_in(instance_id: str) -> int:
+    """The number of an instance, from its id or the name of its worktree; 0 when it is neither."""
+    number = instance_id.rpartition("_")[2].partition("-")[0]
+    return int(number) if number.isdecimal() else 0
 
 
 def _instance_id(role: Role, executive: int, manager: int, number: int) -> str:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from actors.errors import InvalidRequestError
-from supervisor.records import Unreadable, decode_plain, encode_plain
+from actors.messages import decode, encode
+from supervisor.records import Unreadable
 from supervisor.requests import Request
 from supervisor.store import keys
 
@@ -31,6 +32,15 @@ class _Running:
     waiting: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Done:
+    """As it is stored."""
+
+    fingerprint: str
+    outcomes: list[Any]
+    order: int
+
+
 def fingerprint(request: Request) -> str:
     """Tells whether two requests ask for the same."""
     return hashlib.sha256(request.model_dump_json(exclude=_NO_CONTENT).encode()).hexdigest()[:16]
@@ -42,13 +52,15 @@ class Repeats:
     def __init__(self) -> None:
         self._running: dict[str, _Running] = {}
         self._done: dict[str, tuple[str, list[Any]]] = {}
+        self._unknown: set[str] = set()
         self._order = 0
 
     def restore(self, records: Mapping[str, bytes], unreadable: Unreadable) -> None:
-        found = sorted(unreadable.readable(records, decode_plain), key=lambda pair: int(pair[1]["order"]))
-        for key, record in found:
-            self._done[key.removeprefix(keys.REQUEST_PREFIX)] = (record["fingerprint"], record["outcomes"])
-            self._order = record["order"]
+        for key, done in sorted(unreadable.readable(records, _decode), key=lambda pair: pair[1].order):
+            self._done[key.removeprefix(keys.REQUEST_PREFIX)] = (done.fingerprint, done.outcomes)
+            self._order = done.order
+        unknown = (key for key in unreadable.keys if key.startswith(keys.REQUEST_PREFIX))
+        self._unknown = {key.removeprefix(keys.REQUEST_PREFIX) for key in unknown}
 
     async def once(self, request: Request, request_id: str | None, work: Callable[[], Awaitable[_Outcome]]) -> _Outcome:
         """Runs ``work``, or waits for the same call that is under way already.
@@ -78,6 +90,11 @@ class Repeats:
 
     def outcomes(self, request_id: str | None, content: str) -> Sequence[Any] | None:
         """What ``remember`` was told of this call; None when it is new. Raises ``InvalidRequestError``."""
+        if request_id in self._unknown:
+            raise InvalidRequestError(
+                f"A call with the requestId {request_id!r} was made before, and what it did cannot be read any more: "
+                "look with list and read, and choose a new requestId if it is still to be done."
+            )
         if request_id is None or request_id not in self._done:
             return None
         earlier, outcomes = self._done[request_id]
@@ -90,18 +107,25 @@ class Repeats:
             return {}, []
         self._order += 1
         self._done[request_id] = (content, outcomes)
-        record = {"fingerprint": content, "outcomes": outcomes, "order": self._order}
+        done = _Done(fingerprint=content, outcomes=outcomes, order=self._order)
         forgotten = []
         while len(self._done) > KEPT:
             oldest = next(iter(self._done))
             del self._done[oldest]
             forgotten.append(keys.request(oldest))
-        return {keys.request(request_id): encode_plain(record)}, forgotten
+        return {keys.request(request_id): encode(done)}, forgotten
 
     def forget(self, request_id: str | None) -> None:
         """The call was not done after all."""
         if request_id is not None:
             self._done.pop(request_id, None)
+
+
+def _decode(data: bytes) -> _Done:
+    done = decode(_Done, data)
+    if not isinstance(done.order, int) or not isinstance(done.outcomes, list):
+        raise TypeError("no record of a call")
+    return done
 
 
 def check_same(request_id: str, earlier: str, content: str) -> None:

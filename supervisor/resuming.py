@@ -45,11 +45,10 @@ class Resuming:
     def failed(self, member: Member) -> None:
         """Begins to bring the instance back, unless that is under way or was tried too often."""
         instance_id = member.record.instance_id
-        if not member.record.wanted or instance_id in self._tasks:
+        earlier = self._tasks.get(instance_id)
+        if not member.record.wanted or (earlier is not None and not earlier.done()):
             return
-        task = asyncio.create_task(self._bring_back(member), name=f"resume {instance_id}")
-        self._tasks[instance_id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(instance_id, None))
+        self._tasks[instance_id] = asyncio.create_task(self._bring_back(member), name=f"resume {instance_id}")
 
     async def _bring_back(self, member: Member) -> None:
         instance_id = member.record.instance_id
@@ -66,12 +65,11 @@ class Resuming:
             await self._try(member)
 
     async def _try(self, member: Member) -> None:
-        if not member.record.resumable:
-            return
         try:
             async with self._permits.hold():
-                await self._closing.restart(member)
-            logger.info("%s goes on with its conversation", member.record.instance_id)
+                done = await self._closing.resume(member)
+            if done is not None:
+                logger.info("%s goes on with its conversation", member.record.instance_id)
         except PhalanxError as error:
             logger.warning("%s could not be resumed: %s", member.record.instance_id, error)
 

@@ -17,7 +17,7 @@ from actors.states import ALIVE, Status
 from supervisor.mail import Extra, Mail
 from supervisor.members import Members
 from supervisor.records import Unreadable, decode_plain, decode_record, encode_plain, encode_record
-from supervisor.registry import InstanceRecord, Member, Registry, Stage
+from supervisor.registry import InstanceRecord, Member, Registry, Stage, number_in
 from supervisor.repeats import Repeats
 from supervisor.store import StateStore, keys
 
@@ -46,10 +46,11 @@ class Roll:
         """Takes in what the store tells of the team. Raises ``StoreError``."""
         now = time.time()
         last = await self._store.load(keys.LAST_NUMBER)
-        for _, number in self.unreadable.readable(last, decode_plain):
-            self.registry.last_number = max(self.registry.last_number, int(number))
+        numbers = [number for _, number in self.unreadable.readable(last, _decode_number)]
         stored = await self._store.load(keys.INSTANCE_PREFIX)
         records = [record for _, record in self.unreadable.readable(stored, decode_record)]
+        numbers.extend(map(number_in, self.unreadable.instance_ids))
+        self.registry.last_number = max(self.registry.last_number, *numbers, 0)
         for record in sorted(records, key=lambda record: record.number):
             self.registry.restore(record, now)
         messages, receipts = await self._store.load(keys.MESSAGE_PREFIX), await self._store.load(keys.RECEIPT_PREFIX)
@@ -58,12 +59,16 @@ class Roll:
 
     def stored_form(self, record: InstanceRecord) -> Extra:
         """What stands in the store for this record, to be written together with other things."""
-        return Extra(
-            records={
-                keys.instance(record.instance_id): encode_record(record),
-                keys.LAST_NUMBER: encode_plain(self.registry.last_number),
-            }
-        )
+        return Extra(records={keys.instance(record.instance_id): encode_record(record), **self._counter()})
+
+    def _counter(self) -> dict[str, bytes]:
+        if keys.LAST_NUMBER in self.unreadable.keys:
+            return {}
+        return {keys.LAST_NUMBER: encode_plain(self.registry.last_number)}
+
+    async def confirm(self) -> None:
+        """Raises ``FencedError`` when another supervisor has the state: to be called before agents are touched."""
+        await self._store.save(self._counter())
 
     async def save(self, instance_id: str, **changes: object) -> InstanceRecord:
         """Changes the record and stores it. Raises ``StoreError``; then the record is as it was."""
@@ -71,8 +76,9 @@ class Roll:
         async with member.writing:
             changed = replace(member.record, **changes)  # type: ignore[arg-type]
             await self._store.save(self.stored_form(changed).records)
-            member.record = changed
-        return changed
+            # What a spawn has noted meanwhile, to be stored with its next step, stays.
+            member.record = replace(member.record, **changes)  # type: ignore[arg-type]
+        return member.record
 
     async def remove(self, instance_id: str) -> None:
         """Forgets an instance."""
@@ -130,10 +136,14 @@ def ended(snapshot: Snapshot, status: Status, reason: str = "") -> Snapshot:
     return replace(snapshot, status=status, since=time.time(), reason=reason, tool="", tool_input={}, queued=0)
 
 
+def _decode_number(data: bytes) -> int:
+    return int(decode_plain(data))
+
+
 def _changed(record: InstanceRecord, snapshot: Snapshot) -> InstanceRecord:
-    """The record as the snapshot changes it. A spawn under way decides itself what becomes of its instance."""
+    """The record as the snapshot changes it. Who starts or terminates an instance decides what becomes of it."""
     path = snapshot.transcript_path or record.transcript_path
-    if record.stage is Stage.STARTING:
+    if record.stage is Stage.STARTING or not record.wanted:
         return replace(record, transcript_path=path)
     if snapshot.status in ALIVE:
         return replace(record, transcript_path=path, stage=Stage.RUNNING, reason="", ended_at=0.0)

@@ -56,7 +56,7 @@ class Sending:
         try:
             messages = [message for message in checked if isinstance(message, Message)]
             await self._mail.accept(messages, Extra(records=records, delete=forgotten))
-        except PhalanxError:
+        except Exception:
             self._repeats.forget(request_id)
             raise
         return sent

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.agents.base import AgentStart, LaunchRequest
-from actors.errors import AgentError, PhalanxError, TerminalError
+from actors.errors import AgentError, FencedError, PhalanxError, TerminalError, UnavailableError
 from actors.home import Home
 from actors.messages import MessageStatus, Receipt
 from actors.states import ALIVE, Status
@@ -33,6 +33,8 @@ from supervisor.work_dirs import WorkDirPolicy
 
 _TROUBLE_PATIENCE_S = 2.0
 _SCREEN_LINES = 15
+_FIRST_MESSAGE_WAITS = frozenset({Status.STARTING, Status.READY})
+"""A turn shows that the first message has arrived, whatever else is pending."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,26 +74,33 @@ class Spawner:
         made = self._roll.registry.made_by(request.request_id) if request.request_id else None
         if made is not None:
             check_same(request.request_id or "", made.record.fingerprint, fingerprint(request))
-            return await self._finished(made)
+            finished = await self._finished(made)
+            if finished is not None:
+                return finished
         work_dir = self._settings.work_dirs.check(request.work_dir)
         check_text(request.context)
         async with self._permits.hold():
             # A caller who goes away in the middle must not leave half an instance behind.
             return await asyncio.shield(asyncio.create_task(self._spawn(request, work_dir, sender)))
 
-    async def _finished(self, member: Member) -> InstanceRecord:
-        """An instance that this call made before a crash, once it has its first message or has ended."""
+    async def _finished(self, member: Member) -> InstanceRecord | None:
+        """An instance that this call has made already, once it has its first message or has ended.
+
+        None when a crash had cut that off and it was undone. Raises ``UnavailableError`` when that is not decided yet.
+        """
         instance_id = member.record.instance_id
 
         def finished() -> bool:
             return instance_id not in self._roll.registry or (
                 member.record.stage is not Stage.STARTING
-                and (self._mail.pending(instance_id) == 0 or member.snapshot.status not in ALIVE)
+                and (self._mail.pending(instance_id) == 0 or member.snapshot.status not in _FIRST_MESSAGE_WAITS)
             )
 
         await self._roll.news.until(finished, self._settings.timeout_s)
         if instance_id not in self._roll.registry:
-            raise AgentError(f"The team was restarted while {instance_id} was being started. Spawn it again.")
+            return None
+        if member.record.stage is Stage.STARTING:
+            raise UnavailableError(f"{instance_id}, which this call has made, is still being started: repeat the call.")
         return member.record
 
     async def _spawn(self, request: SpawnRequest, work_dir: Path, sender: str) -> InstanceRecord:
@@ -99,6 +108,8 @@ class Spawner:
         async with member.turn:
             try:
                 return await self._make(member, request, sender)
+            except FencedError:
+                raise  # whoever has replaced us has it in hand
             except BaseException:
                 await self._undoing.undo(member.record)
                 raise
@@ -137,10 +148,11 @@ class Spawner:
     async def _start(self, member: Member, request: SpawnRequest, sender: str) -> Receipt:
         """The agent with its pane and its first message stand in the store together: from here on it is not undone."""
         pane = await self._host.start_agent(self._agent_start(member.record, request))
-        record = self._roll.registry.change(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
-        draft = Draft(instance_id=record.instance_id, text=request.context, immediate=True)
+        draft = Draft(instance_id=member.record.instance_id, text=request.context, immediate=True)
         message = self._mail.first(draft, sender, time.time())
-        (receipt,) = await self._mail.accept([message], self._roll.stored_form(record))
+        async with member.writing:
+            record = self._roll.registry.change(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
+            (receipt,) = await self._mail.accept([message], self._roll.stored_form(record))
         return receipt
 
     def _agent_start(self, record: InstanceRecord, request: SpawnRequest) -> AgentStart:

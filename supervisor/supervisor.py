@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from actors.errors import FencedError, PhalanxError, WrongStateError, from_wire, to_wire
+from actors.errors import PhalanxError, WrongStateError, from_wire, to_wire
 from actors.home import Home
 from actors.reports import Snapshot
 from actors.states import Status
 from supervisor import requests, results, views
 from supervisor.closing import Closing
 from supervisor.collecting import Collecting
+from supervisor.fence import Fence
 from supervisor.mail import Draft
 from supervisor.permits import Permits
 from supervisor.recovery import Recovery
@@ -35,7 +36,6 @@ from supervisor.resuming import Resuming
 from supervisor.roll import Roll
 from supervisor.sending import Sending, Sent
 from supervisor.spawner import Spawner
-from supervisor.store import StateStore
 from supervisor.verbs import Caller, ShutdownRequest, StatusRequest
 from supervisor.waiting import is_settled, wait_for
 
@@ -53,7 +53,7 @@ class Parts:
     """What the supervisor decides over."""
 
     home: Home
-    store: StateStore
+    store: Fence
     roll: Roll
     permits: Permits
     spawner: Spawner
@@ -78,7 +78,6 @@ class Supervisor:
         self._resuming = parts.resuming
         self._recovery = parts.recovery
         self._reconciling: asyncio.Task[None] | None = None
-        self._fenced: FencedError | None = None
         self._started_at = time.time()
         self._verbs: Mapping[str, _Handler] = {
             "spawn": self.spawn,
@@ -115,14 +114,8 @@ class Supervisor:
         await self._store.close()
 
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:
-        if self._fenced is not None:
-            raise self._fenced
-        try:
-            return await self._verbs[verb](request, caller)
-        except FencedError as error:
-            self._fenced = error
-            logger.critical("another supervisor has taken over: %s", error)
-            raise
+        self._store.check()
+        return await self._verbs[verb](request, caller)
 
     async def spawn(self, request: requests.SpawnRequest, caller: Caller) -> results.SpawnResult:
         record = await self._spawner.spawn(request, caller.sender)
@@ -299,7 +292,7 @@ class Supervisor:
         instance_id = member.record.instance_id
         try:
             async with self._permits.hold():
-                done = await self._closing.restart(member)
+                done = await self._closing.resume(member)
         except PhalanxError as error:
             return results.ResumedInstance(
                 instance_id=instance_id,
@@ -307,6 +300,8 @@ class Supervisor:
                 resumed=False,
                 error=ErrorInfo(**to_wire(error)),
             )
+        if done is None:
+            return results.ResumedInstance(instance_id=instance_id, status=member.snapshot.status, resumed=False)
         return results.ResumedInstance(instance_id=instance_id, status=done.status, resumed=done.resumed)
 
     async def gc(self, request: requests.GcRequest, caller: Caller) -> results.GcResult:

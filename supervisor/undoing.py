@@ -1,9 +1,9 @@
 """Takes away all that a spawn has made: when a step of it fails, and when a crash cut it off.
 
-What there is to take away stands in the instance's record, which is stored before each step. Promise: when ``undo``
-returns there is no agent, session, actor, directory or branch of the instance left, and no record; when a part does not
-answer for long the record stays, and the reconciler tries again. Work is not deleted here either: if an agent has begun
-to work in its worktree, that stays.
+What there is to take away stands in the instance's record, which is stored before each step; a worktree that was made
+just before a crash is found by its name. Promise: when ``undo`` returns there is no agent, session, actor, directory or
+branch of the instance left, and no record; when a part does not answer for long the record stays, and the reconciler
+tries again. Work is not deleted here either: if an agent has begun to work in its worktree, that is saved.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 
 from actors.errors import PhalanxError, UnavailableError
 from supervisor.ports import HostPort, InstanceFactory
-from supervisor.registry import InstanceRecord
+from supervisor.registry import InstanceRecord, worktree_names
 from supervisor.roll import Roll
 
 logger = logging.getLogger(__name__)
@@ -41,11 +41,20 @@ class Undoing:
         steps = [
             await _step(self._host.end_agent, instance_id, record.session_name, END_GRACE_S),
             await _step(self._factory.destroy, instance_id),
-            record.workspace is None or await _step(self._host.undo_workspace, record.workspace),
+            await _step(self._undo_workspace, record),
             await _step(self._host.forget_instance, instance_id),
             await _step(self._roll.mail.close, instance_id),
         ]
         return all(steps) and await _step(self._roll.remove, instance_id)
+
+    async def _undo_workspace(self, record: InstanceRecord) -> None:
+        if record.workspace is not None:
+            await self._host.undo_workspace(record.workspace)
+            return
+        known = worktree_names(member.record for member in self._roll.registry if member.record is not record)
+        for leftover in await self._host.leftovers([*known, *self._roll.unreadable.instance_ids]):
+            if leftover.path.name.partition("-")[0] == record.instance_id:
+                await self._host.collect_leftover(leftover)
 
 
 async def _step(step: Callable[..., Awaitable[object]], *arguments: object) -> bool:

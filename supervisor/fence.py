@@ -1,0 +1,56 @@
+"""What a supervisor that was replaced may still do: nothing.
+
+``Fence`` stands before the store. When the store says for the first time that another supervisor has taken the state
+over, nothing is read or written any more, and ``check`` tells everybody who asks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import TypeVar
+
+from actors.errors import FencedError
+from supervisor.store import StateStore, StoreHealth
+
+logger = logging.getLogger(__name__)
+_Value = TypeVar("_Value")
+
+
+class Fence:
+    """A ``StateStore``. All in the supervisor's event loop."""
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+        self._error: FencedError | None = None
+
+    @property
+    def health(self) -> StoreHealth:
+        return self._store.health
+
+    def check(self) -> None:
+        """Raises ``FencedError`` when another supervisor has the team."""
+        if self._error is not None:
+            raise FencedError(str(self._error))
+
+    async def open(self) -> int:
+        return await self._store.open()
+
+    async def save(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> None:
+        self.check()
+        await self._noticing(self._store.save(records, delete))
+
+    async def load(self, prefix: str) -> dict[str, bytes]:
+        self.check()
+        return await self._noticing(self._store.load(prefix))
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def _noticing(self, work: Awaitable[_Value]) -> _Value:
+        try:
+            return await work
+        except FencedError as error:
+            logger.critical("nothing is done here any more: %s", error)
+            self._error = error
+            raise
