@@ -58,7 +58,7 @@ async def test_an_interrupt_stops_the_turn_and_leaves_the_instance_usable(
     assert sent.status is MessageStatus.SUBMITTED
 
 
-async def test_terminate_removes_a_clean_worktree_and_keeps_one_with_work(
+async def test_terminate_removes_the_worktree_and_saves_what_is_nowhere_else(
     supervisor: Supervisor, repository: Path
 ) -> None:
     clean = await supervisor.spawn(specialist(repository), LEAD)
@@ -70,11 +70,13 @@ async def test_terminate_removes_a_clean_worktree_and_keeps_one_with_work(
         (await supervisor.terminate(requests.TerminateRequest(instance_id=one.instance_id), LEAD)).terminated[0]
         for one in (clean, committed, dirty)
     ]
-    assert [one.workspace_removed for one in ended] == [True, False, False]
+    assert [one.workspace_removed for one in ended] == [True, True, True]
     assert all(one.status is Status.STOPPED for one in ended)
-    assert "unsaved.txt" in (ended[2].kept or "")
-    assert (Path(dirty.working_directory) / "unsaved.txt").exists()
-    assert git(repository, "log", "--oneline", committed.branch or "").count("\n") == 1
+    assert not any(Path(one.working_directory).exists() for one in (clean, committed, dirty))
+    assert ended[0].saved_ref is None
+    assert git(repository, "show", f"{ended[1].saved_ref}:part.md") == "text"
+    assert ended[2].saved_ref == f"refs/phalanx/saved/{dirty.instance_id}"
+    assert git(repository, "show", f"{ended[2].saved_ref}:unsaved.txt") == "work"
 
 
 async def test_cascade_ends_those_below_and_nobody_else(supervisor: Supervisor, repository: Path) -> None:
