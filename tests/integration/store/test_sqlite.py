@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest_asyncio
 from actors.errors import StateHeldError, StoreError
 from supervisor.store import sqlite_schema
 from supervisor.store.sqlite import SqliteStore
+from supervisor.store.sqlite_file import StateFile
 from tests.integration.store.wal import commits
 
 
@@ -139,16 +142,35 @@ async def test_nobody_waits_for_ever_for_a_disk_that_does_not_answer(path: Path)
     await store.close()
 
 
-async def test_opening_again_right_after_a_refusal_works(path: Path) -> None:
-    store, other = SqliteStore(path), SqliteStore(path)
-    for epoch in range(1, 200, 2):
-        assert await other.open() == epoch
-        with pytest.raises(StateHeldError):
-            await store.open()
-        await other.close()
-        assert await store.open() == epoch + 1
-        await store.save({"a": b"1"})
-        await store.close()
+async def test_the_late_end_of_a_refused_opening_does_not_touch_the_next_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closes = itertools.count(1)
+    opened_again, ended = threading.Event(), threading.Event()
+    close = StateFile.close
+
+    def late(file: StateFile) -> None:
+        is_the_last_of_the_refused_opening = next(closes) == 2
+        if is_the_last_of_the_refused_opening:
+            opened_again.wait(10)
+        close(file)
+        if is_the_last_of_the_refused_opening:
+            ended.set()
+
+    store = SqliteStore(path)
+    path.write_bytes(b"")
+    monkeypatch.setattr(StateFile, "close", late)
+    with pytest.raises(StoreError, match="it is empty"):
+        await store.open()
+    path.unlink()
+
+    await store.open()
+    opened_again.set()
+    assert await asyncio.to_thread(ended.wait, 10)
+
+    await store.save({"a": b"1"})
+    assert await held(path)
+    await store.close()
 
 
 async def test_a_store_that_could_not_be_closed_in_time_lets_the_state_go_later(path: Path) -> None:
