@@ -28,6 +28,8 @@ from supervisor.store.values import Change, Position
 
 logger = logging.getLogger(__name__)
 
+_CANCEL_S = 0.1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
@@ -104,8 +106,10 @@ class Replicator:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            # Once may not do: before Python 3.12 a wait that ends at the same moment swallows the cancellation.
+            while not self._task.done():
+                self._task.cancel()
+                await asyncio.wait([self._task], timeout=_CANCEL_S)
             self._task = None
         self._release()
 
@@ -184,11 +188,10 @@ class Replicator:
                     return
 
     async def _is_offered(self) -> bool:
-        try:
-            await asyncio.wait_for(self._offered.wait(), self._pace.renew_s)
-        except TimeoutError:
-            return False
-        return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._pace.renew_s):
+                await self._offered.wait()
+        return self._offered.is_set()
 
     async def _tidy(self) -> None:
         if time.monotonic() - self._tidied > self._pace.renew_s:
