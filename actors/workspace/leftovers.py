@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -29,11 +30,14 @@ _CUT_OFF = "Its removal was cut off; nothing in it is unsaved."
 
 
 def list_leftovers(git: GitRunner, root: Path, known: frozenset[str]) -> tuple[Leftover, ...]:
-    return tuple(
-        _describe(git, path)
-        for path in sorted(root.iterdir())
-        if _is_ours(path) and (original_of(path) or path).name not in known and not is_claimed(path)
-    )
+    found = []
+    for path in sorted(root.iterdir()):
+        name = (original_of(path) or path).name
+        if _is_ours(path) and name not in known and not is_claimed(path):
+            # It may be collected while it is looked at.
+            with suppress(FileNotFoundError):
+                found.append(_describe(git, path))
+    return tuple(found)
 
 
 def collect_leftover(git: GitRunner, path: Path) -> Retirement:
@@ -76,10 +80,13 @@ def _collect_set_aside(git: GitRunner, path: Path, site: Site | None) -> Retirem
 
 
 def _collect_strange(path: Path) -> Retirement:
-    try:
-        path.rmdir()
-    except OSError as error:
-        raise KeptError("it is no worktree, so nobody knows what is in it") from error
+    """An empty directory may be one in which a worktree is just being made; then it is locked."""
+    with claimed_existing(path) as there:
+        try:
+            if there:
+                path.rmdir()
+        except OSError as error:
+            raise KeptError("it is no worktree, so nobody knows what is in it") from error
     return Retirement(removed=True, kept_reason=None, branch_deleted=False)
 
 

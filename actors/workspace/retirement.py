@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.errors import WorkspaceError
 from actors.workspace.branches import find_holder
-from actors.workspace.command import GitRunner
+from actors.workspace.command import GitRunner, pauses_s
 from actors.workspace.inventory import Inventory, take_inventory
 from actors.workspace.saved_refs import add_saved, list_saved
-from actors.workspace.site import KeptError, Site
+from actors.workspace.site import KeptError, Site, directory_of
 from actors.workspace.snapshot import SnapshotMaker
 
 _TRIES = 3
@@ -57,15 +59,33 @@ def set_aside(git: GitRunner, site: Site) -> Saved | None:
 
 
 def unregister(git: GitRunner, site: Site) -> None:
-    """Lets git forget the worktree that was set aside. Raises ``KeptError``, with the worktree back in its place, when
-    git does not. A worktree that somebody else moved away stays registered, with what is staged in it."""
-    if os.path.lexists(site.worktree) or not site.set_aside.exists() or not site.registration.exists():
+    """Lets git forget the worktree that was set aside; one that somebody else moved away stays registered.
+
+    Raises ``KeptError``, with the worktree back in its place, when it was locked at the last moment.
+    """
+    registration = site.registration
+    if os.path.lexists(site.worktree) or not site.set_aside.exists() or not _is_of(registration, site):
         return
     answer = git.run_in_repository(site.git_directory, "worktree", "remove", "--", str(site.worktree))
-    if not answer.ok and site.registration.exists():
+    if (registration / "locked").exists():
         with suppress(OSError):
             site.set_aside.rename(site.worktree)
         raise KeptError(f"git does not remove it: {answer.last_words}")
+    # Git gives up in the middle when another one, such as a clean-up, writes there at that moment.
+    for pause_s in pauses_s():
+        shutil.rmtree(registration, ignore_errors=True)
+        if not registration.exists():
+            return
+        time.sleep(pause_s)
+    raise WorkspaceError(f"{registration} cannot be deleted; nothing of the worktree is unsaved. Try again.")
+
+
+def _is_of(registration: Path, site: Site) -> bool:
+    """Whether it is there and of this worktree, also if half of it is gone: another home may have taken the name."""
+    directory = directory_of(registration)
+    return directory == site.worktree or (
+        directory is None and registration.exists() and not (registration / "locked").exists()
+    )
 
 
 def delete_directory(directory: Path) -> None:

@@ -17,6 +17,7 @@ from actors.workspace.site import KeptError
 SAVED_REFS = "refs/phalanx/saved/"
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 DURABLE = ("-c", "core.fsync=all")
+_MOST_TRIES = 5
 _FIELDS = "--format=%(refname) %(objectname) %(tree) %(parent)"
 
 
@@ -50,15 +51,16 @@ def add_saved(git: GitRunner, git_directory: Path, name: str, commit_for: Callab
 
     Raises ``KeptError`` when git does not make it.
     """
-    while True:
-        last = max((saved.number for saved in list_saved(git, git_directory, name)), default=0)
-        ref = f"{SAVED_REFS}{name}" if last == 0 else f"{SAVED_REFS}{name}.{last + 1}"
+    last = max((saved.number for saved in list_saved(git, git_directory, name)), default=0)
+    for number in range(last + 1, last + _MOST_TRIES):
+        ref = f"{SAVED_REFS}{name}" if number == 1 else f"{SAVED_REFS}{name}.{number}"
         commit = commit_for(ref)
         absent = "0" * len(commit)
         words = ("update-ref", "-m", "Saved by phalanx", ref, commit, absent)
         answer = git.run_in_repository(git_directory, *NO_HOOKS, *DURABLE, *words)
         if answer.ok:
             return ref
-        # Somebody else may have taken the number in the meantime.
-        if all(saved.name != ref for saved in list_saved(git, git_directory, name)):
-            raise KeptError(f"git does not make {ref}: {answer.last_words}")
+        # Somebody else took the number in the meantime, or a git that was killed has left its lock on it.
+        if "exists" not in answer.error:
+            break
+    raise KeptError(f"git does not make {ref}: {answer.last_words}")

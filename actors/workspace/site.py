@@ -54,3 +54,12 @@ def registration_of(directory: Path) -> Path | None:
     except OSError:
         return None
     return Path(os.path.realpath(directory / content.removeprefix("gitdir:").strip()))
+
+
+def directory_of(registration: Path) -> Path | None:
+    """The worktree that it is of; None when that is not written there (any more, or yet)."""
+    try:
+        git_file = os.fsdecode((registration / "gitdir").read_bytes()).removesuffix("\n")
+    except OSError:
+        return None
+    return Path(os.path.realpath(registration / git_file)).parent

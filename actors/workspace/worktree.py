@@ -8,7 +8,6 @@ locked in git with a reason of ours; by that a creation that was cut off (kill -
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from contextlib import suppress
@@ -18,6 +17,7 @@ from actors.errors import InvalidRequestError, WorkspaceError
 from actors.workspace.branches import create_branch, delete_branch, find_branch
 from actors.workspace.claims import claimed_new
 from actors.workspace.command import Answer, GitRunner, pauses_s
+from actors.workspace.site import directory_of
 from actors.workspace.source import Source
 
 CHECKOUT_TIMEOUT_S = 300.0
@@ -130,10 +130,7 @@ def is_unfinished(git_directory: Path, target: Path) -> bool:
     """Whether it carries our mark and is of this directory, not of another home that makes the same name just now."""
     registration = _registration(git_directory, target)
     with suppress(OSError):
-        if (registration / "locked").read_text().strip() != _UNFINISHED:
-            return False
-        git_file = os.fsdecode((registration / "gitdir").read_bytes()).removesuffix("\n")
-        return os.path.realpath(registration / git_file) == str(target / ".git")
+        return (registration / "locked").read_text().strip() == _UNFINISHED and directory_of(registration) == target
     return False
 
 

@@ -92,6 +92,17 @@ def photograph(tree: Path) -> dict[bytes, tuple[str, bytes]]:
     return photo
 
 
+def photograph_of_blobs(place: Place, ref: str) -> dict[bytes, tuple[str, bytes]]:
+    """The tree of ``ref`` as git stores it, without any conversion."""
+    kinds = {b"120000": "link", b"100755": "program", b"100644": "file"}
+    photo = {}
+    for entry in place.git_bytes("ls-tree", "-r", "-z", ref).split(b"\0")[:-1]:
+        about, path = entry.split(b"\t", 1)
+        mode, _, blob = about.split(b" ")
+        photo[path] = (kinds[mode], place.git_bytes("cat-file", "blob", blob.decode()))
+    return photo
+
+
 @pytest.fixture
 def place() -> Iterator[Place]:
     base = Path(tempfile.mkdtemp(prefix="phx", dir="/tmp")).resolve()

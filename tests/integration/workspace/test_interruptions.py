@@ -23,8 +23,7 @@ from actors.errors import WorkspaceError
 from actors.workspace import inventory
 from actors.workspace.values import Workspace
 from actors.workspace.workspaces import Workspaces
-from tests.integration.workspace.conftest import Place, photograph
-from tests.integration.workspace.test_saved import photograph_of_blobs
+from tests.integration.workspace.conftest import Place, photograph, photograph_of_blobs
 
 REF = "refs/phalanx/saved/spec_1"
 _ROOT = Path(__file__).parents[3]
@@ -226,6 +225,31 @@ def test_a_git_that_stores_something_else_is_found_out(workspace: Workspace, pla
     assert not retirement.removed
     assert "not what was saved" in (retirement.kept_reason or "")
     assert place.saved() == set()
+
+
+def test_a_lock_that_a_killed_git_has_left_on_the_ref_does_not_hinder_saving(
+    workspaces: Workspaces, workspace: Workspace, place: Place
+) -> None:
+    (workspace.directory / "notes").write_text("an idea")
+    lock = place.repository / f".git/{REF}.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    assert workspaces.retire(workspace).saved_ref == f"{REF}.2"
+    assert place.git(place.repository, "show", f"{REF}.2:notes") == "an idea"
+
+
+def test_a_registration_that_git_deletes_only_in_part_is_deleted_all_the_same(
+    workspaces: Workspaces, workspace: Workspace, place: Place
+) -> None:
+    registration = place.repository / ".git/worktrees/spec_1"
+    hindered = _git_that(
+        place,
+        f'case " $* " in *" worktree remove "*) rm {registration}/gitdir {registration}/HEAD; touch {registration}/x;\n'
+        "echo \"error: failed to delete '{registration}': Directory not empty\" >&2; exit 128;;\n"
+        'esac; exec "$GIT" "$@"',
+    )
+    assert hindered.retire(workspace).branch_deleted
+    assert not registration.exists()
 
 
 def test_a_directory_that_may_not_be_written_in_goes_all_the_same(workspaces: Workspaces, workspace: Workspace) -> None:

@@ -128,6 +128,19 @@ def test_a_cut_off_removal_does_not_touch_a_later_worktree_of_the_name(
     assert place.git(again.directory, "branch", "--show-current") == "phalanx/spec_1"
 
 
+def test_a_cut_off_removal_does_not_touch_the_worktree_that_another_home_has_made_of_the_name(
+    workspaces: Workspaces, workspace: Workspace, place: Place
+) -> None:
+    workspace.directory.rename(place.worktrees / ".removing-spec_1")
+    place.git(place.repository, "worktree", "remove", str(workspace.worktree))
+    place.git(place.repository, "branch", "-D", "phalanx/spec_1")
+    other = Workspaces(place.base / "other", place.environment).create("spec_1", place.repository, "isolated")
+    assert workspaces.collect(_one(workspaces)).removed
+    assert list(place.worktrees.iterdir()) == []
+    assert place.git(other.directory, "branch", "--show-current") == "phalanx/spec_1"
+    assert place.git(other.directory, "status", "--porcelain") == ""
+
+
 def test_an_empty_directory_goes_and_a_strange_one_stays(workspaces: Workspaces, place: Place) -> None:
     (place.worktrees / "empty").mkdir()
     (place.worktrees / "strange").mkdir()
@@ -156,6 +169,19 @@ def test_what_another_call_holds_is_neither_listed_nor_collected(
     with _locked(workspace.directory):
         assert workspaces.leftovers(()) == ()
         assert "another call" in (workspaces.collect(leftover).kept_reason or "")
+    assert workspaces.collect(leftover).removed
+
+
+def test_a_directory_in_which_a_worktree_is_just_being_made_stays(
+    workspaces: Workspaces, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "PATIENCE_S", 0.2)
+    claimed = place.worktrees / "spec_1"
+    claimed.mkdir()
+    leftover = _one(workspaces)
+    with _locked(claimed):
+        assert not workspaces.collect(leftover).removed
+        assert claimed.exists()
     assert workspaces.collect(leftover).removed
 
 
