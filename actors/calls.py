@@ -21,9 +21,16 @@ from actors.errors import PhalanxError, UnavailableError
 NAMESPACE = "phalanx"
 RAY_S = 20.0
 """Longest that Ray itself may take to make, find or end an actor."""
+AWAY_S = 20.0
+"""Longest that an actor which is just being restarted is waited for."""
+_AWAY_POLL_S = 0.1
 _Answer = TypeVar("_Answer")
 _CALLS_AT_ONCE = 1000
 """All our actors are asynchronous; a long poll must not keep other calls out."""
+
+
+class ActorAwayError(UnavailableError):
+    """The actor is gone or just being restarted. What it was asked may have been done or not."""
 
 
 def actor_class(plain: type) -> Any:
@@ -99,8 +106,8 @@ async def _in_thread(function: Callable[[], _Answer], what: str) -> _Answer:
 async def answer_of(call: Awaitable[Any], what: str, timeout_s: float) -> Any:
     """Awaits the answer to a remote call.
 
-    Raises what the actor raised when it is a ``PhalanxError``, and ``UnavailableError`` when the actor is gone, is just
-    being restarted or does not answer within ``timeout_s`` seconds.
+    Raises what the actor raised when it is a ``PhalanxError``, ``ActorAwayError`` when it is gone or just being
+    restarted, and ``UnavailableError`` when it does not answer within ``timeout_s`` seconds.
     """
     try:
         async with asyncio.timeout(timeout_s):  # wait_for of Python 3.11 can swallow a cancellation
@@ -108,7 +115,7 @@ async def answer_of(call: Awaitable[Any], what: str, timeout_s: float) -> Any:
     except TimeoutError:
         raise UnavailableError(f"{what} did not answer within {timeout_s:.0f} s: try again.") from None
     except RayActorError as error:
-        raise UnavailableError(f"{what} is not running just now: try again.") from error
+        raise ActorAwayError(f"{what} is not running just now: try again.") from error
     except RayTaskError as error:
         cause = getattr(error, "cause", None)
         if isinstance(cause, PhalanxError):
@@ -116,3 +123,15 @@ async def answer_of(call: Awaitable[Any], what: str, timeout_s: float) -> Any:
         raise PhalanxError(f"{what} failed: {error}") from error
     except RayError as error:
         raise UnavailableError(f"{what} cannot be asked just now ({type(error).__name__}): try again.") from error
+
+
+async def answer_when_back(call: Callable[[], Awaitable[Any]], what: str, timeout_s: float) -> Any:
+    """``answer_of`` for a call that may be made twice: an actor that is just being restarted is waited for."""
+    deadline = asyncio.get_running_loop().time() + AWAY_S
+    while True:
+        try:
+            return await answer_of(call(), what, timeout_s)
+        except ActorAwayError:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(_AWAY_POLL_S)

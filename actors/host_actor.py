@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from actors.agents.base import AgentStart, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
-from actors.calls import actor_class, answer_of, make_actor
+from actors.calls import actor_class, answer_of, answer_when_back, make_actor
 from actors.home import Home
 from actors.host import Host
 from actors.terminal.pane import PaneInfo
@@ -35,60 +35,73 @@ HostActor = actor_class(_HostServer)
 async def start_host(home: Home, catalog: AgentCatalog) -> HostHandle:
     """The host actor of this machine; returns when it answers."""
     actor = await make_actor(HostActor, "host", str(home.root), catalog)
-    await answer_of(actor.__ray_ready__.remote(), "The host actor", START_S)
+    await answer_when_back(actor.__ray_ready__.remote, "The host actor", START_S)
     return HostHandle(actor)
 
 
 class HostHandle:
-    """Calls a ``HostActor``; see ``Host`` for what each method does."""
+    """Calls a ``HostActor``; see ``Host`` for what each method does.
+
+    A host that is just being restarted is waited for. What may be done twice is asked again when the host went away
+    meanwhile; of the rest the outcome is not known then, and ``UnavailableError`` says so.
+    """
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
     async def name(self) -> str:
-        return str(await self._ask(self._actor.name.remote(), AGENT_S))
+        return str(await self._ask_again(self._actor.name.remote, AGENT_S))
 
     async def agents(self) -> tuple[RunningAgent, ...]:
-        found: tuple[RunningAgent, ...] = await self._ask(self._actor.agents.remote(), AGENT_S)
+        found: tuple[RunningAgent, ...] = await self._ask_again(self._actor.agents.remote, AGENT_S)
         return found
 
     async def instance_directories(self) -> tuple[str, ...]:
-        names: tuple[str, ...] = await self._ask(self._actor.instance_directories.remote(), AGENT_S)
+        names: tuple[str, ...] = await self._ask_again(self._actor.instance_directories.remote, AGENT_S)
         return names
 
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
-        made: Workspace = await self._ask(self._actor.create_workspace.remote(instance_id, work_dir, mode), GIT_S)
+        made: Workspace = await self._ask_once(
+            lambda: self._actor.create_workspace.remote(instance_id, work_dir, mode), GIT_S
+        )
         return made
 
     async def undo_workspace(self, workspace: Workspace) -> None:
-        await self._ask(self._actor.undo_workspace.remote(workspace), GIT_S)
+        await self._ask_again(lambda: self._actor.undo_workspace.remote(workspace), GIT_S)
 
     async def retire_workspace(self, workspace: Workspace) -> Retirement:
-        retired: Retirement = await self._ask(self._actor.retire_workspace.remote(workspace), GIT_S)
+        retired: Retirement = await self._ask_once(lambda: self._actor.retire_workspace.remote(workspace), GIT_S)
         return retired
 
     async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
-        found: tuple[Leftover, ...] = await self._ask(self._actor.leftovers.remote(known), GIT_S)
+        found: tuple[Leftover, ...] = await self._ask_again(lambda: self._actor.leftovers.remote(known), GIT_S)
         return found
 
     async def collect_leftover(self, leftover: Leftover) -> Retirement:
-        retired: Retirement = await self._ask(self._actor.collect_leftover.remote(leftover), GIT_S)
+        retired: Retirement = await self._ask_once(lambda: self._actor.collect_leftover.remote(leftover), GIT_S)
         return retired
 
     async def start_agent(self, start: AgentStart) -> PaneInfo:
-        pane: PaneInfo = await self._ask(self._actor.start_agent.remote(start), AGENT_S)
+        pane: PaneInfo = await self._ask_once(lambda: self._actor.start_agent.remote(start), AGENT_S)
         return pane
 
     async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
-        call = self._actor.restart_agent.remote(instance_id, session_name, transcript_path)
-        restarted: Restarted = await self._ask(call, AGENT_S)
+        restarted: Restarted = await self._ask_once(
+            lambda: self._actor.restart_agent.remote(instance_id, session_name, transcript_path), AGENT_S
+        )
         return restarted
 
     async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
-        await self._ask(self._actor.end_agent.remote(instance_id, session_name, grace_s), grace_s + AGENT_S)
+        await self._ask_again(
+            lambda: self._actor.end_agent.remote(instance_id, session_name, grace_s), grace_s + AGENT_S
+        )
 
     async def forget_instance(self, instance_id: str) -> None:
-        await self._ask(self._actor.forget_instance.remote(instance_id), AGENT_S)
+        await self._ask_again(lambda: self._actor.forget_instance.remote(instance_id), AGENT_S)
 
-    async def _ask(self, call: Any, timeout_s: float) -> Any:
-        return await answer_of(call, "The host", timeout_s)
+    async def _ask_once(self, call: Callable[[], Any], timeout_s: float) -> Any:
+        await self.name()
+        return await answer_of(call(), "The host", timeout_s)
+
+    async def _ask_again(self, call: Callable[[], Any], timeout_s: float) -> Any:
+        return await answer_when_back(call, "The host", timeout_s)

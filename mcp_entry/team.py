@@ -121,6 +121,9 @@ class Team:
         if error := opening.exception():
             logger.warning("the team could not be reached: %s", error)
             return
+        if self.connected:  # one of its own calls has opened it again meanwhile
+            self._keep(opening.result().close())
+            return
         if self._client is not None:
             self._keep(self._client.close_when_idle())
         self._client = opening.result()
@@ -135,17 +138,25 @@ class Team:
             if not await revive():
                 raise _BroughtDownError("the team was brought down")
 
-        await client.until_lost()
+        while self._client is client:
+            await client.until_lost()
+            if not await self._is_back(bring_back):
+                return
+
+    async def _is_back(self, bring_back: BringUp) -> bool:
         for pause_s in _PAUSES_S:
             await asyncio.sleep(pause_s)
-            if self._client is not client or self.connected:
-                return
+            if self.connected:
+                return True
             try:
                 await asyncio.shield(self._attempt(bring_back, asked_for=False))
             except _BroughtDownError:
-                return
+                return False
             except (PhalanxError, OSError) as error:
                 logger.info("the lost team is not back yet: %s", error)
+            else:
+                return True
+        return False
 
     def _keep(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

@@ -1,0 +1,169 @@
+"""Kill -9 under a real team of demo agents that an entry leads: what is missing comes back without anybody's help."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from actors.home import Home
+from actors.marks import TEAM_MARK
+from actors.processes import end_processes, is_running, processes_with
+from actors.terminal.server import TerminalServer
+from mcp_entry.bring_up import BringUpProcess
+from mcp_entry.team import Team as EntryTeam
+from supervisor.client import SupervisorClient
+from supervisor.requests import ListRequest, SendRequest
+from supervisor.team_file import read_team
+from tests.acceptance.team import Team, bring_up
+
+pytestmark = pytest.mark.timeout(240)
+BACK_S = 30.0
+"""Generous: two cores of a busy machine."""
+
+
+@pytest.fixture
+def team(make_short_tmp: Callable[[], Path]) -> Iterator[Team]:
+    team = bring_up(make_short_tmp(), PHALANX_AGENT="demo")
+    yield team
+    team.runtime.down(lambda step: None)
+
+
+@pytest.fixture
+async def entry(team: Team) -> AsyncIterator[EntryTeam]:
+    async def connect() -> SupervisorClient:
+        return await SupervisorClient.connect(team.home)
+
+    bring = BringUpProcess(home=team.home, environment=team.environment)
+    made = EntryTeam(connect, bring, patience_s=60.0, revive=bring.revive)
+    yield made
+    await made.close()
+
+
+def processes(home: Home) -> list[psutil.Process]:
+    team = read_team(home)
+    return [] if team is None else processes_with(TEAM_MARK, team.team_id)
+
+
+def of_ray(home: Home) -> list[psutil.Process]:
+    return [each for each in processes(home) if "RAY_AUTH_TOKEN_PATH" in each.environ()]
+
+
+def victims(home: Home, name: str) -> list[psutil.Process]:
+    team = read_team(home)
+    assert team is not None
+    if name == "head":
+        return [psutil.Process(team.head_pid)]
+    return [each for each in of_ray(home) if name in ("all of Ray", each.name()) or each.cmdline()[0].startswith(name)]
+
+
+async def answer_after_a_loss(entry: EntryTeam, was: set[int]) -> None:
+    """Returns when a supervisor answers that is none of these processes."""
+    async with asyncio.timeout(BACK_S):
+        while True:
+            client = await entry.client()
+            if (await client.status()).supervisor_pid not in was:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_whatever_is_killed_the_team_answers_again_and_its_agents_were_never_disturbed(
+    team: Team, entry: EntryTeam
+) -> None:
+    client = await entry.client()
+    spawned = [await client.spawn(team.specialist(f"hello {number}")) for number in range(2)]
+    agents = [psutil.Process(pane.pid) for pane in TerminalServer(team.home.tmux_socket).agents()]
+    assert len(agents) == 2
+    took: dict[str, float] = {}
+    for name in ("ray::_SupervisorServer", "raylet", "gcs_server", "head", "all of Ray"):
+        before = of_ray(team.home)
+        supervisor = {process.pid for process in before}
+        begun = time.monotonic()
+        for process in victims(team.home, name):
+            process.kill()
+
+        await answer_after_a_loss(entry, supervisor)
+        took[name] = round(time.monotonic() - begun, 2)
+        for one in spawned:
+            told = await (await entry.client()).send(
+                SendRequest(instance_id=one.instance_id, message=f"after {name}", wait=True)
+            )
+            assert told.status == "submitted", (name, told)
+        listed = await (await entry.client()).list(ListRequest())
+        assert [each.instance_id for each in listed.instances] == [each.instance_id for each in spawned]
+        assert all(is_running(agent) for agent in agents), name
+        actors = [each for each in of_ray(team.home) if each.cmdline()[0].startswith("ray::Instance")]
+        assert len(actors) == 2, name
+    print("seconds until the team answers again:", took)
+    assert max(took.values()) < BACK_S
+
+
+async def test_a_host_actor_that_was_killed_comes_back_and_starts_agents(team: Team, entry: EntryTeam) -> None:
+    client = await entry.client()
+    for process in victims(team.home, "ray::_HostServer"):
+        process.kill()
+
+    await client.spawn(team.specialist())
+
+    assert len(TerminalServer(team.home.tmux_socket).agents()) == 1
+
+
+async def test_a_terminal_server_that_was_killed_is_there_again_for_the_next_agent(
+    team: Team, entry: EntryTeam
+) -> None:
+    client = await entry.client()
+    server = TerminalServer(team.home.tmux_socket)
+    before = psutil.Process(server.pid())
+    environment = before.environ()
+    end_processes([before], grace_s=0)
+
+    await client.spawn(team.specialist())
+
+    after = psutil.Process(server.pid())
+    assert after.environ() == environment
+    assert after.ppid() == 1 or after.parent() not in of_ray(team.home)
+    assert after.nice() == before_nice()
+    assert Path(f"/proc/{after.pid}/oom_score_adj").read_text().strip() == "0"
+    assert (await asyncio.to_thread(team.runtime.state)).kind == "running"
+    for process in victims(team.home, "ray::_HostServer"):
+        end_processes([process], grace_s=0)
+    assert is_running(after)
+    assert len(server.agents()) == 1
+
+
+def before_nice() -> int:
+    return psutil.Process().nice()
+
+
+async def test_a_team_that_is_brought_down_stays_down_under_an_entry(team: Team, entry: EntryTeam) -> None:
+    client = await entry.client()
+    await asyncio.to_thread(team.runtime.down)
+
+    await client.until_lost()
+    await asyncio.sleep(3)  # as long as an entry would have needed to bring it back
+
+    assert not entry.connected
+    assert not team.home.team_file.exists()
+    assert not (team.home.logs / "up.log").exists()
+
+
+async def test_a_home_that_was_worked_in_is_private_to_its_user(team: Team, entry: EntryTeam) -> None:
+    """But for what others write behind a private directory: Ray, git and the agents."""
+    home = team.home
+    client = await entry.client()
+    spawned = await client.spawn(team.specialist("hello"))
+    await client.send(SendRequest(instance_id=spawned.instance_id, message="go on", wait=True))
+    skipped = {home.ray_directory, home.worktrees}
+    wrong = []
+    for path in (home.root, *home.root.rglob("*")):
+        if skipped & set(path.parents) or path.parent.name == "transcripts" or path.is_symlink():
+            continue
+        mode = path.stat().st_mode & 0o777
+        if mode != (0o700 if path.is_dir() else 0o600) and path != home.ray_directory:
+            wrong.append(f"{path.relative_to(home.root)} {mode:o}")
+
+    assert wrong == []
