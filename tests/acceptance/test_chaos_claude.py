@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -27,6 +28,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.real_claude, pytest.mark.timeout(30
 SEED = 11
 CONTEXT = "the first thing"
 _RESUMED_S = 60.0
+_WRITTEN_S = 10.0
 _POLL_S = 0.1
 
 
@@ -106,18 +108,44 @@ async def send_and_kill(
             await until_resumed(client, world, agent)
 
 
+async def faults_of(crew: Crew, world: World, ledger: Ledger, instance_id: str) -> list[str]:
+    """What is wrong with the conversation, once Claude Code had its time to write it down."""
+    fates = list(ledger.fates.values())
+    for _ in range(int(_WRITTEN_S / _POLL_S)):
+        seen = crew.read(world.home, [instance_id])
+        faults = [
+            *checks.every_call_was_answered(ledger),
+            *checks.every_accepted_message_stands_once(fates, seen),
+            *checks.every_text_is_exact(fates, seen),
+            *checks.nothing_else_arrived(fates, seen, {instance_id: CONTEXT}),
+            *checks.order_is_kept(fates, seen),
+        ]
+        if not faults:
+            break
+        await asyncio.sleep(_POLL_S)
+    return faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """When the agent is killed. ``settled``: only once its first message stands in the transcript."""
+
+    delay_s: float
+    settled: bool = True
+
+
 @pytest.mark.parametrize(
-    ("delay_s", "settled"),
-    [(0.0, True), (0.05, True), (0.12, True), (0.3, True), (0.0, False)],
-    ids=["at once", "after 50 ms", "after 120 ms", "after 300 ms", "before it has written anything"],
+    "moment",
+    [
+        pytest.param(Moment(delay_s=0.0), id="at once"),
+        pytest.param(Moment(delay_s=0.05), id="after 50 ms"),
+        pytest.param(Moment(delay_s=0.12), id="after 120 ms"),
+        pytest.param(Moment(delay_s=0.3), id="after 300 ms"),
+        pytest.param(Moment(delay_s=0.0, settled=False), id="before it has written anything"),
+    ],
 )
 async def test_a_claude_killed_right_after_a_send_is_resumed_and_the_message_stands_in_its_conversation_once(
-    claude_command: Path,
-    api: ApiStandIn,
-    make_short_tmp: Callable[[], Path],
-    tmp_path: Path,
-    delay_s: float,
-    settled: bool,
+    claude_command: Path, api: ApiStandIn, make_short_tmp: Callable[[], Path], tmp_path: Path, moment: Moment
 ) -> None:
     """Claude Code writes its transcript some 100 ms after its hooks; what it had not written yet dies with it."""
     user_home = make_short_tmp() / "user"
@@ -129,27 +157,19 @@ async def test_a_claude_killed_right_after_a_send_is_resumed_and_the_message_sta
             requests.SpawnRequest(role=requests.Role.SPECIALIST, work_dir=str(world.repository), context=CONTEXT)
         )
         instance_id = spawned.instance_id
-        if settled:
+        if moment.settled:
             await until_written(crew, world, instance_id)
         letters = [
             Letter(number=number, client="a", instance_id=instance_id, text=f"order {number} of a")
-            for number in (1, 2, 3, 4)
+            for number in range(1, 5)
         ]
         ledger.expect(letters)
         try:
-            await send_and_kill(world, client, letters[:3], ledger, delay_s)
+            await send_and_kill(world, client, letters[:3], ledger, moment.delay_s)
             last = await client.send(requests.SendRequest(instance_id=instance_id, message=letters[3].text, wait=True))
+            ledger.answered(letters[3:], [last.model_dump(mode="json", by_alias=True)])
+            assert last.status is MessageStatus.SUBMITTED, last.reason
+            assert not await faults_of(crew, world, ledger, instance_id)
         finally:
             world.keep(tmp_path)
             shutil.copytree(user_home / ".claude" / "projects", tmp_path / "transcripts")
-        ledger.answered(letters[3:], [last.model_dump(mode="json", by_alias=True)])
-        assert last.status is MessageStatus.SUBMITTED, last.reason
-        seen = crew.read(world.home, [instance_id])
-    fates = list(ledger.fates.values())
-    assert not [
-        *checks.every_call_was_answered(ledger),
-        *checks.every_accepted_message_stands_once(fates, seen),
-        *checks.every_text_is_exact(fates, seen),
-        *checks.nothing_else_arrived(fates, seen, {instance_id: CONTEXT}),
-        *checks.order_is_kept(fates, seen),
-    ]
