@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from supervisor.store.redis import RedisCopy
+from supervisor.store.redis import RedisCopy, StagedPart
 from supervisor.store.values import Changes, Position
 
 
@@ -59,27 +59,28 @@ class CatchingUp:
         while True:
             changes = await self._file.changes_after(reached, self._portions.records)
             reached, end = changes.upto, self._file.position
-            gathered.update({key: value for key, value in changes.records.items() if start or value is not None})
+            gathered.update(changes.records)
             if reached == end.sequence:
                 await self._finish(start, end, gathered)
                 return end
             if _size(gathered) > self._portions.size_bytes:
-                await self._lay_aside(gathered)
+                await self._lay_aside(gathered, whole=start is None)
                 gathered = {}
 
     async def _finish(self, start: Position | None, end: Position, records: Mapping[str, bytes | None]) -> None:
         if start and not self._staged and _size(records) <= self._portions.size_bytes:
             await self._redis.apply(self._fence, start, end, records, self._portions.answer_s)
         else:
-            await self._lay_aside(records)
+            await self._lay_aside(records, whole=start is None)
             await self._redis.take_over(self._fence, start, end, self._staged, self._portions.answer_s)
 
-    async def _lay_aside(self, records: Mapping[str, bytes | None]) -> None:
-        for part in _parts(records, self._portions.size_bytes):
+    async def _lay_aside(self, records: Mapping[str, bytes | None], *, whole: bool) -> None:
+        for records_of_part in _parts(records, self._portions.size_bytes):
             self._parts += 1
-            following = f"{self._run}:{self._parts}"
-            await self._redis.stage(self._fence, self._staged, following, part, self._portions.answer_s)
-            self._staged = following
+            name = f"{self._run}:{self._parts}"
+            part = StagedPart(name=name, previous=self._staged, whole=whole, records=records_of_part)
+            await self._redis.stage(self._fence, part, self._portions.answer_s)
+            self._staged = name
 
 
 def _parts(records: Mapping[str, bytes | None], size_bytes: int) -> Iterator[Mapping[str, bytes | None]]:

@@ -63,6 +63,17 @@ class CopyState:
     sessions: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedPart:
+    """Records to lay aside. ``previous`` is the name of the part before this one; empty for the first one."""
+
+    name: str
+    previous: str
+    whole: bool
+    """All parts together will be the whole copy."""
+    records: Mapping[str, bytes | None]
+
+
 class RedisCopy:
     """All calls raise ``REDIS_ERRORS`` of ``redis_client`` and ``CopyDamagedError`` (a garbled answer).
 
@@ -100,11 +111,10 @@ class RedisCopy:
         moved = (_show_position(start), _show_position(end))
         await self._run(scripts.APPLY, within_s, fence, *moved, *_sealed(records), lease=True, expected=moved[1])
 
-    async def stage(
-        self, fence: str, start: str, end: str, records: Mapping[str, bytes | None], within_s: float
-    ) -> None:
-        """Lays records aside. ``start`` is the previous call's ``end``; empty to begin anew."""
-        await self._run(scripts.STAGE, within_s, fence, start, end, *_sealed(records), lease=True, expected=end)
+    async def stage(self, fence: str, part: StagedPart, within_s: float) -> None:
+        """Lays records aside. Raises ``CopyFencedError``, ``CopyMovedError``."""
+        given = (part.previous, part.name, "1" if part.whole else "", *_sealed(part.records))
+        await self._run(scripts.STAGE, within_s, fence, *given, lease=True, expected=part.name)
 
     async def take_over(self, fence: str, start: Position | None, end: Position, staged: str, within_s: float) -> None:
         """The step from ``start`` with all that was laid aside; without ``start``, that is the whole copy then."""

@@ -106,12 +106,19 @@ return reply('ok', ARGV[6])
 """)
 
 STAGE = _script("""
--- NAME, TTL_MS, FENCE, FROM, TO, then keys and values: lays them aside. FROM '' begins anew.
+-- NAME, TTL_MS, FENCE, FROM, TO, WHOLE, then keys and values: lays them aside. FROM '' begins anew. With WHOLE '1' they
+-- will be all there is, so a deletion only takes back what was laid aside before.
 if field('fence') ~= ARGV[4] then return refusal(ARGV[4], nil) end
 if ARGV[5] ~= '' and field('staged') ~= ARGV[5] then return reply('elsewhere', field('position')) end
 redis.call('HSET', META, 'staged', ARGV[6])
 if ARGV[5] == '' then redis.call('UNLINK', STAGING) end
-for i = 7, #ARGV, 2 do redis.call('HSET', STAGING, ARGV[i], ARGV[i + 1]) end
+for i = 8, #ARGV, 2 do
+  if ARGV[7] == '1' and ARGV[i + 1] == '' then
+    redis.call('HDEL', STAGING, ARGV[i])
+  else
+    redis.call('HSET', STAGING, ARGV[i], ARGV[i + 1])
+  end
+end
 hold(ARGV[2], ARGV[3])
 return reply('ok', ARGV[6])
 """)
