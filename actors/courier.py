@@ -22,7 +22,7 @@ from actors.gate import LONGEST_RETRY_S, Gate
 from actors.inbox import BatchLimits, Inbox
 from actors.journal import Entry
 from actors.ledger import Ledger
-from actors.messages import Message, MessageStatus
+from actors.messages import Message, MessageStatus, Receipt
 from actors.news import News
 from actors.observer import Observer
 from actors.performer import Performer
@@ -93,7 +93,13 @@ class Courier:
 
     def interrupted(self) -> None:
         """The agent's turn was stopped: what it worked on is not delivered again, even if it never wrote it down."""
-        self._ledger.forget_submitted()
+        self._ledger.take_back()
+        self._ledger.tidy(self._observer.proofs)
+
+    def acknowledged(self, receipts: Iterable[Receipt]) -> None:
+        """The supervisor has taken these in."""
+        self._ledger.acknowledged(receipts)
+        self._ledger.tidy(self._observer.proofs)
 
     async def run(self) -> None:
         """Delivers until the agent has ended, then says of every message left what became of it."""
@@ -205,8 +211,9 @@ class Courier:
         try:
             end = await self._performer.perform(entry, delivery, act)
         except TerminalError as error:
-            logger.warning("tmux did not say whether it has pasted, which is looked into: %s", error)
+            self._hold(entry.messages, f"tmux did not say whether it has pasted, which is looked into: {error}")
             self._unfinished = entry
+            await self._news.next(LONGEST_RETRY_S)
             return
         if isinstance(end, NotLanded):
             self._put_back(entry.messages)

@@ -1,10 +1,10 @@
 """What one instance is typing or has typed, on disk, so that a killed actor's successor knows what was in flight.
 
 One file in the instance's directory, 0600, written by the courier before it pastes and cleared once the agent's
-transcript shows the messages. It is replaced as a whole by a rename, so it is never half-written. Nothing is forced to
-the disk: what a killed process has written is kept by the kernel, and a machine that goes down takes the agent with it,
-whose transcript then decides. That the paste itself was done stands not here but in tmux (``Pane.has_pasted``), which
-notes it in one step with the paste.
+transcript shows the messages and the supervisor has taken in their receipts. It is replaced as a whole by a rename, so
+it is never half-written. Nothing is forced to the disk: what a killed process has written is kept by the kernel, and a
+machine that goes down takes the agent with it, whose transcript then decides. That the paste itself was done stands not
+here but in tmux (``Pane.has_pasted``), which notes it in one step with the paste.
 """
 
 from __future__ import annotations
@@ -21,25 +21,28 @@ from actors.messages import Message, RecordVersionError, decode, encode
 logger = logging.getLogger(__name__)
 
 JOURNAL_NAME = "typing.journal"
-DOUBTFUL_LIMIT = 100
-"""Batches in doubt that are remembered; only until the supervisor has taken in their receipts, which takes moments."""
 
 
 class Stage(StrEnum):
     TYPING = "typing"
     """On its way into the conversation, or there and not yet seen in the transcript."""
     DOUBTFUL = "doubtful"
-    """Its end was ``unconfirmed``: it is not typed again, but a late proof counts. Its text is not kept."""
+    """Its end was ``unconfirmed``: it is not typed again, but a late proof counts."""
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One batch. ``life`` names the agent process it was typed to, ``paste`` its paste (see ``Pane.has_pasted``)."""
+    """One batch. ``life`` names the agent process it was typed to, ``paste`` its paste (see ``Pane.has_pasted``).
+
+    One that is doubtful or failed is kept, without its texts, until the supervisor has taken that in.
+    """
 
     life: str
     paste: str
     stage: Stage
     messages: tuple[Message, ...]
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,7 @@ class _StoredEntry:
     paste: str
     stage: str
     messages: list[bytes]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,21 +73,15 @@ class Journal:
         self._write(entries)
         self.entries = entries
 
-    def doubt(self, ids: Collection[str]) -> None:
-        """The delivery of these has ended without proof."""
+    def end(self, ids: Collection[str], stage: Stage, reason: str) -> None:
+        """These have ended so, and the supervisor has yet to take that in; no-op for ids that are not here."""
 
-        def doubtful(entry: Entry) -> Entry:
-            return replace(
-                entry,
-                stage=Stage.DOUBTFUL,
-                messages=tuple(replace(message, text="") for message in entry.messages if message.id in ids),
-            )
+        def ended(entry: Entry) -> Entry:
+            messages = tuple(replace(message, text="") for message in entry.messages if message.id in ids)
+            return replace(entry, stage=stage, reason=reason, messages=messages)
 
-        known = [entry for entry in self.entries if any(message.id in ids for message in entry.messages)]
-        kept = [entry for entry in _without(self.entries, ids) if entry.stage is Stage.DOUBTFUL]
-        others = [entry for entry in _without(self.entries, ids) if entry.stage is not Stage.DOUBTFUL]
-        in_doubt = [*kept, *map(doubtful, known)][-DOUBTFUL_LIMIT:]
-        self._change((*in_doubt, *others))
+        entries = [ended(entry) for entry in self.entries if any(message.id in ids for message in entry.messages)]
+        self._change((*entries, *_without(self.entries, ids)))
 
     def forget(self, ids: Collection[str]) -> None:
         """These are at the end of their way; no-op for ids that are not here."""
@@ -126,14 +124,17 @@ def _read(path: Path) -> tuple[Entry, ...]:
     except FileNotFoundError:
         return ()
     try:
-        return tuple(_unpacked(entry) for entry in decode(_StoredJournal, data).entries)
+        if data:
+            return tuple(_unpacked(entry) for entry in decode(_StoredJournal, data).entries)
     except RecordVersionError:
         raise
     except Exception:
-        aside = path.with_name(f"{JOURNAL_NAME}.damaged")
-        logger.exception("the typing journal is damaged: it is kept as %s, the transcript decides", aside)
-        path.replace(aside)
-        return ()
+        logger.exception("the typing journal cannot be read")
+    # Only a machine that went down can leave it like this, and the agent went down with it.
+    aside = path.with_name(f"{JOURNAL_NAME}.damaged")
+    logger.error("the typing journal is damaged: it is kept as %s, and the transcript decides", aside)
+    path.replace(aside)
+    return ()
 
 
 def _packed(entry: Entry) -> bytes:
@@ -143,6 +144,7 @@ def _packed(entry: Entry) -> bytes:
             paste=entry.paste,
             stage=entry.stage.value,
             messages=[encode(message) for message in entry.messages],
+            reason=entry.reason,
         )
     )
 
@@ -154,4 +156,5 @@ def _unpacked(data: bytes) -> Entry:
         paste=stored.paste,
         stage=Stage(stored.stage),
         messages=tuple(decode(Message, message) for message in stored.messages),
+        reason=stored.reason,
     )

@@ -2,7 +2,8 @@
 
 Kept by the courier. Every change of a message's lot goes through ``settle``, which tells the supervisor and brings the
 journal up to date, the journal first: so no message that the journal holds as being typed was ever told to be at its
-end, unless it was submitted, which the agent's own record shows as well.
+end, unless it was submitted, which the agent's own record shows as well. An end stays in the journal until the
+supervisor has taken it in: a killed actor's successor tells it again.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from actors.journal import Entry, Journal, Stage
-from actors.messages import Message, MessageStatus, Receipt
+from actors.messages import FINAL_STATUSES, Message, MessageStatus, Receipt
 from actors.proofs import Proofs
+from actors.recent import RecentIds
 
 ReceiptSink = Callable[[Receipt], None]
 
 ENDED_LIMIT = 10_000
 """Messages at their end whose receipts are kept, for a supervisor that came back and offers them again."""
+_ENDS = {MessageStatus.FAILED: Stage.FAILED, MessageStatus.UNCONFIRMED: Stage.DOUBTFUL}
+_STATUSES = {stage: status for status, stage in _ENDS.items()}
 _AGAIN = "the agent ended before it had written this down: it is delivered again"
 
 
@@ -42,6 +46,8 @@ class Ledger:
         self._open: dict[str, Receipt] = {}
         self._ended: dict[str, Receipt] = {}
         self._doubtful: dict[str, Message] = {}
+        self._untold: set[str] = set()
+        self._taken_back = RecentIds(ENDED_LIMIT)
 
     def receipt(self, message_id: str) -> Receipt | None:
         return self._open.get(message_id) or self._ended.get(message_id)
@@ -60,12 +66,19 @@ class Ledger:
 
     def settle(self, messages: Sequence[Message], status: MessageStatus, reason: str = "") -> None:
         ids = {message.id for message in messages}
-        if status is MessageStatus.FAILED:
-            self._journal.forget(ids)
-        elif status is MessageStatus.UNCONFIRMED:
-            self._journal.doubt(ids)
+        if stage := _ENDS.get(status):
+            self._journal.end(ids, stage, reason)
+        if status in FINAL_STATUSES:
+            self._untold |= ids
         for receipt in self._note(messages, status, reason):
             self._emit(receipt)
+
+    def acknowledged(self, receipts: Iterable[Receipt]) -> None:
+        """The supervisor has taken these in, so it will never offer their messages again."""
+        told = {r.message_id for r in receipts if r.final and self._ended.get(r.message_id) == r}
+        self._untold -= told
+        ended = {m.id for entry in self._journal.entries if entry.stage is not Stage.TYPING for m in entry.messages}
+        self._journal.forget(told & ended)
 
     def _note(self, messages: Iterable[Message], status: MessageStatus, reason: str) -> list[Receipt]:
         noted = [_receipt(message, status, reason) for message in messages]
@@ -93,21 +106,18 @@ class Ledger:
         late = [message for message in self._doubtful.values() if proofs.has(message.id)]
         if late:
             self.settle(late, MessageStatus.SUBMITTED)
-            self._journal.forget({message.id for message in late})
 
     def tidy(self, proofs: Proofs) -> None:
         """Forgets what the transcript shows, and what was submitted before: a transcript is written in order."""
-        submitted = [entry for entry in self._journal.entries if self._is_submitted(entry)]
-        written = [i for i, entry in enumerate(submitted) if all(m.id in proofs.written for m in entry.messages)]
+        submitted = [m for entry in self._journal.entries if self._is_submitted(entry) for m in entry.messages]
+        written = [i for i, m in enumerate(submitted) if m.id in proofs.written or m.id in self._taken_back]
         if written:
-            self._forget(submitted[: written[-1] + 1])
+            self._journal.forget({message.id for message in submitted[: written[-1] + 1]} - self._untold)
 
-    def forget_submitted(self) -> None:
+    def take_back(self) -> None:
         """What the agent was working on was interrupted: that is how it ended, whatever of it is written."""
-        self._forget([entry for entry in self._journal.entries if self._is_submitted(entry)])
-
-    def _forget(self, entries: Iterable[Entry]) -> None:
-        self._journal.forget({message.id for entry in entries for message in entry.messages})
+        entries = filter(self._is_submitted, self._journal.entries)
+        self._taken_back.add(message.id for entry in entries for message in entry.messages)
 
     def _is_submitted(self, entry: Entry) -> bool:
         if entry.stage is not Stage.TYPING or entry.life != self._life:
@@ -126,15 +136,14 @@ class Ledger:
             ours = entry.life == self._life
             proved = [m for m in entry.messages if (proofs.has(m.id) if ours else m.id in proofs.written)]
             self.settle(proved, MessageStatus.SUBMITTED)
-            if not ours or entry.stage is Stage.DOUBTFUL:
+            if not ours:
                 self._journal.forget({message.id for message in proved})
             left = tuple(message for message in entry.messages if message not in proved)
-            if not left or not (ours or again):
+            if entry.stage is not Stage.TYPING:
+                self.settle(left, _STATUSES[entry.stage], entry.reason)
+            elif not left or not (ours or again):
                 continue
-            if entry.stage is Stage.DOUBTFUL:
-                self._recall_doubtful(left, ours)
-                continue
-            if ours:
+            elif ours:
                 lost += unfinished.messages if unfinished else ()
                 unfinished = replace(entry, messages=left)
             else:
@@ -142,13 +151,6 @@ class Ledger:
                 lost += left
         self._note([*lost, *(unfinished.messages if unfinished else ())], MessageStatus.ACCEPTED, "")
         return Recalled(unfinished=unfinished, again=tuple(lost))
-
-    def _recall_doubtful(self, messages: tuple[Message, ...], ours: bool) -> None:
-        """An agent that was started anew has not got it, as its transcript shows: it may be offered again."""
-        if ours:
-            self._note(messages, MessageStatus.UNCONFIRMED, "it was typed, but the agent's record has not shown it")
-        else:
-            self._journal.forget({message.id for message in messages})
 
 
 def _receipt(message: Message, status: MessageStatus, reason: str) -> Receipt:

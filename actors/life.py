@@ -125,6 +125,7 @@ class Life:
             await self.observer.note_end("" if self.found.has_last_words else self.found.gone)
         else:
             self.observer.absorb()
+        self._log.on_acknowledged = self.courier.acknowledged
         self.courier.recall()
         for work in (self.observer.run(self.found.pid), self.courier.run(), self._publish()):
             task = asyncio.create_task(work)

@@ -6,7 +6,7 @@ is lost between two asks, arrows run down only, and an instance that restarts is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +63,8 @@ class ReportLog:
         self._news = News()
         self.batches = 0
         self.delivered = 0
+        self.on_acknowledged: Callable[[Sequence[Receipt]], None] = lambda _: None
+        """Called with the receipts that the asker has taken in."""
 
     @property
     def incarnation(self) -> str:
@@ -92,6 +94,12 @@ class ReportLog:
         self._sequence += 1
         self._news.announce()
 
+    def _acknowledge(self, sequence: int) -> None:
+        taken_in = [receipt for at, receipt in self._receipts if at <= sequence]
+        self._receipts = [(at, receipt) for at, receipt in self._receipts if at > sequence]
+        if taken_in:
+            self.on_acknowledged(taken_in)
+
     async def after(self, sequence: int, timeout_s: float, incarnation: str) -> Report:
         """What came after ``sequence``; waits up to ``timeout_s`` seconds for news, then answers without any.
 
@@ -99,7 +107,7 @@ class ReportLog:
         """
         if incarnation and incarnation != self._incarnation:
             sequence = -1
-        self._receipts = [(at, receipt) for at, receipt in self._receipts if at > sequence]
+        self._acknowledge(sequence)
         await self._news.until(lambda: self._sequence > sequence, timeout_s)
         return Report(
             incarnation=self._incarnation,

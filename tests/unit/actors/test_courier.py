@@ -12,9 +12,9 @@ import pytest
 
 from actors.agents.base import Composer, Screen
 from actors.courier import Courier
-from actors.errors import PaneGoneError
+from actors.errors import PaneGoneError, TerminalError
 from actors.inbox import BatchLimits
-from actors.journal import Journal
+from actors.journal import JOURNAL_NAME, Journal
 from actors.ledger import Ledger
 from actors.messages import Message, MessageStatus, Receipt
 from actors.news import News
@@ -35,6 +35,8 @@ class Pane:
         self.pasted: list[str] = []
         self.pressed: list[str] = []
         self.last = ""
+        self.deaf = False
+        """Takes no Enter."""
         self.observer: Any = None
         self.fault: Exception | None = None
 
@@ -50,6 +52,8 @@ class Pane:
 
     async def press(self, key: str) -> None:
         self.pressed.append(key)
+        if self.deaf:
+            return
         self.observer.screen = EMPTY
         self.observer.proofs.add({word for word in self.pasted[-1].split() if word.startswith("msg_")})
         self.news.announce()
@@ -211,3 +215,106 @@ async def test_a_late_proof_makes_an_unconfirmed_message_submitted(rig: Rig) -> 
     rig.observer.proofs.add({"msg_a"})
     rig.news.announce()
     await rig.receipt("a", SUBMITTED)
+
+
+async def test_an_unconfirmed_message_is_not_typed_again_by_a_successor_which_still_knows_its_lot(rig: Rig) -> None:
+    rig.pane.fault = RuntimeError("after the paste")
+    rig.offer("a")
+    await rig.receipt("a", MessageStatus.UNCONFIRMED)
+    await rig.kill()
+    rig.pane.fault = None
+    rig.begin()
+    rig.offer("a", "b")
+    await rig.receipt("b", SUBMITTED)
+    await rig.receipt("a", MessageStatus.UNCONFIRMED)
+    assert [paste.count("msg_a") for paste in rig.pane.pasted] == [0]
+    rig.observer.proofs.add({"msg_a"})
+    rig.news.announce()
+    await rig.receipt("a", SUBMITTED)
+
+
+async def test_an_end_is_told_again_until_the_supervisor_has_taken_it_in(rig: Rig) -> None:
+    rig.pane.fault = RuntimeError("after the paste")
+    rig.offer("a")
+    await rig.receipt("a", MessageStatus.UNCONFIRMED)
+    await rig.kill()
+    rig.begin("life 2")
+    await rig.receipt("a", MessageStatus.UNCONFIRMED)
+    rig.courier.acknowledged(rig.receipts)
+    await rig.kill()
+    rig.begin("life 2")
+    assert rig.receipts == []
+    assert list(rig.directory.iterdir()) == []
+
+
+async def test_the_journal_is_empty_when_all_is_written_and_taken_in(rig: Rig) -> None:
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    rig.observer.proofs.written.add({"msg_a"})
+    rig.courier.acknowledged(rig.receipts)
+    assert list(rig.directory.iterdir()) == []
+
+
+async def test_a_submitted_message_that_is_offered_again_is_told_again(rig: Rig) -> None:
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    await rig.kill()
+    rig.begin()
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    rig.receipts.clear()
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    assert len(rig.pane.pasted) == 1
+
+
+async def test_a_paste_that_tmux_does_not_confirm_is_looked_into_and_done_once(rig: Rig) -> None:
+    rig.pane.fault = TerminalError("no answer")
+    rig.offer("a")
+    await rig.receipt("a", MessageStatus.BLOCKED)
+    rig.pane.fault = None
+    await rig.receipt("a", SUBMITTED)
+    assert len(rig.pane.pasted) == 1
+
+
+async def test_what_cannot_be_noted_is_not_typed_until_it_can(rig: Rig, tmp_path: Path) -> None:
+    obstacle = tmp_path / f"{JOURNAL_NAME}.new"
+    obstacle.mkdir()
+    rig.offer("a")
+    assert "cannot be noted" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
+    assert rig.pane.pasted == []
+    obstacle.rmdir()
+    await rig.receipt("a", SUBMITTED)
+
+
+async def test_what_an_interrupt_took_back_is_not_delivered_to_the_next_life(rig: Rig) -> None:
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    rig.courier.acknowledged(rig.receipts)
+    rig.courier.interrupted()
+    await rig.kill()
+    rig.observer.proofs.begin_life()
+    rig.begin("life 2")
+    rig.offer("b")
+    await rig.receipt("b", SUBMITTED)
+    assert [paste.count("msg_a") for paste in rig.pane.pasted] == [1, 0]
+
+
+async def test_a_draft_of_somebody_else_is_not_entered_by_a_successor(rig: Rig) -> None:
+    rig.pane.deaf = True
+    rig.offer("a")
+    await rig.news.until(lambda: bool(rig.pane.pressed), 5.0)
+    await rig.kill()
+    rig.pane.deaf, rig.pane.pressed = False, []
+    rig.observer.screen = Screen(composer=Composer.DRAFT, draft="a person's words")
+    rig.begin()
+    assert "typing" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
+    assert rig.pane.pressed == []
+
+
+async def test_the_end_of_a_restarting_agent_is_no_end_for_what_is_offered_then(rig: Rig) -> None:
+    rig.observer.coming_back = True
+    rig.observer.become(Status.FAILED)
+    rig.offer("a")
+    await rig.running
+    assert rig.receipts == []

@@ -72,6 +72,8 @@ class Supervisor:
             self.lot[receipt.message_id] = receipt.status
             if receipt.final:
                 self.pending.pop(receipt.message_id, None)
+        if self.courier is not None and not self._killed.is_set():
+            self.courier.acknowledged(tuple(self._untold))
         self._untold.clear()
 
     async def pass_s(self, seconds: float) -> None:

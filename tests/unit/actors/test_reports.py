@@ -43,3 +43,15 @@ async def test_without_news_the_answer_comes_when_the_time_is_over() -> None:
     log.snapshot(READY)
     report = await log.after(1, 0.01, "one")
     assert (report.sequence, report.receipts) == (1, ())
+
+
+async def test_a_renewed_log_is_another_incarnation_and_who_waits_learns_it_at_once() -> None:
+    log = ReportLog("one")
+    log.receipt(receipt("told to nobody"))
+    asking = asyncio.create_task(log.after(1, 5.0, "one"))
+    await asyncio.sleep(0)
+    log.renew("two")
+    log.receipt(receipt("again"))
+    report = await asking
+    assert (report.incarnation, log.incarnation) == ("two", "two")
+    assert [r.message_id for r in (await log.after(0, 5.0, "two")).receipts] == ["again"]
