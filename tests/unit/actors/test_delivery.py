@@ -4,7 +4,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.agents.base import Composer, Screen
-from actors.delivery import Act, Delivery, Finish, Look, Lost, Paste, Pasted, Pressed, PressEnter, Proved, Saw, Stimulus
+from actors.delivery import (
+    Act,
+    Delivery,
+    Finish,
+    Look,
+    Lost,
+    NotLanded,
+    Paste,
+    Pasted,
+    Pressed,
+    PressEnter,
+    Proved,
+    Saw,
+    Stimulus,
+)
 from actors.messages import MessageStatus
 
 EMPTY = Screen(composer=Composer.EMPTY)
@@ -97,3 +111,103 @@ def test_whatever_the_screen_shows_the_guarantees_hold(looks: list[tuple[Screen,
         if isinstance(act, Finish) and act.status is MessageStatus.SUBMITTED:
             assert proved
     assert acts.count(Paste()) == 1
+
+
+SETTLE_S = 10.0
+
+
+def resume(*steps: tuple[float, Stimulus]) -> list[Act]:
+    delivery = Delivery(PATIENCE_S)
+    return [delivery.resume(SETTLE_S, 0.0), *(delivery.handle(stimulus, now) for now, stimulus in steps)]
+
+
+def test_a_resumed_delivery_enters_the_draft_that_it_finds() -> None:
+    acts = resume((0.0, Saw(DRAFT)), (0.0, Pressed()), (0.1, Proved()))
+    assert [type(act) for act in acts] == [Look, PressEnter, Look, Finish]
+
+
+def test_a_resumed_delivery_leaves_the_draft_of_somebody_else_alone() -> None:
+    acts = resume(*((float(at), Saw(DRAFT, foreign=True)) for at in range(60)))
+    assert all(isinstance(act, Look) for act in acts)
+    assert isinstance(acts[-1], Look)
+    assert "typing" in acts[-1].held
+
+
+def test_a_resumed_delivery_that_finds_nothing_for_long_says_so_and_pastes_nothing() -> None:
+    acts = resume((0.0, Saw(EMPTY)), (9.9, Saw(EMPTY)), (10.1, Saw(EMPTY)))
+    assert acts[-1] == NotLanded()
+    assert Paste() not in acts
+
+
+def test_an_agent_at_work_or_a_dialog_may_hide_what_landed_so_the_search_begins_anew() -> None:
+    for hiding in (BUSY, DIALOG, UNKNOWN):
+        acts = resume((9.0, Saw(EMPTY)), (9.5, Saw(hiding)), (19.0, Saw(EMPTY)), (19.6, Saw(EMPTY)))
+        assert NotLanded() not in acts[:-1]
+        assert acts[-1] == NotLanded()
+
+
+ENDS = (Finish, NotLanded)
+
+
+@given(
+    st.lists(st.tuples(SCREENS, st.booleans(), st.floats(0.01, 3.0), st.sampled_from(["", "", "", "proof", "crash"]))),
+    st.booleans(),
+)
+def test_crashed_and_resumed_at_any_point_the_guarantees_hold(
+    looks: list[tuple[Screen, bool, float, str]], pasted: bool
+) -> None:
+    """``crash``: the courier is gone, its successor knows whether the paste was done, and resumes or begins anew."""
+    now, pastes, absences = 0.0, 0, 0
+    delivery = Delivery(PATIENCE_S)
+    act = delivery.resume(SETTLE_S, now) if pasted else delivery.begin()
+    is_pasted = pasted
+    quiet_since: float | None = None
+    for screen, foreign, pause_s, event in looks:
+        if isinstance(act, ENDS):
+            break
+        if event == "crash":
+            delivery = Delivery(PATIENCE_S)
+            act = delivery.resume(SETTLE_S, now) if is_pasted else delivery.begin()
+            quiet_since = None
+            continue
+        if isinstance(act, Paste):
+            pastes, is_pasted = pastes + 1, True
+            act = delivery.handle(Pasted(), now)
+            continue
+        now += pause_s
+        stimulus: Stimulus = Proved() if event == "proof" else Saw(screen, foreign)
+        quiet = stimulus in {Saw(EMPTY), Saw(EMPTY, foreign=True)}
+        quiet_since = (now if quiet_since is None else quiet_since) if quiet else None
+        act = delivery.handle(stimulus, now)
+        if act == PressEnter():
+            assert isinstance(stimulus, Saw)
+            assert stimulus.screen == DRAFT
+            act = delivery.handle(Pressed(), now)
+        elif isinstance(act, Finish) and act.status is MessageStatus.SUBMITTED:
+            assert event == "proof"
+        elif isinstance(act, NotLanded):
+            absences += 1
+            assert quiet_since is not None
+    assert pastes <= 1 - pasted
+    assert absences <= 1
+
+
+@given(st.booleans(), st.sampled_from([EMPTY, DRAFT]), st.booleans())
+def test_an_idle_agent_brings_every_delivery_to_an_end(resumed: bool, shown: Screen, enter_taken: bool) -> None:
+    delivery = Delivery(PATIENCE_S)
+    act = delivery.resume(SETTLE_S, 0.0) if resumed else delivery.begin()
+    now = 0.0
+    for _ in range(200):
+        match act:
+            case Paste():
+                act = delivery.handle(Pasted(), now)
+            case PressEnter():
+                shown = EMPTY if enter_taken else shown
+                act = delivery.handle(Pressed(), now)
+            case Look(after_s):
+                now += max(after_s, 0.01)
+                act = delivery.handle(Saw(shown), now)
+            case _:
+                break
+    assert isinstance(act, ENDS)
+    assert now < 3 * (PATIENCE_S + SETTLE_S)

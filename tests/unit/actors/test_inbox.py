@@ -70,3 +70,44 @@ def test_every_message_leaves_exactly_once_and_in_order(arrivals: list[tuple[boo
     while batch := inbox.take(now + 1.0):
         left += ids(batch)
     assert left == [f"msg_{number}" for number in range(len(arrivals))]
+
+
+STEP = st.one_of(
+    st.tuples(st.just("offer"), st.integers(0, 30), st.booleans()),
+    st.tuples(st.just("take"), st.integers(0, 0), st.booleans()),
+    st.tuples(st.just("drain"), st.integers(0, 0), st.booleans()),
+    st.tuples(st.just("wait"), st.integers(1, 20), st.booleans()),
+)
+"""What is done; its number is the bytes of an offer or the hundredths of a second of a pause; the flag says
+``immediate`` of an offer and whether what was taken is put back."""
+
+
+@given(st.lists(STEP), st.integers(1, 4), st.integers(1, 60))
+def test_whatever_happens_nothing_is_lost_doubled_overtaken_or_too_large(
+    steps: list[tuple[str, int, bool]], size: int, limit_bytes: int
+) -> None:
+    limits = BatchLimits(size=size, delay_s=0.1, bytes=limit_bytes)
+    inbox, now = Inbox(limits), 0.0
+    offered: list[str] = []
+    left: list[str] = []
+    for what, number, flag in steps:
+        if what == "offer":
+            offered.append(f"msg_{len(offered)}")
+            inbox.offer(message(len(offered) - 1, immediate=flag, text="x" * number), now)
+        elif what == "wait":
+            now += number / 100
+        else:
+            taken = inbox.take(now) if what == "take" else inbox.drain()
+            if what == "take":
+                assert taken or (inbox.due_at() or now + 1.0) > now
+                assert len(taken) <= size
+                assert len(taken) <= 1 or sum(len(m.text) for m in taken) <= limit_bytes
+            if flag and taken:
+                inbox.put_back(taken, now)
+                due_at = inbox.due_at()
+                assert due_at is not None
+                assert due_at <= now
+            else:
+                left += ids(taken)
+        assert left + ids(tuple(inbox)) == offered
+        assert len(inbox) == len(offered) - len(left)
