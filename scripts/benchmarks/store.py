@@ -23,7 +23,10 @@ from rich.console import Console
 from scripts.benchmarks.figures import Figure
 from supervisor.store import StateStore, keys
 from supervisor.store.memory import MemoryStore
+from supervisor.store.replicator import Pace
 from supervisor.store.sqlite import SqliteStore
+from tests.integration.store.copies import make_replicated
+from tests.integration.store.redis_server import server
 
 _SIZES = (10, 100, 1_000, 10_000)
 _MESSAGES_EACH = 5
@@ -43,7 +46,18 @@ def _sqlite(directory: Path) -> Iterator[StateStore]:
     yield SqliteStore(directory / "state.db")
 
 
-STORES: dict[str, Callable[[Path], AbstractContextManager[StateStore]]] = {"memory": _memory, "sqlite": _sqlite}
+@contextlib.contextmanager
+def _both(directory: Path) -> Iterator[StateStore]:
+    """As with Redis in the settings: the file and a Redis on this machine that writes to its disk once a second."""
+    with server(directory / "redis", ["--appendfsync", "everysec"]) as redis:
+        yield make_replicated(directory / "state.db", redis.url, pace=Pace())
+
+
+STORES: dict[str, Callable[[Path], AbstractContextManager[StateStore]]] = {
+    "memory": _memory,
+    "sqlite": _sqlite,
+    "sqlite+redis": _both,
+}
 """Each makes a store without records, in a directory of its own, and ends what it started for it."""
 
 

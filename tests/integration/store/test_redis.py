@@ -12,8 +12,10 @@ import pytest
 from redis.crc import key_slot
 
 from actors.errors import FencedError, SettingsError, StateHeldError, StoreError
+from supervisor.store.redis import CopyFencedError, CopyMovedError, RedisCopy, StagedPart, Writer
 from supervisor.store.redis_client import RedisServer, connect, explain
-from tests.integration.store.copies import KEYS, copies_agree, crash, in_redis, make_replicated, until
+from supervisor.store.values import Position
+from tests.integration.store.copies import KEYS, TEAM, copies_agree, crash, in_redis, make_replicated, until
 from tests.integration.store.redis_server import RedisProcess, cluster, free_port, server, tls_server
 
 
@@ -315,3 +317,41 @@ async def test_a_damaged_copy_is_written_anew_from_a_good_file(
 
     assert await copies_agree(second, running.client) == {"a": b"1", "b": b"2"}
     await second.close()
+
+
+async def test_what_was_laid_aside_and_then_deleted_is_not_in_the_new_copy(running: RedisProcess) -> None:
+    copy = RedisCopy(connect(RedisServer.at(running.url)), TEAM, Writer(name="home", lease_s=15))
+    await copy.claim(1)
+    await copy.crown("1:x", 1)
+    first = StagedPart(name="p1", previous="", whole=True, records={"a": b"1", "b": b"1"})
+    second = StagedPart(name="p2", previous="p1", whole=True, records={"a": None, "never there": None})
+    await copy.stage("1:x", first, 1)
+    await copy.stage("1:x", second, 1)
+    await copy.take_over("1:x", None, Position(lineage="l", epoch=1, sequence=3), "p2", 1)
+
+    assert in_redis(running.client) == {"b": b"1"}
+    assert (await copy.claim(1)).damage == ""
+    await copy.close()
+
+
+async def test_a_part_that_comes_twice_or_out_of_turn_is_refused(running: RedisProcess) -> None:
+    copy = RedisCopy(connect(RedisServer.at(running.url)), TEAM, Writer(name="home", lease_s=15))
+    end = Position(lineage="l", epoch=1, sequence=3)
+    await copy.claim(1)
+    await copy.crown("1:x", 1)
+    await copy.stage("1:x", StagedPart(name="p1", previous="", whole=True, records={"a": b"1"}), 1)
+    second = StagedPart(name="p2", previous="p1", whole=True, records={"b": b"1"})
+    await copy.stage("1:x", second, 1)
+    for late in (
+        copy.stage("1:x", second, 1),
+        copy.take_over("1:x", None, end, "p1", 1),
+        copy.apply("1:x", end, end, {"c": b"1"}, 1),
+    ):
+        with pytest.raises(CopyMovedError):
+            await late
+    await copy.crown("2:y", 1)
+    with pytest.raises(CopyFencedError):
+        await copy.take_over("1:x", None, end, "p2", 1)
+
+    assert in_redis(running.client) == {}
+    await copy.close()
