@@ -151,6 +151,7 @@ class Closing:
     async def restart(self, member: Member) -> RestartResult:
         """Starts the agent again with the same conversation in the same workspace; returns when it is ready."""
         async with member.turn:
+            await self._roll.save(member.record.instance_id, resumes=0)
             return await self._restart(member)
 
     async def resume(self, member: Member) -> RestartResult | None:

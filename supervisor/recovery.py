@@ -64,9 +64,16 @@ class Recovery:
             except Exception:
                 logger.exception("the team could not be compared with what runs")
                 done = False
-            if done:
+            if done and not self._compared.is_set():
                 self._compared.set()
+                self._tell_who_has_failed()
             await asyncio.sleep(EVERY_S if done else _AGAIN_S)
+
+    def _tell_who_has_failed(self) -> None:
+        """A crash may have come between a failure and what was to be done about it."""
+        for member in self._roll.registry:
+            if member.record.stage is Stage.FAILED:
+                self._roll.on_failed(member)
 
     async def reconcile(self) -> bool:
         """One comparison and its acts; whether all of them worked."""

@@ -78,6 +78,10 @@ class InstanceRecord:
     reason: str = ""
     """Why it failed."""
     transcript_path: str = ""
+    resumes: int = 0
+    """How often in a row it was started again by itself; see ``resuming``."""
+    resumed_at: float = 0.0
+    """When that was last; seconds since the epoch."""
 
     @property
     def session_name(self) -> str:

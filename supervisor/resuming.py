@@ -1,7 +1,8 @@
 """Agents that ended without having been asked to are started again with their conversation, if the settings say so.
 
-``Roll`` tells of each failure. Each next attempt for the same instance waits longer, and after ``limit`` in a row it
-stays failed until somebody restarts it. An instance that has run for a while has its attempts back.
+``Roll`` tells of each failure, ``Recovery`` of those that a crash of the supervisor has left failed. Each next attempt
+for the same instance waits longer, and after ``limit`` in a row it stays failed until somebody restarts it. An instance
+that has run for a while has its attempts back.
 """
 
 from __future__ import annotations
@@ -9,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
 
 from actors.errors import PhalanxError
 from supervisor.closing import Closing
 from supervisor.permits import Permits
-from supervisor.registry import Member
+from supervisor.registry import InstanceRecord, Member
 from supervisor.roll import Roll
 
 logger = logging.getLogger(__name__)
@@ -25,12 +25,6 @@ _FORGIVEN_S = 600.0
 """Who fails after having run for so long starts counting anew."""
 
 
-@dataclass(slots=True)
-class _Attempts:
-    count: int = 0
-    last_at: float = 0.0
-
-
 class Resuming:
     """All in the supervisor's event loop."""
 
@@ -39,7 +33,6 @@ class Resuming:
         self._closing = closing
         self._permits = permits
         self._limit = limit
-        self._attempts: dict[str, _Attempts] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def failed(self, member: Member) -> None:
@@ -51,22 +44,20 @@ class Resuming:
         self._tasks[instance_id] = asyncio.create_task(self._bring_back(member), name=f"resume {instance_id}")
 
     async def _bring_back(self, member: Member) -> None:
-        instance_id = member.record.instance_id
-        attempts = self._attempts.setdefault(instance_id, _Attempts())
-        while member.record.resumable and instance_id in self._roll.registry:
-            if time.monotonic() - attempts.last_at > _FORGIVEN_S:
-                attempts.count = 0
-            if attempts.count >= self._limit:
-                logger.warning("%s failed %d times in a row and stays failed", instance_id, attempts.count)
+        resumes = _in_a_row(member.record)
+        while member.record.resumable and member.record.instance_id in self._roll.registry:
+            if resumes >= self._limit:
+                logger.warning("%s failed %d times in a row and stays failed", member.record.instance_id, resumes)
                 return
-            await asyncio.sleep(min(FIRST_PAUSE_S * 2**attempts.count, _LONGEST_PAUSE_S))
-            attempts.count += 1
-            attempts.last_at = time.monotonic()
-            await self._try(member)
+            await asyncio.sleep(min(FIRST_PAUSE_S * 2**resumes, _LONGEST_PAUSE_S))
+            resumes += 1
+            await self._try(member, resumes)
 
-    async def _try(self, member: Member) -> None:
+    async def _try(self, member: Member, resumes: int) -> None:
         try:
             async with self._permits.hold():
+                # Stored before: an agent that takes the supervisor down with it is not started again for ever.
+                await self._roll.save(member.record.instance_id, resumes=resumes, resumed_at=time.time())
                 done = await self._closing.resume(member)
             if done is not None:
                 logger.info("%s goes on with its conversation", member.record.instance_id)
@@ -78,3 +69,7 @@ class Resuming:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _in_a_row(record: InstanceRecord) -> int:
+    return 0 if record.ended_at - record.resumed_at > _FORGIVEN_S else record.resumes
