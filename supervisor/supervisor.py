@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from actors.errors import PhalanxError, WrongStateError, from_wire, to_wire
+from actors.errors import WrongStateError, from_wire
 from actors.home import Home
 from actors.reports import Snapshot
 from actors.states import Status
 from supervisor import requests, results, views
+from supervisor.batches import resume_all, spawn_all
 from supervisor.closing import Closing
 from supervisor.collecting import Collecting
 from supervisor.fence import Fence
@@ -31,7 +32,7 @@ from supervisor.permits import Permits
 from supervisor.recovery import Recovery
 from supervisor.registry import Member
 from supervisor.requests import Request
-from supervisor.results import ErrorInfo, Result
+from supervisor.results import Result
 from supervisor.resuming import Resuming
 from supervisor.roll import Roll
 from supervisor.sending import Sending, Sent
@@ -123,31 +124,15 @@ class Supervisor:
 
     async def spawn_batch(self, request: requests.SpawnBatchRequest, caller: Caller) -> results.SpawnBatchResult:
         begun = time.monotonic()
-        total = len(request.instances)
-        done = 0
-
-        async def one(member: requests.SpawnRequest) -> results.SpawnOutcome:
-            nonlocal done
-            try:
-                spawned: results.SpawnResult | ErrorInfo = await self.spawn(member, caller)
-            except PhalanxError as error:
-                spawned = ErrorInfo(**to_wire(error))
-            except Exception:
-                logger.exception("a member of a spawn batch failed")
-                spawned = ErrorInfo(code="internal", message="An error in Phalanx: see its logs.")
-            done += 1
-            caller.progress(done, total, spawned.instance_id if isinstance(spawned, results.SpawnResult) else "failed")
-            return views.spawn_outcome(spawned)
-
-        outcomes = await asyncio.gather(*(one(member) for member in _identified(request)))
+        outcomes = await spawn_all(request, caller, self.spawn)
         duration_ms = (time.monotonic() - begun) * 1000
         return results.SpawnBatchResult(
             success=all(outcome.success for outcome in outcomes),
             instances=outcomes,
             performance=results.SpawnPerformance(
                 duration=round(duration_ms, 1),
-                avg_time_per_instance=round(duration_ms / total, 1),
-                concurrent_spawns=min(self._permits.limit, total),
+                avg_time_per_instance=round(duration_ms / len(outcomes), 1),
+                concurrent_spawns=min(self._permits.limit, len(outcomes)),
             ),
         )
 
@@ -284,40 +269,12 @@ class Supervisor:
     async def resume(self, request: requests.ResumeRequest, caller: Caller) -> results.ResumeResult:
         await self._recovery.compared()
         members = [member for member in self._roll.registry if member.record.resumable and not member.turn.locked()]
-        outcomes = await asyncio.gather(*(self._resume(member) for member in members))
+        outcomes = await resume_all(members, self._permits, self._closing.restart)
         return results.ResumeResult(success=all(one.error is None for one in outcomes), instances=outcomes)
-
-    async def _resume(self, member: Member) -> results.ResumedInstance:
-        """One member of a batch: what fails here fails alone."""
-        instance_id = member.record.instance_id
-        try:
-            async with self._permits.hold():
-                done = await self._closing.resume(member)
-        except PhalanxError as error:
-            return results.ResumedInstance(
-                instance_id=instance_id,
-                status=member.snapshot.status,
-                resumed=False,
-                error=ErrorInfo(**to_wire(error)),
-            )
-        if done is None:
-            return results.ResumedInstance(instance_id=instance_id, status=member.snapshot.status, resumed=False)
-        return results.ResumedInstance(instance_id=instance_id, status=done.status, resumed=done.resumed)
 
     async def gc(self, request: requests.GcRequest, caller: Caller) -> results.GcResult:
         items = await self._collecting.collect(dry_run=request.dry_run)
         return results.GcResult(dry_run=request.dry_run, items=items)
-
-
-def _identified(request: requests.SpawnBatchRequest) -> Sequence[requests.SpawnRequest]:
-    """Each member with a request id of its own that follows from the batch's, so that a repeat finds each again."""
-    if request.request_id is None:
-        return request.instances
-    ids = (f"{request.request_id}/{number}" for number in range(len(request.instances)))
-    return [
-        member.model_copy(update={"request_id": member.request_id or request_id})
-        for member, request_id in zip(request.instances, ids, strict=True)
-    ]
 
 
 def _matches(member: Member, request: requests.ListRequest) -> bool:

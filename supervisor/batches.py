@@ -1,0 +1,69 @@
+"""Calls that start many instances: results come in the order asked, and a failing member fails alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from actors.errors import PhalanxError, to_wire
+from supervisor import requests, results, views
+from supervisor.permits import Permits
+from supervisor.registry import Member
+from supervisor.results import ErrorInfo
+from supervisor.verbs import Caller
+
+logger = logging.getLogger(__name__)
+
+Spawn = Callable[[requests.SpawnRequest, Caller], Awaitable[results.SpawnResult]]
+Restart = Callable[[Member], Awaitable[results.RestartResult]]
+
+
+async def spawn_all(request: requests.SpawnBatchRequest, caller: Caller, spawn: Spawn) -> list[results.SpawnOutcome]:
+    """Starts the members of a batch; each that is done is told as progress."""
+    members = _identified(request)
+    done = 0
+
+    async def one(member: requests.SpawnRequest) -> results.SpawnOutcome:
+        nonlocal done
+        try:
+            spawned: results.SpawnResult | ErrorInfo = await spawn(member, caller)
+        except PhalanxError as error:
+            spawned = ErrorInfo(**to_wire(error))
+        except Exception:
+            logger.exception("a member of a spawn batch failed")
+            spawned = ErrorInfo(code="internal", message="An error in Phalanx: see its logs.")
+        done += 1
+        what = spawned.instance_id if isinstance(spawned, results.SpawnResult) else "failed"
+        caller.progress(done, len(members), what)
+        return views.spawn_outcome(spawned)
+
+    return await asyncio.gather(*map(one, members))
+
+
+def _identified(request: requests.SpawnBatchRequest) -> Sequence[requests.SpawnRequest]:
+    """Each member with a request id of its own that follows from the batch's, so that a repeat finds each again."""
+    if request.request_id is None:
+        return request.instances
+    ids = (f"{request.request_id}/{number}" for number in range(len(request.instances)))
+    return [
+        member.model_copy(update={"request_id": member.request_id or request_id})
+        for member, request_id in zip(request.instances, ids, strict=True)
+    ]
+
+
+async def resume_all(members: Sequence[Member], permits: Permits, restart: Restart) -> list[results.ResumedInstance]:
+    """Starts members again that have ended, as many at a time as there are permits."""
+
+    async def one(member: Member) -> results.ResumedInstance:
+        instance_id = member.record.instance_id
+        try:
+            async with permits.hold():
+                done = await restart(member)
+        except PhalanxError as error:
+            refused = ErrorInfo(**to_wire(error))
+            status = member.snapshot.status
+            return results.ResumedInstance(instance_id=instance_id, status=status, resumed=False, error=refused)
+        return results.ResumedInstance(instance_id=instance_id, status=done.status, resumed=done.resumed)
+
+    return await asyncio.gather(*map(one, members))
