@@ -11,11 +11,13 @@ from tests.chaos.play import RoundPlan, play
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 SEED = 3
-KILLS = 18
+KILLS = 14
+_LONGEST_PAUSE_S = 3.0
 
 
 async def test_a_team_under_fire_loses_nothing_doubles_nothing_and_comes_back_by_itself(tmp_path: Path) -> None:
-    plan = RoundPlan(seed=SEED, kills=plan_kills(SEED, KILLS), output=tmp_path / "chaos", limit_s=60)
+    kills = plan_kills(SEED, KILLS, longest_pause_s=_LONGEST_PAUSE_S)
+    plan = RoundPlan(seed=SEED, kills=kills, output=tmp_path / "chaos", limit_s=60)
     print(f"chaos: seed {SEED}; what happened is kept in {plan.output}")
     outcome = await play(plan)
     assert not outcome.problems, str(outcome)

@@ -1,11 +1,13 @@
 """What the rounds say in figures: what was killed how often, and how long recovery took; pure.
 
-Two times are taken for each kill, both from the kill on: until ``list`` answers again, and until every message that
-had been accepted before stands in its agent's log. The next kills do not wait for either, so a time may span several.
+Two times are taken for each kill, both from the kill on: until ``list`` answers again after the last silence that began
+before the next kill, and until every message that had been accepted before stands in its agent's log. The next kills do
+not wait for either, so a time may span several.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -41,22 +43,27 @@ def rows_of(
     arrived_at = {each.message_id: each.at for each in arrivals}
     accepted = [(fate.accepted_at, arrived_at[fate.message_id]) for fate in fates if fate.message_id in arrived_at]
     rows = {target: Row(target) for target in Target}
-    for kill in kills:
-        if not kill.found:
-            continue
+    found = [kill for kill in kills if kill.found]
+    ends = [*(kill.at for kill in found[1:]), math.inf]
+    for kill, end in zip(found, ends, strict=True):
         row = rows[kill.target]
         row.kills += 1
         row.while_typing += bool(kill.being_typed)
         row.undelivered += kill.undelivered
-        row.list_s += _until_listed(kill, probes)
+        row.list_s += _until_listed(kill, end, probes)
         open_then = [arrived - kill.at for at, arrived in accepted if at <= kill.at < arrived]
         row.delivered_s += [max(open_then)] if open_then else []
     return rows
 
 
-def _until_listed(kill: Killed, probes: Sequence[Probe]) -> list[float]:
-    """One time, or none when nothing answered any more."""
-    return [probe.answered_at - kill.at for probe in probes if probe.answered and probe.asked_at >= kill.at][:1]
+def _until_listed(kill: Killed, end: float, probes: Sequence[Probe]) -> list[float]:
+    """From the kill to the end of the silence that began before ``end``: some die a moment after what they need.
+
+    One time, or none when nothing answered any more.
+    """
+    silent = [probe.asked_at for probe in probes if not probe.answered and kill.at <= probe.asked_at < end]
+    over = max([kill.at, *silent])
+    return [probe.answered_at - kill.at for probe in probes if probe.answered and probe.asked_at >= over][:1]
 
 
 def table(rows: Iterable[Row]) -> list[str]:

@@ -29,6 +29,7 @@ _PATIENCE_S = 120.0
 """A call that is refused again and again is dropped after that time, and the ledger tells of it."""
 _START_S = 30.0
 _PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 1.0
 _LOOK_EVERY_S = 1.0
 
 
@@ -76,13 +77,19 @@ class LoadClient:
                 await _within(_LOOK_EVERY_S, stop)
 
     async def _until_answered(self, client: Client, call: Call) -> None:
-        """Raises ``EntryLostError``: then it is for the next entry to go on with this call."""
-        deadline = _now() + _PATIENCE_S
+        """A look at the team that is refused is not repeated: while it recovers there may be nothing to see.
+
+        Raises ``EntryLostError``: then it is for the next entry to go on with this call.
+        """
+        deadline, pause_s = _now() + _PATIENCE_S, _PAUSE_S
         while (answer := await self._ask(client, call)) is None:
+            if not call.arguments.get("requestId"):
+                return
             if _now() > deadline:
                 self.ledger.abandoned.append(f"{self.name}: {call.tool} {call.arguments.get('requestId', '')}")
                 return
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         self._take(call, answer)
 
     async def _ask(self, client: Client, call: Call) -> dict[str, Any] | None:

@@ -94,12 +94,13 @@ def test_times_are_counted_from_the_kill_to_the_first_list_and_to_the_last_messa
     ]
     probes = [
         Probe(asked_at=9.9, answered_at=10.1, answered=True),
-        Probe(asked_at=10.2, answered_at=11.0, answered=False),
+        Probe(asked_at=10.2, answered_at=10.3, answered=True),
+        Probe(asked_at=10.4, answered_at=11.0, answered=False),
         Probe(asked_at=11.1, answered_at=12.0, answered=True),
     ]
     kills = [
         Killed(target=Target.GCS, at=10.0, found=True, undelivered=1, being_typed=3),
-        Killed(target=Target.GCS, at=11.0, found=False),
+        Killed(target=Target.GCS, at=10.1, found=False),
     ]
 
     row = rows_of(kills, probes, book.fates.values(), seen)[Target.GCS]
