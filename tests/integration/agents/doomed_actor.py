@@ -2,7 +2,8 @@
 
 Run as ``python -m tests.integration.agents.doomed_actor FILE``; the file is JSON: ``directory``, ``session_id``,
 ``tmux_socket``, ``pane_id``, ``pid``, ``moment`` and ``messages`` (encoded, in hexadecimal). ``moment`` is one of
-``MOMENTS``, or ``never``. Prints ``adopted`` once it follows the agent.
+``MOMENTS``, or ``client pastes``: then it stops the tmux server before it pastes, prints ``pastes`` and waits. Prints
+``adopted`` once it follows the agent.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def _doom(moment: str) -> None:
     """Makes the part that acts at this moment the last that this process does."""
     _replace(Pane, "paste", moment, before="before the paste", after="after the paste")
     _replace(Pane, "press", moment, after="after Enter")
+    if moment == "client pastes":
+        _replace_paste_by_one_that_waits()
     settle = Ledger.settle
 
     def last_settle(ledger: Ledger, messages: Sequence[Message], status: MessageStatus, reason: str = "") -> None:
@@ -56,6 +59,17 @@ def _replace(owner: type, name: str, moment: str, *, before: str = "", after: st
             _die()
 
     setattr(owner, name, last)
+
+
+def _replace_paste_by_one_that_waits() -> None:
+    paste = Pane.paste
+
+    async def into_a_server_that_hangs(pane: Pane, data: str, name: str = "") -> None:
+        os.kill(int(await pane._tmux.run("display-message", "-p", "#{pid}")), signal.SIGSTOP)
+        print("pastes", flush=True)
+        await paste(pane, data, name)
+
+    setattr(Pane, "paste", into_a_server_that_hangs)  # noqa: B010
 
 
 async def _main(told: dict[str, Any]) -> None:

@@ -11,10 +11,12 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from actors.agents.base import EntryKind, EventKind
 from actors.agents.hook import SPOOL_NAME
+from actors.courier import Courier
 from actors.envelope import compose
 from actors.errors import UnavailableError
 from actors.instance import Instance, InstanceConfig
@@ -53,6 +55,7 @@ class Team:
         self.instances: list[Instance] = []
         self.receipts: list[Receipt] = []
         self.status = Status.STARTING
+        self.reason = ""
 
     async def start(self, *, resume: bool = False) -> None:
         """Starts the agent as the host does it."""
@@ -108,7 +111,7 @@ class Team:
         while True:
             report = await instance.reports(sequence, 30.0)
             sequence = report.sequence
-            self.status = report.snapshot.status
+            self.status, self.reason = report.snapshot.status, report.snapshot.reason
             self.receipts += report.receipts
 
     async def told(self, messages: Sequence[Message], status: MessageStatus, timeout_s: float = 30) -> None:
@@ -316,3 +319,79 @@ async def test_an_agent_that_ended_while_nobody_followed_it_gets_its_end_at_once
     assert report.snapshot.status is Status.FAILED
     await team.told(SHORT, MessageStatus.FAILED)
     assert team.in_transcript() == []
+
+
+async def test_a_loop_that_dies_is_seen_and_the_agent_is_taken_over_anew(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await team.start()
+    instance = await team.successor([])
+    first = (await instance.reports(0, 5.0)).incarnation
+    with monkeypatch.context() as broken:
+        broken.setattr(Courier, "_something_to_do", _fail)
+        await instance.deliver(SHORT)
+        await until(lambda: "an error in Phalanx" in team.reason)
+    await until(lambda: team.reason == "")
+    second = (await instance.reports(0, 5.0)).incarnation
+    assert second != first
+
+    assert await instance.adopt(team.rig.pane._id, team.rig.pid) == second
+    await instance.deliver(SHORT)
+    await team.told(SHORT, SUBMITTED)
+    await team.shows_each_once(SHORT)
+
+
+def _fail(_: Courier) -> bool:
+    raise RuntimeError("a fault of ours")
+
+
+async def test_a_recycled_process_id_is_not_followed(team: Team) -> None:
+    await team.start()
+    instance = team.instance()
+    await instance.adopt(team.rig.pane._id, os.getpid())
+    await instance.deliver(SHORT)
+    await team.told(SHORT, MessageStatus.FAILED)
+    assert team.status is Status.FAILED
+    assert "another program" in team.reason
+
+
+async def test_a_pane_that_is_gone_ends_what_is_pending_at_once(team: Team) -> None:
+    await team.start()
+    await team.killed("after the paste", SHORT)
+    await asyncio.to_thread(team.rig.server.close_session, "rig1")
+    await team.successor(SHORT)
+    await team.told(SHORT, MessageStatus.FAILED)
+    assert "gone" in team.reason
+    assert team.in_transcript() == []
+
+
+async def test_the_tmux_client_of_a_killed_actor_keeps_its_successor_out_until_it_has_pasted(team: Team) -> None:
+    await team.start()
+    server_pid = team.rig.server.pid()
+    assert server_pid is not None
+    await until(lambda: team.rig.events(EventKind.SESSION_STARTED))
+    typing = await team.doomed("client pastes", LONG)
+    assert typing.stdout is not None
+    assert await typing.stdout.readline() == b"adopted\n"
+    assert await typing.stdout.readline() == b"pastes\n"
+    # The actor has stopped the server before it pastes: its client waits.
+    await until(lambda: _has_client(typing.pid))
+    typing.kill()
+    await typing.wait()
+    successor = team.instance()
+    try:
+        with pytest.raises(UnavailableError, match="Another actor"):
+            await successor.adopt(team.rig.pane._id, team.rig.pid)
+    finally:
+        os.kill(server_pid, signal.SIGCONT)
+    await successor.adopt(team.rig.pane._id, team.rig.pid)
+    await successor.deliver(LONG)
+    await team.told(LONG, SUBMITTED)
+
+    await team.shows_each_once(LONG)
+    texts = [entry.text.rstrip() for entry in team.rig.entries(EntryKind.QUESTION)]
+    assert texts == [compose(LONG).rstrip()]
+
+
+def _has_client(pid: int) -> bool:
+    return any(child.name().startswith("tmux") for child in psutil.Process(pid).children())

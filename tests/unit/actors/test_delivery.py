@@ -89,7 +89,8 @@ def test_an_agent_that_dies_after_the_paste_leaves_doubt_and_before_it_none() ->
     assert after[-1] == Finish(MessageStatus.UNCONFIRMED, "gone")
 
 
-SCREENS = st.sampled_from([EMPTY, DRAFT, DIALOG, UNKNOWN, BUSY])
+MENU = Screen(composer=Composer.DRAFT, draft=DRAFT.draft, dialog=True)
+SCREENS = st.sampled_from([EMPTY, DRAFT, DIALOG, UNKNOWN, BUSY, MENU])
 
 
 @given(st.lists(st.tuples(SCREENS, st.floats(0.01, 3.0), st.booleans())))
