@@ -54,7 +54,8 @@ class Reconciling:
         self._redis = redis.copy
         self._server = redis.server
         self._note = note
-        self._unreachable = ""
+        self.unreachable = ""
+        """Why Redis could not be asked; empty when it answered."""
 
     async def run(self) -> Ours:
         """Opens the file and returns the sessions that it has seen, ours noted in it as the last one.
@@ -93,7 +94,7 @@ class Reconciling:
                 "or end it first; when it has crashed, try again in a moment: its hold ends by itself."
             ) from None
         except (*REDIS_ERRORS, CopyDamagedError) as error:
-            self._unreachable = words(error, self._server)
+            self.unreachable = words(error, self._server)
             return None
 
     async def _settle(self, found: CopyState | None) -> Ours:
@@ -155,7 +156,7 @@ class Reconciling:
     async def _refuse_unless_replaceable(self, found: CopyState | None, damage: DamagedFileError) -> None:
         if found is None:
             raise StoreError(
-                f"{damage} Its copy in Redis ({self._server.shown}) cannot help now: Redis {self._unreachable}. "
+                f"{damage} Its copy in Redis ({self._server.shown}) cannot help now: Redis {self.unreachable}. "
                 "Mend Redis first, then try again."
             ) from damage
         if found.damage or not found.position:

@@ -21,6 +21,8 @@ from supervisor.store.replicator import Pace, Replicator
 from supervisor.store.sqlite import SqliteStore
 
 _FIRST_SYNC_S = 10.0
+_FIRST_LOOK_S = 0.5
+"""How long opening waits for Redis to get up to date: it answered a moment ago, or it did not."""
 _RELEASE_S = 0.5
 
 
@@ -43,9 +45,10 @@ class Replicated:
 
     async def open(self) -> int:
         try:
-            ours = await Reconciling(self._path, self._file, self._redis, self._note).run()
+            reconciling = Reconciling(self._path, self._file, self._redis, self._note)
+            ours = await reconciling.run()
             self._in_use = True
-            await self._replicator.start(ours, _FIRST_SYNC_S)
+            await self._replicator.start(ours, _FIRST_LOOK_S if reconciling.unreachable else _FIRST_SYNC_S)
         except BaseException:
             await self.close()
             raise

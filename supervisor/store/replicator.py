@@ -129,7 +129,8 @@ class Replicator:
             try:
                 await self._join()
                 await self._follow()
-                continue
+                if not self._trouble.warning:
+                    continue
             except (CopyFencedError, FencedError) as error:
                 self._give_up(error)
                 return

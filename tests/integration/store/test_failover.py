@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from supervisor.store.replicated import Replicated
+from supervisor.store.replicator import Pace
 from tests.integration.store.copies import KEYS, copies_agree, crash, in_redis, make_replicated, until
 from tests.integration.store.proxy import Proxy, proxy
 from tests.integration.store.redis_server import RedisProcess, server
@@ -335,3 +336,45 @@ async def test_saves_that_are_given_up_leave_no_gap(running: RedisProcess, store
 
     await copies_agree(store, running.client)
     assert store.health.warning == ""
+
+
+async def test_a_team_starts_soon_with_its_file_while_redis_is_stalled(
+    running: RedisProcess, store: Replicated, short_tmp: Path
+) -> None:
+    await crash(store)
+    running.pause()
+    try:
+        second = make_replicated(short_tmp / "state.db", running.url)
+        begun = time.monotonic()
+        await second.open()
+        assert time.monotonic() - begun < 10
+        await slowest_save_s(second)
+        assert "does not answer in time" in second.health.warning
+    finally:
+        running.resume()
+    assert (await copies_agree(second, running.client, within_s=20))["last"] == b"19"
+    await second.close()
+
+
+async def test_a_redis_that_is_too_slow_now_and_then_is_not_complained_of_without_end(
+    running: RedisProcess, way: Proxy, short_tmp: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = make_replicated(short_tmp / "state.db", way.url, pace=Pace(pause_s=0.5))
+    await store.open()
+    way.faults.delay_s = 0.3
+    deadline = time.monotonic() + 6
+    number = 0
+
+    async def write() -> None:
+        nonlocal number
+        while time.monotonic() < deadline:
+            number += 1
+            await store.save({f"new/{number}": b"x"})
+            await asyncio.sleep(0.05)
+
+    await asyncio.gather(*(write() for _ in range(5)))
+    way.faults.delay_s = 0.0
+
+    assert len(warnings(caplog)) < 16
+    await copies_agree(store, running.client, within_s=20)
+    await store.close()
