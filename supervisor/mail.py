@@ -223,10 +223,10 @@ class Mail:
             self._pending.pop(receipt.instance_id, None)
 
     def _too_old(self, receipts: Sequence[Receipt]) -> list[str]:
-        surplus = len(self._receipts) + len(receipts) - RECEIPTS_KEPT
+        told = {receipt.message_id for receipt in receipts}
+        surplus = len(self._receipts) + sum(id_ not in self._receipts for id_ in told) - RECEIPTS_KEPT
         if surplus <= 0:
             return []
-        told = {receipt.message_id for receipt in receipts}
         settled = (id_ for id_, receipt in self._receipts.items() if receipt.final and id_ not in told)
         return list(itertools.islice(settled, surplus))
 

@@ -1,4 +1,4 @@
-"""What the tests of the supervisor's core stand on: records, stores that fail on request, instances without processes."""
+"""What the tests of the supervisor's core stand on: records, a store that fails on request, instances without agents."""
 
 from __future__ import annotations
 
