@@ -36,7 +36,7 @@ def list_leftovers(git: GitRunner, root: Path, known: frozenset[str]) -> tuple[L
         if _is_ours(path) and name not in known and not is_claimed(path):
             # It may be collected while it is looked at.
             with suppress(FileNotFoundError):
-                found.append(_describe(git, path))
+                found.append(_look_at(git, path))
     return tuple(found)
 
 
@@ -105,6 +105,13 @@ def _processes_in(directory: Path) -> Iterator[int]:
             yield process.pid
 
 
+def _look_at(git: GitRunner, path: Path) -> Leftover:
+    try:
+        return _describe(git, path)
+    except PermissionError as error:
+        return _leftover(path, state=f"It cannot be read ({error.strerror}).")
+
+
 def _describe(git: GitRunner, path: Path) -> Leftover:
     site = _site_of(path)
     if site is not None and not site.git_directory.is_dir():
@@ -127,7 +134,8 @@ def _leftover(
     path: Path, *, state: str, git_directory: Path | None = None, branch: str | None = None, unfinished: bool = False
 ) -> Leftover:
     # Git writes the file once, when it makes the worktree.
-    made = path / ".git" if (path / ".git").is_file() else path
+    git_file = path / ".git"
+    made = git_file if os.access(path, os.X_OK) and git_file.is_file() else path
     return Leftover(
         path=path,
         git_directory=git_directory,
