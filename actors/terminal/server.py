@@ -173,7 +173,8 @@ class TerminalServer:
             Path(draft).replace(self._config)
         except OSError as error:
             raise TerminalError(
-                f"{self._config} cannot be written: {error.strerror}. Its directory must be writable and have room."
+                f"{self._config} cannot be written: {error.strerror}. "
+                "Its directory must exist, be writable and have room."
             ) from error
 
     def _launch(self, environment: Mapping[str, str]) -> None:

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from actors.home import Home
+from actors.marks import TEAM_MARK
+from actors.processes import end_processes, processes_with
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
+from supervisor.team_file import read_team
 from tests.integration.mcp_entry.conftest import StartEntry
 
 INSTALLED = str(Path(sys.executable).with_name("phalanx-mcp"))
@@ -47,7 +50,7 @@ def test_the_team_that_an_entry_brought_up_outlives_it_and_is_found_by_the_next(
     try:
         first = start_entry(INSTALLED, directory=intruder)
         first.initialize()
-        assert first.call("list")["structuredContent"] == {"needsAttention": [], "counts": {}, "instances": []}
+        assert first.call("list")["structuredContent"]["instances"] == []
         first.end_input()
         assert first.exit_code(1.0) == 0
         assert runtime.state().kind == "running"
@@ -71,5 +74,28 @@ def test_a_team_that_was_brought_down_is_brought_up_again_by_the_next_call(
         assert not entry.call("list").get("isError")
         runtime.down()
         assert not entry.call("list").get("isError")
+    finally:
+        runtime.down()
+
+
+def test_of_many_entries_one_brings_a_lost_team_back_and_all_go_on(start_entry: StartEntry, short_tmp: Path) -> None:
+    home = Home(short_tmp / "home")
+    runtime = Runtime(home, Settings())
+    try:
+        entries = [start_entry(INSTALLED) for _ in range(3)]
+        for entry in entries:
+            entry.initialize()
+            assert not entry.call("list").get("isError")
+        team = read_team(home)
+        assert team is not None
+        end_processes(processes_with(TEAM_MARK, team.team_id), grace_s=0)
+
+        asked = [entry.begin("tools/call", name="list", arguments={}) for entry in entries]
+        answers = [entry.answer(number)["result"] for entry, number in zip(entries, asked, strict=True)]
+
+        assert not any(answer.get("isError") for answer in answers)
+        assert runtime.state().kind == "running"
+        said = (home.logs / "up.log").read_text()
+        assert said.count("starting Ray") == 2  # the first time, and once after the loss
     finally:
         runtime.down()
