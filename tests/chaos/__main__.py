@@ -31,6 +31,7 @@ def main() -> int:
             output=given.output / f"seed-{seed + total.rounds}",
             instances=given.instances,
             messages=given.messages,
+            limit_s=given.limit,
         )
         outcome = asyncio.run(play(plan))
         _say(str(outcome))
@@ -56,6 +57,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, default=Path("build/chaos"), help="ledgers and logs; default build/chaos"
     )
+    parser.add_argument("--limit", type=float, default=60.0, help="s from the last kill until all is well; default 60")
     parser.add_argument("--stop", action="store_true", help="stop after the first round that finds something")
     parser.add_argument("--record", action="store_true", help="write the table into docs/reliability.md")
     return parser.parse_args()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -51,10 +52,13 @@ class Outcome:
     ledger: Ledger
     arrivals: list[Arrival]
     recovered_s: float | None
+    load: float
+    """The machine's load average when the clients had done their work, its other users included."""
 
     def __str__(self) -> str:
         recovered = "not recovered" if self.recovered_s is None else f"recovered after {self.recovered_s:.1f} s"
-        head = f"chaos: seed {self.seed}, {len(self.ledger.kills)} kills, {recovered}, ledger {self.ledger.path}"
+        load = f"load average {self.load:.0f} on {os.cpu_count()} cores"
+        head = f"chaos: seed {self.seed}, {len(self.ledger.kills)} kills, {recovered}, {load}, {self.ledger.path}"
         return "\n".join([head, *(f"  {problem}" for problem in self.problems)])
 
 
@@ -80,7 +84,7 @@ class Round:
         await self._spawn()
         prober = Prober(home=self._world.home, ledger=self._ledger, instance_ids=self._spawned.ids)
         recovered_s = await self._under_fire(prober)
-        seen = self._arrivals()
+        seen, load = self._arrivals(), os.getloadavg()[0]
         verdict = Verdict(world=self._world, ledger=self._ledger, spawned=self._spawned, prober=prober)
         late = [f"time: not recovered within {self._plan.limit_s:.0f} s of the last kill"]
         return Outcome(
@@ -89,6 +93,7 @@ class Round:
             ledger=self._ledger,
             arrivals=seen,
             recovered_s=recovered_s,
+            load=load,
         )
 
     async def _spawn(self) -> None:
