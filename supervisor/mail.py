@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 from actors.envelope import CleanText, clean
 from actors.errors import InvalidRequestError, PhalanxError, StoreError, WrongStateError
-from actors.messages import Message, MessageStatus, Receipt, decode, encode
+from actors.messages import Message, MessageStatus, Receipt, encode
 from actors.news import News
 from supervisor.members import Members
 from supervisor.receipts import accepted, is_settled, lost
-from supervisor.records import Unreadable
+from supervisor.records import Unreadable, decode_message, decode_receipt
 from supervisor.registry import Registry, Stage
 from supervisor.requests import MAX_MESSAGE_BYTES
 from supervisor.store import StateStore, keys
@@ -71,9 +71,11 @@ class Mail:
 
     def restore(self, messages: Mapping[str, bytes], receipts: Mapping[str, bytes], unreadable: Unreadable) -> None:
         """Takes in what the store tells; nothing is handed over before ``hand_over_again``."""
-        known = sorted((r for _, r in unreadable.readable(receipts, _receipt)), key=lambda receipt: receipt.at)
+        known = sorted((r for _, r in unreadable.readable(receipts, decode_receipt)), key=lambda receipt: receipt.at)
         self._receipts = {receipt.message_id: receipt for receipt in known}
-        waiting = sorted((m for _, m in unreadable.readable(messages, _message)), key=lambda message: message.number)
+        waiting = sorted(
+            (m for _, m in unreadable.readable(messages, decode_message)), key=lambda message: message.number
+        )
         for message in waiting:
             self._take(message)
         self._numbers = itertools.count(waiting[-1].number + 1 if waiting else 1)
@@ -259,14 +261,6 @@ class Mail:
         for carrier in carriers:
             carrier.cancel()
         await asyncio.gather(*carriers, return_exceptions=True)
-
-
-def _receipt(data: bytes) -> Receipt:
-    return decode(Receipt, data)
-
-
-def _message(data: bytes) -> Message:
-    return decode(Message, data)
 
 
 def check_text(text: str) -> CleanText:

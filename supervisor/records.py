@@ -12,11 +12,13 @@ import msgpack
 from pydantic import TypeAdapter
 
 from actors.errors import PhalanxError
-from actors.messages import RECORD_VERSION, RecordVersionError
+from actors.messages import RECORD_VERSION, Message, Receipt, RecordVersionError
 from supervisor.registry import InstanceRecord
 from supervisor.store import keys
 
 _ADAPTER = TypeAdapter(InstanceRecord)
+_MESSAGES = TypeAdapter(Message)
+_RECEIPTS = TypeAdapter(Receipt)
 _Value = TypeVar("_Value")
 
 
@@ -39,6 +41,15 @@ def encode_record(record: InstanceRecord) -> bytes:
 def decode_record(data: bytes) -> InstanceRecord:
     """Raises ``RecordVersionError`` for a record of another version."""
     return _ADAPTER.validate_python(decode_plain(data))
+
+
+def decode_message(data: bytes) -> Message:
+    """As ``actors.messages.decode``, with every field checked: a store may be older than this program."""
+    return _MESSAGES.validate_python(decode_plain(data))
+
+
+def decode_receipt(data: bytes) -> Receipt:
+    return _RECEIPTS.validate_python(decode_plain(data))
 
 
 class Unreadable:

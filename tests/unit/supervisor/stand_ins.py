@@ -1,4 +1,4 @@
-"""What the tests of the supervisor's core stand on: records, a store that fails on request, an instance without agent."""
+"""What the tests of the supervisor's core stand on: records, a store that fails on request, a mere instance."""
 
 from __future__ import annotations
 
