@@ -17,7 +17,7 @@ from dataclasses import replace
 from actors.agents.base import Agent, Composer, Decision, Screen
 from actors.agents.permissions import answer
 from actors.errors import TerminalError, UnavailableError, WrongStateError
-from actors.life import InstanceConfig, Life, find_agent
+from actors.life import Found, InstanceConfig, Life, find_agent
 from actors.messages import Message
 from actors.reports import Report, ReportLog
 from actors.states import IDLE, SETTLE_S, PendingPermission, Status, decided, interrupted
@@ -73,14 +73,16 @@ class Instance:
                 found = await find_agent(Pane(tmux, pane_id), pane_id, pid)
         except (TerminalError, TimeoutError) as error:
             raise UnavailableError(f"tmux does not say whether the agent still runs ({error}): try again.") from error
-        await self._begin(Life(self._config, self._agent, found, self._log, self._on_fault))
+        await self._begin(found)
 
-    async def _begin(self, life: Life) -> None:
-        earlier = self._life or self._broken
+    async def _begin(self, found: Found) -> None:
+        earlier, was_broken = self._life or self._broken, self._broken is not None
         if earlier is not None:
-            await earlier.end()
+            await earlier.end()  # before the next one reads the journal
+        life = Life(self._config, self._agent, found, self._log, self._on_fault)
+        if earlier is not None:
             life.go_on_from(earlier)
-        if self._broken is not None:
+        if was_broken:
             # Its inbox is lost: a new incarnation makes the supervisor hand over again what is pending.
             self._log.renew(uuid.uuid4().hex)
         self._life = self._broken = None

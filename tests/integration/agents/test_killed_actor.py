@@ -395,3 +395,25 @@ async def test_the_tmux_client_of_a_killed_actor_keeps_its_successor_out_until_i
 
 def _has_client(pid: int) -> bool:
     return any(child.name().startswith("tmux") for child in psutil.Process(pid).children())
+
+
+async def test_an_agent_restarted_in_the_midst_of_a_delivery_gets_each_text_once(team: Team) -> None:
+    await team.start()
+    before = [message(20, "before")]
+    instance = await team.successor(before)
+    await team.told(before, SUBMITTED)
+    await team.shows_each_once(before)
+    pending = [message(n, f"text {n}") for n in range(21, 29)]
+    await instance.expect_end(coming_back=True)
+    await instance.deliver(pending)
+    await until((team.rig.instance_directory / JOURNAL_NAME).exists)
+    os.kill(team.rig.pid, signal.SIGKILL)
+    await team.rig.ended()
+
+    await team.start(resume=True)
+    await instance.adopt(team.rig.pane._id, team.rig.pid)
+    await instance.deliver(pending)
+    await team.told(pending, SUBMITTED)
+
+    await until(lambda: team.in_transcript() == [each.id for each in (*before, *pending)])
+    assert not any(receipt.status is MessageStatus.FAILED for receipt in team.receipts)
