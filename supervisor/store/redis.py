@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import Any
@@ -135,15 +135,16 @@ class RedisCopy:
         cursor, seen = 0, set[bytes]()
         while True:
             async with asyncio.timeout(within_s):
-                cursor, page = await self._client.hscan(self._keys.records, cursor, count=_PAGE_RECORDS)
+                asked = self._client.hscan(self._keys.records, cursor, count=_PAGE_RECORDS)
+                cursor, page = await _understood(asked)
             seen.update(page)
             yield dict(_unsealed(page))
             if not cursor:
                 break
         async with asyncio.timeout(within_s):
             count = await self._client.hget(self._keys.meta, "count")
-        if len(seen) != int(count or 0):
-            raise CopyDamagedError(f"{len(seen)} records were read where there should be {int(count or 0)}")
+        if str(len(seen)).encode() != count:
+            raise CopyDamagedError(f"{len(seen)} records were read, which is not their number")
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -169,10 +170,17 @@ class RedisCopy:
         return fields
 
 
+async def _understood(asked: Awaitable[Any]) -> Any:
+    try:
+        return await asked
+    except (ValueError, TypeError):  # the client does not check what it takes apart
+        raise CopyDamagedError("its answer was garbled on the way") from None
+
+
 def _checked(answer: Any) -> list[bytes]:
     if not isinstance(answer, list) or not all(isinstance(field, bytes) for field in answer):
         raise CopyDamagedError("its answer was garbled on the way")
-    *fields, digest = answer
+    fields, digest = answer[:-1], answer[-1] if answer else b""
     if not fields or _digest(fields).encode() != digest:
         raise CopyDamagedError("its answer was garbled on the way")
     verdict, *rest = fields
