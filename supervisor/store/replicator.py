@@ -28,8 +28,6 @@ from supervisor.store.values import Change, Position
 
 logger = logging.getLogger(__name__)
 
-_CANCEL_S = 0.1
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
@@ -106,10 +104,8 @@ class Replicator:
 
     async def stop(self) -> None:
         if self._task is not None:
-            # Once may not do: before Python 3.12 a wait that ends at the same moment swallows the cancellation.
-            while not self._task.done():
-                self._task.cancel()
-                await asyncio.wait([self._task], timeout=_CANCEL_S)
+            self._task.cancel()
+            await asyncio.wait([self._task])
             self._task = None
         self._release()
 
@@ -126,6 +122,7 @@ class Replicator:
         failures = 0
         while True:
             begun = time.monotonic()
+            _heed_cancellation()
             try:
                 await self._join()
                 await self._follow()
@@ -172,6 +169,7 @@ class Replicator:
     async def _follow(self) -> None:
         """Returns when a change is missing that only the file knows."""
         while True:
+            _heed_cancellation()
             self._offered.clear()
             changes = self._backlog.take(self._at.sequence, self._pace.portions.size_bytes)
             if not self._backlog.kept:
@@ -225,3 +223,10 @@ class Replicator:
         )
         logger.error("%s", self._fenced)
         self._release()
+
+
+def _heed_cancellation() -> None:
+    """Before Python 3.12 ``asyncio.wait_for``, which redis-py sends with, may swallow a cancellation."""
+    task = asyncio.current_task()
+    if task and task.cancelling():
+        raise asyncio.CancelledError
