@@ -19,7 +19,7 @@ from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.processes import end_processes, is_running, processes_with
 from actors.terminal.server import TerminalServer
-from supervisor.runtime import Runtime
+from supervisor.runtime import Runtime, bring_up
 from supervisor.runtime.asking import gateway_answers
 from supervisor.settings import Settings
 from supervisor.team_file import Team, read_team, wanted_team, write_team
@@ -27,6 +27,7 @@ from tests.integration.runtime.conftest import STANDIN
 
 pytestmark = pytest.mark.timeout(180)
 BACK_S = 15.0
+REVIVE_S = 40.0
 """Generous: two cores of a busy machine."""
 
 
@@ -112,8 +113,10 @@ def test_whatever_of_ray_dies_it_is_brought_back_whole_and_the_agents_do_not_not
             process.send_signal(signal.SIGKILL if how == "killed" else signal.SIGTERM)
 
         assert eventually(lambda: runtime(home).state().kind == "partly"), victim
+        begun = time.monotonic()
         address = runtime(home).revive({"PATH": os.environ["PATH"]})
 
+        assert time.monotonic() - begun < REVIVE_S, victim
         assert address is not None
         assert (address.team_id, address.already_running) == (team.team_id, False)
         assert not any(is_running(process) for process in before)
@@ -125,19 +128,29 @@ def test_whatever_of_ray_dies_it_is_brought_back_whole_and_the_agents_do_not_not
 
 
 def test_a_ray_that_is_just_dying_is_replaced_and_not_waited_for(home: Home, team: Team) -> None:
-    """Its head does not know yet, so it looks alive to whoever comes at once."""
-    server = named(home, "gcs_server")
-    supervisor = named(home, "ray::_Supervisor")
+    """Its head does not know yet."""
     head = psutil.Process(team.head_pid)
     head.suspend()
-    for process in (server, supervisor):
+    for process in (named(home, "gcs_server"), named(home, "ray::_Supervisor")):
         process.kill()
     begun = time.monotonic()
 
     runtime(home).revive(caller())
 
-    assert time.monotonic() - begun < BACK_S
+    assert time.monotonic() - begun < REVIVE_S
     assert not is_running(head)
+    check_whole(home)
+
+
+def test_a_ray_that_hangs_is_replaced(home: Home, team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bring_up, "BOOT_TIMEOUT_S", 20.0)
+    hanging = named(home, "gcs_server")
+    hanging.suspend()
+    named(home, "ray::_Supervisor").kill()
+
+    assert runtime(home).revive(caller()) is not None
+
+    assert not is_running(hanging)
     check_whole(home)
 
 
@@ -220,6 +233,21 @@ def test_a_team_that_was_brought_down_or_is_to_be_is_not_revived(home: Home, tea
 
     assert runtime(home).revive(caller()) is None
     assert not home.team_file.exists()
+
+
+def test_a_team_whose_bringing_down_was_cut_short_is_not_revived(home: Home, team: Team) -> None:
+    class CutShortError(Exception):
+        pass
+
+    def cut_short(step: str) -> None:
+        raise CutShortError
+
+    with pytest.raises(CutShortError):
+        runtime(home).down(cut_short)
+    end_processes(ray_processes(home), grace_s=0)
+
+    assert runtime(home).revive(caller()) is None
+    assert runtime(home).up(caller()).team_id == team.team_id
 
 
 def test_a_team_that_is_just_being_brought_down_is_not_revived_afterwards(home: Home, team: Team) -> None:

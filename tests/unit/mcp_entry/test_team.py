@@ -222,7 +222,10 @@ async def test_a_supervisor_that_came_back_by_itself_is_only_connected_to_again(
     await team.close()
 
 
-async def test_a_team_that_was_brought_down_is_not_brought_back_until_a_call_asks_for_it() -> None:
+async def test_a_team_that_was_brought_down_is_not_brought_back_until_a_call_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(team_module, "_PAUSES_S", (0.0, 0.0, 0.0))
     machine = Machine(running=True)
     team = machine.team()
     await team.client()
