@@ -71,3 +71,23 @@ async def test_one_cancellation_is_enough_even_when_the_client_swallows_it() -> 
         await replicator.stop()
 
     assert redis.cancelled == 1
+
+
+class SilentRedis(SwallowingRedis):
+    """Never answers, and nobody has complained yet."""
+
+    async def claim(self, within_s: float) -> CopyState:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_save_waits_no_longer_than_its_bound_while_redis_is_only_being_joined() -> None:
+    replicator = Replicator(File(), SilentRedis(), RedisServer(url="", shown="here"), Note(), Pace(save_s=0.01))
+    await replicator.start(Ours(sessions=(Session(epoch=1, token="t", start=1),)), 0.01)
+    second = Position(lineage="l", epoch=1, sequence=2)
+
+    async with asyncio.timeout(5):
+        await replicator.offer(Change(previous=1, position=second, records={"a": b"1"}))
+
+    assert "does not answer in time" in replicator.warning
+    await replicator.stop()

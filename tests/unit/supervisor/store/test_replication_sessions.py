@@ -39,7 +39,7 @@ EVENT = st.one_of(
     st.tuples(
         st.sampled_from(["back up file", "restore file", "back up redis", "restore redis"]), st.just(0), st.just(0)
     ),
-    st.tuples(st.sampled_from(["lose file", "lose redis"]), st.just(0), st.just(0)),
+    st.tuples(st.sampled_from(["lose file", "lose redis", "put back file"]), st.just(0), st.just(0)),
 )
 
 
@@ -69,6 +69,8 @@ class World:
         match event.split():
             case ["back", "up", which]:
                 self.backups[which] = copy.deepcopy(getattr(self, which))
+            case ["put", "back", which]:
+                setattr(self, which, copy.deepcopy(self.backups.get(which, Copy())))
             case ["restore", which]:
                 setattr(self, which, copy.deepcopy(self.backups.get(which, Copy())))
                 if which == "file":  # and the next supervisor begins while Redis is away
@@ -77,7 +79,7 @@ class World:
                 setattr(self, which, Copy())
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.lists(EVENT, max_size=12))
 def test_the_copy_with_everything_is_found_whatever_was_restored_and_whoever_was_away(
     events: list[tuple[str, int, int]],
