@@ -35,6 +35,8 @@ class InstanceConfig:
     directory: Path
     tmux_socket: Path
     limits: BatchLimits
+    comes_back: bool = False
+    """When its agent fails it is started again: messages that wait then are kept for that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,7 @@ class Life:
         self.pane = found.pane
         self.news = News()
         self.observer = Observer(agent, found.pane, config.directory, config.session_id, self.news)
+        self.observer.coming_back = config.comes_back
         journal = Journal(config.directory)
         self.courier = Courier(
             found.pane,

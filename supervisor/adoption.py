@@ -7,6 +7,8 @@ followed, and is handed every message that is pending.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from actors.home import Home
 from actors.inbox import BatchLimits
 from actors.instance import InstanceConfig
@@ -16,12 +18,21 @@ from supervisor.registry import InstanceRecord
 from supervisor.roll import Roll
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRules:
+    """What holds for every instance of the team."""
+
+    limits: BatchLimits
+    comes_back: bool
+    """An agent that fails is started again."""
+
+
 class Adoption:
     """Listens to the followers of the roll. All in the supervisor's event loop."""
 
-    def __init__(self, home: Home, limits: BatchLimits, factory: InstanceFactory, roll: Roll) -> None:
+    def __init__(self, home: Home, rules: InstanceRules, factory: InstanceFactory, roll: Roll) -> None:
         self._home = home
-        self._limits = limits
+        self._rules = rules
         self._factory = factory
         self._roll = roll
 
@@ -58,5 +69,6 @@ class Adoption:
             session_id=record.session_id,
             directory=self._home.instance_directory(record.instance_id),
             tmux_socket=self._home.tmux_socket,
-            limits=self._limits,
+            limits=self._rules.limits,
+            comes_back=self._rules.comes_back,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from actors.home import Home
 from actors.inbox import BatchLimits
-from supervisor.adoption import Adoption
+from supervisor.adoption import Adoption, InstanceRules
 from supervisor.closing import Closing
 from supervisor.collecting import Collecting
 from supervisor.fence import Fence
@@ -27,7 +27,8 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     fence = Fence(store)
     roll = Roll(fence, _last_number(home))
     limits = BatchLimits(size=settings.message_batch_size, delay_s=settings.message_batch_delay / 1000)
-    adoption = Adoption(home, limits, staff.factory, roll)
+    resumes = settings.on_agent_failure == "resume"
+    adoption = Adoption(home, InstanceRules(limits=limits, comes_back=resumes), staff.factory, roll)
     undoing = Undoing(roll, staff.host, staff.factory)
     spawn_settings = SpawnSettings(
         home=home,
@@ -37,7 +38,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     )
     closing = Closing(roll, staff, adoption, settings.spawn_timeout_s)
     resuming = Resuming(roll, closing, staff.permits, settings.resume_limit)
-    if settings.on_agent_failure == "resume":
+    if resumes:
         roll.on_failed = resuming.failed
     return Supervisor(
         Parts(

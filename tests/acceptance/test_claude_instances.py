@@ -147,8 +147,8 @@ async def test_an_allowed_tool_call_runs(claude: SupervisorClient, claude_team: 
     await claude.wait(requests.WaitRequest(instance_ids=[spawned.instance_id]))
     assert (Path(spawned.working_directory) / "it-ran").exists()
     ended = await claude.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
-    assert not ended.terminated[0].workspace_removed
-    assert "it-ran" in (ended.terminated[0].kept or "")
+    assert ended.terminated[0].workspace_removed
+    assert ended.terminated[0].saved_ref == f"refs/phalanx/saved/{spawned.instance_id}"
 
 
 async def test_an_interrupted_turn_ends_and_the_next_message_arrives(
