@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from actors.errors import FencedError, PhalanxError
+from actors.reports import Snapshot
 from supervisor.adoption import Adoption
 from supervisor.closing import Closing
 from supervisor.ports import HostPort
@@ -124,7 +126,7 @@ class Recovery:
     async def _act_on(self, member: Member, act: Adopt | NoteEnd | Finish | Undo | EndActor) -> bool:
         match act:
             case Adopt():
-                await self._adopt(act)
+                await self._adopt(member, act)
             case NoteEnd(instance_id, reason):
                 await self._factory.destroy(instance_id)
                 await self._roll.mark_ended(member, Stage.FAILED, reason)
@@ -136,9 +138,11 @@ class Recovery:
                 await self._factory.destroy(instance_id)
         return True
 
-    async def _adopt(self, act: Adopt) -> None:
+    async def _adopt(self, member: Member, act: Adopt) -> None:
         found = {"pane_id": act.pane_id, "pid": act.pid, "stage": Stage.RUNNING, "reason": "", "ended_at": 0.0}
         record = await self._roll.save(act.instance_id, **found)
+        if not member.alive:
+            member.snapshot = Snapshot(since=time.time(), transcript_path=record.transcript_path)
         await self._adoption.adopt(record, await self._adoption.actor(record))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from supervisor.spawner import Staff
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
 from supervisor.verbs import Caller, ShutdownRequest
+from tests.integration.supervisor.lives import Team
 from tests.projects import make_repository, shell_environment
 
 LEAD = Caller(sender="lead")
@@ -65,17 +66,17 @@ def terminal(home: Home) -> TerminalServer:
 
 @pytest.fixture
 def settings(home: Home) -> Settings:
-    return Settings.load(home, _environment(home))
+    return Settings.load(home, environment_of(home))
 
 
-def _environment(home: Home) -> dict[str, str]:
+def environment_of(home: Home) -> dict[str, str]:
     user = str(home.root.parent / "user")
     return shell_environment(home, HOME=user, PHALANX_AGENT="demo", PHALANX_SPAWN_TIMEOUT_S="20")
 
 
 @pytest.fixture
 def staff(home: Home, settings: Settings, terminal: TerminalServer) -> Iterator[Staff]:
-    environment = _environment(home)
+    environment = environment_of(home)
     catalog = AgentCatalog(claude_command="no-such-claude", python=sys.executable)
     terminal.start(environment)
     yield Staff(
@@ -84,6 +85,31 @@ def staff(home: Home, settings: Settings, terminal: TerminalServer) -> Iterator[
         permits=Permits(settings.max_concurrent_spawns),
     )
     terminal.stop()
+
+
+@pytest.fixture
+async def make_team(short_tmp: Path) -> AsyncIterator[Callable[[], Team]]:
+    """Makes teams that have no supervisor so far (``live`` gives one), each with a home and a repository of its own."""
+    made: list[tuple[Team, TerminalServer]] = []
+
+    def make() -> Team:
+        home = Home(short_tmp / f"t{len(made)}")
+        home.create()
+        environment = environment_of(home)
+        terminal = TerminalServer(home.tmux_socket)
+        terminal.start(environment)
+        made.append((Team(home, environment, make_repository(short_tmp / f"p{len(made)}")), terminal))
+        return made[-1][0]
+
+    yield make
+    for team, terminal in made:
+        await team.end()
+        terminal.stop()
+
+
+@pytest.fixture
+def team(make_team: Callable[[], Team]) -> Team:
+    return make_team()
 
 
 @pytest.fixture
