@@ -16,7 +16,8 @@ from supervisor.verbs import Caller
 logger = logging.getLogger(__name__)
 
 Spawn = Callable[[requests.SpawnRequest, Caller], Awaitable[results.SpawnResult]]
-Restart = Callable[[Member], Awaitable[results.RestartResult]]
+Resume = Callable[[Member], Awaitable[results.RestartResult | None]]
+"""None: it was not to be resumed any more when it was its turn."""
 
 
 async def spawn_all(request: requests.SpawnBatchRequest, caller: Caller, spawn: Spawn) -> list[results.SpawnOutcome]:
@@ -52,18 +53,19 @@ def _identified(request: requests.SpawnBatchRequest) -> Sequence[requests.SpawnR
     ]
 
 
-async def resume_all(members: Sequence[Member], permits: Permits, restart: Restart) -> list[results.ResumedInstance]:
+async def resume_all(members: Sequence[Member], permits: Permits, resume: Resume) -> list[results.ResumedInstance]:
     """Starts members again that have ended, as many at a time as there are permits."""
 
     async def one(member: Member) -> results.ResumedInstance:
         instance_id = member.record.instance_id
         try:
             async with permits.hold():
-                done = await restart(member)
+                done = await resume(member)
         except PhalanxError as error:
             refused = ErrorInfo(**to_wire(error))
             status = member.snapshot.status
             return results.ResumedInstance(instance_id=instance_id, status=status, resumed=False, error=refused)
-        return results.ResumedInstance(instance_id=instance_id, status=done.status, resumed=done.resumed)
+        status, resumed = (done.status, done.resumed) if done else (member.snapshot.status, False)
+        return results.ResumedInstance(instance_id=instance_id, status=status, resumed=resumed)
 
     return await asyncio.gather(*map(one, members))
