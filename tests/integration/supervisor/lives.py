@@ -170,15 +170,21 @@ class Life:
         context.run(_OWNER.set, self)
         return asyncio.get_running_loop().create_task(work, context=context)
 
+    async def until_compared(self) -> None:
+        """Raises ``Killed`` when the life ends before."""
+        await self._outlived(self.begin(self.compared()))
+
     async def call(self, verb: str, request: Request) -> Any:
         """Raises ``Killed`` when the life ends meanwhile."""
-        called = self.begin(self.supervisor.call(verb, request, LEAD))
+        return await self._outlived(self.begin(self.supervisor.call(verb, request, LEAD)))
+
+    async def _outlived(self, deed: asyncio.Task[Any]) -> Any:
         died = asyncio.create_task(self.fate.died.wait())
-        await asyncio.wait((called, died), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((deed, died), return_when=asyncio.FIRST_COMPLETED)
         died.cancel()
-        if not called.done():
-            raise Killed(verb)
-        return called.result()
+        if not deed.done():
+            raise Killed
+        return deed.result()
 
     async def compared(self) -> None:
         assert await self.supervisor._recovery.compared()

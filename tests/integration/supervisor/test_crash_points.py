@@ -7,16 +7,31 @@ until the deed is done before its death comes. The deed is then asked for again,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import cast
+from collections.abc import Callable, Coroutine, Mapping
 
 import pytest
 
 from actors.messages import MessageStatus
 from actors.states import Status
+from actors.terminal.server import TerminalServer
 from supervisor import requests, results
-from tests.integration.supervisor.asking import received, specialist
-from tests.integration.supervisor.lives import Killed, Life, Team, disagreements
+from supervisor.registry import Stage
+from tests.integration.supervisor.asking import received
+from tests.integration.supervisor.deeds import (
+    BUSY,
+    agents,
+    dies,
+    gone,
+    kill_agent,
+    listed,
+    receipt_of,
+    send,
+    settle,
+    spawn,
+    terminate,
+    texts,
+)
+from tests.integration.supervisor.lives import Team, disagreements
 from tests.projects import git
 
 AT_ONCE = 4
@@ -36,27 +51,8 @@ async def through_all_moments(make_team: Callable[[], Team], play: Play) -> int:
     pytest.fail("no deed takes so many calls")
 
 
-async def dies(deed: Awaitable[object]) -> bool:
-    try:
-        await deed
-    except Killed:
-        return True
-    return False
-
-
-async def spawn(life: Life, team: Team, context: str = "the task", request_id: str | None = None) -> str:
-    request = specialist(team.repository, context, requestId=request_id)
-    return cast("results.SpawnResult", await life.call("spawn", request)).instance_id
-
-
-async def terminate(life: Life, instance_id: str) -> results.TerminatedInstance:
-    (ended,) = (await life.call("terminate", requests.TerminateRequest(instance_id=instance_id))).terminated
-    return cast("results.TerminatedInstance", ended)
-
-
-async def statuses(life: Life) -> dict[str, Status]:
-    found = cast("results.ListResult", await life.call("list", requests.ListRequest()))
-    return {info.instance_id: info.status for info in found.instances}
+def _statuses(infos: Mapping[str, results.InstanceInfo]) -> dict[str, Status]:
+    return {instance_id: info.status for instance_id, info in infos.items()}
 
 
 both = pytest.mark.parametrize("actors_die", [False, True], ids=["its actors live", "all of Ray dies"])
@@ -69,13 +65,13 @@ async def test_a_spawn_is_whole_or_gone_and_the_repeated_call_ends_with_one_inst
     async def play(team: Team, moment: int) -> bool:
         life = await team.first_life()
         life.fate.ends_at(moment)
-        died = await dies(spawn(life, team, request_id="r1"))
+        died = await dies(spawn(life, team, "the task", requestId="r1"))
         calls = life.fate.calls
         life = await team.next_life(actors_die=actors_die)
         assert await disagreements(team, life) == [], calls
-        one, other = await asyncio.gather(*(spawn(life, team, request_id="r1") for _ in range(2)))
+        one, other = await asyncio.gather(*(spawn(life, team, "the task", requestId="r1") for _ in range(2)))
         assert one == other, calls
-        assert list(await statuses(life)) == [one], calls
+        assert list(_statuses(await listed(life))) == [one], calls
         (prompt,) = received(team.home, one)
         assert prompt.endswith("the task")
         assert await disagreements(team, life) == [], calls
@@ -99,7 +95,7 @@ async def test_a_termination_is_finished_and_loses_no_work(make_team: Callable[[
         calls = life.fate.calls
         life = await team.next_life(actors_die=actors_die)
         assert await disagreements(team, life) == [], calls
-        begun = await statuses(life) == {instance_id: Status.STOPPED}
+        begun = _statuses(await listed(life)) == {instance_id: Status.STOPPED}
         assert begun or moment == 1, calls
         if not begun:
             await terminate(life, instance_id)
@@ -128,7 +124,7 @@ async def test_a_restart_goes_on_or_can_be_repeated_with_its_conversation_and_me
         calls = life.fate.calls
         life = await team.next_life(actors_die=actors_die)
         assert await disagreements(team, life) == [], calls
-        status = (await statuses(life))[instance_id]
+        status = (_statuses(await listed(life)))[instance_id]
         if status in (Status.STOPPED, Status.FAILED):
             assert (await life.call("resume", requests.ResumeRequest())).success, calls
         await life.call("restart", requests.RestartRequest(instance_id=instance_id))
@@ -139,3 +135,70 @@ async def test_a_restart_goes_on_or_can_be_repeated_with_its_conversation_and_me
         return not died
 
     assert await through_all_moments(make_team, play) > 5
+
+
+@both
+async def test_messages_arrive_once_and_in_order_whenever_the_supervisor_dies(
+    make_team: Callable[[], Team], actors_die: bool
+) -> None:
+    wanted = [f"number {n}" for n in range(15)]
+
+    async def play(team: Team, moment: int) -> bool:
+        life = await team.first_life()
+        instance_id = await spawn(life, team)
+        await settle(life, instance_id)
+        life.fate.ends_at(moment)
+
+        async def deed() -> None:
+            await send(life, instance_id, *wanted, request_id="r1")
+            await settle(life, instance_id)
+
+        died = await dies(deed())
+        calls = life.fate.calls
+        life = await team.next_life(actors_die=actors_die)
+        first, second = await asyncio.gather(*(send(life, instance_id, *wanted, request_id="r1") for _ in range(2)))
+        assert [one.message_id for one in first] == [one.message_id for one in second], calls
+        await send(life, instance_id, "the last")
+        await settle(life, instance_id)
+        assert texts(team, instance_id) == ["hello", *wanted, "the last"], calls
+        assert {receipt_of(life, one).status for one in first} == {MessageStatus.SUBMITTED}, calls
+        assert await disagreements(team, life) == [], calls
+        return not died
+
+    assert await through_all_moments(make_team, play) > 3
+
+
+@both
+async def test_a_recovery_that_is_cut_off_is_gone_on_with_by_the_next(
+    make_team: Callable[[], Team], actors_die: bool
+) -> None:
+    """One to adopt, one to finish, one to note the end of, one that is half made, one that is nobody's."""
+
+    async def play(team: Team, moment: int) -> bool:
+        life = await team.first_life()
+        alive, unwanted, dead, half = await asyncio.gather(*(spawn(life, team, BUSY) for _ in range(4)))
+        (waiting,) = await send(life, alive, "afterwards")
+        await life.supervisor._roll.save(unwanted, wanted=False)
+        await life.supervisor._roll.save(half, stage=Stage.STARTING, pid=1)
+        await life.kill()
+        kill_agent(team, dead)
+        await gone(team, dead)
+        TerminalServer(team.home.tmux_socket).open_session("spec_0_0_77", ("sleep", "1000"), team.repository)
+        pid = agents(team)[alive].pid
+        if actors_die:
+            await team.actors.die()
+        life = await team.live()
+        life.fate.ends_at(moment)
+        died = await dies(life.until_compared())
+        calls = life.fate.calls
+        life = await team.next_life(actors_die=actors_die)
+        assert await disagreements(team, life) == [], calls
+        assert agents(team)[alive].pid == pid
+        assert set(agents(team)) - {dead} == {alive}
+        found = _statuses(await listed(life))
+        assert (found[unwanted], found[dead]) == (Status.STOPPED, Status.FAILED), calls
+        assert half not in found
+        assert receipt_of(life, waiting).status is MessageStatus.ACCEPTED
+        return not died
+
+    assert await through_all_moments(make_team, play) > 8

@@ -3,85 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from collections.abc import Mapping
 from typing import cast
 
 import pytest
 
-from actors.agents.base import RunningAgent
 from actors.errors import InvalidRequestError
-from actors.messages import MessageStatus, Receipt
+from actors.messages import MessageStatus
 from actors.states import Status
 from actors.terminal.server import TerminalServer
 from supervisor import requests, results
-from supervisor.requests import BatchMessage
 from supervisor.store import keys
 from supervisor.verbs import ShutdownRequest, StatusRequest
-from tests.integration.supervisor.asking import received, specialist
-from tests.integration.supervisor.lives import Life, Team, disagreements
+from tests.integration.supervisor.asking import specialist
+from tests.integration.supervisor.deeds import (
+    BUSY,
+    agents,
+    gone,
+    kill_agent,
+    listed,
+    receipt_of,
+    send,
+    settle,
+    spawn,
+    texts,
+    until,
+)
+from tests.integration.supervisor.lives import Team, disagreements
 
 both = pytest.mark.parametrize("actors_die", [False, True], ids=["its actors live", "all of Ray dies"])
-BUSY = "@@demo busy 60"
-
-
-async def spawn(life: Life, team: Team, context: str = "hello", **more: object) -> str:
-    request = specialist(team.repository, context, **more)
-    return cast("results.SpawnResult", await life.call("spawn", request)).instance_id
-
-
-async def send(life: Life, instance_id: str, *texts: str, request_id: str | None = None) -> list[results.SendResult]:
-    messages = [BatchMessage(instance_id=instance_id, message=text) for text in texts]
-    request = requests.SendBatchRequest(messages=messages, request_id=request_id)
-    return cast("results.SendBatchResult", await life.call("send_batch", request)).results
-
-
-async def listed(life: Life) -> Mapping[str, results.InstanceInfo]:
-    found = cast("results.ListResult", await life.call("list", requests.ListRequest()))
-    return {info.instance_id: info for info in found.instances}
-
-
-async def settle(life: Life, *ids: str) -> None:
-    waited = await life.call("wait", requests.WaitRequest(instance_ids=list(ids), timeout_seconds=20))
-    assert cast("results.WaitResult", waited).reached
-
-
-async def until(life: Life, instance_id: str, *statuses: Status) -> results.InstanceInfo:
-    """Waits until the instance is in one of these."""
-    member = life.supervisor._roll.registry.get(instance_id)
-    assert await life.supervisor._roll.news.until(lambda: member.snapshot.status in statuses, 20)
-    return (await listed(life))[instance_id]
-
-
-def receipt_of(life: Life, sent: results.SendResult) -> Receipt:
-    found = life.supervisor._roll.mail.receipt(sent.message_id or "")
-    assert found is not None
-    return found
-
-
-def agents(team: Team) -> Mapping[str, RunningAgent]:
-    return {agent.session_name: agent for agent in TerminalServer(team.home.tmux_socket).agents()}
-
-
-def texts(team: Team, instance_id: str) -> list[str]:
-    """The lines that are no headers, of everything that the agent was told."""
-    lines = [line for prompt in received(team.home, instance_id) for line in prompt.splitlines()]
-    return [line for line in lines if line and not line.startswith("[phalanx")]
-
-
-def kill_agent(team: Team, instance_id: str) -> None:
-    os.kill(agents(team)[instance_id].pid, signal.SIGKILL)
-
-
-async def gone(team: Team, instance_id: str) -> None:
-    """Waits until tmux has noticed."""
-    for _ in range(500):
-        there = agents(team).get(instance_id)
-        if there is None or not there.alive:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(instance_id)
 
 
 @both
