@@ -86,7 +86,8 @@ class Collecting:
             retirement = await self._host.collect_leftover(leftover)
         except PhalanxError as error:
             return item.model_copy(update={"kept": str(error)})
-        return item.model_copy(update={"kept": retirement.kept_reason, "saved_ref": retirement.saved_ref})
+        kept = None if retirement.removed else retirement.kept_reason
+        return item.model_copy(update={"kept": kept, "saved_ref": retirement.saved_ref})
 
     async def _directory(self, instance_id: str, *, dry_run: bool) -> CollectedItem:
         path: Path = self._home.instance_directory(instance_id)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.agents.base import AgentStart, LaunchRequest
-from actors.errors import AgentError, FencedError, PhalanxError, TerminalError, UnavailableError
+from actors.errors import AgentError, PhalanxError, TerminalError, UnavailableError
 from actors.home import Home
 from actors.messages import MessageStatus, Receipt
 from actors.states import ALIVE, Status
@@ -108,8 +108,6 @@ class Spawner:
         async with member.turn:
             try:
                 return await self._make(member, request, sender)
-            except FencedError:
-                raise  # whoever has replaced us has it in hand
             except BaseException:
                 await self._undoing.undo(member.record)
                 raise

@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from actors.errors import PhalanxError, UnavailableError
+from actors.errors import FencedError, PhalanxError, UnavailableError
 from supervisor.ports import HostPort, InstanceFactory
 from supervisor.registry import InstanceRecord, worktree_names
 from supervisor.roll import Roll
@@ -35,8 +35,9 @@ class Undoing:
         self._factory = factory
 
     async def undo(self, record: InstanceRecord) -> bool:
-        """Whether everything is gone."""
+        """Whether everything is gone. Raises ``FencedError``: then another supervisor has it in hand."""
         instance_id = record.instance_id
+        await _step(self._roll.confirm)
         await self._roll.members.leave(instance_id)
         steps = [
             await _step(self._host.end_agent, instance_id, record.session_name, END_GRACE_S),
@@ -68,6 +69,8 @@ async def _step(step: Callable[..., Awaitable[object]], *arguments: object) -> b
                 await asyncio.sleep(_RETRY_S)
                 continue
             logger.warning("a step of a failed spawn could not be undone: %s", error)
+        except FencedError:
+            raise
         except PhalanxError:
             logger.exception("a step of a failed spawn could not be undone")
         else:

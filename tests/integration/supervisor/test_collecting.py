@@ -1,0 +1,68 @@
+"""What terminated instances have left behind is cleared away, and nothing of anybody's is lost."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from supervisor import requests, results
+from tests.integration.supervisor.deeds import listed, settle, spawn, terminate
+from tests.integration.supervisor.lives import Life, Team, disagreements
+from tests.projects import git
+
+
+async def collect(life: Life, *, dry_run: bool = False) -> dict[str, results.CollectedItem]:
+    found = cast("results.GcResult", await life.call("gc", requests.GcRequest(dry_run=dry_run)))
+    assert found.dry_run is dry_run
+    return {item.path.rpartition("/")[2]: item for item in found.items}
+
+
+async def test_a_dry_run_shows_what_goes_and_the_real_one_saves_and_removes_it(team: Team) -> None:
+    life = await team.first_life()
+    owner = await spawn(life, team)
+    worktree = team.home.worktrees / owner
+    guest = await spawn(life, team, workDir=str(worktree), workspaceMode="shared")
+    plain = await spawn(life, team)
+    await settle(life, owner, guest, plain)
+    (worktree / "unsaved.txt").write_text("work")
+    kept = await terminate(life, owner)
+    assert guest in (kept.kept or "")
+    await terminate(life, plain)
+    leftover, directory = team.home.worktrees / "spec_0_0_70", team.home.instance_directory("spec_0_0_71")
+    git(team.repository, "worktree", "add", "-q", "-b", "phalanx/spec_0_0_70", str(leftover))
+    (leftover / "more.txt").write_text("more work")
+    directory.mkdir(mode=0o700)
+
+    expected = {owner, plain, "spec_0_0_70", "spec_0_0_71"}
+    dry = await collect(life, dry_run=True)
+    assert dry.keys() == expected
+    assert worktree.is_dir()
+    assert leftover.is_dir()
+    assert directory.is_dir()
+    assert len(await listed(life)) == 3
+
+    first = await collect(life)
+    assert {name for name, item in first.items() if item.kept} == {owner}
+    assert guest in (first[owner].kept or "")
+    await terminate(life, guest)
+    second = await collect(life)
+    assert second.keys() == {owner, guest}
+    assert not worktree.exists()
+    assert not leftover.exists()
+    assert git(team.repository, "show", f"{second[owner].saved_ref}:unsaved.txt") == "work"
+    assert git(team.repository, "show", f"{first['spec_0_0_70'].saved_ref}:more.txt") == "more work"
+    assert await listed(life) == {}
+    assert await collect(life) == {}
+    assert await disagreements(team, life) == []
+    life = await team.next_life(actors_die=True)
+    assert await listed(life) == {}
+    assert await spawn(life, team) == "spec_0_0_4"
+
+
+async def test_who_lives_or_can_be_resumed_is_not_touched(team: Team) -> None:
+    life = await team.first_life()
+    alive, failed = await spawn(life, team), await spawn(life, team, "@@demo crash 9")
+    await settle(life, alive, failed)
+    (team.home.worktrees / failed / "unsaved.txt").write_text("work")
+    assert await collect(life) == {}
+    assert (team.home.worktrees / failed / "unsaved.txt").exists()
+    assert await disagreements(team, life) == []
