@@ -20,6 +20,7 @@ from actors.agents.base import Agent, AgentStart, LaunchRequest, Restarted, Runn
 from actors.agents.catalog import AgentCatalog
 from actors.agents.hook import SPOOL_NAME
 from actors.agents.launcher import write_launch
+from actors.agents.resumption import can_resume
 from actors.agents.trust import ensure_trusted
 from actors.errors import AgentError
 from actors.home import Home
@@ -109,8 +110,6 @@ class Host:
         return pane
 
     def _restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
-        # Claude Code refuses to resume a conversation that has no transcript, and to begin one that has.
-        resume = bool(transcript_path) and Path(transcript_path).is_file()
         path = self._home.instance_directory(instance_id) / _REQUEST_NAME
         try:
             saved = json.loads(path.read_text())
@@ -118,6 +117,8 @@ class Host:
             raise AgentError(f"{instance_id} was never started: spawn a new instance.") from None
         request = saved.pop("request")
         request["instance_directory"] = Path(request["instance_directory"])
+        agent = self._catalog.named(saved["agent"])
+        resume = can_resume(agent, transcript_path)
         start = AgentStart(
             agent=saved["agent"],
             session_name=session_name,
@@ -126,7 +127,7 @@ class Host:
             request=replace(LaunchRequest(**request), resume=resume),
         )
         self._server.close_session(session_name)
-        return Restarted(pane=self._launch(self._catalog.named(start.agent), start), resumed=resume)
+        return Restarted(pane=self._launch(agent, start), resumed=resume)
 
     def _launch(self, agent: Agent, start: AgentStart) -> PaneInfo:
         request = start.request
