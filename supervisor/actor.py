@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from supervisor.ports import HostPort, InstancePort
 from supervisor.settings import Settings
 from supervisor.spawner import Staff
 from supervisor.store.opening import make_store
+
+LOG_NAME = "supervisor.log"
+_LOG_BYTES = 2_000_000
 
 
 class _Instances:
@@ -48,6 +52,7 @@ class _SupervisorServer:
     async def __init__(self, home_root: str) -> None:  # type: ignore[misc]  # Ray awaits it
         os.umask(0o077)
         self._home = Home(Path(home_root))
+        _keep_log(self._home.logs / LOG_NAME)
         self._own_start = OwnStart(self._begin)
         self._own_start.begin()
 
@@ -71,6 +76,14 @@ class _SupervisorServer:
             await supervisor.close()
             raise
         logging.getLogger(__name__).info("the supervisor of %s is ready", self._home.root)
+
+
+def _keep_log(path: Path) -> None:
+    """In the home, because Ray's own logs go with each Ray."""
+    handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1)
+    logging.basicConfig(
+        handlers=[handler], level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+    )
 
 
 SupervisorActor = actor_class(_SupervisorServer)

@@ -36,8 +36,9 @@ from supervisor.results import Result
 from supervisor.team_file import head_runs, wanted_team
 from supervisor.verbs import VERBS, ProgressCallback, ShutdownRequest, StatusRequest, ignore_progress
 
-CONNECT_PATIENCE_S = 10.0
-"""How long a first connection waits for a supervisor that is just starting anew in a Ray that runs."""
+CONNECT_PATIENCE_S = 4.0
+"""How long a first connection waits for a supervisor that is just starting anew in a Ray that runs: it is back within
+two seconds, or whoever was bringing it up has died."""
 _RETRY_S = (0.02, 0.5)
 """The first and the longest pause between two tries."""
 _MARGIN_S = 30.0
