@@ -94,7 +94,9 @@ class Recovery:
         )
         if acts:
             await self._roll.confirm()
-        return all(await asyncio.gather(*(self._carry_out(act, before) for act in acts)))
+        done = all(await asyncio.gather(*(self._carry_out(act, before) for act in acts)))
+        await self._undoing.clear_late()
+        return done
 
     async def _carry_out(self, act: Act, planned: Mapping[str, InstanceRecord]) -> bool:
         logger.info("reconciling: %s", act)

@@ -1,9 +1,10 @@
 """Takes away all that a spawn has made: when a step of it fails, and when a crash cut it off.
 
 What there is to take away stands in the instance's record, which is stored before each step; a worktree that was made
-just before a crash is found by its name. Promise: when ``undo`` returns there is no agent, session, actor, directory or
-branch of the instance left, and no record; when a part does not answer for long the record stays, and the reconciler
-tries again. Work is not deleted here either: if an agent has begun to work in its worktree, that is saved.
+just before a crash, or is still being made by a host that outlived us, is found by its name. Promise: when ``undo``
+returns there is no agent, session, actor, directory or branch of the instance left, and no record; when a part does not
+answer for long the record stays, and the reconciler tries again. Work is not deleted here either: if an agent has begun
+to work in its worktree, that is saved.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ END_GRACE_S = 3.0
 PATIENCE_S = 60.0
 """Longest that one step waits for a part that is just coming back."""
 _RETRY_S = 0.5
+_LATE_S = 900.0
+"""A host may still be at work for a supervisor that has died: the checkout of a large repository takes long."""
 
 
 class Undoing:
@@ -33,6 +36,7 @@ class Undoing:
         self._roll = roll
         self._host = host
         self._factory = factory
+        self._late: dict[str, float] = {}
 
     async def undo(self, record: InstanceRecord) -> bool:
         """Whether everything is gone. Raises ``FencedError``: then another supervisor has it in hand."""
@@ -52,9 +56,24 @@ class Undoing:
         if record.workspace is not None:
             await self._host.undo_workspace(record.workspace)
             return
-        known = worktree_names(member.record for member in self._roll.registry if member.record is not record)
+        self._late[record.instance_id] = time.monotonic() + _LATE_S
+        await self._collect_worktree(record.instance_id)
+
+    async def clear_late(self) -> None:
+        """What has come to be for an instance only after it was undone. To be called now and then."""
+        for instance_id, until in tuple(self._late.items()):
+            try:
+                await self._collect_worktree(instance_id)
+                await self._host.forget_instance(instance_id)
+            except PhalanxError as error:
+                logger.warning("whether anything of %s came late cannot be seen now: %s", instance_id, error)
+            if time.monotonic() > until:
+                del self._late[instance_id]
+
+    async def _collect_worktree(self, instance_id: str) -> None:
+        known = worktree_names(i.record for i in self._roll.registry if i.record.instance_id != instance_id)
         for leftover in await self._host.leftovers([*known, *self._roll.unreadable.instance_ids]):
-            if leftover.path.name.partition("-")[0] == record.instance_id:
+            if leftover.path.name.partition("-")[0] == instance_id:
                 await self._host.collect_leftover(leftover)
 
 

@@ -135,7 +135,7 @@ def test_silence_is_told_once_when_it_lasts_and_taken_back_with_the_next_report(
 @pytest.mark.parametrize("error", [UnavailableError("not yet"), RuntimeError("a fault of ours")])
 def test_who_cannot_be_found_is_looked_for_again(play: Play, error: Exception) -> None:
     async def scene(stage: Scene) -> None:
-        stage.ear.lost = [error, error]
+        stage.ear.lost = [error] * 4
         stage.port.tells(1, incarnation="second")
         stage.port.tells(1, incarnation="second")
         for _ in range(20):
