@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
 from actors.errors import FencedError, PhalanxError
@@ -90,7 +90,7 @@ class Recovery:
             agents,
             actors,
             followed={i.record.instance_id for i in members if self._roll.members.has(i.record.instance_id)},
-            busy={*self._roll.unreadable.instance_ids, *_changed_since(before, members)},
+            busy={*self._roll.unreadable.instance_ids, *_busy(members, before)},
         )
         if acts:
             await self._roll.confirm()
@@ -148,10 +148,10 @@ class Recovery:
         await self._adoption.adopt(record, await self._adoption.actor(record))
 
 
-def _changed_since(before: Mapping[str, InstanceRecord], members: Iterable[Member]) -> set[str]:
-    """Who is being started, restarted or ended, or was while we looked: what we saw of them may be out of date."""
+def _busy(members: Iterable[Member], before: Collection[str]) -> set[str]:
+    """Who is being started, restarted or ended, or was when we began to look: what we saw of them may be old."""
     return {
         member.record.instance_id
         for member in members
-        if member.turn.locked() or before.get(member.record.instance_id) != member.record
+        if member.turn.locked() or member.record.instance_id not in before
     }

@@ -209,10 +209,10 @@ class Team:
         self.actors = Actors(self.catalog.named)
         self.lives: list[Life] = []
 
-    async def live(self, fate: Fate | None = None, store: Any | None = None, **settings: str) -> Life:
+    async def live(self, store: Any | None = None, **settings: str) -> Life:
         """A supervisor that has taken the state over and begins to bring the team back."""
         asyncio.get_running_loop().set_task_factory(_owned)
-        fate = fate or Fate()
+        fate = Fate()
         store = store or _Patient(SqliteStore(self.home.state_file))
         found = Settings.load(self.home, {**self._environment, **settings})
         host = Host(self.home, self.catalog, self._environment)
@@ -232,12 +232,12 @@ class Team:
         await life.compared()
         return life
 
-    async def next_life(self, *, actors_die: bool = False, **more: Any) -> Life:
-        """Kills what lives and brings the team back; returns when it is known who is still there."""
+    async def next_life(self, actors_die: bool = False, compared: bool = True, **settings: str) -> Life:
+        """Kills what lives and brings the team back; with ``compared`` until it is known who is still there."""
         await self.lives[-1].kill()
         if actors_die:
             await self.actors.die()
-        return await self.first_life(**more)
+        return await (self.first_life(**settings) if compared else self.live(**settings))
 
     async def end(self) -> None:
         """Everything of it ends, whatever state it is in."""

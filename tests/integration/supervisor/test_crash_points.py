@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from typing import cast
 
 import pytest
 
@@ -16,6 +17,7 @@ from actors.states import Status
 from actors.terminal.server import TerminalServer
 from supervisor import requests, results
 from supervisor.registry import Stage
+from supervisor.verbs import ShutdownRequest, StatusRequest
 from tests.integration.supervisor.asking import received
 from tests.integration.supervisor.deeds import (
     BUSY,
@@ -67,13 +69,15 @@ async def test_a_spawn_is_whole_or_gone_and_the_repeated_call_ends_with_one_inst
         life.fate.ends_at(moment)
         died = await dies(spawn(life, team, "the task", requestId="r1"))
         calls = life.fate.calls
-        life = await team.next_life(actors_die=actors_die)
-        assert await disagreements(team, life) == [], calls
+        in_doubt = moment % 2 == 0
+        life = await team.next_life(actors_die=actors_die, compared=not in_doubt)
+        assert in_doubt or await disagreements(team, life) == [], calls
         one, other = await asyncio.gather(*(spawn(life, team, "the task", requestId="r1") for _ in range(2)))
         assert one == other, calls
         assert list(_statuses(await listed(life))) == [one], calls
         (prompt,) = received(team.home, one)
         assert prompt.endswith("the task")
+        await life.compared()
         assert await disagreements(team, life) == [], calls
         return not died
 
@@ -109,6 +113,27 @@ async def test_a_termination_is_finished_and_loses_no_work(make_team: Callable[[
         return not died
 
     assert await through_all_moments(make_team, play) > 5
+
+
+async def test_a_termination_of_one_that_had_stopped_is_finished_too(make_team: Callable[[], Team]) -> None:
+    async def play(team: Team, moment: int) -> bool:
+        life = await team.first_life()
+        instance_id = await spawn(life, team, BUSY)
+        (sent,) = await send(life, instance_id, "too late")
+        await life.call("shutdown", ShutdownRequest())
+        life.fate.ends_at(moment)
+        died = await dies(terminate(life, instance_id))
+        calls = life.fate.calls
+        life = await team.next_life(actors_die=True)
+        begun = moment > 1
+        assert (receipt_of(life, sent).status is MessageStatus.FAILED) is begun, calls
+        assert (team.home.worktrees / instance_id).exists() is not begun
+        status = cast("results.StatusResult", await life.call("status", StatusRequest()))
+        assert status.resumable == ([] if begun else [instance_id])
+        assert await disagreements(team, life) == [], calls
+        return not died
+
+    assert await through_all_moments(make_team, play) > 3
 
 
 @both

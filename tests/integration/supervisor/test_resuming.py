@@ -56,7 +56,7 @@ async def test_who_failed_just_before_or_while_the_supervisor_was_away_is_brough
     await life.kill()
     kill_agent(team, meanwhile)
     await gone(team, meanwhile)
-    life = await team.next_life(actors_die=True, **RESUME)
+    life = await team.next_life(actors_die=True, compared=True, **RESUME)
     await terminate(life, stopped)
     for one in (before, meanwhile):
         await until(life, one, Status.READY)

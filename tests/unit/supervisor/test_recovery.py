@@ -152,6 +152,21 @@ async def test_an_act_whose_instance_changed_before_its_turn_is_left_for_the_nex
     assert scene.outside.deeds == ["adopt spec_0_0_1"]
 
 
+async def test_who_was_just_being_started_when_the_look_began_is_left_for_the_next_look(scene: Scene) -> None:
+    member = await recruit(scene.roll, 1, stage=Stage.STARTING)
+    scene.outside.looking.clear()
+    async with member.turn:
+        reconciling = asyncio.create_task(scene.recovery.reconcile())
+        await turns()
+        scene.outside.live(FIRST)
+        await scene.roll.save(FIRST, pane_id="%7", pid=7, stage=Stage.RUNNING)
+    scene.outside.looking.set()
+    assert await reconciling
+    assert scene.outside.deeds == []
+    assert await scene.recovery.reconcile()
+    assert scene.outside.deeds == ["adopt spec_0_0_1"]
+
+
 async def test_whoever_is_being_started_or_ended_is_waited_for_by_nobody(scene: Scene) -> None:
     member = await recruit(scene.roll, 1)
     async with member.turn:
