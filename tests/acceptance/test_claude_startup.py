@@ -74,9 +74,9 @@ async def test_the_first_message_arrives_once_although_enter_is_swallowed_at_sta
         presses.append(key)
         await press(self, key)
 
-    async def hasty(self: Pane, data: str) -> None:
+    async def hasty(self: Pane, data: str, name: str = "") -> None:
         """An Enter in the same breath as the paste is what a starting Claude Code swallows."""
-        await paste(self, data)
+        await paste(self, data, name)
         await press(self, "Enter")
 
     monkeypatch.setattr(Pane, "press", counted)
