@@ -24,7 +24,8 @@ from mcp_entry.instructions import INSTRUCTIONS
 from mcp_entry.progress import ProgressTeller
 from mcp_entry.schemas import input_schema, output_schema, structured
 from mcp_entry.team import Team
-from mcp_entry.tools import TOOLS, Tool
+from mcp_entry.tools import TOOLS
+from mcp_entry.tools.tool import Tool
 from supervisor.attempt import identified
 from supervisor.client import SupervisorClient
 from supervisor.refusals import parse

@@ -21,20 +21,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from pydantic import ValidationError
 
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError
 from actors.home import Home
-from supervisor import requests, results
+from supervisor import requests
 from supervisor.attempt import Attempt, advice, identified, waits_s
+from supervisor.client_verbs import TypedVerbs
 from supervisor.frames import FrameError
 from supervisor.line import Line, NotSentError
 from supervisor.requests import Request
 from supervisor.results import Result
 from supervisor.team_file import head_runs, wanted_team
-from supervisor.verbs import VERBS, ProgressCallback, ShutdownRequest, StatusRequest, ignore_progress
+from supervisor.verbs import VERBS, ProgressCallback, ignore_progress
 
 CONNECT_PATIENCE_S = 4.0
 """How long a first connection waits for a supervisor that is just starting anew in a Ray that runs: it is back within
@@ -55,7 +56,7 @@ _TIMEOUTS_S = {
 _SPAWN_EACH_S = 120.0
 
 
-class SupervisorClient:
+class SupervisorClient(TypedVerbs):
     def __init__(self, home: Home, sender: str) -> None:
         """Use ``connect``. ``sender`` stands in the header line of messages."""
         self._home = home
@@ -106,79 +107,6 @@ class SupervisorClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-    async def spawn(
-        self, request: requests.SpawnRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.SpawnResult:
-        return cast("results.SpawnResult", await self.call("spawn", request, on_progress))
-
-    async def spawn_batch(
-        self, request: requests.SpawnBatchRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.SpawnBatchResult:
-        return cast("results.SpawnBatchResult", await self.call("spawn_batch", request, on_progress))
-
-    async def send(
-        self, request: requests.SendRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.SendResult:
-        return cast("results.SendResult", await self.call("send", request, on_progress))
-
-    async def send_batch(
-        self, request: requests.SendBatchRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.SendBatchResult:
-        return cast("results.SendBatchResult", await self.call("send_batch", request, on_progress))
-
-    async def read(
-        self, request: requests.ReadRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.ReadResult:
-        return cast("results.ReadResult", await self.call("read", request, on_progress))
-
-    async def list(
-        self, request: requests.ListRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.ListResult:
-        return cast("results.ListResult", await self.call("list", request, on_progress))
-
-    async def wait(
-        self, request: requests.WaitRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.WaitResult:
-        return cast("results.WaitResult", await self.call("wait", request, on_progress))
-
-    async def respond(
-        self, request: requests.RespondRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.RespondResult:
-        return cast("results.RespondResult", await self.call("respond", request, on_progress))
-
-    async def interrupt(
-        self, request: requests.InterruptRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.InterruptResult:
-        return cast("results.InterruptResult", await self.call("interrupt", request, on_progress))
-
-    async def terminate(
-        self, request: requests.TerminateRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.TerminateResult:
-        return cast("results.TerminateResult", await self.call("terminate", request, on_progress))
-
-    async def restart(
-        self, request: requests.RestartRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.RestartResult:
-        return cast("results.RestartResult", await self.call("restart", request, on_progress))
-
-    async def resume(
-        self, request: requests.ResumeRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.ResumeResult:
-        return cast("results.ResumeResult", await self.call("resume", request, on_progress))
-
-    async def gc(
-        self, request: requests.GcRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.GcResult:
-        return cast("results.GcResult", await self.call("gc", request, on_progress))
-
-    async def status(self) -> results.StatusResult:
-        """How the team itself is."""
-        return cast("results.StatusResult", await self.call("status", StatusRequest()))
-
-    async def shutdown(self) -> results.TerminateResult:
-        """Ends every instance gently; the supervisor itself stays until the team is brought down."""
-        return cast("results.TerminateResult", await self.call("shutdown", ShutdownRequest()))
 
     async def call(self, verb: str, request: Request, on_progress: ProgressCallback = ignore_progress) -> Result:
         """Runs one verb of ``VERBS``. ``on_progress`` is called in the event loop.

@@ -13,10 +13,9 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
 
 from actors.errors import WrongStateError, from_wire
 from actors.home import Home
@@ -26,6 +25,7 @@ from supervisor import requests, results, views
 from supervisor.batches import resume_all, spawn_all
 from supervisor.closing import Closing
 from supervisor.collecting import Collecting
+from supervisor.desk import Desk, Handler
 from supervisor.fence import Fence
 from supervisor.mail import Draft
 from supervisor.permits import Permits
@@ -37,7 +37,7 @@ from supervisor.resuming import Resuming
 from supervisor.roll import Roll
 from supervisor.sending import Sending, Sent
 from supervisor.spawner import Spawner
-from supervisor.verbs import Caller, ShutdownRequest, StatusRequest
+from supervisor.verbs import Caller
 from supervisor.waiting import is_settled, wait_for
 
 logger = logging.getLogger(__name__)
@@ -45,8 +45,6 @@ logger = logging.getLogger(__name__)
 INTERRUPT_S = 10.0
 MOVED_ON_S = 2.0
 """An instance reports within milliseconds; this only bounds the wait for one that has just died."""
-
-_Handler = Callable[[Any, Caller], Awaitable[Result]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +60,7 @@ class Parts:
     collecting: Collecting
     resuming: Resuming
     recovery: Recovery
+    desks: Sequence[Desk] = ()
 
 
 class Supervisor:
@@ -80,7 +79,8 @@ class Supervisor:
         self._recovery = parts.recovery
         self._reconciling: asyncio.Task[None] | None = None
         self._started_at = time.time()
-        self._verbs: Mapping[str, _Handler] = {
+        self._desks = parts.desks
+        self._verbs: dict[str, Handler] = {
             "spawn": self.spawn,
             "spawn_batch": self.spawn_batch,
             "send": self.send,
@@ -97,11 +97,15 @@ class Supervisor:
             "status": self.status,
             "shutdown": self.shutdown,
         }
+        for desk in parts.desks:
+            self._verbs.update(desk.verbs)
 
     async def recover(self) -> None:
         """Takes the state over and begins to bring the team back as the store tells of it. Raises ``StoreError``."""
         await self._store.open()
         await self._roll.load()
+        for desk in self._desks:
+            await desk.begin()
         self._reconciling = asyncio.create_task(self._recovery.run(), name="reconcile")
 
     async def close(self) -> None:
@@ -109,6 +113,8 @@ class Supervisor:
         if self._reconciling is not None:
             self._reconciling.cancel()
             await asyncio.gather(self._reconciling, return_exceptions=True)
+        for desk in reversed(self._desks):
+            await desk.end()
         await self._resuming.stop()
         await self._roll.members.leave_all()
         await self._roll.mail.stop()
@@ -245,7 +251,7 @@ class Supervisor:
         async with self._permits.hold():
             return await self._closing.restart(member)
 
-    async def status(self, request: StatusRequest, caller: Caller) -> results.StatusResult:
+    async def status(self, request: requests.StatusRequest, caller: Caller) -> results.StatusResult:
         if request.compared:
             await self._recovery.compared()
         return results.StatusResult(
@@ -262,7 +268,7 @@ class Supervisor:
             max_concurrent_spawns=self._permits.limit,
         )
 
-    async def shutdown(self, request: ShutdownRequest, caller: Caller) -> results.TerminateResult:
+    async def shutdown(self, request: requests.ShutdownRequest, caller: Caller) -> results.TerminateResult:
         alive: Sequence[Member] = [member for member in self._roll.registry if member.alive]
         return await self._closing.end_all(alive)
 

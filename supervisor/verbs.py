@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-from pydantic import Field
-
 from supervisor import requests, results
 from supervisor.requests import Request
 from supervisor.results import Result
@@ -39,18 +37,6 @@ class Verb:
     result: type[Result]
 
 
-class StatusRequest(Request):
-    """How the team itself is."""
-
-    compared: bool = Field(
-        default=False, description="First wait until a team that has just come back knows who of it still lives."
-    )
-
-
-class ShutdownRequest(Request):
-    """Stop every instance gently, before the team is brought down."""
-
-
 VERBS: Mapping[str, Verb] = MappingProxyType(
     {
         "spawn": Verb(requests.SpawnRequest, results.SpawnResult),
@@ -66,8 +52,8 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "restart": Verb(requests.RestartRequest, results.RestartResult),
         "resume": Verb(requests.ResumeRequest, results.ResumeResult),
         "gc": Verb(requests.GcRequest, results.GcResult),
-        "status": Verb(StatusRequest, results.StatusResult),
-        "shutdown": Verb(ShutdownRequest, results.TerminateResult),
+        "status": Verb(requests.StatusRequest, results.StatusResult),
+        "shutdown": Verb(requests.ShutdownRequest, results.TerminateResult),
     }
 )
 

@@ -15,11 +15,12 @@ from actors.instance import Instance, InstanceConfig
 from actors.terminal.server import TerminalServer
 from supervisor.assembly import build_supervisor
 from supervisor.permits import Permits
+from supervisor.requests import ShutdownRequest
 from supervisor.settings import Settings
 from supervisor.spawner import Staff
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
-from supervisor.verbs import Caller, ShutdownRequest
+from supervisor.verbs import Caller
 from tests.integration.supervisor.lives import Team
 from tests.projects import make_repository, shell_environment
 

@@ -17,7 +17,7 @@ from actors.states import Status
 from actors.terminal.server import TerminalServer
 from supervisor import requests, results
 from supervisor.registry import Stage
-from supervisor.verbs import ShutdownRequest, StatusRequest
+from supervisor.requests import ShutdownRequest, StatusRequest
 from tests.integration.supervisor.asking import received
 from tests.integration.supervisor.deeds import (
     BUSY,

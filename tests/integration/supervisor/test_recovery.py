@@ -12,8 +12,8 @@ from actors.messages import MessageStatus
 from actors.states import Status
 from actors.terminal.server import TerminalServer
 from supervisor import requests, results
+from supervisor.requests import ShutdownRequest, StatusRequest
 from supervisor.store import keys
-from supervisor.verbs import ShutdownRequest, StatusRequest
 from tests.integration.supervisor.asking import specialist
 from tests.integration.supervisor.deeds import (
     BUSY,

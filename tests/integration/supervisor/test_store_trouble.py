@@ -12,9 +12,8 @@ from actors.home import Home
 from actors.messages import MessageStatus
 from actors.states import Status
 from supervisor import requests
-from supervisor.requests import Request
+from supervisor.requests import Request, ShutdownRequest, StatusRequest
 from supervisor.store.sqlite import SqliteStore
-from supervisor.verbs import ShutdownRequest, StatusRequest
 from tests.integration.supervisor.asking import specialist
 from tests.integration.supervisor.deeds import BUSY, agents, listed, receipt_of, send, settle, spawn, terminate, texts
 from tests.integration.supervisor.lives import Team, disagreements

@@ -1,0 +1,55 @@
+"""What a tool is, and the decorator that makes one of a function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mcp_types import ToolAnnotations
+
+from supervisor.client import SupervisorClient
+from supervisor.results import Result
+from supervisor.verbs import VERBS, ProgressCallback, Verb
+
+ToolFunction = Callable[[SupervisorClient, Any, ProgressCallback], Awaitable[Result]]
+READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+ADDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
+ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False)
+ACTS_ONCE = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """``call`` asks the supervisor; ``text`` says its result in words for clients that show no structured content."""
+
+    name: str
+    title: str
+    description: str
+    annotations: ToolAnnotations
+    call: ToolFunction
+    text: Callable[[Any], str]
+
+    @property
+    def verb(self) -> Verb:
+        return VERBS[self.name]
+
+    @property
+    def only_looks(self) -> bool:
+        """Asking twice does no harm."""
+        return bool(self.annotations.read_only_hint)
+
+
+def tool(title: str, annotations: ToolAnnotations, text: Callable[[Any], str]) -> Callable[[ToolFunction], Tool]:
+    def wrap(function: ToolFunction) -> Tool:
+        return Tool(
+            name=function.__name__.rstrip("_"),
+            title=title,
+            description=inspect.getdoc(function) or "",
+            annotations=annotations.model_copy(update={"title": title}),
+            call=function,
+            text=text,
+        )
+
+    return wrap

@@ -1,0 +1,107 @@
+"""The verbs of a team as methods with types; ``SupervisorClient`` is one of these over a connection.
+
+Each method is one line of ``supervisor.verbs.VERBS``: it takes that verb's request and gives its result.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TypeVar
+
+from supervisor import requests, results
+from supervisor.requests import Request
+from supervisor.results import Result
+from supervisor.verbs import ProgressCallback, ignore_progress
+
+_ResultT = TypeVar("_ResultT", bound=Result)
+
+
+class TypedVerbs(ABC):
+    @abstractmethod
+    async def call(self, verb: str, request: Request, on_progress: ProgressCallback = ignore_progress) -> Result:
+        """Runs one verb of ``VERBS``; its result is of the verb's type."""
+
+    async def _typed(
+        self,
+        result: type[_ResultT],
+        verb: str,
+        request: Request,
+        on_progress: ProgressCallback = ignore_progress,
+    ) -> _ResultT:
+        answer = await self.call(verb, request, on_progress)
+        if not isinstance(answer, result):
+            raise TypeError(f"{verb} gave a {type(answer).__name__}")
+        return answer
+
+    async def spawn(
+        self, request: requests.SpawnRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.SpawnResult:
+        return await self._typed(results.SpawnResult, "spawn", request, on_progress)
+
+    async def spawn_batch(
+        self, request: requests.SpawnBatchRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.SpawnBatchResult:
+        return await self._typed(results.SpawnBatchResult, "spawn_batch", request, on_progress)
+
+    async def send(
+        self, request: requests.SendRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.SendResult:
+        return await self._typed(results.SendResult, "send", request, on_progress)
+
+    async def send_batch(
+        self, request: requests.SendBatchRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.SendBatchResult:
+        return await self._typed(results.SendBatchResult, "send_batch", request, on_progress)
+
+    async def read(
+        self, request: requests.ReadRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.ReadResult:
+        return await self._typed(results.ReadResult, "read", request, on_progress)
+
+    async def list(
+        self, request: requests.ListRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.ListResult:
+        return await self._typed(results.ListResult, "list", request, on_progress)
+
+    async def wait(
+        self, request: requests.WaitRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.WaitResult:
+        return await self._typed(results.WaitResult, "wait", request, on_progress)
+
+    async def respond(
+        self, request: requests.RespondRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.RespondResult:
+        return await self._typed(results.RespondResult, "respond", request, on_progress)
+
+    async def interrupt(
+        self, request: requests.InterruptRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.InterruptResult:
+        return await self._typed(results.InterruptResult, "interrupt", request, on_progress)
+
+    async def terminate(
+        self, request: requests.TerminateRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.TerminateResult:
+        return await self._typed(results.TerminateResult, "terminate", request, on_progress)
+
+    async def restart(
+        self, request: requests.RestartRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.RestartResult:
+        return await self._typed(results.RestartResult, "restart", request, on_progress)
+
+    async def resume(
+        self, request: requests.ResumeRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.ResumeResult:
+        return await self._typed(results.ResumeResult, "resume", request, on_progress)
+
+    async def gc(
+        self, request: requests.GcRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.GcResult:
+        return await self._typed(results.GcResult, "gc", request, on_progress)
+
+    async def status(self) -> results.StatusResult:
+        """How the team itself is."""
+        return await self._typed(results.StatusResult, "status", requests.StatusRequest())
+
+    async def shutdown(self) -> results.TerminateResult:
+        """Ends every instance gently; the supervisor itself stays until the team is brought down."""
+        return await self._typed(results.TerminateResult, "shutdown", requests.ShutdownRequest())

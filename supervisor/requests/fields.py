@@ -1,0 +1,58 @@
+"""What the requests have in common: their base, and the kinds of their fields."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+MAX_MESSAGE_BYTES = 1_000_000
+"""Longest message or context, in bytes of UTF-8. The supervisor checks it, so that one long message fails alone."""
+MAX_BATCH_MEMBERS = 1000
+MAX_SPAWN_BATCH_MEMBERS = 200
+MAX_WAIT_S = 3600.0
+
+
+class Role(StrEnum):
+    EXECUTIVE = "executive"
+    MANAGER = "manager"
+    SPECIALIST = "specialist"
+
+
+WorkspaceMode = Literal["isolated", "shared"]
+PermissionMode = Literal["default", "acceptEdits", "plan", "bypassPermissions"]
+
+
+def _not_reserved(name: str) -> str:
+    # By PHALANX_TEAM and its like the processes of a team are found again.
+    if name.startswith(("PHALANX_", "RAY_")) and not name.startswith("PHALANX_DEMO_"):
+        raise ValueError("names that begin with PHALANX_ or RAY_ are Phalanx's own")
+    return name
+
+
+InstanceId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z]{3,4}(_[0-9]+){1,3}$", max_length=64),
+    Field(description="Id of an instance as spawn and list give it, for example spec_1_1_7."),
+]
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"),
+    Field(description="A short label: letters, digits, '-' and '_', beginning with a letter or digit."),
+]
+RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,119}$")]
+REQUEST_ID_USE = (
+    "Rarely needed. A name of your choice for this one call (letters, digits, . _ : / -, at most 120): when its answer "
+    "was lost, the same call with the same requestId is not done twice, but gives what the first one gave."
+)
+VariableName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100),
+    AfterValidator(_not_reserved),
+]
+
+
+class Request(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)

@@ -1,0 +1,41 @@
+"""What only looks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from supervisor.requests.fields import MAX_BATCH_MEMBERS, MAX_WAIT_S, InstanceId, Request, Role
+
+
+class ReadRequest(Request):
+    """Read what an instance said, or its screen."""
+
+    instance_id: InstanceId
+    source: Literal["conversation", "screen"] = Field(
+        default="conversation", description="conversation: from the agent's own record; screen: the pane's text."
+    )
+    cursor: str | None = Field(
+        default=None, max_length=100, description="The cursor of an earlier answer: only what is newer is returned."
+    )
+    lines: int = Field(default=50, ge=1, le=2000, description="Most conversation entries, or screen lines, to return.")
+
+
+class ListRequest(Request):
+    """See the team, those that need attention first."""
+
+    role: Role | None = None
+    parent_id: InstanceId | None = None
+    needs_attention: bool = Field(default=False, description="Only instances that wait for a decision or have failed.")
+
+
+class WaitRequest(Request):
+    """Wait until instances are done or need something."""
+
+    instance_ids: list[InstanceId] = Field(min_length=1, max_length=MAX_BATCH_MEMBERS)
+    until: Literal["idle", "any_idle", "needs_attention"] = Field(
+        default="idle",
+        description="idle: all are done or can go no further; any_idle: one is; needs_attention: one needs a decision.",
+    )
+    timeout_seconds: float = Field(default=60.0, gt=0, le=MAX_WAIT_S)

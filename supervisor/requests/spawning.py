@@ -1,0 +1,78 @@
+"""What starts instances."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler, StringConstraints
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from supervisor.requests.fields import (
+    MAX_SPAWN_BATCH_MEMBERS,
+    REQUEST_ID_USE,
+    InstanceId,
+    Name,
+    PermissionMode,
+    Request,
+    RequestId,
+    Role,
+    VariableName,
+    WorkspaceMode,
+)
+
+
+class SpawnRequest(Request):
+    """Start one instance and give it its first message."""
+
+    role: Role = Field(description="executive leads managers, manager leads specialists, specialist does the work.")
+    work_dir: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="Absolute path of the directory to work on; for an isolated workspace, in a git repository.",
+    )
+    context: str = Field(min_length=1, description="The first message: the task and all that is needed to begin it.")
+    parent_id: InstanceId | None = Field(
+        default=None, description="Id of the instance that leads this one, for example mgr_1_2; without it, you do."
+    )
+    workspace_mode: WorkspaceMode = Field(
+        default="isolated",
+        description="isolated: a git worktree on a branch of its own; shared: workDir itself.",
+    )
+    name: Name | None = Field(
+        default=None, description="A label: up to 40 letters, digits, '-' and '_'; tools take the id."
+    )
+    agent: Literal["claude", "demo"] | None = Field(default=None, description="Program to run; default by settings.")
+    model: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/\[\]@-]{0,99}$")] | None = Field(
+        default=None, description="Model to use, as Claude Code's --model takes it, such as sonnet; default: its own."
+    )
+    permission_mode: PermissionMode | None = Field(
+        default=None, description="Which tool calls the agent may make without asking; default by its own settings."
+    )
+    env: dict[VariableName, str] = Field(
+        default_factory=dict, description="Environment variables for this agent, on top of the team's."
+    )
+    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+
+
+def _of_a_batch(member: SpawnRequest) -> SpawnRequest:
+    if member.request_id is not None:
+        raise PydanticCustomError("of_a_batch", "requestId stands beside instances, one for the whole batch")
+    return member
+
+
+class _WithoutRequestId:
+    """Takes requestId out of a member's schema."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        member = handler.resolve_ref_schema(handler(schema))
+        return {**member, "properties": {name: of for name, of in member["properties"].items() if name != "requestId"}}
+
+
+SpawnMember = Annotated[SpawnRequest, AfterValidator(_of_a_batch), _WithoutRequestId()]
+
+
+class SpawnBatchRequest(Request):
+    """Start many instances at once. Results come in order; a failing member fails alone."""
+
+    instances: list[SpawnMember] = Field(min_length=1, max_length=MAX_SPAWN_BATCH_MEMBERS)
+    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)

@@ -1,0 +1,47 @@
+"""What callers get back: one model a verb, camelCase on the wire. Times are ISO 8601 in UTC, durations in ms."""
+
+from __future__ import annotations
+
+from supervisor.results.acting import InterruptResult, RespondResult, RestartResult, TerminatedInstance, TerminateResult
+from supervisor.results.base import ErrorInfo, Result
+from supervisor.results.looking import (
+    ConversationEntry,
+    InstanceInfo,
+    ListResult,
+    Permission,
+    ReadResult,
+    Tokens,
+    WaitResult,
+)
+from supervisor.results.messages import SendBatchResult, SendPerformance, SendResult
+from supervisor.results.spawning import SpawnBatchResult, SpawnOutcome, SpawnPerformance, SpawnResult
+from supervisor.results.team import CollectedItem, GcResult, ResumedInstance, ResumeResult, StatusResult
+
+__all__ = [
+    "CollectedItem",
+    "ConversationEntry",
+    "ErrorInfo",
+    "GcResult",
+    "InstanceInfo",
+    "InterruptResult",
+    "ListResult",
+    "Permission",
+    "ReadResult",
+    "RespondResult",
+    "RestartResult",
+    "Result",
+    "ResumeResult",
+    "ResumedInstance",
+    "SendBatchResult",
+    "SendPerformance",
+    "SendResult",
+    "SpawnBatchResult",
+    "SpawnOutcome",
+    "SpawnPerformance",
+    "SpawnResult",
+    "StatusResult",
+    "TerminateResult",
+    "TerminatedInstance",
+    "Tokens",
+    "WaitResult",
+]

@@ -1,0 +1,46 @@
+"""What became of one instance."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from actors.states import Status
+from supervisor.results.base import ErrorInfo, Result
+from supervisor.results.looking import Permission
+
+
+class RespondResult(Result):
+    instance_id: str
+    decision: Literal["allow", "deny"]
+    permission: Permission
+    status: Status
+
+
+class InterruptResult(Result):
+    instance_id: str
+    interrupted: bool = Field(description="false: no turn was under way")
+    status: Status
+
+
+class TerminatedInstance(Result):
+    instance_id: str
+    status: Status
+    workspace_removed: bool
+    kept: str | None = Field(default=None, description="where unmerged or uncommitted work was left, and why")
+    saved_ref: str | None = Field(default=None, description="git ref under which uncommitted work was saved")
+    repository: str | None = Field(default=None, description="where savedRef is")
+    error: ErrorInfo | None = None
+
+
+class TerminateResult(Result):
+    success: bool
+    terminated: list[TerminatedInstance]
+    still_running: list[str] = Field(default_factory=list, description="those that it led and that go on without it")
+
+
+class RestartResult(Result):
+    instance_id: str
+    status: Status
+    resumed: bool = Field(description="the same conversation goes on; false: it had none yet")

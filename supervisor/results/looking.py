@@ -1,0 +1,75 @@
+"""What there is to see of instances."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from actors.states import Status
+from supervisor.requests import Role, WorkspaceMode
+from supervisor.results.base import Result
+
+
+class ConversationEntry(Result):
+    kind: Literal["question", "answer", "tool_call", "tool_result", "notice"]
+    at: str
+    text: str
+    tool: str | None = None
+    input: dict[str, Any] | None = None
+
+
+class ReadResult(Result):
+    instance_id: str
+    source: Literal["conversation", "screen"]
+    entries: list[ConversationEntry] = Field(default_factory=list)
+    screen: str | None = None
+    cursor: str | None = Field(default=None, description="give it to the next read to get only what is new")
+    more: bool = Field(default=False, description="there is more after this cursor already")
+
+
+class Permission(Result):
+    """The tool call that an instance asks permission for."""
+
+    tool: str
+    input: dict[str, Any]
+
+
+class Tokens(Result):
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_creation: int = 0
+
+
+class InstanceInfo(Result):
+    instance_id: str
+    name: str | None
+    role: Role
+    parent_id: str | None
+    agent: str
+    status: Status
+    since: str
+    reason: str | None = Field(default=None, description="why it failed, is blocked or needs attention")
+    permission: Permission | None = None
+    needs_attention: bool
+    queued_messages: int = Field(description="accepted, not yet in the conversation")
+    unread: int = Field(description="answers since the last read")
+    session_name: str
+    workspace_mode: WorkspaceMode
+    working_directory: str
+    branch: str | None
+    host: str
+    tokens: Tokens
+
+
+class ListResult(Result):
+    needs_attention: list[str] = Field(description="ids of those that wait for a decision or have failed")
+    counts: dict[str, int] = Field(description="instances by status")
+    instances: list[InstanceInfo] = Field(description="those that need attention first, then by age")
+    warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself, for people")
+
+
+class WaitResult(Result):
+    reached: bool = Field(description="false: the time ran out first")
+    instances: list[InstanceInfo]

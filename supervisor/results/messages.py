@@ -1,0 +1,31 @@
+"""What became of messages."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from actors.messages import MessageStatus
+from supervisor.results.base import ErrorInfo, Result
+
+
+class SendResult(Result):
+    success: bool
+    instance_id: str
+    message_id: str | None = None
+    status: MessageStatus | None = None
+    reason: str | None = None
+    removed_characters: int = Field(default=0, description="control characters that were taken out of the text")
+    error: ErrorInfo | None = None
+
+
+class SendPerformance(Result):
+    total_messages: int
+    queued: int
+    immediate: int
+    avg_batch_size: float = Field(description="messages per paste in this team so far")
+
+
+class SendBatchResult(Result):
+    success: bool
+    results: list[SendResult]
+    performance: SendPerformance

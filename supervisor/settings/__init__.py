@@ -1,0 +1,21 @@
+"""What a person can set for a team: ``config.toml`` in the home, then the environment, which wins.
+
+Read once where a process begins; everything below gets values. ``describe`` is the table for the documentation and
+``phalanx doctor``. Keys in the file are the lower-case names below; a key that is not known is refused.
+"""
+
+from __future__ import annotations
+
+from supervisor.settings.model import Settings
+from supervisor.settings.place import DEFAULT_HOME, HOME_VARIABLE, home_from
+from supervisor.settings.table import SettingInfo, describe, setting_variables
+
+__all__ = [
+    "DEFAULT_HOME",
+    "HOME_VARIABLE",
+    "SettingInfo",
+    "Settings",
+    "describe",
+    "home_from",
+    "setting_variables",
+]

@@ -1,0 +1,193 @@
+"""The settings themselves: each with its variable, unit, what is allowed and what it means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from actors.home import Home
+from supervisor.redis_address import RedisDatabase, RedisUrl, from_parts
+from supervisor.requests import VariableName
+from supervisor.settings.fields import SECRET, Directory, VariableValue, setting
+from supervisor.settings.reading import read
+
+
+class Settings(BaseModel):
+    """Frozen. Times and sizes are in the unit that ``describe`` gives for them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    max_concurrent_spawns: int = setting(
+        5,
+        "MAX_CONCURRENT_SPAWNS",
+        "instances",
+        "a whole number from 1 to 100",
+        "Most instances that start at the same time.",
+        ge=1,
+        le=100,
+    )
+    max_concurrent_git_ops: int = setting(
+        3,
+        "MAX_CONCURRENT_GIT_OPS",
+        "operations",
+        "a whole number from 1 to 100",
+        "Most git operations of git_batch that run at the same time.",
+        ge=1,
+        le=100,
+    )
+    message_batch_size: int = setting(
+        10,
+        "MESSAGE_BATCH_SIZE",
+        "messages",
+        "a whole number from 1 to 1000",
+        "Most messages that go to an instance in one paste.",
+        ge=1,
+        le=1000,
+    )
+    message_batch_delay: float = setting(
+        100,
+        "MESSAGE_BATCH_DELAY",
+        "ms",
+        "a number from 0 to 60000",
+        "How long a message waits for others to join it.",
+        ge=0,
+        le=60_000,
+    )
+    cache_size: int = setting(
+        1000,
+        "CACHE_SIZE",
+        "answers",
+        "a whole number from 0 to 100000",
+        "Most answers of git that are kept; 0 keeps none.",
+        ge=0,
+        le=100_000,
+    )
+    cache_ttl: float = setting(
+        60_000,
+        "CACHE_TTL",
+        "ms",
+        "a number from 0 to 86400000",
+        "How long an answer of git is kept at most; a change in the repository ends it at once.",
+        ge=0,
+        le=86_400_000,
+    )
+    worktree_pool_size: int = setting(
+        0,
+        "WORKTREE_POOL_SIZE",
+        "worktrees",
+        "a whole number from 0 to 500",
+        "Spare worktrees that are kept ready for each repository that is worked on.",
+        ge=0,
+        le=500,
+    )
+    prewarm_instances: int = setting(
+        0,
+        "PREWARM_INSTANCES",
+        "instances",
+        "a whole number from 0 to 500",
+        "Spare agents that are kept ready at their prompt, for the repository that was last worked on.",
+        ge=0,
+        le=500,
+    )
+    agent: Literal["claude", "demo"] = setting(
+        "claude",
+        "PHALANX_AGENT",
+        "",
+        "claude or demo",
+        "Program of an instance for which spawn names none.",
+    )
+    claude_command: str = setting(
+        "claude",
+        "PHALANX_CLAUDE_COMMAND",
+        "",
+        "a path, or a name on PATH",
+        "The program that is Claude Code.",
+        pattern=r"^[^\x00]+$",
+    )
+    demo_start_s: float = setting(
+        0.0,
+        "PHALANX_DEMO_START_S",
+        "s",
+        "a number from 0 to 600",
+        "How long a demo agent takes to start.",
+        ge=0,
+        le=600,
+    )
+    spawn_timeout_s: float = setting(
+        90.0,
+        "PHALANX_SPAWN_TIMEOUT_S",
+        "s",
+        "a number from 1 to 3600",
+        "Longest time from an agent's start to its first message.",
+        ge=1,
+        le=3600,
+    )
+    on_agent_failure: Literal["report", "resume"] = setting(
+        "report",
+        "PHALANX_ON_AGENT_FAILURE",
+        "",
+        "report or resume",
+        "What becomes of an agent that ended without having been asked to: it is shown as failed, or it is started "
+        "again with its conversation.",
+    )
+    resume_limit: int = setting(
+        3,
+        "PHALANX_RESUME_LIMIT",
+        "times",
+        "a whole number from 1 to 100",
+        "How often in a row a failed agent is started again; each time after a longer pause.",
+        ge=1,
+        le=100,
+    )
+    redis_url: RedisUrl = setting(
+        "",
+        "REDIS_URL",
+        "",
+        "redis://, unix://, redis+cluster://, with TLS rediss://, rediss+cluster://; with user and password if need be",
+        "A Redis that keeps a second copy of the team's state; wins over redis_host. It may hold a password.",
+        repr=False,
+    )
+    redis_host: str = setting(
+        "",
+        "REDIS_HOST",
+        "",
+        "a host name or address, without port",
+        "Host of such a Redis, without TLS and password.",
+        pattern=r"^([^\s/@?#:\[\]\x00]*|\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*:[0-9A-Fa-f.:]*\]?)$",
+    )
+    redis_port: int = setting(
+        6379, "REDIS_PORT", "", "a whole number from 1 to 65535", "Port of redis_host.", ge=1, le=65_535
+    )
+    redis_db: RedisDatabase = setting(
+        0, "REDIS_DB", "", "a whole number from 0 to 9999", "Database on redis_host.", ge=0, le=9999
+    )
+    allowed_work_dirs: tuple[Directory, ...] = setting(
+        (),
+        "PHALANX_ALLOWED_WORK_DIRS",
+        "directories",
+        f"a list of absolute paths, in the environment joined by '{os.pathsep}'",
+        "Instances may only work inside these; none given: in any directory but '/', the user's home directory itself "
+        "and Phalanx's own home.",
+    )
+    env: Mapping[VariableName, VariableValue] = setting(
+        {},
+        "",
+        "",
+        "a table of texts, named by letters, digits and '_'; PHALANX_ and RAY_ are reserved",
+        "Environment variables for all agents, on top of the caller's.",
+    )
+
+    @property
+    def redis_address(self) -> str | None:
+        """URL of the Redis that keeps the second copy; None: there is none. Show it with ``without_secrets`` only."""
+        if self.redis_url:
+            return self.redis_url
+        return from_parts(self.redis_host, self.redis_port, self.redis_db) if self.redis_host else None
+
+    @classmethod
+    def load(cls, home: Home, environment: Mapping[str, str]) -> Self:
+        """The settings of a home. Raises ``SettingsError`` that names the place, the value and what is allowed."""
+        return read(cls, home.config_file, environment, secret=SECRET)
