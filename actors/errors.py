@@ -17,6 +17,7 @@ travel through Ray by pickling.
     │   └── PaneGoneError
     ├── StoreError                 the team's state could not be read or written; nothing was half-written
     │   ├── StateHeldError         another supervisor has this state
+    │   ├── StateLostError         the state is gone while agents of the home live
     │   └── FencedError            another supervisor has taken this state over; this one may write no more
     ├── AgentError                 the agent could not be started or ended unexpectedly
     └── UnavailableError           a part did not answer in time; the call may be repeated
@@ -69,6 +70,10 @@ class StoreError(PhalanxError):
 
 class StateHeldError(StoreError):
     code = "state_held"
+
+
+class StateLostError(StoreError):
+    code = "state_lost"
 
 
 class FencedError(StoreError):

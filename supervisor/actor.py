@@ -16,6 +16,7 @@ from actors.home import Home
 from actors.host_actor import start_host
 from actors.instance import InstanceConfig
 from supervisor.assembly import build_supervisor
+from supervisor.beginning import unless_agents_live
 from supervisor.gateway import Gateway
 from supervisor.own_start import OwnStart
 from supervisor.permits import Permits
@@ -68,7 +69,8 @@ class _SupervisorServer:
         )
         host: HostPort = await start_host(self._home, catalog)
         staff = Staff(host=host, factory=_Instances(catalog), permits=Permits(settings.max_concurrent_spawns))
-        supervisor = build_supervisor(self._home, settings, staff, make_store(self._home, settings))
+        store = make_store(self._home, settings, unless_agents_live(self._home, host))
+        supervisor = build_supervisor(self._home, settings, staff, store)
         try:
             await supervisor.recover()
             await Gateway(self._home.gateway_socket, supervisor).start()

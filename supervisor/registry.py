@@ -8,6 +8,7 @@ instances never share one.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -24,6 +25,7 @@ _PARENT_ROLES = {
     Role.MANAGER: frozenset({Role.EXECUTIVE}),
     Role.SPECIALIST: frozenset({Role.EXECUTIVE, Role.MANAGER}),
 }
+_ID = re.compile(r"exec_\d+|mgr_\d+_\d+|spec_\d+_\d+_\d+")
 COMING_BACK = "the team has just come back, and it is being asked how it is"
 
 
@@ -231,6 +233,11 @@ def number_in(instance_id: str) -> int:
     """The number of an instance, from its id or the name of its worktree; 0 when it is neither."""
     number = instance_id.rpartition("_")[2].partition("-")[0]
     return int(number) if number.isdecimal() else 0
+
+
+def is_instance_id(name: str) -> bool:
+    """Whether an instance can be called so: what bears another name is somebody else's."""
+    return _ID.fullmatch(name) is not None
 
 
 def _instance_id(role: Role, executive: int, manager: int, number: int) -> str:

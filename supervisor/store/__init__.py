@@ -7,9 +7,16 @@ another one has replaced can write no more. An operation costs the same whatever
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+MayBegin = Callable[[], Awaitable[None]]
+"""Asked before a state without any record is gone on with: raises why that may not be."""
+
+
+async def always() -> None:
+    """Whoever has no state may begin one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +36,7 @@ class StateStore(Protocol):
         """Takes the state for this process and returns its epoch. Nothing else may be called before.
 
         Raises ``StateHeldError`` when another supervisor has it and ``StoreError`` when it is damaged, with what to do.
+        What ``MayBegin`` raises goes through; the empty state stays unused.
         """
         ...
 

@@ -19,6 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
 from actors.errors import PhalanxError, StateHeldError, StoreError
+from supervisor.store import MayBegin
 from supervisor.store.keys import SESSIONS
 from supervisor.store.lag_note import LagNote
 from supervisor.store.redis import CopyDamagedError, CopyHeldError, CopyState, RedisCopy
@@ -48,12 +49,13 @@ class RedisSide:
 class Reconciling:
     """``run`` once. When it fails the caller closes the file; Redis is let go."""
 
-    def __init__(self, path: Path, file: SqliteStore, redis: RedisSide, note: LagNote) -> None:
+    def __init__(self, path: Path, file: SqliteStore, redis: RedisSide, note: LagNote, may_begin: MayBegin) -> None:
         self._path = path
         self._file = file
         self._redis = redis.copy
         self._server = redis.server
         self._note = note
+        self._may_begin = may_begin
         self.unreachable = ""
         """Why Redis could not be asked; empty when it answered."""
 
@@ -107,6 +109,8 @@ class Reconciling:
         if found and await self._redis_has_more(found, sessions):
             await self._take_over(found, f"{epoch}:{token}")
             sessions = await self._sessions()
+        if self._file.position.sequence == 0:
+            await self._may_begin()
         ours = Session(epoch=epoch, token=token, start=self._file.position.sequence)
         await self._file.write({SESSIONS: encode((*sessions, ours))})
         return Ours(sessions=(*sessions, ours))

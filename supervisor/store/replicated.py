@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from actors.errors import PhalanxError
-from supervisor.store import StoreHealth
+from supervisor.store import MayBegin, StoreHealth, always
 from supervisor.store.keys import SESSIONS
 from supervisor.store.lag_note import LagNote
 from supervisor.store.reconciling import Reconciling, RedisSide
@@ -29,9 +29,10 @@ _RELEASE_S = 0.5
 class Replicated:
     """A ``StateStore``."""
 
-    def __init__(self, path: Path, redis: RedisSide, pace: Pace) -> None:
+    def __init__(self, path: Path, redis: RedisSide, pace: Pace, may_begin: MayBegin = always) -> None:
         self._path = path
         self._redis = redis
+        self._may_begin = may_begin
         self._file = SqliteStore(path, keep_tombstones=True)
         self._note = LagNote(path)
         self._replicator = Replicator(self._file, redis.copy, redis.server, self._note, pace)
@@ -45,7 +46,7 @@ class Replicated:
 
     async def open(self) -> int:
         try:
-            reconciling = Reconciling(self._path, self._file, self._redis, self._note)
+            reconciling = Reconciling(self._path, self._file, self._redis, self._note, self._may_begin)
             ours = await reconciling.run()
             self._in_use = True
             await self._replicator.start(ours, _FIRST_LOOK_S if reconciling.unreachable else _FIRST_SYNC_S)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from actors.errors import StoreError
-from supervisor.store import StoreHealth
+from supervisor.store import MayBegin, StoreHealth, always
 from supervisor.store.sqlite_check import examine
 from supervisor.store.sqlite_file import StateFile
 from supervisor.store.sqlite_takeover import Takeover
@@ -44,12 +44,20 @@ class SqliteStore:
     Every call but ``peek`` raises ``StoreError`` before ``open`` and after ``close``.
     """
 
-    def __init__(self, path: Path, *, keep_tombstones: bool = False, patience_s: float = _PATIENCE_S) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        keep_tombstones: bool = False,
+        patience_s: float = _PATIENCE_S,
+        may_begin: MayBegin = always,
+    ) -> None:
         """``keep_tombstones``: remember what was deleted, for a second copy, until ``forget_tombstones``."""
         self._path = path
         self._keep_tombstones = keep_tombstones
         self._file = StateFile(path, keep_tombstones=keep_tombstones)
         self._patience_s = patience_s
+        self._may_begin = may_begin
         self._thread: ThreadPoolExecutor | None = None
         self._waiting: deque[_Write] = deque()
         self._failure = ""
@@ -91,6 +99,8 @@ class SqliteStore:
         self._waiting = deque()
         try:
             await self._run(self._file.open, above)
+            if self.position.sequence == 0:
+                await self._may_begin()
         except BaseException:
             self._let_go()
             raise

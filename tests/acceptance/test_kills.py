@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from actors.errors import UnavailableError
 from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.processes import end_processes, is_running, processes_with
@@ -133,6 +135,33 @@ async def test_a_terminal_server_that_was_killed_is_there_again_for_the_next_age
         end_processes([process], grace_s=0)
     assert is_running(after)
     assert len(server.agents()) == 1
+
+
+async def test_a_team_whose_state_is_lost_begins_no_other_beside_its_agents_and_goes_on_when_it_is_back(
+    team: Team, entry: EntryTeam, tmp_path: Path
+) -> None:
+    client = await entry.client()
+    spawned = await client.spawn(team.specialist("hello"))
+    await entry.close()
+    agent = psutil.Process(TerminalServer(team.home.tmux_socket).agents()[0].pid)
+    end_processes(of_ray(team.home), grace_s=0)
+    for file in team.home.root.glob("state.db*"):
+        shutil.move(file, tmp_path)
+
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="while 1 of its agents live.*Put the file back"):
+            await asyncio.to_thread(team.runtime.up, team.environment)
+        assert is_running(agent)
+
+    for file in team.home.root.glob("state.db*"):
+        file.unlink()
+    for file in tmp_path.glob("state.db*"):
+        shutil.move(file, team.home.root)
+    await asyncio.to_thread(team.runtime.up, team.environment)
+    async with await team.connect() as client:
+        sent = SendRequest(instance_id=spawned.instance_id, message="go on", wait=True)
+        assert (await client.send(sent)).status == "submitted"
+    assert is_running(agent)
 
 
 def before_nice() -> int:
