@@ -1,0 +1,11 @@
+"""Several hosts on one machine, as real as it gets: each has an address, processes, ``/tmp``, home and sshd of its own.
+
+A host is a network namespace on a bridge and, in it, a process namespace whose first process (``host_init``) ends
+everything of the host when it is killed, as a power cut does. Needs root, iproute2, util-linux and openssh-server. What
+a killed test leaves behind is cleared away by the next rig (``janitor``).
+"""
+
+from tests.cluster.rig.hosts import RigHost
+from tests.cluster.rig.rig import Rig, why_no_rig
+
+__all__ = ["Rig", "RigHost", "why_no_rig"]

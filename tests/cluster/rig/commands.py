@@ -1,0 +1,33 @@
+"""Running the system's own tools for the rig: bounded, with their words when they fail."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+
+_TIMEOUT_S = 20.0
+
+
+class RigError(Exception):
+    """The rig could not be made, or a host of it did not do as asked."""
+
+
+def run(*command: str, timeout_s: float = _TIMEOUT_S, environment: Mapping[str, str] | None = None) -> str:
+    """What the command printed. Raises ``RigError``."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout_s,
+            env=environment,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RigError(f"{' '.join(command)}: {error}") from error
+    if done.returncode:
+        raise RigError(f"{' '.join(command)} failed ({done.returncode}): {done.stdout[-4000:]}")
+    return done.stdout

@@ -1,0 +1,98 @@
+"""One host of the rig."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.cluster.rig.commands import RigError, run
+from tests.cluster.rig.keys import Keys
+from tests.cluster.rig.network import Network
+
+_INIT = Path(__file__).with_name("host_init.py")
+_SSH_OPTIONS = (
+    *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"),
+    *("-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"),
+)
+_START_S = 20.0
+_POLL_S = 0.05
+
+
+class RigHost:
+    """``start``, ``lose_power`` and ``start`` again; ``cut`` and ``heal`` its network; ``ssh`` into it."""
+
+    def __init__(self, network: Network, number: int, directory: Path, keys: Keys, keep: Sequence[Path]) -> None:
+        """``directory``: on the real disk, for all that the host writes. ``keep``: see ``host_init``."""
+        self.name = f"host{number}"
+        self.directory = directory
+        self.address = network.connect(number)
+        self._network = network
+        self._number = number
+        self._keys = keys
+        self._keep = (*keep, keys.directory)
+        self._init: subprocess.Popen[bytes] | None = None
+        for own in ("home", "tmp"):
+            (directory / own).mkdir(parents=True)
+        (directory / "tmp").chmod(0o1777)
+        keys.write_server_config(directory / "sshd_config", self.address)
+
+    @property
+    def home(self) -> Path:
+        """Of its user, as this machine sees it."""
+        return self.directory / "home"
+
+    def start(self) -> None:
+        """Returns when its sshd answers. Raises ``RigError``."""
+        # The chain ends with this process, whatever ends it: each link is told to die with the one above it.
+        command = (
+            *("setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", self._network.namespace(self._number)),
+            *("unshare", "--mount", "--uts", "--ipc", "--pid", "--mount-proc", "--fork", "--kill-child"),
+            *(sys.executable, "-P", str(_INIT), str(self.directory), self.name, *map(str, self._keep)),
+        )
+        with (self.directory / "init.log").open("ab") as log:
+            self._init = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        deadline = time.monotonic() + _START_S
+        while not self._answers():
+            if self._init.poll() is not None or time.monotonic() > deadline:
+                raise RigError(f"{self.name} did not start: {(self.directory / 'init.log').read_text()[-2000:]}")
+            time.sleep(_POLL_S)
+
+    def _answers(self) -> bool:
+        try:
+            self.ssh("true")
+        except RigError:
+            return False
+        return True
+
+    def lose_power(self) -> None:
+        """Every process of it is gone at once; what it had written to disk is there when it starts again."""
+        if self._init is None:
+            return
+        self._init.kill()
+        self._init.wait()
+        self._init = None
+
+    def cut(self) -> None:
+        self._network.cut(self._number)
+
+    def heal(self) -> None:
+        self._network.heal(self._number)
+
+    def ssh(self, *command: str, timeout_s: float = 20.0) -> str:
+        """What the command printed, run by ssh as its user. Raises ``RigError``."""
+        target = f"{os.environ.get('USER', 'root')}@{self.address}"
+        return run(
+            *("ssh", *_SSH_OPTIONS, "-i", str(self._keys.private), target, shlex.join(command)), timeout_s=timeout_s
+        )
+
+    def inside(self, *command: str, timeout_s: float = 20.0) -> str:
+        """The same without network: for a host that is cut off."""
+        if self._init is None:
+            raise RigError(f"{self.name} has no power")
+        (first,) = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text().split()
+        return run("nsenter", "--target", first, "--all", "--", *command, timeout_s=timeout_s)

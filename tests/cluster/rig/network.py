@@ -1,0 +1,77 @@
+"""The bridge that joins the hosts of a rig, and the cable of each host to it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+from tests.cluster.rig.commands import RigError, run
+
+_NETWORKS = range(10, 250)
+
+
+class Network:
+    """``10.77.N.0/24`` for an N that no interface of the machine uses; this machine is ``.1`` in it."""
+
+    def __init__(self, tag: str) -> None:
+        """``tag``: 6 characters that no other rig has; interface names have at most 15."""
+        self.bridge = f"px{tag}"
+        self._tag = tag
+        self._number = 0
+
+    def make(self) -> None:
+        """Raises ``RigError``."""
+        self._number = _free_number()
+        run("ip", "link", "add", self.bridge, "type", "bridge")
+        run("ip", "addr", "add", f"{self.address(1)}/24", "dev", self.bridge)
+        run("ip", "link", "set", self.bridge, "up")
+
+    def address(self, number: int) -> str:
+        return f"10.77.{self._number}.{number}"
+
+    def namespace(self, number: int) -> str:
+        return f"px{self._tag}h{number}"
+
+    def connect(self, number: int) -> str:
+        """Makes the namespace of host ``number`` with its cable; returns its address."""
+        namespace, address = self.namespace(number), self.address(number)
+        inside = f"{namespace}i"
+        run("ip", "netns", "add", namespace)
+        run("ip", "link", "add", namespace, "type", "veth", "peer", "name", inside)
+        run("ip", "link", "set", inside, "netns", namespace)
+        run("ip", "link", "set", namespace, "master", self.bridge, "up")
+        within = ("ip", "-n", namespace)
+        run(*within, "link", "set", "lo", "up")
+        run(*within, "link", "set", inside, "name", "eth0")
+        run(*within, "addr", "add", f"{address}/24", "dev", "eth0")
+        run(*within, "link", "set", "eth0", "up")
+        run(*within, "route", "add", "default", "via", self.address(1))
+        return address
+
+    def cut(self, number: int) -> None:
+        """Nothing gets to the host or away from it, as with its cable pulled."""
+        run("ip", "link", "set", self.namespace(number), "down")
+
+    def heal(self, number: int) -> None:
+        run("ip", "link", "set", self.namespace(number), "up")
+
+
+def remove(bridge: str, namespaces: list[str]) -> None:
+    """What is not there (any more) is no failure."""
+    for namespace in namespaces:
+        with suppress(RigError):
+            run("ip", "link", "del", namespace)
+        with suppress(RigError):
+            run("ip", "netns", "del", namespace)
+    with suppress(RigError):
+        run("ip", "link", "del", bridge)
+
+
+def _free_number() -> int:
+    """Raises ``RigError`` when there is none."""
+    listed = json.loads(run("ip", "-j", "-4", "addr"))
+    used = {address["local"].rsplit(".", 1)[0] for interface in listed for address in interface.get("addr_info", ())}
+    for number in _NETWORKS:
+        if f"10.77.{number}" not in used:
+            return number
+    raise RigError("no network 10.77.N.0/24 is free on this machine")
