@@ -13,7 +13,7 @@ from actors.agents.base import Launch, LaunchRequest
 from actors.agents.claude_record import ClaudeRecord
 from actors.agents.options import settings_file, settings_text, start_options
 
-_PROGRAM = Path(__file__).resolve().parent / "demo_program" / "__main__.py"
+PROGRAM = Path(__file__).resolve().parent / "demo_program" / "__main__.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class DemoAgent(ClaudeRecord):
         """Raises ``InvalidRequestError`` for a model or mode that is none."""
         own = {"PHALANX_DEMO_DIRECTORY": str(request.instance_directory), "PHALANX_DEMO_START_S": f"{self.start_s:g}"}
         return Launch(
-            argv=(self.python, "-I", "-S", str(_PROGRAM), *start_options(request)),
+            argv=(self.python, "-I", "-S", str(PROGRAM), *start_options(request)),
             environment={**own, **request.environment},
             files={settings_file(request.instance_directory): settings_text(self.python, request)},
         )

@@ -1,4 +1,4 @@
-"""Writes docs/performance.md and docs/performance.json."""
+"""Keeps what the parts have found, one JSON each in docs/performance/, and makes docs/performance.md of all of them."""
 
 from __future__ import annotations
 
@@ -7,71 +7,69 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from scripts.benchmarks.figures import Figure
+from scripts.benchmarks.plots import draw
+from scripts.benchmarks.section import Part, Section
 
+PAGE = Path("docs/performance.md")
+KEPT = Path("docs/performance")
 _HEAD = """# Performance
 
-Made by `scripts/bench`; run it to get the figures of your machine. Times drift with the machine and with what else it
-does; ratios are taken pair by pair within one run and hold better. A run fails when a result is not proved at the
-receiver.
-
-"""
-
-_BOUNDS = """
-What bounds the spawn: a cold spawn also makes the worktree, starts the instance's actor (about 0.4 s of CPU on the same
-cores while Claude Code starts) and waits for proof, which Claude Code's own hook gives 60 to 190 ms after Enter; the
-floor ends when the bare program shows its input box.
+Made by `scripts/bench`; run it to get the figures of your machine (`scripts/bench PART` makes one part anew: {names}).
+Times drift with the machine and with what else it does; ratios are taken within one run and hold better. A run fails
+when a result is not proved at the receiver. The samples behind the tables are in [performance/](performance/).
 """
 
 
-def write(figures: Sequence[Figure], claude_version: str) -> None:
-    machine = _machine(claude_version)
-    lines = [f"Machine: {machine}", "", "| what | p50 | p95 | floor p50 | ratio | aim |", "|---|---|---|---|---|---|"]
-    lines += [_row(figure) for figure in figures]
-    Path("docs/performance.md").write_text(_HEAD + "\n".join(lines) + "\n" + _BOUNDS)
-    Path("docs/performance.json").write_text(
-        json.dumps(_document(figures, machine), indent=1, ensure_ascii=False) + "\n"
-    )
+def keep(part: Part, section: Section, machine: str) -> None:
+    """Stores what a part has found, and its plots."""
+    KEPT.mkdir(exist_ok=True)
+    rounded = {name: [round(sample, 3) for sample in samples] for name, samples in section.samples.items()}
+    found = {"title": part.title, "machine": machine, **asdict(section), "samples": rounded}
+    (KEPT / f"{part.name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    for number, plot in enumerate(section.plots):
+        draw(plot, _plot_file(part.name, number))
 
 
-def _row(figure: Figure) -> str:
-    floor = f"{Figure(what='', aim='', samples=figure.floor).p50:.0f} ms" if figure.floor else ""
-    ratio = f"{figure.ratio:.2f}" if figure.ratio is not None else ""
-    digits = 1 if figure.p50 < 20 else 0
-    columns = (figure.what, f"{figure.p50:.{digits}f} ms", f"{figure.p95:.{digits}f} ms", floor, ratio, figure.aim)
-    return f"| {' | '.join(columns)} |"
+def write(parts: Sequence[Part]) -> None:
+    """The page, from what is kept of each part."""
+    chapters = [_HEAD.format(names=", ".join(part.name for part in parts))]
+    for part in parts:
+        path = KEPT / f"{part.name}.json"
+        if path.exists():
+            chapters.append(_chapter(part.name, json.loads(path.read_text())))
+    PAGE.write_text("\n".join(chapters))
 
 
-def _document(figures: Sequence[Figure], machine: str) -> dict[str, object]:
-    return {
-        "machine": machine,
-        "figures": [
-            {
-                "what": figure.what,
-                "aim": figure.aim,
-                "p50_ms": round(figure.p50, 2),
-                "p95_ms": round(figure.p95, 2),
-                "ratio": None if figure.ratio is None else round(figure.ratio, 3),
-                "samples_ms": [round(sample, 2) for sample in figure.samples],
-                "floor_ms": [round(sample, 2) for sample in figure.floor],
-            }
-            for figure in figures
-        ],
-    }
+def _chapter(name: str, found: dict[str, Any]) -> str:
+    columns = found["columns"]
+    lines = [f"## {found['title']}", "", found["machine"], ""]
+    lines += [f"| {' | '.join(row)} |" for row in (columns, ["---"] * len(columns), *found["rows"])]
+    lines += ["", found["words"].strip(), ""] if found["words"].strip() else [""]
+    for number, plot in enumerate(found["plots"]):
+        lines += [f"![{plot['title']}]({_plot_file(name, number).relative_to(PAGE.parent)})", ""]
+    return "\n".join(lines)
 
 
-def _machine(claude_version: str) -> str:
+def _plot_file(name: str, number: int) -> Path:
+    return KEPT / (f"{name}-{number + 1}.svg" if number else f"{name}.svg")
+
+
+def machine(claude_version: str) -> str:
+    """The machine and its load now, and the programs that count, in one line."""
     tmux = subprocess.run(["tmux", "-V"], check=True, capture_output=True, text=True).stdout.strip()
+    git = subprocess.run(["git", "version"], check=True, capture_output=True, text=True).stdout.split()[2]
     memory_gb = psutil.virtual_memory().total / 2**30
     return (
-        f"{os.cpu_count()} cores, {memory_gb:.0f} GB, {platform.system()} {platform.machine()}; "
-        f"Python {platform.python_version()}, Ray {version('ray')}, mcp {version('mcp')}, {tmux}, "
+        f"Machine: {os.cpu_count()} cores, {memory_gb:.0f} GB, {platform.system()} {platform.machine()}; "
+        f"Python {platform.python_version()}, Ray {version('ray')}, mcp {version('mcp')}, {tmux}, git {git}, "
         f"Claude Code {claude_version}; load average {os.getloadavg()[0]:.1f} at the start; "
         f"{datetime.now(UTC):%Y-%m-%d}."
     )
