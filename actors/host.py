@@ -24,6 +24,7 @@ from actors.agents.resumption import can_resume
 from actors.agents.trust import ensure_trusted
 from actors.errors import AgentError
 from actors.home import Home
+from actors.host_load import HostLoad, LoadMeter
 from actors.marks import INSTANCE_MARK
 from actors.observer import LAUNCH_MARK
 from actors.private_files import append_private, in_words, write_private
@@ -45,10 +46,15 @@ class Host:
         self._catalog = catalog
         self._environment = dict(agent_environment)
         self._server = TerminalServer(home.tmux_socket)
+        self._load_meter = LoadMeter(home.root)
         self._workspaces = Workspaces(home.worktrees, self._environment)
 
     async def name(self) -> str:
         return socket.gethostname()
+
+    async def load(self) -> HostLoad:
+        """How busy this machine is."""
+        return await asyncio.to_thread(self._load_meter.read)
 
     async def agents(self) -> tuple[RunningAgent, ...]:
         """Every session on the home's tmux server; empty without a server. Raises ``TerminalError`` when it hangs."""

@@ -12,6 +12,7 @@ from actors.agents.catalog import AgentCatalog
 from actors.calls import actor_class, answer_of, answer_when_back, make_actor
 from actors.home import Home
 from actors.host import Host
+from actors.host_load import HostLoad
 from actors.terminal.pane import PaneInfo
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
 
@@ -51,6 +52,10 @@ class HostHandle:
 
     async def name(self) -> str:
         return str(await self._ask_again(self._actor.name.remote, AGENT_S))
+
+    async def load(self) -> HostLoad:
+        found: HostLoad = await self._ask_again(self._actor.load.remote, AGENT_S)
+        return found
 
     async def agents(self) -> tuple[RunningAgent, ...]:
         found: tuple[RunningAgent, ...] = await self._ask_again(self._actor.agents.remote, AGENT_S)

@@ -10,6 +10,7 @@ from supervisor.adoption import Adoption, InstanceRules
 from supervisor.closing import Closing
 from supervisor.collecting import Collecting
 from supervisor.fence import Fence
+from supervisor.performance.meters import Meters
 from supervisor.recovery import Recovery
 from supervisor.registry import number_in
 from supervisor.resuming import Resuming
@@ -24,8 +25,9 @@ from supervisor.work_dirs import WorkDirPolicy
 
 def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateStore) -> Supervisor:
     """The supervisor over the given host, instances and state; ``recover`` it before the first verb."""
-    fence = Fence(store)
-    roll = Roll(fence, _last_number(home))
+    meters = Meters()
+    fence = Fence(store, meters)
+    roll = Roll(fence, _last_number(home), meters)
     limits = BatchLimits(size=settings.message_batch_size, delay_s=settings.message_batch_delay / 1000)
     resumes = settings.on_agent_failure == "resume"
     adoption = Adoption(home, InstanceRules(limits=limits, comes_back=resumes), staff.factory, roll)

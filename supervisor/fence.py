@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import TypeVar
 
 from actors.errors import FencedError
+from supervisor.performance.meters import Meters
+from supervisor.performance.names import Timing
 from supervisor.store import StateStore, StoreHealth
 
 logger = logging.getLogger(__name__)
@@ -20,8 +22,9 @@ _Value = TypeVar("_Value")
 class Fence:
     """A ``StateStore``. All in the supervisor's event loop."""
 
-    def __init__(self, store: StateStore) -> None:
+    def __init__(self, store: StateStore, meters: Meters | None = None) -> None:
         self._store = store
+        self._meters = meters or Meters()
         self._error: FencedError | None = None
 
     @property
@@ -38,7 +41,8 @@ class Fence:
 
     async def save(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> None:
         self.check()
-        await self._noticing(self._store.save(records, delete))
+        with self._meters.timing(Timing.STORE):
+            await self._noticing(self._store.save(records, delete))
 
     async def load(self, prefix: str) -> dict[str, bytes]:
         self.check()

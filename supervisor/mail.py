@@ -20,6 +20,8 @@ from actors.errors import InvalidRequestError, PhalanxError, StoreError, WrongSt
 from actors.messages import Message, MessageStatus, Receipt, encode
 from actors.news import News
 from supervisor.members import Members
+from supervisor.performance.meters import Meters
+from supervisor.performance.names import Count
 from supervisor.receipts import accepted, is_settled, lost
 from supervisor.records import Unreadable, decode_message, decode_receipt
 from supervisor.registry import Registry, Stage
@@ -55,11 +57,12 @@ _NOTHING_MORE = Extra(records={})
 class Mail:
     """Messages under way and their receipts. All in the supervisor's event loop."""
 
-    def __init__(self, registry: Registry, members: Members, store: StateStore, news: News) -> None:
+    def __init__(self, registry: Registry, members: Members, store: StateStore, news: News, meters: Meters) -> None:
         self._registry = registry
         self._members = members
         self._store = store
         self._news = news
+        self._meters = meters
         self._numbers = itertools.count(1)
         self._pending: dict[str, dict[str, Message]] = {}
         self._unhanded: dict[str, set[str]] = {}
@@ -102,6 +105,7 @@ class Mail:
         except StoreError:
             self._doubtful.update(key for key in records if key.startswith((keys.MESSAGE_PREFIX, keys.REQUEST_PREFIX)))
             raise
+        self._meters.count(Count.MESSAGES_ACCEPTED, len(messages))
         for message in messages:
             self._take(message)
         for instance_id in {message.instance_id for message in messages}:
@@ -219,7 +223,9 @@ class Mail:
 
     def _settle(self, receipt: Receipt) -> None:
         pending = self._pending.get(receipt.instance_id, {})
-        pending.pop(receipt.message_id, None)
+        message = pending.pop(receipt.message_id, None)
+        if message is not None:
+            self._meters.receipt(message, receipt)
         self._unhanded.get(receipt.instance_id, set()).discard(receipt.message_id)
         if not pending:
             self._pending.pop(receipt.instance_id, None)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from actors.agents.base import AgentStart, Restarted, RunningAgent
+from actors.host_load import HostLoad
 from actors.instance import InstanceConfig
 from actors.messages import Message
 from actors.reports import Report
@@ -50,6 +51,10 @@ class InstanceFactory(Protocol):
 
 class HostPort(Protocol):
     async def name(self) -> str: ...
+    async def load(self) -> HostLoad:
+        """How busy the machine is."""
+        ...
+
     async def agents(self) -> tuple[RunningAgent, ...]:
         """Every session on this home's tmux server, with whether its agent lives; empty without a server."""
         ...

@@ -16,6 +16,8 @@ from actors.reports import Report, Snapshot
 from actors.states import ALIVE, Status
 from supervisor.mail import Extra, Mail
 from supervisor.members import Members
+from supervisor.performance.meters import Meters
+from supervisor.performance.names import Count
 from supervisor.records import Unreadable, decode_plain, decode_record, encode_plain, encode_record
 from supervisor.registry import InstanceRecord, Member, Registry, Stage, number_in
 from supervisor.repeats import Repeats
@@ -29,18 +31,20 @@ _STAGE_OF = {Status.STOPPED: Stage.STOPPED, Status.FAILED: Stage.FAILED}
 class Roll:
     """All in the supervisor's event loop."""
 
-    def __init__(self, store: StateStore, last_number: int = 0) -> None:
+    def __init__(self, store: StateStore, last_number: int = 0, meters: Meters | None = None) -> None:
         """``last_number``: highest number that an instance of this home has ever had."""
         self.news = News()
         self.registry = Registry(last_number)
         self.members = Members()
-        self.mail = Mail(self.registry, self.members, store, self.news)
+        self.meters = meters or Meters()
+        self.mail = Mail(self.registry, self.members, store, self.news, self.meters)
         self.repeats = Repeats()
         self.unreadable = Unreadable()
         self.on_failed: Callable[[Member], None] = lambda _: None
         """Called when an instance has failed by itself."""
         self._store = store
         self._pastes: dict[str, tuple[int, int]] = {}
+        self._began_at = time.time()
 
     async def load(self) -> None:
         """Takes in what the store tells of the team. Raises ``StoreError``."""
@@ -95,7 +99,7 @@ class Roll:
         member.snapshot = ended(member.snapshot, status, reason)
         self.news.announce()
         if stage is Stage.FAILED:
-            self.on_failed(member)
+            self._has_failed(member)
 
     async def take_in(self, instance_id: str, report: Report) -> None:
         """What an instance reports; its receipts are stored with what changed of its record."""
@@ -108,11 +112,24 @@ class Roll:
             extra = self.stored_form(changed) if changed != earlier else Extra(records={})
             await self.mail.take_receipts(report.receipts, extra)
             member.record, member.snapshot = changed, report.snapshot
-        self._pastes[instance_id] = (report.batches, report.delivered)
+        self._count_pastes(changed, report)
         self.news.announce()
         self.mail.reachable(instance_id)
         if changed.stage is Stage.FAILED and earlier.stage is not Stage.FAILED:
-            self.on_failed(member)
+            self._has_failed(member)
+
+    def _has_failed(self, member: Member) -> None:
+        self.meters.count(Count.AGENTS_FAILED)
+        self.on_failed(member)
+
+    def _count_pastes(self, record: InstanceRecord, report: Report) -> None:
+        """Instances count from the start of their actor, which may be before or after the start of this supervisor."""
+        instance_id, now = record.instance_id, (report.batches, report.delivered)
+        before = self._pastes.get(instance_id, (0, 0) if record.created_at >= self._began_at else now)
+        self._pastes[instance_id] = now
+        began_anew = now[0] < before[0]
+        self.meters.count(Count.PASTES, now[0] - (0 if began_anew else before[0]))
+        self.meters.count(Count.MESSAGES_PASTED, now[1] - (0 if began_anew else before[1]))
 
     @property
     def warnings(self) -> list[str]:

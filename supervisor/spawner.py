@@ -22,6 +22,7 @@ from actors.states import ALIVE, Status
 from supervisor.adoption import Adoption
 from supervisor.identity import system_prompt
 from supervisor.mail import Draft, check_text
+from supervisor.performance.names import Count, Timing
 from supervisor.permits import Permits
 from supervisor.ports import HostPort, InstanceFactory, InstancePort
 from supervisor.registry import InstanceRecord, Member, Stage
@@ -79,7 +80,9 @@ class Spawner:
                 return finished
         work_dir = self._settings.work_dirs.check(request.work_dir)
         check_text(request.context)
+        asked = time.perf_counter()
         async with self._permits.hold():
+            self._roll.meters.observe(Timing.SPAWN_WAIT, time.perf_counter() - asked)
             # A caller who goes away in the middle must not leave half an instance behind.
             return await asyncio.shield(asyncio.create_task(self._spawn(request, work_dir, sender)))
 
@@ -107,7 +110,8 @@ class Spawner:
         member = self._take_in(request, work_dir)
         async with member.turn:
             try:
-                return await self._make(member, request, sender)
+                with self._roll.meters.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
+                    return await self._make(member, request, sender)
             except BaseException:
                 await self._undoing.undo(member.record)
                 raise

@@ -22,12 +22,14 @@ from actors.home import Home
 from actors.reports import Snapshot
 from actors.states import Status
 from supervisor import requests, results, views
+from supervisor.attempt import waits_s
 from supervisor.batches import resume_all, spawn_all
 from supervisor.closing import Closing
 from supervisor.collecting import Collecting
 from supervisor.desk import Desk, Handler
 from supervisor.fence import Fence
 from supervisor.mail import Draft
+from supervisor.performance.names import Timing
 from supervisor.permits import Permits
 from supervisor.recovery import Recovery
 from supervisor.registry import Member
@@ -42,6 +44,8 @@ from supervisor.waiting import is_settled, wait_for
 
 logger = logging.getLogger(__name__)
 
+BRIEF = frozenset({"send", "send_batch", "read", "list", "status"})
+"""Verbs that wait for no agent unless they are asked to: how long they take says how the supervisor is."""
 INTERRUPT_S = 10.0
 MOVED_ON_S = 2.0
 """An instance reports within milliseconds; this only bounds the wait for one that has just died."""
@@ -122,7 +126,10 @@ class Supervisor:
 
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:
         self._store.check()
-        return await self._verbs[verb](request, caller)
+        if verb not in BRIEF or waits_s(request):
+            return await self._verbs[verb](request, caller)
+        with self._roll.meters.timing(Timing.CALL):
+            return await self._verbs[verb](request, caller)
 
     async def spawn(self, request: requests.SpawnRequest, caller: Caller) -> results.SpawnResult:
         record = await self._spawner.spawn(request, caller.sender)

@@ -38,7 +38,7 @@ LEAD = Caller(sender="lead")
 _OWNER: ContextVar[object] = ContextVar("owner", default=None)
 _TOUCHING = {"save", "adopt", "deliver", "expect_end", "create", "destroy"}
 """Calls that change something. Of the host it is all but its questions."""
-_QUESTIONS = {"name", "agents", "leftovers", "instance_directories"}
+_QUESTIONS = {"name", "load", "agents", "leftovers", "instance_directories"}
 
 
 class Killed(BaseException):

@@ -1,0 +1,64 @@
+"""The seam by which every part of the supervisor tells what it does: ``count`` and ``observe``, cheap at any rate.
+
+One ``Meters`` a team, in the supervisor's event loop. Whoever keeps the history learns of the first change after each
+``settle``, so that nothing runs while nothing happens.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from actors.messages import Message, MessageStatus, Receipt
+from supervisor.performance.history import History
+from supervisor.performance.names import Count, Timing
+
+_LOST = {MessageStatus.FAILED: Count.MESSAGES_FAILED, MessageStatus.UNCONFIRMED: Count.MESSAGES_UNCONFIRMED}
+
+
+class Meters:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        """``clock``: seconds since the epoch."""
+        self.clock = clock
+        self.history = History()
+        self.on_change: Callable[[], None] = lambda: None
+        """Called with the first change after each ``settle``."""
+        self._changed = False
+
+    def count(self, name: Count, by: int = 1) -> None:
+        if by:
+            self.history.slot(self.clock()).count(name, by)
+            self._tell()
+
+    def observe(self, name: Timing, seconds: float) -> None:
+        self.history.slot(self.clock()).observe(name, seconds)
+        self._tell()
+
+    @contextmanager
+    def timing(self, name: Timing, failures: Count | None = None) -> Iterator[None]:
+        """Observes how long the block takes; one that raises is counted in ``failures`` and not timed."""
+        begun = time.perf_counter()
+        try:
+            yield
+        except BaseException:
+            if failures is not None:
+                self.count(failures)
+            raise
+        self.observe(name, time.perf_counter() - begun)
+
+    def receipt(self, message: Message, receipt: Receipt) -> None:
+        """A message has come to the end of its way."""
+        if receipt.status is MessageStatus.SUBMITTED:
+            self.observe(Timing.MESSAGE, receipt.at - message.accepted_at)
+        elif receipt.status in _LOST:
+            self.count(_LOST[receipt.status])
+
+    def settle(self) -> None:
+        """What was told so far has been taken care of."""
+        self._changed = False
+
+    def _tell(self) -> None:
+        if not self._changed:
+            self._changed = True
+            self.on_change()

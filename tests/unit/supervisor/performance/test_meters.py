@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+from actors.messages import Message, MessageStatus, Receipt
+from supervisor.performance.history import Slot
+from supervisor.performance.meters import Meters
+from supervisor.performance.names import Count, Timing
+
+
+def message() -> Message:
+    return Message(id="msg_1", instance_id="spec_0_0_1", sender="lead", text="x", immediate=False, accepted_at=100.0)
+
+
+def end(status: MessageStatus) -> Receipt:
+    return Receipt(message_id="msg_1", instance_id="spec_0_0_1", status=status, at=102.0)
+
+
+def told(meters: Meters) -> Slot:
+    return meters.history.window(meters.clock(), 60)
+
+
+def test_a_block_that_succeeds_is_timed_and_one_that_fails_is_counted() -> None:
+    meters = Meters()
+    with meters.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
+        pass
+    with pytest.raises(OSError, match="full"), meters.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
+        raise OSError("full")
+    assert told(meters).timed(Timing.SPAWN).count == 1
+    assert told(meters).counted(Count.SPAWNS_FAILED) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "submitted", "failed", "unconfirmed"),
+    [(MessageStatus.SUBMITTED, 1, 0, 0), (MessageStatus.FAILED, 0, 1, 0), (MessageStatus.UNCONFIRMED, 0, 0, 1)],
+)
+def test_the_end_of_a_message_is_counted_by_what_became_of_it(
+    status: MessageStatus, submitted: int, failed: int, unconfirmed: int
+) -> None:
+    meters = Meters()
+    meters.receipt(message(), end(status))
+    slot = told(meters)
+    assert slot.timed(Timing.MESSAGE).count == submitted
+    assert slot.timed(Timing.MESSAGE).total_s == 2.0 * submitted
+    assert (slot.counted(Count.MESSAGES_FAILED), slot.counted(Count.MESSAGES_UNCONFIRMED)) == (failed, unconfirmed)
+
+
+def test_the_first_change_after_each_settling_is_told_once() -> None:
+    meters, changes = Meters(), list[str]()
+    meters.on_change = lambda: changes.append("change")
+    meters.count(Count.PASTES, 0)
+    assert changes == []
+    meters.count(Count.PASTES, 2)
+    meters.observe(Timing.CALL, 0.1)
+    assert changes == ["change"]
+    meters.settle()
+    meters.count(Count.PASTES)
+    assert changes == ["change", "change"]
