@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 
@@ -22,6 +23,8 @@ _ROOT = Path(__file__).resolve().parent.parent
 _RUN_MARK = "TEST_RUN_ID"
 """Set in the environment of this run, so that a process started by its tests is known wherever it moved to."""
 _ENDING_WAIT_S = 5.0
+hypothesis.settings.register_profile("phalanx", deadline=None)  # what else the machine does is no fault of an example
+hypothesis.settings.load_profile("phalanx")
 
 
 @pytest.fixture(scope="session")
