@@ -45,6 +45,7 @@ class Adoption:
         incarnation = await port.adopt(record.pane_id, record.pid)
         self._roll.members.follow(record.instance_id, port, incarnation, self)
         self._roll.mail.hand_over_again(record.instance_id)
+        await self.on_silence(record.instance_id, "")
 
     async def on_report(self, instance_id: str, report: Report) -> None:
         await self._roll.take_in(instance_id, report)

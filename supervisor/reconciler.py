@@ -4,8 +4,8 @@
 that Ray knows of this team. It is asked when the supervisor comes back and now and then afterwards. Guarantees:
 
 - An agent that lives and is wanted is adopted where it is: never restarted, never ended, never doubled.
-- What belongs to a spawn that never finished is undone; a termination that never finished is finished; what belongs to
-  nobody is ended.
+- What belongs to a spawn that never finished is undone; a termination that never finished is finished; what an
+  instance has left that is not known any more is ended, and a session with a name that no instance has is left alone.
 - Whoever is just being started, restarted or ended, or whose record cannot be read (``busy``), is left alone.
 - After the acts of a plan, the plan is empty.
 """
@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from actors.agents.base import RunningAgent
-from supervisor.registry import InstanceRecord, Stage
+from supervisor.registry import InstanceRecord, Stage, is_instance_id
 
 ENDED_UNSEEN = "its agent has ended while the team was not there to see it; restart goes on with its conversation"
 
@@ -69,6 +69,11 @@ class EndActor:
 Act = Adopt | NoteEnd | Finish | Undo | EndAgent | EndActor
 
 
+def subject(act: Act) -> str:
+    """Whom it is about; sessions are named after their instances."""
+    return act.session_name if isinstance(act, EndAgent) else act.instance_id
+
+
 def plan(
     records: Sequence[InstanceRecord],
     agents: Iterable[RunningAgent],
@@ -90,7 +95,7 @@ def plan(
         if act is not None or record.instance_id in followed:
             settled.add(record.instance_id)
     known = {record.session_name for record in records} | set(busy)
-    acts.extend(EndAgent(name) for name in sessions if name not in known)
+    acts.extend(EndAgent(name) for name in sessions if name not in known and is_instance_id(name))
     acts.extend(EndActor(instance_id) for instance_id in sorted(set(actors) - settled))
     return tuple(acts)
 

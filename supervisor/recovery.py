@@ -1,9 +1,9 @@
 """Brings registry, panes and actors together again: after the supervisor came back, and now and then while it runs.
 
-``load`` takes in what the store tells, so that callers can be answered; ``run`` then compares it with what the host and
-Ray tell (see ``reconciler``) and carries out what has to be done, each act alone and under the instance's turn. What
-has changed since it was looked at is left alone and looked at again. A part that does not answer is asked again soon;
-nothing is touched before the store has confirmed that no other supervisor has the team.
+``run`` compares what the records tell with what the host and Ray tell (see ``reconciler``) and carries out what has to
+be done, each act alone and under the instance's turn. What has changed since it was looked at is left alone and looked
+at again. An act that fails is tried again after pauses that grow (see ``tries``); one that hangs is not waited for: the
+others go on. Nothing is touched before the store has confirmed that no other supervisor has the team.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
-from actors.errors import FencedError, PhalanxError
+from actors.agents.base import RunningAgent
+from actors.errors import FencedError, PhalanxError, UnavailableError
 from actors.reports import Snapshot
 from supervisor.adoption import Adoption
 from supervisor.closing import Closing
 from supervisor.ports import HostPort
-from supervisor.reconciler import Act, Adopt, EndActor, EndAgent, Finish, NoteEnd, Undo, plan
-from supervisor.registry import InstanceRecord, Member, Stage
+from supervisor.reconciler import Act, Adopt, EndActor, EndAgent, Finish, NoteEnd, Undo, plan, subject
+from supervisor.registry import InstanceRecord, Member, Stage, is_instance_id
 from supervisor.roll import Roll
 from supervisor.spawner import Staff
+from supervisor.tries import Tries
 from supervisor.undoing import Undoing
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 EVERY_S = 30.0
 COMPARED_S = 20.0
 _AGAIN_S = 0.5
+_UNDER_WAY_S = 5.0
+"""An act that takes longer is not waited for before the next look."""
 _AT_ONCE = 8
 """Actors that are made at the same time: each start costs half a second of CPU."""
 _END_GRACE_S = 5.0
@@ -46,6 +50,10 @@ class Recovery:
         self._undoing = undoing
         self._closing = closing
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._tries = Tries()
+        self._under_way: dict[Act, asyncio.Task[bool]] = {}
+        self._clearing: asyncio.Task[None] | None = None
+        self._strangers: set[str] = set()
         self._compared = asyncio.Event()
 
     async def compared(self) -> bool:
@@ -57,59 +65,119 @@ class Recovery:
 
     async def run(self) -> None:
         """Reconciles at once and then for ever; ends when another supervisor has taken over."""
-        while True:
-            try:
-                done = await self.reconcile()
-            except FencedError:
-                logger.warning("no more reconciling: another supervisor has the state")
-                return
-            except Exception:
-                logger.exception("the team could not be compared with what runs")
-                done = False
-            if done and not self._compared.is_set():
-                self._compared.set()
-                self._tell_who_has_failed()
-            await asyncio.sleep(EVERY_S if done else _AGAIN_S)
+        began = asyncio.get_running_loop().time()
+        try:
+            while True:
+                await self._round(began)
+        except FencedError:
+            logger.warning("no more reconciling: another supervisor has the state")
+        finally:
+            tasks = [*self._under_way.values(), *filter(None, [self._clearing])]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _tell_who_has_failed(self) -> None:
+    async def _round(self, began: float) -> None:
+        """One look, what follows from it as far as that is soon done, and a pause."""
+        clock = asyncio.get_running_loop().time
+        begun: Collection[asyncio.Task[bool]] = ()
+        looked = True
+        try:
+            begun = await self._look()
+        except FencedError:
+            raise
+        except Exception:
+            logger.exception("the team could not be compared with what runs")
+            looked = False
+        if self._under_way:
+            await asyncio.wait(self._under_way.values(), timeout=_UNDER_WAY_S)
+        stale = not all(task.result() for task in begun if task.done())
+        if looked and (clock() - began > COMPARED_S or not (stale or self._under_way or self._tries.soon_over)):
+            self._note_compared()
+        if not self._under_way:
+            self._clear_late()
+            await asyncio.sleep(min(EVERY_S, self._tries.pause_s(clock())) if looked and not stale else _AGAIN_S)
+
+    def _clear_late(self) -> None:
+        if self._clearing is None or self._clearing.done():
+            self._clearing = asyncio.create_task(self._undoing.clear_late(), name="clear what came late")
+
+    def _note_compared(self) -> None:
         """A crash may have come between a failure and what was to be done about it."""
+        if self._compared.is_set():
+            return
+        self._compared.set()
         for member in self._roll.registry:
             if member.record.stage is Stage.FAILED:
                 self._roll.on_failed(member)
 
     async def reconcile(self) -> bool:
-        """One comparison and its acts; whether all of them worked."""
+        """One comparison and its acts; whether nothing of it is left to be done."""
+        results = await asyncio.gather(*await self._look())
+        return all(results) and not self._tries.any
+
+    async def _look(self) -> Collection[asyncio.Task[bool]]:
+        """Compares, and begins what may be done now; False is the result of what has to be looked at again."""
         before = {
             member.record.instance_id: member.record for member in self._roll.registry if not member.turn.locked()
         }
         agents = await self._host.agents()
         actors = await self._factory.running()
+        self._tell_of_strangers(agents)
         members = list(self._roll.registry)
         acts = plan(
             [member.record for member in members],
             agents,
             actors,
             followed={i.record.instance_id for i in members if self._roll.members.has(i.record.instance_id)},
-            busy={*self._roll.unreadable.instance_ids, *_busy(members, before)},
+            busy={*self._roll.unreadable.instance_ids, *_busy(members, before), *map(subject, self._under_way)},
         )
+        self._tries.forget_all_but({*acts, *self._under_way})
         if acts:
             await self._roll.confirm()
-        done = all(await asyncio.gather(*(self._carry_out(act, before) for act in acts)))
-        await self._undoing.clear_late()
-        return done
+        now = asyncio.get_running_loop().time()
+        return [self._begin(act, before) for act in acts if self._tries.may(act, now)]
+
+    def _tell_of_strangers(self, agents: Iterable[RunningAgent]) -> None:
+        """Once each: somebody's own session on the team's tmux server is left alone."""
+        names = {agent.session_name for agent in agents if not is_instance_id(agent.session_name)}
+        for name in sorted(names - self._strangers):
+            logger.warning("the tmux session %s is none of this team's instances and is left alone", name)
+        self._strangers = names
+
+    def _begin(self, act: Act, planned: Mapping[str, InstanceRecord]) -> asyncio.Task[bool]:
+        task = asyncio.create_task(self._carry_out(act, planned), name=f"reconcile {subject(act)}")
+        self._under_way[act] = task
+
+        def ended(_: object) -> None:
+            del self._under_way[act]
+            _ = task.cancelled() or task.exception()  # who has waited for it no more must not miss it
+
+        task.add_done_callback(ended)
+        return task
 
     async def _carry_out(self, act: Act, planned: Mapping[str, InstanceRecord]) -> bool:
         logger.info("reconciling: %s", act)
         try:
             async with self._turns:
-                return await self._act(act, planned)
+                done = await self._act(act, planned)
         except FencedError:
             raise
         except PhalanxError as error:
             logger.warning("%s did not work: %s", act, error)
-        except Exception:
+            await self._note_failure(act, str(error))
+        except Exception as error:
             logger.exception("%s did not work", act)
-        return False
+            await self._note_failure(act, f"an error in Phalanx: {error!r}")
+        else:
+            self._tries.worked(act)
+            return done
+        return True
+
+    async def _note_failure(self, act: Act, why: str) -> None:
+        lasts = self._tries.failed(act, asyncio.get_running_loop().time())
+        if lasts and isinstance(act, Adopt):
+            await self._adoption.on_silence(act.instance_id, f"its agent cannot be taken over so far: {why}")
 
     async def _act(self, act: Act, planned: Mapping[str, InstanceRecord]) -> bool:
         if isinstance(act, EndAgent):
@@ -123,9 +191,10 @@ class Recovery:
         async with member.turn:
             if member.record != planned[act.instance_id]:
                 return False
-            return await self._act_on(member, act)
+            await self._act_on(member, act)
+        return True
 
-    async def _act_on(self, member: Member, act: Adopt | NoteEnd | Finish | Undo | EndActor) -> bool:
+    async def _act_on(self, member: Member, act: Adopt | NoteEnd | Finish | Undo | EndActor) -> None:
         match act:
             case Adopt():
                 await self._adopt(member, act)
@@ -135,10 +204,10 @@ class Recovery:
             case Finish():
                 await self._closing.finish(member)
             case Undo():
-                return await self._undoing.undo(member.record)
+                if not await self._undoing.undo(member.record):
+                    raise UnavailableError("not all that its spawn has made is gone yet")
             case EndActor(instance_id):
                 await self._factory.destroy(instance_id)
-        return True
 
     async def _adopt(self, member: Member, act: Adopt) -> None:
         found = {"pane_id": act.pane_id, "pid": act.pid, "stage": Stage.RUNNING, "reason": "", "ended_at": 0.0}

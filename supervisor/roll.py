@@ -97,6 +97,7 @@ class Roll:
         await self.save(member.record.instance_id, stage=stage, reason=reason, ended_at=time.time())
         status = Status.STOPPED if stage is Stage.STOPPED else Status.FAILED
         member.snapshot = ended(member.snapshot, status, reason)
+        member.silence = ""
         self.news.announce()
         if stage is Stage.FAILED:
             self._has_failed(member)

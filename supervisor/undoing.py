@@ -67,6 +67,8 @@ class Undoing:
                 await self._host.forget_instance(instance_id)
             except PhalanxError as error:
                 logger.warning("whether anything of %s came late cannot be seen now: %s", instance_id, error)
+            except Exception:
+                logger.exception("whether anything of %s came late cannot be seen now", instance_id)
             if time.monotonic() > until:
                 del self._late[instance_id]
 

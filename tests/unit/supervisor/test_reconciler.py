@@ -193,6 +193,13 @@ def test_a_spawn_that_was_cut_off_before_its_first_message_is_undone(wanted: boo
     assert plan([begun], [agent], ["spec_0_0_1"], followed=(), busy=()) == (Undo("spec_0_0_1"),)
 
 
+def test_a_session_with_a_name_that_no_instance_has_is_somebody_else_s() -> None:
+    sessions = [
+        RunningAgent(session_name=name, pane_id="%1", pid=7, alive=True) for name in ("notes", "spec_1", "spec_0_0_7")
+    ]
+    assert plan([], sessions, [], followed=(), busy=()) == (EndAgent("spec_0_0_7"),)
+
+
 def test_an_agent_that_died_unseen_is_failed_with_a_reason() -> None:
     (act,) = plan([record(pid=7, pane_id="%1")], [], [], followed=(), busy=())
     assert isinstance(act, NoteEnd)

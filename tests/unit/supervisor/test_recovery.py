@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from actors.agents.base import RunningAgent
-from actors.errors import AgentError, TerminalError
+from actors.errors import AgentError, FencedError, TerminalError
 from actors.workspace.values import Leftover, Retirement
 from supervisor import undoing
 from supervisor.ports import InstancePort
 from supervisor.recovery import EVERY_S, Recovery
 from supervisor.registry import InstanceRecord, Member, Stage
 from supervisor.roll import Roll
+from supervisor.tries import FIRST_PAUSE_S
 from supervisor.undoing import Undoing
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import StandInInstance, TroubledStore, recruit, turns
@@ -36,6 +37,10 @@ class Outside:
         self.looking = asyncio.Event()
         self.looking.set()
         self.asked = 0
+        self.tried: list[str] = []
+        self.adopted: list[str] = []
+        self.silent: dict[str, str] = {}
+        self.hangs: set[str] = set()
 
     def live(self, instance_id: str, pid: int = 7) -> None:
         agent = RunningAgent(session_name=instance_id, pane_id=f"%{pid}", pid=pid, alive=True)
@@ -43,6 +48,7 @@ class Outside:
         self.actors.add(instance_id)
 
     def _do(self, deed: str) -> None:
+        self.tried.append(deed)
         if deed in self.trouble:
             raise self.trouble[deed]
         self.deeds.append(deed)
@@ -71,7 +77,13 @@ class Outside:
 
     async def adopt(self, record: InstanceRecord, port: InstancePort) -> None:
         self._do(f"adopt {record.instance_id}")
+        if record.instance_id in self.hangs:
+            await asyncio.Event().wait()
+        self.adopted.append(record.instance_id)
         self.roll.members._ends[record.instance_id] = SimpleNamespace(port=port, follower=None)  # type: ignore[assignment]
+
+    async def on_silence(self, instance_id: str, reason: str) -> None:
+        self.silent[instance_id] = reason
 
     async def finish(self, member: Member) -> None:
         self._do(f"finish {member.record.instance_id}")
@@ -174,17 +186,114 @@ async def test_whoever_is_being_started_or_ended_is_waited_for_by_nobody(scene: 
     assert scene.outside.deeds == []
 
 
-@pytest.mark.parametrize("error", [AgentError("no"), RuntimeError("a fault of ours")])
-async def test_an_act_that_fails_harms_no_other_and_is_tried_again(scene: Scene, error: Exception) -> None:
+async def with_two(scene: Scene, first: str) -> None:
+    """Two agents live; the adoption of the first one is in trouble."""
     for number in (1, 2):
         await recruit(scene.roll, number)
         scene.outside.live(f"spec_0_0_{number}", number)
-    scene.outside.trouble["adopt spec_0_0_1"] = error
-    assert not await scene.recovery.reconcile()
-    assert scene.outside.deeds == ["adopt spec_0_0_2"]
-    scene.outside.trouble.clear()
-    assert await scene.recovery.reconcile()
-    assert scene.outside.deeds == ["adopt spec_0_0_2", "adopt spec_0_0_1"]
+    scene.outside.trouble["adopt spec_0_0_1"] = AgentError(first)
+
+
+@pytest.mark.parametrize("error", [AgentError("no"), RuntimeError("a fault of ours")])
+def test_an_act_that_fails_harms_no_other_and_is_tried_again(error: Exception) -> None:
+    async def play() -> None:
+        scene = Scene()
+        await with_two(scene, "no")
+        scene.outside.trouble["adopt spec_0_0_1"] = error
+        assert not await scene.recovery.reconcile()
+        assert scene.outside.deeds == ["adopt spec_0_0_2"]
+        scene.outside.trouble.clear()
+        await asyncio.sleep(FIRST_PAUSE_S)
+        assert await scene.recovery.reconcile()
+        assert scene.outside.deeds == ["adopt spec_0_0_2", "adopt spec_0_0_1"]
+
+    virtual_time.run(play)
+
+
+def test_who_can_never_be_adopted_is_tried_ever_less_often_and_keeps_nobody_from_being_compared() -> None:
+    async def play() -> None:
+        scene = Scene()
+        await with_two(scene, "its actor cannot be made")
+        await recruit(scene.roll, 3, stage=Stage.FAILED)
+        told: list[str] = []
+        scene.roll.on_failed = lambda member: told.append(member.record.instance_id)
+        running = asyncio.create_task(scene.recovery.run())
+        assert await scene.recovery.compared()
+        await turns()
+        assert told == ["spec_0_0_3"]
+        await asyncio.sleep(600)
+        assert 15 < scene.outside.tried.count("adopt spec_0_0_1") < 30
+        assert scene.outside.deeds == ["adopt spec_0_0_2"]
+        running.cancel()
+
+    virtual_time.run(play)
+
+
+def test_who_cannot_be_adopted_for_some_time_is_said_to_be_silent_until_it_works() -> None:
+    async def play() -> None:
+        scene = Scene()
+        await with_two(scene, "its actor cannot be made")
+        running = asyncio.create_task(scene.recovery.run())
+        await asyncio.sleep(FIRST_PAUSE_S)
+        assert scene.outside.silent == {}
+        await asyncio.sleep(10)
+        assert scene.outside.silent == {
+            FIRST: "its agent cannot be taken over so far: its actor cannot be made",
+        }
+        scene.outside.trouble.clear()
+        await asyncio.sleep(60)
+        assert FIRST in scene.outside.adopted
+        running.cancel()
+
+    virtual_time.run(play)
+
+
+def test_an_act_that_hangs_keeps_the_others_from_nothing_and_is_not_begun_twice() -> None:
+    async def play() -> None:
+        scene = Scene()
+        await with_two(scene, "")
+        scene.outside.trouble.clear()
+        scene.outside.hangs.add(FIRST)
+        running = asyncio.create_task(scene.recovery.run())
+        await asyncio.sleep(1)
+        assert scene.outside.adopted == [SECOND]
+        scene.outside.live("spec_0_0_9")
+        await asyncio.sleep(10)
+        assert "end spec_0_0_9" in scene.outside.deeds
+        assert scene.outside.tried.count(f"adopt {FIRST}") == 1
+        assert await scene.recovery.compared()
+        running.cancel()
+        await turns()
+        assert not scene.recovery._under_way
+
+    virtual_time.run(play)
+
+
+def test_a_session_that_somebody_has_opened_on_the_team_s_server_is_left_alone_and_told_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def play() -> None:
+        scene = Scene()
+        scene.outside.sessions["notes"] = RunningAgent(session_name="notes", pane_id="%3", pid=3, alive=True)
+        running = asyncio.create_task(scene.recovery.run())
+        await asyncio.sleep(EVERY_S * 3 + 1)
+        assert scene.outside.deeds == []
+        assert [record.getMessage() for record in caplog.records if "notes" in record.getMessage()] == [
+            "the tmux session notes is none of this team's instances and is left alone"
+        ]
+        running.cancel()
+
+    virtual_time.run(play)
+
+
+def test_a_supervisor_that_is_replaced_in_the_midst_of_an_act_stops() -> None:
+    async def play() -> None:
+        scene = Scene()
+        await with_two(scene, "")
+        scene.outside.trouble["adopt spec_0_0_1"] = FencedError("another supervisor has the state")
+        await asyncio.wait_for(scene.recovery.run(), 60)
+
+    virtual_time.run(play)
 
 
 async def test_a_supervisor_that_was_replaced_touches_nothing(scene: Scene) -> None:
@@ -267,6 +376,7 @@ def test_a_part_of_an_undoing_that_does_not_answer_is_waited_for_and_the_record_
         assert not await scene.recovery.reconcile()
         assert FIRST in scene.roll.registry
         scene.outside.trouble.clear()
+        await asyncio.sleep(FIRST_PAUSE_S)
         assert await scene.recovery.reconcile()
         assert FIRST not in scene.roll.registry
 
