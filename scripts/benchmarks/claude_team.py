@@ -15,9 +15,9 @@ from tests.acceptance.team import Team
 _FEW, _MANY = 10, 50
 _PATIENCE_S = 600.0
 _WORDS = """
-The real program against a stand-in of the API on this machine. Starting one takes about 1.2 s of CPU, which on the cores
-that there are bounds a batch. An answer counts when the record of the instance shows it. *memory*: how much more of the
-machine is in use than before the batch.
+The real program against a stand-in of the API on this machine. Starting one takes about 1.2 s of CPU, which on the
+cores that there are bounds a batch. An answer counts when the record of the instance shows it. *memory*: how much more
+of the machine is in use than before the batch.
 """
 
 
