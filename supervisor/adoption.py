@@ -47,6 +47,13 @@ class Adoption:
         self._roll.mail.hand_over_again(record.instance_id)
         await self.on_silence(record.instance_id, "")
 
+    async def hear_out(self, record: InstanceRecord) -> None:
+        """The agent has ended for good and nobody follows it: an actor of its own is made, which finds in the agent's
+        record and in the journal what became of the messages that are still under way, and reports it."""
+        await self._factory.destroy(record.instance_id)  # one that lives on may still wait for the agent's next life
+        port = await self.actor(record)
+        await self.adopt(record, port)
+
     async def on_report(self, instance_id: str, report: Report) -> None:
         await self._roll.take_in(instance_id, report)
 
@@ -71,5 +78,5 @@ class Adoption:
             directory=self._home.instance_directory(record.instance_id),
             tmux_socket=self._home.tmux_socket,
             limits=self._rules.limits,
-            comes_back=self._rules.comes_back,
+            comes_back=self._rules.comes_back and record.wanted,
         )

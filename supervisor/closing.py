@@ -7,6 +7,7 @@ it. That an instance is being terminated is stored before its agent is ended, so
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -22,8 +23,12 @@ from supervisor.results import ErrorInfo, RestartResult, TerminatedInstance, Ter
 from supervisor.roll import Roll
 from supervisor.spawner import Staff
 
+logger = logging.getLogger(__name__)
+
 END_GRACE_S = 5.0
 _NOTICE_S = 5.0
+_HEARD_S = 1.0
+"""An actor says within milliseconds what became of its messages once its agent has ended."""
 _AT_ONCE = 10
 """Endings that run at the same time: each is a few processes on the host."""
 
@@ -91,7 +96,8 @@ class Closing:
     async def _stop(self, member: Member) -> Retirement:
         if not member.record.wanted:
             return await self.finish(member)
-        await self._let_go(member, coming_back=True)
+        await self._end_agent(member, coming_back=True)
+        await self._leave(member)
         await self._roll.mark_ended(member, Stage.STOPPED, "")
         return Retirement(removed=False, kept_reason=None, branch_deleted=False)
 
@@ -102,7 +108,9 @@ class Closing:
         """
         if member.record.wanted:  # somebody has restarted it meanwhile
             await self._begin_ending(member)
-        await self._let_go(member, coming_back=False)
+        await self._end_agent(member, coming_back=False)
+        await self._hear_out(member)
+        await self._leave(member)
         await self._roll.mail.close(member.record.instance_id)
         try:
             retirement = await self.retire(member.record)
@@ -114,10 +122,33 @@ class Closing:
         await self._roll.mark_ended(member, Stage.STOPPED, "")
         return retirement
 
-    async def _let_go(self, member: Member, *, coming_back: bool) -> None:
-        await self._end_agent(member, coming_back=coming_back)
+    async def _leave(self, member: Member) -> None:
         await self._roll.members.leave(member.record.instance_id)
         await self._factory.destroy(member.record.instance_id)
+
+    async def _hear_out(self, member: Member) -> None:
+        """A message whose receipt a crash has cut off may have arrived: what the instance has kept decides.
+
+        Raises ``UnavailableError`` when that cannot be asked now: then the end is not finished yet.
+        """
+        record = member.record
+
+        def heard() -> bool:
+            return self._roll.mail.pending(record.instance_id) == 0
+
+        if self._roll.members.has(record.instance_id):
+            await self._roll.news.until(heard, _HEARD_S)
+        if heard() or not record.pid:
+            return
+        await self._roll.members.leave(record.instance_id)
+        try:
+            await self._adoption.hear_out(record)
+        except (UnavailableError, StoreError):
+            raise
+        except PhalanxError as error:
+            logger.warning("what became of messages to %s cannot be found out: %s", record.instance_id, error)
+        else:
+            await self._roll.news.until(heard, _NOTICE_S)
 
     async def retire(self, record: InstanceRecord) -> Retirement:
         """Removes the workspace of an instance that has ended, as far as that loses nothing."""

@@ -70,6 +70,7 @@ class Mail:
         self._called: set[str] = set()
         self._closed: set[str] = set()
         self._doubtful: set[str] = set()
+        self._untouched: set[str] = set()
         self._receipts: dict[str, Receipt] = {}
 
     def restore(self, messages: Mapping[str, bytes], receipts: Mapping[str, bytes], unreadable: Unreadable) -> None:
@@ -108,6 +109,7 @@ class Mail:
         self._meters.count(Count.MESSAGES_ACCEPTED, len(messages))
         for message in messages:
             self._take(message)
+            self._untouched.add(message.id)
         for instance_id in {message.instance_id for message in messages}:
             self._carry(instance_id)
             if instance_id in self._closed:
@@ -166,6 +168,7 @@ class Mail:
             # Held on to: who is to be given everything again meanwhile gets a set of its own.
             unhanded = self._unhanded[instance_id]
             self._called.discard(instance_id)
+            self._untouched.difference_update(message.id for message in waiting)
             try:
                 await self._members.port(instance_id).deliver(waiting)
             except PhalanxError as error:
@@ -198,7 +201,8 @@ class Mail:
         carrier = self._carriers.pop(instance_id, None)
         if carrier is not None:
             carrier.cancel()
-        await self.take_receipts([lost(message) for message in self._pending.get(instance_id, {}).values()])
+        left = self._pending.get(instance_id, {})
+        await self.take_receipts([lost(left[id_], touched=id_ not in self._untouched) for id_ in left])
 
     async def take_receipts(self, receipts: Sequence[Receipt], extra: Extra = _NOTHING_MORE) -> None:
         """Takes in what an instance reports, with ``extra`` in one transaction. Raises ``StoreError``."""
@@ -224,6 +228,7 @@ class Mail:
     def _settle(self, receipt: Receipt) -> None:
         pending = self._pending.get(receipt.instance_id, {})
         message = pending.pop(receipt.message_id, None)
+        self._untouched.discard(receipt.message_id)
         if message is not None:
             self._meters.receipt(message, receipt)
         self._unhanded.get(receipt.instance_id, set()).discard(receipt.message_id)

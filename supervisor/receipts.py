@@ -16,13 +16,15 @@ def accepted(message: Message) -> Receipt:
     )
 
 
-def lost(message: Message) -> Receipt:
+def lost(message: Message, *, touched: bool) -> Receipt:
+    """For who was stopped; ``touched``: its actor may have had the message, and has not said what became of it."""
+    said = "the instance was stopped before its actor said what became of the message"
     return Receipt(
         message_id=message.id,
         instance_id=message.instance_id,
-        status=MessageStatus.FAILED,
+        status=MessageStatus.UNCONFIRMED if touched else MessageStatus.FAILED,
         at=time.time(),
-        reason="the instance was stopped before its actor said what became of the message",
+        reason=said if touched else "the instance was stopped before the message was handed to it",
     )
 
 
