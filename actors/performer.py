@@ -28,7 +28,7 @@ from actors.delivery import (
     Saw,
     Stimulus,
 )
-from actors.envelope import compose
+from actors.envelope import compose, parts_of
 from actors.errors import PaneGoneError, TerminalError
 from actors.journal import Entry
 from actors.messages import Message
@@ -93,7 +93,7 @@ class Performer:
 
     async def _paste(self, entry: Entry) -> Stimulus:
         try:
-            await self._pane.paste(compose(entry.messages), entry.paste)
+            await self._pane.paste(parts_of(compose(entry.messages)), entry.paste)
         except ValueError as error:
             return Lost(f"it cannot be typed: {error}", typed=False)
         return Pasted()

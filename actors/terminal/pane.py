@@ -31,6 +31,7 @@ from actors.terminal.command import (
     refusal,
 )
 from actors.terminal.paste_names import checked, paste_name
+from actors.terminal.payload import paste_options, payload
 
 Key = Literal["Enter", "Escape", "C-c"]
 
@@ -40,7 +41,6 @@ _KEY_BYTES: Final[dict[Key, str]] = {"Enter": "0d", "Escape": "1b", "C-c": "03"}
 _PANE_ID = re.compile(r"%[0-9]+")
 _LAST_PASTE = "@phalanx_pasted"
 """The pane's own note of the paste that tmux carried out last, set in the same step as the paste."""
-_UNTYPABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _DISCARD_TIMEOUT_S = 1.0
 _ENDED = "ended"
 
@@ -179,18 +179,21 @@ class Pane:
         text = await self._tmux.run("capture-pane", "-p", *options, "-t", self._id)
         return text.removesuffix("\n")
 
-    async def paste(self, data: str, name: str = "") -> None:
-        """Types ``data`` as one bracketed paste (newlines arrive as carriage returns). Leaves copy mode first.
+    async def paste(self, data: str | tuple[str, ...], name: str = "") -> None:
+        """Types ``data`` as one bracketed paste, or each of its parts as one, in one step; newlines arrive as carriage
+        returns. Leaves copy mode first.
 
         ``name`` (see ``paste_name``) is for asking later with ``has_pasted``. Raises ``ValueError`` for empty text and
         for control characters other than newline and tab.
         """
-        payload = _payload(data)
+        parts = (data,) if isinstance(data, str) else data
+        content = payload(parts)
         buffer = checked(name or paste_name())
         pasted = False
-        paste = f"paste-buffer -p -d -b {buffer} -t {self._id} ; set-option -p -t {self._id} {_LAST_PASTE} {buffer}"
+        paste = f"paste-buffer {paste_options(parts)} -b {buffer} -t {self._id}"
+        noted = f"set-option -p -t {self._id} {_LAST_PASTE} {buffer}"
         try:
-            await self._type(paste, never_late(buffer), payload)
+            await self._type(f"{paste} ; {noted}", never_late(buffer), content)
             pasted = True
         finally:
             if not pasted:
@@ -278,16 +281,6 @@ def parse_pane(line: str) -> PaneInfo:
         exit_status=_exit_status(status, ended_by),
         created_s=int(created_s),
     )
-
-
-def _payload(data: str) -> bytes:
-    if not data:
-        raise ValueError("there is nothing to paste: the text is empty")
-    if found := _UNTYPABLE.search(data):
-        raise ValueError(
-            f"the text holds {found[0]!r} at character {found.start()}: remove control characters before it is pasted"
-        )
-    return data.encode()
 
 
 def _exit_status(status: str, ended_by: str) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import unicodedata
@@ -88,6 +89,40 @@ async def test_the_nastiest_texts_stand_in_the_transcript_byte_for_byte(
     found = [unwrapped(prompt) for prompt in prompts(claude_team)]
     assert {name: found.count(text) for name, text in expected.items()} == dict.fromkeys(NASTY, 1)
     assert not list(claude_team.repository.glob("never"))
+
+
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+"""A valid PNG of one pixel."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "look at {0}",
+        "{0}",
+        "{0}  \n\n",
+        "is {0} like {1} or not?",
+        "compare {0} {1} {0}",
+        "{0} {1} /etc/hosts\none\n\ntwo\n{0}\nthree",
+        "a long one " + "x" * 2000 + " {0} {1}",
+    ],
+)
+async def test_a_text_that_names_images_arrives_as_it_is(
+    claude: SupervisorClient, claude_team: Team, text: str
+) -> None:
+    """Claude Code attaches an image whose path is pasted, and cuts the path out of the text."""
+    images = [claude_team.repository.parent / name for name in ("shot.png", "Other.JPEG")]
+    for image in images:
+        image.write_bytes(PIXEL)
+    spawned = await claude.spawn(claude_team.specialist())
+    message = text.format(*images)
+    sent = await claude.send(requests.SendRequest(instance_id=spawned.instance_id, message=message, wait=True))
+    await claude.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
+    found = [prompt for prompt in map(unwrapped, prompts(claude_team)) if str(sent.message_id) in prompt]
+    assert found == [f"[phalanx {sent.message_id} from lead]\n{message}".rstrip()]
+    assert sent.status is MessageStatus.SUBMITTED
 
 
 async def until_shown(claude: SupervisorClient, instance_id: str, words: str) -> None:

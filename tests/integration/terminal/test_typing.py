@@ -15,7 +15,7 @@ import pytest
 from actors.errors import PaneGoneError, TerminalError
 from actors.terminal.pane import Key, Pane, Tmux
 from actors.terminal.server import TerminalServer
-from tests.integration.terminal.conftest import PASTE_END, OpenReader, ended, shown, until
+from tests.integration.terminal.conftest import PASTE_BEGIN, PASTE_END, OpenReader, ended, shown, until
 
 TEXTS = {
     "one byte": "x",
@@ -46,6 +46,16 @@ async def test_a_pasted_text_arrives_byte_for_byte(open_reader: OpenReader, tmux
     reader = await open_reader("agent").ready()
     await reader.pane.paste(text)
     assert await reader.pasted() == text.encode().replace(b"\n", b"\r")
+    assert await tmux.run("list-buffers") == ""
+
+
+async def test_the_parts_of_a_text_arrive_each_as_a_paste_of_its_own(open_reader: OpenReader, tmux: Tmux) -> None:
+    reader = await open_reader("agent").ready()
+    parts = ("one\n\ntwo ;", "#{pid} \\e -s x\n", "three")
+    await reader.pane.paste(parts)
+    between = PASTE_END + PASTE_BEGIN
+    typed = between.join(part.encode().replace(b"\n", b"\r") for part in parts)
+    await until(lambda: reader.received() == PASTE_BEGIN + typed + PASTE_END)
     assert await tmux.run("list-buffers") == ""
 
 

@@ -81,7 +81,7 @@ class ModelAgent:
         self.alive, self.last_paste = True, ""
         self.spool.append(None)
 
-    async def paste(self, data: str, name: str) -> None:
+    async def paste(self, data: tuple[str, ...], name: str) -> None:
         if not self.alive:
             raise PaneGoneError("gone")
         self._now = self._quirks.popleft() if self._quirks else Quirks()
@@ -90,7 +90,7 @@ class ModelAgent:
             await asyncio.sleep(0)
         self.last_paste = name
         self.pastes += 1
-        self._later(self._now.draft_after_s, lambda: setattr(self, "draft", self.draft + data))
+        self._later(self._now.draft_after_s, lambda: setattr(self, "draft", self.draft + "".join(data)))
         if self._now.death_at_paste is Death.AFTER:
             self._die()
         await asyncio.sleep(0)

@@ -40,12 +40,12 @@ class Pane:
         self.observer: Any = None
         self.fault: Exception | None = None
 
-    async def paste(self, data: str, name: str) -> None:
+    async def paste(self, data: tuple[str, ...], name: str) -> None:
         if self.fault:
             raise self.fault
-        self.pasted.append(data)
+        self.pasted.append("".join(data))
         self.last = name
-        self.observer.screen = Screen(composer=Composer.DRAFT, draft=data)
+        self.observer.screen = Screen(composer=Composer.DRAFT, draft=self.pasted[-1])
 
     async def has_pasted(self, name: str) -> bool:
         return name == self.last

@@ -58,6 +58,18 @@ async def test_a_paste_is_one_tmux_process() -> None:
     assert len(tmux.calls) == 1
 
 
+async def test_a_paste_in_parts_is_one_tmux_process_too_and_holds_no_control_character() -> None:
+    tmux = RecordingTmux()
+    await Pane(tmux, "%1").paste(("a\nb", "c\n"))
+    ((args, stdin),) = tmux.calls
+    assert stdin == b"a\rb\nc\r"
+    assert r'paste-buffer -p -d -s "\e[201~\e[200~" -b' in args[-1]
+    for parts in ((), ("a", ""), ("a", "b\x1b")):
+        with pytest.raises(ValueError):
+            await Pane(tmux, "%1").paste(parts)
+    assert len(tmux.calls) == 1
+
+
 async def test_each_paste_has_a_buffer_of_its_own() -> None:
     tmux = RecordingTmux()
     await asyncio.gather(*(Pane(tmux, "%1").paste("x") for _ in range(50)))
