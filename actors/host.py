@@ -12,9 +12,11 @@ import json
 import shutil
 import socket
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TypeVar
 
 from actors.agents.base import Agent, AgentStart, LaunchRequest, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
@@ -23,6 +25,8 @@ from actors.agents.launcher import write_launch
 from actors.agents.resumption import can_resume
 from actors.agents.trust import ensure_trusted
 from actors.errors import AgentError
+from actors.git.hands import GitHands
+from actors.git.values import Asked, Outcome, Place
 from actors.home import Home
 from actors.host_load import HostLoad, LoadMeter
 from actors.marks import INSTANCE_MARK
@@ -35,6 +39,10 @@ from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMo
 from actors.workspace.workspaces import Workspaces
 
 _SWEEPS = 3
+_GIT_THREADS = 128
+"""More than the supervisor ever asks at once; a thread is made only when it is needed."""
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
 _REQUEST_NAME = "launch-request.json"
 
 
@@ -48,6 +56,8 @@ class Host:
         self._server = TerminalServer(home.tmux_socket)
         self._load_meter = LoadMeter(home.root)
         self._workspaces = Workspaces(home.worktrees, self._environment)
+        self._git = GitHands(self._environment)
+        self._git_threads = ThreadPoolExecutor(_GIT_THREADS, thread_name_prefix="git")
 
     async def name(self) -> str:
         return socket.gethostname()
@@ -97,6 +107,26 @@ class Host:
         """Removes the private directory of an instance."""
         directory = self._home.instance_directory(instance_id)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    async def git_places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
+        """The repository of each directory; None when it is in none."""
+        return await self._with_git(self._git.places, directories)
+
+    async def git_read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+        """Operations that only look, one after another."""
+        return await self._with_git(self._git.read, asked)
+
+    async def git_create_refs(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+        """New branches and tags, in one transaction a repository; no ref may come twice."""
+        return await self._with_git(self._git.create_refs, asked)
+
+    async def git_write(self, asked: Asked) -> Outcome:
+        """One operation that changes something; git goes on to its end, whatever becomes of this process."""
+        return await self._with_git(self._git.write, asked)
+
+    async def _with_git(self, work: Callable[[_Given], _Made], given: _Given) -> _Made:
+        """In threads of its own: a hook that takes its time must not keep agents from being started."""
+        return await asyncio.get_running_loop().run_in_executor(self._git_threads, work, given)
 
     def _instance_directories(self) -> tuple[str, ...]:
         return tuple(sorted(entry.name for entry in self._home.instances.iterdir() if entry.is_dir()))

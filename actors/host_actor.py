@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from actors.agents.base import AgentStart, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
 from actors.calls import actor_class, answer_of, answer_when_back, make_actor
+from actors.git.values import READ_S, WRITE_S, Asked, Outcome, Place
 from actors.home import Home
 from actors.host import Host
 from actors.host_load import HostLoad
@@ -103,6 +104,26 @@ class HostHandle:
 
     async def forget_instance(self, instance_id: str) -> None:
         await self._ask_again(lambda: self._actor.forget_instance.remote(instance_id), AGENT_S)
+
+    async def git_places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
+        places: tuple[Place | None, ...] = await self._ask_again(
+            lambda: self._actor.git_places.remote(directories), AGENT_S
+        )
+        return places
+
+    async def git_read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+        read: tuple[Outcome, ...] = await self._ask_again(
+            lambda: self._actor.git_read.remote(asked), AGENT_S + READ_S * len(asked)
+        )
+        return read
+
+    async def git_create_refs(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+        made: tuple[Outcome, ...] = await self._ask_once(lambda: self._actor.git_create_refs.remote(asked), WRITE_S)
+        return made
+
+    async def git_write(self, asked: Asked) -> Outcome:
+        done: Outcome = await self._ask_once(lambda: self._actor.git_write.remote(asked), WRITE_S)
+        return done
 
     async def _ask_once(self, call: Callable[[], Any], timeout_s: float) -> Any:
         await self.name()

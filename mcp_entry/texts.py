@@ -122,6 +122,18 @@ def of_restart(result: results.RestartResult) -> str:
     return f"{result.instance_id} was restarted and is {result.status}; {how}."
 
 
+def of_git_batch(result: results.GitBatchResult) -> str:
+    done = sum(each.success for each in result.results)
+    hits = result.performance.cache_hits
+    heading = f"{done} of {len(result.results)} operations done{f', {hits} from the cache' if hits else ''}."
+    failed = [
+        f"operations[{index}] {each.type} in {each.workspace_dir} failed: {_error(each.error)}"
+        for index, each in enumerate(result.results)
+        if not each.success
+    ]
+    return "\n".join([heading, *failed])
+
+
 def of_resume(result: results.ResumeResult) -> str:
     started = sum(each.error is None for each in result.instances)
     heading = f"{started} of {len(result.instances)} instances were started again."

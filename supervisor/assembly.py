@@ -10,6 +10,7 @@ from supervisor.adoption import Adoption, InstanceRules
 from supervisor.closing import Closing
 from supervisor.collecting import Collecting
 from supervisor.fence import Fence
+from supervisor.git.desk import git_desk
 from supervisor.performance.meters import Meters
 from supervisor.recovery import Recovery
 from supervisor.registry import number_in
@@ -32,11 +33,12 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     resumes = settings.on_agent_failure == "resume"
     adoption = Adoption(home, InstanceRules(limits=limits, comes_back=resumes), staff.factory, roll)
     undoing = Undoing(roll, staff.host, staff.factory)
+    work_dirs = WorkDirPolicy(home, Path.home(), settings.allowed_work_dirs)
     spawn_settings = SpawnSettings(
         home=home,
         agent=settings.agent,
         timeout_s=settings.spawn_timeout_s,
-        work_dirs=WorkDirPolicy(home, Path.home(), settings.allowed_work_dirs),
+        work_dirs=work_dirs,
     )
     closing = Closing(roll, staff, adoption, settings.spawn_timeout_s)
     resuming = Resuming(roll, closing, staff.permits, settings.resume_limit)
@@ -53,6 +55,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
             collecting=Collecting(home, roll, staff.host, closing),
             resuming=resuming,
             recovery=Recovery(roll, staff, adoption, undoing, closing),
+            desks=(git_desk(settings, staff.host, work_dirs),),
         )
     )
 

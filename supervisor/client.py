@@ -49,11 +49,13 @@ _TIMEOUTS_S = {
     "terminate": 300.0,
     "restart": 300.0,
     "gc": 300.0,
+    "git_batch": 900.0,
     "shutdown": 120.0,
     "interrupt": 60.0,
 }
 """Verbs that start or end agents; spawns also wait for those before them."""
 _SPAWN_EACH_S = 120.0
+_GIT_EACH_S = 30.0
 
 
 class SupervisorClient(TypedVerbs):
@@ -200,6 +202,8 @@ def timeout_s(verb: str, request: Request) -> float:
     """How long the client waits for the answer."""
     if isinstance(request, requests.SpawnBatchRequest):
         return _TIMEOUTS_S["spawn"] + _SPAWN_EACH_S * len(request.instances)
+    if isinstance(request, requests.GitBatchRequest):
+        return _TIMEOUTS_S["git_batch"] + _GIT_EACH_S * len(request.operations)
     return _TIMEOUTS_S.get(verb, _MARGIN_S) + waits_s(request)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TypeVar
 
+from actors.errors import from_wire
 from supervisor import requests, results
 from supervisor.requests import Request
 from supervisor.results import Result
@@ -87,6 +88,22 @@ class TypedVerbs(ABC):
         self, request: requests.RestartRequest, on_progress: ProgressCallback = ignore_progress
     ) -> results.RestartResult:
         return await self._typed(results.RestartResult, "restart", request, on_progress)
+
+    async def git_batch(
+        self, request: requests.GitBatchRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.GitBatchResult:
+        return await self._typed(results.GitBatchResult, "git_batch", request, on_progress)
+
+    async def git_operation(self, operation: requests.GitOperation) -> results.GitOutcome:
+        """One operation of ``git_batch``; those that are called side by side share one git as a batch does.
+
+        Raises what it was refused with; the files of a merge that conflicts are in the error's text.
+        """
+        batch = await self.git_batch(requests.GitBatchRequest(operations=[operation]))
+        (outcome,) = batch.results
+        if outcome.error is not None:
+            raise from_wire(outcome.error.model_dump())
+        return outcome
 
     async def resume(
         self, request: requests.ResumeRequest, on_progress: ProgressCallback = ignore_progress

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from actors.agents.base import AgentStart, Restarted, RunningAgent
+from actors.git.values import Asked, Outcome, Place
 from actors.host_load import HostLoad
 from actors.instance import InstanceConfig
 from actors.messages import Message
@@ -49,7 +50,27 @@ class InstanceFactory(Protocol):
         ...
 
 
-class HostPort(Protocol):
+class GitPort(Protocol):
+    """Runs git for ``git_batch``; every outcome, also a refusal, comes back as a value."""
+
+    async def git_places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
+        """The repository of each; None when it is in none."""
+        ...
+
+    async def git_read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+        """One after another. It may be asked again when no answer came."""
+        ...
+
+    async def git_create_refs(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+        """New branches and tags, in one transaction a repository; no ref may come twice."""
+        ...
+
+    async def git_write(self, asked: Asked) -> Outcome:
+        """When no answer came, it may have been done or not."""
+        ...
+
+
+class HostPort(GitPort, Protocol):
     async def name(self) -> str: ...
     async def load(self) -> HostLoad:
         """How busy the machine is."""

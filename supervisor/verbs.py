@@ -50,6 +50,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "interrupt": Verb(requests.InterruptRequest, results.InterruptResult),
         "terminate": Verb(requests.TerminateRequest, results.TerminateResult),
         "restart": Verb(requests.RestartRequest, results.RestartResult),
+        "git_batch": Verb(requests.GitBatchRequest, results.GitBatchResult),
         "resume": Verb(requests.ResumeRequest, results.ResumeResult),
         "gc": Verb(requests.GcRequest, results.GcResult),
         "status": Verb(requests.StatusRequest, results.StatusResult),

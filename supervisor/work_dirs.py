@@ -18,29 +18,29 @@ class WorkDirPolicy:
         self._user_home = user_home.resolve()
         self._allowed = tuple(directory.resolve() for directory in allowed)
 
-    def check(self, work_dir: str) -> Path:
-        """The real path. Raises ``InvalidRequestError`` saying what is possible instead."""
+    def check(self, work_dir: str, called: str = "workDir") -> Path:
+        """The real path; ``called`` is the argument's name. Raises ``InvalidRequestError`` saying what is possible."""
         if not work_dir.startswith("/") or "\0" in work_dir:
-            raise InvalidRequestError(f"workDir must be an absolute path, not {work_dir[:200]!r}.")
+            raise InvalidRequestError(f"{called} must be an absolute path, not {work_dir[:200]!r}.")
         try:
             directory = Path(work_dir).resolve()
             is_directory = directory.is_dir()
         except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
-            raise InvalidRequestError(f"workDir {work_dir[:200]!r} cannot be used: {error}.") from error
+            raise InvalidRequestError(f"{called} {work_dir[:200]!r} cannot be used: {error}.") from error
         if not is_directory:
-            raise InvalidRequestError(f"workDir {directory} is not a directory: create it first or correct the path.")
-        self._check_place(directory)
+            raise InvalidRequestError(f"{called} {directory} is not a directory: create it first or correct the path.")
+        self._check_place(directory, called)
         return directory
 
-    def _check_place(self, directory: Path) -> None:
+    def _check_place(self, directory: Path, called: str) -> None:
         if directory in (Path("/"), self._user_home):
-            raise InvalidRequestError(f"workDir {directory} is too wide: give the directory of one project.")
+            raise InvalidRequestError(f"{called} {directory} is too wide: give the directory of one project.")
         if directory.is_relative_to(self._root) and not directory.is_relative_to(self._worktrees):
-            raise InvalidRequestError(f"workDir {directory} belongs to Phalanx itself: give a project's directory.")
+            raise InvalidRequestError(f"{called} {directory} belongs to Phalanx itself: give a project's directory.")
         in_team = directory.is_relative_to(self._worktrees)
         if self._allowed and not in_team and not any(directory.is_relative_to(root) for root in self._allowed):
             roots = ", ".join(str(root) for root in self._allowed)
             raise InvalidRequestError(
-                f"workDir {directory} is outside what is allowed: {roots}. "
+                f"{called} {directory} is outside what is allowed: {roots}. "
                 "Give a directory inside, or change allowed_work_dirs in config.toml."
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mcp_entry.cli import doctor, instances, lifecycle, registration
+from mcp_entry.cli import doctor, git, instances, lifecycle, registration
 from mcp_entry.cli.session import real_world
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command("interrupt")(instances.interrupt)
 app.command("restart")(instances.restart)
 app.command("attach")(instances.attach)
 app.command("terminate")(instances.terminate)
+app.command("git")(git.git)
 app.command("gc")(lifecycle.gc)
 mcp.command("add")(registration.add)
 app.add_typer(mcp, name="mcp")

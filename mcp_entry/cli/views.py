@@ -186,5 +186,6 @@ IN_WORDS: Mapping[str, Callable[[Any], RenderableType]] = {
     "interrupt": _in_words(texts.of_interrupt),
     "terminate": of_terminate,
     "restart": _in_words(texts.of_restart),
+    "git_batch": _in_words(texts.of_git_batch),
 }
 """Verbs whose result is said in words."""

@@ -21,6 +21,7 @@ from supervisor.requests.fields import (
     VariableName,
     WorkspaceMode,
 )
+from supervisor.requests.git import GitBatchRequest, GitOperation, GitType
 from supervisor.requests.looking import ListRequest, ReadRequest, WaitRequest
 from supervisor.requests.messages import BatchMessage, SendBatchRequest, SendRequest
 from supervisor.requests.spawning import SpawnBatchRequest, SpawnMember, SpawnRequest
@@ -33,6 +34,9 @@ __all__ = [
     "MAX_WAIT_S",
     "BatchMessage",
     "GcRequest",
+    "GitBatchRequest",
+    "GitOperation",
+    "GitType",
     "InstanceId",
     "InterruptRequest",
     "ListRequest",

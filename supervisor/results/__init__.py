@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from supervisor.results.acting import InterruptResult, RespondResult, RestartResult, TerminatedInstance, TerminateResult
 from supervisor.results.base import ErrorInfo, Result
+from supervisor.results.git import GitBatchResult, GitOutcome, GitPerformance
 from supervisor.results.looking import (
     ConversationEntry,
     InstanceInfo,
@@ -22,6 +23,9 @@ __all__ = [
     "ConversationEntry",
     "ErrorInfo",
     "GcResult",
+    "GitBatchResult",
+    "GitOutcome",
+    "GitPerformance",
     "InstanceInfo",
     "InterruptResult",
     "ListResult",

@@ -129,6 +129,23 @@ def entry(text: str, kind: str = "answer", **changes: Any) -> results.Conversati
     return results.ConversationEntry(kind=kind, at="2026-11-01T10:00:01.000Z", text=text, **changes)  # type: ignore[arg-type]
 
 
+def git_outcome(**changes: Any) -> results.GitOutcome:
+    return results.GitOutcome(**{"type": "status", "workspace_dir": "/src", "success": True, **changes})
+
+
+def git_done(*outcomes: results.GitOutcome) -> results.GitBatchResult:
+    return results.GitBatchResult(
+        success=all(outcome.success for outcome in outcomes),
+        results=list(outcomes),
+        performance=results.GitPerformance(
+            total_operations=len(outcomes),
+            cache_hits=sum(outcome.cached for outcome in outcomes),
+            avg_git_op_time=3.5,
+            queue_size=0,
+        ),
+    )
+
+
 def terminated_with_saved_work(repository: str | None = "/src") -> results.TerminatedInstance:
     return results.TerminatedInstance(
         instance_id="spec_1_1_1",
@@ -176,6 +193,7 @@ REPLIES: dict[str, Reply] = {
         ],
     ),
     "restart": results.RestartResult(instance_id="spec_1_1_1", status=Status.READY, resumed=True),
+    "git_batch": git_done(git_outcome(result={"branch": "main", "upstream": None}, cached=True)),
     "resume": results.ResumeResult(
         success=True,
         instances=[results.ResumedInstance(instance_id="spec_1_1_1", status=Status.READY, resumed=True)],
@@ -205,5 +223,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "interrupt": {"instanceId": "spec_1_1_1"},
     "terminate": {"instanceId": "spec_1_1_1"},
     "restart": {"instanceId": "spec_1_1_1"},
+    "git_batch": {"operations": [{"type": "status", "workspaceDir": "/src"}]},
 }
 """What each tool takes at least."""

@@ -21,7 +21,16 @@ from mcp_entry.server import Entry
 from mcp_entry.team import Team
 from supervisor import requests, results
 from supervisor.verbs import ProgressCallback
-from tests.unit.mcp_entry.fakes import ARGUMENTS, FakeClient, info, listing, sent, terminated_with_saved_work
+from tests.unit.mcp_entry.fakes import (
+    ARGUMENTS,
+    FakeClient,
+    git_done,
+    git_outcome,
+    info,
+    listing,
+    sent,
+    terminated_with_saved_work,
+)
 
 BOTH_ERAS = pytest.mark.parametrize("mode", ["legacy", "auto"])
 
@@ -288,7 +297,7 @@ async def test_every_deed_is_a_request_of_its_own_unless_the_caller_says_otherwi
     assert third == "mine-1"
 
 
-@pytest.mark.parametrize("tool", ["respond", "interrupt", "terminate", "restart"])
+@pytest.mark.parametrize("tool", ["respond", "interrupt", "terminate", "restart", "git_batch"])
 async def test_a_deed_without_request_id_whose_connection_broke_is_not_made_again(tool: str) -> None:
     second = FakeClient()
     async with lead(BrokenClient(), second) as client:
@@ -377,3 +386,13 @@ async def test_tools_are_listed_at_once_while_the_team_does_not_come_up() -> Non
     entry = Entry(Team(connect, asyncio.Event().wait, patience_s=5.0), version="1", log=Path("/x"))  # type: ignore[arg-type]
     async with asyncio.timeout(5), Client(entry.server()) as client:
         assert len((await client.list_tools()).tools) == len(ARGUMENTS)
+
+
+async def test_a_git_operation_that_failed_is_told_with_its_place_and_reason() -> None:
+    refused = results.ErrorInfo(code="workspace", message="main conflicts in 1 file(s): 'a'; nothing was touched.")
+    failed = git_outcome(type="merge", success=False, error=refused, result={"conflicts": ["a"]})
+    async with lead(FakeClient(git_batch=git_done(git_outcome(), failed))) as client:
+        result = await client.call_tool("git_batch", ARGUMENTS["git_batch"])
+    assert not result.is_error
+    assert "1 of 2 operations done" in text_of(result)
+    assert "operations[1] merge in /src failed: main conflicts" in text_of(result)

@@ -1,0 +1,141 @@
+"""Runs the operations of ``git_batch`` on this host, one after another in the thread that calls.
+
+The host actor calls it in threads; how many run at once, and who waits for whom, is decided by the supervisor. A
+failing operation fails alone: everything comes back as an ``Outcome``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from actors.errors import InvalidRequestError, PhalanxError, to_wire
+from actors.git import merging, reading, refs, working
+from actors.git.places import find_place
+from actors.git.running import Hand
+from actors.git.values import (
+    READS,
+    Asked,
+    Checkout,
+    Commit,
+    CreateRef,
+    DeleteBranch,
+    Merge,
+    Outcome,
+    Place,
+    Read,
+    Write,
+)
+from actors.git.watching import Watch
+from actors.workspace.branches import delete_branch, find_branch
+from actors.workspace.command import GitRunner
+
+_IDENTITY = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
+
+
+class GitHands:
+    """Holds nothing between calls and may be used from several threads. ``environment`` is the agents'."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._git = GitRunner(environment)
+        self._watch = Watch(environment)
+        self._identity = {name: environment[name] for name in _IDENTITY if name in environment}
+
+    def places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
+        return tuple(map(find_place, directories))
+
+    def read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+        """Each answered, or found unchanged."""
+        return tuple(_timed(self._read, each) for each in asked)
+
+    def write(self, asked: Asked) -> Outcome:
+        return _timed(self._write, asked)
+
+    def create_refs(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+        """Branches and tags, those of a repository in one transaction; no name may come twice."""
+        begun = time.monotonic()
+        outcomes: dict[int, Outcome] = {}
+        repositories: dict[Path, list[tuple[int, Hand, CreateRef]]] = {}
+        for number, each in enumerate(asked):
+            try:
+                hand = self._hand(each.directory)
+            except PhalanxError as error:
+                outcomes[number] = Outcome.refused(error)
+                continue
+            if isinstance(each.operation, CreateRef):
+                mine = repositories.setdefault(hand.place.common_directory, [])
+                mine.append((number, hand, each.operation))
+        for mine in repositories.values():
+            made = refs.create([(hand, operation) for _, hand, operation in mine])
+            outcomes.update(zip((number for number, _, _ in mine), made, strict=True))
+        took_s = (time.monotonic() - begun) / len(asked)
+        return tuple(_with_time(outcomes[number], took_s) for number in range(len(asked)))
+
+    def _hand(self, directory: Path) -> Hand:
+        place = find_place(directory)
+        if place is None:
+            raise InvalidRequestError(f"{directory} is in no git repository: give a directory of one.")
+        return Hand(self._git, place, directory, self._identity)
+
+    def _read(self, asked: Asked) -> Outcome:
+        hand, read = self._hand(asked.directory), asked.operation
+        if asked.known is not None and self._watch.holds(hand.place, asked.known):
+            return Outcome(unchanged=True)
+        if not isinstance(read, READS):
+            raise TypeError(f"{type(read).__name__} does not only look")
+        watching = self._watch.begin(hand.place, read)
+        result, ignored = reading.answer(hand, read)
+        return Outcome(result=result, proof=watching.proof(ignored) if watching else None)
+
+    def _write(self, asked: Asked) -> Outcome:
+        hand = self._hand(asked.directory)
+        try:
+            return Outcome(result=_done(hand, asked.operation))
+        except merging.MergeConflictError as conflict:
+            return Outcome(error=to_wire(conflict), result={"conflicts": conflict.files})
+
+
+def _done(hand: Hand, operation: Read | Write) -> dict[str, Any]:
+    match operation:
+        case Checkout():
+            return working.checkout(hand, operation)
+        case Commit():
+            return working.commit(hand, operation)
+        case Merge():
+            return merging.merge(hand, operation.branch, operation.message)
+        case DeleteBranch():
+            return _delete_branch(hand, operation.name)
+        case _:
+            raise TypeError(f"{type(operation).__name__} is no write that stands by itself")
+
+
+def _delete_branch(hand: Hand, name: str) -> dict[str, Any]:
+    repository = hand.place.common_directory
+    branch = find_branch(hand.git, repository, name)
+    if branch is None:
+        raise InvalidRequestError(f"There is no branch {name!r} to delete.")
+    kept = delete_branch(hand.git, repository, name)
+    if kept is not None:
+        raise InvalidRequestError(kept)
+    return {"branch": name, "commit": branch.target, "deleted": True}
+
+
+def _timed(run: Any, asked: Asked) -> Outcome:
+    begun = time.monotonic()
+    try:
+        outcome: Outcome = run(asked)
+    except PhalanxError as error:
+        outcome = Outcome.refused(error)
+    return _with_time(outcome, time.monotonic() - begun)
+
+
+def _with_time(outcome: Outcome, took_s: float) -> Outcome:
+    return Outcome(
+        result=outcome.result,
+        error=outcome.error,
+        proof=outcome.proof,
+        unchanged=outcome.unchanged,
+        took_s=took_s,
+    )

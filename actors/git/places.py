@@ -1,0 +1,50 @@
+"""Finds the repository of a directory as git does, without asking git: it is needed before every operation."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from actors.git.values import Place
+
+
+def find_place(directory: Path) -> Place | None:
+    """None when the directory is in no repository, as far as can be seen."""
+    here = Path(os.path.realpath(directory))
+    for candidate in (here, *here.parents):
+        git_directory = _linked(candidate / ".git")
+        if git_directory is not None:
+            return Place(
+                top=candidate, git_directory=git_directory, common_directory=common_directory_of(git_directory)
+            )
+        if _is_repository(candidate):
+            return Place(top=None, git_directory=candidate, common_directory=common_directory_of(candidate))
+    return None
+
+
+def common_directory_of(git_directory: Path) -> Path:
+    written = read_line(git_directory / "commondir")
+    return Path(os.path.realpath(git_directory / written)) if written else git_directory
+
+
+def read_line(path: Path) -> str | None:
+    """The only line of one of git's small files; None when it is not there."""
+    try:
+        return os.fsdecode(path.read_bytes()).removesuffix("\n")
+    except OSError:
+        return None
+
+
+def _linked(dot_git: Path) -> Path | None:
+    """The git directory that ``.git`` is or names."""
+    if dot_git.is_dir():
+        return Path(os.path.realpath(dot_git)) if (dot_git / "HEAD").exists() else None
+    written = read_line(dot_git)
+    if written is None or not written.startswith("gitdir:"):
+        return None
+    named = Path(os.path.realpath(dot_git.parent / written.removeprefix("gitdir:").strip()))
+    return named if named.is_dir() else None
+
+
+def _is_repository(directory: Path) -> bool:
+    return all((directory / name).exists() for name in ("HEAD", "objects", "refs"))

@@ -1,0 +1,112 @@
+"""The operations that only look. Each gives its result and the paths that git ignores, as far as it told them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from actors.errors import InvalidRequestError
+from actors.git import status
+from actors.git.merging import predict
+from actors.git.running import Hand
+from actors.git.values import ListRefs, ListWorktrees, PredictMerge, Read, ReadDiff, ReadLog, ReadStatus
+from actors.git.watching import STATES
+
+MOST_PATCH_CHARACTERS = 100_000
+_LOG_FIELDS = {"commit": "%H", "parents": "%P", "author": "%an", "email": "%ae", "date": "%aI", "subject": "%s"}
+_REF_FIELDS = ("refname:lstrip=2", "objectname", "*objectname", "upstream:short", "worktreepath", "contents:subject")
+_NONE_IGNORED: frozenset[str] = frozenset()
+
+
+def answer(hand: Hand, read: Read) -> tuple[dict[str, Any], frozenset[str]]:
+    """Raises ``WorkspaceError`` or ``InvalidRequestError``."""
+    match read:
+        case ReadStatus():
+            return _status(hand)
+        case ListRefs():
+            return _list_refs(hand, read), _NONE_IGNORED
+        case ReadLog():
+            return _log(hand, read), _NONE_IGNORED
+        case ReadDiff():
+            return _diff(hand, read), _NONE_IGNORED
+        case ListWorktrees():
+            return _list_worktrees(hand), _NONE_IGNORED
+        case PredictMerge():
+            return predict(hand, read.branch), _NONE_IGNORED
+
+
+def _status(hand: Hand) -> tuple[dict[str, Any], frozenset[str]]:
+    told = hand.output_of(hand.git.run(hand.top, *status.COMMAND))
+    under_way = next((what for name, what in STATES.items() if os.path.lexists(hand.place.git_directory / name)), None)
+    result, ignored = status.read_porcelain(told)
+    return {**result, "underWay": under_way}, ignored
+
+
+def _log(hand: Hand, read: ReadLog) -> dict[str, Any]:
+    if read.revision is None and hand.commit_of("HEAD") is None:
+        return {"commits": []}
+    told = hand.told(
+        *("log", "-z", f"--max-count={read.limit}", "--no-color", "--no-show-signature", "--no-decorate"),
+        f"--format=tformat:{'%x00'.join(_LOG_FIELDS.values())}",
+        *("--end-of-options", read.revision or "HEAD", "--", *read.files),
+    )
+    commits = [dict(zip(_LOG_FIELDS, fields, strict=True)) for fields in _rows(told, len(_LOG_FIELDS))]
+    return {"commits": [{**commit, "parents": commit["parents"].split()} for commit in commits]}
+
+
+def _list_refs(hand: Hand, read: ListRefs) -> dict[str, Any]:
+    place = "refs/heads" if read.kind == "branch" else "refs/tags"
+    told = hand.told("for-each-ref", "--format=" + "".join(f"%({field})%00" for field in _REF_FIELDS), "--", place)
+    rows = [
+        {"name": name.removeprefix("\n"), "commit": peeled or commit, "subject": subject, **_of_branch(upstream, tree)}
+        for name, commit, peeled, upstream, tree, subject in _rows(told.removesuffix("\n"), len(_REF_FIELDS))
+    ]
+    if read.kind == "tag":
+        return {"tags": rows}
+    return {"current": hand.branch(), "branches": rows}
+
+
+def _of_branch(upstream: str, tree: str) -> dict[str, str]:
+    return {name: value for name, value in (("upstream", upstream), ("worktree", tree)) if value}
+
+
+def _diff(hand: Hand, read: ReadDiff) -> dict[str, Any]:
+    """First the numbers, which tell whether there is a patch to ask for; a patch is cut where it is too long."""
+    if hand.place.top is None and not (read.base and read.head):
+        raise InvalidRequestError("A bare repository has no files: give the diff a base and a head.")
+    against = [revision for revision in (read.base, read.head) if revision is not None]
+    common = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", *(["--cached"] if read.staged else []))
+    which = ("--end-of-options", *against, "--", *read.files)
+    numbers = hand.told("diff", "-z", "--numstat", *common, *which)
+    files = [_numbered(entry) for entry in numbers.split("\0")[:-1]]
+    if not files:
+        return {"files": [], "patch": "", "truncated": False}
+    patch = hand.told("diff", "--patch", *common, *which)
+    return {"files": files, "patch": patch[:MOST_PATCH_CHARACTERS], "truncated": len(patch) > MOST_PATCH_CHARACTERS}
+
+
+def _numbered(entry: str) -> dict[str, Any]:
+    """``added TAB deleted TAB path``, with dashes for a binary file."""
+    added, deleted, path = entry.split("\t", 2)
+    if added == "-":
+        return {"path": path, "binary": True}
+    return {"path": path, "added": int(added), "deleted": int(deleted)}
+
+
+def _list_worktrees(hand: Hand) -> dict[str, Any]:
+    told = hand.told("worktree", "list", "--porcelain", "-z")
+    blocks = (block.split("\0") for block in told.split("\0\0") if block)
+    return {"worktrees": [_worktree(lines) for lines in blocks]}
+
+
+def _worktree(lines: list[str]) -> dict[str, Any]:
+    about = {name: value for name, _, value in (line.partition(" ") for line in lines)}
+    branch = about.get("branch", "").removeprefix("refs/heads/")
+    return {"path": about["worktree"], "commit": about.get("HEAD"), "branch": branch or None, "bare": "bare" in about}
+
+
+def _rows(told: str, width: int) -> Iterator[tuple[str, ...]]:
+    """Fields that each end in a zero byte, ``width`` to a row."""
+    fields = iter(told.split("\0")[:-1])
+    return zip(*([fields] * width), strict=True)

@@ -1,0 +1,101 @@
+"""How the operations of this package run git: which refusals of git are worth another try, and what they become.
+
+A lock that another git holds is waited for: agents run git in the same repositories at any time. Nothing of ours stays
+running: git starts no upkeep in the background.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from actors.errors import InvalidRequestError, WorkspaceError
+from actors.git.values import HEAVY_S, Place
+from actors.workspace.command import Answer, GitRunner, pauses_s
+
+_LOCKED = re.compile(r"Unable to create '[^']*\.lock'|\.lock': File exists|could not lock|is locked by another")
+_NO_UPKEEP = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false")
+_LITERAL = {"GIT_LITERAL_PATHSPECS": "1"}
+"""Names of files are names, not patterns."""
+
+
+class GitRefusedError(WorkspaceError):
+    """git said no; the text is git's own."""
+
+
+class Hand:
+    """Runs git in one working tree."""
+
+    def __init__(self, git: GitRunner, place: Place, directory: Path, identity: Mapping[str, str]) -> None:
+        """``identity``: variables that say who commits, where git's configuration does not."""
+        self.git = git
+        self.place = place
+        self.directory = directory
+        self._identity = identity
+
+    @property
+    def top(self) -> Path:
+        """Root of the working tree. Raises ``InvalidRequestError`` in a bare repository."""
+        if self.place.top is None:
+            raise InvalidRequestError(f"{self.directory} is a bare repository, which has no files to work on.")
+        return self.place.top
+
+    def ask(self, *arguments: str, stdin: bytes = b"") -> Answer:
+        """For what only looks."""
+        return self.git.run(self.directory, *arguments, stdin=stdin, environment=_LITERAL)
+
+    def told(self, *arguments: str, stdin: bytes = b"") -> str:
+        """The output of what only looks. Raises ``GitRefusedError``."""
+        return self.output_of(self.ask(*arguments, stdin=stdin))
+
+    def act(self, directory: Path, *arguments: str, stdin: bytes = b"") -> Answer:
+        """For what changes something; again for a while when a lock was in the way, since then nothing was done."""
+        answer = self._act_once(directory, arguments, stdin)
+        for pause_s in pauses_s():
+            if answer.ok or not _LOCKED.search(answer.error):
+                break
+            time.sleep(pause_s)
+            answer = self._act_once(directory, arguments, stdin)
+        return answer
+
+    def done(self, directory: Path, *arguments: str, stdin: bytes = b"") -> str:
+        """The output of what changes something. Raises ``GitRefusedError``."""
+        return self.output_of(self.act(directory, *arguments, stdin=stdin))
+
+    def commit_of(self, revision: str) -> str | None:
+        """Full hash; None when there is no such commit."""
+        answer = self.ask("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        return answer.output.strip() if answer.ok else None
+
+    def branch(self) -> str | None:
+        """The one that is checked out; None when HEAD is detached."""
+        answer = self.ask("symbolic-ref", "--quiet", "--short", "HEAD")
+        return answer.output.removesuffix("\n") if answer.ok else None
+
+    def output_of(self, answer: Answer) -> str:
+        if not answer.ok:
+            raise refusal(answer)
+        return answer.output
+
+    def _act_once(self, directory: Path, arguments: tuple[str, ...], stdin: bytes) -> Answer:
+        environment = {**_LITERAL, **self._identity}
+        return self.git.run_once(
+            directory, *_NO_UPKEEP, *arguments, stdin=stdin, timeout_s=HEAVY_S, environment=environment
+        )
+
+
+def refusal(answer: Answer) -> WorkspaceError:
+    words = answer.last_words
+    if _LOCKED.search(answer.error):
+        return GitRefusedError(
+            f"Another git is at work there and did not finish in time; try again. If none runs, one has died and left "
+            f"its lock behind: remove the file that git names. git says: {words}"
+        )
+    if "dubious ownership" in answer.error:
+        return GitRefusedError(
+            "git does not trust this repository, because another user owns it. If you do, run `git config --global "
+            f"--add safe.directory <the repository's directory>`. git says: {words}"
+        )
+    return GitRefusedError(f"git refused: {words}")

@@ -1,0 +1,112 @@
+"""What of the file system an answer of git depends on, seen quickly and without git.
+
+An answer may be given again when everything that it was made from looks as it did then. A change that leaves no trace
+in what is compared would make a stale answer, so a sight in which something changed only just now proves nothing: file
+systems keep time in steps, and a second change within the same step would look the same (git has the same care with
+its index).
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import stat
+from collections.abc import Iterable
+from hashlib import blake2b
+
+STEP_NS = 50_000_000
+"""Longer than the step in which Linux keeps the times of files."""
+_COARSE_STEP_NS = 2_000_000_000
+"""The same for file systems that know whole seconds only."""
+_SECOND_NS = 1_000_000_000
+MOST_ENTRIES = 2000
+"""Of a working tree; about as many can be looked at in the time in which git looks itself."""
+
+
+class Sight:
+    """Gathers what is seen. ``reliable`` turns false when something cannot be told from a glance."""
+
+    def __init__(self) -> None:
+        self._seen: list[object] = []
+        self._newest_ns = 0
+        self.reliable = True
+
+    @property
+    def digest(self) -> bytes:
+        return blake2b(marshal.dumps(self._seen), digest_size=16).digest()
+
+    def is_settled(self, since_ns: int) -> bool:
+        """Whether all that was seen has been as it is since before ``since_ns`` (of the system's clock)."""
+        return self._newest_ns < since_ns
+
+    def note(self, what: object) -> None:
+        self._seen.append(what)
+
+    def file(self, path: str) -> bool:
+        """By its metadata: every change of a file changes its ctime or, when it is replaced, its inode."""
+        try:
+            seen = os.lstat(path)
+        except OSError:
+            self._seen.append(None)
+            return False
+        self._metadata(seen)
+        return True
+
+    def content(self, path: str) -> bytes | None:
+        """A small file's own bytes."""
+        try:
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - called for every answer
+                content = file.read(1 << 20)
+        except OSError:
+            content = None
+        self._seen.append(content)
+        return content
+
+    def refs(self, directory: str) -> None:
+        """All files below a directory of refs; those that come and go show in the times of the directories."""
+        below = [directory]
+        while below:
+            here = below.pop()
+            if not self.file(here):
+                continue
+            with os.scandir(here) as entries:
+                for entry in sorted(entries, key=_name):
+                    if entry.is_dir(follow_symlinks=False):
+                        below.append(entry.path)
+                    else:
+                        self._seen.append(entry.name)
+                        self.file(entry.path)
+
+    def tree(self, top: str, ignored: Iterable[str]) -> None:
+        """A working tree without what git ignores. ``reliable`` only if it is small and holds no other repository."""
+        skipped = {os.path.join(top, path.rstrip("/")) for path in ignored}  # noqa: PTH118 - called for every answer
+        below = [top]
+        left = MOST_ENTRIES
+        while below and left > 0:
+            here = below.pop()
+            self.file(here)
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    if entry.name == ".git":
+                        self.reliable = self.reliable and here == top
+                        continue
+                    if entry.path in skipped:
+                        continue
+                    left -= 1
+                    self._seen.append(entry.path)
+                    self._metadata(entry.stat(follow_symlinks=False))
+                    if entry.is_dir(follow_symlinks=False):
+                        below.append(entry.path)
+        self.reliable = self.reliable and left > 0
+
+    def _metadata(self, seen: os.stat_result) -> None:
+        if stat.S_ISDIR(seen.st_mode):
+            self._seen.append((seen.st_ino, seen.st_ctime_ns, seen.st_mode))
+        else:
+            self._seen.append((seen.st_ino, seen.st_ctime_ns, seen.st_mtime_ns, seen.st_size, seen.st_mode))
+        step_ns = STEP_NS if seen.st_ctime_ns % _SECOND_NS else _COARSE_STEP_NS
+        self._newest_ns = max(self._newest_ns, seen.st_ctime_ns + step_ns)
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name

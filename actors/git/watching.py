@@ -1,0 +1,178 @@
+"""Which parts of a repository each kind of answer depends on, and the proof that they have not changed.
+
+The narrower the better: a commit of one member on its own branch must not make the answers on all other working trees
+worthless. So a status depends on the one branch that is checked out, unless it is compared with an upstream.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from actors.git.sight import Sight
+from actors.git.values import ListRefs, ListWorktrees, Place, Proof, Read, ReadLog, ReadStatus
+
+HEAD, REFS, INDEX, TREE, WORKTREES = "head", "refs", "index", "tree", "worktrees"
+STATES = {
+    "MERGE_HEAD": "merge",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+    "BISECT_LOG": "bisect",
+}
+"""Files of a git directory that tell what is under way in its working tree."""
+_FILES_IN_CONFIG = re.compile(rb"^\s*(?:excludesfile|attributesfile)\s*=\s*\"?([^\"\n]+?)\"?\s*$", re.MULTILINE | re.I)
+_INCLUDES = re.compile(rb"^\s*\[\s*include", re.MULTILINE | re.I)
+_MOST_LINKS = 5
+
+
+class Watch:
+    """Proves answers. ``environment`` is the one that git runs in: it says where the user's configuration is."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        user = Path(environment.get("HOME", "/nonexistent"))
+        shared = Path(environment.get("XDG_CONFIG_HOME") or user / ".config") / "git"
+        self._user = user
+        self._config = [str(path) for path in (Path("/etc/gitconfig"), user / ".gitconfig", shared / "config")]
+        self._rules = [str(shared / "ignore"), str(shared / "attributes")]
+
+    def begin(self, place: Place, read: Read) -> Watching | None:
+        """Before git is asked; None when the answer cannot be proved later."""
+        watched = _watched(read)
+        if watched is None:
+            return None
+        if TREE in watched and self._follows_upstream(place):
+            watched |= {REFS}
+        since_ns = time.time_ns()
+        return Watching(self, place, watched, since_ns, self.look(place, watched - {TREE}).digest)
+
+    def holds(self, place: Place, proof: Proof) -> bool:
+        """Whether everything looks as it did when the proof was made."""
+        sight = self.look(place, proof.watched, proof.ignored)
+        return sight.reliable and sight.digest == proof.digest
+
+    def look(self, place: Place, watched: Iterable[str], ignored: Iterable[str] = ()) -> Sight:
+        sight = Sight()
+        own, common = str(place.git_directory), str(place.common_directory)
+        sight.note((own, common, str(place.top)))
+        self._look_at_config(sight, own, common)
+        _look_at_head(sight, own, common)
+        for part in sorted(watched):
+            match part:
+                case "refs":
+                    _look_at_refs(sight, own, common)
+                case "worktrees":
+                    _look_at_worktrees(sight, common)
+                case "index":
+                    sight.file(f"{own}/index")
+                    sight.note([name for name in STATES if os.path.lexists(f"{own}/{name}")])
+                case "tree":
+                    sight.tree(str(place.top), ignored)
+        return sight
+
+    def _look_at_config(self, sight: Sight, own: str, common: str) -> None:
+        contents = [sight.content(path) for path in (*self._config, f"{common}/config", f"{own}/config.worktree")]
+        rules = [*self._rules, *(f"{common}/info/{name}" for name in ("exclude", "attributes", "grafts"))]
+        for content in filter(None, contents):
+            if _INCLUDES.search(content):
+                sight.reliable = False
+            for named in _FILES_IN_CONFIG.findall(content):
+                rules.append(str(self._user / os.fsdecode(named).removeprefix("~/")))
+        for path in (*rules, f"{own}/info/sparse-checkout", f"{common}/shallow", f"{common}/refs/replace"):
+            sight.file(path)
+
+    def _follows_upstream(self, place: Place) -> bool:
+        """Whether the branch that is checked out may be compared with another one."""
+        sight = Sight()
+        own, common = str(place.git_directory), str(place.common_directory)
+        branch = (sight.content(f"{own}/HEAD") or b"").removeprefix(b"ref: refs/heads/").strip()
+        contents = [sight.content(path) for path in (*self._config, f"{common}/config", f"{own}/config.worktree")]
+        return any(b'[branch "' + branch in content for content in filter(None, contents)) or b'"' in branch
+
+
+class Watching:
+    """One answer while it is made."""
+
+    def __init__(self, watch: Watch, place: Place, watched: frozenset[str], since_ns: int, digest: bytes) -> None:
+        self._watch = watch
+        self._place = place
+        self._watched = watched
+        self._since_ns = since_ns
+        self._digest = digest
+
+    def proof(self, ignored: frozenset[str] = frozenset()) -> Proof | None:
+        """After git has answered; None when something changed meanwhile or just before."""
+        if self._watch.look(self._place, self._watched - {TREE}).digest != self._digest:
+            return None
+        sight = self._watch.look(self._place, self._watched, ignored)
+        if not (sight.reliable and sight.is_settled(self._since_ns)):
+            return None
+        return Proof(digest=sight.digest, watched=self._watched, ignored=ignored)
+
+
+def _watched(read: Read) -> frozenset[str] | None:
+    match read:
+        case ReadStatus():
+            return frozenset({INDEX, TREE})
+        case ReadLog(revision=None):
+            return frozenset({HEAD})
+        case ReadLog():
+            return frozenset({REFS})
+        case ListRefs():
+            return frozenset({REFS, WORKTREES})
+        case ListWorktrees():
+            return frozenset({REFS, WORKTREES})
+        case _:
+            return None
+
+
+def _look_at_head(sight: Sight, own: str, common: str) -> None:
+    """HEAD and the branch that it is on, with what that is at."""
+    content = sight.content(f"{own}/HEAD")
+    sight.file(f"{own}/HEAD")
+    sight.content(f"{common}/reftable/tables.list")
+    for _ in range(_MOST_LINKS):
+        if content is None:
+            sight.file(f"{common}/packed-refs")
+        if content is None or not content.startswith(b"ref: "):
+            return
+        path = f"{common}/{os.fsdecode(content[5:].strip())}"
+        content = sight.content(path)
+        sight.file(path)
+    sight.reliable = False
+
+
+def _look_at_refs(sight: Sight, own: str, common: str) -> None:
+    sight.refs(f"{common}/refs")
+    sight.file(f"{common}/packed-refs")
+    sight.content(f"{common}/reftable/tables.list")
+    if own != common:
+        sight.refs(f"{own}/refs")
+        sight.content(f"{own}/reftable/tables.list")
+
+
+def _look_at_worktrees(sight: Sight, common: str) -> None:
+    """Which there are, where they are and what each has checked out."""
+    sight.content(f"{common}/HEAD")
+    sight.file(f"{common}/HEAD")
+    if not sight.file(f"{common}/worktrees"):
+        return
+    with os.scandir(f"{common}/worktrees") as entries:
+        for path in sorted(entry.path for entry in entries):
+            for name in ("HEAD", "gitdir", "locked"):
+                sight.content(f"{path}/{name}")
+                sight.file(f"{path}/{name}")
+            sight.note(os.path.lexists(_tree_of(path)))
+
+
+def _tree_of(registration: str) -> str:
+    """The working tree that a registration is of."""
+    try:
+        with open(f"{registration}/gitdir", "rb") as file:  # noqa: PTH123 - called for every answer
+            return os.fsdecode(file.read()).strip()
+    except OSError:
+        return registration

@@ -1,0 +1,34 @@
+"""The tool that operates git."""
+
+from __future__ import annotations
+
+from mcp_entry import texts
+from mcp_entry.tools.tool import ADDS, tool
+from supervisor import requests, results
+from supervisor.client import SupervisorClient
+from supervisor.verbs import ProgressCallback
+
+
+@tool("Operate git in many places", ADDS, texts.of_git_batch)
+async def git_batch(
+    team: SupervisorClient, request: requests.GitBatchRequest, on_progress: ProgressCallback
+) -> results.GitBatchResult:
+    """Run many git operations at once, in one or many working trees; far quicker and safer than git by git in a shell.
+
+    Use it to look over the branches of the team and to merge them. Operations that touch the same are done in the order
+    given, all others side by side. Nothing deletes work, and a merge that would conflict touches nothing: it is
+    refused with conflicts, the files.
+
+    params by type: status {}. branch {} lists; {branchName, startPoint?} creates; {action: "delete", branchName} only
+    what is merged. tag {} lists; {tagName, target?}. checkout {branchName, create?, startPoint?}. commit {message} what
+    is staged; with files those, with all true every change. merge {branchName, message?} into what workspaceDir has
+    checked out; dryRun true only tells what would be. diff {base?, head?, staged?, files?}. log {ref?, maxCount?,
+    files?}. worktree {} lists.
+
+    Returns results in the order given, each with success and result, or an error; an operation that fails fails alone.
+    cached true: an earlier answer that was found to hold still.
+
+    Example: {"operations": [{"type": "status", "workspaceDir": "/home/me/shop"}, {"type": "merge", "workspaceDir":
+    "/home/me/shop", "params": {"branchName": "phalanx/spec_1_1_7"}}]}
+    """
+    return await team.git_batch(request, on_progress)

@@ -1,0 +1,173 @@
+"""What each type of ``git_batch`` takes in ``params``, and the operation that it means."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from actors.git import values
+from supervisor.git.names import check_file, check_name, check_revision
+from supervisor.refusals import parse
+from supervisor.requests import GitOperation, GitType, Request
+
+RefName = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(check_name)]
+Revision = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(check_revision)]
+FileName = Annotated[str, StringConstraints(min_length=1, max_length=4096), AfterValidator(check_file)]
+Files = Annotated[list[FileName], Field(default_factory=list, max_length=1000)]
+Message = Annotated[str, StringConstraints(max_length=100_000, pattern=r"[^\s\x00]")]
+
+
+class Params(Request):
+    @abstractmethod
+    def operation(self) -> values.Operation: ...
+
+
+class StatusParams(Params):
+    def operation(self) -> values.Operation:
+        return values.ReadStatus()
+
+
+class BranchParams(Params):
+    action: Literal["create", "list", "delete"] | None = Field(
+        default=None, description="By default create when there is a branchName, else list."
+    )
+    branch_name: RefName | None = None
+    start_point: Revision | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        _check_pair(self.action, self.branch_name, "branchName", self.start_point, "startPoint")
+        return self
+
+    def operation(self) -> values.Operation:
+        if self.branch_name is None:
+            return values.ListRefs(kind="branch")
+        if self.action == "delete":
+            return values.DeleteBranch(name=self.branch_name)
+        return values.CreateRef(kind="branch", name=self.branch_name, start=self.start_point)
+
+
+class TagParams(Params):
+    action: Literal["create", "list"] | None = Field(
+        default=None, description="By default create when there is a tagName, else list."
+    )
+    tag_name: RefName | None = None
+    target: Revision | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        _check_pair(self.action, self.tag_name, "tagName", self.target, "target")
+        return self
+
+    def operation(self) -> values.Operation:
+        if self.tag_name is None:
+            return values.ListRefs(kind="tag")
+        return values.CreateRef(kind="tag", name=self.tag_name, start=self.target)
+
+
+class CheckoutParams(Params):
+    branch_name: RefName
+    create: bool = False
+    start_point: Revision | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.start_point is not None and not self.create:
+            raise PydanticCustomError("together", "startPoint is for create true only")
+        return self
+
+    def operation(self) -> values.Operation:
+        return values.Checkout(branch=self.branch_name, create=self.create, start=self.start_point)
+
+
+class CommitParams(Params):
+    message: Message = Field(description="It must not be empty.")
+    files: Files
+    all: bool = False
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.files and self.all:
+            raise PydanticCustomError("together", "give files, or all true, not both")
+        return self
+
+    def operation(self) -> values.Operation:
+        return values.Commit(message=self.message, files=tuple(self.files), everything=self.all)
+
+
+class MergeParams(Params):
+    branch_name: Revision
+    message: Message | None = Field(default=None, description="It must not be empty.")
+    dry_run: bool = False
+
+    def operation(self) -> values.Operation:
+        if self.dry_run:
+            return values.PredictMerge(branch=self.branch_name)
+        return values.Merge(branch=self.branch_name, message=self.message)
+
+
+class DiffParams(Params):
+    base: Revision | None = None
+    head: Revision | None = None
+    staged: bool = False
+    files: Files
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.head is not None and (self.base is None or self.staged):
+            raise PydanticCustomError("together", "head needs a base, and no staged")
+        return self
+
+    def operation(self) -> values.Operation:
+        return values.ReadDiff(base=self.base, head=self.head, staged=self.staged, files=tuple(self.files))
+
+
+class LogParams(Params):
+    ref: Revision | None = None
+    max_count: int = Field(default=20, ge=1, le=1000)
+    files: Files
+
+    def operation(self) -> values.Operation:
+        return values.ReadLog(revision=self.ref, limit=self.max_count, files=tuple(self.files))
+
+
+class WorktreeParams(Params):
+    action: Literal["list"] = "list"
+
+    def operation(self) -> values.Operation:
+        return values.ListWorktrees()
+
+
+PARAMS: Mapping[GitType, type[Params]] = MappingProxyType(
+    {
+        "status": StatusParams,
+        "branch": BranchParams,
+        "tag": TagParams,
+        "checkout": CheckoutParams,
+        "commit": CommitParams,
+        "merge": MergeParams,
+        "diff": DiffParams,
+        "log": LogParams,
+        "worktree": WorktreeParams,
+    }
+)
+
+
+def operation_of(asked: GitOperation) -> values.Operation:
+    """What the caller wants. Raises ``InvalidRequestError`` that names every fault in ``params``."""
+    return parse(PARAMS[asked.type], asked.params).operation()
+
+
+def _check_pair(action: str | None, name: str | None, name_field: str, start: str | None, start_field: str) -> None:
+    """Raises what pydantic tells when the action and the fields do not fit."""
+    if action == "list" and name is not None:
+        raise PydanticCustomError("together", f"list takes no {name_field}")
+    if action in ("create", "delete") and name is None:
+        raise PydanticCustomError("together", f"{action} needs a {name_field}")
+    if start is not None and (name is None or action == "delete"):
+        raise PydanticCustomError("together", f"{start_field} is for create only")

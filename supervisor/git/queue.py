@@ -1,0 +1,124 @@
+"""The git queue: runs the operations of all callers under one cap, each as soon as nothing before it is in its way.
+
+Promises: at most as many gits run at once as there are permits; one writes in a repository at a time; the results of a
+batch are those of one after another; a failing operation fails alone. All in the supervisor's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.errors import InvalidRequestError, PhalanxError
+from actors.git.values import READS, Asked, CreateRef, Operation, Outcome, Place
+from supervisor.git.answers import Answer, Answers
+from supervisor.git.cache import AnswerCache
+from supervisor.git.figures import GitFigures
+from supervisor.git.order import predecessors
+from supervisor.git.writes import Writes
+from supervisor.permits import Permits
+from supervisor.ports import GitPort
+
+logger = logging.getLogger(__name__)
+_MOST_PLACES = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    directory: Path
+    operation: Operation
+
+
+class GitQueue:
+    def __init__(self, host: GitPort, permits: Permits, cache: AnswerCache) -> None:
+        self.permits = permits
+        self.cache = cache
+        self.figures = GitFigures()
+        self._host = host
+        self._answers = Answers(host, permits, cache, self.figures)
+        self._writes = Writes(host, permits, self.figures)
+        self._places: dict[Path, Place] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Operations that have not begun."""
+        return self._answers.waiting + self._writes.waiting
+
+    async def end(self) -> None:
+        await self._answers.end()
+        await self._writes.end()
+
+    async def run(
+        self, jobs: Sequence[Job | PhalanxError], on_done: Callable[[int], None] = lambda number: None
+    ) -> list[Answer]:
+        """An answer for each job, in their order; for what is an error already, that. ``on_done`` is told each."""
+        places = await self._find_places({job.directory for job in jobs if isinstance(job, Job)})
+        batch = [
+            (job.operation, places[job.directory]) if isinstance(job, Job) and job.directory in places else None
+            for job in jobs
+        ]
+        answers: list[asyncio.Task[Answer]] = []
+
+        async def one(number: int, job: Job | PhalanxError, waits_for: Iterable[int]) -> Answer:
+            if earlier := [answers[before] for before in waits_for]:
+                await asyncio.wait(earlier)
+            answer = await self._answer(job, places)
+            self._count(answer)
+            on_done(number)
+            return answer
+
+        try:
+            for number, (job, waits_for) in enumerate(zip(jobs, predecessors(batch), strict=True)):
+                answers.append(asyncio.create_task(one(number, job, waits_for), name="git operation"))
+            return await asyncio.gather(*answers)
+        finally:
+            for task in answers:
+                task.cancel()
+
+    async def _answer(self, job: Job | PhalanxError, places: dict[Path, Place]) -> Answer:
+        if isinstance(job, PhalanxError):
+            return _without_result(Outcome.refused(job))
+        try:
+            return await self._run(job, places)
+        except PhalanxError as error:
+            return _without_result(Outcome.refused(error))
+        except Exception:
+            logger.exception("a git operation failed")
+            return _without_result(Outcome.refused(PhalanxError("An error in Phalanx: see its logs.")))
+
+    async def _run(self, job: Job, places: dict[Path, Place]) -> Answer:
+        place = places.get(job.directory)
+        if place is None:
+            raise InvalidRequestError(f"{job.directory} is in no git repository: give a directory of one.")
+        if isinstance(job.operation, READS):
+            return await self._answers.answer(job.directory, job.operation)
+        asked = Asked(directory=job.directory, operation=job.operation)
+        if isinstance(job.operation, CreateRef):
+            return _answer(await self._writes.create_ref(place.common_directory, asked))
+        return _answer(await self._writes.write(place.common_directory, asked))
+
+    async def _find_places(self, directories: set[Path]) -> dict[Path, Place]:
+        """Of those that are in a repository. A place that is known may be out of date: then the host, which looks
+        again, still does what is right, only the order is not what it might be."""
+        unknown = [directory for directory in directories if directory not in self._places]
+        if len(self._places) + len(unknown) > _MOST_PLACES:
+            self._places.clear()
+            unknown = list(directories)
+        found = await self._host.git_places(unknown) if unknown else ()
+        self._places.update((each, place) for each, place in zip(unknown, found, strict=True) if place is not None)
+        return {each: self._places[each] for each in directories if each in self._places}
+
+    def _count(self, answer: Answer) -> None:
+        self.figures.operations += 1
+        self.figures.failed += answer.outcome.error is not None
+
+
+def _answer(outcome: Outcome) -> Answer:
+    return Answer(outcome=outcome, result=outcome.result)
+
+
+def _without_result(outcome: Outcome) -> Answer:
+    return Answer(outcome=outcome, result=None)

@@ -1,0 +1,34 @@
+"""What operates git for the team."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from supervisor.requests.fields import MAX_BATCH_MEMBERS, Request
+
+GitType = Literal["status", "branch", "tag", "checkout", "commit", "merge", "diff", "log", "worktree"]
+
+
+class GitOperation(Request):
+    """One git operation in one directory."""
+
+    type: GitType
+    workspace_dir: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="Absolute path of a directory in the repository; an instance's is its workingDirectory.",
+    )
+    params: dict[str, Any] = Field(default_factory=dict, description="What the type takes; see the tool's description.")
+    cache_key: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Not needed: answers are kept by what was asked, and given again only while they hold.",
+    )
+
+
+class GitBatchRequest(Request):
+    """Operate git in many directories at once. Results come in order; a failing operation fails alone."""
+
+    operations: list[GitOperation] = Field(min_length=1, max_length=MAX_BATCH_MEMBERS)

@@ -1,0 +1,99 @@
+"""A repository with a member's working tree, and the hands that run git there."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from actors.git.hands import GitHands
+from actors.git.values import Asked, Commit, CreateRef, Operation, Outcome, Proof, Read
+from tests.projects import git, make_repository
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """``tree`` is a working tree of ``repository`` on a branch of its own."""
+
+    base: Path
+    hands: GitHands = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hands", GitHands(self.environment))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"HOME": str(self.base / "user"), "PATH": os.environ["PATH"]}
+
+    @property
+    def repository(self) -> Path:
+        return self.base / "project"
+
+    @property
+    def tree(self) -> Path:
+        return self.base / "tree"
+
+    def git(self, *words: str, at: Path | None = None) -> str:
+        return git(at or self.repository, *words)
+
+    def commit(self, name: str, content: str = "text\n", *, at: Path | None = None) -> str:
+        path = (at or self.repository) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        self.git("add", "--force", "--", name, at=at)
+        self.git("commit", "-q", "-m", f"Add {name}", at=at)
+        return self.git("rev-parse", "HEAD", at=at)
+
+    def read(self, operation: Read, *, at: Path | None = None, known: Proof | None = None) -> Outcome:
+        (outcome,) = self.hands.read([Asked(directory=at or self.repository, operation=operation, known=known)])
+        return outcome
+
+    def write(self, operation: Operation, *, at: Path | None = None) -> Outcome:
+        return self.hands.write(Asked(directory=at or self.repository, operation=operation))
+
+    def create(self, *creations: CreateRef, at: Path | None = None) -> tuple[Outcome, ...]:
+        return self.hands.create_refs([Asked(directory=at or self.repository, operation=each) for each in creations])
+
+    def hook(self, name: str, script: str) -> None:
+        path = self.repository / ".git/hooks" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def photograph(self) -> dict[str, bytes | str]:
+        """All of the working trees and all that git keeps but its objects."""
+        found: dict[str, bytes | str] = {"status": self.git("status", "--porcelain=v2", "--branch")}
+        for root in (self.repository, self.tree):
+            for path in root.rglob("*"):
+                if path.is_file() and "objects" not in path.parts:
+                    found[str(path)] = path.read_bytes()
+        return found
+
+
+@pytest.fixture
+def project(short_tmp: Path) -> Project:
+    made = Project(short_tmp)
+    (short_tmp / "user").mkdir()
+    make_repository(made.repository)
+    made.git("worktree", "add", "-q", "-b", "member", str(made.tree))
+    return made
+
+
+ALL = Commit(message="All of it", files=(), everything=True)
+
+
+def branch(name: str, start: str | None = None) -> CreateRef:
+    return CreateRef(kind="branch", name=name, start=start)
+
+
+def result(outcome: Outcome) -> dict[str, object]:
+    assert outcome.error is None, outcome.error
+    assert outcome.result is not None
+    return dict(outcome.result)
+
+
+def refusal(outcome: Outcome) -> str:
+    assert outcome.error is not None, outcome.result
+    return outcome.error["message"]

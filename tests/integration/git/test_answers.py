@@ -1,0 +1,224 @@
+"""An answer that was kept is only given while it is what git itself would say."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from actors.git.sight import MOST_ENTRIES, STEP_NS
+from actors.git.values import ListRefs, ListWorktrees, Outcome, Proof, Read, ReadDiff, ReadLog, ReadStatus
+from tests.integration.git.conftest import Project, result
+
+STATUS, LOG, BRANCHES = ReadStatus(), ReadLog(revision=None, limit=5), ListRefs(kind="branch")
+READS: tuple[Read, ...] = (STATUS, LOG, ReadLog(revision="main", limit=5), BRANCHES, ListWorktrees())
+
+
+def settled(project: Project, read: Read, at: Path | None = None) -> Outcome:
+    """Asked until the answer can be proved: what changed only just now must first have been so for a moment."""
+    deadline = time.monotonic() + 10
+    while (outcome := project.read(read, at=at)).proof is None:
+        assert time.monotonic() < deadline, "it never settles"
+    return outcome
+
+
+def holds(project: Project, read: Read, proof: Proof | None, at: Path | None = None) -> bool:
+    return project.read(read, at=at, known=proof).unchanged
+
+
+@pytest.mark.parametrize("read", READS, ids=str)
+def test_as_long_as_nothing_changes_an_answer_holds(project: Project, read: Read) -> None:
+    proof = settled(project, read).proof
+
+    assert holds(project, read, proof)
+    assert holds(project, read, proof)
+
+
+def _below(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text("x")
+
+
+CHANGES: dict[str, Callable[[Project], object]] = {
+    "commit": lambda p: p.commit("a"),
+    "commit on packed refs": lambda p: (p.git("pack-refs", "--all"), p.commit("a")),
+    "new branch": lambda p: p.git("branch", "new"),
+    "checkout": lambda p: p.git("checkout", "-q", "-b", "new"),
+    "detach": lambda p: p.git("checkout", "-q", "--detach"),
+    "stage": lambda p: ((p.repository / "b").write_text("x"), p.git("add", "b")),
+    "unstaged change": lambda p: (p.repository / "README.md").write_text("x"),
+    "change of the same length": lambda p: (p.repository / "README.md").write_text("# projecT\n"),
+    "new file": lambda p: (p.repository / "b").write_text("x"),
+    "new file below": lambda p: _below(p.repository / "d/e/f"),
+    "deleted file": lambda p: (p.repository / "README.md").unlink(),
+    "executable": lambda p: (p.repository / "README.md").chmod(0o755),
+    "ignore rule": lambda p: (p.repository / ".git/info/exclude").write_text("*\n"),
+    "configuration": lambda p: p.git("config", "core.filemode", "false"),
+}
+OF_STATUS = set(CHANGES) - {"new branch"}
+OF_LOG = {"commit", "commit on packed refs", "checkout", "detach", "configuration", "ignore rule"}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_that_a_status_shows_ends_its_answer(project: Project, change: str) -> None:
+    proof = settled(project, STATUS).proof
+    CHANGES[change](project)
+
+    assert holds(project, STATUS, proof) == (change not in OF_STATUS)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_that_a_log_shows_ends_its_answer_and_files_do_not(project: Project, change: str) -> None:
+    proof = settled(project, LOG).proof
+    CHANGES[change](project)
+
+    assert holds(project, LOG, proof) == (change not in OF_LOG)
+
+
+def test_what_other_members_commit_leaves_the_answers_of_a_working_tree_alone(project: Project) -> None:
+    status, log = settled(project, STATUS).proof, settled(project, LOG).proof
+    branches = settled(project, BRANCHES).proof
+    project.commit("a", at=project.tree)
+
+    assert holds(project, STATUS, status)
+    assert holds(project, LOG, log)
+    assert not holds(project, BRANCHES, branches)
+
+
+def test_a_status_that_is_compared_with_an_upstream_ends_when_that_moves(project: Project) -> None:
+    project.git("branch", "--set-upstream-to=main", "member")
+    before = settled(project, STATUS, project.tree)
+    project.commit("a")
+    after = project.read(STATUS, at=project.tree, known=before.proof)
+
+    assert (result(before)["behind"], result(after)["behind"]) == (0, 1)
+
+
+def test_what_git_ignores_may_change_without_ending_a_status(project: Project) -> None:
+    project.commit(".gitignore", "build/\n*.log\n")
+    (project.repository / "build").mkdir()
+    for name in ("build/a", "x.log"):
+        (project.repository / name).write_text("1")
+    proof = settled(project, STATUS).proof
+    (project.repository / "build/b").write_text("1")
+    with (project.repository / "x.log").open("a") as log:
+        log.write("2")
+
+    assert holds(project, STATUS, proof)
+
+
+def test_an_answer_from_the_moment_of_a_change_is_not_kept(project: Project) -> None:
+    for number in range(3):
+        (project.repository / "README.md").write_text(f"{number}")
+        assert project.read(STATUS).proof is None
+
+
+def test_what_is_not_seen_at_a_glance_is_not_kept(project: Project) -> None:
+    time.sleep(STEP_NS / 1e9)
+    assert project.read(ReadDiff(base=None, head=None, staged=False)).proof is None
+    inner = project.repository / "inner"
+    project.git("init", "-q", str(inner))
+    for number in range(MOST_ENTRIES + 1):
+        (project.tree / str(number)).touch()
+    time.sleep(STEP_NS / 1e9)
+    assert project.read(STATUS).proof is None
+    assert project.read(STATUS, at=project.tree).proof is None
+    (project.base / "user/.gitconfig").write_text("[include]\npath = other\n")
+    time.sleep(STEP_NS / 1e9)
+    assert project.read(LOG).proof is None
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whatever_is_done_in_whatever_order_a_known_answer_is_what_git_says(project: Project, seed: int) -> None:
+    random = Random(seed)  # noqa: S311 - the same changes in every run
+    known: dict[tuple[Read, Path], Outcome] = {}
+    for _ in range(8):
+        _change(project, random)
+        for read in (STATUS, LOG, BRANCHES):
+            for tree in (project.repository, project.tree):
+                before = known.get((read, tree))
+                outcome = project.read(read, at=tree, known=before.proof if before else None)
+                fresh = project.read(read, at=tree)
+                said = before if outcome.unchanged and before else outcome
+                assert result(said) == result(fresh)
+                if random.random() < 0.5:
+                    known[read, tree] = settled(project, read, tree)
+
+
+def _change(project: Project, random: Random) -> None:
+    tree = random.choice([project.repository, project.tree])
+    name = f"{random.choice('ab')}/{random.choice('xyz')}"
+    path = tree / name
+    match random.randrange(8):
+        case 0:
+            project.commit(name, str(random.random()), at=tree)
+        case 1:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(str(random.randrange(3)))
+        case 2:
+            path.unlink(missing_ok=True)
+        case 3:
+            project.git("add", "--all", at=tree)
+        case 4:
+            project.git("branch", "--force", random.choice("pqr"), at=tree)
+        case 5:
+            (tree / ".gitignore").write_text(random.choice(["", "a/\n", "x\n", "*/y\n"]))
+        case 6:
+            project.git("pack-refs", "--all")
+        case 7:
+            path.parent.rename(tree / "c") if path.parent.exists() and not (tree / "c").exists() else None
+
+
+def test_beside_others_that_write_every_answer_was_true_between_its_call_and_its_end(project: Project) -> None:
+    """Writers commit numbers that only rise, so two looks around an answer bound what was true."""
+    ending = threading.Event()
+    trees = {project.repository: "main", project.tree: "member"}
+
+    def write(tree: Path) -> None:
+        pauses = itertools.cycle((0, 0.02, 0.15))
+        for number in itertools.takewhile(lambda _: not ending.is_set(), itertools.count(1)):
+            (tree / "number").write_text(str(number))
+            project.git("add", "number", at=tree)
+            project.git("commit", "-q", "-m", str(number), at=tree)
+            ending.wait(next(pauses))
+
+    writers = [threading.Thread(target=write, args=(tree,)) for tree in trees]
+    for writer in writers:
+        writer.start()
+    hits = 0
+    try:
+        known: dict[Path, Outcome] = {}
+        deadline = time.monotonic() + 6
+        while time.monotonic() < deadline:
+            for tree in trees:
+                before = _number(tree)
+                outcome = project.read(LOG, at=tree, known=known[tree].proof if tree in known else None)
+                after = _number(tree)
+                hits += outcome.unchanged
+                answer = known[tree] if outcome.unchanged else outcome
+                commits = result(answer)["commits"]
+                assert isinstance(commits, list)
+                subject = commits[0]["subject"]
+                assert before <= (int(subject) if subject.isdigit() else 0) <= after
+                if outcome.proof is not None:
+                    known[tree] = outcome
+                elif not outcome.unchanged:
+                    known.pop(tree, None)
+    finally:
+        ending.set()
+        for writer in writers:
+            writer.join()
+    assert hits
+
+
+def _number(tree: Path) -> int:
+    told = subprocess.run(
+        ["git", "-C", str(tree), "log", "-1", "--format=%s"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    return int(told) if told.isdigit() else 0

@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from actors.git.reading import MOST_PATCH_CHARACTERS
+from actors.git.values import (
+    Checkout,
+    Commit,
+    CreateRef,
+    DeleteBranch,
+    ListRefs,
+    ListWorktrees,
+    Merge,
+    PredictMerge,
+    ReadDiff,
+    ReadLog,
+    ReadStatus,
+)
+from tests.integration.git.conftest import ALL, Project, branch, refusal, result
+
+BRANCHES = ListRefs(kind="branch")
+
+
+def test_a_status_tells_every_kind_of_change(project: Project) -> None:
+    project.commit("moved", "a text that is long enough to be found again\n")
+    (project.repository / "README.md").write_text("changed\n")
+    (project.repository / "new file").write_text("x")
+    project.git("mv", "moved", "elsewhere")
+
+    status = result(project.read(ReadStatus()))
+
+    assert status["staged"] == ["elsewhere"]
+    assert status["unstaged"] == ["README.md"]
+    assert status["untracked"] == ["new file"]
+    assert (status["branch"], status["clean"]) == ("main", False)
+
+
+def test_branches_start_where_they_are_told_to_and_at_the_trees_own_head_otherwise(project: Project) -> None:
+    first = project.git("rev-parse", "HEAD")
+    second = project.commit("a")
+    third = project.commit("b", at=project.tree)
+
+    made = project.create(branch("one"), branch("two", "main~1"), CreateRef(kind="tag", name="v1", start="member"))
+    of_tree = project.create(branch("three"), at=project.tree)
+
+    assert [result(each)["commit"] for each in (*made, *of_tree)] == [second, first, third, third]
+    assert project.git("rev-parse", "one", "two", "v1", "three").split() == [second, first, third, third]
+
+
+def test_of_many_new_branches_the_impossible_fail_alone(project: Project) -> None:
+    names = ["a", "main", "a/b", "d", "c/d", "e"]
+    project.git("branch", "c")
+
+    made = project.create(*(branch(name, "nowhere" if name == "d" else None) for name in names))
+
+    assert [each.error is None for each in made] == [True, False, False, False, False, True]
+    assert "is there already" in refusal(made[1])
+    assert "cannot create" in refusal(made[2])
+    assert "There is no commit 'nowhere'" in refusal(made[3])
+    assert set(project.git("branch", "--format=%(refname:short)").split()) == {"a", "c", "e", "main", "member"}
+
+
+def test_a_list_of_branches_tells_where_each_is_checked_out(project: Project) -> None:
+    listed = result(project.read(BRANCHES, at=project.tree))
+
+    assert listed["current"] == "member"
+    assert isinstance(listed["branches"], list)
+    assert [(each["name"], each["worktree"]) for each in listed["branches"]] == [
+        ("main", str(project.repository)),
+        ("member", str(project.tree)),
+    ]
+    trees = result(project.read(ListWorktrees()))["worktrees"]
+    assert isinstance(trees, list)
+    assert [(each["path"], each["branch"]) for each in trees] == [
+        (str(project.repository), "main"),
+        (str(project.tree), "member"),
+    ]
+
+
+def test_a_branch_is_deleted_only_when_another_holds_its_commits(project: Project) -> None:
+    project.create(branch("merged"))
+    project.commit("a", at=project.tree)
+    project.git("branch", "work", "member")
+    project.git("checkout", "-q", "--detach", at=project.tree)
+    project.git("branch", "-q", "-D", "member")
+
+    assert result(project.write(DeleteBranch(name="merged")))["deleted"]
+    assert "no other branch has" in refusal(project.write(DeleteBranch(name="work")))
+    assert "no branch 'nothing'" in refusal(project.write(DeleteBranch(name="nothing")))
+    assert "checked out" in refusal(project.write(DeleteBranch(name="main")))
+    assert project.git("branch", "--list", "work", "main") != ""
+
+
+def test_a_checkout_loses_neither_changes_nor_ignored_files(project: Project) -> None:
+    project.commit("kept", "main\n")
+    project.commit(".gitignore", "secret\n")
+    project.git("checkout", "-q", "-b", "other")
+    project.commit("kept", "other\n")
+    project.git("add", "--force", str(_written(project.repository / "secret", "theirs")))
+    project.git("commit", "-q", "-m", "secret")
+    project.git("checkout", "-q", "main")
+    other = Checkout(branch="other", create=False, start=None)
+
+    _written(project.repository / "kept", "mine\n")
+    assert "would be overwritten" in refusal(project.write(other)) or "kept" in refusal(project.write(other))
+    project.git("checkout", "-q", "kept")
+    _written(project.repository / "secret", "mine")
+    assert "secret" in refusal(project.write(other))
+
+    assert (project.repository / "secret").read_text() == "mine"
+    assert project.git("branch", "--show-current") == "main"
+
+
+def test_a_checkout_makes_a_branch_and_refuses_one_that_is_checked_out_elsewhere(project: Project) -> None:
+    made = result(project.write(Checkout(branch="new", create=True, start="member")))
+
+    assert (made["branch"], made["created"]) == ("new", True)
+    assert project.git("branch", "--show-current") == "new"
+    assert "already" in refusal(project.write(Checkout(branch="member", create=False, start=None)))
+    assert "invalid reference" in refusal(project.write(Checkout(branch="v0", create=False, start=None)))
+
+
+def test_a_commit_of_files_takes_those_and_leaves_what_else_is_staged(project: Project) -> None:
+    for name in ("a", "b", "-rf", "*"):
+        _written(project.repository / name, name)
+    project.git("add", "b")
+
+    done = result(project.write(Commit(message="# not a comment\n\nbody", files=("a", "-rf", "*"), everything=False)))
+
+    assert done["commit"] == project.git("rev-parse", "HEAD")
+    assert project.git("show", "--format=%B", "--name-only", "HEAD").split("\n") == [
+        *("# not a comment", "", "body", "", "", "*", "-rf", "a")
+    ]
+    assert project.git("diff", "--cached", "--name-only") == "b"
+
+
+def test_a_commit_of_everything_takes_new_and_deleted_files_of_the_whole_tree(project: Project) -> None:
+    project.commit("below/a")
+    (project.repository / "README.md").unlink()
+    _written(project.repository / "new", "x")
+
+    result(project.write(ALL, at=project.repository / "below"))
+
+    assert project.git("status", "--porcelain") == ""
+    assert project.git("ls-files").split() == ["below/a", "new"]
+
+
+def test_a_commit_that_a_hook_refuses_leaves_the_index_as_it_was(project: Project) -> None:
+    project.hook("pre-commit", "echo no tests >&2; exit 1")
+    _written(project.repository / "new", "x")
+    before = project.git("status", "--porcelain")
+
+    assert "no tests" in refusal(project.write(ALL))
+    assert "no tests" in refusal(project.write(Commit(message="m", files=("new",), everything=False)))
+    assert project.git("status", "--porcelain") == before
+
+
+def test_with_nothing_to_commit_a_commit_says_so(project: Project) -> None:
+    for operation in (ALL, Commit(message="m", files=(), everything=False)):
+        assert "nothing to commit" in refusal(project.write(operation))
+    assert "pathspec" in refusal(project.write(Commit(message="m", files=("nowhere",), everything=False)))
+
+
+def test_conflicts_are_not_committed_with_their_marks(project: Project) -> None:
+    project.commit("a", "main\n")
+    project.commit("a", "member\n", at=project.tree)
+    with pytest.raises(Exception, match="merge"):
+        project.git("merge", "-q", "member")
+
+    assert "in conflict" in refusal(project.write(ALL))
+    assert result(project.read(ReadStatus()))["underWay"] == "merge"
+    assert project.git("diff", "--name-only", "--diff-filter=U") == "a"
+
+
+def test_a_merge_goes_forward_or_makes_a_commit_with_the_message(project: Project) -> None:
+    project.commit("a", at=project.tree)
+    forward = result(project.write(Merge(branch="member", message=None)))
+    project.commit("b", at=project.tree)
+    project.commit("c")
+    merged = result(project.write(Merge(branch="member", message="Take b in")))
+    again = result(project.write(Merge(branch="member", message=None)))
+
+    assert (forward["fastForward"], forward["alreadyMerged"]) == (True, False)
+    assert (merged["fastForward"], merged["commit"]) == (False, project.git("rev-parse", "HEAD"))
+    assert project.git("log", "-1", "--format=%s") == "Take b in"
+    assert again["alreadyMerged"]
+
+
+def test_a_merge_that_conflicts_is_told_with_its_files_and_touches_nothing(project: Project) -> None:
+    for name in ("a", "odd ü name"):
+        project.commit(name, "main\n")
+        project.commit(name, "member\n", at=project.tree)
+    _written(project.repository / "README.md", "uncommitted\n")
+    before = project.photograph()
+
+    outcome = project.write(Merge(branch="member", message=None))
+    foreseen = result(project.read(PredictMerge(branch="member")))
+
+    assert outcome.result == {"conflicts": ["a", "odd ü name"]}
+    assert "nothing was touched" in refusal(outcome)
+    assert (foreseen["clean"], foreseen["conflicts"]) == (False, ["a", "odd ü name"])
+    assert project.photograph() == before
+
+
+def test_a_merge_that_a_hook_refuses_is_taken_back(project: Project) -> None:
+    project.commit("a", at=project.tree)
+    project.commit("b")
+    project.hook("pre-merge-commit", "exit 1")
+    _written(project.repository / "README.md", "uncommitted\n")
+    before = project.git("status", "--porcelain=v2", "--branch")
+
+    refusal(project.write(Merge(branch="member", message=None)))
+
+    assert project.git("status", "--porcelain=v2", "--branch") == before
+    assert result(project.read(ReadStatus()))["underWay"] is None
+    assert (project.repository / "README.md").read_text() == "uncommitted\n"
+
+
+def test_a_merge_over_changes_is_refused_and_keeps_them(project: Project) -> None:
+    project.commit("README.md", "member\n", at=project.tree)
+    _written(project.repository / "README.md", "mine\n")
+
+    assert "README.md" in refusal(project.write(Merge(branch="member", message=None)))
+    assert (project.repository / "README.md").read_text() == "mine\n"
+    assert "no branch 'nowhere'" in refusal(project.write(Merge(branch="nowhere", message=None)))
+
+
+def test_a_diff_gives_numbers_and_a_patch_that_is_cut_where_it_is_too_long(project: Project) -> None:
+    project.commit("a", "1\n2\n")
+    _written(project.repository / "a", "1\n3\n")
+    (project.repository / "b").write_bytes(b"\0binary")
+    project.git("add", "b")
+
+    unstaged = result(project.read(ReadDiff(base=None, head=None, staged=False)))
+    staged = result(project.read(ReadDiff(base=None, head=None, staged=True)))
+    between = result(project.read(ReadDiff(base="main~1", head="main", staged=False)))
+    _written(project.repository / "a", "x" * 2 * MOST_PATCH_CHARACTERS)
+    long = result(project.read(ReadDiff(base="HEAD", head=None, staged=False, files=("a",))))
+
+    assert unstaged["files"] == [{"path": "a", "added": 1, "deleted": 1}]
+    assert "-2\n+3" in str(unstaged["patch"])
+    assert staged["files"] == [{"path": "b", "binary": True}]
+    assert between["files"] == [{"path": "a", "added": 2, "deleted": 0}]
+    assert long["truncated"]
+    assert len(str(long["patch"])) == MOST_PATCH_CHARACTERS
+
+
+def test_a_log_tells_the_latest_commits_of_a_revision_or_a_file(project: Project) -> None:
+    project.commit("a")
+    latest = project.commit("b")
+
+    log = result(project.read(ReadLog(revision=None, limit=2)))["commits"]
+    of_file = result(project.read(ReadLog(revision="main", limit=5, files=("a",))))["commits"]
+
+    assert isinstance(log, list)
+    assert isinstance(of_file, list)
+    assert [each["subject"] for each in log] == ["Add b", "Add a"]
+    assert log[0]["commit"] == latest
+    assert log[0]["parents"] == [log[1]["commit"]]
+    assert [each["subject"] for each in of_file] == ["Add a"]
+    assert "git refused" in refusal(project.read(ReadLog(revision="nowhere", limit=1)))
+
+
+def test_a_repository_without_commit_can_be_looked_at_and_gets_its_first(project: Project, short_tmp: Path) -> None:
+    empty = short_tmp / "empty"
+    project.git("init", "-q", str(empty))
+    for key, value in (("user.name", "A"), ("user.email", "a@example.invalid")):
+        project.git("config", key, value, at=empty)
+
+    assert result(project.read(ReadStatus(), at=empty))["commit"] is None
+    assert result(project.read(ReadLog(revision=None, limit=1), at=empty)) == {"commits": []}
+    assert "make a first commit" in refusal(project.create(branch("a"), at=empty)[0])
+    _written(empty / "a", "x")
+    assert result(project.write(ALL, at=empty))["commit"]
+
+
+def test_a_bare_repository_has_branches_but_no_files(project: Project, short_tmp: Path) -> None:
+    bare = short_tmp / "bare.git"
+    project.git("clone", "-q", "--bare", str(project.repository), str(bare))
+
+    assert result(project.create(branch("new"), at=bare)[0])["created"]
+    assert len(result(project.read(BRANCHES, at=bare))["branches"]) == 3  # type: ignore[arg-type]
+    for operation in (ReadStatus(), ReadDiff(base=None, head=None, staged=False)):
+        assert "bare repository" in refusal(project.read(operation, at=bare))
+    assert "bare repository" in refusal(project.write(ALL, at=bare))
+
+
+def test_outside_of_a_repository_everything_is_refused(project: Project, short_tmp: Path) -> None:
+    outside = short_tmp / "outside"
+    outside.mkdir()
+
+    assert project.hands.places([outside]) == (None,)
+    for outcome in (project.read(BRANCHES, at=outside), project.write(ALL, at=outside)):
+        assert "in no git repository" in refusal(outcome)
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path

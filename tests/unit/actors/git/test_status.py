@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from actors.git.status import MOST_PATHS, read_porcelain
+
+_MODES = "N... 100644 100644 100644 aaaa bbbb"
+
+
+def listing(*entries: str) -> str:
+    return "".join(f"{entry}\0" for entry in entries)
+
+
+def test_a_clean_tree_on_a_branch_without_upstream() -> None:
+    result, ignored = read_porcelain(listing("# branch.oid abc", "# branch.head main"))
+
+    assert result["clean"]
+    assert (result["branch"], result["commit"], result["upstream"], result["ahead"]) == ("main", "abc", None, None)
+    assert not ignored
+
+
+def test_the_distance_to_the_upstream_is_told_as_two_numbers() -> None:
+    result, _ = read_porcelain(listing("# branch.head main", "# branch.upstream o/main", "# branch.ab +2 -3"))
+
+    assert (result["upstream"], result["ahead"], result["behind"]) == ("o/main", 2, 3)
+
+
+def test_a_detached_head_and_a_repository_without_commit_have_no_names() -> None:
+    result, _ = read_porcelain(listing("# branch.oid (initial)", "# branch.head (detached)"))
+
+    assert result["branch"] is None
+    assert result["commit"] is None
+
+
+def test_every_kind_of_change_goes_where_it_belongs() -> None:
+    result, ignored = read_porcelain(
+        listing(
+            f"1 M. {_MODES} staged file",
+            f"1 .M {_MODES} un\nstaged",
+            f"1 MM {_MODES} both",
+            f"2 R. {_MODES} R100 new name",
+            "old name",
+            "u UU N... 100644 100644 100644 100644 a b c in conflict",
+            "? new",
+            "! build/",
+        )
+    )
+
+    assert result["staged"] == ["staged file", "both", "new name"]
+    assert result["unstaged"] == ["un\nstaged", "both"]
+    assert result["conflicted"] == ["in conflict"]
+    assert result["untracked"] == ["new"]
+    assert ignored == {"build/"}
+    assert not result["clean"]
+
+
+def test_of_very_many_paths_some_are_shown_and_all_counted() -> None:
+    result, _ = read_porcelain(listing(*(f"? {number}" for number in range(MOST_PATHS + 7))))
+
+    assert len(result["untracked"]) == MOST_PATHS
+    assert result["counts"]["untracked"] == MOST_PATHS + 7

@@ -1,0 +1,78 @@
+"""A host without git: what it is asked waits at a gate, and every answer tells its number."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from actors.errors import UnavailableError
+from actors.git.values import Asked, CreateRef, Outcome, Place, Proof
+
+
+class StandInHost:
+    """Each directory's first part names its repository. ``unchanged`` says whether known answers still hold."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.reads: list[list[Asked]] = []
+        self.writes: list[Asked] = []
+        self.transactions: list[list[str]] = []
+        self.unchanged = True
+        self.proves = True
+        self.is_away = False
+        self.at_once = 0
+        self.most_at_once = 0
+        self.writing: list[Path] = []
+        self.most_writers = 0
+
+    async def git_places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
+        return tuple(map(place_of, directories))
+
+    async def git_read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+        self.reads.append(list(asked))
+        await self._work()
+        return tuple(self._answer(each) for each in asked)
+
+    async def git_create_refs(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+        names = [each.operation.name for each in asked if isinstance(each.operation, CreateRef)]
+        self.transactions.append(names)
+        await self._write(asked[0])
+        return tuple(Outcome(result={"branch": name}) for name in names)
+
+    async def git_write(self, asked: Asked) -> Outcome:
+        self.writes.append(asked)
+        await self._write(asked)
+        return Outcome(result={"write": len(self.writes)})
+
+    def _answer(self, asked: Asked) -> Outcome:
+        if asked.known is not None and self.unchanged:
+            return Outcome(unchanged=True)
+        proof = Proof(digest=b"1", watched=frozenset()) if self.proves else None
+        return Outcome(result={"read": len(self.reads)}, proof=proof)
+
+    async def _write(self, asked: Asked) -> None:
+        repository = asked.directory.parts[1]
+        self.writing.append(Path(repository))
+        self.most_writers = max(self.most_writers, self.writing.count(Path(repository)))
+        await self._work()
+        self.writing.remove(Path(repository))
+
+    async def _work(self) -> None:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await self.gate.wait()
+            await asyncio.sleep(0)
+            if self.is_away:
+                raise UnavailableError("The host is away.")
+        finally:
+            self.at_once -= 1
+
+
+def place_of(directory: Path) -> Place | None:
+    if directory.parts[1] == "nowhere":
+        return None
+    repository = Path("/", directory.parts[1])
+    return Place(top=directory, git_directory=directory / ".git", common_directory=repository / ".git")

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actors.errors import InvalidRequestError
+from actors.git import values
+from supervisor.git.params import operation_of
+from supervisor.requests import GitOperation
+
+
+def operation(kind: str, **params: Any) -> values.Operation:
+    return operation_of(GitOperation.model_validate({"type": kind, "workspaceDir": "/src", "params": params}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "meant"),
+    [
+        ("status", {}, values.ReadStatus()),
+        ("branch", {}, values.ListRefs(kind="branch")),
+        ("branch", {"branchName": "a/b"}, values.CreateRef(kind="branch", name="a/b", start=None)),
+        ("branch", {"action": "delete", "branchName": "a"}, values.DeleteBranch(name="a")),
+        ("tag", {"tagName": "v1", "target": "main~1"}, values.CreateRef(kind="tag", name="v1", start="main~1")),
+        ("checkout", {"branchName": "a"}, values.Checkout(branch="a", create=False, start=None)),
+        ("commit", {"message": "m", "all": True}, values.Commit(message="m", files=(), everything=True)),
+        ("merge", {"branchName": "a"}, values.Merge(branch="a", message=None)),
+        ("merge", {"branchName": "a", "dryRun": True}, values.PredictMerge(branch="a")),
+        ("diff", {"base": "a", "head": "b"}, values.ReadDiff(base="a", head="b", staged=False)),
+        ("log", {"maxCount": 3}, values.ReadLog(revision=None, limit=3)),
+        ("worktree", {}, values.ListWorktrees()),
+    ],
+)
+def test_params_mean_an_operation(kind: str, params: dict[str, Any], meant: values.Operation) -> None:
+    assert operation(kind, **params) == meant
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "told"),
+    [
+        ("status", {"short": True}, "short is no known argument"),
+        ("branch", {"branchName": "--force"}, "git allows no such name"),
+        ("branch", {"action": "delete"}, "delete needs a branchName"),
+        ("branch", {"action": "list", "branchName": "a"}, "list takes no branchName"),
+        ("branch", {"startPoint": "main"}, "startPoint is for create only"),
+        ("branch", {"branch_nam": "a"}, "Did you mean branchName?"),
+        ("checkout", {}, "branchName is missing"),
+        ("checkout", {"branchName": "a", "startPoint": "main"}, "create true only"),
+        ("commit", {"message": " \n"}, "message cannot be"),
+        ("commit", {"message": "m", "files": ["a"], "all": True}, "not both"),
+        ("merge", {"branchName": "-X ours"}, "no name of a commit"),
+        ("diff", {"head": "a"}, "head needs a base"),
+        ("log", {"maxCount": 0}, "maxCount"),
+        ("worktree", {"action": "remove"}, "only 'list'"),
+    ],
+)
+def test_params_that_mean_nothing_are_refused_by_name(kind: str, params: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        operation(kind, **params)
+    assert told in str(refused.value)
