@@ -126,15 +126,25 @@ def _read(path: Path) -> tuple[Entry, ...]:
     try:
         if data:
             return tuple(_unpacked(entry) for entry in decode(_StoredJournal, data).entries)
-    except RecordVersionError:
-        raise
+    except RecordVersionError as error:
+        raise RecordVersionError(
+            f"{path} was written by another version of Phalanx ({error}) It is left as it is, and nothing is typed to "
+            "this agent. To go on with this version move the file away: what the agent's transcript shows then decides."
+        ) from error
     except Exception:
         logger.exception("the typing journal cannot be read")
     # Only a machine that went down can leave it like this, and the agent went down with it.
-    aside = path.with_name(f"{JOURNAL_NAME}.damaged")
+    aside = _free_name(path)
     logger.error("the typing journal is damaged: it is kept as %s, and the transcript decides", aside)
     path.replace(aside)
     return ()
+
+
+def _free_name(path: Path) -> Path:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    return aside
 
 
 def _packed(entry: Entry) -> bytes:

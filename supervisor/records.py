@@ -57,6 +57,8 @@ class Unreadable:
 
     def __init__(self) -> None:
         self.keys: list[str] = []
+        """In the order in which they were found."""
+        self.known: set[str] = set()
 
     def readable(self, records: Mapping[str, bytes], decode: Callable[[bytes], _Value]) -> Iterator[tuple[str, _Value]]:
         """Key and value of every record that can be read; the others are noted."""
@@ -65,6 +67,7 @@ class Unreadable:
                 yield key, decode(data)
             except (PhalanxError, ValueError, TypeError, KeyError, msgpack.UnpackException):
                 self.keys.append(key)
+                self.known.add(key)
 
     @property
     def instance_ids(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from actors.news import News
 from actors.reports import Report, Snapshot
 from actors.states import ALIVE, Status
+from supervisor.keeping import Keeping
 from supervisor.mail import Extra, Mail
 from supervisor.members import Members
 from supervisor.performance.meters import Meters
@@ -37,9 +38,10 @@ class Roll:
         self.registry = Registry(last_number)
         self.members = Members()
         self.meters = meters or Meters()
+        self.unreadable = Unreadable()
+        store = Keeping(store, self.unreadable)
         self.mail = Mail(self.registry, self.members, store, self.news, self.meters)
         self.repeats = Repeats()
-        self.unreadable = Unreadable()
         self.on_failed: Callable[[Member], None] = lambda _: None
         """Called when an instance has failed by itself."""
         self._store = store
@@ -66,8 +68,6 @@ class Roll:
         return Extra(records={keys.instance(record.instance_id): encode_record(record), **self._counter()})
 
     def _counter(self) -> dict[str, bytes]:
-        if keys.LAST_NUMBER in self.unreadable.keys:
-            return {}
         return {keys.LAST_NUMBER: encode_plain(self.registry.last_number)}
 
     async def confirm(self) -> None:

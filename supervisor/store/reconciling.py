@@ -22,9 +22,19 @@ from actors.errors import PhalanxError, StateHeldError, StoreError
 from supervisor.store import MayBegin
 from supervisor.store.keys import SESSIONS
 from supervisor.store.lag_note import LagNote
-from supervisor.store.redis import CopyDamagedError, CopyHeldError, CopyState, RedisCopy
+from supervisor.store.redis import CopyDamagedError, CopyHeldError, CopyState, CopyVersionError, RedisCopy
 from supervisor.store.redis_client import REDIS_ERRORS, RedisServer
-from supervisor.store.sessions import Ours, Relation, Session, Standing, compare, decode, encode, parted
+from supervisor.store.sessions import (
+    Ours,
+    Relation,
+    Session,
+    SessionsVersionError,
+    Standing,
+    compare,
+    decode,
+    encode,
+    parted,
+)
 from supervisor.store.set_aside import set_aside
 from supervisor.store.sqlite import SqliteStore
 from supervisor.store.sqlite_words import DamagedFileError
@@ -95,6 +105,8 @@ class Reconciling:
                 f"Another supervisor ({holder}) has this team's state in Redis ({self._server.shown}). Use that one, "
                 "or end it first; when it has crashed, try again in a moment: its hold ends by itself."
             ) from None
+        except CopyVersionError as error:
+            raise StoreError(f"The copy in Redis ({self._server.shown}) {error}; {self._without_it}.") from error
         except (*REDIS_ERRORS, CopyDamagedError) as error:
             self.unreachable = words(error, self._server)
             return None
@@ -116,12 +128,26 @@ class Reconciling:
         return Ours(sessions=(*sessions, ours))
 
     async def _sessions(self) -> tuple[Session, ...]:
-        return decode((await self._file.load(SESSIONS)).get(SESSIONS, b""))
+        record = (await self._file.load(SESSIONS)).get(SESSIONS, b"")
+        try:
+            return decode(record)
+        except SessionsVersionError as error:
+            raise StoreError(f"The team's state {self._path} {error}, or another PHALANX_HOME.") from error
+
+    def _sessions_in_redis(self, found: CopyState) -> tuple[Session, ...]:
+        try:
+            return decode(found.sessions)
+        except SessionsVersionError as error:
+            raise StoreError(f"The copy in Redis ({self._server.shown}) {error}; {self._without_it}.") from error
+
+    @property
+    def _without_it(self) -> str:
+        return f"or go on with the file as it is: redis-cli DEL '{self._redis.meta_key}'"
 
     async def _redis_has_more(self, found: CopyState, sessions: tuple[Session, ...]) -> bool:
         position = found.position or Position()
         file = Standing(position=self._file.position, sessions=sessions)
-        redis = Standing(position=position, sessions=sessions if found.damage else decode(found.sessions))
+        redis = Standing(position=position, sessions=sessions if found.damage else self._sessions_in_redis(found))
         relation = compare(file, redis)
         if relation is Relation.PARTED:
             raise StoreError(f"Redis ({self._server.shown}) {parted(file, redis, self._redis.meta_key)}.")

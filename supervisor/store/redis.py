@@ -8,6 +8,7 @@ byte. Used by ``replicator`` and, when the state is opened, by ``replicated``. N
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from supervisor.store.values import Position
 
 _CHECKSUM_BYTES = 4
 _PAGE_RECORDS = 500
+_OTHER_LAYOUT = re.compile(rb"v(\d+);")
+"""How the position of a copy in a later layout begins."""
 
 
 class CopyDamagedError(PhalanxError):
@@ -41,6 +44,10 @@ class CopyHeldError(PhalanxError):
 
 class CopyFencedError(PhalanxError):
     """A supervisor with a higher epoch was let in; the text says which."""
+
+
+class CopyVersionError(PhalanxError):
+    """The copy has a layout of another version; the text is the end of a sentence that begins with the copy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +97,7 @@ class RedisCopy:
         return self._keys.meta
 
     async def claim(self, within_s: float) -> CopyState:
-        """Takes the copy into use. Raises ``CopyHeldError`` when another supervisor uses it."""
+        """Takes the copy into use. Raises ``CopyHeldError`` when another supervisor does, and ``CopyVersionError``."""
         position, fence, sound, sessions = await self._run(scripts.CLAIM, within_s, SESSIONS, lease=True)
         stands, damage = _read_position(position)
         if stands and sound != b"whole":
@@ -239,6 +246,7 @@ def _show_position(position: Position) -> str:
 def _read_position(stored: bytes) -> tuple[Position | None, str]:
     if not stored:
         return None, ""
+    _refuse_other_layouts(stored)
     lineage, _, numbers = stored.decode(errors="replace").partition(":")
     try:
         epoch, sequence, _ = numbers.split(":")
@@ -248,6 +256,15 @@ def _read_position(stored: bytes) -> tuple[Position | None, str]:
     if _show_position(position).encode() != stored:
         return None, "where it stands cannot be read"
     return position, ""
+
+
+def _refuse_other_layouts(stored: bytes) -> None:
+    """Our own layout, the first one, has no number; a lineage never begins so."""
+    if layout := _OTHER_LAYOUT.match(stored):
+        raise CopyVersionError(
+            f"was written by a newer Phalanx (layout {layout[1].decode()}, this one knows 1). It is left as it is. "
+            "Use that version"
+        )
 
 
 def _epoch_of(fence: bytes) -> int:

@@ -14,6 +14,7 @@ from enum import Enum, auto
 
 import msgpack
 
+from actors.errors import StoreError
 from supervisor.store.values import Position
 
 _VERSION = 1
@@ -102,9 +103,19 @@ def encode(sessions: Sequence[Session]) -> bytes:
     return bytes([_VERSION]) + bytes(msgpack.packb(rows))
 
 
+class SessionsVersionError(StoreError):
+    """The text is the end of a sentence that begins with whose list it is."""
+
+
 def decode(record: bytes) -> tuple[Session, ...]:
-    """Empty for no record, and for one of a version that this program does not know: then only sequences decide."""
-    if record[:1] != bytes([_VERSION]):
+    """Empty for no record. Raises ``SessionsVersionError`` for one that this program cannot read: without it nobody
+    could tell which copy has everything."""
+    if not record:
         return ()
+    if record[0] != _VERSION:
+        raise SessionsVersionError(
+            f"was last used by another version of Phalanx (its list of writers has version {record[0]}, this one reads "
+            f"{_VERSION}). Nothing was changed. Use the version that wrote it"
+        )
     rows = msgpack.unpackb(record[1:])
     return tuple(Session(epoch=epoch, token=token, start=start) for epoch, token, start in rows)

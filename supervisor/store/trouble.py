@@ -6,8 +6,9 @@ import logging
 import time
 
 from actors.errors import PhalanxError
-from supervisor.store.redis import CopyDamagedError, CopyHeldError, CopyMovedError
+from supervisor.store.redis import CopyDamagedError, CopyHeldError, CopyMovedError, CopyVersionError
 from supervisor.store.redis_client import RedisServer, explain
+from supervisor.store.sessions import SessionsVersionError
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ def words(error: BaseException, server: RedisServer) -> str:
             return f"does not keep the copy as it was written: {error}"
         case PartedError():
             return str(error)
+        case CopyVersionError() | SessionsVersionError():
+            return f"holds a copy that {error}"
         case PhalanxError():
             return f"cannot be brought up to date: {error}"
         case _:

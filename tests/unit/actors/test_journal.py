@@ -79,7 +79,7 @@ def test_a_write_that_fails_changes_nothing_and_is_told_before_the_paste(tmp_pat
 
 def test_a_file_of_another_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / JOURNAL_NAME).write_bytes(b"\x09later")
-    with pytest.raises(RecordVersionError):
+    with pytest.raises(RecordVersionError, match=r"typing.journal was written by another version.*move the file away"):
         Journal(tmp_path)
     assert (tmp_path / JOURNAL_NAME).read_bytes() == b"\x09later"
 
@@ -88,4 +88,7 @@ def test_a_file_of_another_version_is_refused_and_left_alone(tmp_path: Path) -> 
 def test_a_damaged_file_is_kept_aside_and_the_instance_goes_on(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / JOURNAL_NAME).write_bytes(damage)
     assert Journal(tmp_path).entries == ()
-    assert (tmp_path / f"{JOURNAL_NAME}.damaged").read_bytes() == damage
+    (tmp_path / JOURNAL_NAME).write_bytes(b"\x01 again")
+    assert Journal(tmp_path).entries == ()
+    assert (tmp_path / f"{JOURNAL_NAME}.damaged-1").read_bytes() == damage
+    assert (tmp_path / f"{JOURNAL_NAME}.damaged-2").read_bytes() == b"\x01 again"

@@ -6,10 +6,11 @@ import copy
 import itertools
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor.store.sessions import Relation, Session, Standing, compare, decode, encode
+from supervisor.store.sessions import Relation, Session, SessionsVersionError, Standing, compare, decode, encode
 from supervisor.store.values import Position
 
 
@@ -110,5 +111,7 @@ def test_copies_of_two_lineages_have_parted() -> None:
     assert compare(one, two) is Relation.PARTED
 
 
-def test_sessions_of_an_unknown_version_are_left_out() -> None:
-    assert decode(b"\xff anything") == ()
+def test_sessions_of_an_unknown_version_are_refused_in_words() -> None:
+    assert decode(b"") == ()
+    with pytest.raises(SessionsVersionError, match="version 255, this one reads 1"):
+        decode(b"\xff anything")

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from actors.messages import MessageStatus
+from supervisor.keeping import Keeping
+from supervisor.records import Unreadable, decode_plain
+from supervisor.roll import Roll
+from supervisor.store import keys
+from supervisor.store.memory import MemoryStore
+from tests.unit.supervisor.stand_ins import draft, receipt, recruit
+
+LATER = b"\x09written by a later version"
+
+
+async def test_what_cannot_be_read_is_neither_overwritten_nor_deleted_and_the_rest_is_saved() -> None:
+    store, unreadable = MemoryStore(), Unreadable()
+    await store.save({"a": LATER, "b": LATER, "c": b"1"})
+    assert list(unreadable.readable({"a": LATER, "b": LATER}, decode_plain)) == []
+    await Keeping(store, unreadable).save({"a": b"2", "c": b"2"}, ["b", "c"])
+    assert await store.load("") == {"a": LATER, "b": LATER}
+
+
+async def test_a_receipt_and_a_message_of_a_later_version_stay_whatever_is_reported_of_them() -> None:
+    store = MemoryStore()
+    roll = Roll(store)
+    await recruit(roll, 1)
+    (readable,) = roll.mail.check([draft()], "lead", 1.0)
+    assert not isinstance(readable, Exception)
+    await roll.mail.accept([readable])
+    strange = keys.receipt(readable.id), keys.message("msg_later"), keys.request("r-later")
+    await store.save(dict.fromkeys(strange, LATER))
+
+    later = Roll(store)
+    await later.load()
+    assert later.mail.pending("spec_0_0_1") == 1
+    assert "3 stored records" in later.warnings[0]
+    await later.mail.take_receipts([receipt(readable)])
+    await later.mail.take_receipts([receipt(replace(readable, id="msg_later"))])
+    await later.mail.close("spec_0_0_1")
+
+    assert {key: value for key, value in (await store.load("")).items() if value == LATER} == dict.fromkeys(
+        strange, LATER
+    )
+    assert later.mail.pending("spec_0_0_1") == 0
+    found = later.mail.receipt(readable.id)
+    assert found is not None
+    assert found.status is MessageStatus.SUBMITTED
