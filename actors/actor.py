@@ -9,9 +9,9 @@ from actors.agents.base import Agent
 from actors.calls import actor_class, actor_names, answer_of, end_actor, make_actor
 from actors.instance import Instance, InstanceConfig
 from actors.messages import Message
+from actors.pages import Page, PageQuery
 from actors.reports import Report
 from actors.states import PendingPermission
-from actors.transcript import Page
 
 START_S = 120.0
 """Many actors that start at once on few cores wait for each other."""
@@ -43,8 +43,8 @@ class InstanceHandle:
         report: Report = await self._ask(call, timeout_s + POLL_MARGIN_S)
         return report
 
-    async def page(self, cursor: str | None, limit: int) -> Page:
-        page: Page = await self._ask(self._actor.page.remote(cursor, limit), READ_S)
+    async def page(self, query: PageQuery) -> Page:
+        page: Page = await self._ask(self._actor.page.remote(query), READ_S)
         return page
 
     async def screen(self, lines: int) -> str:

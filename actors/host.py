@@ -31,6 +31,7 @@ from actors.home import Home
 from actors.host_load import HostLoad, LoadMeter
 from actors.marks import INSTANCE_MARK
 from actors.observer import LAUNCH_MARK
+from actors.pages import Page, PageQuery, read_page
 from actors.private_files import append_private, in_words, write_private
 from actors.processes import end_processes, processes_with
 from actors.terminal.pane import PaneInfo
@@ -73,6 +74,10 @@ class Host:
     async def instance_directories(self) -> tuple[str, ...]:
         """The ids of all instances that have a private directory here, whether they live or not."""
         return await asyncio.to_thread(self._instance_directories)
+
+    async def page(self, agent: str, transcript_path: str, query: PageQuery) -> Page:
+        """A page of the conversation of an instance that has no actor. Raises ``InvalidRequestError``."""
+        return await asyncio.to_thread(read_page, self._catalog.named(agent), Path(transcript_path), query)
 
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
         return await asyncio.to_thread(self._workspaces.create, instance_id, work_dir, mode)

@@ -14,6 +14,7 @@ from actors.git.values import READ_S, WRITE_S, Asked, Outcome, Place
 from actors.home import Home
 from actors.host import Host
 from actors.host_load import HostLoad
+from actors.pages import Page, PageQuery
 from actors.terminal.pane import PaneInfo
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
 
@@ -65,6 +66,10 @@ class HostHandle:
     async def instance_directories(self) -> tuple[str, ...]:
         names: tuple[str, ...] = await self._ask_again(self._actor.instance_directories.remote, AGENT_S)
         return names
+
+    async def page(self, agent: str, transcript_path: str, query: PageQuery) -> Page:
+        page: Page = await self._ask_again(lambda: self._actor.page.remote(agent, transcript_path, query), AGENT_S)
+        return page
 
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
         made: Workspace = await self._ask_once(

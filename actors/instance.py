@@ -19,10 +19,10 @@ from actors.agents.permissions import answer
 from actors.errors import TerminalError, UnavailableError, WrongStateError
 from actors.life import Found, InstanceConfig, Life, find_agent
 from actors.messages import Message
+from actors.pages import PAGE_CHARACTERS, Page, PageQuery, read_page
 from actors.reports import Report, ReportLog
 from actors.states import IDLE, SETTLE_S, PendingPermission, Status, decided, interrupted
 from actors.terminal.pane import Pane, Tmux
-from actors.transcript import Page
 from actors.typist import Typist
 
 __all__ = ["Instance", "InstanceConfig"]
@@ -137,8 +137,8 @@ class Instance:
         """
         return await self._log.after(after, timeout_s, incarnation)
 
-    async def page(self, cursor: str | None, limit: int) -> Page:
-        """Conversation entries after ``cursor``, or the latest ``limit`` without one.
+    async def page(self, query: PageQuery) -> Page:
+        """A page of the conversation.
 
         What the agent has answered by now is among them, although its transcript is written a moment later.
         """
@@ -146,16 +146,18 @@ class Instance:
         if life.observer.state.status in IDLE:
             await life.observer.written(_WRITTEN_PATIENCE_S)
         conversation = life.observer.conversation
-        page = await asyncio.to_thread(conversation.page, cursor, limit)
-        if not page.more:
+        if conversation.path is None:
+            return Page(entries=(), cursor="", more=False)
+        page = await asyncio.to_thread(read_page, self._agent, conversation.path, query)
+        if not page.more and not query.whole:
             conversation.all_read()
             life.news.announce()
         return page
 
     async def screen(self, lines: int) -> str:
-        """The last ``lines`` lines of the pane's text, with what has scrolled off."""
+        """The last ``lines`` lines of the pane's text, with what has scrolled off; not more than a page holds."""
         text = await self._now.pane.capture(history_lines=lines)
-        return "\n".join(text.rstrip().splitlines()[-lines:])
+        return "\n".join(text.rstrip().splitlines()[-lines:])[-PAGE_CHARACTERS:]
 
     async def respond(self, allow: bool, message: str) -> PendingPermission:
         """Decides the oldest waiting permission request through the hook that waits for it; no key is pressed."""

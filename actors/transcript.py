@@ -1,35 +1,19 @@
-"""The conversation of one instance, read from the agent's own transcript.
-
-``Conversation`` follows the transcript for the actor (tokens, unread answers, the second witness of a delivery) and
-answers a lead's reads by cursor. A cursor is ``<file>:<byte offset>``; it stays good across restarts of the actor, and
-reading starts anew when the agent began another file.
+"""The conversation of one instance, followed in the agent's own transcript: tokens, unread answers, the second
+witness of a delivery. What a lead reads of it comes from ``pages``.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from actors.agents.base import Agent, Entry, EntryKind, TokenUse
 from actors.envelope import ids_in
-from actors.errors import InvalidRequestError
 from actors.recent import RecentIds
 from actors.tail import Tail
 
-_LATEST_BYTES = 2_000_000
-"""How far back a read without a cursor looks for the latest entries."""
 _ANSWER_IDS = 100
 """The lines of one answer stand close together; only they carry the same count of tokens again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    entries: tuple[Entry, ...]
-    cursor: str
-    more: bool
-    """Complete entries stand after the cursor already."""
 
 
 def _parse(agent: Agent, lines: Sequence[bytes]) -> list[Entry]:
@@ -43,7 +27,7 @@ def _parse(agent: Agent, lines: Sequence[bytes]) -> list[Entry]:
 
 
 class Conversation:
-    """Follows one transcript. Blocking file reads: call ``page`` in a thread, ``follow`` only on news."""
+    """Follows one transcript. Blocking file reads: ``follow`` only on news."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
@@ -63,8 +47,12 @@ class Conversation:
             self._tail = Tail(Path(path))
 
     @property
+    def path(self) -> Path | None:
+        """Where the transcript is; None while that is not known."""
+        return None if self._tail is None else self._tail.path
+
+    @property
     def is_open(self) -> bool:
-        """Whether it is known where the transcript is."""
         return self._tail is not None
 
     def follow(self) -> bool:
@@ -99,42 +87,3 @@ class Conversation:
 
     def all_read(self) -> None:
         self.answers_read = self.answers
-
-    def page(self, cursor: str | None, limit: int) -> Page:
-        """At most about ``limit`` entries after ``cursor``; without one the latest ``limit``."""
-        if self._tail is None:
-            return Page(entries=(), cursor="", more=False)
-        path = self._tail.path
-        return self._after(path, cursor, limit) if cursor else self._latest(path, limit)
-
-    def _latest(self, path: Path, limit: int) -> Page:
-        size = path.stat().st_size if path.exists() else 0
-        tail = Tail(path, max(0, size - _LATEST_BYTES))
-        entries = _parse(self._agent, tail.read())
-        return Page(entries=tuple(entries[-limit:]), cursor=_cursor(path, tail.offset), more=False)
-
-    def _after(self, path: Path, cursor: str, limit: int) -> Page:
-        tail = Tail(path, _offset(path, cursor))
-        entries: list[Entry] = []
-        while len(entries) < limit:
-            lines = tail.read(limit_bytes=1)
-            if not lines:
-                return Page(entries=tuple(entries), cursor=_cursor(path, tail.offset), more=False)
-            entries.extend(_parse(self._agent, lines))
-        more = bool(Tail(path, tail.offset).read(limit_bytes=1))
-        return Page(entries=tuple(entries), cursor=_cursor(path, tail.offset), more=more)
-
-
-def _file_mark(path: Path) -> str:
-    return f"{zlib.crc32(str(path).encode()):08x}"
-
-
-def _cursor(path: Path, offset: int) -> str:
-    return f"{_file_mark(path)}:{offset}"
-
-
-def _offset(path: Path, cursor: str) -> int:
-    mark, _, offset = cursor.partition(":")
-    if not offset.isdecimal():
-        raise InvalidRequestError(f"The cursor {cursor!r} is not one of ours: give the cursor of an earlier read.")
-    return int(offset) if mark == _file_mark(path) else 0

@@ -63,16 +63,23 @@ def of_send_batch(result: results.SendBatchResult) -> str:
 def of_read(result: results.ReadResult) -> str:
     if result.source == "screen":
         return result.screen or "(the screen is empty)"
-    lines = [f"[{entry.at}] {entry.kind}{_tool(entry)}: {entry.text}" for entry in result.entries]
+    lines = [f"[{entry.at}] {entry.kind}{_tool(entry)}: {entry.text}{left_out(entry)}" for entry in result.entries]
     more = " There is more: read on with it." if result.more else ""
-    return "\n".join([*(lines or ["(nothing new)"]), f"cursor: {result.cursor}.{more}"])
+    end = [f"cursor: {result.cursor}.{more}"] if result.cursor else []
+    return "\n".join([*(lines or ["(nothing new)"]), *end])
+
+
+def left_out(entry: results.ConversationEntry) -> str:
+    """That an entry is not shown in whole, and how to get it so."""
+    return f" … ({entry.left_out} characters left out: read with full={entry.full})" if entry.left_out else ""
 
 
 def of_list(result: results.ListResult) -> str:
     warnings = [f"Warning: {warning}" for warning in result.warnings]
+    hidden = f" {result.not_shown} terminated are not shown (includeStopped)." if result.not_shown else ""
     if not result.instances:
-        return "\n".join([*warnings, "There are no instances. Start some with spawn_batch."])
-    heading = f"{len(result.instances)} instances: {_counts(result.counts)}."
+        return "\n".join([*warnings, f"There are no instances. Start some with spawn_batch.{hidden}"])
+    heading = f"{len(result.instances)} instances: {_counts(result.counts)}.{hidden}"
     return "\n".join([*warnings, heading, *_instances(result.instances)])
 
 

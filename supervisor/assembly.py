@@ -11,6 +11,7 @@ from supervisor.closing import Closing
 from supervisor.collecting import Collecting
 from supervisor.fence import Fence
 from supervisor.git.desk import git_desk
+from supervisor.looking import Looking
 from supervisor.performance.meters import Meters
 from supervisor.recovery import Recovery
 from supervisor.registry import number_in
@@ -50,6 +51,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
             store=fence,
             roll=roll,
             permits=staff.permits,
+            looking=Looking(roll, staff.host),
             spawner=Spawner(spawn_settings, staff, roll, adoption, undoing),
             closing=closing,
             collecting=Collecting(home, roll, staff.host, closing),

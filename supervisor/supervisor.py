@@ -28,6 +28,7 @@ from supervisor.closing import Closing
 from supervisor.collecting import Collecting
 from supervisor.desk import Desk, Handler
 from supervisor.fence import Fence
+from supervisor.looking import Looking
 from supervisor.mail import Draft
 from supervisor.performance.names import Timing
 from supervisor.permits import Permits
@@ -40,7 +41,6 @@ from supervisor.roll import Roll
 from supervisor.sending import Sending, Sent
 from supervisor.spawner import Spawner
 from supervisor.verbs import Caller
-from supervisor.waiting import is_settled, wait_for
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class Parts:
     store: Fence
     roll: Roll
     permits: Permits
+    looking: Looking
     spawner: Spawner
     closing: Closing
     collecting: Collecting
@@ -76,6 +77,7 @@ class Supervisor:
         self._roll = parts.roll
         self._permits = parts.permits
         self._sending = Sending(parts.roll)
+        self._looking = parts.looking
         self._spawner = parts.spawner
         self._closing = parts.closing
         self._collecting = parts.collecting
@@ -181,45 +183,13 @@ class Supervisor:
         return views.send_result(sent, self._roll.mail.receipt(sent.message_id))
 
     async def read(self, request: requests.ReadRequest, caller: Caller) -> results.ReadResult:
-        self._roll.registry.get(request.instance_id)
-        port = self._roll.members.port(request.instance_id)
-        if request.source == "screen":
-            screen = await port.screen(request.lines)
-            return results.ReadResult(instance_id=request.instance_id, source="screen", screen=screen)
-        page = await port.page(request.cursor, request.lines)
-        return views.read_result(request.instance_id, page)
+        return await self._looking.read(request)
 
     async def list(self, request: requests.ListRequest, caller: Caller) -> results.ListResult:
-        members = [member for member in self._roll.registry if _matches(member, request)]
-        infos = [self._info(member) for member in members]
-        if request.needs_attention:
-            infos = [info for info in infos if info.needs_attention]
-        infos.sort(key=lambda info: not info.needs_attention)
-        return results.ListResult(
-            needs_attention=[info.instance_id for info in infos if info.needs_attention],
-            counts=views.counts(members),
-            instances=infos,
-            warnings=self._roll.warnings,
-        )
-
-    def _info(self, member: Member) -> results.InstanceInfo:
-        instance_id = member.record.instance_id
-        return views.instance_info(
-            member,
-            followed=self._roll.members.has(instance_id),
-            pending=self._roll.mail.pending(instance_id),
-            blocked_reason=self._roll.mail.blocked_reason(instance_id),
-        )
+        return self._looking.list(request)
 
     async def wait(self, request: requests.WaitRequest, caller: Caller) -> results.WaitResult:
-        members = [self._roll.registry.get(instance_id) for instance_id in request.instance_ids]
-
-        def progress() -> None:
-            settled = sum(is_settled(self._roll, member) for member in members)
-            caller.progress(settled, len(members), "instances settled")
-
-        reached = await wait_for(self._roll, members, request.until, request.timeout_seconds, progress)
-        return results.WaitResult(reached=reached, instances=[self._info(member) for member in members])
+        return await self._looking.wait(request, caller)
 
     async def respond(self, request: requests.RespondRequest, caller: Caller) -> results.RespondResult:
         member = self._roll.registry.get(request.instance_id)
@@ -288,10 +258,3 @@ class Supervisor:
     async def gc(self, request: requests.GcRequest, caller: Caller) -> results.GcResult:
         items = await self._collecting.collect(dry_run=request.dry_run)
         return results.GcResult(dry_run=request.dry_run, items=items)
-
-
-def _matches(member: Member, request: requests.ListRequest) -> bool:
-    record = member.record
-    return (request.role is None or record.role is request.role) and (
-        request.parent_id is None or record.parent_id == request.parent_id
-    )

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 from actors.messages import Receipt
+from actors.pages import Page
 from actors.reports import Snapshot
 from actors.states import Status
-from actors.transcript import Page
 from supervisor.registry import COMING_BACK, InstanceRecord, Member, Stage
 from supervisor.results import (
     ConversationEntry,
@@ -118,13 +118,15 @@ def read_result(instance_id: str, page: Page) -> ReadResult:
         source="conversation",
         entries=[
             ConversationEntry(
-                kind=entry.kind.value,
-                at=entry.at,
-                text=entry.text,
-                tool=entry.tool or None,
-                input=dict(entry.tool_input) or None,
+                kind=shown.entry.kind.value,
+                at=shown.entry.at,
+                text=shown.entry.text,
+                tool=shown.entry.tool or None,
+                input=dict(shown.entry.tool_input) or None,
+                left_out=shown.left_out or None,
+                full=shown.reference or None,
             )
-            for entry in page.entries
+            for shown in page.entries
         ],
         cursor=page.cursor or None,
         more=page.more,

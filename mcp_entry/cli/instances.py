@@ -119,13 +119,14 @@ def read(  # noqa: PLR0913 - every option of the command
     screen: Annotated[bool, typer.Option("--screen", help="Its screen instead of the conversation.")] = False,
     cursor: Annotated[str | None, typer.Option(help="Only what is newer than an earlier read ended with.")] = None,
     lines: Annotated[int, typer.Option(min=1, max=2000, help="Most entries or screen lines.")] = 50,
+    full: Annotated[str | None, typer.Option(help="One entry that was shortened, in whole.")] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read what an instance was told, answered and did."""
     with session(context, home, as_json) as team:
         source = "screen" if screen else "conversation"
-        arguments = {"instanceId": instance, "source": source, "cursor": cursor, "lines": lines}
+        arguments = {"instanceId": instance, "source": source, "cursor": cursor, "lines": lines, "full": full}
         result = cast("results.ReadResult", team.ask("read", arguments, "reading"))
         team.output.show(_document(result), views.of_read(result))
 
@@ -138,12 +139,13 @@ def list_(  # noqa: PLR0913 - every option of the command
     attention: Annotated[
         bool, typer.Option("--attention", help="Only those that wait for a decision or failed.")
     ] = False,
+    everybody: Annotated[bool, typer.Option("--all", help="Also those that were terminated.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the team; those that need attention come first."""
     with session(context, home, as_json) as team:
-        arguments = {"role": role, "parentId": parent, "needsAttention": attention}
+        arguments = {"role": role, "parentId": parent, "needsAttention": attention, "includeStopped": everybody}
         result = cast("results.ListResult", team.ask("list", arguments, "looking"))
         team.output.show(_document(result), views.of_list(result, _now()))
 
@@ -218,7 +220,7 @@ def attach(
 ) -> None:
     """Go into an instance's terminal; Ctrl-b d comes back. With --json only say the command."""
     with session(context, home, as_json) as team:
-        listed = cast("results.ListResult", team.ask("list", {}, "looking"))
+        listed = cast("results.ListResult", team.ask("list", {"includeStopped": True}, "looking"))
         found = next((each for each in listed.instances if each.instance_id == instance), None)
         if found is None:
             raise UnknownInstanceError(f"There is no instance {instance}. `phalanx list` shows who is there.")

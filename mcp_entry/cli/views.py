@@ -51,9 +51,11 @@ def of_instances(instances: Sequence[results.InstanceInfo], now: datetime.dateti
 
 
 def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableType:
+    hidden = [plain(f"{result.not_shown} terminated: --all shows them too.", "dim")] if result.not_shown else []
     if not result.instances:
-        return Group(*_warnings(result.warnings), Text("There is nobody to show. `phalanx spawn` starts an instance."))
-    return Group(*_warnings(result.warnings), of_instances(result.instances, now))
+        nobody = Text("There is nobody to show. `phalanx spawn` starts an instance.")
+        return Group(*_warnings(result.warnings), nobody, *hidden)
+    return Group(*_warnings(result.warnings), of_instances(result.instances, now), *hidden)
 
 
 def of_wait(result: results.WaitResult, now: datetime.datetime) -> RenderableType:
@@ -66,10 +68,10 @@ def of_read(result: results.ReadResult) -> RenderableType:
         return plain(result.screen or "")
     parts: list[RenderableType] = []
     for entry in result.entries:
-        parts += [_heading(entry), plain(entry.text or _arguments(entry.input)), Text("")]
+        parts += [_heading(entry), plain(entry.text or _arguments(entry.input)), *_left_out(entry), Text("")]
     more = " There is more: read on with it." if result.more else ""
     end = f"{'' if parts else 'Nothing new. '}Next: --cursor {result.cursor}{more}" if result.cursor else "Nothing yet."
-    return Group(*parts, plain(end, "dim"))
+    return Group(*parts, plain(end, "dim")) if result.cursor or not parts else Group(*parts)
 
 
 def of_status(result: results.StatusResult) -> RenderableType:
@@ -173,6 +175,12 @@ def _note(each: results.InstanceInfo) -> str:
 def _heading(entry: results.ConversationEntry) -> Text:
     tool = f" {entry.tool}" if entry.tool else ""
     return plain(f"{entry.kind.replace('_', ' ')}{tool}", "bold").append_text(plain(f"  {entry.at}", "dim"))
+
+
+def _left_out(entry: results.ConversationEntry) -> list[Text]:
+    if not entry.left_out:
+        return []
+    return [plain(f"… {entry.left_out} characters left out: --full {entry.full} shows it in whole", "dim")]
 
 
 def _arguments(tool_input: Mapping[str, Any] | None) -> str:

@@ -20,6 +20,9 @@ class ReadRequest(Request):
         default=None, max_length=100, description="The cursor of an earlier answer: only what is newer is returned."
     )
     lines: int = Field(default=50, ge=1, le=2000, description="Most conversation entries, or screen lines, to return.")
+    full: str | None = Field(
+        default=None, max_length=100, description="The full of one shortened entry: only that one is returned, whole."
+    )
 
 
 class ListRequest(Request):
@@ -28,6 +31,7 @@ class ListRequest(Request):
     role: Role | None = None
     parent_id: InstanceId | None = None
     needs_attention: bool = Field(default=False, description="Only instances that wait for a decision or have failed.")
+    include_stopped: bool = Field(default=False, description="Also those that were terminated.")
 
 
 class WaitRequest(Request):

@@ -17,6 +17,8 @@ class ConversationEntry(Result):
     text: str
     tool: str | None = None
     input: dict[str, Any] | None = None
+    left_out: int | None = Field(default=None, description="characters of text and input that are not shown here")
+    full: str | None = Field(default=None, description="give it to read as full to get this entry in whole")
 
 
 class ReadResult(Result):
@@ -67,6 +69,7 @@ class ListResult(Result):
     needs_attention: list[str] = Field(description="ids of those that wait for a decision or have failed")
     counts: dict[str, int] = Field(description="instances by status")
     instances: list[InstanceInfo] = Field(description="those that need attention first, then by age")
+    not_shown: int = Field(default=0, description="terminated instances, which includeStopped shows too")
     warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself, for people")
 
 

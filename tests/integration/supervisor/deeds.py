@@ -41,7 +41,7 @@ async def send(life: Life, instance_id: str, *texts: str, request_id: str | None
 
 
 async def listed(life: Life) -> Mapping[str, results.InstanceInfo]:
-    found = cast("results.ListResult", await life.call("list", requests.ListRequest()))
+    found = cast("results.ListResult", await life.call("list", requests.ListRequest(include_stopped=True)))
     return {info.instance_id: info for info in found.instances}
 
 

@@ -92,8 +92,8 @@ async def test_cascade_ends_those_below_and_nobody_else(supervisor: Supervisor, 
         below.instance_id,
     }
     listed = await supervisor.list(requests.ListRequest(), LEAD)
-    alive = [info.instance_id for info in listed.instances if info.status is not Status.STOPPED]
-    assert alive == [beside.instance_id]
+    assert [info.instance_id for info in listed.instances] == [beside.instance_id]
+    assert listed.not_shown == 3
 
 
 async def test_messages_that_wait_for_a_busy_instance_survive_its_restart(
@@ -116,7 +116,8 @@ async def test_a_terminated_instance_has_no_message_under_way_and_needs_nobody(
     await supervisor.wait(requests.WaitRequest(instance_ids=[crashed.instance_id], until="needs_attention"), LEAD)
     for one in (busy, crashed):
         await supervisor.terminate(requests.TerminateRequest(instance_id=one.instance_id), LEAD)
-    listed = await supervisor.list(requests.ListRequest(), LEAD)
+    assert (await supervisor.list(requests.ListRequest(), LEAD)).instances == []
+    listed = await supervisor.list(requests.ListRequest(include_stopped=True), LEAD)
     assert listed.needs_attention == []
     assert [(info.status, info.queued_messages) for info in listed.instances] == [(Status.STOPPED, 0)] * 2
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.errors import AgentError, InvalidRequestError
+from actors.errors import AgentError, InvalidRequestError, UnavailableError
 from actors.home import Home
 from actors.messages import MessageStatus
 from actors.states import Status
@@ -122,6 +122,34 @@ async def test_reading_by_cursor_gives_only_what_is_new(supervisor: Supervisor, 
     assert [entry.kind for entry in new.entries] == ["question", "answer"]
     again = await supervisor.read(requests.ReadRequest(instance_id=spawned.instance_id, cursor=new.cursor), LEAD)
     assert again.entries == []
+
+
+async def test_what_a_terminated_instance_said_stays_readable(supervisor: Supervisor, repository: Path) -> None:
+    spawned = await supervisor.spawn(specialist(repository, "one"), LEAD)
+    await settle(supervisor, spawned.instance_id)
+    whole = await supervisor.read(requests.ReadRequest(instance_id=spawned.instance_id), LEAD)
+    first = await supervisor.read(requests.ReadRequest(instance_id=spawned.instance_id, lines=1), LEAD)
+    await supervisor.terminate(requests.TerminateRequest(instance_id=spawned.instance_id), LEAD)
+    again = await supervisor.read(requests.ReadRequest(instance_id=spawned.instance_id), LEAD)
+    assert again.entries == whole.entries
+    assert [entry.kind for entry in again.entries] == ["question", "answer"]
+    assert first.entries == whole.entries[-1:]
+    new = await supervisor.read(requests.ReadRequest(instance_id=spawned.instance_id, cursor=whole.cursor), LEAD)
+    assert new.entries == []
+    with pytest.raises(UnavailableError, match="restart it"):
+        await supervisor.read(requests.ReadRequest(instance_id=spawned.instance_id, source="screen"), LEAD)
+
+
+async def test_a_long_message_is_read_shortened_or_in_whole(supervisor: Supervisor, repository: Path) -> None:
+    context = "x" * 50_000
+    spawned = await supervisor.spawn(specialist(repository, context), LEAD)
+    await settle(supervisor, spawned.instance_id)
+    page = await supervisor.read(requests.ReadRequest(instance_id=spawned.instance_id), LEAD)
+    question = page.entries[0]
+    assert (question.kind, len(question.text) + (question.left_out or 0) > 50_000) == ("question", True)
+    assert len(question.text) == 20_000
+    full = await supervisor.read(requests.ReadRequest(instance_id=spawned.instance_id, full=question.full), LEAD)
+    assert [entry.text.rstrip().endswith(f"\n{context}") for entry in full.entries] == [True]
 
 
 async def test_a_shared_workspace_is_the_directory_itself(supervisor: Supervisor, repository: Path) -> None:

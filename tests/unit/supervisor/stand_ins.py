@@ -9,9 +9,9 @@ from typing import Any
 
 from actors.errors import FencedError, StoreError, UnavailableError
 from actors.messages import Message, MessageStatus, Receipt
+from actors.pages import Page, PageQuery
 from actors.reports import Report, Snapshot
 from actors.states import PendingPermission, Status
-from actors.transcript import Page
 from supervisor.mail import Draft
 from supervisor.registry import InstanceRecord, Member, Stage
 from supervisor.requests import Role
@@ -138,7 +138,7 @@ class StandInInstance:
     def is_silent(self) -> None:
         self.answers.put_nowait(UnavailableError("no answer"))
 
-    async def page(self, cursor: str | None, limit: int) -> Page:
+    async def page(self, query: PageQuery) -> Page:
         raise NotImplementedError
 
     async def screen(self, lines: int) -> str:
