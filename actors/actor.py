@@ -50,8 +50,8 @@ class InstanceHandle:
     async def screen(self, lines: int) -> str:
         return str(await self._ask(self._actor.screen.remote(lines)))
 
-    async def respond(self, allow: bool, message: str) -> PendingPermission:
-        asked: PendingPermission = await self._ask(self._actor.respond.remote(allow, message))
+    async def respond(self, allow: bool, message: str, permission_id: str = "") -> PendingPermission:
+        asked: PendingPermission = await self._ask(self._actor.respond.remote(allow, message, permission_id))
         return asked
 
     async def interrupt(self, timeout_s: float) -> bool:

@@ -159,15 +159,24 @@ class Instance:
         text = await self._now.pane.capture(history_lines=lines)
         return "\n".join(text.rstrip().splitlines()[-lines:])[-PAGE_CHARACTERS:]
 
-    async def respond(self, allow: bool, message: str) -> PendingPermission:
-        """Decides the oldest waiting permission request through the hook that waits for it; no key is pressed."""
+    async def respond(self, allow: bool, message: str, permission_id: str = "") -> PendingPermission:
+        """Decides a waiting permission request through the hook that waits for it; no key is pressed.
+
+        Without an id it is the oldest. Raises ``WrongStateError`` when that one does not wait, or none does.
+        """
         observer = self._now.observer
-        if not observer.state.permissions:
+        waiting = observer.state.permissions
+        if not waiting:
             raise WrongStateError(
                 f"{self._config.instance_id} waits for no permission (it is {observer.state.status}). "
                 "Call list to see who does."
             )
-        asked = observer.state.permissions[0]
+        asked = next((one for one in waiting if permission_id in ("", one.request_id)), None)
+        if asked is None:
+            raise WrongStateError(
+                f"Nothing was answered: the request {permission_id} of {self._config.instance_id} waits no more, but "
+                f"another one, for {waiting[0].tool}. Call list and look at it first."
+            )
         decision = Decision(allow=allow, message=message, tool=asked.tool, tool_input=asked.tool_input)
         words = self._agent.permission_answer(decision)
         taken = answer(self._config.directory, asked.request_id, words)

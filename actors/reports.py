@@ -6,14 +6,13 @@ is lost between two asks, arrows run down only, and an instance that restarts is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from actors.agents.base import TokenUse
 from actors.messages import Receipt
 from actors.news import News
-from actors.states import ALIVE, NEEDING_ATTENTION, Status
+from actors.states import ALIVE, NEEDING_ATTENTION, PendingPermission, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +22,8 @@ class Snapshot:
     status: Status = Status.STARTING
     since: float = 0.0
     reason: str = ""
-    tool: str = ""
+    permission: PendingPermission | None = None
     """WAITING_PERMISSION: the tool call that waits for a decision."""
-    tool_input: Mapping[str, Any] = field(default_factory=dict)
     transcript_path: str = ""
     """On the instance's host; empty before the agent has told."""
     queued: int = 0

@@ -12,7 +12,8 @@ whole task, on files of its own, and ask it to commit. Isolated workspaces start
 3. Give more work with send_batch, also to busy instances.
 4. wait instead of polling or sleeping; then read, with the cursor of your last read, to get only what is new.
 5. waiting_permission: the instance stands still until you respond. Look at the tool and its exact input first; allow \
-only what the task needs and you would run yourself, else deny with a message. Never in bulk. In doubt ask the user.
+(with its permissionId) only what the task needs and you would run yourself, else deny with a message. Never in bulk. \
+In doubt ask the user.
 6. A message is accepted (on its way), submitted (in the conversation), blocked (held until typing is safe, mostly \
 behind a permission request; goes on by itself), unconfirmed (typed, no proof: read before you send it again) or \
 failed (see reason).

@@ -195,13 +195,13 @@ class Supervisor:
         member = self._roll.registry.get(request.instance_id)
         port = self._roll.members.port(request.instance_id)
         before = member.snapshot
-        asked = await port.respond(request.decision == "allow", request.message or "")
+        asked = await port.respond(request.decision == "allow", request.message or "", request.permission_id or "")
         # Whoever waits after this must not take the answered request for one that still waits.
         await self._roll.news.until(lambda: self._has_moved_on(member, before), MOVED_ON_S)
         return results.RespondResult(
             instance_id=request.instance_id,
             decision=request.decision,
-            permission=results.Permission(tool=asked.tool, input=dict(asked.tool_input)),
+            permission=views.permission(asked),
             status=member.snapshot.status,
         )
 

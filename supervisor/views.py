@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from actors.messages import Receipt
 from actors.pages import Page
 from actors.reports import Snapshot
-from actors.states import Status
+from actors.states import PendingPermission, Status
 from supervisor.registry import COMING_BACK, InstanceRecord, Member, Stage
 from supervisor.results import (
     ConversationEntry,
@@ -44,7 +44,7 @@ def instance_info(member: Member, *, followed: bool, pending: int, blocked_reaso
         status=snapshot.status,
         since=iso(snapshot.since),
         reason=snapshot.reason or blocked_reason or member.silence or unknown or None,
-        permission=permission(snapshot),
+        permission=permission(snapshot.permission) if snapshot.permission else None,
         needs_attention=snapshot.needs_attention or bool(blocked_reason or member.silence),
         queued_messages=pending,
         unread=snapshot.unread,
@@ -57,10 +57,8 @@ def instance_info(member: Member, *, followed: bool, pending: int, blocked_reaso
     )
 
 
-def permission(snapshot: Snapshot) -> Permission | None:
-    if snapshot.status is not Status.WAITING_PERMISSION:
-        return None
-    return Permission(tool=snapshot.tool, input=dict(snapshot.tool_input))
+def permission(asked: PendingPermission) -> Permission:
+    return Permission(permission_id=asked.request_id, tool=asked.tool, input=dict(asked.tool_input))
 
 
 def tokens(snapshot: Snapshot) -> Tokens:

@@ -174,12 +174,15 @@ def respond(  # noqa: PLR0913 - every option of the command
     decision: Annotated[Decision, typer.Argument(help="Look at `phalanx list` first: the tool and its input.")],
     *,
     message: Annotated[str | None, typer.Option(help="With deny: what to do instead.")] = None,
+    permission: Annotated[
+        str | None, typer.Option(metavar="ID", help="Answer only this request, as `phalanx list --json` names it.")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer the permission request that an instance waits on."""
     with session(context, home, as_json) as team:
-        arguments = {"instanceId": instance, "decision": decision, "message": message}
+        arguments = {"instanceId": instance, "decision": decision, "message": message, "permissionId": permission}
         _say(team, "respond", arguments, "answering")
 
 

@@ -14,6 +14,11 @@ class RespondRequest(Request):
 
     instance_id: InstanceId
     decision: Literal["allow", "deny"]
+    permission_id: str | None = Field(
+        default=None,
+        max_length=100,
+        description="The permissionId that you saw: if another request waits by now, nothing is answered.",
+    )
     message: str | None = Field(
         default=None,
         max_length=10_000,

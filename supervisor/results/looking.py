@@ -33,6 +33,7 @@ class ReadResult(Result):
 class Permission(Result):
     """The tool call that an instance asks permission for."""
 
+    permission_id: str = Field(description="give it to respond, so that it answers this request and no other")
     tool: str
     input: dict[str, Any]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.errors import AgentError, InvalidRequestError, UnavailableError
+from actors.errors import AgentError, InvalidRequestError, UnavailableError, WrongStateError
 from actors.home import Home
 from actors.messages import MessageStatus
 from actors.states import Status
@@ -81,8 +81,15 @@ async def test_a_message_is_held_while_a_dialog_is_up_and_goes_on_after_the_answ
     )
     assert sent.status is MessageStatus.BLOCKED
     ran = home.instance_directory(spawned.instance_id) / "ran.jsonl"
+    asked = waited.instances[0].permission
+    assert asked is not None
+    allow = requests.RespondRequest(instance_id=spawned.instance_id, decision="allow", permission_id="0" * 32)
+    with pytest.raises(WrongStateError, match=r"Nothing was answered: .* another one, for Bash"):
+        await supervisor.respond(allow, LEAD)
+    assert (await supervisor.list(requests.ListRequest(), LEAD)).instances[0].permission == asked
     assert not ran.exists()
-    await supervisor.respond(requests.RespondRequest(instance_id=spawned.instance_id, decision="allow"), LEAD)
+    answered = await supervisor.respond(allow.model_copy(update={"permission_id": asked.permission_id}), LEAD)
+    assert answered.permission == asked
     await settle(supervisor, spawned.instance_id)
     assert ran.exists()
     assert received(home, spawned.instance_id)[-1].endswith("held?")

@@ -73,7 +73,7 @@ def asking(instance_id: str = "spec_1_1_2", tool: str = "Bash", **tool_input: An
         instance_id,
         status=Status.WAITING_PERMISSION,
         needs_attention=True,
-        permission=results.Permission(tool=tool, input=tool_input),
+        permission=results.Permission(permission_id="4be0", tool=tool, input=tool_input),
     )
 
 
@@ -177,7 +177,7 @@ REPLIES: dict[str, Reply] = {
     "respond": results.RespondResult(
         instance_id="spec_1_1_2",
         decision="allow",
-        permission=results.Permission(tool="Bash", input={"command": "ls", "timeout": None}),
+        permission=results.Permission(permission_id="4be0", tool="Bash", input={"command": "ls", "timeout": None}),
         status=Status.BUSY,
     ),
     "interrupt": results.InterruptResult(instance_id="spec_1_1_1", interrupted=True, status=Status.READY),

@@ -144,7 +144,7 @@ class StandInInstance:
     async def screen(self, lines: int) -> str:
         raise NotImplementedError
 
-    async def respond(self, allow: bool, message: str) -> PendingPermission:
+    async def respond(self, allow: bool, message: str, permission_id: str = "") -> PendingPermission:
         raise NotImplementedError
 
     async def interrupt(self, timeout_s: float) -> bool:
