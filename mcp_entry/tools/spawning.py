@@ -21,6 +21,9 @@ async def spawn(
     of workDir's repository: uncommitted changes there are not in it. shared lets it work in workDir itself, beside
     everyone else who does.
 
+    role and parentId say who is who, and nothing more: a manager does not start or address its specialists by itself
+    unless Phalanx is among its own tools. Otherwise you start them, send them work and pass on what they found.
+
     Returns once the context is in its conversation: instanceId (use it in every other tool), branch,
     workingDirectory, status, and notes that you should heed. If it fails, nothing is left behind. Next: wait for it,
     then read.

@@ -24,7 +24,10 @@ from supervisor.requests.fields import (
 class SpawnRequest(Request):
     """Start one instance and give it its first message."""
 
-    role: Role = Field(description="executive leads managers, manager leads specialists, specialist does the work.")
+    role: Role = Field(
+        description="What it is told its part is (executive: over managers, manager: over specialists, "
+        "specialist: does the work) and who may be its parent. It gives no rights and no tools."
+    )
     work_dir: str = Field(
         min_length=1,
         max_length=4096,
@@ -32,7 +35,9 @@ class SpawnRequest(Request):
     )
     context: str = Field(min_length=1, description="The first message: the task and all that is needed to begin it.")
     parent_id: InstanceId | None = Field(
-        default=None, description="Id of the instance that leads this one, for example mgr_1_2; without it, you do."
+        default=None,
+        description="Id of the instance above this one, for example mgr_1_2; without it, you are. It orders the team "
+        "(list, cascade of terminate) and is told to this one; it moves no messages.",
     )
     workspace_mode: WorkspaceMode = Field(
         default="isolated",

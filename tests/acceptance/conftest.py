@@ -15,7 +15,8 @@ from tests.standin.claude_home import make_claude_home, standin_environment
 
 @pytest.fixture(scope="module")
 def demo_team(make_short_tmp: Callable[[], Path]) -> Iterator[Team]:
-    team = bring_up(make_short_tmp(), PHALANX_AGENT="demo")
+    directory = make_short_tmp()
+    team = bring_up(directory, PHALANX_AGENT="demo", PHALANX_ALLOWED_WORK_DIRS=str(directory))
     yield team
     team.runtime.down(lambda step: None)
 

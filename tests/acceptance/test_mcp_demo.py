@@ -135,6 +135,8 @@ BAD_INPUT: list[tuple[str, dict[str, Any], str]] = [
     ("send", {"instanceId": "spec_0_0_1\n", "message": "x"}, "instanceId"),
     ("spawn", {"role": "king", "workDir": "/tmp", "context": "x"}, "role"),
     ("spawn", {"role": "specialist", "workDir": "/no/such/place", "context": "x"}, "not a directory"),
+    ("spawn", {"role": "specialist", "workDir": "/usr", "context": "x"}, "outside what is allowed"),
+    ("spawn", {"role": "specialist", "workDir": "/", "context": "x"}, "too wide"),
     ("spawn", {"role": "specialist", "workDir": "/tmp", "context": "x", "name": "-x"}, "name"),
     ("spawn", {"role": "specialist", "workDir": "/tmp", "context": "x", "name": "../x"}, "name"),
     ("spawn", {"role": "specialist", "workDir": "/tmp", "context": "x", "name": "a\nb"}, "name"),
