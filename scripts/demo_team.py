@@ -16,17 +16,22 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
 from actors.home import Home
+from actors.marks import TEAM_MARK
 from actors.messages import MessageStatus
+from actors.processes import is_running, processes_with
+from mcp_entry.cli.claude_config import claude_config
 from supervisor import requests
 from supervisor.client import SupervisorClient
 from supervisor.requests import Role
 from supervisor.results import InstanceInfo, SpawnOutcome
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
+from supervisor.team_file import Team, read_team
 from tests.projects import git, make_repository
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
@@ -54,13 +59,16 @@ def agent_environment(agent: str, scratch: Path, environment: Mapping[str, str])
         return
     if not shutil.which(own.get("PHALANX_CLAUDE_COMMAND", "claude")):
         own["PHALANX_CLAUDE_COMMAND"] = str(CLAUDE_IN_VENV)
-    if own.get("ANTHROPIC_API_KEY") or (Path.home() / ".claude" / ".credentials.json").exists():
-        console.print("Claude Code works with your own account.")
+    config = claude_config(own)
+    if config.login and config.onboarded:
+        console.print(f"Claude Code works with your own account ({config.login}).")
         yield own
         return
-    console.print("No account was found: Claude Code talks to a stand-in of the API on this machine.")
+    why = "No account was found" if not config.login else f"{config.login} was found, but claude was never set up here"
+    console.print(f"{why}: Claude Code talks to a stand-in of the API on this machine.")
+    neutral = {name: value for name, value in own.items() if not name.startswith(("ANTHROPIC_", "CLAUDE"))}
     with ApiStandIn() as standin:
-        yield {**own, **standin_environment(standin.url, make_claude_home(scratch / "claude-home"))}
+        yield {**neutral, **standin_environment(standin.url, make_claude_home(scratch / "claude-home"))}
 
 
 def task_for(agent: str, number: int) -> str:
@@ -164,9 +172,10 @@ async def read(client: SupervisorClient, members: list[SpawnOutcome]) -> None:
 def merge(repository: Path, members: list[SpawnOutcome]) -> None:
     console.rule("merge")
     for member in members:
+        before = git(repository, "rev-parse", "main")
         git(repository, "merge", "-q", "--no-edit", member.branch or "")
-    merged = git(repository, "log", "--oneline", "--no-merges", "main").splitlines()
-    expect(len(merged) == len(members) + 1, f"{len(members)} branches merged into main of the sample repository")
+        brought = len(git(repository, "rev-list", "--no-merges", f"{before}..main").splitlines())
+        expect(brought >= 1, f"{member.branch} is merged into main of the sample repository ({brought} commits)")
 
 
 async def terminate(client: SupervisorClient, members: list[SpawnOutcome]) -> None:
@@ -176,6 +185,24 @@ async def terminate(client: SupervisorClient, members: list[SpawnOutcome]) -> No
         expect(
             done.success and done.terminated[0].workspace_removed, f"{member.instance_id} stopped, its worktree gone"
         )
+
+
+def expect_nothing_left(scratch: Path, team: Team | None) -> None:
+    """Looked up anew, by the team's mark and by the home's path, and not taken from what ``down`` says."""
+    marked = set(processes_with(TEAM_MARK, team.team_id)) if team else set()
+    left = {process for process in marked | working_below(scratch) if is_running(process)}
+    names = ", ".join(f"{process.pid} ({process.name()})" for process in left)
+    expect(not left, f"processes of the team are left: {names}" if left else "no process of the team is left")
+
+
+def working_below(directory: Path) -> set[psutil.Process]:
+    """The processes that work there or name it in their command line."""
+    found = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if f"{directory}/" in " ".join([*process.cmdline(), f"{process.cwd()}/"]):
+                found.add(process)
+    return found - {psutil.Process()}
 
 
 def main() -> int:
@@ -195,7 +222,9 @@ def main() -> int:
                 asyncio.run(lead(home, make_repository(scratch / "project"), options.agent, options.size))
             finally:
                 console.rule("down")
+                team = read_team(home)
                 runtime.down(lambda step: console.print(f"  {step}"))
+                expect_nothing_left(scratch, team)
     except DemoFailed as failure:
         console.print(f"[red]✗ {failure}[/]")
         return 1
