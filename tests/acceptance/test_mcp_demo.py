@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tests.projects import git
 pytestmark = pytest.mark.timeout(300)
 FAULTS = ("", "swallow-first-enter", "start-slow=1")
 SIZE = 20
+TROUBLES = ('@@demo dialog Bash {"command": "make"}', "@@demo crash 9", "@@demo never-answer")
 
 
 class Mcp:
@@ -60,38 +61,66 @@ def received(team: Team, instance_id: str) -> list[str]:
     return [line for prompt in prompts for line in prompt.splitlines() if line.startswith("order ")]
 
 
+def letters(ids: Sequence[str], numbers: Iterable[int]) -> list[dict[str, Any]]:
+    """The same numbered messages to each; on the way of one of them an Enter is swallowed."""
+    texts = {
+        number: f"order {number}\n@@demo swallow-enter" if number == 3 else f"order {number}" for number in numbers
+    }
+    return [{"instanceId": one, "message": text} for text in texts.values() for one in ids]
+
+
+async def spawn_twenty(mcp: Mcp, repository: Path) -> list[str]:
+    """The last three: one asks for permission, one crashes, one never answers."""
+    contexts = [f"You are number {number}." for number in range(SIZE - len(TROUBLES))] + list(TROUBLES)
+    members = [
+        {
+            "role": "specialist",
+            "workDir": str(repository),
+            "context": context,
+            "env": {"PHALANX_DEMO_FAULTS": FAULTS[number % len(FAULTS)]},
+        }
+        for number, context in enumerate(contexts)
+    ]
+    spawned = await mcp.call("spawn_batch", instances=members)
+    assert spawned["success"], [one["error"] for one in spawned["instances"] if not one["success"]]
+    assert mcp.progress
+    assert mcp.progress[-1] == SIZE
+    return [one["instanceId"] for one in spawned["instances"]]
+
+
 async def test_twenty_instances_with_faults_get_every_message_once_and_in_order(demo_team: Team) -> None:
     async with connected(demo_team) as mcp:
-        members = [
-            {
-                "role": "specialist",
-                "workDir": str(demo_team.repository),
-                "context": f"You are number {number}.",
-                "env": {"PHALANX_DEMO_FAULTS": FAULTS[number % len(FAULTS)]},
-            }
-            for number in range(SIZE)
-        ]
-        spawned = await mcp.call("spawn_batch", instances=members)
-        assert spawned["success"], [one["error"] for one in spawned["instances"] if not one["success"]]
-        ids = [one["instanceId"] for one in spawned["instances"]]
+        ids = await spawn_twenty(mcp, demo_team.repository)
         assert len(set(ids)) == SIZE
-        assert mcp.progress
-        assert mcp.progress[-1] == SIZE
+        *well, asking, crashed, mute = ids
+        for one in (asking, crashed):
+            assert (await mcp.call("wait", instanceIds=[one], until="needs_attention"))["reached"]
 
-        letters = [
-            {
-                "instanceId": instance_id,
-                "message": f"order {number}\n@@demo swallow-enter" if number == 3 else f"order {number}",
-            }
-            for number in range(10)
-            for instance_id in ids
-        ]
-        sent = await mcp.call("send_batch", messages=letters, wait=True)
-        assert {one["status"] for one in sent["results"]} == {"submitted"}
-        last = [{"instanceId": instance_id, "message": "order 10", "immediate": True} for instance_id in ids]
+        sent = await mcp.call("send_batch", messages=letters([*well, asking, crashed], range(10)), wait=True)
+        by_instance = {
+            one: {each.get("status") for each in sent["results"] if each["instanceId"] == one} for one in ids
+        }
+        assert {status for one in well for status in by_instance[one]} == {"submitted"}
+        assert (by_instance[asking], by_instance[crashed]) == ({"blocked"}, {None})
+        refused = {each["error"]["code"] for each in sent["results"] if each["instanceId"] == crashed}
+        assert refused == {"wrong_state"}
+        await mcp.call("send_batch", messages=letters([mute], range(10)))
+
+        listed = await mcp.call("list")
+        assert set(listed["needsAttention"]) == {asking, crashed}
+        statuses = {one["instanceId"]: one["status"] for one in listed["instances"]}
+        assert [statuses[one] for one in (asking, crashed, mute)] == ["waiting_permission", "failed", "busy"]
+        assert {statuses[one] for one in well} <= {"ready", "busy"}
+        assert received(demo_team, asking) == received(demo_team, mute) == []
+
+        permission = next(one for one in listed["instances"] if one["instanceId"] == asking)["permission"]
+        await mcp.call("respond", instanceId=asking, permissionId=permission["permissionId"], decision="allow")
+        await mcp.call("interrupt", instanceId=mute)
+        await mcp.call("restart", instanceId=crashed)
+        await mcp.call("send_batch", messages=letters([crashed], range(10)), wait=True)
+        last = [{**letter, "immediate": True} for letter in letters(ids, [10])]
         assert (await mcp.call("send_batch", messages=last, wait=True))["success"]
-        waited = await mcp.call("wait", instanceIds=ids, until="idle", timeoutSeconds=60)
-        assert waited["reached"]
+        assert (await mcp.call("wait", instanceIds=ids, until="idle", timeoutSeconds=60))["reached"]
         for instance_id in ids:
             assert received(demo_team, instance_id) == [f"order {number}" for number in range(11)], instance_id
 
@@ -129,6 +158,8 @@ async def test_who_needs_the_lead_comes_first_and_is_answered_deliberately(demo_
             await mcp.call("terminate", instanceId=instance_id)
 
 
+PROJECT = "PROJECT"
+"""Stands for the directory of the team's project."""
 BAD_INPUT: list[tuple[str, dict[str, Any], str]] = [
     ("send", {"instanceId": "spec_9_9_9", "message": "x"}, "Call list"),
     ("send", {"instanceId": "../x", "message": "x"}, "instanceId"),
@@ -142,7 +173,7 @@ BAD_INPUT: list[tuple[str, dict[str, Any], str]] = [
     ("spawn", {"role": "specialist", "workDir": "/tmp", "context": "x", "name": "a\nb"}, "name"),
     ("spawn", {"role": "specialist", "workDir": "/tmp", "context": "x", "model": "-x"}, "model"),
     ("spawn", {"role": "specialist", "workDir": "/tmp", "context": "x", "colour": "red"}, "colour"),
-    ("spawn", {"role": "manager", "workDir": "/tmp", "context": "x", "parentId": "exec_99"}, "exec_99"),
+    ("spawn", {"role": "manager", "workDir": PROJECT, "context": "x", "parentId": "exec_99"}, "exec_99"),
     ("spawn_batch", {"instances": []}, "instances"),
     ("spawn_batch", {"instances": [{"role": "specialist"}] * 10_000}, "instances"),
     ("send_batch", {"messages": []}, "messages"),
@@ -157,7 +188,8 @@ BAD_INPUT: list[tuple[str, dict[str, Any], str]] = [
 async def test_bad_input_is_refused_in_words_and_leaves_nothing(demo_team: Team) -> None:
     async with connected(demo_team) as mcp:
         for tool, arguments, words in BAD_INPUT:
-            assert words in await mcp.refusal(tool, **arguments), arguments
+            given = {name: str(demo_team.repository) if of is PROJECT else of for name, of in arguments.items()}
+            assert words in await mcp.refusal(tool, **given), given
         assert (await mcp.call("list"))["counts"].keys() <= {"stopped"}
         assert list(demo_team.home.worktrees.iterdir()) == []
 
