@@ -21,7 +21,7 @@ from actors.workspace.retirement import save_state
 from actors.workspace.site import KeptError, Site
 from actors.workspace.source import Source, check_directory, describe_left_behind, find_source
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
-from actors.workspace.worktree import make_worktree
+from actors.workspace.worktree import branch_of, make_worktree
 
 _INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
@@ -50,6 +50,17 @@ class Workspaces:
         if _INSTANCE_ID.fullmatch(instance_id) is None:
             raise InvalidRequestError(f"{instance_id!r} cannot name a branch. Use letters, digits, '_' and '-'.")
         return self._isolate(instance_id, work_dir)
+
+    def create_from(self, name: str, source: Source) -> Workspace:
+        """A worktree of the mirror ``source`` on the branch ``phalanx/<name>``, and no other.
+
+        Raises ``WorkspaceError`` as ``create`` does, also when the name is taken here.
+        """
+        made = self._make(name, source, ())
+        if made.branch != branch_of(name):
+            self.undo(made)
+            raise WorkspaceError(f"{branch_of(name)} is taken in {source.top}. Try again.")
+        return made
 
     def retire(self, workspace: Workspace) -> Retirement:
         """Removes the worktree; what of it is nowhere else is saved under ``refs/phalanx/saved/<name>`` before.
@@ -119,10 +130,12 @@ class Workspaces:
         )
 
     def _isolate(self, instance_id: str, work_dir: Path) -> Workspace:
-        source = _usable(find_source(self._git, work_dir), work_dir)
+        source = usable(find_source(self._git, work_dir), work_dir)
         self._check_outside(source)
-        notes = describe_left_behind(self._git, source)
-        worktree, branch, more = make_worktree(self._git, source, self._root, instance_id)
+        return self._make(instance_id, source, describe_left_behind(self._git, source))
+
+    def _make(self, name: str, source: Source, notes: tuple[str, ...]) -> Workspace:
+        worktree, branch, more = make_worktree(self._git, source, self._root, name)
         directory = (worktree / source.prefix).resolve()
         if not (directory.is_dir() and directory.is_relative_to(worktree)):
             more = (
@@ -169,7 +182,8 @@ class Workspaces:
         return Site(worktree=worktree, git_directory=git_directory, branch=branch, base_commit=workspace.base_commit)
 
 
-def _usable(source: Source | None, work_dir: Path) -> Source:
+def usable(source: Source | None, work_dir: Path) -> Source:
+    """Raises ``InvalidRequestError`` unless there is something to make a worktree from."""
     if source is None:
         raise InvalidRequestError(
             f"workDir {work_dir} is not in a git repository, and an isolated workspace is a worktree of one. Run "

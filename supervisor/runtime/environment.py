@@ -52,10 +52,12 @@ _OF_A_CLAUDE_SESSION = frozenset(
 _FOR_RAY = frozenset(
     {"HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", HOME_VARIABLE}
 )
-_RAY_SETTINGS: Mapping[str, str] = {
-    "RAY_AUTH_MODE": "token",
+_ONE_MACHINE: Mapping[str, str] = {
     # Ray listens on loopback only, and connects to itself there, when it may not make clusters.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+RAY_SETTINGS: Mapping[str, str] = {
+    "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     # Its memory monitor kills our small actors when the agents fill memory.
     "RAY_memory_monitor_refresh_ms": "0",
@@ -67,6 +69,7 @@ _RAY_SETTINGS: Mapping[str, str] = {
     # Its processes write their titles without overwriting the environment, in which the mark is looked for.
     "SPT_NOENV": "1",
 }
+"""For every Ray of ours, on one machine and on the hosts of a cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,17 +98,21 @@ def kept_for_ray(caller: Mapping[str, str]) -> dict[str, str]:
 
 def ray_environment(caller: Mapping[str, str], home: Home, team_id: str) -> dict[str, str]:
     """What Ray and its workers run with."""
-    kept = kept_for_ray(caller)
-    packages = Path(supervisor.__file__).resolve().parent.parent
-    if packages != Path(sysconfig.get_path("purelib")).resolve():
-        kept["PYTHONPATH"] = str(packages)
     return {
-        **kept,
-        **_RAY_SETTINGS,
+        **kept_for_ray(caller),
+        **python_path(),
+        **RAY_SETTINGS,
+        **_ONE_MACHINE,
         TOKEN_VARIABLE: str(home.ray_token_file),
         HOME_VARIABLE: str(home.root),
         TEAM_MARK: team_id,
     }
+
+
+def python_path() -> dict[str, str]:
+    """By which Ray's workers find our packages where they are not installed beside Ray."""
+    packages = Path(supervisor.__file__).resolve().parent.parent
+    return {} if packages == Path(sysconfig.get_path("purelib")).resolve() else {"PYTHONPATH": str(packages)}
 
 
 def _belongs_to_others(name: str) -> bool:

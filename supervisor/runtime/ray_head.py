@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import resource
 import secrets
 import shutil
 import socket as sockets
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 
 import psutil
 
@@ -25,12 +23,12 @@ from actors.private_files import write_private
 from actors.processes import end_processes, is_running, mark_of, processes_with
 from supervisor.runtime.detached import start_detached
 from supervisor.runtime.environment import TOKEN_VARIABLE
+from supervisor.runtime.open_files import allow_many_files
 
 LOG_NAME = "ray-head.log"
 _OBJECT_STORE_BYTES = 80_000_000
 _MOST_IDLE_WORKERS = 8
 """Ray keeps as many idle workers as it has CPUs, and starts as many at once."""
-_OPEN_FILES = 65_536
 _SERVERS = frozenset({"gcs_server", "raylet"})
 _SWEEPS = 5
 
@@ -40,8 +38,7 @@ def start_head(home: Home, environment: Mapping[str, str]) -> subprocess.Popen[b
     _remove_session(home)
     write_private(home.ray_token_file, secrets.token_hex(32))
     head = start_detached(_command(home), environment, home.logs / LOG_NAME)
-    with suppress(OSError, ValueError):
-        _allow_many_files(head.pid)
+    allow_many_files(head.pid)
     return head
 
 
@@ -115,11 +112,3 @@ def _remove_session(home: Home) -> None:
         pass
     except OSError as error:
         raise SettingsError(f"{error.filename} cannot be removed: {error.strerror}. Remove it by hand.") from error
-
-
-def _allow_many_files(pid: int) -> None:
-    """Every instance costs Ray some descriptors; the usual limit of 1024 is a few hundred instances."""
-    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (wanted, hard))

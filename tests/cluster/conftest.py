@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,4 +29,4 @@ def rig_possible() -> None:
 def make_rig(rig_possible: None, make_short_tmp: Callable[[], Path]) -> Iterator[Callable[[int], Rig]]:
     """Makes rigs of as many hosts that last as long as the module's tests."""
     with ExitStack() as made:
-        yield lambda hosts: made.enter_context(Rig(make_short_tmp(), hosts, keep=(ROOT,)))
+        yield lambda hosts: made.enter_context(Rig(make_short_tmp(), hosts, keep=(ROOT, Path(sys.base_prefix))))

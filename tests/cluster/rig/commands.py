@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 _TIMEOUT_S = 20.0
 
@@ -12,7 +13,12 @@ class RigError(Exception):
     """The rig could not be made, or a host of it did not do as asked."""
 
 
-def run(*command: str, timeout_s: float = _TIMEOUT_S, environment: Mapping[str, str] | None = None) -> str:
+def run(
+    *command: str,
+    timeout_s: float = _TIMEOUT_S,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> str:
     """What the command printed. Raises ``RigError``."""
     try:
         done = subprocess.run(
@@ -22,6 +28,7 @@ def run(*command: str, timeout_s: float = _TIMEOUT_S, environment: Mapping[str, 
             stderr=subprocess.STDOUT,
             timeout=timeout_s,
             env=environment,
+            cwd=directory,
             text=True,
             errors="replace",
             check=False,

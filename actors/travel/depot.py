@@ -1,0 +1,95 @@
+"""All of a host that has to do with code that travels; the host actor calls it. Blocking work runs in threads.
+
+On the host of the repository: ``origin``, ``pack``, ``piece``, ``discard``, ``at_home``, ``come_home``. On a worker:
+``settle`` (a worktree from what it fetches), ``work``, ``pack``, ``piece``, ``discard``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from actors.travel.carrying import Sender, carried
+from actors.travel.departing import save_latest, work_of
+from actors.travel.homecoming import bring_home, tips_at_home
+from actors.travel.mirrors import Mirrors
+from actors.travel.origins import give_up, origin_of
+from actors.travel.outbox import Outbox
+from actors.travel.values import Arrival, Origin, Parcel, Work
+from actors.workspace.command import GitRunner
+from actors.workspace.source import check_directory, find_source
+from actors.workspace.values import Workspace
+from actors.workspace.workspaces import Workspaces, usable
+
+_BRANCHES = "phalanx/"
+
+
+class Packer(Sender, Protocol):
+    """Another host."""
+
+    async def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Parcel: ...
+
+
+class Depot:
+    def __init__(self, root: Path, workspaces: Workspaces, environment: Mapping[str, str]) -> None:
+        """``root``: for mirrors and parcels, private to the home."""
+        self._git = GitRunner(environment)
+        self._workspaces = workspaces
+        self._arriving = root / "parcels"
+        self._outbox = Outbox(root / "parcels", self._git)
+        self._mirrors = Mirrors(root / "mirrors", self._git)
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    async def origin(self, instance_id: str, work_dir: Path) -> Origin:
+        """What another host must know to begin, with a branch that is the instance's from now on."""
+        return await asyncio.to_thread(self._origin, instance_id, work_dir)
+
+    def _origin(self, instance_id: str, work_dir: Path) -> Origin:
+        check_directory(work_dir)
+        return origin_of(self._git, usable(find_source(self._git, work_dir), work_dir), instance_id)
+
+    async def give_up(self, origin: Origin) -> None:
+        """Undoes ``origin``, unless work has come home meanwhile."""
+        await asyncio.to_thread(give_up, self._git, origin)
+
+    async def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Parcel:
+        return await asyncio.to_thread(self._outbox.pack, git_directory, commits, haves)
+
+    async def piece(self, parcel_id: str, offset: int) -> bytes:
+        return await asyncio.to_thread(self._outbox.piece, parcel_id, offset)
+
+    async def discard(self, parcel_id: str) -> None:
+        if parcel_id:
+            await asyncio.to_thread(self._outbox.discard, parcel_id)
+
+    async def settle(self, origin: Origin, home: Packer) -> Workspace:
+        """A worktree on this host; what it lacks of the repository is fetched from ``home``, by one call for all."""
+        turn = self._turns.setdefault(origin.key, asyncio.Lock())
+        async with turn:
+            haves = await asyncio.to_thread(self._mirrors.tips, origin)
+            parcel = await home.pack(origin.git_directory, [origin.commit], haves)
+            if parcel.size:
+                async with carried(home, parcel, self._arriving) as path:
+                    source = await asyncio.to_thread(self._mirrors.take_in, origin, path)
+            else:
+                source = await asyncio.to_thread(self._mirrors.take_in, origin, None)
+        return await asyncio.to_thread(self._workspaces.create_from, origin.branch.removeprefix(_BRANCHES), source)
+
+    async def work(self, workspace: Workspace, *, uncommitted: bool) -> Work:
+        """What there is to carry home; with ``uncommitted`` also what the agent has not committed, saved just now."""
+        if uncommitted:
+            await asyncio.to_thread(save_latest, self._git, self._workspaces, workspace)
+        return await asyncio.to_thread(work_of, self._git, workspace)
+
+    async def come_home(self, git_directory: Path, work: Work, mirror: Path, away: Packer) -> Arrival:
+        """Fetches from ``away``, where it was done in ``mirror``, what is not here yet, and takes it in."""
+        turn = self._turns.setdefault(f"{git_directory}", asyncio.Lock())
+        async with turn:
+            tips = await asyncio.to_thread(tips_at_home, self._git, git_directory, work)
+            parcel = await away.pack(mirror, work.commits, tips)
+            if not parcel.size:
+                return await asyncio.to_thread(bring_home, self._git, git_directory, work, None)
+            async with carried(away, parcel, self._arriving) as path:
+                return await asyncio.to_thread(bring_home, self._git, git_directory, work, path)

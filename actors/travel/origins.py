@@ -1,0 +1,63 @@
+"""What another host must know to work on a repository of this one, and the branch that it is given here."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from actors.errors import WorkspaceError
+from actors.travel.values import Origin
+from actors.workspace.branches import create_branch, delete_branch, find_branch
+from actors.workspace.command import GitRunner
+from actors.workspace.source import Source, describe_left_behind
+from actors.workspace.worktree import branch_of
+
+_MOST_NAMES = 50
+_AUTHOR = ("user.name", "user.email")
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def origin_of(git: GitRunner, source: Source, instance_id: str) -> Origin:
+    """Claims a branch for the instance, named as its worktree on one machine would be. Raises ``WorkspaceError``."""
+    branch = _claimed(git, source, instance_id)
+    return Origin(
+        key=repository_key(source.git_directory),
+        git_directory=source.git_directory,
+        top=source.top,
+        prefix=source.prefix,
+        commit=source.commit or "",
+        branch=branch,
+        author=_author(git, source),
+        notes=describe_left_behind(git, source),
+    )
+
+
+def give_up(git: GitRunner, origin: Origin) -> None:
+    """Takes the branch away again if nothing has been done on it."""
+    delete_branch(git, origin.git_directory, origin.branch, made_at=origin.commit)
+
+
+def _claimed(git: GitRunner, source: Source, instance_id: str) -> str:
+    for number in range(1, _MOST_NAMES):
+        branch = branch_of(instance_id if number == 1 else f"{instance_id}-{number}")
+        answer = create_branch(git, source.git_directory, branch, source.commit or "")
+        if answer.ok:
+            return branch
+        if find_branch(git, source.git_directory, branch) is None:
+            break
+    raise WorkspaceError(
+        f"git could not make the branch {branch} in {source.top}: {answer.last_words}. Set this right."
+    )
+
+
+def repository_key(git_directory: Path) -> str:
+    """A name for people, and a hash that tells two repositories of one name apart."""
+    named = git_directory.parent.name if git_directory.name == ".git" else git_directory.stem
+    readable = _NOT_IN_A_NAME.sub("-", named).strip("-.")[:40] or "repository"
+    return f"{readable}-{hashlib.sha256(str(git_directory).encode(errors='surrogateescape')).hexdigest()[:16]}"
+
+
+def _author(git: GitRunner, source: Source) -> dict[str, str]:
+    answers = {name: git.run(source.top, "config", "--get", name) for name in _AUTHOR}
+    return {name: answer.output.strip() for name, answer in answers.items() if answer.ok and answer.output.strip()}

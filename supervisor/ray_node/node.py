@@ -1,0 +1,137 @@
+"""Starting Ray on this host and ending it again, and nothing of anybody else's.
+
+``ray stop`` kills by substring whatever on the machine looks like a Ray, of whichever user and cluster. Here a process
+is ours when it carries the mark of the home, which Ray's processes hand on to each other. Everything blocks.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from actors.errors import PhalanxError, SettingsError, UnavailableError
+from actors.home import Home
+from actors.processes import end_processes, processes_with
+from actors.signals import no_signal_blocked
+from supervisor.ray_node.command import NODE_MARK, NodeOptions, node_environment, start_command
+from supervisor.ray_node.ports import HEAD
+from supervisor.runtime import Runtime
+from supervisor.runtime.open_files import allow_many_files
+from supervisor.settings import Settings
+
+TOKEN_FILE = Path(".ray") / "auth_token"
+"""Below the user's home directory, where Ray itself looks for it."""
+_START_S = 120.0
+_OTHERS_S = 60.0
+_SWEEPS = 5
+
+
+def start_node(home: Home, options: NodeOptions, environment: Mapping[str, str]) -> str:
+    """What Ray said. Raises ``PhalanxError`` when it does not come up; then nothing of it is left."""
+    if processes_with(NODE_MARK, str(home.root)):
+        raise UnavailableError(f"Ray of {home.root} runs on this host already. End it first: scripts/host stop")
+    home.create()
+    _check_token(Path(environment.get("HOME", "~")).expanduser() / TOKEN_FILE)
+    options.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+    allow_many_files(os.getpid())
+    try:
+        with no_signal_blocked():
+            done = subprocess.run(
+                start_command(options),
+                env=node_environment(environment, home),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=_START_S,
+                check=False,
+            )
+    except subprocess.TimeoutExpired:
+        end_node(home)
+        raise UnavailableError(f"Ray did not start within {_START_S:.0f} s.") from None
+    said = done.stdout.decode(errors="replace")
+    if done.returncode:
+        end_node(home)
+        raise UnavailableError(f"Ray did not start on this host:\n{said[-3000:]}")
+    return said
+
+
+def stop_node(home: Home) -> list[str]:
+    """Ends the team that was brought up from this host, then Ray here; on the head, that of all other hosts before.
+
+    Returns what there is to say about it.
+    """
+    notes: list[str] = []
+    try:
+        notes += Runtime(home, Settings()).down().notes
+    except PhalanxError as error:
+        notes.append(f"The team was not brought down: {error}")
+    notes += _stop_others(home)
+    left = end_node(home)
+    if left:
+        raise UnavailableError(f"These processes of Ray do not end even when killed: {[each.pid for each in left]}")
+    return notes
+
+
+def _stop_others(home: Home) -> list[str]:
+    """Does nothing where no head runs."""
+    address = _address_of_head(home)
+    if not address:
+        return []
+    command = (sys.executable, "-P", "-m", "supervisor.ray_node.everywhere", address)
+    try:
+        asked = subprocess.run(
+            command,
+            env=node_environment(os.environ, home),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_OTHERS_S,
+            check=False,
+        )
+        silent = asked.returncode
+    except subprocess.TimeoutExpired:
+        silent = 1
+    return [f"{silent} other host(s) could not be asked to end their Ray: it ends in a minute."] if silent else []
+
+
+def _address_of_head(home: Home) -> str:
+    """Empty when none runs here."""
+    for process in processes_with(NODE_MARK, str(home.root)):
+        with suppress(psutil.Error):
+            if process.name() == "gcs_server":
+                words = process.cmdline()
+                own = next(word.partition("=")[2] for word in words if word.startswith("--node-ip-address="))
+                return f"{own}:{HEAD}"
+    return ""
+
+
+def end_node(home: Home) -> list[psutil.Process]:
+    """Kills every Ray process of this home on this host; returns what does not end all the same."""
+    left: list[psutil.Process] = []
+    for _ in range(_SWEEPS):  # what is killed may just have started another
+        found = processes_with(NODE_MARK, str(home.root))
+        if not found:
+            return []
+        left = end_processes(found, grace_s=0)
+    return left
+
+
+def _check_token(path: Path) -> None:
+    """Whoever can read the token has the whole cluster. Ray makes the file readable for everybody."""
+    if not path.is_file():
+        raise SettingsError(
+            f"There is no {path}: without Ray's token nobody may join. Make it once on your own machine "
+            "(ray get-auth-token --generate) and let file_mounts of cluster.yaml bring it to the hosts."
+        )
+    with suppress(PermissionError):
+        path.chmod(0o600)
+    if path.stat().st_mode & 0o077:
+        raise SettingsError(f"{path} can be read by others: chmod 600 {path}")

@@ -1,0 +1,57 @@
+"""What a test asks the Ray of a cluster, from a host of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from tests.cluster.rig import RigHost
+from tests.cluster.rig.commands import RigError
+
+_NODES = """
+import json, ray
+ray.init(address="127.0.0.1:6390".replace("127.0.0.1", ADDRESS), log_to_driver=False, configure_logging=False)
+print("ANSWER" + json.dumps([node for node in ray.nodes() if node["Alive"]]))
+"""
+_POLL_S = 0.5
+
+
+def python_on(host: RigHost, program: str, timeout_s: float = 60.0) -> str:
+    """What the program printed that runs there with Phalanx's environment."""
+    words = ("env", "RAY_AUTH_MODE=token", "PYTHONPATH=phalanx", "phalanx/.venv/bin/python", "-c", program)
+    return host.ssh(*words, timeout_s=timeout_s)
+
+
+def living_nodes(head: RigHost) -> dict[str, dict[str, Any]]:
+    """Ray's nodes by their hosts' names."""
+    said = python_on(head, f"ADDRESS = {head.address!r}\n{_NODES}")
+    nodes = json.loads(said.partition("ANSWER")[2].splitlines()[0])
+    return {node["NodeManagerHostname"]: node for node in nodes}
+
+
+def wait_for_nodes(head: RigHost, count: int, timeout_s: float) -> dict[str, dict[str, Any]]:
+    """The nodes once there are as many; those that there are when that lasts too long."""
+    deadline = time.monotonic() + timeout_s
+    nodes: dict[str, dict[str, Any]] = {}
+    while len(nodes) != count and time.monotonic() < deadline:
+        try:
+            nodes = living_nodes(head)
+        except RigError:
+            time.sleep(_POLL_S)
+    return nodes
+
+
+def programs_on(host: RigHost) -> str:
+    """The command lines of all that runs there."""
+    return host.inside("ps", "-e", "-o", "args=")
+
+
+def wait_without(host: RigHost, words: str, timeout_s: float) -> bool:
+    """Whether nothing whose command line holds ``words`` runs there any more, within the time."""
+    deadline = time.monotonic() + timeout_s
+    while words in programs_on(host):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True

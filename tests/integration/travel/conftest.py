@@ -1,0 +1,85 @@
+"""Two directories as two hosts: one has a repository, the other works on it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from actors.travel.depot import Depot
+from actors.travel.values import Arrival, Origin, Parcel
+from actors.workspace.values import Workspace
+from actors.workspace.workspaces import Workspaces
+from tests.projects import make_repository
+
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+
+
+@dataclass
+class Wire:
+    """What the other host says, and a note of all that passes."""
+
+    depot: Depot
+    pieces: list[int] = field(default_factory=list)
+    parcels: list[Parcel] = field(default_factory=list)
+    held: int = 0
+    break_after: int = -1
+
+    async def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Parcel:
+        parcel = await self.depot.pack(git_directory, commits, haves)
+        self.parcels.append(parcel)
+        return parcel
+
+    async def piece(self, parcel_id: str, offset: int) -> bytes:
+        if self.break_after == len(self.pieces):
+            raise ConnectionResetError
+        piece = await self.depot.piece(parcel_id, offset)
+        self.pieces.append(len(piece))
+        return piece
+
+    async def discard(self, parcel_id: str) -> None:
+        await self.depot.discard(parcel_id)
+
+
+@dataclass
+class Hosts:
+    repository: Path
+    head: Depot
+    worker: Depot
+    workspaces: Workspaces
+    """Of the worker."""
+    to_worker: Wire
+    to_head: Wire
+    root: Path
+
+    async def start(self, instance_id: str, work_dir: Path | None = None) -> tuple[Origin, Workspace]:
+        origin = await self.head.origin(instance_id, work_dir or self.repository)
+        return origin, await self.worker.settle(origin, self.to_worker)
+
+    async def carry(self, origin: Origin, workspace: Workspace, *, uncommitted: bool = False) -> Arrival:
+        work = await self.worker.work(workspace, uncommitted=uncommitted)
+        assert workspace.git_directory is not None
+        return await self.head.come_home(origin.git_directory, work, workspace.git_directory, self.to_head)
+
+    def left_in_transit(self) -> list[Path]:
+        return [*self.root.glob("*/travel/parcels/*")]
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Hosts:
+    made = {}
+    for name in ("head", "worker"):
+        workspaces = Workspaces(tmp_path / name / "worktrees", ENVIRONMENT)
+        made[name] = (Depot(tmp_path / name / "travel", workspaces, ENVIRONMENT), workspaces)
+    head, worker = made["head"][0], made["worker"][0]
+    return Hosts(
+        repository=make_repository(tmp_path / "project"),
+        head=head,
+        worker=worker,
+        workspaces=made["worker"][1],
+        to_worker=Wire(head),
+        to_head=Wire(worker),
+        root=tmp_path,
+    )
