@@ -7,6 +7,7 @@ from typing import Any
 
 from actors.agents.base import Agent
 from actors.calls import actor_class, actor_names, answer_of, end_actor, make_actor
+from actors.inbox import BatchLimits
 from actors.instance import Instance, InstanceConfig
 from actors.messages import Message
 from actors.pages import Page, PageQuery
@@ -34,6 +35,9 @@ class InstanceHandle:
 
     async def adopt(self, pane_id: str, pid: int) -> str:
         return str(await self._ask(self._actor.adopt.remote(pane_id, pid), ADOPT_S))
+
+    async def tune(self, limits: BatchLimits) -> None:
+        await self._ask(self._actor.tune.remote(limits))
 
     async def deliver(self, messages: Sequence[Message]) -> None:
         await self._ask(self._actor.deliver.remote(messages))

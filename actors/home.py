@@ -55,6 +55,11 @@ class Home:
         return self.root / "environment.json"
 
     @property
+    def tuned_file(self) -> Path:
+        """Settings that were changed while a team ran, as JSON."""
+        return self.root / "tuned.json"
+
+    @property
     def team_file(self) -> Path:
         """What the runtime knows of the team that it brought up, as JSON."""
         return self.root / "team.json"

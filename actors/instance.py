@@ -17,6 +17,7 @@ from dataclasses import replace
 from actors.agents.base import Agent, Composer, Decision, Screen
 from actors.agents.permissions import answer
 from actors.errors import TerminalError, UnavailableError, WrongStateError
+from actors.inbox import BatchLimits
 from actors.life import Found, InstanceConfig, Life, find_agent
 from actors.messages import Message
 from actors.pages import PAGE_CHARACTERS, Page, PageQuery, read_page
@@ -123,6 +124,13 @@ class Instance:
             self._faults += 1
             self._broken = broken
             logger.exception("the agent could not be taken over again")
+
+    async def tune(self, limits: BatchLimits) -> None:
+        """From now on batches are formed by these; what is queued already, too."""
+        self._config = replace(self._config, limits=limits)
+        if self._life is not None:
+            self._life.courier.inbox.limits = limits
+            self._life.news.announce()
 
     async def deliver(self, messages: Sequence[Message]) -> None:
         """Queues messages; what becomes of each comes as a receipt in the reports. A known id is not queued twice."""

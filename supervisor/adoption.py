@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from actors.home import Home
-from actors.inbox import BatchLimits
 from actors.instance import InstanceConfig
 from actors.reports import Report
+from supervisor.batching import Batching
 from supervisor.ports import InstanceFactory, InstancePort
 from supervisor.registry import InstanceRecord
 from supervisor.roll import Roll
@@ -22,7 +22,7 @@ from supervisor.roll import Roll
 class InstanceRules:
     """What holds for every instance of the team."""
 
-    limits: BatchLimits
+    batching: Batching
     comes_back: bool
     """An agent that fails is started again."""
 
@@ -43,6 +43,7 @@ class Adoption:
     async def adopt(self, record: InstanceRecord, port: InstancePort) -> None:
         """From now on the actor follows the agent, and its reports are taken in."""
         incarnation = await port.adopt(record.pane_id, record.pid)
+        await self._rules.batching.tell(record.instance_id, port)
         self._roll.members.follow(record.instance_id, port, incarnation, self)
         self._roll.mail.hand_over_again(record.instance_id)
         await self.on_silence(record.instance_id, "")
@@ -56,6 +57,7 @@ class Adoption:
 
     async def on_report(self, instance_id: str, report: Report) -> None:
         await self._roll.take_in(instance_id, report)
+        self._rules.batching.reachable(instance_id)
 
     async def on_silence(self, instance_id: str, reason: str) -> None:
         if instance_id in self._roll.registry:
@@ -68,6 +70,7 @@ class Adoption:
         record = self._roll.registry.get(instance_id).record
         port = await self.actor(record)
         incarnation = await port.adopt(record.pane_id, record.pid)
+        await self._rules.batching.tell(instance_id, port)
         self._roll.mail.hand_over_again(instance_id)
         return port, incarnation
 
@@ -77,6 +80,6 @@ class Adoption:
             session_id=record.session_id,
             directory=self._home.instance_directory(record.instance_id),
             tmux_socket=self._home.tmux_socket,
-            limits=self._rules.limits,
+            limits=self._rules.batching.limits,
             comes_back=self._rules.comes_back and record.wanted,
         )

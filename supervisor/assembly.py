@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from actors.home import Home
-from actors.inbox import BatchLimits
 from supervisor.adoption import Adoption, InstanceRules
+from supervisor.batching import Batching
 from supervisor.closing import Closing
 from supervisor.collecting import Collecting
 from supervisor.fence import Fence
 from supervisor.git.desk import git_desk
 from supervisor.looking import Looking
+from supervisor.performance.assembly import performance_desks
+from supervisor.performance.figures import Sources
 from supervisor.performance.meters import Meters
+from supervisor.performance.monitor import Watched
 from supervisor.recovery import Recovery
 from supervisor.registry import number_in
 from supervisor.resuming import Resuming
@@ -21,6 +24,8 @@ from supervisor.settings import Settings
 from supervisor.spawner import Spawner, SpawnSettings, Staff
 from supervisor.store import StateStore
 from supervisor.supervisor import Parts, Supervisor
+from supervisor.tuning.tunables import Tunables
+from supervisor.tuning.values import Tuning
 from supervisor.undoing import Undoing
 from supervisor.work_dirs import WorkDirPolicy
 
@@ -30,9 +35,9 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     meters = Meters()
     fence = Fence(store, meters)
     roll = Roll(fence, _last_number(home), meters)
-    limits = BatchLimits(size=settings.message_batch_size, delay_s=settings.message_batch_delay / 1000)
+    tunables = Tunables(Tuning.of(settings))
     resumes = settings.on_agent_failure == "resume"
-    adoption = Adoption(home, InstanceRules(limits=limits, comes_back=resumes), staff.factory, roll)
+    adoption = Adoption(home, InstanceRules(batching=Batching(tunables, roll), comes_back=resumes), staff.factory, roll)
     undoing = Undoing(roll, staff.host, staff.factory)
     work_dirs = WorkDirPolicy(home, Path.home(), settings.allowed_work_dirs)
     spawn_settings = SpawnSettings(
@@ -45,6 +50,15 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     resuming = Resuming(roll, closing, staff.permits, settings.resume_limit)
     if resumes:
         roll.on_failed = resuming.failed
+    git = git_desk(tunables, staff.host, work_dirs, meters)
+    watched = Watched(
+        roll=roll,
+        store=fence,
+        permits=staff.permits,
+        hosts=(staff.host,),
+        tunables=tunables,
+        sources=Sources(git=lambda: git.figures),
+    )
     return Supervisor(
         Parts(
             home=home,
@@ -57,7 +71,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
             collecting=Collecting(home, roll, staff.host, closing),
             resuming=resuming,
             recovery=Recovery(roll, staff, adoption, undoing, closing),
-            desks=(git_desk(settings, staff.host, work_dirs),),
+            desks=(git, *performance_desks(home, watched, Tuning.of(settings.configured))),
         )
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from actors.errors import UnavailableError
 from supervisor.frames import LOOKING
-from supervisor.requests import Request, WaitRequest
+from supervisor.requests import EventsRequest, Request, WaitRequest
 
 RETURN_PATIENCE_S = 60.0
 """How long a call waits at once for a team that was lost: somebody may be bringing back all of Ray."""
@@ -37,7 +37,7 @@ def advice(verb: str) -> str:
 
 def waits_s(request: Request) -> float:
     """How long the supervisor may take over it because it was asked to wait for something."""
-    waits = isinstance(request, WaitRequest) or getattr(request, "wait", False)
+    waits = isinstance(request, WaitRequest | EventsRequest) or getattr(request, "wait", False)
     return float(getattr(request, "timeout_seconds", 0.0)) if waits else 0.0
 
 

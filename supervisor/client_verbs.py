@@ -6,6 +6,7 @@ Each method is one line of ``supervisor.verbs.VERBS``: it takes that verb's requ
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
 from typing import TypeVar
 
 from actors.errors import from_wire
@@ -15,6 +16,7 @@ from supervisor.results import Result
 from supervisor.verbs import ProgressCallback, ignore_progress
 
 _ResultT = TypeVar("_ResultT", bound=Result)
+EVENT_POLL_S = 60.0
 
 
 class TypedVerbs(ABC):
@@ -114,6 +116,32 @@ class TypedVerbs(ABC):
         self, request: requests.GcRequest, on_progress: ProgressCallback = ignore_progress
     ) -> results.GcResult:
         return await self._typed(results.GcResult, "gc", request, on_progress)
+
+    async def get_performance(
+        self, request: requests.GetPerformanceRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.GetPerformanceResult:
+        return await self._typed(results.GetPerformanceResult, "get_performance", request, on_progress)
+
+    async def optimize_settings(
+        self, request: requests.OptimizeSettingsRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.OptimizeSettingsResult:
+        return await self._typed(results.OptimizeSettingsResult, "optimize_settings", request, on_progress)
+
+    async def events(
+        self, *kinds: requests.EventKind, poll_s: float = EVENT_POLL_S
+    ) -> AsyncIterator[results.TeamEvent]:
+        """What the team tells of itself from now on, as it happens; without ``kinds`` all of it.
+
+        Goes on over lost connections for as long as the client reaches the team. Who does not read for long misses
+        the oldest events.
+        """
+        cursor, wanted = None, {"kinds": list(kinds)} if kinds else {}
+        while True:
+            request = requests.EventsRequest(cursor=cursor, timeout_seconds=poll_s, **wanted)
+            heard = await self._typed(results.EventsResult, "events", request)
+            cursor = heard.cursor
+            for event in heard.events:
+                yield event
 
     async def status(self) -> results.StatusResult:
         """How the team itself is."""

@@ -13,6 +13,7 @@ from typing import Protocol
 from actors.agents.base import AgentStart, Restarted, RunningAgent
 from actors.git.values import Asked, Outcome, Place
 from actors.host_load import HostLoad
+from actors.inbox import BatchLimits
 from actors.instance import InstanceConfig
 from actors.messages import Message
 from actors.pages import Page, PageQuery
@@ -25,6 +26,10 @@ from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMo
 class InstancePort(Protocol):
     async def adopt(self, pane_id: str, pid: int) -> str:
         """Takes over the agent, or does nothing when it follows it already; returns the incarnation that does."""
+        ...
+
+    async def tune(self, limits: BatchLimits) -> None:
+        """From now on batches are formed by these."""
         ...
 
     async def deliver(self, messages: Sequence[Message]) -> None: ...

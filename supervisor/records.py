@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from actors.errors import PhalanxError
 from actors.messages import RECORD_VERSION, Message, Receipt, RecordVersionError
+from supervisor.performance.history import Slot
 from supervisor.registry import InstanceRecord
 from supervisor.store import keys
 
@@ -50,6 +51,14 @@ def decode_message(data: bytes) -> Message:
 
 def decode_receipt(data: bytes) -> Receipt:
     return _RECEIPTS.validate_python(decode_plain(data))
+
+
+def encode_slot(slot: Slot) -> bytes:
+    return encode_plain(slot.to_plain())
+
+
+def decode_slot(data: bytes) -> Slot:
+    return Slot.from_plain(decode_plain(data))
 
 
 class Unreadable:

@@ -54,6 +54,9 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "resume": Verb(requests.ResumeRequest, results.ResumeResult),
         "gc": Verb(requests.GcRequest, results.GcResult),
         "status": Verb(requests.StatusRequest, results.StatusResult),
+        "get_performance": Verb(requests.GetPerformanceRequest, results.GetPerformanceResult),
+        "optimize_settings": Verb(requests.OptimizeSettingsRequest, results.OptimizeSettingsResult),
+        "events": Verb(requests.EventsRequest, results.EventsResult),
         "shutdown": Verb(requests.ShutdownRequest, results.TerminateResult),
     }
 )

@@ -116,7 +116,7 @@ def _settings_and_claude(home: Home, world: World) -> Iterator[Finding]:
     except SettingsError as error:
         yield Finding(what="settings", state="missing", found=str(error), remedy="Correct it, then look again.")
         return
-    yield Finding(what="settings", state="ok", found=str(home.config_file) if home.config_file.exists() else "defaults")
+    yield _settings(home, settings)
     if settings.redis_address is not None:
         yield _redis(settings.redis_address, world)
     remedy = "Install it: `npm install -g @anthropic-ai/claude-code`; or set PHALANX_CLAUDE_COMMAND to its path."
@@ -126,6 +126,12 @@ def _settings_and_claude(home: Home, world: World) -> Iterator[Finding]:
         config = claude_config(world.environment)
         yield _login(config)
         yield _trust(config, home)
+
+
+def _settings(home: Home, settings: Settings) -> Finding:
+    found = str(home.config_file) if home.config_file.exists() else "defaults"
+    changed = f"; {settings.tuned.in_words}" if settings.tuned.in_words else ""
+    return Finding(what="settings", state="ok", found=f"{found}{changed}")
 
 
 def _redis(address: str, world: World) -> Finding:

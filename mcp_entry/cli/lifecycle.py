@@ -38,17 +38,25 @@ def up(
         address = team.world.runtime(team.home, settings).up(team.world.environment, team.output.say)
         resumed = cast("results.ResumeResult", team.ask("resume", {}, "resuming")) if resume else None
         resumable = cast("results.StatusResult", team.ask("status", {"compared": True}, "looking")).resumable
+        changed = settings.tuned.in_words
         document: dict[str, Any] = {
             "home": str(address.home),
             "teamId": address.team_id,
             "alreadyRunning": address.already_running,
             "resumable": resumable,
+            "changedSettings": changed or None,
         }
         if resumed is not None:
             document["resumed"] = resumed.model_dump(mode="json", by_alias=True)["instances"]
-        team.output.show(document, plain("\n".join(_up_words(address, resumed, resumable))))
+        team.output.show(
+            document, plain("\n".join([*_up_words(address, resumed, resumable), *_changed_words(changed)]))
+        )
     if resumed is not None and not resumed.success:
         raise typer.Exit(1)
+
+
+def _changed_words(changed: str) -> list[str]:
+    return [f"Settings were {changed}."] if changed else []
 
 
 def _up_words(address: TeamAddress, resumed: results.ResumeResult | None, resumable: list[str]) -> Iterator[str]:

@@ -13,8 +13,24 @@ from mcp_entry.tools.acting import interrupt, respond, restart, terminate
 from mcp_entry.tools.git import git_batch
 from mcp_entry.tools.looking import list_, read, wait
 from mcp_entry.tools.messages import send, send_batch
+from mcp_entry.tools.performance import get_performance, optimize_settings
 from mcp_entry.tools.spawning import spawn, spawn_batch
 from mcp_entry.tools.tool import Tool
 
-_ALL = (spawn, spawn_batch, send, send_batch, read, list_, wait, respond, interrupt, terminate, restart, git_batch)
+_ALL = (
+    spawn,
+    spawn_batch,
+    send,
+    send_batch,
+    read,
+    list_,
+    wait,
+    respond,
+    interrupt,
+    terminate,
+    restart,
+    get_performance,
+    optimize_settings,
+    git_batch,
+)
 TOOLS: Mapping[str, Tool] = MappingProxyType({each.name: each for each in _ALL})

@@ -110,11 +110,11 @@ class Answers:
     def _made(self, key: _Key, known: Kept | None, outcome: Outcome) -> Answer:
         self._figures.count(outcome)
         if outcome.unchanged and known is not None:
-            self._figures.cache_hits += 1
+            self._figures.looked_up(hit=True)
             return Answer(outcome=outcome, result=known.result, cached=True)
-        self._figures.cache_misses += 1
+        self._figures.looked_up(hit=False)
         if outcome.proof is not None and outcome.result is not None:
-            self._cache.put(key, outcome.result, outcome.proof)
+            self._figures.evicted(self._cache.put(key, outcome.result, outcome.proof))
         else:
             self._cache.drop(key)
         return Answer(outcome=outcome, result=outcome.result)

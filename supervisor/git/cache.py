@@ -51,10 +51,12 @@ class AnswerCache:
         self._kept.move_to_end(key)
         return kept
 
-    def put(self, key: Hashable, result: Mapping[str, Any], proof: Proof) -> None:
+    def put(self, key: Hashable, result: Mapping[str, Any], proof: Proof) -> int:
+        """How many others had to go for it."""
         self._kept[key] = Kept(result=result, proof=proof, at=self._now())
         self._kept.move_to_end(key)
-        self._shrink()
+        surplus = self._shrink()
+        return surplus if self._size else 0
 
     def drop(self, key: Hashable) -> None:
         self._kept.pop(key, None)
@@ -63,6 +65,8 @@ class AnswerCache:
         self._size, self._ttl_s = size, ttl_s
         self._shrink()
 
-    def _shrink(self) -> None:
-        while len(self._kept) > self._size:
+    def _shrink(self) -> int:
+        surplus = max(0, len(self._kept) - self._size)
+        for _ in range(surplus):
             self._kept.popitem(last=False)
+        return surplus

@@ -12,18 +12,24 @@ from supervisor.git.answers import Answer
 from supervisor.git.cache import AnswerCache
 from supervisor.git.params import operation_of
 from supervisor.git.queue import GitQueue, Job
+from supervisor.performance.figures import GitFigures, Queue
+from supervisor.performance.meters import Meters
 from supervisor.permits import Permits
 from supervisor.ports import GitPort
 from supervisor.results import ErrorInfo
-from supervisor.settings import Settings
+from supervisor.tuning.tunables import Tunables
+from supervisor.tuning.values import Tuning
 from supervisor.verbs import Caller
 from supervisor.work_dirs import WorkDirPolicy
 
 
-def git_desk(settings: Settings, host: GitPort, work_dirs: WorkDirPolicy) -> GitDesk:
-    """With the caps of the settings."""
-    cache = AnswerCache(settings.cache_size, settings.cache_ttl / 1000)
-    return GitDesk(GitQueue(host, Permits(settings.max_concurrent_git_ops), cache), work_dirs)
+def git_desk(tunables: Tunables, host: GitPort, work_dirs: WorkDirPolicy, meters: Meters) -> GitDesk:
+    """With caps that follow what is tuned."""
+    now = tunables.current
+    cache = AnswerCache(now.cache_size, now.cache_ttl / 1000)
+    desk = GitDesk(GitQueue(host, Permits(now.max_concurrent_git_ops), cache, meters), work_dirs)
+    tunables.subscribe(desk.tuned)
+    return desk
 
 
 class GitDesk:
@@ -34,6 +40,16 @@ class GitDesk:
     @property
     def verbs(self) -> Mapping[str, Handler]:
         return {"git_batch": self.git_batch}
+
+    @property
+    def figures(self) -> GitFigures:
+        queue = Queue(limit=self._queue.permits.limit, running=self._queue.permits.held, waiting=self._queue.waiting)
+        return GitFigures(queue=queue, cached=len(self._queue.cache))
+
+    def tuned(self, before: Tuning, after: Tuning) -> None:
+        """Settings have changed."""
+        self._queue.permits.resize(after.max_concurrent_git_ops)
+        self._queue.cache.resize(after.cache_size, after.cache_ttl / 1000)
 
     async def begin(self) -> None:
         """Nothing is to be brought back: answers are kept in memory only."""

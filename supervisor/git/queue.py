@@ -19,6 +19,7 @@ from supervisor.git.cache import AnswerCache
 from supervisor.git.figures import GitFigures
 from supervisor.git.order import predecessors
 from supervisor.git.writes import Writes
+from supervisor.performance.meters import Meters
 from supervisor.permits import Permits
 from supervisor.ports import GitPort
 
@@ -33,10 +34,10 @@ class Job:
 
 
 class GitQueue:
-    def __init__(self, host: GitPort, permits: Permits, cache: AnswerCache) -> None:
+    def __init__(self, host: GitPort, permits: Permits, cache: AnswerCache, meters: Meters | None = None) -> None:
         self.permits = permits
         self.cache = cache
-        self.figures = GitFigures()
+        self.figures = GitFigures(meters=meters or Meters())
         self._host = host
         self._answers = Answers(host, permits, cache, self.figures)
         self._writes = Writes(host, permits, self.figures)
@@ -112,8 +113,7 @@ class GitQueue:
         return {each: self._places[each] for each in directories if each in self._places}
 
     def _count(self, answer: Answer) -> None:
-        self.figures.operations += 1
-        self.figures.failed += answer.outcome.error is not None
+        self.figures.answered(failed=answer.outcome.error is not None)
 
 
 def _answer(outcome: Outcome) -> Answer:

@@ -55,8 +55,8 @@ class Slot:
         """Raises ``KeyError``, ``TypeError`` or ``ValueError`` for what ``to_plain`` never gives."""
         return cls(
             start=float(plain["start"]),
-            counts={str(name): int(number) for name, number in plain["counts"].items()},
-            timings={str(name): Histogram.from_plain(one) for name, one in plain["timings"].items()},
+            counts={str(name): int(number) for name, number in dict(plain["counts"]).items()},
+            timings={str(name): Histogram.from_plain(one) for name, one in dict(plain["timings"]).items()},
         )
 
 

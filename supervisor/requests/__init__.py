@@ -24,6 +24,7 @@ from supervisor.requests.fields import (
 from supervisor.requests.git import GitBatchRequest, GitOperation, GitType
 from supervisor.requests.looking import ListRequest, ReadRequest, WaitRequest
 from supervisor.requests.messages import BatchMessage, SendBatchRequest, SendRequest
+from supervisor.requests.performance import EventKind, EventsRequest, GetPerformanceRequest, OptimizeSettingsRequest
 from supervisor.requests.spawning import SpawnBatchRequest, SpawnMember, SpawnRequest
 from supervisor.requests.team import GcRequest, ResumeRequest, ShutdownRequest, StatusRequest
 
@@ -33,7 +34,10 @@ __all__ = [
     "MAX_SPAWN_BATCH_MEMBERS",
     "MAX_WAIT_S",
     "BatchMessage",
+    "EventKind",
+    "EventsRequest",
     "GcRequest",
+    "GetPerformanceRequest",
     "GitBatchRequest",
     "GitOperation",
     "GitType",
@@ -41,6 +45,7 @@ __all__ = [
     "InterruptRequest",
     "ListRequest",
     "Name",
+    "OptimizeSettingsRequest",
     "PermissionMode",
     "ReadRequest",
     "Request",

@@ -15,22 +15,39 @@ from supervisor.results.looking import (
     WaitResult,
 )
 from supervisor.results.messages import SendBatchResult, SendPerformance, SendResult
+from supervisor.results.performance import (
+    Alert,
+    AutoStep,
+    EventsResult,
+    GetPerformanceResult,
+    HistoryPoint,
+    OptimizeSettingsResult,
+    Recommendation,
+    TeamEvent,
+)
 from supervisor.results.spawning import SpawnBatchResult, SpawnOutcome, SpawnPerformance, SpawnResult
 from supervisor.results.team import CollectedItem, GcResult, ResumedInstance, ResumeResult, StatusResult
 
 __all__ = [
+    "Alert",
+    "AutoStep",
     "CollectedItem",
     "ConversationEntry",
     "ErrorInfo",
+    "EventsResult",
     "GcResult",
+    "GetPerformanceResult",
     "GitBatchResult",
     "GitOutcome",
     "GitPerformance",
+    "HistoryPoint",
     "InstanceInfo",
     "InterruptResult",
     "ListResult",
+    "OptimizeSettingsResult",
     "Permission",
     "ReadResult",
+    "Recommendation",
     "RespondResult",
     "RestartResult",
     "Result",
@@ -44,6 +61,7 @@ __all__ = [
     "SpawnPerformance",
     "SpawnResult",
     "StatusResult",
+    "TeamEvent",
     "TerminateResult",
     "TerminatedInstance",
     "Tokens",

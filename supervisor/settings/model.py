@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from actors.home import Home
 from supervisor.redis_address import RedisDatabase, RedisUrl, from_parts
 from supervisor.requests import VariableName
 from supervisor.settings.fields import SECRET, Directory, VariableValue, setting
-from supervisor.settings.reading import read
+from supervisor.settings.reading import Places, read
+from supervisor.settings.tuned import Tuned, read_tuned
 
 
 class Settings(BaseModel):
@@ -180,6 +182,19 @@ class Settings(BaseModel):
         "Environment variables for all agents, on top of the caller's.",
     )
 
+    _tuned: Tuned = PrivateAttr(default=Tuned(values={}))
+    _configured: Settings | None = PrivateAttr(default=None)
+
+    @property
+    def tuned(self) -> Tuned:
+        """What was changed while a team ran; it stands in these settings already."""
+        return self._tuned
+
+    @property
+    def configured(self) -> Settings:
+        """The settings without that."""
+        return self._configured or self
+
     @property
     def redis_address(self) -> str | None:
         """URL of the Redis that keeps the second copy; None: there is none. Show it with ``without_secrets`` only."""
@@ -189,5 +204,15 @@ class Settings(BaseModel):
 
     @classmethod
     def load(cls, home: Home, environment: Mapping[str, str]) -> Self:
-        """The settings of a home. Raises ``SettingsError`` that names the place, the value and what is allowed."""
-        return read(cls, home.config_file, environment, secret=SECRET)
+        """The settings of a home, with what was changed while a team ran there.
+
+        Raises ``SettingsError`` that names the place, the value and what is allowed.
+        """
+        tuned = read_tuned(home)
+        places = Places(config=home.config_file, environment=environment, tuned={}, tuned_file=home.tuned_file)
+        configured = read(cls, places, secret=SECRET)
+        if not tuned.in_words:
+            return configured
+        settings = read(cls, replace(places, tuned=tuned.values), secret=SECRET)
+        settings._tuned, settings._configured = tuned, configured
+        return settings

@@ -21,17 +21,28 @@ from supervisor.settings.fields import extra
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
 
 
-def read(model: type[_ModelT], config: Path, environment: Mapping[str, str], *, secret: Collection[str]) -> _ModelT:
-    """The model with what the file and the environment give. ``secret``: settings whose values are never shown.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where settings come from; what stands later here wins."""
+
+    config: Path
+    environment: Mapping[str, str]
+    tuned: Mapping[str, Any]
+    tuned_file: Path
+    """Where ``tuned`` was read."""
+
+
+def read(model: type[_ModelT], places: Places, *, secret: Collection[str]) -> _ModelT:
+    """The model with what the places give. ``secret``: settings whose values are never shown.
 
     Raises ``SettingsError`` that names the place, the value and what is allowed.
     """
-    in_file = _read_config(config, model)
-    in_environment = _read_environment(environment, model)
+    in_file = _read_config(places.config, model)
+    in_environment = _read_environment(places.environment, model)
     try:
-        return model(**{**in_file, **in_environment})
+        return model(**{**in_file, **in_environment, **places.tuned})
     except ValidationError as error:
-        told = _Faults(model, config, in_environment, secret)
+        told = _Faults(model, places, in_environment, secret)
         raise SettingsError("\n".join(map(told.tell, error.errors(include_url=False)))) from None
 
 
@@ -71,14 +82,14 @@ class _Faults:
     """Tells faults in words."""
 
     model: type[BaseModel]
-    config: Path
+    places: Places
     in_environment: Mapping[str, Any]
     secret: Collection[str]
 
     def tell(self, fault: ErrorDetails) -> str:
         name = str(fault["loc"][0])
         field = self.model.model_fields[name]
-        place = extra(field, "variable") if name in self.in_environment else f"{self.config}: {name}"
+        place = self._place(name, extra(field, "variable"))
         steps = [step for step in fault["loc"][1:] if step != "[key]"]
         inner = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
         given = "as it is" if name in self.secret else reprlib.repr(fault["input"])
@@ -86,3 +97,8 @@ class _Faults:
         unit = extra(field, "unit")
         allowed = f"{extra(field, 'allowed')}{f' ({unit})' if unit else ''}"
         return f"{place}{inner} cannot be {given}{reason}. Allowed: {allowed}."
+
+    def _place(self, name: str, variable: str) -> str:
+        if name in self.places.tuned:
+            return f"{self.places.tuned_file}: {name}"
+        return variable if name in self.in_environment else f"{self.places.config}: {name}"

@@ -8,6 +8,7 @@ INSTANCE_PREFIX = "instance/"
 MESSAGE_PREFIX = "message/"
 RECEIPT_PREFIX = "receipt/"
 REQUEST_PREFIX = "request/"
+PERFORMANCE_PREFIX = "performance/"
 LAST_NUMBER = "team/last_number"
 """Highest number that an instance of this team has ever had."""
 
@@ -23,6 +24,11 @@ def message(message_id: str) -> str:
 def request(request_id: str) -> str:
     """What came of a call that may be repeated."""
     return REQUEST_PREFIX + request_id
+
+
+def performance(start: float) -> str:
+    """What happened in the five minutes that began then."""
+    return f"{PERFORMANCE_PREFIX}{start:.0f}"
 
 
 def receipt(message_id: str) -> str:

@@ -40,6 +40,8 @@ COMMANDS = {
     "restart": ["spec_1_1_1"],
     "terminate": ["spec_1_1_1"],
     "attach": ["spec_1_1_1"],
+    "perf": [],
+    "tune": ["--spawns", "10"],
     "gc": [],
     "up": [],
     "down": [],

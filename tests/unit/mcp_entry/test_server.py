@@ -119,7 +119,12 @@ async def test_the_example_in_a_description_is_a_call_that_the_tool_takes() -> N
 async def test_tools_that_only_look_say_so_and_those_that_end_something_too() -> None:
     async with lead(FakeClient()) as client:
         hints = {tool.name: tool.annotations for tool in (await client.list_tools()).tools}
-    assert {name for name, hint in hints.items() if hint and hint.read_only_hint} == {"read", "list", "wait"}
+    assert {name for name, hint in hints.items() if hint and hint.read_only_hint} == {
+        "read",
+        "list",
+        "wait",
+        "get_performance",
+    }
     destructive = {name for name, hint in hints.items() if hint and hint.destructive_hint}
     assert destructive == {"respond", "interrupt", "terminate", "restart"}
 

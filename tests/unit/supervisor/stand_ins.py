@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import FencedError, StoreError, UnavailableError
+from actors.inbox import BatchLimits
 from actors.messages import Message, MessageStatus, Receipt
 from actors.pages import Page, PageQuery
 from actors.reports import Report, Snapshot
@@ -99,6 +100,7 @@ class StandInInstance:
         self._trouble = trouble
         self.gate = asyncio.Event()
         self.gate.set()
+        self.limits: list[BatchLimits] = []
         self.given: list[str] = []
         """Ids in the order in which they came first, as an instance knows them."""
         self.handed: list[list[str]] = []
@@ -110,6 +112,10 @@ class StandInInstance:
 
     async def adopt(self, pane_id: str, pid: int) -> str:
         return self.incarnation
+
+    async def tune(self, limits: BatchLimits) -> None:
+        self._trouble()
+        self.limits.append(limits)
 
     async def deliver(self, messages: Sequence[Message]) -> None:
         self.at_once += 1

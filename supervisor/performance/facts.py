@@ -1,0 +1,44 @@
+"""Everything that is judged, at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from actors.host_load import HostLoad
+from supervisor.performance.figures import GitFigures, PoolFigures, Queue
+from supervisor.performance.history import Slot
+from supervisor.store import StoreHealth
+from supervisor.tuning.values import Tuning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    load: HostLoad
+    busy: float
+    """Part of its cores' time that was spent working lately, 0 to 1."""
+    instances: int = 0
+    """Alive on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    window: Slot
+    window_s: float
+    statuses: Mapping[str, int]
+    """Instances by status."""
+    alive: int
+    silent: int
+    """Instances whose actor does not answer."""
+    pending: int
+    """Messages under way."""
+    spawns: Queue
+    git: GitFigures
+    pools: PoolFigures
+    hosts: tuple[HostFacts, ...]
+    unanswered: tuple[str, ...] = field(default=())
+    """Why a host could not be asked."""
+    store: StoreHealth
+    unreadable: str
+    """What is wrong with stored records, for people; empty when all is well."""
+    tuning: Tuning

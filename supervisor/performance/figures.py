@@ -1,0 +1,46 @@
+"""What the other parts of the supervisor tell of themselves when they are asked, beside what they count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """A cap and those who want through it."""
+
+    limit: int = 0
+    running: int = 0
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitFigures:
+    queue: Queue = field(default_factory=Queue)
+    cached: int = 0
+    """Answers in the cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stock:
+    """Spares of one kind. ``wanted``: how many are kept ready."""
+
+    ready: int = 0
+    wanted: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolFigures:
+    instances: Stock = field(default_factory=Stock)
+    """Agents at their prompt."""
+    worktrees: Stock = field(default_factory=Stock)
+    actors: Stock = field(default_factory=Stock)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Asked with every look at the team's performance: they must neither fail nor block."""
+
+    git: Callable[[], GitFigures] = GitFigures
+    pools: Callable[[], PoolFigures] = PoolFigures

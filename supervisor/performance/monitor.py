@@ -1,0 +1,93 @@
+"""Looks at the team: gathers what is to be judged. It asks the hosts and nobody else; instances notice nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from actors.errors import PhalanxError
+from actors.host_load import HostLoad
+from supervisor.fence import Fence
+from supervisor.performance.facts import Facts, HostFacts
+from supervisor.performance.figures import Queue, Sources
+from supervisor.permits import Permits
+from supervisor.ports import HostPort
+from supervisor.roll import Roll
+from supervisor.tuning.tunables import Tunables
+
+_SHORTEST_S = 2.0
+_LONGEST_S = 60.0
+"""Two readings that are so far apart, at least and at most, tell how busy a host was lately."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """Whom the monitor looks at."""
+
+    roll: Roll
+    store: Fence
+    permits: Permits
+    hosts: Sequence[HostPort]
+    tunables: Tunables
+    sources: Sources
+
+
+class Monitor:
+    """All in the supervisor's event loop."""
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
+        self._meters = watched.roll.meters
+        self._readings: dict[str, tuple[float, HostLoad]] = {}
+
+    @property
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._meters.clock()
+
+    async def facts(self, window_s: float) -> Facts:
+        """How it is now, with what happened in the last ``window_s`` seconds."""
+        watched, now = self._watched, self._meters.clock()
+        loads = await asyncio.gather(*map(_load, watched.hosts))
+        members = list(watched.roll.registry)
+        living = Counter(member.record.host for member in members if member.alive)
+        return Facts(
+            window=self._meters.history.window(now, window_s),
+            window_s=window_s,
+            statuses=Counter(str(member.snapshot.status) for member in members),
+            alive=living.total(),
+            silent=sum(bool(member.silence) for member in members),
+            pending=sum(watched.roll.mail.pending(member.record.instance_id) for member in members),
+            spawns=Queue(limit=watched.permits.limit, running=watched.permits.held, waiting=watched.permits.waiting),
+            git=watched.sources.git(),
+            pools=watched.sources.pools(),
+            hosts=tuple(
+                HostFacts(load=load, busy=self._busy(load, now), instances=living[load.host])
+                for load in loads
+                if isinstance(load, HostLoad)
+            ),
+            unanswered=tuple(load for load in loads if isinstance(load, str)),
+            store=watched.store.health,
+            unreadable=watched.roll.unreadable.warning,
+            tuning=watched.tunables.current,
+        )
+
+    def _busy(self, load: HostLoad, now: float) -> float:
+        """Since the last reading when that was lately, otherwise estimated from the load of a minute."""
+        at, before = self._readings.get(load.host, (0.0, load))
+        if now - at >= _SHORTEST_S:
+            self._readings[load.host] = (now, load)
+        if not _SHORTEST_S <= now - at <= _LONGEST_S:
+            return min(1.0, load.load_1m / load.cpus)
+        passed_s = load.cpu_total_s - before.cpu_total_s
+        return min(1.0, (load.cpu_busy_s - before.cpu_busy_s) / passed_s) if passed_s > 0 else 0.0
+
+
+async def _load(host: HostPort) -> HostLoad | str:
+    """Why not, when the host does not answer."""
+    try:
+        return await host.load()
+    except PhalanxError as error:
+        return str(error)

@@ -1,0 +1,74 @@
+"""The desk of ``optimize_settings``: everything is checked, then kept in the home, then applied at once.
+
+A file that cannot be written changes nothing. What is kept wins over the configuration until it is reset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from actors.home import Home
+from supervisor import requests, results
+from supervisor.desk import Handler
+from supervisor.performance import views
+from supervisor.settings.tuned import TUNABLE, Tuned, read_tuned, write_tuned
+from supervisor.tuning.self_tuning import SelfTuning
+from supervisor.tuning.tunables import Tunables
+from supervisor.tuning.values import PROFILES, Tuning
+from supervisor.verbs import Caller
+
+
+class TuningDesk:
+    """All in the supervisor's event loop."""
+
+    def __init__(self, home: Home, tunables: Tunables, self_tuning: SelfTuning, configured: Tuning) -> None:
+        """``configured``: what applies without anything that was changed while a team ran."""
+        self._home = home
+        self._tunables = tunables
+        self._self_tuning = self_tuning
+        self._configured = configured
+        self._turn = asyncio.Lock()
+
+    @property
+    def verbs(self) -> Mapping[str, Handler]:
+        return {"optimize_settings": self.optimize_settings}
+
+    async def begin(self) -> None:
+        """Nothing runs by itself before a spawn ends."""
+
+    async def end(self) -> None:
+        await self._self_tuning.end()
+
+    async def optimize_settings(
+        self, request: requests.OptimizeSettingsRequest, caller: Caller
+    ) -> results.OptimizeSettingsResult:
+        async with self._turn:
+            before = self._tunables.current
+            given = _given(request)
+            if given or request.reset:
+                # A caller who goes away must not leave what is kept and what applies apart.
+                await asyncio.shield(asyncio.create_task(self._change(given, reset=request.reset)))
+            return results.OptimizeSettingsResult(
+                old_settings=views.tuned(before), new_settings=views.tuned(self._tunables.current)
+            )
+
+    async def _change(self, given: Mapping[str, Any], *, reset: bool) -> None:
+        after = await asyncio.to_thread(self._keep, self._tunables.current, given, reset=reset)
+        self._tunables.change(after)
+
+    def _keep(self, before: Tuning, given: Mapping[str, Any], *, reset: bool) -> Tuning:
+        """What applies from now on, once it is kept."""
+        kept = Tuned(values={}) if reset else read_tuned(self._home)
+        after = replace(self._configured if reset else before, **given)
+        changed = {name: value for name, value in given.items() if name in TUNABLE}
+        write_tuned(self._home, Tuned(values={**kept.values, **changed}, auto=after.auto))
+        return after
+
+
+def _given(request: requests.OptimizeSettingsRequest) -> dict[str, Any]:
+    """What is to change; what is named wins over the profile."""
+    named = request.model_dump(include={*TUNABLE, "auto"}, exclude_none=True)
+    return {**PROFILES[request.profile], **named} if request.profile else named

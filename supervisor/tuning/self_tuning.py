@@ -1,0 +1,93 @@
+"""Lets the autopilot have the spawn cap while ``auto`` is on.
+
+Woken by each spawn that ends, so it costs nothing while none do. It reads how the hosts are, asks the autopilot, and
+remembers what was done and why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+
+from actors.errors import PhalanxError
+from supervisor.performance.meters import Meters
+from supervisor.performance.names import Count, Timing
+from supervisor.permits import Permits
+from supervisor.ports import HostPort
+from supervisor.tuning.autopilot import Autopilot, Sample, Step
+from supervisor.tuning.tunables import Tunables
+from supervisor.tuning.values import Tuning
+
+logger = logging.getLogger(__name__)
+
+_STEPS_KEPT = 20
+
+
+class SelfTuning:
+    """All in the supervisor's event loop."""
+
+    def __init__(self, tunables: Tunables, permits: Permits, meters: Meters, hosts: Sequence[HostPort]) -> None:
+        self._tunables = tunables
+        self._permits = permits
+        self._meters = meters
+        self._hosts = hosts
+        self._autopilot = Autopilot()
+        self._steps: deque[Step] = deque(maxlen=_STEPS_KEPT)
+        self._started = 0
+        self._failed = 0
+        self._looking: asyncio.Task[None] | None = None
+        meters.watch(Timing.SPAWN, self._spawn_succeeded)
+        meters.watch(Count.SPAWNS_FAILED, self._spawn_failed)
+        tunables.subscribe(self._tuned)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The last ones, oldest first."""
+        return tuple(self._steps)
+
+    async def end(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    def _tuned(self, before: Tuning, after: Tuning) -> None:
+        if (before.max_concurrent_spawns, before.auto) != (after.max_concurrent_spawns, after.auto):
+            self._autopilot = Autopilot()
+            self._permits.resize(after.max_concurrent_spawns)
+
+    def _spawn_succeeded(self) -> None:
+        self._started += 1
+        self._look_soon()
+
+    def _spawn_failed(self) -> None:
+        self._failed += 1
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        if self._tunables.current.auto and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self._look(), name="tune the spawn cap")
+
+    async def _look(self) -> None:
+        try:
+            loads = [await host.load() for host in self._hosts]
+        except PhalanxError as error:
+            logger.info("the spawn cap stays as it is: %s", error)
+            return
+        tightest = min(loads, key=lambda load: load.memory_available_bytes)
+        step = self._autopilot.step(
+            Sample(
+                at=self._meters.clock(),
+                cap=self._permits.limit,
+                waiting=self._permits.waiting,
+                started=self._started,
+                failed=self._failed,
+                memory_total_bytes=tightest.memory_total_bytes,
+                memory_available_bytes=tightest.memory_available_bytes,
+            )
+        )
+        if step is not None and self._tunables.current.auto:
+            logger.info("the spawn cap goes from %d to %d: %s", step.before, step.after, step.reason)
+            self._steps.append(step)
+            self._permits.resize(step.after)

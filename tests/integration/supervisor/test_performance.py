@@ -1,0 +1,158 @@
+"""Figures, events and tuning of a team of demo agents: real tmux, git and store, no Ray."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from actors.home import Home
+from actors.messages import MessageStatus
+from supervisor import requests, results
+from supervisor.client import SupervisorClient
+from supervisor.gateway import Gateway
+from supervisor.performance.desk import PerformanceDesk, PerformanceParts
+from supervisor.refusals import parse
+from supervisor.requests import SpawnBatchRequest
+from supervisor.supervisor import Supervisor
+from tests.integration.supervisor import deeds
+from tests.integration.supervisor.asking import received, specialist
+from tests.integration.supervisor.lives import Life, Team
+
+SLOW_START = {"PHALANX_DEMO_START_S": "1"}
+
+
+def parts(supervisor: Supervisor) -> PerformanceParts:
+    (desk,) = (each for each in supervisor._desks if isinstance(each, PerformanceDesk))
+    return desk._parts
+
+
+async def performance(life: Life, window_s: float = 300) -> results.GetPerformanceResult:
+    request = requests.GetPerformanceRequest(window_seconds=window_s)
+    return cast("results.GetPerformanceResult", await life.call("get_performance", request))
+
+
+async def tune(life: Life, **arguments: Any) -> results.OptimizeSettingsResult:
+    request = parse(requests.OptimizeSettingsRequest, arguments)
+    return cast("results.OptimizeSettingsResult", await life.call("optimize_settings", request))
+
+
+async def test_what_a_team_did_is_counted_and_an_idle_healthy_one_has_a_hundred_points(team: Team) -> None:
+    life = await team.live()
+    instance_id = await deeds.spawn(life, team)
+    sent = await deeds.send(life, instance_id, "one", "two", "three")
+    await deeds.settle(life, instance_id)
+    assert all(deeds.receipt_of(life, one).status is MessageStatus.SUBMITTED for one in sent)
+    seen = await performance(life)
+    spawns, messages = seen.metrics.spawns, seen.messages
+    assert (spawns.total, spawns.failed, spawns.time.count) == (1, 0, 1)
+    assert 0 < spawns.time.p50 <= spawns.time.max < 20_000
+    assert (messages.total, messages.delivered, messages.pending) == (4, 4, 0)
+    assert 2 <= messages.turns <= 4
+    assert messages.avg_batch_size == round(4 / messages.turns, 2)
+    assert seen.metrics.instances.by_status == {"ready": 1}
+    (host,) = seen.metrics.hosts
+    assert (host.instances, host.memory_total_mb > host.memory_available_mb > 0) == (1, True)
+    assert seen.metrics.store.mode == "SQLite"
+    assert sum(point.messages for point in seen.history) == 4
+    assert seen.performance.score == 100, seen.performance.lost
+
+
+async def test_a_spawn_that_fails_is_counted_and_costs_points_with_its_reason(team: Team) -> None:
+    life = await team.live()
+    request = specialist(team.repository, env={"PHALANX_DEMO_FAULTS": "exit-at-start=3"})
+    await asyncio.gather(life.call("spawn", request), return_exceptions=True)
+    seen = await performance(life)
+    assert (seen.metrics.spawns.total, seen.metrics.spawns.failed) == (1, 1)
+    assert seen.performance.score < 100
+    assert any("1 of 1 spawns failed" in lost.reason for lost in seen.performance.lost)
+
+
+async def test_the_cap_can_be_changed_while_spawns_run_and_is_never_exceeded(team: Team) -> None:
+    life = await team.live()
+    await tune(life, maxConcurrentSpawns=1)
+    permits = life.supervisor._permits
+    members = [specialist(team.repository, env=SLOW_START) for _ in range(6)]
+    spawning = asyncio.create_task(life.call("spawn_batch", SpawnBatchRequest(instances=members)))
+    for _ in members:
+        await asyncio.sleep(0)
+    queue = (await performance(life)).queues.spawn
+    assert (queue.running, queue.pending, queue.limit) == (1, 5, 1)
+    await tune(life, maxConcurrentSpawns=3)
+    assert (permits.held, permits.waiting) == (3, 3)
+    await tune(life, maxConcurrentSpawns=2)
+    permits.most_held = 0
+    assert (await spawning).success
+    assert permits.most_held == 2
+
+
+async def test_what_was_tuned_and_the_history_survive_a_killed_supervisor(team: Team) -> None:
+    life = await team.live()
+    instance_id = await deeds.spawn(life, team)
+    await tune(life, profile="large", messageBatchSize=2, auto=True)
+    await parts(life.supervisor).keeper._save()
+    await life.kill()
+
+    later = await team.live()
+    seen = await performance(later)
+    assert seen.metrics.spawns.total == 1
+    assert (seen.queues.spawn.limit, seen.settings.message_batch_size, seen.settings.auto) == (10, 2, True)
+    await deeds.send(later, instance_id, "one", "two", "three")
+    await deeds.settle(later, instance_id)
+    prompts = received(team.home, instance_id)
+    assert max(prompt.count("[phalanx") for prompt in prompts) <= 2
+
+
+async def test_batches_of_living_instances_follow_the_settings(team: Team) -> None:
+    life = await team.live()
+    instance_id = await deeds.spawn(life, team)
+    await tune(life, messageBatchSize=1)
+    before = len(received(team.home, instance_id))
+    await deeds.send(life, instance_id, "one", "two", "three")
+    await deeds.settle(life, instance_id)
+    assert len(received(team.home, instance_id)) == before + 3
+
+
+async def test_with_auto_the_cap_rises_while_spawns_wait_and_the_team_says_why(team: Team) -> None:
+    life = await team.live()
+    await tune(life, maxConcurrentSpawns=1, auto=True)
+    members = [specialist(team.repository, env=SLOW_START) for _ in range(8)]
+    assert (await life.call("spawn_batch", SpawnBatchRequest(instances=members))).success
+    seen = await performance(life)
+    assert [(step.before, step.after) for step in seen.auto][:1] == [(1, 2)]
+    assert "spawns wait" in seen.auto[0].reason
+    assert seen.settings.max_concurrent_spawns == 1
+
+
+async def test_git_operations_are_counted_and_follow_their_cap_and_their_cache(team: Team) -> None:
+    life = await team.live()
+    await tune(life, maxConcurrentGitOps=1, cacheSize=7)
+    reads = [{"type": "log", "workspaceDir": str(team.repository)}] * 2
+    for _ in range(2):
+        assert (await life.call("git_batch", parse(requests.GitBatchRequest, {"operations": reads}))).success
+    seen = await performance(life)
+    assert (seen.queues.git.limit, seen.queues.git.pending, seen.metrics.cache.limit) == (1, 0, 7)
+    assert seen.metrics.git.total >= 1
+    assert seen.metrics.git.failed == 0
+    assert seen.metrics.cache.hits + seen.metrics.cache.misses >= 2
+
+
+async def test_events_reach_a_listener_over_the_gateway_and_trouble_is_told_once(
+    supervisor: Supervisor, home: Home
+) -> None:
+    gateway = Gateway(home.gateway_socket, supervisor)
+    await gateway.start()
+    try:
+        async with await SupervisorClient.connect(home) as client, asyncio.timeout(10):
+            listening = client.events()
+            first = await anext(listening)
+            assert (first.kind, first.health and first.health.score) == ("health-check", 100)
+            supervisor._roll.unreadable.keys.append("instance/spec_0_0_9")
+            watch = parts(supervisor).watch
+            await watch.look()
+            await watch.look()
+            heard = [await anext(listening) for _ in range(3)]
+            assert [event.kind for event in heard] == ["performance-alert", "health-check", "health-check"]
+            assert heard[0].alert is not None
+            assert "spec_0_0_9" in heard[0].alert.message
+    finally:
+        await gateway.stop()

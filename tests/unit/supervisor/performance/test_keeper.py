@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from supervisor.performance.history import COARSE_S, KEPT_S, Slot
+from supervisor.performance.keeper import SAVE_AFTER_S, HistoryKeeper
+from supervisor.performance.meters import Meters
+from supervisor.performance.names import Count
+from supervisor.records import Unreadable, encode_slot
+from supervisor.store import keys
+from tests.unit.supervisor import virtual_time
+from tests.unit.supervisor.stand_ins import TroubledStore
+
+NOON = 1_000_000.0 * COARSE_S
+
+
+def in_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    def run() -> None:
+        virtual_time.run(test)
+
+    return run
+
+
+async def a_while() -> None:
+    await asyncio.sleep(2 * SAVE_AFTER_S)
+
+
+class Life:
+    """One supervisor's figures over a store that outlives it; its clock stands still until it is set."""
+
+    def __init__(self, store: TroubledStore, now: float = NOON) -> None:
+        self.now = now
+        self.store = store
+        self.meters = Meters(lambda: self.now)
+        self.keeper = HistoryKeeper(self.meters, store)
+        self.unreadable = Unreadable()
+
+    async def begins(self) -> None:
+        await self.keeper.begin(self.unreadable)
+
+    def failures(self, seconds: float = 3600) -> int:
+        return self.meters.history.window(self.now, seconds).counted(Count.SPAWNS_FAILED)
+
+
+@in_virtual_time
+async def test_what_happened_is_stored_after_a_while_and_known_to_the_next_life() -> None:
+    store = TroubledStore()
+    life = Life(store)
+    await life.begins()
+    life.meters.count(Count.SPAWNS_FAILED, 2)
+    life.meters.count(Count.SPAWNS_FAILED)
+    await a_while()
+
+    later = Life(store, NOON + 60)
+    await later.begins()
+    assert later.failures() == 3
+    await later.keeper.end()
+
+
+@in_virtual_time
+async def test_the_end_of_a_team_stores_what_is_not_stored_yet() -> None:
+    store = TroubledStore()
+    life = Life(store)
+    await life.begins()
+    life.meters.count(Count.SPAWNS_FAILED)
+    await life.keeper.end()
+    assert list(await store.load(keys.PERFORMANCE_PREFIX)) == [keys.performance(NOON)]
+
+
+@in_virtual_time
+async def test_a_team_that_rests_writes_nothing_not_even_because_of_its_own_writes() -> None:
+    store = TroubledStore()
+    life = Life(store)
+    await life.begins()
+    await a_while()
+    assert store.saves == 0
+    life.meters.count(Count.SPAWNS_FAILED)
+    await a_while()
+    await a_while()
+    await life.keeper.end()
+    assert store.saves == 1
+
+
+@in_virtual_time
+async def test_figures_that_were_taken_before_and_after_a_boundary_go_into_a_record_each() -> None:
+    store = TroubledStore()
+    life = Life(store, NOON - 1)
+    await life.begins()
+    life.meters.count(Count.SPAWNS_FAILED)
+    life.now = NOON + 1
+    life.meters.count(Count.SPAWNS_FAILED)
+    await a_while()
+    assert list(await store.load(keys.PERFORMANCE_PREFIX)) == [
+        keys.performance(NOON - COARSE_S),
+        keys.performance(NOON),
+    ]
+    await life.keeper.end()
+
+
+@in_virtual_time
+async def test_records_of_yesterday_are_deleted_with_the_next_write() -> None:
+    store = TroubledStore()
+    old = Slot(NOON - KEPT_S - COARSE_S, counts={"spawns_failed": 1})
+    await store.save({keys.performance(old.start): encode_slot(old)})
+    life = Life(store)
+    await life.begins()
+    assert life.failures(2 * KEPT_S) == 0
+    life.meters.count(Count.SPAWNS_FAILED)
+    await a_while()
+    assert list(await store.load(keys.PERFORMANCE_PREFIX)) == [keys.performance(NOON)]
+    await life.keeper.end()
+
+
+@in_virtual_time
+async def test_a_store_in_trouble_loses_nothing_that_comes_before_the_next_write() -> None:
+    store = TroubledStore()
+    life = Life(store)
+    await life.begins()
+    store.fails()
+    life.meters.count(Count.SPAWNS_FAILED)
+    await a_while()
+    store.error = None
+    life.meters.count(Count.SPAWNS_FAILED)
+    await a_while()
+    later = Life(store)
+    await later.begins()
+    assert later.failures() == 2
+
+
+@in_virtual_time
+async def test_a_damaged_record_is_reported_and_left_alone() -> None:
+    store = TroubledStore()
+    await store.save({keys.performance(NOON): b"\x01\xc0", keys.performance(NOON - 300): b"\x63"})
+    life = Life(store)
+    await life.begins()
+    assert life.unreadable.keys == [keys.performance(NOON - 300), keys.performance(NOON)]
+    await life.keeper.end()

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.tuning.autopilot import HIGHEST, HOLD_S, LOWEST, Autopilot, Sample, Step
+
+GB = 1_000_000_000
+
+
+class Team:
+    """Spawns that wait, and a machine that starts ``rate(cap)`` of them a second."""
+
+    def __init__(self, rate: Callable[[int], float], *, waiting: int = 50, cap: int = 5) -> None:
+        self.rate = rate
+        self.waiting = waiting
+        self.cap = cap
+        self.now = 1000.0
+        self.started = self.failed = 0
+        self.free_bytes = 20 * GB
+        self.autopilot = Autopilot()
+        self.steps: list[Step] = []
+
+    def spawn_ends(self, *, well: bool = True) -> None:
+        self.now += 1 / self.rate(self.cap)
+        self.started += well
+        self.failed += not well
+        step = self.autopilot.step(
+            Sample(
+                at=self.now,
+                cap=self.cap,
+                waiting=self.waiting,
+                started=self.started,
+                failed=self.failed,
+                memory_total_bytes=24 * GB,
+                memory_available_bytes=self.free_bytes,
+            )
+        )
+        if step is not None:
+            assert step.before == self.cap
+            self.cap = step.after
+            self.steps.append(step)
+
+    def runs(self, spawns: int) -> None:
+        for _ in range(spawns):
+            self.spawn_ends()
+
+
+def caps(team: Team) -> Iterator[int]:
+    return (step.after for step in team.steps)
+
+
+def test_the_cap_rises_while_more_at_once_start_more_a_second() -> None:
+    team = Team(rate=float)
+    team.runs(60)
+    assert list(caps(team))[:3] == [6, 8, 10]
+    assert "5 at once start 5.00 instances a second" in team.steps[0].reason
+
+
+def test_it_goes_back_where_more_at_once_do_not_help_and_stays_there_for_a_while() -> None:
+    team = Team(rate=lambda cap: min(cap, 8) / 2)
+    team.runs(200)
+    assert max(caps(team)) == 10
+    assert team.cap == 8
+    assert "10 at once start 4.00 instances a second, 8 started 4.00" in team.steps[-1].reason
+    settled = len(team.steps)
+    team.runs(int(HOLD_S * 4 * 0.5) - 40)
+    assert len(team.steps) == settled
+
+
+def test_after_the_while_it_tries_again() -> None:
+    team = Team(rate=lambda cap: min(cap, 8) / 2)
+    team.runs(200)
+    settled = len(team.steps)
+    team.runs(int(HOLD_S * 4) + 40)
+    assert len(team.steps) > settled
+
+
+def test_without_demand_it_stays_as_it_is() -> None:
+    team = Team(rate=float, waiting=0)
+    team.runs(100)
+    assert team.steps == []
+
+
+def test_little_memory_halves_it_at_once_and_keeps_it_from_rising() -> None:
+    team = Team(rate=float, cap=8)
+    team.free_bytes = 2 * GB
+    team.runs(3)
+    assert [(step.after, step.reason) for step in team.steps] == [(4, "only 2.0 GB of memory are left")]
+    team.runs(100)
+    assert team.cap == LOWEST
+
+
+def test_it_does_not_rise_into_memory_that_is_not_there() -> None:
+    team = Team(rate=float)
+    team.free_bytes = int(2.5 * GB)
+    team.runs(100)
+    assert team.steps == []
+
+
+def test_many_failures_halve_it() -> None:
+    team = Team(rate=float, cap=8)
+    for _ in range(4):
+        team.spawn_ends(well=False)
+    assert [step.after for step in team.steps] == [4]
+    assert "spawns failed" in team.steps[0].reason
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.01, 100), st.integers(0, 100), st.integers(0, 24 * GB), st.booleans()), max_size=200)
+)
+def test_whatever_happens_the_cap_stays_within_its_bounds_and_every_step_has_a_reason(
+    events: list[tuple[float, int, int, bool]],
+) -> None:
+    team = Team(rate=lambda _: 1.0)
+    for rate, waiting, free, well in events:
+        team.rate, team.waiting, team.free_bytes = (lambda _, rate=rate: rate), waiting, free  # type: ignore[misc]
+        team.spawn_ends(well=well)
+    for step in team.steps:
+        assert LOWEST <= step.after <= HIGHEST
+        assert step.after != step.before
+        assert step.reason
