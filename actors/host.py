@@ -36,6 +36,7 @@ from actors.private_files import append_private, in_words, write_private
 from actors.processes import end_processes, processes_with
 from actors.terminal.pane import PaneInfo
 from actors.terminal.server import TerminalServer
+from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
 from actors.workspace.workspaces import Workspaces
 
@@ -87,6 +88,11 @@ class Host:
 
     async def retire_workspace(self, workspace: Workspace) -> Retirement:
         return await asyncio.to_thread(self._workspaces.retire, workspace)
+
+    async def rehearse_removal(self, what: Workspace | Leftover, rehearsal: Rehearsal) -> tuple[Retirement, Rehearsal]:
+        """What retiring the workspace, or collecting the leftover, would do after all that was rehearsed before."""
+        remove = self._workspaces.retire if isinstance(what, Workspace) else self._workspaces.collect
+        return await asyncio.to_thread(remove, what, rehearsal), rehearsal  # type: ignore[arg-type]
 
     async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
         """Worktrees of this home that belong to none of the instances ``known``."""

@@ -16,6 +16,7 @@ from actors.host import Host
 from actors.host_load import HostLoad
 from actors.pages import Page, PageQuery
 from actors.terminal.pane import PaneInfo
+from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
 
 START_S = 60.0
@@ -83,6 +84,12 @@ class HostHandle:
     async def retire_workspace(self, workspace: Workspace) -> Retirement:
         retired: Retirement = await self._ask_once(lambda: self._actor.retire_workspace.remote(workspace), GIT_S)
         return retired
+
+    async def rehearse_removal(self, what: Workspace | Leftover, rehearsal: Rehearsal) -> tuple[Retirement, Rehearsal]:
+        foreseen: tuple[Retirement, Rehearsal] = await self._ask_again(
+            lambda: self._actor.rehearse_removal.remote(what, rehearsal), GIT_S
+        )
+        return foreseen
 
     async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
         found: tuple[Leftover, ...] = await self._ask_again(lambda: self._actor.leftovers.remote(known), GIT_S)

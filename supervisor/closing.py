@@ -15,7 +15,7 @@ from contextlib import suppress
 from actors.errors import AgentError, FencedError, PhalanxError, StoreError, UnavailableError, WorkspaceError, to_wire
 from actors.reports import Snapshot
 from actors.states import IDLE, Status
-from actors.workspace.values import Retirement
+from actors.workspace.values import Retirement, Workspace
 from supervisor.adoption import Adoption
 from supervisor.ports import HostPort, InstancePort
 from supervisor.registry import InstanceRecord, Member, Stage
@@ -31,6 +31,9 @@ _HEARD_S = 1.0
 """An actor says within milliseconds what became of its messages once its agent has ended."""
 _AT_ONCE = 10
 """Endings that run at the same time: each is a few processes on the host."""
+
+
+Remove = Callable[[Workspace], Awaitable[Retirement]]
 
 
 class Closing:
@@ -91,6 +94,7 @@ class Closing:
             workspace_removed=retirement.removed,
             kept=retirement.kept_reason,
             saved_ref=retirement.saved_ref,
+            repository=where_saved(member.record, retirement),
         )
 
     async def _stop(self, member: Member) -> Retirement:
@@ -150,15 +154,15 @@ class Closing:
         else:
             await self._roll.news.until(heard, _NOTICE_S)
 
-    async def retire(self, record: InstanceRecord) -> Retirement:
-        """Removes the workspace of an instance that has ended, as far as that loses nothing."""
+    async def retire(self, record: InstanceRecord, remove: Remove | None = None) -> Retirement:
+        """Removes the workspace of an instance that has ended, as far as that loses nothing; ``remove`` does it."""
         if record.workspace is None:
             return Retirement(removed=False, kept_reason=None, branch_deleted=False)
         inside = self._who_works_in(record)
         if inside:
             reason = f"The worktree {record.workspace.worktree} is kept: {inside} works in it."
             return Retirement(removed=False, kept_reason=reason, branch_deleted=False)
-        return await self._host.retire_workspace(record.workspace)
+        return await (remove or self._host.retire_workspace)(record.workspace)
 
     def _who_works_in(self, record: InstanceRecord) -> str:
         """Another instance that is alive and has its working directory in this one's worktree; empty if none."""
@@ -226,6 +230,12 @@ class Closing:
             return member.snapshot.status
         reason = member.snapshot.reason or f"it was not ready within {self._start_timeout_s:.0f} s"
         raise AgentError(f"{member.record.instance_id} could not be restarted: {reason}")
+
+
+def where_saved(record: InstanceRecord, retirement: Retirement) -> str | None:
+    """The git directory that has the saved ref: it outlives the worktree that the instance was made from."""
+    found = record.workspace.git_directory if record.workspace else None
+    return str(found) if found and retirement.saved_ref else None
 
 
 def _result(terminated: Sequence[TerminatedInstance]) -> TerminateResult:

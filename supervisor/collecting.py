@@ -2,17 +2,19 @@
 
 Terminated instances whose workspace was kept are retired once more, and forgotten when nothing of them is left; so are
 worktrees and directories in the home that belong to no instance. The host saves unsaved work before it removes
-anything. Instances that could be resumed are never touched.
+anything. Instances that could be resumed are never touched. A dry run goes the same way, with the removals rehearsed.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from actors.errors import PhalanxError
 from actors.home import Home
-from actors.workspace.values import Leftover
-from supervisor.closing import Closing
+from actors.workspace.rehearsal import Rehearsal
+from actors.workspace.values import Leftover, Retirement, Workspace
+from supervisor.closing import Closing, where_saved
 from supervisor.ports import HostPort
 from supervisor.registry import Member, Stage, worktree_names
 from supervisor.results import CollectedItem
@@ -34,16 +36,17 @@ class Collecting:
         """What went or, with ``dry_run``, would go, and what stays and why."""
         if not dry_run:
             await self._roll.confirm()
+        removing: _Removing = _Rehearsing(self._host) if dry_run else _Doing(self._host, self._roll)
         items = []
         for member in self._roll.registry:
             if not member.record.wanted and member.record.stage is Stage.STOPPED:
-                items.append(await self._instance(member, dry_run=dry_run))
+                items.append(await self._instance(member, removing))
         for leftover in await self._host.leftovers(self._worktrees()):
             if not self._is_taken(leftover.path.name):
-                items.append(await self._leftover(leftover, dry_run=dry_run))
+                items.append(await self._leftover(leftover, removing))
         for instance_id in await self._host.instance_directories():
             if instance_id not in self._roll.registry and instance_id not in self._unreadable:
-                items.append(await self._directory(instance_id, dry_run=dry_run))
+                items.append(await self._directory(instance_id, removing))
         return items
 
     def _worktrees(self) -> set[str]:
@@ -58,39 +61,78 @@ class Collecting:
         """Whether it belongs to somebody by now; a spawn whose id was taken gets a worktree ``<id>-<number>``."""
         return worktree in self._worktrees() or worktree.partition("-")[0] in self._roll.registry
 
-    async def _instance(self, member: Member, *, dry_run: bool) -> CollectedItem:
+    async def _instance(self, member: Member, removing: _Removing) -> CollectedItem:
         record = member.record
         worktree = record.workspace.worktree if record.workspace else None
         path = worktree or self._home.instance_directory(record.instance_id)
         item = CollectedItem(what="instance", path=str(path), instance_id=record.instance_id)
-        if dry_run:
-            return item
         if member.turn.locked():
             return item.model_copy(update={"kept": _IN_USE})
         async with member.turn:
             try:
-                retirement = await self._closing.retire(record)
-                if retirement.removed or record.workspace is None or record.workspace.worktree is None:
-                    await self._host.forget_instance(record.instance_id)
-                    await self._roll.remove(record.instance_id)
-                    return item.model_copy(update={"saved_ref": retirement.saved_ref})
+                retirement = await self._closing.retire(record, removing.workspace)
+                goes = retirement.removed or record.workspace is None or record.workspace.worktree is None
+                if goes:
+                    await removing.directory(record.instance_id)
+                    await removing.record(record.instance_id)
             except PhalanxError as error:
                 return item.model_copy(update={"kept": str(error)})
-        return item.model_copy(update={"kept": retirement.kept_reason, "saved_ref": retirement.saved_ref})
+        kept = None if goes else retirement.kept_reason
+        saved = {"saved_ref": retirement.saved_ref, "repository": where_saved(record, retirement)}
+        return item.model_copy(update={"kept": kept, **saved})
 
-    async def _leftover(self, leftover: Leftover, *, dry_run: bool) -> CollectedItem:
+    async def _leftover(self, leftover: Leftover, removing: _Removing) -> CollectedItem:
         item = CollectedItem(what="worktree", path=str(leftover.path))
-        if dry_run:
-            return item
         try:
-            retirement = await self._host.collect_leftover(leftover)
+            retirement = await removing.leftover(leftover)
         except PhalanxError as error:
             return item.model_copy(update={"kept": str(error)})
         kept = None if retirement.removed else retirement.kept_reason
-        return item.model_copy(update={"kept": kept, "saved_ref": retirement.saved_ref})
+        saved_in = str(leftover.git_directory) if retirement.saved_ref and leftover.git_directory else None
+        return item.model_copy(update={"kept": kept, "saved_ref": retirement.saved_ref, "repository": saved_in})
 
-    async def _directory(self, instance_id: str, *, dry_run: bool) -> CollectedItem:
+    async def _directory(self, instance_id: str, removing: _Removing) -> CollectedItem:
         path: Path = self._home.instance_directory(instance_id)
-        if not dry_run:
-            await self._host.forget_instance(instance_id)
+        await removing.directory(instance_id)
         return CollectedItem(what="directory", path=str(path), instance_id=instance_id)
+
+
+class _Removing(Protocol):
+    """What one run removes with: the run itself is the same, whether it does so or only rehearses it."""
+
+    async def workspace(self, workspace: Workspace) -> Retirement: ...
+    async def leftover(self, leftover: Leftover) -> Retirement: ...
+    async def directory(self, instance_id: str) -> None: ...
+    async def record(self, instance_id: str) -> None: ...
+
+
+class _Doing:
+    def __init__(self, host: HostPort, roll: Roll) -> None:
+        self.workspace = host.retire_workspace
+        self.leftover = host.collect_leftover
+        self.directory = host.forget_instance
+        self.record = roll.remove
+
+
+class _Rehearsing:
+    """Foresees each removal on the host, knowing those before it."""
+
+    def __init__(self, host: HostPort) -> None:
+        self._host = host
+        self._before = Rehearsal()
+
+    async def workspace(self, workspace: Workspace) -> Retirement:
+        return await self._foresee(workspace)
+
+    async def leftover(self, leftover: Leftover) -> Retirement:
+        return await self._foresee(leftover)
+
+    async def _foresee(self, what: Workspace | Leftover) -> Retirement:
+        retirement, self._before = await self._host.rehearse_removal(what, self._before)
+        return retirement
+
+    async def directory(self, instance_id: str) -> None:
+        """It would go."""
+
+    async def record(self, instance_id: str) -> None:
+        """It would go."""

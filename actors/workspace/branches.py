@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actors.errors import WorkspaceError
 from actors.workspace.command import Answer, GitRunner
+from actors.workspace.rehearsal import Rehearsal
+from actors.workspace.site import Site
 
 _SAFE_PLACES = ("refs/heads", "refs/remotes", "refs/tags", "refs/phalanx")
 _FIELDS = "--format=%(refname)%00%(objectname)%00%(worktreepath)%00%(symref)%00%(HEAD)%00"
@@ -35,12 +38,31 @@ def find_branch(git: GitRunner, git_directory: Path, branch: str) -> Ref | None:
 
 
 def find_holder(
-    git: GitRunner, git_directory: Path, commit: str, *, besides: str, in_branches: bool = False
+    git: GitRunner, git_directory: Path, commit: str, *, besides: Collection[str], in_branches: bool = False
 ) -> Ref | None:
-    """A ref other than the branch ``besides`` from which ``commit`` can be reached."""
+    """A ref other than the branches ``besides`` from which ``commit`` can be reached."""
     places = ("refs/heads",) if in_branches else _SAFE_PLACES
     found = _refs(git, git_directory, *places, containing=commit)
-    return next((ref for ref in found if ref.name != _ref(besides) and not ref.is_alias), None)
+    others = set(map(_ref, besides))
+    return next((ref for ref in found if ref.name not in others and not ref.is_alias), None)
+
+
+def is_reachable(git: GitRunner, git_directory: Path, commit: str, *, tip: str) -> bool:
+    return git.run_in_repository(git_directory, "merge-base", "--is-ancestor", commit, tip).ok
+
+
+def foresee_deletion(git: GitRunner, site: Site, made_at: str | None, rehearsal: Rehearsal) -> str | None:
+    """What ``delete_branch`` would answer once the worktree is gone."""
+    own = find_branch(git, site.git_directory, site.branch)
+    gone = rehearsal.branches_gone(str(site.git_directory))
+    if own is None or site.branch in gone:
+        return None
+    if own.checked_out_in and Path(own.checked_out_in) == site.worktree:
+        own = replace(own, checked_out_in="")
+    kept, _ = _why_kept(git, site.git_directory, own, made_at, besides={site.branch, *gone})
+    if kept is None:
+        rehearsal.gone.add((str(site.git_directory), site.branch))
+    return kept
 
 
 def delete_branch(git: GitRunner, git_directory: Path, branch: str, *, made_at: str | None = None) -> str | None:
@@ -53,15 +75,12 @@ def delete_branch(git: GitRunner, git_directory: Path, branch: str, *, made_at: 
     own = find_branch(git, git_directory, branch)
     if own is None:
         return None
-    if own.checked_out_in or own.is_head:
-        return f"The branch {branch} is checked out in {own.checked_out_in or git_directory}."
+    kept, holder = _why_kept(git, git_directory, own, made_at, besides={branch})
+    if kept is not None:
+        return kept
     steps = f"delete {own.name}\0{own.target}\0"
-    if own.target != made_at:
-        holder = find_holder(git, git_directory, own.target, besides=branch, in_branches=True)
-        if holder is None:
-            return f"The branch {branch} has commits that no other branch has; merge it, then delete it."
-        if not holder.is_head:
-            steps = f"verify {holder.name}\0{holder.target}\0" + steps
+    if holder is not None and not holder.is_head:
+        steps = f"verify {holder.name}\0{holder.target}\0" + steps
     stdin = steps.encode(errors="surrogateescape")
     answer = git.run_in_repository(git_directory, "update-ref", "--stdin", "-z", stdin=stdin)
     if not answer.ok:
@@ -69,6 +88,21 @@ def delete_branch(git: GitRunner, git_directory: Path, branch: str, *, made_at: 
     # What a push may have noted about the branch; most have nothing, and then git says so.
     git.run_in_repository(git_directory, "config", "--local", "--remove-section", f"branch.{branch}")
     return None
+
+
+def _why_kept(
+    git: GitRunner, git_directory: Path, own: Ref, made_at: str | None, *, besides: Collection[str]
+) -> tuple[str | None, Ref | None]:
+    """Why the branch must stay; if it may go, perhaps another one that holds its commits."""
+    branch = own.name.removeprefix(_ref(""))
+    if own.checked_out_in or own.is_head:
+        return f"The branch {branch} is checked out in {own.checked_out_in or git_directory}.", None
+    if own.target == made_at:
+        return None, None
+    holder = find_holder(git, git_directory, own.target, besides=besides, in_branches=True)
+    if holder is None:
+        return f"The branch {branch} has commits that no other branch has; merge it, then delete it.", None
+    return None, holder
 
 
 def _refs(git: GitRunner, git_directory: Path, *patterns: str, containing: str | None = None) -> list[Ref]:

@@ -19,6 +19,7 @@ from actors.errors import WorkspaceError
 from actors.workspace.branches import find_branch
 from actors.workspace.claims import claimed_existing, is_claimed
 from actors.workspace.command import GitRunner
+from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.removal import remove
 from actors.workspace.retirement import delete_directory, describe_work
 from actors.workspace.site import KeptError, Site, original_of, registration_of
@@ -40,53 +41,57 @@ def list_leftovers(git: GitRunner, root: Path, known: frozenset[str]) -> tuple[L
     return tuple(found)
 
 
-def collect_leftover(git: GitRunner, path: Path) -> Retirement:
-    """What was listed may have changed since; it is looked at again."""
+def collect_leftover(git: GitRunner, path: Path, rehearsal: Rehearsal | None = None) -> Retirement:
+    """What was listed may have changed since; it is looked at again. With a ``rehearsal`` nothing is changed."""
     try:
-        return _collect(git, path)
+        return _collect(git, path, rehearsal)
     except KeptError as reason:
         return Retirement(removed=False, kept_reason=f"{path} is kept: {reason}.", branch_deleted=False)
 
 
-def _collect(git: GitRunner, path: Path) -> Retirement:
+def _collect(git: GitRunner, path: Path, rehearsal: Rehearsal | None) -> Retirement:
     if not _is_ours(path):
         raise KeptError("it is no directory that was made here")
     site = _site_of(path)
     if original_of(path) is not None:
-        return _collect_set_aside(git, path, site)
+        return _collect_set_aside(git, path, site, rehearsal)
     if site is None:
-        return _collect_strange(path)
+        return _collect_strange(path, rehearsal)
     if not site.git_directory.is_dir():
-        return remove(git, site)
+        return remove(git, site, rehearsal=rehearsal)
     if is_unfinished(site.git_directory, path):
-        if not clear_unfinished(git, site.git_directory, path):
+        cleared = not is_claimed(path) if rehearsal is not None else clear_unfinished(git, site.git_directory, path)
+        if not cleared:
             raise KeptError("another call of Phalanx is at work in it")
         return Retirement(removed=True, kept_reason=None, branch_deleted=True)
     _check_nobody_inside(site)
-    return remove(git, site)
+    return remove(git, site, rehearsal=rehearsal)
 
 
-def _collect_set_aside(git: GitRunner, path: Path, site: Site | None) -> Retirement:
+def _collect_set_aside(git: GitRunner, path: Path, site: Site | None, rehearsal: Rehearsal | None) -> Retirement:
     """The last step only, unless the name is free: a worktree that was made under it since has its own branch."""
     if site is not None and site.git_directory.is_dir() and not os.path.lexists(site.worktree):
-        return remove(git, site)
+        return remove(git, site, rehearsal=rehearsal)
     with claimed_existing(path) as there:
         try:
-            if there:
+            if there and rehearsal is None:
                 delete_directory(path)
         except OSError as error:
             raise KeptError(f"it cannot be deleted ({error.strerror}); nothing in it is unsaved") from error
     return Retirement(removed=True, kept_reason=None, branch_deleted=False)
 
 
-def _collect_strange(path: Path) -> Retirement:
+def _collect_strange(path: Path, rehearsal: Rehearsal | None) -> Retirement:
     """An empty directory may be one in which a worktree is just being made; then it is locked."""
+    strange = KeptError("it is no worktree, so nobody knows what is in it")
     with claimed_existing(path) as there:
+        if there and rehearsal is not None and any(path.iterdir()):
+            raise strange
         try:
-            if there:
+            if there and rehearsal is None:
                 path.rmdir()
         except OSError as error:
-            raise KeptError("it is no worktree, so nobody knows what is in it") from error
+            raise strange from error
     return Retirement(removed=True, kept_reason=None, branch_deleted=False)
 
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actors.errors import WorkspaceError
-from actors.workspace.branches import find_holder
+from actors.workspace.branches import find_holder, is_reachable
 from actors.workspace.command import GitRunner, pauses_s
 from actors.workspace.inventory import Inventory, take_inventory
-from actors.workspace.saved_refs import add_saved, list_saved
+from actors.workspace.rehearsal import Rehearsal
+from actors.workspace.saved_refs import add_saved, list_saved, next_saved
 from actors.workspace.site import KeptError, Site, directory_of
 from actors.workspace.snapshot import SnapshotMaker
 
@@ -30,6 +32,8 @@ class Saved:
     ref: str
     what: str
     """Words that end a sentence: what would be nowhere else."""
+    is_there: bool = False
+    """The ref was made before."""
 
 
 def save_state(git: GitRunner, site: Site) -> Saved | None:
@@ -38,6 +42,28 @@ def save_state(git: GitRunner, site: Site) -> Saved | None:
     The caller holds the worktree's lock. Raises ``KeptError`` when it cannot be saved as it is.
     """
     return _save(git, site)[0]
+
+
+def foresee_saving(git: GitRunner, site: Site, rehearsal: Rehearsal) -> Saved | None:
+    """What ``set_aside`` would save. Raises ``KeptError`` as it would."""
+    inventory = take_inventory(git, site)
+    with tempfile.TemporaryDirectory(prefix="phalanx-") as objects:
+        saved = _would_save(git, site, inventory, SnapshotMaker(git, site, Path(objects)), rehearsal)
+    if saved is not None:
+        rehearsal.held.add((str(site.git_directory), inventory.commit))
+    return saved
+
+
+def _would_save(
+    git: GitRunner, site: Site, inventory: Inventory, maker: SnapshotMaker, rehearsal: Rehearsal
+) -> Saved | None:
+    uncommitted = inventory.describe()
+    if uncommitted is not None:
+        snapshot = maker.take(inventory)
+        if not snapshot.adds_nothing:
+            ref = maker.find(snapshot) or next_saved(git, site.git_directory, site.name)
+            return Saved(ref=ref, what=uncommitted)
+    return _commit_to_save(git, site, inventory.commit, rehearsal)
 
 
 def set_aside(git: GitRunner, site: Site) -> Saved | None:
@@ -106,7 +132,7 @@ def describe_work(git: GitRunner, site: Site) -> str:
         inventory = take_inventory(git, site)
     except KeptError as reason:
         return f"It cannot be saved: {reason}."
-    unmerged = None if _is_held(git, site, inventory.commit) else _unmerged(site, inventory.commit)
+    unmerged = None if _is_held(git, site, inventory.commit, Rehearsal()) else _unmerged(site, inventory.commit)
     found = [words for words in (inventory.describe(), unmerged) if words is not None]
     return f"Work that is nowhere else: {', and '.join(found)}." if found else "It is clean and merged."
 
@@ -131,17 +157,31 @@ def _save_once(git: GitRunner, site: Site, inventory: Inventory) -> Saved | None
         snapshot = maker.take(inventory)
         if not snapshot.adds_nothing:
             return Saved(ref=maker.keep(snapshot, inventory), what=uncommitted)
-    unmerged = _unmerged(site, inventory.commit)
-    own = [saved for saved in list_saved(git, site.git_directory, site.name) if saved.commit == inventory.commit]
+    missing = _commit_to_save(git, site, inventory.commit, Rehearsal())
+    if missing is None or missing.is_there:
+        return missing
+    return replace(missing, ref=add_saved(git, site.git_directory, site.name, lambda _: inventory.commit))
+
+
+def _commit_to_save(git: GitRunner, site: Site, commit: str, rehearsal: Rehearsal) -> Saved | None:
+    """Under which ref the worktree's commit is saved, or has to be; None when something else holds it."""
+    unmerged = _unmerged(site, commit)
+    own = [saved for saved in list_saved(git, site.git_directory, site.name) if saved.commit == commit]
     if own:
-        return Saved(ref=own[0].name, what=unmerged)
-    if _is_held(git, site, inventory.commit):
+        return Saved(ref=own[0].name, what=unmerged, is_there=True)
+    if _is_held(git, site, commit, rehearsal):
         return None
-    return Saved(ref=add_saved(git, site.git_directory, site.name, lambda _: inventory.commit), what=unmerged)
+    return Saved(ref=next_saved(git, site.git_directory, site.name), what=unmerged)
 
 
-def _is_held(git: GitRunner, site: Site, commit: str) -> bool:
-    return commit == site.base_commit or find_holder(git, site.git_directory, commit, besides=site.branch) is not None
+def _is_held(git: GitRunner, site: Site, commit: str, rehearsal: Rehearsal) -> bool:
+    if commit == site.base_commit:
+        return True
+    place = str(site.git_directory)
+    besides = {site.branch, *rehearsal.branches_gone(place)}
+    if find_holder(git, site.git_directory, commit, besides=besides) is not None:
+        return True
+    return rehearsal.holds(place, lambda tip: is_reachable(git, site.git_directory, commit, tip=tip))
 
 
 def _unmerged(site: Site, commit: str) -> str:

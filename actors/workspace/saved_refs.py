@@ -46,14 +46,27 @@ def list_saved(git: GitRunner, git_directory: Path, name: str) -> list[SavedRef]
     return sorted(found, key=lambda saved: saved.number)
 
 
+def next_saved(git: GitRunner, git_directory: Path, name: str) -> str:
+    """The ref that ``add_saved`` would make."""
+    return _named(name, _last_number(git, git_directory, name) + 1)
+
+
+def _last_number(git: GitRunner, git_directory: Path, name: str) -> int:
+    return max((saved.number for saved in list_saved(git, git_directory, name)), default=0)
+
+
+def _named(name: str, number: int) -> str:
+    return f"{SAVED_REFS}{name}" if number == 1 else f"{SAVED_REFS}{name}.{number}"
+
+
 def add_saved(git: GitRunner, git_directory: Path, name: str, commit_for: Callable[[str], str]) -> str:
     """Makes the next ref of ``name`` and returns it. ``commit_for`` gets the ref's name and gives the commit.
 
     Raises ``KeptError`` when git does not make it.
     """
-    last = max((saved.number for saved in list_saved(git, git_directory, name)), default=0)
+    last = _last_number(git, git_directory, name)
     for number in range(last + 1, last + _MOST_TRIES):
-        ref = f"{SAVED_REFS}{name}" if number == 1 else f"{SAVED_REFS}{name}.{number}"
+        ref = _named(name, number)
         commit = commit_for(ref)
         absent = "0" * len(commit)
         words = ("update-ref", "-m", "Saved by phalanx", ref, commit, absent)

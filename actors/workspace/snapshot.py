@@ -51,9 +51,14 @@ class Snapshot:
 class SnapshotMaker:
     """Makes the snapshots of one worktree. It writes below the worktree's registration, which goes with it."""
 
-    def __init__(self, git: GitRunner, site: Site) -> None:
+    def __init__(self, git: GitRunner, site: Site, objects: Path | None = None) -> None:
+        """``objects``: an empty directory for what it writes, when nothing may come into the repository."""
         self._git = git
         self._site = site
+        own = str(site.git_directory / "objects")
+        self._objects = (
+            {"GIT_OBJECT_DIRECTORY": str(objects), "GIT_ALTERNATE_OBJECT_DIRECTORIES": own} if objects else {}
+        )
 
     def take(self, inventory: Inventory) -> Snapshot:
         """Raises ``KeptError`` when git cannot hold it, or somebody wrote in the meantime."""
@@ -66,7 +71,7 @@ class SnapshotMaker:
 
     def keep(self, snapshot: Snapshot, inventory: Inventory) -> str:
         """The ref that holds the snapshot: one that was made before, or a new one. Everything is there when it is."""
-        ref = self._find(snapshot) or add_saved(
+        ref = self.find(snapshot) or add_saved(
             *(self._git, self._site.git_directory, self._site.name),
             lambda ref: self._commit(snapshot, inventory, ref),
         )
@@ -74,7 +79,8 @@ class SnapshotMaker:
         self._ask("rev-list", "--objects", "--quiet", ref, "--not", inventory.commit)
         return ref
 
-    def _find(self, snapshot: Snapshot) -> str | None:
+    def find(self, snapshot: Snapshot) -> str | None:
+        """The ref that holds it already."""
         parents = (snapshot.commit, *((self._commit_staged(snapshot),) if snapshot.needs_second_parent else ()))
         saves = list_saved(self._git, self._site.git_directory, self._site.name)
         return next((saved.name for saved in saves if (saved.tree, saved.parents) == (snapshot.whole, parents)), None)
@@ -160,7 +166,11 @@ class SnapshotMaker:
     ) -> str:
         words = (*NO_HOOKS, *DURABLE, *_PLAIN_INDEX, *arguments)
         answer = self._git.run_once(
-            self._site.worktree, *words, stdin=stdin, environment=environment, timeout_s=_WRITE_TIMEOUT_S
+            self._site.worktree,
+            *words,
+            stdin=stdin,
+            environment={**self._objects, **(environment or {})},
+            timeout_s=_WRITE_TIMEOUT_S,
         )
         if not answer.ok:
             raise KeptError(f"git cannot save its state: {answer.last_words}")

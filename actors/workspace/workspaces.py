@@ -16,6 +16,7 @@ from actors.errors import InvalidRequestError, PhalanxError, WorkspaceError
 from actors.workspace.claims import claimed_existing
 from actors.workspace.command import GitRunner
 from actors.workspace.leftovers import collect_leftover, list_leftovers
+from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.removal import remove
 from actors.workspace.retirement import save_state
 from actors.workspace.site import KeptError, Site
@@ -62,14 +63,15 @@ class Workspaces:
             raise WorkspaceError(f"{branch_of(name)} is taken in {source.top}. Try again.")
         return made
 
-    def retire(self, workspace: Workspace) -> Retirement:
+    def retire(self, workspace: Workspace, rehearsal: Rehearsal | None = None) -> Retirement:
         """Removes the worktree; what of it is nowhere else is saved under ``refs/phalanx/saved/<name>`` before.
 
         What cannot be saved as it is keeps the worktree, and the branch stays while no other one has its commits: the
         answer says why and where. Call it when the instance's agent has ended. May be repeated, also to finish what
-        was cut off. Raises ``WorkspaceError`` when git cannot tell.
+        was cut off. With a ``rehearsal`` nothing is changed, and the answer is what it would be. Raises
+        ``WorkspaceError`` when git cannot tell.
         """
-        return self._remove(workspace, made_at=None)
+        return self._remove(workspace, made_at=None, rehearsal=rehearsal)
 
     def undo(self, workspace: Workspace) -> Retirement:
         """As if ``create`` had never been: also a branch at a commit that no other branch has goes, if it began there.
@@ -103,15 +105,15 @@ class Workspaces:
         """
         return list_leftovers(self._git, self._root, frozenset(known))
 
-    def collect(self, leftover: Leftover) -> Retirement:
-        """Removes a leftover as ``retire`` does a workspace, and finishes what was cut off.
+    def collect(self, leftover: Leftover, rehearsal: Rehearsal | None = None) -> Retirement:
+        """Removes a leftover as ``retire`` does a workspace, and finishes what was cut off; ``rehearsal`` as there.
 
         It stays, with the reason, when it is no worktree or some process is at work in it. What was found when it was
         listed is looked at again. Raises ``InvalidRequestError`` when it is not below the root.
         """
         if leftover.path.parent != self._root:
             raise InvalidRequestError(f"{leftover.path} is not below {self._root}, so it is not ours to remove.")
-        return collect_leftover(self._git, leftover.path)
+        return collect_leftover(self._git, leftover.path, rehearsal)
 
     def _share(self, work_dir: Path) -> Workspace:
         shared = Workspace(mode="shared", directory=work_dir)
@@ -166,11 +168,11 @@ class Workspaces:
                 "directory outside of it and bring the team up again, or use a shared workspace."
             )
 
-    def _remove(self, workspace: Workspace, *, made_at: str | None) -> Retirement:
+    def _remove(self, workspace: Workspace, *, made_at: str | None, rehearsal: Rehearsal | None = None) -> Retirement:
         site = self._site_of(workspace)
         if site is None:
             return Retirement(removed=False, kept_reason=None, branch_deleted=False)
-        return remove(self._git, site, made_at=made_at)
+        return remove(self._git, site, made_at=made_at, rehearsal=rehearsal)
 
     def _site_of(self, workspace: Workspace) -> Site | None:
         """None when shared. Raises ``InvalidRequestError`` when the worktree is not below the root."""

@@ -41,6 +41,8 @@ async def test_a_dry_run_shows_what_goes_and_the_real_one_saves_and_removes_it(t
     assert len(await listed(life)) == 3
 
     first = await collect(life)
+    assert first == dry
+    assert first["spec_0_0_70"].repository == str(team.repository / ".git")
     assert {name for name, item in first.items() if item.kept} == {owner}
     assert guest in (first[owner].kept or "")
     await terminate(life, guest)

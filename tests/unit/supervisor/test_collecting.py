@@ -7,7 +7,9 @@ import pytest
 
 from actors.errors import FencedError, WorkspaceError
 from actors.home import Home
+from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.values import Leftover, Retirement, Workspace
+from supervisor.closing import Remove
 from supervisor.collecting import Collecting
 from supervisor.registry import InstanceRecord, Stage
 from supervisor.roll import Roll
@@ -26,10 +28,21 @@ class Disk:
         self.stuck: set[str] = set()
         self.known: Collection[str] = ()
 
-    async def retire(self, record: InstanceRecord) -> Retirement:
+    async def retire(self, record: InstanceRecord, remove: Remove) -> Retirement:
         if record.workspace is None or record.workspace.worktree is None:
             return Retirement(removed=False, kept_reason=None, branch_deleted=False)
-        return self._remove(record.workspace.worktree.name)
+        return await remove(record.workspace)
+
+    async def retire_workspace(self, workspace: Workspace) -> Retirement:
+        return self._remove(workspace.directory.name)
+
+    async def rehearse_removal(self, what: Workspace | Leftover, rehearsal: Rehearsal) -> tuple[Retirement, Rehearsal]:
+        name = what.directory.name if isinstance(what, Workspace) else what.path.name
+        before = list(self.worktrees)
+        try:
+            return self._remove(name), rehearsal
+        finally:
+            self.worktrees = before
 
     async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
         self.known = known
@@ -97,6 +110,13 @@ async def test_a_dry_run_names_what_would_go_and_changes_nothing(scene: Scene) -
     before = (list(scene.disk.worktrees), list(scene.disk.directories), await scene.store.load(""))
     assert await scene.collect(dry_run=True) == GOES
     assert (scene.disk.worktrees, scene.disk.directories, await scene.store.load("")) == before
+
+
+@pytest.mark.parametrize("stuck", [set(), {"spec_0_0_4"}, {"spec_0_0_8"}])
+async def test_a_dry_run_tells_what_the_real_one_does_word_for_word(scene: Scene, stuck: set[str]) -> None:
+    scene.disk.stuck = stuck
+    foreseen = await scene._collecting.collect(dry_run=True)
+    assert await scene._collecting.collect(dry_run=False) == foreseen
 
 
 async def test_only_what_nobody_wants_any_more_goes_and_is_forgotten(scene: Scene) -> None:
