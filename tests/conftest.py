@@ -57,8 +57,8 @@ def short_tmp(make_short_tmp: Callable[[], Path]) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def claude_command() -> Path:
-    """The real Claude Code: what PHALANX_TEST_CLAUDE names, else what ``scripts/setup --claude`` installed."""
-    command = Path(os.environ.get("PHALANX_TEST_CLAUDE", _ROOT / ".venv/claude/node_modules/.bin/claude"))
+    """The real Claude Code: what TEST_CLAUDE_COMMAND names, else what ``scripts/setup --claude`` installed."""
+    command = Path(os.environ.get("TEST_CLAUDE_COMMAND", _ROOT / ".venv/claude/node_modules/.bin/claude"))
     if os.access(command, os.X_OK):
         return command
     missing = f"There is no Claude Code at {command}: run scripts/setup --claude"

@@ -24,7 +24,7 @@ from mcp_entry.cli.claude_config import ClaudeConfig, claude_config, claude_word
 from mcp_entry.cli.session import HomeOption, JsonOption, World, session
 from mcp_entry.cli.terminal_text import one_line, plain
 from supervisor.redis_address import without_secrets
-from supervisor.settings import Settings
+from supervisor.settings import Settings, check_variables
 
 State = Literal["ok", "missing", "note"]
 _OLDEST_PYTHON = (3, 11)
@@ -111,6 +111,7 @@ def _numbers(words: str) -> tuple[int, ...]:
 
 def _settings_and_claude(home: Home, world: World) -> Iterator[Finding]:
     try:
+        check_variables(world.environment)
         settings = Settings.load(home, world.environment)
         words = claude_words(settings.claude_command)
     except SettingsError as error:

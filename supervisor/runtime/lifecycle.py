@@ -30,7 +30,7 @@ from supervisor.runtime.environment import Environments
 from supervisor.runtime.parts import NONE, Parts, look
 from supervisor.runtime.stopwatch import Stopwatch
 from supervisor.runtime.values import DownReport, OnStep, TeamAddress, TeamState, ignore_steps
-from supervisor.settings import Settings
+from supervisor.settings import Settings, check_variables
 from supervisor.team_file import Team, read_team, wanted_team, write_team
 
 FACTORY = "supervisor.actor:create_supervisor"
@@ -49,6 +49,7 @@ class Runtime:
 
         Raises ``PhalanxError`` that says what to do; then everything that this call started is ended again.
         """
+        check_variables(environment)
         self._home.create()
         check_programs(environment)
         with only_one(self._home.lock_file, on_step):

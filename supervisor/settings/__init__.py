@@ -7,6 +7,7 @@ Read once where a process begins; everything below gets values. ``describe`` is 
 from __future__ import annotations
 
 from supervisor.settings.model import Settings
+from supervisor.settings.names import check_variables
 from supervisor.settings.place import DEFAULT_HOME, HOME_VARIABLE, home_from
 from supervisor.settings.table import SettingInfo, describe, setting_variables
 
@@ -15,6 +16,7 @@ __all__ = [
     "HOME_VARIABLE",
     "SettingInfo",
     "Settings",
+    "check_variables",
     "describe",
     "home_from",
     "setting_variables",

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+VARIABLES = frozenset(f"PHALANX_DEMO_{name}" for name in ("DIRECTORY", "START_S", "WORK_S", "HOOK_PROCESSES", "FAULTS"))
 _WITH_VALUE = (
     "--session-id",
     "--resume",

@@ -61,6 +61,13 @@ def test_missing_or_old_programs_are_told_before_anything_is_started(
     assert not home.team_file.exists()
 
 
+def test_a_variable_with_a_typo_is_told_before_anything_is_started(short_tmp: Path) -> None:
+    home = Home(short_tmp / "h")
+    with pytest.raises(SettingsError, match="Did you mean PHALANX_AGENT"):
+        runtime(home).up({"PATH": os.environ["PATH"], "PHALANX_AGNET": "demo"})
+    assert not home.root.exists()
+
+
 @pytest.mark.parametrize("said", ["tmux 3.2", "tmux 3.3a", "tmux 10.0", "tmux next-3.6", "tmux master"])
 def test_new_enough_programs_are_taken(tmp_path: Path, said: str) -> None:
     program(tmp_path / "bin", "tmux", f"echo {said}")

@@ -7,7 +7,7 @@ import pytest
 
 from actors.errors import SettingsError
 from actors.home import Home
-from supervisor.settings import Settings, describe, home_from, setting_variables
+from supervisor.settings import Settings, check_variables, describe, home_from, setting_variables
 
 
 @pytest.fixture
@@ -43,8 +43,27 @@ def test_the_environment_of_this_process_is_not_looked_at(home: Home, monkeypatc
     assert Settings.load(home, {}).max_concurrent_spawns == 5
 
 
-def test_unknown_variables_and_empty_ones_are_no_error(home: Home) -> None:
-    assert Settings.load(home, {"PHALANX_NEW_IDEA": "1", "MAX_CONCURRENT_SPAWNS": ""}) == Settings()
+def test_empty_variables_are_no_error(home: Home) -> None:
+    assert Settings.load(home, {"MAX_CONCURRENT_SPAWNS": ""}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("PHALANX_AGNET", "PHALANX_AGENT"),
+        ("PHALANX_HOMES", "PHALANX_HOME"),
+        ("PHALANX_DEMO_STRAT_S", "PHALANX_DEMO_START_S"),
+        ("PHALANX_MAX_CONCURRENT_SPAWNS", "MAX_CONCURRENT_SPAWNS"),
+    ],
+)
+def test_a_variable_that_is_only_nearly_ours_is_refused_with_what_was_meant(name: str, meant: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is no known variable. Did you mean {meant}[?]"):
+        check_variables([name, "PATH"])
+
+
+def test_all_of_our_variables_and_those_of_others_are_taken() -> None:
+    ours = {info.variable for info in describe()} | {"PHALANX_TEAM", "PHALANX_INSTANCE", "PHALANX_DEMO_FAULTS"}
+    check_variables([*ours, "PATH", "MAX_CONCURRENT_SPAWN", "PHALANXES"])
 
 
 def test_allowed_directories_are_a_list_in_the_file_and_joined_in_the_environment(home: Home) -> None:
