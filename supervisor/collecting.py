@@ -111,7 +111,7 @@ class _Doing:
         self.workspace = host.retire_workspace
         self.leftover = host.collect_leftover
         self.directory = host.forget_instance
-        self.record = roll.remove
+        self.record = roll.dismiss
 
 
 class _Rehearsing:

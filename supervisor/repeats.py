@@ -1,16 +1,17 @@
 """Calls that may come twice: an entry that was cut off repeats its call with the same request id.
 
 ``once`` lets a repeated call join the one that is still under way. What is to be known after a crash stands in the
-store, written in the same transaction as what the call did: for messages a ``Sending`` here, for instances the
-instance's own record. A request id belongs to one content; with another it is refused.
+store, written in the same transaction as what the call did: for messages a record here, for instances the instance's
+own record and, when that goes, a record here too. A request id belongs to one content; with another it is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from actors.errors import InvalidRequestError
@@ -39,6 +40,21 @@ class _Done:
     fingerprint: str
     outcomes: list[Any]
     order: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """One call that is about to be stored."""
+
+    request_id: str = ""
+    done: _Done | None = None
+    records: Mapping[str, bytes] = field(default_factory=dict)
+    forgotten: tuple[str, ...] = ()
+    """Request ids of the oldest calls, for which there is no room any more."""
+
+    @property
+    def delete(self) -> list[str]:
+        return list(map(keys.request, self.forgotten))
 
 
 def fingerprint(request: Request) -> str:
@@ -101,24 +117,27 @@ class Repeats:
         check_same(request_id, earlier, content)
         return outcomes
 
-    def remember(self, request_id: str | None, content: str, outcomes: list[Any]) -> tuple[dict[str, bytes], list[str]]:
-        """The records to save and the keys to delete together with what the call does."""
-        if request_id is None:
-            return {}, []
-        self._order += 1
-        self._done[request_id] = (content, outcomes)
-        done = _Done(fingerprint=content, outcomes=outcomes, order=self._order)
-        forgotten = []
-        while len(self._done) > KEPT:
-            oldest = next(iter(self._done))
-            del self._done[oldest]
-            forgotten.append(keys.request(oldest))
-        return {keys.request(request_id): encode(done)}, forgotten
+    def note(self, request_id: str | None, content: str, outcomes: list[Any]) -> Noted:
+        """What is to be saved and deleted together with what the call does; ``keep`` it when that is stored.
 
-    def forget(self, request_id: str | None) -> None:
-        """The call was not done after all."""
-        if request_id is not None:
+        Until then nothing else is forgotten for it: the store may refuse.
+        """
+        if request_id is None:
+            return Noted()
+        self._order += 1
+        done = _Done(fingerprint=content, outcomes=outcomes, order=self._order)
+        surplus = len(self._done.keys() | {request_id}) - KEPT
+        oldest = itertools.islice((id_ for id_ in self._done if id_ != request_id), max(0, surplus))
+        return Noted(
+            request_id=request_id, done=done, records={keys.request(request_id): encode(done)}, forgotten=tuple(oldest)
+        )
+
+    def keep(self, noted: Noted) -> None:
+        """It is stored: from now on a repeated call gets this outcome."""
+        for request_id in noted.forgotten:
             self._done.pop(request_id, None)
+        if noted.done is not None:
+            self._done[noted.request_id] = (noted.done.fingerprint, noted.done.outcomes)
 
 
 def _decode(data: bytes) -> _Done:

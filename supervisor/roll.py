@@ -21,7 +21,7 @@ from supervisor.performance.meters import Meters
 from supervisor.performance.names import Count
 from supervisor.records import Unreadable, decode_plain, decode_record, encode_plain, encode_record
 from supervisor.registry import InstanceRecord, Member, Registry, Stage, number_in
-from supervisor.repeats import Repeats
+from supervisor.repeats import Noted, Repeats
 from supervisor.store import StateStore, keys
 
 logger = logging.getLogger(__name__)
@@ -85,9 +85,29 @@ class Roll:
         return member.record
 
     async def remove(self, instance_id: str) -> None:
-        """Forgets an instance."""
+        """Forgets an instance as if it had never been."""
+        await self._remove(instance_id, Noted())
+
+    async def dismiss(self, instance_id: str) -> None:
+        """Forgets an instance that has ended; a repeat of the call that made it still gets it."""
+        record = self.registry.get(instance_id).record
+        noted = self.repeats.note(record.request_id, record.fingerprint, [encode_record(record)])
+        await self._remove(instance_id, noted)
+        self.repeats.keep(noted)
+
+    def dismissed(self, request_id: str | None, fingerprint: str) -> InstanceRecord | None:
+        """Who was made by this call and dismissed. Raises ``InvalidRequestError`` when that cannot be read any more."""
+        outcomes = self.repeats.outcomes(request_id, fingerprint)
+        return None if outcomes is None else decode_record(outcomes[0])
+
+    def status_of(self, instance_id: str) -> Status:
+        """Also of one that was dismissed."""
+        known = instance_id in self.registry
+        return self.registry.get(instance_id).snapshot.status if known else Status.STOPPED
+
+    async def _remove(self, instance_id: str, noted: Noted) -> None:
         await self.members.leave(instance_id)
-        await self._store.save({}, delete=[keys.instance(instance_id)])
+        await self._store.save(noted.records, delete=[keys.instance(instance_id), *noted.delete])
         self.registry.remove(instance_id)
         self._pastes.pop(instance_id, None)
         self.news.announce()

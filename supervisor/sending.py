@@ -5,6 +5,7 @@ Messages and the outcome of the call are stored in one transaction, so after a c
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from typing import Any
 from actors.errors import PhalanxError, to_wire
 from actors.messages import Message
 from supervisor.mail import Draft, Extra
-from supervisor.repeats import fingerprint
+from supervisor.repeats import Noted, fingerprint
 from supervisor.requests import Request
 from supervisor.roll import Roll
 
@@ -34,6 +35,7 @@ class Sending:
     def __init__(self, roll: Roll) -> None:
         self._mail = roll.mail
         self._repeats = roll.repeats
+        self._storing: dict[str, asyncio.Task[None]] = {}
 
     async def send(
         self, request: Request, request_id: str | None, drafts: Sequence[Draft], sender: str
@@ -46,20 +48,35 @@ class Sending:
         return await self._repeats.once(request, request_id, work)
 
     async def _send(self, content: str, request_id: str | None, drafts: Sequence[Draft], sender: str) -> Sequence[Sent]:
+        if request_id is not None and request_id in self._storing:
+            await asyncio.wait((self._storing[request_id],))
         earlier = self._repeats.outcomes(request_id, content)
         if earlier is not None:
             return [Sent(**outcome) for outcome in earlier]
         checked = self._mail.check(drafts, sender, time.time())
         sent = [_sent(draft, message) for draft, message in zip(drafts, checked, strict=True)]
         outcomes: list[Any] = [asdict(one) for one in sent]
-        records, forgotten = self._repeats.remember(request_id, content, outcomes)
-        try:
-            messages = [message for message in checked if isinstance(message, Message)]
-            await self._mail.accept(messages, Extra(records=records, delete=forgotten))
-        except Exception:
-            self._repeats.forget(request_id)
-            raise
+        noted = self._repeats.note(request_id, content, outcomes)
+        messages = [message for message in checked if isinstance(message, Message)]
+        await asyncio.shield(self._store(messages, noted))
         return sent
+
+    def _store(self, messages: Sequence[Message], noted: Noted) -> asyncio.Task[None]:
+        """Goes on when nobody waits for it any more: a repeated call must find what it has done."""
+
+        async def store() -> None:
+            await self._mail.accept(messages, Extra(records=noted.records, delete=noted.delete))
+            self._repeats.keep(noted)
+
+        def stored(_: object) -> None:
+            self._storing.pop(noted.request_id, None)
+            _ = task.cancelled() or task.exception()  # whoever waits gets it as well
+
+        task = asyncio.create_task(store(), name="store messages")
+        if noted.request_id:
+            self._storing[noted.request_id] = task
+        task.add_done_callback(stored)
+        return task
 
 
 def _sent(draft: Draft, message: Message | PhalanxError) -> Sent:

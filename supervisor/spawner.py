@@ -78,6 +78,9 @@ class Spawner:
             finished = await self._finished(made)
             if finished is not None:
                 return finished
+        dismissed = self._roll.dismissed(request.request_id, fingerprint(request))
+        if dismissed is not None:
+            return dismissed
         work_dir = self._settings.work_dirs.check(request.work_dir)
         check_text(request.context)
         asked = time.perf_counter()

@@ -135,7 +135,7 @@ class Supervisor:
 
     async def spawn(self, request: requests.SpawnRequest, caller: Caller) -> results.SpawnResult:
         record = await self._spawner.spawn(request, caller.sender)
-        return views.spawn_result(record, self._roll.registry.get(record.instance_id).snapshot.status)
+        return views.spawn_result(record, self._roll.status_of(record.instance_id))
 
     async def spawn_batch(self, request: requests.SpawnBatchRequest, caller: Caller) -> results.SpawnBatchResult:
         begun = time.monotonic()

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import cast
 
+import pytest
+
+from actors.errors import InvalidRequestError
+from actors.states import Status
 from supervisor import requests, results
-from tests.integration.supervisor.deeds import listed, settle, spawn, terminate
+from tests.integration.supervisor.asking import specialist
+from tests.integration.supervisor.deeds import agents, listed, settle, spawn, terminate
 from tests.integration.supervisor.lives import Life, Team, disagreements
 from tests.projects import git
 
@@ -58,6 +63,26 @@ async def test_a_dry_run_shows_what_goes_and_the_real_one_saves_and_removes_it(t
     life = await team.next_life(actors_die=True)
     assert await listed(life) == {}
     assert await spawn(life, team) == "spec_0_0_4"
+
+
+async def test_a_spawn_that_is_repeated_after_its_instance_was_cleared_away_gets_the_first_one_and_starts_nobody(
+    team: Team,
+) -> None:
+    life = await team.first_life()
+    first = await spawn(life, team, requestId="r1")
+    await settle(life, first)
+    await terminate(life, first)
+    assert await spawn(life, team, requestId="r1") == first
+    assert list(await collect(life)) == [first]
+    assert await listed(life) == {}
+    for _ in range(2):
+        again = cast("results.SpawnResult", await life.call("spawn", specialist(team.repository, requestId="r1")))
+        assert (again.instance_id, again.status) == (first, Status.STOPPED)
+        with pytest.raises(InvalidRequestError, match="another call"):
+            await spawn(life, team, "something else", requestId="r1")
+        life = await team.next_life(actors_die=True)
+    assert agents(team) == {}
+    assert await disagreements(team, life) == []
 
 
 async def test_who_lives_or_can_be_resumed_is_not_touched(team: Team) -> None:

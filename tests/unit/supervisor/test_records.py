@@ -66,7 +66,7 @@ async def load(records: dict[str, bytes]) -> tuple[Roll, MemoryStore]:
 
 
 def everything() -> dict[str, bytes]:
-    request, _ = Repeats().remember("r1", "content", [{"instance_id": "spec_0_0_1"}])
+    request = dict(Repeats().note("r1", "content", [{"instance_id": "spec_0_0_1"}]).records)
     return {
         keys.instance("spec_0_0_1"): encode_record(record()),
         keys.message("msg_1"): encode(MESSAGE),

@@ -32,9 +32,10 @@ class Work:
 
 
 def remembered(known: Repeats, request_id: str, content: str = "content") -> dict[str, bytes]:
-    records, forgotten = known.remember(request_id, content, [{"instance_id": "spec_0_0_1"}])
-    assert forgotten == []
-    return records
+    noted = known.note(request_id, content, [{"instance_id": "spec_0_0_1"}])
+    assert noted.delete == []
+    known.keep(noted)
+    return dict(noted.records)
 
 
 async def test_a_repeated_call_joins_the_one_that_is_under_way() -> None:
@@ -101,11 +102,32 @@ def test_what_was_done_is_known_after_a_restart_and_belongs_to_one_content() -> 
         later.outcomes("r1", "other content")
 
 
-def test_a_call_that_was_not_done_after_all_is_new_again() -> None:
+def test_a_call_that_could_not_be_stored_is_new_and_has_cost_no_other_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(repeats, "KEPT", 2)
     known = Repeats()
-    remembered(known, "r1")
-    known.forget("r1")
-    assert known.outcomes("r1", "content") is None
+    for request_id in ("r1", "r2"):
+        remembered(known, request_id)
+    assert known.note("r3", "content", []).delete == [keys.request("r1")]
+    assert known.outcomes("r3", "content") is None
+    assert known.outcomes("r1", "content") is not None
+
+
+def test_calls_that_are_stored_at_the_same_time_leave_no_more_than_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(repeats, "KEPT", 2)
+    known = Repeats()
+    for request_id in ("r1", "r2"):
+        remembered(known, request_id)
+    for noted in [known.note(request_id, "content", []) for request_id in ("r3", "r4")]:
+        known.keep(noted)
+    last = known.note("r5", "content", [])
+    known.keep(last)
+    assert last.delete == [keys.request("r2"), keys.request("r3")]
+    kept = [number for number in range(1, 6) if known.outcomes(f"r{number}", "content") is not None]
+    assert kept == [4, 5]
 
 
 def test_only_the_latest_calls_are_kept_also_over_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,9 +138,9 @@ def test_only_the_latest_calls_are_kept_also_over_a_restart(monkeypatch: pytest.
         store.update(remembered(known, f"r{number}"))
     known = Repeats()
     known.restore(dict(sorted(store.items())), Unreadable())
-    records, forgotten = known.remember("r1", "content", [])
-    assert forgotten == [keys.request("r9")]
-    store.update(records)
+    noted = known.note("r1", "content", [])
+    assert noted.delete == [keys.request("r9")]
+    known.keep(noted)
     assert known.outcomes("r9", "content") is None
     assert known.outcomes("r8", "content") is not None
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -67,6 +68,38 @@ async def test_two_at_once_are_one(desk: Desk) -> None:
     first, second = await asyncio.gather(*calls)
     assert first == second
     assert await desk.stored() == 1
+
+
+async def test_who_repeats_a_call_that_was_cut_off_while_it_was_being_stored_sends_nothing_twice(desk: Desk) -> None:
+    desk.store.gate.clear()
+    first = asyncio.create_task(desk.send("one"))
+    await turns()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    again = asyncio.create_task(desk.send("one"))
+    await turns()
+    assert not again.done()
+    desk.store.gate.set()
+    (sent,) = await again
+    assert list(await desk.store.load(keys.MESSAGE_PREFIX)) == [keys.message(sent.message_id)]
+
+
+async def test_a_call_that_was_cut_off_and_could_not_be_stored_is_new_when_it_is_repeated(desk: Desk) -> None:
+    desk.store.gate.clear()
+    desk.store.fails()
+    first = asyncio.create_task(desk.send("one"))
+    await turns()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    again = asyncio.create_task(desk.send("one"))
+    await turns()
+    desk.store.gate.set()
+    await turns(1)
+    desk.store.error = None
+    with suppress(StoreError):
+        await again
+    (sent,) = await desk.send("one")
+    assert list(await desk.store.load(keys.MESSAGE_PREFIX)) == [keys.message(sent.message_id)]
 
 
 @pytest.mark.parametrize("error", [StoreError("no space left"), RuntimeError("a fault of ours")])
