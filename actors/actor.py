@@ -1,17 +1,21 @@
-"""The door of an instance: its detached, named Ray actor, and the handle by which the supervisor calls it."""
+"""The door of an instance: its detached, named Ray actor, and the handle by which the supervisor calls it.
+
+An actor has a name of its own: it is made before anybody knows which instance it will follow, or for one that needs it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from actors.agents.base import Agent
-from actors.calls import actor_class, actor_names, answer_of, end_actor, make_actor
+from actors.agents.catalog import AgentCatalog
+from actors.calls import actor_class, actor_names, answer_of, answer_when_back, end_actor, make_actor
 from actors.inbox import BatchLimits
-from actors.instance import Instance, InstanceConfig
+from actors.instance import InstanceConfig
 from actors.messages import Message
 from actors.pages import Page, PageQuery
 from actors.reports import Report
+from actors.seat import Seat
 from actors.states import PendingPermission
 
 START_S = 120.0
@@ -23,18 +27,23 @@ READ_S = 30.0
 POLL_MARGIN_S = 10.0
 _PREFIX = "instance-"
 
-InstanceActor = actor_class(Instance)
+InstanceActor = actor_class(Seat)
 
 
 class InstanceHandle:
-    """Calls an ``InstanceActor``; see ``Instance`` for what each method does."""
+    """Calls an ``InstanceActor``; see ``Seat`` and ``Instance`` for what each method does."""
 
-    def __init__(self, instance_id: str, actor: Any) -> None:
-        self._instance_id = instance_id
+    def __init__(self, name: str, actor: Any) -> None:
+        self._name = name
         self._actor = actor
 
-    async def adopt(self, pane_id: str, pid: int) -> str:
-        return str(await self._ask(self._actor.adopt.remote(pane_id, pid), ADOPT_S))
+    async def vacant(self) -> bool:
+        return bool(await self._ask(self._actor.vacant.remote()))
+
+    async def adopt(self, config: InstanceConfig, pane_id: str, pid: int) -> str:
+        self._name = config.instance_id
+        what = f"The actor of {self._name}"
+        return str(await answer_when_back(lambda: self._actor.adopt.remote(config, pane_id, pid), what, ADOPT_S))
 
     async def tune(self, limits: BatchLimits) -> None:
         await self._ask(self._actor.tune.remote(limits))
@@ -65,22 +74,25 @@ class InstanceHandle:
         await self._ask(self._actor.expect_end.remote(coming_back))
 
     async def _ask(self, call: Any, timeout_s: float = CALL_S) -> Any:
-        return await answer_of(call, f"The actor of {self._instance_id}", timeout_s)
+        return await answer_of(call, f"The actor of {self._name}", timeout_s)
 
 
 class RayInstances:
     """Finds, makes and ends instance actors by their names, so that a supervisor that came back has them all."""
 
-    async def create(self, config: InstanceConfig, agent: Agent) -> InstanceHandle:
-        """The actor of an instance, made if there is none; returns when it answers."""
-        actor = await make_actor(InstanceActor, _PREFIX + config.instance_id, config, agent)
-        await answer_of(actor.__ray_ready__.remote(), f"The actor of {config.instance_id}", START_S)
-        return InstanceHandle(config.instance_id, actor)
+    def __init__(self, catalog: AgentCatalog) -> None:
+        self._catalog = catalog
+
+    async def create(self, name: str) -> InstanceHandle:
+        """The actor of this name, made if there is none; returns when it answers."""
+        actor = await make_actor(InstanceActor, _PREFIX + name, self._catalog)
+        await answer_when_back(actor.__ray_ready__.remote, f"The actor {name}", START_S)
+        return InstanceHandle(name, actor)
 
     async def running(self) -> tuple[str, ...]:
-        """Ids of the instances that have an actor."""
+        """The names of all that there are."""
         return tuple(name.removeprefix(_PREFIX) for name in await actor_names(_PREFIX))
 
-    async def destroy(self, instance_id: str) -> None:
-        """Ends the actor for good; no-op when there is none. The agent is not touched."""
-        await end_actor(_PREFIX + instance_id)
+    async def destroy(self, name: str) -> None:
+        """Ends the actor for good; no-op when there is none. The agent that it follows is not touched."""
+        await end_actor(_PREFIX + name)

@@ -55,6 +55,14 @@ class Instance:
         self._faults = 0
         self._recovery: asyncio.Task[None] | None = None
 
+    @property
+    def config(self) -> InstanceConfig:
+        return self._config
+
+    def rename(self, instance_id: str) -> None:
+        """A spare is given to an instance: only its id is another one, which stands in what is told to people."""
+        self._config = replace(self._config, instance_id=instance_id)
+
     async def adopt(self, pane_id: str, pid: int) -> str:
         """Takes over the agent with process ``pid`` in pane ``pane_id``; an earlier agent is let go.
 

@@ -31,6 +31,8 @@ class InstanceConfig:
     """What an instance is told once. ``directory`` is its private directory below the home."""
 
     instance_id: str
+    agent: str
+    """Name of the kind of agent."""
     session_id: str
     directory: Path
     tmux_socket: Path

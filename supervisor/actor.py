@@ -14,36 +14,19 @@ from actors.agents.catalog import AgentCatalog
 from actors.calls import actor_class, named_actor
 from actors.home import Home
 from actors.host_actor import start_host
-from actors.instance import InstanceConfig
 from supervisor.assembly import build_supervisor
 from supervisor.beginning import unless_agents_live
 from supervisor.gateway import Gateway
 from supervisor.own_start import OwnStart
 from supervisor.permits import Permits
-from supervisor.ports import HostPort, InstancePort
+from supervisor.pool.stock import ActorStock
+from supervisor.ports import HostPort
 from supervisor.settings import Settings
 from supervisor.spawner import Staff
 from supervisor.store.opening import make_store
 
 LOG_NAME = "supervisor.log"
 _LOG_BYTES = 2_000_000
-
-
-class _Instances:
-    """Makes instance actors with the agents of the catalog."""
-
-    def __init__(self, catalog: AgentCatalog) -> None:
-        self._catalog = catalog
-        self._actors = RayInstances()
-
-    async def create(self, config: InstanceConfig, agent: str) -> InstancePort:
-        return await self._actors.create(config, self._catalog.named(agent))
-
-    async def running(self) -> tuple[str, ...]:
-        return await self._actors.running()
-
-    async def destroy(self, instance_id: str) -> None:
-        await self._actors.destroy(instance_id)
 
 
 class _SupervisorServer:
@@ -68,7 +51,9 @@ class _SupervisorServer:
             claude_command=settings.claude_command, python=sys.executable, demo_start_s=settings.demo_start_s
         )
         host: HostPort = await start_host(self._home, catalog)
-        staff = Staff(host=host, factory=_Instances(catalog), permits=Permits(settings.max_concurrent_spawns))
+        factory, permits = RayInstances(catalog), Permits(settings.max_concurrent_spawns)
+        stock = ActorStock(factory, permits, settings.spare_actors)
+        staff = Staff(host=host, factory=factory, permits=permits, stock=stock)
         store = make_store(self._home, settings, unless_agents_live(self._home, host))
         supervisor = build_supervisor(self._home, settings, staff, store)
         try:

@@ -38,11 +38,11 @@ class Adoption:
 
     async def actor(self, record: InstanceRecord) -> InstancePort:
         """The instance's actor, made if there is none; returns when it answers."""
-        return await self._factory.create(self._config(record), record.agent)
+        return await self._factory.create(record.actor_name)
 
     async def adopt(self, record: InstanceRecord, port: InstancePort) -> None:
         """From now on the actor follows the agent, and its reports are taken in."""
-        incarnation = await port.adopt(record.pane_id, record.pid)
+        incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
         await self._rules.batching.tell(record.instance_id, port)
         self._roll.members.follow(record.instance_id, port, incarnation, self)
         self._roll.mail.hand_over_again(record.instance_id)
@@ -51,7 +51,7 @@ class Adoption:
     async def hear_out(self, record: InstanceRecord) -> None:
         """The agent has ended for good and nobody follows it: an actor of its own is made, which finds in the agent's
         record and in the journal what became of the messages that are still under way, and reports it."""
-        await self._factory.destroy(record.instance_id)  # one that lives on may still wait for the agent's next life
+        await self._factory.destroy(record.actor_name)  # one that lives on may still wait for the agent's next life
         port = await self.actor(record)
         await self.adopt(record, port)
 
@@ -69,7 +69,7 @@ class Adoption:
     async def find_again(self, instance_id: str) -> tuple[InstancePort, str]:
         record = self._roll.registry.get(instance_id).record
         port = await self.actor(record)
-        incarnation = await port.adopt(record.pane_id, record.pid)
+        incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
         await self._rules.batching.tell(instance_id, port)
         self._roll.mail.hand_over_again(instance_id)
         return port, incarnation
@@ -77,6 +77,7 @@ class Adoption:
     def _config(self, record: InstanceRecord) -> InstanceConfig:
         return InstanceConfig(
             instance_id=record.instance_id,
+            agent=record.agent,
             session_id=record.session_id,
             directory=self._home.instance_directory(record.instance_id),
             tmux_socket=self._home.tmux_socket,

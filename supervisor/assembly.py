@@ -16,6 +16,7 @@ from supervisor.performance.assembly import performance_desks
 from supervisor.performance.figures import Sources
 from supervisor.performance.meters import Meters
 from supervisor.performance.monitor import Watched
+from supervisor.pool.desk import PoolDesk
 from supervisor.recovery import Recovery
 from supervisor.registry import number_in
 from supervisor.resuming import Resuming
@@ -71,7 +72,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
             collecting=Collecting(home, roll, staff.host, closing),
             resuming=resuming,
             recovery=Recovery(roll, staff, adoption, undoing, closing),
-            desks=(git, *performance_desks(home, watched, Tuning.of(settings.configured))),
+            desks=(git, *performance_desks(home, watched, Tuning.of(settings.configured)), PoolDesk(staff.stock, roll)),
         )
     )
 

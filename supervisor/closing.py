@@ -128,7 +128,7 @@ class Closing:
 
     async def _leave(self, member: Member) -> None:
         await self._roll.members.leave(member.record.instance_id)
-        await self._factory.destroy(member.record.instance_id)
+        await self._factory.destroy(member.record.actor_name)
 
     async def _hear_out(self, member: Member) -> None:
         """A message whose receipt a crash has cut off may have arrived: what the instance has kept decides.

@@ -46,6 +46,7 @@ class Connection:
         self._keep = keep
         self._calls: dict[int, tuple[str, asyncio.Task[None]]] = {}
         self._writing = asyncio.Lock()
+        self._name = secrets.token_hex(8)
 
     async def serve(self) -> None:
         """Returns when the client is gone or was sent away."""
@@ -108,7 +109,7 @@ class Connection:
 
     async def _run(self, call_id: int, verb: str, params: Any, sender: str) -> None:
         progress = Progress(call_id, self._writer)
-        caller = Caller(sender=sender, progress=progress.tell)
+        caller = Caller(sender=sender, client=self._name, progress=progress.tell)
         try:
             answer = pack({"id": call_id, **await self._answer(verb, params, caller)})
         except FrameError as error:

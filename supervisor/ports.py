@@ -25,7 +25,11 @@ from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMo
 
 
 class InstancePort(Protocol):
-    async def adopt(self, pane_id: str, pid: int) -> str:
+    async def vacant(self) -> bool:
+        """Whether it follows nobody so far."""
+        ...
+
+    async def adopt(self, config: InstanceConfig, pane_id: str, pid: int) -> str:
         """Takes over the agent, or does nothing when it follows it already; returns the incarnation that does."""
         ...
 
@@ -43,16 +47,18 @@ class InstancePort(Protocol):
 
 
 class InstanceFactory(Protocol):
-    async def create(self, config: InstanceConfig, agent: str) -> InstancePort:
-        """Starts the actor of an instance and returns when it answers."""
+    """Makes and ends actors by their names, which are no ids of instances; see ``InstanceRecord.actor_name``."""
+
+    async def create(self, name: str) -> InstancePort:
+        """The actor of this name, started if there is none; returns when it answers."""
         ...
 
     async def running(self) -> tuple[str, ...]:
-        """Ids of the instances that have an actor."""
+        """The names of all actors that there are."""
         ...
 
-    async def destroy(self, instance_id: str) -> None:
-        """Ends the actor; no-op when there is none. The agent is not touched."""
+    async def destroy(self, name: str) -> None:
+        """Ends the actor; no-op when there is none. The agent that it follows is not touched."""
         ...
 
 

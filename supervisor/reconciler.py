@@ -61,17 +61,23 @@ class EndAgent:
 
 @dataclass(frozen=True, slots=True)
 class EndActor:
-    """End the actor: it has no agent to follow."""
+    """End the actor of this name: it has no agent to follow, so nobody needs it."""
 
-    instance_id: str
+    actor: str
 
 
 Act = Adopt | NoteEnd | Finish | Undo | EndAgent | EndActor
 
 
 def subject(act: Act) -> str:
-    """Whom it is about; sessions are named after their instances."""
-    return act.session_name if isinstance(act, EndAgent) else act.instance_id
+    """Whom it is about; sessions are named after their instances, and an actor of nobody has only its own name."""
+    match act:
+        case EndAgent(session_name):
+            return session_name
+        case EndActor(actor):
+            return actor
+        case _:
+            return act.instance_id
 
 
 def plan(
@@ -82,21 +88,22 @@ def plan(
     followed: Collection[str],
     busy: Collection[str],
 ) -> tuple[Act, ...]:
-    """``actors``, ``followed`` and ``busy`` are instance ids."""
+    """``followed`` and ``busy`` are instance ids; ``actors`` are names of actors, without spares that are kept."""
     sessions = {agent.session_name: agent for agent in agents}
     acts: list[Act] = []
     settled: set[str] = set(busy)
     for record in records:
         if record.instance_id in busy:
+            settled.add(record.actor_name)
             continue
         act = _for_record(record, sessions.get(record.session_name), record.instance_id in followed)
         if act is not None:
             acts.append(act)
         if act is not None or record.instance_id in followed:
-            settled.add(record.instance_id)
+            settled.add(record.actor_name)
     known = {record.session_name for record in records} | set(busy)
     acts.extend(EndAgent(name) for name in sessions if name not in known and is_instance_id(name))
-    acts.extend(EndActor(instance_id) for instance_id in sorted(set(actors) - settled))
+    acts.extend(EndActor(name) for name in sorted(set(actors) - settled))
     return tuple(acts)
 
 

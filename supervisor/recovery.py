@@ -19,6 +19,7 @@ from actors.errors import FencedError, PhalanxError, UnavailableError
 from actors.reports import Snapshot
 from supervisor.adoption import Adoption
 from supervisor.closing import Closing
+from supervisor.pool.stock import PREFIX
 from supervisor.ports import HostPort
 from supervisor.reconciler import Act, Adopt, EndActor, EndAgent, Finish, NoteEnd, Undo, plan, subject
 from supervisor.registry import InstanceRecord, Member, Stage, is_instance_id
@@ -49,6 +50,7 @@ class Recovery:
         self._adoption = adoption
         self._undoing = undoing
         self._closing = closing
+        self._stock = staff.stock
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._tries = Tries()
         self._under_way: dict[Act, asyncio.Task[bool]] = {}
@@ -122,7 +124,7 @@ class Recovery:
             member.record.instance_id: member.record for member in self._roll.registry if not member.turn.locked()
         }
         agents = await self._host.agents()
-        actors = await self._factory.running()
+        actors = self._without_spares(await self._factory.running())
         self._tell_of_strangers(agents)
         members = list(self._roll.registry)
         acts = plan(
@@ -156,6 +158,18 @@ class Recovery:
         task.add_done_callback(ended)
         return task
 
+    def _without_spares(self, actors: Collection[str]) -> list[str]:
+        """Spares that an earlier supervisor has left go into the stock.
+
+        An instance whose record cannot be read may be served by one that looks like a spare: then all such stay.
+        """
+        if self._roll.unreadable.instance_ids:
+            self._stock.recognise(())
+            return [name for name in actors if not name.startswith(PREFIX)]
+        served = {member.record.actor_name for member in self._roll.registry}
+        self._stock.recognise(set(actors) - served)
+        return [name for name in actors if name not in self._stock.names]
+
     async def _carry_out(self, act: Act, planned: Mapping[str, InstanceRecord]) -> bool:
         logger.info("reconciling: %s", act)
         try:
@@ -184,30 +198,39 @@ class Recovery:
             # Sessions are named after their instances.
             await self._host.end_agent(act.session_name, act.session_name, _END_GRACE_S)
             return True
-        if act.instance_id not in self._roll.registry:
-            await self._factory.destroy(act.instance_id)
-            return True
-        member = self._roll.registry.get(act.instance_id)
+        member = self._member(act)
+        if member is None:
+            return not isinstance(act, EndActor) or await self._end_nobodys(act.actor)
         async with member.turn:
-            if member.record != planned[act.instance_id]:
+            if member.record != planned.get(member.record.instance_id):
                 return False
             await self._act_on(member, act)
+        return True
+
+    def _member(self, act: Adopt | NoteEnd | Finish | Undo | EndActor) -> Member | None:
+        if isinstance(act, EndActor):
+            return self._roll.registry.served_by(act.actor)
+        return self._roll.registry.get(act.instance_id) if act.instance_id in self._roll.registry else None
+
+    async def _end_nobodys(self, actor: str) -> bool:
+        if actor not in self._stock.names:
+            await self._factory.destroy(actor)
         return True
 
     async def _act_on(self, member: Member, act: Adopt | NoteEnd | Finish | Undo | EndActor) -> None:
         match act:
             case Adopt():
                 await self._adopt(member, act)
-            case NoteEnd(instance_id, reason):
-                await self._factory.destroy(instance_id)
+            case NoteEnd(_, reason):
+                await self._factory.destroy(member.record.actor_name)
                 await self._roll.mark_ended(member, Stage.FAILED, reason)
             case Finish():
                 await self._closing.finish(member)
             case Undo():
                 if not await self._undoing.undo(member.record):
                     raise UnavailableError("not all that its spawn has made is gone yet")
-            case EndActor(instance_id):
-                await self._factory.destroy(instance_id)
+            case EndActor(actor):
+                await self._factory.destroy(actor)
 
     async def _adopt(self, member: Member, act: Adopt) -> None:
         found = {"pane_id": act.pane_id, "pid": act.pid, "stage": Stage.RUNNING, "reason": "", "ended_at": 0.0}

@@ -70,6 +70,8 @@ class InstanceRecord:
     fingerprint: str = ""
     workspace: Workspace | None = None
     host: str = ""
+    actor: str = ""
+    """The spare actor that it was given; empty: it has one of its own name. See ``actor_name``."""
     pane_id: str = ""
     pid: int = 0
     stage: Stage = Stage.STARTING
@@ -88,6 +90,10 @@ class InstanceRecord:
     @property
     def session_name(self) -> str:
         return self.instance_id
+
+    @property
+    def actor_name(self) -> str:
+        return self.actor or self.instance_id
 
     @property
     def directory(self) -> Path:
@@ -213,6 +219,10 @@ class Registry:
 
     def children(self, instance_id: str) -> list[Member]:
         return [member for member in self if member.record.parent_id == instance_id]
+
+    def served_by(self, actor: str) -> Member | None:
+        """Whose actor has this name."""
+        return next((member for member in self if member.record.actor_name == actor), None)
 
     def made_by(self, request_id: str) -> Member | None:
         """The instance that the call with this request id made."""

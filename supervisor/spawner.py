@@ -24,12 +24,14 @@ from supervisor.identity import system_prompt
 from supervisor.mail import Draft, check_text
 from supervisor.performance.names import Count, Timing
 from supervisor.permits import Permits
+from supervisor.pool.stock import ActorStock
 from supervisor.ports import HostPort, InstanceFactory, InstancePort
 from supervisor.registry import InstanceRecord, Member, Stage
 from supervisor.repeats import check_same, fingerprint
 from supervisor.requests import SpawnRequest
 from supervisor.roll import Roll
 from supervisor.undoing import Undoing
+from supervisor.verbs import Caller
 from supervisor.work_dirs import WorkDirPolicy
 
 _TROUBLE_PATIENCE_S = 2.0
@@ -54,6 +56,7 @@ class Staff:
     host: HostPort
     factory: InstanceFactory
     permits: Permits
+    stock: ActorStock
 
 
 class Spawner:
@@ -66,12 +69,13 @@ class Spawner:
         self._mail = roll.mail
         self._adoption = adoption
         self._undoing = undoing
+        self._stock = staff.stock
 
-    async def spawn(self, request: SpawnRequest, sender: str) -> InstanceRecord:
+    async def spawn(self, request: SpawnRequest, caller: Caller) -> InstanceRecord:
         """Starts an instance and gives it its first message. Waits for its turn under the spawn cap."""
-        return await self._roll.repeats.once(request, request.request_id, lambda: self._spawn_once(request, sender))
+        return await self._roll.repeats.once(request, request.request_id, lambda: self._spawn_once(request, caller))
 
-    async def _spawn_once(self, request: SpawnRequest, sender: str) -> InstanceRecord:
+    async def _spawn_once(self, request: SpawnRequest, caller: Caller) -> InstanceRecord:
         made = self._roll.registry.made_by(request.request_id) if request.request_id else None
         if made is not None:
             check_same(request.request_id or "", made.record.fingerprint, fingerprint(request))
@@ -84,10 +88,10 @@ class Spawner:
         work_dir = self._settings.work_dirs.check(request.work_dir)
         check_text(request.context)
         asked = time.perf_counter()
-        async with self._permits.hold():
+        async with self._permits.hold(caller.client):
             self._roll.meters.observe(Timing.SPAWN_WAIT, time.perf_counter() - asked)
             # A caller who goes away in the middle must not leave half an instance behind.
-            return await asyncio.shield(asyncio.create_task(self._spawn(request, work_dir, sender)))
+            return await asyncio.shield(asyncio.create_task(self._spawn(request, work_dir, caller.sender)))
 
     async def _finished(self, member: Member) -> InstanceRecord | None:
         """An instance that this call has made already, once it has its first message or has ended.
@@ -120,13 +124,15 @@ class Spawner:
                 raise
 
     def _take_in(self, request: SpawnRequest, work_dir: Path) -> Member:
-        return self._roll.registry.add(
+        member = self._roll.registry.add(
             request.model_copy(update={"work_dir": str(work_dir)}),
             agent=request.agent or self._settings.agent,
             session_id=str(uuid.uuid4()),
             now=time.time(),
             fingerprint=fingerprint(request),
         )
+        self._roll.registry.change(member.record.instance_id, actor=self._stock.take())
+        return member
 
     async def _make(self, member: Member, request: SpawnRequest, sender: str) -> InstanceRecord:
         instance_id = member.record.instance_id

@@ -134,7 +134,7 @@ class Supervisor:
             return await self._verbs[verb](request, caller)
 
     async def spawn(self, request: requests.SpawnRequest, caller: Caller) -> results.SpawnResult:
-        record = await self._spawner.spawn(request, caller.sender)
+        record = await self._spawner.spawn(request, caller)
         return views.spawn_result(record, self._roll.status_of(record.instance_id))
 
     async def spawn_batch(self, request: requests.SpawnBatchRequest, caller: Caller) -> results.SpawnBatchResult:
@@ -225,7 +225,7 @@ class Supervisor:
         member = self._roll.registry.get(request.instance_id)
         if member.turn.locked():
             raise WrongStateError(f"{request.instance_id} is just being started or stopped: wait until that is done.")
-        async with self._permits.hold():
+        async with self._permits.hold(caller.client):
             return await self._closing.restart(member)
 
     async def status(self, request: requests.StatusRequest, caller: Caller) -> results.StatusResult:

@@ -45,7 +45,7 @@ class Undoing:
         await self._roll.members.leave(instance_id)
         steps = [
             await _step(self._host.end_agent, instance_id, record.session_name, END_GRACE_S),
-            await _step(self._factory.destroy, instance_id),
+            await _step(self._factory.destroy, record.actor_name),
             await _step(self._undo_workspace, record),
             await _step(self._host.forget_instance, instance_id),
             await _step(self._roll.mail.close, instance_id),

@@ -28,6 +28,8 @@ class Caller:
     """Who asks. ``sender`` stands in the header line of messages."""
 
     sender: str
+    client: str = ""
+    """Names the connection: callers of the same name take turns all the same."""
     progress: ProgressCallback = ignore_progress
 
 

@@ -94,6 +94,15 @@ class Settings(BaseModel):
         ge=0,
         le=500,
     )
+    spare_actors: int = setting(
+        2,
+        "PHALANX_SPARE_ACTORS",
+        "processes",
+        "a whole number from 0 to 500",
+        "Spare processes kept ready to follow agents; each takes 40 MB and saves a spawn half a second of CPU.",
+        ge=0,
+        le=500,
+    )
     agent: Literal["claude", "demo"] = setting(
         "claude",
         "PHALANX_AGENT",

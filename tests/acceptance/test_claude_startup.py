@@ -110,6 +110,7 @@ async def test_the_first_message_arrives_once_although_enter_is_swallowed_at_sta
 def _config(home: Home, instance_id: str) -> InstanceConfig:
     return InstanceConfig(
         instance_id=instance_id,
+        agent="claude",
         session_id=str(uuid.uuid4()),
         directory=home.instance_directory(instance_id),
         tmux_socket=home.tmux_socket,

@@ -76,6 +76,7 @@ async def _main(told: dict[str, Any]) -> None:
     _doom(told["moment"])
     config = InstanceConfig(
         instance_id="spec_1",
+        agent="demo",
         session_id=told["session_id"],
         directory=Path(told["directory"]),
         tmux_socket=Path(told["tmux_socket"]),

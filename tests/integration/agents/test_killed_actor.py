@@ -89,6 +89,7 @@ class Team:
     def instance(self) -> Instance:
         config = InstanceConfig(
             instance_id="spec_1",
+            agent="demo",
             session_id=self.rig.session_id,
             directory=self.rig.instance_directory,
             tmux_socket=self._socket,

@@ -11,10 +11,11 @@ import pytest
 from actors.agents.catalog import AgentCatalog
 from actors.home import Home
 from actors.host import Host
-from actors.instance import Instance, InstanceConfig
+from actors.seat import Seat
 from actors.terminal.server import TerminalServer
 from supervisor.assembly import build_supervisor
 from supervisor.permits import Permits
+from supervisor.pool.stock import ActorStock
 from supervisor.requests import ShutdownRequest
 from supervisor.settings import Settings
 from supervisor.spawner import Staff
@@ -32,18 +33,18 @@ class LocalInstances:
 
     def __init__(self, catalog: AgentCatalog) -> None:
         self._catalog = catalog
-        self.instances: dict[str, Instance] = {}
+        self.instances: dict[str, Seat] = {}
 
-    async def create(self, config: InstanceConfig, agent: str) -> Instance:
-        if config.instance_id not in self.instances:
-            self.instances[config.instance_id] = Instance(config, self._catalog.named(agent))
-        return self.instances[config.instance_id]
+    async def create(self, name: str) -> Seat:
+        if name not in self.instances:
+            self.instances[name] = Seat(self._catalog)
+        return self.instances[name]
 
     async def running(self) -> tuple[str, ...]:
         return tuple(self.instances)
 
-    async def destroy(self, instance_id: str) -> None:
-        instance = self.instances.pop(instance_id, None)
+    async def destroy(self, name: str) -> None:
+        instance = self.instances.pop(name, None)
         if instance is not None:
             await instance.leave()
 
@@ -72,7 +73,8 @@ def settings(home: Home) -> Settings:
 
 def environment_of(home: Home) -> dict[str, str]:
     user = str(home.root.parent / "user")
-    return shell_environment(home, HOME=user, PHALANX_AGENT="demo", PHALANX_SPAWN_TIMEOUT_S="20")
+    more = {"PHALANX_SPAWN_TIMEOUT_S": "20", "PHALANX_SPARE_ACTORS": "0"}
+    return shell_environment(home, HOME=user, PHALANX_AGENT="demo", **more)
 
 
 @pytest.fixture
@@ -80,11 +82,9 @@ def staff(home: Home, settings: Settings, terminal: TerminalServer) -> Iterator[
     environment = environment_of(home)
     catalog = AgentCatalog(claude_command="no-such-claude", python=sys.executable)
     terminal.start(environment)
-    yield Staff(
-        host=Host(home, catalog, environment),
-        factory=LocalInstances(catalog),
-        permits=Permits(settings.max_concurrent_spawns),
-    )
+    factory, permits = LocalInstances(catalog), Permits(settings.max_concurrent_spawns)
+    stock = ActorStock(factory, permits, settings.spare_actors)
+    yield Staff(host=Host(home, catalog, environment), factory=factory, permits=permits, stock=stock)
     terminal.stop()
 
 

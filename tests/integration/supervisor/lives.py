@@ -16,15 +16,15 @@ from contextvars import ContextVar, copy_context
 from pathlib import Path
 from typing import Any
 
-from actors.agents.base import Agent
 from actors.agents.catalog import AgentCatalog
 from actors.errors import StateHeldError
 from actors.home import Home
 from actors.host import Host
-from actors.instance import Instance, InstanceConfig
+from actors.seat import Seat
 from actors.terminal.server import TerminalServer
 from supervisor.assembly import build_supervisor
 from supervisor.permits import Permits
+from supervisor.pool.stock import ActorStock
 from supervisor.registry import Stage
 from supervisor.requests import Request
 from supervisor.settings import Settings
@@ -106,7 +106,7 @@ class Mortal:
 
         async def call(*arguments: Any, **more: Any) -> Any:
             answer = await self._fate.share(name, lambda: found(*arguments, **more), counts=counts)
-            return Mortal(answer, self._fate) if isinstance(answer, Instance) else answer
+            return Mortal(answer, self._fate) if isinstance(answer, Seat) else answer
 
         return call
 
@@ -114,20 +114,20 @@ class Mortal:
 class Actors:
     """Instances as plain objects in this event loop; ``die`` ends them as if all of Ray had been killed."""
 
-    def __init__(self, agent: Callable[[str], Agent]) -> None:
-        self._agent = agent
-        self.instances: dict[str, Instance] = {}
+    def __init__(self, catalog: AgentCatalog) -> None:
+        self._catalog = catalog
+        self.instances: dict[str, Seat] = {}
 
-    async def create(self, config: InstanceConfig, agent: str) -> Instance:
-        if config.instance_id not in self.instances:
-            self.instances[config.instance_id] = Instance(config, self._agent(agent))
-        return self.instances[config.instance_id]
+    async def create(self, name: str) -> Seat:
+        if name not in self.instances:
+            self.instances[name] = Seat(self._catalog)
+        return self.instances[name]
 
     async def running(self) -> tuple[str, ...]:
         return tuple(self.instances)
 
-    async def destroy(self, instance_id: str) -> None:
-        instance = self.instances.pop(instance_id, None)
+    async def destroy(self, name: str) -> None:
+        instance = self.instances.pop(name, None)
         if instance is not None:
             await instance.leave()
 
@@ -206,7 +206,7 @@ class Team:
         self.repository = repository
         self._environment = environment
         self.catalog = AgentCatalog(claude_command="no-such-claude", python=sys.executable)
-        self.actors = Actors(self.catalog.named)
+        self.actors = Actors(self.catalog)
         self.lives: list[Life] = []
 
     async def live(self, store: Any | None = None, **settings: str) -> Life:
@@ -216,11 +216,9 @@ class Team:
         store = store or _Patient(SqliteStore(self.home.state_file))
         found = Settings.load(self.home, {**self._environment, **settings})
         host = Host(self.home, self.catalog, self._environment)
-        staff = Staff(
-            host=Mortal(host, fate, all_count=True),
-            factory=Mortal(self.actors, fate),
-            permits=Permits(found.max_concurrent_spawns),
-        )
+        factory, permits = Mortal(self.actors, fate), Permits(found.max_concurrent_spawns)
+        stock = ActorStock(factory, permits, found.spare_actors)
+        staff = Staff(host=Mortal(host, fate, all_count=True), factory=factory, permits=permits, stock=stock)
         supervisor = build_supervisor(self.home, found, staff, Mortal(store, fate))
         life = Life(supervisor, store, fate)
         self.lives.append(life)
@@ -264,6 +262,7 @@ async def disagreements(team: Team, life: Life) -> list[str]:
     """Where registry, panes, actors, directories, worktrees and branches tell different stories."""
     records = {member.record.instance_id: member.record for member in life.supervisor._roll.registry}
     alive = {member.record.instance_id for member in life.supervisor._roll.registry if member.alive}
+    actors = {record.actor_name for record in records.values()}
     sessions = {agent.session_name: agent for agent in TerminalServer(team.home.tmux_socket).agents()}
     kept = {record.workspace.worktree for record in records.values() if record.workspace} - {None}
     kept_names = {worktree.name for worktree in kept if worktree is not None and worktree.exists()}
@@ -272,8 +271,8 @@ async def disagreements(team: Team, life: Life) -> list[str]:
     found = {
         "panes": ({name for name, agent in sessions.items() if agent.alive}, alive),
         "processes": ({sessions[one].pid for one in alive & sessions.keys()}, {records[one].pid for one in alive}),
-        "actors": (set(team.actors.instances) & alive, alive),
-        "actors of nobody": (set(team.actors.instances) - set(records), set()),
+        "actors": ({one for one in alive if records[one].actor_name in team.actors.instances}, alive),
+        "actors of nobody": (set(team.actors.instances) - actors - life.supervisor._recovery._stock.names, set()),
         "directories": ({entry.name for entry in team.home.instances.iterdir()}, set(records)),
         "worktrees": ({entry.name for entry in team.home.worktrees.iterdir()}, kept_names),
         "branches": ({branch.removeprefix("phalanx/") for branch in branches}, kept_names),

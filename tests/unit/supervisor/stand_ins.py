@@ -9,6 +9,7 @@ from typing import Any
 
 from actors.errors import FencedError, StoreError, UnavailableError
 from actors.inbox import BatchLimits
+from actors.instance import InstanceConfig
 from actors.messages import Message, MessageStatus, Receipt
 from actors.pages import Page, PageQuery
 from actors.reports import Report, Snapshot
@@ -110,7 +111,10 @@ class StandInInstance:
         self.asked: list[tuple[int, str]] = []
         self.incarnation = "first"
 
-    async def adopt(self, pane_id: str, pid: int) -> str:
+    async def vacant(self) -> bool:
+        return True
+
+    async def adopt(self, config: InstanceConfig, pane_id: str, pid: int) -> str:
         return self.incarnation
 
     async def tune(self, limits: BatchLimits) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from actors.errors import UnavailableError
+from actors.home import Home
 from supervisor.adoption import Adoption, InstanceRules
 from supervisor.batching import Batching, limits_of
 from supervisor.roll import Roll
@@ -35,7 +37,7 @@ class Scene:
         member = await recruit(self.roll)
         nobody: Any = None
         rules = InstanceRules(batching=self.batching, comes_back=False)
-        adoption = Adoption(nobody, rules, nobody, self.roll)
+        adoption = Adoption(Home(Path("/home")), rules, nobody, self.roll)
         await adoption.adopt(member.record, self.instance)
 
     async def reports(self) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 
 from supervisor.permits import Permits
 
@@ -9,12 +9,14 @@ from supervisor.permits import Permits
 class Holder:
     """A task that holds a permit until it is let go."""
 
-    def __init__(self, permits: Permits, order: list[str], name: str) -> None:
+    def __init__(self, permits: Permits, order: list[str], name: str, *, caller: str | None = "") -> None:
+        """``caller`` None: in the background."""
         self.go = asyncio.Event()
-        self.task = asyncio.create_task(self._run(permits, order, name))
+        hold = permits.hold_in_background() if caller is None else permits.hold(caller)
+        self.task = asyncio.create_task(self._run(hold, order, name))
 
-    async def _run(self, permits: Permits, order: list[str], name: str) -> None:
-        async with permits.hold():
+    async def _run(self, hold: AbstractAsyncContextManager[None], order: list[str], name: str) -> None:
+        async with hold:
             order.append(name)
             await self.go.wait()
 
@@ -66,3 +68,44 @@ async def test_who_stops_waiting_or_fails_frees_the_place() -> None:
     assert order == ["a", "c"]
     await last.finish()
     assert permits.held == 0
+
+
+async def test_callers_take_turns_however_much_one_of_them_asks_for() -> None:
+    permits, order = Permits(1), list[str]()
+    many = [Holder(permits, order, f"a{number}", caller="a") for number in range(4)]
+    await settle()
+    others = [Holder(permits, order, name, caller=name) for name in "bc"]
+    for holder in (*many[:2], *others, *many[2:]):
+        await settle()
+        await holder.finish()
+    assert order == ["a0", "a1", "b", "c", "a2", "a3"]
+    assert (permits.held, permits.waiting) == (0, 0)
+
+
+async def test_the_background_begins_when_nobody_else_waits_or_holds_and_leaves_one_free() -> None:
+    permits, order = Permits(2), list[str]()
+    urgent = Holder(permits, order, "urgent")
+    patient = [Holder(permits, order, name, caller=None) for name in ("refill 1", "refill 2")]
+    await settle()
+    assert (order, permits.waiting) == (["urgent"], 0)
+    await urgent.finish()
+    await settle()
+    assert order == ["urgent", "refill 1"]
+    late = Holder(permits, order, "late")
+    await settle()
+    assert order == ["urgent", "refill 1", "late"]
+    await patient[0].finish()
+    await settle()
+    assert permits.held == 1, "a refill does not begin beside a caller's work"
+    await late.finish()
+    await settle()
+    assert order[-1] == "refill 2"
+    await patient[1].finish()
+
+
+async def test_with_a_limit_of_one_the_background_still_gets_its_turn() -> None:
+    permits, order = Permits(1), list[str]()
+    refill = Holder(permits, order, "refill", caller=None)
+    await settle()
+    assert order == ["refill"]
+    await refill.finish()

@@ -34,26 +34,29 @@ class World:
             case Adopt(instance_id, pane_id, pid):
                 running = replace(self.records[instance_id], stage=Stage.RUNNING, pane_id=pane_id, pid=pid)
                 self.records[instance_id] = running
-                self.actors.add(instance_id)
+                self.actors.add(self.records[instance_id].actor_name)
                 self.followed.add(instance_id)
             case NoteEnd(instance_id, _):
                 self.records[instance_id] = replace(self.records[instance_id], stage=Stage.FAILED)
-                self.actors.discard(instance_id)
+                self.actors.discard(self.records[instance_id].actor_name)
             case Finish(instance_id):
                 self.records[instance_id] = replace(self.records[instance_id], stage=Stage.STOPPED)
-                self._clear(instance_id)
+                self._clear(self.records[instance_id])
             case Undo(instance_id):
-                del self.records[instance_id]
-                self._clear(instance_id)
+                self._clear(self.records.pop(instance_id))
             case EndAgent(session_name):
                 del self.sessions[session_name]
-            case EndActor(instance_id):
-                self.actors.discard(instance_id)
+            case EndActor(actor):
+                self.actors.discard(actor)
 
-    def _clear(self, instance_id: str) -> None:
-        self.sessions.pop(instance_id, None)
-        self.actors.discard(instance_id)
-        self.followed.discard(instance_id)
+    def _clear(self, record: InstanceRecord) -> None:
+        self.sessions.pop(record.session_name, None)
+        self.actors.discard(record.actor_name)
+        self.followed.discard(record.instance_id)
+
+    def needed(self, instance_ids: Collection[str]) -> set[str]:
+        """The names of their actors."""
+        return {known.actor_name for known in self.records.values() if known.instance_id in instance_ids}
 
     def converge(self) -> tuple[Act, ...]:
         acts = self.plan()
@@ -67,7 +70,13 @@ class World:
 
 
 def touched(act: Act) -> str:
-    return act.session_name if isinstance(act, EndAgent) else act.instance_id
+    match act:
+        case EndAgent(session_name):
+            return session_name
+        case EndActor(actor):
+            return actor
+        case _:
+            return act.instance_id
 
 
 @st.composite
@@ -82,6 +91,7 @@ def worlds(draw: st.DrawFn) -> World:
                 wanted=draw(st.booleans()),
                 pane_id=f"%{draw(st.integers(0, 2))}",
                 pid=draw(st.integers(0, 2)),
+                actor=draw(st.sampled_from(["", f"spare_{number}"])),
             )
         if draw(st.booleans()):
             world.sessions[instance_id] = RunningAgent(
@@ -90,9 +100,9 @@ def worlds(draw: st.DrawFn) -> World:
                 pid=draw(st.integers(1, 2)),
                 alive=draw(st.booleans()),
             )
-        for group in (world.actors, world.busy):
+        for group, name in ((world.actors, instance_id), (world.actors, f"spare_{number}"), (world.busy, instance_id)):
             if draw(st.booleans()):
-                group.add(instance_id)
+                group.add(name)
         if instance_id in world.records and draw(st.booleans()):
             world.followed.add(instance_id)
     return world
@@ -112,8 +122,10 @@ def wanted_and_alive(world: World) -> dict[str, RunningAgent]:
 @given(worlds())
 def test_who_lives_and_is_wanted_goes_on_where_it_is_and_is_followed(world: World) -> None:
     alive = wanted_and_alive(world)
-    acts = world.converge()
-    assert all(isinstance(act, Adopt) for act in acts if touched(act) in alive)
+    acts, needed = world.converge(), world.needed(alive)
+    assert not any(act.actor in needed for act in acts if isinstance(act, EndActor))
+    others = [act for act in acts if not isinstance(act, EndActor)]
+    assert all(isinstance(act, Adopt) for act in others if touched(act) in alive)
     for instance_id, session in alive.items():
         assert world.sessions[instance_id] == session
         assert instance_id in world.followed
@@ -130,15 +142,15 @@ def test_who_is_known_and_followed_rightly_is_not_touched(world: World) -> None:
 
 @given(worlds())
 def test_the_busy_are_left_alone(world: World) -> None:
-    assert not {touched(act) for act in world.plan()} & world.busy
+    assert not {touched(act) for act in world.plan()} & (world.busy | world.needed(world.busy))
 
 
 @given(worlds())
 def test_nobody_is_given_two_acts(world: World) -> None:
     names = [touched(act) for act in world.plan() if not isinstance(act, EndAgent | EndActor)]
     assert len(names) == len(set(names))
-    on_records = set(names)
-    assert not any(touched(act) in on_records for act in world.plan() if isinstance(act, EndAgent | EndActor))
+    assert not {act.actor for act in world.plan() if isinstance(act, EndActor)} & world.needed(names)
+    assert not {act.session_name for act in world.plan() if isinstance(act, EndAgent)} & set(names)
 
 
 @given(worlds())
@@ -152,7 +164,7 @@ def test_after_the_acts_the_plan_is_empty(world: World) -> None:
 def test_nothing_of_nobody_stays(world: World) -> None:
     world.converge()
     assert world.sessions.keys() <= world.records.keys() | world.busy
-    assert world.actors <= world.followed | world.busy
+    assert world.actors <= world.needed(world.followed) | world.needed(world.busy) | world.busy
 
 
 @given(worlds())

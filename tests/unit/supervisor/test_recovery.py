@@ -12,6 +12,8 @@ from actors.agents.base import RunningAgent
 from actors.errors import AgentError, FencedError, TerminalError
 from actors.workspace.values import Leftover, Retirement
 from supervisor import undoing
+from supervisor.permits import Permits
+from supervisor.pool.stock import ActorStock
 from supervisor.ports import InstancePort
 from supervisor.recovery import EVERY_S, Recovery
 from supervisor.registry import InstanceRecord, Member, Stage
@@ -61,6 +63,10 @@ class Outside:
             raise self.trouble["look"]
         return seen
 
+    async def create(self, name: str) -> InstancePort:
+        self.actors.add(name)
+        return StandInInstance()
+
     async def running(self) -> tuple[str, ...]:
         return tuple(self.actors)
 
@@ -109,7 +115,8 @@ class Scene:
         self.store = TroubledStore()
         self.roll = Roll(self.store)
         self.outside = out = Outside(self.roll)
-        staff: Any = SimpleNamespace(host=out, factory=out)
+        self.stock = ActorStock(out, Permits(1), 0)
+        staff: Any = SimpleNamespace(host=out, factory=out, stock=self.stock)
         undo = Undoing(self.roll, staff.host, staff.factory)
         parts: tuple[Any, ...] = (staff, out, undo, out)
         self.recovery = Recovery(self.roll, *parts)

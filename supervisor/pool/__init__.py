@@ -1,0 +1,1 @@
+"""What is kept ready so that a spawn need not wait for it."""

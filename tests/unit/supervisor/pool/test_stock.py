@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from actors.errors import FencedError, UnavailableError
+from supervisor.permits import Permits
+from supervisor.pool import stock as stock_module
+from supervisor.pool.stock import PREFIX, ActorStock
+from supervisor.ports import InstancePort
+from tests.unit.supervisor.stand_ins import StandInInstance, turns
+
+
+class Factory:
+    """Makes actors by name. ``gate`` holds up whoever makes one; the names in ``occupied`` follow somebody."""
+
+    def __init__(self) -> None:
+        self.actors: set[str] = set()
+        self.occupied: set[str] = set()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.at_once = 0
+        self.most_at_once = 0
+        self.error: Exception | None = None
+
+    async def create(self, name: str) -> InstancePort:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await self.gate.wait()
+        self.at_once -= 1
+        if self.error is not None:
+            raise self.error
+        self.actors.add(name)
+        return _Actor(name not in self.occupied)
+
+    async def running(self) -> tuple[str, ...]:
+        return tuple(self.actors)
+
+    async def destroy(self, name: str) -> None:
+        self.actors.discard(name)
+
+
+class _Actor(StandInInstance):
+    def __init__(self, vacant: bool) -> None:
+        super().__init__()
+        self._vacant = vacant
+
+    async def vacant(self) -> bool:
+        return self._vacant
+
+
+class Scene:
+    def __init__(self, size: int) -> None:
+        self.factory = Factory()
+        self.permits = Permits(5)
+        self.stock = ActorStock(self.factory, self.permits, size)
+        self.fenced = False
+
+    async def confirm(self) -> None:
+        if self.fenced:
+            raise FencedError("another supervisor has the state")
+
+    async def begin(self, *found: str) -> None:
+        self.factory.actors.update(found)
+        self.stock.begin(self.confirm)
+        self.stock.recognise(found)
+        await turns(60)
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    made = Scene(2)
+    yield made
+    await made.stock.end()
+
+
+async def test_the_stock_is_filled_one_by_one_and_refilled_after_a_take(scene: Scene) -> None:
+    await scene.begin()
+    assert scene.stock.ready == len(scene.factory.actors) == 2
+    taken = scene.stock.take()
+    await turns(60)
+    assert taken not in scene.stock.names
+    assert scene.stock.ready == 2
+    assert len(scene.factory.actors) == 3
+    assert scene.factory.most_at_once == 1
+
+
+async def test_no_spare_is_given_twice_and_who_finds_none_does_not_wait(scene: Scene) -> None:
+    await scene.begin()
+    taken = [scene.stock.take() for _ in range(3)]
+    assert len(set(taken)) == 3
+    assert taken[2] == ""
+
+
+async def test_nothing_is_made_before_it_is_known_what_an_earlier_supervisor_has_left(scene: Scene) -> None:
+    scene.stock.begin(scene.confirm)
+    await turns()
+    assert not scene.factory.actors
+    scene.stock.recognise(())
+    await turns(60)
+    assert scene.stock.ready == 2
+
+
+async def test_spares_that_are_found_are_kept_and_those_that_are_too_many_are_ended(scene: Scene) -> None:
+    found = [f"{PREFIX}{number}" for number in range(4)]
+    await scene.begin(*found)
+    assert scene.stock.names == scene.factory.actors
+    assert scene.stock.names < set(found)
+    assert scene.stock.ready == 2
+
+
+async def test_who_follows_somebody_or_has_another_name_is_no_spare(scene: Scene) -> None:
+    scene.factory.occupied.add(f"{PREFIX}1")
+    await scene.begin(f"{PREFIX}1", "spec_0_0_1")
+    assert not scene.stock.names & {f"{PREFIX}1", "spec_0_0_1"}
+
+
+async def test_a_refill_waits_until_no_spawn_waits_or_runs(scene: Scene) -> None:
+    async with scene.permits.hold():
+        await scene.begin()
+        assert scene.stock.ready == 0
+    await turns(60)
+    assert scene.stock.ready == 2
+
+
+async def test_what_is_just_being_made_counts_as_the_stocks_own(scene: Scene) -> None:
+    scene.factory.gate.clear()
+    await scene.begin()
+    (name,) = scene.stock.names
+    assert scene.stock.take() == ""
+    scene.factory.gate.set()
+    await turns(60)
+    assert name in scene.factory.actors
+
+
+async def test_a_smaller_stock_ends_what_is_too_much(scene: Scene) -> None:
+    await scene.begin()
+    scene.stock.resize(0)
+    await turns(60)
+    assert not scene.factory.actors
+    assert not scene.stock.names
+
+
+async def test_a_spare_that_cannot_be_made_is_tried_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stock_module, "_PAUSES_S", (0.0,))
+    scene.factory.error = UnavailableError("Ray does not answer")
+    await scene.begin()
+    assert scene.stock.ready == 0
+    scene.factory.error = None
+    await turns(60)
+    assert scene.stock.ready == 2
+
+
+async def test_who_was_replaced_by_another_supervisor_makes_no_more(scene: Scene) -> None:
+    scene.fenced = True
+    await scene.begin()
+    assert not scene.factory.actors
