@@ -8,7 +8,8 @@ nothing but a cancelled call ends without an answer.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from actors.errors import PhalanxError, TeamNotRunningError, UnavailableError
+from mcp_entry.alerts import Alerts
 from mcp_entry.instructions import INSTRUCTIONS
 from mcp_entry.progress import ProgressTeller
 from mcp_entry.schemas import input_schema, output_schema, structured
@@ -45,25 +47,43 @@ class Entry:
         self._version = version
         self._log = log
         self._quiet_at_most_s = quiet_at_most_s
+        self._alerts = Alerts()
+        team.on_connected = self._alerts.team_is
 
     def server(self) -> Server[Any]:
-        return Server(
+        server: Server[Any] = Server(
             "phalanx",
             title="Phalanx",
             version=self._version,
             instructions=INSTRUCTIONS,
+            lifespan=self._serving,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
         )
+        server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, self._set_level)
+        return server
+
+    @asynccontextmanager
+    async def _serving(self, _server: Server[Any]) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await self._alerts.end()
+
+    async def _set_level(self, context: Context, params: types.SetLevelRequestParams) -> types.EmptyResult:
+        self._alerts.client_is(context.session)
+        self._alerts.set_level(params.level)
+        return types.EmptyResult()
 
     @cached_property
     def _listing(self) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[_described(tool) for tool in TOOLS.values()])
 
     async def _list_tools(
-        self, _context: Context, _params: types.PaginatedRequestParams | None
+        self, context: Context, _params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
         """A client that only checks the server lists the tools and leaves: no team is brought up for it."""
+        self._alerts.client_is(context.session)
         self._team.begin_soon()
         return self._listing
 
@@ -71,6 +91,7 @@ class Entry:
         tool = TOOLS.get(params.name)
         if tool is None:
             raise MCPError(types.INVALID_PARAMS, f"There is no tool {params.name!r}. Tools: {', '.join(TOOLS)}.")
+        self._alerts.client_is(context.session)
         teller = ProgressTeller(context.session.report_progress, at_least_every_s=self._quiet_at_most_s)
         async with anyio.create_task_group() as telling:
             telling.start_soon(teller.tell)

@@ -55,6 +55,8 @@ class Team:
         self._opening_is_asked_for = False
         self._timer: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Task[None]] = set()
+        self.on_connected: Callable[[SupervisorClient], None] = lambda _: None
+        """Called with each connection that calls go over from then on."""
 
     @property
     def connected(self) -> bool:
@@ -127,6 +129,7 @@ class Team:
         if self._client is not None:
             self._keep(self._client.close_when_idle())
         self._client = opening.result()
+        self.on_connected(self._client)
         if self._revive is not None:
             self._keep(self._come_back(self._client, self._revive))
         logger.info("connected to the team")

@@ -14,6 +14,7 @@ from supervisor.git.desk import git_desk
 from supervisor.looking import Looking
 from supervisor.performance.assembly import performance_desks
 from supervisor.performance.figures import Sources
+from supervisor.performance.keeper import HistoryKeeper
 from supervisor.performance.meters import Meters
 from supervisor.performance.monitor import Watched
 from supervisor.pool.desk import PoolDesk
@@ -52,6 +53,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     if resumes:
         roll.on_failed = resuming.failed
     git = git_desk(tunables, staff.host, work_dirs, meters)
+    keeper = HistoryKeeper(meters, fence)
     watched = Watched(
         roll=roll,
         store=fence,
@@ -72,7 +74,12 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
             collecting=Collecting(home, roll, staff.host, closing),
             resuming=resuming,
             recovery=Recovery(roll, staff, adoption, undoing, closing),
-            desks=(git, *performance_desks(home, watched, Tuning.of(settings.configured)), PoolDesk(staff.stock, roll)),
+            desks=(
+                git,
+                *performance_desks(home, watched, keeper, Tuning.of(settings.configured)),
+                PoolDesk(staff.stock, roll),
+            ),
+            on_shutdown=keeper.save,
         )
     )
 

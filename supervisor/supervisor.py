@@ -13,7 +13,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -66,6 +66,8 @@ class Parts:
     resuming: Resuming
     recovery: Recovery
     desks: Sequence[Desk] = ()
+    on_shutdown: Callable[[], Awaitable[None]]
+    """Called when all instances have ended: the process is going to be killed."""
 
 
 class Supervisor:
@@ -86,6 +88,7 @@ class Supervisor:
         self._reconciling: asyncio.Task[None] | None = None
         self._started_at = time.time()
         self._desks = parts.desks
+        self._on_shutdown = parts.on_shutdown
         self._verbs: dict[str, Handler] = {
             "spawn": self.spawn,
             "spawn_batch": self.spawn_batch,
@@ -247,7 +250,9 @@ class Supervisor:
 
     async def shutdown(self, request: requests.ShutdownRequest, caller: Caller) -> results.TerminateResult:
         alive: Sequence[Member] = [member for member in self._roll.registry if member.alive]
-        return await self._closing.end_all(alive)
+        result = await self._closing.end_all(alive)
+        await self._on_shutdown()
+        return result
 
     async def resume(self, request: requests.ResumeRequest, caller: Caller) -> results.ResumeResult:
         await self._recovery.compared()

@@ -14,7 +14,7 @@ from supervisor.tuning.self_tuning import SelfTuning
 from supervisor.tuning.values import Tuning
 
 
-def performance_desks(home: Home, watched: Watched, configured: Tuning) -> tuple[Desk, ...]:
+def performance_desks(home: Home, watched: Watched, keeper: HistoryKeeper, configured: Tuning) -> tuple[Desk, ...]:
     """``configured``: what applies without anything that was changed while a team ran."""
     meters = watched.roll.meters
     self_tuning = SelfTuning(watched.tunables, watched.permits, meters, watched.hosts)
@@ -23,7 +23,7 @@ def performance_desks(home: Home, watched: Watched, configured: Tuning) -> tuple
         PerformanceParts(
             monitor=monitor,
             meters=meters,
-            keeper=HistoryKeeper(meters, watched.store),
+            keeper=keeper,
             unreadable=watched.roll.unreadable,
             events=events,
             watch=Watch(monitor, events),

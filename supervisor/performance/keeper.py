@@ -41,22 +41,23 @@ class HistoryKeeper:
         self._meters.on_change = self._changed
 
     async def end(self) -> None:
-        """Stores what has not been stored yet."""
+        """Saves, and does so by itself no more."""
         self._meters.on_change = lambda: None
         if self._timer is not None:
             self._timer.cancel()
         if self._saving is not None:
             await self._saving
-        await self._save()
+        await self.save()
 
     def _changed(self) -> None:
         self._since = self._meters.clock()
         self._timer = asyncio.get_running_loop().call_later(self._save_after_s, self._begin_saving)
 
     def _begin_saving(self) -> None:
-        self._saving = asyncio.create_task(self._save(), name="save the history")
+        self._saving = asyncio.create_task(self.save(), name="save the history")
 
-    async def _save(self) -> None:
+    async def save(self) -> None:
+        """Stores what has not been stored yet; a store in trouble leaves it for the next time."""
         since, now = self._since, self._meters.clock()
         if since is None:
             return

@@ -37,8 +37,9 @@ class Watch:
         self._told: dict[str, int] = {}
 
     def begin(self) -> None:
-        """Somebody listens. No-op when it runs already."""
+        """Somebody listens. No-op when it runs already; otherwise trouble that is there already is told, too."""
         if self._task is None or self._task.done():
+            self._told = {}
             self._task = asyncio.create_task(self._run(), name="watch the team")
 
     async def end(self) -> None:

@@ -89,7 +89,7 @@ async def test_what_was_tuned_and_the_history_survive_a_killed_supervisor(team: 
     life = await team.live()
     instance_id = await deeds.spawn(life, team)
     await tune(life, profile="large", messageBatchSize=2, auto=True)
-    await parts(life.supervisor).keeper._save()
+    await parts(life.supervisor).keeper.save()
     await life.kill()
 
     later = await team.live()

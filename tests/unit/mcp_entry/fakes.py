@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from actors.errors import TeamNotRunningError
 from actors.home import Home
 from actors.host_load import HostLoad
 from actors.states import Status
@@ -18,7 +20,7 @@ from supervisor.performance.figures import GitFigures, PoolFigures, Queue
 from supervisor.performance.findings import Finding
 from supervisor.performance.history import Slot
 from supervisor.performance.names import Timing
-from supervisor.requests import Request, Role
+from supervisor.requests import EventKind, Request, Role
 from supervisor.results import Result
 from supervisor.results import performance as figures
 from supervisor.settings import Settings
@@ -37,6 +39,9 @@ class FakeClient(SupervisorClient):
         self.replies = {**REPLIES, **replies}
         self.asked: list[tuple[str, Request]] = []
         self.lost = False
+        self.told: asyncio.Queue[results.TeamEvent] = asyncio.Queue()
+        self.goes_after_event = False
+        self.listened: list[tuple[EventKind, ...]] = []
 
     @property
     def closed(self) -> bool:
@@ -51,6 +56,16 @@ class FakeClient(SupervisorClient):
         if isinstance(reply, Exception):
             raise reply
         return await reply(request, on_progress) if callable(reply) else reply
+
+    async def events(self, *kinds: EventKind, poll_s: float = 60.0) -> AsyncIterator[results.TeamEvent]:
+        """What a test puts into ``told``, of these kinds."""
+        self.listened.append(kinds)
+        while True:
+            event = await self.told.get()
+            if event.kind in kinds:
+                yield event
+            if self.goes_after_event:
+                raise TeamNotRunningError("the team was brought down")
 
     def only_request(self) -> Request:
         ((_, request),) = self.asked

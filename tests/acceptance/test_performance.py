@@ -1,0 +1,96 @@
+"""Figures, tuning and alerts of a whole team, over the client, the command line and the official MCP client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mcp_types as types
+import pytest
+from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+from actors.terminal.server import TerminalServer
+from supervisor import requests
+from supervisor.client import SupervisorClient
+from tests.acceptance.team import Team, bring_up
+
+pytestmark = pytest.mark.timeout(300)
+IGNORED = {"machine"}
+"""What else runs on the machine of the tests is no fault of the team."""
+
+
+def phalanx(team: Team, *arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-c", "from mcp_entry.cli.app import main; main()", *arguments, "--json"]
+    ended = subprocess.run(
+        command, env=dict(team.environment), capture_output=True, text=True, timeout=60, check=True, cwd=Path.cwd()
+    )
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found
+
+
+async def test_an_idle_healthy_team_has_a_hundred_points(demo_team: Team, demo: SupervisorClient) -> None:
+    spawned = await demo.spawn(demo_team.specialist())
+    await demo.wait(requests.WaitRequest(instance_ids=[spawned.instance_id]))
+    seen = await demo.get_performance(requests.GetPerformanceRequest())
+    ours = [alert for alert in seen.performance.alerts if alert.category not in IGNORED]
+    assert ours == []
+    assert seen.performance.score == 100 - sum(lost.points for lost in seen.performance.lost)
+    assert seen.metrics.spawns.total >= 1
+
+
+async def test_what_was_tuned_applies_after_down_and_up_and_both_say_so(short_tmp: Path) -> None:
+    team = await asyncio.to_thread(bring_up, short_tmp, PHALANX_AGENT="demo", MAX_CONCURRENT_SPAWNS="4")
+    try:
+        changed = phalanx(team, "tune", "--profile", "large", "--batch-delay", "50")
+        assert (changed["oldSettings"]["maxConcurrentSpawns"], changed["newSettings"]["maxConcurrentSpawns"]) == (4, 10)
+        async with await team.connect() as client:
+            spawned = await client.spawn(team.specialist())
+            await client.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
+        await asyncio.to_thread(team.runtime.down, lambda step: None)
+        assert "max_concurrent_spawns = 10" in phalanx(team, "up")["changedSettings"]
+        seen = phalanx(team, "perf")
+        assert (seen["queues"]["spawn"]["limit"], seen["settings"]["messageBatchDelay"]) == (10, 50)
+        assert seen["metrics"]["spawns"]["total"] == 1
+        assert phalanx(team, "tune", "--reset")["newSettings"]["maxConcurrentSpawns"] == 4
+    finally:
+        await asyncio.to_thread(team.runtime.down, lambda step: None)
+
+
+async def test_trouble_reaches_a_lead_as_a_log_message_and_its_tools_say_the_same(short_tmp: Path) -> None:
+    team = await asyncio.to_thread(bring_up, short_tmp, PHALANX_AGENT="demo")
+    try:
+        async with await team.connect() as client:
+            spawned = await client.spawn(team.specialist())
+            (agent,) = TerminalServer(team.home.tmux_socket).agents()
+            os.kill(agent.pid, signal.SIGKILL)
+            request = requests.WaitRequest(instance_ids=[spawned.instance_id], until="needs_attention")
+            assert (await client.wait(request)).reached
+        await _hears(team)
+    finally:
+        await asyncio.to_thread(team.runtime.down, lambda step: None)
+
+
+async def _hears(team: Team) -> None:
+    got: asyncio.Queue[types.LoggingMessageNotificationParams] = asyncio.Queue()
+
+    async def log(params: types.LoggingMessageNotificationParams) -> None:
+        got.put_nowait(params)
+
+    entry = StdioServerParameters(
+        command=sys.executable, args=["-m", "mcp_entry"], env=dict(team.environment), cwd=Path.cwd()
+    )
+    async with Client(stdio_client(entry), mode="legacy", logging_callback=log) as lead:
+        seen = (await lead.call_tool("get_performance", {})).structured_content or {}
+        assert seen["performance"]["score"] < 100
+        async with asyncio.timeout(20):
+            while (message := await got.get()).data["alert"]["code"] != "instances-failed":
+                pass
+    assert message.level == "warning"
+    assert "1 instance has failed" in message.data["alert"]["message"]
