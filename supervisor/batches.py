@@ -25,15 +25,9 @@ async def spawn_all(request: requests.SpawnBatchRequest, caller: Caller, spawn: 
     members = _identified(request)
     done = 0
 
-    async def one(member: requests.SpawnRequest) -> results.SpawnOutcome:
+    async def one(member: requests.SpawnRequest | requests.Malformed) -> results.SpawnOutcome:
         nonlocal done
-        try:
-            spawned: results.SpawnResult | ErrorInfo = await spawn(member, caller)
-        except PhalanxError as error:
-            spawned = ErrorInfo(**to_wire(error))
-        except Exception:
-            logger.exception("a member of a spawn batch failed")
-            spawned = ErrorInfo(code="internal", message="An error in Phalanx: see its logs.")
+        spawned = await _spawned(member, caller, spawn)
         done += 1
         what = spawned.instance_id if isinstance(spawned, results.SpawnResult) else "failed"
         caller.progress(done, len(members), what)
@@ -42,13 +36,29 @@ async def spawn_all(request: requests.SpawnBatchRequest, caller: Caller, spawn: 
     return await asyncio.gather(*map(one, members))
 
 
-def _identified(request: requests.SpawnBatchRequest) -> Sequence[requests.SpawnRequest]:
+async def _spawned(
+    member: requests.SpawnRequest | requests.Malformed, caller: Caller, spawn: Spawn
+) -> results.SpawnResult | ErrorInfo:
+    if isinstance(member, requests.Malformed):
+        return ErrorInfo(**to_wire(member.error))
+    try:
+        return await spawn(member, caller)
+    except PhalanxError as error:
+        return ErrorInfo(**to_wire(error))
+    except Exception:
+        logger.exception("a member of a spawn batch failed")
+        return ErrorInfo(code="internal", message="An error in Phalanx: see its logs.")
+
+
+def _identified(request: requests.SpawnBatchRequest) -> Sequence[requests.SpawnRequest | requests.Malformed]:
     """Each member with a request id of its own that follows from the batch's, so that a repeat finds each again."""
     if request.request_id is None:
         return request.instances
     ids = (f"{request.request_id}/{number}" for number in range(len(request.instances)))
     return [
         member.model_copy(update={"request_id": member.request_id or request_id})
+        if isinstance(member, requests.SpawnRequest)
+        else member
         for member, request_id in zip(request.instances, ids, strict=True)
     ]
 

@@ -41,6 +41,8 @@ class Draft:
     instance_id: str
     text: str
     immediate: bool = False
+    fault: str = ""
+    """Why it is refused already: the caller did not give what a message takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +131,8 @@ class Mail:
 
     def _checked(self, draft: Draft, sender: str, now: float) -> Message | PhalanxError:
         try:
+            if draft.fault:
+                raise InvalidRequestError(draft.fault)
             member = self._registry.get(draft.instance_id)
             if member.record.stage is Stage.STARTING:
                 raise WrongStateError(f"{draft.instance_id} is just being started: send again when it is ready.")

@@ -6,34 +6,16 @@ caller wrote it, such as ``instances[3].role``.
 
 from __future__ import annotations
 
-import difflib
-import reprlib
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, get_args
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from actors.errors import InvalidRequestError
+from supervisor.faults import tell_all
 from supervisor.requests import Request
 
-_MOST_TOLD = 8
 _RequestT = TypeVar("_RequestT", bound=Request)
-_KINDS = {
-    "string_type": "a text",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "list_type": "a list (not a text that holds one)",
-    "dict_type": "an object",
-    "model_type": "an object with named arguments",
-}
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 60
 
 
 def parse(model: type[_RequestT], arguments: Mapping[str, Any]) -> _RequestT:
@@ -41,75 +23,5 @@ def parse(model: type[_RequestT], arguments: Mapping[str, Any]) -> _RequestT:
     try:
         return model.model_validate(arguments, by_alias=True, by_name=False)
     except ValidationError as error:
-        faults = error.errors(include_url=False)
-        told = [f"- {_tell(model, fault)}" for fault in faults[:_MOST_TOLD]]
-        more = [f"- and {len(faults) - _MOST_TOLD} more"] if len(faults) > _MOST_TOLD else []
-        raise InvalidRequestError("\n".join(["Nothing was done, the arguments are wrong:", *told, *more])) from None
-
-
-def _tell(model: type[Request], fault: ErrorDetails) -> str:
-    place = _place(fault["loc"])
-    owner, description = _field(model, fault["loc"])
-    given = _SHORT.repr(fault["input"])
-    context = fault.get("ctx", {})
-    match fault["type"]:
-        case "extra_forbidden":
-            return _unknown(place, str(fault["loc"][-1]), owner)
-        case "missing":
-            return f"{place} is missing. {description}".rstrip()
-        case "string_pattern_mismatch" | "string_too_long":
-            return f"{place} cannot be {given}. {description}".rstrip()
-        case "enum" | "literal_error":
-            return f"{place} cannot be {given}, only {context['expected']}."
-        case "string_too_short":
-            return f"{place} must not be empty."
-        case "too_long" | "too_short":
-            bound = context.get("max_length", context.get("min_length"))
-            allowed = f"at most {bound} can be given" if fault["type"] == "too_long" else f"at least {bound} is needed"
-            return f"{place} has {context['actual_length']} items; {allowed}."
-        case kind if kind in _KINDS:
-            return f"{place} must be {_KINDS[kind]}, not {given}."
-        case _:
-            return f"{place} cannot be {given}: {fault['msg'].removeprefix('Input ')}."
-
-
-def _unknown(place: str, name: str, owner: type[BaseModel] | None) -> str:
-    known = _argument_names(owner) if owner else []
-    close = difflib.get_close_matches(_folded(name), [_folded(each) for each in known], n=1)
-    hint = next((f" Did you mean {each}?" for each in known if close and _folded(each) == close[0]), "")
-    return f"{place} is no known argument.{hint} Known are: {', '.join(known)}."
-
-
-def _folded(name: str) -> str:
-    return name.replace("_", "").lower()
-
-
-def _argument_names(model: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    """``("instances", 3, "role")`` as ``instances[3].role``."""
-    if location[-1:] == ("[key]",):
-        return f"a name in {_place(location[:-2])}"
-    path = ""
-    for step in location:
-        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
-    return path or "the arguments"
-
-
-def _field(model: type[Request], location: Iterable[int | str]) -> tuple[type[BaseModel] | None, str]:
-    """The model that the last step of ``location`` is an argument of, and that argument's description."""
-    owner: type[BaseModel] | None = model
-    inner: Any = model
-    description = ""
-    for step in location:
-        if isinstance(step, int):
-            inner = next(iter(get_args(inner)), None)
-            description = next((m.description or "" for m in get_args(inner) if isinstance(m, FieldInfo)), "")
-            continue
-        owner = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
-        fields = {field.alias or name: field for name, field in owner.model_fields.items()} if owner else {}
-        found = fields.get(step)
-        inner, description = (found.annotation, found.description or "") if found else (None, "")
-    return owner, description
+        told = tell_all(model, error)
+        raise InvalidRequestError("\n".join(["Nothing was done, the arguments are wrong:", *told])) from None

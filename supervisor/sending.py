@@ -15,7 +15,7 @@ from actors.errors import PhalanxError, to_wire
 from actors.messages import Message
 from supervisor.mail import Draft, Extra
 from supervisor.repeats import Noted, fingerprint
-from supervisor.requests import Request
+from supervisor.requests import BatchMessage, Malformed, Request
 from supervisor.roll import Roll
 
 
@@ -27,6 +27,12 @@ class Sent:
     message_id: str = ""
     removed_characters: int = 0
     error: dict[str, str] | None = None
+
+
+def draft_of(member: BatchMessage | Malformed) -> Draft:
+    if isinstance(member, Malformed):
+        return Draft(instance_id=member.named("instanceId"), text="", fault=member.fault)
+    return Draft(instance_id=member.instance_id, text=member.message, immediate=member.immediate)
 
 
 class Sending:

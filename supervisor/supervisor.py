@@ -38,7 +38,7 @@ from supervisor.requests import Request
 from supervisor.results import Result
 from supervisor.resuming import Resuming
 from supervisor.roll import Roll
-from supervisor.sending import Sending, Sent
+from supervisor.sending import Sending, Sent, draft_of
 from supervisor.spawner import Spawner
 from supervisor.verbs import Caller
 
@@ -164,7 +164,7 @@ class Supervisor:
         return self._send_result(sent)
 
     async def send_batch(self, request: requests.SendBatchRequest, caller: Caller) -> results.SendBatchResult:
-        drafts = [Draft(instance_id=m.instance_id, text=m.message, immediate=m.immediate) for m in request.messages]
+        drafts = [draft_of(member) for member in request.messages]
         sent = await self._sending.send(request, request.request_id, drafts, caller.sender)
         if request.wait:
             await self._roll.mail.settled([one.message_id for one in sent], request.timeout_seconds)

@@ -23,6 +23,7 @@ from supervisor.requests.fields import (
 )
 from supervisor.requests.git import GitBatchRequest, GitOperation, GitType
 from supervisor.requests.looking import ListRequest, ReadRequest, WaitRequest
+from supervisor.requests.members import Malformed
 from supervisor.requests.messages import BatchMessage, SendBatchRequest, SendRequest
 from supervisor.requests.performance import EventKind, EventsRequest, GetPerformanceRequest, OptimizeSettingsRequest
 from supervisor.requests.spawning import SpawnBatchRequest, SpawnMember, SpawnRequest
@@ -44,6 +45,7 @@ __all__ = [
     "InstanceId",
     "InterruptRequest",
     "ListRequest",
+    "Malformed",
     "Name",
     "OptimizeSettingsRequest",
     "PermissionMode",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, GetJsonSchemaHandler, StringConstraints
@@ -19,6 +20,7 @@ from supervisor.requests.fields import (
     VariableName,
     WorkspaceMode,
 )
+from supervisor.requests.members import FailsAlone, Malformed
 
 
 class SpawnRequest(Request):
@@ -73,11 +75,12 @@ class _WithoutRequestId:
         return {**member, "properties": {name: of for name, of in member["properties"].items() if name != "requestId"}}
 
 
-SpawnMember = Annotated[SpawnRequest, AfterValidator(_of_a_batch), _WithoutRequestId()]
+_WellFormed = Annotated[SpawnRequest, AfterValidator(_of_a_batch), _WithoutRequestId()]
+SpawnMember = Annotated[SpawnRequest | Malformed, FailsAlone(SpawnRequest, _WellFormed)]
 
 
 class SpawnBatchRequest(Request):
     """Start many instances at once. Results come in order; a failing member fails alone."""
 
-    instances: list[SpawnMember] = Field(min_length=1, max_length=MAX_SPAWN_BATCH_MEMBERS)
+    instances: Sequence[SpawnMember] = Field(min_length=1, max_length=MAX_SPAWN_BATCH_MEMBERS)
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)

@@ -196,6 +196,22 @@ async def test_a_message_that_is_too_long_fails_alone(supervisor: Supervisor, re
     assert sent.results[2].removed_characters == 1
 
 
+async def test_a_malformed_member_fails_alone_and_in_its_place(supervisor: Supervisor, repository: Path) -> None:
+    member = {"role": "specialist", "workDir": str(repository), "context": "hello"}
+    batch = requests.SpawnBatchRequest.model_validate({"instances": [{**member, "role": "king"}, member]})
+    spawned = await supervisor.spawn_batch(batch, LEAD)
+    assert [one.success for one in spawned.instances] == [False, True]
+    assert "role cannot be 'king'" in (spawned.instances[0].error.message if spawned.instances[0].error else "")
+    instance_id = spawned.instances[1].instance_id
+    letters = [{"instanceId": instance_id}, {"instanceId": instance_id, "message": "arrives", "immediate": True}]
+    order = requests.SendBatchRequest.model_validate({"messages": letters, "wait": True, "requestId": "r1"})
+    for sent in (await supervisor.send_batch(order, LEAD), await supervisor.send_batch(order, LEAD)):
+        assert [one.status for one in sent.results] == [None, MessageStatus.SUBMITTED]
+        assert [one.instance_id for one in sent.results] == [instance_id] * 2
+        assert "message is missing" in (sent.results[0].error.message if sent.results[0].error else "")
+        assert (sent.performance.total_messages, sent.performance.immediate) == (2, 1)
+
+
 async def test_spawns_run_at_once_only_up_to_the_cap(supervisor: Supervisor, repository: Path) -> None:
     slow = {"PHALANX_DEMO_FAULTS": "start-slow=0.5"}
     batch = requests.SpawnBatchRequest(instances=[specialist(repository, env=slow) for _ in range(7)])

@@ -20,6 +20,7 @@ from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableE
 from mcp_entry.server import Entry
 from mcp_entry.team import Team
 from supervisor import requests, results
+from supervisor.refusals import parse
 from supervisor.verbs import ProgressCallback
 from tests.unit.mcp_entry.fakes import (
     ARGUMENTS,
@@ -140,11 +141,21 @@ async def test_an_unknown_argument_is_refused_by_name_with_the_known_ones_and_no
 
 
 async def test_a_wrong_argument_is_named_by_its_path() -> None:
-    members = [*ARGUMENTS["spawn_batch"]["instances"], {"role": "boss", "workDir": "/src", "context": "x"}]
     async with lead(FakeClient()) as client:
-        result = await client.call_tool("spawn_batch", {"instances": members})
+        result = await client.call_tool("wait", {"instanceIds": ["spec_1_1_1", "../x"]})
     assert result.is_error
-    assert "instances[2].role cannot be 'boss', only 'executive', 'manager' or 'specialist'" in text_of(result)
+    assert "instanceIds[1] cannot be '../x'" in text_of(result)
+
+
+async def test_a_malformed_member_reaches_the_team_as_it_was_given_so_that_the_others_are_done() -> None:
+    members = [*ARGUMENTS["spawn_batch"]["instances"], {"role": "boss", "workDir": "/src", "context": "x"}]
+    fake = FakeClient()
+    async with lead(fake) as client:
+        result = await client.call_tool("spawn_batch", {"instances": members})
+    assert not result.is_error
+    sent = fake.only_request().model_dump(mode="json", by_alias=True)
+    assert sent["instances"][2] == members[2]
+    assert parse(requests.SpawnBatchRequest, sent) == fake.only_request()
 
 
 async def test_what_the_supervisor_refuses_is_a_tool_error_in_its_words() -> None:
@@ -326,11 +337,13 @@ async def test_a_request_id_belongs_to_a_batch_and_not_to_its_members() -> None:
     fake = FakeClient()
     member = {**ARGUMENTS["spawn"], "requestId": "mine-1"}
     async with lead(fake) as client:
-        result = await client.call_tool("spawn_batch", {"instances": [member]})
+        await client.call_tool("spawn_batch", {"instances": [member]})
         tools = {tool.name: tool.input_schema for tool in (await client.list_tools()).tools}
-    assert result.is_error
-    assert "requestId stands beside instances, one for the whole batch" in text_of(result)
-    assert fake.asked == []
+    request = fake.only_request()
+    assert isinstance(request, requests.SpawnBatchRequest)
+    (malformed,) = request.instances
+    assert isinstance(malformed, requests.Malformed)
+    assert "requestId stands beside instances, one for the whole batch" in malformed.fault
     assert "requestId" not in tools["spawn_batch"]["properties"]["instances"]["items"]["properties"]
     assert {name for name, schema in tools.items() if "requestId" in schema["properties"]} == {
         "spawn",

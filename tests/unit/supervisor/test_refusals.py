@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from actors.errors import InvalidRequestError
 from supervisor.refusals import parse
-from supervisor.requests import Request, SendRequest, SpawnBatchRequest, SpawnRequest, WaitRequest
+from supervisor.requests import (
+    Malformed,
+    Request,
+    SendBatchRequest,
+    SendRequest,
+    SpawnBatchRequest,
+    SpawnRequest,
+    WaitRequest,
+)
 
 SPAWN = {"role": "specialist", "workDir": "/w", "context": "c"}
 
@@ -26,7 +35,9 @@ SPAWN = {"role": "specialist", "workDir": "/w", "context": "c"}
         (SpawnRequest, {**SPAWN, "env": {"a b": "x"}}, ["a name in env"]),
         (SpawnRequest, {**SPAWN, "env": {"A": 1}}, ["env.A must be a text, not 1"]),
         (SpawnRequest, {}, ["role is missing", "workDir is missing", "context is missing"]),
-        (SpawnBatchRequest, {"instances": [SPAWN, {**SPAWN, "role": 1}]}, ["instances[1].role"]),
+        (SpawnBatchRequest, {"instances": [SPAWN], "parallel": 3}, ["parallel is no known argument"]),
+        (SpawnBatchRequest, {"instances": SPAWN}, ["instances must be a list"]),
+        (SendBatchRequest, {"messages": [], "wait": True}, ["messages has 0 items", "at least 1"]),
         (SpawnBatchRequest, {"instances": []}, ["instances has 0 items", "at least 1"]),
         (SpawnBatchRequest, {"instances": [SPAWN] * 201}, ["201 items", "at most 200"]),
         (WaitRequest, {"instanceIds": "spec_1"}, ["instanceIds must be a list"]),
@@ -45,9 +56,36 @@ def test_a_fault_is_told_with_its_place_the_value_and_what_is_allowed(
     assert [word for word in words if word not in str(refused.value)] == []
 
 
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        ({**SPAWN, "role": 1}, "role cannot be 1"),
+        ({**SPAWN, "workdir": "/w"}, "Did you mean workDir?"),
+        ({**SPAWN, "requestId": "a"}, "one for the whole batch"),
+        ({}, "context is missing"),
+        ("a text", "an object with named arguments"),
+        (None, "an object with named arguments"),
+    ],
+)
+def test_a_malformed_member_of_a_batch_is_kept_with_its_fault_and_the_others_are_taken(member: Any, words: str) -> None:
+    batch = parse(SpawnBatchRequest, {"instances": [SPAWN, member, SPAWN]})
+    first, malformed, last = batch.instances
+    assert isinstance(malformed, Malformed)
+    assert words in malformed.fault
+    assert first == last == parse(SpawnRequest, SPAWN)
+    assert parse(SpawnBatchRequest, batch.model_dump(mode="json", by_alias=True)) == batch
+
+
+def test_a_malformed_message_tells_whose_it_was_as_far_as_that_can_be_told() -> None:
+    members = [{"instanceId": "../x", "message": "a"}, {"instanceId": 7}, ["x"]]
+    batch = parse(SendBatchRequest, {"messages": members})
+    assert [m.named("instanceId") for m in batch.messages if isinstance(m, Malformed)] == ["../x", "", ""]
+    assert json.loads(batch.model_dump_json(by_alias=True))["messages"] == members
+
+
 def test_a_hundred_faults_are_told_in_few_lines_and_without_anything_internal() -> None:
     with pytest.raises(InvalidRequestError) as refused:
-        parse(SpawnBatchRequest, {"instances": [{**SPAWN, "role": "x" * 10_000}] * 100})
+        parse(WaitRequest, {"instanceIds": ["x" * 10_000] * 100})
 
     text = str(refused.value)
     assert "and 92 more" in text
