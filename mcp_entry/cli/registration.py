@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -45,10 +46,10 @@ def add(context: typer.Context, home: HomeOption = None, as_json: JsonOption = F
         done = "already registered"
         if not wanted.is_registered(found):
             if found is not None:
-                _run(team.world, [claude, "mcp", "remove", "--scope", "user", NAME])
+                _run(team.world, [*claude, "mcp", "remove", "--scope", "user", NAME])
             _run(team.world, _add_command(claude, wanted))
             done = "registered again" if found is not None else "registered"
-        undo = f"{claude} mcp remove --scope user {NAME}"
+        undo = f"{shlex.join(claude)} mcp remove --scope user {NAME}"
         document = {"done": done, "program": str(wanted.program), "environment": wanted.environment, "undo": undo}
         team.output.show(
             document,
@@ -59,10 +60,10 @@ def add(context: typer.Context, home: HomeOption = None, as_json: JsonOption = F
         )
 
 
-def _add_command(claude: str, wanted: Registration) -> list[str]:
+def _add_command(claude: Sequence[str], wanted: Registration) -> list[str]:
     """The name stands before ``-e``, which would take it for another variable."""
     variables = [part for name, value in wanted.environment.items() for part in ("-e", f"{name}={value}")]
-    return [claude, "mcp", "add", "--scope", "user", NAME, *variables, "--", str(wanted.program)]
+    return [*claude, "mcp", "add", "--scope", "user", NAME, *variables, "--", str(wanted.program)]
 
 
 def _entry_program() -> Path:
@@ -78,16 +79,16 @@ def _home_variable(team: Session) -> dict[str, str]:
     return {} if team.home == ordinary else {HOME_VARIABLE: str(team.home.root)}
 
 
-def _claude(team: Session) -> str:
-    command = Settings.load(team.home, team.world.environment).claude_command
-    program = claude_words(command)[0]
+def _claude(team: Session) -> list[str]:
+    """Claude Code's program, as it is found, with the arguments that the setting gives it."""
+    program, *arguments = claude_words(Settings.load(team.home, team.world.environment).claude_command)
     found = shutil.which(program, path=team.world.environment.get("PATH"))
     if found is None:
         raise SettingsError(
             f"Claude Code ({program}) is not on PATH. Install it with `npm install -g @anthropic-ai/claude-code`, "
             "or set PHALANX_CLAUDE_COMMAND to its path."
         )
-    return found
+    return [found, *arguments]
 
 
 def _run(world: World, command: Sequence[str]) -> None:

@@ -57,6 +57,17 @@ def test_the_server_is_registered_for_the_user_with_its_absolute_path_and_its_ho
     assert f"To undo: {claude} mcp remove --scope user phalanx" in ended.stdout
 
 
+def test_a_claude_that_is_run_with_arguments_is_run_with_them_here_too(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "env")
+    machine.environment["PHALANX_CLAUDE_COMMAND"] = "env 'A B=1' claude"
+    machine.write_config(mcpServers=server("/other"))
+    ended = machine("mcp", "add")
+    begin = [str(machine.bin / "env"), "A B=1", "claude", "mcp"]
+    assert [command[:4] for command in machine.ran] == [begin, begin]
+    assert [command[4] for command in machine.ran] == ["remove", "add"]
+    assert f"To undo: {machine.bin}/env 'A B=1' claude mcp remove" in ended.stdout
+
+
 def test_the_default_home_is_not_registered(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "claude")
     del machine.environment["PHALANX_HOME"]
