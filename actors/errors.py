@@ -15,6 +15,7 @@ travel through Ray by pickling.
     ├── WorkspaceError             git or the file system refused
     ├── TerminalError              tmux refused or does not answer
     │   └── PaneGoneError
+    │       └── SocketGoneError    tmux's socket is missing: its server may live all the same
     ├── StoreError                 the team's state could not be read or written; nothing was half-written
     │   ├── StateHeldError         another supervisor has this state
     │   ├── StateLostError         the state is gone while agents of the home live
@@ -62,6 +63,10 @@ class TerminalError(PhalanxError):
 
 class PaneGoneError(TerminalError):
     code = "pane_gone"
+
+
+class SocketGoneError(PaneGoneError):
+    code = "socket_gone"
 
 
 class StoreError(PhalanxError):

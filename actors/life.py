@@ -14,13 +14,14 @@ from pathlib import Path
 
 from actors.agents.base import Agent
 from actors.courier import Courier
-from actors.errors import PaneGoneError
+from actors.errors import PaneGoneError, SocketGoneError
 from actors.inbox import BatchLimits
 from actors.journal import Journal
 from actors.ledger import Ledger
 from actors.messages import Receipt
 from actors.news import News
 from actors.observer import Observer
+from actors.process_end import exists
 from actors.reports import ReportLog, Snapshot
 from actors.states import Status
 from actors.terminal.pane import Pane, PaneState
@@ -61,9 +62,13 @@ class Found:
 
 
 async def find_agent(pane: Pane, pane_id: str, pid: int) -> Found:
-    """Looks whether the process ``pid`` is still the one in the pane. Raises ``TerminalError`` when tmux hangs."""
+    """Looks whether the process ``pid`` is still the one in the pane. Raises ``TerminalError`` when tmux cannot say."""
     try:
         state = await pane.state()
+    except SocketGoneError as error:
+        if exists(pid):
+            raise
+        return Found(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=str(error))
     except PaneGoneError as error:
         return Found(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=str(error))
     if state.pid != pid:

@@ -29,7 +29,7 @@ from actors.delivery import (
     Stimulus,
 )
 from actors.envelope import compose, parts_of
-from actors.errors import PaneGoneError, TerminalError
+from actors.errors import PaneGoneError, SocketGoneError, TerminalError
 from actors.journal import Entry
 from actors.messages import Message
 from actors.news import News
@@ -83,9 +83,9 @@ class Performer:
                     return await self._proof_or_look(entry.messages, after_s)
                 case Finish() | NotLanded():
                     raise AssertionError("a finished delivery has no act left")
-        except PaneGoneError as error:
-            return await self._lost(entry.messages, str(error), typed=delivery.typed)
         except TerminalError as error:
+            if isinstance(error, PaneGoneError) and not isinstance(error, SocketGoneError):
+                return await self._lost(entry.messages, str(error), typed=delivery.typed)
             if isinstance(act, Paste):
                 raise
             logger.warning("tmux did not do what a delivery needs, which looks again: %s", error)

@@ -11,7 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
-from actors.errors import PaneGoneError, SettingsError, TerminalError
+from actors.errors import PaneGoneError, SettingsError, SocketGoneError, TerminalError
 
 _SOCKET_PATH_LIMIT_BYTES = 107
 
@@ -80,7 +80,11 @@ def refusal(stderr: str) -> TerminalError:
     said = stderr.strip()
     if "can't find pane" in said or said == NO_SESSION:
         return PaneGoneError(f"the pane is gone ({said}): its agent has to be started again")
-    if said.startswith("no server running") or (said.startswith("error connecting") and "No such file" in said):
+    if said.startswith("error connecting") and "No such file" in said:
+        return SocketGoneError(
+            f"the tmux server's socket is gone ({said}): a server that lives makes it again soon, otherwise phalanx up starts a new one"
+        )
+    if said.startswith("no server running"):
         return PaneGoneError(f"the tmux server is gone with all its panes ({said}): phalanx up starts a new one")
     return TerminalError(f"tmux refused: {said or 'it gave no reason'}")
 

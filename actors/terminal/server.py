@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket as sockets
 import struct
 import subprocess
@@ -24,6 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from libtmux.common import tmux_cmd
 from libtmux.exc import LibTmuxException
 
 from actors.agents.base import RunningAgent
@@ -101,13 +103,17 @@ class TerminalServer:
         return self.pid() is not None
 
     def pid(self) -> int | None:
-        """The process that listens on the socket, even if it hangs; None when there is none."""
+        """The process that listens on the socket, even if it hangs; None when there is none.
+
+        A server whose socket was removed is not taken for one that is gone: it is told to make it again. Raises
+        ``TerminalError`` when it does not.
+        """
         with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
             probe.settimeout(self._timeout_s)
             try:
                 probe.connect(str(self._socket))
             except (FileNotFoundError, ConnectionRefusedError):
-                return None
+                return self._made_reachable()
             except BlockingIOError:  # one that hangs, with a full queue of callers that have given up
                 return self._listener()
             except OSError as error:
@@ -136,6 +142,8 @@ class TerminalServer:
     def close_session(self, name: str) -> None:
         """Ends the session with exactly this name; no-op when there is none, or no server."""
         _check_name(name)
+        if not self.is_running():
+            return
         try:
             self._tmux.kill_session(f"={name}")
         except LibTmuxException as error:
@@ -147,18 +155,41 @@ class TerminalServer:
 
         Panes that somebody has added to a session are not its agent's.
         """
-        answer = self._tmux.run(("list-panes", "-a", "-F", PANE_FORMAT), Path("/"))
+        answer = self._list_panes()
         if answer.returncode:
-            error = refusal("\n".join(answer.stderr))
-            if NO_SESSION in str(error) or not self.is_running():
+            if NO_SESSION in "\n".join(answer.stderr) or not self.is_running():
                 return ()
-            raise error
+            answer = self._list_panes()  # its socket may just have been made again
+        if answer.returncode:
+            raise refusal("\n".join(answer.stderr))
         first: dict[str, PaneInfo] = {}
         for pane in sorted(map(parse_pane, answer.stdout), key=lambda pane: int(pane.pane_id[1:])):
             first.setdefault(pane.session_name, pane)
         return tuple(
             RunningAgent(session_name=name, pane_id=pane.pane_id, pid=pane.pid, alive=not pane.dead)
             for name, pane in sorted(first.items())
+        )
+
+    def _list_panes(self) -> tmux_cmd:
+        return self._tmux.run(("list-panes", "-a", "-F", PANE_FORMAT), Path("/"))
+
+    def _made_reachable(self) -> int | None:
+        """tmux makes its socket again on SIGUSR1. The kernel still knows who listens on one that has lost its name."""
+        pid = self._listener()
+        if pid is None:
+            return None
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGUSR1)
+        deadline = time.monotonic() + self._timeout_s
+        while time.monotonic() < deadline:
+            if _connects(self._socket):
+                return pid
+            if not psutil.pid_exists(pid):
+                return None
+            time.sleep(_END_POLL_S)
+        raise TerminalError(
+            f"the tmux server (process {pid}) lives, but its socket {self._socket} is gone and it does not make it "
+            "again. No other one is started beside it. End that process, with its agents, or free it if it hangs"
         )
 
     def _listener(self) -> int | None:
@@ -206,6 +237,15 @@ class TerminalServer:
         server.kill()
         if not _gone(server, self._timeout_s):
             raise TerminalError(f"the tmux server (process {server.pid}) does not end even when killed")
+
+
+def _connects(socket: Path) -> bool:
+    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(socket))
+        except OSError:
+            return False
+    return True
 
 
 def _check_name(name: str) -> None:

@@ -155,3 +155,33 @@ def call_until_refused(path: Path) -> None:
 
 def running(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_server_whose_socket_was_removed_makes_it_again_and_no_second_one_is_started(
+    server: TerminalServer, home: Path
+) -> None:
+    pid = server.pid()
+    pane = server.open_session("spec_1", ["sleep", "600"], home)
+    for look in (server.pid, lambda: server.start({}), lambda: server.agents()[0].pid and server.pid()):
+        (home / "tmux.sock").unlink()
+        assert look() == pid
+    assert [agent.pid for agent in server.agents()] == [pane.pid]
+    assert stat.S_IMODE((home / "tmux.sock").stat().st_mode) == 0o600
+    (home / "tmux.sock").unlink()
+    server.close_session("spec_1")
+    assert server.agents() == ()
+
+
+def test_a_server_that_hangs_without_its_socket_is_told_of_and_not_doubled(server: TerminalServer, home: Path) -> None:
+    pid = server.pid()
+    assert pid is not None
+    (home / "tmux.sock").unlink()
+    impatient = TerminalServer(home / "tmux.sock", timeout_s=0.5)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for ask in (impatient.pid, lambda: impatient.start({}), impatient.agents):
+            with pytest.raises(TerminalError, match=f"process {pid}.*No other one is started"):
+                ask()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert server.pid() == pid
