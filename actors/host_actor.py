@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Sequence
+import logging
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from actors.agent_environment import read_environment
 from actors.agents.base import AgentStart, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
 from actors.calls import actor_class, answer_of, answer_when_back, make_actor
+from actors.errors import SettingsError
 from actors.git.values import READ_S, WRITE_S, Asked, Outcome, Place
 from actors.home import Home
 from actors.host import Host
@@ -19,18 +23,52 @@ from actors.terminal.pane import PaneInfo
 from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
 
+logger = logging.getLogger(__name__)
+
 START_S = 60.0
 GIT_S = 300.0
 """A large repository takes its time to check out; the workspace bounds each git process itself."""
 AGENT_S = 30.0
 
 
+_WITHOUT_IT = ("HOME", "PATH", "LANG")
+"""Of the actor's own environment: enough to look, and for git."""
+
+
 class _HostServer(Host):
-    """Reads the agents' environment on its own machine: it may hold secrets and does not pass through Ray."""
+    """Reads the agents' environment on its own machine: it may hold secrets and does not pass through Ray.
+
+    Without it everything works but starting agents. An actor that fails to begin would be begun again for ever, and
+    nobody would learn why.
+    """
 
     def __init__(self, home_root: str, catalog: AgentCatalog) -> None:
-        home = Home(Path(home_root))
-        super().__init__(home, catalog, json.loads(home.environment_file.read_text()))
+        self._begin: Callable[[Mapping[str, str]], None] = partial(super().__init__, Home(Path(home_root)), catalog)
+        self._lacks_environment = False
+        try:
+            self._begin(read_environment(Home(Path(home_root))))
+        except SettingsError as error:
+            logger.error("%s", error)  # noqa: TRY400 - in words
+            self._lacks_environment = True
+            self._begin({name: os.environ[name] for name in _WITHOUT_IT if name in os.environ})
+
+    async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
+        self._require_environment()
+        return await super().create_workspace(instance_id, work_dir, mode)
+
+    async def start_agent(self, start: AgentStart) -> PaneInfo:
+        self._require_environment()
+        return await super().start_agent(start)
+
+    async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
+        self._require_environment()
+        return await super().restart_agent(instance_id, session_name, transcript_path)
+
+    def _require_environment(self) -> None:
+        """Takes it in when it is there by now. Raises ``SettingsError``."""
+        if self._lacks_environment:
+            self._begin(read_environment(self._home))
+            self._lacks_environment = False
 
 
 HostActor = actor_class(_HostServer)

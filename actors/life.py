@@ -18,10 +18,10 @@ from actors.errors import PaneGoneError, SocketGoneError
 from actors.inbox import BatchLimits
 from actors.journal import Journal
 from actors.ledger import Ledger
+from actors.marks import INSTANCE_MARK
 from actors.messages import Receipt
 from actors.news import News
 from actors.observer import Observer
-from actors.process_end import exists
 from actors.reports import ReportLog, Snapshot
 from actors.states import Status
 from actors.terminal.pane import Pane, PaneState
@@ -66,7 +66,7 @@ async def find_agent(pane: Pane, pane_id: str, pid: int) -> Found:
     try:
         state = await pane.state()
     except SocketGoneError as error:
-        if exists(pid):
+        if _is_an_agent(pid):
             raise
         return Found(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=str(error))
     except PaneGoneError as error:
@@ -75,6 +75,14 @@ async def find_agent(pane: Pane, pane_id: str, pid: int) -> Found:
         gone = f"the agent (process {pid}) has ended: another program is in its pane"
         return Found(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=gone)
     return _found(pane, pane_id, state)
+
+
+def _is_an_agent(pid: int) -> bool:
+    """Whether the process lives and was started as an agent: its number may be another one's by now."""
+    try:
+        return f"\0{INSTANCE_MARK}=".encode() in b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
 
 
 def _found(pane: Pane, pane_id: str, state: PaneState) -> Found:

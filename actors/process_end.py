@@ -29,11 +29,11 @@ async def process_end(pid: int) -> None:
 
 
 async def _poll(pid: int) -> None:
-    while exists(pid):  # noqa: ASYNC110 - nothing signals the end of a foreign process here
+    while _exists(pid):  # noqa: ASYNC110 - nothing signals the end of a foreign process here
         await asyncio.sleep(_POLL_S)
 
 
-def exists(pid: int) -> bool:
+def _exists(pid: int) -> bool:
     """tmux now and then leaves an agent that has ended uncollected: such a process is none any more."""
     try:
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]

@@ -82,7 +82,7 @@ def refusal(stderr: str) -> TerminalError:
         return PaneGoneError(f"the pane is gone ({said}): its agent has to be started again")
     if said.startswith("error connecting") and "No such file" in said:
         return SocketGoneError(
-            f"the tmux server's socket is gone ({said}): a server that lives makes it again soon, otherwise phalanx up starts a new one"
+            f"the tmux server's socket is gone ({said}): one that lives is told to make it, and phalanx up starts one"
         )
     if said.startswith("no server running"):
         return PaneGoneError(f"the tmux server is gone with all its panes ({said}): phalanx up starts a new one")

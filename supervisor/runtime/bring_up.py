@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -10,9 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from actors.errors import TerminalError, UnavailableError
+from actors.agent_environment import read_environment, write_environment
+from actors.errors import SettingsError, TerminalError, UnavailableError
 from actors.home import Home
-from actors.private_files import write_private
 from actors.terminal.server import TerminalServer
 from supervisor.runtime.asking import gateway_answers
 from supervisor.runtime.booting import Boot, SupervisorLostError, boot
@@ -80,7 +79,7 @@ class BringUp:
 
     def _write_environment(self, team: Team, for_agents: Mapping[str, str]) -> dict[str, str]:
         environment = agent_environment(for_agents, self._settings.env, team.team_id)
-        write_private(self._home.environment_file, json.dumps(environment))
+        write_environment(self._home, environment)
         return environment
 
     def _end(self, team_id: str) -> None:
@@ -131,6 +130,6 @@ class BringUp:
 def stored_environment(home: Home) -> dict[str, str]:
     """What the agents of this home run with; empty when it is not known."""
     try:
-        return dict(json.loads(home.environment_file.read_text()))
-    except (OSError, ValueError, TypeError):
+        return read_environment(home)
+    except SettingsError:
         return {}

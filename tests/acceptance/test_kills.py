@@ -13,9 +13,10 @@ from stat import S_ISDIR
 import psutil
 import pytest
 
-from actors.errors import UnavailableError
+from actors.errors import SettingsError, UnavailableError
 from actors.home import Home
 from actors.marks import TEAM_MARK
+from actors.private_files import write_private
 from actors.processes import end_processes, is_running, processes_with
 from actors.terminal.server import TerminalServer
 from mcp_entry.bring_up import BringUpProcess
@@ -115,6 +116,34 @@ async def test_a_host_actor_that_was_killed_comes_back_and_starts_agents(team: T
     await client.spawn(team.specialist())
 
     assert len(TerminalServer(team.home.tmux_socket).agents()) == 1
+
+
+@pytest.mark.parametrize("damage", ["lost", "torn"])
+async def test_a_host_actor_that_finds_its_environment_damaged_refuses_to_start_agents_in_words_until_it_is_back(
+    team: Team, entry: EntryTeam, damage: str
+) -> None:
+    client = await entry.client()
+    spawned = await client.spawn(team.specialist())
+    kept = team.home.environment_file.read_text()
+    if damage == "lost":
+        team.home.environment_file.unlink()
+    else:
+        team.home.environment_file.write_text(kept[:20])
+    for process in victims(team.home, "ray::_HostServer"):
+        process.kill()
+
+    for _ in range(2):
+        with pytest.raises(SettingsError, match=r"environment.json.*cannot be read.*Put a copy of the file back"):
+            await client.spawn(team.specialist())
+    sent = SendRequest(instance_id=spawned.instance_id, message="go on", wait=True)
+    assert (await client.send(sent)).status == "submitted"
+    assert [info.instance_id for info in (await client.list(ListRequest())).instances] == [spawned.instance_id]
+    host = victims(team.home, "ray::_HostServer")
+
+    write_private(team.home.environment_file, kept)
+    await client.spawn(team.specialist())
+    assert len(TerminalServer(team.home.tmux_socket).agents()) == 2
+    assert victims(team.home, "ray::_HostServer") == host
 
 
 async def test_a_terminal_server_that_was_killed_is_there_again_for_the_next_agent(
