@@ -1,8 +1,8 @@
 """Typing into one agent's pane and reading its screen: the hot path of every instance actor.
 
-Owns the tmux clients it starts: each is one process for a whole chain of commands, bounded by a timeout, killed and
-reaped when the timeout passes or the caller is cancelled. Imports the standard library only, because what an instance
-actor imports is paid once per instance.
+What comes in bursts goes over a client in control mode when the pane has one (see ``control``), all else over a process
+for each chain of commands. Imports the standard library only, because what an instance actor imports is paid once per
+instance.
 
 After ``PaneGoneError`` or ``ValueError`` nothing was typed, and nothing of it will be. After any other
 ``TerminalError`` from ``paste`` or ``press`` this is likely too, but not certain: the server may have typed without
@@ -21,17 +21,13 @@ from pathlib import Path
 from typing import Final, Literal
 
 from actors.errors import PaneGoneError, TerminalError
-from actors.terminal.command import (
-    CLIENT_ENVIRONMENT,
-    NO_SESSION,
-    client_command,
-    content_file,
-    never_late,
-    no_answer,
-    refusal,
-)
+from actors.terminal.command import NO_SESSION, never_late
+from actors.terminal.control import ControlClient, ControlUnavailableError
 from actors.terminal.paste_names import checked, paste_name
 from actors.terminal.payload import paste_options, payload
+from actors.terminal.tmux import Tmux
+
+__all__ = ["Key", "Pane", "PaneInfo", "PaneState", "Tmux", "list_panes", "parse_pane"]
 
 Key = Literal["Enter", "Escape", "C-c"]
 
@@ -84,91 +80,25 @@ class PaneState:
     command: str
 
 
-class Tmux:
-    """Runs commands against the server on one socket. Holds no connection; may be shared and used concurrently.
-
-    Every client inherits the open files ``inherited``: so a lock stays held as long as a client of ours may still type,
-    even when we are killed meanwhile.
-    """
-
-    def __init__(self, socket: Path, timeout_s: float = 10.0, inherited: tuple[int, ...] = ()) -> None:
-        self._command = client_command(socket)
-        self._timeout_s = timeout_s
-        self._inherited = inherited
-
-    async def run(self, *args: str, stdin: bytes | None = None) -> str:
-        """What the command printed. ``;`` as an argument of its own separates commands; the first that fails ends all.
-
-        Raises ``PaneGoneError`` for a pane or server that is not there, ``TerminalError`` for all else, with the
-        client ended and reaped in any case.
-        """
-        transport, client = await self._start(args, stdin)
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await client.ended.wait()
-        except TimeoutError:
-            raise no_answer(self._timeout_s) from None
-        finally:
-            transport.close()  # kills a client that still runs
-            await client.ended.wait()
-        if transport.get_returncode():
-            raise refusal(client.errors.decode(errors="replace"))
-        return client.output.decode(errors="replace")
-
-    async def _start(
-        self, args: tuple[str, ...], stdin: bytes | None
-    ) -> tuple[asyncio.SubprocessTransport, _ClientProtocol]:
-        pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-        content = nothing if stdin is None else content_file(stdin)
-        try:
-            return await asyncio.get_running_loop().subprocess_exec(
-                _ClientProtocol,
-                *self._command,
-                *args,
-                stdin=content,
-                stdout=pipe,
-                stderr=pipe,
-                env=CLIENT_ENVIRONMENT,
-                pass_fds=self._inherited,
-            )
-        except OSError as error:
-            raise TerminalError(f"tmux could not be started: {error}") from error
-        finally:
-            if stdin is not None:
-                os.close(content)
-
-
-class _ClientProtocol(asyncio.SubprocessProtocol):
-    """Gathers what one client prints. ``ended`` is set when it is reaped and its pipes are closed.
-
-    Not ``asyncio.subprocess.Process``: a client hands its standard files on to the server, so the pipes of a killed
-    client have no end as long as the server hangs, and only the transports can close our side of them.
-    """
-
-    def __init__(self) -> None:
-        self.output = bytearray()
-        self.errors = bytearray()
-        self.ended = asyncio.Event()
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        received = self.output if fd == 1 else self.errors
-        received += data
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.ended.set()
-
-
 class Pane:
     """One agent's pane, addressed only by its ``%id``, which tmux never gives to another pane.
 
     Calls are not ordered among each other: the caller types one thing after the other.
     """
 
-    def __init__(self, tmux: Tmux, pane_id: str) -> None:
+    def __init__(self, tmux: Tmux, pane_id: str, directory: Path | None = None) -> None:
+        """With the instance's private ``directory``, whose lock the caller holds, bursts go over one client in control
+        mode: ``close`` ends it."""
         if not _PANE_ID.fullmatch(pane_id):
             raise ValueError(f"not the id of a tmux pane: {pane_id!r} (they look like %12)")
         self._tmux = tmux
         self._id = pane_id
+        self._control = None if directory is None else ControlClient(tmux, pane_id, directory)
+
+    async def close(self) -> None:
+        """Holds no process any more; all can be called again."""
+        if self._control is not None:
+            await self._control.close()
 
     async def capture(self, *, history_lines: int = 0, styled: bool = False) -> str:
         """The screen's lines as they stand there, joined by newlines, after up to ``history_lines`` that have scrolled
@@ -176,7 +106,7 @@ class Pane:
         options = ["-e"] if styled else []
         if history_lines > 0:
             options += ["-S", f"-{history_lines}"]
-        text = await self._tmux.run("capture-pane", "-p", *options, "-t", self._id)
+        text = await self._ask("capture-pane", "-p", *options, "-t", self._id)
         return text.removesuffix("\n")
 
     async def paste(self, data: str | tuple[str, ...], name: str = "") -> None:
@@ -193,7 +123,7 @@ class Pane:
         paste = f"paste-buffer {paste_options(parts)} -b {buffer} -t {self._id}"
         noted = f"set-option -p -t {self._id} {_LAST_PASTE} {buffer}"
         try:
-            await self._type(f"{paste} ; {noted}", never_late(buffer), content)
+            await self._type(f"{paste} ; {noted}", buffer, content)
             pasted = True
         finally:
             if not pasted:
@@ -206,14 +136,14 @@ class Pane:
         of its clients runs any more. What tmux keeps of a paste that was not carried out is removed.
         """
         await self._discard(checked(name))
-        answer = await self._tmux.run("display-message", "-p", "-t", self._id, f"#{{pane_id}}:#{{{_LAST_PASTE}}}")
+        answer = await self._ask("display-message", "-p", "-t", self._id, f"#{{pane_id}}:#{{{_LAST_PASTE}}}")
         pane_id, _, last = answer.removesuffix("\n").partition(":")
         self._check_is_this(pane_id)
         return last == name
 
     async def press(self, key: Key) -> None:
         """Sends one key to the program, after leaving copy mode."""
-        await self._type(f"send-keys -t {self._id} -H {_KEY_BYTES[key]}", never_late(), None)
+        await self._type(f"send-keys -t {self._id} -H {_KEY_BYTES[key]}", paste_name(), b"")
 
     async def state(self) -> PaneState:
         server_pid, state = await self._read_state()
@@ -243,13 +173,26 @@ class Pane:
         if pane_id != self._id:
             raise PaneGoneError(f"the pane is gone ({self._id}): its agent has to be started again")
 
-    async def _type(self, command: str, chain: tuple[str, ...], content: bytes | None) -> None:
+    async def _ask(self, *words: str) -> str:
+        if self._control is not None:
+            with suppress(ControlUnavailableError):
+                return await self._control.ask(*words)
+        return await self._tmux.run(*words)
+
+    async def _type(self, command: str, buffer: str, content: bytes) -> None:
         # tmux 3.3a dies, with every agent, of a paste into a pane whose program has ended. Looking and typing are one
         # step, because tmux reads no event between the two.
         type_if_alive = ("if-shell", "-F", "-t", self._id, "#{pane_dead}", f"display-message -p {_ENDED}", command)
-        answer = await self._tmux.run(*chain, "copy-mode", "-q", "-t", self._id, ";", *type_if_alive, stdin=content)
+        answer = await self._in_time(buffer, content, "copy-mode", "-q", "-t", self._id, ";", *type_if_alive)
         if answer.strip() == _ENDED:
             raise PaneGoneError(f"the program in pane {self._id} has ended: its agent has to be started again")
+
+    async def _in_time(self, buffer: str, content: bytes, *words: str) -> str:
+        """Carries the chain out with ``content`` in ``buffer``, or never once the caller waits no more."""
+        if self._control is not None:
+            with suppress(ControlUnavailableError):
+                return await self._control.type(buffer, content, *words)
+        return await self._tmux.run(*never_late(buffer), *words, stdin=content or None)
 
     async def _discard(self, buffer: str) -> None:
         with suppress(TerminalError, TimeoutError):

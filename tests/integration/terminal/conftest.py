@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,10 +46,17 @@ def tmux(server: TerminalServer, home: Path) -> Tmux:
 class Reader:
     """A pane whose program writes down every byte it reads."""
 
-    def __init__(self, server: TerminalServer, tmux: Tmux, name: str, home: Path) -> None:
+    def __init__(self, server: TerminalServer, tmux: Tmux, name: str, home: Path, *, control: bool) -> None:
         self._file = home / f"{name}.received"
         self.info = server.open_session(name, [sys.executable, str(READER), str(self._file)], home)
-        self.pane = Pane(tmux, self.info.pane_id)
+        self.directory = home / name
+        self.directory.mkdir()
+        self._control = control
+        self.pane = self.seen_by(tmux)
+
+    def seen_by(self, tmux: Tmux) -> Pane:
+        """To be closed."""
+        return Pane(tmux, self.info.pane_id, self.directory if self._control else None)
 
     async def ready(self) -> Reader:
         await until(self._file.exists)
@@ -67,9 +74,20 @@ class Reader:
 OpenReader = Callable[[str], Reader]
 
 
-@pytest.fixture
-def open_reader(server: TerminalServer, tmux: Tmux, home: Path) -> OpenReader:
-    return lambda name: Reader(server, tmux, name, home)
+@pytest.fixture(params=["control", "processes"])
+async def open_reader(
+    server: TerminalServer, tmux: Tmux, home: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[OpenReader]:
+    """Each test that types runs twice: over a client in control mode, and with a process for each chain."""
+    opened: list[Reader] = []
+
+    def open_reader(name: str) -> Reader:
+        opened.append(Reader(server, tmux, name, home, control=request.param == "control"))
+        return opened[-1]
+
+    yield open_reader
+    for reader in opened:
+        await reader.pane.close()
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:

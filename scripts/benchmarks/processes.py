@@ -1,0 +1,56 @@
+"""What the processes of a team cost: their CPU time and memory, by kind, from what Linux counts.
+
+Used by the benchmarks that say what Phalanx itself takes. Agents are not counted: they are what it runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from actors.marks import TEAM_MARK
+from actors.processes import processes_with
+
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+OURS = ("instances", "supervisor", "host", "tmux")
+"""Kinds of processes whose cost is Phalanx's own; ``ray`` is what Ray itself runs."""
+
+
+def processes_of(team_id: str, tmux_pid: int) -> dict[str, list[psutil.Process]]:
+    """The processes of a team that runs, by kind."""
+    found: dict[str, list[psutil.Process]] = {}
+    for process in processes_with(TEAM_MARK, team_id):
+        with suppress(psutil.Error):
+            kind = "tmux" if process.pid == tmux_pid else _kind(process.cmdline())
+            if kind:
+                found.setdefault(kind, []).append(process)
+    return found
+
+
+def _kind(command: Sequence[str]) -> str:
+    """Empty for an agent and what belongs to it."""
+    name = command[0] if command else ""
+    titles = {"ray::Instance": "instances", "ray::_SupervisorServer": "supervisor", "ray::_HostServer": "host"}
+    kind = next((kind for title, kind in titles.items() if name.startswith(title)), "")
+    return kind or ("ray" if "/ray/" in name or name.startswith("ray::") else "")
+
+
+def cpu_s(processes: Mapping[str, Sequence[psutil.Process]]) -> Counter[str]:
+    """Seconds of CPU so far, by kind; of actors with what the programs took that they ran and that have ended."""
+    return Counter({kind: sum(map(_cpu_s, members)) for kind, members in processes.items()})
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    fields = Path(f"/proc/{process.pid}/stat").read_bytes().rpartition(b")")[2].split()
+    user, system, children_user, children_system = map(int, fields[11:15])
+    return (user + system + children_user + children_system) * _TICK_S
+
+
+def pss_mb(process: psutil.Process) -> float:
+    """Memory with shared pages divided among those who share them."""
+    return float(process.memory_full_info().pss) / 2**20
