@@ -62,11 +62,6 @@ class Courier:
         """Held while keys go to the pane, so that no two key sequences mix."""
         return self._performer.typing
 
-    @property
-    def waiting(self) -> int:
-        """Messages that are accepted and not at the end of their way."""
-        return len(self.inbox) + len(self._underway)
-
     def recall(self) -> None:
         """Takes over what an earlier courier has left. The observer has taken in the spool before."""
         self._observer.witness()
@@ -76,20 +71,28 @@ class Courier:
         self._underway = recalled.unfinished.messages if recalled.unfinished else ()
         self.inbox.put_back(recalled.again, time.monotonic())
 
-    def offer(self, message: Message) -> None:
+    def offer(self, messages: Iterable[Message]) -> None:
+        """What one call has brought, in its order."""
+        new = [message for message in messages if self._is_to_be_delivered(message)]
+        if new:
+            self.inbox.offer(new, time.monotonic())
+            self._news.announce()
+
+    def _is_to_be_delivered(self, message: Message) -> bool:
+        """Of what is known or can come to nothing it only tells what became of it."""
         known = self._ledger.receipt(message.id)
         if known is not None:
             if known.final:
                 self._ledger.tell_again(known)
-            return
+            return False
         if self._observer.proofs.has_ever(message.id):
             self._ledger.settle((message,), MessageStatus.SUBMITTED)
         elif self._observer.alive:
             self._ledger.accept(message)
-            self.inbox.offer(message, time.monotonic())
-            self._news.announce()
+            return True
         elif not self._observer.coming_back:  # otherwise it is offered again to the agent's next life
             self._ledger.settle((message,), MessageStatus.FAILED, self._why_not())
+        return False
 
     def interrupted(self) -> None:
         """The agent's turn was stopped: what it worked on is not delivered again, even if it never wrote it down."""

@@ -1,12 +1,15 @@
 """The batcher of one instance; pure, the clock is an argument.
 
-The courier offers every accepted message and takes a batch when typing is safe. Messages leave in the order in which
-they came. A batch is due when it is full, when its oldest message has waited the delay, or when any queued message is
-immediate. Because a batch is formed only when it is taken, all that gathers while the agent works goes in one paste.
+The courier offers every accepted message, those of one call together, and takes a batch when typing is safe. Messages
+leave in the order in which they came. The delay is waited only where more is likely to come: when the last message came
+within the delay after one before. Then a batch is due when it is full, when its oldest message has waited the delay, or
+when any queued message is immediate; otherwise at once. Because a batch is formed only when it is taken, all that
+gathers while the agent works goes in one paste.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,7 +22,7 @@ class BatchLimits:
     size: int
     """Most messages in one paste."""
     delay_s: float
-    """Longest wait of a message for companions."""
+    """Longest wait of a message for companions, and how soon after another a message tells that more may come."""
     bytes: int = 1_000_000
     """Most bytes of text in one paste; a single longer message goes alone."""
 
@@ -28,6 +31,8 @@ class Inbox:
     def __init__(self, limits: BatchLimits) -> None:
         self.limits = limits
         self._queue: deque[tuple[float, Message]] = deque()
+        self._last_came_at = -math.inf
+        self._more_is_likely = False
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -35,8 +40,11 @@ class Inbox:
     def __iter__(self) -> Iterator[Message]:
         return (message for _, message in self._queue)
 
-    def offer(self, message: Message, now: float) -> None:
-        self._queue.append((now, message))
+    def offer(self, messages: Iterable[Message], now: float) -> None:
+        """What one call has brought."""
+        self._queue.extend((now, message) for message in messages)
+        self._more_is_likely = now - self._last_came_at < self.limits.delay_s
+        self._last_came_at = now
 
     def put_back(self, messages: Iterable[Message], now: float) -> None:
         """Puts what was taken before to the front again, in its order; it is due at once."""
@@ -48,8 +56,8 @@ class Inbox:
             return None
         oldest = self._queue[0][0]
         full = len(self._queue) >= self.limits.size
-        urgent = any(message.immediate for message in self)
-        return oldest if full or urgent else oldest + self.limits.delay_s
+        waits = self._more_is_likely and not full and not any(message.immediate for message in self)
+        return oldest + self.limits.delay_s if waits else oldest
 
     def take(self, now: float) -> tuple[Message, ...]:
         """Removes and returns the batch that is due, empty if none is."""

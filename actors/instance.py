@@ -142,9 +142,7 @@ class Instance:
 
     async def deliver(self, messages: Sequence[Message]) -> None:
         """Queues messages; what becomes of each comes as a receipt in the reports. A known id is not queued twice."""
-        courier = self._now.courier
-        for message in messages:
-            courier.offer(message)
+        self._now.courier.offer(messages)
 
     async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
         """Snapshot and receipts that came after sequence ``after``; waits up to ``timeout_s`` seconds for news.

@@ -183,7 +183,6 @@ class Life:
             reason=state.reason,
             permission=asked,
             transcript_path=state.transcript_path,
-            queued=self.courier.waiting,
             unread=self.observer.conversation.unread,
             tokens=self.observer.conversation.tokens,
         )

@@ -26,8 +26,6 @@ class Snapshot:
     """WAITING_PERMISSION: the tool call that waits for a decision."""
     transcript_path: str = ""
     """On the instance's host; empty before the agent has told."""
-    queued: int = 0
-    """Messages accepted and not yet proved."""
     unread: int = 0
     tokens: TokenUse = field(default_factory=TokenUse)
 

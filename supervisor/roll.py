@@ -171,7 +171,7 @@ class Roll:
 
 def ended(snapshot: Snapshot, status: Status, reason: str = "") -> Snapshot:
     """The snapshot of an instance whose agent is gone."""
-    return replace(snapshot, status=status, since=time.time(), reason=reason, permission=None, queued=0)
+    return replace(snapshot, status=status, since=time.time(), reason=reason, permission=None)
 
 
 def _decode_number(data: bytes) -> int:

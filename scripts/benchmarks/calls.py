@@ -82,5 +82,5 @@ async def _messages(client: SupervisorClient, instance_id: str, *, immediate: bo
         samples.append((time.perf_counter() - begun) * 1000)
         if sent.status is not MessageStatus.SUBMITTED:
             raise RuntimeError(f"message {number} was not proved: {sent.reason}")
-    how = "`immediate`" if immediate else "with the batch delay of 100 ms"
+    how = "`immediate`" if immediate else "not `immediate`, after a quiet time"
     return Figure(what=f"message to an idle Claude, call to proof, {how}", aim="≤ 300 ms", samples=samples)

@@ -54,7 +54,7 @@ class Settings(BaseModel):
         "MESSAGE_BATCH_DELAY",
         "ms",
         "a number from 0 to 60000",
-        "How long a message waits for others to join it.",
+        "How long a message that came soon after another waits for more to join it.",
         ge=0,
         le=60_000,
     )

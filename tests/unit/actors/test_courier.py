@@ -112,10 +112,10 @@ class Rig:
         self.news.announce()
 
     def offer(self, *names: str) -> None:
-        for name in names:
-            self.courier.offer(
-                Message(id=f"msg_{name}", instance_id="i", sender="lead", text=name, immediate=True, accepted_at=0.0)
-            )
+        self.courier.offer(
+            Message(id=f"msg_{name}", instance_id="i", sender="lead", text=name, immediate=True, accepted_at=0.0)
+            for name in names
+        )
 
     async def receipt(self, name: str, status: MessageStatus) -> Receipt:
         def found() -> list[Receipt]:

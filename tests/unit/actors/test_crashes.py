@@ -45,8 +45,7 @@ class Supervisor:
         ledger = Ledger(Journal(self._directory), f"life {self.agent.life}", self._untold.append)
         self.courier = Courier(pane, observer, BatchLimits(size=3, delay_s=0.0), news, ledger)
         self.courier.recall()
-        for message in self.pending.values():
-            self.courier.offer(message)
+        self.courier.offer(self.pending.values())
         self._running = asyncio.create_task(self.courier.run())
 
     def kill_actor(self) -> None:
@@ -65,7 +64,7 @@ class Supervisor:
     def accept(self, message: Message) -> None:
         self.pending[message.id] = message
         if self.courier is not None and not self._killed.is_set():
-            self.courier.offer(message)
+            self.courier.offer((message,))
 
     def poll(self) -> None:
         for receipt in self._untold:

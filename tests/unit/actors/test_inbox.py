@@ -19,38 +19,61 @@ def ids(batch: tuple[Message, ...]) -> list[str]:
     return [m.id for m in batch]
 
 
-def test_a_single_message_waits_the_delay_for_companions() -> None:
+def test_a_single_message_goes_at_once_after_a_quiet_time() -> None:
     inbox = Inbox(LIMITS)
-    inbox.offer(message(1), now=10.0)
-    assert inbox.take(10.05) == ()
-    assert ids(inbox.take(10.1)) == ["msg_1"]
+    for at in (10.0, 10.2):
+        inbox.offer([message(1)], now=at)
+        assert ids(inbox.take(at)) == ["msg_1"]
+
+
+def test_what_one_call_brings_goes_at_once_and_together() -> None:
+    inbox = Inbox(LIMITS)
+    inbox.offer([message(1), message(2)], now=10.0)
+    assert ids(inbox.take(10.0)) == ["msg_1", "msg_2"]
+
+
+def test_a_message_that_came_soon_after_another_waits_the_delay_for_companions() -> None:
+    inbox = Inbox(LIMITS)
+    inbox.offer([message(1)], now=10.0)
+    assert ids(inbox.take(10.0)) == ["msg_1"]
+    inbox.offer([message(2)], now=10.05)
+    assert inbox.take(10.14) == ()
+    inbox.offer([message(3)], now=10.14)
+    assert ids(inbox.take(10.15)) == ["msg_2", "msg_3"]
+
+
+def test_what_has_waited_while_the_agent_worked_does_not_wait_for_a_late_companion() -> None:
+    inbox = Inbox(LIMITS)
+    inbox.offer([message(1)], now=10.0)
+    inbox.offer([message(2)], now=15.0)
+    assert ids(inbox.take(15.0)) == ["msg_1", "msg_2"]
 
 
 def test_a_full_batch_goes_at_once() -> None:
     inbox = Inbox(LIMITS)
     for number in range(4):
-        inbox.offer(message(number), now=10.0)
+        inbox.offer([message(number)], now=10.0)
     assert ids(inbox.take(10.0)) == ["msg_0", "msg_1", "msg_2"]
     assert inbox.take(10.0) == ()
 
 
 def test_an_immediate_message_takes_what_is_queued_before_it_along_in_order() -> None:
     inbox = Inbox(LIMITS)
-    inbox.offer(message(1), now=10.0)
-    inbox.offer(message(2, immediate=True), now=10.01)
+    inbox.offer([message(1)], now=10.0)
+    inbox.offer([message(2, immediate=True)], now=10.01)
     assert ids(inbox.take(10.01)) == ["msg_1", "msg_2"]
 
 
 def test_texts_that_together_are_too_long_go_in_several_pastes() -> None:
     inbox = Inbox(BatchLimits(size=10, delay_s=0.0, bytes=10))
     for number in range(3):
-        inbox.offer(message(number, text="é" * 4), now=0.0)
+        inbox.offer([message(number, text="é" * 4)], now=0.0)
     assert [ids(inbox.take(0.0)) for _ in range(3)] == [["msg_0"], ["msg_1"], ["msg_2"]]
 
 
 def test_draining_leaves_nothing_behind() -> None:
     inbox = Inbox(LIMITS)
-    inbox.offer(message(1), now=0.0)
+    inbox.offer([message(1)], now=0.0)
     assert ids(inbox.drain()) == ["msg_1"]
     assert len(inbox) == 0
     assert inbox.due_at() is None
@@ -63,7 +86,7 @@ def test_every_message_leaves_exactly_once_and_in_order(arrivals: list[tuple[boo
     left: list[str] = []
     for number, (immediate, pause_s) in enumerate(arrivals):
         now += pause_s
-        inbox.offer(message(number, immediate=immediate), now)
+        inbox.offer([message(number, immediate=immediate)], now)
         batch = inbox.take(now)
         assert len(batch) <= size
         left += ids(batch)
@@ -93,7 +116,7 @@ def test_whatever_happens_nothing_is_lost_doubled_overtaken_or_too_large(
     for what, number, flag in steps:
         if what == "offer":
             offered.append(f"msg_{len(offered)}")
-            inbox.offer(message(len(offered) - 1, immediate=flag, text="x" * number), now)
+            inbox.offer([message(len(offered) - 1, immediate=flag, text="x" * number)], now)
         elif what == "wait":
             now += number / 100
         else:
@@ -111,3 +134,18 @@ def test_whatever_happens_nothing_is_lost_doubled_overtaken_or_too_large(
                 left += ids(taken)
         assert left + ids(tuple(inbox)) == offered
         assert len(inbox) == len(offered) - len(left)
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 20)), min_size=1))
+def test_nobody_waits_longer_than_the_delay_and_only_who_came_soon_after_another_waits(
+    calls: list[tuple[int, int]],
+) -> None:
+    delay_s = 0.125  # as all times here a sum of powers of two, so that no comparison depends on rounding
+    inbox, now, oldest = Inbox(BatchLimits(size=100, delay_s=delay_s)), 0.0, 0.0
+    for number, (count, pause) in enumerate(calls):
+        now += pause / 64
+        oldest = oldest if len(inbox) else now
+        inbox.offer([message(number)] * count, now)
+        soon = number > 0 and pause / 64 < delay_s
+        assert inbox.due_at() == (oldest + delay_s if soon else oldest)
+        inbox.take(now)
