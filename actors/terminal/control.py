@@ -8,7 +8,7 @@ same with a process for each command.
 A server that hung reads what stands in the client's input when it wakes, though the client was given up by then. So
 what types begins with a buffer that tmux loads from a file of a name of its own, which exists only while the caller
 waits: without it the chain ends there. What a killed actor has left of such files its successor removes before it asks
-tmux anything.
+tmux anything, so it need not wait for the end of the other's client.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class ControlClient:
         self._stay()
         self._dropped = {client for client in self._dropped if not client.reaped.is_set()}
         if self._client is not None:
-            self._client.transport.close()
+            self._client.close()
             self._dropped.add(self._client)
             self._client = None
 
@@ -139,28 +139,42 @@ class ControlClient:
     async def _attached(self) -> _Client:
         if self._client is None or self._client.ended:
             session = await self._tmux.run("display-message", "-p", "-t", self._pane_id, "#{session_id}")
-            self._client = await _start((*self._command, *_ATTACH, session.strip()), self._tmux.inherited)
+            self._client = await _start((*self._command, *_ATTACH, session.strip()))
             if not await self._client.attached():
                 raise ControlUnavailableError("tmux did not let a control client attach")
         return self._client
 
 
-async def _start(command: Sequence[str], inherited: tuple[int, ...]) -> _Client:
-    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+async def _start(command: Sequence[str]) -> _Client:
+    loop = asyncio.get_running_loop()
+    printed, prints = os.pipe()
+    reader = os.fdopen(printed, "rb", buffering=0)
     try:
-        transport, client = await asyncio.get_running_loop().subprocess_exec(
-            _Client, *command, stdin=pipe, stdout=pipe, stderr=nothing, env=CLIENT_ENVIRONMENT, pass_fds=inherited
+        # It has both ends of what it prints to: tmux lets no client go to which it cannot write, as when we are killed.
+        transport, client = await loop.subprocess_exec(
+            _Client,
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=prints,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=CLIENT_ENVIRONMENT,
+            pass_fds=(printed,),
         )
     except OSError as error:
+        reader.close()
         raise ControlUnavailableError(f"tmux could not be started: {error}") from error
+    finally:
+        os.close(prints)
     client.transport = transport
+    client.printed, _ = await loop.connect_read_pipe(lambda: _Printed(client), reader)
     return client
 
 
 class _Client(asyncio.SubprocessProtocol):
-    """One such process; closing its ``transport`` kills it."""
+    """One such process. ``close`` kills it if it still runs; the event loop reaps it."""
 
     transport: asyncio.SubprocessTransport
+    printed: asyncio.ReadTransport | None = None
 
     def __init__(self) -> None:
         self.ended = False
@@ -168,16 +182,22 @@ class _Client(asyncio.SubprocessProtocol):
         self._reader = Reader()
         self._news: asyncio.Future[None] | None = None
 
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
+    def take_in(self, data: bytes) -> None:
         self._reader.feed(data)
         self._tell()
 
     def process_exited(self) -> None:
-        self.ended = True
+        self.close()
         self._tell()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.reaped.set()
+
+    def close(self) -> None:
+        self.ended = True
+        self.transport.close()
+        if self.printed is not None:
+            self.printed.close()
 
     def _tell(self) -> None:
         if self._news is not None and not self._news.done():
@@ -205,3 +225,13 @@ class _Client(asyncio.SubprocessProtocol):
             self._news = asyncio.get_running_loop().create_future()
             await self._news
         return found
+
+
+class _Printed(asyncio.Protocol):
+    """What one client prints."""
+
+    def __init__(self, client: _Client) -> None:
+        self._client = client
+
+    def data_received(self, data: bytes) -> None:
+        self._client.take_in(data)

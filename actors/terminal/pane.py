@@ -106,7 +106,9 @@ class Pane:
         options = ["-e"] if styled else []
         if history_lines > 0:
             options += ["-S", f"-{history_lines}"]
-        text = await self._ask("capture-pane", "-p", *options, "-t", self._id)
+        # What has scrolled off may be long, and what is read on demand is no burst.
+        ask = self._tmux.run if history_lines > 0 else self._ask
+        text = await ask("capture-pane", "-p", *options, "-t", self._id)
         return text.removesuffix("\n")
 
     async def paste(self, data: str | tuple[str, ...], name: str = "") -> None:
