@@ -12,6 +12,7 @@ from actors.agents.catalog import AgentCatalog
 from actors.calls import actor_class, actor_names, answer_of, answer_when_back, end_actor, make_actor
 from actors.inbox import BatchLimits
 from actors.instance import InstanceConfig
+from actors.lean import Lean
 from actors.messages import Message
 from actors.pages import Page, PageQuery
 from actors.reports import Report
@@ -27,7 +28,8 @@ READ_S = 30.0
 POLL_MARGIN_S = 10.0
 _PREFIX = "instance-"
 
-InstanceActor = actor_class(Seat)
+# A class of no module, which Ray sends by value, with the attribute.
+InstanceActor = actor_class(type("Seat", (Seat,), {"lean": Lean()}))
 
 
 class InstanceHandle:

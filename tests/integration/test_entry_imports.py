@@ -49,3 +49,31 @@ def test_an_instance_loads_the_standard_library_and_msgpack_only() -> None:
 
     # The compiled half of msgpack brings entries of its compiler along.
     assert {package for package in packages if "cython" not in package} == {"actors", "msgpack"}
+
+
+SEND_AN_INSTANCE = """\
+import sys
+from ray import cloudpickle
+from actors.actor import InstanceActor
+sys.stdout.buffer.write(cloudpickle.dumps(InstanceActor.__ray_metadata__.modified_class))
+"""
+READ_AN_INSTANCE = """\
+import sys
+from ray import cloudpickle
+received = cloudpickle.load(sys.stdin.buffer)
+from ray.util import serialization_addons
+class Context:
+    def _register_cloudpickle_serializer(self, *_, **__): pass
+serialization_addons.apply(Context())
+print(received.__name__, *(name for name in sys.modules if sys.modules[name] is not None and "." not in name))
+"""
+
+
+def test_what_ray_loads_for_values_that_no_instance_gets_stays_out_of_its_process() -> None:
+    def run(program: str, given: bytes) -> bytes:
+        done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, input=given, stdout=subprocess.PIPE, check=True)
+        return done.stdout
+
+    name, *loaded = run(READ_AN_INSTANCE, run(SEND_AN_INSTANCE, b"")).decode().split()
+    assert name == "Seat"
+    assert not {"pydantic", "pydantic_core", "starlette", "anyio"} & set(loaded)
