@@ -120,3 +120,5 @@ async def supervisor(home: Home, settings: Settings, staff: Staff) -> AsyncItera
     yield made
     await made.shutdown(ShutdownRequest(), LEAD)
     await made.close()
+    for instance_id in await staff.factory.running():
+        await staff.factory.destroy(instance_id)
