@@ -2,52 +2,52 @@
 
 Proof is the agents' own log, which is read by code of the tests and not by the code that is measured. Beside the time:
 how many turns the messages made, and what Phalanx's own processes took of the CPU for each, above what they take idle.
-Run alone with ``python -m scripts.benchmarks.traffic``; prints JSON.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
-import json
-import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 from actors.messages import MessageStatus
+from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.processes import OURS, cpu_s, processes_of
+from scripts.benchmarks.section import Part, Plot, Section
 from supervisor import requests
 from supervisor.client import SupervisorClient
 from supervisor.team_file import read_team
-from tests.acceptance.team import Team, bring_up
+from tests.acceptance.team import Team
 from tests.chaos.arrivals import of_demo
 
-INSTANCES = 50
-COUNTS = (100, 500, 1000)
-ONE_BY_ONE = 100
+_INSTANCES = 50
+_AIM = {100: 0.85, 500: 0.90, 1000: 0.95}
+_ONE_BY_ONE = 100
 """So many are sent one by one; the time of more is reckoned from these."""
 _IDLE_S = 5.0
 _ARRIVAL_S = 300.0
+_WORDS = f"""
+{_INSTANCES} demo agents whose turn takes 50 ms; the messages go round them. *one by one*: the next is sent when the one
+before is proved; {_ONE_BY_ONE} are sent so, and the time of more is reckoned from these. *batched*: one `send_batch`,
+from the call to the arrival of the last in its agent's own log; a run in which one is missing or came twice fails.
+*CPU*: what the processes of Phalanx took for each message (actors of the instances, of the host and of the supervisor
+with Ray's part in them, tmux and its clients), above what they take idle. The agents themselves work on the same cores.
+"""
 _TEXT = "Look into the failing test of module {number} and say in one sentence why it fails."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """``saved`` is the part of the time of one by one that the batch does not take. CPU is in ms for each message,
-    above what the same processes took idle in the same time."""
+    """``cpu_ms`` by kind of process, for each message, above what the same processes took idle in the same time."""
 
     messages: int
     batched_s: float
     one_by_one_s: float
-    saved: float
     turns: int
-    cpu_ms: float
-    cpu_ms_by_kind: dict[str, float]
+    cpu_ms: dict[str, float]
 
 
 class Traffic:
@@ -93,16 +93,12 @@ class Traffic:
         await self._all_idle()
         took, watched_s = cpu_s(self._processes) - before, time.monotonic() - begun
         arrived_at = self._arrived_at([one.message_id or "" for one in sent.results])
-        batched_s = arrived_at - begun_at
-        by_kind = {kind: max(0.0, took[kind] - idle[kind] * watched_s) * 1000 / count for kind in (*OURS, "ray")}
         return Row(
             messages=count,
-            batched_s=round(batched_s, 3),
-            one_by_one_s=round(one_by_one_s * count, 3),
-            saved=round(1 - batched_s / (one_by_one_s * count), 4),
+            batched_s=arrived_at - begun_at,
+            one_by_one_s=one_by_one_s * count,
             turns=self._turns() - turns_before,
-            cpu_ms=round(sum(by_kind[kind] for kind in OURS), 3),
-            cpu_ms_by_kind={kind: round(each, 3) for kind, each in by_kind.items()},
+            cpu_ms={kind: (took[kind] - idle[kind] * watched_s) * 1000 / count for kind in (*OURS, "ray")},
         )
 
     async def _all_idle(self) -> None:
@@ -126,41 +122,58 @@ class Traffic:
         return (self._team.home.instance_directory(instance_id) / "demo-log.jsonl").read_bytes()
 
 
-async def measure(team: Team, instances: int, counts: Sequence[int]) -> dict[str, object]:
+async def _rows(bench: Bench, team: Team) -> tuple[list[Row], Counter[str]]:
     async with await team.connect() as client:
-        members = [team.specialist(agent="demo", workspace_mode="shared") for _ in range(instances)]
+        bench.say(f"{_INSTANCES} agents start")
+        members = [team.specialist(agent="demo", workspace_mode="shared") for _ in range(_INSTANCES)]
         spawned = await client.spawn_batch(requests.SpawnBatchRequest(instances=members))
         if not spawned.success:
-            raise RuntimeError("the instances did not start")
+            raise RuntimeError(f"not all started: {[one.error for one in spawned.instances if one.error]}")
         ids = [one.instance_id or "" for one in spawned.instances]
         await client.wait(requests.WaitRequest(instance_ids=ids, timeout_seconds=60))
         traffic = Traffic(team, client, ids)
         idle = await traffic.idle_per_s()
-        one_by_one_s = await traffic.one_by_one_s(ONE_BY_ONE)
-        rows = [await traffic.batched(count, one_by_one_s, idle) for count in counts]
-    return {
-        "instances": instances,
-        "sent_one_by_one": ONE_BY_ONE,
-        "idle_cpu_percent": {kind: round(each * 100, 2) for kind, each in idle.items()},
-        "rows": [asdict(row) for row in rows],
-    }
+        bench.say(f"{_ONE_BY_ONE} messages one by one")
+        one_by_one_s = await traffic.one_by_one_s(_ONE_BY_ONE)
+        bench.say(f"{', '.join(map(str, _AIM))} messages in a batch")
+        return [await traffic.batched(count, one_by_one_s, idle) for count in _AIM], idle
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--instances", type=int, default=INSTANCES)
-    parser.add_argument("--messages", type=int, nargs="+", default=COUNTS)
-    given = parser.parse_args()
-    scratch = Path(tempfile.mkdtemp(prefix="phx", dir="/tmp"))
-    try:
-        team = bring_up(scratch, PHALANX_AGENT="demo")
-        try:
-            print(json.dumps(asyncio.run(measure(team, given.instances, given.messages)), indent=1))
-        finally:
-            team.runtime.down(lambda step: None)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+async def _measure(bench: Bench) -> Section:
+    async with bench.team(PHALANX_AGENT="demo") as team:
+        rows, idle = await _rows(bench, team)
+    return Section(
+        columns=("messages", "one by one", "batched", "less time", "aim", "turns one by one", "turns batched", "CPU"),
+        rows=[_row(row) for row in rows],
+        words=_WORDS,
+        samples={
+            "batched, s": [row.batched_s for row in rows],
+            "one by one, s": [row.one_by_one_s for row in rows],
+            **{f"CPU of {kind}, ms for each message": [row.cpu_ms[kind] for row in rows] for kind in (*OURS, "ray")},
+            "CPU idle, ms a second: " + ", ".join(idle): [each * 1000 for each in idle.values()],
+        },
+        plots=[_plot(rows)],
+    )
 
 
-if __name__ == "__main__":
-    main()
+def _row(row: Row) -> tuple[str, ...]:
+    cpu_ms = sum(row.cpu_ms[kind] for kind in OURS)
+    return (
+        str(row.messages),
+        f"{row.one_by_one_s:.1f} s",
+        f"{row.batched_s:.2f} s",
+        f"{1 - row.batched_s / row.one_by_one_s:.1%}",
+        f"≥ {_AIM[row.messages]:.0%}",
+        str(row.messages),
+        str(row.turns),
+        f"{cpu_ms:.2f} ms",
+    )
+
+
+def _plot(rows: Sequence[Row]) -> Plot:
+    series = {"one by one": [row.one_by_one_s for row in rows], "batched": [row.batched_s for row in rows]}
+    labels = [str(row.messages) for row in rows]
+    return Plot(title="Messages to 50 agents", unit="s", labels=labels, series=series, logarithmic=True)
+
+
+PART = Part(name="messages", title="The guide's table of messages", measure=_measure)

@@ -71,7 +71,9 @@ print(received.__name__, *(name for name in sys.modules if sys.modules[name] is 
 
 def test_what_ray_loads_for_values_that_no_instance_gets_stays_out_of_its_process() -> None:
     def run(program: str, given: bytes) -> bytes:
-        done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, input=given, stdout=subprocess.PIPE, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, input=given, stdout=subprocess.PIPE, check=True
+        )
         return done.stdout
 
     name, *loaded = run(READ_AN_INSTANCE, run(SEND_AN_INSTANCE, b"")).decode().split()
