@@ -127,12 +127,8 @@ class Host:
         """Operations that only look, one after another."""
         return await self._with_git(self._git.read, asked)
 
-    async def git_create_refs(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
-        """New branches and tags, in one transaction a repository; no ref may come twice."""
-        return await self._with_git(self._git.create_refs, asked)
-
-    async def git_write(self, asked: Asked) -> Outcome:
-        """One operation that changes something; git goes on to its end, whatever becomes of this process."""
+    async def git_write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+        """Operations that change something; git goes on to its end, whatever becomes of this process."""
         return await self._with_git(self._git.write, asked)
 
     async def _with_git(self, work: Callable[[_Given], _Made], given: _Given) -> _Made:

@@ -167,12 +167,8 @@ class HostHandle:
         )
         return read
 
-    async def git_create_refs(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
-        made: tuple[Outcome, ...] = await self._ask_once(lambda: self._actor.git_create_refs.remote(asked), WRITE_S)
-        return made
-
-    async def git_write(self, asked: Asked) -> Outcome:
-        done: Outcome = await self._ask_once(lambda: self._actor.git_write.remote(asked), WRITE_S)
+    async def git_write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+        done: tuple[Outcome | None, ...] = await self._ask_once(lambda: self._actor.git_write.remote(asked), WRITE_S)
         return done
 
     async def _ask_once(self, call: Callable[[], Any], timeout_s: float) -> Any:

@@ -73,12 +73,12 @@ class GitPort(Protocol):
         """One after another. It may be asked again when no answer came."""
         ...
 
-    async def git_create_refs(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
-        """New branches and tags, in one transaction a repository; no ref may come twice."""
-        ...
+    async def git_write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+        """New branches and tags first and together, in which no ref may come twice; then all else one after another.
 
-    async def git_write(self, asked: Asked) -> Outcome:
-        """When no answer came, it may have been done or not."""
+        None: it was not begun, because those before it took their time. When no answer came, each may have been done
+        or not.
+        """
         ...
 
 

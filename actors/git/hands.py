@@ -23,6 +23,7 @@ from actors.git.values import (
     CreateRef,
     DeleteBranch,
     Merge,
+    Operation,
     Outcome,
     Place,
     Read,
@@ -32,6 +33,8 @@ from actors.git.watching import Watch
 from actors.workspace.branches import delete_branch, find_branch
 from actors.workspace.command import GitRunner
 
+QUICK_S = 0.5
+"""So long the writes of one call go on; then the others get their turn."""
 _IDENTITY = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
 
 
@@ -50,28 +53,36 @@ class GitHands:
         """Each answered, or found unchanged."""
         return tuple(_timed(self._read, each) for each in asked)
 
-    def write(self, asked: Asked) -> Outcome:
-        return _timed(self._write, asked)
+    def write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+        """New branches and tags first, those of a repository in one transaction; then all else one after another.
 
-    def create_refs(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
-        """Branches and tags, those of a repository in one transaction; no name may come twice."""
+        What was not begun because the others took their time is None.
+        """
+        begun = time.monotonic()
+        creations = [number for number, each in enumerate(asked) if isinstance(each.operation, CreateRef)]
+        outcomes: dict[int, Outcome] = dict(zip(creations, self._create([asked[n] for n in creations]), strict=True))
+        for number, each in enumerate(asked):
+            if number not in outcomes and (not outcomes or time.monotonic() - begun < QUICK_S):
+                outcomes[number] = _timed(self._write, each)
+        return tuple(outcomes.get(number) for number in range(len(asked)))
+
+    def _create(self, asked: Sequence[Asked]) -> list[Outcome]:
         begun = time.monotonic()
         outcomes: dict[int, Outcome] = {}
-        repositories: dict[Path, list[tuple[int, Hand, CreateRef]]] = {}
+        repositories: dict[Path, list[int]] = {}
+        hands: dict[Path, Hand] = {}
         for number, each in enumerate(asked):
             try:
-                hand = self._hand(each.directory)
+                hand = hands.get(each.directory) or hands.setdefault(each.directory, self._hand(each.directory))
             except PhalanxError as error:
                 outcomes[number] = Outcome.refused(error)
-                continue
-            if isinstance(each.operation, CreateRef):
-                mine = repositories.setdefault(hand.place.common_directory, [])
-                mine.append((number, hand, each.operation))
-        for mine in repositories.values():
-            made = refs.create([(hand, operation) for _, hand, operation in mine])
-            outcomes.update(zip((number for number, _, _ in mine), made, strict=True))
-        took_s = (time.monotonic() - begun) / len(asked)
-        return tuple(_with_time(outcomes[number], took_s) for number in range(len(asked)))
+            else:
+                repositories.setdefault(hand.place.common_directory, []).append(number)
+        for numbers in repositories.values():
+            made = _created([(hands[asked[number].directory], asked[number].operation) for number in numbers])
+            outcomes.update(zip(numbers, made, strict=True))
+        took_s = (time.monotonic() - begun) / max(1, len(asked))
+        return [_with_time(outcomes[number], took_s) for number in range(len(asked))]
 
     def _hand(self, directory: Path) -> Hand:
         place = find_place(directory)
@@ -95,6 +106,16 @@ class GitHands:
             return Outcome(result=_done(hand, asked.operation))
         except merging.MergeConflictError as conflict:
             return Outcome(error=to_wire(conflict), result={"conflicts": conflict.files})
+
+
+def _created(wanted: Sequence[tuple[Hand, Operation]]) -> list[Outcome]:
+    creations = [(hand, operation) for hand, operation in wanted if isinstance(operation, CreateRef)]
+    if len(creations) < len(wanted):
+        raise TypeError("only new branches and tags go together")
+    try:
+        return refs.create(creations)
+    except PhalanxError as error:
+        return [Outcome.refused(error) for _ in creations]
 
 
 def _done(hand: Hand, operation: Read | Write) -> dict[str, Any]:

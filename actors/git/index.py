@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import suppress
-from pathlib import Path
 
 from actors.errors import WorkspaceError
 from actors.git.running import Hand
+
+_RESOLVED = b"REUC"
+"""The name of the part of an index in which git notes conflicts that were resolved."""
 
 
 class IndexCopy:
@@ -23,6 +25,11 @@ class IndexCopy:
     def staged(self) -> None:
         """The index is now as we have changed it."""
         self._staged = self._read()
+
+    def had_conflicts(self) -> bool:
+        """Whether what was staged were files in conflict. git notes in the index what it took for resolved, so that it
+        need be asked only when there is such a note."""
+        return _RESOLVED in (self._staged or b"") and bool(self._listing_of(self._before, "--unmerged"))
 
     def put_back(self) -> None:
         """No-op when there is nothing to put back, or when somebody else is changing the index or has done so.
@@ -53,15 +60,15 @@ class IndexCopy:
 
     def _is_as_staged(self) -> bool:
         """By what it lists: git has written the times of the files anew before it asked the hooks."""
-        with tempfile.NamedTemporaryFile(dir=self._hand.place.git_directory, prefix="phalanx-index-") as copy:
-            copy.write(self._staged or b"")
-            copy.flush()
-            return self._listing(Path(copy.name)) == self._listing(self._index)
+        return self._listing_of(self._staged, "--stage") == self._listing_of(self._read(), "--stage")
 
-    def _listing(self, index: Path) -> str:
-        answer = self._hand.git.run(
-            self._hand.top, "ls-files", "--stage", "-z", environment={"GIT_INDEX_FILE": str(index)}
-        )
+    def _listing_of(self, content: bytes | None, which: str) -> str:
+        with tempfile.NamedTemporaryFile(dir=self._hand.place.git_directory, prefix="phalanx-index-") as copy:
+            copy.write(content or b"")
+            copy.flush()
+            answer = self._hand.git.run(
+                *(self._hand.top, "ls-files", which, "-z"), environment={"GIT_INDEX_FILE": copy.name}
+            )
         return self._hand.output_of(answer)
 
     def _read(self) -> bytes | None:

@@ -26,7 +26,7 @@ class MergeConflictError(WorkspaceError):
 def predict(hand: Hand, branch: str) -> dict[str, Any]:
     """What a merge of ``branch`` would do; nothing is changed."""
     theirs = _commit(hand, branch)
-    ours = hand.commit_of("HEAD")
+    ours = hand.head().commit
     if ours is None:
         raise InvalidRequestError("There is no commit yet to merge into: make a first commit.")
     answer = hand.ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
@@ -56,18 +56,18 @@ def merge(hand: Hand, branch: str, message: str | None) -> dict[str, Any]:
             "that knows the work merge the other way round and resolve them, then merge again.",
             files,
         )
-    before, current = hand.commit_of("HEAD"), hand.branch()
-    words = message or f"Merge branch '{branch}'{f' into {current}' if current else ''}"
+    before = hand.head()
+    words = message or f"Merge branch '{branch}'{f' into {before.branch}' if before.branch else ''}"
     answer = hand.act(top, "merge", "--quiet", "--no-edit", "--no-overwrite-ignore", "-m", words, foreseen["commit"])
     if not answer.ok:
         _take_back(hand)
         raise refusal(answer)
-    after = hand.commit_of("HEAD")
+    after = hand.head().commit
     return {
         "branch": branch,
         "commit": after,
-        "alreadyMerged": after == before,
-        "fastForward": after == foreseen["commit"] and after != before,
+        "alreadyMerged": after == before.commit,
+        "fastForward": after == foreseen["commit"] and after != before.commit,
     }
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from actors.git.values import Place
+
+_BRANCHES = "refs/heads/"
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def find_place(directory: Path) -> Place | None:
@@ -25,6 +30,22 @@ def find_place(directory: Path) -> Place | None:
 def common_directory_of(git_directory: Path) -> Path:
     written = read_line(git_directory / "commondir")
     return Path(os.path.realpath(git_directory / written)) if written else git_directory
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is checked out. ``commit`` is None when only git can tell it, or when there is none yet."""
+
+    branch: str | None
+    commit: str | None
+
+
+def read_head(place: Place) -> Head:
+    written = read_line(place.git_directory / "HEAD") or ""
+    ref = written.removeprefix("ref: ") if written.startswith("ref: ") else None
+    commit = written if ref is None else read_line(place.common_directory / ref) or ""
+    branch = ref.removeprefix(_BRANCHES) if ref and ref.startswith(_BRANCHES) else None
+    return Head(branch, commit if _HASH.fullmatch(commit) else None)
 
 
 def read_line(path: Path) -> str | None:

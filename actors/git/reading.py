@@ -15,7 +15,9 @@ from actors.git.watching import STATES
 
 MOST_PATCH_CHARACTERS = 100_000
 _LOG_FIELDS = {"commit": "%H", "parents": "%P", "author": "%an", "email": "%ae", "date": "%aI", "subject": "%s"}
-_REF_FIELDS = ("refname:lstrip=2", "objectname", "*objectname", "upstream:short", "worktreepath", "contents:subject")
+_REF_FIELDS = (
+    *("HEAD", "refname:lstrip=2", "objectname", "*objectname", "upstream:short", "worktreepath", "contents:subject"),
+)
 _NONE_IGNORED: frozenset[str] = frozenset()
 
 
@@ -44,13 +46,14 @@ def _status(hand: Hand) -> tuple[dict[str, Any], frozenset[str]]:
 
 
 def _log(hand: Hand, read: ReadLog) -> dict[str, Any]:
-    if read.revision is None and hand.commit_of("HEAD") is None:
-        return {"commits": []}
-    told = hand.told(
+    answer = hand.ask(
         *("log", "-z", f"--max-count={read.limit}", "--no-color", "--no-show-signature", "--no-decorate"),
         f"--format=tformat:{'%x00'.join(_LOG_FIELDS.values())}",
         *("--end-of-options", read.revision or "HEAD", "--", *read.files),
     )
+    if not answer.ok and read.revision is None and hand.commit_of("HEAD") is None:
+        return {"commits": []}
+    told = hand.output_of(answer)
     commits = [dict(zip(_LOG_FIELDS, fields, strict=True)) for fields in _rows(told, len(_LOG_FIELDS))]
     return {"commits": [{**commit, "parents": commit["parents"].split()} for commit in commits]}
 
@@ -58,13 +61,14 @@ def _log(hand: Hand, read: ReadLog) -> dict[str, Any]:
 def _list_refs(hand: Hand, read: ListRefs) -> dict[str, Any]:
     place = "refs/heads" if read.kind == "branch" else "refs/tags"
     told = hand.told("for-each-ref", "--format=" + "".join(f"%({field})%00" for field in _REF_FIELDS), "--", place)
-    rows = [
-        {"name": name.removeprefix("\n"), "commit": peeled or commit, "subject": subject, **_of_branch(upstream, tree)}
-        for name, commit, peeled, upstream, tree, subject in _rows(told.removesuffix("\n"), len(_REF_FIELDS))
+    rows = list(_rows(told.removesuffix("\n"), len(_REF_FIELDS)))
+    found = [
+        {"name": name, "commit": peeled or commit, "subject": subject, **_of_branch(upstream, tree)}
+        for _, name, commit, peeled, upstream, tree, subject in rows
     ]
     if read.kind == "tag":
-        return {"tags": rows}
-    return {"current": hand.branch(), "branches": rows}
+        return {"tags": found}
+    return {"current": next((row[1] for row in rows if row[0].endswith("*")), None), "branches": found}
 
 
 def _of_branch(upstream: str, tree: str) -> dict[str, str]:
@@ -72,18 +76,21 @@ def _of_branch(upstream: str, tree: str) -> dict[str, str]:
 
 
 def _diff(hand: Hand, read: ReadDiff) -> dict[str, Any]:
-    """First the numbers, which tell whether there is a patch to ask for; a patch is cut where it is too long."""
+    """Numbers of each file, and the patch, which is cut where it is too long."""
     if hand.place.top is None and not (read.base and read.head):
         raise InvalidRequestError("A bare repository has no files: give the diff a base and a head.")
     against = [revision for revision in (read.base, read.head) if revision is not None]
-    common = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", *(["--cached"] if read.staged else []))
-    which = ("--end-of-options", *against, "--", *read.files)
-    numbers = hand.told("diff", "-z", "--numstat", *common, *which)
-    files = [_numbered(entry) for entry in numbers.split("\0")[:-1]]
-    if not files:
-        return {"files": [], "patch": "", "truncated": False}
-    patch = hand.told("diff", "--patch", *common, *which)
-    return {"files": files, "patch": patch[:MOST_PATCH_CHARACTERS], "truncated": len(patch) > MOST_PATCH_CHARACTERS}
+    told = hand.told(
+        *("diff", "-z", "--numstat", "--patch", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames"),
+        *(["--cached"] if read.staged else []),
+        *("--end-of-options", *against, "--", *read.files),
+    )
+    numbers, _, patch = told.partition("\0\0")
+    return {
+        "files": [_numbered(entry) for entry in numbers.split("\0") if entry],
+        "patch": patch[:MOST_PATCH_CHARACTERS],
+        "truncated": len(patch) > MOST_PATCH_CHARACTERS,
+    }
 
 
 def _numbered(entry: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, WorkspaceError
+from actors.git.places import Head, read_head
 from actors.git.values import HEAVY_S, Place
 from actors.workspace.command import Answer, GitRunner, pauses_s
 
@@ -51,10 +52,10 @@ class Hand:
         return self.output_of(self.ask(*arguments, stdin=stdin))
 
     def act(self, directory: Path, *arguments: str, stdin: bytes = b"") -> Answer:
-        """For what changes something; again for a while when a lock was in the way, since then nothing was done."""
+        """For what changes something; again for a while when another git was in the way: then nothing was done."""
         answer = self._act_once(directory, arguments, stdin)
         for pause_s in pauses_s():
-            if answer.ok or not _LOCKED.search(answer.error):
+            if answer.ok or not (answer.met_half_made or _LOCKED.search(answer.error)):
                 break
             time.sleep(pause_s)
             answer = self._act_once(directory, arguments, stdin)
@@ -69,10 +70,10 @@ class Hand:
         answer = self.ask("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         return answer.output.strip() if answer.ok else None
 
-    def branch(self) -> str | None:
-        """The one that is checked out; None when HEAD is detached."""
-        answer = self.ask("symbolic-ref", "--quiet", "--short", "HEAD")
-        return answer.output.removesuffix("\n") if answer.ok else None
+    def head(self) -> Head:
+        """What is checked out; ``commit`` is None before the first one."""
+        head = read_head(self.place)
+        return head if head.commit else Head(head.branch, self.commit_of("HEAD"))
 
     def output_of(self, answer: Answer) -> str:
         if not answer.ok:

@@ -19,8 +19,10 @@ STEP_NS = 50_000_000
 _COARSE_STEP_NS = 2_000_000_000
 """The same for file systems that know whole seconds only."""
 _SECOND_NS = 1_000_000_000
-MOST_ENTRIES = 2000
-"""Of a working tree; about as many can be looked at in the time in which git looks itself."""
+_PLAIN = 2
+"""Of the formats of ``marshal`` the last that writes equal values alike, whoever else holds them."""
+MOST_ENTRIES = 1500
+"""Of a working tree: of more, git itself tells the status sooner than they can be looked at here."""
 
 
 class Sight:
@@ -33,7 +35,7 @@ class Sight:
 
     @property
     def digest(self) -> bytes:
-        return blake2b(marshal.dumps(self._seen), digest_size=16).digest()
+        return blake2b(marshal.dumps(self._seen, _PLAIN), digest_size=16).digest()
 
     def is_settled(self, since_ns: int) -> bool:
         """Whether all that was seen has been as it is since before ``since_ns`` (of the system's clock)."""
@@ -81,31 +83,30 @@ class Sight:
         """A working tree without what git ignores. ``reliable`` only if it is small and holds no other repository."""
         skipped = {os.path.join(top, path.rstrip("/")) for path in ignored}  # noqa: PTH118 - called for every answer
         below = [top]
-        left = MOST_ENTRIES
-        while below and left > 0:
+        looked_at = 0
+        while below and looked_at <= MOST_ENTRIES:
             here = below.pop()
             self.file(here)
             with os.scandir(here) as entries:
                 for entry in entries:
                     if entry.name == ".git":
                         self.reliable = self.reliable and here == top
-                        continue
-                    if entry.path in skipped:
-                        continue
-                    left -= 1
-                    self._seen.append(entry.path)
-                    self._metadata(entry.stat(follow_symlinks=False))
-                    if entry.is_dir(follow_symlinks=False):
-                        below.append(entry.path)
-        self.reliable = self.reliable and left > 0
+                    elif not skipped or entry.path not in skipped:
+                        looked_at += 1
+                        seen = entry.stat(follow_symlinks=False)
+                        self._seen.append(entry.name)
+                        if stat.S_ISDIR(seen.st_mode):
+                            below.append(entry.path)  # its own times are noted with what is in it
+                        else:
+                            self._metadata(seen)
+        self.reliable = self.reliable and looked_at <= MOST_ENTRIES
 
     def _metadata(self, seen: os.stat_result) -> None:
-        if stat.S_ISDIR(seen.st_mode):
-            self._seen.append((seen.st_ino, seen.st_ctime_ns, seen.st_mode))
-        else:
-            self._seen.append((seen.st_ino, seen.st_ctime_ns, seen.st_mtime_ns, seen.st_size, seen.st_mode))
-        step_ns = STEP_NS if seen.st_ctime_ns % _SECOND_NS else _COARSE_STEP_NS
-        self._newest_ns = max(self._newest_ns, seen.st_ctime_ns + step_ns)
+        changed_ns = seen.st_ctime_ns
+        is_directory = stat.S_ISDIR(seen.st_mode)
+        self._seen.append((seen.st_ino, changed_ns, seen.st_mode, 0 if is_directory else seen.st_size))
+        settled_ns = changed_ns + (STEP_NS if changed_ns % _SECOND_NS else _COARSE_STEP_NS)
+        self._newest_ns = max(self._newest_ns, settled_ns)
 
 
 def _name(entry: os.DirEntry[str]) -> str:

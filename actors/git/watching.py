@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from actors.git.sight import Sight
+from actors.git.sight import MOST_ENTRIES, Sight
 from actors.git.values import ListRefs, ListWorktrees, Place, Proof, Read, ReadLog, ReadStatus
 
 HEAD, REFS, INDEX, TREE, WORKTREES = "head", "refs", "index", "tree", "worktrees"
@@ -43,55 +43,47 @@ class Watch:
     def begin(self, place: Place, read: Read) -> Watching | None:
         """Before git is asked; None when the answer cannot be proved later."""
         watched = _watched(read)
-        if watched is None:
+        if watched is None or (TREE in watched and _tracked_files(place) > MOST_ENTRIES):
             return None
-        if TREE in watched and self._follows_upstream(place):
-            watched |= {REFS}
         since_ns = time.time_ns()
-        return Watching(self, place, watched, since_ns, self.look(place, watched - {TREE}).digest)
+        sight = Sight()
+        configuration, head = self._look_around(sight, place)
+        if TREE in watched and _may_follow(configuration, head):
+            watched |= {REFS}
+        _look_at(sight, place, watched)
+        if not (sight.reliable and sight.is_settled(since_ns)):
+            return None
+        return Watching(self, place, watched, since_ns, sight.digest)
 
     def holds(self, place: Place, proof: Proof) -> bool:
         """Whether everything looks as it did when the proof was made."""
-        sight = self.look(place, proof.watched, proof.ignored)
+        sight = self.look(place, proof.watched)
+        if TREE in proof.watched:
+            sight.tree(str(place.top), proof.ignored)
         return sight.reliable and sight.digest == proof.digest
 
-    def look(self, place: Place, watched: Iterable[str], ignored: Iterable[str] = ()) -> Sight:
+    def look(self, place: Place, watched: frozenset[str]) -> Sight:
+        """At all but the working tree."""
         sight = Sight()
-        own, common = str(place.git_directory), str(place.common_directory)
-        sight.note((own, common, str(place.top)))
-        self._look_at_config(sight, own, common)
-        _look_at_head(sight, own, common)
-        for part in sorted(watched):
-            match part:
-                case "refs":
-                    _look_at_refs(sight, own, common)
-                case "worktrees":
-                    _look_at_worktrees(sight, common)
-                case "index":
-                    sight.file(f"{own}/index")
-                    sight.note([name for name in STATES if os.path.lexists(f"{own}/{name}")])
-                case "tree":
-                    sight.tree(str(place.top), ignored)
+        self._look_around(sight, place)
+        _look_at(sight, place, watched)
         return sight
 
-    def _look_at_config(self, sight: Sight, own: str, common: str) -> None:
-        contents = [sight.content(path) for path in (*self._config, f"{common}/config", f"{own}/config.worktree")]
+    def _look_around(self, sight: Sight, place: Place) -> tuple[list[bytes], bytes]:
+        """At what every answer depends on; tells the configuration and HEAD."""
+        own, common = str(place.git_directory), str(place.common_directory)
+        sight.note((own, common, str(place.top)))
+        found = (sight.content(path) for path in (*self._config, f"{common}/config", f"{own}/config.worktree"))
+        contents = [content for content in found if content]
         rules = [*self._rules, *(f"{common}/info/{name}" for name in ("exclude", "attributes", "grafts"))]
-        for content in filter(None, contents):
+        for content in contents:
             if _INCLUDES.search(content):
                 sight.reliable = False
             for named in _FILES_IN_CONFIG.findall(content):
                 rules.append(str(self._user / os.fsdecode(named).removeprefix("~/")))
         for path in (*rules, f"{own}/info/sparse-checkout", f"{common}/shallow", f"{common}/refs/replace"):
             sight.file(path)
-
-    def _follows_upstream(self, place: Place) -> bool:
-        """Whether the branch that is checked out may be compared with another one."""
-        sight = Sight()
-        own, common = str(place.git_directory), str(place.common_directory)
-        branch = (sight.content(f"{own}/HEAD") or b"").removeprefix(b"ref: refs/heads/").strip()
-        contents = [sight.content(path) for path in (*self._config, f"{common}/config", f"{own}/config.worktree")]
-        return any(b'[branch "' + branch in content for content in filter(None, contents)) or b'"' in branch
+        return contents, _look_at_head(sight, own, common)
 
 
 class Watching:
@@ -106,12 +98,30 @@ class Watching:
 
     def proof(self, ignored: frozenset[str] = frozenset()) -> Proof | None:
         """After git has answered; None when something changed meanwhile or just before."""
-        if self._watch.look(self._place, self._watched - {TREE}).digest != self._digest:
+        sight = self._watch.look(self._place, self._watched)
+        if sight.digest != self._digest:
             return None
-        sight = self._watch.look(self._place, self._watched, ignored)
+        if TREE in self._watched:
+            sight.tree(str(self._place.top), ignored)
         if not (sight.reliable and sight.is_settled(self._since_ns)):
             return None
         return Proof(digest=sight.digest, watched=self._watched, ignored=ignored)
+
+
+def _may_follow(configuration: Iterable[bytes], head: bytes) -> bool:
+    """Whether the branch that is checked out may be compared with an upstream."""
+    branch = head.removeprefix(b"ref: refs/heads/").strip()
+    return b'"' in branch or any(b'[branch "' + branch in content for content in configuration)
+
+
+def _tracked_files(place: Place) -> int:
+    """As the head of the index says."""
+    try:
+        with (place.git_directory / "index").open("rb") as index:
+            head = index.read(12)
+    except OSError:
+        return 0
+    return int.from_bytes(head[8:], "big")
 
 
 def _watched(read: Read) -> frozenset[str] | None:
@@ -130,20 +140,32 @@ def _watched(read: Read) -> frozenset[str] | None:
             return None
 
 
-def _look_at_head(sight: Sight, own: str, common: str) -> None:
-    """HEAD and the branch that it is on, with what that is at."""
-    content = sight.content(f"{own}/HEAD")
+def _look_at(sight: Sight, place: Place, watched: frozenset[str]) -> None:
+    own, common = str(place.git_directory), str(place.common_directory)
+    if REFS in watched:
+        _look_at_refs(sight, own, common)
+    if WORKTREES in watched:
+        _look_at_worktrees(sight, common)
+    if INDEX in watched:
+        sight.file(f"{own}/index")
+        sight.note([name for name in STATES if os.path.lexists(f"{own}/{name}")])
+
+
+def _look_at_head(sight: Sight, own: str, common: str) -> bytes:
+    """HEAD and the branch that it is on, with what that is at; tells HEAD."""
+    head = content = sight.content(f"{own}/HEAD")
     sight.file(f"{own}/HEAD")
     sight.content(f"{common}/reftable/tables.list")
     for _ in range(_MOST_LINKS):
         if content is None:
             sight.file(f"{common}/packed-refs")
         if content is None or not content.startswith(b"ref: "):
-            return
+            return head or b""
         path = f"{common}/{os.fsdecode(content[5:].strip())}"
         content = sight.content(path)
         sight.file(path)
     sight.reliable = False
+    return head or b""
 
 
 def _look_at_refs(sight: Sight, own: str, common: str) -> None:

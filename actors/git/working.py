@@ -21,7 +21,7 @@ def checkout(hand: Hand, operation: Checkout) -> dict[str, Any]:
         raise InvalidRequestError(f"There is no commit {operation.start!r} to start from: correct it.")
     new = ("--create", operation.branch, *([start] if start else [])) if operation.create else (operation.branch,)
     hand.done(hand.top, "switch", "--quiet", "--no-guess", "--no-overwrite-ignore", *new)
-    return {"branch": operation.branch, "commit": hand.commit_of("HEAD"), "created": operation.create}
+    return {"branch": operation.branch, "commit": hand.head().commit, "created": operation.create}
 
 
 def commit(hand: Hand, operation: Commit) -> dict[str, Any]:
@@ -37,22 +37,23 @@ def commit(hand: Hand, operation: Commit) -> dict[str, Any]:
         if copy is not None:
             copy.put_back()
         raise _refused(hand, answer.error.strip() or answer.output.strip()) or refusal(answer)
-    return {"commit": hand.commit_of("HEAD"), "branch": hand.branch()}
+    head = hand.head()
+    return {"commit": head.commit, "branch": head.branch}
 
 
 def _stage(hand: Hand, operation: Commit, copy: IndexCopy) -> None:
-    unmerged = hand.told("ls-files", "--unmerged", "-z")
-    if unmerged:
-        raise WorkspaceError(
-            "Files are in conflict; staging them would commit the conflict's marks. Resolve them, stage them with "
-            "`git add`, then commit what is staged."
-        )
     where, what = (hand.directory, ("--", *operation.files)) if operation.files else (hand.top, ("--all",))
     answer = hand.act(where, "add", *what)
     copy.staged()
     if not answer.ok:
         copy.put_back()
         raise refusal(answer)
+    if copy.had_conflicts():
+        copy.put_back()
+        raise WorkspaceError(
+            "Files are in conflict; to stage them would commit the conflict's marks. Resolve them, stage them with "
+            "`git add`, then commit what is staged."
+        )
 
 
 def _refused(hand: Hand, words: str) -> InvalidRequestError | None:

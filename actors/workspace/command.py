@@ -1,9 +1,11 @@
 """Runs git through GitPython: bounded, without a shell, a terminal or the environment of this process.
 
-GitPython's ``Repo`` is avoided on purpose: it reads ``GIT_DIR`` and friends of this process, expands ``~`` and
-``$NAME`` inside directory names, and runs git in the wrong directory when it may not enter the right one. Its
-``kill_after_timeout`` waits for ever when a hook leaves a child behind that holds git's output open. So git gets its
-directory by ``-C``, its whole environment by ``env -i``, and a process group that ends with it.
+Of GitPython only its starter of processes is used. Its ``Repo`` reads ``GIT_DIR`` and friends of this process, expands
+``~`` and ``$NAME`` inside directory names, and runs git in the wrong directory when it may not enter the right one. Its
+``Git`` hands on the whole environment of this process, which only a second program in front of git could take away
+again (a third of what a quick git costs), and its ``kill_after_timeout`` waits for ever when a hook leaves a child
+behind that holds git's output open. So git gets its directory by ``-C``, an environment made for it, and a process
+group that ends with it.
 """
 
 from __future__ import annotations
@@ -18,10 +20,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-from git.cmd import Git
-from git.exc import GitCommandNotFound
+from git.cmd import safer_popen
 
 from actors.errors import WorkspaceError
 
@@ -39,8 +39,12 @@ _CONFIG = (
     *("-c", "core.packedRefsTimeout=5000"),
     *("-c", "reftable.lockTimeout=5000"),
 )
-_HALF_MADE = (("failed to read", "commondir"), ("Invalid path", "/worktrees/"))
-_PROGRAM_NOT_FOUND = 127
+_HALF_MADE = (
+    ("failed to read", "commondir"),
+    ("Invalid path", "/worktrees/"),
+    # An upkeep takes empty directories of objects away, also one in which a file is just being made.
+    ("unable to create temporary file", "No such file or directory"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,8 @@ class Answer:
 
     @property
     def met_half_made(self) -> bool:
-        """Many a git command reads all worktrees, and gives up when one is half made or half gone at that moment."""
+        """Another git was making or removing what this one needed at that moment, such as a worktree: many a command
+        reads all of them, and gives up when one is half made or half gone."""
         return not self.ok and any(all(word in self.error for word in words) for words in _HALF_MADE)
 
     @property
@@ -72,12 +77,12 @@ class GitRunner:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         passed_on = {name: environment[name] for name in _PASSED_ON if name in environment}
-        self._command = ["env", "-i", *(f"{name}={value}" for name, value in {**passed_on, **_FIXED}.items())]
+        self._environment = {**passed_on, **_FIXED}
 
     def run(
         self, directory: Path, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
     ) -> Answer:
-        """Runs ``git -C directory arguments…`` to its end, again if another git was just making or removing a worktree.
+        """Runs ``git -C directory arguments…`` to its end, again if another git was just making or removing something.
 
         Raises ``WorkspaceError`` when git is missing or is not done in time; then all its processes are ended.
         """
@@ -104,9 +109,8 @@ class GitRunner:
     ) -> Answer:
         """For what may not simply be repeated. git keeps the descriptors ``inherit`` open and gets ``environment``
         beside the variables that it always has."""
-        more = [f"{name}={value}" for name, value in (environment or {}).items()]
-        command = [*self._command, *more, "git", "-C", str(directory), *_CONFIG, *arguments]
-        process = self._start(command, stdin, inherit)
+        command = ["git", "-C", str(directory), *_CONFIG, *arguments]
+        process = _start(command, {**self._environment, **(environment or {})}, stdin, inherit)
         try:
             output, error = _gather(process, timeout_s)
         except subprocess.TimeoutExpired as late:
@@ -118,24 +122,29 @@ class GitRunner:
             ) from late
         finally:
             _close(process)
-        answer = Answer(status=process.returncode, output=os.fsdecode(output), error=error.decode(errors="replace"))
-        if answer.status == _PROGRAM_NOT_FOUND and answer.error.startswith("env:"):
-            raise WorkspaceError("git was not found on PATH. Install git 2.33 or newer, then try again.")
-        return answer
+        return Answer(status=process.returncode, output=os.fsdecode(output), error=error.decode(errors="replace"))
 
-    def _start(self, command: list[str], stdin: bytes, inherit: tuple[int, ...]) -> subprocess.Popen[bytes]:
-        try:
-            with tempfile.TemporaryFile() as file:
-                file.write(stdin)
-                file.seek(0)
-                handle = Git().execute(
-                    command, istream=file.fileno(), as_process=True, start_new_session=True, pass_fds=inherit
-                )
-        except (OSError, GitCommandNotFound) as error:
-            raise WorkspaceError(f"git could not be started: {error}. Try again when the host has room.") from error
-        process = cast("subprocess.Popen[bytes]", handle.proc)
-        handle.proc = None  # ours from here: the handle would end it on its way out
-        return process
+
+def _start(
+    command: list[str], environment: Mapping[str, str], stdin: bytes, inherit: tuple[int, ...]
+) -> subprocess.Popen[bytes]:
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(stdin)
+            file.seek(0)
+            return safer_popen(
+                command,
+                env=environment,
+                stdin=file,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                pass_fds=inherit,
+            )
+    except FileNotFoundError as error:
+        raise WorkspaceError("git was not found on PATH. Install git 2.33 or newer, then try again.") from error
+    except OSError as error:
+        raise WorkspaceError(f"git could not be started: {error}. Try again when the host has room.") from error
 
 
 def pauses_s() -> Iterator[float]:

@@ -6,11 +6,19 @@ import argparse
 import asyncio
 import sys
 
-from scripts.benchmarks import claude_team, cold_start, idle, lead, page, spawn_table, traffic
+from scripts.benchmarks import claude_team, cold_start, git_table, idle, lead, page, spawn_table, traffic
 from scripts.benchmarks.bench import Bench, console
 from scripts.benchmarks.section import Part
 
-PARTS: tuple[Part, ...] = (lead.PART, spawn_table.PART, cold_start.PART, traffic.PART, idle.PART, claude_team.PART)
+PARTS: tuple[Part, ...] = (
+    lead.PART,
+    spawn_table.PART,
+    cold_start.PART,
+    traffic.PART,
+    git_table.PART,
+    idle.PART,
+    claude_team.PART,
+)
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, PhalanxError
-from actors.git.values import READS, Asked, CreateRef, Operation, Outcome, Place
+from actors.git.values import READS, Operation, Outcome, Place
 from supervisor.git.answers import Answer, Answers
 from supervisor.git.cache import AnswerCache
 from supervisor.git.figures import GitFigures
@@ -96,10 +96,8 @@ class GitQueue:
             raise InvalidRequestError(f"{job.directory} is in no git repository: give a directory of one.")
         if isinstance(job.operation, READS):
             return await self._answers.answer(job.directory, job.operation)
-        asked = Asked(directory=job.directory, operation=job.operation)
-        if isinstance(job.operation, CreateRef):
-            return _answer(await self._writes.create_ref(place.common_directory, asked))
-        return _answer(await self._writes.write(place.common_directory, asked))
+        outcome = await self._writes.write(place.common_directory, job.directory, job.operation)
+        return Answer(outcome=outcome, result=outcome.result)
 
     async def _find_places(self, directories: set[Path]) -> dict[Path, Place]:
         """Of those that are in a repository. A place that is known may be out of date: then the host, which looks
@@ -114,10 +112,6 @@ class GitQueue:
 
     def _count(self, answer: Answer) -> None:
         self.figures.answered(failed=answer.outcome.error is not None)
-
-
-def _answer(outcome: Outcome) -> Answer:
-    return Answer(outcome=outcome, result=outcome.result)
 
 
 def _without_result(outcome: Outcome) -> Answer:

@@ -51,10 +51,13 @@ class Project:
         return outcome
 
     def write(self, operation: Operation, *, at: Path | None = None) -> Outcome:
-        return self.hands.write(Asked(directory=at or self.repository, operation=operation))
+        (outcome,) = self.hands.write([Asked(directory=at or self.repository, operation=operation)])
+        assert outcome is not None
+        return outcome
 
-    def create(self, *creations: CreateRef, at: Path | None = None) -> tuple[Outcome, ...]:
-        return self.hands.create_refs([Asked(directory=at or self.repository, operation=each) for each in creations])
+    def create(self, *creations: CreateRef, at: Path | None = None) -> list[Outcome]:
+        asked = [Asked(directory=at or self.repository, operation=each) for each in creations]
+        return [outcome for outcome in self.hands.write(asked) if outcome is not None]
 
     def hook(self, name: str, script: str) -> None:
         path = self.repository / ".git/hooks" / name

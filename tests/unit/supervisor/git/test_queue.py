@@ -9,6 +9,7 @@ from actors.git.values import Commit, CreateRef, Operation, ReadLog, ReadStatus
 from supervisor.git.answers import MOST_TOGETHER, Answer
 from supervisor.git.cache import AnswerCache
 from supervisor.git.queue import GitQueue, Job
+from supervisor.git.writes import MOST_OTHERS
 from supervisor.permits import Permits
 from tests.unit.supervisor.git.host import StandInHost
 from tests.unit.supervisor.stand_ins import turns
@@ -153,6 +154,35 @@ async def test_one_writes_in_a_repository_at_a_time_and_repositories_do_not_wait
 
     assert host.most_writers == 1
     assert host.most_at_once == 2
+
+
+async def test_writes_that_a_call_has_left_over_come_next_and_in_their_order() -> None:
+    host = StandInHost()
+    host.quick = 2
+    jobs = [job(COMMIT, f"/r/{tree}") for tree in range(2 * MOST_OTHERS)]
+
+    answers = await made(host).run([*jobs, job(branch("x"))])
+
+    assert [asked.directory.name for asked in host.writes] == [str(tree) for tree in range(2 * MOST_OTHERS)]
+    assert all(answer.outcome.error is None for answer in answers)
+
+
+async def test_a_write_that_has_not_begun_is_not_done_for_a_caller_who_has_gone_away() -> None:
+    host = StandInHost()
+    queue = made(host)
+    host.gate.clear()
+    first = asyncio.create_task(queue.run([job(COMMIT)]))
+    await turns()
+    gone = asyncio.create_task(queue.run([job(COMMIT, "/r/b"), job(branch("x"), "/r/b")]))
+    await turns()
+    gone.cancel()
+    await asyncio.wait([gone])
+    host.gate.set()
+    await first
+    await queue.run([job(COMMIT, "/r/c")])
+
+    assert [asked.directory.name for asked in host.writes] == ["a", "c"]
+    assert host.transactions == []
 
 
 async def test_the_cap_holds_while_it_is_changed() -> None:

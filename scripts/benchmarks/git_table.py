@@ -1,0 +1,190 @@
+"""The guide's table of git operations: batches of ours against GitPython that runs one git after another.
+
+Both have a repository of their own, made alike, and work in turn. After each batch plain git is asked whether what was
+answered is true and what was written is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from git import Repo
+
+from scripts.benchmarks.bench import Bench
+from scripts.benchmarks.git_work import WORKS, Site, Work
+from scripts.benchmarks.section import Part, Plot, Section
+from supervisor.client import SupervisorClient
+from supervisor.requests import GitBatchRequest, GitOperation
+from supervisor.results import GitBatchResult, GitOutcome
+from tests.projects import git
+
+_ROUNDS = 10
+_SETTLED_S = 0.1
+"""An answer is kept once nothing has changed for a moment."""
+_GUIDE = {"20 status of one project": 75, "50 branch": 60, "100 mixed": 67}
+_WORDS = """
+GitPython has its `Repo` objects made beforehand and runs one git after another. A batch goes from the client through
+the supervisor to the host and back, with the default cap of three gits at once. *just changed*: a file has changed, so
+git must run. *ten members*: ten working trees, each asked twice. *100 mixed*: in each of ten working trees four
+statuses, two logs, a diff, a list of branches, a new branch and a commit. *less time* is the median of the rounds, pair
+by pair.
+
+What bounds it: a git that must run takes 2 to 4 ms of a core, ours as theirs. Equal questions share one, so of twenty
+equal ones at most 95 % can go; different questions that were never asked gain by the second core only. A new branch is
+two new files, whoever makes it.
+"""
+
+
+@dataclass(slots=True)
+class _Found:
+    ours_ms: list[float] = field(default_factory=list)
+    theirs_ms: list[float] = field(default_factory=list)
+    cached: int = 0
+
+    @property
+    def less(self) -> float:
+        """Per cent."""
+        pairs = zip(self.ours_ms, self.theirs_ms, strict=True)
+        return 100 * (1 - statistics.median(ours / theirs for ours, theirs in pairs))
+
+
+class _OneByOne:
+    """The same operations as a program with GitPython makes them."""
+
+    def __init__(self, site: Site) -> None:
+        self._repos = {str(tree): Repo(tree) for tree in (site.repository, *site.trees)}
+
+    def run(self, operations: Sequence[GitOperation]) -> None:
+        for each in operations:
+            self._run(self._repos[each.workspace_dir], each)
+
+    def _run(self, repo: Repo, asked: GitOperation) -> None:
+        match asked.type, asked.params:
+            case "status", _:
+                repo.git.status("--porcelain=v2", "--branch")
+            case "log", _:
+                repo.git.log("--max-count=20", "--format=%H %P %an %ae %aI %s")
+            case "diff", _:
+                repo.git.diff()
+            case "branch", {"branchName": name}:
+                repo.git.branch(name)
+            case "branch", _:
+                repo.git.branch("--verbose")
+            case "commit", {"message": message}:
+                repo.git.add("--all")
+                repo.git.commit("--message", message)
+            case _:
+                raise ValueError(f"{asked.type} is not measured")
+
+
+async def _measure(bench: Bench) -> Section:
+    with bench.scratch() as directory:
+        theirs, ours = Site.make(directory / "theirs"), Site.make(directory / "ours")
+        one_by_one = _OneByOne(theirs)
+        async with bench.team(PHALANX_AGENT="demo") as team, await team.connect() as client:
+            found = {}
+            for work in WORKS:
+                bench.say(work.what)
+                found[work.what] = await _rounds(client, work, ours, one_by_one, theirs)
+    return _section(found)
+
+
+async def _rounds(client: SupervisorClient, work: Work, ours: Site, one_by_one: _OneByOne, theirs: Site) -> _Found:
+    found = _Found()
+    for number in range(_ROUNDS + 1):
+        _change(work, (ours, theirs), number)
+        operations = work.operations(theirs, number)
+        begun = time.perf_counter()
+        await asyncio.to_thread(one_by_one.run, operations)
+        theirs_ms = (time.perf_counter() - begun) * 1000
+
+        request = GitBatchRequest(operations=work.operations(ours, number))
+        begun = time.perf_counter()
+        result = await client.git_batch(request)
+        ours_ms = (time.perf_counter() - begun) * 1000
+        _check(request.operations, result)
+        if number:  # the first round fills what either side keeps
+            found.theirs_ms.append(theirs_ms)
+            found.ours_ms.append(ours_ms)
+            found.cached += result.performance.cache_hits
+    return found
+
+
+def _change(work: Work, sites: Sequence[Site], number: int) -> None:
+    for site in sites:
+        for tree in work.changed(site):
+            (tree / "d1/f1").write_text(f"{work.what}, round {number}\n")
+    if not work.changed(sites[0]):
+        time.sleep(_SETTLED_S)
+
+
+def _check(operations: Sequence[GitOperation], result: GitBatchResult) -> None:
+    """Raises ``RuntimeError`` unless all was done and the last status of each working tree is what git says now."""
+    failed = [outcome.error for outcome in result.results if not outcome.success]
+    if failed:
+        raise RuntimeError(f"{len(failed)} operations failed: {failed[0]}")
+    statuses = {outcome.workspace_dir: outcome for outcome in result.results if outcome.type == "status"}
+    for outcome in statuses.values():
+        _check_status(outcome)
+    made = [each for each in operations if "branchName" in each.params]
+    if made:
+        there = set(git(Path(made[0].workspace_dir), "branch", "--format=%(refname:short)").split())
+        missing = {each.params["branchName"] for each in made} - there
+        if missing:
+            raise RuntimeError(f"{len(missing)} branches are not there")
+
+
+def _check_status(outcome: GitOutcome) -> None:
+    tree = Path(outcome.workspace_dir)
+    told = outcome.result or {}
+    listed = git(tree, "status", "--porcelain", "--untracked-files=all").splitlines()
+    changed = [line.strip().partition(" ")[2].strip() for line in listed]
+    if [*told["staged"], *told["unstaged"], *told["untracked"]] != changed:
+        raise RuntimeError(f"a status is stale: {told} while git says {listed}")
+    if told["commit"] != git(tree, "rev-parse", "HEAD"):
+        raise RuntimeError("a status tells an old commit")
+
+
+def _section(found: Mapping[str, _Found]) -> Section:
+    rows = [_row(work, found[work.what]) for work in WORKS]
+    samples = {f"{what}, batch": each.ours_ms for what, each in found.items()}
+    samples |= {f"{what}, one by one": each.theirs_ms for what, each in found.items()}
+    return Section(
+        columns=("operations", "GitPython, one by one", "batch", "less time", "aim", "guide", "cached"),
+        rows=rows,
+        words=_WORDS,
+        samples=samples,
+        plots=[
+            Plot(
+                title="Git operations",
+                unit="ms",
+                labels=list(found),
+                series={
+                    "GitPython, one by one": [statistics.median(each.theirs_ms) for each in found.values()],
+                    "batch": [statistics.median(each.ours_ms) for each in found.values()],
+                },
+                logarithmic=True,
+            )
+        ],
+    )
+
+
+def _row(work: Work, found: _Found) -> tuple[str, ...]:
+    guide = _GUIDE.get(work.what)
+    return (
+        work.what,
+        f"{statistics.median(found.theirs_ms):.0f} ms",
+        f"{statistics.median(found.ours_ms):.1f} ms",
+        f"{found.less:.1f} %",
+        f"≥ {work.aim} %" if work.aim else "",
+        f"{guide} %" if guide else "",
+        f"{found.cached / len(found.ours_ms):.0f}",
+    )
+
+
+PART = Part(name="git", title="The guide's table of git operations", measure=_measure)
