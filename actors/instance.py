@@ -79,7 +79,7 @@ class Instance:
         tmux = Tmux(self._config.tmux_socket, inherited=(self._typist.descriptor,))
         try:
             async with asyncio.timeout(_FIND_S):
-                found = await find_agent(Pane(tmux, pane_id, self._config.directory), pane_id, pid)
+                found = await find_agent(Pane(tmux, pane_id), pane_id, pid)
         except (TerminalError, TimeoutError) as error:
             raise UnavailableError(f"tmux does not say whether the agent still runs ({error}): try again.") from error
         await self._begin(found)

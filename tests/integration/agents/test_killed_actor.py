@@ -367,7 +367,7 @@ async def test_a_pane_that_is_gone_ends_what_is_pending_at_once(team: Team) -> N
     assert team.in_transcript() == []
 
 
-@pytest.mark.parametrize(("client", "excuse"), [("process", "Another actor"), ("control client", "tmux does not say")])
+@pytest.mark.parametrize(("client", "excuse"), [("process", "Another actor")])
 async def test_what_hangs_in_tmux_when_its_actor_is_killed_is_not_typed_beside_the_successor(
     team: Team, client: str, excuse: str
 ) -> None:
