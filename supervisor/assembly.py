@@ -53,6 +53,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     if resumes:
         roll.on_failed = resuming.failed
     git = git_desk(tunables, staff.host, work_dirs, meters)
+    pool = PoolDesk(staff.stock, roll)
     keeper = HistoryKeeper(meters, fence)
     watched = Watched(
         roll=roll,
@@ -60,7 +61,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
         permits=staff.permits,
         hosts=(staff.host,),
         tunables=tunables,
-        sources=Sources(git=lambda: git.figures),
+        sources=Sources(git=lambda: git.figures, pools=lambda: pool.figures),
     )
     return Supervisor(
         Parts(
@@ -77,7 +78,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
             desks=(
                 git,
                 *performance_desks(home, watched, keeper, Tuning.of(settings.configured)),
-                PoolDesk(staff.stock, roll),
+                pool,
             ),
             on_shutdown=keeper.save,
         )

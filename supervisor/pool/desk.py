@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from supervisor.desk import Handler
+from supervisor.performance.figures import PoolFigures, Stock
 from supervisor.pool.stock import ActorStock
 from supervisor.roll import Roll
 
@@ -19,6 +20,10 @@ class PoolDesk:
     @property
     def verbs(self) -> Mapping[str, Handler]:
         return {}
+
+    @property
+    def figures(self) -> PoolFigures:
+        return PoolFigures(actors=Stock(ready=self._stock.ready, wanted=self._stock.size))
 
     async def begin(self) -> None:
         self._stock.begin(self._roll.confirm)

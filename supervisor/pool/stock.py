@@ -47,6 +47,11 @@ class ActorStock:
     def ready(self) -> int:
         return len(self._ready)
 
+    @property
+    def size(self) -> int:
+        """How many are kept."""
+        return self._size
+
     def take(self) -> str:
         """The name of a spare, from now on the taker's; empty when there is none.
 
