@@ -25,20 +25,20 @@ class Meters:
         self.on_change: Callable[[], None] = lambda: None
         """Called with the first change after each ``settle``."""
         self._changed = False
-        self._watchers: dict[str, Callable[[], None]] = {}
+        self._watchers: dict[str, Callable[[float], None]] = {}
 
-    def watch(self, name: Count | Timing, watcher: Callable[[], None]) -> None:
-        """``watcher`` is called whenever ``name`` is counted or observed; it must neither fail nor block."""
+    def watch(self, name: Count | Timing, watcher: Callable[[float], None]) -> None:
+        """``watcher`` is called with each number or time that is told of ``name``; it must neither fail nor block."""
         self._watchers[name] = watcher
 
     def count(self, name: Count, by: int = 1) -> None:
         if by:
             self.history.slot(self.clock()).count(name, by)
-            self._tell(name)
+            self._tell(name, by)
 
     def observe(self, name: Timing, seconds: float) -> None:
         self.history.slot(self.clock()).observe(name, seconds)
-        self._tell(name)
+        self._tell(name, seconds)
 
     @contextmanager
     def timing(self, name: Timing, failures: Count | None = None) -> Iterator[None]:
@@ -63,10 +63,10 @@ class Meters:
         """What was told so far has been taken care of."""
         self._changed = False
 
-    def _tell(self, name: Count | Timing) -> None:
+    def _tell(self, name: Count | Timing, value: float) -> None:
         watcher = self._watchers.get(name)
         if watcher is not None:
-            watcher()
+            watcher(value)
         if not self._changed:
             self._changed = True
             self.on_change()

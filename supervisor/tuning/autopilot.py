@@ -1,18 +1,22 @@
 """Finds by itself how many instances should start at the same time; pure, the clock is in the samples.
 
-It climbs: while spawns wait it raises the cap as long as that starts more instances a second, and goes back by one step
-when it does not. Little free memory or many failures lower the cap at once. Cores that are all busy are no reason by
-themselves: the starts per second show whether more at once still helps.
+It climbs: while spawns wait it raises the cap as long as that starts more instances a second, and goes back when it
+does not. It doubles the cap as long as that pays nearly in full, then goes on in small steps. Little free memory or
+many failures lower the cap at once. Cores that are all busy are no reason by themselves: the starts per second show
+whether more at once still helps.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 LOWEST, HIGHEST = 1, 100
-GROWTH = 0.25
-"""Of the cap, a step; at least one."""
+SMALL_STEP = 0.25
+"""Of the cap; at least one."""
+FULL_GAIN = 0.8
+"""Twice the cap that starts at least 2 * 0.8 times as many a second pays nearly in full."""
 GAIN = 1.05
 """A step that starts less than this times as many a second was in vain."""
 HOLD_S = 120.0
@@ -24,19 +28,28 @@ AGENT_BYTES = 300_000_000
 """What an agent with its actor takes."""
 _MANY_FAILURES = 0.5
 _FEWEST = 2
+_SHORTEST_S = 0.001
 _PAUSE_S = 5.0
 """Between two lowerings: the first one must have had time to help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spawned:
+    """One spawn that has ended, at this time."""
+
+    at: float
+    seconds: float | None
+    """How long it took once it had begun; None: it failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """``started`` and ``failed`` add up since the supervisor began; memory is that of the host with the least."""
+    """``ended``: since the last sample. Memory is that of the host with the least."""
 
     at: float
     cap: int
     waiting: int
-    started: int
-    failed: int
+    ended: Sequence[Spawned]
     memory_total_bytes: int
     memory_available_bytes: int
 
@@ -57,62 +70,95 @@ class Step:
 
 
 class Autopilot:
-    """``step`` takes a sample whenever spawns have ended; it says what to do, or None."""
+    """``step`` takes a sample whenever spawns have ended; it says what to do, or None.
+
+    How many instances a cap starts in a second follows from how long a start takes under it. Only starts count that
+    began under it, so what was under way when it changed does not blur the picture.
+    """
 
     def __init__(self) -> None:
-        self._round: Sample | None = None
+        self._cap = 0
+        self._since = -math.inf
+        self._durations: list[float] = []
+        self._failed = 0
         self._earlier: tuple[int, float] | None = None
+        self._careful = False
         self._held_until = 0.0
         self._lowered_at = -math.inf
 
     def step(self, now: Sample) -> Step | None:
-        first, done = self._round, 0
-        if first is not None and first.cap == now.cap:
-            done = now.started + now.failed - first.started - first.failed
-        else:
-            first = self._round = now
-        lowered = self._lower(now, first, done)
+        if now.cap != self._cap:
+            self._begin(now.cap, now.at if self._cap else -math.inf)
+        self._take(now.ended)
+        lowered = self._lower(now)
         if lowered is not None:
             return lowered
         if now.waiting == 0:
-            # Without demand the rate says nothing about the cap.
-            self._round = self._earlier = None
+            # Without demand fewer start at once than the cap allows.
+            self._durations.clear()
+            self._earlier = None
             return None
-        if done < max(_FEWEST, now.cap) or now.at <= first.at:
+        if len(self._durations) < max(_FEWEST, now.cap):
             return None
-        return self._climb(now, (now.started - first.started) / (now.at - first.at))
+        rate = now.cap / (sum(self._durations) / len(self._durations))
+        self._durations.clear()
+        self._failed = 0
+        return self._climb(now, rate)
 
-    def _lower(self, now: Sample, first: Sample, done: int) -> Step | None:
+    def _begin(self, cap: int, since: float) -> None:
+        self._cap, self._since, self._failed = cap, since, 0
+        self._durations.clear()
+
+    def _take(self, ended: Sequence[Spawned]) -> None:
+        for spawned in ended:
+            if spawned.seconds is None:
+                self._failed += 1
+            elif spawned.at - spawned.seconds >= self._since:
+                self._durations.append(max(spawned.seconds, _SHORTEST_S))
+
+    def _lower(self, now: Sample) -> Step | None:
         cap = max(LOWEST, now.cap // 2)
         if cap == now.cap or now.at - self._lowered_at < _PAUSE_S:
             return None
-        failed = now.failed - first.failed
+        done = self._failed + len(self._durations)
         if now.spare_bytes < 0:
             reason = f"only {now.memory_available_bytes / 1e9:.1f} GB of memory are left"
-        elif done >= _FEWEST and failed > _MANY_FAILURES * done:
-            reason = f"{failed} of {done} spawns failed"
+        elif done >= _FEWEST and self._failed > _MANY_FAILURES * done:
+            reason = f"{self._failed} of {done} spawns failed"
         else:
             return None
         self._lowered_at, self._held_until = now.at, now.at + HOLD_S
         return self._change(now, cap, reason)
 
     def _climb(self, now: Sample, rate: float) -> Step | None:
-        earlier, self._earlier, self._round = self._earlier, (now.cap, rate), now
-        if earlier is not None and earlier[0] < now.cap and rate < GAIN * earlier[1]:
-            self._held_until = now.at + HOLD_S
-            return self._change(
-                now,
-                earlier[0],
-                f"{now.cap} at once start {rate:.2f} instances a second, {earlier[0]} started {earlier[1]:.2f}",
-            )
-        cap = min(HIGHEST, now.cap + max(1, round(GROWTH * now.cap)))
+        earlier, self._earlier = self._earlier, (now.cap, rate)
+        if earlier is not None and earlier[0] < now.cap:
+            cap = self._fitting(now, rate, *earlier)
+            if cap < now.cap:
+                words = f"{now.cap} at once start {rate:.2f} instances a second, {earlier[0]} started {earlier[1]:.2f}"
+                return self._change(now, cap, words)
+        return self._rise(now, rate)
+
+    def _fitting(self, now: Sample, rate: float, earlier_cap: int, earlier_rate: float) -> int:
+        """The cap that the last step should have led to."""
+        if rate < GAIN * earlier_rate:
+            self._careful, self._held_until = True, now.at + HOLD_S
+            return earlier_cap
+        if not self._careful and rate / earlier_rate < FULL_GAIN * now.cap / earlier_cap:
+            self._careful = True
+            return round(earlier_cap * rate / earlier_rate)
+        return now.cap
+
+    def _rise(self, now: Sample, rate: float) -> Step | None:
+        step = max(1, round(SMALL_STEP * now.cap)) if self._careful else now.cap
+        cap = min(HIGHEST, now.cap + min(step, now.waiting))
         if now.at < self._held_until or cap == now.cap or now.spare_bytes < (cap - now.cap) * AGENT_BYTES:
             return None
         words = f"{now.waiting} spawns wait, {now.cap} at once start {rate:.2f} instances a second"
         return self._change(now, cap, f"{words}, and memory is free", keep_rate=True)
 
     def _change(self, now: Sample, cap: int, reason: str, *, keep_rate: bool = False) -> Step:
-        self._round = None
+        self._begin(cap, now.at)
         if not keep_rate:
             self._earlier = None
         return Step(at=now.at, before=now.cap, after=cap, reason=reason)

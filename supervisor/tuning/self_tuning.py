@@ -16,7 +16,7 @@ from supervisor.performance.meters import Meters
 from supervisor.performance.names import Count, Timing
 from supervisor.permits import Permits
 from supervisor.ports import HostPort
-from supervisor.tuning.autopilot import Autopilot, Sample, Step
+from supervisor.tuning.autopilot import Autopilot, Sample, Spawned, Step
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import Tuning
 
@@ -35,8 +35,7 @@ class SelfTuning:
         self._hosts = hosts
         self._autopilot = Autopilot()
         self._steps: deque[Step] = deque(maxlen=_STEPS_KEPT)
-        self._started = 0
-        self._failed = 0
+        self._ended: list[Spawned] = []
         self._looking: asyncio.Task[None] | None = None
         meters.watch(Timing.SPAWN, self._spawn_succeeded)
         meters.watch(Count.SPAWNS_FAILED, self._spawn_failed)
@@ -55,18 +54,20 @@ class SelfTuning:
     def _tuned(self, before: Tuning, after: Tuning) -> None:
         if (before.max_concurrent_spawns, before.auto) != (after.max_concurrent_spawns, after.auto):
             self._autopilot = Autopilot()
+            self._ended.clear()
             self._permits.resize(after.max_concurrent_spawns)
 
-    def _spawn_succeeded(self) -> None:
-        self._started += 1
-        self._look_soon()
+    def _spawn_succeeded(self, seconds: float) -> None:
+        self._note(Spawned(at=self._meters.clock(), seconds=seconds))
 
-    def _spawn_failed(self) -> None:
-        self._failed += 1
-        self._look_soon()
+    def _spawn_failed(self, _number: float) -> None:
+        self._note(Spawned(at=self._meters.clock(), seconds=None))
 
-    def _look_soon(self) -> None:
-        if self._tunables.current.auto and (self._looking is None or self._looking.done()):
+    def _note(self, spawned: Spawned) -> None:
+        if not self._tunables.current.auto:
+            return
+        self._ended.append(spawned)
+        if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look(), name="tune the spawn cap")
 
     async def _look(self) -> None:
@@ -75,14 +76,14 @@ class SelfTuning:
         except PhalanxError as error:
             logger.info("the spawn cap stays as it is: %s", error)
             return
+        ended, self._ended = self._ended, []
         tightest = min(loads, key=lambda load: load.memory_available_bytes)
         step = self._autopilot.step(
             Sample(
                 at=self._meters.clock(),
                 cap=self._permits.limit,
                 waiting=self._permits.waiting,
-                started=self._started,
-                failed=self._failed,
+                ended=ended,
                 memory_total_bytes=tightest.memory_total_bytes,
                 memory_available_bytes=tightest.memory_available_bytes,
             )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.tuning.autopilot import HIGHEST, HOLD_S, LOWEST, Autopilot, Sample, Step
+from supervisor.tuning.autopilot import HIGHEST, HOLD_S, LOWEST, Autopilot, Sample, Spawned, Step
 
 GB = 1_000_000_000
 
@@ -18,22 +18,19 @@ class Team:
         self.waiting = waiting
         self.cap = cap
         self.now = 1000.0
-        self.started = self.failed = 0
         self.free_bytes = 20 * GB
         self.autopilot = Autopilot()
         self.steps: list[Step] = []
 
     def spawn_ends(self, *, well: bool = True) -> None:
         self.now += 1 / self.rate(self.cap)
-        self.started += well
-        self.failed += not well
+        seconds = self.cap / self.rate(self.cap)
         step = self.autopilot.step(
             Sample(
                 at=self.now,
                 cap=self.cap,
                 waiting=self.waiting,
-                started=self.started,
-                failed=self.failed,
+                ended=[Spawned(at=self.now, seconds=seconds if well else None)],
                 memory_total_bytes=24 * GB,
                 memory_available_bytes=self.free_bytes,
             )
@@ -52,29 +49,40 @@ def caps(team: Team) -> Iterator[int]:
     return (step.after for step in team.steps)
 
 
-def test_the_cap_rises_while_more_at_once_start_more_a_second() -> None:
+def test_the_cap_doubles_while_more_at_once_start_as_many_more_a_second() -> None:
     team = Team(rate=float)
-    team.runs(60)
-    assert list(caps(team))[:3] == [6, 8, 10]
+    team.runs(100)
+    assert list(caps(team))[:3] == [10, 20, 40]
     assert "5 at once start 5.00 instances a second" in team.steps[0].reason
 
 
+def test_it_rises_in_small_steps_once_more_at_once_help_only_a_little() -> None:
+    team = Team(rate=lambda cap: cap**0.5)
+    team.runs(60)
+    assert list(caps(team))[:4] == [10, 7, 9, 11]
+
+
+def test_it_rises_no_further_than_there_are_spawns_that_wait() -> None:
+    team = Team(rate=float, waiting=2)
+    team.runs(6)
+    assert list(caps(team)) == [7]
+
+
 def test_it_goes_back_where_more_at_once_do_not_help_and_stays_there_for_a_while() -> None:
-    team = Team(rate=lambda cap: min(cap, 8) / 2)
+    team = Team(rate=lambda cap: min(cap, 12) / 2)
     team.runs(200)
-    assert max(caps(team)) == 10
-    assert team.cap == 8
-    assert "10 at once start 4.00 instances a second, 8 started 4.00" in team.steps[-1].reason
+    assert list(caps(team)) == [10, 20, 12, 15, 12]
+    assert "15 at once start 6.00 instances a second, 12 started 6.00" in team.steps[-1].reason
     settled = len(team.steps)
-    team.runs(int(HOLD_S * 4 * 0.5) - 40)
+    team.runs(int(HOLD_S * 6 * 0.5) - 40)
     assert len(team.steps) == settled
 
 
 def test_after_the_while_it_tries_again() -> None:
-    team = Team(rate=lambda cap: min(cap, 8) / 2)
+    team = Team(rate=lambda cap: min(cap, 12) / 2)
     team.runs(200)
     settled = len(team.steps)
-    team.runs(int(HOLD_S * 4) + 40)
+    team.runs(int(HOLD_S * 6) + 60)
     assert len(team.steps) > settled
 
 
