@@ -14,7 +14,7 @@ from actors.errors import SettingsError
 from actors.private_files import in_words
 
 _UNIX_PATH_LIMIT_BYTES = 107
-_LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
+_LONGEST_SOCKET = "/ray/t/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
 """Ray makes the longest socket path below the home."""
 
 
@@ -43,7 +43,8 @@ class Home:
 
     @property
     def ray_directory(self) -> Path:
-        return self.root / "ray"
+        """Inside a private one: Ray opens the directories that it makes to everybody, whatever the mask."""
+        return self.root / "ray" / "t"
 
     @property
     def ray_token_file(self) -> Path:
@@ -111,7 +112,7 @@ class Home:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._claim()
             self.root.chmod(0o700)
-            for directory in (self.worktrees, self.instances, self.logs):
+            for directory in (self.worktrees, self.instances, self.logs, self.ray_directory.parent):
                 directory.mkdir(mode=0o700, exist_ok=True)
                 directory.chmod(0o700)
         except OSError as error:

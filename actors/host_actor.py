@@ -18,6 +18,7 @@ from actors.git.values import READ_S, WRITE_S, Asked, Outcome, Place
 from actors.home import Home
 from actors.host import Host
 from actors.host_load import HostLoad
+from actors.marks import UMASK_MARK
 from actors.pages import Page, PageQuery
 from actors.terminal.pane import PaneInfo
 from actors.workspace.rehearsal import Rehearsal
@@ -44,6 +45,8 @@ class _HostServer(Host):
 
     def __init__(self, home_root: str, catalog: AgentCatalog) -> None:
         self._begin: Callable[[Mapping[str, str]], None] = partial(super().__init__, Home(Path(home_root)), catalog)
+        if UMASK_MARK in os.environ:
+            os.umask(int(os.environ[UMASK_MARK], 8))
         self._lacks_environment = False
         try:
             self._begin(read_environment(Home(Path(home_root))))

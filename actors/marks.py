@@ -1,4 +1,4 @@
-"""Environment variables by which the processes of a team are known wherever they have moved to."""
+"""Environment variables that the processes of a team hand on, to be known by or to know by."""
 
 from __future__ import annotations
 
@@ -6,3 +6,6 @@ TEAM_MARK = "PHALANX_TEAM"
 """Random id of one bring-up; everything that the team starts carries it."""
 INSTANCE_MARK = "PHALANX_INSTANCE"
 """The instance's private directory: unlike its id it is unique on the machine."""
+UMASK_MARK = "PHALANX_UMASK"
+"""The file mode creation mask (octal) of who brought the team up. Ray has a private one; worktrees and what a host
+starts for agents have the user's own."""

@@ -1,4 +1,4 @@
-"""Starting a process that outlives its starter: session of its own, no input, private log, no signal blocked."""
+"""Starting a process that outlives its starter: session of its own, no input, private files, no signal blocked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from actors.signals import no_signal_blocked
 def start_detached(
     command: Sequence[str], environment: Mapping[str, str], log: Path, inherited: Sequence[int] = ()
 ) -> subprocess.Popen[bytes]:
-    """Starts ``command`` in ``/`` with exactly this environment; both outputs go to ``log``, which begins anew.
+    """Starts ``command`` in ``/`` with exactly this environment; both outputs go to ``log``, which begins anew. What it
+    and its children write is private to the user.
 
     ``inherited``: descriptors to hand down. The process is collected when it ends, by a thread. Raises
     ``SettingsError`` when the log cannot be written.
@@ -35,6 +36,7 @@ def start_detached(
                 stderr=output,
                 start_new_session=True,
                 pass_fds=inherited,
+                umask=0o077,
             )
     finally:
         os.close(output)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import supervisor
 from actors.home import Home
-from actors.marks import TEAM_MARK
+from actors.marks import TEAM_MARK, UMASK_MARK
 from supervisor.settings import HOME_VARIABLE, setting_variables
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105 - a path
@@ -50,7 +50,20 @@ _OF_A_CLAUDE_SESSION = frozenset(
 """What a Claude tells its children about itself. With CLAUDE_CODE_CHILD_SESSION an agent would keep no transcript."""
 
 _FOR_RAY = frozenset(
-    {"HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", HOME_VARIABLE}
+    {
+        "HOME",
+        "LANG",
+        "LANGUAGE",
+        "LD_LIBRARY_PATH",
+        "LOGNAME",
+        "PATH",
+        "SHELL",
+        "TMPDIR",
+        "TZ",
+        "USER",
+        HOME_VARIABLE,
+        UMASK_MARK,
+    }
 )
 _ONE_MACHINE: Mapping[str, str] = {
     # Ray listens on loopback only, and connects to itself there, when it may not make clusters.

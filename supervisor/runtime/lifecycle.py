@@ -19,8 +19,8 @@ from dataclasses import replace
 
 from actors.errors import SettingsError
 from actors.home import Home
-from actors.marks import TEAM_MARK
-from actors.processes import is_running, processes_with
+from actors.marks import TEAM_MARK, UMASK_MARK
+from actors.processes import is_running, own_umask, processes_with
 from supervisor.runtime.asking import shut_down
 from supervisor.runtime.booting import SupervisorLostError
 from supervisor.runtime.bring_up import BringUp, stored_environment
@@ -99,6 +99,7 @@ class Runtime:
 
     def _up(self, given: Environments, watch: Stopwatch) -> TeamAddress:
         """The caller holds the lock."""
+        given = replace(given, ray={UMASK_MARK: own_umask(), **given.ray})
         team = read_team(self._home)
         parts = look(self._home, team)
         already_running = not parts.missing

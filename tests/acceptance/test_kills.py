@@ -17,7 +17,7 @@ from actors.errors import SettingsError, UnavailableError
 from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.private_files import write_private
-from actors.processes import end_processes, is_running, processes_with
+from actors.processes import end_processes, is_running, own_umask, processes_with
 from actors.terminal.server import TerminalServer
 from mcp_entry.bring_up import BringUpProcess
 from mcp_entry.team import Team as EntryTeam
@@ -213,12 +213,12 @@ async def test_a_team_that_is_brought_down_stays_down_under_an_entry(team: Team,
 
 
 async def test_a_home_that_was_worked_in_is_private_to_its_user(team: Team, entry: EntryTeam) -> None:
-    """But for what others write behind a private directory: Ray, git and the agents."""
+    """But for what git and the agents write behind a private directory, which has the modes that its user wants."""
     home = team.home
     client = await entry.client()
     spawned = await client.spawn(team.specialist("hello"))
     await client.send(SendRequest(instance_id=spawned.instance_id, message="go on", wait=True))
-    skipped = {home.ray_directory, home.worktrees}
+    skipped = {home.worktrees}
     wrong = []
     for path in (home.root, *home.root.rglob("*")):
         if skipped & set(path.parents) or path.parent.name == "transcripts" or path.is_symlink():
@@ -229,7 +229,10 @@ async def test_a_home_that_was_worked_in_is_private_to_its_user(team: Team, entr
             allowed = {0o700} if S_ISDIR(status.st_mode) else {0o600}
             if path == home.tmux_socket:  # tmux shows by it whether somebody is attached
                 allowed = {0o600, 0o700}
-            if mode not in allowed and path != home.ray_directory:
+            of_ray = home.ray_directory in (path, *path.parents)  # its directories are open, behind a private one
+            if (mode & 0o077 and not path.is_dir()) if of_ray else mode not in allowed:
                 wrong.append(f"{path.relative_to(home.root)} {mode:o}")
 
     assert wrong == []
+    (tracked, *_) = sorted(path for path in (home.worktrees / spawned.instance_id).iterdir() if path.name != ".git")
+    assert tracked.stat().st_mode & 0o777 == 0o666 & ~int(own_umask(), 8)
