@@ -34,6 +34,11 @@ class Home:
         return self.root / "config.toml"
 
     @property
+    def settings_file(self) -> Path:
+        """The settings with which the team was brought up, as JSON; they may hold a password."""
+        return self.root / "settings.json"
+
+    @property
     def gateway_socket(self) -> Path:
         return self.root / "phalanx.sock"
 

@@ -21,7 +21,7 @@ from supervisor.own_start import OwnStart
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.ports import HostPort
-from supervisor.settings import Settings
+from supervisor.settings import Settings, kept_settings
 from supervisor.spawner import Staff
 from supervisor.store.opening import make_store
 
@@ -46,7 +46,7 @@ class _SupervisorServer:
         return os.getpid()
 
     async def _begin(self) -> None:
-        settings = Settings.load(self._home, os.environ)
+        settings = kept_settings(self._home) or Settings.load(self._home, os.environ)
         catalog = AgentCatalog(
             claude_command=settings.claude_command, python=sys.executable, demo_start_s=settings.demo_start_s
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 from actors.errors import PhalanxError
 from actors.home import Home
 from supervisor.runtime.lifecycle import Runtime
-from supervisor.settings import Settings
+from supervisor.settings import Settings, kept_settings
 
 
 def _up(home: Home, environment: Mapping[str, str]) -> None:
@@ -24,7 +24,8 @@ def _up(home: Home, environment: Mapping[str, str]) -> None:
 
 
 def _revive(home: Home, environment: Mapping[str, str]) -> None:
-    address = Runtime(home, Settings.load(home, environment)).revive(environment, _say)
+    settings = kept_settings(home) or Settings.load(home, environment)
+    address = Runtime(home, settings).revive(environment, _say)
     if address is None:
         _say("the team was brought down: nothing is brought back")
     else:

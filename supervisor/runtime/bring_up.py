@@ -22,7 +22,7 @@ from supervisor.runtime.parts import Parts
 from supervisor.runtime.ray_head import LOG_NAME as HEAD_LOG
 from supervisor.runtime.ray_head import end_ray, is_head, start_head
 from supervisor.runtime.stopwatch import Stopwatch
-from supervisor.settings import Settings
+from supervisor.settings import Settings, keep_settings, kept_settings
 from supervisor.team_file import Team, read_team, write_team
 
 BOOT_TIMEOUT_S = 120.0
@@ -57,6 +57,7 @@ class BringUp:
         else:
             team = self._begin(known, given.agents)
         team, is_alive = self._ray(team, parts, given.ray)
+        self._keep_settings()
         boot_environment = ray_environment(given.ray, self._home, team.team_id)
         with boot(self._home, boot_environment, self._factory, BOOT_TIMEOUT_S) as run:
             if not parts.terminal:
@@ -81,6 +82,13 @@ class BringUp:
         environment = agent_environment(for_agents, self._settings.env, team.team_id)
         write_environment(self._home, environment)
         return environment
+
+    def _keep_settings(self) -> None:
+        """For the supervisor, also for one that Ray starts again. A team that goes on without this bring-up keeps its
+        own."""
+        if earlier := kept_settings(self._home):
+            self._undo.callback(keep_settings, self._home, earlier)
+        keep_settings(self._home, self._settings)
 
     def _end(self, team_id: str) -> None:
         """The files go last: while a process is left, they are how the team is found again."""

@@ -6,6 +6,7 @@ Read once where a process begins; everything below gets values. ``describe`` is 
 
 from __future__ import annotations
 
+from supervisor.settings.kept import keep_settings, kept_settings
 from supervisor.settings.model import Settings
 from supervisor.settings.names import check_variables
 from supervisor.settings.place import DEFAULT_HOME, HOME_VARIABLE, home_from
@@ -19,5 +20,7 @@ __all__ = [
     "check_variables",
     "describe",
     "home_from",
+    "keep_settings",
+    "kept_settings",
     "setting_variables",
 ]

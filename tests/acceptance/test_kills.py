@@ -23,6 +23,7 @@ from mcp_entry.bring_up import BringUpProcess
 from mcp_entry.team import Team as EntryTeam
 from supervisor.client import SupervisorClient
 from supervisor.requests import ListRequest, SendRequest
+from supervisor.settings import Settings
 from supervisor.team_file import read_team
 from tests.acceptance.team import Team, bring_up
 from tests.chaos.checks import SPARE_ACTORS
@@ -106,6 +107,25 @@ async def test_whatever_is_killed_the_team_answers_again_and_its_agents_were_nev
         assert 2 <= len(actors) <= 2 + SPARE_ACTORS, name
     print("seconds until the team answers again:", took)
     assert max(took.values()) < BACK_S
+
+
+async def test_a_broken_edit_of_the_settings_keeps_no_team_from_coming_back(team: Team, entry: EntryTeam) -> None:
+    client = await entry.client()
+    most = (await client.status()).max_concurrent_spawns
+    team.home.config_file.write_text(f"max_concurrent_spawns = {most + 1}\nno_such_setting = [")
+    before = {process.pid for process in of_ray(team.home)}
+    for process in victims(team.home, "ray::_SupervisorServer"):
+        process.kill()
+    await answer_after_a_loss(entry, before)
+    assert (await (await entry.client()).status()).max_concurrent_spawns == most
+
+    await entry.close()
+    end_processes(of_ray(team.home), grace_s=0)
+    assert await BringUpProcess(home=team.home, environment=team.environment).revive()
+    async with await team.connect() as again:
+        assert (await again.status()).max_concurrent_spawns == most
+    with pytest.raises(SettingsError, match="not TOML"):
+        Settings.load(team.home, team.environment)
 
 
 async def test_a_host_actor_that_was_killed_comes_back_and_starts_agents(team: Team, entry: EntryTeam) -> None:

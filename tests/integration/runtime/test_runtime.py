@@ -132,8 +132,8 @@ def bring_up_twice(home: Home) -> tuple[TeamAddress, TeamAddress]:
 
 
 def check_privacy(home: Home, running: list[psutil.Process]) -> None:
-    secret_files = [home.team_file, home.environment_file, home.ray_token_file, home.gateway_socket, home.tmux_socket]
-    for path in (*secret_files, *home.logs.iterdir()):
+    kept = [home.team_file, home.environment_file, home.settings_file, home.ray_token_file]
+    for path in (*kept, home.gateway_socket, home.tmux_socket, *home.logs.iterdir()):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     for process in running:
         for listening in process.net_connections("inet"):

@@ -7,7 +7,15 @@ import pytest
 
 from actors.errors import SettingsError
 from actors.home import Home
-from supervisor.settings import Settings, check_variables, describe, home_from, setting_variables
+from supervisor.settings import (
+    Settings,
+    check_variables,
+    describe,
+    home_from,
+    keep_settings,
+    kept_settings,
+    setting_variables,
+)
 
 
 @pytest.fixture
@@ -194,3 +202,25 @@ def test_the_table_of_settings_names_every_one_with_its_unit() -> None:
     assert {row.variable for row in rows if row.name} - {""} == setting_variables()
     assert all(row.meaning and row.allowed for row in rows)
     assert {row.name: row.unit for row in rows}["message_batch_delay"] == "ms"
+
+
+def test_the_settings_of_a_team_are_kept_for_whoever_brings_a_part_of_it_back(home: Home) -> None:
+    settings = Settings.load(
+        written(home, 'allowed_work_dirs = ["/srv/a"]\nenv = {TOKEN = "s3cret"}'),
+        {"REDIS_URL": "redis://user:pass@host:7000/3", "MESSAGE_BATCH_DELAY": "12.5"},
+    )
+    assert kept_settings(home) is None
+    keep_settings(home, settings)
+    assert kept_settings(home) == settings
+    assert home.settings_file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"agent": "nobody"}'])
+def test_kept_settings_that_cannot_be_read_are_none(home: Home, text: str) -> None:
+    home.settings_file.write_text(text)
+    assert kept_settings(home) is None
+
+
+def test_a_kept_setting_that_only_another_version_knows_is_left_out(home: Home) -> None:
+    home.settings_file.write_text('{"agent": "demo", "of_the_future": 1}')
+    assert kept_settings(home) == Settings(agent="demo")
