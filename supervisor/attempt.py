@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from actors.errors import UnavailableError
-from supervisor.frames import LOOKING
+from supervisor.frames import REPEATABLE
 from supervisor.requests import EventsRequest, Request, WaitRequest
 
 RETURN_PATIENCE_S = 60.0
@@ -30,7 +30,7 @@ def identified(request: Request) -> Request:
 
 
 def advice(verb: str) -> str:
-    if verb in LOOKING:
+    if verb in REPEATABLE:
         return "Make the call again."
     return "Whether it took effect is not known: look with list what became of it before you make the call again."
 
@@ -65,7 +65,7 @@ class Attempt:
 
     @property
     def may_be_repeated(self) -> bool:
-        known = self.verb in LOOKING or bool(getattr(self._request, "request_id", None))
+        known = self.verb in REPEATABLE or bool(getattr(self._request, "request_id", None))
         return (known or not self.may_have_taken_effect) and self.patience_s > 0
 
     def params(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Attempt:
 
     def connection_lost(self, *, was_sent: bool) -> None:
         self.lost = True
-        self.may_have_taken_effect |= was_sent and self.verb not in LOOKING
+        self.may_have_taken_effect |= was_sent and self.verb not in REPEATABLE
 
     @contextmanager
     def waiting_for_the_team(self) -> Iterator[None]:

@@ -44,12 +44,14 @@ class Spawned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """``ended``: since the last sample. Memory is that of the host with the least."""
+    """``ended`` and ``from_pool`` (how many of those were taken ready from the pool): since the last sample. Memory is
+    that of the host with the least."""
 
     at: float
     cap: int
     waiting: int
     ended: Sequence[Spawned]
+    from_pool: int = 0
     memory_total_bytes: int
     memory_available_bytes: int
 
@@ -93,8 +95,8 @@ class Autopilot:
         lowered = self._lower(now)
         if lowered is not None:
             return lowered
-        if now.waiting == 0:
-            # Without demand fewer start at once than the cap allows.
+        if now.waiting == 0 or now.from_pool:
+            # Without demand fewer start at once than the cap allows, and a spare that is taken is no start.
             self._durations.clear()
             self._earlier = None
             return None

@@ -36,9 +36,11 @@ class SelfTuning:
         self._autopilot = Autopilot()
         self._steps: deque[Step] = deque(maxlen=_STEPS_KEPT)
         self._ended: list[Spawned] = []
+        self._from_pool = 0
         self._looking: asyncio.Task[None] | None = None
         meters.watch(Timing.SPAWN, self._spawn_succeeded)
         meters.watch(Count.SPAWNS_FAILED, self._spawn_failed)
+        meters.watch(Count.SPAWNS_FROM_POOL, self._spare_taken)
         tunables.subscribe(self._tuned)
 
     @property
@@ -63,6 +65,9 @@ class SelfTuning:
     def _spawn_failed(self, _number: float) -> None:
         self._note(Spawned(at=self._meters.clock(), seconds=None))
 
+    def _spare_taken(self, number: float) -> None:
+        self._from_pool += int(number)
+
     def _note(self, spawned: Spawned) -> None:
         if not self._tunables.current.auto:
             return
@@ -76,7 +81,7 @@ class SelfTuning:
         except PhalanxError as error:
             logger.info("the spawn cap stays as it is: %s", error)
             return
-        ended, self._ended = self._ended, []
+        ended, from_pool, self._ended, self._from_pool = self._ended, self._from_pool, [], 0
         tightest = min(loads, key=lambda load: load.memory_available_bytes)
         step = self._autopilot.step(
             Sample(
@@ -84,6 +89,7 @@ class SelfTuning:
                 cap=self._permits.limit,
                 waiting=self._permits.waiting,
                 ended=ended,
+                from_pool=from_pool,
                 memory_total_bytes=tightest.memory_total_bytes,
                 memory_available_bytes=tightest.memory_available_bytes,
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import pytest
+
 from actors.home import Home
 from actors.messages import MessageStatus
 from supervisor import requests, results
@@ -85,14 +87,14 @@ async def test_the_cap_can_be_changed_while_spawns_run_and_is_never_exceeded(tea
     assert permits.most_held == 2
 
 
-async def test_what_was_tuned_and_the_history_survive_a_killed_supervisor(team: Team) -> None:
+@pytest.mark.parametrize("actors_die", [False, True])
+async def test_what_was_tuned_and_the_history_survive_a_killed_supervisor(team: Team, actors_die: bool) -> None:
     life = await team.live()
     instance_id = await deeds.spawn(life, team)
     await tune(life, profile="large", messageBatchSize=2, auto=True)
     await parts(life.supervisor).keeper.save()
-    await life.kill()
 
-    later = await team.live()
+    later = await team.next_life(actors_die=actors_die)
     seen = await performance(later)
     assert seen.metrics.spawns.total == 1
     assert (seen.queues.spawn.limit, seen.settings.message_batch_size, seen.settings.auto) == (10, 2, True)

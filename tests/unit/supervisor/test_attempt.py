@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 
 from supervisor.attempt import RETURN_PATIENCE_S, Attempt, identified
-from supervisor.requests import InterruptRequest, ListRequest, Request, SendRequest, WaitRequest
+from supervisor.requests import (
+    EventsRequest,
+    InterruptRequest,
+    ListRequest,
+    OptimizeSettingsRequest,
+    Request,
+    SendRequest,
+    WaitRequest,
+)
 
 SEND = SendRequest(instance_id="spec_1", message="hello")
 WAIT = WaitRequest(instance_ids=["spec_1"], timeout_seconds=100)
@@ -31,6 +39,8 @@ def attempt(clock: Clock, verb: str, request: Request, limit_s: float = 30.0) ->
     [
         ("list", ListRequest(), True, True),
         ("send", SEND, True, True),
+        ("optimize_settings", OptimizeSettingsRequest(cache_size=7), True, True),
+        ("events", EventsRequest(), True, True),
         ("interrupt", InterruptRequest(instance_id="spec_1"), True, False),
         ("interrupt", InterruptRequest(instance_id="spec_1"), False, True),
     ],

@@ -22,7 +22,7 @@ class Team:
         self.autopilot = Autopilot()
         self.steps: list[Step] = []
 
-    def spawn_ends(self, *, well: bool = True) -> None:
+    def spawn_ends(self, *, well: bool = True, from_pool: bool = False) -> None:
         self.now += 1 / self.rate(self.cap)
         seconds = self.cap / self.rate(self.cap)
         step = self.autopilot.step(
@@ -31,6 +31,7 @@ class Team:
                 cap=self.cap,
                 waiting=self.waiting,
                 ended=[Spawned(at=self.now, seconds=seconds if well else None)],
+                from_pool=int(from_pool),
                 memory_total_bytes=24 * GB,
                 memory_available_bytes=self.free_bytes,
             )
@@ -84,6 +85,16 @@ def test_after_the_while_it_tries_again() -> None:
     settled = len(team.steps)
     team.runs(int(HOLD_S * 6) + 60)
     assert len(team.steps) > settled
+
+
+def test_spares_that_are_taken_say_nothing_about_the_cap() -> None:
+    team = Team(rate=lambda _: 100.0)
+    for _ in range(30):
+        team.spawn_ends(from_pool=True)
+    assert team.steps == []
+    team.rate = float
+    team.runs(5)
+    assert [step.after for step in team.steps] == [10]
 
 
 def test_without_demand_it_stays_as_it_is() -> None:
