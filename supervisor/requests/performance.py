@@ -37,7 +37,10 @@ class OptimizeSettingsRequest(Request):
         default=None, ge=1, le=1000, description="Most messages that go to an instance in one turn."
     )
     message_batch_delay: float | None = Field(
-        default=None, ge=0, le=60_000, description="ms that a message waits for others to join it."
+        default=None,
+        ge=0,
+        le=60_000,
+        description="ms that a message which came soon after another waits for more to join it.",
     )
     cache_size: int | None = Field(default=None, ge=0, le=100_000, description="Most answers of git that are kept.")
     cache_ttl: float | None = Field(
