@@ -234,10 +234,13 @@ class Mail:
         message = pending.pop(receipt.message_id, None)
         self._untouched.discard(receipt.message_id)
         if message is not None:
-            self._meters.receipt(message, receipt)
+            self._meters.receipt(message, receipt, spawning=self._is_starting(receipt.instance_id))
         self._unhanded.get(receipt.instance_id, set()).discard(receipt.message_id)
         if not pending:
             self._pending.pop(receipt.instance_id, None)
+
+    def _is_starting(self, instance_id: str) -> bool:
+        return instance_id in self._registry and self._registry.get(instance_id).record.stage is Stage.STARTING
 
     def _too_old(self, receipts: Sequence[Receipt]) -> list[str]:
         told = {receipt.message_id for receipt in receipts}

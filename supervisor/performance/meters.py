@@ -52,11 +52,12 @@ class Meters:
             raise
         self.observe(name, time.perf_counter() - begun)
 
-    def receipt(self, message: Message, receipt: Receipt) -> None:
-        """A message has come to the end of its way."""
+    def receipt(self, message: Message, receipt: Receipt, *, spawning: bool = False) -> None:
+        """A message has come to the end of its way. ``spawning``: of an instance that is only being started; one that
+        does not arrive then is no lost message but a failed spawn."""
         if receipt.status is MessageStatus.SUBMITTED:
             self.observe(Timing.MESSAGE, receipt.at - message.accepted_at)
-        elif receipt.status in _LOST:
+        elif receipt.status in _LOST and not spawning:
             self.count(_LOST[receipt.status])
 
     def settle(self) -> None:

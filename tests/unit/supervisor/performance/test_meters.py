@@ -45,6 +45,14 @@ def test_the_end_of_a_message_is_counted_by_what_became_of_it(
     assert (slot.counted(Count.MESSAGES_FAILED), slot.counted(Count.MESSAGES_UNCONFIRMED)) == (failed, unconfirmed)
 
 
+def test_the_first_message_of_a_spawn_that_fails_is_no_lost_message() -> None:
+    meters = Meters()
+    meters.receipt(message(), end(MessageStatus.FAILED), spawning=True)
+    meters.receipt(message(), end(MessageStatus.SUBMITTED), spawning=True)
+    assert told(meters).counted(Count.MESSAGES_FAILED) == 0
+    assert told(meters).timed(Timing.MESSAGE).count == 1
+
+
 def test_the_first_change_after_each_settling_is_told_once() -> None:
     meters, changes = Meters(), list[str]()
     meters.on_change = lambda: changes.append("change")
