@@ -19,6 +19,7 @@ from supervisor.roll import Roll
 
 logger = logging.getLogger(__name__)
 
+GIVEN_UP = "It is not started again by itself"
 FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 60.0
 _FORGIVEN_S = 600.0
@@ -47,11 +48,27 @@ class Resuming:
         resumes = _in_a_row(member.record)
         while member.record.resumable and member.record.instance_id in self._roll.registry:
             if resumes >= self._limit:
-                logger.warning("%s failed %d times in a row and stays failed", member.record.instance_id, resumes)
+                await self._give_up(member, resumes)
                 return
             await asyncio.sleep(min(FIRST_PAUSE_S * 2**resumes, _LONGEST_PAUSE_S))
             resumes += 1
             await self._try(member, resumes)
+
+    async def _give_up(self, member: Member, resumes: int) -> None:
+        """Says in its reason that nothing more happens by itself; once, also over restarts of the supervisor."""
+        instance_id, reason = member.record.instance_id, member.record.reason
+        if GIVEN_UP in reason:
+            return
+        logger.warning("%s failed again after %d attempts in a row and stays failed", instance_id, resumes)
+        times = f"{resumes} times" if resumes != 1 else "once"
+        told = (
+            f"{reason}\n{GIVEN_UP}: it was started again {times} in a row, which is the limit. See why it ends, "
+            f"then restart {instance_id}, which goes on with its conversation, or terminate it."
+        )
+        try:
+            await self._roll.tell_reason(member, told.strip())
+        except PhalanxError as error:
+            logger.warning("why %s stays failed could not be stored: %s", instance_id, error)
 
     async def _try(self, member: Member, resumes: int) -> None:
         try:

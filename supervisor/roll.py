@@ -122,6 +122,12 @@ class Roll:
         if stage is Stage.FAILED:
             self._has_failed(member)
 
+    async def tell_reason(self, member: Member, reason: str) -> None:
+        """There is more to say about why it has failed. Raises ``StoreError``."""
+        await self.save(member.record.instance_id, reason=reason)
+        member.snapshot = replace(member.snapshot, reason=reason)
+        self.news.announce()
+
     async def take_in(self, instance_id: str, report: Report) -> None:
         """What an instance reports; its receipts are stored with what changed of its record."""
         if instance_id not in self.registry:
@@ -132,7 +138,7 @@ class Roll:
             earlier, changed = member.record, _changed(member.record, report.snapshot)
             extra = self.stored_form(changed) if changed != earlier else Extra(records={})
             await self.mail.take_receipts(report.receipts, extra)
-            member.record, member.snapshot = changed, report.snapshot
+            member.record, member.snapshot = changed, _told(report.snapshot, changed)
         self._count_pastes(changed, report)
         self.news.announce()
         self.mail.reachable(instance_id)
@@ -172,6 +178,12 @@ class Roll:
 def ended(snapshot: Snapshot, status: Status, reason: str = "") -> Snapshot:
     """The snapshot of an instance whose agent is gone."""
     return replace(snapshot, status=status, since=time.time(), reason=reason, permission=None)
+
+
+def _told(snapshot: Snapshot, record: InstanceRecord) -> Snapshot:
+    """What the supervisor knows of a failure stays said, however often the instance reports its own part of it."""
+    failed = snapshot.status is Status.FAILED and record.stage is Stage.FAILED and record.reason
+    return replace(snapshot, reason=record.reason) if failed else snapshot
 
 
 def _decode_number(data: bytes) -> int:

@@ -41,7 +41,9 @@ async def test_it_comes_back_with_its_conversation_and_its_messages_until_the_li
     await until(life, first, Status.READY)
     await fails(life, team, first)
     assert not await life.supervisor._roll.news.until(lambda: life.supervisor._roll.registry.get(first).alive, 2.5)
-    assert (await listed(life))[first].status is Status.FAILED
+    info = (await listed(life))[first]
+    assert info.status is Status.FAILED
+    assert f"2 times in a row, which is the limit. See why it ends, then restart {first}" in (info.reason or "")
     await life.call("restart", requests.RestartRequest(instance_id=first))
     await fails(life, team, first)
     await until(life, first, Status.READY)

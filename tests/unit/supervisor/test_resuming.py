@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from actors.errors import AgentError
+from actors.reports import Report
 from actors.states import Status
 from supervisor import resuming, roll
 from supervisor.permits import Permits
 from supervisor.registry import Member, Stage
 from supervisor.results import RestartResult
-from supervisor.resuming import Resuming
+from supervisor.resuming import GIVEN_UP, Resuming
 from supervisor.roll import Roll
 from supervisor.store.memory import MemoryStore
 from tests.unit.supervisor import virtual_time
@@ -97,6 +99,32 @@ def test_each_next_pause_is_longer_and_after_the_limit_it_stays_failed(play: Pla
         await asyncio.sleep(3600)
         assert stage.tried_after == [0.5, 1.5, 3.5]
         assert member.record.stage is Stage.FAILED
+
+    play(scene)
+
+
+def test_one_that_stays_failed_says_so_with_what_to_do_once_and_not_before(play: Play) -> None:
+    async def scene(stage: Scene) -> None:
+        member = await recruit(stage.roll)
+        stage.restarts.fails = iter([True] * 10)
+        await stage.agent_fails(member)
+        await asyncio.sleep(3)
+        assert GIVEN_UP not in member.snapshot.reason
+        await asyncio.sleep(3600)
+        told = member.snapshot.reason
+        assert told.startswith("it did not start\n")
+        assert "3 times in a row" in told
+        assert "restart spec_0_0_1" in told
+        reported = replace(member.snapshot, reason="exit status 9", unread=1)
+        await stage.roll.take_in("spec_0_0_1", Report(incarnation="i", sequence=1, snapshot=reported, receipts=()))
+        assert (member.snapshot.reason, member.snapshot.unread) == (told, 1)
+        later = Scene(stage.store)
+        await later.roll.load()
+        found = later.roll.registry.get("spec_0_0_1")
+        later.resuming.failed(found)
+        await asyncio.sleep(10)
+        assert found.snapshot.reason == told
+        await later.resuming.stop()
 
     play(scene)
 
