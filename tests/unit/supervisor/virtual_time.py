@@ -30,6 +30,11 @@ class _Loop(asyncio.SelectorEventLoop):
         return self.selector.now
 
 
+def new_loop() -> asyncio.AbstractEventLoop:
+    """For who runs one thing after another in it."""
+    return _Loop()
+
+
 def run(test: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
     with asyncio.Runner(loop_factory=_Loop) as runner:
         return runner.run(test())

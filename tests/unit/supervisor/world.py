@@ -1,0 +1,327 @@
+"""A world for the supervisor's core without processes: hosts, actors and agents that only pretend, and lives that end.
+
+What a life of the supervisor asks for is done by the world on its own: who is asked does not notice that the asker
+dies. ``Life.kill`` ends a life as kill -9 does: nothing that is left of it gets through to the world or to the store.
+Run it in the loop of ``virtual_time``. ``violations`` tells what no supervisor may ever do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from actors.agents.base import AgentStart, Restarted, RunningAgent
+from actors.errors import UnavailableError
+from actors.home import Home
+from actors.inbox import BatchLimits
+from actors.instance import InstanceConfig
+from actors.messages import Message, MessageStatus, Receipt
+from actors.news import News
+from actors.reports import Report, Snapshot
+from actors.states import Status
+from actors.terminal.pane import PaneInfo
+from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
+from supervisor.adoption import Adoption, InstanceRules
+from supervisor.batching import Batching
+from supervisor.closing import Closing
+from supervisor.fence import Fence
+from supervisor.permits import Permits
+from supervisor.pool.stock import ActorStock
+from supervisor.recovery import Recovery
+from supervisor.registry import InstanceRecord, is_instance_id
+from supervisor.requests import Role, SpawnRequest
+from supervisor.roll import Roll
+from supervisor.settings import Settings
+from supervisor.spawner import Spawner, SpawnSettings, Staff
+from supervisor.store.memory import MemoryStore
+from supervisor.tuning.tunables import Tunables
+from supervisor.tuning.values import Tuning
+from supervisor.undoing import Undoing
+from supervisor.verbs import Caller
+from supervisor.work_dirs import WorkDirPolicy
+
+WORK_DIR = Path("/usr")
+"""Any directory that every machine has: nobody works in it."""
+_HOME = Home(Path("/no-such-home"))
+_STEP_S = 0.01
+"""Everything that is asked for takes so long, so that others get in between."""
+
+
+class Killed(BaseException):
+    """The life has ended: nothing may catch this and go on."""
+
+
+@dataclass(slots=True)
+class Agent:
+    pid: int
+    pane_id: str
+    alive: bool = True
+
+
+class Actor:
+    """An ``InstancePort``. What its agent was told stands in the world, as in a transcript."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.restart()
+
+    def restart(self) -> None:
+        """Killed, and made anew by Ray: it knows nothing."""
+        self._incarnation = f"i{next(self._world.numbers)}"
+        self._instance_id = self._session = ""
+        self._pid = 0
+        self._sequence = 0
+        self._expects_end = False
+        self._receipts: list[tuple[int, Receipt]] = []
+        self._snapshot = Snapshot()
+        self._news = News()
+
+    async def vacant(self) -> bool:
+        return not self._instance_id
+
+    async def adopt(self, config: InstanceConfig, pane_id: str, pid: int) -> str:
+        if (self._instance_id, self._pid) != (config.instance_id, pid):
+            self._instance_id = self._session = config.instance_id
+            self._pid, self._expects_end = pid, False
+        self.look()
+        return self._incarnation
+
+    def look(self) -> None:
+        """Reports what has become of the agent."""
+        agent = self._world.sessions.get(self._session)
+        alive = agent is not None and agent.alive and agent.pid == self._pid
+        ended = Status.STOPPED if self._expects_end else Status.FAILED
+        snapshot = Snapshot(status=Status.READY if alive else ended, since=1.0, reason="" if alive else "it has ended")
+        if self._instance_id and snapshot != self._snapshot:
+            self._snapshot = snapshot
+            self._tell()
+
+    def _tell(self) -> None:
+        self._sequence += 1
+        self._news.announce()
+
+    async def deliver(self, messages: Sequence[Message]) -> None:
+        if not self._instance_id:
+            raise UnavailableError("it follows nobody yet")
+        for message in messages:
+            told = self._world.told.setdefault(self._instance_id, [])
+            arrives = self._snapshot.status is Status.READY
+            if arrives and message.id not in told:
+                told.append(message.id)
+            status = MessageStatus.SUBMITTED if message.id in told else MessageStatus.FAILED
+            receipt = Receipt(message_id=message.id, instance_id=message.instance_id, status=status, at=1.0)
+            self._receipts.append((self._sequence + 1, receipt))
+            self._tell()
+
+    async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
+        if incarnation != self._incarnation:
+            after = -1
+        news, asked = self._news, self._incarnation
+        await news.until(lambda: self._sequence > after or self._incarnation != asked, timeout_s)
+        return Report(
+            incarnation=self._incarnation,
+            sequence=self._sequence,
+            snapshot=self._snapshot,
+            receipts=tuple(receipt for at, receipt in self._receipts if at > after),
+        )
+
+    async def tune(self, limits: BatchLimits) -> None:
+        """Nothing is batched here."""
+
+    async def expect_end(self, coming_back: bool = False) -> None:
+        self._expects_end = True
+
+    async def screen(self, lines: int) -> str:
+        return ""
+
+
+@dataclass(slots=True)
+class World:
+    """What there is besides the supervisor. ``free`` are those who may be ended: somebody has asked for it."""
+
+    sessions: dict[str, Agent] = field(default_factory=dict)
+    actors: dict[str, Actor] = field(default_factory=dict)
+    told: dict[str, list[str]] = field(default_factory=dict)
+    acknowledged: set[str] = field(default_factory=set)
+    free: set[str] = field(default_factory=set)
+    away: set[str] = field(default_factory=set)
+    violations: list[str] = field(default_factory=list)
+    numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    deeds: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def notice(self) -> None:
+        for actor in self.actors.values():
+            actor.look()
+
+    def open_session(self, name: str) -> Agent:
+        number = next(self.numbers)
+        there = self.sessions.get(name)
+        if there is not None and there.alive:
+            self.violations.append(f"a second agent of {name} was started")
+        self.sessions[name] = Agent(pid=number, pane_id=f"%{number}")
+        return self.sessions[name]
+
+    def close_session(self, name: str) -> None:
+        there = self.sessions.pop(name, None)
+        if there is not None and there.alive:
+            if not is_instance_id(name):
+                self.violations.append(f"the session {name} of somebody else was ended")
+            elif name in self.acknowledged and name not in self.free:
+                self.violations.append(f"the living agent of {name} was ended")
+        self.notice()
+
+    async def carry_out(self, part: str, deed: Callable[[], Awaitable[Any]]) -> Any:
+        """To its end, whatever becomes of who has asked for it."""
+
+        async def work() -> Any:
+            await asyncio.sleep(_STEP_S)
+            if part in self.away:
+                raise UnavailableError(f"the {part} is away")
+            return await deed()
+
+        task = asyncio.create_task(work())
+        self.deeds.add(task)
+        task.add_done_callback(self.deeds.discard)
+        return await asyncio.shield(task)
+
+
+class Hands:
+    """Host and factory of the world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def name(self) -> str:
+        return "here"
+
+    async def agents(self) -> tuple[RunningAgent, ...]:
+        return tuple(
+            RunningAgent(session_name=name, pane_id=agent.pane_id, pid=agent.pid, alive=agent.alive)
+            for name, agent in self._world.sessions.items()
+        )
+
+    async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
+        return Workspace(mode="shared", directory=work_dir)
+
+    async def undo_workspace(self, workspace: Workspace) -> None:
+        """Nothing was made."""
+
+    async def retire_workspace(self, workspace: Workspace) -> Retirement:
+        return Retirement(removed=False, kept_reason=None, branch_deleted=False)
+
+    async def start_agent(self, start: AgentStart) -> PaneInfo:
+        return _pane(start.session_name, self._world.open_session(start.session_name))
+
+    async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
+        self._world.close_session(session_name)
+        return Restarted(pane=_pane(session_name, self._world.open_session(session_name)), resumed=True)
+
+    async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
+        self._world.close_session(session_name)
+
+    async def forget_instance(self, instance_id: str) -> None:
+        """It has no directory."""
+
+    async def leftovers(self, known: Sequence[str]) -> tuple[Leftover, ...]:
+        return ()
+
+    async def create(self, name: str) -> Actor:
+        return self._world.actors.setdefault(name, Actor(self._world))
+
+    async def running(self) -> tuple[str, ...]:
+        return tuple(self._world.actors)
+
+    async def destroy(self, name: str) -> None:
+        self._world.actors.pop(name, None)
+
+
+def _pane(name: str, agent: Agent) -> PaneInfo:
+    return PaneInfo(session_name=name, pane_id=agent.pane_id, pid=agent.pid, dead=False, exit_status=None, created_s=1)
+
+
+class _Reached:
+    """Anything of the world as one life reaches it."""
+
+    def __init__(self, target: Any, part: str, life: Life) -> None:
+        self._target = target
+        self._part = part
+        self._life = life
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._target, name)
+        if not asyncio.iscoroutinefunction(found):
+            return found
+
+        async def call(*arguments: Any, **more: Any) -> Any:
+            self._life.check()
+            answer = await self._life.world.carry_out(self._part, lambda: found(*arguments, **more))
+            self._life.check()
+            return _Reached(answer, "actors", self._life) if isinstance(answer, Actor) else answer
+
+        return call
+
+
+class _Kept(MemoryStore):
+    """The store as one life reaches it: what is written is written at once, or not at all."""
+
+    def __init__(self, records: dict[str, bytes], life: Life) -> None:
+        super().__init__()
+        self._records = records
+        self._life = life
+
+    async def save(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> None:
+        self._life.check()
+        await super().save(records, delete)
+
+
+class Life:
+    """One supervisor: its core, put together as in a team."""
+
+    def __init__(self, world: World, records: dict[str, bytes]) -> None:
+        self.world = world
+        self._dead = False
+        hands: Any = Hands(world)
+        host: Any = _Reached(hands, "host", self)
+        factory: Any = _Reached(hands, "Ray", self)
+        settings = Settings()
+        permits = Permits(3)
+        staff = Staff(host=host, factory=factory, permits=permits, stock=ActorStock(factory, permits, 0))
+        self.roll = roll = Roll(Fence(_Kept(records, self)))
+        batching = Batching(Tunables(Tuning.of(settings)), roll)
+        adoption = Adoption(_HOME, InstanceRules(batching=batching, comes_back=False), factory, roll)
+        undoing = Undoing(roll, host, factory)
+        self.closing = Closing(roll, staff, adoption, 20.0)
+        policy = WorkDirPolicy(_HOME, Path("/root"), ())
+        spawning = SpawnSettings(home=_HOME, agent="demo", timeout_s=20.0, work_dirs=policy)
+        self.spawner = Spawner(spawning, staff, roll, adoption, undoing)
+        self.recovery = Recovery(roll, staff, adoption, undoing, self.closing)
+
+    def check(self) -> None:
+        if self._dead:
+            raise Killed
+
+    async def begin(self) -> None:
+        await self.roll.load()
+        asyncio.create_task(self.recovery.run())  # noqa: RUF006 - it is cancelled with all that the life has begun
+
+    def spawn(self, request_id: str) -> Coroutine[Any, Any, InstanceRecord]:
+        request = SpawnRequest(
+            role=Role.SPECIALIST,
+            work_dir=str(WORK_DIR),
+            context="hello",
+            workspace_mode="shared",
+            request_id=request_id,
+        )
+        return self.spawner.spawn(request, Caller(sender="lead"))
+
+    async def kill(self) -> None:
+        self._dead = True
+        mine = [task for task in asyncio.all_tasks() if task not in self.world.deeds]
+        mine.remove(asyncio.current_task())  # type: ignore[arg-type]
+        for task in mine:
+            task.cancel()
+        await asyncio.gather(*mine, return_exceptions=True)
