@@ -143,8 +143,9 @@ def registry_panes_and_actors_agree(
     return problems
 
 
-def no_orphan(found: Sequence[Found], instances: int) -> Problems:
-    """``found``: all processes of the team, when the clients are gone. Ray's must all be below the one head."""
+def no_orphan(found: Sequence[Found], instances: int, entries: int = 0) -> Problems:
+    """``found``: all processes of the team; ``entries``: of the clients that are still there. Ray's must all be below
+    the one head."""
     counted = Counter(each.kind for each in found)
     expected = {**dict.fromkeys(_ONE_EACH, 1), Kind.INSTANCE: instances, Kind.AGENT: instances}
     spares = {Kind.INSTANCE: SPARE_ACTORS}
@@ -157,7 +158,9 @@ def no_orphan(found: Sequence[Found], instances: int) -> Problems:
         f"processes: {counted[kind]} of the kind {kind}" for kind, most in _SOME.items() if counted[kind] > most
     ]
     allowed = {*expected, *_SOME, Kind.REDIS}
-    problems += [f"orphan: {each.pid} {each.title} ({each.kind})" for each in found if each.kind not in allowed]
+    others = [each for each in found if each.kind not in allowed]
+    of_clients = {each.pid for each in [each for each in others if each.kind is Kind.ENTRY][:entries]}
+    problems += [f"orphan: {each.pid} {each.title} ({each.kind})" for each in others if each.pid not in of_clients]
     return _few(problems + _outside_of_the_head(found))
 
 

@@ -31,8 +31,8 @@ _POLL_S = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundPlan:
-    """``limit_s``: from the last kill until everything must be well. ``output``: a directory for what explains a
-    failure."""
+    """``limit_s``: from the last kill until all must have arrived, panes, actors and registry must be the same set, and
+    no process may be left over. ``output``: a directory for what explains a failure."""
 
     seed: int
     kills: Sequence[Kill]
@@ -79,14 +79,16 @@ class Round:
         self._world = world
         self._ledger = ledger
         self._spawned = Spawned()
+        self._not_yet: list[str] = []
+        """What was still wrong when the team was looked at last."""
 
     async def run(self) -> Outcome:
         await self._spawn()
         prober = Prober(home=self._world.home, ledger=self._ledger, instance_ids=self._spawned.ids)
-        recovered_s = await self._under_fire(prober)
-        seen, load = self._arrivals(), os.getloadavg()[0]
         verdict = Verdict(world=self._world, ledger=self._ledger, spawned=self._spawned, prober=prober)
-        late = [f"time: not recovered within {self._plan.limit_s:.0f} s of the last kill"]
+        recovered_s = await self._under_fire(prober, verdict)
+        seen, load = self._arrivals(), os.getloadavg()[0]
+        late = [f"time: not recovered within {self._plan.limit_s:.0f} s of the last kill", *self._not_yet]
         return Outcome(
             seed=self._plan.seed,
             problems=(late if recovered_s is None else []) + await verdict.problems(seen),
@@ -127,7 +129,7 @@ class Round:
                 for name in names
             ]
 
-    async def _under_fire(self, prober: Prober) -> float | None:
+    async def _under_fire(self, prober: Prober, verdict: Verdict) -> float | None:
         """Load and kills side by side, then the time to recover. Returns how long that took after the last kill."""
         over = asyncio.Event()
         async with self._clients(CLIENTS) as clients, asyncio.TaskGroup() as group:
@@ -137,7 +139,7 @@ class Round:
             last_kill_at = max((kill.at for kill in self._ledger.kills), default=time.time())
             for client in clients:
                 client.in_a_hurry.set()
-            is_well = await self._all_arrived(prober, last_kill_at)
+            is_well = await self._all_well(prober, verdict, last_kill_at)
             recovered_s = time.time() - last_kill_at if is_well else None
             self._ledger.note("recovered", recovered_s=recovered_s)
             over.set()
@@ -174,16 +176,23 @@ class Round:
             await asyncio.sleep(_POLL_S)
         self._ledger.note("not well in a pause", patience_s=_PAUSE_LIMIT_S)
 
-    async def _all_arrived(self, prober: Prober, last_kill_at: float) -> bool:
-        """Whether every letter was sent and has arrived, and the list says so, within the limit."""
+    async def _all_well(self, prober: Prober, verdict: Verdict, last_kill_at: float) -> bool:
+        """Whether every letter was sent and has arrived, the list says so, panes, actors and registry agree, and no
+        process is left over, all of it within the limit."""
         while time.time() < last_kill_at + self._plan.limit_s:
-            fates = self._ledger.fates.values()
-            if all(fate.message_id or fate.refusal for fate in fates) and prober.sees_everybody_idle(last_kill_at):
-                there = {each.message_id for each in self._arrivals()}
-                if self._ledger.accepted.keys() <= there:
-                    return True
+            self._not_yet = self._not_arrived(prober, last_kill_at) or await verdict.of_the_team(len(CLIENTS))
+            if not self._not_yet:
+                return True
             await asyncio.sleep(_POLL_S)
         return False
+
+    def _not_arrived(self, prober: Prober, last_kill_at: float) -> list[str]:
+        fates = self._ledger.fates.values()
+        unsent = sum(not fate.message_id and not fate.refusal for fate in fates)
+        if unsent or not prober.sees_everybody_idle(last_kill_at):
+            return [f"time: {unsent} messages are not sent, or the list does not show everybody idle"]
+        left = self._ledger.accepted.keys() - {each.message_id for each in self._arrivals()}
+        return [f"time: {len(left)} accepted messages have not arrived"] if left else []
 
     def _arrivals(self) -> list[Arrival]:
         return self._plan.crew.read(self._world.home, self._spawned.ids)

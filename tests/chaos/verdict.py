@@ -52,7 +52,7 @@ class Verdict:
 
     async def problems(self, seen: Sequence[Arrival]) -> list[str]:
         found = self._of_messages(seen)
-        found += await _settled(self._of_the_team)
+        found += await _settled(self.of_the_team)
         found += await _settled(self._of_the_store)
         found += checks.idle_team_is_quiet(await _cores_used(await self.world.survey()), _IDLE_CORES)
         await asyncio.to_thread(self.world.keep, self.ledger.path.parent)
@@ -69,7 +69,8 @@ class Verdict:
             *checks.list_never_told_a_wrong_story(self.ledger),
         ]
 
-    async def _of_the_team(self) -> list[str]:
+    async def of_the_team(self, entries: int = 0) -> list[str]:
+        """Where panes, actors and registry disagree, and who is left over; ``entries``: of clients that are there."""
         found = await self.world.survey()
         listed = await self.prober.probe()
         sessions = await self.world.sessions()
@@ -83,7 +84,7 @@ class Verdict:
                 panes=[self.spawned.sessions.get(session, session) for session in sessions],
                 actors=[each.instance_id for each in alive(found, Kind.INSTANCE)],
             ),
-            *checks.no_orphan(found, len(self.spawned.ids)),
+            *checks.no_orphan(found, len(self.spawned.ids), entries),
         ]
 
     async def _of_the_store(self) -> list[str]:

@@ -91,6 +91,12 @@ def test_a_process_that_does_not_belong_there_is_an_orphan(kind: Kind) -> None:
     assert problem.startswith("orphan: 500 ")
 
 
+def test_the_entries_of_clients_that_are_still_there_are_no_orphans_and_a_further_one_is() -> None:
+    entries = [found(Kind.ENTRY, 500 + number, 12) for number in range(3)]
+    assert checks.no_orphan([*whole_team(), *entries[:2]], 2, entries=2) == []
+    assert checks.no_orphan([*whole_team(), *entries], 2, entries=2) == ["orphan: 502 entry 502 (entry)"]
+
+
 @pytest.mark.parametrize("kind", [Kind.SUPERVISOR, Kind.HOST, Kind.INSTANCE, Kind.TMUX, Kind.AGENT, Kind.GCS])
 def test_one_too_many_of_a_kind_is_found_and_one_too_few(kind: Kind) -> None:
     team = whole_team()
