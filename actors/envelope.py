@@ -19,7 +19,9 @@ _IMAGE_NAME = r"\.(?=(?:\\?p\\?n\\?g|\\?j\\?p(?:\\?e)?\\?g|\\?g\\?i\\?f|\\?w\\?e
 _IMAGE_TAKEN = re.compile(rf"(?i:{_IMAGE_NAME}(?: /| [a-z]:\\|\Z)))")
 """The dot of a name with which Claude Code lets a path end: at the end of a paste or before another path begins."""
 _IMAGE_AT_END = re.compile(rf"(?i:{_IMAGE_NAME}(?: /| [a-z]:\\|\n|\Z)))")
-"""The same, for a text that is cut before lines as well."""
+"""The same, for a text that is cut at the ends of lines as well."""
+_SHOWN = 700
+"""A part that is not much longer is shown as it is, on a few lines."""
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters but newline and tab, and halves of surrogate pairs, which are no text at all."""
 
@@ -49,16 +51,34 @@ def compose(messages: Sequence[Message]) -> str:
 def parts_of(paste: str) -> tuple[str, ...]:
     """The paste in parts, each to arrive as a paste of its own, none of which holds the path of an image.
 
-    Claude Code attaches an image whose path is pasted and takes the path out of the text. Each such path is cut in its
-    extension; and before its line too, because newer versions put a long paste between marks of their own.
+    Claude Code attaches an image whose path is pasted and takes the path out of the text: each such path is cut in its
+    extension. Newer versions put marks of their own around a long paste, so its line, or in a very long line the path
+    alone, is cut out too: then no mark comes to stand within the path.
     """
     if not _IMAGE_TAKEN.search(paste):
         return (paste,)
     cuts = set[int]()
     for found in _IMAGE_AT_END.finditer(paste):
-        cuts |= {paste.rfind("\n", 0, found.start()) + 1, found.end()}
-    places = [0, *sorted(cuts - {0}), len(paste)]
-    return tuple(paste[begin:end] for begin, end in pairwise(places))
+        cuts |= {_begin_of_line(paste, found.start()), found.end(), _end_of_line(paste, found.end())}
+    parts = []
+    for begin, end in pairwise(sorted(cuts | {0, len(paste)})):
+        rest = begin
+        while dot := _IMAGE_TAKEN.search(paste, rest, end):
+            parts.append(paste[rest : dot.end()])
+            rest = dot.end()
+        parts.append(paste[rest:end])
+    return tuple(parts)
+
+
+def _begin_of_line(text: str, place: int) -> int:
+    """The beginning of what is shown together with the character at ``place``."""
+    begin = text.rfind("\n", 0, place) + 1
+    return begin if place - begin <= _SHOWN else text.rfind(" ", begin, place) + 1 or begin
+
+
+def _end_of_line(text: str, place: int) -> int:
+    end = text.find("\n", place) + 1 or len(text)
+    return end if end - place <= _SHOWN else text.find(" ", place, end) + 1 or end
 
 
 def ids_in(prompt: str) -> frozenset[str]:

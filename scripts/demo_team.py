@@ -142,14 +142,15 @@ async def work(client: SupervisorClient, members: list[SpawnOutcome], agent: str
     await client.send_batch(requests.SendBatchRequest(messages=messages, wait=True))
     for _ in range(10 * len(members)):
         state = await wait(client, members)
-        asking = [info for info in state if info.permission]
+        asking = [(info.instance_id, info.permission) for info in state if info.permission]
         if not asking:
             break
-        for info in asking:
-            console.print(
-                f"    {info.instance_id} asks to use {info.permission.tool if info.permission else ''}: allowed"
+        for instance_id, asked in asking:
+            console.print(f"    {instance_id} asks to use {asked.tool}: allowed")
+            allow = requests.RespondRequest(
+                instance_id=instance_id, permission_id=asked.permission_id, decision="allow"
             )
-            await client.respond(requests.RespondRequest(instance_id=info.instance_id, decision="allow"))
+            await client.respond(allow)
     expect(not asking, "every task is done")
 
 

@@ -55,13 +55,12 @@ def prompts(team: Team) -> list[str]:
     return found
 
 
-_WRAPPED = re.compile(r'\s*<pasted_content id="(\w+)">\n(.*)</pasted_content id="\1">\s*', re.DOTALL)
+_WRAPPED = re.compile(r'(?:\n\n)?<pasted_content id="(\w+)">\n(.*?)\n?</pasted_content id="\1">\n?', re.DOTALL)
 
 
 def unwrapped(prompt: str) -> str:
-    """Newer versions of Claude Code put a long paste between marks of their own."""
-    wrapped = _WRAPPED.fullmatch(prompt)
-    return (wrapped[2] if wrapped else prompt).rstrip()
+    """Newer versions of Claude Code put each long paste between marks of their own."""
+    return _WRAPPED.sub(lambda wrapped: wrapped[2], prompt).rstrip()
 
 
 def as_claude_keeps_it(text: str) -> str:

@@ -80,11 +80,13 @@ def test_no_part_of_a_paste_holds_what_claude_code_takes_for_an_image(text: str)
     [
         ("look at /tmp/shot.png", ["look at /tmp/shot.", "png\n"]),
         ("one\nis /a.gif /b.png?", ["is /a.", "gif /b.png?\n"]),
+        ("one\nis /a.gif /b.png?\nthree\n\nfour", ["is /a.", "gif /b.png?\n", "three\n\nfour\n"]),
+        ("x" * 900 + " /a.png /b " + "y" * 900, ["/a.", "png ", "/b " + "y" * 900 + "\n"]),
         ("/tmp/shot.png is fine", []),
         ("a.pngs /x", []),
     ],
 )
-def test_a_paste_is_cut_only_in_the_extension_of_an_image_and_before_its_line(text: str, last_parts: list[str]) -> None:
+def test_a_paste_is_cut_only_in_the_extension_of_an_image_and_around_its_line(text: str, last_parts: list[str]) -> None:
     first, *others = parts_of(compose([message(text)]))
     assert others == last_parts
     assert first.startswith("[phalanx msg_0a1b2c from lead]\n")
