@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
 
-from actors.agents.base import Agent, AgentStart, LaunchRequest, Restarted, RunningAgent
+from actors.agents.base import Agent, AgentStart, Handover, LaunchRequest, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
 from actors.agents.hook import SPOOL_NAME
 from actors.agents.launcher import write_launch
@@ -27,6 +27,7 @@ from actors.agents.trust import ensure_trusted
 from actors.errors import AgentError
 from actors.git.hands import GitHands
 from actors.git.values import Asked, Outcome, Place
+from actors.handing_over import program_mark, tell
 from actors.home import Home
 from actors.host_load import HostLoad, LoadMeter
 from actors.marks import INSTANCE_MARK
@@ -106,6 +107,26 @@ class Host:
         """Starts the agent as the process of a new tmux session. Raises ``AgentError`` or ``TerminalError``."""
         return await asyncio.to_thread(self._start_agent, start)
 
+    async def create_spare(self, name: str, work_dir: Path) -> Workspace:
+        """A worktree for nobody so far; ``undo_workspace`` discards it."""
+        return await asyncio.to_thread(self._workspaces.create_spare, name, work_dir)
+
+    async def is_spare(self, workspace: Workspace) -> bool:
+        """Whether it has been bound to nobody so far."""
+        return await asyncio.to_thread(self._workspaces.is_spare, workspace)
+
+    async def bind_spare(self, spare: Workspace, instance_id: str, work_dir: Path) -> Workspace:
+        """Makes of it what ``create_workspace`` would make. Raises ``WorkspaceError``: then it is to be discarded."""
+        return await asyncio.to_thread(self._workspaces.bind_spare, spare, instance_id, work_dir)
+
+    async def hand_over(self, handover: Handover) -> None:
+        """Gives a spare agent to an instance. Raises ``AgentError`` or ``TerminalError`` when it is gone."""
+        await asyncio.to_thread(self._hand_over, handover)
+
+    async def program(self, agent: str) -> str:
+        """Tells the program that is installed now from an earlier or later one."""
+        return await asyncio.to_thread(program_mark, self._catalog.command(agent), self._environment)
+
     async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
         """Starts an agent that has ended again, as it was started first; with its conversation if there is one."""
         return await asyncio.to_thread(self._restart_agent, instance_id, session_name, transcript_path)
@@ -151,6 +172,11 @@ class Host:
         pane = self._launch(agent, start)
         write_private(directory / _REQUEST_NAME, json.dumps(saved, default=str))
         return pane
+
+    def _hand_over(self, handover: Handover) -> None:
+        directory = self._home.instance_directory(handover.place)
+        tell(directory, directory / _REQUEST_NAME, handover)
+        self._server.rename_session(handover.session_name, handover.instance_id)
 
     def _restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
         path = self._home.instance_directory(instance_id) / _REQUEST_NAME

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.agent_environment import read_environment
-from actors.agents.base import AgentStart, Restarted, RunningAgent
+from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
 from actors.calls import actor_class, answer_of, answer_when_back, make_actor
 from actors.errors import SettingsError
@@ -143,6 +143,25 @@ class HostHandle:
     async def start_agent(self, start: AgentStart) -> PaneInfo:
         pane: PaneInfo = await self._ask_once(lambda: self._actor.start_agent.remote(start), AGENT_S)
         return pane
+
+    async def create_spare(self, name: str, work_dir: Path) -> Workspace:
+        made: Workspace = await self._ask_once(lambda: self._actor.create_spare.remote(name, work_dir), GIT_S)
+        return made
+
+    async def is_spare(self, workspace: Workspace) -> bool:
+        return bool(await self._ask_again(lambda: self._actor.is_spare.remote(workspace), GIT_S))
+
+    async def bind_spare(self, spare: Workspace, instance_id: str, work_dir: Path) -> Workspace:
+        bound: Workspace = await answer_of(
+            self._actor.bind_spare.remote(spare, instance_id, work_dir), "The host", GIT_S
+        )
+        return bound
+
+    async def hand_over(self, handover: Handover) -> None:
+        await answer_of(self._actor.hand_over.remote(handover), "The host", AGENT_S)
+
+    async def program(self, agent: str) -> str:
+        return str(await self._ask_again(lambda: self._actor.program.remote(agent), AGENT_S))
 
     async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
         restarted: Restarted = await self._ask_once(

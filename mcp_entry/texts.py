@@ -38,6 +38,11 @@ def of_spawn_batch(result: results.SpawnBatchResult) -> str:
     return "\n".join([heading, *failed, *notes])
 
 
+def of_prewarm(result: results.PrewarmResult) -> str:
+    ready = f"{result.instances} spare agents and {result.worktrees} spare worktrees are ready for {result.work_dir}."
+    return "\n".join([ready, *(f"Some could not be made: {error}" for error in result.errors)])
+
+
 def of_send(result: results.SendResult) -> str:
     if result.error:
         return f"The message to {result.instance_id} was refused: {_error(result.error)}"

@@ -22,7 +22,7 @@ from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.ports import HostPort
 from supervisor.settings import Settings, kept_settings
-from supervisor.spawner import Staff
+from supervisor.staff import Staff
 from supervisor.store.opening import make_store
 
 LOG_NAME = "supervisor.log"

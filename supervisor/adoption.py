@@ -79,7 +79,7 @@ class Adoption:
             instance_id=record.instance_id,
             agent=record.agent,
             session_id=record.session_id,
-            directory=self._home.instance_directory(record.instance_id),
+            directory=self._home.instance_directory(record.place),
             tmux_socket=self._home.tmux_socket,
             limits=self._rules.batching.limits,
             comes_back=self._rules.comes_back and record.wanted,

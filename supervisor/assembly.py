@@ -8,6 +8,7 @@ from actors.home import Home
 from supervisor.adoption import Adoption, InstanceRules
 from supervisor.batching import Batching
 from supervisor.closing import Closing
+from supervisor.cold_start import ColdStart
 from supervisor.collecting import Collecting
 from supervisor.fence import Fence
 from supervisor.git.desk import git_desk
@@ -17,18 +18,22 @@ from supervisor.performance.figures import Sources
 from supervisor.performance.keeper import HistoryKeeper
 from supervisor.performance.meters import Meters
 from supervisor.performance.monitor import Watched
+from supervisor.pool.assembly import make_pool
 from supervisor.pool.desk import PoolDesk
+from supervisor.pool.pool import Pool
 from supervisor.recovery import Recovery
 from supervisor.registry import number_in
 from supervisor.resuming import Resuming
 from supervisor.roll import Roll
 from supervisor.settings import Settings
-from supervisor.spawner import Spawner, SpawnSettings, Staff
+from supervisor.spawner import Spawner, SpawnSettings, Starts
+from supervisor.staff import Staff
 from supervisor.store import StateStore
 from supervisor.supervisor import Parts, Supervisor
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import Tuning
 from supervisor.undoing import Undoing
+from supervisor.warm_start import WarmStart
 from supervisor.work_dirs import WorkDirPolicy
 
 
@@ -43,17 +48,19 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     undoing = Undoing(roll, staff.host, staff.factory)
     work_dirs = WorkDirPolicy(home, Path.home(), settings.allowed_work_dirs)
     spawn_settings = SpawnSettings(
-        home=home,
+        roll=roll,
         agent=settings.agent,
         timeout_s=settings.spawn_timeout_s,
         work_dirs=work_dirs,
     )
+    pool = make_pool(home, settings, staff, roll, adoption)
+    tunables.subscribe(pool.tuned)
+    starts = Starts(warm=WarmStart(staff, roll, pool), cold=ColdStart(home, staff, roll, adoption, pool))
     closing = Closing(roll, staff, adoption, settings.spawn_timeout_s)
     resuming = Resuming(roll, closing, staff.permits, settings.resume_limit)
     if resumes:
         roll.on_failed = resuming.failed
     git = git_desk(tunables, staff.host, work_dirs, meters)
-    pool = PoolDesk(staff.stock, roll)
     keeper = HistoryKeeper(meters, fence)
     watched = Watched(
         roll=roll,
@@ -70,7 +77,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
             roll=roll,
             permits=staff.permits,
             looking=Looking(roll, staff.host),
-            spawner=Spawner(spawn_settings, staff, roll, adoption, undoing),
+            spawner=Spawner(spawn_settings, staff.permits, adoption, undoing, starts),
             closing=closing,
             collecting=Collecting(home, roll, staff.host, closing),
             resuming=resuming,
@@ -78,11 +85,16 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
             desks=(
                 git,
                 *performance_desks(home, watched, keeper, Tuning.of(settings.configured)),
-                pool,
+                PoolDesk(pool, work_dirs, settings.spawn_timeout_s),
             ),
-            on_shutdown=keeper.save,
+            on_shutdown=lambda: _at_the_end(keeper, pool),
         )
     )
+
+
+async def _at_the_end(keeper: HistoryKeeper, pool: Pool) -> None:
+    await pool.give_up()
+    await keeper.save()
 
 
 def _last_number(home: Home) -> int:

@@ -45,6 +45,7 @@ _RETRY_S = (0.02, 0.5)
 _MARGIN_S = 30.0
 _TIMEOUTS_S = {
     "spawn": 900.0,
+    "prewarm_resources": 3700.0,
     "resume": 900.0,
     "terminate": 300.0,
     "restart": 300.0,

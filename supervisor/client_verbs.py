@@ -46,6 +46,15 @@ class TypedVerbs(ABC):
     ) -> results.SpawnBatchResult:
         return await self._typed(results.SpawnBatchResult, "spawn_batch", request, on_progress)
 
+    async def prewarm_resources(
+        self, request: requests.PrewarmRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.PrewarmResult:
+        return await self._typed(results.PrewarmResult, "prewarm_resources", request, on_progress)
+
+    async def prewarm_instances(self, count: int, work_dir: str | None = None) -> results.PrewarmResult:
+        """``count`` spare agents, for the directory given or the one last worked on."""
+        return await self.prewarm_resources(requests.PrewarmRequest(instances=count, work_dir=work_dir))
+
     async def send(
         self, request: requests.SendRequest, on_progress: ProgressCallback = ignore_progress
     ) -> results.SendResult:

@@ -21,7 +21,7 @@ from supervisor.ports import HostPort, InstancePort
 from supervisor.registry import InstanceRecord, Member, Stage
 from supervisor.results import ErrorInfo, RestartResult, TerminatedInstance, TerminateResult
 from supervisor.roll import Roll
-from supervisor.spawner import Staff
+from supervisor.staff import Staff
 
 logger = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ class Closing:
         if member.alive:
             with suppress(UnavailableError):
                 await self._roll.members.port(record.instance_id).expect_end(coming_back)
-        await self._host.end_agent(record.instance_id, record.session_name, END_GRACE_S)
+        await self._host.end_agent(record.place, record.session_name, END_GRACE_S)
         if self._roll.members.has(record.instance_id):
             await self._roll.news.until(lambda: not member.alive, _NOTICE_S)
 
@@ -209,13 +209,13 @@ class Closing:
         except FencedError:
             raise
         except PhalanxError as error:
-            await self._host.end_agent(record.instance_id, record.session_name, END_GRACE_S)
+            await self._host.end_agent(record.place, record.session_name, END_GRACE_S)
             await self._roll.mark_ended(member, Stage.FAILED, str(error))
             raise
 
     async def _begin_again(self, member: Member, port: InstancePort) -> RestartResult:
         instance_id, path = member.record.instance_id, member.record.transcript_path
-        restarted = await self._host.restart_agent(instance_id, member.record.session_name, path)
+        restarted = await self._host.restart_agent(member.record.place, member.record.session_name, path)
         pane = restarted.pane
         running = {"stage": Stage.RUNNING, "wanted": True, "reason": "", "ended_at": 0.0}
         record = await self._roll.save(instance_id, pane_id=pane.pane_id, pid=pane.pid, **running)

@@ -16,7 +16,7 @@ from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.values import Leftover, Retirement, Workspace
 from supervisor.closing import Closing, where_saved
 from supervisor.ports import HostPort
-from supervisor.registry import Member, Stage, worktree_names
+from supervisor.registry import Member, Stage
 from supervisor.results import CollectedItem
 from supervisor.roll import Roll
 
@@ -45,13 +45,17 @@ class Collecting:
             if not self._is_taken(leftover.path.name):
                 items.append(await self._leftover(leftover, removing))
         for instance_id in await self._host.instance_directories():
-            if instance_id not in self._roll.registry and instance_id not in self._unreadable:
+            if instance_id not in self._places() and instance_id not in self._unreadable:
                 items.append(await self._directory(instance_id, removing))
         return items
 
     def _worktrees(self) -> set[str]:
         """Names below the worktrees' root that belong to somebody."""
-        return worktree_names(member.record for member in self._roll.registry) | self._unreadable
+        return self._roll.registry.worktree_names() | self._unreadable
+
+    def _places(self) -> set[str]:
+        """Names of private directories that belong to somebody."""
+        return {member.record.place for member in self._roll.registry.everyone()}
 
     @property
     def _unreadable(self) -> set[str]:
@@ -64,7 +68,7 @@ class Collecting:
     async def _instance(self, member: Member, removing: _Removing) -> CollectedItem:
         record = member.record
         worktree = record.workspace.worktree if record.workspace else None
-        path = worktree or self._home.instance_directory(record.instance_id)
+        path = worktree or self._home.instance_directory(record.place)
         item = CollectedItem(what="instance", path=str(path), instance_id=record.instance_id)
         if member.turn.locked():
             return item.model_copy(update={"kept": _IN_USE})
@@ -73,7 +77,7 @@ class Collecting:
                 retirement = await self._closing.retire(record, removing.workspace)
                 goes = retirement.removed or record.workspace is None or record.workspace.worktree is None
                 if goes:
-                    await removing.directory(record.instance_id)
+                    await removing.directory(record.place)
                     await removing.record(record.instance_id)
             except PhalanxError as error:
                 return item.model_copy(update={"kept": str(error)})

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from actors.agents.base import AgentStart, Restarted, RunningAgent
+from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
 from actors.git.values import Asked, Outcome, Place
 from actors.host_load import HostLoad
 from actors.inbox import BatchLimits
@@ -104,6 +104,26 @@ class HostPort(GitPort, Protocol):
         ...
 
     async def start_agent(self, start: AgentStart) -> PaneInfo: ...
+    async def create_spare(self, name: str, work_dir: Path) -> Workspace:
+        """A worktree for nobody so far; ``undo_workspace`` discards it."""
+        ...
+
+    async def is_spare(self, workspace: Workspace) -> bool:
+        """Whether it has been bound to nobody so far."""
+        ...
+
+    async def bind_spare(self, spare: Workspace, instance_id: str, work_dir: Path) -> Workspace:
+        """Makes of it what ``create_workspace`` would make. Raises ``WorkspaceError``: then it is to be discarded."""
+        ...
+
+    async def hand_over(self, handover: Handover) -> None:
+        """Gives a spare agent to an instance."""
+        ...
+
+    async def program(self, agent: str) -> str:
+        """Tells the program that is installed now from an earlier or later one."""
+        ...
+
     async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted: ...
     async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None: ...
     async def forget_instance(self, instance_id: str) -> None:

@@ -101,7 +101,7 @@ def plan(
             acts.append(act)
         if act is not None or record.instance_id in followed:
             settled.add(record.actor_name)
-    known = {record.session_name for record in records} | set(busy)
+    known = {name for record in records for name in (record.session_name, record.place)} | set(busy)
     acts.extend(EndAgent(name) for name in sessions if name not in known and is_instance_id(name))
     acts.extend(EndActor(name) for name in sorted(set(actors) - settled))
     return tuple(acts)
@@ -109,14 +109,15 @@ def plan(
 
 def _for_record(record: InstanceRecord, session: RunningAgent | None, followed: bool) -> Act | None:
     agent = session if session is not None and session.alive else None
-    if record.stage is Stage.STARTING and (agent is None or agent.pid != record.pid):
+    begun = agent is not None and agent.pid == record.pid and not record.is_spare
+    if (record.stage is Stage.STARTING and not begun) or (record.stage is Stage.SPARE and agent is None):
         return Undo(record.instance_id)
     if not record.wanted:
         ended = record.stage is Stage.STOPPED and agent is None and not followed
         return None if ended else Finish(record.instance_id)
     if agent is not None:
         same = (agent.pane_id, agent.pid) == (record.pane_id, record.pid)
-        known = record.stage is Stage.RUNNING and followed and same
+        known = record.stage in {Stage.RUNNING, Stage.SPARE} and followed and same
         return None if known else Adopt(record.instance_id, agent.pane_id, agent.pid)
     if record.stage is Stage.RUNNING and not followed:
         return NoteEnd(record.instance_id, ENDED_UNSEEN)

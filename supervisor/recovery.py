@@ -24,7 +24,7 @@ from supervisor.ports import HostPort
 from supervisor.reconciler import Act, Adopt, EndActor, EndAgent, Finish, NoteEnd, Undo, plan, subject
 from supervisor.registry import InstanceRecord, Member, Stage, is_instance_id
 from supervisor.roll import Roll
-from supervisor.spawner import Staff
+from supervisor.staff import Staff
 from supervisor.tries import Tries
 from supervisor.undoing import Undoing
 
@@ -121,12 +121,14 @@ class Recovery:
     async def _look(self) -> Collection[asyncio.Task[bool]]:
         """Compares, and begins what may be done now; False is the result of what has to be looked at again."""
         before = {
-            member.record.instance_id: member.record for member in self._roll.registry if not member.turn.locked()
+            member.record.instance_id: member.record
+            for member in self._roll.registry.everyone()
+            if not member.turn.locked()
         }
         agents = await self._host.agents()
         actors = self._without_spares(await self._factory.running())
         self._tell_of_strangers(agents)
-        members = list(self._roll.registry)
+        members = self._roll.registry.everyone()
         acts = plan(
             [member.record for member in members],
             agents,
@@ -166,7 +168,7 @@ class Recovery:
         if self._roll.unreadable.instance_ids:
             self._stock.recognise(())
             return [name for name in actors if not name.startswith(PREFIX)]
-        served = {member.record.actor_name for member in self._roll.registry}
+        served = {member.record.actor_name for member in self._roll.registry.everyone()}
         self._stock.recognise(set(actors) - served)
         return [name for name in actors if name not in self._stock.names]
 
@@ -233,7 +235,8 @@ class Recovery:
                 await self._factory.destroy(actor)
 
     async def _adopt(self, member: Member, act: Adopt) -> None:
-        found = {"pane_id": act.pane_id, "pid": act.pid, "stage": Stage.RUNNING, "reason": "", "ended_at": 0.0}
+        stage = Stage.SPARE if member.record.is_spare else Stage.RUNNING
+        found = {"pane_id": act.pane_id, "pid": act.pid, "stage": stage, "reason": "", "ended_at": 0.0}
         record = await self._roll.save(act.instance_id, **found)
         if not member.alive:
             member.snapshot = Snapshot(since=time.time(), transcript_path=record.transcript_path)

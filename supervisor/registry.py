@@ -8,41 +8,29 @@ instances never share one.
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, UnknownInstanceError
 from actors.reports import Snapshot
 from actors.states import ALIVE, Status
-from actors.workspace.values import Workspace
+from supervisor.instance_record import InstanceRecord, Stage, is_instance_id, number_in, worktree_names
 from supervisor.requests import Role, SpawnRequest
+
+__all__ = ["InstanceRecord", "Member", "Registry", "Spare", "Stage", "is_instance_id", "number_in", "worktree_names"]
 
 _PARENT_ROLES = {
     Role.EXECUTIVE: frozenset[Role](),
     Role.MANAGER: frozenset({Role.EXECUTIVE}),
     Role.SPECIALIST: frozenset({Role.EXECUTIVE, Role.MANAGER}),
 }
-_ID = re.compile(r"exec_\d+|mgr_\d+_\d+|spec_\d+_\d+_\d+")
 COMING_BACK = "the team has just come back, and it is being asked how it is"
-
-
-class Stage(StrEnum):
-    """How far the life of an instance has got, as far as it must not be forgotten."""
-
-    STARTING = "starting"
-    """Its spawn is under way. After a crash it is finished if its agent was given its first message, else undone."""
-    RUNNING = "running"
-    ENDING = "ending"
-    """It is being terminated. After a crash that is finished."""
-    STOPPED = "stopped"
-    FAILED = "failed"
 
 
 _STATUS_OF = {
     Stage.STARTING: Status.STARTING,
+    Stage.SPARE: Status.STARTING,
     Stage.RUNNING: Status.STARTING,
     Stage.ENDING: Status.STOPPED,
     Stage.STOPPED: Status.STOPPED,
@@ -51,59 +39,15 @@ _STATUS_OF = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceRecord:
-    """One instance. ``number`` is unique in the team; ``executive`` and ``manager`` are the numbers above it, or 0."""
+class Spare:
+    """A spare agent to be; the fields as in ``InstanceRecord``."""
 
-    instance_id: str
-    number: int
-    executive: int
-    manager: int
-    role: Role
-    parent_id: str | None
-    name: str | None
     agent: str
     session_id: str
     created_at: float
     work_dir: Path
-    request_id: str | None = None
-    """Of the call that made it; see ``repeats``."""
-    fingerprint: str = ""
-    workspace: Workspace | None = None
-    host: str = ""
-    actor: str = ""
-    """The spare actor that it was given; empty: it has one of its own name. See ``actor_name``."""
-    pane_id: str = ""
-    pid: int = 0
-    stage: Stage = Stage.STARTING
-    wanted: bool = True
-    """Nobody has terminated it: when its agent ends, it may be started again."""
-    ended_at: float = 0.0
-    """Seconds since the epoch; 0 while its agent lives."""
-    reason: str = ""
-    """Why it failed."""
-    transcript_path: str = ""
-    resumes: int = 0
-    """How often in a row it was started again by itself; see ``resuming``."""
-    resumed_at: float = 0.0
-    """When that was last; seconds since the epoch."""
-
-    @property
-    def session_name(self) -> str:
-        return self.instance_id
-
-    @property
-    def actor_name(self) -> str:
-        return self.actor or self.instance_id
-
-    @property
-    def directory(self) -> Path:
-        """Where the agent works."""
-        return self.workspace.directory if self.workspace else self.work_dir
-
-    @property
-    def resumable(self) -> bool:
-        """Its agent has ended without having been terminated."""
-        return self.wanted and self.stage in (Stage.STOPPED, Stage.FAILED)
+    recipe: str
+    program: str
 
 
 @dataclass(slots=True)
@@ -127,16 +71,24 @@ class Member:
 
 
 class Registry:
-    """All members by id, oldest first. The supervisor's event loop is its only user."""
+    """All members by id, oldest first; iterated, those that are instances. The supervisor's event loop is its only
+    user."""
 
     def __init__(self, last_number: int = 0) -> None:
         """``last_number``: highest number that an instance of this home has ever had."""
         self._members: dict[str, Member] = {}
         self._by_request: dict[str, str] = {}
         self.last_number = last_number
+        self._spares: dict[str, None] = {}
+        self.spare_worktrees: set[str] = set()
+        """Names of worktrees that are kept for nobody yet."""
 
     def __iter__(self) -> Iterator[Member]:
-        return iter(tuple(self._members.values()))
+        return iter(tuple(member for member in self._members.values() if not member.record.is_spare))
+
+    def everyone(self) -> tuple[Member, ...]:
+        """Spare agents too."""
+        return tuple(self._members.values())
 
     def __contains__(self, instance_id: str) -> bool:
         return instance_id in self._members
@@ -151,8 +103,7 @@ class Registry:
     def add(self, request: SpawnRequest, *, agent: str, session_id: str, now: float, fingerprint: str = "") -> Member:
         """Takes a new instance in, as ``starting``. Raises ``InvalidRequestError`` for an impossible parent."""
         parent = self._parent(request)
-        self.last_number += 1
-        number = self.last_number
+        number = self.next_number()
         executive = 0 if parent is None else parent.executive or parent.number
         manager = parent.number if parent is not None and parent.role is Role.MANAGER else 0
         record = InstanceRecord(
@@ -172,6 +123,33 @@ class Registry:
         )
         return self._take(Member(record, Snapshot(since=now)))
 
+    def add_spare(self, spare: Spare) -> Member:
+        """Takes in a spare agent that is just being made."""
+        number = self.next_number()
+        record = InstanceRecord(
+            instance_id=f"spare_{number}",
+            number=number,
+            executive=0,
+            manager=0,
+            role=Role.SPECIALIST,
+            parent_id=None,
+            name=None,
+            agent=spare.agent,
+            session_id=spare.session_id,
+            created_at=spare.created_at,
+            work_dir=spare.work_dir,
+            recipe=spare.recipe,
+            program=spare.program,
+        )
+        return self._take(Member(record, Snapshot(since=spare.created_at)))
+
+    def spares(self) -> tuple[Member, ...]:
+        return tuple(self._members[instance_id] for instance_id in self._spares)
+
+    def next_number(self) -> int:
+        self.last_number += 1
+        return self.last_number
+
     def restore(self, record: InstanceRecord, now: float) -> Member:
         """Takes an instance in that the store tells of; what it does now is not known yet."""
         self.last_number = max(self.last_number, record.number)
@@ -185,6 +163,8 @@ class Registry:
 
     def _take(self, member: Member) -> Member:
         self._members[member.record.instance_id] = member
+        if member.record.is_spare:
+            self._spares[member.record.instance_id] = None
         if member.record.request_id:
             self._by_request[member.record.request_id] = member.record.instance_id
         return member
@@ -214,6 +194,7 @@ class Registry:
     def remove(self, instance_id: str) -> None:
         """Forgets an instance; its number is not used again."""
         member = self._members.pop(instance_id, None)
+        self._spares.pop(instance_id, None)
         if member is not None and member.record.request_id:
             self._by_request.pop(member.record.request_id, None)
 
@@ -221,33 +202,18 @@ class Registry:
         return [member for member in self if member.record.parent_id == instance_id]
 
     def served_by(self, actor: str) -> Member | None:
-        """Whose actor has this name."""
-        return next((member for member in self if member.record.actor_name == actor), None)
+        """Whose actor has this name, be it an instance or a spare agent."""
+        return next((member for member in self.everyone() if member.record.actor_name == actor), None)
+
+    def worktree_names(self, *, besides: str = "") -> set[str]:
+        """Names below the worktrees' root that belong to somebody but ``besides``, or are kept for somebody."""
+        records = (member.record for member in self.everyone() if member.record.instance_id != besides)
+        return worktree_names(records) | self.spare_worktrees
 
     def made_by(self, request_id: str) -> Member | None:
         """The instance that the call with this request id made."""
         instance_id = self._by_request.get(request_id)
         return None if instance_id is None else self._members[instance_id]
-
-
-def worktree_names(records: Iterable[InstanceRecord]) -> set[str]:
-    """Names below the worktrees' root that belong to these instances, also to those that are just being started."""
-    named: set[str] = set()
-    for record in records:
-        worktree = record.workspace.worktree if record.workspace else None
-        named.add(worktree.name if worktree else record.instance_id)
-    return named
-
-
-def number_in(instance_id: str) -> int:
-    """The number of an instance, from its id or the name of its worktree; 0 when it is neither."""
-    number = instance_id.rpartition("_")[2].partition("-")[0]
-    return int(number) if number.isdecimal() else 0
-
-
-def is_instance_id(name: str) -> bool:
-    """Whether an instance can be called so: what bears another name is somebody else's."""
-    return _ID.fullmatch(name) is not None
 
 
 def _instance_id(role: Role, executive: int, manager: int, number: int) -> str:

@@ -135,6 +135,8 @@ class Roll:
             return
         member = self.registry.get(instance_id)
         async with member.writing:
+            if instance_id not in self.registry:  # a spare that was given to an instance meanwhile
+                return
             earlier, changed = member.record, _changed(member.record, report.snapshot)
             extra = self.stored_form(changed) if changed != earlier else Extra(records={})
             await self.mail.take_receipts(report.receipts, extra)
@@ -193,7 +195,7 @@ def _decode_number(data: bytes) -> int:
 def _changed(record: InstanceRecord, snapshot: Snapshot) -> InstanceRecord:
     """The record as the snapshot changes it. Who starts or terminates an instance decides what becomes of it."""
     path = snapshot.transcript_path or record.transcript_path
-    if record.stage is Stage.STARTING or not record.wanted:
+    if record.stage in {Stage.STARTING, Stage.SPARE} or not record.wanted:
         return replace(record, transcript_path=path)
     if snapshot.status in ALIVE:
         return replace(record, transcript_path=path, stage=Stage.RUNNING, reason="", ended_at=0.0)

@@ -1,48 +1,47 @@
 """The one recipe by which an instance comes to be, undone when a step fails.
 
 Promises: when ``spawn`` returns, the agent's own record shows the first message; when it raises, nothing that it made
-is left: no agent, session, actor, directory or branch. The agent and its actor start side by side, because each takes
-longer than all the rest. The record is stored before each step, so that a spawn that a crash cut off is finished or
-undone; a call that is repeated with its request id gets the same instance.
+is left: no agent, session, actor, directory or branch. It takes an agent that is ready from the pool (``warm_start``),
+or starts one (``cold_start``). A spawn that a crash cut off is finished or undone; a call that is repeated with its
+request id gets the same instance.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.agents.base import AgentStart, LaunchRequest
-from actors.errors import AgentError, PhalanxError, TerminalError, UnavailableError
-from actors.home import Home
-from actors.messages import MessageStatus, Receipt
-from actors.states import ALIVE, Status
+from actors.errors import AgentError, UnavailableError
+from actors.messages import MessageStatus
+from actors.states import Status
 from supervisor.adoption import Adoption
-from supervisor.identity import system_prompt
-from supervisor.mail import Draft, check_text
+from supervisor.cold_start import ColdStart
+from supervisor.first_message import FirstMessage
+from supervisor.mail import check_text
 from supervisor.performance.names import Count, Timing
 from supervisor.permits import Permits
-from supervisor.pool.stock import ActorStock
-from supervisor.ports import HostPort, InstanceFactory, InstancePort
 from supervisor.registry import InstanceRecord, Member, Stage
 from supervisor.repeats import check_same, fingerprint
 from supervisor.requests import SpawnRequest
 from supervisor.roll import Roll
 from supervisor.undoing import Undoing
 from supervisor.verbs import Caller
+from supervisor.warm_start import WarmStart
 from supervisor.work_dirs import WorkDirPolicy
 
-_TROUBLE_PATIENCE_S = 2.0
-_SCREEN_LINES = 15
+logger = logging.getLogger(__name__)
+
 _FIRST_MESSAGE_WAITS = frozenset({Status.STARTING, Status.READY})
 """A turn shows that the first message has arrived, whatever else is pending."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpawnSettings:
-    home: Home
+    roll: Roll
     agent: str
     timeout_s: float
     """Longest time from the start of the agent to the proof of its first message."""
@@ -50,26 +49,29 @@ class SpawnSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Staff:
-    """Who does the work of a spawn."""
+class Starts:
+    """The two ways in which an instance gets its agent; the warm one is tried first."""
 
-    host: HostPort
-    factory: InstanceFactory
-    permits: Permits
-    stock: ActorStock
+    warm: WarmStart
+    cold: ColdStart
+
+
+class _SpareLostError(AgentError):
+    """The spare agent that was given has died before it had its task."""
 
 
 class Spawner:
-    def __init__(self, settings: SpawnSettings, staff: Staff, roll: Roll, adoption: Adoption, undoing: Undoing) -> None:
-        self._home = settings.home
+    def __init__(
+        self, settings: SpawnSettings, permits: Permits, adoption: Adoption, undoing: Undoing, starts: Starts
+    ) -> None:
         self._settings = settings
-        self._host = staff.host
-        self._permits = staff.permits
-        self._roll = roll
-        self._mail = roll.mail
+        self._permits = permits
+        self._roll = settings.roll
+        self._mail = settings.roll.mail
         self._adoption = adoption
         self._undoing = undoing
-        self._stock = staff.stock
+        self._starts = starts
+        self._first = FirstMessage(settings.roll, settings.timeout_s)
 
     async def spawn(self, request: SpawnRequest, caller: Caller) -> InstanceRecord:
         """Starts an instance and gives it its first message. Waits for its turn under the spawn cap."""
@@ -114,109 +116,41 @@ class Spawner:
         return member.record
 
     async def _spawn(self, request: SpawnRequest, work_dir: Path, sender: str) -> InstanceRecord:
+        with self._roll.meters.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
+            try:
+                return await self._attempt(request, work_dir, sender, warm=True)
+            except _SpareLostError as error:
+                logger.warning("the spawn begins anew: %s", error)
+                return await self._attempt(request, work_dir, sender, warm=False)
+
+    async def _attempt(self, request: SpawnRequest, work_dir: Path, sender: str, *, warm: bool) -> InstanceRecord:
         member = self._take_in(request, work_dir)
         async with member.turn:
             try:
-                with self._roll.meters.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
-                    return await self._make(member, request, sender)
+                return await self._make(member, request, sender, warm=warm)
             except BaseException:
                 await self._undoing.undo(member.record)
                 raise
 
     def _take_in(self, request: SpawnRequest, work_dir: Path) -> Member:
-        member = self._roll.registry.add(
+        return self._roll.registry.add(
             request.model_copy(update={"work_dir": str(work_dir)}),
             agent=request.agent or self._settings.agent,
             session_id=str(uuid.uuid4()),
             now=time.time(),
             fingerprint=fingerprint(request),
         )
-        self._roll.registry.change(member.record.instance_id, actor=self._stock.take())
-        return member
 
-    async def _make(self, member: Member, request: SpawnRequest, sender: str) -> InstanceRecord:
+    async def _make(self, member: Member, request: SpawnRequest, sender: str, *, warm: bool) -> InstanceRecord:
         instance_id = member.record.instance_id
-        await self._roll.save(instance_id)
-        coming = asyncio.create_task(self._adoption.actor(member.record))
-        try:
-            await self._give_workspace(member.record, request)
-            context = await self._start(member, request, sender)
-            port = await coming
-        finally:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
-        await self._adoption.adopt(member.record, port)
-        receipt = await self._first_receipt(instance_id, context)
+        begun = await self._starts.warm.begin(member, request, sender) if warm else None
+        from_pool = begun is not None
+        if begun is None:
+            begun = await self._starts.cold.begin(member, request, sender)
+        await self._adoption.adopt(member.record, begun.port)
+        receipt = await self._first.receipt(instance_id, begun.context)
         if receipt.status is not MessageStatus.SUBMITTED:
-            raise AgentError(await self._why_not(member, receipt, port))
+            kind = _SpareLostError if from_pool and not member.alive else AgentError
+            raise kind(await self._first.why_not(member, receipt, begun.port))
+        self._roll.meters.count(Count.SPAWNS_FROM_POOL, int(from_pool))
         return await self._roll.save(instance_id, stage=Stage.RUNNING)
-
-    async def _give_workspace(self, record: InstanceRecord, request: SpawnRequest) -> None:
-        workspace = await self._host.create_workspace(record.instance_id, record.work_dir, request.workspace_mode)
-        self._roll.registry.change(record.instance_id, workspace=workspace)
-        await self._roll.save(record.instance_id, host=await self._host.name())
-
-    async def _start(self, member: Member, request: SpawnRequest, sender: str) -> Receipt:
-        """The agent with its pane and its first message stand in the store together: from here on it is not undone."""
-        pane = await self._host.start_agent(self._agent_start(member.record, request))
-        draft = Draft(instance_id=member.record.instance_id, text=request.context, immediate=True)
-        message = self._mail.first(draft, sender, time.time())
-        async with member.writing:
-            record = self._roll.registry.change(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
-            (receipt,) = await self._mail.accept([message], self._roll.stored_form(record))
-        return receipt
-
-    def _agent_start(self, record: InstanceRecord, request: SpawnRequest) -> AgentStart:
-        return AgentStart(
-            agent=record.agent,
-            session_name=record.session_name,
-            working_directory=record.directory,
-            trusted_directories=self._trusted(record),
-            request=LaunchRequest(
-                instance_id=record.instance_id,
-                session_id=record.session_id,
-                resume=False,
-                instance_directory=self._home.instance_directory(record.instance_id),
-                system_prompt=system_prompt(record),
-                model=request.model,
-                permission_mode=request.permission_mode,
-                environment=request.env,
-            ),
-        )
-
-    def _trusted(self, record: InstanceRecord) -> tuple[Path, ...]:
-        """Older versions of Claude Code inherit trust from any directory above, newer ones only from the repository."""
-        workspace = record.workspace
-        if workspace is None or workspace.worktree is None:
-            return (record.directory,)
-        git_directory = workspace.git_directory
-        main = git_directory.parent if git_directory is not None and git_directory.name == ".git" else None
-        return (self._home.worktrees, main or workspace.worktree)
-
-    async def _first_receipt(self, instance_id: str, accepted: Receipt) -> Receipt:
-        """The receipt when it is final, or as it stands when the agent cannot get ready by itself."""
-
-        def receipt() -> Receipt:
-            return self._mail.receipt(accepted.message_id) or accepted
-
-        def decided() -> bool:
-            return receipt().final or self._is_in_trouble(instance_id)
-
-        await self._roll.news.until(decided, self._settings.timeout_s)
-        await self._roll.news.until(lambda: receipt().final, _TROUBLE_PATIENCE_S)
-        return receipt()
-
-    def _is_in_trouble(self, instance_id: str) -> bool:
-        snapshot = self._roll.registry.get(instance_id).snapshot
-        return snapshot.status not in ALIVE or (snapshot.status is Status.STARTING and bool(snapshot.reason))
-
-    async def _why_not(self, member: Member, receipt: Receipt, port: InstancePort) -> str:
-        snapshot = member.snapshot
-        reason = snapshot.reason or receipt.reason or f"no proof within {self._settings.timeout_s:.0f} s"
-        words = f"The agent of {member.record.instance_id} did not take its first message ({snapshot.status}): {reason}"
-        if not member.alive:
-            return words
-        try:
-            return f"{words}\nIts screen:\n{await port.screen(_SCREEN_LINES)}"
-        except (PhalanxError, TerminalError):
-            return words

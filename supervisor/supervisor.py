@@ -151,6 +151,7 @@ class Supervisor:
                 duration=round(duration_ms, 1),
                 avg_time_per_instance=round(duration_ms / len(outcomes), 1),
                 concurrent_spawns=min(self._permits.limit, len(outcomes)),
+                from_pool=sum(outcome.from_pool for outcome in outcomes),
             ),
         )
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 
 from actors.errors import FencedError, PhalanxError, UnavailableError
 from supervisor.ports import HostPort, InstanceFactory
-from supervisor.registry import InstanceRecord, worktree_names
+from supervisor.registry import InstanceRecord
 from supervisor.roll import Roll
 
 logger = logging.getLogger(__name__)
@@ -44,10 +44,10 @@ class Undoing:
         await _step(self._roll.confirm)
         await self._roll.members.leave(instance_id)
         steps = [
-            await _step(self._host.end_agent, instance_id, record.session_name, END_GRACE_S),
+            await _step(self._host.end_agent, record.place, record.session_name, END_GRACE_S),
             await _step(self._factory.destroy, record.actor_name),
             await _step(self._undo_workspace, record),
-            await _step(self._host.forget_instance, instance_id),
+            await _step(self._host.forget_instance, record.place),
             await _step(self._roll.mail.close, instance_id),
         ]
         return all(steps) and await _step(self._roll.remove, instance_id)
@@ -73,7 +73,7 @@ class Undoing:
                 del self._late[instance_id]
 
     async def _collect_worktree(self, instance_id: str) -> None:
-        known = worktree_names(i.record for i in self._roll.registry if i.record.instance_id != instance_id)
+        known = self._roll.registry.worktree_names(besides=instance_id)
         for leftover in await self._host.leftovers([*known, *self._roll.unreadable.instance_ids]):
             if leftover.path.name.partition("-")[0] == instance_id:
                 await self._host.collect_leftover(leftover)

@@ -43,6 +43,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
     {
         "spawn": Verb(requests.SpawnRequest, results.SpawnResult),
         "spawn_batch": Verb(requests.SpawnBatchRequest, results.SpawnBatchResult),
+        "prewarm_resources": Verb(requests.PrewarmRequest, results.PrewarmResult),
         "send": Verb(requests.SendRequest, results.SendResult),
         "send_batch": Verb(requests.SendBatchRequest, results.SendBatchResult),
         "read": Verb(requests.ReadRequest, results.ReadResult),

@@ -82,6 +82,7 @@ def spawn_result(record: InstanceRecord, status: Status) -> SpawnResult:
         branch=workspace.branch if workspace else None,
         status=status,
         notes=list(workspace.notes) if workspace else [],
+        from_pool=bool(record.spare),
     )
 
 

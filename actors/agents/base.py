@@ -47,6 +47,19 @@ class AgentStart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """A spare agent, which waits at its prompt, is given to an instance."""
+
+    place: str
+    """Name of the spare's private directory, which the instance keeps."""
+    session_name: str
+    instance_id: str
+    """Of the instance; its session is named so from now on."""
+    identity: str
+    """What the agent is told about itself with its first message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunningAgent:
     """One session of the home's tmux server."""
 

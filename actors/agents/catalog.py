@@ -18,6 +18,10 @@ class AgentCatalog:
     python: str
     demo_start_s: float = 0.0
 
+    def command(self, name: str) -> str:
+        """What starts the program of the agent ``name``."""
+        return self.claude_command if name == "claude" else self.python
+
     def named(self, name: str) -> Agent:
         """Raises ``InvalidRequestError`` for a name that no agent has."""
         agents: tuple[Agent, ...] = (

@@ -1,9 +1,9 @@
 """The program that an agent runs for every hook event: puts the event into the instance's spool.
 
 Run as ``exec <python> -I -S hook.py <instance directory> <event name>`` with the event's JSON on standard input. It
-promises to end with status 0 and to print nothing but the answer to a permission request, whatever goes wrong: a hook
-that fails stops the agent. Its start is paid for every event, so it imports only what is nearly free (``json`` alone
-would double its cost) and splices bytes instead of parsing them.
+promises to end with status 0 and to print nothing but the answer to a permission request and, once, who a spare agent
+is that was given away, whatever goes wrong: a hook that fails stops the agent. Its start is paid for every event, so it
+imports only what is nearly free (``json`` alone would double its cost) and splices bytes instead of parsing them.
 
 The spool survives the instance's actor. The ``knock`` FIFO only tells a reader that there is something new.
 The demo program calls ``record`` in its own process instead of starting this one.
@@ -19,6 +19,9 @@ import time
 SPOOL_NAME = "events.jsonl"
 KNOCK_NAME = "knock"
 PERMISSION_PREFIX = "permission-"
+TELL_NAME = "tell.json"
+"""What is to be printed with the next prompt: the agent then knows it. ``TOLD_NAME``: it was."""
+TOLD_NAME = "told.json"
 
 _PARENT_CHECK_MS = 1000
 _LONGEST_TOOL_EVENT_BYTES = 8192
@@ -36,7 +39,28 @@ def record(directory: str, event_name: str, payload: bytes, request_id: str = ""
     finally:
         os.close(spool)
     _knock(directory)
+    if event_name == "SessionStart" and (b'"source":"clear"' in payload or b'"source":"compact"' in payload):
+        _forget_told(directory)
     return True
+
+
+def context(directory: str) -> bytes:
+    """What the agent is to be told with this prompt, once; empty when there is nothing."""
+    try:
+        with open(f"{directory}/{TELL_NAME}", "rb") as file:  # noqa: PTH123 - pathlib would double the start-up cost
+            text = file.read()
+        os.rename(f"{directory}/{TELL_NAME}", f"{directory}/{TOLD_NAME}")  # noqa: PTH104
+    except OSError:
+        return b""
+    return text
+
+
+def _forget_told(directory: str) -> None:
+    """A conversation that begins anew does not hold what was told in the one before."""
+    try:
+        os.rename(f"{directory}/{TOLD_NAME}", f"{directory}/{TELL_NAME}")  # noqa: PTH104
+    except OSError:
+        return
 
 
 def _spool_line(event_name: str, payload: bytes, request_id: str) -> bytes:
@@ -114,6 +138,8 @@ def _main(directory: str, event_name: str) -> None:
         _ask(directory, event_name, payload, parent)
     else:
         record(directory, event_name, payload)
+        if event_name == "UserPromptSubmit":
+            os.write(1, context(directory))
 
 
 if __name__ == "__main__":

@@ -150,6 +150,14 @@ class TerminalServer:
             if not any(absent in str(error) for absent in _ABSENT):
                 raise TerminalError(f"tmux could not close the session {name}: {error}") from error
 
+    def rename_session(self, name: str, new_name: str) -> None:
+        """Raises ``TerminalError`` when there is no such session, or one that has the new name."""
+        _check_name(name)
+        _check_name(new_name)
+        answer = self._tmux.run(("rename-session", "-t", f"={name}", "--", new_name), Path("/"))
+        if answer.returncode:
+            raise refusal("\n".join(answer.stderr))
+
     def agents(self) -> tuple[RunningAgent, ...]:
         """Every session with its first pane, by name; empty when no server runs. Raises ``TerminalError``.
 

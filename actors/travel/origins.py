@@ -10,8 +10,8 @@ from actors.errors import WorkspaceError
 from actors.travel.values import Origin
 from actors.workspace.branches import create_branch, delete_branch, find_branch
 from actors.workspace.command import GitRunner
+from actors.workspace.site import branch_of
 from actors.workspace.source import Source, describe_left_behind
-from actors.workspace.worktree import branch_of
 
 _MOST_NAMES = 50
 _AUTHOR = ("user.name", "user.email")

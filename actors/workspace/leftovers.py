@@ -22,9 +22,9 @@ from actors.workspace.command import GitRunner
 from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.removal import remove
 from actors.workspace.retirement import delete_directory, describe_work
-from actors.workspace.site import KeptError, Site, original_of, registration_of
+from actors.workspace.site import KeptError, Site, bound_to, branch_of, original_of, registration_of
 from actors.workspace.values import Leftover, Retirement
-from actors.workspace.worktree import branch_of, clear_unfinished, is_unfinished
+from actors.workspace.worktree import clear_unfinished, is_unfinished
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _CUT_OFF = "Its removal was cut off; nothing in it is unsaved."
@@ -160,7 +160,7 @@ def _site_of(path: Path) -> Site | None:
     return Site(
         worktree=worktree,
         git_directory=registration.parent.parent,
-        branch=branch_of(worktree.name),
+        branch=bound_to(registration) or branch_of(worktree.name),
         base_commit=None,
     )
 

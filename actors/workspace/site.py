@@ -9,6 +9,8 @@ from pathlib import Path
 from actors.errors import WorkspaceError
 
 _SET_ASIDE = ".removing-"
+_OURS = "phalanx/"
+_BOUND = "phalanx-branch"
 
 
 class KeptError(WorkspaceError):
@@ -28,17 +30,40 @@ class Site:
 
     @property
     def name(self) -> str:
-        return self.worktree.name
+        """The instance's, under which its work is saved. A spare worktree that it was given keeps a name of its own."""
+        return self.branch.removeprefix(_OURS)
 
     @property
     def registration(self) -> Path:
         """Where git keeps what it knows of the worktree: under the directory's name if that is free, and we insist."""
-        return self.git_directory / "worktrees" / self.name
+        return registration_at(self.git_directory, self.worktree)
 
     @property
     def set_aside(self) -> Path:
         """Where the directory goes, in one step, once nothing in it can be lost. What is found there may be deleted."""
-        return self.worktree.with_name(_SET_ASIDE + self.name)
+        return self.worktree.with_name(_SET_ASIDE + self.worktree.name)
+
+
+def branch_of(name: str) -> str:
+    """The branch of the instance, or of the worktree, ``name``."""
+    return _OURS + name
+
+
+def registration_at(git_directory: Path, worktree: Path) -> Path:
+    return git_directory / "worktrees" / worktree.name
+
+
+def note_bound(registration: Path, branch: str) -> None:
+    """From now on the spare worktree counts as the one of ``branch``. Raises ``OSError``."""
+    (registration / _BOUND).write_text(branch)
+
+
+def bound_to(registration: Path) -> str | None:
+    """The branch for which a spare worktree was taken; None for one that is still spare, or never was one."""
+    try:
+        return (registration / _BOUND).read_text() or None
+    except OSError:
+        return None
 
 
 def original_of(directory: Path) -> Path | None:

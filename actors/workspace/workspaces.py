@@ -19,10 +19,11 @@ from actors.workspace.leftovers import collect_leftover, list_leftovers
 from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.removal import remove
 from actors.workspace.retirement import save_state
-from actors.workspace.site import KeptError, Site
+from actors.workspace.site import KeptError, Site, bound_to, branch_of, registration_at
 from actors.workspace.source import Source, check_directory, describe_left_behind, find_source
+from actors.workspace.spares import bind_spare, make_spare
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
-from actors.workspace.worktree import branch_of, make_worktree
+from actors.workspace.worktree import make_worktree
 
 _INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
@@ -62,6 +63,38 @@ class Workspaces:
             self.undo(made)
             raise WorkspaceError(f"{branch_of(name)} is taken in {source.top}. Try again.")
         return made
+
+    def create_spare(self, name: str, work_dir: Path) -> Workspace:
+        """A worktree as ``create`` makes one, but for nobody so far and on no branch. ``name`` names its directory.
+
+        Raises as ``create``. ``undo`` discards it.
+        """
+        check_directory(work_dir)
+        source = usable(find_source(self._git, work_dir), work_dir)
+        self._check_outside(source)
+        worktree = self._root / name
+        make_spare(self._git, source, worktree)
+        return self._placed(source, worktree, branch_of(name), ())
+
+    def is_spare(self, workspace: Workspace) -> bool:
+        """Whether it has been bound to nobody so far."""
+        if workspace.worktree is None or workspace.git_directory is None:
+            return False
+        registration = registration_at(workspace.git_directory, workspace.worktree)
+        return workspace.worktree.is_dir() and bound_to(registration) is None
+
+    def bind_spare(self, spare: Workspace, instance_id: str, work_dir: Path) -> Workspace:
+        """Makes of a spare what ``create`` would have made for the instance, at the last commit of ``work_dir`` now.
+
+        Raises ``WorkspaceError`` when the spare is no longer as it was made, or is of another repository: discard it.
+        """
+        check_directory(work_dir)
+        source = usable(find_source(self._git, work_dir), work_dir)
+        if spare.worktree is None or spare.git_directory != source.git_directory:
+            raise WorkspaceError(f"The spare worktree {spare.worktree} is of another repository than {work_dir}.")
+        notes = describe_left_behind(self._git, source)
+        bound = bind_spare(self._git, source, spare.worktree, instance_id)
+        return self._placed(source, spare.worktree, bound.branch, (*notes, *bound.notes))
 
     def retire(self, workspace: Workspace, rehearsal: Rehearsal | None = None) -> Retirement:
         """Removes the worktree; what of it is nowhere else is saved under ``refs/phalanx/saved/<name>`` before.
@@ -138,6 +171,9 @@ class Workspaces:
 
     def _make(self, name: str, source: Source, notes: tuple[str, ...]) -> Workspace:
         worktree, branch, more = make_worktree(self._git, source, self._root, name)
+        return self._placed(source, worktree, branch, (*notes, *more))
+
+    def _placed(self, source: Source, worktree: Path, branch: str, more: tuple[str, ...]) -> Workspace:
         directory = (worktree / source.prefix).resolve()
         if not (directory.is_dir() and directory.is_relative_to(worktree)):
             more = (
@@ -155,7 +191,7 @@ class Workspaces:
             git_directory=source.git_directory,
             branch=branch,
             base_commit=source.commit,
-            notes=(*notes, *more),
+            notes=more,
         )
 
     def _check_outside(self, source: Source) -> None:
@@ -181,7 +217,9 @@ class Workspaces:
             return None
         if worktree.parent != self._root:
             raise InvalidRequestError(f"{worktree} is not below {self._root}, so it is not ours to remove.")
-        return Site(worktree=worktree, git_directory=git_directory, branch=branch, base_commit=workspace.base_commit)
+        bound = bound_to(registration_at(git_directory, worktree))
+        base = workspace.base_commit
+        return Site(worktree=worktree, git_directory=git_directory, branch=bound or branch, base_commit=base)
 
 
 def usable(source: Source | None, work_dir: Path) -> Source:

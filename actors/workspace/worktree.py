@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,12 +18,12 @@ from actors.errors import InvalidRequestError, WorkspaceError
 from actors.workspace.branches import create_branch, delete_branch, find_branch
 from actors.workspace.claims import claimed_new
 from actors.workspace.command import Answer, GitRunner, pauses_s
-from actors.workspace.site import directory_of
+from actors.workspace.site import branch_of, directory_of, registration_at
 from actors.workspace.source import Source
 
 CHECKOUT_TIMEOUT_S = 300.0
 _UNFINISHED = "phalanx is making this worktree"
-_MOST_NAMES = 50
+MOST_NAMES = 50
 _TRANSIENT = (".lock", "cannot lock", "could not lock", "could not create directory", "could not create leading")
 
 
@@ -32,40 +33,48 @@ def make_worktree(git: GitRunner, source: Source, root: Path, instance_id: str) 
     Directory and branch are named after the instance, with ``-2``, ``-3``, … when the name is taken: nothing that
     exists is reused. Raises ``WorkspaceError`` in git's words, with nothing left behind.
     """
-    for number in range(1, _MOST_NAMES):
+    for number in range(1, MOST_NAMES):
         name = instance_id if number == 1 else f"{instance_id}-{number}"
         clear_unfinished(git, source.git_directory, root / name)
-        notes = _retry(git, source, root / name, branch_of(name))
+        target, branch = root / name, branch_of(name)
+        notes = _retry(lambda: _attempt(git, source, target, branch))  # noqa: B023 - called at once
         if notes is not None:
             taken = (f"The name {instance_id} was taken, so the branch is {branch_of(name)}.",) if number > 1 else ()
-            return root / name, branch_of(name), (*taken, *notes)
+            return target, branch, (*taken, *notes)
     raise WorkspaceError(
-        f"{branch_of(instance_id)} and {_MOST_NAMES - 2} names after it are taken in {source.top}. Delete branches or "
+        f"{branch_of(instance_id)} and {MOST_NAMES - 2} names after it are taken in {source.top}. Delete branches or "
         f"directories of past instances there and in {root}, then try again."
     )
+
+
+def make_detached_worktree(git: GitRunner, source: Source, target: Path) -> None:
+    """A worktree on no branch, at ``source.commit``. Raises ``WorkspaceError``, with nothing left behind."""
+    clear_unfinished(git, source.git_directory, target)
+    if _retry(lambda: _attempt(git, source, target, None)) is None:
+        raise WorkspaceError(f"The name {target.name} is taken in {target.parent} or {source.git_directory}.")
 
 
 class _TransientError(WorkspaceError):
     """Another git process was in the way; the same may work in a moment."""
 
 
-def _retry(git: GitRunner, source: Source, target: Path, branch: str) -> tuple[str, ...] | None:
+def _retry(attempt: Callable[[], tuple[str, ...] | None]) -> tuple[str, ...] | None:
     for pause_s in pauses_s():
         try:
-            return _attempt(git, source, target, branch)
+            return attempt()
         except _TransientError:
             time.sleep(pause_s)
-    return _attempt(git, source, target, branch)
+    return attempt()
 
 
-def _attempt(git: GitRunner, source: Source, target: Path, branch: str) -> tuple[str, ...] | None:
-    """The notes of a worktree that was made, or None when the name is taken."""
-    if _registration(source.git_directory, target).exists():
+def _attempt(git: GitRunner, source: Source, target: Path, branch: str | None) -> tuple[str, ...] | None:
+    """The notes of a worktree that was made, or None when the name is taken. Without a branch HEAD is detached."""
+    if registration_at(source.git_directory, target).exists():
         return None
     with claimed_new(target) as lock:
         if lock is None or any(target.iterdir()):
             return None
-        if not _claim_branch(git, source, branch):
+        if branch is not None and not claim_branch(git, source, branch):
             return None
         try:
             return _check_out(git, source, target, branch, lock)
@@ -73,11 +82,12 @@ def _attempt(git: GitRunner, source: Source, target: Path, branch: str) -> tuple
             # What went wrong first is what the caller should read.
             with suppress(WorkspaceError):
                 _withdraw(git, source.git_directory, target)
-                delete_branch(git, source.git_directory, branch, made_at=source.commit)
+                if branch is not None:
+                    delete_branch(git, source.git_directory, branch, made_at=source.commit)
             raise
 
 
-def _claim_branch(git: GitRunner, source: Source, branch: str) -> bool:
+def claim_branch(git: GitRunner, source: Source, branch: str) -> bool:
     """Whether the branch was made. Raises when none of its kind can be."""
     answer = create_branch(git, source.git_directory, branch, source.commit or "")
     if answer.ok:
@@ -93,9 +103,10 @@ def _claim_branch(git: GitRunner, source: Source, branch: str) -> bool:
     raise _failure(f"git could not make the branch {branch} in {source.top}", answer)
 
 
-def _check_out(git: GitRunner, source: Source, target: Path, branch: str, lock: int) -> tuple[str, ...]:
+def _check_out(git: GitRunner, source: Source, target: Path, branch: str | None, lock: int) -> tuple[str, ...]:
+    what = ("--", str(target), branch) if branch is not None else ("--detach", "--", str(target), source.commit or "")
     answer = git.run_once(
-        *(source.top, "worktree", "add", "--quiet", "--lock", "--reason", _UNFINISHED, "--", str(target), branch),
+        *(source.top, "worktree", "add", "--quiet", "--lock", "--reason", _UNFINISHED, *what),
         timeout_s=CHECKOUT_TIMEOUT_S,
         inherit=(lock,),
     )
@@ -128,7 +139,7 @@ def clear_unfinished(git: GitRunner, git_directory: Path, target: Path) -> bool:
 
 def is_unfinished(git_directory: Path, target: Path) -> bool:
     """Whether it carries our mark and is of this directory, not of another home that makes the same name just now."""
-    registration = _registration(git_directory, target)
+    registration = registration_at(git_directory, target)
     with suppress(OSError):
         return (registration / "locked").read_text().strip() == _UNFINISHED and directory_of(registration) == target
     return False
@@ -137,15 +148,5 @@ def is_unfinished(git_directory: Path, target: Path) -> bool:
 def _withdraw(git: GitRunner, git_directory: Path, target: Path) -> None:
     """Takes a half-made worktree away, whatever git made of it so far. No agent has run in it."""
     shutil.rmtree(target, ignore_errors=True)
-    if _registration(git_directory, target).exists():
+    if registration_at(git_directory, target).exists():
         git.run_in_repository(git_directory, "worktree", "remove", "--force", "--force", "--", str(target))
-
-
-def _registration(git_directory: Path, target: Path) -> Path:
-    """Where git keeps what it knows of a worktree: under the directory's name if that is free, and we insist."""
-    return git_directory / "worktrees" / target.name
-
-
-def branch_of(name: str) -> str:
-    """The branch of the worktree ``name``."""
-    return f"phalanx/{name}"

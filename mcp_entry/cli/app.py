@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mcp_entry.cli import doctor, git, instances, lifecycle, performance, registration
+from mcp_entry.cli import doctor, git, instances, lifecycle, performance, pool, registration
 from mcp_entry.cli.session import real_world
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command("restart")(instances.restart)
 app.command("attach")(instances.attach)
 app.command("terminate")(instances.terminate)
 app.command("git")(git.git)
+app.command("prewarm")(pool.prewarm)
 app.command("perf")(performance.perf)
 app.command("tune")(performance.tune)
 app.command("gc")(lifecycle.gc)

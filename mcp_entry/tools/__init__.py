@@ -14,6 +14,7 @@ from mcp_entry.tools.git import git_batch
 from mcp_entry.tools.looking import list_, read, wait
 from mcp_entry.tools.messages import send, send_batch
 from mcp_entry.tools.performance import get_performance, optimize_settings
+from mcp_entry.tools.pool import prewarm_resources
 from mcp_entry.tools.spawning import spawn, spawn_batch
 from mcp_entry.tools.tool import Tool
 
@@ -32,5 +33,6 @@ _ALL = (
     get_performance,
     optimize_settings,
     git_batch,
+    prewarm_resources,
 )
 TOOLS: Mapping[str, Tool] = MappingProxyType({each.name: each for each in _ALL})

@@ -1,32 +1,63 @@
-"""The pool as a subject of the supervisor: what keeps it begins and ends with the team."""
+"""The pool as a subject of the supervisor: ``prewarm_resources``, and its begin and end."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from supervisor.desk import Handler
-from supervisor.performance.figures import PoolFigures, Stock
-from supervisor.pool.stock import ActorStock
-from supervisor.roll import Roll
+from supervisor.pool.pool import Pool
+from supervisor.pool.recipe import Recipe
+from supervisor.requests import PrewarmRequest
+from supervisor.results import PrewarmResult
+from supervisor.verbs import Caller
+from supervisor.work_dirs import WorkDirPolicy
+
+_MOST_S = 3600.0
 
 
 class PoolDesk:
     """A ``Desk``."""
 
-    def __init__(self, stock: ActorStock, roll: Roll) -> None:
-        self._stock = stock
-        self._roll = roll
+    def __init__(self, pool: Pool, work_dirs: WorkDirPolicy, timeout_s: float) -> None:
+        """``timeout_s``: longest that one agent may take to its prompt."""
+        self._pool = pool
+        self._work_dirs = work_dirs
+        self._timeout_s = timeout_s
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
-        return {}
+        return {"prewarm_resources": self.prewarm}
 
-    @property
-    def figures(self) -> PoolFigures:
-        return PoolFigures(actors=Stock(ready=self._stock.ready, wanted=self._stock.size))
+    async def prewarm(self, request: PrewarmRequest, caller: Caller) -> PrewarmResult:
+        given = Path(request.work_dir) if request.work_dir else None
+        work_dir = self._work_dirs.check(str(self._pool.work_dir(given)))
+        recipe = Recipe(
+            work_dir=work_dir,
+            agent=request.agent or self._pool.default_agent,
+            model=request.model,
+            permission_mode=request.permission_mode,
+            environment=tuple(sorted(request.env.items())),
+        )
+        total = request.instances + request.number_of_worktrees
+        ready = await self._pool.fill(
+            recipe,
+            request.instances,
+            request.number_of_worktrees,
+            lambda done: caller.progress(done, total, "ready"),
+            min(self._timeout_s * (total + 1), _MOST_S),
+        )
+        enough = ready.instances >= request.instances and ready.worktrees >= request.number_of_worktrees
+        return PrewarmResult(
+            success=enough,
+            work_dir=str(work_dir),
+            instances=ready.instances,
+            worktrees=ready.worktrees,
+            errors=list(ready.errors),
+        )
 
     async def begin(self) -> None:
-        self._stock.begin(self._roll.confirm)
+        self._pool.begin()
 
     async def end(self) -> None:
-        await self._stock.end()
+        await self._pool.end()

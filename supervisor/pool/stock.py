@@ -44,13 +44,13 @@ class ActorStock:
         return frozenset({*self._ready, *self._found, self._making} - {""})
 
     @property
-    def ready(self) -> int:
-        return len(self._ready)
-
-    @property
     def size(self) -> int:
         """How many are kept."""
         return self._size
+
+    @property
+    def ready(self) -> int:
+        return len(self._ready)
 
     def take(self) -> str:
         """The name of a spare, from now on the taker's; empty when there is none.

@@ -26,6 +26,7 @@ from supervisor.requests.looking import ListRequest, ReadRequest, WaitRequest
 from supervisor.requests.members import Malformed
 from supervisor.requests.messages import BatchMessage, SendBatchRequest, SendRequest
 from supervisor.requests.performance import EventKind, EventsRequest, GetPerformanceRequest, OptimizeSettingsRequest
+from supervisor.requests.pool import PrewarmRequest
 from supervisor.requests.spawning import SpawnBatchRequest, SpawnMember, SpawnRequest
 from supervisor.requests.team import GcRequest, ResumeRequest, ShutdownRequest, StatusRequest
 
@@ -49,6 +50,7 @@ __all__ = [
     "Name",
     "OptimizeSettingsRequest",
     "PermissionMode",
+    "PrewarmRequest",
     "ReadRequest",
     "Request",
     "RequestId",

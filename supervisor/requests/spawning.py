@@ -22,6 +22,8 @@ from supervisor.requests.fields import (
 )
 from supervisor.requests.members import FailsAlone, Malformed
 
+Model = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/\[\]@-]{0,99}$")]
+
 
 class SpawnRequest(Request):
     """Start one instance and give it its first message."""
@@ -49,7 +51,7 @@ class SpawnRequest(Request):
         default=None, description="A label: up to 40 letters, digits, '-' and '_'; tools take the id."
     )
     agent: Literal["claude", "demo"] | None = Field(default=None, description="Program to run; default by settings.")
-    model: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/\[\]@-]{0,99}$")] | None = Field(
+    model: Model | None = Field(
         default=None, description="Model to use, as Claude Code's --model takes it, such as sonnet; default: its own."
     )
     permission_mode: PermissionMode | None = Field(

@@ -25,6 +25,7 @@ from supervisor.results.performance import (
     Recommendation,
     TeamEvent,
 )
+from supervisor.results.pool import PrewarmResult
 from supervisor.results.spawning import SpawnBatchResult, SpawnOutcome, SpawnPerformance, SpawnResult
 from supervisor.results.team import CollectedItem, GcResult, ResumedInstance, ResumeResult, StatusResult
 
@@ -46,6 +47,7 @@ __all__ = [
     "ListResult",
     "OptimizeSettingsResult",
     "Permission",
+    "PrewarmResult",
     "ReadResult",
     "Recommendation",
     "RespondResult",

@@ -18,6 +18,7 @@ class SpawnResult(Result):
     branch: str | None
     status: Status
     notes: list[str] = Field(default_factory=list, description="What the caller should know, for example a dirty tree.")
+    from_pool: bool = Field(default=False, description="its agent was ready before")
 
 
 class SpawnOutcome(Result):
@@ -32,6 +33,7 @@ class SpawnOutcome(Result):
     branch: str | None = None
     status: Status | None = None
     notes: list[str] = Field(default_factory=list)
+    from_pool: bool = False
     error: ErrorInfo | None = None
 
 
@@ -39,7 +41,7 @@ class SpawnPerformance(Result):
     duration: float = Field(description="ms for the whole batch")
     avg_time_per_instance: float = Field(description="ms")
     concurrent_spawns: int = Field(description="most spawns that ran at once")
-    from_pool: int = 0
+    from_pool: int = Field(default=0, description="members whose agent was ready before")
 
 
 class SpawnBatchResult(Result):

@@ -45,6 +45,15 @@ class Hooks:
             else:
                 self._start(command, payload).wait()
 
+    def told(self) -> str:
+        """What our own hook program would tell the agent with the next prompt."""
+        directories = map(_our_directory, self._commands.get("UserPromptSubmit", ()))
+        ours = next(filter(None, directories), "")
+        text = b"" if self._always_processes or not ours else hook.context(ours)
+        if not text:
+            return ""
+        return str(json.loads(text)["hookSpecificOutput"]["additionalContext"])
+
     def ask(self, tool: str, tool_input: Json) -> list[Child]:
         """Starts the hooks that may decide a permission request; what they print decides it."""
         payload = self._payload("PermissionRequest", {"tool_name": tool, "tool_input": tool_input})

@@ -95,7 +95,8 @@ class Session:
     def _submit(self, prompts: Sequence[str], source: str) -> None:
         stage = self._stage
         for prompt in prompts:
-            stage.note(PROMPT_LOG, prompt=prompt)
+            told = stage.hooks.told()
+            stage.note(PROMPT_LOG, prompt=prompt, **({"told": told} if told else {}))
             stage.hooks.fire("UserPromptSubmit", prompt=prompt)
             stage.transcript.prompt(prompt, source)
             stage.say("user", prompt)

@@ -18,7 +18,7 @@ from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.requests import ShutdownRequest
 from supervisor.settings import Settings
-from supervisor.spawner import Staff
+from supervisor.staff import Staff
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
 from supervisor.verbs import Caller

@@ -28,7 +28,7 @@ from supervisor.pool.stock import ActorStock
 from supervisor.registry import Stage
 from supervisor.requests import Request
 from supervisor.settings import Settings
-from supervisor.spawner import Staff
+from supervisor.staff import Staff
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
 from supervisor.verbs import Caller
@@ -38,7 +38,7 @@ LEAD = Caller(sender="lead")
 _OWNER: ContextVar[object] = ContextVar("owner", default=None)
 _TOUCHING = {"save", "adopt", "deliver", "expect_end", "create", "destroy"}
 """Calls that change something. Of the host it is all but its questions."""
-_QUESTIONS = {"name", "load", "agents", "leftovers", "instance_directories"}
+_QUESTIONS = {"name", "program", "is_spare", "load", "agents", "leftovers", "instance_directories"}
 
 
 class Killed(BaseException):
@@ -260,12 +260,19 @@ def _owned(loop: asyncio.AbstractEventLoop, work: Any, context: Any = None) -> a
 
 async def disagreements(team: Team, life: Life) -> list[str]:
     """Where registry, panes, actors, directories, worktrees and branches tell different stories."""
-    records = {member.record.instance_id: member.record for member in life.supervisor._roll.registry}
-    alive = {member.record.instance_id for member in life.supervisor._roll.registry if member.alive}
+    everyone = life.supervisor._roll.registry.everyone()
+    records = {member.record.instance_id: member.record for member in everyone}
+    alive = {member.record.instance_id for member in everyone if member.alive}
     actors = {record.actor_name for record in records.values()}
     sessions = {agent.session_name: agent for agent in TerminalServer(team.home.tmux_socket).agents()}
     kept = {record.workspace.worktree for record in records.values() if record.workspace} - {None}
     kept_names = {worktree.name for worktree in kept if worktree is not None and worktree.exists()}
+    kept_branches = {
+        record.workspace.branch
+        for record in records.values()
+        if not record.is_spare and record.workspace and record.workspace.worktree and record.workspace.worktree.exists()
+    }
+    spare_worktrees = life.supervisor._roll.registry.spare_worktrees
     branches = git(team.repository, "branch", "--list", "--format=%(refname:short)", "phalanx/*").split()
     registered = git(team.repository, "worktree", "list", "--porcelain").count("worktree ") - 1
     found = {
@@ -273,10 +280,10 @@ async def disagreements(team: Team, life: Life) -> list[str]:
         "processes": ({sessions[one].pid for one in alive & sessions.keys()}, {records[one].pid for one in alive}),
         "actors": ({one for one in alive if records[one].actor_name in team.actors.instances}, alive),
         "actors of nobody": (set(team.actors.instances) - actors - life.supervisor._recovery._stock.names, set()),
-        "directories": ({entry.name for entry in team.home.instances.iterdir()}, set(records)),
-        "worktrees": ({entry.name for entry in team.home.worktrees.iterdir()}, kept_names),
-        "branches": ({branch.removeprefix("phalanx/") for branch in branches}, kept_names),
-        "registered worktrees": ({registered}, {len(kept_names)}),
+        "directories": ({entry.name for entry in team.home.instances.iterdir()}, {r.place for r in records.values()}),
+        "worktrees": ({entry.name for entry in team.home.worktrees.iterdir()}, kept_names | spare_worktrees),
+        "branches": (set(branches), kept_branches),
+        "registered worktrees": ({registered}, {len(kept_names | spare_worktrees)}),
         "half-made": ({r.instance_id for r in records.values() if r.stage in (Stage.STARTING, Stage.ENDING)}, set()),
     }
     return [f"{what}: {there} and not {known}" for what, (there, known) in found.items() if there != known]

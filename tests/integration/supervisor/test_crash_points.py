@@ -33,7 +33,7 @@ from tests.integration.supervisor.deeds import (
     terminate,
     texts,
 )
-from tests.integration.supervisor.lives import Team, disagreements
+from tests.integration.supervisor.lives import Life, Team, disagreements
 from tests.projects import git
 
 AT_ONCE = 4
@@ -55,6 +55,15 @@ async def through_all_moments(make_team: Callable[[], Team], play: Play) -> int:
 
 def _statuses(infos: Mapping[str, results.InstanceInfo]) -> dict[str, Status]:
     return {instance_id: info.status for instance_id, info in infos.items()}
+
+
+async def agreed(team: Team, life: Life) -> bool:
+    """Once the pool has cleared away what cannot be given to anybody."""
+    for _ in range(200):
+        if not await disagreements(team, life):
+            return True
+        await asyncio.sleep(0.05)
+    return False
 
 
 both = pytest.mark.parametrize("actors_die", [False, True], ids=["its actors live", "all of Ray dies"])
@@ -227,3 +236,32 @@ async def test_a_recovery_that_is_cut_off_is_gone_on_with_by_the_next(make_team:
         return not died
 
     assert await through_all_moments(make_team, play) > 8
+
+
+@both
+async def test_a_spare_becomes_one_instance_or_goes_whenever_the_supervisor_dies_in_a_spawn(
+    make_team: Callable[[], Team], actors_die: bool
+) -> None:
+    async def play(team: Team, moment: int) -> bool:
+        life = await team.first_life()
+        await life.call("prewarm_resources", requests.PrewarmRequest(instances=1, work_dir=str(team.repository)))
+        (spare,) = life.supervisor._roll.registry.spares()
+        life.fate.ends_at(moment)
+        died = await dies(spawn(life, team, "the task", requestId="r1"))
+        calls = life.fate.calls
+        life = await team.next_life(actors_die=actors_die)
+        assert await agreed(team, life), calls
+        one, other = await asyncio.gather(*(spawn(life, team, "the task", requestId="r1") for _ in range(2)))
+        assert one == other, calls
+        assert list(_statuses(await listed(life))) == [one], calls
+        record = life.supervisor._roll.registry.get(one).record
+        assert record.pid != spare.record.pid or record.spare == spare.record.instance_id, calls
+        (prompt,) = received(team.home, record.place)
+        assert prompt.endswith("the task"), calls
+        await life.compared()
+        await life.call("prewarm_resources", requests.PrewarmRequest(instances=0, work_dir=str(team.repository)))
+        assert await life.supervisor._roll.news.until(lambda: not life.supervisor._roll.registry.spares(), 20), calls
+        assert await agreed(team, life), calls
+        return not died
+
+    assert await through_all_moments(make_team, play) > 4

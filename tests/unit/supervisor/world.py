@@ -28,20 +28,24 @@ from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMo
 from supervisor.adoption import Adoption, InstanceRules
 from supervisor.batching import Batching
 from supervisor.closing import Closing
+from supervisor.cold_start import ColdStart
 from supervisor.fence import Fence
 from supervisor.permits import Permits
+from supervisor.pool.assembly import make_pool
 from supervisor.pool.stock import ActorStock
 from supervisor.recovery import Recovery
 from supervisor.registry import InstanceRecord, is_instance_id
 from supervisor.requests import Role, SpawnRequest
 from supervisor.roll import Roll
 from supervisor.settings import Settings
-from supervisor.spawner import Spawner, SpawnSettings, Staff
+from supervisor.spawner import Spawner, SpawnSettings, Starts
+from supervisor.staff import Staff
 from supervisor.store.memory import MemoryStore
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import Tuning
 from supervisor.undoing import Undoing
 from supervisor.verbs import Caller
+from supervisor.warm_start import WarmStart
 from supervisor.work_dirs import WorkDirPolicy
 
 WORK_DIR = Path("/usr")
@@ -296,8 +300,10 @@ class Life:
         undoing = Undoing(roll, host, factory)
         self.closing = Closing(roll, staff, adoption, 20.0)
         policy = WorkDirPolicy(_HOME, Path("/root"), ())
-        spawning = SpawnSettings(home=_HOME, agent="demo", timeout_s=20.0, work_dirs=policy)
-        self.spawner = Spawner(spawning, staff, roll, adoption, undoing)
+        spawning = SpawnSettings(roll=roll, agent="demo", timeout_s=20.0, work_dirs=policy)
+        pool = make_pool(_HOME, settings, staff, roll, adoption)
+        starts = Starts(warm=WarmStart(staff, roll, pool), cold=ColdStart(_HOME, staff, roll, adoption, pool))
+        self.spawner = Spawner(spawning, permits, adoption, undoing, starts)
         self.recovery = Recovery(roll, staff, adoption, undoing, self.closing)
 
     def check(self) -> None:

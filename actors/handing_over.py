@@ -1,0 +1,41 @@
+"""What makes of a spare agent the one of an instance; called by the host.
+
+The agent was started before anybody knew for whom, so it is told who it is with its first message, by the hook that
+reports that message; one that is started again later is told with its system prompt, as any other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from actors.agents.base import Handover
+from actors.agents.hook import TELL_NAME, TOLD_NAME
+from actors.errors import AgentError
+from actors.private_files import write_private
+
+
+def tell(directory: Path, request_file: Path, handover: Handover) -> None:
+    """Raises ``AgentError`` when the spare is gone, ``SettingsError`` when its directory cannot be written."""
+    try:
+        saved = json.loads(request_file.read_text())
+    except FileNotFoundError:
+        raise AgentError(f"The spare agent {handover.place} is gone.") from None
+    saved["session_name"] = handover.instance_id
+    saved["request"].update(instance_id=handover.instance_id, system_prompt=handover.identity)
+    write_private(request_file, json.dumps(saved))
+    (directory / TOLD_NAME).unlink(missing_ok=True)
+    output = {"hookEventName": "UserPromptSubmit", "additionalContext": handover.identity}
+    write_private(directory / TELL_NAME, json.dumps({"hookSpecificOutput": output}) + "\n")
+
+
+def program_mark(command: str, environment: Mapping[str, str]) -> str:
+    """Tells one installed program from the next one that takes its place; empty when it cannot be found."""
+    found = shutil.which(command.split(maxsplit=1)[0] if command.split() else "", path=environment.get("PATH"))
+    if found is None:
+        return ""
+    path = os.path.realpath(found)
+    return f"{path} {Path(path).stat().st_mtime_ns}"

@@ -1,0 +1,104 @@
+"""Starts an agent for an instance from nothing: actor and agent side by side, because each takes longer than the rest.
+
+The record is stored before each step, so that what a crash cuts off is finished or undone. A spare actor or a spare
+worktree is used where there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from actors.agents.base import AgentStart, LaunchRequest
+from actors.errors import WorkspaceError
+from actors.home import Home
+from actors.messages import Receipt
+from actors.workspace.values import Workspace
+from supervisor.adoption import Adoption
+from supervisor.identity import system_prompt
+from supervisor.mail import Draft
+from supervisor.pool.pool import Pool
+from supervisor.ports import HostPort, InstancePort
+from supervisor.registry import InstanceRecord, Member
+from supervisor.requests import SpawnRequest
+from supervisor.roll import Roll
+from supervisor.staff import Staff
+from supervisor.trusted import trusted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """An agent that runs, its actor, and its first message, which is stored."""
+
+    port: InstancePort
+    context: Receipt
+
+
+class ColdStart:
+    def __init__(self, home: Home, staff: Staff, roll: Roll, adoption: Adoption, pool: Pool) -> None:
+        self._home = home
+        self._host: HostPort = staff.host
+        self._stock = staff.stock
+        self._roll = roll
+        self._adoption = adoption
+        self._pool = pool
+
+    async def begin(self, member: Member, request: SpawnRequest, sender: str) -> Begun:
+        instance_id = member.record.instance_id
+        self._roll.registry.change(instance_id, actor=self._stock.take())
+        await self._roll.save(instance_id)
+        coming = asyncio.create_task(self._adoption.actor(member.record))
+        try:
+            await self._give_workspace(member.record, request)
+            context = await self._start(member, request, sender)
+            return Begun(port=await coming, context=context)
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+
+    async def _give_workspace(self, record: InstanceRecord, request: SpawnRequest) -> None:
+        workspace = await self._from_pool(record, request)
+        if workspace is None:
+            workspace = await self._host.create_workspace(record.instance_id, record.work_dir, request.workspace_mode)
+        self._roll.registry.change(record.instance_id, workspace=workspace)
+        self._pool.bound(workspace)
+        await self._roll.save(record.instance_id, host=await self._host.name())
+
+    async def _from_pool(self, record: InstanceRecord, request: SpawnRequest) -> Workspace | None:
+        spare = self._pool.take_worktree(record.work_dir) if request.workspace_mode == "isolated" else None
+        if spare is None:
+            return None
+        try:
+            return await self._host.bind_spare(spare, record.instance_id, record.work_dir)
+        except WorkspaceError as error:
+            self._pool.reject_worktree(spare, str(error))
+            return None
+
+    async def _start(self, member: Member, request: SpawnRequest, sender: str) -> Receipt:
+        """The agent with its pane and its first message stand in the store together: from here on it is not undone."""
+        pane = await self._host.start_agent(self._agent_start(member.record, request))
+        draft = Draft(instance_id=member.record.instance_id, text=request.context, immediate=True)
+        message = self._roll.mail.first(draft, sender, time.time())
+        async with member.writing:
+            record = self._roll.registry.change(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
+            (receipt,) = await self._roll.mail.accept([message], self._roll.stored_form(record))
+        return receipt
+
+    def _agent_start(self, record: InstanceRecord, request: SpawnRequest) -> AgentStart:
+        return AgentStart(
+            agent=record.agent,
+            session_name=record.session_name,
+            working_directory=record.directory,
+            trusted_directories=trusted(self._home, record),
+            request=LaunchRequest(
+                instance_id=record.instance_id,
+                session_id=record.session_id,
+                resume=False,
+                instance_directory=self._home.instance_directory(record.place),
+                system_prompt=system_prompt(record),
+                model=request.model,
+                permission_mode=request.permission_mode,
+                environment=request.env,
+            ),
+        )

@@ -1,0 +1,122 @@
+"""What must not be forgotten of one instance, or of a spare agent that may become one; pure.
+
+It is written to the store with every change. Ids keep the original's form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from actors.workspace.values import Workspace
+from supervisor.requests import Role
+
+_ID = re.compile(r"exec_\d+|mgr_\d+_\d+|spec_\d+_\d+_\d+|spare_\d+")
+
+
+class Stage(StrEnum):
+    """How far the life of an instance has got, as far as it must not be forgotten."""
+
+    STARTING = "starting"
+    """Its spawn is under way. After a crash it is finished if its agent was given its first message, else undone."""
+    SPARE = "spare"
+    """It waits at its prompt for whoever needs an instance; see ``supervisor.pool``."""
+    RUNNING = "running"
+    ENDING = "ending"
+    """It is being terminated. After a crash that is finished."""
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRecord:
+    """One instance. ``number`` is unique in the team; ``executive`` and ``manager`` are the numbers above it, or 0."""
+
+    instance_id: str
+    number: int
+    executive: int
+    manager: int
+    role: Role
+    parent_id: str | None
+    name: str | None
+    agent: str
+    session_id: str
+    created_at: float
+    work_dir: Path
+    request_id: str | None = None
+    """Of the call that made it; see ``repeats``."""
+    fingerprint: str = ""
+    workspace: Workspace | None = None
+    host: str = ""
+    actor: str = ""
+    """The spare actor that it was given; empty: it has one of its own name. See ``actor_name``."""
+    spare: str = ""
+    """The spare agent that it was made of; see ``place``."""
+    recipe: str = ""
+    """Of a spare only: what it was made for. Who asks for just that may have it."""
+    program: str = ""
+    """Of a spare only: which program it runs."""
+    pane_id: str = ""
+    pid: int = 0
+    stage: Stage = Stage.STARTING
+    wanted: bool = True
+    """Nobody has terminated it: when its agent ends, it may be started again."""
+    ended_at: float = 0.0
+    """Seconds since the epoch; 0 while its agent lives."""
+    reason: str = ""
+    """Why it failed."""
+    transcript_path: str = ""
+    resumes: int = 0
+    """How often in a row it was started again by itself; see ``resuming``."""
+    resumed_at: float = 0.0
+    """When that was last; seconds since the epoch."""
+
+    @property
+    def session_name(self) -> str:
+        return self.instance_id
+
+    @property
+    def place(self) -> str:
+        """Name of its private directory."""
+        return self.spare or self.instance_id
+
+    @property
+    def is_spare(self) -> bool:
+        return bool(self.recipe)
+
+    @property
+    def actor_name(self) -> str:
+        return self.actor or self.instance_id
+
+    @property
+    def directory(self) -> Path:
+        """Where the agent works."""
+        return self.workspace.directory if self.workspace else self.work_dir
+
+    @property
+    def resumable(self) -> bool:
+        """Its agent has ended without having been terminated."""
+        return self.wanted and self.stage in (Stage.STOPPED, Stage.FAILED)
+
+
+def worktree_names(records: Iterable[InstanceRecord]) -> set[str]:
+    """Names below the worktrees' root that belong to these instances, also to those that are just being started."""
+    named: set[str] = set()
+    for record in records:
+        worktree = record.workspace.worktree if record.workspace else None
+        named.add(worktree.name if worktree else record.instance_id)
+    return named
+
+
+def number_in(instance_id: str) -> int:
+    """The number of an instance, from its id or the name of its worktree; 0 when it is neither."""
+    number = instance_id.rpartition("_")[2].partition("-")[0]
+    return int(number) if number.isdecimal() else 0
+
+
+def is_instance_id(name: str) -> bool:
+    """Whether an instance can be called so: what bears another name is somebody else's."""
+    return _ID.fullmatch(name) is not None

@@ -1,0 +1,28 @@
+"""How the pool is put together."""
+
+from __future__ import annotations
+
+from actors.home import Home
+from supervisor.adoption import Adoption
+from supervisor.pool.agents import SpareAgents
+from supervisor.pool.maker import MakerParts, SpareMaker
+from supervisor.pool.pool import Pool
+from supervisor.pool.worktrees import SpareWorktrees
+from supervisor.roll import Roll
+from supervisor.settings import Settings
+from supervisor.staff import Staff
+from supervisor.undoing import Undoing
+
+
+def make_pool(home: Home, settings: Settings, staff: Staff, roll: Roll, adoption: Adoption) -> Pool:
+    parts = MakerParts(
+        home=home,
+        host=staff.host,
+        roll=roll,
+        adoption=adoption,
+        undoing=Undoing(roll, staff.host, staff.factory),
+        timeout_s=settings.spawn_timeout_s,
+    )
+    agents = SpareAgents(roll, staff, SpareMaker(parts), settings.prewarm_instances)
+    worktrees = SpareWorktrees(roll, staff, settings.worktree_pool_size)
+    return Pool(roll, staff.stock, agents, worktrees, settings.agent)

@@ -1,0 +1,120 @@
+"""Makes spare agents, each with a worktree and an actor, until it waits at its prompt; and takes them away again.
+
+A spare has a record of its own. Until that says ``SPARE`` a crash undoes it; what a failure leaves goes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass
+
+from actors.agents.base import AgentStart, LaunchRequest
+from actors.errors import AgentError
+from actors.home import Home
+from actors.states import ALIVE, Status
+from supervisor.adoption import Adoption
+from supervisor.identity import spare_prompt
+from supervisor.pool.recipe import Recipe
+from supervisor.ports import HostPort
+from supervisor.registry import InstanceRecord, Member, Spare, Stage
+from supervisor.roll import Roll
+from supervisor.trusted import trusted
+from supervisor.undoing import Undoing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakerParts:
+    home: Home
+    host: HostPort
+    roll: Roll
+    adoption: Adoption
+    undoing: Undoing
+    timeout_s: float
+    """Longest time from the start of an agent to its prompt."""
+
+
+class SpareMaker:
+    """All in the supervisor's event loop."""
+
+    def __init__(self, parts: MakerParts) -> None:
+        self._home = parts.home
+        self._host = parts.host
+        self._roll = parts.roll
+        self._adoption = parts.adoption
+        self._undoing = parts.undoing
+        self._timeout_s = parts.timeout_s
+
+    async def make(self, recipe: Recipe) -> None:
+        """Returns when the spare is ready. Raises ``PhalanxError``; then nothing of it is left."""
+        member = self._roll.registry.add_spare(
+            Spare(
+                agent=recipe.agent,
+                session_id=str(uuid.uuid4()),
+                created_at=time.time(),
+                work_dir=recipe.work_dir,
+                recipe=recipe.key,
+                program=await self._host.program(recipe.agent),
+            )
+        )
+        async with member.turn:
+            try:
+                await self._begin(member, recipe)
+                await self._until_ready(member)
+                await self._roll.save(member.record.instance_id, stage=Stage.SPARE)
+            except BaseException:
+                await self._undoing.undo(member.record)
+                raise
+        self._roll.news.announce()
+
+    async def discard(self, member: Member) -> None:
+        """No-op when it is gone already."""
+        async with member.turn:
+            if member.record.instance_id in self._roll.registry:
+                await self._undoing.undo(member.record)
+
+    async def _begin(self, member: Member, recipe: Recipe) -> None:
+        instance_id = member.record.instance_id
+        await self._roll.save(instance_id)
+        coming = asyncio.create_task(self._adoption.actor(member.record))
+        try:
+            workspace = await self._host.create_spare(instance_id, recipe.work_dir)
+            self._roll.registry.change(instance_id, workspace=workspace)
+            record = await self._roll.save(instance_id, host=await self._host.name())
+            pane = await self._host.start_agent(self._start(record, recipe))
+            record = self._roll.registry.change(instance_id, pane_id=pane.pane_id, pid=pane.pid)
+            port = await coming
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+        await self._adoption.adopt(record, port)
+
+    def _start(self, record: InstanceRecord, recipe: Recipe) -> AgentStart:
+        return AgentStart(
+            agent=record.agent,
+            session_name=record.session_name,
+            working_directory=record.directory,
+            trusted_directories=trusted(self._home, record),
+            request=LaunchRequest(
+                instance_id=record.instance_id,
+                session_id=record.session_id,
+                resume=False,
+                instance_directory=self._home.instance_directory(record.place),
+                system_prompt=spare_prompt(),
+                model=recipe.model,
+                permission_mode=recipe.permission_mode,
+                environment=dict(recipe.environment),
+            ),
+        )
+
+    async def _until_ready(self, member: Member) -> None:
+        def decided() -> bool:
+            snapshot = member.snapshot
+            return snapshot.status is not Status.STARTING or bool(snapshot.reason)
+
+        await self._roll.news.until(decided, self._timeout_s)
+        snapshot = member.snapshot
+        if snapshot.status not in ALIVE or snapshot.status is Status.STARTING:
+            why = snapshot.reason or f"it was not at its prompt within {self._timeout_s:.0f} s"
+            raise AgentError(f"A spare agent could not be started: {why}")

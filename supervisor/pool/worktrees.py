@@ -1,0 +1,182 @@
+"""Spare worktrees: for the directories that were last worked on, bound to an instance when it is started.
+
+They are known in memory only: what an earlier supervisor has left is cleared away, since one is made in a moment. All
+in the supervisor's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Coroutine
+from pathlib import Path
+
+from actors.errors import PhalanxError
+from actors.workspace.values import Workspace
+from supervisor.roll import Roll
+from supervisor.staff import Staff
+
+logger = logging.getLogger(__name__)
+
+DIRECTORIES = 4
+"""For so many, those that were worked on last, spares are kept."""
+PAUSE_S = 30.0
+"""After a failure nothing more is made for so long."""
+_PREFIX = "spare_"
+
+
+class SpareWorktrees:
+    def __init__(self, roll: Roll, staff: Staff, size: int) -> None:
+        self._roll = roll
+        self._host = staff.host
+        self._permits = staff.permits
+        self._size = size
+        self._ready: OrderedDict[Path, list[Workspace]] = OrderedDict()
+        self._ordered: Counter[Path] = Counter()
+        self._making: Counter[Path] = Counter()
+        self._paused_until = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.errors: dict[Path, list[str]] = {}
+
+    def ready(self, work_dir: Path | None = None) -> int:
+        if work_dir is not None:
+            return len(self._ready.get(work_dir, ()))
+        return sum(map(len, self._ready.values()))
+
+    @property
+    def size(self) -> int:
+        """How many are kept."""
+        return sum(map(self._wanted, self._ready))
+
+    def asked_for(self, work_dir: Path) -> None:
+        """Somebody works there."""
+        self._ready.setdefault(work_dir, [])
+        self._ready.move_to_end(work_dir)
+        while len(self._ready) > DIRECTORIES:
+            old, spares = self._ready.popitem(last=False)
+            self._ordered.pop(old, None)
+            for spare in spares:
+                self._discard(spare)
+
+    def take(self, work_dir: Path) -> Workspace | None:
+        spares = self._ready.get(work_dir)
+        if not spares:
+            return None
+        self._ordered[work_dir] = max(self._ordered[work_dir] - 1, 0)
+        return spares.pop(0)
+
+    def reject(self, spare: Workspace, why: str) -> None:
+        """It was taken, and could not be used."""
+        logger.warning("the spare worktree %s is discarded: %s", spare.worktree, why)
+        self._discard(spare)
+
+    def order(self, work_dir: Path, count: int) -> None:
+        """From now on there shall be ``count``, until they are taken."""
+        self.asked_for(work_dir)
+        self._ordered[work_dir] = count
+        self._paused_until = 0.0
+        self.errors[work_dir] = []
+        self._trim()
+        self._roll.news.announce()
+
+    def resize(self, size: int) -> None:
+        self._size = size
+        self._trim()
+        self._roll.news.announce()
+
+    def _trim(self) -> None:
+        for work_dir, spares in self._ready.items():
+            while len(spares) > self._wanted(work_dir):
+                self._discard(spares.pop())
+
+    async def give_up(self) -> None:
+        """Makes no more and takes away all that there are."""
+        self._size = 0
+        self._ordered.clear()
+        self._trim()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def end(self) -> None:
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def keep(self) -> None:
+        """For ever."""
+        await self._clear()
+        while True:
+            for work_dir in tuple(self._ready):
+                for _ in range(self._missing(work_dir)):
+                    self._making[work_dir] += 1
+                    self._begin(self._make(work_dir))
+            await self._roll.news.until(lambda: any(self._missing(work_dir) > 0 for work_dir in self._ready), PAUSE_S)
+
+    async def _clear(self) -> None:
+        """What an earlier supervisor has left."""
+        try:
+            for leftover in await self._host.leftovers([*self._names(), *self._roll.unreadable.instance_ids]):
+                if leftover.path.name.startswith(_PREFIX) and leftover.path.name not in self._names():
+                    await self._host.collect_leftover(leftover)
+        except PhalanxError as error:
+            logger.warning("spare worktrees of an earlier supervisor could not be cleared away: %s", error)
+
+    def _names(self) -> set[str]:
+        return self._roll.registry.worktree_names()
+
+    def _wanted(self, work_dir: Path) -> int:
+        return max(self._size, self._ordered[work_dir])
+
+    def _missing(self, work_dir: Path) -> int:
+        if time.monotonic() < self._paused_until:
+            return 0
+        return self._wanted(work_dir) - len(self._ready[work_dir]) - self._making[work_dir]
+
+    async def _make(self, work_dir: Path) -> None:
+        name = f"{_PREFIX}{self._roll.registry.next_number()}"
+        self._roll.registry.spare_worktrees.add(name)
+        try:
+            async with self._permits.hold_in_background():
+                spare = await self._host.create_spare(name, work_dir)
+            if work_dir in self._ready and len(self._ready[work_dir]) < self._wanted(work_dir):
+                self._ready[work_dir].append(spare)
+            else:
+                self._discard(spare)
+        except BaseException as error:
+            self._roll.registry.spare_worktrees.discard(name)
+            if self._ordered[work_dir]:
+                self.errors.setdefault(work_dir, []).append(str(error))
+            self._ordered[work_dir] = max(self._ordered[work_dir] - 1, 0)
+            self._paused_until = time.monotonic() + PAUSE_S
+            raise
+        finally:
+            self._making[work_dir] -= 1
+            self._roll.news.announce()
+
+    def _discard(self, spare: Workspace) -> None:
+        self._begin(self._take_away(spare))
+
+    async def _take_away(self, spare: Workspace) -> None:
+        await self._host.undo_workspace(spare)
+        self.forget(spare)
+
+    def forget(self, spare: Workspace) -> None:
+        """It belongs to an instance now, or is gone."""
+        if spare.worktree is not None:
+            self._roll.registry.spare_worktrees.discard(spare.worktree.name)
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(_logged(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _logged(work: Coroutine[None, None, None]) -> None:
+    try:
+        await work
+    except PhalanxError as error:
+        logger.warning("a spare worktree: %s", error)
+    except Exception:
+        logger.exception("a spare worktree")

@@ -1,0 +1,15 @@
+"""What is kept ready."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from supervisor.results.base import Result
+
+
+class PrewarmResult(Result):
+    success: bool = Field(description="true when all that was asked for is ready")
+    work_dir: str
+    instances: int = Field(description="spare agents that are ready now")
+    worktrees: int = Field(description="spare worktrees that are ready now, beside those of the agents")
+    errors: list[str] = Field(default_factory=list, description="why some could not be made")

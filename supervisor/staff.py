@@ -1,0 +1,17 @@
+"""Who does the work of a spawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from supervisor.permits import Permits
+from supervisor.pool.stock import ActorStock
+from supervisor.ports import HostPort, InstanceFactory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staff:
+    host: HostPort
+    factory: InstanceFactory
+    permits: Permits
+    stock: ActorStock

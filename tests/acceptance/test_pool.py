@@ -1,0 +1,83 @@
+"""The pool with everything real: Claude Code is told who it is when it is given away, and only that."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from actors.terminal.server import TerminalServer
+from supervisor import requests
+from supervisor.client import SupervisorClient
+from tests.acceptance.team import Team
+from tests.standin.api import ApiStandIn
+
+pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300)]
+
+
+def asked_with(api: ApiStandIn, words: str) -> list[str]:
+    """The requests to the API, as text, of conversations in which these words were said."""
+    return [text for request in api.requests if words in (text := json.dumps(request)) and '"tools"' in text]
+
+
+async def test_a_spare_claude_is_told_who_it_is_with_its_task_and_knows_nothing_of_others(
+    claude: SupervisorClient, claude_team: Team, api: ApiStandIn
+) -> None:
+    ready = await claude.prewarm_instances(2, str(claude_team.repository))
+    assert (ready.success, ready.instances) == (True, 2), ready.errors
+    assert not (await claude.list(requests.ListRequest())).instances
+    times, spawned = [], []
+    for number in range(2):
+        begun = time.monotonic()
+        spawned.append(await claude.spawn(claude_team.specialist(f"task number {number}", name=f"worker-{number}")))
+        times.append(round((time.monotonic() - begun) * 1000))
+    print("ms from the call to the submitted context:", times)
+    await claude.wait(requests.WaitRequest(instance_ids=[one.instance_id for one in spawned], timeout_seconds=60))
+    for number, one in enumerate(spawned):
+        assert one.from_pool
+        seen = asked_with(api, f"task number {number}")
+        assert seen
+        for words in (f"You are {one.instance_id} (worker-{number})", f"on the branch {one.branch}", "led by the lead"):
+            assert words in seen[-1], words
+        assert f"task number {1 - number}" not in seen[-1]
+        assert spawned[1 - number].instance_id not in seen[-1]
+    sent = await claude.send(requests.SendRequest(instance_id=spawned[0].instance_id, message="and then", wait=True))
+    assert sent.status == "submitted"
+    await claude.wait(requests.WaitRequest(instance_ids=[spawned[0].instance_id], timeout_seconds=60))
+    assert asked_with(api, "and then")[-1].count(f"You are {spawned[0].instance_id}") == 1
+    for one in spawned:
+        await claude.terminate(requests.TerminateRequest(instance_id=one.instance_id))
+
+
+async def test_a_spare_whose_actor_was_just_killed_is_given_all_the_same(
+    claude: SupervisorClient, claude_team: Team
+) -> None:
+    await claude.prewarm_instances(1, str(claude_team.repository))
+    before = {agent.pid for agent in TerminalServer(claude_team.home.tmux_socket).agents()}
+    for actor in _seats_of_spares(claude_team):
+        os.kill(actor, signal.SIGKILL)
+    spawned = await claude.spawn(claude_team.specialist("after the kill"))
+    after = {agent.session_name: agent.pid for agent in TerminalServer(claude_team.home.tmux_socket).agents()}
+    assert spawned.from_pool == (after[spawned.instance_id] in before)
+    await claude.wait(requests.WaitRequest(instance_ids=[spawned.instance_id], timeout_seconds=60))
+    read = await claude.read(requests.ReadRequest(instance_id=spawned.instance_id))
+    assert sum("after the kill" in entry.text for entry in read.entries if entry.kind == "question") == 1
+    await claude.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
+
+
+def _seats_of_spares(team: Team) -> list[int]:
+    """The processes that keep a file of a spare's directory open."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            names = [str(each.readlink()) for each in (process / "fd").iterdir()]
+            title = (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if title.startswith(b"ray::Seat") and any(f"{team.home.instances}/spare_" in name for name in names):
+            found.append(int(process.name))
+    return found

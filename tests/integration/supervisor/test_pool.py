@@ -1,0 +1,214 @@
+"""Spare agents and worktrees with real tmux, git and demo agents: taken once, told who they are, replaced when bad."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from actors.states import Status
+from supervisor import requests, results
+from supervisor.pool import agents as agents_module
+from supervisor.registry import Member
+from tests.integration.supervisor.asking import received
+from tests.integration.supervisor.deeds import agents, listed, send, settle, spawn, terminate
+from tests.integration.supervisor.lives import Life, Team, disagreements
+from tests.projects import git
+
+
+async def prewarm(life: Life, team: Team, instances: int, **more: object) -> results.PrewarmResult:
+    fields = {"instances": instances, "workDir": str(team.repository), **more}
+    request = requests.PrewarmRequest.model_validate(fields)
+    return cast("results.PrewarmResult", await life.call("prewarm_resources", request))
+
+
+def spares(life: Life) -> list[Member]:
+    return list(life.supervisor._roll.registry.spares())
+
+
+def told(team: Team, place: str) -> list[str]:
+    """What the agent's hook told it, beside its prompts."""
+    log = team.home.instance_directory(place) / "demo-log.jsonl"
+    return [entry["told"] for line in log.read_text().split("\n") if line and "told" in (entry := json.loads(line))]
+
+
+def place_of(life: Life, instance_id: str) -> str:
+    return life.supervisor._roll.registry.get(instance_id).record.place
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come about")
+
+
+async def test_a_spare_is_given_to_an_instance_which_is_like_any_other(team: Team) -> None:
+    life = await team.first_life()
+    ready = await prewarm(life, team, 1)
+    assert (ready.success, ready.instances, ready.errors) == (True, 1, [])
+    (spare,) = spares(life)
+    assert not await listed(life)
+    pid = spare.record.pid
+    git(team.repository, "commit", "-q", "--allow-empty", "-m", "newer")
+
+    instance_id = await spawn(life, team, "the task", name="cart", role="manager")
+
+    record = life.supervisor._roll.registry.get(instance_id).record
+    assert (record.pid, record.spare) == (pid, spare.record.instance_id)
+    assert record.workspace is not None
+    assert record.workspace.base_commit == git(team.repository, "rev-parse", "HEAD")
+    assert git(record.directory, "symbolic-ref", "--short", "HEAD") == f"phalanx/{instance_id}"
+    assert agents(team)[instance_id].pid == pid
+    (prompt,) = received(team.home, record.place)
+    assert prompt.endswith("the task")
+    (identity,) = told(team, record.place)
+    branch, commit = f"phalanx/{instance_id}", str(record.workspace.base_commit)
+    for words in (instance_id, "(cart)", "manager", "led by the lead", branch, commit):
+        assert words in identity
+    await send(life, instance_id, "more")
+    await settle(life, instance_id)
+    assert len(told(team, record.place)) == 1, "it is told once"
+    assert await disagreements(team, life) == []
+    (record.directory / "work.txt").write_text("unsaved")
+    ended = await terminate(life, instance_id)
+    assert ended.saved_ref == f"refs/phalanx/saved/{instance_id}"
+    assert not record.directory.exists()
+    assert git(team.repository, "branch", "--list", "phalanx/*") == ""
+
+
+async def test_no_two_takers_get_the_same_spare_and_those_who_find_none_start_cold(team: Team) -> None:
+    life = await team.first_life()
+    await prewarm(life, team, 2)
+    pids = {spare.record.pid for spare in spares(life)}
+    ids = await asyncio.gather(*(spawn(life, team, f"task {n}") for n in range(4)))
+    records = [life.supervisor._roll.registry.get(one).record for one in ids]
+    assert len({record.pid for record in records}) == len(set(ids)) == 4
+    assert {record.pid for record in records if record.spare} == pids
+    tasks = [received(team.home, record.place)[0].rpartition("\n")[2] for record in records]
+    assert tasks == [f"task {n}" for n in range(4)]
+    assert await disagreements(team, life) == []
+    await life.supervisor._roll.news.until(lambda: not spares(life), 1.0)
+    assert not spares(life), "what was ordered once is not made again"
+
+
+@pytest.mark.parametrize("dies", ["agent", "actor", "worktree"])
+async def test_a_spare_that_dies_while_it_is_being_taken_costs_the_taker_nothing(
+    team: Team, dies: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = await team.first_life()
+    await prewarm(life, team, 1)
+    (spare,) = spares(life)
+    hand_over = life.supervisor._spawner._starts.warm._hand_over
+
+    async def deadly(member: Member, given: Member) -> None:
+        if dies == "worktree":
+            (given.record.directory / "stray.txt").write_text("x")
+        await hand_over(member, given)
+        if dies == "agent":
+            os.kill(given.record.pid, signal.SIGKILL)
+        if dies == "actor":
+            seat = team.actors.instances[given.record.actor_name]
+            await seat.leave()
+            seat._instance = None  # as its process is after Ray has started it again
+
+    monkeypatch.setattr(life.supervisor._spawner._starts.warm, "_hand_over", deadly)
+    instance_id = await spawn(life, team, "the task")
+    record = life.supervisor._roll.registry.get(instance_id).record
+    assert received(team.home, record.place)[0].endswith("the task")
+    assert (record.pid == spare.record.pid) == (dies == "actor")
+    await until(lambda: not spares(life))
+    await life.supervisor._recovery.reconcile()
+    assert await disagreements(team, life) == []
+
+
+@pytest.mark.parametrize("why", ["dead", "old", "program"])
+async def test_a_spare_that_is_no_good_any_more_is_replaced(
+    team: Team, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agents_module, "EVERY_S", 0.1)
+    life = await team.first_life(PREWARM_INSTANCES="1")
+    await terminate(life, await spawn(life, team))
+    await until(lambda: len(life.supervisor._roll.registry.spares()) == 1 and spares(life)[0].record.stage == "spare")
+    (spare,) = spares(life)
+    if why == "dead":
+        os.kill(spare.record.pid, signal.SIGKILL)
+    elif why == "old":
+        await life.supervisor._roll.save(spare.record.instance_id, created_at=1.0)
+    else:
+        await life.supervisor._roll.save(spare.record.instance_id, program="another")
+    await until(lambda: [s.record.stage == "spare" and s is not spare for s in spares(life)] == [True])
+    assert spare.record.instance_id not in agents(team)
+
+
+async def test_a_spare_is_for_those_only_who_ask_for_just_what_it_is(team: Team) -> None:
+    life = await team.first_life()
+    await prewarm(life, team, 1, env={"COLOUR": "red"})
+    (spare,) = spares(life)
+    plain, other = await spawn(life, team), await spawn(life, team, env={"COLOUR": "blue"})
+    shared = await spawn(life, team, env={"COLOUR": "red"}, workspaceMode="shared")
+    assert not {place_of(life, one) for one in (plain, other, shared)} & {spare.record.instance_id}
+    red = await spawn(life, team, env={"COLOUR": "red"})
+    assert place_of(life, red) == spare.record.instance_id
+    assert b"COLOUR" not in b"".join((await life.supervisor._store.load("instance/")).values())
+
+
+async def test_spare_worktrees_are_bound_to_instances_that_start_cold(team: Team) -> None:
+    life = await team.first_life()
+    ready = await prewarm(life, team, 0, worktrees=2)
+    assert (ready.success, ready.worktrees) == (True, 2)
+    names = {entry.name for entry in team.home.worktrees.iterdir()}
+    assert not (await life.call("gc", requests.GcRequest())).items
+    ids = await asyncio.gather(*(spawn(life, team) for _ in range(3)))
+    worktrees = {life.supervisor._roll.registry.get(one).record.directory.name for one in ids}
+    assert names < worktrees
+    assert await disagreements(team, life) == []
+
+
+async def test_spares_live_on_with_the_next_supervisor_and_end_with_the_team(team: Team) -> None:
+    life = await team.first_life()
+    await prewarm(life, team, 2, worktrees=1)
+    before = {spare.record.pid for spare in spares(life)}
+    life = await team.next_life(actors_die=True)
+    assert {spare.record.pid for spare in spares(life)} == before
+    assert not await listed(life)
+    await until(lambda: all(spare.snapshot.status is Status.READY for spare in spares(life)))
+    instance_id = await spawn(life, team, "the task")
+    assert life.supervisor._roll.registry.get(instance_id).record.pid in before
+    assert await disagreements(team, life) == []
+    await life.call("shutdown", requests.ShutdownRequest())
+    assert not spares(life)
+    assert {name for name, agent in agents(team).items() if agent.alive} == set()
+    assert {entry.name for entry in team.home.worktrees.iterdir()} == {place_of(life, instance_id)}
+
+
+async def test_an_instance_that_was_a_spare_is_restarted_as_who_it_is(team: Team) -> None:
+    life = await team.first_life()
+    await prewarm(life, team, 1)
+    instance_id = await spawn(life, team, "the task")
+    await life.call("restart", requests.RestartRequest(instance_id=instance_id))
+    assert agents(team)[instance_id].alive
+    launch = json.loads((team.home.instance_directory(place_of(life, instance_id)) / "launch.json").read_text())
+    assert any(f"You are {instance_id}" in word for word in launch["argv"])
+    await send(life, instance_id, "more")
+    await settle(life, instance_id)
+    assert await disagreements(team, life) == []
+
+
+async def test_fewer_are_let_go_and_a_directory_that_cannot_be_prepared_is_told(team: Team) -> None:
+    life = await team.first_life()
+    await prewarm(life, team, 2)
+    assert (await prewarm(life, team, 0)).instances == 0
+    await until(lambda: not spares(life))
+    bare = team.home.root.parent / "bare"
+    bare.mkdir()
+    refused = await prewarm(life, team, 2, workDir=str(bare))
+    assert not refused.success
+    assert "not in a git repository" in refused.errors[0]
+    assert await disagreements(team, life) == []
