@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import sys
 
-from scripts.benchmarks import claude_team, cold_start, git_table, idle, lead, page, spawn_table, traffic
+from scripts.benchmarks import claude_team, cold_start, git_table, idle, lead, page, spawn_table, store, traffic
 from scripts.benchmarks.bench import Bench, console
 from scripts.benchmarks.section import Part
 
@@ -16,6 +16,7 @@ PARTS: tuple[Part, ...] = (
     cold_start.PART,
     traffic.PART,
     git_table.PART,
+    store.PART,
     idle.PART,
     claude_team.PART,
 )

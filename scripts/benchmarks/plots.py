@@ -34,4 +34,4 @@ def draw(plot: Plot, path: Path) -> None:
     )
     for name, values in plot.series.items():
         chart.add(name, list(values))
-    path.write_bytes(chart.render())
+    path.write_text(chart.render(is_unicode=True) + "\n")

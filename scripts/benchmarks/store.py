@@ -1,28 +1,19 @@
-"""What keeping the team's state costs, by how many instances are stored: ``python -m scripts.benchmarks.store sqlite``.
-
-Names of ``STORES`` say which stores are measured; ``memory`` is what the measuring itself costs. Each instance has its
-record and five messages. Prints a table in Markdown, p50 / p95 in ms.
-"""
+"""What keeping the team's state costs, by how many instances are stored, in each of the stores that a team may have."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import os
-import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
+from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.figures import Figure
+from scripts.benchmarks.section import Part, Plot, Section
 from supervisor.store import StateStore, keys
-from supervisor.store.memory import MemoryStore
 from supervisor.store.replicator import Pace
 from supervisor.store.sqlite import SqliteStore
 from tests.integration.store.copies import make_replicated
@@ -33,12 +24,14 @@ _MESSAGES_EACH = 5
 _SAMPLES = 200
 _RECORD_BYTES = 600
 _FEW = "few/"
-console = Console(highlight=False, width=200)
+_FILLED_AT_ONCE = 100
+_WORDS = """
+Each instance has its record and five messages of 600 bytes. A save is on the disk when it returns; with Redis
+configured it is in Redis as well, which runs on the same machine and writes to its disk once a second. *20 saves at
+once* are 20 calls that are made durable together.
 
-
-@contextlib.contextmanager
-def _memory(directory: Path) -> Iterator[StateStore]:
-    yield MemoryStore()
+What bounds it: one sync of the disk for each group of saves, however much is stored. Only a start reads everything.
+"""
 
 
 @contextlib.contextmanager
@@ -54,9 +47,8 @@ def _both(directory: Path) -> Iterator[StateStore]:
 
 
 STORES: dict[str, Callable[[Path], AbstractContextManager[StateStore]]] = {
-    "memory": _memory,
-    "sqlite": _sqlite,
-    "sqlite+redis": _both,
+    "SQLite": _sqlite,
+    "SQLite and Redis": _both,
 }
 """Each makes a store without records, in a directory of its own, and ends what it started for it."""
 
@@ -83,9 +75,11 @@ async def measure(store: StateStore, instances: int) -> list[Figure]:
 
 async def _fill(store: StateStore, instances: int) -> None:
     await store.save({f"{_FEW}{number}": os.urandom(_RECORD_BYTES) for number in range(5)})
-    for instance in range(instances):
-        records = {keys.instance(f"spec_{instance}"): os.urandom(_RECORD_BYTES)}
-        records |= {keys.message(f"{instance}_{n}"): os.urandom(_RECORD_BYTES) for n in range(_MESSAGES_EACH)}
+    for first in range(0, instances, _FILLED_AT_ONCE):
+        records: dict[str, bytes] = {}
+        for instance in range(first, min(first + _FILLED_AT_ONCE, instances)):
+            records[keys.instance(f"spec_{instance}")] = os.urandom(_RECORD_BYTES)
+            records |= {keys.message(f"{instance}_{n}"): os.urandom(_RECORD_BYTES) for n in range(_MESSAGES_EACH)}
         await store.save(records)
 
 
@@ -112,39 +106,37 @@ async def _measure_one(name: str, instances: int, directory: Path) -> list[Figur
     return [*figures, Figure(what="open, and load everything", aim="", samples=[started_ms])]
 
 
-async def measure_saves(names: Sequence[str]) -> list[Figure]:
-    """For the page: one record saved in the smallest and in the largest team, in each of the stores."""
-    figures = []
-    for name in names:
-        for instances in (_SIZES[0], _SIZES[-1]):
-            with tempfile.TemporaryDirectory(prefix="phx") as directory:
-                saves = (await _measure_one(name, instances, Path(directory)))[0]
-            figures.append(replace(saves, what=f"{saves.what}, {name}, {instances:,} instances stored"))
-    return figures
-
-
-def _row(name: str, instances: int, figures: list[Figure]) -> str:
-    columns = [name, f"{instances:,}", *(f"{figure.p50:.2f} / {figure.p95:.2f}" for figure in figures)]
-    return f"| {' | '.join(columns)} |"
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stores", nargs="+", choices=STORES)
-    parser.add_argument("--directory", type=Path, help="where the state is kept meanwhile, to measure another disk")
-    arguments = parser.parse_args()
-    titles_are_printed = False
-    for name in arguments.stores:
+async def _measure(bench: Bench) -> Section:
+    found: dict[str, dict[int, list[Figure]]] = {name: {} for name in STORES}
+    for name in STORES:
         for instances in _SIZES:
-            with tempfile.TemporaryDirectory(prefix="phx", dir=arguments.directory) as directory:
-                figures = asyncio.run(_measure_one(name, instances, Path(directory)))
-            if not titles_are_printed:
-                titles = ["store", "instances", *(figure.what for figure in figures)]
-                console.print(f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}", markup=False)
-                titles_are_printed = True
-            console.print(_row(name, instances, figures), markup=False)
-    return 0
+            bench.say(f"{name}, {instances:,} instances")
+            with bench.scratch() as directory:
+                found[name][instances] = await _measure_one(name, instances, directory)
+    return _section(found)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _section(found: Mapping[str, Mapping[int, list[Figure]]]) -> Section:
+    rows = [
+        (name, operation[0].what, *(f"{figure.p50:.2f} ms" for figure in operation))
+        for name, by_size in found.items()
+        for operation in zip(*by_size.values(), strict=True)
+    ]
+    samples = {
+        f"{name}, {figure.what}, {instances:,} instances": figure.samples
+        for name, by_size in found.items()
+        for instances, figures in by_size.items()
+        for figure in figures
+    }
+    saves = {name: [figures[0].p50 for figures in by_size.values()] for name, by_size in found.items()}
+    sizes = [f"{size:,}" for size in _SIZES]
+    return Section(
+        columns=("store", "operation, p50", *(f"{size} instances" for size in sizes)),
+        rows=rows,
+        words=_WORDS,
+        samples=samples,
+        plots=[Plot(title="One record saved, by instances stored", unit="ms", labels=sizes, series=saves)],
+    )
+
+
+PART = Part(name="store", title="The state by how many instances are stored", measure=_measure)

@@ -9,12 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from tests.chaos import record
+from tests.chaos import promises, record
 from tests.chaos.figures import Row, rows_of, table
 from tests.chaos.plan import Target, plan_kills
 from tests.chaos.play import Outcome, RoundPlan, play
 
 _KILLS = 40
+_WITHOUT_REDIS = {Target.REDIS, Target.REDIS_EMPTIED, Target.REDIS_STALLED, Target.EVERYTHING}
 
 
 def main() -> int:
@@ -35,10 +36,11 @@ def main() -> int:
         )
         outcome = asyncio.run(play(plan))
         _say(str(outcome))
-        _take(total, outcome)
+        _take(total, outcome, given.instances)
         if outcome.problems and given.stop:
             break
-    _say("\n".join(["", *table(total.rows.values()), "", total.summary]))
+    tables = [*promises.table(total.put, total.problems), "", *table(total.rows.values())]
+    _say("\n".join(["", *tables, "", total.summary]))
     if given.record:
         record.write(total)
     return 1 if total.problems else 0
@@ -70,7 +72,7 @@ def _target(name: str) -> Target:
     return found[0]
 
 
-def _take(total: record.Total, outcome: Outcome) -> None:
+def _take(total: record.Total, outcome: Outcome, instances: int) -> None:
     ledger = outcome.ledger
     fates = ledger.fates.values()
     for target, row in rows_of(ledger.kills, ledger.probes, fates, outcome.arrivals).items():
@@ -78,6 +80,15 @@ def _take(total: record.Total, outcome: Outcome) -> None:
     total.rounds += 1
     total.messages += len(ledger.accepted)
     total.problems += [f"seed {outcome.seed}: {problem}" for problem in outcome.problems]
+    put, kills = total.put, [kill for kill in ledger.kills if kill.found]
+    put.rounds += 1
+    put.accepted += len(ledger.accepted)
+    put.agents += instances
+    put.looks += sum(probe.answered for probe in ledger.probes)
+    put.kills += len(kills)
+    put.while_typing += sum(bool(kill.being_typed) for kill in kills)
+    put.redis_away += sum(kill.target in _WITHOUT_REDIS for kill in kills)
+    put.recovered_s += [] if outcome.recovered_s is None else [outcome.recovered_s]
 
 
 def _say(text: str) -> None:

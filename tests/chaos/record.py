@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from tests.chaos import promises
 from tests.chaos.figures import Row, table
 from tests.chaos.plan import Target
+from tests.chaos.promises import Put
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- made by scripts/chaos --record -->", "<!-- end of what scripts/chaos made -->"
@@ -26,6 +28,7 @@ class Total:
     messages: int = 0
     """Accepted ones."""
     problems: list[str] = field(default_factory=list)
+    put: Put = field(default_factory=Put)
 
     @property
     def summary(self) -> str:
@@ -40,7 +43,8 @@ def write(total: Total, page: Path = PAGE) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{page} lacks the marks between which the table goes")
-    made = "\n".join(["", _machine(), "", *table(total.rows.values()), "", total.summary, *_found(total), ""])
+    tables = [*promises.table(total.put, total.problems), "", *table(total.rows.values())]
+    made = "\n".join(["", _machine(), "", *tables, "", total.summary, *_found(total), ""])
     page.write_text(f"{before}{BEGIN}{made}{END}{after}")
 
 
