@@ -9,3 +9,6 @@ INSTANCE_MARK = "PHALANX_INSTANCE"
 UMASK_MARK = "PHALANX_UMASK"
 """The file mode creation mask (octal) of who brought the team up. Ray has a private one; worktrees and what a host
 starts for agents have the user's own."""
+NODE_MARK = "PHALANX_RAY_NODE"
+"""The home on this host; every Ray process that was started for it carries the mark."""
+MARKS = frozenset({TEAM_MARK, INSTANCE_MARK, UMASK_MARK, NODE_MARK})

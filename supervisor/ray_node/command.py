@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.home import Home
+from actors.marks import NODE_MARK
 from supervisor.ray_node.ports import CLIENT_SERVER, HEAD, NODE_OPTIONS, WORKERS
 from supervisor.runtime.environment import RAY_SETTINGS, kept_for_ray, python_path
 from supervisor.settings import HOME_VARIABLE
 
-NODE_MARK = "PHALANX_RAY_NODE"
-"""The home on this host; every Ray process that was started for it carries the mark."""
 SLOT = "claude_slot"
 """The custom resource of which each instance takes one."""
 HOST_LABEL = "phalanx/host"

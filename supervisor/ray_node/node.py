@@ -17,9 +17,10 @@ import psutil
 
 from actors.errors import PhalanxError, SettingsError, UnavailableError
 from actors.home import Home
+from actors.marks import NODE_MARK
 from actors.processes import end_processes, processes_with
 from actors.signals import no_signal_blocked
-from supervisor.ray_node.command import NODE_MARK, NodeOptions, node_environment, start_command
+from supervisor.ray_node.command import NodeOptions, node_environment, start_command
 from supervisor.ray_node.ports import HEAD
 from supervisor.runtime import Runtime
 from supervisor.runtime.open_files import allow_many_files

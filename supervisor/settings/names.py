@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from actors.agents.demo_program.options import VARIABLES as DEMO_VARIABLES
 from actors.errors import SettingsError
-from actors.marks import INSTANCE_MARK, TEAM_MARK
+from actors.marks import MARKS
 from supervisor.settings.place import HOME_VARIABLE
 from supervisor.settings.table import setting_variables
 
@@ -20,7 +20,7 @@ def check_variables(names: Iterable[str]) -> None:
     For who brings a team up; one that is coming back must not fail because of what somebody has set meanwhile.
     """
     settings = setting_variables() | {HOME_VARIABLE}
-    known = settings | DEMO_VARIABLES | {TEAM_MARK, INSTANCE_MARK}
+    known = settings | DEMO_VARIABLES | MARKS
     told = [_unknown(name, settings) for name in sorted(names) if name.startswith(_OURS) and name not in known]
     if told:
         ours = ", ".join(sorted(name for name in settings if name.startswith(_OURS)))

@@ -7,6 +7,7 @@ import pytest
 
 from actors.errors import SettingsError
 from actors.home import Home
+from actors.marks import MARKS
 from supervisor.settings import (
     Settings,
     check_variables,
@@ -70,7 +71,7 @@ def test_a_variable_that_is_only_nearly_ours_is_refused_with_what_was_meant(name
 
 
 def test_all_of_our_variables_and_those_of_others_are_taken() -> None:
-    ours = {info.variable for info in describe()} | {"PHALANX_TEAM", "PHALANX_INSTANCE", "PHALANX_DEMO_FAULTS"}
+    ours = {info.variable for info in describe()} | MARKS | {"PHALANX_DEMO_FAULTS"}
     check_variables([*ours, "PATH", "MAX_CONCURRENT_SPAWN", "PHALANXES"])
 
 
