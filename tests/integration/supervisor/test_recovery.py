@@ -115,7 +115,7 @@ async def test_an_agent_that_died_unseen_is_failed_and_its_messages_wait(team: T
     assert await disagreements(team, life) == []
     await life.call("terminate", requests.TerminateRequest(instance_id=second))
     found = receipt_of(life, lost)
-    assert (found.status, "stopped" in found.reason) == (MessageStatus.FAILED, True)
+    assert (found.status, found.reason.startswith("not delivered: ")) == (MessageStatus.FAILED, True)
     resumed = cast("results.ResumeResult", await life.call("resume", requests.ResumeRequest()))
     assert [(one.instance_id, one.resumed, one.error) for one in resumed.instances] == [(first, True, None)]
     await settle(life, first)
