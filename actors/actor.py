@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from actors.agents.catalog import AgentCatalog
-from actors.calls import actor_class, actor_names, answer_of, answer_when_back, end_actor, make_actor
+from actors.calls import actor_class, actor_names, answer_of, answer_when_back, end_actor, make_actor, on_host
 from actors.inbox import BatchLimits
 from actors.instance import InstanceConfig
 from actors.lean import Lean
@@ -82,12 +82,16 @@ class InstanceHandle:
 class RayInstances:
     """Finds, makes and ends instance actors by their names, so that a supervisor that came back has them all."""
 
-    def __init__(self, catalog: AgentCatalog) -> None:
+    def __init__(self, catalog: AgentCatalog, own_address: str = "") -> None:
+        """``own_address``: in a cluster, the host on which actors are that name no other one (``NAME@ADDRESS``)."""
         self._catalog = catalog
+        self._own_address = own_address
 
     async def create(self, name: str) -> InstanceHandle:
         """The actor of this name, made if there is none; returns when it answers."""
-        actor = await make_actor(InstanceActor, _PREFIX + name, self._catalog)
+        address = name.partition("@")[2] or self._own_address
+        options = on_host(address) if address else {}
+        actor = await make_actor(InstanceActor, _PREFIX + name, self._catalog, **options)
         await answer_when_back(actor.__ray_ready__.remote, f"The actor {name}", START_S)
         return InstanceHandle(name, actor)
 

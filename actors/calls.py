@@ -39,15 +39,25 @@ def actor_class(plain: type) -> Any:
     return remote(num_cpus=0, max_restarts=-1, max_concurrency=_CALLS_AT_ONCE)(plain)
 
 
-def named_actor(actor: Any, name: str, *arguments: object) -> Any:
+def own_namespace() -> str:
+    """That of the team whose code this runs in."""
+    return str(ray.get_runtime_context().namespace)
+
+
+def named_actor(actor: Any, name: str, *arguments: object, **options: object) -> Any:
     """The handle of the detached actor of this name, made if there is none. Blocks: not for an event loop."""
-    options = actor.options(name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True)
-    return options.remote(*arguments)
+    named = {"name": name, "namespace": own_namespace(), "lifetime": "detached", "get_if_exists": True}
+    return actor.options(**named, **options).remote(*arguments)
 
 
-async def make_actor(actor: Any, name: str, *arguments: object) -> Any:
+def on_host(address: str) -> dict[str, object]:
+    """The option that keeps an actor on the host with this address, also when Ray is started there again."""
+    return {"resources": {f"node:{address}": 0.001}}
+
+
+async def make_actor(actor: Any, name: str, *arguments: object, **options: object) -> Any:
     """``named_actor`` for an event loop. Raises ``UnavailableError`` when Ray does not answer."""
-    return await _in_thread(lambda: named_actor(actor, name, *arguments), f"Ray, asked for the actor {name},")
+    return await in_thread(lambda: named_actor(actor, name, *arguments, **options), f"Ray, asked for the actor {name},")
 
 
 async def end_actor(name: str) -> None:
@@ -58,12 +68,12 @@ async def end_actor(name: str) -> None:
 
     def end() -> None:
         try:
-            actor = ray.get_actor(name, namespace=NAMESPACE)
+            actor = ray.get_actor(name, namespace=own_namespace())
         except ValueError:
             return
         ray.kill(actor, no_restart=True)
 
-    await _in_thread(end, f"Ray, asked to end the actor {name},")
+    await in_thread(end, f"Ray, asked to end the actor {name},")
 
 
 async def actor_names(prefix: str) -> tuple[str, ...]:
@@ -71,13 +81,15 @@ async def actor_names(prefix: str) -> tuple[str, ...]:
 
     Raises ``UnavailableError`` when Ray does not answer.
     """
-    listed = await _in_thread(lambda: ray.util.list_named_actors(all_namespaces=True), "Ray, asked for its actors,")
-    names = (actor["name"] for actor in listed if actor["namespace"] == NAMESPACE)
+    listed = await in_thread(lambda: ray.util.list_named_actors(all_namespaces=True), "Ray, asked for its actors,")
+    names = (actor["name"] for actor in listed if actor["namespace"] == own_namespace())
     return tuple(sorted(name for name in names if name.startswith(prefix)))
 
 
-async def _in_thread(function: Callable[[], _Answer], what: str) -> _Answer:
-    """Not in the loop's pool: the few threads there would soon all wait for a Ray that is gone."""
+async def in_thread(function: Callable[[], _Answer], what: str) -> _Answer:
+    """What Ray answers in the calling thread. Raises ``UnavailableError`` when it does not.
+
+    Not in the loop's pool: the few threads there would soon all wait for a Ray that is gone."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[_Answer] = loop.create_future()
 

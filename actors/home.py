@@ -94,6 +94,26 @@ class Home:
         return self.root / "instances"
 
     @property
+    def travel(self) -> Path:
+        """Mirrors of other hosts' repositories, and what is on its way."""
+        return self.root / "travel"
+
+    @property
+    def node_directory(self) -> Path:
+        """Of the Ray that the cluster launcher starts on this host; it outlives teams."""
+        return self.root / "node"
+
+    @property
+    def drained_file(self) -> Path:
+        """The hosts of a cluster that take no new instances, as JSON."""
+        return self.root / "drained-hosts.json"
+
+    @property
+    def login_file(self) -> Path:
+        """The environment of the user's login shell on a worker host of a cluster, as JSON: agents run with it."""
+        return self.root / "login-environment.json"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -37,6 +37,7 @@ from actors.private_files import append_private, in_words, write_private
 from actors.processes import end_processes, processes_with
 from actors.terminal.pane import PaneInfo
 from actors.terminal.server import TerminalServer
+from actors.travel.depot import Depot
 from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
 from actors.workspace.workspaces import Workspaces
@@ -59,11 +60,16 @@ class Host:
         self._server = TerminalServer(home.tmux_socket)
         self._load_meter = LoadMeter(home.root)
         self._workspaces = Workspaces(home.worktrees, self._environment)
+        self.depot = Depot(home.travel, self._workspaces, self._environment)
         self._git = GitHands(self._environment)
         self._git_threads = ThreadPoolExecutor(_GIT_THREADS, thread_name_prefix="git")
 
     async def name(self) -> str:
         return socket.gethostname()
+
+    async def release(self) -> None:
+        """Ends the tmux server; agents that still run in it are hung up on."""
+        await asyncio.to_thread(self._server.stop)
 
     async def load(self) -> HostLoad:
         """How busy this machine is."""

@@ -12,8 +12,10 @@ from typing import Any
 from actors.agent_environment import read_environment
 from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
-from actors.calls import actor_class, answer_of, answer_when_back, make_actor
+from actors.calls import actor_class, answer_of, answer_when_back, make_actor, on_host
+from actors.depot_door import DepotHandle, DepotServer
 from actors.errors import SettingsError
+from actors.foreign_home import prepare_home
 from actors.git.values import READ_S, WRITE_S, Asked, Outcome, Place
 from actors.home import Home
 from actors.host import Host
@@ -36,14 +38,17 @@ _WITHOUT_IT = ("HOME", "PATH", "LANG")
 """Of the actor's own environment: enough to look, and for git."""
 
 
-class _HostServer(Host):
+class _HostServer(Host, DepotServer):
     """Reads the agents' environment on its own machine: it may hold secrets and does not pass through Ray.
 
     Without it everything works but starting agents. An actor that fails to begin would be begun again for ever, and
     nobody would learn why.
     """
 
-    def __init__(self, home_root: str, catalog: AgentCatalog) -> None:
+    def __init__(self, home_root: str, catalog: AgentCatalog, team_id: str = "") -> None:
+        """``team_id``: of a team of another machine, whose home this one is made ready for."""
+        if team_id:
+            prepare_home(Home(Path(home_root)), team_id)
         self._begin: Callable[[Mapping[str, str]], None] = partial(super().__init__, Home(Path(home_root)), catalog)
         if UMASK_MARK in os.environ:
             os.umask(int(os.environ[UMASK_MARK], 8))
@@ -77,10 +82,18 @@ class _HostServer(Host):
 HostActor = actor_class(_HostServer)
 
 
-async def start_host(home: Home, catalog: AgentCatalog) -> HostHandle:
-    """The host actor of this machine; returns when it answers."""
-    actor = await make_actor(HostActor, "host", str(home.root), catalog)
+async def start_host(home: Home, catalog: AgentCatalog, address: str = "") -> HostHandle:
+    """The host actor of this machine; returns when it answers. ``address``: of the machine, in a cluster."""
+    options = on_host(address) if address else {}
+    actor = await make_actor(HostActor, "host", str(home.root), catalog, **options)
     await answer_when_back(actor.__ray_ready__.remote, "The host actor", START_S)
+    return HostHandle(actor)
+
+
+async def start_other_host(name: str, address: str, home: Home, catalog: AgentCatalog, team_id: str) -> HostHandle:
+    """The same for another machine of the cluster."""
+    actor = await make_actor(HostActor, name, str(home.root), catalog, team_id, **on_host(address))
+    await answer_when_back(actor.__ray_ready__.remote, f"The host actor of {address}", START_S)
     return HostHandle(actor)
 
 
@@ -93,6 +106,10 @@ class HostHandle:
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
+        self.depot = DepotHandle(actor)
+
+    async def release(self) -> None:
+        await self._ask_again(self._actor.release.remote, AGENT_S)
 
     async def name(self) -> str:
         return str(await self._ask_again(self._actor.name.remote, AGENT_S))

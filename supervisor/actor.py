@@ -7,16 +7,20 @@ import os
 import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from actors.actor import RayInstances
 from actors.agents.catalog import AgentCatalog
-from actors.calls import actor_class, named_actor
+from actors.calls import actor_class, named_actor, on_host
 from actors.home import Home
 from actors.host_actor import start_host
+from actors.ray_cluster import RayCluster, own_address
 from supervisor.assembly import build_supervisor
 from supervisor.beginning import unless_agents_live
 from supervisor.gateway import Gateway
+from supervisor.hosts.many import ManyHosts
+from supervisor.hosts.ports import ClusterPort, FullHost
+from supervisor.hosts.roster import Roster
 from supervisor.own_start import OwnStart
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
@@ -24,6 +28,7 @@ from supervisor.ports import HostPort
 from supervisor.settings import Settings, kept_settings
 from supervisor.staff import Staff
 from supervisor.store.opening import make_store
+from supervisor.team_file import read_team
 
 LOG_NAME = "supervisor.log"
 _LOG_BYTES = 2_000_000
@@ -46,14 +51,21 @@ class _SupervisorServer:
         return os.getpid()
 
     async def _begin(self) -> None:
-        settings = kept_settings(self._home) or Settings.load(self._home, os.environ)
+        team = read_team(self._home)
+        joined = team if team is not None and team.joined else None
+        # The Ray of a cluster was not started with the settings of the team that joined it.
+        settings = kept_settings(self._home) or Settings.load(self._home, joined.environment if joined else os.environ)
         catalog = AgentCatalog(
             claude_command=settings.claude_command, python=sys.executable, demo_start_s=settings.demo_start_s
         )
-        host: HostPort = await start_host(self._home, catalog)
-        factory, permits = RayInstances(catalog), Permits(settings.max_concurrent_spawns)
+        address = own_address() if joined else ""
+        own: FullHost = await start_host(self._home, catalog, address)
+        cluster = RayCluster(self._home, catalog, joined.team_id) if joined else None
+        roster = await _roster(own, address, cluster, settings) if cluster else None
+        host: HostPort = cast("HostPort", ManyHosts(roster)) if roster else own
+        factory, permits = RayInstances(catalog, address), Permits(settings.max_concurrent_spawns)
         stock = ActorStock(factory, permits, settings.spare_actors)
-        staff = Staff(host=host, factory=factory, permits=permits, stock=stock)
+        staff = Staff(host=host, factory=factory, permits=permits, stock=stock, roster=roster)
         store = make_store(self._home, settings, unless_agents_live(self._home, host))
         supervisor = build_supervisor(self._home, settings, staff, store)
         try:
@@ -63,6 +75,12 @@ class _SupervisorServer:
             await supervisor.close()
             raise
         logging.getLogger(__name__).info("the supervisor of %s is ready", self._home.root)
+
+
+async def _roster(own: FullHost, address: str, cluster: ClusterPort, settings: Settings) -> Roster:
+    """The hosts of the cluster that was joined."""
+    name = next((node.name for node in await cluster.nodes() if node.address == address), address)
+    return Roster(name, own, cluster, settings.host_instances)
 
 
 def _keep_log(path: Path) -> None:
@@ -77,5 +95,7 @@ SupervisorActor = actor_class(_SupervisorServer)
 
 
 def create_supervisor(home_root: str) -> Any:
-    """The handle of the team's supervisor actor, made if there is none yet."""
-    return named_actor(SupervisorActor, "supervisor", home_root)
+    """The handle of the team's supervisor actor, made if there is none yet; in a cluster it stays on this host."""
+    team = read_team(Home(Path(home_root)))
+    options = on_host(own_address()) if team is not None and team.joined else {}
+    return named_actor(SupervisorActor, "supervisor", home_root, **options)

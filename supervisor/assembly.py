@@ -12,6 +12,7 @@ from supervisor.cold_start import ColdStart
 from supervisor.collecting import Collecting
 from supervisor.fence import Fence
 from supervisor.git.desk import git_desk
+from supervisor.hosts.desk import HostsDesk
 from supervisor.looking import Looking
 from supervisor.performance.assembly import performance_desks
 from supervisor.performance.figures import Sources
@@ -52,6 +53,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
         agent=settings.agent,
         timeout_s=settings.spawn_timeout_s,
         work_dirs=work_dirs,
+        roster=staff.roster,
     )
     pool = make_pool(home, settings, staff, roll, adoption)
     tunables.subscribe(pool.tuned)
@@ -86,6 +88,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
                 git,
                 *performance_desks(home, watched, keeper, Tuning.of(settings.configured)),
                 PoolDesk(pool, work_dirs, settings.spawn_timeout_s),
+                HostsDesk(home, roll, staff, settings.save_interval_s),
             ),
             on_shutdown=lambda: _at_the_end(keeper, pool),
         )

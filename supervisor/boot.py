@@ -36,14 +36,23 @@ _REGISTERED = "logs/debug_state.txt"
 some time later."""
 
 
-def start_supervisor(home: Home, factory: str, timeout_s: float) -> dict[str, Any]:
-    """Connects and starts the supervisor; it may run already. Raises whatever keeps it from that."""
+def namespace_of(home: Home, *, joined: bool) -> str:
+    """Ray's namespace of the team: in a cluster of others there may be more than one."""
+    return f"{NAMESPACE}-{home.identity}" if joined else NAMESPACE
+
+
+def start_supervisor(home: Home, factory: str, timeout_s: float, cluster: str = "") -> dict[str, Any]:
+    """Connects, to ``cluster`` or else to the home's own Ray, and starts the supervisor; it may run already.
+
+    Raises whatever keeps it from that.
+    """
     begun = time.monotonic()
     module, _, name = factory.partition(":")
     create: Callable[[str], Any] = getattr(importlib.import_module(module), name)
-    address = _wait_for_address(home.ray_directory, begun + timeout_s)
+    address = cluster or _wait_for_address(home.ray_directory, begun + timeout_s)
     up_at = time.monotonic()
-    ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+    namespace = namespace_of(home, joined=bool(cluster))
+    ray.init(address=address, namespace=namespace, log_to_driver=False, configure_logging=False)
     connected_at = time.monotonic()
     ray.get(create(str(home.root)).start.remote(), timeout=max(1.0, begun + timeout_s - connected_at))
     steps = {
@@ -91,10 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--report-fd", type=int, default=1, help="where the answer goes; default: stdout")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds")
+    parser.add_argument("--cluster", default="", help="ADDRESS:PORT of a Ray to join; default: the home's own")
     parser.add_argument("--factory", required=True, help="MODULE:FUNCTION that makes the supervisor's actor")
     given = parser.parse_args(arguments)
     try:
-        answer = start_supervisor(Home(given.home), given.factory, given.timeout)
+        answer = start_supervisor(Home(given.home), given.factory, given.timeout, given.cluster)
     except Exception as error:  # noqa: BLE001 - the outermost frame: whoever waits must learn of it
         traceback.print_exc()
         answer = _failure(error)

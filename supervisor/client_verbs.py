@@ -152,6 +152,15 @@ class TypedVerbs(ABC):
             for event in heard.events:
                 yield event
 
+    async def hosts(self) -> results.HostsResult:
+        """The machines of the team."""
+        return await self._typed(results.HostsResult, "hosts", requests.HostsRequest())
+
+    async def drain(
+        self, request: requests.DrainRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.DrainResult:
+        return await self._typed(results.DrainResult, "drain", request, on_progress)
+
     async def status(self) -> results.StatusResult:
         """How the team itself is."""
         return await self._typed(results.StatusResult, "status", requests.StatusRequest())

@@ -197,7 +197,8 @@ class Closing:
     async def _restart(self, member: Member) -> RestartResult:
         record = member.record
         await self._roll.confirm()
-        if not record.directory.is_dir():
+        here = record.workspace is None or record.workspace.home is None
+        if here and not record.directory.is_dir():
             raise WorkspaceError(
                 f"The workspace of {record.instance_id} is gone ({record.directory}): spawn a new instance."
             )
@@ -234,7 +235,7 @@ class Closing:
 
 def where_saved(record: InstanceRecord, retirement: Retirement) -> str | None:
     """The git directory that has the saved ref: it outlives the worktree that the instance was made from."""
-    found = record.workspace.git_directory if record.workspace else None
+    found = (record.workspace.home or record.workspace.git_directory) if record.workspace else None
     return str(found) if found and retirement.saved_ref else None
 
 

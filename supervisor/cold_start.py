@@ -46,7 +46,7 @@ class ColdStart:
 
     async def begin(self, member: Member, request: SpawnRequest, sender: str) -> Begun:
         instance_id = member.record.instance_id
-        self._roll.registry.change(instance_id, actor=self._stock.take())
+        self._roll.registry.change(instance_id, actor=member.record.actor or self._stock.take())
         await self._roll.save(instance_id)
         coming = asyncio.create_task(self._adoption.actor(member.record))
         try:
@@ -63,10 +63,11 @@ class ColdStart:
             workspace = await self._host.create_workspace(record.instance_id, record.work_dir, request.workspace_mode)
         self._roll.registry.change(record.instance_id, workspace=workspace)
         self._pool.bound(workspace)
-        await self._roll.save(record.instance_id, host=await self._host.name())
+        await self._roll.save(record.instance_id, host=record.host or await self._host.name())
 
     async def _from_pool(self, record: InstanceRecord, request: SpawnRequest) -> Workspace | None:
-        spare = self._pool.take_worktree(record.work_dir) if request.workspace_mode == "isolated" else None
+        fits = request.workspace_mode == "isolated" and not record.elsewhere
+        spare = self._pool.take_worktree(record.work_dir) if fits else None
         if spare is None:
             return None
         try:

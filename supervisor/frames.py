@@ -22,7 +22,7 @@ import msgpack
 from actors.errors import PhalanxError
 
 MAX_FRAME_BYTES = 64_000_000
-LOOKING = frozenset({"read", "list", "wait", "status", "get_performance", "events"})
+LOOKING = frozenset({"read", "list", "wait", "status", "hosts", "get_performance", "events"})
 """Verbs that change nothing: they may be called again, and are cancelled when their client goes away."""
 REPEATABLE = LOOKING | {"optimize_settings"}
 """Verbs that do no more when they are called again."""

@@ -92,6 +92,11 @@ class InstanceRecord:
         return self.actor or self.instance_id
 
     @property
+    def elsewhere(self) -> bool:
+        """It is on another host than the supervisor's, which the name of its actor says."""
+        return "@" in self.actor
+
+    @property
     def directory(self) -> Path:
         """Where the agent works."""
         return self.workspace.directory if self.workspace else self.work_dir

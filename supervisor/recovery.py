@@ -51,6 +51,7 @@ class Recovery:
         self._undoing = undoing
         self._closing = closing
         self._stock = staff.stock
+        self._roster = staff.roster
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._tries = Tries()
         self._under_way: dict[Act, asyncio.Task[bool]] = {}
@@ -134,13 +135,18 @@ class Recovery:
             agents,
             actors,
             followed={i.record.instance_id for i in members if self._roll.members.has(i.record.instance_id)},
-            busy={*self._roll.unreadable.instance_ids, *_busy(members, before), *map(subject, self._under_way)},
+            busy={*self._roll.unreadable.instance_ids, *_busy(members, before), *self._let_alone()},
         )
         self._tries.forget_all_but({*acts, *self._under_way})
         if acts:
             await self._roll.confirm()
         now = asyncio.get_running_loop().time()
         return [self._begin(act, before) for act in acts if self._tries.may(act, now)]
+
+    def _let_alone(self) -> list[str]:
+        """About whom something is done already, and whose host cannot be asked: nothing is known of them."""
+        away = self._roster.instances_away if self._roster else ()
+        return [*map(subject, self._under_way), *away]
 
     def _tell_of_strangers(self, agents: Iterable[RunningAgent]) -> None:
         """Once each: somebody's own session on the team's tmux server is left alone."""

@@ -21,6 +21,8 @@ from actors.states import Status
 from supervisor.adoption import Adoption
 from supervisor.cold_start import ColdStart
 from supervisor.first_message import FirstMessage
+from supervisor.hosts.requested import placed
+from supervisor.hosts.roster import Placement, Roster
 from supervisor.mail import check_text
 from supervisor.performance.names import Count, Timing
 from supervisor.permits import Permits
@@ -46,6 +48,8 @@ class SpawnSettings:
     timeout_s: float
     """Longest time from the start of the agent to the proof of its first message."""
     work_dirs: WorkDirPolicy
+    roster: Roster | None
+    """The hosts of a cluster; None on one machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,17 @@ class Starts:
 
     warm: WarmStart
     cold: ColdStart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One spawn that was checked and has a place."""
+
+    request: SpawnRequest
+    work_dir: Path
+    sender: str
+    placement: Placement | None
+    """None on one machine."""
 
 
 class _SpareLostError(AgentError):
@@ -90,10 +105,11 @@ class Spawner:
         work_dir = self._settings.work_dirs.check(request.work_dir)
         check_text(request.context)
         asked = time.perf_counter()
-        async with self._permits.hold(caller.client):
+        async with placed(self._settings.roster, request) as placement, self._permits.hold(caller.client):
             self._roll.meters.observe(Timing.SPAWN_WAIT, time.perf_counter() - asked)
+            task = Task(request=request, work_dir=work_dir, sender=caller.sender, placement=placement)
             # A caller who goes away in the middle must not leave half an instance behind.
-            return await asyncio.shield(asyncio.create_task(self._spawn(request, work_dir, caller.sender)))
+            return await asyncio.shield(asyncio.create_task(self._spawn(task)))
 
     async def _finished(self, member: Member) -> InstanceRecord | None:
         """An instance that this call has made already, once it has its first message or has ended.
@@ -115,31 +131,38 @@ class Spawner:
             raise UnavailableError(f"{instance_id}, which this call has made, is still being started: repeat the call.")
         return member.record
 
-    async def _spawn(self, request: SpawnRequest, work_dir: Path, sender: str) -> InstanceRecord:
+    async def _spawn(self, task: Task) -> InstanceRecord:
         with self._roll.meters.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
             try:
-                return await self._attempt(request, work_dir, sender, warm=True)
+                return await self._attempt(task, warm=task.placement is None or task.placement.own)
             except _SpareLostError as error:
                 logger.warning("the spawn begins anew: %s", error)
-                return await self._attempt(request, work_dir, sender, warm=False)
+                return await self._attempt(task, warm=False)
 
-    async def _attempt(self, request: SpawnRequest, work_dir: Path, sender: str, *, warm: bool) -> InstanceRecord:
-        member = self._take_in(request, work_dir)
+    async def _attempt(self, task: Task, *, warm: bool) -> InstanceRecord:
+        member = self._take_in(task)
         async with member.turn:
             try:
-                return await self._make(member, request, sender, warm=warm)
+                return await self._make(member, task.request, task.sender, warm=warm)
             except BaseException:
                 await self._undoing.undo(member.record)
                 raise
 
-    def _take_in(self, request: SpawnRequest, work_dir: Path) -> Member:
-        return self._roll.registry.add(
-            request.model_copy(update={"work_dir": str(work_dir)}),
+    def _take_in(self, task: Task) -> Member:
+        request = task.request
+        member = self._roll.registry.add(
+            request.model_copy(update={"work_dir": str(task.work_dir)}),
             agent=request.agent or self._settings.agent,
             session_id=str(uuid.uuid4()),
             now=time.time(),
             fingerprint=fingerprint(request),
         )
+        if self._settings.roster is not None and task.placement is not None:
+            instance_id = member.record.instance_id
+            actor = "" if task.placement.own else f"{instance_id}@{task.placement.address}"
+            self._roll.registry.change(instance_id, actor=actor, host=task.placement.host)
+            self._settings.roster.places[instance_id] = task.placement.host
+        return member
 
     async def _make(self, member: Member, request: SpawnRequest, sender: str, *, warm: bool) -> InstanceRecord:
         instance_id = member.record.instance_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from supervisor.hosts.roster import Roster
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.ports import HostPort, InstanceFactory
@@ -15,3 +16,5 @@ class Staff:
     factory: InstanceFactory
     permits: Permits
     stock: ActorStock
+    roster: Roster | None = None
+    """The hosts of a cluster; None on one machine."""

@@ -28,6 +28,8 @@ class Team:
     head_pid: int = 0
     tmux_pid: int = 0
     ray_address: str = ""
+    joined: bool = False
+    """The Ray at ``ray_address`` is a cluster that was there before the team: the team's end is not its end."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """The settings, and little more, with which Ray was started last: who brings it back may have others."""
     ending: bool = False

@@ -14,5 +14,5 @@ def trusted(home: Home, record: InstanceRecord) -> tuple[Path, ...]:
     if workspace is None or workspace.worktree is None:
         return (record.directory,)
     git_directory = workspace.git_directory
-    main = git_directory.parent if git_directory is not None and git_directory.name == ".git" else None
+    main = git_directory.parent if git_directory is not None and git_directory.name == ".git" else git_directory
     return (home.worktrees, main or workspace.worktree)

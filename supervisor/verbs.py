@@ -54,6 +54,8 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "terminate": Verb(requests.TerminateRequest, results.TerminateResult),
         "restart": Verb(requests.RestartRequest, results.RestartResult),
         "git_batch": Verb(requests.GitBatchRequest, results.GitBatchResult),
+        "hosts": Verb(requests.HostsRequest, results.HostsResult),
+        "drain": Verb(requests.DrainRequest, results.DrainResult),
         "resume": Verb(requests.ResumeRequest, results.ResumeResult),
         "gc": Verb(requests.GcRequest, results.GcResult),
         "status": Verb(requests.StatusRequest, results.StatusResult),

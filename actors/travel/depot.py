@@ -1,7 +1,7 @@
 """All of a host that has to do with code that travels; the host actor calls it. Blocking work runs in threads.
 
-On the host of the repository: ``origin``, ``pack``, ``piece``, ``discard``, ``at_home``, ``come_home``. On a worker:
-``settle`` (a worktree from what it fetches), ``work``, ``pack``, ``piece``, ``discard``.
+On the host of the repository: ``origin``, ``come_home``, ``drop_branch``; on a worker: ``settle`` (a worktree from what
+it fetches), ``work``; on both: ``pack``, ``piece``, ``discard``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Protocol
 
 from actors.travel.carrying import Sender, carried
 from actors.travel.departing import save_latest, work_of
-from actors.travel.homecoming import bring_home, tips_at_home
+from actors.travel.homecoming import bring_home, forget_instance_ref, tips_at_home
 from actors.travel.mirrors import Mirrors
-from actors.travel.origins import give_up, origin_of
+from actors.travel.origins import origin_of
 from actors.travel.outbox import Outbox
 from actors.travel.values import Arrival, Origin, Parcel, Work
+from actors.workspace.branches import delete_branch
 from actors.workspace.command import GitRunner
 from actors.workspace.source import check_directory, find_source
 from actors.workspace.values import Workspace
@@ -50,9 +51,15 @@ class Depot:
         check_directory(work_dir)
         return origin_of(self._git, usable(find_source(self._git, work_dir), work_dir), instance_id)
 
-    async def give_up(self, origin: Origin) -> None:
-        """Undoes ``origin``, unless work has come home meanwhile."""
-        await asyncio.to_thread(give_up, self._git, origin)
+    async def drop_branch(self, git_directory: Path, branch: str, made_at: str | None) -> str | None:
+        """Deletes an instance's branch here if that loses nothing, or if it is still at ``made_at``; else why not."""
+        return await asyncio.to_thread(self._drop_branch, git_directory, branch, made_at)
+
+    def _drop_branch(self, git_directory: Path, branch: str, made_at: str | None) -> str | None:
+        stays = delete_branch(self._git, git_directory, branch, made_at=made_at)
+        if stays is None:
+            forget_instance_ref(self._git, git_directory, branch.removeprefix(_BRANCHES))
+        return stays
 
     async def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Parcel:
         return await asyncio.to_thread(self._outbox.pack, git_directory, commits, haves)

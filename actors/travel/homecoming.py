@@ -52,6 +52,11 @@ def bring_home(git: GitRunner, git_directory: Path, work: Work, parcel: Path | N
     return Arrival(work=work, note=note)
 
 
+def forget_instance_ref(git: GitRunner, git_directory: Path, name: str) -> None:
+    """Once the branch was deleted because another one holds what is in it, nothing else needs it either."""
+    git.run_in_repository(git_directory, *NO_HOOKS, "update-ref", "-d", INSTANCE_REFS + name)
+
+
 def _move_branch(git: GitRunner, git_directory: Path, work: Work, known: str) -> str:
     branch = find_branch(git, git_directory, work.branch)
     where = f"what {work.name} has done is in {INSTANCE_REFS}{work.name}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from actors.errors import WorkspaceError
 from actors.travel.values import Origin
-from actors.workspace.branches import create_branch, delete_branch, find_branch
+from actors.workspace.branches import create_branch, find_branch
 from actors.workspace.command import GitRunner
 from actors.workspace.site import branch_of
 from actors.workspace.source import Source, describe_left_behind
@@ -31,11 +31,6 @@ def origin_of(git: GitRunner, source: Source, instance_id: str) -> Origin:
         author=_author(git, source),
         notes=describe_left_behind(git, source),
     )
-
-
-def give_up(git: GitRunner, origin: Origin) -> None:
-    """Takes the branch away again if nothing has been done on it."""
-    delete_branch(git, origin.git_directory, origin.branch, made_at=origin.commit)
 
 
 def _claimed(git: GitRunner, source: Source, instance_id: str) -> str:

@@ -26,6 +26,8 @@ class Workspace:
     git_directory: Path | None = None
     """The git directory that all worktrees of the repository have in common. It outlives ``repository`` when that is
     another instance's worktree."""
+    home: Path | None = None
+    """The repository on the supervisor's host whose mirror ``git_directory`` is; None for a workspace of that host."""
     branch: str | None = None
     """The instance's own branch; when shared the one that is checked out, None if detached."""
     base_commit: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mcp_entry.cli import doctor, git, instances, lifecycle, performance, pool, registration
+from mcp_entry.cli import doctor, git, hosts, instances, lifecycle, performance, pool, registration
 from mcp_entry.cli.session import real_world
 
 app = typer.Typer(
@@ -35,6 +35,8 @@ app.command("git")(git.git)
 app.command("prewarm")(pool.prewarm)
 app.command("perf")(performance.perf)
 app.command("tune")(performance.tune)
+app.command("hosts")(hosts.hosts)
+app.command("drain")(hosts.drain)
 app.command("gc")(lifecycle.gc)
 mcp.command("add")(registration.add)
 app.add_typer(mcp, name="mcp")

@@ -59,6 +59,10 @@ def spawn(  # noqa: PLR0913 - every option of the command
         bool, typer.Option("--shared", help="Work in the directory itself, on no branch of its own.")
     ] = False,
     parent: Annotated[str | None, typer.Option(metavar="ID", help="The instance that leads it.")] = None,
+    host: Annotated[str | None, typer.Option(help="The machine to run on, as `phalanx hosts` lists it.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="What its machine must have; may be repeated.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="A label.")] = None,
     agent: Annotated[Agent | None, typer.Option(help="The program to run.")] = None,
     model: Annotated[str | None, typer.Option(help="The model to use.")] = None,
@@ -77,11 +81,13 @@ def spawn(  # noqa: PLR0913 - every option of the command
             "context": _text(text, file),
             "parentId": parent,
             "workspaceMode": "shared" if shared else "isolated",
+            "host": host,
+            "labels": _pairs(label or [], "--label", "KEY=VALUE"),
             "name": name,
             "agent": agent,
             "model": model,
             "permissionMode": permissions,
-            "env": _variables(env or []),
+            "env": _pairs(env or [], "--env", "NAME=VALUE"),
         }
         _say(team, "spawn", arguments, "starting")
 
@@ -272,8 +278,8 @@ def _text(argument: str | None, file: Path | None) -> str:
         raise InvalidRequestError(f"The text is not valid UTF-8 at byte {error.start}. Convert it first.") from error
 
 
-def _variables(pairs: list[str]) -> dict[str, str]:
+def _pairs(pairs: list[str], option: str, form: str) -> dict[str, str]:
     for pair in pairs:
         if "=" not in pair:
-            raise InvalidRequestError(f"--env takes NAME=VALUE, not {pair!r}.")
+            raise InvalidRequestError(f"{option} takes {form}, not {pair!r}.")
     return dict(pair.split("=", 1) for pair in pairs)

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             notes = stop_node(home)
             print("\n".join([*notes, "Nothing of the team and of its Ray runs on this host."]))
         else:
-            print(start_node(home, _options(given, home.ray_directory), os.environ))
+            print(start_node(home, _options(given, home.node_directory), os.environ))
     except PhalanxError as error:
         print(error, file=sys.stderr)
         return 1

@@ -11,17 +11,14 @@ from pathlib import Path
 
 from actors.home import Home
 from actors.marks import NODE_MARK
+from actors.nodes import HOST_LABEL, SLOT
 from supervisor.ray_node.ports import CLIENT_SERVER, HEAD, NODE_OPTIONS, WORKERS
-from supervisor.runtime.environment import RAY_SETTINGS, kept_for_ray, python_path
+from supervisor.runtime.environment import RAY_SETTINGS, kept_for_ray, kept_for_tls, python_path
 from supervisor.settings import HOME_VARIABLE
 
-SLOT = "claude_slot"
-"""The custom resource of which each instance takes one."""
-HOST_LABEL = "phalanx/host"
 _OBJECT_STORE_BYTES = 200_000_000
 """Code travels through it in small pieces."""
 _FOR_THE_LAUNCHER = ("RAY_enable_autoscaler_v2", "RAY_CLOUD_INSTANCE_", "RAY_NODE_TYPE_NAME", "RAY_OVERRIDE_")
-_OF_TLS = ("RAY_USE_TLS", "RAY_TLS_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +65,12 @@ def _of_a_worker(options: NodeOptions) -> Sequence[str]:
 
 def node_environment(given: Mapping[str, str], home: Home) -> dict[str, str]:
     """What Ray and its workers run with: the basics, Ray's hygiene, and what the launcher and TLS need."""
-    passed = {name: value for name, value in given.items() if name.startswith((*_FOR_THE_LAUNCHER, *_OF_TLS))}
+    passed = {name: value for name, value in given.items() if name.startswith(_FOR_THE_LAUNCHER)}
     return {
         **kept_for_ray(given),
         **python_path(),
         **RAY_SETTINGS,
+        **kept_for_tls(given),
         **passed,
         HOME_VARIABLE: str(home.root),
         NODE_MARK: str(home.root),

@@ -6,6 +6,7 @@ is ours when it carries the mark of the home, which Ray's processes hand on to e
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -18,26 +19,31 @@ import psutil
 from actors.errors import PhalanxError, SettingsError, UnavailableError
 from actors.home import Home
 from actors.marks import NODE_MARK
+from actors.private_files import write_private
 from actors.processes import end_processes, processes_with
 from actors.signals import no_signal_blocked
 from supervisor.ray_node.command import NodeOptions, node_environment, start_command
 from supervisor.ray_node.ports import HEAD
 from supervisor.runtime import Runtime
+from supervisor.runtime.environment import agent_environment
+from supervisor.runtime.joined import TOKEN_FILE
 from supervisor.runtime.open_files import allow_many_files
 from supervisor.settings import Settings
 
-TOKEN_FILE = Path(".ray") / "auth_token"
-"""Below the user's home directory, where Ray itself looks for it."""
 _START_S = 120.0
 _OTHERS_S = 60.0
 _SWEEPS = 5
 
 
 def start_node(home: Home, options: NodeOptions, environment: Mapping[str, str]) -> str:
-    """What Ray said. Raises ``PhalanxError`` when it does not come up; then nothing of it is left."""
-    if processes_with(NODE_MARK, str(home.root)):
-        raise UnavailableError(f"Ray of {home.root} runs on this host already. End it first: scripts/host stop")
+    """What Ray said. An earlier one of this home is ended before; agents of the team go on, and are adopted.
+
+    Raises ``PhalanxError`` when it does not come up; then nothing of it is left.
+    """
+    if left := end_node(home):
+        raise UnavailableError(f"An earlier Ray of {home.root} does not end: {[each.pid for each in left]}")
     home.create()
+    write_private(home.login_file, json.dumps(agent_environment(environment, {}, "")))
     _check_token(Path(environment.get("HOME", "~")).expanduser() / TOKEN_FILE)
     options.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
     allow_many_files(os.getpid())

@@ -22,6 +22,7 @@ from supervisor.requests.fields import (
     WorkspaceMode,
 )
 from supervisor.requests.git import GitBatchRequest, GitOperation, GitType
+from supervisor.requests.hosts import DrainRequest, HostsRequest
 from supervisor.requests.looking import ListRequest, ReadRequest, WaitRequest
 from supervisor.requests.members import Malformed
 from supervisor.requests.messages import BatchMessage, SendBatchRequest, SendRequest
@@ -36,6 +37,7 @@ __all__ = [
     "MAX_SPAWN_BATCH_MEMBERS",
     "MAX_WAIT_S",
     "BatchMessage",
+    "DrainRequest",
     "EventKind",
     "EventsRequest",
     "GcRequest",
@@ -43,6 +45,7 @@ __all__ = [
     "GitBatchRequest",
     "GitOperation",
     "GitType",
+    "HostsRequest",
     "InstanceId",
     "InterruptRequest",
     "ListRequest",

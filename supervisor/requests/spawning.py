@@ -20,6 +20,7 @@ from supervisor.requests.fields import (
     VariableName,
     WorkspaceMode,
 )
+from supervisor.requests.hosts import HostName, LabelKey, LabelValue
 from supervisor.requests.members import FailsAlone, Malformed
 
 Model = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/\[\]@-]{0,99}$")]
@@ -46,6 +47,12 @@ class SpawnRequest(Request):
     workspace_mode: WorkspaceMode = Field(
         default="isolated",
         description="isolated: a git worktree on a branch of its own; shared: workDir itself.",
+    )
+    host: HostName | None = Field(
+        default=None, description="The machine to run on, as hosts lists it; default: where there is most room."
+    )
+    labels: dict[LabelKey, LabelValue] = Field(
+        default_factory=dict, description="Labels that its machine must have, as hosts lists them."
     )
     name: Name | None = Field(
         default=None, description="A label: up to 40 letters, digits, '-' and '_'; tools take the id."

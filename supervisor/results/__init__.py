@@ -5,6 +5,7 @@ from __future__ import annotations
 from supervisor.results.acting import InterruptResult, RespondResult, RestartResult, TerminatedInstance, TerminateResult
 from supervisor.results.base import ErrorInfo, Result
 from supervisor.results.git import GitBatchResult, GitOutcome, GitPerformance
+from supervisor.results.hosts import DrainResult, HostInfo, HostsResult
 from supervisor.results.looking import (
     ConversationEntry,
     InstanceInfo,
@@ -34,6 +35,7 @@ __all__ = [
     "AutoStep",
     "CollectedItem",
     "ConversationEntry",
+    "DrainResult",
     "ErrorInfo",
     "EventsResult",
     "GcResult",
@@ -42,6 +44,8 @@ __all__ = [
     "GitOutcome",
     "GitPerformance",
     "HistoryPoint",
+    "HostInfo",
+    "HostsResult",
     "InstanceInfo",
     "InterruptResult",
     "ListResult",

@@ -65,13 +65,18 @@ class Boot:
 
 
 @contextmanager
-def boot(home: Home, environment: Mapping[str, str], factory: str, timeout_s: float) -> Iterator[Boot]:
-    """Starts the program; after the block it is given a moment to end by itself, after a failed one none."""
+def boot(
+    home: Home, environment: Mapping[str, str], factory: str, timeout_s: float, cluster: str = ""
+) -> Iterator[Boot]:
+    """Starts the program, which connects to ``cluster`` or else to the home's own Ray.
+
+    After the block it is given a moment to end by itself, after a failed one none.
+    """
     report, for_program = os.pipe()
     try:
         command = (
             *(sys.executable, "-P", "-m", _MODULE, "--home", str(home.root), "--report-fd", str(for_program)),
-            *("--timeout", str(timeout_s), "--factory", factory),
+            *("--timeout", str(timeout_s), "--factory", factory, "--cluster", cluster),
         )
         process = start_detached(command, environment, home.logs / LOG_NAME, inherited=[for_program])
     finally:

@@ -18,6 +18,7 @@ from supervisor.runtime.booting import Boot, SupervisorLostError, boot
 from supervisor.runtime.detached import last_lines
 from supervisor.runtime.ending import end_all, names_of, remove_files
 from supervisor.runtime.environment import Environments, agent_environment, kept_for_ray, ray_environment
+from supervisor.runtime.joined import check_cluster, cluster_answers, joined_environment, leave_cluster
 from supervisor.runtime.parts import Parts
 from supervisor.runtime.ray_head import LOG_NAME as HEAD_LOG
 from supervisor.runtime.ray_head import end_ray, is_head, start_head
@@ -58,8 +59,8 @@ class BringUp:
             team = self._begin(known, given.agents)
         team, is_alive = self._ray(team, parts, given.ray)
         self._keep_settings()
-        boot_environment = ray_environment(given.ray, self._home, team.team_id)
-        with boot(self._home, boot_environment, self._factory, BOOT_TIMEOUT_S) as run:
+        cluster = team.ray_address if team.joined else ""
+        with boot(self._home, self._environment(team, given.ray), self._factory, BOOT_TIMEOUT_S, cluster) as run:
             if not parts.terminal:
                 team = replace(team, tmux_pid=self._start_terminal(team, given.agents))
             team = replace(team, ray_address=self._supervisor(run, is_alive))
@@ -99,6 +100,9 @@ class BringUp:
 
     def _ray(self, team: Team, parts: Parts, for_ray: Mapping[str, str]) -> tuple[Team, Callable[[], bool]]:
         """The team with a head, and how to see that it lives. Two generations of actors never run side by side."""
+        cluster = self._settings.ray_address or (team.ray_address if team.joined else "")
+        if cluster:
+            return self._join(team, parts, cluster, for_ray)
         if parts.head:
             return team, lambda: is_head(team.head_pid, team.team_id)
         if left := end_ray(self._home, team.team_id, team.head_pid):
@@ -111,6 +115,27 @@ class BringUp:
         team = replace(team, head_pid=head.pid, environment=kept_for_ray(for_ray))
         write_team(self._home, team)
         return team, lambda: head.poll() is None
+
+    def _join(
+        self, team: Team, parts: Parts, cluster: str, for_ray: Mapping[str, str]
+    ) -> tuple[Team, Callable[[], bool]]:
+        """The team in a cluster that is there already. Actors in which no supervisor comes up are replaced, too."""
+        check_cluster(cluster)
+        if team.head_pid and is_head(team.head_pid, team.team_id):
+            raise SettingsError(
+                "The team runs in a Ray of its own: phalanx down first, then up with PHALANX_RAY_ADDRESS."
+            )
+        if team.joined and not parts.head:
+            leave_cluster(self._home, team.ray_address, team.environment)
+        team = replace(team, joined=True, ray_address=cluster, head_pid=0, environment=kept_for_ray(for_ray))
+        write_team(self._home, team)
+        return team, lambda: cluster_answers(cluster)
+
+    def _environment(self, team: Team, for_ray: Mapping[str, str]) -> Mapping[str, str]:
+        """For the boot program."""
+        if team.joined:
+            return joined_environment(for_ray, self._home)
+        return ray_environment(for_ray, self._home, team.team_id)
 
     def _start_terminal(self, team: Team, for_agents: Mapping[str, str]) -> int:
         with self._watch.step("starting the tmux server"):

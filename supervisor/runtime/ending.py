@@ -17,6 +17,7 @@ from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.processes import end_processes, mark_of, processes_with
 from actors.terminal.server import TerminalServer
+from supervisor.runtime.joined import leave_cluster
 from supervisor.runtime.ray_head import end_ray
 from supervisor.runtime.values import Ended
 from supervisor.team_file import Team
@@ -38,8 +39,12 @@ def refuse_from_inside(team_id: str) -> None:
 def end_all(home: Home, team: Team) -> None:
     """Ends Ray at once, then the tmux server, then asks and finally kills whatever is left.
 
+    Of a cluster that was joined only the team's actors are ended.
+
     Raises ``UnavailableError`` that names the processes that do not end.
     """
+    if team.joined:
+        leave_cluster(home, team.ray_address, team.environment)
     end_ray(home, team.team_id, team.head_pid)
     with suppress(TerminalError):  # the sweep below ends a server that does not answer
         if mark_of_server(home) == team.team_id:

@@ -109,6 +109,11 @@ def kept_for_ray(caller: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in caller.items() if name in names or name.startswith("LC_")}
 
 
+def kept_for_tls(caller: Mapping[str, str]) -> dict[str, str]:
+    """Where the certificates are with which Ray's processes of a cluster know each other."""
+    return {name: value for name, value in caller.items() if name == "RAY_USE_TLS" or name.startswith("RAY_TLS_")}
+
+
 def ray_environment(caller: Mapping[str, str], home: Home, team_id: str) -> dict[str, str]:
     """What Ray and its workers run with."""
     return {

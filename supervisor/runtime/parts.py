@@ -9,6 +9,7 @@ from actors.errors import TerminalError
 from actors.home import Home
 from supervisor.runtime.asking import gateway_answers
 from supervisor.runtime.ending import mark_of_server
+from supervisor.runtime.joined import cluster_answers
 from supervisor.runtime.ray_head import is_head
 from supervisor.team_file import Team
 
@@ -36,4 +37,5 @@ def look(home: Home, team: Team | None) -> Parts:
     terminal = False
     with suppress(TerminalError):
         terminal = mark_of_server(home) == team.team_id
-    return Parts(head=is_head(team.head_pid, team.team_id), terminal=terminal, gateway=gateway_answers(home))
+    head = cluster_answers(team.ray_address) if team.joined else is_head(team.head_pid, team.team_id)
+    return Parts(head=head, terminal=terminal, gateway=gateway_answers(home))

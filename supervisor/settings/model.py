@@ -153,6 +153,34 @@ class Settings(BaseModel):
         ge=1,
         le=100,
     )
+    ray_address: str = setting(
+        "",
+        "PHALANX_RAY_ADDRESS",
+        "",
+        "ADDRESS:PORT of the head of a Ray cluster that runs on this machine, too",
+        "A Ray cluster to join, on whose hosts instances are placed; without it the team has a Ray of its own, on this "
+        "machine alone.",
+        pattern=r"^(|\[?[0-9A-Za-z.:_-]+\]?:[0-9]{1,5})$",
+    )
+    host_instances: int = setting(
+        0,
+        "PHALANX_HOST_INSTANCES",
+        "instances",
+        "a whole number from 0 to 1000",
+        "In a cluster: most instances on one host; 0: as many as it offers slots.",
+        ge=0,
+        le=1000,
+    )
+    save_interval_s: float = setting(
+        60.0,
+        "PHALANX_SAVE_INTERVAL_S",
+        "s",
+        "a number from 0 to 86400",
+        "In a cluster: how often what an instance on another host has not committed is saved and carried to this one; "
+        "0: never.",
+        ge=0,
+        le=86_400,
+    )
     redis_url: RedisUrl = setting(
         "",
         "REDIS_URL",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from typing import Any
 
@@ -21,6 +22,17 @@ def python_on(host: RigHost, program: str, timeout_s: float = 60.0) -> str:
     """What the program printed that runs there with Phalanx's environment."""
     words = ("env", "RAY_AUTH_MODE=token", "PYTHONPATH=phalanx", "phalanx/.venv/bin/python", "-c", program)
     return host.ssh(*words, timeout_s=timeout_s)
+
+
+_PHALANX = "from mcp_entry.cli import main; main()"
+
+
+def phalanx(head: RigHost, *words: str, directory: str = "project", timeout_s: float = 120.0) -> Any:
+    """What ``phalanx WORDS --json`` answered on the head, in a directory below its home."""
+    environment = (f"PHALANX_RAY_ADDRESS={head.address}:6390", "PHALANX_AGENT=demo", "PYTHONPATH=../phalanx")
+    program = ("../phalanx/.venv/bin/python", "-c", _PHALANX)
+    command = shlex.join(("env", "PHALANX_SAVE_INTERVAL_S=2", *environment, *program, *words, "--json"))
+    return json.loads(head.ssh("sh", "-c", f"cd {directory} && {command} 2>/dev/null", timeout_s=timeout_s))
 
 
 def living_nodes(head: RigHost) -> dict[str, dict[str, Any]]:

@@ -1,22 +1,26 @@
-"""``ray up cluster.yaml`` over ssh, and ``ray down``, on hosts that are apart."""
+"""``ray up cluster.yaml`` over ssh on hosts that are apart, a team on them, and ``ray down``. In this order."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from supervisor.ray_node import ports
-from tests.cluster.asking import programs_on, wait_for_nodes, wait_without
-from tests.cluster.rig import Rig
+from tests.cluster.asking import phalanx, programs_on, wait_for_nodes, wait_without
+from tests.cluster.rig import Rig, RigHost
+from tests.cluster.rig.commands import RigError
 from tests.cluster.rig.launcher import Launcher
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 JOINED_S = 120.0
 GONE_S = 30.0
+CARRIED_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -31,20 +35,60 @@ def launcher(rig: Rig, make_short_tmp: Callable[[], Path]) -> Iterator[Launcher]
     made.close()
 
 
+@pytest.fixture(scope="module")
+def nodes(rig: Rig, launcher: Launcher) -> Mapping[str, Mapping[str, Any]]:
+    """The cluster, up."""
+    rig.hosts[1].ssh("sh", "-c", "echo disk=fast > ~/phalanx-labels")
+    launcher.up()
+    return wait_for_nodes(rig.hosts[0], 3, JOINED_S)
+
+
+@pytest.fixture(scope="module")
+def head(rig: Rig, nodes: Mapping[str, Mapping[str, Any]]) -> RigHost:
+    """With a team and a repository, which no other host has."""
+    head = rig.hosts[0]
+    head.ssh("sh", "-c", _PROJECT)
+    phalanx(head, "up")
+    return head
+
+
+_PROJECT = """
+git init -q -b main project && cd project && git config user.name Tester && git config user.email t@example.invalid
+echo one > README && git add . && git commit -q -m One
+"""
+
+
+def spawn(head: RigHost, text: str, *options: str) -> str:
+    return str(phalanx(head, "spawn", "--dir", ".", *options, text)["instanceId"])
+
+
+def places(head: RigHost) -> dict[str, str]:
+    return {each["instanceId"]: each["host"] for each in phalanx(head, "list")["instances"]}
+
+
+def git(head: RigHost, *words: str) -> str:
+    return head.ssh("git", "-C", "project", *words)
+
+
+def wait_for_ref(head: RigHost, ref: str, file: str) -> str:
+    """The content of the file once the ref has it."""
+    deadline = time.monotonic() + CARRIED_S
+    while True:
+        try:
+            return git(head, "show", f"{ref}:{file}")
+        except RigError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
 def listening(host_text: str) -> set[int]:
     """Ports beyond loopback, of what ``ss`` printed."""
     found = re.findall(r"\s(\S+):(\d+)\s+\S+:\*", host_text)
     return {int(port) for address, port in found if not address.startswith(("127.", "[::1]", "[::ffff:127."))}
 
 
-def test_ray_up_brings_the_cluster_up_and_ray_down_takes_it_down(rig: Rig, launcher: Launcher) -> None:
-    head, *workers = rig.hosts
-    workers[0].ssh("sh", "-c", "echo disk=fast > ~/phalanx-labels")
-    head.ssh("bash", "-c", "(exec -a 'other-raylet/raylet ray::IDLE' sleep 1000) >/dev/null 2>&1 </dev/null &")
-
-    launcher.up()
-    nodes = wait_for_nodes(head, 3, JOINED_S)
-
+def test_ray_up_brings_up_ray_on_all_hosts_with_their_slots_and_labels(rig: Rig, nodes: Mapping[str, Any]) -> None:
     assert sorted(nodes) == ["host2", "host3", "host4"]
     assert all(node["Resources"]["claude_slot"] >= 1 for node in nodes.values())
     assert {name: node["Labels"]["phalanx/host"] for name, node in nodes.items()} == {name: name for name in nodes}
@@ -56,11 +100,66 @@ def test_ray_up_brings_the_cluster_up_and_ray_down_takes_it_down(rig: Rig, launc
         open_ports = listening(host.inside("ss", "-Hltn")) - {22}
         assert open_ports <= {ports.HEAD, ports.CLIENT_SERVER, *ports.NODE_OPTIONS.values(), *ports.WORKERS}
 
+
+def test_instances_are_spread_and_their_work_comes_home_mergeable(rig: Rig, head: RigHost) -> None:
+    made = [spawn(head, f"@@demo commit file{number}.txt text{number}") for number in range(3)]
+
+    hosts = places(head)
+    assert sorted(hosts[instance_id] for instance_id in made) == ["host2", "host3", "host4"]
+    for number, instance_id in enumerate(made):
+        assert wait_for_ref(head, f"phalanx/{instance_id}", f"file{number}.txt").strip() == f"text{number}"
+        git(head, "merge", "-q", "-m", "Merge", f"phalanx/{instance_id}")
+        assert (f"tmux -u -S {Path.home()}/.phalanx" in programs_on(rig.hosts[number])) is True
+    git(head, "fsck", "--strict")
+
+
+def test_a_host_can_be_chosen_by_name_and_by_label_and_be_drained(head: RigHost) -> None:
+    named = spawn(head, "hello", "--host", "host4")
+    labelled = spawn(head, "hello", "--label", "disk=fast")
+    phalanx(head, "drain", "host4")
+    later = [spawn(head, "hello") for _ in range(3)]
+
+    hosts = places(head)
+    assert (hosts[named], hosts[labelled]) == ("host4", "host3")
+    assert "host4" not in {hosts[instance_id] for instance_id in later}
+    listed = {each["host"]: each for each in phalanx(head, "hosts")["hosts"]}
+    assert listed["host4"]["status"] == "drained"
+    assert listed["host2"]["supervisor"]
+    phalanx(head, "drain", "host4", "--undo")
+
+
+def test_messages_arrive_on_other_hosts_and_unsaved_work_comes_home_at_intervals(rig: Rig, head: RigHost) -> None:
+    instance_id = spawn(head, "hello", "--host", "host3")
+    sent = phalanx(head, "send", "--wait", instance_id, "a second message")
+    worktree = f".phalanx/worktrees/{instance_id}"
+    rig.hosts[1].ssh("sh", "-c", f"echo draft > {worktree}/draft.txt")
+
+    assert sent["status"] == "submitted"
+    assert wait_for_ref(head, f"refs/phalanx/saved/{instance_id}.latest", "draft.txt") == "draft\n"
+
+    ended = phalanx(head, "terminate", instance_id)["terminated"][0]
+    assert ended["workspaceRemoved"]
+    assert git(head, "show", f"{ended['savedRef']}:draft.txt") == "draft\n"
+    assert rig.hosts[1].ssh("sh", "-c", f"ls -d {worktree} 2>/dev/null || echo gone").strip() == "gone"
+
+
+def test_the_team_goes_down_on_all_hosts_and_leaves_ray_alone(rig: Rig, head: RigHost) -> None:
+    phalanx(head, "down")
+
+    for host in rig.hosts:
+        assert wait_without(host, "tmux -u -S", 10), programs_on(host)
+        assert "demo_program" not in programs_on(host)
+        assert "ray/raylet/raylet" in programs_on(host)
+
+
+def test_ray_down_ends_ray_on_all_hosts_and_nobody_else_s(rig: Rig, launcher: Launcher, nodes: object) -> None:
+    head = rig.hosts[0]
+    head.ssh("bash", "-c", "(exec -a 'other-raylet/raylet ray::IDLE' sleep 1000) >/dev/null 2>&1 </dev/null &")
+
     launcher.down()
 
-    assert wait_without(head, "ray/raylet/raylet", 10)
-    assert "ray/gcs/gcs_server" not in programs_on(head)
     assert "other-raylet/raylet ray::IDLE" in programs_on(head)
-    for host in workers:
-        assert wait_without(host, "ray/raylet/raylet", GONE_S)
-        assert wait_without(host, "ray::", GONE_S), programs_on(host)
+    for host in rig.hosts:
+        assert wait_without(host, "ray/raylet/raylet", GONE_S), programs_on(host)
+        assert wait_without(host, "ray::DashboardAgent", GONE_S), programs_on(host)
+    assert "ray/gcs/gcs_server" not in programs_on(head)

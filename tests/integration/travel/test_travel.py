@@ -190,7 +190,7 @@ async def test_a_spawn_that_is_given_up_leaves_no_branch(hosts: Hosts) -> None:
     origin, workspace = await hosts.start("spec_0_0_1")
 
     hosts.workspaces.undo(workspace)
-    await hosts.head.give_up(origin)
+    await hosts.head.drop_branch(origin.git_directory, origin.branch, origin.commit)
 
     assert git(hosts.repository, "for-each-ref", "refs/heads/phalanx", "refs/phalanx") == ""
     again, _ = await hosts.start("spec_0_0_1")

@@ -116,7 +116,7 @@ class Scene:
         self.roll = Roll(self.store)
         self.outside = out = Outside(self.roll)
         self.stock = ActorStock(out, Permits(1), 0)
-        staff: Any = SimpleNamespace(host=out, factory=out, stock=self.stock)
+        staff: Any = SimpleNamespace(host=out, factory=out, stock=self.stock, roster=None)
         undo = Undoing(self.roll, staff.host, staff.factory)
         parts: tuple[Any, ...] = (staff, out, undo, out)
         self.recovery = Recovery(self.roll, *parts)

@@ -300,7 +300,7 @@ class Life:
         undoing = Undoing(roll, host, factory)
         self.closing = Closing(roll, staff, adoption, 20.0)
         policy = WorkDirPolicy(_HOME, Path("/root"), ())
-        spawning = SpawnSettings(roll=roll, agent="demo", timeout_s=20.0, work_dirs=policy)
+        spawning = SpawnSettings(roll=roll, agent="demo", timeout_s=20.0, work_dirs=policy, roster=None)
         pool = make_pool(_HOME, settings, staff, roll, adoption)
         starts = Starts(warm=WarmStart(staff, roll, pool), cold=ColdStart(_HOME, staff, roll, adoption, pool))
         self.spawner = Spawner(spawning, permits, adoption, undoing, starts)

@@ -1,0 +1,50 @@
+"""The door to Ray's cluster: its hosts, their actors, and its autoscaler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+import ray.autoscaler.sdk
+import ray.util
+
+from actors.agents.catalog import AgentCatalog
+from actors.calls import end_actor, in_thread
+from actors.home import Home
+from actors.host_actor import HostHandle, start_other_host
+from actors.nodes import SLOT, Node, named
+
+
+class RayCluster:
+    """A ``ClusterPort``."""
+
+    def __init__(self, home: Home, catalog: AgentCatalog, team_id: str) -> None:
+        self._home = home
+        self._catalog = catalog
+        self._team_id = team_id
+
+    async def nodes(self) -> tuple[Node, ...]:
+        """The hosts on which Ray runs. Raises ``UnavailableError`` when Ray does not answer."""
+        nodes: Any = ray.nodes
+        listed: Any = await in_thread(nodes, "Ray, asked for its hosts,")
+        return named([node for node in listed if node["Alive"]])
+
+    async def connect(self, node: Node) -> HostHandle:
+        return await start_other_host(_actor_name(node.name), node.address, self._home, self._catalog, self._team_id)
+
+    async def leave(self, node: str) -> None:
+        await end_actor(_actor_name(node))
+
+    async def want_slots(self, count: int) -> None:
+        bundles = [{SLOT: 1}] * count
+        await in_thread(lambda: ray.autoscaler.sdk.request_resources(bundles=bundles), "Ray's autoscaler")
+
+
+def own_address() -> str:
+    """Of the host on which this runs, as Ray knows it."""
+    address: Any = ray.util.get_node_ip_address
+    return str(address())
+
+
+def _actor_name(node: str) -> str:
+    return f"host-{node}"

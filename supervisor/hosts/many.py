@@ -1,0 +1,135 @@
+"""Many hosts in the place of one: each call goes to the host that it is about.
+
+An instance's host stands in its record; code goes there before its agent starts and comes home before its worktree is
+removed. What names no instance is about this machine. All in the supervisor's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from actors.agents.base import AgentStart, Restarted, RunningAgent
+from actors.errors import PhalanxError
+from actors.terminal.pane import PaneInfo
+from actors.workspace.values import Retirement, Workspace, WorkspaceMode
+from supervisor.hosts.ports import FullHost
+from supervisor.hosts.roster import Roster
+
+logger = logging.getLogger(__name__)
+
+_STALE_GRACE_S = 5.0
+_LOOK_S = 10.0
+
+
+class ManyHosts:
+    """A ``HostPort``. Whatever is not said here is about this machine and asked there."""
+
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._roster.own_link(), name)
+
+    async def name(self) -> str:
+        """Of this machine."""
+        return self._roster.own
+
+    async def agents(self) -> tuple[RunningAgent, ...]:
+        """Those of all hosts that can be asked; who runs on a host that is not its own (any more) is ended there.
+
+        Which hosts with instances cannot be asked stands in ``Roster.away`` afterwards.
+        """
+        names = sorted({self._roster.own, *self._roster.linked(), *self._roster.places.values()})
+        looks = await asyncio.gather(*map(self._agents_of, names))
+        self._roster.away = {name for name, look in zip(names, looks, strict=True) if look is None}
+        return tuple(agent for look in looks for agent in look or ())
+
+    async def _agents_of(self, name: str) -> list[RunningAgent] | None:
+        """None when the host cannot be asked. What is wrong with this machine itself is raised."""
+        if name == self._roster.own:
+            here = await self._roster.own_link().agents()
+            return [agent for agent in here if self._roster.places.get(agent.session_name, name) == name]
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                link = await self._roster.link(name)
+                return [agent for agent in await link.agents() if await self._belongs(name, link, agent)]
+        except (PhalanxError, TimeoutError) as error:
+            logger.warning("the agents of %s cannot be seen now: %s", name, error or "no answer")
+            return None
+
+    async def _belongs(self, name: str, link: FullHost, agent: RunningAgent) -> bool:
+        if self._roster.places.get(agent.session_name) == name:
+            return True
+        logger.warning("%s on %s is no instance of this host (any more): it is ended", agent.session_name, name)
+        await link.end_agent(agent.session_name, agent.session_name, _STALE_GRACE_S)
+        return False
+
+    async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
+        link = await self._link(instance_id)
+        own = self._roster.own_link()
+        if link is own or mode == "shared":
+            return await link.create_workspace(instance_id, work_dir, mode)
+        origin = await own.depot.origin(instance_id, work_dir)
+        try:
+            made = await link.depot.settle(origin, own.depot)
+        except BaseException:
+            await asyncio.shield(own.depot.drop_branch(origin.git_directory, origin.branch, origin.commit))
+            raise
+        return replace(made, home=origin.git_directory, notes=(*origin.notes, *made.notes))
+
+    async def undo_workspace(self, workspace: Workspace) -> None:
+        if workspace.home is None:
+            await (await self._link_of(workspace)).undo_workspace(workspace)
+            return
+        await self.carry_home(workspace)
+        await (await self._link_of(workspace)).undo_workspace(workspace)
+        await self._roster.own_link().depot.drop_branch(workspace.home, workspace.branch or "", workspace.base_commit)
+
+    async def retire_workspace(self, workspace: Workspace) -> Retirement:
+        link = await self._link_of(workspace)
+        if workspace.home is None:
+            return await link.retire_workspace(workspace)
+        await self.carry_home(workspace)
+        retirement = await link.retire_workspace(workspace)
+        await self.carry_home(workspace)
+        if not retirement.removed:
+            return retirement
+        stays = await self._roster.own_link().depot.drop_branch(workspace.home, workspace.branch or "", None)
+        return replace(retirement, kept_reason=stays, branch_deleted=stays is None)
+
+    async def carry_home(self, workspace: Workspace, *, uncommitted: bool = False) -> str:
+        """Brings what the instance has done to the repository on this machine; why its branch was not moved, if so.
+
+        Raises ``PhalanxError``. No-op for a workspace of this machine.
+        """
+        if workspace.home is None or workspace.git_directory is None:
+            return ""
+        link = await self._link_of(workspace)
+        work = await link.depot.work(workspace, uncommitted=uncommitted)
+        home = self._roster.own_link().depot
+        return (await home.come_home(workspace.home, work, workspace.git_directory, link.depot)).note
+
+    async def start_agent(self, start: AgentStart) -> PaneInfo:
+        return await (await self._link(start.request.instance_id)).start_agent(start)
+
+    async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
+        return await (await self._link(instance_id)).restart_agent(instance_id, session_name, transcript_path)
+
+    async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
+        await (await self._link(instance_id)).end_agent(instance_id, session_name, grace_s)
+
+    async def forget_instance(self, instance_id: str) -> None:
+        await (await self._link(instance_id)).forget_instance(instance_id)
+
+    async def _link(self, instance_id: str) -> FullHost:
+        return await self._roster.link(self._roster.places.get(instance_id, self._roster.own))
+
+    async def _link_of(self, workspace: Workspace) -> FullHost:
+        """Worktrees of other hosts are named after their instances."""
+        if workspace.worktree is None or workspace.home is None:
+            return self._roster.own_link()
+        return await self._link(workspace.worktree.name.partition("-")[0])

@@ -1,0 +1,52 @@
+"""Where a new instance is placed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from actors.errors import InvalidRequestError
+from actors.nodes import Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a spawn says about its host. Empty: any will do."""
+
+    host: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        parts = [self.host, *(f"{key}={value}" for key, value in self.labels.items())]
+        return ", ".join(part for part in parts if part)
+
+
+def choose(wanted: Wanted, nodes: Sequence[Node], used: Mapping[str, int], drained: Collection[str]) -> Node | None:
+    """The fitting host with the greatest share of free slots; None while all that fit are full.
+
+    ``used``: instances by host. Raises ``InvalidRequestError`` when none of the hosts fits, full or not.
+    """
+    fitting = [node for node in nodes if _fits(node, wanted)]
+    if not fitting:
+        known = ", ".join(node.name for node in nodes) or "none"
+        raise InvalidRequestError(f"No host of the team is {wanted.words}. There are: {known}. See phalanx hosts.")
+    open_ones = [node for node in fitting if node.name not in drained]
+    if not open_ones:
+        raise InvalidRequestError(f"{fitting[0].name} is drained: it takes no new instances. Choose another host.")
+    free = [node for node in open_ones if used.get(node.name, 0) < _slots(node)]
+    return max(free, key=lambda node: _order(node, used), default=None)
+
+
+def _order(node: Node, used: Mapping[str, int]) -> tuple[float, int, str]:
+    left = _slots(node) - used.get(node.name, 0)
+    return left / _slots(node), left, node.name
+
+
+def _slots(node: Node) -> int:
+    return node.slots or 0
+
+
+def _fits(node: Node, wanted: Wanted) -> bool:
+    named = not wanted.host or wanted.host in (node.name, node.address)
+    return named and all(node.labels.get(key) == value for key, value in wanted.labels.items())

@@ -1,0 +1,64 @@
+"""Instances are spread over the hosts by what these have room for, and go where they are told to."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from actors.errors import InvalidRequestError
+from actors.nodes import Node
+from supervisor.hosts.placing import Wanted, choose
+
+SMALL = Node(name="small", address="10.0.0.1", slots=2)
+LARGE = Node(name="large", address="10.0.0.2", slots=8, labels={"disk": "fast"})
+OTHER = Node(name="other", address="10.0.0.3", slots=2, labels={"disk": "slow"})
+ANY = Wanted()
+
+
+def placed(count: int, nodes: tuple[Node, ...], wanted: Wanted = ANY) -> Counter[str]:
+    used: Counter[str] = Counter()
+    for _ in range(count):
+        node = choose(wanted, nodes, used, ())
+        assert node is not None
+        used[node.name] += 1
+    return used
+
+
+def test_equal_hosts_get_equally_many() -> None:
+    assert sorted(placed(4, (SMALL, OTHER)).values()) == [2, 2]
+
+
+def test_a_host_gets_as_many_as_its_share_of_the_slots() -> None:
+    assert placed(6, (SMALL, LARGE, OTHER)) == {"large": 4, "small": 1, "other": 1}
+
+
+def test_a_full_host_gets_none_and_none_is_left_when_all_are_full() -> None:
+    used = {"small": 2, "large": 7}
+
+    assert choose(ANY, (SMALL, LARGE), used, ()) == LARGE
+    assert choose(ANY, (SMALL, LARGE), {"small": 2, "large": 8}, ()) is None
+
+
+def test_a_host_can_be_named_by_name_or_address_and_chosen_by_labels() -> None:
+    nodes = (SMALL, LARGE, OTHER)
+
+    assert choose(Wanted(host="other"), nodes, {}, ()) == OTHER
+    assert choose(Wanted(host="10.0.0.3"), nodes, {}, ()) == OTHER
+    assert choose(Wanted(labels={"disk": "slow"}), nodes, {}, ()) == OTHER
+    assert choose(Wanted(host="other"), nodes, {"other": 2}, ()) is None
+
+
+def test_what_fits_nowhere_is_refused_with_the_hosts_that_there_are() -> None:
+    with pytest.raises(InvalidRequestError, match=r"disk=none\. There are: small, large"):
+        choose(Wanted(labels={"disk": "none"}), (SMALL, LARGE), {}, ())
+
+
+def test_a_drained_host_takes_nobody_and_says_so_when_it_is_asked_for() -> None:
+    assert choose(ANY, (SMALL, LARGE), {}, {"large"}) == SMALL
+    with pytest.raises(InvalidRequestError, match="drained"):
+        choose(Wanted(host="large"), (SMALL, LARGE), {}, {"large"})
+
+
+def test_a_host_that_offers_no_slots_takes_nobody() -> None:
+    assert choose(ANY, (Node(name="bare", address="10.0.0.9", slots=None),), {}, ()) is None
