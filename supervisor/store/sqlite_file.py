@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from supervisor.store.sqlite_check import examine
 from supervisor.store.sqlite_lock import StateLock
 from supervisor.store.sqlite_words import damaged
 from supervisor.store.values import Change, Changes, Position
+
+logger = logging.getLogger(__name__)
 
 _WRITE = (
     "INSERT INTO records VALUES (?1, ?2, ?3, record_checksum(?1, ?2, ?3)) ON CONFLICT (key) DO UPDATE "
@@ -45,6 +48,7 @@ class StateFile:
         self._keep_tombstones = keep_tombstones
         self._lock = StateLock(path.with_name(f"{path.name}.lock"))
         self._database: sqlite3.Connection | None = None
+        self._opened_as: tuple[int, int] | None = None
         self.position = Position()
         self.deletions_known_after = 0
 
@@ -123,10 +127,7 @@ class StateFile:
         sync_directory(self.path.parent)
 
     def _connect(self, above: int) -> None:
-        database = sqlite_schema.connect(self.path, read_only=False)
-        self._database = database
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
+        database = self._connected()
         sqlite_schema.upgrade(database)
         found = self.position = sqlite_schema.position(database, self.path)
         with self.transaction():
@@ -136,9 +137,32 @@ class StateFile:
                 _forget(database, known)
             self.note(database, dataclasses.replace(found, epoch=max(found.epoch, above) + 1), known)
 
+    def _connected(self) -> sqlite3.Connection:
+        self._database = database = sqlite_schema.connect(self.path, read_only=False)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        self._opened_as = _identity(self.path)
+        return database
+
+    def _keep_in_place(self) -> None:
+        """A file that somebody has removed under us is written anew: what is durable must be found again."""
+        found = _identity(self.path)
+        if found == self._opened_as:
+            return
+        if found is not None:
+            raise StoreError(
+                f"Another file was put in the place of the team's state {self.path} while the team uses it. Nothing "
+                "was written. Put the first one back; or bring the team down and up again: it goes on from what is there."
+            )
+        logger.warning("the team's state %s was removed while the team uses it, and is written anew", self.path)
+        copy_to(self.database, self.path)
+        self.database.close()
+        self._connected()
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Commits at its end and then takes over what ``note`` wrote; undoes everything on an error."""
+        self._keep_in_place()
         database = self.database
         database.execute("BEGIN IMMEDIATE")
         try:
@@ -202,6 +226,34 @@ def _after(prefix: str) -> str | None:
         return None
     following = ord(rest[-1]) + 1
     return rest[:-1] + chr(_SURROGATES.stop if following in _SURROGATES else following)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode; None when there is no such file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def copy_to(database: sqlite3.Connection, path: Path) -> None:
+    """Writes all that the database holds to ``path``, whole or not at all and durable; there must be no file yet."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        database.execute("VACUUM INTO ?1", (str(new.absolute()),))
+        os.fsync(descriptor)
+    except BaseException:
+        new.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+    for log in (f"{path.name}-wal", f"{path.name}-shm"):  # of the file that is gone
+        path.with_name(log).unlink(missing_ok=True)
+    new.replace(path)
+    sync_directory(path.parent)
 
 
 def _deletions_known_after(database: sqlite3.Connection) -> int:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from supervisor.store.sqlite_file import StateFile, sync_directory
+from supervisor.store.sqlite_file import StateFile, copy_to
 from supervisor.store.values import Position
 
 _SWAP = (
@@ -32,7 +32,9 @@ class Takeover:
         """Copies the file to ``<name>.superseded-<epoch>-<n>`` if it holds a record, and makes room for the parts."""
         database, incoming = self._file.database, self._file.incoming
         if database.execute("SELECT EXISTS (SELECT 1 FROM records WHERE value IS NOT NULL)").fetchone()[0]:
-            self._keep_aside(_free_name(self._file.path, self._file.position.epoch))
+            aside = _free_name(self._file.path, self._file.position.epoch)
+            copy_to(database, aside)
+            self._aside = aside
         incoming.unlink(missing_ok=True)
         os.close(_create(incoming))
         database.execute("ATTACH ?1 AS incoming", (str(incoming.absolute()),))
@@ -63,21 +65,6 @@ class Takeover:
         self._drop_parts()
         if self._aside is not None:
             self._aside.unlink()
-
-    def _keep_aside(self, aside: Path) -> None:
-        new = aside.with_name(f"{aside.name}.new")
-        new.unlink(missing_ok=True)
-        descriptor = _create(new)
-        try:
-            self._file.database.execute("VACUUM INTO ?1", (str(new.absolute()),))
-            os.fsync(descriptor)
-        except BaseException:
-            new.unlink()
-            raise
-        finally:
-            os.close(descriptor)
-        self._aside = new.rename(aside)
-        sync_directory(aside.parent)
 
     def _drop_parts(self) -> None:
         if self._file.database.in_transaction:

@@ -285,3 +285,37 @@ async def test_a_directory_that_is_missing_is_named(short_tmp: Path) -> None:
 
     with pytest.raises(StoreError, match=rf"{missing} cannot be written: No such file or directory"):
         await SqliteStore(missing).open()
+
+
+async def test_a_file_that_is_removed_under_the_team_is_there_again_with_everything_after_the_next_write(
+    store: SqliteStore, path: Path
+) -> None:
+    await store.save({"before": b"1", "gone": b"1"})
+    for times in range(2):
+        for file in (path, path.with_name("state.db-wal"), path.with_name("state.db-shm")):
+            file.unlink(missing_ok=True)
+        await asyncio.gather(store.save({f"after {times}": b"2"}, ["gone"]), store.save({f"also {times}": b"3"}))
+        assert path.stat().st_mode & 0o777 == 0o600
+    held = await store.load("")
+    assert held.keys() == {"before", "after 0", "also 0", "after 1", "also 1"}
+    epoch = store.position.epoch
+    await store.close()
+    later = SqliteStore(path)
+    assert await later.open() == epoch + 1
+    assert await later.load("") == held
+    await later.close()
+
+
+async def test_a_file_that_was_put_in_the_place_of_ours_is_not_written_to_and_ours_neither(
+    store: SqliteStore, path: Path, short_tmp: Path
+) -> None:
+    await store.save({"a": b"1"})
+    path.rename(short_tmp / "ours")
+    path.write_bytes(b"something else")
+    with pytest.raises(StoreError, match=r"Another file was put in the place.*Nothing was written"):
+        await store.save({"b": b"2"})
+    assert path.read_bytes() == b"something else"
+    path.unlink()
+    (short_tmp / "ours").rename(path)
+    await store.save({"b": b"2"})
+    assert await store.load("") == {"a": b"1", "b": b"2"}
