@@ -152,7 +152,7 @@ class StateFile:
         if found is not None:
             raise StoreError(
                 f"Another file was put in the place of the team's state {self.path} while the team uses it. Nothing "
-                "was written. Put the first one back; or bring the team down and up again: it goes on from what is there."
+                "was written. Put the first one back; or bring the team down and up: it goes on from what is there."
             )
         logger.warning("the team's state %s was removed while the team uses it, and is written anew", self.path)
         copy_to(self.database, self.path)
