@@ -49,9 +49,7 @@ PROMISES = (
             *("lost", "doubled", "changed", "astray", "foreign", "context", "receipt"),
             *("refused", "unanswered", "given up"),
         ],
-        put_to=lambda put: (
-            f"{put.accepted} accepted messages, {put.kills} kills, {put.while_typing} of them while typing"
-        ),
+        put_to=lambda put: f"{put.accepted} accepted messages, {put.kills} kills, {put.while_typing} while typing",
     ),
     Promise(
         title="2. Order is kept",
