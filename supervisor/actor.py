@@ -25,6 +25,7 @@ from supervisor.own_start import OwnStart
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.ports import HostPort
+from supervisor.room import Room
 from supervisor.settings import Settings, kept_settings
 from supervisor.staff import Staff
 from supervisor.store.opening import make_store
@@ -65,7 +66,8 @@ class _SupervisorServer:
         host: HostPort = cast("HostPort", ManyHosts(roster)) if roster else own
         factory, permits = RayInstances(catalog, address), Permits(settings.max_concurrent_spawns)
         stock = ActorStock(factory, permits, settings.spare_actors)
-        staff = Staff(host=host, factory=factory, permits=permits, stock=stock, roster=roster)
+        room = Room(own, settings.agent_memory_mb, settings.memory_reserve_mb)
+        staff = Staff(host=host, factory=factory, permits=permits, stock=stock, room=room, roster=roster)
         store = make_store(self._home, settings, unless_agents_live(self._home, host))
         supervisor = build_supervisor(self._home, settings, staff, store)
         try:

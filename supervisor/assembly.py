@@ -57,6 +57,8 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     )
     pool = make_pool(home, settings, staff, roll, adoption)
     tunables.subscribe(pool.tuned)
+    staff.room.give_up_spare = pool.give_back
+    roll.further_warnings.append(lambda: staff.room.warning)
     starts = Starts(warm=WarmStart(staff, roll, pool), cold=ColdStart(home, staff, roll, adoption, pool))
     closing = Closing(roll, staff, adoption, settings.spawn_timeout_s)
     resuming = Resuming(roll, closing, staff.permits, settings.resume_limit)
@@ -79,7 +81,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
             roll=roll,
             permits=staff.permits,
             looking=Looking(roll, staff.host),
-            spawner=Spawner(spawn_settings, staff.permits, adoption, undoing, starts),
+            spawner=Spawner(spawn_settings, staff, adoption, undoing, starts),
             closing=closing,
             collecting=Collecting(home, roll, staff.host, closing),
             resuming=resuming,

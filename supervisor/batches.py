@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from actors.errors import PhalanxError, to_wire
 from supervisor import requests, results, views
@@ -25,9 +26,14 @@ async def spawn_all(request: requests.SpawnBatchRequest, caller: Caller, spawn: 
     members = _identified(request)
     done = 0
 
+    def waits(_done: int, _total: int, what: str) -> None:
+        caller.progress(done, len(members), what)
+
+    each = replace(caller, progress=waits)
+
     async def one(member: requests.SpawnRequest | requests.Malformed) -> results.SpawnOutcome:
         nonlocal done
-        spawned = await _spawned(member, caller, spawn)
+        spawned = await _spawned(member, each, spawn)
         done += 1
         what = spawned.instance_id if isinstance(spawned, results.SpawnResult) else "failed"
         caller.progress(done, len(members), what)

@@ -41,6 +41,7 @@ class Closing:
         self._roll = roll
         self._host: HostPort = staff.host
         self._factory = staff.factory
+        self._room = staff.room
         self._adoption = adoption
         self._start_timeout_s = start_timeout_s
         self._turns = asyncio.Semaphore(_AT_ONCE)
@@ -192,7 +193,10 @@ class Closing:
     async def resume(self, member: Member) -> RestartResult | None:
         """As ``restart``; None when it runs again, or was terminated, by the time that it is its turn."""
         async with member.turn:
-            return await self._restart(member) if member.record.resumable else None
+            if not member.record.resumable:
+                return None
+            async with self._room.hold(member.record.agent):
+                return await self._restart(member)
 
     async def _restart(self, member: Member) -> RestartResult:
         record = member.record

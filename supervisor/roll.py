@@ -44,6 +44,8 @@ class Roll:
         self.repeats = Repeats()
         self.on_failed: Callable[[Member], None] = lambda _: None
         """Called when an instance has failed by itself."""
+        self.further_warnings: list[Callable[[], str]] = []
+        """What else may be wrong with the team, each in words; empty while it is not."""
         self._store = store
         self._pastes: dict[str, tuple[int, int]] = {}
         self._began_at = time.time()
@@ -163,7 +165,8 @@ class Roll:
     @property
     def warnings(self) -> list[str]:
         """What is wrong with the team's state, for people."""
-        return [text for text in (self._store.health.warning, self.unreadable.warning) if text]
+        told = (self._store.health.warning, self.unreadable.warning, *(warning() for warning in self.further_warnings))
+        return [text for text in told if text]
 
     def needs_attention(self, member: Member) -> bool:
         from_messages = self.mail.blocked_reason(member.record.instance_id)

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 import uuid
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,17 +20,17 @@ from actors.errors import AgentError, UnavailableError
 from actors.messages import MessageStatus
 from actors.states import Status
 from supervisor.adoption import Adoption
-from supervisor.cold_start import ColdStart
+from supervisor.cold_start import Begun, ColdStart
 from supervisor.first_message import FirstMessage
 from supervisor.hosts.requested import placed
 from supervisor.hosts.roster import Placement, Roster
 from supervisor.mail import check_text
 from supervisor.performance.names import Count, Timing
-from supervisor.permits import Permits
 from supervisor.registry import InstanceRecord, Member, Stage
 from supervisor.repeats import check_same, fingerprint
 from supervisor.requests import SpawnRequest
 from supervisor.roll import Roll
+from supervisor.staff import Staff
 from supervisor.undoing import Undoing
 from supervisor.verbs import Caller
 from supervisor.warm_start import WarmStart
@@ -66,7 +67,7 @@ class Task:
 
     request: SpawnRequest
     work_dir: Path
-    sender: str
+    caller: Caller
     placement: Placement | None
     """None on one machine."""
 
@@ -77,10 +78,11 @@ class _SpareLostError(AgentError):
 
 class Spawner:
     def __init__(
-        self, settings: SpawnSettings, permits: Permits, adoption: Adoption, undoing: Undoing, starts: Starts
+        self, settings: SpawnSettings, staff: Staff, adoption: Adoption, undoing: Undoing, starts: Starts
     ) -> None:
         self._settings = settings
-        self._permits = permits
+        self._permits = staff.permits
+        self._room = staff.room
         self._roll = settings.roll
         self._mail = settings.roll.mail
         self._adoption = adoption
@@ -107,7 +109,7 @@ class Spawner:
         asked = time.perf_counter()
         async with placed(self._settings.roster, request) as placement, self._permits.hold(caller.client):
             self._roll.meters.observe(Timing.SPAWN_WAIT, time.perf_counter() - asked)
-            task = Task(request=request, work_dir=work_dir, sender=caller.sender, placement=placement)
+            task = Task(request=request, work_dir=work_dir, caller=caller, placement=placement)
             # A caller who goes away in the middle must not leave half an instance behind.
             return await asyncio.shield(asyncio.create_task(self._spawn(task)))
 
@@ -143,7 +145,7 @@ class Spawner:
         member = self._take_in(task)
         async with member.turn:
             try:
-                return await self._make(member, task.request, task.sender, warm=warm)
+                return await self._make(member, task, warm=warm)
             except BaseException:
                 await self._undoing.undo(member.record)
                 raise
@@ -164,12 +166,23 @@ class Spawner:
             self._settings.roster.places[instance_id] = task.placement.host
         return member
 
-    async def _make(self, member: Member, request: SpawnRequest, sender: str, *, warm: bool) -> InstanceRecord:
+    async def _make(self, member: Member, task: Task, *, warm: bool) -> InstanceRecord:
+        caller = task.caller
+        begun = await self._starts.warm.begin(member, task.request, caller.sender) if warm else None
+        if begun is not None:
+            return await self._finish(member, begun, from_pool=True)
+        async with self._place(member, task):
+            begun = await self._starts.cold.begin(member, task.request, caller.sender)
+            return await self._finish(member, begun, from_pool=False)
+
+    def _place(self, member: Member, task: Task) -> AbstractAsyncContextManager[None]:
+        """In the memory of our own host; the other hosts of a cluster have slots for as many as fit."""
+        if task.placement is not None and not task.placement.own:
+            return nullcontext()
+        return self._room.hold(member.record.agent, lambda what: task.caller.progress(0, 1, what))
+
+    async def _finish(self, member: Member, begun: Begun, *, from_pool: bool) -> InstanceRecord:
         instance_id = member.record.instance_id
-        begun = await self._starts.warm.begin(member, request, sender) if warm else None
-        from_pool = begun is not None
-        if begun is None:
-            begun = await self._starts.cold.begin(member, request, sender)
         await self._adoption.adopt(member.record, begun.port)
         receipt = await self._first.receipt(instance_id, begun.context)
         if receipt.status is not MessageStatus.SUBMITTED:

@@ -8,6 +8,7 @@ from supervisor.hosts.roster import Roster
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.ports import HostPort, InstanceFactory
+from supervisor.room import Room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,5 +17,6 @@ class Staff:
     factory: InstanceFactory
     permits: Permits
     stock: ActorStock
+    room: Room
     roster: Roster | None = None
     """The hosts of a cluster; None on one machine."""

@@ -21,6 +21,7 @@ def make_pool(home: Home, settings: Settings, staff: Staff, roll: Roll, adoption
         roll=roll,
         adoption=adoption,
         undoing=Undoing(roll, staff.host, staff.factory),
+        room=staff.room,
         timeout_s=settings.spawn_timeout_s,
     )
     agents = SpareAgents(roll, staff, SpareMaker(parts), settings.prewarm_instances)

@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass
 
 from actors.agents.base import AgentStart, LaunchRequest
-from actors.errors import AgentError
+from actors.errors import AgentError, UnavailableError
 from actors.home import Home
 from actors.states import ALIVE, Status
 from supervisor.adoption import Adoption
@@ -20,6 +20,7 @@ from supervisor.pool.recipe import Recipe
 from supervisor.ports import HostPort
 from supervisor.registry import InstanceRecord, Member, Spare, Stage
 from supervisor.roll import Roll
+from supervisor.room import Room
 from supervisor.trusted import trusted
 from supervisor.undoing import Undoing
 
@@ -31,6 +32,7 @@ class MakerParts:
     roll: Roll
     adoption: Adoption
     undoing: Undoing
+    room: Room
     timeout_s: float
     """Longest time from the start of an agent to its prompt."""
 
@@ -44,10 +46,20 @@ class SpareMaker:
         self._roll = parts.roll
         self._adoption = parts.adoption
         self._undoing = parts.undoing
+        self._room = parts.room
         self._timeout_s = parts.timeout_s
 
     async def make(self, recipe: Recipe) -> None:
-        """Returns when the spare is ready. Raises ``PhalanxError``; then nothing of it is left."""
+        """Returns when the spare is ready. Raises ``PhalanxError``; then nothing of it is left.
+
+        No spare is made for which there is no room just now.
+        """
+        if not await self._room.fits(recipe.agent):
+            raise UnavailableError("There is no memory for a spare agent just now.")
+        async with self._room.hold(recipe.agent):
+            await self._make(recipe)
+
+    async def _make(self, recipe: Recipe) -> None:
         member = self._roll.registry.add_spare(
             Spare(
                 agent=recipe.agent,

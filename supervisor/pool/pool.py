@@ -67,6 +67,10 @@ class Pool:
     def reject_worktree(self, spare: Workspace, why: str) -> None:
         self._worktrees.reject(spare, why)
 
+    def give_back(self) -> bool:
+        """One spare agent goes, because its memory is needed; False when there is none."""
+        return self._agents.give_back()
+
     async def fill(
         self, recipe: Recipe, instances: int, worktrees: int, progress: Callable[[int], None], timeout_s: float
     ) -> Ready:

@@ -103,6 +103,24 @@ class Settings(BaseModel):
         ge=0,
         le=500,
     )
+    agent_memory_mb: int = setting(
+        300,
+        "PHALANX_AGENT_MEMORY_MB",
+        "MB",
+        "a whole number from 1 to 100000",
+        "Memory that a Claude Code may take with its actor: one is started only when so much is free.",
+        ge=1,
+        le=100_000,
+    )
+    memory_reserve_mb: int = setting(
+        500,
+        "PHALANX_MEMORY_RESERVE_MB",
+        "MB",
+        "a whole number from 0 to 1000000",
+        "Memory that starting agents leaves free.",
+        ge=0,
+        le=1_000_000,
+    )
     agent: Literal["claude", "demo"] = setting(
         "claude",
         "PHALANX_AGENT",

@@ -17,6 +17,7 @@ from supervisor.assembly import build_supervisor
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.requests import ShutdownRequest
+from supervisor.room import Room
 from supervisor.settings import Settings
 from supervisor.staff import Staff
 from supervisor.store.sqlite import SqliteStore
@@ -84,7 +85,9 @@ def staff(home: Home, settings: Settings, terminal: TerminalServer) -> Iterator[
     terminal.start(environment)
     factory, permits = LocalInstances(catalog), Permits(settings.max_concurrent_spawns)
     stock = ActorStock(factory, permits, settings.spare_actors)
-    yield Staff(host=Host(home, catalog, environment), factory=factory, permits=permits, stock=stock)
+    host = Host(home, catalog, environment)
+    room = Room(host, settings.agent_memory_mb, settings.memory_reserve_mb)
+    yield Staff(host=host, factory=factory, permits=permits, stock=stock, room=room)
     terminal.stop()
 
 

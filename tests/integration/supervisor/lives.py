@@ -27,6 +27,7 @@ from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.registry import Stage
 from supervisor.requests import Request
+from supervisor.room import Room
 from supervisor.settings import Settings
 from supervisor.staff import Staff
 from supervisor.store.sqlite import SqliteStore
@@ -218,7 +219,9 @@ class Team:
         host = Host(self.home, self.catalog, self._environment)
         factory, permits = Mortal(self.actors, fate), Permits(found.max_concurrent_spawns)
         stock = ActorStock(factory, permits, found.spare_actors)
-        staff = Staff(host=Mortal(host, fate, all_count=True), factory=factory, permits=permits, stock=stock)
+        reached = Mortal(host, fate, all_count=True)
+        room = Room(reached, found.agent_memory_mb, found.memory_reserve_mb)
+        staff = Staff(host=reached, factory=factory, permits=permits, stock=stock, room=room)
         supervisor = build_supervisor(self.home, found, staff, Mortal(store, fate))
         life = Life(supervisor, store, fate)
         self.lives.append(life)

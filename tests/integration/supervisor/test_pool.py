@@ -15,7 +15,8 @@ from actors.states import Status
 from supervisor import requests, results
 from supervisor.pool import agents as agents_module
 from supervisor.registry import Member
-from tests.integration.supervisor.asking import received
+from supervisor.verbs import Caller
+from tests.integration.supervisor.asking import received, specialist
 from tests.integration.supervisor.deeds import agents, listed, send, settle, spawn, terminate
 from tests.integration.supervisor.lives import Life, Team, disagreements
 from tests.projects import git
@@ -212,3 +213,18 @@ async def test_fewer_are_let_go_and_a_directory_that_cannot_be_prepared_is_told(
     assert not refused.success
     assert "not in a git repository" in refused.errors[0]
     assert await disagreements(team, life) == []
+
+
+async def test_a_spawn_for_which_there_is_no_memory_waits_and_the_team_says_so(team: Team) -> None:
+    life = await team.first_life(PHALANX_MEMORY_RESERVE_MB="1000000")
+    told: list[str] = []
+    caller = Caller(sender="lead", progress=lambda done, total, what: told.append(what))
+    request = requests.SpawnBatchRequest(instances=[specialist(team.repository, "the task")])
+    waiting = asyncio.create_task(life.supervisor.call("spawn_batch", request, caller))
+    await until(lambda: bool(told))
+    found = cast("results.ListResult", await life.call("list", requests.ListRequest()))
+    assert ["wait to be started until there is memory" in warning for warning in found.warnings] == [True]
+    assert "waits for memory" in told[0]
+    assert not agents(team)
+    life.supervisor._spawner._room._reserve_mb = 0
+    assert cast("results.SpawnBatchResult", await waiting).success

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import FencedError, StoreError, UnavailableError
+from actors.host_load import HostLoad
 from actors.inbox import BatchLimits
 from actors.instance import InstanceConfig
 from actors.messages import Message, MessageStatus, Receipt
@@ -40,6 +41,19 @@ def record(number: int = 1, **changes: Any) -> InstanceRecord:
         **changes,
     }
     return InstanceRecord(**fields)
+
+
+def load(available_mb: int) -> HostLoad:
+    return HostLoad(
+        host="here",
+        cpus=2,
+        load_1m=0.0,
+        cpu_busy_s=0.0,
+        cpu_total_s=1.0,
+        memory_total_bytes=8_000_000_000,
+        memory_available_bytes=available_mb * 1_000_000,
+        disk_available_bytes=10_000_000_000,
+    )
 
 
 def draft(text: str = "hello", instance_id: str = "spec_0_0_1") -> Draft:

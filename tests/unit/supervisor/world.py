@@ -17,6 +17,7 @@ from typing import Any
 from actors.agents.base import AgentStart, Restarted, RunningAgent
 from actors.errors import UnavailableError
 from actors.home import Home
+from actors.host_load import HostLoad
 from actors.inbox import BatchLimits
 from actors.instance import InstanceConfig
 from actors.messages import Message, MessageStatus, Receipt
@@ -37,6 +38,7 @@ from supervisor.recovery import Recovery
 from supervisor.registry import InstanceRecord, is_instance_id
 from supervisor.requests import Role, SpawnRequest
 from supervisor.roll import Roll
+from supervisor.room import Room
 from supervisor.settings import Settings
 from supervisor.spawner import Spawner, SpawnSettings, Starts
 from supervisor.staff import Staff
@@ -47,6 +49,7 @@ from supervisor.undoing import Undoing
 from supervisor.verbs import Caller
 from supervisor.warm_start import WarmStart
 from supervisor.work_dirs import WorkDirPolicy
+from tests.unit.supervisor.stand_ins import load
 
 WORK_DIR = Path("/usr")
 """Any directory that every machine has: nobody works in it."""
@@ -202,6 +205,9 @@ class Hands:
     async def name(self) -> str:
         return "here"
 
+    async def load(self) -> HostLoad:
+        return load(available_mb=1000)
+
     async def agents(self) -> tuple[RunningAgent, ...]:
         return tuple(
             RunningAgent(session_name=name, pane_id=agent.pane_id, pid=agent.pid, alive=agent.alive)
@@ -293,7 +299,8 @@ class Life:
         factory: Any = _Reached(hands, "Ray", self)
         settings = Settings()
         permits = Permits(3)
-        staff = Staff(host=host, factory=factory, permits=permits, stock=ActorStock(factory, permits, 0))
+        stock, room = ActorStock(factory, permits, 0), Room(host, 1, 0)
+        staff = Staff(host=host, factory=factory, permits=permits, stock=stock, room=room)
         self.roll = roll = Roll(Fence(_Kept(records, self)))
         batching = Batching(Tunables(Tuning.of(settings)), roll)
         adoption = Adoption(_HOME, InstanceRules(batching=batching, comes_back=False), factory, roll)
@@ -303,7 +310,7 @@ class Life:
         spawning = SpawnSettings(roll=roll, agent="demo", timeout_s=20.0, work_dirs=policy, roster=None)
         pool = make_pool(_HOME, settings, staff, roll, adoption)
         starts = Starts(warm=WarmStart(staff, roll, pool), cold=ColdStart(_HOME, staff, roll, adoption, pool))
-        self.spawner = Spawner(spawning, permits, adoption, undoing, starts)
+        self.spawner = Spawner(spawning, staff, adoption, undoing, starts)
         self.recovery = Recovery(roll, staff, adoption, undoing, self.closing)
 
     def check(self) -> None:
