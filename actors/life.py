@@ -155,7 +155,6 @@ class Life:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.pane.close()
 
     def _check(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

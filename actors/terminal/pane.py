@@ -1,8 +1,8 @@
 """Typing into one agent's pane and reading its screen: the hot path of every instance actor.
 
-What comes in bursts goes over a client in control mode when the pane has one (see ``control``), all else over a process
-for each chain of commands. Imports the standard library only, because what an instance actor imports is paid once per
-instance.
+A process for each chain of commands. Not over one client in control mode: tmux 3.3a dies, with every agent, when a
+session comes or goes while such a client attaches. Imports the standard library only, because what an instance actor
+imports is paid once per instance.
 
 After ``PaneGoneError`` or ``ValueError`` nothing was typed, and nothing of it will be. After any other
 ``TerminalError`` from ``paste`` or ``press`` this is likely too, but not certain: the server may have typed without
@@ -17,12 +17,10 @@ import re
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 
 from actors.errors import PaneGoneError, TerminalError
 from actors.terminal.command import NO_SESSION, never_late
-from actors.terminal.control import ControlClient, ControlUnavailableError
 from actors.terminal.paste_names import checked, paste_name
 from actors.terminal.payload import paste_options, payload
 from actors.terminal.tmux import Tmux
@@ -86,19 +84,11 @@ class Pane:
     Calls are not ordered among each other: the caller types one thing after the other.
     """
 
-    def __init__(self, tmux: Tmux, pane_id: str, directory: Path | None = None) -> None:
-        """With the instance's private ``directory``, whose lock the caller holds, bursts go over one client in control
-        mode: ``close`` ends it."""
+    def __init__(self, tmux: Tmux, pane_id: str) -> None:
         if not _PANE_ID.fullmatch(pane_id):
             raise ValueError(f"not the id of a tmux pane: {pane_id!r} (they look like %12)")
         self._tmux = tmux
         self._id = pane_id
-        self._control = None if directory is None else ControlClient(tmux, pane_id, directory)
-
-    async def close(self) -> None:
-        """Holds no process any more; all can be called again."""
-        if self._control is not None:
-            await self._control.close()
 
     async def capture(self, *, history_lines: int = 0, styled: bool = False) -> str:
         """The screen's lines as they stand there, joined by newlines, after up to ``history_lines`` that have scrolled
@@ -106,9 +96,7 @@ class Pane:
         options = ["-e"] if styled else []
         if history_lines > 0:
             options += ["-S", f"-{history_lines}"]
-        # What has scrolled off may be long, and what is read on demand is no burst.
-        ask = self._tmux.run if history_lines > 0 else self._ask
-        text = await ask("capture-pane", "-p", *options, "-t", self._id)
+        text = await self._tmux.run("capture-pane", "-p", *options, "-t", self._id)
         return text.removesuffix("\n")
 
     async def paste(self, data: str | tuple[str, ...], name: str = "") -> None:
@@ -138,7 +126,7 @@ class Pane:
         of its clients runs any more. What tmux keeps of a paste that was not carried out is removed.
         """
         await self._discard(checked(name))
-        answer = await self._ask("display-message", "-p", "-t", self._id, f"#{{pane_id}}:#{{{_LAST_PASTE}}}")
+        answer = await self._tmux.run("display-message", "-p", "-t", self._id, f"#{{pane_id}}:#{{{_LAST_PASTE}}}")
         pane_id, _, last = answer.removesuffix("\n").partition(":")
         self._check_is_this(pane_id)
         return last == name
@@ -175,26 +163,14 @@ class Pane:
         if pane_id != self._id:
             raise PaneGoneError(f"the pane is gone ({self._id}): its agent has to be started again")
 
-    async def _ask(self, *words: str) -> str:
-        if self._control is not None:
-            with suppress(ControlUnavailableError):
-                return await self._control.ask(*words)
-        return await self._tmux.run(*words)
-
     async def _type(self, command: str, buffer: str, content: bytes) -> None:
         # tmux 3.3a dies, with every agent, of a paste into a pane whose program has ended. Looking and typing are one
         # step, because tmux reads no event between the two.
         type_if_alive = ("if-shell", "-F", "-t", self._id, "#{pane_dead}", f"display-message -p {_ENDED}", command)
-        answer = await self._in_time(buffer, content, "copy-mode", "-q", "-t", self._id, ";", *type_if_alive)
+        words = (*never_late(buffer), "copy-mode", "-q", "-t", self._id, ";", *type_if_alive)
+        answer = await self._tmux.run(*words, stdin=content or None)
         if answer.strip() == _ENDED:
             raise PaneGoneError(f"the program in pane {self._id} has ended: its agent has to be started again")
-
-    async def _in_time(self, buffer: str, content: bytes, *words: str) -> str:
-        """Carries the chain out with ``content`` in ``buffer``, or never once the caller waits no more."""
-        if self._control is not None:
-            with suppress(ControlUnavailableError):
-                return await self._control.type(buffer, content, *words)
-        return await self._tmux.run(*never_late(buffer), *words, stdin=content or None)
 
     async def _discard(self, buffer: str) -> None:
         with suppress(TerminalError, TimeoutError):

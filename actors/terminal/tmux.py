@@ -1,7 +1,7 @@
 """Running one tmux client, a process for one chain of commands, and reading what it prints.
 
 Owns the clients it starts: each is bounded by a timeout, killed and reaped when the timeout passes or the caller is
-cancelled. Used by ``pane`` for what is done now and then; a burst goes over ``control``. Standard library only.
+cancelled. Used by ``pane``. Standard library only.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Run as ``python -m tests.integration.agents.doomed_actor FILE``; the file is JSON: ``directory``, ``session_id``,
 ``tmux_socket``, ``pane_id``, ``pid``, ``moment`` and ``messages`` (encoded, in hexadecimal). ``moment`` is one of
-``MOMENTS``, or a kind of client and ``pastes``: then it stops the tmux server before that client pastes, prints
-``pastes`` and waits. Prints ``adopted`` once it follows the agent.
+``MOMENTS``, or ``client pastes``: then it stops the tmux server before it pastes, prints ``pastes`` and waits. Prints
+``adopted`` once it follows the agent.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def _doom(moment: str) -> None:
     """Makes the part that acts at this moment the last that this process does."""
     _replace(Pane, "paste", moment, before="before the paste", after="after the paste")
     _replace(Pane, "press", moment, after="after Enter")
-    if moment in ("process pastes", "control client pastes"):
-        _replace_paste_by_one_that_waits(control=moment == "control client pastes")
+    if moment == "client pastes":
+        _replace_paste_by_one_that_waits()
     settle = Ledger.settle
 
     def last_settle(ledger: Ledger, messages: Sequence[Message], status: MessageStatus, reason: str = "") -> None:
@@ -61,13 +61,11 @@ def _replace(owner: type, name: str, moment: str, *, before: str = "", after: st
     setattr(owner, name, last)
 
 
-def _replace_paste_by_one_that_waits(*, control: bool) -> None:
+def _replace_paste_by_one_that_waits() -> None:
     paste = Pane.paste
 
     async def into_a_server_that_hangs(pane: Pane, data: str, name: str = "") -> None:
         os.kill(int(await pane._tmux.run("display-message", "-p", "#{pid}")), signal.SIGSTOP)
-        if not control:
-            pane._control = None
         print("pastes", flush=True)
         await paste(pane, data, name)
 

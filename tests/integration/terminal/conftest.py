@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,17 +46,10 @@ def tmux(server: TerminalServer, home: Path) -> Tmux:
 class Reader:
     """A pane whose program writes down every byte it reads."""
 
-    def __init__(self, server: TerminalServer, tmux: Tmux, name: str, home: Path, *, control: bool) -> None:
+    def __init__(self, server: TerminalServer, tmux: Tmux, name: str, home: Path) -> None:
         self._file = home / f"{name}.received"
         self.info = server.open_session(name, [sys.executable, str(READER), str(self._file)], home)
-        self.directory = home / name
-        self.directory.mkdir()
-        self._control = control
-        self.pane = self.seen_by(tmux)
-
-    def seen_by(self, tmux: Tmux) -> Pane:
-        """To be closed."""
-        return Pane(tmux, self.info.pane_id, self.directory if self._control else None)
+        self.pane = Pane(tmux, self.info.pane_id)
 
     async def ready(self) -> Reader:
         await until(self._file.exists)
@@ -74,20 +67,9 @@ class Reader:
 OpenReader = Callable[[str], Reader]
 
 
-@pytest.fixture(params=["control", "processes"])
-async def open_reader(
-    server: TerminalServer, tmux: Tmux, home: Path, request: pytest.FixtureRequest
-) -> AsyncIterator[OpenReader]:
-    """Each test that types runs twice: over a client in control mode, and with a process for each chain."""
-    opened: list[Reader] = []
-
-    def open_reader(name: str) -> Reader:
-        opened.append(Reader(server, tmux, name, home, control=request.param == "control"))
-        return opened[-1]
-
-    yield open_reader
-    for reader in opened:
-        await reader.pane.close()
+@pytest.fixture
+def open_reader(server: TerminalServer, tmux: Tmux, home: Path) -> OpenReader:
+    return lambda name: Reader(server, tmux, name, home)
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:

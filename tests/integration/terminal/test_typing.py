@@ -69,11 +69,7 @@ async def test_pastes_to_ten_panes_at_once_never_mix(open_reader: OpenReader) ->
 async def test_typing_works_from_an_event_loop_outside_the_main_thread(open_reader: OpenReader) -> None:
     reader = await open_reader("agent").ready()
 
-    async def paste() -> None:
-        await reader.pane.paste("text")
-        await reader.pane.close()
-
-    await asyncio.to_thread(asyncio.run, paste())
+    await asyncio.to_thread(asyncio.run, reader.pane.paste("text"))
     assert await reader.pasted() == b"text"
 
 
@@ -138,14 +134,12 @@ async def test_a_server_that_hangs_is_told_in_time_and_costs_no_process(
     reader = await open_reader("agent").ready()
     pid = server.pid()
     assert pid is not None
-    pane = reader.seen_by(Tmux(home / "tmux.sock", timeout_s=0.2))
-    await pane.capture()
+    pane = Pane(Tmux(home / "tmux.sock", timeout_s=0.2), reader.info.pane_id)
     os.kill(pid, signal.SIGSTOP)
     try:
         for call in CALLS.values():
             with pytest.raises(TerminalError, match=r"did not answer within 0.2 s"):
                 await asyncio.wait_for(call(pane), 3)
-        await pane.close()
         assert not tmux_clients()
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -167,7 +161,6 @@ async def test_a_cancelled_call_ends_its_tmux_process(server: TerminalServer, op
         with suppress(asyncio.CancelledError):
             await capture
         assert capture.cancelled()
-        await reader.pane.close()
         assert not tmux_clients()
     finally:
         os.kill(pid, signal.SIGCONT)
