@@ -176,7 +176,7 @@ def merge(repository: Path, members: list[SpawnOutcome]) -> None:
         before = git(repository, "rev-parse", "main")
         git(repository, "merge", "-q", "--no-edit", member.branch or "")
         brought = len(git(repository, "rev-list", "--no-merges", f"{before}..main").splitlines())
-        expect(brought >= 1, f"{member.branch} is merged into main of the sample repository ({brought} commits)")
+        expect(brought >= 1, f"{member.branch} is merged into main of the sample repository (commits: {brought})")
 
 
 async def terminate(client: SupervisorClient, members: list[SpawnOutcome]) -> None:
