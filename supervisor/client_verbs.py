@@ -6,7 +6,7 @@ Each method is one line of ``supervisor.verbs.VERBS``: it takes that verb's requ
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar
 
 from actors.errors import from_wire
@@ -45,6 +45,12 @@ class TypedVerbs(ABC):
         self, request: requests.SpawnBatchRequest, on_progress: ProgressCallback = ignore_progress
     ) -> results.SpawnBatchResult:
         return await self._typed(results.SpawnBatchResult, "spawn_batch", request, on_progress)
+
+    async def spawn_instances_batch(
+        self, instances: Sequence[requests.SpawnRequest], on_progress: ProgressCallback = ignore_progress
+    ) -> results.SpawnBatchResult:
+        """``spawn_batch`` of these; one that fails fails alone, so look at ``success`` of each."""
+        return await self.spawn_batch(requests.SpawnBatchRequest(instances=list(instances)), on_progress)
 
     async def prewarm_resources(
         self, request: requests.PrewarmRequest, on_progress: ProgressCallback = ignore_progress
