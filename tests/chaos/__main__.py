@@ -88,6 +88,7 @@ def _take(total: record.Total, outcome: Outcome, instances: int) -> None:
     put.kills += len(kills)
     put.while_typing += sum(bool(kill.being_typed) for kill in kills)
     put.redis_away += sum(kill.target in _WITHOUT_REDIS for kill in kills)
+    put.loads.append(outcome.load)
     put.recovered_s += [] if outcome.recovered_s is None else [outcome.recovered_s]
 
 

@@ -28,6 +28,8 @@ class Put:
     redis_away: int = 0
     """Kills and stalls of Redis, alone or with everything else."""
     recovered_s: list[float] = field(default_factory=list)
+    loads: list[float] = field(default_factory=list)
+    """Of the machine at the end of each round, its other users included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,7 @@ def write(total: Total, page: Path = PAGE) -> None:
     if not begin or not end:
         raise ValueError(f"{page} lacks the marks between which the table goes")
     tables = [*promises.table(total.put, total.problems), "", *table(total.rows.values())]
-    made = "\n".join(["", _machine(), "", *tables, "", total.summary, *_found(total), ""])
+    made = "\n".join(["", _machine(total.put), "", *tables, "", total.summary, *_found(total), ""])
     page.write_text(f"{before}{BEGIN}{made}{END}{after}")
 
 
@@ -52,8 +52,9 @@ def _found(total: Total) -> list[str]:
     return ["", *(f"- {problem}" for problem in total.problems)] if total.problems else []
 
 
-def _machine() -> str:
+def _machine(put: Put) -> str:
+    load = f"; load average {min(put.loads):.0f} to {max(put.loads):.0f} at the end of the rounds" if put.loads else ""
     return (
         f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}; Python {platform.python_version()}, "
-        f"Ray {version('ray')}; {datetime.now(UTC):%Y-%m-%d}."
+        f"Ray {version('ray')}{load}; {datetime.now(UTC):%Y-%m-%d}."
     )
