@@ -7,21 +7,35 @@ Whoever brings a part of it back later uses these: what somebody has edited or s
 from __future__ import annotations
 
 import json
+import logging
 
+from actors.errors import SettingsError
 from actors.home import Home
 from actors.private_files import write_private
 from supervisor.settings.model import Settings
+from supervisor.settings.tuned import read_tuned
+
+logger = logging.getLogger(__name__)
 
 
 def keep_settings(home: Home, settings: Settings) -> None:
-    """Only what was given: a default may contradict it. Raises ``SettingsError``."""
-    write_private(home.settings_file, settings.model_dump_json(exclude_unset=True))
+    """Only what was given: a default may contradict it. What was changed while a team ran is kept elsewhere already.
+
+    Raises ``SettingsError``.
+    """
+    write_private(home.settings_file, settings.configured.model_dump_json(exclude_unset=True))
 
 
 def kept_settings(home: Home) -> Settings | None:
-    """None when there are none that can be read. What only another version of Phalanx knows is left out."""
+    """With what was changed while the team ran. None when there are none that can be read. What only another version
+    of Phalanx knows is left out."""
     try:
         given = json.loads(home.settings_file.read_text())
-        return Settings(**{name: value for name, value in given.items() if name in Settings.model_fields})
+        settings = Settings(**{name: value for name, value in given.items() if name in Settings.model_fields})
     except (OSError, ValueError, TypeError, AttributeError):
         return None
+    try:
+        return settings.with_tuned(read_tuned(home))
+    except (SettingsError, ValueError) as error:
+        logger.warning("the team comes back without the settings that were changed while it ran: %s", error)
+        return settings

@@ -266,8 +266,13 @@ class Settings(BaseModel):
         tuned = read_tuned(home)
         places = Places(config=home.config_file, environment=environment, tuned={}, tuned_file=home.tuned_file)
         configured = read(cls, places, secret=SECRET)
+        read(cls, replace(places, tuned=tuned.values), secret=SECRET)  # tells a fault with its place
+        return configured.with_tuned(tuned)
+
+    def with_tuned(self, tuned: Tuned) -> Self:
+        """These settings with what was changed while a team ran. Raises ``ValueError`` for values that cannot be."""
         if not tuned.in_words:
-            return configured
-        settings = read(cls, replace(places, tuned=tuned.values), secret=SECRET)
-        settings._tuned, settings._configured = tuned, configured
+            return self
+        settings = type(self)(**{**self.model_dump(exclude_unset=True), **tuned.values})
+        settings._tuned, settings._configured = tuned, self
         return settings

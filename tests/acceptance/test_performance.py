@@ -45,12 +45,15 @@ async def test_an_idle_healthy_team_has_a_hundred_points(demo_team: Team, demo: 
     assert seen.metrics.spawns.total >= 1
 
 
-async def test_what_was_tuned_applies_after_down_and_up_and_both_say_so(short_tmp: Path) -> None:
+async def test_what_was_tuned_survives_a_killed_supervisor_and_down_and_up_which_say_so(short_tmp: Path) -> None:
     team = await asyncio.to_thread(bring_up, short_tmp, PHALANX_AGENT="demo", MAX_CONCURRENT_SPAWNS="4")
     try:
-        changed = phalanx(team, "tune", "--profile", "large", "--batch-delay", "50")
+        changed = phalanx(team, "tune", "--spawns", "10", "--batch-delay", "50")
         assert (changed["oldSettings"]["maxConcurrentSpawns"], changed["newSettings"]["maxConcurrentSpawns"]) == (4, 10)
         async with await team.connect() as client:
+            os.kill((await client.status()).supervisor_pid, signal.SIGKILL)
+            again = await client.get_performance(requests.GetPerformanceRequest())
+            assert (again.queues.spawn.limit, again.settings.message_batch_delay) == (10, 50)
             spawned = await client.spawn(team.specialist())
             await client.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
         await asyncio.to_thread(team.runtime.down, lambda step: None)

@@ -92,7 +92,7 @@ async def test_the_cap_can_be_changed_while_spawns_run_and_is_never_exceeded(tea
 async def test_what_was_tuned_and_the_history_survive_a_killed_supervisor(team: Team, actors_die: bool) -> None:
     life = await team.live()
     instance_id = await deeds.spawn(life, team)
-    await tune(life, profile="large", messageBatchSize=2, auto=True)
+    await tune(life, maxConcurrentSpawns=10, messageBatchSize=2, auto=True)
     await parts(life.supervisor).keeper.save()
 
     later = await team.next_life(actors_die=actors_die)

@@ -17,6 +17,7 @@ from supervisor.settings import (
     kept_settings,
     setting_variables,
 )
+from supervisor.settings.tuned import Tuned, write_tuned
 
 
 @pytest.fixture
@@ -225,3 +226,24 @@ def test_kept_settings_that_cannot_be_read_are_none(home: Home, text: str) -> No
 def test_a_kept_setting_that_only_another_version_knows_is_left_out(home: Home) -> None:
     home.settings_file.write_text('{"agent": "demo", "of_the_future": 1}')
     assert kept_settings(home) == Settings(agent="demo")
+
+
+def test_a_team_that_comes_back_has_what_was_changed_while_it_ran(home: Home) -> None:
+    write_tuned(home, Tuned(values={"cache_size": 5}))
+    written(home, "cache_size = 77\nmax_concurrent_spawns = 3\n")
+    keep_settings(home, Settings.load(home, {}))
+    write_tuned(home, Tuned(values={"max_concurrent_spawns": 9}, auto=True))
+
+    kept = kept_settings(home)
+
+    assert kept is not None
+    assert (kept.max_concurrent_spawns, kept.cache_size, kept.tuned.auto) == (9, 77, True)
+    assert (kept.configured.max_concurrent_spawns, kept.configured.cache_size) == (3, 77)
+
+
+@pytest.mark.parametrize("text", ["{", '{"cache_size": -1}', '{"nonsense": 1}'])
+def test_damage_to_what_was_changed_keeps_no_team_from_coming_back(home: Home, text: str) -> None:
+    keep_settings(home, Settings(max_concurrent_spawns=3))
+    home.tuned_file.write_text(text)
+
+    assert kept_settings(home) == Settings(max_concurrent_spawns=3)
