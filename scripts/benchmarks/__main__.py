@@ -6,18 +6,32 @@ import argparse
 import asyncio
 import sys
 
-from scripts.benchmarks import claude_team, cold_start, git_table, idle, lead, page, spawn_table, store, traffic
+from scripts.benchmarks import (
+    claude_team,
+    cold_start,
+    git_table,
+    hundred,
+    idle,
+    lead,
+    page,
+    pool_table,
+    spawn_table,
+    store,
+    traffic,
+)
 from scripts.benchmarks.bench import Bench, console
 from scripts.benchmarks.section import Part
 
 PARTS: tuple[Part, ...] = (
     lead.PART,
     spawn_table.PART,
+    pool_table.PART,
     cold_start.PART,
     traffic.PART,
     git_table.PART,
     store.PART,
     idle.PART,
+    hundred.PART,
     claude_team.PART,
 )
 
