@@ -1,4 +1,4 @@
-"""What makes of a spare agent the one of an instance; called by the host.
+"""What makes of a spare agent the one of an instance, and of an instance one with a fresh conversation; for the host.
 
 The agent was started before anybody knew for whom, so it is told who it is with its first message, by the hook that
 reports that message; one that is started again later is told with its system prompt, as any other.
@@ -30,6 +30,16 @@ def tell(directory: Path, request_file: Path, handover: Handover) -> None:
     (directory / TOLD_NAME).unlink(missing_ok=True)
     output = {"hookEventName": "UserPromptSubmit", "additionalContext": handover.identity}
     write_private(directory / TELL_NAME, json.dumps({"hookSpecificOutput": output}) + "\n")
+
+
+def renew(request_file: Path, session_id: str, system_prompt: str) -> None:
+    """The next start begins another conversation. Raises ``AgentError`` when there was no start before."""
+    try:
+        saved = json.loads(request_file.read_text())
+    except FileNotFoundError:
+        raise AgentError(f"{request_file.parent.name} was never started: spawn a new instance.") from None
+    saved["request"].update(session_id=session_id, system_prompt=system_prompt)
+    write_private(request_file, json.dumps(saved))
 
 
 def program_mark(command: str, environment: Mapping[str, str]) -> str:

@@ -27,7 +27,7 @@ from actors.agents.trust import ensure_trusted
 from actors.errors import AgentError
 from actors.git.hands import GitHands
 from actors.git.values import Asked, Outcome, Place
-from actors.handing_over import program_mark, tell
+from actors.handing_over import program_mark, renew, tell
 from actors.home import Home
 from actors.host_load import HostLoad, LoadMeter
 from actors.marks import INSTANCE_MARK
@@ -133,6 +133,10 @@ class Host:
         """Tells the program that is installed now from an earlier or later one."""
         return await asyncio.to_thread(program_mark, self._catalog.command(agent), self._environment)
 
+    async def renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
+        """Its next start begins this conversation, unless it has begun, with this system prompt. May be repeated."""
+        await asyncio.to_thread(self._renew_agent, place, session_id, system_prompt)
+
     async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
         """Starts an agent that has ended again, as it was started first; with its conversation if there is one."""
         return await asyncio.to_thread(self._restart_agent, instance_id, session_name, transcript_path)
@@ -183,6 +187,9 @@ class Host:
         directory = self._home.instance_directory(handover.place)
         tell(directory, directory / _REQUEST_NAME, handover)
         self._server.rename_session(handover.session_name, handover.instance_id)
+
+    def _renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
+        renew(self._home.instance_directory(place) / _REQUEST_NAME, session_id, system_prompt)
 
     def _restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
         path = self._home.instance_directory(instance_id) / _REQUEST_NAME

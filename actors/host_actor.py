@@ -180,6 +180,9 @@ class HostHandle:
     async def program(self, agent: str) -> str:
         return str(await self._ask_again(lambda: self._actor.program.remote(agent), AGENT_S))
 
+    async def renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
+        await self._ask_again(lambda: self._actor.renew_agent.remote(place, session_id, system_prompt), AGENT_S)
+
     async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
         restarted: Restarted = await self._ask_once(
             lambda: self._actor.restart_agent.remote(instance_id, session_name, transcript_path), AGENT_S

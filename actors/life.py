@@ -184,6 +184,7 @@ class Life:
             transcript_path=state.transcript_path,
             unread=self.observer.conversation.unread,
             tokens=self.observer.conversation.tokens,
+            context_tokens=self.observer.conversation.context_tokens,
         )
 
 

@@ -28,6 +28,8 @@ class Snapshot:
     """On the instance's host; empty before the agent has told."""
     unread: int = 0
     tokens: TokenUse = field(default_factory=TokenUse)
+    context_tokens: int = 0
+    """How long its conversation has grown."""
 
     @property
     def needs_attention(self) -> bool:

@@ -30,7 +30,7 @@ class Seat:
         return self._instance is None
 
     async def adopt(self, config: InstanceConfig, pane_id: str, pid: int) -> str:
-        """As ``Instance.adopt``; the same instance may come under another id.
+        """As ``Instance.adopt``; the same instance may come under another id, or with another conversation.
 
         Raises ``WrongStateError`` when it serves another instance, ``InvalidRequestError`` for an unknown agent.
         """
@@ -40,6 +40,9 @@ class Seat:
             raise WrongStateError(
                 f"This actor follows {self._instance.config.instance_id}, so not {config.instance_id} too."
             )
+        elif self._instance.config.session_id != config.session_id:
+            await self._instance.leave()
+            self._instance = Instance(config, self._catalog.named(config.agent))
         self._instance.rename(config.instance_id)
         return await self._instance.adopt(pane_id, pid)
 

@@ -34,6 +34,8 @@ class Conversation:
         self._tail: Tail | None = None
         self._counted = RecentIds(_ANSWER_IDS)
         self.tokens = TokenUse()
+        self.context_tokens = 0
+        """What the latest request to the model held, with its answer: how long the conversation has grown."""
         self.answers = 0
         self.answers_read = 0
         """Of the answers, those that the reader of pages had seen when it said ``all_read``."""
@@ -74,6 +76,9 @@ class Conversation:
             self.last_answer = entry.text
         if entry.tokens and entry.answer_id not in self._counted:
             self._counted.add((entry.answer_id,))
+            used = entry.tokens
+            held = used.input_tokens + used.cache_read_tokens + used.cache_creation_tokens
+            self.context_tokens = held + used.output_tokens
             self.tokens = TokenUse(
                 input_tokens=self.tokens.input_tokens + entry.tokens.input_tokens,
                 output_tokens=self.tokens.output_tokens + entry.tokens.output_tokens,

@@ -129,6 +129,10 @@ def of_still_running(result: results.TerminateResult) -> list[str]:
     return [f"Those below go on: {', '.join(result.still_running)}. Terminate with cascade stops them too."]
 
 
+def of_recycle(result: results.RecycleResult) -> str:
+    return f"{result.instance_id} goes on with a fresh conversation and is {result.status}. It knows:\n{result.summary}"
+
+
 def of_restart(result: results.RestartResult) -> str:
     how = "its conversation goes on" if result.resumed else "it had no conversation yet"
     return f"{result.instance_id} was restarted and is {result.status}; {how}."

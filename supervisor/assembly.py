@@ -23,6 +23,7 @@ from supervisor.pool.assembly import make_pool
 from supervisor.pool.desk import PoolDesk
 from supervisor.pool.pool import Pool
 from supervisor.recovery import Recovery
+from supervisor.recycling import Recycling, RecyclingRules
 from supervisor.registry import number_in
 from supervisor.resuming import Resuming
 from supervisor.roll import Roll
@@ -62,6 +63,9 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     starts = Starts(warm=WarmStart(staff, roll, pool), cold=ColdStart(home, staff, roll, adoption, pool))
     closing = Closing(roll, staff, adoption, settings.spawn_timeout_s)
     resuming = Resuming(roll, closing, staff.permits, settings.resume_limit)
+    rules = RecyclingRules(context_tokens=settings.recycle_context_tokens, tasks=settings.recycle_after_tasks)
+    recycling = Recycling(roll, closing, rules)
+    roll.on_reported = recycling.reported
     if resumes:
         roll.on_failed = resuming.failed
     git = git_desk(tunables, staff.host, work_dirs, meters)
@@ -85,6 +89,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
             closing=closing,
             collecting=Collecting(home, roll, staff.host, closing),
             resuming=resuming,
+            recycling=recycling,
             recovery=Recovery(roll, staff, adoption, undoing, closing),
             desks=(
                 git,

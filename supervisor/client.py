@@ -49,6 +49,7 @@ _TIMEOUTS_S = {
     "resume": 900.0,
     "terminate": 300.0,
     "restart": 300.0,
+    "recycle": 900.0,
     "gc": 300.0,
     "git_batch": 900.0,
     "shutdown": 120.0,

@@ -101,6 +101,11 @@ class TypedVerbs(ABC):
     ) -> results.TerminateResult:
         return await self._typed(results.TerminateResult, "terminate", request, on_progress)
 
+    async def recycle(
+        self, request: requests.RecycleRequest, on_progress: ProgressCallback = ignore_progress
+    ) -> results.RecycleResult:
+        return await self._typed(results.RecycleResult, "recycle", request, on_progress)
+
     async def restart(
         self, request: requests.RestartRequest, on_progress: ProgressCallback = ignore_progress
     ) -> results.RestartResult:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
@@ -17,6 +18,7 @@ from actors.reports import Snapshot
 from actors.states import IDLE, Status
 from actors.workspace.values import Retirement, Workspace
 from supervisor.adoption import Adoption
+from supervisor.identity import system_prompt
 from supervisor.ports import HostPort, InstancePort
 from supervisor.registry import InstanceRecord, Member, Stage
 from supervisor.results import ErrorInfo, RestartResult, TerminatedInstance, TerminateResult
@@ -198,7 +200,12 @@ class Closing:
             async with self._room.hold(member.record.agent):
                 return await self._restart(member)
 
-    async def _restart(self, member: Member) -> RestartResult:
+    async def renew(self, member: Member, summary: str) -> Status:
+        """Begins a fresh conversation in place of the old one, which gave this summary; returns when it is ready."""
+        async with member.turn:
+            return (await self._restart(member, summary)).status
+
+    async def _restart(self, member: Member, summary: str = "") -> RestartResult:
         record = member.record
         await self._roll.confirm()
         here = record.workspace is None or record.workspace.home is None
@@ -208,6 +215,9 @@ class Closing:
             )
         await self._end_agent(member, coming_back=True)
         await self._roll.members.leave(record.instance_id)
+        if summary:
+            fresh = {"session_id": str(uuid.uuid4()), "transcript_path": "", "summary": summary}
+            record = await self._roll.save(record.instance_id, **fresh)
         port = await self._adoption.actor(record)
         try:
             return await self._begin_again(member, port)
@@ -220,6 +230,9 @@ class Closing:
 
     async def _begin_again(self, member: Member, port: InstancePort) -> RestartResult:
         instance_id, path = member.record.instance_id, member.record.transcript_path
+        if member.record.summary:
+            prompt = system_prompt(member.record)
+            await self._host.renew_agent(member.record.place, member.record.session_id, prompt)
         restarted = await self._host.restart_agent(member.record.place, member.record.session_name, path)
         pane = restarted.pane
         running = {"stage": Stage.RUNNING, "wanted": True, "reason": "", "ended_at": 0.0}

@@ -31,6 +31,11 @@ def system_prompt(record: InstanceRecord) -> str:
         )
     else:
         lines.append("You share your working directory with others: touch only what your task needs.")
+    if record.summary:
+        lines.append(
+            "You go on where an earlier conversation of yours has ended, which grew too long. What it left you, in its "
+            f"own words:\n{record.summary}"
+        )
     return "\n".join(lines)
 
 

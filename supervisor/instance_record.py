@@ -55,6 +55,8 @@ class InstanceRecord:
     """The spare actor that it was given; empty: it has one of its own name. See ``actor_name``."""
     spare: str = ""
     """The spare agent that it was made of; see ``place``."""
+    summary: str = ""
+    """Of its earlier conversation, when that was recycled; see ``recycling``."""
     recipe: str = ""
     """Of a spare only: what it was made for. Who asks for just that may have it."""
     program: str = ""

@@ -44,6 +44,8 @@ class Roll:
         self.repeats = Repeats()
         self.on_failed: Callable[[Member], None] = lambda _: None
         """Called when an instance has failed by itself."""
+        self.on_reported: Callable[[Member, Report], None] = lambda *_: None
+        """Called with what an instance has reported."""
         self.further_warnings: list[Callable[[], str]] = []
         """What else may be wrong with the team, each in words; empty while it is not."""
         self._store = store
@@ -145,6 +147,8 @@ class Roll:
             member.record, member.snapshot = changed, _told(report.snapshot, changed)
         self._count_pastes(changed, report)
         self.news.announce()
+        if not changed.is_spare:
+            self.on_reported(member, report)
         self.mail.reachable(instance_id)
         if changed.stage is Stage.FAILED and earlier.stage is not Stage.FAILED:
             self._has_failed(member)

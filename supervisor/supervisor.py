@@ -33,6 +33,7 @@ from supervisor.mail import Draft
 from supervisor.performance.names import Timing
 from supervisor.permits import Permits
 from supervisor.recovery import Recovery
+from supervisor.recycling import Recycling
 from supervisor.registry import Member
 from supervisor.requests import Request
 from supervisor.results import Result
@@ -64,6 +65,7 @@ class Parts:
     closing: Closing
     collecting: Collecting
     resuming: Resuming
+    recycling: Recycling
     recovery: Recovery
     desks: Sequence[Desk] = ()
     on_shutdown: Callable[[], Awaitable[None]]
@@ -84,6 +86,7 @@ class Supervisor:
         self._closing = parts.closing
         self._collecting = parts.collecting
         self._resuming = parts.resuming
+        self._recycling = parts.recycling
         self._recovery = parts.recovery
         self._reconciling: asyncio.Task[None] | None = None
         self._started_at = time.time()
@@ -101,6 +104,7 @@ class Supervisor:
             "interrupt": self.interrupt,
             "terminate": self.terminate,
             "restart": self.restart,
+            "recycle": self.recycle,
             "resume": self.resume,
             "gc": self.gc,
             "status": self.status,
@@ -125,6 +129,7 @@ class Supervisor:
         for desk in reversed(self._desks):
             await desk.end()
         await self._resuming.stop()
+        await self._recycling.stop()
         await self._roll.members.leave_all()
         await self._roll.mail.stop()
         await self._store.close()
@@ -231,6 +236,9 @@ class Supervisor:
             raise WrongStateError(f"{request.instance_id} is just being started or stopped: wait until that is done.")
         async with self._permits.hold(caller.client):
             return await self._closing.restart(member)
+
+    async def recycle(self, request: requests.RecycleRequest, caller: Caller) -> results.RecycleResult:
+        return await self._recycling.recycle(self._roll.registry.get(request.instance_id))
 
     async def status(self, request: requests.StatusRequest, caller: Caller) -> results.StatusResult:
         if request.compared:

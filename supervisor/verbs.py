@@ -52,6 +52,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "respond": Verb(requests.RespondRequest, results.RespondResult),
         "interrupt": Verb(requests.InterruptRequest, results.InterruptResult),
         "terminate": Verb(requests.TerminateRequest, results.TerminateResult),
+        "recycle": Verb(requests.RecycleRequest, results.RecycleResult),
         "restart": Verb(requests.RestartRequest, results.RestartResult),
         "git_batch": Verb(requests.GitBatchRequest, results.GitBatchResult),
         "hosts": Verb(requests.HostsRequest, results.HostsResult),

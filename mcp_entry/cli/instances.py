@@ -208,6 +208,14 @@ def restart(
         _say(team, "restart", {"instanceId": instance}, "restarting")
 
 
+def recycle(
+    context: typer.Context, instance: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Let a fresh conversation go on in place of a long one, with a summary."""
+    with session(context, home, as_json) as team:
+        _say(team, "recycle", {"instanceId": instance}, "asking for a summary")
+
+
 def terminate(
     context: typer.Context,
     instance: InstanceArgument,

@@ -193,6 +193,7 @@ IN_WORDS: Mapping[str, Callable[[Any], RenderableType]] = {
     "respond": _in_words(texts.of_respond),
     "interrupt": _in_words(texts.of_interrupt),
     "terminate": of_terminate,
+    "recycle": _in_words(texts.of_recycle),
     "restart": _in_words(texts.of_restart),
     "git_batch": _in_words(texts.of_git_batch),
 }

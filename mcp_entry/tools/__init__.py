@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from mcp_entry.tools.acting import interrupt, respond, restart, terminate
+from mcp_entry.tools.acting import interrupt, recycle, respond, restart, terminate
 from mcp_entry.tools.git import git_batch
 from mcp_entry.tools.looking import list_, read, wait
 from mcp_entry.tools.messages import send, send_batch
@@ -30,6 +30,7 @@ _ALL = (
     interrupt,
     terminate,
     restart,
+    recycle,
     get_performance,
     optimize_settings,
     git_batch,

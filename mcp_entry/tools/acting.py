@@ -61,6 +61,21 @@ async def terminate(
     return await team.terminate(request, on_progress)
 
 
+@tool("Begin a fresh conversation", ACTS, texts.of_recycle)
+async def recycle(
+    team: SupervisorClient, request: requests.RecycleRequest, on_progress: ProgressCallback
+) -> results.RecycleResult:
+    """Let a fresh conversation go on in place of an instance's long one: same id, worktree and branch.
+
+    Use it for an idle instance that has done much (tokens in list) and is to do more. The old conversation is asked
+    for a summary, which the fresh one begins with. Work and messages are not touched. Returns status and the summary:
+    correct what is wrong in it with the next message. Next: send it its next task.
+
+    Example: {"instanceId": "spec_1_1_7"}
+    """
+    return await team.recycle(request, on_progress)
+
+
 @tool("Restart an instance", ACTS, texts.of_restart)
 async def restart(
     team: SupervisorClient, request: requests.RestartRequest, on_progress: ProgressCallback

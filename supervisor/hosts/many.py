@@ -116,6 +116,9 @@ class ManyHosts:
     async def start_agent(self, start: AgentStart) -> PaneInfo:
         return await (await self._link(start.request.instance_id)).start_agent(start)
 
+    async def renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
+        await (await self._link(place)).renew_agent(place, session_id, system_prompt)
+
     async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
         return await (await self._link(instance_id)).restart_agent(instance_id, session_name, transcript_path)
 

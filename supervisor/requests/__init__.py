@@ -6,7 +6,13 @@ check form only (types, ranges, patterns); what depends on the team's state is c
 
 from __future__ import annotations
 
-from supervisor.requests.acting import InterruptRequest, RespondRequest, RestartRequest, TerminateRequest
+from supervisor.requests.acting import (
+    InterruptRequest,
+    RecycleRequest,
+    RespondRequest,
+    RestartRequest,
+    TerminateRequest,
+)
 from supervisor.requests.fields import (
     MAX_BATCH_MEMBERS,
     MAX_MESSAGE_BYTES,
@@ -55,6 +61,7 @@ __all__ = [
     "PermissionMode",
     "PrewarmRequest",
     "ReadRequest",
+    "RecycleRequest",
     "Request",
     "RequestId",
     "RespondRequest",

@@ -39,6 +39,12 @@ class TerminateRequest(Request):
     cascade: bool = Field(default=False, description="Also stop the instances that it leads.")
 
 
+class RecycleRequest(Request):
+    """Let a fresh conversation go on in place of an instance's long one, with a summary, on the same branch."""
+
+    instance_id: InstanceId
+
+
 class RestartRequest(Request):
     """Start a stopped or failed instance again (or a running one anew), with the same conversation and workspace."""
 

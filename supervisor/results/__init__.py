@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from supervisor.results.acting import InterruptResult, RespondResult, RestartResult, TerminatedInstance, TerminateResult
+from supervisor.results.acting import (
+    InterruptResult,
+    RecycleResult,
+    RespondResult,
+    RestartResult,
+    TerminatedInstance,
+    TerminateResult,
+)
 from supervisor.results.base import ErrorInfo, Result
 from supervisor.results.git import GitBatchResult, GitOutcome, GitPerformance
 from supervisor.results.hosts import DrainResult, HostInfo, HostsResult
@@ -54,6 +61,7 @@ __all__ = [
     "PrewarmResult",
     "ReadResult",
     "Recommendation",
+    "RecycleResult",
     "RespondResult",
     "RestartResult",
     "Result",

@@ -40,6 +40,12 @@ class TerminateResult(Result):
     still_running: list[str] = Field(default_factory=list, description="those that it led and that go on without it")
 
 
+class RecycleResult(Result):
+    instance_id: str
+    status: Status
+    summary: str = Field(description="what the old conversation left to the fresh one")
+
+
 class RestartResult(Result):
     instance_id: str
     status: Status

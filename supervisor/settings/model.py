@@ -199,6 +199,24 @@ class Settings(BaseModel):
         ge=0,
         le=86_400,
     )
+    recycle_context_tokens: int = setting(
+        0,
+        "PHALANX_RECYCLE_CONTEXT_TOKENS",
+        "tokens",
+        "a whole number from 0 to 100000000",
+        "An idle instance whose conversation has grown so long is handed over to a fresh one; 0: never.",
+        ge=0,
+        le=100_000_000,
+    )
+    recycle_after_tasks: int = setting(
+        0,
+        "PHALANX_RECYCLE_AFTER_TASKS",
+        "messages",
+        "a whole number from 0 to 1000000",
+        "An idle instance that was given so many messages is handed over to a fresh one; 0: never.",
+        ge=0,
+        le=1_000_000,
+    )
     redis_url: RedisUrl = setting(
         "",
         "REDIS_URL",

@@ -272,6 +272,7 @@ REPLIES: dict[str, Reply] = {
         instances=[results.ResumedInstance(instance_id="spec_1_1_1", status=Status.READY, resumed=True)],
     ),
     "get_performance": performing(),
+    "recycle": results.RecycleResult(instance_id="spec_1_1_1", status=Status.READY, summary="all is well"),
     "prewarm_resources": results.PrewarmResult(success=True, work_dir="/src", instances=3, worktrees=0),
     "optimize_settings": results.OptimizeSettingsResult(old_settings=tuned(), new_settings=tuned(spawns=10)),
     "gc": results.GcResult(dry_run=False, items=[collected("/home/worktrees/spec_1_1_1")]),
@@ -302,6 +303,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "git_batch": {"operations": [{"type": "status", "workspaceDir": "/src"}]},
     "get_performance": {},
     "optimize_settings": {"maxConcurrentSpawns": 10},
+    "recycle": {"instanceId": "spec_1_1_1"},
     "prewarm_resources": {"instances": 3, "workDir": "/src"},
 }
 """What each tool takes at least."""

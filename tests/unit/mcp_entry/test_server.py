@@ -127,7 +127,7 @@ async def test_tools_that_only_look_say_so_and_those_that_end_something_too() ->
         "get_performance",
     }
     destructive = {name for name, hint in hints.items() if hint and hint.destructive_hint}
-    assert destructive == {"respond", "interrupt", "terminate", "restart"}
+    assert destructive == {"respond", "interrupt", "terminate", "restart", "recycle"}
 
 
 async def test_an_unknown_argument_is_refused_by_name_with_the_known_ones_and_nothing_is_asked() -> None:
