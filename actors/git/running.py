@@ -17,6 +17,7 @@ from actors.git.values import HEAVY_S, Place
 from actors.workspace.command import Answer, GitRunner, pauses_s
 
 _LOCKED = re.compile(r"Unable to create '[^']*\.lock'|\.lock': File exists|could not lock|is locked by another")
+_LOCK = re.compile(r"'([^'\n]+\.lock)'")
 _NO_UPKEEP = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false")
 _LITERAL = {"GIT_LITERAL_PATHSPECS": "1"}
 """Names of files are names, not patterns."""
@@ -90,9 +91,10 @@ class Hand:
 def refusal(answer: Answer) -> WorkspaceError:
     words = answer.last_words
     if _LOCKED.search(answer.error):
+        named = _LOCK.search(answer.error)
         return GitRefusedError(
-            f"Another git is at work there and did not finish in time; try again. If none runs, one has died and left "
-            f"its lock behind: remove the file that git names. git says: {words}"
+            "Another git is at work there and did not finish in time; try again. If none runs, one has died and left "
+            f"its lock behind: remove {named[1] if named else 'the file that git names'}. git says: {words}"
         )
     if "dubious ownership" in answer.error:
         return GitRefusedError(

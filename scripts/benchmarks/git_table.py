@@ -30,13 +30,14 @@ _GUIDE = {"20 status of one project": 75, "50 branch": 60, "100 mixed": 67}
 _WORDS = """
 GitPython has its `Repo` objects made beforehand and runs one git after another. A batch goes from the client through
 the supervisor to the host and back, with the default cap of three gits at once. *just changed*: a file has changed, so
-git must run. *ten members*: ten working trees, each asked twice. *100 mixed*: in each of ten working trees four
-statuses, two logs, a diff, a list of branches, a new branch and a commit. *less time* is the median of the rounds, pair
-by pair.
+git must run. *ten members*: ten working trees, each asked twice. *100 mixed*: in each of five working trees ten
+statuses, four logs, four new branches, a list of branches and a commit, as when several ask for the same members;
+*hardly two alike*: in each of ten four statuses, two logs, a diff, a list, a new branch and a commit. *less time* is
+the median of the rounds, pair by pair.
 
 What bounds it: a git that must run takes 2 to 4 ms of a core, ours as theirs. Equal questions share one, so of twenty
-equal ones at most 95 % can go; different questions that were never asked gain by the second core only. A new branch is
-two new files, whoever makes it.
+equal ones that need a git at most 95 % can go; different questions that were never asked before gain by the second core
+only. A new branch is two new files, whoever makes it.
 """
 
 

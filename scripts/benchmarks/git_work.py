@@ -63,9 +63,23 @@ def _branches(site: Site, number: int) -> list[GitOperation]:
     return [operation("branch", site.repository, branchName=f"new/{number}/{each}") for each in range(50)]
 
 
-def _mixed(site: Site, number: int) -> list[GitOperation]:
-    members = [list(_of_member(tree, number)) for tree in site.trees]
-    return [each for step in zip(*members, strict=True) for each in step]
+def _polled(site: Site, number: int) -> list[GitOperation]:
+    """Five members that several ask for, as a team with managers does."""
+    return _in_turns([list(_of_polled_member(tree, number)) for tree in site.trees[:5]])
+
+
+def _of_polled_member(tree: Path, number: int) -> Iterator[GitOperation]:
+    yield from [operation("status", tree)] * 5
+    yield from [operation("log", tree)] * 2
+    yield from (operation("branch", tree, branchName=f"polled/{number}/{tree.name}/{each}") for each in range(4))
+    yield operation("commit", tree, message=f"Round {number}", all=True)
+    yield from [operation("status", tree)] * 5
+    yield from [operation("log", tree)] * 2
+    yield operation("branch", tree)
+
+
+def _different(site: Site, number: int) -> list[GitOperation]:
+    return _in_turns([list(_of_member(tree, number)) for tree in site.trees])
 
 
 def _of_member(tree: Path, number: int) -> Iterator[GitOperation]:
@@ -79,6 +93,10 @@ def _of_member(tree: Path, number: int) -> Iterator[GitOperation]:
     yield operation("branch", tree)
     yield operation("log", tree)
     yield operation("status", tree)
+
+
+def _in_turns(members: Sequence[Sequence[GitOperation]]) -> list[GitOperation]:
+    return [each for step in zip(*members, strict=True) for each in step]
 
 
 def _none(site: Site) -> Sequence[Path]:
@@ -99,5 +117,6 @@ WORKS = (
     Work(what="20 status of ten members, just changed", aim=None, changed=_members, operations=_of_members),
     Work(what="20 status of ten members", aim=95, changed=_none, operations=_of_members),
     Work(what="50 branch", aim=90, changed=_none, operations=_branches),
-    Work(what="100 mixed", aim=80, changed=_members, operations=_mixed),
+    Work(what="100 mixed", aim=80, changed=_members, operations=_polled),
+    Work(what="100 mixed, hardly two alike", aim=None, changed=_members, operations=_different),
 )

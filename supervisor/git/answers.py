@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -34,63 +34,74 @@ class Answer:
     cached: bool = False
 
 
+@dataclass(eq=False, slots=True)
+class _Line:
+    """What one caller waits for, and how many askers are about to take their share of it."""
+
+    waiting: dict[_Key, asyncio.Future[Answer]] = field(default_factory=dict)
+    about_to_take: int = 0
+
+
 class Answers:
-    """All in the supervisor's event loop."""
+    """All in the supervisor's event loop. Callers take turns: who asks much does not keep out who asks little."""
 
     def __init__(self, host: GitPort, permits: Permits, cache: AnswerCache, figures: GitFigures) -> None:
         self._host = host
         self._permits = permits
         self._cache = cache
         self._figures = figures
-        self._waiting: dict[_Key, asyncio.Future[Answer]] = {}
+        self._lines: dict[str, _Line] = {}
+        self._line_of: dict[_Key, _Line] = {}
         self._askers: set[asyncio.Task[None]] = set()
-        self._about_to_take = 0
 
     @property
     def waiting(self) -> int:
-        return len(self._waiting)
+        return len(self._line_of)
 
-    async def answer(self, directory: Path, read: Read) -> Answer:
+    async def answer(self, caller: str, directory: Path, read: Read) -> Answer:
         """Raises ``UnavailableError`` when the host does not answer."""
         key = (directory, read)
-        answer = self._waiting.get(key)
-        if answer is None:
-            answer = self._waiting[key] = asyncio.get_running_loop().create_future()
-            self._begin_asking()
+        line = self._lines.setdefault(caller, _Line())
+        holder = self._line_of.get(key)
+        if holder is None:
+            line.waiting[key] = asyncio.get_running_loop().create_future()
+            self._line_of[key] = line
         else:
             self._figures.shared += 1
+            if len(line.waiting) < len(holder.waiting):
+                line.waiting[key] = holder.waiting.pop(key)
+                self._line_of[key] = line
+        answer = self._line_of[key].waiting[key]
+        self._begin_asking(caller, line)
         return await asyncio.shield(answer)
 
     async def end(self) -> None:
         for task in self._askers:
             task.cancel()
-        for answer in self._waiting.values():
-            answer.cancel()
+        for key, line in self._line_of.items():
+            line.waiting[key].cancel()
         await asyncio.gather(*self._askers, return_exceptions=True)
 
-    def _begin_asking(self) -> None:
-        if self._about_to_take >= min(self._permits.limit, len(self._waiting)):
-            return
-        self._about_to_take += 1
-        task = asyncio.create_task(self._ask_in_turn(), name="git reads")
-        self._askers.add(task)
-        task.add_done_callback(self._askers.discard)
+    def _begin_asking(self, caller: str, line: _Line) -> None:
+        if line.about_to_take < min(self._permits.limit, len(line.waiting)):
+            line.about_to_take += 1
+            task = asyncio.create_task(self._ask_in_turn(caller, line), name="git reads")
+            self._askers.add(task)
+            task.add_done_callback(self._askers.discard)
+        elif not line.about_to_take:
+            self._lines.pop(caller, None)
 
-    async def _ask_in_turn(self) -> None:
-        async with self._permits.hold():
-            taken = self._take()
-            self._about_to_take -= 1
-            if not self._about_to_take:
-                self._begin_asking()
+    async def _ask_in_turn(self, caller: str, line: _Line) -> None:
+        async with self._permits.hold(caller):
+            share = min(MOST_TOGETHER, ceil(len(line.waiting) / line.about_to_take))
+            taken = {key: line.waiting.pop(key) for key in list(line.waiting)[:share]}
+            for key in taken:
+                del self._line_of[key]
+            line.about_to_take -= 1
+            if not line.about_to_take:
+                self._begin_asking(caller, line)
             if taken:
                 await self._ask(taken)
-
-    def _take(self) -> dict[_Key, asyncio.Future[Answer]]:
-        """This asker's share of what waits; those who gave up waiting are left out."""
-        for key in [key for key, answer in self._waiting.items() if answer.cancelled()]:
-            del self._waiting[key]
-        share = min(MOST_TOGETHER, ceil(len(self._waiting) / self._about_to_take))
-        return {key: self._waiting.pop(key) for key in list(self._waiting)[:share]}
 
     async def _ask(self, taken: Mapping[_Key, asyncio.Future[Answer]]) -> None:
         kept = {key: self._cache.get(key) for key in taken}

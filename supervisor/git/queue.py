@@ -7,13 +7,14 @@ batch are those of one after another; a failing operation fails alone. All in th
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, PhalanxError
-from actors.git.values import READS, Operation, Outcome, Place
+from actors.git.values import READS, Asked, Operation, Outcome, Place
 from supervisor.git.answers import Answer, Answers
 from supervisor.git.cache import AnswerCache
 from supervisor.git.figures import GitFigures
@@ -42,6 +43,7 @@ class GitQueue:
         self._answers = Answers(host, permits, cache, self.figures)
         self._writes = Writes(host, permits, self.figures)
         self._places: dict[Path, Place] = {}
+        self._calls = itertools.count()
 
     @property
     def waiting(self) -> int:
@@ -62,11 +64,12 @@ class GitQueue:
             for job in jobs
         ]
         answers: list[asyncio.Task[Answer]] = []
+        caller = f"call {next(self._calls)}"
 
         async def one(number: int, job: Job | PhalanxError, waits_for: Iterable[int]) -> Answer:
             if earlier := [answers[before] for before in waits_for]:
                 await asyncio.wait(earlier)
-            answer = await self._answer(job, places)
+            answer = await self._answer(caller, job, places)
             self._count(answer)
             on_done(number)
             return answer
@@ -79,24 +82,25 @@ class GitQueue:
             for task in answers:
                 task.cancel()
 
-    async def _answer(self, job: Job | PhalanxError, places: dict[Path, Place]) -> Answer:
+    async def _answer(self, caller: str, job: Job | PhalanxError, places: dict[Path, Place]) -> Answer:
         if isinstance(job, PhalanxError):
             return _without_result(Outcome.refused(job))
         try:
-            return await self._run(job, places)
+            return await self._run(caller, job, places)
         except PhalanxError as error:
             return _without_result(Outcome.refused(error))
         except Exception:
             logger.exception("a git operation failed")
             return _without_result(Outcome.refused(PhalanxError("An error in Phalanx: see its logs.")))
 
-    async def _run(self, job: Job, places: dict[Path, Place]) -> Answer:
+    async def _run(self, caller: str, job: Job, places: dict[Path, Place]) -> Answer:
         place = places.get(job.directory)
         if place is None:
             raise InvalidRequestError(f"{job.directory} is in no git repository: give a directory of one.")
         if isinstance(job.operation, READS):
-            return await self._answers.answer(job.directory, job.operation)
-        outcome = await self._writes.write(place.common_directory, job.directory, job.operation)
+            return await self._answers.answer(caller, job.directory, job.operation)
+        asked = Asked(directory=job.directory, operation=job.operation)
+        outcome = await self._writes.write(caller, place.common_directory, asked)
         return Answer(outcome=outcome, result=outcome.result)
 
     async def _find_places(self, directories: set[Path]) -> dict[Path, Place]:

@@ -1,4 +1,4 @@
-"""The writes of all callers: one at a time in a repository, in the order they came; new branches and tags together.
+"""The writes of all callers: one at a time in a repository, callers in turn; new branches and tags together.
 
 While a repository is being written, what else is to be written there gathers, and goes to the host at once when it is
 its turn: new branches and tags in one transaction of git, all else one after another, for as long as it is quick. A
@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
-from actors.git.values import Asked, CreateRef, Outcome, Write
+from actors.errors import UnavailableError
+from actors.git.values import Asked, CreateRef, Outcome
 from supervisor.git.figures import GitFigures
 from supervisor.git.settling import settle, settle_error
 from supervisor.permits import Permits
@@ -25,6 +28,7 @@ MOST_OTHERS = 8
 
 @dataclass(eq=False, slots=True)
 class _Wanted:
+    caller: str
     asked: Asked
     done: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     begun: bool = False
@@ -44,9 +48,9 @@ class Writes:
     def waiting(self) -> int:
         return sum(map(len, self._wanted.values()))
 
-    async def write(self, repository: Path, directory: Path, operation: Write) -> Outcome:
+    async def write(self, caller: str, repository: Path, asked: Asked) -> Outcome:
         """Raises ``UnavailableError``; then it may have been done or not."""
-        wanted = _Wanted(Asked(directory=directory, operation=operation))
+        wanted = _Wanted(caller, asked)
         if repository in self._wanted:
             self._wanted[repository].append(wanted)
         else:
@@ -74,7 +78,7 @@ class Writes:
     async def _serve(self, repository: Path) -> None:
         queue = self._wanted[repository]
         while queue:
-            async with self._permits.hold():
+            async with self._permits.hold(str(repository)):
                 if taken := _take(queue):
                     await self._run(taken, queue)
         del self._wanted[repository]
@@ -84,7 +88,7 @@ class Writes:
             outcomes = await self._host.git_write([wanted.asked for wanted in taken])
         except Exception as error:  # noqa: BLE001 - handed to those who wait
             for wanted in taken:
-                settle_error(wanted.done, error)
+                settle_error(wanted.done, _of_unknown_outcome(error))
             return
         self._figures.transactions += any(isinstance(wanted.asked.operation, CreateRef) for wanted in taken)
         for wanted, outcome in reversed(list(zip(taken, outcomes, strict=True))):
@@ -96,13 +100,21 @@ class Writes:
                 settle(wanted.done, outcome)
 
 
+def _of_unknown_outcome(error: Exception) -> Exception:
+    if not isinstance(error, UnavailableError):
+        return error
+    return UnavailableError(
+        f"{error} Whether this was done is not known, git may even be at it still: look with status, log or branch."
+    )
+
+
 def _take(queue: deque[_Wanted]) -> list[_Wanted]:
     """What goes together; in it no ref comes twice. Those whose callers have gone away are left out."""
     refs: set[str] = set()
     taken: list[_Wanted] = []
     left: list[_Wanted] = []
     others = 0
-    for wanted in (each for each in queue if not each.done.done()):
+    for wanted in _in_turns(each for each in queue if not each.done.done()):
         operation = wanted.asked.operation
         if isinstance(operation, CreateRef):
             fits = operation.ref not in refs and len(refs) < MOST_NEW_REFS
@@ -115,3 +127,12 @@ def _take(queue: deque[_Wanted]) -> list[_Wanted]:
     queue.clear()
     queue.extend(left)
     return taken
+
+
+def _in_turns(queue: Iterable[_Wanted]) -> Iterator[_Wanted]:
+    """The first of each caller, then the second of each."""
+    lines: dict[str, list[_Wanted]] = {}
+    for wanted in queue:
+        lines.setdefault(wanted.caller, []).append(wanted)
+    for step in zip_longest(*lines.values()):
+        yield from filter(None, step)

@@ -185,6 +185,33 @@ async def test_a_write_that_has_not_begun_is_not_done_for_a_caller_who_has_gone_
     assert host.transactions == []
 
 
+async def test_who_asks_little_does_not_wait_for_all_of_who_asks_much() -> None:
+    host = StandInHost()
+    queue = made(host, at_once=1)
+    much = asyncio.create_task(queue.run([job(STATUS, f"/r/{number}") for number in range(200)]))
+    await turns(3)
+    little = asyncio.create_task(queue.run([job(ReadLog(revision=None, limit=1), "/q/a"), job(STATUS, "/r/199")]))
+    await little
+
+    assert not much.done()
+    await much
+    assert sum(len(asked) for asked in host.reads) == 201
+
+
+async def test_the_writes_of_callers_take_turns() -> None:
+    host = StandInHost()
+    queue = made(host)
+    host.gate.clear()
+    many = asyncio.create_task(queue.run([job(COMMIT, f"/r/{tree}") for tree in range(30)]))
+    await turns()
+    one = asyncio.create_task(queue.run([job(COMMIT, "/r/one")]))
+    await turns()
+    host.gate.set()
+    await asyncio.gather(many, one)
+
+    assert [asked.directory.name for asked in host.writes].index("one") < 2 * MOST_OTHERS
+
+
 async def test_the_cap_holds_while_it_is_changed() -> None:
     host = StandInHost()
     queue = made(host, at_once=2)
@@ -240,6 +267,7 @@ async def test_a_host_that_does_not_answer_fails_those_who_asked_and_the_next_is
     host.is_away = True
     answers = await queue.run([job(STATUS), job(branch("x")), job(branch("y")), job(COMMIT)])
     assert [(answer.outcome.error or {}).get("code") for answer in answers] == ["unavailable"] * 4
+    assert ["not known" in str(answer.outcome.error) for answer in answers] == [False, True, True, True]
     host.is_away = False
 
     (answer,) = await queue.run([job(ReadLog(revision=None, limit=1))])
