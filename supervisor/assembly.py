@@ -74,7 +74,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
         roll=roll,
         store=fence,
         permits=staff.permits,
-        hosts=(staff.host,),
+        hosts=staff.roster.linked if staff.roster else lambda: {"": staff.host},
         tunables=tunables,
         sources=Sources(git=lambda: git.figures, pools=lambda: pool.figures),
     )

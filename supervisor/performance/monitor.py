@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from actors.errors import PhalanxError
 from actors.host_load import HostLoad
@@ -22,6 +22,11 @@ _LONGEST_S = 60.0
 """Two readings that are so far apart, at least and at most, tell how busy a host was lately."""
 
 
+_PATIENCE_S = 5.0
+Hosts = Callable[[], Mapping[str, HostPort]]
+"""The hosts that are connected to now, by name; the name may be empty for the only one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
     """Whom the monitor looks at."""
@@ -29,7 +34,7 @@ class Watched:
     roll: Roll
     store: Fence
     permits: Permits
-    hosts: Sequence[HostPort]
+    hosts: Hosts
     tunables: Tunables
     sources: Sources
 
@@ -50,7 +55,7 @@ class Monitor:
     async def facts(self, window_s: float) -> Facts:
         """How it is now, with what happened in the last ``window_s`` seconds."""
         watched, now = self._watched, self._meters.clock()
-        loads = await asyncio.gather(*map(_load, watched.hosts))
+        loads = await asyncio.gather(*(load_of(name, host) for name, host in watched.hosts().items()))
         members = list(watched.roll.registry)
         living = Counter(member.record.host for member in members if member.alive)
         return Facts(
@@ -85,9 +90,13 @@ class Monitor:
         return min(1.0, (load.cpu_busy_s - before.cpu_busy_s) / passed_s) if passed_s > 0 else 0.0
 
 
-async def _load(host: HostPort) -> HostLoad | str:
+async def load_of(name: str, host: HostPort) -> HostLoad | str:
     """Why not, when the host does not answer."""
     try:
-        return await host.load()
+        async with asyncio.timeout(_PATIENCE_S):
+            load = await host.load()
+    except TimeoutError:
+        return f"{name or 'it'} does not answer within {_PATIENCE_S:.0f} s."
     except PhalanxError as error:
         return str(error)
+    return replace(load, host=name) if name else load

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
 
-from actors.errors import PhalanxError
+from actors.host_load import HostLoad
 from supervisor.performance.meters import Meters
+from supervisor.performance.monitor import Hosts, load_of
 from supervisor.performance.names import Count, Timing
 from supervisor.permits import Permits
-from supervisor.ports import HostPort
 from supervisor.tuning.autopilot import Autopilot, Sample, Spawned, Step
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import Tuning
@@ -28,7 +27,7 @@ _STEPS_KEPT = 20
 class SelfTuning:
     """All in the supervisor's event loop."""
 
-    def __init__(self, tunables: Tunables, permits: Permits, meters: Meters, hosts: Sequence[HostPort]) -> None:
+    def __init__(self, tunables: Tunables, permits: Permits, meters: Meters, hosts: Hosts) -> None:
         self._tunables = tunables
         self._permits = permits
         self._meters = meters
@@ -76,10 +75,10 @@ class SelfTuning:
             self._looking = asyncio.create_task(self._look(), name="tune the spawn cap")
 
     async def _look(self) -> None:
-        try:
-            loads = [await host.load() for host in self._hosts]
-        except PhalanxError as error:
-            logger.info("the spawn cap stays as it is: %s", error)
+        looks = await asyncio.gather(*(load_of(name, host) for name, host in self._hosts().items()))
+        loads = [look for look in looks if isinstance(look, HostLoad)]
+        if not loads:
+            logger.info("the spawn cap stays as it is: %s", looks)
             return
         ended, from_pool, self._ended, self._from_pool = self._ended, self._from_pool, [], 0
         tightest = min(loads, key=lambda load: load.memory_available_bytes)

@@ -45,7 +45,7 @@ class Scene:
                 roll=self.roll,
                 store=store,
                 permits=Permits(5),
-                hosts=machines,
+                hosts=lambda: {machine.now.host: machine for machine in machines},
                 tunables=Tunables(tuning()),
                 sources=Sources(),
             )

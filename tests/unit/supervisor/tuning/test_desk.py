@@ -29,7 +29,7 @@ class Life:
         settings = Settings.load(home, {})
         self.tunables = Tunables(Tuning.of(settings))
         self.permits = Permits(settings.max_concurrent_spawns)
-        self_tuning = SelfTuning(self.tunables, self.permits, Meters(), ())
+        self_tuning = SelfTuning(self.tunables, self.permits, Meters(), dict)
         self.desk = TuningDesk(home, self.tunables, self_tuning, Tuning.of(settings.configured))
 
     async def tune(self, **arguments: Any) -> results.OptimizeSettingsResult:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 from actors.errors import UnavailableError
 from actors.host_load import HostLoad
@@ -36,8 +37,11 @@ class Scene:
         self.permits = Permits(5)
         self.meters = Meters(lambda: self.now)
         self.tunables = Tunables(replace(Tuning.of(Settings()), auto=auto))
-        self.tuning = SelfTuning(self.tunables, self.permits, self.meters, (self.machine,))  # type: ignore[arg-type]
+        self.tuning = SelfTuning(self.tunables, self.permits, self.meters, self._hosts)
         self.holders: list[asyncio.Task[None]] = []
+
+    def _hosts(self) -> Any:
+        return {"": self.machine}
 
     async def demand(self, count: int) -> None:
         async def want() -> None:
