@@ -1,18 +1,25 @@
 """Merges a branch into the one that is checked out. A conflict is found before anything is touched.
 
 Promises: a merge that conflicts is told with its files, and neither the working tree, the index nor a ref has changed;
-one that git begins and does not finish (a hook refuses, the machine is full) is taken back.
+one that git begins and does not finish (a hook refuses or hangs, the machine is full) is taken back. What somebody else
+has under way there is left alone, and no file that git does not track is overwritten.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from actors.errors import InvalidRequestError, WorkspaceError
+from actors.git.overwriting import read_changed_paths, untracked_in_the_way
+from actors.git.places import read_line
 from actors.git.running import Hand, refusal
+from actors.git.watching import under_way
 from actors.workspace.changes import some_of
 
 _CONFLICTS = 1
+_WAS_UNDER_WAY = ("MERGE_HEAD exists", "unresolved conflict")
+"""So git says of a merge that another has begun."""
 
 
 class MergeConflictError(WorkspaceError):
@@ -23,8 +30,57 @@ class MergeConflictError(WorkspaceError):
         self.files = files
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Foreseen:
+    ours: str
+    theirs: str
+    tree: str
+    """What the merge makes; with marks in it where there are conflicts."""
+    conflicts: list[str]
+
+
 def predict(hand: Hand, branch: str) -> dict[str, Any]:
     """What a merge of ``branch`` would do; nothing is changed."""
+    foreseen = _foresee(hand, branch)
+    base = hand.ask("merge-base", "--is-ancestor", foreseen.theirs, foreseen.ours)
+    return {
+        "branch": branch,
+        "commit": foreseen.theirs,
+        "conflicts": foreseen.conflicts,
+        "clean": not foreseen.conflicts,
+        "alreadyMerged": base.ok,
+    }
+
+
+def merge(hand: Hand, branch: str, message: str | None) -> dict[str, Any]:
+    """Raises ``MergeConflictError``, or ``WorkspaceError`` in git's words; then all is as it was."""
+    top = hand.top
+    if (what := under_way(hand.place)) is not None:
+        raise WorkspaceError(
+            f"A {what} is under way in {top}: let whoever began it finish it (or abort it), then merge again."
+        )
+    foreseen = _foresee(hand, branch)
+    if foreseen.conflicts:
+        files = foreseen.conflicts
+        raise MergeConflictError(
+            f"{branch} conflicts in {len(files)} file(s): {some_of(tuple(files))}; nothing was touched. Let the member "
+            "that knows the work merge the other way round and resolve them, then merge again.",
+            files,
+        )
+    _refuse_to_overwrite(hand, branch, foreseen)
+    on = hand.head().branch
+    words = message or f"Merge branch '{branch}'{f' into {on}' if on else ''}"
+    _merge(hand, foreseen, words)
+    after = hand.head().commit
+    return {
+        "branch": branch,
+        "commit": after,
+        "alreadyMerged": after == foreseen.ours,
+        "fastForward": after == foreseen.theirs and after != foreseen.ours,
+    }
+
+
+def _foresee(hand: Hand, branch: str) -> _Foreseen:
     theirs = _commit(hand, branch)
     ours = hand.head().commit
     if ours is None:
@@ -34,41 +90,34 @@ def predict(hand: Hand, branch: str) -> dict[str, Any]:
         if "usage:" in answer.error:
             raise WorkspaceError("Merging needs git 2.38 or newer, which can tell conflicts beforehand: update git.")
         raise refusal(answer)
-    conflicts = [] if answer.ok else list(dict.fromkeys(answer.output.split("\0")[1:-1]))
-    base = hand.ask("merge-base", "--is-ancestor", theirs, ours)
-    return {
-        "branch": branch,
-        "commit": theirs,
-        "conflicts": conflicts,
-        "clean": answer.ok,
-        "alreadyMerged": base.ok,
-    }
+    tree, *files = answer.output.split("\0")[:-1]
+    return _Foreseen(ours=ours, theirs=theirs, tree=tree, conflicts=[] if answer.ok else list(dict.fromkeys(files)))
 
 
-def merge(hand: Hand, branch: str, message: str | None) -> dict[str, Any]:
-    """Raises ``MergeConflictError``, or ``WorkspaceError`` in git's words; then all is as it was."""
-    top = hand.top
-    foreseen = predict(hand, branch)
-    if foreseen["conflicts"]:
-        files = foreseen["conflicts"]
-        raise MergeConflictError(
-            f"{branch} conflicts in {len(files)} file(s): {some_of(tuple(files))}; nothing was touched. Let the member "
-            "that knows the work merge the other way round and resolve them, then merge again.",
-            files,
+def _refuse_to_overwrite(hand: Hand, branch: str, foreseen: _Foreseen) -> None:
+    """git heeds ``--no-overwrite-ignore`` in a fast-forward only."""
+    told = hand.told("diff-tree", "-r", "-z", "--raw", "--no-renames", foreseen.ours, foreseen.tree)
+    if files := untracked_in_the_way(hand.top, read_changed_paths(told)):
+        raise WorkspaceError(
+            f"{branch} brings what would overwrite {len(files)} file(s) that git does not track: "
+            f"{some_of(tuple(files))}; nothing was touched. Move them away, then merge again."
         )
-    before = hand.head()
-    words = message or f"Merge branch '{branch}'{f' into {before.branch}' if before.branch else ''}"
-    answer = hand.act(top, "merge", "--quiet", "--no-edit", "--no-overwrite-ignore", "-m", words, foreseen["commit"])
+
+
+def _merge(hand: Hand, foreseen: _Foreseen, words: str) -> None:
+    command = ("merge", "--quiet", "--no-edit", "--no-overwrite-ignore", "-m", words, foreseen.theirs)
+    try:
+        answer = hand.act(hand.top, *command, begun=lambda: _is_ours(hand, foreseen))
+    except WorkspaceError as late:
+        now = hand.head().commit
+        if now != foreseen.ours:
+            raise WorkspaceError(f"{late} HEAD is at {now} now: look whether the merge is made.") from late
+        _take_back_unfinished(hand, foreseen)
+        raise
     if not answer.ok:
-        _take_back(hand)
+        if _is_ours(hand, foreseen) and not any(words in answer.error for words in _WAS_UNDER_WAY):
+            _take_back(hand, "merge", "--abort")
         raise refusal(answer)
-    after = hand.head().commit
-    return {
-        "branch": branch,
-        "commit": after,
-        "alreadyMerged": after == before.commit,
-        "fastForward": after == foreseen["commit"] and after != before.commit,
-    }
 
 
 def _commit(hand: Hand, branch: str) -> str:
@@ -79,12 +128,26 @@ def _commit(hand: Hand, branch: str) -> str:
     return commit
 
 
-def _take_back(hand: Hand) -> None:
-    """A merge that git refused at once has left nothing to take back."""
-    if (hand.place.git_directory / "MERGE_HEAD").exists():
-        answer = hand.act(hand.top, "merge", "--abort")
-        if not answer.ok:
-            raise WorkspaceError(
-                f"The merge failed, and git could not take it back: {answer.last_words}. Look into {hand.top} before "
-                "you do anything else there."
-            )
+def _is_ours(hand: Hand, foreseen: _Foreseen) -> bool:
+    """Whether the merge that is under way is of what was to be merged."""
+    return read_line(hand.place.git_directory / "MERGE_HEAD") == foreseen.theirs
+
+
+def _take_back_unfinished(hand: Hand, foreseen: _Foreseen) -> None:
+    """A git that is ended while a hook runs leaves what it has merged staged, and may not have noted that it merges.
+
+    It merges only where nothing is staged. So what it left is taken back if that and nothing else is staged now.
+    """
+    if under_way(hand.place) and not _is_ours(hand, foreseen):
+        return
+    if hand.ask("diff", "--cached", "--quiet", foreseen.tree).ok:
+        _take_back(hand, "reset", "--quiet", "--merge", foreseen.ours)
+
+
+def _take_back(hand: Hand, *command: str) -> None:
+    answer = hand.act(hand.top, *command)
+    if not answer.ok:
+        raise WorkspaceError(
+            f"The merge failed, and git could not take it back: {answer.last_words}. Look into {hand.top} before "
+            "you do anything else there."
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ from actors.git import status
 from actors.git.merging import predict
 from actors.git.running import Hand
 from actors.git.values import ListRefs, ListWorktrees, PredictMerge, Read, ReadDiff, ReadLog, ReadStatus
-from actors.git.watching import STATES
+from actors.git.watching import under_way
 
 MOST_PATCH_CHARACTERS = 100_000
 _LOG_FIELDS = {"commit": "%H", "parents": "%P", "author": "%an", "email": "%ae", "date": "%aI", "subject": "%s"}
@@ -40,9 +39,8 @@ def answer(hand: Hand, read: Read) -> tuple[dict[str, Any], frozenset[str]]:
 
 def _status(hand: Hand) -> tuple[dict[str, Any], frozenset[str]]:
     told = hand.output_of(hand.git.run(hand.top, *status.COMMAND))
-    under_way = next((what for name, what in STATES.items() if os.path.lexists(hand.place.git_directory / name)), None)
     result, ignored = status.read_porcelain(told)
-    return {**result, "underWay": under_way}, ignored
+    return {**result, "underWay": under_way(hand.place)}, ignored
 
 
 def _log(hand: Hand, read: ReadLog) -> dict[str, Any]:

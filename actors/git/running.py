@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, WorkspaceError
@@ -52,11 +52,14 @@ class Hand:
         """The output of what only looks. Raises ``GitRefusedError``."""
         return self.output_of(self.ask(*arguments, stdin=stdin))
 
-    def act(self, directory: Path, *arguments: str, stdin: bytes = b"") -> Answer:
-        """For what changes something; again for a while when another git was in the way: then nothing was done."""
+    def act(
+        self, directory: Path, *arguments: str, stdin: bytes = b"", begun: Callable[[], bool] = lambda: False
+    ) -> Answer:
+        """For what changes something; again for a while when another git was in the way: then nothing was done, unless
+        ``begun`` says otherwise."""
         answer = self._act_once(directory, arguments, stdin)
         for pause_s in pauses_s():
-            if answer.ok or not (answer.met_half_made or _LOCKED.search(answer.error)):
+            if answer.ok or not (answer.met_half_made or _LOCKED.search(answer.error)) or begun():
                 break
             time.sleep(pause_s)
             answer = self._act_once(directory, arguments, stdin)

@@ -30,6 +30,11 @@ _INCLUDES = re.compile(rb"^\s*\[\s*include", re.MULTILINE | re.I)
 _MOST_LINKS = 5
 
 
+def under_way(place: Place) -> str | None:
+    """What somebody has begun in the working tree and not finished."""
+    return next((what for name, what in STATES.items() if os.path.lexists(place.git_directory / name)), None)
+
+
 class Watch:
     """Proves answers. ``environment`` is the one that git runs in: it says where the user's configuration is."""
 
@@ -183,12 +188,11 @@ def _look_at_worktrees(sight: Sight, common: str) -> None:
     sight.file(f"{common}/HEAD")
     if not sight.file(f"{common}/worktrees"):
         return
-    with os.scandir(f"{common}/worktrees") as entries:
-        for path in sorted(entry.path for entry in entries):
-            for name in ("HEAD", "gitdir", "locked"):
-                sight.content(f"{path}/{name}")
-                sight.file(f"{path}/{name}")
-            sight.note(os.path.lexists(_tree_of(path)))
+    for path in sorted(entry.path for entry in sight.entries(f"{common}/worktrees")):
+        for name in ("HEAD", "gitdir", "locked"):
+            sight.content(f"{path}/{name}")
+            sight.file(f"{path}/{name}")
+        sight.note(os.path.lexists(_tree_of(path)))
 
 
 def _tree_of(registration: str) -> str:

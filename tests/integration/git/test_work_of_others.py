@@ -1,0 +1,128 @@
+"""What an agent has begun, and what git does not keep, is still there after an operation."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.git import running
+from actors.git.values import Merge
+from tests.integration.git.conftest import Project, refusal, result
+
+MEMBER = Merge(branch="member", message=None)
+
+
+def begin_merge(project: Project) -> None:
+    """An agent is half-way through resolving the conflict in ``f``."""
+    project.git("branch", "theirs")
+    project.commit("f", "ours\n")
+    project.git("checkout", "-q", "theirs")
+    project.commit("f", "theirs\n")
+    project.git("checkout", "-q", "main")
+    with pytest.raises(Exception, match="merge"):
+        project.git("merge", "-q", "theirs")
+    (project.repository / "f").write_text("resolved by hand\n")
+
+
+def diverge(project: Project) -> None:
+    project.commit("b")
+    project.commit("a", at=project.tree)
+
+
+def test_a_merge_leaves_alone_one_that_somebody_is_resolving(project: Project) -> None:
+    project.commit("a", at=project.tree)
+    begin_merge(project)
+    before = project.photograph()
+
+    assert "merge is under way" in refusal(project.write(MEMBER))
+    assert project.photograph() == before
+    assert (project.repository / "f").read_text() == "resolved by hand\n"
+
+
+def test_a_merge_that_meets_one_begun_at_the_same_moment_leaves_it_alone(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.commit("a", at=project.tree)
+    begin_merge(project)
+    monkeypatch.setattr("actors.git.merging.under_way", lambda place: None)
+
+    assert "unresolved conflict" in refusal(project.write(MEMBER))
+    project.git("add", "f")
+    assert "MERGE_HEAD exists" in refusal(project.write(MEMBER))
+    assert (project.repository / "f").read_text() == "resolved by hand\n"
+    assert project.git("rev-parse", "MERGE_HEAD") == project.git("rev-parse", "theirs")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("secret", "secret"),
+        ("secret/key", "secret"),
+        ("secret", "secret/key"),
+        ("deep/down/secret", "deep/down/secret"),
+    ],
+)
+def test_a_merge_overwrites_no_file_that_git_ignores(project: Project, ours: str, theirs: str) -> None:
+    project.commit(".gitignore", "secret\n")
+    project.commit(theirs, "theirs\n", at=project.tree)
+    path = project.repository / ours
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("mine\n")
+    before = project.git("rev-parse", "HEAD")
+
+    assert ours in refusal(project.write(MEMBER))
+    assert path.read_text() == "mine\n"
+    assert project.git("rev-parse", "HEAD") == before
+
+
+def test_a_merge_may_turn_a_directory_into_a_file_and_back(project: Project) -> None:
+    project.commit("here/below")
+    project.commit("there")
+    project.git("merge", "-q", "main", at=project.tree)
+    project.git("rm", "-q", "-r", "here", "there", at=project.tree)
+    project.commit("here", "a file\n", at=project.tree)
+    project.commit("there/below", at=project.tree)
+    project.commit("b")
+
+    result(project.write(MEMBER))
+
+    assert (project.repository / "here").read_text() == "a file\n"
+    assert (project.repository / "there/below").is_file()
+    assert project.git("status", "--porcelain") == ""
+
+
+def test_a_merge_whose_hook_hangs_is_taken_back(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    diverge(project)
+    project.hook("pre-merge-commit", "sleep 60")
+    (project.repository / "README.md").write_text("uncommitted\n")
+    before = project.git("status", "--porcelain=v2", "--branch")
+    monkeypatch.setattr(running, "HEAVY_S", 0.5)
+
+    assert "was not done" in refusal(project.write(MEMBER))
+
+    assert project.git("status", "--porcelain=v2", "--branch") == before
+    assert (project.repository / "README.md").read_text() == "uncommitted\n"
+    assert not (project.repository / "a").exists()
+
+
+def test_a_merge_whose_hook_hangs_leaves_what_was_staged_meanwhile(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diverge(project)
+    project.hook("pre-merge-commit", "echo mine > mine; git add mine; sleep 60")
+    monkeypatch.setattr(running, "HEAVY_S", 1.0)
+
+    refusal(project.write(MEMBER))
+
+    assert (project.repository / "mine").read_text() == "mine\n"
+
+
+def test_a_merge_that_is_made_before_a_hook_hangs_is_told_to_be_looked_for(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diverge(project)
+    project.hook("post-merge", "sleep 60")
+    monkeypatch.setattr(running, "HEAVY_S", 1.0)
+
+    assert "HEAD is at" in refusal(project.write(MEMBER))
+    assert project.git("log", "-1", "--format=%s") == "Merge branch 'member' into main"
+    assert project.git("status", "--porcelain") == ""
