@@ -6,12 +6,13 @@ failing operation fails alone: everything comes back as an ``Outcome``.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from actors.errors import InvalidRequestError, PhalanxError, to_wire
+from actors.errors import InvalidRequestError, PhalanxError, WorkspaceError, to_wire
 from actors.git import merging, reading, refs, working
 from actors.git.places import find_place
 from actors.git.running import Hand
@@ -33,6 +34,7 @@ from actors.git.watching import Watch
 from actors.workspace.branches import delete_branch, find_branch
 from actors.workspace.command import GitRunner
 
+logger = logging.getLogger(__name__)
 QUICK_S = 0.5
 """So long the writes of one call go on; then the others get their turn."""
 _IDENTITY = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
@@ -47,7 +49,7 @@ class GitHands:
         self._identity = {name: environment[name] for name in _IDENTITY if name in environment}
 
     def places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
-        return tuple(map(find_place, directories))
+        return tuple(map(_place, directories))
 
     def read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
         """Each answered, or found unchanged."""
@@ -74,8 +76,8 @@ class GitHands:
         for number, each in enumerate(asked):
             try:
                 hand = hands.get(each.directory) or hands.setdefault(each.directory, self._hand(each.directory))
-            except PhalanxError as error:
-                outcomes[number] = Outcome.refused(error)
+            except Exception as error:  # noqa: BLE001 - as in _timed
+                outcomes[number] = _failed(error)
             else:
                 repositories.setdefault(hand.place.common_directory, []).append(number)
         for numbers in repositories.values():
@@ -108,14 +110,22 @@ class GitHands:
             return Outcome(error=to_wire(conflict), result={"conflicts": conflict.files})
 
 
+def _place(directory: Path) -> Place | None:
+    """None also when it may not be looked at: then whoever works there is told so."""
+    try:
+        return find_place(directory)
+    except OSError:
+        return None
+
+
 def _created(wanted: Sequence[tuple[Hand, Operation]]) -> list[Outcome]:
     creations = [(hand, operation) for hand, operation in wanted if isinstance(operation, CreateRef)]
     if len(creations) < len(wanted):
         raise TypeError("only new branches and tags go together")
     try:
         return refs.create(creations)
-    except PhalanxError as error:
-        return [Outcome.refused(error) for _ in creations]
+    except Exception as error:  # noqa: BLE001 - as in _timed
+        return [_failed(error) for _ in creations]
 
 
 def _done(hand: Hand, operation: Read | Write) -> dict[str, Any]:
@@ -147,9 +157,21 @@ def _timed(run: Any, asked: Asked) -> Outcome:
     begun = time.monotonic()
     try:
         outcome: Outcome = run(asked)
-    except PhalanxError as error:
-        outcome = Outcome.refused(error)
+    except Exception as error:  # noqa: BLE001 - other callers' operations go in the same call
+        outcome = _failed(error)
     return _with_time(outcome, time.monotonic() - begun)
+
+
+def _failed(error: Exception) -> Outcome:
+    """Of the operation that failed, and of no other."""
+    if isinstance(error, PhalanxError):
+        return Outcome.refused(error)
+    if isinstance(error, OSError):
+        return Outcome.refused(
+            WorkspaceError(f"The file system refused: {error}. See to its permissions and room, then try again.")
+        )
+    logger.error("a git operation failed", exc_info=error)
+    return Outcome.refused(PhalanxError("An error in Phalanx: see the logs of this host."))
 
 
 def _with_time(outcome: Outcome, took_s: float) -> Outcome:

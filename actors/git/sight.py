@@ -71,13 +71,12 @@ class Sight:
             here = below.pop()
             if not self.file(here):
                 continue
-            with os.scandir(here) as entries:
-                for entry in sorted(entries, key=_name):
-                    if entry.is_dir(follow_symlinks=False):
-                        below.append(entry.path)
-                    else:
-                        self._seen.append(entry.name)
-                        self.file(entry.path)
+            for entry in sorted(self.entries(here), key=_name):
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(entry.path)
+                else:
+                    self._seen.append(entry.name)
+                    self.file(entry.path)
 
     def tree(self, top: str, ignored: Iterable[str]) -> None:
         """A working tree without what git ignores. ``reliable`` only if it is small and holds no other repository."""
@@ -87,19 +86,36 @@ class Sight:
         while below and looked_at <= MOST_ENTRIES:
             here = below.pop()
             self.file(here)
-            with os.scandir(here) as entries:
-                for entry in entries:
-                    if entry.name == ".git":
-                        self.reliable = self.reliable and here == top
-                    elif not skipped or entry.path not in skipped:
-                        looked_at += 1
-                        seen = entry.stat(follow_symlinks=False)
-                        self._seen.append(entry.name)
-                        if stat.S_ISDIR(seen.st_mode):
-                            below.append(entry.path)  # its own times are noted with what is in it
-                        else:
-                            self._metadata(seen)
+            for entry in self.entries(here):
+                if entry.name == ".git":
+                    self.reliable = self.reliable and here == top
+                elif not skipped or entry.path not in skipped:
+                    looked_at += 1
+                    if self._is_directory(entry):
+                        below.append(entry.path)  # its own times are noted with what is in it
         self.reliable = self.reliable and looked_at <= MOST_ENTRIES
+
+    def entries(self, directory: str) -> list[os.DirEntry[str]]:
+        """Of a directory that is there; others change it at any time, and some may not be read."""
+        try:
+            with os.scandir(directory) as entries:
+                return list(entries)
+        except OSError:
+            self.reliable = False
+            return []
+
+    def _is_directory(self, entry: os.DirEntry[str]) -> bool:
+        """Notes it, unless it is one."""
+        try:
+            seen = entry.stat(follow_symlinks=False)
+        except OSError:
+            self.reliable = False
+            return False
+        self._seen.append(entry.name)
+        if stat.S_ISDIR(seen.st_mode):
+            return True
+        self._metadata(seen)
+        return False
 
     def _metadata(self, seen: os.stat_result) -> None:
         changed_ns = seen.st_ctime_ns
