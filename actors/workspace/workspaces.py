@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,9 +93,10 @@ class Workspaces:
         source = usable(find_source(self._git, work_dir), work_dir)
         if spare.worktree is None or spare.git_directory != source.git_directory:
             raise WorkspaceError(f"The spare worktree {spare.worktree} is of another repository than {work_dir}.")
-        notes = describe_left_behind(self._git, source)
-        bound = bind_spare(self._git, source, spare.worktree, instance_id)
-        return self._placed(source, spare.worktree, bound.branch, (*notes, *bound.notes))
+        with ThreadPoolExecutor(1) as aside:  # to look over a large working tree takes longer than all the rest
+            notes = aside.submit(describe_left_behind, self._git, source)
+            bound = bind_spare(self._git, source, spare.worktree, instance_id)
+        return self._placed(source, spare.worktree, bound.branch, (*notes.result(), *bound.notes))
 
     def retire(self, workspace: Workspace, rehearsal: Rehearsal | None = None) -> Retirement:
         """Removes the worktree; what of it is nowhere else is saved under ``refs/phalanx/saved/<name>`` before.

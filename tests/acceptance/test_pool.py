@@ -81,3 +81,25 @@ def _seats_of_spares(team: Team) -> list[int]:
         if title.startswith(b"ray::Seat") and any(f"{team.home.instances}/spare_" in name for name in names):
             found.append(int(process.name))
     return found
+
+
+async def test_a_fresh_claude_goes_on_with_the_summary_of_the_one_before_and_nothing_else_of_it(
+    claude: SupervisorClient, claude_team: Team, api: ApiStandIn
+) -> None:
+    spawned = await claude.spawn(claude_team.specialist("the secret word is marzipan"))
+    instance_id = spawned.instance_id
+    await claude.wait(requests.WaitRequest(instance_ids=[instance_id], timeout_seconds=60))
+    done = await claude.recycle(requests.RecycleRequest(instance_id=instance_id))
+    assert (done.status, bool(done.summary)) == ("ready", True)
+    sent = await claude.send(requests.SendRequest(instance_id=instance_id, message="what comes next", wait=True))
+    assert sent.status == "submitted"
+    await claude.wait(requests.WaitRequest(instance_ids=[instance_id], timeout_seconds=60))
+    seen, summary = asked_with(api, "what comes next")[-1], json.dumps(done.summary)[1:-1]
+    assert summary in seen
+    assert f"You are {instance_id}" in seen
+    rest = seen.replace(summary, "")
+    assert "marzipan" not in rest
+    assert "has grown long" not in rest
+    (info,) = (await claude.list(requests.ListRequest())).instances
+    assert (info.instance_id, info.branch) == (instance_id, spawned.branch)
+    await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
