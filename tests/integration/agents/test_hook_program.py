@@ -171,3 +171,11 @@ def test_a_hook_whose_agent_died_ends_and_leaves_nothing(tmp_path: Path) -> None
 
     until(lambda: not waiting.is_running() or waiting.status() == psutil.STATUS_ZOMBIE)
     assert list(tmp_path.glob("permission-*")) == []
+
+
+def test_a_prompt_of_a_spare_that_was_given_away_prints_who_it_is_once(tmp_path: Path) -> None:
+    prompt = b'{"session_id":"s","hook_event_name":"UserPromptSubmit","prompt":"hello"}'
+    told = b'{"hookSpecificOutput":{"hookEventName":"UserPromptSubmit","additionalContext":"you are spec_1"}}\n'
+    (tmp_path / hook.TELL_NAME).write_bytes(told)
+    assert [run(tmp_path, "UserPromptSubmit", prompt).stdout for _ in range(2)] == [told, b""]
+    assert run(tmp_path, "Stop", STOP).stdout == b""

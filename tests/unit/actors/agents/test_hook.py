@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from actors.agents.claude_events import read_event
-from actors.agents.hook import KNOCK_NAME, SPOOL_NAME, record
+from actors.agents.hook import KNOCK_NAME, SPOOL_NAME, TELL_NAME, context, record
 
 
 def payload(event: str, **fields: Any) -> bytes:
@@ -110,3 +110,16 @@ def test_nobody_needs_to_listen(tmp_path: Path) -> None:
 def test_a_directory_that_is_gone_is_an_error_of_the_caller(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         record(str(tmp_path / "gone"), "Stop", payload("Stop"))
+
+
+def test_what_a_spare_is_to_be_told_is_told_once_and_again_when_its_conversation_begins_anew(tmp_path: Path) -> None:
+    assert context(str(tmp_path)) == b""
+    (tmp_path / TELL_NAME).write_bytes(b"who you are\n")
+    assert context(str(tmp_path)) == b"who you are\n"
+    assert context(str(tmp_path)) == b""
+    record(str(tmp_path), "SessionStart", payload("SessionStart", source="resume"))
+    assert context(str(tmp_path)) == b""
+    for source in ("clear", "compact"):
+        record(str(tmp_path), "SessionStart", payload("SessionStart", source=source))
+        assert context(str(tmp_path)) == b"who you are\n"
+        assert context(str(tmp_path)) == b""
