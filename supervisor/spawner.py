@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 import uuid
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,11 +107,19 @@ class Spawner:
         work_dir = self._settings.work_dirs.check(request.work_dir)
         check_text(request.context)
         asked = time.perf_counter()
-        async with placed(self._settings.roster, request) as placement, self._permits.hold(caller.client):
+        async with AsyncExitStack() as waiting:
+            placement = await waiting.enter_async_context(placed(self._settings.roster, request))
+            await waiting.enter_async_context(self._permits.hold(caller.client))
             self._roll.meters.observe(Timing.SPAWN_WAIT, time.perf_counter() - asked)
             task = Task(request=request, work_dir=work_dir, caller=caller, placement=placement)
-            # A caller who goes away in the middle must not leave half an instance behind.
-            return await asyncio.shield(asyncio.create_task(self._spawn(task)))
+            # A caller who goes away in the middle must not leave half an instance behind. The spawn that then goes on
+            # is under the cap like any other.
+            spawning = asyncio.create_task(self._spawn_holding(waiting.pop_all(), task))
+        return await asyncio.shield(spawning)
+
+    async def _spawn_holding(self, held: AsyncExitStack, task: Task) -> InstanceRecord:
+        async with held:
+            return await self._spawn(task)
 
     async def _finished(self, member: Member) -> InstanceRecord | None:
         """An instance that this call has made already, once it has its first message or has ended.
