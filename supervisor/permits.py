@@ -68,8 +68,9 @@ class Permits:
             finally:
                 self._release(line)
         finally:
-            if not line.held and not line.waiting:
-                self._callers.pop(caller, None)
+            # Who stops waiting may find that the line was given up meanwhile, and another one begun.
+            if not line.held and not line.waiting and self._callers.get(caller) is line:
+                del self._callers[caller]
 
     @asynccontextmanager
     async def hold_in_background(self) -> AsyncIterator[None]:

@@ -70,6 +70,23 @@ async def test_who_stops_waiting_or_fails_frees_the_place() -> None:
     assert permits.held == 0
 
 
+async def test_who_stops_waiting_takes_nothing_from_who_came_after_it() -> None:
+    permits, order = Permits(1), list[str]()
+    first, waiter = (Holder(permits, order, name, caller="a") for name in ("first", "waiter"))
+    await settle()
+    # In one turn of the loop, in this order: the holder ends, others come, and who waited goes away.
+    first.task.cancel()
+    later, last = (Holder(permits, order, name, caller="a") for name in ("later", "last"))
+    waiter.task.cancel()
+    await settle()
+    assert (order, permits.held, permits.waiting) == (["first", "later"], 1, 1)
+    await later.finish()
+    await settle()
+    assert order == ["first", "later", "last"]
+    await last.finish()
+    assert permits.held == 0
+
+
 async def test_callers_take_turns_however_much_one_of_them_asks_for() -> None:
     permits, order = Permits(1), list[str]()
     many = [Holder(permits, order, f"a{number}", caller="a") for number in range(4)]
