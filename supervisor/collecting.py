@@ -15,6 +15,7 @@ from actors.home import Home
 from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.values import Leftover, Retirement, Workspace
 from supervisor.closing import Closing, where_saved
+from supervisor.instance_record import SPARE_PREFIX
 from supervisor.ports import HostPort
 from supervisor.registry import Member, Stage
 from supervisor.results import CollectedItem
@@ -45,7 +46,7 @@ class Collecting:
             if not self._is_taken(leftover.path.name):
                 items.append(await self._leftover(leftover, removing))
         for instance_id in await self._host.instance_directories():
-            if instance_id not in self._places() and instance_id not in self._unreadable:
+            if instance_id not in self._places() and not self._may_be_of_unreadable(instance_id):
                 items.append(await self._directory(instance_id, removing))
         return items
 
@@ -63,7 +64,12 @@ class Collecting:
 
     def _is_taken(self, worktree: str) -> bool:
         """Whether it belongs to somebody by now; a spawn whose id was taken gets a worktree ``<id>-<number>``."""
-        return worktree in self._worktrees() or worktree.partition("-")[0] in self._roll.registry
+        taken = worktree in self._worktrees() or worktree.partition("-")[0] in self._roll.registry
+        return taken or self._may_be_of_unreadable(worktree)
+
+    def _may_be_of_unreadable(self, name: str) -> bool:
+        """An instance whose record cannot be read may have been a spare: what it has is named after that."""
+        return name in self._unreadable or (bool(self._unreadable) and name.startswith(SPARE_PREFIX))
 
     async def _instance(self, member: Member, removing: _Removing) -> CollectedItem:
         record = member.record

@@ -16,6 +16,9 @@ from supervisor.requests import Role
 
 _ID = re.compile(r"exec_\d+|mgr_\d+_\d+|spec_\d+_\d+_\d+|spare_\d+")
 
+SPARE_PREFIX = "spare_"
+"""Names of spare agents, and of spare worktrees, begin so; those who are given one keep it."""
+
 
 class Stage(StrEnum):
     """How far the life of an instance has got, as far as it must not be forgotten."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from actors.errors import InvalidRequestError, UnknownInstanceError
 from actors.reports import Snapshot
 from actors.states import ALIVE, Status
-from supervisor.instance_record import InstanceRecord, Stage, is_instance_id, number_in, worktree_names
+from supervisor.instance_record import SPARE_PREFIX, InstanceRecord, Stage, is_instance_id, number_in, worktree_names
 from supervisor.requests import Role, SpawnRequest
 
 __all__ = ["InstanceRecord", "Member", "Registry", "Spare", "Stage", "is_instance_id", "number_in", "worktree_names"]
@@ -127,7 +127,7 @@ class Registry:
         """Takes in a spare agent that is just being made."""
         number = self.next_number()
         record = InstanceRecord(
-            instance_id=f"spare_{number}",
+            instance_id=f"{SPARE_PREFIX}{number}",
             number=number,
             executive=0,
             manager=0,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from actors.errors import PhalanxError
 from actors.workspace.values import Workspace
+from supervisor.instance_record import SPARE_PREFIX
 from supervisor.roll import Roll
 from supervisor.staff import Staff
 
@@ -24,7 +25,6 @@ DIRECTORIES = 4
 """For so many, those that were worked on last, spares are kept."""
 PAUSE_S = 30.0
 """After a failure nothing more is made for so long."""
-_PREFIX = "spare_"
 
 
 class SpareWorktrees:
@@ -115,10 +115,12 @@ class SpareWorktrees:
             await self._roll.news.until(lambda: any(self._missing(work_dir) > 0 for work_dir in self._ready), PAUSE_S)
 
     async def _clear(self) -> None:
-        """What an earlier supervisor has left."""
+        """What an earlier supervisor has left; unless it may belong to an instance whose record cannot be read."""
+        if self._roll.unreadable.instance_ids:
+            return
         try:
-            for leftover in await self._host.leftovers([*self._names(), *self._roll.unreadable.instance_ids]):
-                if leftover.path.name.startswith(_PREFIX) and leftover.path.name not in self._names():
+            for leftover in await self._host.leftovers(self._names()):
+                if leftover.path.name.startswith(SPARE_PREFIX) and leftover.path.name not in self._names():
                     await self._host.collect_leftover(leftover)
         except PhalanxError as error:
             logger.warning("spare worktrees of an earlier supervisor could not be cleared away: %s", error)
@@ -135,7 +137,7 @@ class SpareWorktrees:
         return self._wanted(work_dir) - len(self._ready[work_dir]) - self._making[work_dir]
 
     async def _make(self, work_dir: Path) -> None:
-        name = f"{_PREFIX}{self._roll.registry.next_number()}"
+        name = f"{SPARE_PREFIX}{self._roll.registry.next_number()}"
         self._roll.registry.spare_worktrees.add(name)
         try:
             async with self._permits.hold_in_background():

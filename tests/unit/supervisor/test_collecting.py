@@ -149,12 +149,15 @@ async def test_who_is_just_being_started_is_left_alone(scene: Scene) -> None:
 
 async def test_what_belongs_to_an_instance_whose_record_cannot_be_read_is_left_alone(scene: Scene) -> None:
     await scene.store.save({keys.instance("spec_0_0_8"): b"\xff", keys.instance("spec_0_0_9"): b""})
+    scene.disk.worktrees += ["spare_10"]
+    scene.disk.directories += ["spare_11"]
     scene.roll = Roll(scene.store)
     await scene.roll.load()
     scene._collecting = Collecting(Home(Path("/home")), scene.roll, scene.disk, scene.disk)  # type: ignore[arg-type]
     assert list(await scene.collect()) == ["spec_0_0_4"]
     assert "spec_0_0_8" in scene.disk.worktrees
     assert "spec_0_0_9" in scene.disk.directories
+    assert ("spare_10" in scene.disk.worktrees, "spare_11" in scene.disk.directories) == (True, True)
 
 
 async def test_a_worktree_whose_instance_came_to_be_while_it_was_looked_at_is_left_alone(scene: Scene) -> None:
