@@ -21,6 +21,7 @@ from actors.errors import TerminalError
 from actors.gate import LONGEST_RETRY_S, Gate
 from actors.inbox import BatchLimits, Inbox
 from actors.journal import Entry
+from actors.lease import Lease
 from actors.ledger import Ledger
 from actors.messages import Message, MessageStatus, Receipt
 from actors.news import News
@@ -56,6 +57,10 @@ class Courier:
         self.inbox = Inbox(limits)
         self.batches = 0
         self.delivered = 0
+
+    def heed(self, lease: Lease) -> None:
+        """Nothing is typed while the lease is not held."""
+        self._gate.lease = lease
 
     @property
     def typing(self) -> asyncio.Lock:

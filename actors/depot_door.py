@@ -7,7 +7,7 @@ supervisor. A piece goes from object store to object store.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from actors.calls import answer_of, answer_when_back
@@ -28,6 +28,15 @@ class DepotServer:
 
     async def depot_origin(self, instance_id: str, work_dir: Path) -> Origin:
         return await self.depot.origin(instance_id, work_dir)
+
+    async def depot_origin_again(self, git_directory: Path, branch: str, prefix: PurePath) -> Origin:
+        return await self.depot.origin_again(git_directory, branch, prefix)
+
+    async def depot_file_piece(self, path: Path, offset: int) -> bytes:
+        return await self.depot.file_piece(path, offset)
+
+    async def depot_copy_file(self, path: Path, other: DepotHandle, at_other: Path) -> None:
+        await self.depot.copy_file(path, other, at_other)
 
     async def depot_drop_branch(self, git_directory: Path, branch: str, made_at: str | None) -> str | None:
         return await self.depot.drop_branch(git_directory, branch, made_at)
@@ -60,6 +69,21 @@ class DepotHandle:
     async def origin(self, instance_id: str, work_dir: Path) -> Origin:
         made: Origin = await answer_of(self._actor.depot_origin.remote(instance_id, work_dir), "The host", ASK_S)
         return made
+
+    async def origin_again(self, git_directory: Path, branch: str, prefix: PurePath) -> Origin:
+        call = self._actor.depot_origin_again.remote
+        made: Origin = await answer_when_back(lambda: call(git_directory, branch, prefix), "The host", ASK_S)
+        return made
+
+    async def file_piece(self, path: Path, offset: int) -> bytes:
+        piece: bytes = await answer_when_back(
+            lambda: self._actor.depot_file_piece.remote(path, offset), "The host", PIECE_S
+        )
+        return piece
+
+    async def copy_file(self, path: Path, other: DepotHandle, at_other: Path) -> None:
+        call = self._actor.depot_copy_file.remote
+        await answer_when_back(lambda: call(path, other, at_other), "The host", CARRY_S)
 
     async def drop_branch(self, git_directory: Path, branch: str, made_at: str | None) -> str | None:
         call = self._actor.depot_drop_branch.remote

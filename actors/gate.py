@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from actors.agents.base import Composer, Screen
 from actors.delivery import REDRAW_S
 from actors.errors import TerminalError
+from actors.lease import Lease
 from actors.observer import Observer
 from actors.states import TYPABLE
 
@@ -31,10 +32,14 @@ class Gate:
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
+        self.lease = Lease(0)
         self._shut_since: float | None = None
         self.retry_at = 0.0
 
     async def look(self) -> Verdict:
+        if not self.lease.held:
+            self._shut(time.monotonic())
+            return Verdict(open=False, reason="its host is cut off from the team: it may run elsewhere by now")
         try:
             screen = await self._observer.look()
             reason = self._unsafe(screen)

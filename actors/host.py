@@ -171,17 +171,33 @@ class Host:
 
     def _start_agent(self, start: AgentStart) -> PaneInfo:
         agent = self._catalog.named(start.agent)
+        self._trust(start)
+        pane = self._launch(agent, start)
+        self._write_launch(start)
+        return pane
+
+    def _trust(self, start: AgentStart) -> None:
         if start.agent == "claude":
             for directory in start.trusted_directories:
                 ensure_trusted(directory, {**self._environment, **start.request.environment})
-        saved = {
-            **asdict(start),
-            "request": {**asdict(start.request), "environment": dict(start.request.environment)},
-        }
-        directory = start.request.instance_directory
-        pane = self._launch(agent, start)
-        write_private(directory / _REQUEST_NAME, json.dumps(saved, default=str))
-        return pane
+
+    def _write_launch(self, start: AgentStart) -> None:
+        request = {**asdict(start.request), "environment": dict(start.request.environment)}
+        saved = {**asdict(start), "request": request}
+        write_private(start.request.instance_directory / _REQUEST_NAME, json.dumps(saved, default=str))
+
+    async def keep_launch(self, start: AgentStart) -> None:
+        """Has ``restart_agent`` work for an agent that was started on another host; its environment stays private."""
+        await asyncio.to_thread(self._keep_launch, start)
+
+    def _keep_launch(self, start: AgentStart) -> None:
+        start.request.instance_directory.mkdir(mode=0o700, exist_ok=True)
+        self._trust(start)
+        self._write_launch(start)
+
+    async def kept_launch(self, instance_id: str) -> AgentStart:
+        """Raises ``AgentError`` when there is none."""
+        return await asyncio.to_thread(self._kept_launch, instance_id)
 
     def _hand_over(self, handover: Handover) -> None:
         directory = self._home.instance_directory(handover.place)
@@ -192,6 +208,14 @@ class Host:
         renew(self._home.instance_directory(place) / _REQUEST_NAME, session_id, system_prompt)
 
     def _restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
+        kept = self._kept_launch(instance_id)
+        agent = self._catalog.named(kept.agent)
+        resume = can_resume(agent, transcript_path)
+        start = replace(kept, session_name=session_name, request=replace(kept.request, resume=resume))
+        self._server.close_session(session_name)
+        return Restarted(pane=self._launch(agent, start), resumed=resume)
+
+    def _kept_launch(self, instance_id: str) -> AgentStart:
         path = self._home.instance_directory(instance_id) / _REQUEST_NAME
         try:
             saved = json.loads(path.read_text())
@@ -199,17 +223,13 @@ class Host:
             raise AgentError(f"{instance_id} was never started: spawn a new instance.") from None
         request = saved.pop("request")
         request["instance_directory"] = Path(request["instance_directory"])
-        agent = self._catalog.named(saved["agent"])
-        resume = can_resume(agent, transcript_path)
-        start = AgentStart(
+        return AgentStart(
             agent=saved["agent"],
-            session_name=session_name,
+            session_name=saved["session_name"],
             working_directory=Path(saved["working_directory"]),
             trusted_directories=tuple(map(Path, saved["trusted_directories"])),
-            request=replace(LaunchRequest(**request), resume=resume),
+            request=LaunchRequest(**request),
         )
-        self._server.close_session(session_name)
-        return Restarted(pane=self._launch(agent, start), resumed=resume)
 
     def _launch(self, agent: Agent, start: AgentStart) -> PaneInfo:
         request = start.request

@@ -183,6 +183,13 @@ class HostHandle:
     async def renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
         await self._ask_again(lambda: self._actor.renew_agent.remote(place, session_id, system_prompt), AGENT_S)
 
+    async def keep_launch(self, start: AgentStart) -> None:
+        await self._ask_again(lambda: self._actor.keep_launch.remote(start), AGENT_S)
+
+    async def kept_launch(self, instance_id: str) -> AgentStart:
+        kept: AgentStart = await self._ask_again(lambda: self._actor.kept_launch.remote(instance_id), AGENT_S)
+        return kept
+
     async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
         restarted: Restarted = await self._ask_once(
             lambda: self._actor.restart_agent.remote(instance_id, session_name, transcript_path), AGENT_S

@@ -18,6 +18,7 @@ from actors.agents.base import Agent, Composer, Decision, Screen
 from actors.agents.permissions import answer
 from actors.errors import TerminalError, UnavailableError, WrongStateError
 from actors.inbox import BatchLimits
+from actors.lease import Lease
 from actors.life import Found, InstanceConfig, Life, find_agent
 from actors.messages import Message
 from actors.pages import PAGE_CHARACTERS, Page, PageQuery, read_page
@@ -48,6 +49,7 @@ class Instance:
         self._config = config
         self._agent = agent
         self._log = ReportLog(uuid.uuid4().hex)
+        self._lease = Lease(config.lease_s)
         self._typist = Typist(config.directory)
         self._adopting = asyncio.Lock()
         self._life: Life | None = None
@@ -89,6 +91,7 @@ class Instance:
         if earlier is not None:
             await earlier.end()  # before the next one reads the journal
         life = Life(self._config, self._agent, found, self._log, self._on_fault)
+        life.courier.heed(self._lease)
         if earlier is not None:
             life.go_on_from(earlier)
         if was_broken:
@@ -149,6 +152,7 @@ class Instance:
 
         Answers at once to who names another incarnation than this.
         """
+        self._lease.renew()
         return await self._log.after(after, timeout_s, incarnation)
 
     async def page(self, query: PageQuery) -> Page:

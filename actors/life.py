@@ -40,6 +40,8 @@ class InstanceConfig:
     limits: BatchLimits
     comes_back: bool = False
     """When its agent fails it is started again: messages that wait then are kept for that."""
+    lease_s: float = 0.0
+    """How long it may type without having been asked by the supervisor; see ``lease``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,9 @@ from supervisor.ports import InstanceFactory, InstancePort
 from supervisor.registry import InstanceRecord
 from supervisor.roll import Roll
 
+LEASE_S = 40.0
+"""How long an instance on another host types without hearing of the supervisor, which asks at least each 30 s."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRules:
@@ -83,4 +86,5 @@ class Adoption:
             tmux_socket=self._home.tmux_socket,
             limits=self._rules.batching.limits,
             comes_back=self._rules.comes_back and record.wanted,
+            lease_s=LEASE_S if "@" in record.actor_name else 0.0,
         )

@@ -95,7 +95,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
                 git,
                 *performance_desks(home, watched, keeper, Tuning.of(settings.configured)),
                 PoolDesk(pool, work_dirs, settings.spawn_timeout_s),
-                HostsDesk(home, roll, staff, settings.save_interval_s),
+                HostsDesk(home, roll, staff, closing, settings.save_interval_s),
             ),
             on_shutdown=lambda: _at_the_end(keeper, pool),
         )

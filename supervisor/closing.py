@@ -11,7 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 from actors.errors import AgentError, FencedError, PhalanxError, StoreError, UnavailableError, WorkspaceError, to_wire
 from actors.reports import Snapshot
@@ -197,7 +197,7 @@ class Closing:
         async with member.turn:
             if not member.record.resumable:
                 return None
-            async with self._room.hold(member.record.agent):
+            async with nullcontext() if member.record.elsewhere else self._room.hold(member.record.agent):
                 return await self._restart(member)
 
     async def renew(self, member: Member, summary: str) -> Status:

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Protocol
 
 from actors.travel.carrying import Sender, carried
 from actors.travel.departing import save_latest, work_of
 from actors.travel.homecoming import bring_home, forget_instance_ref, tips_at_home
+from actors.travel.laying import lay_over
+from actors.travel.luggage import read_from, size_of, write_at
 from actors.travel.mirrors import Mirrors
-from actors.travel.origins import origin_of
+from actors.travel.origins import origin_again, origin_of
 from actors.travel.outbox import Outbox
 from actors.travel.values import Arrival, Origin, Parcel, Work
 from actors.workspace.branches import delete_branch
 from actors.workspace.command import GitRunner
-from actors.workspace.source import check_directory, find_source
+from actors.workspace.source import Source, check_directory, find_source
 from actors.workspace.values import Workspace
 from actors.workspace.workspaces import Workspaces, usable
 
@@ -31,6 +34,12 @@ class Packer(Sender, Protocol):
     """Another host."""
 
     async def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Parcel: ...
+
+
+class Luggage(Protocol):
+    """Another host."""
+
+    async def file_piece(self, path: Path, offset: int) -> bytes: ...
 
 
 class Depot:
@@ -50,6 +59,23 @@ class Depot:
     def _origin(self, instance_id: str, work_dir: Path) -> Origin:
         check_directory(work_dir)
         return origin_of(self._git, usable(find_source(self._git, work_dir), work_dir), instance_id)
+
+    async def origin_again(self, git_directory: Path, branch: str, prefix: PurePath) -> Origin:
+        """To go on elsewhere with what came home of an instance last."""
+        return await asyncio.to_thread(origin_again, self._git, git_directory, branch, prefix)
+
+    async def file_size(self, path: Path) -> int:
+        return await asyncio.to_thread(size_of, path)
+
+    async def file_piece(self, path: Path, offset: int) -> bytes:
+        return await asyncio.to_thread(read_from, path, offset)
+
+    async def copy_file(self, path: Path, other: Luggage, at_other: Path) -> None:
+        """Brings the copy ``path`` of the other host's file up to date. No-op when there is no such file."""
+        offset = await self.file_size(path)
+        while piece := await other.file_piece(at_other, offset):
+            await asyncio.to_thread(write_at, path, offset, piece)
+            offset += len(piece)
 
     async def drop_branch(self, git_directory: Path, branch: str, made_at: str | None) -> str | None:
         """Deletes an instance's branch here if that loses nothing, or if it is still at ``made_at``; else why not."""
@@ -76,13 +102,20 @@ class Depot:
         turn = self._turns.setdefault(origin.key, asyncio.Lock())
         async with turn:
             haves = await asyncio.to_thread(self._mirrors.tips, origin)
-            parcel = await home.pack(origin.git_directory, [origin.commit], haves)
+            parcel = await home.pack(origin.git_directory, origin.commits, haves)
             if parcel.size:
                 async with carried(home, parcel, self._arriving) as path:
                     source = await asyncio.to_thread(self._mirrors.take_in, origin, path)
             else:
                 source = await asyncio.to_thread(self._mirrors.take_in, origin, None)
-        return await asyncio.to_thread(self._workspaces.create_from, origin.branch.removeprefix(_BRANCHES), source)
+        return await asyncio.to_thread(self._worktree, origin, source)
+
+    def _worktree(self, origin: Origin, source: Source) -> Workspace:
+        made = self._workspaces.create_from(origin.branch.removeprefix(_BRANCHES), source)
+        if not origin.uncommitted or made.worktree is None:
+            return made
+        words = lay_over(self._git, made.worktree, origin.uncommitted)
+        return replace(made, notes=(*made.notes, words)) if words else made
 
     async def work(self, workspace: Workspace, *, uncommitted: bool) -> Work:
         """What there is to carry home; with ``uncommitted`` also what the agent has not committed, saved just now."""

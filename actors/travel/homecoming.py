@@ -44,7 +44,7 @@ def bring_home(git: GitRunner, git_directory: Path, work: Work, parcel: Path | N
     """Takes what came into refs, and moves the branch if that is safe. May be repeated. Raises ``WorkspaceError``."""
     if parcel is not None:
         unpack(git, git_directory, parcel, work.commits)
-    known = _target(git, git_directory, INSTANCE_REFS + work.name)
+    known = tip_of(git, git_directory, INSTANCE_REFS + work.name)
     for ref, commit in work.saved.items():
         _keep_saved(git, git_directory, work.name, ref, commit)
     note = _move_branch(git, git_directory, work, known)
@@ -92,7 +92,8 @@ def _is_ancestor(git: GitRunner, git_directory: Path, ancestor: str, commit: str
     return git.run_in_repository(git_directory, "merge-base", "--is-ancestor", ancestor, commit).ok
 
 
-def _target(git: GitRunner, git_directory: Path, ref: str) -> str:
+def tip_of(git: GitRunner, git_directory: Path, ref: str) -> str:
+    """The commit that the ref is at; empty when there is no such ref."""
     answer = git.run_in_repository(git_directory, "rev-parse", "--verify", "--quiet", ref)
     return answer.output.strip() if answer.ok else ""
 

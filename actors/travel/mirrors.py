@@ -12,11 +12,13 @@ from pathlib import Path
 from actors.errors import InvalidRequestError, WorkspaceError
 from actors.travel.unpacking import unpack
 from actors.travel.values import Origin
+from actors.workspace.branches import find_branch
 from actors.workspace.command import GitRunner
 from actors.workspace.source import Source
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 _ORIGIN_REFS = "refs/phalanx/origin/"
+_EARLIER_REFS = "refs/phalanx/earlier/"
 _MOST_TIPS = 500
 _TIPS = ("for-each-ref", "--sort=-committerdate", f"--count={_MOST_TIPS}", "--format=%(objectname)")
 
@@ -33,7 +35,7 @@ class Mirrors:
         if not answer.ok:
             raise WorkspaceError(f"The mirror {mirror} cannot be read: {answer.last_words}. Remove it, then try again.")
         tips = dict.fromkeys(answer.output.split())
-        return (origin.commit,) if self._has(mirror, origin.commit) else tuple(tips)
+        return origin.commits if all(self._has(mirror, commit) for commit in origin.commits) else tuple(tips)
 
     def take_in(self, origin: Origin, parcel: Path | None) -> Source:
         """Takes what the parcel holds in and gives what a worktree of ``origin`` is made from.
@@ -42,11 +44,13 @@ class Mirrors:
         """
         mirror = self._made(origin)
         if parcel is not None:
-            unpack(self._git, mirror, parcel, [origin.commit])
+            unpack(self._git, mirror, parcel, origin.commits)
         # Held by the repository's own branch there, so that it is known to be here also when no instance needs it.
-        kept = self._git.run_in_repository(mirror, "update-ref", f"{_ORIGIN_REFS}{origin.commit}", origin.commit)
-        if not kept.ok:
-            raise WorkspaceError(f"The mirror {mirror} did not get {origin.commit}: {kept.last_words}. Try again.")
+        for commit in origin.commits:
+            kept = self._git.run_in_repository(mirror, "update-ref", f"{_ORIGIN_REFS}{commit}", commit)
+            if not kept.ok:
+                raise WorkspaceError(f"The mirror {mirror} did not get {commit}: {kept.last_words}. Try again.")
+        self._put_aside(mirror, origin.branch)
         return Source(
             top=mirror,
             git_directory=mirror,
@@ -55,6 +59,13 @@ class Mirrors:
             branch=origin.branch,
             commit=origin.commit,
         )
+
+    def _put_aside(self, mirror: Path, branch: str) -> None:
+        """A branch of this name is from an earlier stay of the instance on this host; what is in it is kept."""
+        earlier = find_branch(self._git, mirror, branch)
+        if earlier is not None and not earlier.checked_out_in:
+            steps = f"update {_EARLIER_REFS}{earlier.target} {earlier.target}\ndelete {earlier.name} {earlier.target}\n"
+            self._git.run_in_repository(mirror, "update-ref", "--stdin", stdin=steps.encode())
 
     def _has(self, mirror: Path, commit: str) -> bool:
         return self._git.run_in_repository(mirror, "rev-parse", "--verify", "--quiet", _ORIGIN_REFS + commit).ok

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from actors.errors import WorkspaceError
+from actors.travel.homecoming import INSTANCE_REFS, latest_ref, tip_of
 from actors.travel.values import Origin
 from actors.workspace.branches import create_branch, find_branch
 from actors.workspace.command import GitRunner
@@ -28,8 +29,27 @@ def origin_of(git: GitRunner, source: Source, instance_id: str) -> Origin:
         prefix=source.prefix,
         commit=source.commit or "",
         branch=branch,
-        author=_author(git, source),
+        author=_author(git, source.top),
         notes=describe_left_behind(git, source),
+    )
+
+
+def origin_again(git: GitRunner, git_directory: Path, branch: str, prefix: PurePath) -> Origin:
+    """To go on elsewhere with what came home of an instance last. Raises ``WorkspaceError``."""
+    name = branch.removeprefix("phalanx/")
+    tips = [tip_of(git, git_directory, ref) for ref in (INSTANCE_REFS + name, f"refs/heads/{branch}")]
+    commit = next((tip for tip in tips if tip), "")
+    if not commit:
+        raise WorkspaceError(f"Nothing of {name} is in {git_directory}: there is nothing to go on with.")
+    return Origin(
+        key=repository_key(git_directory),
+        git_directory=git_directory,
+        top=git_directory,
+        prefix=prefix,
+        commit=commit,
+        branch=branch,
+        author=_author(git, git_directory),
+        uncommitted=tip_of(git, git_directory, latest_ref(name)),
     )
 
 
@@ -53,6 +73,6 @@ def repository_key(git_directory: Path) -> str:
     return f"{readable}-{hashlib.sha256(str(git_directory).encode(errors='surrogateescape')).hexdigest()[:16]}"
 
 
-def _author(git: GitRunner, source: Source) -> dict[str, str]:
-    answers = {name: git.run(source.top, "config", "--get", name) for name in _AUTHOR}
+def _author(git: GitRunner, directory: Path) -> dict[str, str]:
+    answers = {name: git.run(directory, "config", "--get", name) for name in _AUTHOR}
     return {name: answer.output.strip() for name, answer in answers.items() if answer.ok and answer.output.strip()}

@@ -26,6 +26,12 @@ class Origin:
     author: Mapping[str, str] = field(default_factory=dict)
     """``user.name`` and ``user.email`` as they hold in the repository."""
     notes: tuple[str, ...] = ()
+    uncommitted: str = ""
+    """A save of what was not committed, to be laid over ``commit``; empty: there is none."""
+
+    @property
+    def commits(self) -> tuple[str, ...]:
+        return (self.commit, self.uncommitted) if self.uncommitted else (self.commit,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

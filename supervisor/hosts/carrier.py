@@ -67,6 +67,7 @@ class Carrier:
         instance_id, workspace = member.record.instance_id, member.record.workspace
         try:
             if workspace is not None:
+                await self._hosts.carry_conversation(instance_id, member.snapshot.transcript_path)
                 note = await self._hosts.carry_home(workspace, uncommitted=uncommitted)
                 if note:
                     logger.info("%s", note)

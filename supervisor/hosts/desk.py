@@ -11,10 +11,12 @@ from actors.errors import InvalidRequestError
 from actors.home import Home
 from actors.nodes import Node
 from supervisor import requests, results
+from supervisor.closing import Closing
 from supervisor.desk import Handler
 from supervisor.hosts.carrier import Carrier
 from supervisor.hosts.drained import read_drained, write_drained
 from supervisor.hosts.many import ManyHosts
+from supervisor.hosts.mover import Mover
 from supervisor.hosts.roster import Roster
 from supervisor.registry import Stage
 from supervisor.roll import Roll
@@ -25,31 +27,34 @@ from supervisor.verbs import Caller
 class HostsDesk:
     """All in the supervisor's event loop."""
 
-    def __init__(self, home: Home, roll: Roll, staff: Staff, save_every_s: float) -> None:
+    def __init__(self, home: Home, roll: Roll, staff: Staff, closing: Closing, save_every_s: float) -> None:
         self._home = home
         self._roll = roll
         self._roster = staff.roster
-        self._carrier: Carrier | None = None
+        self._parts: tuple[Carrier, Mover] | None = None
         if staff.roster is not None:
             staff.roster.counted = self._counted
-            self._carrier = Carrier(roll, ManyHosts(staff.roster), save_every_s)
+            hosts = ManyHosts(staff.roster, home.travel / "conversations")
+            mover = Mover(roll, staff.roster, hosts, staff.factory, closing)
+            self._parts = (Carrier(roll, hosts, save_every_s), mover)
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
         return {"hosts": self.hosts, "drain": self.drain}
 
     async def begin(self) -> None:
-        if self._roster is None or self._carrier is None:
+        if self._roster is None or self._parts is None:
             return
         self._roster.drained = await asyncio.to_thread(read_drained, self._home)
         for member in self._roll.registry:
             if member.record.host:
                 self._roster.places[member.record.instance_id] = member.record.host
-        self._carrier.begin()
+        for part in self._parts:
+            part.begin()
 
     async def end(self) -> None:
-        if self._carrier is not None:
-            await self._carrier.end()
+        for part in self._parts or ():
+            await part.end()
 
     def _counted(self) -> Mapping[str, int]:
         """Who only starts counts as well."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.agents.base import AgentStart, Restarted, RunningAgent
-from actors.errors import PhalanxError
+from actors.errors import PhalanxError, WorkspaceError
 from actors.terminal.pane import PaneInfo
 from actors.workspace.values import Retirement, Workspace, WorkspaceMode
 from supervisor.hosts.ports import FullHost
@@ -28,8 +28,10 @@ _LOOK_S = 10.0
 class ManyHosts:
     """A ``HostPort``. Whatever is not said here is about this machine and asked there."""
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, roster: Roster, conversations: Path) -> None:
+        """``conversations``: where copies of those of other hosts are kept."""
         self._roster = roster
+        self._conversations = conversations
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._roster.own_link(), name)
@@ -113,11 +115,44 @@ class ManyHosts:
         home = self._roster.own_link().depot
         return (await home.come_home(workspace.home, work, workspace.git_directory, link.depot)).note
 
+    async def carry_conversation(self, instance_id: str, transcript_path: str) -> None:
+        """Keeps a copy of it on this machine. No-op for an instance of this machine."""
+        link, own = await self._link(instance_id), self._roster.own_link()
+        if link is not own and transcript_path:
+            await own.depot.copy_file(self._copy_of(instance_id, transcript_path), link.depot, Path(transcript_path))
+
+    def _copy_of(self, instance_id: str, transcript_path: str) -> Path:
+        """One for each conversation: an instance may begin another one."""
+        return self._conversations / instance_id / Path(transcript_path).name
+
+    async def settle_again(self, instance_id: str, workspace: Workspace, transcript_path: str) -> Workspace:
+        """All that an instance needs to go on at its (new) place: worktree, launch and conversation."""
+        link, own = await self._link(instance_id), self._roster.own_link()
+        home, branch, worktree = workspace.home, workspace.branch, workspace.worktree
+        if home is None or branch is None or worktree is None:
+            raise WorkspaceError(
+                f"{workspace.directory} was on the lost host alone: nothing of it can go on elsewhere."
+            )
+        origin = await own.depot.origin_again(home, branch, workspace.directory.relative_to(worktree))
+        made = await link.depot.settle(origin, own.depot)
+        await link.keep_launch(await own.kept_launch(instance_id))
+        if transcript_path:
+            await link.depot.copy_file(Path(transcript_path), own.depot, self._copy_of(instance_id, transcript_path))
+        return replace(made, home=home, base_commit=workspace.base_commit)
+
     async def start_agent(self, start: AgentStart) -> PaneInfo:
-        return await (await self._link(start.request.instance_id)).start_agent(start)
+        link, own = await self._link(start.request.instance_id), self._roster.own_link()
+        pane = await link.start_agent(start)
+        if link is not own:
+            await own.keep_launch(start)  # by which it can be started elsewhere when its host is lost
+        return pane
 
     async def renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
-        await (await self._link(place)).renew_agent(place, session_id, system_prompt)
+        """Also what is kept here, by which it would be started elsewhere."""
+        link, own = await self._link(place), self._roster.own_link()
+        await link.renew_agent(place, session_id, system_prompt)
+        if link is not own:
+            await own.renew_agent(place, session_id, system_prompt)
 
     async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
         return await (await self._link(instance_id)).restart_agent(instance_id, session_name, transcript_path)

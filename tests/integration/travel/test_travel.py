@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
 from actors.errors import WorkspaceError
-from actors.travel.values import PIECE_BYTES
+from actors.travel.depot import Depot
+from actors.travel.values import PIECE_BYTES, Origin
 from actors.workspace.values import Workspace
-from tests.integration.travel.conftest import Hosts
+from actors.workspace.workspaces import Workspaces
+from tests.integration.travel.conftest import ENVIRONMENT, Hosts
 from tests.projects import git
 
 
@@ -218,3 +220,58 @@ async def test_two_repositories_of_one_name_do_not_share_a_mirror(hosts: Hosts) 
 
     assert one.key != two.key
     assert git(Path(workspace.directory), "log", "-1", "--format=%s") == "Other"
+
+
+async def again(hosts: Hosts, origin: Origin) -> Workspace:
+    """As if the worker had been lost: a third host goes on."""
+    workspaces = Workspaces(hosts.root / "third" / "worktrees", ENVIRONMENT)
+    third = Depot(hosts.root / "third" / "travel", workspaces, ENVIRONMENT)
+    carried_on = await hosts.head.origin_again(origin.git_directory, origin.branch, PurePath())
+    return await third.settle(carried_on, hosts.to_worker)
+
+
+async def test_another_host_goes_on_with_what_came_home_committed_or_not(hosts: Hosts) -> None:
+    origin, workspace = await hosts.start("spec_0_0_1")
+    tip = commit(workspace, "done.txt")
+    (workspace.directory / "draft.txt").write_text("draft\n")
+    (workspace.directory / "README.md").unlink()
+    await hosts.carry(origin, workspace, uncommitted=True)
+
+    other = await again(hosts, origin)
+
+    assert other.notes == ()
+    assert other.branch == workspace.branch
+    assert git(other.directory, "rev-parse", "HEAD") == tip
+    assert (other.directory / "draft.txt").read_text() == "draft\n"
+    assert git(other.directory, "status", "--porcelain") == "D README.md\n?? draft.txt"
+    assert other.notes == ()
+    commit(other, "more.txt")
+
+
+async def test_what_was_saved_before_the_last_commit_takes_nothing_of_that_back(hosts: Hosts) -> None:
+    origin, workspace = await hosts.start("spec_0_0_1")
+    (workspace.directory / "draft.txt").write_text("draft\n")
+    await hosts.carry(origin, workspace, uncommitted=True)
+    commit(workspace, "draft.txt", "finished\n")
+    await hosts.carry(origin, workspace)
+
+    other = await again(hosts, origin)
+
+    assert (other.directory / "draft.txt").read_text() == "finished\n"
+    assert git(other.directory, "status", "--porcelain") == ""
+    assert "saved before the last commit" in other.notes[-1]
+
+
+async def test_a_file_that_grows_is_copied_from_where_the_copy_ends(hosts: Hosts) -> None:
+    original, copy = hosts.root / "talk.jsonl", hosts.root / "kept" / "talk.jsonl"
+    original.write_text("one\n")
+    await hosts.head.copy_file(copy, hosts.worker, original)
+    with original.open("a") as file:
+        file.write("two\n")
+
+    await hosts.head.copy_file(copy, hosts.worker, original)
+
+    assert copy.read_text() == "one\ntwo\n"
+    assert copy.stat().st_mode & 0o777 == 0o600
+    await hosts.head.copy_file(copy, hosts.worker, hosts.root / "nothing")
+    assert copy.read_text() == "one\ntwo\n"

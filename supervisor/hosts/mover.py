@@ -1,0 +1,134 @@
+"""What becomes of the instances of a host that is lost: they go on elsewhere, with what came home of them last.
+
+A host is lost when Ray has taken it for dead; whether it is without power or only cut off cannot be told. So nothing is
+started elsewhere before the lease of its instances has run out, by which they type; then at most one copy takes
+messages. When the host is back in time they are adopted in place, as after any crash. All in the supervisor's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from actors.errors import PhalanxError
+from supervisor.closing import Closing
+from supervisor.hosts.many import ManyHosts
+from supervisor.hosts.placing import Wanted
+from supervisor.hosts.roster import Roster
+from supervisor.ports import InstanceFactory
+from supervisor.registry import Member, Stage
+from supervisor.roll import Roll
+
+logger = logging.getLogger(__name__)
+
+FENCE_S = 45.0
+"""From when Ray takes a host for dead until its instances are started elsewhere."""
+_LOOK_S = 2.0
+_AT_ONCE = 4
+_AGAIN_S = 30.0
+
+
+class Mover:
+    def __init__(
+        self, roll: Roll, roster: Roster, hosts: ManyHosts, factory: InstanceFactory, closing: Closing
+    ) -> None:
+        self._roll = roll
+        self._roster = roster
+        self._hosts = hosts
+        self._factory = factory
+        self._closing = closing
+        self._lost: dict[str, float] = {}
+        self._not_before: dict[str, float] = {}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._watching: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        self._watching = asyncio.create_task(self._watch(), name="watch the hosts")
+
+    async def end(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            try:
+                await self._look(time.monotonic())
+            except PhalanxError as error:
+                logger.warning("the hosts cannot be seen now: %s", error)
+            except Exception:
+                logger.exception("the hosts could not be looked at")
+
+    async def _look(self, now: float) -> None:
+        there = {node.name for node in await self._roster.nodes()}
+        for name in [name for name in self._lost if name in there]:
+            logger.warning("the host %s is back", name)
+            del self._lost[name]
+        ready: list[Member] = []
+        for member in self._roll.registry:
+            host = member.record.host
+            if not host or host in there or not self._goes_on(member):
+                continue
+            since = self._lost.setdefault(host, now)
+            self._roster.away.add(host)
+            self._tell(member, host)
+            if now - since >= FENCE_S and now >= self._not_before.get(member.record.instance_id, 0.0):
+                ready.append(member)
+        if ready:
+            await self._move_all(ready)
+
+    def _goes_on(self, member: Member) -> bool:
+        return member.record.wanted and not member.turn.locked() and (member.alive or self._is_moving(member))
+
+    def _is_moving(self, member: Member) -> bool:
+        return member.record.stage is Stage.FAILED and member.record.reason.startswith(_words(member.record.host))
+
+    def _tell(self, member: Member, host: str) -> None:
+        words = f"{_words(host)}: if it is not back soon, it is started again on another one"
+        if member.alive and member.silence != words:
+            member.silence = words
+            self._roll.news.announce()
+
+    async def _move_all(self, members: Sequence[Member]) -> None:
+        await self._roll.confirm()
+        await asyncio.gather(*map(self._move, members))
+
+    async def _move(self, member: Member) -> None:
+        """One that cannot be moved now is tried again later, and keeps no other from being moved."""
+        instance_id, lost = member.record.instance_id, member.record.host
+        try:
+            async with self._turns, self._roster.placed(Wanted()) as placement:
+                async with member.turn:
+                    await self._give_up(member, lost)
+                    address = "" if placement.own else f"{instance_id}@{placement.address}"
+                    workspace = member.record.workspace
+                    if workspace is None:
+                        return
+                    self._roster.places[instance_id] = placement.host
+                    try:
+                        made = await self._hosts.settle_again(instance_id, workspace, member.record.transcript_path)
+                    except BaseException:
+                        self._roster.places[instance_id] = lost
+                        raise
+                    await self._roll.save(instance_id, host=placement.host, actor=address, workspace=made, pid=0)
+                await self._closing.resume(member)
+            logger.warning("%s goes on on %s", instance_id, placement.host)
+        except PhalanxError as error:
+            self._not_before[instance_id] = time.monotonic() + _AGAIN_S
+            logger.warning("%s could not be moved from %s yet: %s", instance_id, lost, error)
+
+    async def _give_up(self, member: Member, lost: str) -> None:
+        """Nobody follows the copy on the lost host any more; its actor must not come back with the host."""
+        await self._roll.members.leave(member.record.instance_id)
+        with suppress(PhalanxError):
+            await self._factory.destroy(member.record.actor_name)
+        if member.record.stage is not Stage.FAILED:
+            await self._roll.mark_ended(member, Stage.FAILED, f"{_words(lost)}.")
+
+
+def _words(host: str) -> str:
+    return f"Its host {host} is lost"
