@@ -93,14 +93,22 @@ class ActorStock:
             try:
                 await confirm()
                 await self._step()
-                self._failures = 0
             except FencedError:
                 logger.warning("no more spare actors: another supervisor has the state")
                 return
             except PhalanxError as error:
                 logger.warning("the spare actors could not be kept: %s", error)
-                await asyncio.sleep(_PAUSES_S[min(self._failures, len(_PAUSES_S) - 1)])
-                self._failures += 1
+                await self._pause()
+            except Exception:
+                # Ray raises errors of its own kind; none of them may end the keeping for good.
+                logger.exception("the spare actors could not be kept")
+                await self._pause()
+            else:
+                self._failures = 0
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(_PAUSES_S[min(self._failures, len(_PAUSES_S) - 1)])
+        self._failures += 1
 
     def _has_to_do(self) -> bool:
         return self._recognised and (bool(self._found) or len(self._ready) != self._size)

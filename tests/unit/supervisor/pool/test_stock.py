@@ -143,9 +143,12 @@ async def test_a_smaller_stock_ends_what_is_too_much(scene: Scene) -> None:
     assert not scene.stock.names
 
 
-async def test_a_spare_that_cannot_be_made_is_tried_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [UnavailableError("Ray does not answer"), ValueError("a word of Ray's own")])
+async def test_a_spare_that_cannot_be_made_is_tried_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     monkeypatch.setattr(stock_module, "_PAUSES_S", (0.0,))
-    scene.factory.error = UnavailableError("Ray does not answer")
+    scene.factory.error = error
     await scene.begin()
     assert scene.stock.ready == 0
     scene.factory.error = None
