@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from actors.errors import InvalidRequestError
 from actors.messages import Message, MessageStatus, Receipt
 from supervisor.performance.history import History
 from supervisor.performance.names import Count, Timing
@@ -42,10 +43,15 @@ class Meters:
 
     @contextmanager
     def timing(self, name: Timing, failures: Count | None = None) -> Iterator[None]:
-        """Observes how long the block takes; one that raises is counted in ``failures`` and not timed."""
+        """Observes how long the block takes; one that raises is counted in ``failures`` and not timed.
+
+        What was asked for and cannot be is no failure: it says nothing about how the team is.
+        """
         begun = time.perf_counter()
         try:
             yield
+        except InvalidRequestError:
+            raise
         except BaseException:
             if failures is not None:
                 self.count(failures)

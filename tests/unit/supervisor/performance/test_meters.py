@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from actors.errors import InvalidRequestError
 from actors.messages import Message, MessageStatus, Receipt
 from supervisor.performance.history import Slot
 from supervisor.performance.meters import Meters
@@ -28,6 +29,17 @@ def test_a_block_that_succeeds_is_timed_and_one_that_fails_is_counted() -> None:
         raise OSError("full")
     assert told(meters).timed(Timing.SPAWN).count == 1
     assert told(meters).counted(Count.SPAWNS_FAILED) == 1
+
+
+def test_a_request_that_cannot_be_is_no_failure_of_the_team() -> None:
+    meters = Meters()
+    with (
+        pytest.raises(InvalidRequestError, match="no repository"),
+        meters.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED),
+    ):
+        raise InvalidRequestError("no repository")
+    assert told(meters).timed(Timing.SPAWN).count == 0
+    assert told(meters).counted(Count.SPAWNS_FAILED) == 0
 
 
 @pytest.mark.parametrize(
