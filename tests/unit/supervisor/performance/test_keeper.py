@@ -130,6 +130,51 @@ async def test_a_store_in_trouble_loses_nothing_that_comes_before_the_next_write
 
 
 @in_virtual_time
+async def test_what_a_store_in_trouble_did_not_take_is_stored_later_though_nothing_more_happens() -> None:
+    store = TroubledStore()
+    life = Life(store)
+    await life.begins()
+    store.fails()
+    for _ in range(3):
+        life.meters.count(Count.SPAWNS_FAILED)
+        await a_while()
+        life.now += COARSE_S
+    store.error = None
+    await a_while()
+    stored = sorted(await store.load(keys.PERFORMANCE_PREFIX))
+    assert stored == [keys.performance(NOON + number * COARSE_S) for number in range(3)]
+    await life.keeper.end()
+
+
+@in_virtual_time
+async def test_after_its_end_a_store_in_trouble_is_left_alone() -> None:
+    store = TroubledStore()
+    life = Life(store)
+    await life.begins()
+    life.meters.count(Count.SPAWNS_FAILED)
+    store.fails()
+    await a_while()
+    await life.keeper.end()
+    store.error = None
+    await a_while()
+    assert store.saves == 0
+
+
+@in_virtual_time
+async def test_who_was_replaced_by_another_supervisor_stores_nothing_more() -> None:
+    store = TroubledStore()
+    life = Life(store)
+    await life.begins()
+    life.meters.count(Count.SPAWNS_FAILED)
+    store.is_fenced()
+    await a_while()
+    store.error = None
+    await a_while()
+    await life.keeper.end()
+    assert store.saves == 0
+
+
+@in_virtual_time
 async def test_a_damaged_record_is_reported_and_left_alone() -> None:
     store = TroubledStore()
     await store.save({keys.performance(NOON): b"\x01\xc0", keys.performance(NOON - 300): b"\x63"})
