@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -45,12 +46,21 @@ class TuningDesk:
     async def optimize_settings(
         self, request: requests.OptimizeSettingsRequest, caller: Caller
     ) -> results.OptimizeSettingsResult:
-        async with self._turn:
+        async with AsyncExitStack() as waiting:
+            await waiting.enter_async_context(self._turn)
+            # A caller who goes away must neither leave what is kept and what applies apart, nor let the next one begin
+            # before this change is done.
+            changing = asyncio.create_task(self._change_holding(waiting.pop_all(), request))
+        return await asyncio.shield(changing)
+
+    async def _change_holding(
+        self, turn: AsyncExitStack, request: requests.OptimizeSettingsRequest
+    ) -> results.OptimizeSettingsResult:
+        async with turn:
             before = self._tunables.current
             given = _given(request)
             if given or request.reset:
-                # A caller who goes away must not leave what is kept and what applies apart.
-                await asyncio.shield(asyncio.create_task(self._change(given, reset=request.reset)))
+                await self._change(given, reset=request.reset)
             return results.OptimizeSettingsResult(
                 old_settings=views.tuned(before), new_settings=views.tuned(self._tunables.current)
             )

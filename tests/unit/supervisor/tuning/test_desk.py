@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,14 @@ from supervisor.permits import Permits
 from supervisor.refusals import parse
 from supervisor.requests import OptimizeSettingsRequest
 from supervisor.settings import Settings
+from supervisor.settings.tuned import Tuned, read_tuned, write_tuned
+from supervisor.tuning import desk
 from supervisor.tuning.desk import TuningDesk
 from supervisor.tuning.self_tuning import SelfTuning
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import Tuning
 from supervisor.verbs import Caller
+from tests.unit.supervisor.stand_ins import turns
 
 LEAD = Caller(sender="lead")
 
@@ -74,6 +79,30 @@ async def test_changes_add_up_until_they_are_reset(home: Home) -> None:
     new = result.new_settings
     assert (new.cache_size, new.cache_ttl, new.auto, new.prewarm_instances) == (77, 60_000, False, 1)
     assert Life(home).tunables.current == life.tunables.current
+
+
+async def test_a_change_whose_caller_went_away_is_done_before_the_next_one_begins(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def written_when_told(home: Home, tuned: Tuned) -> None:
+        begun.set()
+        assert go_on.wait(10)
+        write_tuned(home, tuned)
+
+    monkeypatch.setattr(desk, "write_tuned", written_when_told)
+    life = Life(home)
+    first = asyncio.create_task(life.tune(cacheSize=5))
+    assert await asyncio.to_thread(begun.wait, 10)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    given_up, second = (asyncio.create_task(life.tune(**change)) for change in ({"cacheSize": 4}, {"cacheTTL": 6}))
+    await turns()
+    given_up.cancel()
+    go_on.set()
+    assert (await second).old_settings.cache_size == 5
+    assert read_tuned(home).values == {"cache_size": 5, "cache_ttl": 6}
 
 
 async def test_what_cannot_be_kept_changes_nothing(home: Home) -> None:
