@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from actors.home import Home
@@ -10,6 +11,7 @@ from supervisor.batching import Batching
 from supervisor.closing import Closing
 from supervisor.cold_start import ColdStart
 from supervisor.collecting import Collecting
+from supervisor.desk import Desk
 from supervisor.fence import Fence
 from supervisor.git.desk import git_desk
 from supervisor.hosts.desk import HostsDesk
@@ -39,66 +41,123 @@ from supervisor.warm_start import WarmStart
 from supervisor.work_dirs import WorkDirPolicy
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ground:
+    """What nearly every part stands on."""
+
+    home: Home
+    settings: Settings
+    staff: Staff
+    meters: Meters
+    store: Fence
+    roll: Roll
+    tunables: Tunables
+    adoption: Adoption
+    undoing: Undoing
+    work_dirs: WorkDirPolicy
+
+
 def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateStore) -> Supervisor:
     """The supervisor over the given host, instances and state; ``recover`` it before the first verb."""
+    ground = _ground(home, settings, staff, store)
+    roll = ground.roll
+    pool = _pool(ground)
+    closing = Closing(roll, staff, ground.adoption, settings.spawn_timeout_s)
+    keeper = HistoryKeeper(ground.meters, ground.store)
+    return Supervisor(
+        Parts(
+            home=home,
+            store=ground.store,
+            roll=roll,
+            permits=staff.permits,
+            looking=Looking(roll, staff.host),
+            spawner=_spawner(ground, pool),
+            closing=closing,
+            collecting=Collecting(home, roll, staff.host, closing),
+            resuming=_resuming(ground, closing),
+            recycling=_recycling(ground, closing),
+            recovery=Recovery(roll, staff, ground.adoption, ground.undoing, closing),
+            desks=_desks(ground, pool, closing, keeper),
+            on_shutdown=lambda: _at_the_end(keeper, pool),
+        )
+    )
+
+
+def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> _Ground:
     meters = Meters()
     fence = Fence(store, meters)
     roll = Roll(fence, _last_number(home), meters)
     tunables = Tunables(Tuning.of(settings))
-    resumes = settings.on_agent_failure == "resume"
-    adoption = Adoption(home, InstanceRules(batching=Batching(tunables, roll), comes_back=resumes), staff.factory, roll)
-    undoing = Undoing(roll, staff.host, staff.factory)
-    work_dirs = WorkDirPolicy(home, Path.home(), settings.allowed_work_dirs)
-    spawn_settings = SpawnSettings(
+    rules = InstanceRules(batching=Batching(tunables, roll), comes_back=settings.resumes)
+    return _Ground(
+        home=home,
+        settings=settings,
+        staff=staff,
+        meters=meters,
+        store=fence,
         roll=roll,
-        agent=settings.agent,
-        timeout_s=settings.spawn_timeout_s,
-        work_dirs=work_dirs,
+        tunables=tunables,
+        adoption=Adoption(home, rules, staff.factory, roll),
+        undoing=Undoing(roll, staff.host, staff.factory),
+        work_dirs=WorkDirPolicy(home, Path.home(), settings.allowed_work_dirs),
+    )
+
+
+def _pool(ground: _Ground) -> Pool:
+    staff = ground.staff
+    pool = make_pool(ground.home, ground.settings, staff, ground.roll, ground.adoption)
+    ground.tunables.subscribe(pool.tuned)
+    staff.room.give_up_spare = pool.give_back
+    ground.roll.further_warnings.append(lambda: staff.room.warning)
+    return pool
+
+
+def _spawner(ground: _Ground, pool: Pool) -> Spawner:
+    staff, roll = ground.staff, ground.roll
+    settings = SpawnSettings(
+        roll=roll,
+        agent=ground.settings.agent,
+        timeout_s=ground.settings.spawn_timeout_s,
+        work_dirs=ground.work_dirs,
         roster=staff.roster,
     )
-    pool = make_pool(home, settings, staff, roll, adoption)
-    tunables.subscribe(pool.tuned)
-    staff.room.give_up_spare = pool.give_back
-    roll.further_warnings.append(lambda: staff.room.warning)
-    starts = Starts(warm=WarmStart(staff, roll, pool), cold=ColdStart(home, staff, roll, adoption, pool))
-    closing = Closing(roll, staff, adoption, settings.spawn_timeout_s)
-    resuming = Resuming(roll, closing, staff.permits, settings.resume_limit)
+    cold = ColdStart(ground.home, staff, roll, ground.adoption, pool)
+    return Spawner(
+        settings, staff, ground.adoption, ground.undoing, Starts(warm=WarmStart(staff, roll, pool), cold=cold)
+    )
+
+
+def _resuming(ground: _Ground, closing: Closing) -> Resuming:
+    resuming = Resuming(ground.roll, closing, ground.staff.permits, ground.settings.resume_limit)
+    if ground.settings.resumes:
+        ground.roll.on_failed = resuming.failed
+    return resuming
+
+
+def _recycling(ground: _Ground, closing: Closing) -> Recycling:
+    settings = ground.settings
     rules = RecyclingRules(context_tokens=settings.recycle_context_tokens, tasks=settings.recycle_after_tasks)
-    recycling = Recycling(roll, closing, rules)
-    roll.on_reported = recycling.reported
-    if resumes:
-        roll.on_failed = resuming.failed
-    git = git_desk(tunables, staff.host, work_dirs, meters)
-    keeper = HistoryKeeper(meters, fence)
+    recycling = Recycling(ground.roll, closing, rules)
+    ground.roll.on_reported = recycling.reported
+    return recycling
+
+
+def _desks(ground: _Ground, pool: Pool, closing: Closing, keeper: HistoryKeeper) -> tuple[Desk, ...]:
+    settings, staff = ground.settings, ground.staff
+    git = git_desk(ground.tunables, staff.host, ground.work_dirs, ground.meters)
     watched = Watched(
-        roll=roll,
-        store=fence,
+        roll=ground.roll,
+        store=ground.store,
         permits=staff.permits,
         hosts=staff.roster.linked if staff.roster else lambda: {"": staff.host},
-        tunables=tunables,
+        tunables=ground.tunables,
         sources=Sources(git=lambda: git.figures, pools=lambda: pool.figures),
     )
-    return Supervisor(
-        Parts(
-            home=home,
-            store=fence,
-            roll=roll,
-            permits=staff.permits,
-            looking=Looking(roll, staff.host),
-            spawner=Spawner(spawn_settings, staff, adoption, undoing, starts),
-            closing=closing,
-            collecting=Collecting(home, roll, staff.host, closing),
-            resuming=resuming,
-            recycling=recycling,
-            recovery=Recovery(roll, staff, adoption, undoing, closing),
-            desks=(
-                git,
-                *performance_desks(home, watched, keeper, Tuning.of(settings.configured)),
-                PoolDesk(pool, work_dirs, settings.spawn_timeout_s),
-                HostsDesk(home, roll, staff, closing, settings.save_interval_s),
-            ),
-            on_shutdown=lambda: _at_the_end(keeper, pool),
-        )
+    return (
+        git,
+        *performance_desks(ground.home, watched, keeper, Tuning.of(settings.configured)),
+        PoolDesk(pool, ground.work_dirs, settings.spawn_timeout_s),
+        HostsDesk(ground.home, ground.roll, staff, closing, settings.save_interval_s),
     )
 
 

@@ -269,6 +269,10 @@ class Settings(BaseModel):
         return self._configured or self
 
     @property
+    def resumes(self) -> bool:
+        return self.on_agent_failure == "resume"
+
+    @property
     def redis_address(self) -> str | None:
         """URL of the Redis that keeps the second copy; None: there is none. Show it with ``without_secrets`` only."""
         if self.redis_url:
