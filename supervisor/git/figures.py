@@ -35,6 +35,7 @@ class GitFigures:
         """One that a caller has asked for."""
         self.operations += 1
         self.failed += failed
+        self.meters.count(Count.GIT_ANSWERED)
         self.meters.count(Count.GIT_FAILED, int(failed))
 
     def looked_up(self, *, hit: bool) -> None:

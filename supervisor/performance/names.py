@@ -16,6 +16,8 @@ class Count(StrEnum):
     PASTES = "pastes"
     MESSAGES_PASTED = "messages_pasted"
     """Messages in those pastes."""
+    GIT_ANSWERED = "git_answered"
+    """Git operations that callers asked for, also those that were refused or answered from the cache."""
     GIT_FAILED = "git_failed"
     GIT_RETRIES = "git_retries"
     """Git operations that met another one's lock and were tried again."""

@@ -132,7 +132,7 @@ def _messages(facts: Facts) -> results.MessageFigures:
 def _git(window: Slot) -> results.GitFigures:
     done = window.timed(Timing.GIT)
     return results.GitFigures(
-        total=done.count + window.counted(Count.GIT_FAILED),
+        total=window.counted(Count.GIT_ANSWERED),
         failed=window.counted(Count.GIT_FAILED),
         retries=window.counted(Count.GIT_RETRIES),
         avg_time=_ms(done.average_s),

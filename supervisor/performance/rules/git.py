@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from supervisor.performance.facts import Facts
 from supervisor.performance.findings import Advice, Finding, Rule
-from supervisor.performance.names import Count, Timing
+from supervisor.performance.names import Count
 
 LONG_QUEUE = 10
 HIGHEST_CAP = 100
@@ -15,15 +15,15 @@ _ENOUGH_TO_TELL = 20
 
 
 def _failures(facts: Facts) -> Iterator[Finding]:
-    failed, done = facts.window.counted(Count.GIT_FAILED), facts.window.timed(Timing.GIT).count
-    if failed + done < _ENOUGH_TO_TELL or failed <= (failed + done) / 4:
+    failed, answered = facts.window.counted(Count.GIT_FAILED), facts.window.counted(Count.GIT_ANSWERED)
+    if answered < _ENOUGH_TO_TELL or failed <= answered / 4:
         return
     yield Finding(
         code="git-fails",
         category="git",
         severity="warning",
         points=10,
-        message=f"{failed} of {failed + done} git operations failed.",
+        message=f"{failed} of {answered} git operations failed.",
         advice=Advice(suggestion="Read their errors in the answers of git_batch.", impact="They did nothing."),
     )
 

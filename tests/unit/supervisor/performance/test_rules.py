@@ -119,6 +119,12 @@ def test_a_git_queue_that_backs_up_and_a_cache_that_is_too_small_are_told() -> N
     assert (advised(cache).setting, advised(cache).value) == ("cacheSize", 2000)
 
 
+def test_git_operations_that_fail_are_told_of_all_that_were_answered_also_from_the_cache() -> None:
+    counts = {Count.CACHE_HITS: 200, Count.GIT_ANSWERED: 220, Count.GIT_FAILED: 15}
+    assert judge(facts(window=window(counts, git=[0.1] * 5))) == []
+    assert only(window=window({**counts, Count.GIT_FAILED: 60})).message == "60 of 220 git operations failed."
+
+
 def test_slow_writes_and_slow_calls_cost_points_once_there_are_enough_to_tell() -> None:
     assert judge(facts(window=window(store=[2.0] * 19, call=[2.0] * 19))) == []
     assert {one.code for one in judge(facts(window=window(store=[2.0] * 20, call=[2.0] * 20)))} == {
