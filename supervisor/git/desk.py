@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from actors.errors import PhalanxError
@@ -27,9 +27,15 @@ def git_desk(tunables: Tunables, host: GitPort, work_dirs: WorkDirPolicy, meters
     """With caps that follow what is tuned."""
     now = tunables.current
     cache = AnswerCache(now.cache_size, now.cache_ttl / 1000)
-    desk = GitDesk(GitQueue(host, Permits(now.max_concurrent_git_ops), cache, meters), work_dirs)
+    queue = GitQueue(host, Permits(now.max_concurrent_git_ops), cache, meters, repository_check(work_dirs))
+    desk = GitDesk(queue, work_dirs)
     tunables.subscribe(desk.tuned)
     return desk
+
+
+def repository_check(work_dirs: WorkDirPolicy) -> Callable[[Path], object]:
+    """Raises ``InvalidRequestError`` for a repository of which not all may be worked on."""
+    return lambda root: work_dirs.check(str(root), called="The repository of workspaceDir")
 
 
 class GitDesk:

@@ -35,11 +35,21 @@ class Job:
 
 
 class GitQueue:
-    def __init__(self, host: GitPort, permits: Permits, cache: AnswerCache, meters: Meters | None = None) -> None:
+    """``check`` raises for a repository that may not be written in."""
+
+    def __init__(
+        self,
+        host: GitPort,
+        permits: Permits,
+        cache: AnswerCache,
+        meters: Meters | None = None,
+        check: Callable[[Path], object] = lambda root: None,
+    ) -> None:
         self.permits = permits
         self.cache = cache
         self.figures = GitFigures(meters=meters or Meters())
         self._host = host
+        self._check = check
         self._answers = Answers(host, permits, cache, self.figures)
         self._writes = Writes(host, permits, self.figures)
         self._places: dict[Path, Place] = {}
@@ -100,6 +110,8 @@ class GitQueue:
         if isinstance(job.operation, READS):
             return await self._answers.answer(caller, job.directory, job.operation)
         asked = Asked(directory=job.directory, operation=job.operation)
+        # git acts on all of the repository, however far above the directory that begins.
+        self._check(place.top or place.common_directory)
         outcome = await self._writes.write(caller, place.common_directory, asked)
         return Answer(outcome=outcome, result=outcome.result)
 

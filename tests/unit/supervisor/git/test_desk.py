@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from actors.git.places import find_place
+from actors.git.values import Commit, CreateRef, Operation, Place, ReadStatus
+from actors.home import Home
+from supervisor.git.cache import AnswerCache
+from supervisor.git.desk import repository_check
+from supervisor.git.figures import GitFigures
+from supervisor.git.queue import GitQueue, Job
+from supervisor.performance.meters import Meters
+from supervisor.performance.names import Count
+from supervisor.permits import Permits
+from supervisor.work_dirs import WorkDirPolicy
+from tests.unit.supervisor.git.host import StandInHost
+
+WRITES = [Commit(message="m", files=(), everything=True), CreateRef(kind="branch", name="new", start=None)]
+
+
+class Host(StandInHost):
+    """It finds the places of real directories."""
+
+    async def git_places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
+        return tuple(map(find_place, directories))
+
+
+@pytest.fixture
+def user_home(tmp_path: Path) -> Path:
+    """The user keeps it in git; a project in it has a repository of its own."""
+    for repository in ("user", "user/src/shop", "user/.phalanx/worktrees/a"):
+        (tmp_path / repository / ".git").mkdir(parents=True)
+        (tmp_path / repository / ".git/HEAD").write_text("ref: refs/heads/main\n")
+    for directory in ("user/notes", "user/src/shop/below"):
+        (tmp_path / directory).mkdir(parents=True)
+    return tmp_path / "user"
+
+
+async def error_of(user_home: Path, operation: Operation, directory: str, *allowed: str) -> str | None:
+    policy = WorkDirPolicy(Home(user_home / ".phalanx"), user_home, [user_home / each for each in allowed])
+    queue = GitQueue(Host(), Permits(3), AnswerCache(10, 60.0), check=repository_check(policy))
+    (answer,) = await queue.run([Job(directory=user_home / directory, operation=operation)])
+    await queue.end()
+    return answer.outcome.error["message"] if answer.outcome.error else None
+
+
+@pytest.mark.parametrize("operation", WRITES)
+async def test_nothing_is_written_in_a_repository_that_is_wider_than_what_may_be_worked_on(
+    user_home: Path, operation: Operation
+) -> None:
+    assert "too wide" in str(await error_of(user_home, operation, "notes"))
+    assert "too wide" in str(await error_of(user_home, operation, "notes", "notes"))
+    assert "outside what is allowed" in str(
+        await error_of(user_home, operation, "src/shop/below", "notes", "src/shop/below")
+    )
+
+
+@pytest.mark.parametrize("operation", WRITES)
+async def test_projects_and_worktrees_of_the_team_are_written_in(user_home: Path, operation: Operation) -> None:
+    assert await error_of(user_home, operation, "src/shop/below") is None
+    assert await error_of(user_home, operation, "src/shop/below", "src") is None
+    assert await error_of(user_home, operation, ".phalanx/worktrees/a", "src") is None
+
+
+async def test_a_repository_that_is_wider_may_be_looked_at(user_home: Path) -> None:
+    assert await error_of(user_home, ReadStatus(), "notes") is None
+
+
+def test_every_operation_that_was_answered_is_counted_and_of_those_the_refused() -> None:
+    meters = Meters(clock=lambda: 0.0)
+    figures = GitFigures(meters=meters)
+    for failed in (False, False, True):
+        figures.answered(failed=failed)
+
+    now = meters.history.slot(0.0)
+    assert (now.counted(Count.GIT_ANSWERED), now.counted(Count.GIT_FAILED)) == (3, 1)
