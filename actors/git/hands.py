@@ -7,6 +7,7 @@ failing operation fails alone: everything comes back as an ``Outcome``.
 from __future__ import annotations
 
 import logging
+import marshal
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from actors.errors import InvalidRequestError, PhalanxError, WorkspaceError, to_
 from actors.git import merging, reading, refs, working
 from actors.git.places import find_place
 from actors.git.running import Hand
+from actors.git.sendable import sendable
 from actors.git.values import (
     READS,
     Asked,
@@ -37,6 +39,8 @@ from actors.workspace.command import GitRunner
 logger = logging.getLogger(__name__)
 QUICK_S = 0.5
 """So long the writes of one call go on; then the others get their turn."""
+LARGEST_KEPT = 100_000
+"""Bytes: the supervisor keeps many answers, and holds all of them in memory."""
 _IDENTITY = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
 
 
@@ -100,7 +104,9 @@ class GitHands:
             raise TypeError(f"{type(read).__name__} does not only look")
         watching = self._watch.begin(hand.place, read)
         result, ignored = reading.answer(hand, read)
-        return Outcome(result=result, proof=watching.proof(ignored) if watching else None)
+        if watching is None or len(marshal.dumps(result)) > LARGEST_KEPT:
+            return Outcome(result=result)
+        return Outcome(result=result, proof=watching.proof(ignored))
 
     def _write(self, asked: Asked) -> Outcome:
         hand = self._hand(asked.directory)
@@ -176,8 +182,8 @@ def _failed(error: Exception) -> Outcome:
 
 def _with_time(outcome: Outcome, took_s: float) -> Outcome:
     return Outcome(
-        result=outcome.result,
-        error=outcome.error,
+        result=sendable(outcome.result),
+        error=sendable(outcome.error),
         proof=outcome.proof,
         unchanged=outcome.unchanged,
         took_s=took_s,

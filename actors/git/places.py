@@ -10,6 +10,8 @@ from pathlib import Path
 from actors.git.values import Place
 
 _BRANCHES = "refs/heads/"
+ASK_GIT = ".invalid"
+"""Stands for the branch in HEAD where git keeps refs elsewhere (reftable)."""
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -34,7 +36,8 @@ def common_directory_of(git_directory: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is checked out. ``commit`` is None when only git can tell it, or when there is none yet."""
+    """What is checked out. ``commit`` is None when only git can tell it, or when there is none yet; ``branch`` is
+    ``ASK_GIT`` when only git can tell it."""
 
     branch: str | None
     commit: str | None

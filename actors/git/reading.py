@@ -13,6 +13,8 @@ from actors.git.values import ListRefs, ListWorktrees, PredictMerge, Read, ReadD
 from actors.git.watching import under_way
 
 MOST_PATCH_CHARACTERS = 100_000
+_MOST_DIFF_BYTES = 4_000_000
+"""Of numbers and patch together: the process that reads them serves all agents of its host."""
 _LOG_FIELDS = {"commit": "%H", "parents": "%P", "author": "%an", "email": "%ae", "date": "%aI", "subject": "%s"}
 _REF_FIELDS = (
     *("HEAD", "refname:lstrip=2", "objectname", "*objectname", "upstream:short", "worktreepath", "contents:subject"),
@@ -78,16 +80,20 @@ def _diff(hand: Hand, read: ReadDiff) -> dict[str, Any]:
     if hand.place.top is None and not (read.base and read.head):
         raise InvalidRequestError("A bare repository has no files: give the diff a base and a head.")
     against = [revision for revision in (read.base, read.head) if revision is not None]
-    told = hand.told(
+    answer = hand.ask(
         *("diff", "-z", "--numstat", "--patch", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames"),
         *(["--cached"] if read.staged else []),
         *("--end-of-options", *against, "--", *read.files),
+        most_bytes=_MOST_DIFF_BYTES,
     )
-    numbers, _, patch = told.partition("\0\0")
+    numbers, patched, patch = hand.output_of(answer).partition("\0\0")
+    entries = numbers.split("\0")
+    if answer.is_cut and not patched:
+        entries.pop()  # it ends anywhere
     return {
-        "files": [_numbered(entry) for entry in numbers.split("\0") if entry],
+        "files": [_numbered(entry) for entry in entries if entry],
         "patch": patch[:MOST_PATCH_CHARACTERS],
-        "truncated": len(patch) > MOST_PATCH_CHARACTERS,
+        "truncated": answer.is_cut or len(patch) > MOST_PATCH_CHARACTERS,
     }
 
 

@@ -70,7 +70,7 @@ def _find_starts(creations: Iterable[tuple[Hand, CreateRef]]) -> dict[_Start, st
 def _look_up(hand: Hand, names: Sequence[str]) -> list[str | None]:
     """The hash that each name stands for."""
     told = hand.told("cat-file", "--batch-check=%(objectname)", stdin="".join(f"{name}\n" for name in names).encode())
-    words = [line.rpartition(" ")[2] for line in told.splitlines()]
+    words = [line.rpartition(" ")[2] for line in told.split("\n")[:-1]]
     return [None if word in _UNKNOWN else word for word in words]
 
 

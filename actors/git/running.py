@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, WorkspaceError
-from actors.git.places import Head, read_head
+from actors.git.places import ASK_GIT, Head, read_head
 from actors.git.values import HEAVY_S, Place
 from actors.workspace.command import Answer, GitRunner, pauses_s
 
@@ -44,9 +44,9 @@ class Hand:
             raise InvalidRequestError(f"{self.directory} is a bare repository, which has no files to work on.")
         return self.place.top
 
-    def ask(self, *arguments: str, stdin: bytes = b"") -> Answer:
+    def ask(self, *arguments: str, stdin: bytes = b"", most_bytes: int | None = None) -> Answer:
         """For what only looks."""
-        return self.git.run(self.directory, *arguments, stdin=stdin, environment=_LITERAL)
+        return self.git.run(self.directory, *arguments, stdin=stdin, environment=_LITERAL, most_bytes=most_bytes)
 
     def told(self, *arguments: str, stdin: bytes = b"") -> str:
         """The output of what only looks. Raises ``GitRefusedError``."""
@@ -77,7 +77,12 @@ class Hand:
     def head(self) -> Head:
         """What is checked out; ``commit`` is None before the first one."""
         head = read_head(self.place)
-        return head if head.commit else Head(head.branch, self.commit_of("HEAD"))
+        branch = self._branch() if head.branch == ASK_GIT else head.branch
+        return Head(branch, head.commit or self.commit_of("HEAD"))
+
+    def _branch(self) -> str | None:
+        answer = self.ask("symbolic-ref", "--quiet", "--short", "HEAD")
+        return answer.output.removesuffix("\n") if answer.ok else None
 
     def output_of(self, answer: Answer) -> str:
         if not answer.ok:

@@ -19,14 +19,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from git.cmd import safer_popen
 
 from actors.errors import WorkspaceError
+from actors.workspace.gathering import gather
 
 READ_TIMEOUT_S = 30.0
-_POLL_S = 0.25
 _GENTLE_END_S = 3.0
 _PASSED_ON = ("HOME", "LANG", "LOGNAME", "PATH", "SSH_AUTH_SOCK", "TMPDIR", "TZ", "USER", "XDG_CONFIG_HOME")
 """All that git and the user's hooks see of the team's environment: no ``GIT_*``, no keys, no tokens."""
@@ -54,10 +55,12 @@ class Answer:
     status: int
     output: str
     error: str
+    is_cut: bool = False
+    """git had more to say than was wanted, and was ended."""
 
     @property
     def ok(self) -> bool:
-        return self.status == 0
+        return self.status == 0 or self.is_cut
 
     @property
     def met_half_made(self) -> bool:
@@ -80,25 +83,31 @@ class GitRunner:
         self._environment = {**passed_on, **_FIXED}
 
     def run(
-        self, directory: Path, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        *arguments: str,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        most_bytes: int | None = None,
     ) -> Answer:
         """Runs ``git -C directory arguments…`` to its end, again if another git was just making or removing something.
 
         Raises ``WorkspaceError`` when git is missing or is not done in time; then all its processes are ended.
         """
-        answer = self.run_once(directory, *arguments, stdin=stdin, environment=environment)
+        run_once = partial(self.run_once, stdin=stdin, environment=environment, most_bytes=most_bytes)
+        answer = run_once(directory, *arguments)
         for pause_s in pauses_s():
             if not answer.met_half_made:
                 break
             time.sleep(pause_s)
-            answer = self.run_once(directory, *arguments, stdin=stdin, environment=environment)
+            answer = run_once(directory, *arguments)
         return answer
 
     def run_in_repository(self, git_directory: Path, *arguments: str, stdin: bytes = b"") -> Answer:
         """The same for a repository named by its common git directory, whichever worktrees it has left."""
         return self.run(git_directory, f"--git-dir={git_directory}", *arguments, stdin=stdin)
 
-    def run_once(
+    def run_once(  # noqa: PLR0913 - what a process can be given
         self,
         directory: Path,
         *arguments: str,
@@ -106,13 +115,16 @@ class GitRunner:
         stdin: bytes = b"",
         inherit: tuple[int, ...] = (),
         environment: Mapping[str, str] | None = None,
+        most_bytes: int | None = None,
     ) -> Answer:
         """For what may not simply be repeated. git keeps the descriptors ``inherit`` open and gets ``environment``
-        beside the variables that it always has."""
+        beside the variables that it always has. It is ended once it has told ``most_bytes``."""
         command = ["git", "-C", str(directory), *_CONFIG, *arguments]
         process = _start(command, {**self._environment, **(environment or {})}, stdin, inherit)
         try:
-            output, error = _gather(process, timeout_s)
+            told = gather(process, timeout_s, most_bytes)
+            if told.is_cut:
+                _end(process)
         except subprocess.TimeoutExpired as late:
             _end(process)
             raise WorkspaceError(
@@ -122,7 +134,12 @@ class GitRunner:
             ) from late
         finally:
             _close(process)
-        return Answer(status=process.returncode, output=os.fsdecode(output), error=error.decode(errors="replace"))
+        return Answer(
+            status=process.returncode,
+            output=os.fsdecode(bytes(told.output)),
+            error=told.error.decode(errors="replace"),
+            is_cut=told.is_cut,
+        )
 
 
 def _start(
@@ -153,20 +170,6 @@ def pauses_s() -> Iterator[float]:
         yield 0.05 * 2**number * random.uniform(0.5, 1.5)  # noqa: S311  # spreads those who wait
 
 
-def _gather(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[bytes, bytes]:
-    """Output and errors until git has ended, even if a child that it left behind still holds them open."""
-    deadline_s = time.monotonic() + timeout_s
-    while True:
-        ended = process.poll() is not None
-        try:
-            return process.communicate(timeout=_POLL_S)
-        except subprocess.TimeoutExpired as so_far:
-            if ended:
-                return so_far.output or b"", so_far.stderr or b""
-            if time.monotonic() > deadline_s:
-                raise
-
-
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ends the process group: gently first, because then git takes its locks and half-made files away."""
     with suppress(ProcessLookupError):
@@ -185,4 +188,11 @@ def _close(process: subprocess.Popen[bytes]) -> None:
 
 
 def _verb(arguments: tuple[str, ...]) -> str:
-    return next(argument for argument in arguments if not argument.startswith("-"))
+    """The command of git's, behind options of git itself and their values."""
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "-c":
+            next(rest)
+        elif not argument.startswith("-"):
+            return argument
+    raise ValueError("no command of git's")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
-from actors.git.values import Asked, Commit, ReadStatus
+from actors.git import reading
+from actors.git.places import find_place
+from actors.git.running import Hand
+from actors.git.values import Asked, Commit, Merge, ReadDiff, ReadStatus
+from actors.workspace.command import Answer, GitRunner
 from tests.integration.git.conftest import ALL, Project, branch, refusal, result
 
 
@@ -101,3 +107,60 @@ def test_a_status_is_told_though_a_directory_may_not_be_read(project: Project, m
 
     assert result(outcome)["clean"]
     assert outcome.proof is None
+
+
+def test_names_and_contents_that_are_no_utf8_can_be_sent(project: Project) -> None:
+    (project.repository / "README.md").write_bytes(b"caf\xe9\n")
+    for tree in (project.repository, project.tree):
+        Path(os.fsdecode(os.fsencode(tree) + b"/caf\xe9")).write_text(str(tree))
+        project.git("add", "--all", at=tree)
+        project.git("commit", "-q", "-m", "x", at=tree)
+    Path(os.fsdecode(os.fsencode(project.repository) + b"/th\xe9")).write_text("x")
+    (project.repository / "README.md").write_bytes(b"th\xe9\n")
+
+    status = project.read(ReadStatus())
+    diff = project.read(ReadDiff(base=None, head=None, staged=False))
+    conflict = project.write(Merge(branch="member", message=None))
+
+    assert result(status)["untracked"] == ["th\ufffd"]
+    assert "+th\ufffd" in str(result(diff)["patch"])
+    assert conflict.result == {"conflicts": ["caf\ufffd"]}
+    for outcome in (status, diff, conflict):
+        json.dumps([outcome.result, outcome.error], ensure_ascii=False).encode()
+
+
+def test_a_start_with_an_odd_line_end_fails_alone(project: Project) -> None:
+    made = project.create(branch("a", "x\u2028main\x85y"), branch("b", "main"), branch("c", "member"))
+
+    assert "There is no commit" in refusal(made[0])
+    assert [result(each)["created"] for each in made[1:]] == [True, True]
+
+
+def test_of_a_huge_diff_only_the_beginning_is_read(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_MOST_DIFF_BYTES", 1_000)
+    for name in ("a", "b"):
+        (project.repository / name).write_text("line\n" * 100_000)
+    project.git("add", "--all")
+
+    cut = result(project.read(ReadDiff(base=None, head=None, staged=True)))
+    monkeypatch.setattr(reading, "_MOST_DIFF_BYTES", 20)
+    short = result(project.read(ReadDiff(base=None, head=None, staged=True)))
+
+    assert cut["files"] == [{"path": name, "added": 100_000, "deleted": 0} for name in ("a", "b")]
+    assert len(str(cut["patch"])) < 1_000
+    assert (cut["truncated"], short["truncated"]) == (True, True)
+    assert short["files"] == [{"path": "a", "added": 100_000, "deleted": 0}]
+
+
+def test_where_refs_are_kept_in_tables_git_is_asked_for_the_branch(project: Project) -> None:
+    """As git writes HEAD then; the table itself needs a newer git."""
+    place = find_place(project.repository)
+    assert place is not None
+    hand = Hand(GitRunner(project.environment), place, project.repository, {})
+    (project.repository / ".git/HEAD").write_text("ref: refs/heads/.invalid\n")
+    asked = hand.ask
+    hand.ask = lambda *words, **more: (  # type: ignore[method-assign]
+        Answer(status=0, output="main\n", error="") if words[0] == "symbolic-ref" else asked(*words, **more)
+    )
+
+    assert hand.head().branch == "main"
