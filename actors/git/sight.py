@@ -45,14 +45,24 @@ class Sight:
         self._seen.append(what)
 
     def file(self, path: str) -> bool:
-        """By its metadata: every change of a file changes its ctime or, when it is replaced, its inode."""
+        """By its metadata: every change of a file changes its ctime or, when it is replaced, its inode. Of a link also
+        what it leads to."""
         try:
             seen = os.lstat(path)
         except OSError:
             self._seen.append(None)
             return False
         self._metadata(seen)
+        if stat.S_ISLNK(seen.st_mode):
+            self._target(path)
         return True
+
+    def _target(self, link: str) -> None:
+        """git reads what a link of its own files leads to."""
+        try:
+            self._metadata(os.stat(link))  # noqa: PTH116 - called for every answer
+        except OSError:
+            self._seen.append(None)
 
     def content(self, path: str) -> bytes | None:
         """A small file's own bytes."""

@@ -27,6 +27,11 @@ STATES = {
 """Files of a git directory that tell what is under way in its working tree."""
 _FILES_IN_CONFIG = re.compile(rb"^\s*(?:excludesfile|attributesfile)\s*=\s*\"?([^\"\n]+?)\"?\s*$", re.MULTILINE | re.I)
 _INCLUDES = re.compile(rb"^\s*\[\s*include", re.MULTILINE | re.I)
+_OTHER_TREE = re.compile(rb"\bworktree\s*=", re.I)
+"""Then the files are not where ``.git`` is."""
+_UNWATCHED = re.compile(r"@\{|worktree|[\w/-]HEAD|HEAD[\w/-]|[A-Z]_[A-Z]")
+"""Revisions that may stand for another commit though no ref has changed: by time or log, ``FETCH_HEAD`` and the like,
+HEAD of another working tree."""
 _MOST_LINKS = 5
 
 
@@ -82,7 +87,7 @@ class Watch:
         contents = [content for content in found if content]
         rules = [*self._rules, *(f"{common}/info/{name}" for name in ("exclude", "attributes", "grafts"))]
         for content in contents:
-            if _INCLUDES.search(content):
+            if _INCLUDES.search(content) or _OTHER_TREE.search(content):
                 sight.reliable = False
             for named in _FILES_IN_CONFIG.findall(content):
                 rules.append(str(self._user / os.fsdecode(named).removeprefix("~/")))
@@ -103,6 +108,8 @@ class Watching:
 
     def proof(self, ignored: frozenset[str] = frozenset()) -> Proof | None:
         """After git has answered; None when something changed meanwhile or just before."""
+        if len(ignored) > MOST_ENTRIES:
+            return None
         sight = self._watch.look(self._place, self._watched)
         if sight.digest != self._digest:
             return None
@@ -135,7 +142,7 @@ def _watched(read: Read) -> frozenset[str] | None:
             return frozenset({INDEX, TREE})
         case ReadLog(revision=None):
             return frozenset({HEAD})
-        case ReadLog():
+        case ReadLog(revision=revision) if revision is not None and not _UNWATCHED.search(revision):
             return frozenset({REFS})
         case ListRefs():
             return frozenset({REFS, WORKTREES})
@@ -160,7 +167,8 @@ def _look_at_head(sight: Sight, own: str, common: str) -> bytes:
     """HEAD and the branch that it is on, with what that is at; tells HEAD."""
     head = content = sight.content(f"{own}/HEAD")
     sight.file(f"{own}/HEAD")
-    sight.content(f"{common}/reftable/tables.list")
+    for directory in {own: None, common: None}:
+        sight.content(f"{directory}/reftable/tables.list")
     for _ in range(_MOST_LINKS):
         if content is None:
             sight.file(f"{common}/packed-refs")
@@ -192,6 +200,7 @@ def _look_at_worktrees(sight: Sight, common: str) -> None:
         for name in ("HEAD", "gitdir", "locked"):
             sight.content(f"{path}/{name}")
             sight.file(f"{path}/{name}")
+        sight.content(f"{path}/reftable/tables.list")
         sight.note(os.path.lexists(_tree_of(path)))
 
 
