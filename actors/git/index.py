@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import suppress
 
 from actors.errors import WorkspaceError
 from actors.git.running import Hand
@@ -43,6 +42,7 @@ class IndexCopy:
             descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             return
+        is_ours = True
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(self._before or b"")
@@ -52,10 +52,11 @@ class IndexCopy:
                 self._index.unlink(missing_ok=True)
             else:
                 lock.replace(self._index)
+                is_ours = False  # from here on it may be another git's
         except OSError as error:
             raise WorkspaceError(f"What was staged for the refused commit stays staged: {error.strerror}.") from error
         finally:
-            with suppress(FileNotFoundError):
+            if is_ours:
                 lock.unlink()
 
     def _is_as_staged(self) -> bool:

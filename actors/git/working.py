@@ -12,27 +12,40 @@ from actors.errors import InvalidRequestError, WorkspaceError
 from actors.git.index import IndexCopy
 from actors.git.running import Hand, refusal
 from actors.git.values import Checkout, Commit
+from actors.workspace.command import Answer
 
 
 def checkout(hand: Hand, operation: Checkout) -> dict[str, Any]:
-    """Raises ``WorkspaceError`` in git's words; then nothing has changed."""
+    """Raises ``WorkspaceError`` in git's words; then nothing has changed, unless it says so."""
     start = hand.commit_of(operation.start) if operation.start else None
     if operation.start and start is None:
         raise InvalidRequestError(f"There is no commit {operation.start!r} to start from: correct it.")
     new = ("--create", operation.branch, *([start] if start else [])) if operation.create else (operation.branch,)
-    hand.done(hand.top, "switch", "--quiet", "--no-guess", "--no-overwrite-ignore", *new)
+    before = hand.head().branch
+    try:
+        hand.done(hand.top, "switch", "--quiet", "--no-guess", "--no-overwrite-ignore", *new)
+    except WorkspaceError as error:
+        if before != operation.branch == hand.head().branch:
+            raise WorkspaceError(f"{operation.branch} is checked out now, but a hook then failed: {error}") from error
+        raise
     return {"branch": operation.branch, "commit": hand.head().commit, "created": operation.create}
 
 
 def commit(hand: Hand, operation: Commit) -> dict[str, Any]:
     """Raises ``WorkspaceError`` in git's words, ``InvalidRequestError`` when there is nothing to commit."""
+    before = hand.head().commit
     copy = IndexCopy(hand) if operation.files or operation.everything else None
-    if copy is not None:
-        _stage(hand, operation, copy)
-    only = ("--only", "--", *operation.files) if operation.files else ()
-    answer = hand.act(
-        hand.directory, "commit", "--quiet", "--file=-", *only, stdin=operation.message.encode(errors="replace")
-    )
+    try:
+        if copy is not None:
+            _stage(hand, operation, copy)
+        answer = _commit(hand, operation)
+    except (WorkspaceError, OSError) as error:
+        now = hand.head().commit
+        if now != before:
+            raise WorkspaceError(f"{error} HEAD is at {now} now: look whether the commit is made.") from error
+        if copy is not None:
+            copy.put_back()
+        raise
     if not answer.ok:
         if copy is not None:
             copy.put_back()
@@ -41,15 +54,20 @@ def commit(hand: Hand, operation: Commit) -> dict[str, Any]:
     return {"commit": head.commit, "branch": head.branch}
 
 
+def _commit(hand: Hand, operation: Commit) -> Answer:
+    only = ("--only", "--", *operation.files) if operation.files else ()
+    return hand.act(
+        hand.directory, "commit", "--quiet", "--file=-", *only, stdin=operation.message.encode(errors="replace")
+    )
+
+
 def _stage(hand: Hand, operation: Commit, copy: IndexCopy) -> None:
     where, what = (hand.directory, ("--", *operation.files)) if operation.files else (hand.top, ("--all",))
     answer = hand.act(where, "add", *what)
     copy.staged()
     if not answer.ok:
-        copy.put_back()
         raise refusal(answer)
     if copy.had_conflicts():
-        copy.put_back()
         raise WorkspaceError(
             "Files are in conflict; to stage them would commit the conflict's marks. Resolve them, stage them with "
             "`git add`, then commit what is staged."

@@ -10,6 +10,7 @@ from actors.errors import WorkspaceError
 from actors.workspace.command import Answer, GitRunner
 from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.site import Site
+from actors.workspace.unfinished import comes_back_to
 
 _SAFE_PLACES = ("refs/heads", "refs/remotes", "refs/tags", "refs/phalanx")
 _FIELDS = "--format=%(refname)%00%(objectname)%00%(worktreepath)%00%(symref)%00%(HEAD)%00"
@@ -59,7 +60,9 @@ def foresee_deletion(git: GitRunner, site: Site, made_at: str | None, rehearsal:
         return None
     if own.checked_out_in and Path(own.checked_out_in) == site.worktree:
         own = replace(own, checked_out_in="")
-    kept, _ = _why_kept(git, site.git_directory, own, made_at, besides={site.branch, *gone})
+    kept = _why_waited_for(site.git_directory, site.branch, leaving=site.registration)
+    if kept is None:
+        kept, _ = _why_kept(git, site.git_directory, own, made_at, besides={site.branch, *gone})
     if kept is None:
         rehearsal.gone.add((str(site.git_directory), site.branch))
     return kept
@@ -76,6 +79,7 @@ def delete_branch(git: GitRunner, git_directory: Path, branch: str, *, made_at: 
     if own is None:
         return None
     kept, holder = _why_kept(git, git_directory, own, made_at, besides={branch})
+    kept = kept or _why_waited_for(git_directory, branch)
     if kept is not None:
         return kept
     steps = f"delete {own.name}\0{own.target}\0"
@@ -103,6 +107,11 @@ def _why_kept(
     if holder is None:
         return f"The branch {branch} has commits that no other branch has; merge it, then delete it.", None
     return None, holder
+
+
+def _why_waited_for(git_directory: Path, branch: str, *, leaving: Path | None = None) -> str | None:
+    waiting = comes_back_to(git_directory, branch, besides=leaving)
+    return None if waiting is None else f"The branch {branch} is being rebased or bisected: {waiting} tells where."
 
 
 def _refs(git: GitRunner, git_directory: Path, *patterns: str, containing: str | None = None) -> list[Ref]:

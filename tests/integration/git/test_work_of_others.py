@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from actors.git import running
-from actors.git.values import Merge
-from tests.integration.git.conftest import Project, refusal, result
+from actors.git.values import Checkout, Commit, DeleteBranch, Merge
+from tests.integration.git.conftest import ALL, Project, refusal, result
 
 MEMBER = Merge(branch="member", message=None)
 
@@ -126,3 +129,77 @@ def test_a_merge_that_is_made_before_a_hook_hangs_is_told_to_be_looked_for(
     assert "HEAD is at" in refusal(project.write(MEMBER))
     assert project.git("log", "-1", "--format=%s") == "Merge branch 'member' into main"
     assert project.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("operation", [ALL, Commit(message="m", files=("new",), everything=False)])
+def test_a_commit_whose_hook_hangs_leaves_the_index_as_it_was(
+    project: Project, monkeypatch: pytest.MonkeyPatch, operation: Commit
+) -> None:
+    project.hook("pre-commit", "sleep 60")
+    (project.repository / "new").write_text("x")
+    before = project.git("status", "--porcelain")
+    monkeypatch.setattr(running, "HEAVY_S", 1.0)
+
+    assert "git commit in" in refusal(project.write(operation))
+    assert project.git("status", "--porcelain") == before
+
+
+def test_a_commit_that_is_made_before_a_hook_hangs_is_told_to_be_looked_for(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.hook("post-commit", "sleep 60")
+    (project.repository / "new").write_text("x")
+    monkeypatch.setattr(running, "HEAVY_S", 1.0)
+
+    assert "HEAD is at" in refusal(project.write(ALL))
+    assert project.git("status", "--porcelain") == ""
+
+
+def test_a_checkout_after_which_a_hook_fails_says_that_it_is_done(project: Project) -> None:
+    project.git("branch", "other")
+    project.hook("post-checkout", "exit 1")
+
+    assert "other is checked out now" in refusal(project.write(Checkout(branch="other", create=False, start=None)))
+    assert project.git("branch", "--show-current") == "other"
+
+
+def test_the_lock_of_another_git_is_left_after_the_index_was_put_back(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.hook("pre-commit", "exit 1")
+    (project.repository / "new").write_text("x")
+    replace, lock = Path.replace, project.repository / ".git/index.lock"
+
+    def replaced(path: Path, target: Path) -> Path:
+        done = replace(path, target)
+        lock.write_text("another's")
+        return done
+
+    monkeypatch.setattr(Path, "replace", replaced)
+
+    refusal(project.write(ALL))
+    assert lock.read_text() == "another's"
+
+
+def _rebase(project: Project) -> None:
+    project.commit("f", "main\n")
+    project.commit("f", "member\n", at=project.tree)
+    with pytest.raises(Exception, match="rebase"):
+        project.git("rebase", "-q", "main", at=project.tree)
+
+
+def _bisect(project: Project) -> None:
+    for name in "abcd":
+        project.commit(name, at=project.tree)
+    project.git("bisect", "start", "member", "member~4", at=project.tree)
+
+
+@pytest.mark.parametrize("begin", [_rebase, _bisect])
+def test_a_branch_that_is_being_rebased_or_bisected_is_not_deleted(
+    project: Project, begin: Callable[[Project], None]
+) -> None:
+    begin(project)
+    project.git("branch", "holder", "member")
+
+    assert "rebased or bisected" in refusal(project.write(DeleteBranch(name="member")))
+    assert project.git("branch", "--list", "member") != ""
