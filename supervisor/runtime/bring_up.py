@@ -17,7 +17,7 @@ from supervisor.runtime.asking import gateway_answers
 from supervisor.runtime.booting import Boot, SupervisorLostError, boot
 from supervisor.runtime.detached import last_lines
 from supervisor.runtime.ending import end_all, names_of, remove_files
-from supervisor.runtime.environment import Environments, agent_environment, kept_for_ray, ray_environment
+from supervisor.runtime.environment import Environments, agent_environment, kept_for_ray, kept_for_tls, ray_environment
 from supervisor.runtime.joined import check_cluster, cluster_answers, joined_environment, leave_cluster
 from supervisor.runtime.parts import Parts
 from supervisor.runtime.ray_head import LOG_NAME as HEAD_LOG
@@ -127,7 +127,8 @@ class BringUp:
             )
         if team.joined and not parts.head:
             leave_cluster(self._home, team.ray_address, team.environment)
-        team = replace(team, joined=True, ray_address=cluster, head_pid=0, environment=kept_for_ray(for_ray))
+        kept = {**kept_for_ray(for_ray), **kept_for_tls(for_ray)}
+        team = replace(team, joined=True, ray_address=cluster, head_pid=0, environment=kept)
         write_team(self._home, team)
         return team, lambda: cluster_answers(cluster)
 
