@@ -34,12 +34,14 @@ from actors.processes import is_running
 from actors.signals import no_signal_blocked
 from actors.terminal.bounded import BoundedServer
 from actors.terminal.command import NO_SESSION, check_socket_path, never_late, no_answer, refusal, tmux_program
+from actors.terminal.listening import is_reachable_within, listener
 from actors.terminal.pane import PANE_FORMAT, PaneInfo, parse_pane
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PEER_CREDENTIALS = struct.Struct("3i")
 _ABSENT = ("can't find session", NO_SESSION, "no server running", "No such file or directory")
 _END_POLL_S = 0.01
+_REMAKE_S = 0.2
 
 _CONFIG = """\
 # Written by Phalanx at every start of its tmux server; changes here are lost.
@@ -115,7 +117,7 @@ class TerminalServer:
             except (FileNotFoundError, ConnectionRefusedError):
                 return self._made_reachable()
             except BlockingIOError:  # one that hangs, with a full queue of callers that have given up
-                return self._listener()
+                return listener(self._socket)
             except OSError as error:
                 raise TerminalError(f"the tmux server on {self._socket} cannot be reached: {error}") from error
             credentials = probe.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, _PEER_CREDENTIALS.size)
@@ -183,26 +185,20 @@ class TerminalServer:
 
     def _made_reachable(self) -> int | None:
         """tmux makes its socket again on SIGUSR1. The kernel still knows who listens on one that has lost its name."""
-        pid = self._listener()
+        pid = listener(self._socket)
         if pid is None:
-            return None
+            # One that is just making its socket again listens nowhere for a moment.
+            return self.pid() if is_reachable_within(self._socket, _REMAKE_S) else None
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGUSR1)
-        deadline = time.monotonic() + self._timeout_s
-        while time.monotonic() < deadline:
-            if _connects(self._socket):
-                return pid
-            if not psutil.pid_exists(pid):
-                return None
-            time.sleep(_END_POLL_S)
+        if is_reachable_within(self._socket, self._timeout_s, pid):
+            return pid
+        if not psutil.pid_exists(pid):
+            return None
         raise TerminalError(
             f"the tmux server (process {pid}) lives, but its socket {self._socket} is gone and it does not make it "
             "again. No other one is started beside it. End that process, with its agents, or free it if it hangs"
         )
-
-    def _listener(self) -> int | None:
-        open_sockets = psutil.net_connections("unix")
-        return next((found.pid for found in open_sockets if str(found.laddr) == str(self._socket) and found.pid), None)
 
     def _write_config(self) -> None:
         try:
@@ -245,15 +241,6 @@ class TerminalServer:
         server.kill()
         if not _gone(server, self._timeout_s):
             raise TerminalError(f"the tmux server (process {server.pid}) does not end even when killed")
-
-
-def _connects(socket: Path) -> bool:
-    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(socket))
-        except OSError:
-            return False
-    return True
 
 
 def _check_name(name: str) -> None:

@@ -90,5 +90,5 @@ def remove_files(home: Home) -> None:
             home.tmux_socket.unlink(missing_ok=True)
     for path in (home.gateway_socket, home.ray_token_file, home.environment_file, home.settings_file):
         path.unlink(missing_ok=True)
-    shutil.rmtree(home.ray_directory, ignore_errors=True)
+    shutil.rmtree(home.ray_directory.parent, ignore_errors=True)
     home.team_file.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ the calls. Used by the supervisor, alone or as the first of two copies.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -99,13 +100,22 @@ class SqliteStore:
         self._waiting = deque()
         try:
             await self._run(self._file.open, above)
-            if self.position.sequence == 0:
-                await self._may_begin()
         except BaseException:
             self._let_go()
             raise
+        if self.position.sequence == 0:
+            await self._ask_whether_to_begin()
         self._failure = ""
         return self._file.position.epoch
+
+    async def _ask_whether_to_begin(self) -> None:
+        """Who opens next after a refusal must not find the lock still held."""
+        try:
+            await self._may_begin()
+        except BaseException:
+            with contextlib.suppress(StoreError):
+                await self.close()
+            raise
 
     async def save(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> None:
         """As the protocol says. A disk that hangs in the middle is the exception to "nothing was written": then it is
