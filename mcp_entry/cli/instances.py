@@ -11,6 +11,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from actors.errors import InvalidRequestError, UnknownInstanceError, WrongStateError
+from actors.messages import MessageStatus
 from actors.states import Status
 from mcp_entry.cli import views
 from mcp_entry.cli.session import HomeOption, JsonOption, Session, session
@@ -99,12 +100,12 @@ def send(  # noqa: PLR0913 - every option of the command
     *,
     file: FileOption = None,
     immediate: Annotated[bool, typer.Option("--immediate", help="Now, without gathering a batch.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when its fate is known.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when it arrived, failed or is held.")] = False,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="With --wait: longest wait.")] = 120.0,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give an instance a message. Exits with 1 when it was not delivered."""
+    """Give an instance a message. Exits with 1 when it was refused or, with --wait, is not in the conversation."""
     with session(context, home, as_json) as team:
         arguments = {
             "instanceId": instance,
@@ -114,7 +115,7 @@ def send(  # noqa: PLR0913 - every option of the command
             "timeoutSeconds": timeout,
         }
         sent = cast("results.SendResult", _say(team, "send", arguments, "sending"))
-    if not sent.success:
+    if not sent.success or (wait and sent.status is not MessageStatus.SUBMITTED):
         raise typer.Exit(1)
 
 

@@ -187,6 +187,16 @@ def _arguments(tool_input: Mapping[str, Any] | None) -> str:
     return json.dumps(tool_input, ensure_ascii=False) if tool_input else ""
 
 
+def _git_batch(result: results.GitBatchResult) -> str:
+    """With what each operation gave, since here nothing else shows it."""
+    given = [
+        f"{each.type} in {each.workspace_dir}:\n{json.dumps(each.result, indent=2, ensure_ascii=False)}"
+        for each in result.results
+        if each.result is not None
+    ]
+    return "\n".join([texts.of_git_batch(result), *given])
+
+
 IN_WORDS: Mapping[str, Callable[[Any], RenderableType]] = {
     "spawn": _in_words(texts.of_spawn),
     "send": _in_words(texts.of_send),
@@ -195,6 +205,6 @@ IN_WORDS: Mapping[str, Callable[[Any], RenderableType]] = {
     "terminate": of_terminate,
     "recycle": _in_words(texts.of_recycle),
     "restart": _in_words(texts.of_restart),
-    "git_batch": _in_words(texts.of_git_batch),
+    "git_batch": _in_words(_git_batch),
 }
 """Verbs whose result is said in words."""
