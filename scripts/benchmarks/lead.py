@@ -10,8 +10,8 @@ from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.section import Part, Section, of_figures
 
 _WORDS = """
-What bounds the spawn: a cold spawn also makes the worktree, starts the instance's actor (about 0.4 s of CPU on the same
-cores while Claude Code starts) and waits for proof, which Claude Code's own hook gives 60 to 190 ms after Enter; the
+What bounds the spawn: beside the start of the program it makes the worktree, and a spare actor for the next one is
+started on the same cores; then it waits for proof, which Claude Code's own hook gives 60 to 190 ms after Enter. The
 floor ends when the bare program shows its input box.
 """
 
