@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pygal
@@ -9,6 +10,7 @@ from pygal.style import Style
 
 from scripts.benchmarks.section import Plot
 
+_LONGEST_LEVEL_LABEL = 14
 _STYLE = Style(
     background="white",
     plot_background="white",
@@ -18,20 +20,37 @@ _STYLE = Style(
 
 
 def draw(plot: Plot, path: Path) -> None:
-    chart = pygal.Bar(
+    """Bars stand, or lie where the labels are long."""
+    lies = max(map(len, plot.labels)) > _LONGEST_LEVEL_LABEL
+    lowest, highest = _bounds(plot)
+    chart = (pygal.HorizontalBar if lies else pygal.Bar)(
         style=_STYLE,
-        title=plot.title,
-        y_title=plot.unit,
-        x_labels=list(plot.labels),
+        title=f"{plot.title} ({plot.unit})",
+        # The first of what lies is drawn at the bottom.
+        x_labels=list(reversed(plot.labels) if lies else plot.labels),
         logarithmic=plot.logarithmic,
+        range=(lowest, highest),
+        zero=lowest,
+        y_labels=_powers(lowest, highest) if plot.logarithmic else None,
+        truncate_label=-1,
         print_values=True,
         value_formatter=lambda value: f"{value:.3g}",
         legend_at_bottom=True,
         js=(),
         disable_xml_declaration=True,
         width=760,
-        height=380,
+        height=120 + 50 * len(plot.labels) if lies else 380,
     )
     for name, values in plot.series.items():
-        chart.add(name, list(values))
-    path.write_text(chart.render(is_unicode=True) + "\n")
+        chart.add(name, list(reversed(values) if lies else values))
+    path.write_text(chart.render(is_unicode=True))
+
+
+def _bounds(plot: Plot) -> tuple[float, float]:
+    """Of the axis. A logarithmic one begins below the smallest value, whose bar would have no length otherwise."""
+    values = [value for series in plot.series.values() for value in series]
+    return (min(values) / 2 if plot.logarithmic else 0.0), max(values) * 1.2
+
+
+def _powers(lowest: float, highest: float) -> list[float]:
+    return [10.0**power for power in range(math.ceil(math.log10(lowest)), math.floor(math.log10(highest)) + 1)]
