@@ -19,6 +19,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,22 @@ def start_supervisor(home: Home, factory: str, timeout_s: float, cluster: str = 
 def find_address(ray_directory: Path) -> str | None:
     """The address of the head that was started in this directory, as soon as it takes drivers; None before."""
     session = ray_directory / "session_latest"
-    ports = [text for file in session.glob("gcs_server_port_*") if (text := file.read_text().strip())]
-    if ports and (session / _REGISTERED).exists():
-        return f"127.0.0.1:{ports[0]}"
+    port = _port(session) if (session / _REGISTERED).exists() else None
+    if port is not None:
+        return f"127.0.0.1:{port}"
     try:
         return (ray_directory / "ray_current_cluster").read_text().strip() or None
     except FileNotFoundError:
         return None
+
+
+def _port(session: Path) -> str | None:
+    """Ray writes the file under another name, ``….tmp``, which may be half written and is gone in a moment."""
+    for file in session.glob("gcs_server_port_*"):
+        with suppress(FileNotFoundError):
+            if file.suffix != ".tmp" and (text := file.read_text().strip()):
+                return text
+    return None
 
 
 def _wait_for_address(ray_directory: Path, deadline: float) -> str:

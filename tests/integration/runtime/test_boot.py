@@ -26,6 +26,21 @@ def test_ray_is_ready_once_its_raylet_is_registered(tmp_path: Path) -> None:
     assert find_address(tmp_path) is None
 
 
+def test_a_port_that_ray_is_just_writing_down_is_waited_for(tmp_path: Path) -> None:
+    """It writes beside the file and then renames: what was listed a moment before is gone when it is read."""
+    session = tmp_path / "session_latest"
+    (session / "logs").mkdir(parents=True)
+    (session / "logs" / "debug_state.txt").touch()
+    (session / "gcs_server_port_aa.tmp").write_text("47")
+    (session / "gcs_server_port_bb").symlink_to("gone-by-now")
+
+    assert find_address(tmp_path) is None
+
+    (session / "gcs_server_port_aa.tmp").write_text("4711")
+    (session / "gcs_server_port_aa.tmp").rename(session / "gcs_server_port_aa")
+    assert find_address(tmp_path) == "127.0.0.1:4711"
+
+
 def test_what_the_head_tells_is_enough_too(tmp_path: Path) -> None:
     (tmp_path / "ray_current_cluster").write_text("127.0.0.1:4712\n")
 
