@@ -44,7 +44,7 @@ class Outbox:
         path = self._path(parcel_id)
         with self._named(git_directory, parcel_id, commits) as refs:
             lines = [*refs, *(f"^{commit}" for commit in sorted(known))]
-            answer = self._git.run_once(
+            answer = self._git.run(
                 *(git_directory, f"--git-dir={git_directory}", "bundle", "create", "--quiet", str(path), "--stdin"),
                 stdin="".join(f"{line}\n" for line in lines).encode(),
                 timeout_s=PACK_TIMEOUT_S,

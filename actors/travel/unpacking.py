@@ -16,13 +16,13 @@ def unpack(git: GitRunner, git_directory: Path, parcel: Path, commits: Sequence[
 
     Raises ``WorkspaceError``; what was taken in then is of no harm, git's own clean-up removes it some day.
     """
-    taken = git.run_once(
+    taken = git.run(
         git_directory, f"--git-dir={git_directory}", "bundle", "unbundle", str(parcel), timeout_s=UNPACK_TIMEOUT_S
     )
     if not taken.ok:
         raise WorkspaceError(f"{git_directory} could not take in what came for it: {taken.last_words}. Try again.")
     # As git fetch does: what came must be whole before a ref says that it is.
-    whole = git.run_once(
+    whole = git.run(
         git_directory,
         *(f"--git-dir={git_directory}", "rev-list", "--objects", "--quiet", *commits, "--not", "--all"),
         timeout_s=UNPACK_TIMEOUT_S,

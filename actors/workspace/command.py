@@ -82,19 +82,23 @@ class GitRunner:
         passed_on = {name: environment[name] for name in _PASSED_ON if name in environment}
         self._environment = {**passed_on, **_FIXED}
 
-    def run(
+    def run(  # noqa: PLR0913 - what a process can be given
         self,
         directory: Path,
         *arguments: str,
+        timeout_s: float = READ_TIMEOUT_S,
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
         most_bytes: int | None = None,
     ) -> Answer:
         """Runs ``git -C directory arguments…`` to its end, again if another git was just making or removing something.
+        ``timeout_s`` is for each time.
 
         Raises ``WorkspaceError`` when git is missing or is not done in time; then all its processes are ended.
         """
-        run_once = partial(self.run_once, stdin=stdin, environment=environment, most_bytes=most_bytes)
+        run_once = partial(
+            self.run_once, timeout_s=timeout_s, stdin=stdin, environment=environment, most_bytes=most_bytes
+        )
         answer = run_once(directory, *arguments)
         for pause_s in pauses_s():
             if not answer.met_half_made:

@@ -165,7 +165,7 @@ class SnapshotMaker:
         environment: Mapping[str, str] | None = None,
     ) -> str:
         words = (*NO_HOOKS, *DURABLE, *_PLAIN_INDEX, *arguments)
-        answer = self._git.run_once(
+        answer = self._git.run(
             self._site.worktree,
             *words,
             stdin=stdin,

@@ -76,7 +76,7 @@ def _claim_free_branch(git: GitRunner, source: Source, instance_id: str) -> str:
 
 def _put_on(git: GitRunner, worktree: Path, branch: str, *, moves: bool) -> None:
     words = ("checkout", "--quiet", branch, "--") if moves else ("symbolic-ref", "HEAD", f"refs/heads/{branch}")
-    answer = git.run_once(worktree, *words, timeout_s=CHECKOUT_TIMEOUT_S)
+    answer = git.run(worktree, *words, timeout_s=CHECKOUT_TIMEOUT_S)
     if not answer.ok:
         raise WorkspaceError(f"The spare worktree {worktree} could not be put on {branch}: {answer.last_words}.")
 

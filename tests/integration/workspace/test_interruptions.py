@@ -215,6 +215,25 @@ def test_a_git_that_fails_at_any_step_keeps_the_worktree(
     assert photograph_of_blobs(place, REF) == photo
 
 
+@pytest.mark.parametrize("verb", ["write-tree", "hash-object", "update-index", "commit-tree", "update-ref", "rev-list"])
+def test_an_upkeep_that_takes_a_directory_from_under_git_costs_only_another_try(
+    workspace: Workspace, place: Place, verb: str
+) -> None:
+    _make_work(place, workspace.directory)
+    photo = photograph(workspace.directory)
+    met = place.base / "met"
+    words = "error: unable to create temporary file: No such file or directory"
+    hindered = _git_that(
+        place,
+        f'for word; do [ "$word" = {verb} ] && mkdir {met} 2>&- && {{ echo "{words}" >&2; exit 128; }}; done\n'
+        'exec "$GIT" "$@"',
+    )
+    retirement = hindered.retire(workspace)
+    assert met.exists()
+    assert retirement.removed
+    assert photograph_of_blobs(place, REF) == photo
+
+
 def test_a_git_that_stores_something_else_is_found_out(workspace: Workspace, place: Place) -> None:
     (workspace.directory / "a").write_text("one")
     (workspace.directory / "b").write_text("two")
