@@ -53,6 +53,13 @@ def mark_of(process: psutil.Process, name: str) -> str | None:
         return None
 
 
+def name_of(process: psutil.Process) -> str:
+    """Of its program; empty when it has ended."""
+    with suppress(psutil.Error):
+        return process.name()
+    return ""
+
+
 def own_umask() -> str:
     """Of this process, in octal. Asking the system call for it would change it for a moment, for every thread."""
     status = Path("/proc/self/status").read_text()

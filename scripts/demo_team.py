@@ -23,7 +23,7 @@ from rich.table import Table
 from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.messages import MessageStatus
-from actors.processes import is_running, processes_with
+from actors.processes import is_running, name_of, processes_with
 from mcp_entry.cli.claude_config import claude_config
 from supervisor import requests
 from supervisor.client import SupervisorClient
@@ -192,7 +192,7 @@ def expect_nothing_left(scratch: Path, team: Team | None) -> None:
     """Looked up anew, by the team's mark and by the home's path, and not taken from what ``down`` says."""
     marked = set(processes_with(TEAM_MARK, team.team_id)) if team else set()
     left = {process for process in marked | working_below(scratch) if is_running(process)}
-    names = ", ".join(f"{process.pid} ({process.name()})" for process in left)
+    names = ", ".join(f"{process.pid} ({name_of(process)})" for process in left)
     expect(not left, f"processes of the team are left: {names}" if left else "no process of the team is left")
 
 

@@ -82,7 +82,7 @@ class GitRunner:
         passed_on = {name: environment[name] for name in _PASSED_ON if name in environment}
         self._environment = {**passed_on, **_FIXED}
 
-    def run(  # noqa: PLR0913 - what a process can be given
+    def run(
         self,
         directory: Path,
         *arguments: str,

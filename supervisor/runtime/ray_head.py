@@ -20,7 +20,7 @@ from actors.errors import SettingsError
 from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.private_files import write_private
-from actors.processes import end_processes, is_running, mark_of, processes_with
+from actors.processes import end_processes, is_running, mark_of, name_of, processes_with
 from supervisor.runtime.detached import start_detached
 from supervisor.runtime.environment import TOKEN_VARIABLE
 from supervisor.runtime.open_files import allow_many_files
@@ -49,10 +49,10 @@ def is_head(pid: int, team_id: str) -> bool:
         process = psutil.Process(pid)
         if not is_running(process) or mark_of(process, TEAM_MARK) != team_id or _session(process) != pid:
             return False
-        names = {child.name() for child in process.children() if is_running(child)}
+        children = [child for child in process.children() if is_running(child)]
     except (psutil.Error, ValueError):
         return False
-    return names >= _SERVERS
+    return set(map(name_of, children)) >= _SERVERS
 
 
 def end_ray(home: Home, team_id: str, head_pid: int) -> list[psutil.Process]:

@@ -13,7 +13,7 @@ from actors.errors import UnavailableError
 from supervisor.client import SupervisorClient
 from supervisor.requests import GitBatchRequest, GitOperation
 from tests.acceptance.team import Team
-from tests.acceptance.test_kills import victims
+from tests.processes import called, of_ray, tell
 from tests.projects import git
 
 
@@ -45,14 +45,16 @@ async def test_a_commit_whose_host_is_killed_is_told_as_unknown_and_git_ends_it(
     hook.chmod(0o755)
     (repository / "new").write_text("x")
     commit = asyncio.create_task(demo.git_operation(operation("commit", repository, message="Cut off", all=True)))
-    await _until((short_tmp / "begun").exists)
-
-    for host in victims(demo_team.home, "ray::_HostServer"):
-        host.kill()
-    with pytest.raises(UnavailableError, match="not known"):
-        await commit
-    (short_tmp / "go").touch()
-    hook.unlink()
+    try:
+        await _until((short_tmp / "begun").exists)
+        tell(called(of_ray(demo_team.home), "ray::_HostServer"))
+        with pytest.raises(UnavailableError, match="not known"):
+            await commit
+    finally:
+        (short_tmp / "go").touch()
+        hook.unlink()
+        commit.cancel()
+        await asyncio.gather(commit, return_exceptions=True)
     await _until(lambda: git(repository, "log", "-1", "--format=%s") == "Cut off")
     status = await demo.git_operation(operation("status", repository))
 

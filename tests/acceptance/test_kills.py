@@ -15,9 +15,8 @@ import pytest
 
 from actors.errors import SettingsError, UnavailableError
 from actors.home import Home
-from actors.marks import TEAM_MARK
 from actors.private_files import write_private
-from actors.processes import end_processes, is_running, own_umask, processes_with
+from actors.processes import end_processes, is_running, own_umask
 from actors.terminal.server import TerminalServer
 from mcp_entry.bring_up import BringUpProcess
 from mcp_entry.team import Team as EntryTeam
@@ -27,6 +26,7 @@ from supervisor.settings import Settings
 from supervisor.team_file import read_team
 from tests.acceptance.team import Team, bring_up
 from tests.chaos.checks import SPARE_ACTORS
+from tests.processes import called, of_ray, tell
 
 pytestmark = pytest.mark.timeout(240)
 BACK_S = 30.0
@@ -51,21 +51,12 @@ async def entry(team: Team) -> AsyncIterator[EntryTeam]:
     await made.close()
 
 
-def processes(home: Home) -> list[psutil.Process]:
-    team = read_team(home)
-    return [] if team is None else processes_with(TEAM_MARK, team.team_id)
-
-
-def of_ray(home: Home) -> list[psutil.Process]:
-    return [each for each in processes(home) if "RAY_AUTH_TOKEN_PATH" in each.environ()]
-
-
 def victims(home: Home, name: str) -> list[psutil.Process]:
     team = read_team(home)
     assert team is not None
     if name == "head":
         return [psutil.Process(team.head_pid)]
-    return [each for each in of_ray(home) if name in ("all of Ray", each.name()) or each.cmdline()[0].startswith(name)]
+    return of_ray(home) if name == "all of Ray" else called(of_ray(home), name)
 
 
 async def supervisor_of(entry: EntryTeam) -> int:
@@ -93,8 +84,7 @@ async def test_whatever_is_killed_the_team_answers_again_and_its_agents_were_nev
     for name in ("ray::_SupervisorServer", "raylet", "gcs_server", "head", "all of Ray"):
         supervisor = await supervisor_of(entry)
         begun = time.monotonic()
-        for process in victims(team.home, name):
-            process.kill()
+        tell(victims(team.home, name))
 
         await answer_after_a_loss(entry, supervisor)
         took[name] = round(time.monotonic() - begun, 2)
@@ -106,7 +96,7 @@ async def test_whatever_is_killed_the_team_answers_again_and_its_agents_were_nev
         listed = await (await entry.client()).list(ListRequest())
         assert [each.instance_id for each in listed.instances] == [each.instance_id for each in spawned]
         assert all(is_running(agent) for agent in agents), name
-        actors = [each for each in of_ray(team.home) if each.cmdline()[0].startswith("ray::Seat")]
+        actors = called(of_ray(team.home), "ray::Seat")
         assert 2 <= len(actors) <= 2 + SPARE_ACTORS, name
     print("seconds until the team answers again:", took)
     assert max(took.values()) < BACK_S
@@ -117,7 +107,7 @@ async def test_a_broken_edit_of_the_settings_keeps_no_team_from_coming_back(team
     most = (await client.status()).max_concurrent_spawns
     team.home.config_file.write_text(f"max_concurrent_spawns = {most + 1}\nno_such_setting = [")
     before = await supervisor_of(entry)
-    psutil.Process(before).kill()
+    tell([psutil.Process(before)])
     await answer_after_a_loss(entry, before)
     assert (await (await entry.client()).status()).max_concurrent_spawns == most
 
@@ -132,8 +122,7 @@ async def test_a_broken_edit_of_the_settings_keeps_no_team_from_coming_back(team
 
 async def test_a_host_actor_that_was_killed_comes_back_and_starts_agents(team: Team, entry: EntryTeam) -> None:
     client = await entry.client()
-    for process in victims(team.home, "ray::_HostServer"):
-        process.kill()
+    tell(victims(team.home, "ray::_HostServer"))
 
     await client.spawn(team.specialist())
 
@@ -151,8 +140,7 @@ async def test_a_host_actor_that_finds_its_environment_damaged_refuses_to_start_
         team.home.environment_file.unlink()
     else:
         team.home.environment_file.write_text(kept[:20])
-    for process in victims(team.home, "ray::_HostServer"):
-        process.kill()
+    tell(victims(team.home, "ray::_HostServer"))
 
     for _ in range(2):
         with pytest.raises(SettingsError, match=r"environment.json.*cannot be read.*Put a copy of the file back"):
@@ -185,8 +173,7 @@ async def test_a_terminal_server_that_was_killed_is_there_again_for_the_next_age
     assert after.nice() == before_nice()
     assert Path(f"/proc/{after.pid}/oom_score_adj").read_text().strip() == "0"
     assert (await asyncio.to_thread(team.runtime.state)).kind == "running"
-    for process in victims(team.home, "ray::_HostServer"):
-        end_processes([process], grace_s=0)
+    end_processes(victims(team.home, "ray::_HostServer"), grace_s=0)
     assert is_running(after)
     assert len(server.agents()) == 1
 

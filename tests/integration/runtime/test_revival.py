@@ -25,6 +25,7 @@ from supervisor.runtime.asking import gateway_answers
 from supervisor.settings import Settings
 from supervisor.team_file import Team, read_team, wanted_team, write_team
 from tests.integration.runtime.conftest import STANDIN
+from tests.processes import called, environment_of, of_ray, session_of, tell, title_of
 
 pytestmark = pytest.mark.timeout(180)
 BACK_S = 15.0
@@ -46,15 +47,9 @@ def team_of(home: Home) -> Team:
     return team
 
 
-def ray_processes(home: Home) -> list[psutil.Process]:
-    token = str(home.ray_token_file)
-    marked = processes_with(TEAM_MARK, team_of(home).team_id)
-    return [process for process in marked if process.environ().get("RAY_AUTH_TOKEN_PATH") == token]
-
-
 def named(home: Home, name: str) -> psutil.Process:
     """The only Ray process of that name."""
-    (found,) = [each for each in ray_processes(home) if each.name() == name or each.cmdline()[0].startswith(name)]
+    (found,) = called(of_ray(home), name)
     return found
 
 
@@ -76,9 +71,9 @@ def check_whole(home: Home) -> None:
     """One head, one generation of actors, and nothing of an earlier one."""
     assert runtime(home).state().kind == "running"
     head = team_of(home).head_pid
-    found = ray_processes(home)
-    assert {os.getsid(process.pid) for process in found} == {head}
-    titles = sorted(title for process in found if (title := process.cmdline()[0]).startswith("ray::_"))
+    found = of_ray(home)
+    assert {session_of(process) for process in found} - {None} == {head}
+    titles = sorted(title for title in map(title_of, found) if title.startswith("ray::_"))
     assert [title.strip() for title in titles] == ["ray::_Instance", "ray::_Supervisor"]
 
 
@@ -92,8 +87,7 @@ def test_a_supervisor_that_was_killed_answers_again_without_anybodys_help(home: 
     supervisor = named(home, "ray::_Supervisor")
     instance = named(home, "ray::_Instance")
 
-    supervisor.kill()
-    supervisor.wait()
+    end_processes([supervisor], grace_s=0)
 
     assert eventually(lambda: gateway_answers(home), 5.0)
     assert is_running(instance)
@@ -108,10 +102,9 @@ def test_whatever_of_ray_dies_it_is_brought_back_whole_and_the_agents_do_not_not
     agent = agent_in(home)
     victims = ["raylet", "gcs_server", "head", "all"] if how == "killed" else ["raylet"]
     for victim in victims:
-        before = ray_processes(home)
+        before = of_ray(home)
         chosen = {"head": [psutil.Process(team_of(home).head_pid)], "all": before}.get(victim) or [named(home, victim)]
-        for process in chosen:
-            process.send_signal(signal.SIGKILL if how == "killed" else signal.SIGTERM)
+        tell(chosen, signal.SIGKILL if how == "killed" else signal.SIGTERM)
 
         assert eventually(lambda: runtime(home).state().kind == "partly"), victim
         begun = time.monotonic()
@@ -124,16 +117,15 @@ def test_whatever_of_ray_dies_it_is_brought_back_whole_and_the_agents_do_not_not
         check_whole(home)
         assert team_of(home).tmux_pid == team.tmux_pid
         assert is_running(agent)
-    (one_of_ray, *_) = ray_processes(home)
-    assert one_of_ray.environ()["MAX_CONCURRENT_SPAWNS"] == "7"
+    (one_of_ray, *_) = of_ray(home)
+    assert environment_of(one_of_ray)["MAX_CONCURRENT_SPAWNS"] == "7"
 
 
 def test_a_ray_that_is_just_dying_is_replaced_and_not_waited_for(home: Home, team: Team) -> None:
     """Its head does not know yet."""
     head = psutil.Process(team.head_pid)
     head.suspend()
-    for process in (named(home, "gcs_server"), named(home, "ray::_Supervisor")):
-        process.kill()
+    tell([named(home, "gcs_server"), named(home, "ray::_Supervisor")])
     begun = time.monotonic()
 
     runtime(home).revive(caller())
@@ -147,7 +139,7 @@ def test_a_ray_that_hangs_is_replaced(home: Home, team: Team, monkeypatch: pytes
     monkeypatch.setattr(bring_up, "BOOT_TIMEOUT_S", 20.0)
     hanging = named(home, "gcs_server")
     hanging.suspend()
-    named(home, "ray::_Supervisor").kill()
+    tell([named(home, "ray::_Supervisor")])
 
     assert runtime(home).revive(caller()) is not None
 
@@ -156,7 +148,7 @@ def test_a_ray_that_hangs_is_replaced(home: Home, team: Team, monkeypatch: pytes
 
 
 def test_many_bring_a_lost_team_back_once(home: Home, team: Team) -> None:
-    end_processes(ray_processes(home), grace_s=0)
+    end_processes(of_ray(home), grace_s=0)
 
     with ThreadPoolExecutor(4) as pool:
         addresses = list(pool.map(lambda _: runtime(home).revive(caller()), range(4)))
@@ -222,10 +214,10 @@ def test_after_a_reboot_a_new_team_begins_over_what_the_home_keeps(
 def test_a_team_that_was_brought_down_or_is_to_be_is_not_revived(home: Home, team: Team) -> None:
     assert runtime(home).revive(caller()) is not None
     write_team(home, replace(team, ending=True))
-    end_processes(ray_processes(home), grace_s=0)
+    end_processes(of_ray(home), grace_s=0)
 
     assert runtime(home).revive(caller()) is None
-    assert ray_processes(home) == []
+    assert of_ray(home) == []
 
     runtime(home).up(caller())
     assert not team_of(home).ending
@@ -245,7 +237,7 @@ def test_a_team_whose_bringing_down_was_cut_short_is_not_revived(home: Home, tea
 
     with pytest.raises(CutShortError):
         runtime(home).down(cut_short)
-    end_processes(ray_processes(home), grace_s=0)
+    end_processes(of_ray(home), grace_s=0)
 
     assert runtime(home).revive(caller()) is None
     assert runtime(home).up(caller()).team_id == team.team_id
@@ -263,7 +255,7 @@ def test_a_team_that_is_just_being_brought_down_is_not_revived_afterwards(home: 
 
 
 def test_a_lost_team_file_does_not_keep_the_ray_of_that_team_from_being_replaced(home: Home, team: Team) -> None:
-    before = ray_processes(home)
+    before = of_ray(home)
     home.team_file.unlink()
 
     address = runtime(home).up(caller())

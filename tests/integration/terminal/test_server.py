@@ -14,9 +14,11 @@ import psutil
 import pytest
 
 from actors.errors import SettingsError, TerminalError
+from actors.processes import end_processes
 from actors.terminal.pane import Pane, Tmux
 from actors.terminal.server import TerminalServer
 from tests.integration.terminal.conftest import ended
+from tests.processes import ends, runs
 
 
 def test_the_server_is_a_daemon_that_holds_nothing_of_the_caller(server: TerminalServer, home: Path) -> None:
@@ -69,8 +71,7 @@ def test_a_server_starts_over_the_socket_that_a_killed_one_left(
 ) -> None:
     first = server.pid()
     assert first is not None
-    psutil.Process(first).kill()
-    psutil.wait_procs([psutil.Process(first)] if psutil.pid_exists(first) else [], timeout=10)
+    assert end_processes([psutil.Process(first)], grace_s=0) == []
     assert not server.is_running()
     assert server.start(environment) != first
     assert server.is_running()
@@ -91,12 +92,11 @@ def test_stop_ends_exactly_this_server(server: TerminalServer, home: Path, envir
         pid, agent = server.pid(), server.open_session("agent", ["sleep", "1000"], home)
         assert pid is not None
         server.stop()
-        assert not running(pid)
+        assert not runs(pid)
         assert not server.is_running()
         assert sorted(path.name for path in home.iterdir()) == ["other.sock", "other.sock.conf"]
-        assert (other.pid(), running(other_agent.pid)) == (other_pid, True)
-        psutil.wait_procs([psutil.Process(agent.pid)] if running(agent.pid) else [], timeout=10)
-        assert not running(agent.pid)
+        assert (other.pid(), runs(other_agent.pid)) == (other_pid, True)
+        assert ends(agent.pid)
     finally:
         other.stop()
 
@@ -114,7 +114,7 @@ def test_stop_ends_even_a_server_that_hangs(home: Path, environment: dict[str, s
     with pytest.raises(TerminalError, match=r"did not answer within 0.5 s"):
         server.open_session("agent", ["sleep", "1000"], home)
     server.stop()
-    assert not running(pid)
+    assert not runs(pid)
     assert list(home.iterdir()) == []
 
 
@@ -126,7 +126,7 @@ def test_stop_ends_a_hung_server_that_takes_no_more_callers(home: Path, environm
         call_until_refused(home / "tmux.sock")
     assert server.pid() == pid
     server.stop()
-    assert not running(pid)
+    assert not runs(pid)
 
 
 def test_a_socket_path_too_long_is_refused() -> None:
@@ -151,10 +151,6 @@ def call_until_refused(path: Path) -> None:
             caller = callers.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             caller.setblocking(False)
             caller.connect(str(path))
-
-
-def running(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def test_a_server_whose_socket_was_removed_makes_it_again_and_no_second_one_is_started(

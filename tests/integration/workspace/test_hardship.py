@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -19,6 +19,7 @@ from actors.errors import WorkspaceError
 from actors.workspace import worktree
 from actors.workspace.workspaces import Workspaces
 from tests.integration.workspace.conftest import Place
+from tests.processes import ends, runs, tell
 
 _ROOT = Path(__file__).parents[3]
 _CREATE = """
@@ -34,10 +35,6 @@ def _wait_for(condition: Callable[[], bool], within_s: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
-
-
-def _is_alive(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 @pytest.fixture
@@ -76,9 +73,7 @@ def test_a_creation_killed_with_its_git_is_made_anew_under_the_same_name(
     before = place.snapshot()
     with _a_creation_stopped_in_the_middle(place) as (process, family):
         process.kill()
-        for member in family:
-            with suppress(psutil.NoSuchProcess):
-                member.kill()
+        tell(family)
         process.wait(10)
         psutil.wait_procs(family, timeout=10)
     assert (place.worktrees / "a/.git").exists()
@@ -117,7 +112,7 @@ def test_a_hook_that_hangs_is_ended_and_nothing_is_left(
     with pytest.raises(WorkspaceError, match="not done after 1 s"):
         workspaces.create("a", place.repository, "isolated")
     assert place.snapshot() == before
-    _wait_for(lambda: not _is_alive(int((place.base / "pid").read_text())))
+    assert ends(int((place.base / "pid").read_text()))
 
 
 def test_a_checkout_that_hangs_is_ended_and_nothing_is_left(
@@ -156,7 +151,7 @@ def test_a_child_that_a_hook_leaves_behind_does_not_hold_up_the_creation(workspa
     workspaces.create("a", place.repository, "isolated")
     assert time.monotonic() - begin < 10
     daemon = int((place.base / "pid").read_text())
-    assert _is_alive(daemon)
+    assert runs(daemon)
     os.kill(daemon, signal.SIGKILL)
 
 

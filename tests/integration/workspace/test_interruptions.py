@@ -22,6 +22,7 @@ from actors.workspace import inventory
 from actors.workspace.values import Workspace
 from actors.workspace.workspaces import Workspaces
 from tests.integration.workspace.conftest import Place, photograph, photograph_of_blobs
+from tests.processes import tell
 
 REF = "refs/phalanx/saved/spec_1"
 _ROOT = Path(__file__).parents[3]
@@ -74,11 +75,7 @@ def _start(process: subprocess.Popen[bytes]) -> None:
 def _kill_with_its_gits(process: subprocess.Popen[bytes]) -> None:
     family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     process.kill()
-    for member in family:
-        try:
-            member.kill()
-        except psutil.NoSuchProcess:
-            continue
+    tell(family)
     process.wait(10)
     psutil.wait_procs(family, timeout=10)
 
