@@ -6,8 +6,9 @@ told without the address: it may hold a password, and in a broken one nobody kno
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Annotated
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, parse_qsl, unquote, urlencode, urlsplit
 
 from pydantic import AfterValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -15,10 +16,55 @@ from pydantic_core import PydanticCustomError
 WITH_REASON = "with_reason"
 """Type of the faults whose message is for people."""
 
-SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
-"""Plain, with TLS, over a Unix socket; a cluster that is found through any of its nodes, plain and with TLS."""
+SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
+"""Plain, with TLS, over a Unix socket; a cluster that is found through any of its nodes; a master that its sentinels
+name; the last two plain and with TLS."""
+_CLUSTER, _SENTINEL = "+cluster", "+sentinel"
+_SENTINEL_PORT = 26_379
+_OF_SENTINELS = "sentinel_"
+"""Options in the query that begin so are for the sentinels themselves: ``sentinel_password``, ``sentinel_username``."""
 _HIGHEST_PORT = 65_535
 _ENCODING = "In a user name or password write / ? # @ and % as %2F %3F %23 %40 and %25"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A master that is found by asking its sentinels."""
+
+    sentinels: tuple[tuple[str, int], ...]
+    master: str
+    """Its name there."""
+    options: dict[str, str] = field(repr=False)
+    """User and password for the sentinels, where they want any."""
+    url: str = field(repr=False)
+    """As of a single Redis, with a sentinel in the place of the master."""
+
+
+def is_cluster(url: str) -> bool:
+    return urlsplit(url).scheme.endswith(_CLUSTER)
+
+
+def single(url: str) -> str:
+    """The URL as Redis' own clients know it."""
+    return url.replace(_CLUSTER, "", 1) if is_cluster(url) else url
+
+
+def watched(url: str) -> Watched | None:
+    """What a URL without fault says of sentinels; None when it names none."""
+    parts = urlsplit(url)
+    if not parts.scheme.endswith(_SENTINEL):
+        return None
+    user_info, at, places = parts.netloc.rpartition("@")
+    options = parse_qsl(parts.query)
+    name, _, database = parts.path.strip("/").partition("/")
+    first = places.partition(",")[0]
+    plain = urlencode([(key, value) for key, value in options if not key.startswith(_OF_SENTINELS)])
+    return Watched(
+        sentinels=tuple((each.hostname or "", each.port or _SENTINEL_PORT) for each in _places(places)),
+        master=unquote(name),
+        options={key.removeprefix(_OF_SENTINELS): value for key, value in options if key.startswith(_OF_SENTINELS)},
+        url=f"{parts.scheme.removesuffix(_SENTINEL)}://{user_info}{at}{first}/{database or 0}?{plain}",
+    )
 
 
 def from_parts(host: str, port: int, database: int) -> str:
@@ -60,6 +106,22 @@ def without_secrets(url: str) -> str:
 def _fault_in_place(parts: SplitResult) -> str:
     if parts.scheme == "unix":
         return "" if parts.path.strip("/") else "the path of the socket is missing, as in unix:///run/redis.sock"
+    if not parts.scheme.endswith(_SENTINEL):
+        return _fault_in_host(parts)
+    if not parts.path.strip("/").partition("/")[0]:
+        return "the name of the master is missing, as in redis+sentinel://one:26379,two:26379/mymaster/0"
+    try:
+        places = _places(parts.netloc.rpartition("@")[2])
+    except ValueError:
+        return f"one of its hosts is none. {_ENCODING}"
+    return next(filter(None, map(_fault_in_host, places)), "")
+
+
+def _places(listed: str) -> list[SplitResult]:
+    return [urlsplit(f"//{place}") for place in listed.split(",")]
+
+
+def _fault_in_host(parts: SplitResult) -> str:
     if not parts.hostname:
         return "the host is missing"
     try:
@@ -73,11 +135,13 @@ def _fault_in_database(parts: SplitResult) -> str:
     number = _database(parts)
     if number and not (number.isascii() and number.isdigit()):
         return f"what stands after the host is no number of a database, as in redis://host:6379/0. {_ENCODING}"
-    return "a Redis Cluster has database 0 only" if parts.scheme.endswith("+cluster") and int(number or 0) else ""
+    return "a Redis Cluster has database 0 only" if parts.scheme.endswith(_CLUSTER) and int(number or 0) else ""
 
 
 def _database(parts: SplitResult) -> str:
     given = parse_qs(parts.query).get("db", [""])[0]
+    if parts.scheme.endswith(_SENTINEL):
+        return given or unquote(parts.path.strip("/").partition("/")[2])
     return given or ("" if parts.scheme == "unix" else unquote(parts.path).strip("/"))
 
 

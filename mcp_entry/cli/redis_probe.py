@@ -18,6 +18,7 @@ from typing import Any
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
+from redis.connection import SSLConnection, parse_url
 from redis.exceptions import (
     AuthenticationError,
     InvalidResponse,
@@ -28,10 +29,12 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError, Sentinel
+
+from supervisor.redis_address import Watched, is_cluster, single, watched
 
 LIMIT_S = 10
 _ANSWER_S = 3.0
-_CLUSTER = "+cluster://"
 
 
 def main() -> int:
@@ -49,7 +52,7 @@ def main() -> int:
 
 def _examine(url: str) -> str:
     """Raises ``ResponseError`` in words when it answers but could not be used."""
-    clustered = _CLUSTER in url
+    clustered = is_cluster(url)
     with _connected(url, clustered) as client:
         client.ping()
         try:
@@ -67,11 +70,27 @@ def _connected(url: str, clustered: bool) -> Any:
     bounds: dict[str, Any] = {"socket_timeout": _ANSWER_S, "socket_connect_timeout": _ANSWER_S}
     never_again = Retry(NoBackoff(), 0)
     if clustered:
-        return RedisCluster.from_url(url.replace(_CLUSTER, "://", 1), retry=never_again, **bounds)
+        return RedisCluster.from_url(single(url), retry=never_again, **bounds)
+    if sentinels := watched(url):
+        return _master(sentinels, {"retry": never_again, **bounds})
     return Redis.from_url(url, retry=never_again, **bounds)
 
 
+def _master(sentinels: Watched, bounds: Mapping[str, Any]) -> Any:
+    """The same client as the store's (``supervisor.store.redis_sentinel``), but one that blocks."""
+    options: dict[str, Any] = {**parse_url(sentinels.url), **bounds}  # type: ignore[no-untyped-call]
+    for place in ("host", "port"):
+        options.pop(place, None)
+    encrypted = {"ssl": True} if options.pop("connection_class", None) is SSLConnection else {}
+    keys = {name: value for name, value in options.items() if name.startswith("ssl_")}
+    manager: Any = Sentinel(  # type: ignore[no-untyped-call]
+        sentinels.sentinels, sentinel_kwargs={**encrypted, **keys, **sentinels.options, **bounds}
+    )
+    return manager.master_for(sentinels.master, **encrypted, **options)
+
+
 _WORDS: Mapping[str, type[BaseException] | tuple[type[BaseException], ...]] = {
+    "none of its sentinels names a master of that name, or none lets this user in": MasterNotFoundError,
     "its certificate is not trusted; the option ssl_ca_certs names whom to trust": ssl.SSLCertVerificationError,
     "it speaks no TLS, or another kind of it; redis:// is without TLS": ssl.SSLError,
     "its host name is not known": socket.gaierror,

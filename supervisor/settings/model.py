@@ -221,7 +221,7 @@ class Settings(BaseModel):
         "",
         "REDIS_URL",
         "",
-        "redis://, unix://, redis+cluster://, with TLS rediss://, rediss+cluster://; with user and password if need be",
+        "redis://, unix://, redis+cluster://, redis+sentinel://, with TLS rediss:// and so on; with user and password",
         "A Redis that keeps a second copy of the team's state; wins over redis_host. It may hold a password.",
         repr=False,
     )

@@ -14,10 +14,12 @@ from redis import exceptions as faults
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 
 from actors.errors import SettingsError
-from supervisor.redis_address import without_secrets
+from supervisor.redis_address import Watched, is_cluster, single, watched, without_secrets
+from supervisor.store.redis_sentinel import connect_to_master
 
 CONNECT_S = 2.0
 ANSWER_S = 5.0
@@ -37,17 +39,23 @@ class RedisServer:
     url: str = field(repr=False)
     shown: str
     cluster: bool = False
-    password: str = field(default="", repr=False)
+    sentinels: Watched | None = None
+    passwords: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def at(cls, address: str) -> RedisServer:
         """``address`` is one that the settings have checked."""
-        cluster = address.startswith("redis+cluster://")
+        sentinels = watched(address)
+        passwords = (
+            unquote(urlsplit(address).password or ""),
+            sentinels.options.get("password", "") if sentinels else "",
+        )
         return cls(
-            url=address.replace("+cluster", "", 1) if cluster else address,
+            url=single(address),
             shown=without_secrets(address),
-            cluster=cluster,
-            password=unquote(urlsplit(address).password or ""),
+            cluster=is_cluster(address),
+            sentinels=sentinels,
+            passwords=tuple(filter(None, passwords)),
         )
 
 
@@ -59,9 +67,10 @@ def connect(server: RedisServer) -> Redis | RedisCluster:
             # Nodes come and go: a second look at who has the slot is part of every command.
             retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.2), 2)
             return RedisCluster.from_url(server.url, retry=retry, max_connections=CONNECTIONS, **bounds)
-        pool = BlockingConnectionPool.from_url(
-            server.url, max_connections=CONNECTIONS, timeout=ANSWER_S, retry=Retry(NoBackoff(), 0), **bounds
-        )
+        bounds["retry"] = Retry(NoBackoff(), 0)
+        if server.sentinels:
+            return connect_to_master(server.sentinels, **bounds)
+        pool = BlockingConnectionPool.from_url(server.url, max_connections=CONNECTIONS, timeout=ANSWER_S, **bounds)
         pool.make_connection()  # type: ignore[no-untyped-call]
         return Redis.from_pool(pool)
     except (TypeError, ValueError, *REDIS_ERRORS):
@@ -85,12 +94,13 @@ def explain(error: BaseException, server: RedisServer) -> str:
 def _harmless(error: BaseException, server: RedisServer) -> str:
     """A server may quote what it was sent, which may be a record or a password."""
     text = str(error).partition(", with args")[0]
-    if server.password:
-        text = text.replace(server.password, "***")
+    for password in server.passwords:
+        text = text.replace(password, "***")
     return " ".join(text.split())[:_TEXT_LIMIT_CHARACTERS]
 
 
 _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    (MasterNotFoundError, "has no master now that a sentinel names, or none of them lets this user in"),
     ((faults.TimeoutError, TimeoutError), "does not answer in time"),
     (faults.OutOfMemoryError, "is full (its maxmemory is reached)"),
     (faults.ReadOnlyError, "is a read-only replica"),
@@ -110,6 +120,7 @@ _SIGNS = (
     ("MISCONF", "cannot save its data and refuses to write"),
     ("OOM", "is full"),
     ("READONLY", "is a read-only replica"),
+    ("SENTINEL", "is no sentinel: REDIS_URL must begin with redis://"),
     ("cluster support disabled", "is no cluster: REDIS_URL must begin with redis://"),
     ("Cluster mode is not enabled", "is no cluster: REDIS_URL must begin with redis://"),
     ("CERTIFICATE", "cannot be reached by TLS"),

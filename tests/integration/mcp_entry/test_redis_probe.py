@@ -17,6 +17,7 @@ import pytest
 
 from mcp_entry.cli import doctor
 from tests.integration.mcp_entry.conftest import ROOT
+from tests.integration.store.redis_server import watched
 
 PROBE = Path(doctor.__file__).with_name("redis_probe.py")
 PASSWORD = "s3cret"
@@ -121,6 +122,16 @@ def test_an_option_that_the_client_does_not_know_is_told(redis_socket: Path) -> 
 def test_a_place_where_nothing_listens_is_told(short_tmp: Path) -> None:
     assert ask(f"unix://{short_tmp}/none.sock") == (1, "nothing listens there")
     assert ask("redis+cluster://127.0.0.1:1") == (1, "nothing listens there")
+
+
+def test_a_master_is_found_by_its_sentinels(short_tmp: Path) -> None:
+    with watched(short_tmp, PASSWORD) as redis:
+        user = f"redis+sentinel://:{PASSWORD}@127.0.0.1"
+        code, words = ask(f"{user}:1,127.0.0.1:{redis.sentinel.port}{redis.options}")
+        nobody = ask(f"{user}:{redis.sentinel.port}/other?sentinel_password={redis.sentinel.password}")
+
+    assert (code, words.endswith(" answers")) == (0, True)
+    assert nobody == (1, "none of its sentinels names a master of that name, or none lets this user in")
 
 
 def test_a_server_that_never_answers_is_waited_for_within_bounds() -> None:

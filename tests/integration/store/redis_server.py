@@ -1,6 +1,7 @@
 """Real Redis servers for tests, each on a private port with its data in the test's own directory; always ended.
 
-``RedisProcess`` can be killed, paused and started again with or without its data. ``cluster`` starts three masters.
+``RedisProcess`` can be killed, paused and started again with or without its data. ``cluster`` starts three masters,
+``watched`` a master with a replica and a sentinel.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -51,6 +53,7 @@ class RedisProcess:
         self.password = password
         self._options = [*options, *(["--requirepass", password] if password else [])]
         self._process: subprocess.Popen[bytes] | None = None
+        self._command: list[str] = []
 
     @property
     def url(self) -> str:
@@ -63,8 +66,7 @@ class RedisProcess:
         return redis.Redis(port=self.port, password=self.password or None, socket_timeout=5)
 
     def start(self) -> None:
-        command = [require_redis(), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.directory)]
-        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always", *self._options]
+        command = self._command or self._as_server()
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + _START_S
@@ -72,6 +74,10 @@ class RedisProcess:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"redis-server did not start:\n{(self.directory / 'log').read_text()[-2000:]}")
             time.sleep(0.01)
+
+    def _as_server(self) -> list[str]:
+        command = [require_redis(), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.directory)]
+        return [*command, "--save", "", "--appendonly", "yes", "--appendfsync", "always", *self._options]
 
     def _answers(self) -> bool:
         with contextlib.suppress(redis.RedisError), self.client as client:
@@ -174,3 +180,65 @@ def _wait_until_whole(nodes: Sequence[RedisProcess]) -> None:
                 if time.monotonic() > deadline:
                     raise RuntimeError("The cluster did not come together.")
                 time.sleep(0.05)
+
+
+class SentinelProcess(RedisProcess):
+    """Watches one master, and makes its replica the master when it is away for half a second."""
+
+    MASTER = "mymaster"
+
+    def __init__(self, directory: Path, master: RedisProcess, password: str) -> None:
+        super().__init__(directory, password=password)
+        file = directory / "sentinel.conf"
+        lines = [
+            f"requirepass {password}",
+            f"sentinel monitor {self.MASTER} 127.0.0.1 {master.port} 1",
+            f"sentinel auth-pass {self.MASTER} {master.password}",
+            f"sentinel down-after-milliseconds {self.MASTER} 500",
+            f"sentinel failover-timeout {self.MASTER} 2000",
+        ]
+        file.write_text("\n".join(lines) + "\n")
+        self._command = [require_redis(), str(file), "--sentinel", "--bind", "127.0.0.1", "--port", str(self.port)]
+        self._command += ["--dir", str(directory)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedRedis:
+    master: RedisProcess
+    replica: RedisProcess
+    sentinel: SentinelProcess
+
+    @property
+    def options(self) -> str:
+        """What stands behind the sentinels in an address."""
+        return f"/{self.sentinel.MASTER}/0?sentinel_password={self.sentinel.password}"
+
+
+@contextlib.contextmanager
+def watched(directory: Path, password: str) -> Iterator[WatchedRedis]:
+    """The replica has what the master has."""
+    with contextlib.ExitStack() as stack:
+        master = stack.enter_context(server(directory / "master", ["--masterauth", password], password))
+        following = [
+            "--replicaof",
+            f"127.0.0.1 {master.port}",
+            "--masterauth",
+            password,
+            "--repl-diskless-sync-delay",
+            "0",
+        ]
+        replica = stack.enter_context(server(directory / "replica", following, password))
+        sentinel = SentinelProcess(directory / "sentinel", master, f"{password}-of-sentinel")
+        stack.callback(sentinel.kill)
+        sentinel.start()
+        _wait_until_known(sentinel, replica)
+        yield WatchedRedis(master=master, replica=replica, sentinel=sentinel)
+
+
+def _wait_until_known(sentinel: SentinelProcess, replica: RedisProcess) -> None:
+    deadline = time.monotonic() + _START_S
+    with sentinel.client as asked, replica.client as copy:
+        while not (asked.sentinel_slaves(sentinel.MASTER) and copy.info("replication")["master_link_status"] == "up"):
+            if time.monotonic() > deadline:
+                raise RuntimeError("The sentinel does not see the replica.")
+            time.sleep(0.05)

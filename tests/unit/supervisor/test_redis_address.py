@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.redis_address import SCHEMES, database_of, fault_in, without_secrets
+from supervisor.redis_address import SCHEMES, database_of, fault_in, watched, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,9 @@ from supervisor.redis_address import SCHEMES, database_of, fault_in, without_sec
         ("redis+cluster://node-1:7000", 0),
         ("redis+cluster://node-1:7000/0", 0),
         ("rediss+cluster://me:pw@node-1:7000", 0),
+        ("redis+sentinel://one/mymaster", 0),
+        ("redis+sentinel://me:p%40ss@one:26379,[::1]:26380/my%20master/3?sentinel_password=x", 3),
+        ("rediss+sentinel://one,two,three/mymaster?db=4", 4),
     ],
 )
 def test_an_address_that_can_be_used_has_no_fault_and_one_database(url: str, database: int) -> None:
@@ -43,6 +46,13 @@ def test_an_address_that_can_be_used_has_no_fault_and_one_database(url: str, dat
         ("redis://db?db=one", "no number of a database"),
         ("redis+cluster://db/1", "has database 0 only"),
         ("rediss+cluster://db/1", "has database 0 only"),
+        ("redis+sentinel://one:26379", "the name of the master is missing"),
+        ("redis+sentinel://one:26379/", "the name of the master is missing"),
+        ("redis+sentinel://one,,two/mymaster", "the host is missing"),
+        ("redis+sentinel:///mymaster", "the host is missing"),
+        ("redis+sentinel://one,two:port/mymaster", "no number from 1 to 65535"),
+        ("redis+sentinel://[::1]:1,[two]/mymaster", "hosts is none"),
+        ("redis+sentinel://one/mymaster/first", "no number of a database"),
         ("unix://", "path of the socket is missing"),
         ("unix:///", "path of the socket is missing"),
         ("redis://db /1", "a space"),
@@ -66,6 +76,8 @@ def test_a_fault_is_told_in_words(url: str, words: str) -> None:
         ("rediss://:s3cret@db", "rediss://***@db"),
         ("rediss://db/1?password=s3cret", "rediss://db/1?…"),
         ("unix://me:s3cret@/run/redis.sock?db=1", "unix://***@/run/redis.sock?…"),
+        ("redis+sentinel://me:s3cret@one,two/mymaster/1", "redis+sentinel://***@one,two/mymaster/1"),
+        ("redis+sentinel://one/mymaster?sentinel_password=s3cret", "redis+sentinel://one/mymaster?…"),
         ("redis://a@s3cret@db", "redis://***@db"),
         ("redis://[s3cret", "a Redis whose address cannot be read"),
     ],
@@ -77,3 +89,17 @@ def test_an_address_is_shown_without_what_may_be_secret(url: str, shown: str) ->
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_scheme_is_named_to_whoever_gave_another(scheme: str) -> None:
     assert f"{scheme}://" in fault_in("db:6379")
+
+
+def test_who_is_to_be_asked_for_the_master_is_read_from_the_address() -> None:
+    found = watched(
+        "rediss+sentinel://me:p%40ss@one:1,[::1],three/my%20master/3?ssl_ca_certs=/ca&sentinel_password=q%26"
+    )
+
+    assert found is not None
+    assert found.sentinels == (("one", 1), ("::1", 26379), ("three", 26379))
+    assert found.master == "my master"
+    assert found.options == {"password": "q&"}
+    assert found.url == "rediss://me:p%40ss@one:1/3?ssl_ca_certs=%2Fca"
+    assert "p%40ss" not in repr(found)
+    assert watched("redis://one/0") is None
