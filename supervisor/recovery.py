@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 EVERY_S = 30.0
 COMPARED_S = 20.0
 _AGAIN_S = 0.5
+_AWAY_S = 2.0
 _UNDER_WAY_S = 5.0
 """An act that takes longer is not waited for before the next look."""
 _AT_ONCE = 8
@@ -99,7 +100,12 @@ class Recovery:
             self._note_compared()
         if not self._under_way:
             self._clear_late()
-            await asyncio.sleep(min(EVERY_S, self._tries.pause_s(clock())) if looked and not stale else _AGAIN_S)
+            await asyncio.sleep(min(self._every_s, self._tries.pause_s(clock())) if looked and not stale else _AGAIN_S)
+
+    @property
+    def _every_s(self) -> float:
+        """Agents of a host that comes back wait to be followed again."""
+        return _AWAY_S if self._roster and self._roster.instances_away else EVERY_S
 
     def _clear_late(self) -> None:
         if self._clearing is None or self._clearing.done():

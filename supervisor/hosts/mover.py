@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from actors.errors import PhalanxError
 from supervisor.closing import Closing
+from supervisor.hosts.absences import Absences
 from supervisor.hosts.many import ManyHosts
 from supervisor.hosts.placing import Wanted
 from supervisor.hosts.roster import Roster
@@ -24,8 +25,6 @@ from supervisor.roll import Roll
 
 logger = logging.getLogger(__name__)
 
-FENCE_S = 45.0
-"""From when Ray takes a host for dead until its instances are started elsewhere."""
 _LOOK_S = 2.0
 _AT_ONCE = 4
 _AGAIN_S = 30.0
@@ -40,7 +39,7 @@ class Mover:
         self._hosts = hosts
         self._factory = factory
         self._closing = closing
-        self._lost: dict[str, float] = {}
+        self._absences = Absences()
         self._not_before: dict[str, float] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._watching: asyncio.Task[None] | None = None
@@ -65,18 +64,17 @@ class Mover:
 
     async def _look(self, now: float) -> None:
         there = {node.name for node in await self._roster.nodes()}
-        for name in [name for name in self._lost if name in there]:
+        for name in self._absences.see(there):
             logger.warning("the host %s is back", name)
-            del self._lost[name]
         ready: list[Member] = []
         for member in self._roll.registry:
             host = member.record.host
             if not host or host in there or not self._goes_on(member):
                 continue
-            since = self._lost.setdefault(host, now)
+            given_up = self._absences.miss(host, now)
             self._roster.away.add(host)
             self._tell(member, host)
-            if now - since >= FENCE_S and now >= self._not_before.get(member.record.instance_id, 0.0):
+            if given_up and now >= self._not_before.get(member.record.instance_id, 0.0):
                 ready.append(member)
         if ready:
             await self._move_all(ready)

@@ -7,7 +7,7 @@ from typing import Any, cast
 from actors.gate import Gate
 from actors.lease import Lease
 from supervisor.adoption import LEASE_S
-from supervisor.hosts.mover import FENCE_S
+from supervisor.hosts.absences import FENCE_S
 from supervisor.members import POLL_S
 
 

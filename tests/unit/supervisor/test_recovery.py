@@ -388,3 +388,20 @@ def test_a_part_of_an_undoing_that_does_not_answer_is_waited_for_and_the_record_
         assert FIRST not in scene.roll.registry
 
     virtual_time.run(play)
+
+
+def test_whose_host_is_away_is_looked_for_soon_again() -> None:
+    async def play() -> None:
+        scene = Scene()
+        await recruit(scene.roll, 1)
+        scene.recovery._roster = roster = SimpleNamespace(instances_away=[FIRST])  # type: ignore[assignment]
+        running = asyncio.create_task(scene.recovery.run())
+        await turns()
+        assert scene.outside.deeds == []
+        scene.outside.live(FIRST)
+        roster.instances_away = []
+        await asyncio.sleep(EVERY_S / 10)
+        assert scene.outside.deeds == ["adopt spec_0_0_1"]
+        running.cancel()
+
+    virtual_time.run(play)

@@ -1,0 +1,35 @@
+"""A host that is missed is waited for: long enough for its lease to run out, and longer when the head itself is new."""
+
+from __future__ import annotations
+
+from supervisor.hosts.absences import FENCE_S, RETURN_S, Absences
+
+
+def test_a_host_that_was_there_is_given_up_when_no_copy_on_it_may_type_any_more() -> None:
+    absences = Absences()
+    absences.see({"one"})
+
+    assert not absences.miss("one", 100.0)
+    assert not absences.miss("one", 100.0 + FENCE_S - 1)
+    assert absences.miss("one", 100.0 + FENCE_S)
+
+
+def test_a_host_that_has_not_joined_a_new_head_yet_is_waited_for_longer() -> None:
+    absences = Absences()
+    absences.see({"head"})
+    absences.miss("one", 100.0)
+
+    assert not absences.miss("one", 100.0 + FENCE_S)
+    assert absences.see({"head", "one"}) == ["one"]
+    absences.miss("two", 100.0)
+    assert absences.miss("two", 100.0 + RETURN_S)
+
+
+def test_a_host_that_came_back_is_waited_for_anew() -> None:
+    absences = Absences()
+    absences.see({"one"})
+    absences.miss("one", 100.0)
+
+    assert absences.see({"one"}) == ["one"]
+    assert absences.see({"one"}) == []
+    assert not absences.miss("one", 100.0 + FENCE_S)
