@@ -6,11 +6,11 @@ once they report again.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from actors.errors import PhalanxError
 from actors.inbox import BatchLimits
+from supervisor.background import Background
 from supervisor.ports import InstancePort
 from supervisor.roll import Roll
 from supervisor.tuning.tunables import Tunables
@@ -25,7 +25,7 @@ class Batching:
     def __init__(self, tunables: Tunables, roll: Roll) -> None:
         self._roll = roll
         self._behind: set[str] = set()
-        self._telling: set[asyncio.Task[None]] = set()
+        self._telling = Background("tell how to batch")
         self.limits = limits_of(tunables.current)
         tunables.subscribe(self._tuned)
 
@@ -57,9 +57,7 @@ class Batching:
     def _tell_soon(self, instance_id: str) -> None:
         if not self._roll.members.has(instance_id):  # it is told when it takes its agent over
             return
-        task = asyncio.create_task(self.tell(instance_id, self._roll.members.port(instance_id)))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        self._telling.begin(self.tell(instance_id, self._roll.members.port(instance_id)))
 
 
 def limits_of(tuning: Tuning) -> BatchLimits:

@@ -6,16 +6,16 @@ worktree is used where there is one.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
 
-from actors.agents.base import AgentStart, LaunchRequest
 from actors.errors import WorkspaceError
 from actors.home import Home
 from actors.messages import Receipt
 from actors.workspace.values import Workspace
 from supervisor.adoption import Adoption
+from supervisor.agent_start import Wishes, agent_start
+from supervisor.background import beside
 from supervisor.identity import system_prompt
 from supervisor.mail import Draft
 from supervisor.pool.pool import Pool
@@ -24,7 +24,6 @@ from supervisor.registry import InstanceRecord, Member
 from supervisor.requests import SpawnRequest
 from supervisor.roll import Roll
 from supervisor.staff import Staff
-from supervisor.trusted import trusted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +47,10 @@ class ColdStart:
         instance_id = member.record.instance_id
         self._roll.registry.change(instance_id, actor=member.record.actor or self._stock.take())
         await self._roll.save(instance_id)
-        coming = asyncio.create_task(self._adoption.actor(member.record))
-        try:
+        async with beside(self._adoption.actor(member.record)) as coming:
             await self._give_workspace(member.record, request)
             context = await self._start(member, request, sender)
             return Begun(port=await coming, context=context)
-        finally:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
 
     async def _give_workspace(self, record: InstanceRecord, request: SpawnRequest) -> None:
         workspace = await self._from_pool(record, request)
@@ -78,28 +73,16 @@ class ColdStart:
 
     async def _start(self, member: Member, request: SpawnRequest, sender: str) -> Receipt:
         """The agent with its pane and its first message stand in the store together: from here on it is not undone."""
-        pane = await self._host.start_agent(self._agent_start(member.record, request))
+        wishes = Wishes(
+            system_prompt=system_prompt(member.record),
+            model=request.model,
+            permission_mode=request.permission_mode,
+            environment=request.env,
+        )
+        pane = await self._host.start_agent(agent_start(self._home, member.record, wishes))
         draft = Draft(instance_id=member.record.instance_id, text=request.context, immediate=True)
         message = self._roll.mail.first(draft, sender, time.time())
         async with member.writing:
             record = self._roll.registry.change(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
             (receipt,) = await self._roll.mail.accept([message], self._roll.stored_form(record))
         return receipt
-
-    def _agent_start(self, record: InstanceRecord, request: SpawnRequest) -> AgentStart:
-        return AgentStart(
-            agent=record.agent,
-            session_name=record.session_name,
-            working_directory=record.directory,
-            trusted_directories=trusted(self._home, record),
-            request=LaunchRequest(
-                instance_id=record.instance_id,
-                session_id=record.session_id,
-                resume=False,
-                instance_directory=self._home.instance_directory(record.place),
-                system_prompt=system_prompt(record),
-                model=request.model,
-                permission_mode=request.permission_mode,
-                environment=request.env,
-            ),
-        )

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from actors.errors import SettingsError, UnavailableError
+from supervisor.background import Background
 from supervisor.connection import Connection
 from supervisor.verbs import Verbs
 
@@ -33,7 +34,7 @@ class Gateway:
         self._verbs = verbs
         self._server: asyncio.Server | None = None
         self._inode = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._clients = Background("client")
 
     async def start(self) -> None:
         """Returns when clients can connect.
@@ -57,19 +58,10 @@ class Gateway:
         with suppress(FileNotFoundError):
             if self._socket.stat().st_ino == self._inode:
                 self._socket.unlink()
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=_STOP_TIMEOUT_S)
+        await self._clients.end(within_s=_STOP_TIMEOUT_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(Connection(reader, writer, self._verbs, self._keep).serve(), name="client")
-        self._keep(task)
-
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._clients.begin(Connection(reader, writer, self._verbs, self._clients.keep).serve())
 
 
 def _listen(path: Path) -> sockets.socket:

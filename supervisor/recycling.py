@@ -7,24 +7,21 @@ it as it was; what a crash cuts off afterwards is resumed as the fresh one.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from dataclasses import dataclass
 
 from actors.agents.base import EntryKind
-from actors.errors import AgentError, PhalanxError, WrongStateError
+from actors.errors import AgentError, WrongStateError
 from actors.messages import Message, MessageStatus
 from actors.pages import PageQuery
 from actors.reports import Report
 from actors.states import Status
+from supervisor.background import Background
 from supervisor.closing import Closing
 from supervisor.mail import Draft
 from supervisor.registry import Member
 from supervisor.results import RecycleResult
 from supervisor.roll import Roll
-
-logger = logging.getLogger(__name__)
 
 SENDER = "phalanx"
 LONGEST_SUMMARY = 20_000
@@ -54,7 +51,7 @@ class Recycling:
         self._closing = closing
         self._rules = rules
         self._under_way: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._unasked = Background("recycling")
 
     def reported(self, member: Member, report: Report) -> None:
         """Begins a recycling where the rules ask for one and the instance is idle."""
@@ -62,21 +59,10 @@ class Recycling:
         long = 0 < rules.context_tokens <= snapshot.context_tokens
         old = 0 < rules.tasks <= report.delivered
         if (long or old) and self._is_idle(member) and member.record.instance_id not in self._under_way:
-            task = asyncio.create_task(self._unasked(member), name=f"recycle {member.record.instance_id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _unasked(self, member: Member) -> None:
-        try:
-            await self.recycle(member)
-        except PhalanxError as error:
-            logger.warning("%s could not be recycled: %s", member.record.instance_id, error)
+            self._unasked.begin(self.recycle(member), name=f"recycle {member.record.instance_id}")
 
     async def stop(self) -> None:
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._unasked.end()
 
     async def recycle(self, member: Member) -> RecycleResult:
         """Raises ``WrongStateError`` when the instance is not idle, ``AgentError`` when it gives no summary."""

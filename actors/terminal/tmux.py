@@ -24,8 +24,8 @@ class Tmux:
     def __init__(self, socket: Path, timeout_s: float = 10.0, inherited: tuple[int, ...] = ()) -> None:
         self._command = client_command(socket)
         self.socket = socket
-        self.timeout_s = timeout_s
-        self.inherited = inherited
+        self._timeout_s = timeout_s
+        self._inherited = inherited
 
     async def run(self, *args: str, stdin: bytes | None = None) -> str:
         """What the command printed. ``;`` as an argument of its own separates commands; the first that fails ends all.
@@ -35,10 +35,10 @@ class Tmux:
         """
         transport, client = await self._start(args, stdin)
         try:
-            async with asyncio.timeout(self.timeout_s):
+            async with asyncio.timeout(self._timeout_s):
                 await client.ended.wait()
         except TimeoutError:
-            raise no_answer(self.timeout_s) from None
+            raise no_answer(self._timeout_s) from None
         finally:
             transport.close()  # kills a client that still runs
             await client.ended.wait()
@@ -60,7 +60,7 @@ class Tmux:
                 stdout=pipe,
                 stderr=pipe,
                 env=CLIENT_ENVIRONMENT,
-                pass_fds=self.inherited,
+                pass_fds=self._inherited,
             )
         except OSError as error:
             raise TerminalError(f"tmux could not be started: {error}") from error

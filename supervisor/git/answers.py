@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.git.values import Asked, Outcome, Read
+from supervisor.background import Background
 from supervisor.git.cache import AnswerCache, Kept
 from supervisor.git.figures import GitFigures
 from supervisor.git.settling import settle, settle_error
@@ -52,7 +53,7 @@ class Answers:
         self._figures = figures
         self._lines: dict[str, _Line] = {}
         self._line_of: dict[_Key, _Line] = {}
-        self._askers: set[asyncio.Task[None]] = set()
+        self._askers = Background("git reads")
 
     @property
     def waiting(self) -> int:
@@ -76,18 +77,14 @@ class Answers:
         return await asyncio.shield(answer)
 
     async def end(self) -> None:
-        for task in self._askers:
-            task.cancel()
         for key, line in self._line_of.items():
             line.waiting[key].cancel()
-        await asyncio.gather(*self._askers, return_exceptions=True)
+        await self._askers.end()
 
     def _begin_asking(self, caller: str, line: _Line) -> None:
         if line.about_to_take < min(self._permits.limit, len(line.waiting)):
             line.about_to_take += 1
-            task = asyncio.create_task(self._ask_in_turn(caller, line), name="git reads")
-            self._askers.add(task)
-            task.add_done_callback(self._askers.discard)
+            self._askers.begin(self._ask_in_turn(caller, line))
         elif not line.about_to_take:
             self._lines.pop(caller, None)
 

@@ -20,16 +20,11 @@ class GitFigures:
     """Answered by the same git as another caller's operation."""
     transactions: int = 0
     """Of new branches and tags; each may make many."""
-    executed: int = 0
-    executed_s: float = 0.0
 
     def count(self, outcome: Outcome) -> None:
         """One that a host has run."""
-        if not outcome.unchanged:
-            self.executed += 1
-            self.executed_s += outcome.took_s
-            if outcome.error is None:
-                self.meters.observe(Timing.GIT, outcome.took_s)
+        if not outcome.unchanged and outcome.error is None:
+            self.meters.observe(Timing.GIT, outcome.took_s)
 
     def answered(self, *, failed: bool) -> None:
         """One that a caller has asked for."""
@@ -47,7 +42,3 @@ class GitFigures:
     def evicted(self, answers: int) -> None:
         """From the cache, because it was full."""
         self.meters.count(Count.CACHE_EVICTIONS, answers)
-
-    @property
-    def average_ms(self) -> float:
-        return self.executed_s / self.executed * 1000 if self.executed else 0.0

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from actors.errors import UnavailableError
 from actors.git.values import Asked, CreateRef, Outcome
+from supervisor.background import Background
 from supervisor.git.figures import GitFigures
 from supervisor.git.settling import settle, settle_error
 from supervisor.permits import Permits
@@ -42,7 +43,7 @@ class Writes:
         self._permits = permits
         self._figures = figures
         self._wanted: dict[Path, deque[_Wanted]] = {}
-        self._writers: set[asyncio.Task[None]] = set()
+        self._writers = Background("git writes")
 
     @property
     def waiting(self) -> int:
@@ -55,7 +56,7 @@ class Writes:
             self._wanted[repository].append(wanted)
         else:
             self._wanted[repository] = deque([wanted])
-            self._begin(repository)
+            self._writers.begin(self._serve(repository))
         try:
             return await asyncio.shield(wanted.done)
         except asyncio.CancelledError:
@@ -64,16 +65,9 @@ class Writes:
             raise
 
     async def end(self) -> None:
-        for task in self._writers:
-            task.cancel()
         for wanted in (each for queue in self._wanted.values() for each in queue):
             wanted.done.cancel()
-        await asyncio.gather(*self._writers, return_exceptions=True)
-
-    def _begin(self, repository: Path) -> None:
-        task = asyncio.create_task(self._serve(repository), name="git writes")
-        self._writers.add(task)
-        task.add_done_callback(self._writers.discard)
+        await self._writers.end()
 
     async def _serve(self, repository: Path) -> None:
         queue = self._wanted[repository]

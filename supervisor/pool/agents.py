@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
-from collections.abc import Coroutine
 
 from actors.errors import FencedError, PhalanxError
 from actors.states import Status
+from supervisor.background import Background
+from supervisor.pool.demand import Demand
 from supervisor.pool.maker import SpareMaker
 from supervisor.pool.recipe import Recipe
 from supervisor.registry import Member, Stage
@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 AGE_S = 1800.0
 """A conversation that begins later would begin with a program, and words of it about the day, of long ago."""
 EVERY_S = 30.0
-PAUSE_S = 30.0
-"""After a failure the settings' spares are not tried again for so long."""
 
 
 class SpareAgents:
@@ -39,14 +37,11 @@ class SpareAgents:
         self._size = size
         self._recipes: dict[str, Recipe] = {}
         self._current: str = ""
-        self._ordered: Counter[str] = Counter()
-        self._making: Counter[str] = Counter()
         self._gone: set[str] = set()
         self._programs: dict[str, str] = {}
-        self._paused_until = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.errors: dict[str, list[str]] = {}
-        """Why spares could not be made since the last order, by recipe."""
+        self._work = Background("a spare agent")
+        self.demand: Demand[str] = Demand()
+        """By recipe."""
 
     def ready(self, key: str | None = None) -> list[Member]:
         """Those that can be taken now, oldest first; of all recipes without one."""
@@ -68,22 +63,20 @@ class SpareAgents:
         found = next(iter(self.ready(recipe.key)), None)
         if found is not None:
             self._gone.add(found.record.instance_id)
-            self._ordered[recipe.key] = max(self._ordered[recipe.key] - 1, 0)
+            self.demand.fill(recipe.key)
         return found
 
     def reject(self, spare: Member, why: str) -> None:
         """It was taken, and could not be used."""
         logger.warning("the spare agent %s is discarded: %s", spare.record.instance_id, why)
         self._gone.add(spare.record.instance_id)
-        self._begin(self._maker.discard(spare))
+        self._work.begin(self._maker.discard(spare))
 
     def order(self, recipe: Recipe, count: int) -> None:
         """From now on there shall be ``count``, until they are taken."""
         self._recipes[recipe.key] = recipe
         self._current = self._current or recipe.key
-        self._ordered[recipe.key] = count
-        self._paused_until = 0.0
-        self.errors[recipe.key] = []
+        self.demand.order(recipe.key, count)
         self._trim(recipe.key)
         self._roll.news.announce()
 
@@ -100,24 +93,20 @@ class SpareAgents:
     async def give_up(self) -> None:
         """Makes no more and takes away all that there are."""
         self._size, self._current = 0, ""
-        self._ordered.clear()
+        self.demand.forget()
         await self.end()
         await asyncio.gather(*(self._maker.discard(spare) for spare in self._roll.registry.spares()))
 
     async def end(self) -> None:
         """Makes no more; what is ready stays for the next supervisor."""
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._work.end()
 
     def give_back(self) -> bool:
         """Takes one spare away to make room; False when there is none."""
         found = next(iter(self.ready()), None)
         if found is not None:
-            key = found.record.recipe
-            self._ordered[key] = max(self._ordered[key] - 1, 0)
-            self._paused_until = time.monotonic() + PAUSE_S
+            self.demand.fill(found.record.recipe)
+            self.demand.pause()
             self.reject(found, "its memory is needed")
         return found is not None
 
@@ -176,50 +165,28 @@ class SpareAgents:
         )
 
     def _wanted(self, key: str) -> int:
-        return max(self._ordered[key], self._size if key == self._current else 0)
+        return max(self.demand.ordered(key), self._size if key == self._current else 0)
 
     def _missing(self, key: str) -> int:
-        if time.monotonic() < self._paused_until:
-            return 0
         there = sum(
             spare.record.recipe == key and spare.record.stage is Stage.SPARE
             for spare in self._roll.registry.spares()
             if spare.record.instance_id not in self._gone
         )
-        return self._wanted(key) - there - self._making[key]
+        return self.demand.missing(key, self._wanted(key), there)
 
     def _make_missing(self) -> None:
         for key, recipe in self._recipes.items():
             for _ in range(self._missing(key)):
-                self._making[key] += 1
-                self._begin(self._make(recipe))
+                self.demand.begin(key)
+                self._work.begin(self._make(recipe))
 
     async def _make(self, recipe: Recipe) -> None:
         key = recipe.key
         try:
-            async with self._permits.hold_in_background():
-                if self._wanted(key) > len(self.ready(key)):
-                    await self._maker.make(recipe)
-        except PhalanxError as error:
-            if self._ordered[key]:
-                self.errors.setdefault(key, []).append(str(error))
-            self._ordered[key] = max(self._ordered[key] - 1, 0)
-            self._paused_until = time.monotonic() + PAUSE_S
-            raise
+            with self.demand.made(key):
+                async with self._permits.hold_in_background():
+                    if self._wanted(key) > len(self.ready(key)):
+                        await self._maker.make(recipe)
         finally:
-            self._making[key] -= 1
             self._roll.news.announce()
-
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(_logged(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-async def _logged(work: Coroutine[None, None, None]) -> None:
-    try:
-        await work
-    except PhalanxError as error:
-        logger.warning("a spare agent: %s", error)
-    except Exception:
-        logger.exception("a spare agent")

@@ -5,23 +5,22 @@ A spare has a record of its own. Until that says ``SPARE`` a crash undoes it; wh
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from dataclasses import dataclass
 
-from actors.agents.base import AgentStart, LaunchRequest
 from actors.errors import AgentError, UnavailableError
 from actors.home import Home
 from actors.states import ALIVE, Status
 from supervisor.adoption import Adoption
+from supervisor.agent_start import Wishes, agent_start
+from supervisor.background import beside
 from supervisor.identity import spare_prompt
 from supervisor.pool.recipe import Recipe
 from supervisor.ports import HostPort
-from supervisor.registry import InstanceRecord, Member, Spare, Stage
+from supervisor.registry import Member, Spare, Stage
 from supervisor.roll import Roll
 from supervisor.room import Room
-from supervisor.trusted import trusted
 from supervisor.undoing import Undoing
 
 
@@ -89,36 +88,14 @@ class SpareMaker:
     async def _begin(self, member: Member, recipe: Recipe) -> None:
         instance_id = member.record.instance_id
         await self._roll.save(instance_id)
-        coming = asyncio.create_task(self._adoption.actor(member.record))
-        try:
+        async with beside(self._adoption.actor(member.record)) as coming:
             workspace = await self._host.create_spare(instance_id, recipe.work_dir)
             self._roll.registry.change(instance_id, workspace=workspace)
             record = await self._roll.save(instance_id, host=await self._host.name())
-            pane = await self._host.start_agent(self._start(record, recipe))
+            pane = await self._host.start_agent(agent_start(self._home, record, _wishes(recipe)))
             record = self._roll.registry.change(instance_id, pane_id=pane.pane_id, pid=pane.pid)
             port = await coming
-        finally:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
         await self._adoption.adopt(record, port)
-
-    def _start(self, record: InstanceRecord, recipe: Recipe) -> AgentStart:
-        return AgentStart(
-            agent=record.agent,
-            session_name=record.session_name,
-            working_directory=record.directory,
-            trusted_directories=trusted(self._home, record),
-            request=LaunchRequest(
-                instance_id=record.instance_id,
-                session_id=record.session_id,
-                resume=False,
-                instance_directory=self._home.instance_directory(record.place),
-                system_prompt=spare_prompt(),
-                model=recipe.model,
-                permission_mode=recipe.permission_mode,
-                environment=dict(recipe.environment),
-            ),
-        )
 
     async def _until_ready(self, member: Member) -> None:
         def decided() -> bool:
@@ -130,3 +107,12 @@ class SpareMaker:
         if snapshot.status not in ALIVE or snapshot.status is Status.STARTING:
             why = snapshot.reason or f"it was not at its prompt within {self._timeout_s:.0f} s"
             raise AgentError(f"A spare agent could not be started: {why}")
+
+
+def _wishes(recipe: Recipe) -> Wishes:
+    return Wishes(
+        system_prompt=spare_prompt(),
+        model=recipe.model,
+        permission_mode=recipe.permission_mode,
+        environment=dict(recipe.environment),
+    )

@@ -79,7 +79,10 @@ class Pool:
         self._worktrees.order(recipe.work_dir, worktrees)
 
         def errors() -> list[str]:
-            return [*self._agents.errors.get(recipe.key, ()), *self._worktrees.errors.get(recipe.work_dir, ())]
+            return [
+                *self._agents.demand.errors.get(recipe.key, ()),
+                *self._worktrees.demand.errors.get(recipe.work_dir, ()),
+            ]
 
         def settled() -> bool:
             ready = (len(self._agents.ready(recipe.key)), self._worktrees.ready(recipe.work_dir))

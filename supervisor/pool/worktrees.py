@@ -6,16 +6,15 @@ in the supervisor's event loop.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
-from collections import Counter, OrderedDict
-from collections.abc import Coroutine
+from collections import OrderedDict
 from pathlib import Path
 
 from actors.errors import PhalanxError
 from actors.workspace.values import Workspace
+from supervisor.background import Background
 from supervisor.instance_record import SPARE_PREFIX
+from supervisor.pool.demand import PAUSE_S, Demand
 from supervisor.roll import Roll
 from supervisor.staff import Staff
 
@@ -23,8 +22,6 @@ logger = logging.getLogger(__name__)
 
 DIRECTORIES = 4
 """For so many, those that were worked on last, spares are kept."""
-PAUSE_S = 30.0
-"""After a failure nothing more is made for so long."""
 
 
 class SpareWorktrees:
@@ -34,11 +31,9 @@ class SpareWorktrees:
         self._permits = staff.permits
         self._size = size
         self._ready: OrderedDict[Path, list[Workspace]] = OrderedDict()
-        self._ordered: Counter[Path] = Counter()
-        self._making: Counter[Path] = Counter()
-        self._paused_until = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.errors: dict[Path, list[str]] = {}
+        self._work = Background("a spare worktree")
+        self.demand: Demand[Path] = Demand()
+        """By the directory that is worked on."""
 
     def ready(self, work_dir: Path | None = None) -> int:
         if work_dir is not None:
@@ -56,7 +51,7 @@ class SpareWorktrees:
         self._ready.move_to_end(work_dir)
         while len(self._ready) > DIRECTORIES:
             old, spares = self._ready.popitem(last=False)
-            self._ordered.pop(old, None)
+            self.demand.forget(old)
             for spare in spares:
                 self._discard(spare)
 
@@ -64,7 +59,7 @@ class SpareWorktrees:
         spares = self._ready.get(work_dir)
         if not spares:
             return None
-        self._ordered[work_dir] = max(self._ordered[work_dir] - 1, 0)
+        self.demand.fill(work_dir)
         return spares.pop(0)
 
     def reject(self, spare: Workspace, why: str) -> None:
@@ -75,9 +70,7 @@ class SpareWorktrees:
     def order(self, work_dir: Path, count: int) -> None:
         """From now on there shall be ``count``, until they are taken."""
         self.asked_for(work_dir)
-        self._ordered[work_dir] = count
-        self._paused_until = 0.0
-        self.errors[work_dir] = []
+        self.demand.order(work_dir, count)
         self._trim()
         self._roll.news.announce()
 
@@ -94,15 +87,12 @@ class SpareWorktrees:
     async def give_up(self) -> None:
         """Makes no more and takes away all that there are."""
         self._size = 0
-        self._ordered.clear()
+        self.demand.forget()
         self._trim()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._work.done()
 
     async def end(self) -> None:
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._work.end()
 
     async def keep(self) -> None:
         """For ever."""
@@ -110,8 +100,8 @@ class SpareWorktrees:
         while True:
             for work_dir in tuple(self._ready):
                 for _ in range(self._missing(work_dir)):
-                    self._making[work_dir] += 1
-                    self._begin(self._make(work_dir))
+                    self.demand.begin(work_dir)
+                    self._work.begin(self._make(work_dir))
             await self._roll.news.until(lambda: any(self._missing(work_dir) > 0 for work_dir in self._ready), PAUSE_S)
 
     async def _clear(self) -> None:
@@ -129,36 +119,33 @@ class SpareWorktrees:
         return self._roll.registry.worktree_names()
 
     def _wanted(self, work_dir: Path) -> int:
-        return max(self._size, self._ordered[work_dir])
+        return max(self._size, self.demand.ordered(work_dir))
 
     def _missing(self, work_dir: Path) -> int:
-        if time.monotonic() < self._paused_until:
-            return 0
-        return self._wanted(work_dir) - len(self._ready[work_dir]) - self._making[work_dir]
+        return self.demand.missing(work_dir, self._wanted(work_dir), len(self._ready[work_dir]))
 
     async def _make(self, work_dir: Path) -> None:
         name = f"{SPARE_PREFIX}{self._roll.registry.next_number()}"
         self._roll.registry.spare_worktrees.add(name)
         try:
-            async with self._permits.hold_in_background():
-                spare = await self._host.create_spare(name, work_dir)
-            if work_dir in self._ready and len(self._ready[work_dir]) < self._wanted(work_dir):
-                self._ready[work_dir].append(spare)
-            else:
-                self._discard(spare)
-        except BaseException as error:
+            with self.demand.made(work_dir):
+                async with self._permits.hold_in_background():
+                    spare = await self._host.create_spare(name, work_dir)
+                self._take_in(work_dir, spare)
+        except BaseException:
             self._roll.registry.spare_worktrees.discard(name)
-            if self._ordered[work_dir]:
-                self.errors.setdefault(work_dir, []).append(str(error))
-            self._ordered[work_dir] = max(self._ordered[work_dir] - 1, 0)
-            self._paused_until = time.monotonic() + PAUSE_S
             raise
         finally:
-            self._making[work_dir] -= 1
             self._roll.news.announce()
 
+    def _take_in(self, work_dir: Path, spare: Workspace) -> None:
+        if work_dir in self._ready and len(self._ready[work_dir]) < self._wanted(work_dir):
+            self._ready[work_dir].append(spare)
+        else:
+            self._discard(spare)
+
     def _discard(self, spare: Workspace) -> None:
-        self._begin(self._take_away(spare))
+        self._work.begin(self._take_away(spare))
 
     async def _take_away(self, spare: Workspace) -> None:
         await self._host.undo_workspace(spare)
@@ -168,17 +155,3 @@ class SpareWorktrees:
         """It belongs to an instance now, or is gone."""
         if spare.worktree is not None:
             self._roll.registry.spare_worktrees.discard(spare.worktree.name)
-
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(_logged(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-async def _logged(work: Coroutine[None, None, None]) -> None:
-    try:
-        await work
-    except PhalanxError as error:
-        logger.warning("a spare worktree: %s", error)
-    except Exception:
-        logger.exception("a spare worktree")

@@ -1,0 +1,68 @@
+"""Work that goes on beside whoever began it.
+
+asyncio keeps no reference to its tasks and tells nobody how they ended: ``Background`` does both, and ends them
+together. ``beside`` is for work that only its beginner needs, while it does something else. Used all over the
+supervisor; in its event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from actors.errors import PhalanxError
+
+logger = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
+
+class Background:
+    """The tasks of one owner, who calls ``end`` when it goes."""
+
+    def __init__(self, what: str) -> None:
+        """``what``: the name of the tasks, with which their failures are told."""
+        self._what = what
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    def begin(self, work: Coroutine[Any, Any, object], name: str = "") -> None:
+        self.keep(asyncio.create_task(work, name=name or self._what))
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """One that was begun elsewhere."""
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def done(self) -> None:
+        """Waits until all that is under way has ended by itself."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def end(self, within_s: float | None = None) -> None:
+        """Cancels all and waits until they have ended, ``within_s`` at most when that is given."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=within_s)
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, PhalanxError):
+            logger.warning("%s: %s", task.get_name(), error)
+        elif error is not None:
+            logger.error("%s", task.get_name(), exc_info=error)
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, _Result]) -> AsyncIterator[asyncio.Task[_Result]]:
+    """``work`` begins at once, and ends with the block at the latest. Its failure is told to who awaits the task."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
