@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
 
 from actors.messages import MessageStatus
+from scripts.benchmarks import batches
 from scripts.benchmarks.figures import Figure
-from scripts.benchmarks.raw_server import RawServer
+from scripts.benchmarks.raw_server import tool_calls_ms
 from supervisor import requests
 from supervisor.client import SupervisorClient
 from tests.acceptance.team import Team
@@ -22,14 +22,11 @@ _SIZE = 20
 async def measure_list(team: Team) -> list[Figure]:
     """Twenty demo instances; the same call over MCP as a lead makes it and over the socket as the entry does."""
     async with await team.connect() as client:
-        members = [team.specialist(agent="demo") for _ in range(_SIZE)]
-        spawned = await client.spawn_batch(requests.SpawnBatchRequest(instances=members))
-        if not spawned.success:
-            raise RuntimeError("the instances for the list did not start")
+        batch = await batches.start(client, [team.specialist(agent="demo")] * _SIZE)
         over_socket = [await _list_ms(client) for _ in range(_LISTS)]
-        over_mcp = await asyncio.to_thread(_lists_over_mcp, {**os.environ, **team.environment})
-        for member in spawned.instances:
-            await client.terminate(requests.TerminateRequest(instance_id=member.instance_id or ""))
+        over_mcp = await asyncio.to_thread(tool_calls_ms, {**os.environ, **team.environment}, "list", {}, _LISTS)
+        for instance_id in batch.ids:
+            await client.terminate(requests.TerminateRequest(instance_id=instance_id))
     return [
         Figure(what="`list` of 20 instances, client to supervisor and back", aim="", samples=over_socket),
         Figure(what="`list` of 20 instances as an MCP tool call", aim="≤ 5 ms", samples=over_mcp),
@@ -43,19 +40,6 @@ async def _list_ms(client: SupervisorClient) -> float:
     if len(listed.instances) < _SIZE:
         raise RuntimeError("an instance is missing from the list")
     return took_ms
-
-
-def _lists_over_mcp(environment: Mapping[str, str]) -> list[float]:
-    samples = []
-    with RawServer("mcp_entry", environment) as entry:
-        entry.initialize()
-        entry.ready()
-        for call in range(_LISTS + 1):
-            begun = time.perf_counter()
-            entry.ask("tools/call", name="list", arguments={})
-            if call:  # the first one connects
-                samples.append((time.perf_counter() - begun) * 1000)
-    return samples
 
 
 async def measure_messages(team: Team) -> list[Figure]:

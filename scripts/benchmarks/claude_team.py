@@ -6,6 +6,7 @@ import time
 
 import psutil
 
+from scripts.benchmarks import batches
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.section import Part, Section
 from supervisor import requests
@@ -19,16 +20,6 @@ The real program against a stand-in of the API on this machine. Starting one tak
 cores that there are bounds a batch. An answer counts when the record of the instance shows it. *memory*: how much more
 of the machine is in use than before the batch.
 """
-
-
-async def _spawn_s(client: SupervisorClient, team: Team, size: int) -> tuple[float, list[str]]:
-    request = requests.SpawnBatchRequest(instances=[team.specialist()] * size)
-    begun = time.perf_counter()
-    spawned = await client.spawn_batch(request)
-    took_s = time.perf_counter() - begun
-    if not spawned.success:
-        raise RuntimeError(f"not all of {size} started: {[one.error for one in spawned.instances if one.error]}")
-    return took_s, [one.instance_id or "" for one in spawned.instances]
 
 
 async def _answers_s(client: SupervisorClient, ids: list[str]) -> float:
@@ -77,11 +68,11 @@ async def _measure(bench: Bench) -> Section:
         bench.say(f"{size} at once")
         async with bench.team(MAX_CONCURRENT_SPAWNS=str(size)) as team, await team.connect() as client:
             used = psutil.virtual_memory().used
-            spawned_s, ids = await _spawn_s(client, team, size)
-            answered_s = await _answers_s(client, ids)
+            batch = await batches.start(client, [team.specialist()] * size)
+            answered_s = await _answers_s(client, batch.ids)
             memory_gb = (psutil.virtual_memory().used - used) / 1e9
-        rows.append((f"{size} in a batch", f"{spawned_s:.1f} s", f"{answered_s:.1f} s", f"{memory_gb:.1f} GB"))
-        samples[f"{size} in a batch: spawns, answers, s"] = [spawned_s, answered_s]
+        rows.append((f"{size} in a batch", f"{batch.took_s:.1f} s", f"{answered_s:.1f} s", f"{memory_gb:.1f} GB"))
+        samples[f"{size} in a batch: spawns, answers, s"] = [batch.took_s, answered_s]
     columns = ("instances", "all have their first message", "all have answered one more", "memory")
     return Section(columns=columns, rows=rows, words=_WORDS, samples=samples)
 

@@ -15,10 +15,10 @@ from actors.agents.claude_screen import read_screen
 from actors.agents.demo import PROGRAM
 from actors.terminal.pane import Pane, Tmux
 from actors.terminal.server import TerminalServer
+from scripts.benchmarks import batches
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.minimal_ray import BareActors, make_environment
 from scripts.benchmarks.section import Part, Section
-from supervisor import requests
 from tests.acceptance.team import Team
 
 _SIZE = 50
@@ -35,13 +35,7 @@ above the floor: a worktree and a branch for each, its first message typed and p
 
 async def _team_s(team: Team) -> float:
     async with await team.connect() as client:
-        request = requests.SpawnBatchRequest(instances=[team.specialist(agent="demo")] * _SIZE)
-        begun = time.perf_counter()
-        spawned = await client.spawn_batch(request)
-        took_s = time.perf_counter() - begun
-    if not spawned.success:
-        raise RuntimeError(f"not all started: {[one.error for one in spawned.instances if one.error]}")
-    return took_s
+        return (await batches.start(client, [team.specialist(agent="demo")] * _SIZE)).took_s
 
 
 async def _floor_s(bare: BareActors, socket: Path, *, with_agents: bool) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from scripts.benchmarks import batches
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.minimal_ray import BareActors, make_environment
 from scripts.benchmarks.processes import processes_of, pss_mb
@@ -32,12 +33,8 @@ what Ray itself does in an actor. Memory is the proportional share (PSS), CPU wh
 
 async def _instances(team: Team) -> list[psutil.Process]:
     async with await team.connect() as client:
-        members = [team.specialist(agent="demo") for _ in range(_SIZE)]
-        spawned = await client.spawn_batch(requests.SpawnBatchRequest(instances=members))
-        if not spawned.success:
-            raise RuntimeError("the instances did not start")
-        ids = [one.instance_id or "" for one in spawned.instances]
-        await client.wait(requests.WaitRequest(instance_ids=ids, timeout_seconds=60))
+        batch = await batches.start(client, [team.specialist(agent="demo")] * _SIZE)
+        await client.wait(requests.WaitRequest(instance_ids=batch.ids, timeout_seconds=60))
     known = read_team(team.home)
     if known is None:
         raise RuntimeError("the team has no file")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from scripts.benchmarks import batches
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.figures import Figure
 from scripts.benchmarks.section import Part, Section
@@ -39,13 +40,10 @@ async def _singles_ms(team: Team) -> list[float]:
 async def _many_s(team: Team) -> float:
     async with await team.connect() as client:
         await _prewarm(team, _MANY)
-        request = requests.SpawnBatchRequest(instances=[team.specialist()] * _MANY)
-        begun = time.perf_counter()
-        spawned = await client.spawn_batch(request)
-        took_s = time.perf_counter() - begun
-    if not spawned.success or spawned.performance.from_pool != _MANY:
-        raise RuntimeError(f"{spawned.performance.from_pool} of {_MANY} came from the pool")
-    return took_s
+        batch = await batches.start(client, [team.specialist()] * _MANY)
+    if batch.from_pool != _MANY:
+        raise RuntimeError(f"{batch.from_pool} of {_MANY} came from the pool")
+    return batch.took_s
 
 
 async def _prewarm(team: Team, count: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -60,3 +61,17 @@ class RawServer:
             raise RuntimeError("the server ended")
         message: dict[str, Any] = json.loads(line)
         return message
+
+
+def tool_calls_ms(environment: Mapping[str, str], tool: str, arguments: Mapping[str, Any], count: int) -> list[float]:
+    """What each of ``count`` calls of a tool takes from the entry to the answer, as a lead makes it."""
+    samples = []
+    with RawServer("mcp_entry", environment) as entry:
+        entry.initialize()
+        entry.ready()
+        for call in range(count + 1):
+            begun = time.perf_counter()
+            entry.ask("tools/call", name=tool, arguments=arguments)
+            if call:  # the first one connects
+                samples.append((time.perf_counter() - begun) * 1000)
+    return samples

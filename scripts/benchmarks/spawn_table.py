@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from scripts.benchmarks import batches
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.section import Part, Plot, Section
-from supervisor import requests
 from tests.acceptance.team import Team
 
 _SIZES = (10, 25, 50)
@@ -24,13 +24,7 @@ that Phalanx replaces states; *original*: what that system was measured to do, w
 
 async def _batch_s(team: Team, size: int) -> float:
     async with await team.connect() as client:
-        request = requests.SpawnBatchRequest(instances=[team.specialist(agent="demo")] * size)
-        begun = time.perf_counter()
-        spawned = await client.spawn_batch(request)
-        took_s = time.perf_counter() - begun
-        if not spawned.success:
-            raise RuntimeError(f"not all of {size} started: {[one.error for one in spawned.instances if one.error]}")
-        return took_s
+        return (await batches.start(client, [team.specialist(agent="demo")] * size)).took_s
 
 
 async def _one_by_one_s(team: Team) -> dict[int, float]:

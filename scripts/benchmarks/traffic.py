@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actors.messages import MessageStatus
+from scripts.benchmarks import batches
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.processes import OURS, cpu_s, processes_of
 from scripts.benchmarks.section import Part, Plot, Section
@@ -125,13 +126,9 @@ class Traffic:
 async def _rows(bench: Bench, team: Team) -> tuple[list[Row], Counter[str]]:
     async with await team.connect() as client:
         bench.say(f"{_INSTANCES} agents start")
-        members = [team.specialist(agent="demo", workspace_mode="shared") for _ in range(_INSTANCES)]
-        spawned = await client.spawn_batch(requests.SpawnBatchRequest(instances=members))
-        if not spawned.success:
-            raise RuntimeError(f"not all started: {[one.error for one in spawned.instances if one.error]}")
-        ids = [one.instance_id or "" for one in spawned.instances]
-        await client.wait(requests.WaitRequest(instance_ids=ids, timeout_seconds=60))
-        traffic = Traffic(team, client, ids)
+        batch = await batches.start(client, [team.specialist(agent="demo", workspace_mode="shared")] * _INSTANCES)
+        await client.wait(requests.WaitRequest(instance_ids=batch.ids, timeout_seconds=60))
+        traffic = Traffic(team, client, batch.ids)
         idle = await traffic.idle_per_s()
         bench.say(f"{_ONE_BY_ONE} messages one by one")
         one_by_one_s = await traffic.one_by_one_s(_ONE_BY_ONE)

@@ -11,7 +11,6 @@ import pytest
 from actors.agents.catalog import AgentCatalog
 from actors.home import Home
 from actors.host import Host
-from actors.seat import Seat
 from actors.terminal.server import TerminalServer
 from supervisor.assembly import build_supervisor
 from supervisor.permits import Permits
@@ -23,31 +22,10 @@ from supervisor.staff import Staff
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
 from supervisor.verbs import Caller
-from tests.integration.supervisor.lives import Team
+from tests.integration.supervisor.lives import Actors, Team
 from tests.projects import make_repository, shell_environment
 
 LEAD = Caller(sender="lead")
-
-
-class LocalInstances:
-    """Makes instances as plain objects in this event loop."""
-
-    def __init__(self, catalog: AgentCatalog) -> None:
-        self._catalog = catalog
-        self.instances: dict[str, Seat] = {}
-
-    async def create(self, name: str) -> Seat:
-        if name not in self.instances:
-            self.instances[name] = Seat(self._catalog)
-        return self.instances[name]
-
-    async def running(self) -> tuple[str, ...]:
-        return tuple(self.instances)
-
-    async def destroy(self, name: str) -> None:
-        instance = self.instances.pop(name, None)
-        if instance is not None:
-            await instance.leave()
 
 
 @pytest.fixture
@@ -83,7 +61,7 @@ def staff(home: Home, settings: Settings, terminal: TerminalServer) -> Iterator[
     environment = environment_of(home)
     catalog = AgentCatalog(claude_command="no-such-claude", python=sys.executable)
     terminal.start(environment)
-    factory, permits = LocalInstances(catalog), Permits(settings.max_concurrent_spawns)
+    factory, permits = Actors(catalog), Permits(settings.max_concurrent_spawns)
     stock = ActorStock(factory, permits, settings.spare_actors)
     host = Host(home, catalog, environment)
     room = Room(host, settings.agent_memory_mb, settings.memory_reserve_mb)
