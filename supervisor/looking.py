@@ -38,14 +38,13 @@ class Looking:
     def list(self, request: requests.ListRequest) -> results.ListResult:
         asked_for = [member for member in self._roll.registry if _matches(member, request)]
         members = [member for member in asked_for if request.include_stopped or not _is_terminated(member)]
-        infos = [self._info(member) for member in members]
-        if request.needs_attention:
-            infos = [info for info in infos if info.needs_attention]
-        infos.sort(key=lambda info: not info.needs_attention)
+        needing = [member for member in members if self._roll.needs_attention(member)]
+        ids = {member.record.instance_id for member in needing}
+        others = [] if request.needs_attention else [one for one in members if one.record.instance_id not in ids]
         return results.ListResult(
-            needs_attention=[info.instance_id for info in infos if info.needs_attention],
+            needs_attention=[member.record.instance_id for member in needing],
             counts=views.counts(members),
-            instances=infos,
+            instances=[self._info(member) for member in (*needing, *others)],
             not_shown=len(asked_for) - len(members),
             warnings=self._roll.warnings,
         )
@@ -61,13 +60,16 @@ class Looking:
         return results.WaitResult(reached=reached, instances=[self._info(member) for member in members])
 
     def _info(self, member: Member) -> results.InstanceInfo:
+        """Made anew only when something that it is made of has changed: most of a large team rests."""
         instance_id = member.record.instance_id
-        return views.instance_info(
-            member,
-            followed=self._roll.members.has(instance_id),
-            pending=self._roll.mail.pending(instance_id),
-            blocked_reason=self._roll.mail.blocked_reason(instance_id),
-        )
+        followed = self._roll.members.has(instance_id)
+        pending = self._roll.mail.pending(instance_id)
+        blocked_reason = self._roll.mail.blocked_reason(instance_id)
+        made_of = (member.record, member.snapshot, member.silence, followed, pending, blocked_reason)
+        if member.shown is None or member.shown[0] != made_of:
+            info = views.instance_info(member, followed=followed, pending=pending, blocked_reason=blocked_reason)
+            member.shown = (made_of, info)
+        return member.shown[1]
 
 
 def _matches(member: Member, request: requests.ListRequest) -> bool:

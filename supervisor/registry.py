@@ -17,6 +17,7 @@ from actors.reports import Snapshot
 from actors.states import ALIVE, Status
 from supervisor.instance_record import SPARE_PREFIX, InstanceRecord, Stage, is_instance_id, number_in, worktree_names
 from supervisor.requests import Role, SpawnRequest
+from supervisor.results import InstanceInfo
 
 __all__ = ["InstanceRecord", "Member", "Registry", "Spare", "Stage", "is_instance_id", "number_in", "worktree_names"]
 
@@ -64,6 +65,8 @@ class Member:
     """It is being terminated: nobody may be started under it."""
     silence: str = ""
     """Why its actor does not answer, once that has lasted; empty while it does."""
+    shown: tuple[object, InstanceInfo] | None = None
+    """What was last shown of it, after all that it was made of; see ``looking``."""
 
     @property
     def alive(self) -> bool:
