@@ -1,8 +1,7 @@
 """``phalanx-mcp``: the stdio MCP server that a Claude starts.
 
-Nothing but MCP reaches stdout: the SDK's transport keeps the descriptor for itself while it serves, and the log goes
-to the home. It ends with its input, and at once at SIGINT and SIGTERM: it owns nothing that would have to be put away,
-the team lives on without it.
+Nothing but MCP reaches stdout: ``wire`` keeps the descriptor for itself, and the log goes to the home. It ends with its
+input, and at once at SIGINT and SIGTERM: it owns nothing that would have to be put away, the team lives on without it.
 """
 
 from __future__ import annotations
@@ -16,16 +15,14 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from mcp.server.stdio import stdio_server
-
 from actors.errors import PhalanxError, TeamNotRunningError
 from actors.home import Home
 from actors.marks import TEAM_MARK
 from mcp_entry.bring_up import BringUpProcess
 from mcp_entry.log import log_to
-from mcp_entry.mending import MendedStream
 from mcp_entry.server import Entry
 from mcp_entry.team import Team
+from mcp_entry.wire import claim_wire
 from supervisor.client import SupervisorClient
 from supervisor.settings import home_from
 
@@ -57,17 +54,14 @@ def run(team: Team, home: Home) -> None:
     """Serves stdin and stdout until the client has gone."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     logger.info("started in %s", home.root)
-    try:
-        asyncio.run(_serve(team, home))
-    except* BrokenPipeError:
-        logger.info("the client went away without waiting for its answers")
+    asyncio.run(_serve(team, home))
     logger.info("ended with its input")
 
 
 async def _serve(team: Team, home: Home) -> None:
     server = Entry(team, version=version("phalanx"), log=home.logs / LOG_NAME).server()
-    async with stdio_server() as (read_stream, write_stream):
-        await server.run(MendedStream(read_stream), write_stream, server.create_initialization_options())
+    reader, writer = claim_wire()
+    await server.run(reader, writer, server.create_initialization_options())
     await team.close()
 
 

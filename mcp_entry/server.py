@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import anyio
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
@@ -58,8 +57,9 @@ class Entry:
             instructions=INSTRUCTIONS,
             lifespan=self._serving,
             on_list_tools=self._list_tools,
-            on_call_tool=self._call_tool,
         )
+        server.middleware.clear()  # it would trace each call for nobody
+        server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
         server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, self._set_level)
         return server
 
@@ -87,19 +87,17 @@ class Entry:
         self._team.begin_soon()
         return self._listing
 
-    async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+    async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
         tool = TOOLS.get(params.name)
         if tool is None:
             raise MCPError(types.INVALID_PARAMS, f"There is no tool {params.name!r}. Tools: {', '.join(TOOLS)}.")
         self._alerts.client_is(context.session)
         teller = ProgressTeller(context.session.report_progress, at_least_every_s=self._quiet_at_most_s)
-        async with anyio.create_task_group() as telling:
-            telling.start_soon(teller.tell)
-            answer = await self._answer(tool, params.arguments or {}, teller)
-            teller.finish()
-        return answer
+        async with teller:
+            return await self._answer(tool, params.arguments or {}, teller)
 
-    async def _answer(self, tool: Tool, arguments: Mapping[str, Any], teller: ProgressTeller) -> types.CallToolResult:
+    async def _answer(self, tool: Tool, arguments: Mapping[str, Any], teller: ProgressTeller) -> dict[str, Any]:
+        """A ``CallToolResult`` as it is sent: a model of it would copy and check all that is in it once more."""
         try:
             request = identified(parse(tool.verb.request, arguments))
             result = await self._run(tool, request, teller)
@@ -112,9 +110,7 @@ class Entry:
                 f"Phalanx failed inside ({type(error).__name__}); its log is {self._log}. "
                 "Look with list what is there before you make the call again."
             )
-        return types.CallToolResult(
-            content=[types.TextContent(text=_writable(tool.text(result)))], structured_content=structured(result)
-        )
+        return _result(tool.text(result), structuredContent=structured(result))
 
     async def _run(self, tool: Tool, request: Request, teller: ProgressTeller) -> Result:
         if not self._team.connected:
@@ -158,10 +154,11 @@ def _described(tool: Tool) -> types.Tool:
     )
 
 
-def _refused(reason: str) -> types.CallToolResult:
-    return types.CallToolResult(content=[types.TextContent(text=_writable(reason))], is_error=True)
+def _refused(reason: str) -> dict[str, Any]:
+    return _result(reason, isError=True)
 
 
-def _writable(text: str) -> str:
-    """The text without lone surrogates (a file name may bring them), which no JSON writer takes."""
-    return text.encode(errors="replace").decode()
+def _result(text: str, **more: Any) -> dict[str, Any]:
+    """The text goes without lone surrogates (a file name may bring them), which no JSON writer takes."""
+    content = {"type": "text", "text": text.encode(errors="replace").decode()}
+    return {"resultType": "complete", "content": [content], **more}

@@ -163,6 +163,8 @@ class SupervisorClient(TypedVerbs):
 
     async def _open_line(self, return_patience_s: float | None) -> Line:
         """``return_patience_s``: how long a team that was lost is waited for; None for a first connection."""
+        if self._line is not None and not self._line.closed:
+            return self._line
         patience_s = CONNECT_PATIENCE_S if return_patience_s is None else return_patience_s
         try:
             async with asyncio.timeout(patience_s), self._opening:

@@ -14,7 +14,7 @@ import pytest
 from tests.integration.mcp_entry.conftest import ROOT, EntryProcess, StartEntry
 
 NOISY = ("-m", "tests.integration.mcp_entry.noisy_entry")
-PROMPTLY_S = 1.0
+PROMPTLY_S = 5.0
 
 
 @pytest.fixture
