@@ -19,6 +19,8 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from actors.errors import PhalanxError, UnavailableError
 
 NAMESPACE = "phalanx"
+SUPERVISOR = "supervisor"
+"""The name of the supervisor's actor."""
 RAY_S = 20.0
 """Longest that Ray itself may take to make, find or end an actor."""
 AWAY_S = 20.0

@@ -99,6 +99,16 @@ class Home:
         return self.root / "travel"
 
     @property
+    def leader_file(self) -> Path:
+        """On a host of a team whose supervisor is on another one: the address of that one."""
+        return self.root / "leader"
+
+    @property
+    def node_leader_file(self) -> Path:
+        """The same on a worker of a Ray cluster that the launcher brought up, with or without a team."""
+        return self.node_directory / "leader"
+
+    @property
     def node_directory(self) -> Path:
         """Of the Ray that the cluster launcher starts on this host; it outlives teams."""
         return self.root / "node"

@@ -14,14 +14,16 @@ from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
 from actors.calls import actor_class, answer_of, answer_when_back, make_actor, on_host
 from actors.depot_door import DepotHandle, DepotServer
-from actors.errors import SettingsError
-from actors.foreign_home import prepare_home
+from actors.errors import PhalanxError, SettingsError
+from actors.foreign_home import Leader, prepare_home
 from actors.git.values import READ_S, WRITE_S, Asked, Outcome, Place
 from actors.home import Home
 from actors.host import Host
 from actors.host_load import HostLoad
 from actors.marks import UMASK_MARK
 from actors.pages import Page, PageQuery
+from actors.relay import Relay
+from actors.supervisor_way import open_way
 from actors.terminal.pane import PaneInfo
 from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
@@ -45,10 +47,12 @@ class _HostServer(Host, DepotServer):
     nobody would learn why.
     """
 
-    def __init__(self, home_root: str, catalog: AgentCatalog, team_id: str = "") -> None:
-        """``team_id``: of a team of another machine, whose home this one is made ready for."""
-        if team_id:
-            prepare_home(Home(Path(home_root)), team_id)
+    async def __init__(  # type: ignore[misc]  # Ray awaits it
+        self, home_root: str, catalog: AgentCatalog, leader: Leader | None = None
+    ) -> None:
+        """``leader``: of a team of another machine, for which this one is made ready."""
+        if leader is not None:
+            prepare_home(Home(Path(home_root)), leader)
         self._begin: Callable[[Mapping[str, str]], None] = partial(super().__init__, Home(Path(home_root)), catalog)
         if UMASK_MARK in os.environ:
             os.umask(int(os.environ[UMASK_MARK], 8))
@@ -59,6 +63,14 @@ class _HostServer(Host, DepotServer):
             logger.error("%s", error)  # noqa: TRY400 - in words
             self._lacks_environment = True
             self._begin({name: os.environ[name] for name in _WITHOUT_IT if name in os.environ})
+        self._relay = None if leader is None else await _relay(Home(Path(home_root)), leader.address)
+
+    async def release(self) -> None:
+        """Also ends the relay: from then on this machine belongs to no team."""
+        await super().release()
+        if self._relay is not None:
+            self._home.leader_file.unlink(missing_ok=True)
+            await self._relay.stop()
 
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
         self._require_environment()
@@ -79,6 +91,16 @@ class _HostServer(Host, DepotServer):
             self._lacks_environment = False
 
 
+async def _relay(home: Home, head: str) -> Relay:
+    """Where it cannot be, agents run all the same."""
+    relay = Relay(home.gateway_socket, partial(open_way, head))
+    try:
+        await relay.start()
+    except PhalanxError as error:
+        logger.error("nobody here can reach the team: %s", error)  # noqa: TRY400 - in words
+    return relay
+
+
 HostActor = actor_class(_HostServer)
 
 
@@ -90,9 +112,9 @@ async def start_host(home: Home, catalog: AgentCatalog, address: str = "") -> Ho
     return HostHandle(actor)
 
 
-async def start_other_host(name: str, address: str, home: Home, catalog: AgentCatalog, team_id: str) -> HostHandle:
+async def start_other_host(name: str, address: str, home: Home, catalog: AgentCatalog, leader: Leader) -> HostHandle:
     """The same for another machine of the cluster."""
-    actor = await make_actor(HostActor, name, str(home.root), catalog, team_id, **on_host(address))
+    actor = await make_actor(HostActor, name, str(home.root), catalog, leader, **on_host(address))
     await answer_when_back(actor.__ray_ready__.remote, f"The host actor of {address}", START_S)
     return HostHandle(actor)
 

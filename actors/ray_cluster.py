@@ -10,6 +10,7 @@ import ray.util
 
 from actors.agents.catalog import AgentCatalog
 from actors.calls import end_actor, in_thread
+from actors.foreign_home import Leader
 from actors.home import Home
 from actors.host_actor import HostHandle, start_other_host
 from actors.nodes import SLOT, Node, named
@@ -21,7 +22,7 @@ class RayCluster:
     def __init__(self, home: Home, catalog: AgentCatalog, team_id: str) -> None:
         self._home = home
         self._catalog = catalog
-        self._team_id = team_id
+        self._leader = Leader(team_id=team_id, address=own_address())
 
     async def nodes(self) -> tuple[Node, ...]:
         """The hosts on which Ray runs. Raises ``UnavailableError`` when Ray does not answer."""
@@ -30,7 +31,7 @@ class RayCluster:
         return named([node for node in listed if node["Alive"]])
 
     async def connect(self, node: Node) -> HostHandle:
-        return await start_other_host(_actor_name(node.name), node.address, self._home, self._catalog, self._team_id)
+        return await start_other_host(_actor_name(node.name), node.address, self._home, self._catalog, self._leader)
 
     async def leave(self, node: str) -> None:
         await end_actor(_actor_name(node))

@@ -20,6 +20,7 @@ from pathlib import Path
 import supervisor
 from actors.errors import SettingsError, TeamNotRunningError
 from actors.home import Home
+from actors.leader import away_words, leader_of
 from supervisor.team_file import wanted_team
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,9 @@ class BringUpProcess:
     environment: Mapping[str, str]
 
     async def __call__(self) -> None:
-        """Returns when the team runs. Raises ``TeamNotRunningError`` with the last words of the log when it fails."""
+        """Returns when the team runs. Raises ``TeamNotRunningError`` with the last words of the log when it fails, and
+        on a host that is led from another one."""
+        self._check_leads()
         await self._run("up")
 
     async def revive(self) -> bool:
@@ -48,12 +51,17 @@ class BringUpProcess:
         Of many entries that do so at the same time one starts the process, the others wait for its end. Raises as
         bringing up does.
         """
+        self._check_leads()
         if wanted_team(self.home) is None:
             return False
         async with _first_of_many(self.home.revive_lock_file) as first:
             if first:
                 await self._run("revive")
         return wanted_team(self.home) is not None
+
+    def _check_leads(self) -> None:
+        if leader := leader_of(self.home):
+            raise TeamNotRunningError(away_words(leader))
 
     async def _run(self, command: str) -> None:
         self.home.create()

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from actors.actor import RayInstances
 from actors.agents.catalog import AgentCatalog
-from actors.calls import actor_class, named_actor, on_host
+from actors.calls import SUPERVISOR, actor_class, named_actor, on_host
 from actors.home import Home
 from actors.host_actor import start_host
 from actors.ray_cluster import RayCluster, own_address
@@ -25,6 +25,7 @@ from supervisor.own_start import OwnStart
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.ports import HostPort
+from supervisor.relayed import RelayedConnections
 from supervisor.room import Room
 from supervisor.settings import Settings, kept_settings
 from supervisor.staff import Staff
@@ -43,6 +44,7 @@ class _SupervisorServer:
         os.umask(0o077)
         self._home = Home(Path(home_root))
         _keep_log(self._home.logs / LOG_NAME)
+        self._relayed = RelayedConnections(self._home.gateway_socket)
         self._own_start = OwnStart(self._begin)
         self._own_start.begin()
 
@@ -50,6 +52,18 @@ class _SupervisorServer:
         """Returns the process id once the gateway answers. Raises why it does not; the next call tries again."""
         await self._own_start.done()
         return os.getpid()
+
+    async def relay_open(self) -> str:
+        return await self._relayed.open()
+
+    async def relay_push(self, name: str, data: bytes) -> None:
+        await self._relayed.push(name, data)
+
+    async def relay_pull(self, name: str) -> bytes | None:
+        return await self._relayed.pull(name)
+
+    async def relay_close(self, name: str) -> None:
+        self._relayed.close(name)
 
     async def _begin(self) -> None:
         team = read_team(self._home)
@@ -100,4 +114,4 @@ def create_supervisor(home_root: str) -> Any:
     """The handle of the team's supervisor actor, made if there is none yet; in a cluster it stays on this host."""
     team = read_team(Home(Path(home_root)))
     options = on_host(own_address()) if team is not None and team.joined else {}
-    return named_actor(SupervisorActor, "supervisor", home_root, **options)
+    return named_actor(SupervisorActor, SUPERVISOR, home_root, **options)

@@ -99,7 +99,9 @@ def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> 
         tunables=tunables,
         adoption=Adoption(home, rules, staff.factory, roll),
         undoing=Undoing(roll, staff.host, staff.factory),
-        work_dirs=WorkDirPolicy(home, Path.home(), settings.allowed_work_dirs),
+        work_dirs=WorkDirPolicy(
+            home, Path.home(), settings.allowed_work_dirs, host=staff.roster.own if staff.roster else ""
+        ),
     )
 
 

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from actors.errors import UnavailableError
-from supervisor.frames import REPEATABLE
 from supervisor.requests import EventsRequest, Request, WaitRequest
+from supervisor.verbs import REPEATABLE
 
 RETURN_PATIENCE_S = 60.0
 """How long a call waits at once for a team that was lost: somebody may be bringing back all of Ray."""
@@ -84,6 +84,10 @@ class Attempt:
     def waiting_for_the_team(self) -> Iterator[None]:
         begun = self._now()
         yield
+        self.was_sent_away(begun)
+
+    def was_sent_away(self, begun: float) -> None:
+        """Since ``begun`` the team was waited for."""
         away_s = self._now() - begun
         if self.lost:
             self._away_left_s -= away_s

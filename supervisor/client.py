@@ -17,6 +17,7 @@ answers; ``UnavailableError`` when the answer did not come, so that the outcome 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -26,11 +27,12 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError
+from actors.frames import FrameError
 from actors.home import Home
+from actors.leader import away_words, leader_of
 from supervisor import requests
 from supervisor.attempt import Attempt, advice, identified, waits_s
 from supervisor.client_verbs import TypedVerbs
-from supervisor.frames import FrameError
 from supervisor.line import Line, NotSentError
 from supervisor.requests import Request
 from supervisor.results import Result
@@ -42,6 +44,8 @@ CONNECT_PATIENCE_S = 4.0
 two seconds, or whoever was bringing it up has died."""
 _RETRY_S = (0.02, 0.5)
 """The first and the longest pause between two tries."""
+_RELAY_TRIES = 3
+"""How often a call that was lost may be sent away by a relay, each time after 20 s, before it is given up."""
 _MARGIN_S = 30.0
 _TIMEOUTS_S = {
     "spawn": 900.0,
@@ -135,14 +139,21 @@ class SupervisorClient(TypedVerbs):
     async def _call(self, attempt: Attempt, on_progress: ProgressCallback) -> Result:
         verb = attempt.verb
         closings = self._closings
+        sent_away = 0
         while True:
             line = await self._line_for(attempt)
+            begun = time.monotonic()
             try:
                 answer = await line.call(verb, attempt.params(), on_progress, attempt.left_s)
             except FrameError as error:
                 raise InvalidRequestError(f"Nothing was done: {error}") from error
             except TimeoutError:
                 raise UnavailableError(f"{verb} had no answer within {attempt.limit_s:.0f} s. {advice(verb)}") from None
+            except TeamNotRunningError as error:  # of a relay whose supervisor is away: of this try nothing was done
+                sent_away += 1
+                if not attempt.lost or sent_away >= _RELAY_TRIES:
+                    raise (attempt.lost_error() if attempt.may_have_taken_effect else error) from None
+                attempt.was_sent_away(begun)
             except ConnectionError as error:
                 attempt.connection_lost(was_sent=not isinstance(error, NotSentError))
                 if closings != self._closings or not attempt.may_be_repeated:
@@ -172,9 +183,12 @@ class SupervisorClient(TypedVerbs):
                     self._line = await self._connected(returning=return_patience_s is not None)
                 return self._line
         except TimeoutError:
+            leader = leader_of(self._home)
             raise TeamNotRunningError(
-                f"The team in {self._home.root} did not answer within {patience_s:.0f} s. `phalanx up` brings back "
-                "what is missing."
+                away_words(leader)
+                if leader
+                else f"The team in {self._home.root} did not answer within {patience_s:.0f} s. `phalanx up` brings "
+                "back what is missing."
             ) from None
 
     async def _connected(self, *, returning: bool) -> Line:
@@ -194,7 +208,10 @@ class SupervisorClient(TypedVerbs):
             pause_s = min(2 * pause_s, longest_s)
 
     def _check_is_wanted(self, *, returning: bool) -> None:
-        """Raises ``TeamNotRunningError`` when waiting is in vain."""
+        """Raises ``TeamNotRunningError`` when waiting is in vain. The relay of a team that is led from another host may
+        just be starting anew, or be the first thing that is made here."""
+        if leader_of(self._home):
+            return
         team = wanted_team(self._home)
         if team is None:
             raise TeamNotRunningError(f"No team runs in {self._home.root}. Start one with `phalanx up`.")

@@ -17,12 +17,12 @@ from contextlib import suppress
 from typing import Any
 
 from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, to_wire
-from supervisor.frames import LOOKING, FrameError, pack, read_frame
+from actors.frames import FrameError, pack, read_frame
 from supervisor.progress import Progress
 from supervisor.refusals import parse
 from supervisor.requests import Request
 from supervisor.results import Result
-from supervisor.verbs import VERBS, Caller, Verb, Verbs
+from supervisor.verbs import LOOKING, VERBS, Caller, Verb, Verbs
 
 logger = logging.getLogger(__name__)
 MAX_CALLS = 256

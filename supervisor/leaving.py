@@ -16,6 +16,7 @@ from typing import Any
 import ray
 import ray.util
 
+from actors.calls import SUPERVISOR
 from actors.home import Home
 from supervisor.boot import namespace_of
 
@@ -27,7 +28,7 @@ def end_actors(home: Home, address: str) -> int:
     namespace = namespace_of(home, joined=True)
     ray.init(address=address, namespace=namespace, log_to_driver=False, configure_logging=False)
     names = [each["name"] for each in ray.util.list_named_actors(all_namespaces=True) if each["namespace"] == namespace]
-    names.sort(key=lambda name: name != "supervisor")  # or it would make others anew
+    names.sort(key=lambda name: name != SUPERVISOR)  # or it would make others anew
     _release([name for name in names if name.startswith("host-")], namespace)
     for name in names:
         with suppress(ValueError):

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from actors.errors import from_wire
-from supervisor.frames import LOOKING, FrameError, pack, read_frame
-from supervisor.verbs import ProgressCallback
+from actors.frames import FrameError, pack, read_frame
+from supervisor.verbs import LOOKING, ProgressCallback
 
 _OPEN_TIMEOUT_S = 5.0
 _CLOSE_TIMEOUT_S = 2.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from supervisor.frames import pack
+from actors.frames import pack
 
 EVERY_S = 0.05
 

@@ -67,6 +67,11 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
     }
 )
 
+LOOKING = frozenset({"read", "list", "wait", "status", "hosts", "get_performance", "events"})
+"""Verbs that change nothing: they may be called again, and are cancelled when their client goes away."""
+REPEATABLE = LOOKING | {"optimize_settings"}
+"""Verbs that do no more when they are called again."""
+
 
 class Verbs(Protocol):
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:

@@ -12,7 +12,9 @@ from actors.home import Home
 class WorkDirPolicy:
     """Checks a caller's ``workDir`` before anything is made. ``allowed`` empty means any directory of the user's."""
 
-    def __init__(self, home: Home, user_home: Path, allowed: Sequence[Path]) -> None:
+    def __init__(self, home: Home, user_home: Path, allowed: Sequence[Path], host: str = "") -> None:
+        """``host``: on which the paths are, in a team of more than one."""
+        self._there = f" on {host}, where the team's repositories are" if host else ""
         self._root = home.root.resolve()
         self._worktrees = home.worktrees.resolve()
         self._user_home = user_home.resolve()
@@ -28,7 +30,9 @@ class WorkDirPolicy:
         except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
             raise InvalidRequestError(f"{called} {work_dir[:200]!r} cannot be used: {error}.") from error
         if not is_directory:
-            raise InvalidRequestError(f"{called} {directory} is not a directory: create it first or correct the path.")
+            raise InvalidRequestError(
+                f"{called} {directory} is not a directory{self._there}: create it first or correct the path."
+            )
         self._check_place(directory, called)
         return directory
 

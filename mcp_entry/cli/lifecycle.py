@@ -10,6 +10,7 @@ import typer
 from rich.console import Group
 
 from actors.errors import TeamNotRunningError
+from actors.leader import leader_of
 from mcp_entry import texts
 from mcp_entry.cli import views
 from mcp_entry.cli.session import HomeOption, JsonOption, Session, session
@@ -100,7 +101,7 @@ def _status(team: Session) -> results.StatusResult:
         return cast("results.StatusResult", team.ask("status", {}, "looking"))
     except TeamNotRunningError:
         state = team.world.runtime(team.home, Settings()).state()
-        if state.kind == "stopped":
+        if state.kind == "stopped" or leader_of(team.home):
             raise
         missing = " and ".join(state.missing) or "the supervisor"
         raise TeamNotRunningError(

@@ -15,6 +15,7 @@ from supervisor.closing import Closing
 from supervisor.desk import Handler
 from supervisor.hosts.carrier import Carrier
 from supervisor.hosts.drained import read_drained, write_drained
+from supervisor.hosts.greeter import Greeter
 from supervisor.hosts.many import ManyHosts
 from supervisor.hosts.mover import Mover
 from supervisor.hosts.roster import Roster
@@ -31,12 +32,12 @@ class HostsDesk:
         self._home = home
         self._roll = roll
         self._roster = staff.roster
-        self._parts: tuple[Carrier, Mover] | None = None
+        self._parts: tuple[Carrier, Mover, Greeter] | None = None
         if staff.roster is not None:
             staff.roster.counted = self._counted
             hosts = ManyHosts(staff.roster, home.travel / "conversations")
             mover = Mover(roll, staff.roster, hosts, staff.factory, closing)
-            self._parts = (Carrier(roll, hosts, save_every_s), mover)
+            self._parts = (Carrier(roll, hosts, save_every_s), mover, Greeter(staff.roster))
 
     @property
     def verbs(self) -> Mapping[str, Handler]:

@@ -18,6 +18,7 @@ import psutil
 
 from actors.errors import PhalanxError, SettingsError, UnavailableError
 from actors.home import Home
+from actors.leader import led_node_from
 from actors.marks import NODE_MARK
 from actors.private_files import write_private
 from actors.processes import end_processes, processes_with
@@ -46,6 +47,7 @@ def start_node(home: Home, options: NodeOptions, environment: Mapping[str, str])
     write_private(home.login_file, json.dumps(agent_environment(environment, {}, "")))
     _check_token(Path(environment.get("HOME", "~")).expanduser() / TOKEN_FILE)
     options.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+    led_node_from(home, options.head_address.rpartition(":")[0])
     allow_many_files(os.getpid())
     try:
         with no_signal_blocked():
@@ -76,11 +78,12 @@ def stop_node(home: Home) -> list[str]:
     """
     notes: list[str] = []
     try:
-        notes += Runtime(home, Settings()).down().notes
+        notes += Runtime(home, Settings()).end_here().notes
     except PhalanxError as error:
         notes.append(f"The team was not brought down: {error}")
     notes += _stop_others(home)
     left = end_node(home)
+    led_node_from(home, "")
     if left:
         raise UnavailableError(f"These processes of Ray do not end even when killed: {[each.pid for each in left]}")
     return notes

@@ -17,8 +17,9 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
-from actors.errors import SettingsError
+from actors.errors import InvalidRequestError, SettingsError, TeamNotRunningError
 from actors.home import Home
+from actors.leader import away_words, leader_of, team_leader_of
 from actors.marks import TEAM_MARK, UMASK_MARK
 from actors.processes import is_running, own_umask, processes_with
 from supervisor.runtime.asking import shut_down
@@ -51,6 +52,7 @@ class Runtime:
         """
         check_variables(environment)
         self._home.create()
+        self._refuse_to_lead_a_second()
         check_programs(environment)
         with only_one(self._home.lock_file, on_step):
             return self._up(Environments(ray=environment, agents=environment), Stopwatch(on_step))
@@ -62,6 +64,7 @@ class Runtime:
         """
         if wanted_team(self._home) is None:
             return None
+        self._refuse_to_lead_a_second()
         self._home.create()
         with only_one(self._home.lock_file, on_step):
             team = wanted_team(self._home)
@@ -76,9 +79,18 @@ class Runtime:
     def down(self, on_step: OnStep = ignore_steps) -> DownReport:
         """Ends the team of this home, or what is left of it; does nothing when there is none.
 
-        Raises ``InvalidRequestError`` when called from inside the team, ``UnavailableError`` when a process does not
-        end or another up or down keeps the home.
+        Raises ``InvalidRequestError`` when called from inside the team or on a host that is led from another one,
+        ``UnavailableError`` when a process does not end or another up or down keeps the home.
         """
+        if leader := team_leader_of(self._home):
+            raise InvalidRequestError(
+                f"The team of this host is led from {leader}: `phalanx down` there ends it. To take only this host out "
+                "of the cluster, run scripts/host stop here."
+            )
+        return self.end_here(on_step)
+
+    def end_here(self, on_step: OnStep = ignore_steps) -> DownReport:
+        """As ``down``; of a team that is led from another host, what runs on this one."""
         if not self._home.lock_file.exists():
             return DownReport(was_running=False)
         with only_one(self._home.lock_file, on_step):
@@ -96,6 +108,15 @@ class Runtime:
         if parts == NONE:
             return TeamState(kind="stopped")
         return TeamState(kind="partly" if parts.missing else "running", missing=parts.missing)
+
+    def _refuse_to_lead_a_second(self) -> None:
+        """Raises ``TeamNotRunningError``: a worker of a cluster has a team already, or will get it from its head."""
+        leader = leader_of(self._home) if not self._settings.ray_address else team_leader_of(self._home)
+        if leader:
+            raise TeamNotRunningError(
+                f"{away_words(leader)} This host brings up no team of its own while it belongs to that one; "
+                "scripts/host stop here takes it out of the cluster."
+            )
 
     def _up(self, given: Environments, watch: Stopwatch) -> TeamAddress:
         """The caller holds the lock."""
@@ -136,7 +157,7 @@ class Runtime:
         """What runs is looked up first: what has lost its parents by the end could not be told any more."""
         before = name_all(processes_with(TEAM_MARK, team.team_id))
         notes: tuple[str, ...] = ()
-        if before:
+        if before and not team_leader_of(self._home):
             with watch.step("ending the agents"):
                 notes = shut_down(self._home, SHUTDOWN_TIMEOUT_S)
         with watch.step("ending Ray, the tmux server and what is left"):

@@ -85,10 +85,12 @@ class RigHost:
 
     def ssh(self, *command: str, timeout_s: float = 20.0) -> str:
         """What the command printed, run by ssh as its user. Raises ``RigError``."""
+        return run(*self.over_ssh(*command), timeout_s=timeout_s)
+
+    def over_ssh(self, *command: str) -> Sequence[str]:
+        """The program on this machine that runs the command there."""
         target = f"{os.environ.get('USER', 'root')}@{self.address}"
-        return run(
-            *("ssh", *_SSH_OPTIONS, "-i", str(self._keys.private), target, shlex.join(command)), timeout_s=timeout_s
-        )
+        return "ssh", *_SSH_OPTIONS, "-i", str(self._keys.private), target, shlex.join(command)
 
     def inside(self, *command: str, timeout_s: float = 20.0) -> str:
         """The same without network: for a host that is cut off."""

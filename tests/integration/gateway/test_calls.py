@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from actors import frames
 from actors.errors import (
     InvalidRequestError,
     PhalanxError,
@@ -18,7 +19,7 @@ from actors.errors import (
     WorkspaceError,
 )
 from supervisor import client as client_module
-from supervisor import connection, frames
+from supervisor import connection
 from supervisor.client import SupervisorClient
 from supervisor.line import Line
 from supervisor.progress import EVERY_S

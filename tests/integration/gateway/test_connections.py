@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from actors.errors import InvalidRequestError, SettingsError, TeamNotRunningError, UnavailableError
+from actors.frames import FrameError, pack, read_frame
 from actors.home import Home
 from supervisor import connection
 from supervisor.client import SupervisorClient
-from supervisor.frames import FrameError, pack, read_frame
 from supervisor.gateway import Gateway
 from supervisor.requests import Request, SendRequest, WaitRequest
 from supervisor.results import Result, SendResult, WaitResult

@@ -21,9 +21,9 @@ ANSWER_S = 60.0
 class EntryProcess:
     """One run of the entry; ``lines`` is everything that came from its stdout."""
 
-    def __init__(self, arguments: Sequence[str], environment: dict[str, str], directory: Path) -> None:
+    def __init__(self, command: Sequence[str], environment: dict[str, str], directory: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, *arguments],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -111,7 +111,8 @@ def start_entry(short_tmp: Path) -> Iterator[StartEntry]:
 
     def start(*arguments: str, directory: Path = ROOT, **environment: str) -> EntryProcess:
         environment = {"PHALANX_HOME": str(short_tmp / "home"), **environment}
-        started.append(EntryProcess(arguments or ("-m", "mcp_entry"), environment, directory))
+        command = (sys.executable, *(arguments or ("-m", "mcp_entry")))
+        started.append(EntryProcess(command, environment, directory))
         return started[-1]
 
     yield start

@@ -1,6 +1,7 @@
 """Frames on the gateway's socket: four bytes of length (big-endian), then a msgpack map.
 
-Gateway and client speak these: first the client's ``hello``, then calls, each answered by its id::
+Gateway and client speak these, and a relay passes them on: first the client's ``hello``, then calls, each answered by
+its id::
 
     client                                   gateway
     {"hello": {"sender", "version"}}
@@ -22,10 +23,6 @@ import msgpack
 from actors.errors import PhalanxError
 
 MAX_FRAME_BYTES = 64_000_000
-LOOKING = frozenset({"read", "list", "wait", "status", "hosts", "get_performance", "events"})
-"""Verbs that change nothing: they may be called again, and are cancelled when their client goes away."""
-REPEATABLE = LOOKING | {"optimize_settings"}
-"""Verbs that do no more when they are called again."""
 _LENGTH = struct.Struct(">I")
 
 

@@ -1,0 +1,58 @@
+"""Connects to every host of the cluster as soon as Ray runs there: then people and Claudes there can reach the team.
+
+All in the supervisor's event loop. A host that cannot be connected to is tried again, and holds up no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from actors.errors import PhalanxError
+from supervisor.hosts.roster import Roster
+
+logger = logging.getLogger(__name__)
+
+_LOOK_S = 2.0
+_AGAIN_S = 30.0
+
+
+class Greeter:
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
+        self._greeting: dict[str, asyncio.Task[None]] = {}
+        self._not_before: dict[str, float] = {}
+        self._watching: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        self._watching = asyncio.create_task(self._watch(), name="greet the hosts")
+
+    async def end(self) -> None:
+        tasks = [task for task in (self._watching, *self._greeting.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self._look(asyncio.get_running_loop().time())
+            except PhalanxError as error:
+                logger.warning("the hosts cannot be seen now: %s", error)
+            await asyncio.sleep(_LOOK_S)
+
+    async def _look(self, now: float) -> None:
+        linked = self._roster.linked()
+        for node in await self._roster.nodes():
+            new = node.name not in linked and node.name not in self._greeting
+            if new and now >= self._not_before.get(node.name, 0.0):
+                self._greeting[node.name] = asyncio.create_task(self._greet(node.name))
+
+    async def _greet(self, name: str) -> None:
+        try:
+            await self._roster.link(name)
+        except PhalanxError as error:
+            self._not_before[name] = asyncio.get_running_loop().time() + _AGAIN_S
+            logger.warning("the host %s cannot be connected to yet: %s", name, error)
+        finally:
+            del self._greeting[name]
