@@ -19,9 +19,9 @@ import psutil
 from actors.errors import PhalanxError, SettingsError, UnavailableError
 from actors.home import Home
 from actors.leader import led_node_from
-from actors.marks import NODE_MARK
+from actors.marks import NODE_MARK, UMASK_MARK
 from actors.private_files import write_private
-from actors.processes import end_processes, processes_with
+from actors.processes import end_processes, own_umask, processes_with
 from actors.signals import no_signal_blocked
 from supervisor.ray_node.command import NodeOptions, node_environment, start_command
 from supervisor.ray_node.ports import HEAD
@@ -53,8 +53,9 @@ def start_node(home: Home, options: NodeOptions, environment: Mapping[str, str])
         with no_signal_blocked():
             done = subprocess.run(
                 start_command(options),
-                env=node_environment(environment, home),
+                env=node_environment({UMASK_MARK: own_umask(), **environment}, home),
                 cwd="/",
+                umask=0o077,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from actors.home import Home
-from actors.marks import NODE_MARK
+from actors.marks import NODE_MARK, UMASK_MARK
 from supervisor.ray_node import ports
 from supervisor.ray_node.command import NodeOptions, node_environment, start_command
 from supervisor.ray_node.slots import slots_for
@@ -35,6 +35,10 @@ def test_the_head_scales_with_the_launcher_and_not_without_it() -> None:
     assert {"--head", f"--port={ports.HEAD}", "--no-monitor"} <= set(alone)
     assert "--autoscaling-config=/home/u/ray_bootstrap_config.yaml" in launched
     assert "--no-monitor" not in launched
+
+
+def test_the_user_s_umask_is_handed_on_to_the_agents_of_the_host() -> None:
+    assert node_environment({UMASK_MARK: "0027"}, HOME)[UMASK_MARK] == "0027"
 
 
 def test_a_worker_joins_the_head_that_it_is_given() -> None:
