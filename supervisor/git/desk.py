@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 
 from actors.errors import PhalanxError
+from actors.git.values import Outcome
 from supervisor import requests, results
 from supervisor.desk import Handler
 from supervisor.git.answers import Answer
 from supervisor.git.cache import AnswerCache
+from supervisor.git.elsewhere import Elsewhere, MakeQueue
 from supervisor.git.params import operation_of
 from supervisor.git.queue import GitQueue, Job
 from supervisor.performance.figures import GitFigures, Queue
@@ -22,13 +27,21 @@ from supervisor.tuning.values import Tuning
 from supervisor.verbs import Caller
 from supervisor.work_dirs import WorkDirPolicy
 
+_Placed = tuple[str, Job | PhalanxError]
+"""With the host; empty: this one."""
 
-def git_desk(tunables: Tunables, host: GitPort, work_dirs: WorkDirPolicy, meters: Meters) -> GitDesk:
-    """With caps that follow what is tuned."""
-    now = tunables.current
-    cache = AnswerCache(now.cache_size, now.cache_ttl / 1000)
-    queue = GitQueue(host, Permits(now.max_concurrent_git_ops), cache, meters, repository_check(work_dirs))
-    desk = GitDesk(queue, work_dirs)
+
+def git_desk(
+    tunables: Tunables, host: GitPort, work_dirs: WorkDirPolicy, meters: Meters, elsewhere: Elsewhere
+) -> GitDesk:
+    """With caps that follow what is tuned, those of each host for itself."""
+
+    def make(port: GitPort, check: Callable[[Path], object]) -> GitQueue:
+        now = tunables.current
+        cache = AnswerCache(now.cache_size, now.cache_ttl / 1000)
+        return GitQueue(port, Permits(now.max_concurrent_git_ops), cache, meters, check)
+
+    desk = GitDesk(make(host, repository_check(work_dirs)), work_dirs, elsewhere, make)
     tunables.subscribe(desk.tuned)
     return desk
 
@@ -39,9 +52,11 @@ def repository_check(work_dirs: WorkDirPolicy) -> Callable[[Path], object]:
 
 
 class GitDesk:
-    def __init__(self, queue: GitQueue, work_dirs: WorkDirPolicy) -> None:
+    def __init__(self, queue: GitQueue, work_dirs: WorkDirPolicy, elsewhere: Elsewhere, make: MakeQueue) -> None:
         self._queue = queue
         self._work_dirs = work_dirs
+        self._elsewhere = elsewhere
+        self._make = make
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
@@ -49,19 +64,35 @@ class GitDesk:
 
     @property
     def figures(self) -> GitFigures:
-        queue = Queue(limit=self._queue.permits.limit, running=self._queue.permits.held, waiting=self._queue.waiting)
-        return GitFigures(queue=queue, cached=len(self._queue.cache))
+        queues = self._queues
+        return GitFigures(
+            queue=Queue(
+                limit=sum(queue.permits.limit for queue in queues),
+                running=sum(queue.permits.held for queue in queues),
+                waiting=self._waiting,
+            ),
+            cached=sum(len(queue.cache) for queue in queues),
+        )
+
+    @property
+    def _queues(self) -> list[GitQueue]:
+        return [self._queue, *self._elsewhere.queues.values()]
+
+    @property
+    def _waiting(self) -> int:
+        return sum(queue.waiting for queue in self._queues)
 
     def tuned(self, before: Tuning, after: Tuning) -> None:
         """Settings have changed."""
-        self._queue.permits.resize(after.max_concurrent_git_ops)
-        self._queue.cache.resize(after.cache_size, after.cache_ttl / 1000)
+        for queue in self._queues:
+            queue.permits.resize(after.max_concurrent_git_ops)
+            queue.cache.resize(after.cache_size, after.cache_ttl / 1000)
 
     async def begin(self) -> None:
         """Nothing is to be brought back: answers are kept in memory only."""
 
     async def end(self) -> None:
-        await self._queue.end()
+        await asyncio.gather(*(queue.end() for queue in self._queues))
 
     async def git_batch(self, request: requests.GitBatchRequest, caller: Caller) -> results.GitBatchResult:
         total = len(request.operations)
@@ -72,7 +103,7 @@ class GitDesk:
             done += 1
             caller.progress(done, total, request.operations[number].type)
 
-        answers = await self._queue.run(self._jobs(request.operations), tell)
+        answers = await self._answers(self._jobs(request.operations), tell)
         ran = [answer.outcome.took_s for answer in answers if not answer.cached]
         return results.GitBatchResult(
             success=all(answer.outcome.error is None for answer in answers),
@@ -81,23 +112,44 @@ class GitDesk:
                 total_operations=total,
                 cache_hits=sum(answer.cached for answer in answers),
                 avg_git_op_time=round(sum(ran) / len(ran) * 1000, 2) if ran else 0.0,
-                queue_size=self._queue.waiting,
+                queue_size=self._waiting,
             ),
         )
 
-    def _jobs(self, operations: Sequence[requests.GitOperation]) -> list[Job | PhalanxError]:
+    async def _answers(self, jobs: Sequence[_Placed], tell: Callable[[int], None]) -> list[Answer]:
+        """In order; what is on several hosts is done on all of them at the same time."""
+        by_host: dict[str, list[int]] = {}
+        for number, (host, _) in enumerate(jobs):
+            by_host.setdefault(host, []).append(number)
+
+        async def on(host: str, numbers: list[int]) -> list[tuple[int, Answer]]:
+            queue = self._elsewhere.queue(host, self._make) if host else self._queue
+            try:
+                found = await queue.run([jobs[number][1] for number in numbers], lambda at: tell(numbers[at]))
+            except PhalanxError as error:
+                if not host:
+                    raise
+                found = [Answer(outcome=Outcome.refused(error), result=None) for _ in numbers]
+            return list(zip(numbers, found, strict=True))
+
+        answers = await asyncio.gather(*(on(host, numbers) for host, numbers in by_host.items()))
+        return [answer for _, answer in sorted(chain(*answers), key=itemgetter(0))]
+
+    def _jobs(self, operations: Sequence[requests.GitOperation]) -> list[_Placed]:
         checked: dict[str, Path | PhalanxError] = {}
         return [self._job(operation, checked) for operation in operations]
 
-    def _job(self, asked: requests.GitOperation, checked: dict[str, Path | PhalanxError]) -> Job | PhalanxError:
+    def _job(self, asked: requests.GitOperation, checked: dict[str, Path | PhalanxError]) -> _Placed:
         try:
             operation = operation_of(asked)
         except PhalanxError as error:
-            return error
+            return "", error
+        if host := self._elsewhere.host_of(asked.workspace_dir):
+            return host, Job(directory=Path(asked.workspace_dir), operation=operation)
         if asked.workspace_dir not in checked:
             checked[asked.workspace_dir] = self._checked(asked.workspace_dir)
         directory = checked[asked.workspace_dir]
-        return directory if isinstance(directory, PhalanxError) else Job(directory=directory, operation=operation)
+        return "", directory if isinstance(directory, PhalanxError) else Job(directory=directory, operation=operation)
 
     def _checked(self, workspace_dir: str) -> Path | PhalanxError:
         try:

@@ -1,0 +1,136 @@
+"""Which host a directory of ``git_batch`` is on, and that hosts whose paths look alike are kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.errors import UnavailableError
+from actors.git.values import Asked, Outcome, Place
+from actors.home import Home
+from supervisor.git.desk import GitDesk, git_desk
+from supervisor.git.elsewhere import Elsewhere
+from supervisor.performance.meters import Meters
+from supervisor.requests import GitBatchRequest
+from supervisor.results import GitOutcome
+from supervisor.settings import Settings
+from supervisor.tuning.tunables import Tunables
+from supervisor.tuning.values import Tuning
+from supervisor.verbs import Caller
+from supervisor.work_dirs import WorkDirPolicy
+
+AWAY = "spec_0_0_2"
+
+
+class Host:
+    """Every directory is a repository of its own, and every answer tells the host's name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.asked: list[Path] = []
+        self.away = False
+        self.outside = False
+
+    async def git_places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
+        if self.away:
+            raise UnavailableError(f"{self.name} is away")
+        tops = [Path("/etc") if self.outside else directory for directory in directories]
+        return tuple(Place(top=top, git_directory=top / ".git", common_directory=Path("/mirror")) for top in tops)
+
+    async def git_read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+        self.asked += [each.directory for each in asked]
+        return tuple(Outcome(result={"host": self.name}) for _ in asked)
+
+    async def git_write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+        self.asked += [each.directory for each in asked]
+        return tuple(Outcome(result={"host": self.name}) for _ in asked)
+
+
+class Roster:
+    own = "head"
+
+    def __init__(self) -> None:
+        self.places = {"spec_0_0_1": "head", AWAY: "worker", "spec_0_0_3": "other"}
+        self.hosts = {"worker": Host("worker"), "other": Host("other")}
+
+    async def link(self, name: str) -> Host:
+        return self.hosts[name]
+
+
+class Scene:
+    def __init__(self, root: Path) -> None:
+        self.home = Home(root / "home")
+        self.roster = Roster()
+        roster: Any = self.roster
+        policy = WorkDirPolicy(self.home, root / "user", ())
+        self.elsewhere = Elsewhere(self.home.worktrees, roster)
+        here: Any = Host("head")
+        self.desk: GitDesk = git_desk(Tunables(Tuning.of(Settings())), here, policy, Meters(), self.elsewhere)
+        self.project = root / "project"
+        self.project.mkdir()
+        (self.home.worktrees / "spec_0_0_1").mkdir(parents=True)
+
+    async def ask(self, *directories: str | Path, kind: str = "status") -> list[GitOutcome]:
+        params = {"branchName": "new"} if kind == "branch" else {}
+        operations = [{"type": kind, "workspaceDir": str(each), "params": params} for each in directories]
+        result = await self.desk.git_batch(
+            GitBatchRequest.model_validate({"operations": operations}), Caller(sender="lead")
+        )
+        await self.desk.end()
+        return list(result.results)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def told(outcome: GitOutcome) -> str:
+    return str(outcome.result["host"]) if outcome.result else str(outcome.error and outcome.error.message)
+
+
+@pytest.mark.parametrize("kind", ["status", "branch"])
+async def test_each_directory_is_worked_on_where_it_is_and_answers_keep_their_order(scene: Scene, kind: str) -> None:
+    trees = scene.home.worktrees
+    asked = (trees / AWAY, scene.project, trees / "spec_0_0_3-2" / "below", trees / "spec_0_0_1", trees / AWAY)
+    answers = await scene.ask(*asked, kind=kind)
+    assert list(map(told, answers)) == ["worker", "head", "other", "head", "worker"]
+    assert [answer.workspace_dir for answer in answers] == list(map(str, asked))
+
+
+async def test_a_host_that_is_away_fails_its_own_operations_alone(scene: Scene) -> None:
+    scene.roster.hosts["worker"].away = True
+    first, second = await scene.ask(scene.home.worktrees / AWAY, scene.project)
+    assert (first.success, told(first)) == (False, "worker is away")
+    assert told(second) == "head"
+
+
+@pytest.mark.parametrize("kind", ["status", "branch"])
+async def test_a_link_out_of_the_worktrees_of_another_host_leads_nowhere(scene: Scene, kind: str) -> None:
+    scene.roster.hosts["worker"].outside = True
+    (answer,) = await scene.ask(scene.home.worktrees / AWAY, kind=kind)
+    assert "in no git repository" in told(answer)
+    assert scene.roster.hosts["worker"].asked == []
+
+
+@pytest.mark.parametrize("path", ["{trees}/../worktrees/" + AWAY, "{trees}", "relative/" + AWAY, "{trees}/spec_0_0_9"])
+async def test_what_is_nobodys_worktree_elsewhere_is_checked_here(scene: Scene, path: str) -> None:
+    directory = path.format(trees=scene.home.worktrees)
+    assert scene.elsewhere.host_of(directory) == ""
+
+
+async def test_an_instance_that_has_moved_is_found_where_it_is_now(scene: Scene) -> None:
+    directory = scene.home.worktrees / AWAY
+    assert told((await scene.ask(directory))[0]) == "worker"
+    scene.roster.places[AWAY] = "other"
+    assert told((await scene.ask(directory))[0]) == "other"
+
+
+async def test_caps_that_are_tuned_hold_on_every_host(scene: Scene) -> None:
+    await scene.ask(scene.home.worktrees / AWAY)
+    before = Tuning.of(Settings())
+    scene.desk.tuned(before, Tuning.of(Settings(max_concurrent_git_ops=3)))
+    assert scene.desk.figures.queue.limit == 6
