@@ -46,8 +46,9 @@ def _figures(metrics: figures.Metrics) -> Iterator[str]:
 
 
 def of_host(host: figures.HostFigures) -> str:
+    of_slots = "" if host.slots is None else f" of {host.slots}"
     return (
-        f"- {host.host}: {host.instances} instances, {host.cpus} cores {host.cpu_busy:.0%} busy, "
+        f"- {host.host}: {host.instances}{of_slots} instances, {host.cpus} cores {host.cpu_busy:.0%} busy, "
         f"{host.memory_available_mb / 1000:.1f} of {host.memory_total_mb / 1000:.1f} GB of memory free"
     )
 

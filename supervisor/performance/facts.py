@@ -19,6 +19,8 @@ class HostFacts:
     """Part of its cores' time that was spent working lately, 0 to 1."""
     instances: int = 0
     """Alive on it."""
+    slots: int | None = None
+    """Instances that it has room for; None on one machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,8 @@ class Watched:
     store: Fence
     permits: Permits
     hosts: Hosts
+    slots: Callable[[], Mapping[str, int]] = dict
+    """Of each host of a cluster."""
     tunables: Tunables
     sources: Sources
 
@@ -57,6 +59,7 @@ class Monitor:
         watched, now = self._watched, self._meters.clock()
         loads = await asyncio.gather(*(load_of(name, host) for name, host in watched.hosts().items()))
         members = list(watched.roll.registry)
+        slots = watched.slots()
         living = Counter(member.record.host for member in members if member.alive)
         return Facts(
             window=self._meters.history.window(now, window_s),
@@ -69,7 +72,12 @@ class Monitor:
             git=watched.sources.git(),
             pools=watched.sources.pools(),
             hosts=tuple(
-                HostFacts(load=load, busy=self._busy(load, now), instances=living[load.host])
+                HostFacts(
+                    load=load,
+                    busy=self._busy(load, now),
+                    instances=living[load.host],
+                    slots=slots.get(load.host),
+                )
                 for load in loads
                 if isinstance(load, HostLoad)
             ),

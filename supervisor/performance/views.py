@@ -161,6 +161,7 @@ def _host(host: HostFacts) -> results.HostFigures:
     return results.HostFigures(
         host=load.host,
         instances=host.instances,
+        slots=host.slots,
         cpus=load.cpus,
         cpu_busy=round(host.busy, 3),
         load=load.load_1m,

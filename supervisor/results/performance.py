@@ -106,6 +106,7 @@ class StoreFigures(Result):
 class HostFigures(Result):
     host: str
     instances: int = Field(description="alive on it")
+    slots: int | None = Field(default=None, description="instances that it has room for; null on one machine")
     cpus: int
     cpu_busy: float = Field(description="part of the cores' time, 0 to 1")
     load: float = Field(description="processes that want a core, over a minute")
