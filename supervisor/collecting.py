@@ -75,7 +75,8 @@ class Collecting:
         record = member.record
         worktree = record.workspace.worktree if record.workspace else None
         path = worktree or self._home.instance_directory(record.place)
-        item = CollectedItem(what="instance", path=str(path), instance_id=record.instance_id)
+        host = record.host if record.elsewhere else None
+        item = CollectedItem(what="instance", path=str(path), host=host, instance_id=record.instance_id)
         if member.turn.locked():
             return item.model_copy(update={"kept": _IN_USE})
         async with member.turn:
@@ -92,7 +93,7 @@ class Collecting:
         return item.model_copy(update={"kept": kept, **saved})
 
     async def _leftover(self, leftover: Leftover, removing: _Removing) -> CollectedItem:
-        item = CollectedItem(what="worktree", path=str(leftover.path))
+        item = CollectedItem(what="worktree", path=str(leftover.path), host=leftover.host or None)
         try:
             retirement = await removing.leftover(leftover)
         except PhalanxError as error:

@@ -65,3 +65,5 @@ class Leftover:
     """What work is in it, or why that cannot be told: a sentence."""
     age_s: float
     """How long ago it was made."""
+    host: str = ""
+    """Where it is; empty: on the host that was asked."""

@@ -103,7 +103,7 @@ def of_gc(result: results.GcResult) -> RenderableType:
         table.add_column(heading, no_wrap=heading != "PATH", overflow="fold")
     for item in result.items:
         fate = Text("stays", "yellow") if item.kept else Text("would go" if result.dry_run else "gone", "green")
-        where = plain(item.path)
+        where = plain(f"{item.host}:{item.path}" if item.host else item.path)
         if item.kept:
             where.append_text(plain(f"\n{item.kept}", "dim"))
         table.add_row(fate, Text(item.what), plain(item.instance_id or ""), where)
@@ -111,9 +111,15 @@ def of_gc(result: results.GcResult) -> RenderableType:
 
 
 def _saved(result: results.GcResult) -> list[Text]:
-    saved = [texts.how_to_get_back(item.saved_ref, item.repository) for item in result.items if item.saved_ref]
+    saved = [_get_back(item, item.saved_ref) for item in result.items if item.saved_ref]
     heading = [Text("Uncommitted work was saved; this makes a branch of it:")] if saved else []
     return [*heading, *(_command(command) for command in saved)]
+
+
+def _get_back(item: results.CollectedItem, saved_ref: str) -> str:
+    """What an instance has saved comes home; what is left of one that nobody knows is saved where it was."""
+    command = texts.how_to_get_back(saved_ref, item.repository)
+    return f"{command}  # on {item.host}" if item.host and item.what == "worktree" else command
 
 
 def _command(command: str) -> Text:

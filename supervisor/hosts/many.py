@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from actors.agents.base import AgentStart, Restarted, RunningAgent
 from actors.errors import PhalanxError, WorkspaceError
 from actors.terminal.pane import PaneInfo
-from actors.workspace.values import Retirement, Workspace, WorkspaceMode
+from actors.workspace.rehearsal import Rehearsal
+from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
 from supervisor.hosts.ports import FullHost
 from supervisor.hosts.roster import Roster
 
@@ -23,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _STALE_GRACE_S = 5.0
 _LOOK_S = 10.0
+_Answer = TypeVar("_Answer")
 
 
 class ManyHosts:
@@ -140,6 +144,14 @@ class ManyHosts:
             await link.depot.copy_file(Path(transcript_path), own.depot, self._copy_of(instance_id, transcript_path))
         return replace(made, home=home, base_commit=workspace.base_commit)
 
+    async def clear_behind(self, host: str, place: str, workspace: Workspace) -> str:
+        """Takes away what an instance that has gone elsewhere had on this host; why something stays, if so."""
+        link = await self._roster.link(host)
+        retirement = await link.retire_workspace(workspace)
+        if retirement.removed:
+            await link.forget_instance(place)
+        return retirement.kept_reason or ""
+
     async def start_agent(self, start: AgentStart) -> PaneInfo:
         link, own = await self._link(start.request.instance_id), self._roster.own_link()
         pane = await link.start_agent(start)
@@ -161,7 +173,51 @@ class ManyHosts:
         await (await self._link(instance_id)).end_agent(instance_id, session_name, grace_s)
 
     async def forget_instance(self, instance_id: str) -> None:
-        await (await self._link(instance_id)).forget_instance(instance_id)
+        """Also what is kept of it here; of one that has no host, what any host has."""
+        own, place = self._roster.own_link(), self._roster.places.get(instance_id)
+        if place is None:
+            await self._on_all(lambda link: link.forget_instance(instance_id))
+        elif (link := await self._roster.link(place)) is not own:
+            await link.forget_instance(instance_id)
+        await own.forget_instance(instance_id)
+        await asyncio.to_thread(shutil.rmtree, self._conversations / instance_id, ignore_errors=True)
+
+    async def instance_directories(self) -> tuple[str, ...]:
+        """Of all hosts that can be asked."""
+        found = await self._on_all(lambda link: link.instance_directories())
+        return tuple(sorted({name for names in found.values() for name in names}))
+
+    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+        """Of all hosts that can be asked."""
+        found = await self._on_all(lambda link: link.leftovers(known))
+        own = self._roster.own
+        return tuple(replace(each, host="" if name == own else name) for name, there in found.items() for each in there)
+
+    async def collect_leftover(self, leftover: Leftover) -> Retirement:
+        return await (await self._roster.link(leftover.host or self._roster.own)).collect_leftover(leftover)
+
+    async def rehearse_removal(self, what: Workspace | Leftover, rehearsal: Rehearsal) -> tuple[Retirement, Rehearsal]:
+        if isinstance(what, Leftover):
+            link = await self._roster.link(what.host or self._roster.own)
+        else:
+            link = await self._link_of(what)
+        return await link.rehearse_removal(what, rehearsal)
+
+    async def _on_all(self, ask: Callable[[FullHost], Awaitable[_Answer]]) -> dict[str, _Answer]:
+        """What is wrong with this machine itself is raised; another that does not answer is left out."""
+
+        async def on(name: str, link: FullHost) -> tuple[str, _Answer] | None:
+            if name == self._roster.own:
+                return name, await ask(link)
+            try:
+                async with asyncio.timeout(_LOOK_S):
+                    return name, await ask(link)
+            except (PhalanxError, TimeoutError) as error:
+                logger.warning("what is left on %s cannot be seen now: %s", name, error or "no answer")
+                return None
+
+        answers = await asyncio.gather(*(on(name, link) for name, link in self._roster.linked().items()))
+        return dict(filter(None, answers))
 
     async def _link(self, instance_id: str) -> FullHost:
         return await self._roster.link(self._roster.places.get(instance_id, self._roster.own))

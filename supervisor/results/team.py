@@ -41,6 +41,7 @@ class CollectedItem(Result):
 
     what: Literal["instance", "worktree", "directory"]
     path: str
+    host: str | None = Field(default=None, description="where it is, when that is another host of the team")
     instance_id: str | None = None
     kept: str | None = Field(default=None, description="why it stays; null: it goes")
     saved_ref: str | None = Field(default=None, description="git ref under which uncommitted work was saved")
