@@ -5,7 +5,7 @@ An actor has a name of its own: it is made before anybody knows which instance i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from actors.agents.catalog import AgentCatalog
@@ -26,6 +26,7 @@ ADOPT_S = 30.0
 """It may have to wait for an earlier actor's end and for tmux, and reads all that the agent has written so far."""
 READ_S = 30.0
 POLL_MARGIN_S = 10.0
+SlotsOf = Callable[[str], int]
 _PREFIX = "instance-"
 
 # A class of no module, which Ray sends by value, with the attribute.
@@ -82,15 +83,19 @@ class InstanceHandle:
 class RayInstances:
     """Finds, makes and ends instance actors by their names, so that a supervisor that came back has them all."""
 
-    def __init__(self, catalog: AgentCatalog, own_address: str = "") -> None:
-        """``own_address``: in a cluster, the host on which actors are that name no other one (``NAME@ADDRESS``)."""
+    def __init__(self, catalog: AgentCatalog, own_address: str = "", slots: SlotsOf = lambda _address: 0) -> None:
+        """``own_address``: in a cluster, the host on which actors are that name no other one (``NAME@ADDRESS``).
+
+        ``slots``: how many an actor takes on the host with this address.
+        """
         self._catalog = catalog
         self._own_address = own_address
+        self._slots = slots
 
     async def create(self, name: str) -> InstanceHandle:
         """The actor of this name, made if there is none; returns when it answers."""
         address = name.partition("@")[2] or self._own_address
-        options = on_host(address) if address else {}
+        options = on_host(address, self._slots(address)) if address else {}
         actor = await make_actor(InstanceActor, _PREFIX + name, self._catalog, **options)
         await answer_when_back(actor.__ray_ready__.remote, f"The actor {name}", START_S)
         return InstanceHandle(name, actor)

@@ -17,6 +17,7 @@ import ray.util
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.errors import PhalanxError, UnavailableError
+from actors.nodes import SLOT
 
 NAMESPACE = "phalanx"
 SUPERVISOR = "supervisor"
@@ -52,9 +53,12 @@ def named_actor(actor: Any, name: str, *arguments: object, **options: object) ->
     return actor.options(**named, **options).remote(*arguments)
 
 
-def on_host(address: str) -> dict[str, object]:
-    """The option that keeps an actor on the host with this address, also when Ray is started there again."""
-    return {"resources": {f"node:{address}": 0.001}}
+def on_host(address: str, slots: int = 0) -> dict[str, object]:
+    """The option that keeps an actor on the host with this address, also when Ray is started there again.
+
+    ``slots``: so many of the host's it takes for as long as it is there.
+    """
+    return {"resources": {f"node:{address}": 0.001, **({SLOT: slots} if slots else {})}}
 
 
 async def make_actor(actor: Any, name: str, *arguments: object, **options: object) -> Any:

@@ -23,12 +23,19 @@ class RayCluster:
         self._home = home
         self._catalog = catalog
         self._leader = Leader(team_id=team_id, address=own_address())
+        self._offering: frozenset[str] = frozenset()
 
     async def nodes(self) -> tuple[Node, ...]:
         """The hosts on which Ray runs. Raises ``UnavailableError`` when Ray does not answer."""
-        nodes: Any = ray.nodes
-        listed: Any = await in_thread(nodes, "Ray, asked for its hosts,")
-        return named([node for node in listed if node["Alive"]])
+        ask: Any = ray.nodes
+        listed: Any = await in_thread(ask, "Ray, asked for its hosts,")
+        nodes = named([node for node in listed if node["Alive"]])
+        self._offering = frozenset(node.address for node in nodes if node.slots is not None)
+        return nodes
+
+    def slots(self, address: str) -> int:
+        """How many an instance takes there: one where any are offered. As ``nodes`` saw it last."""
+        return int(address in self._offering)
 
     async def connect(self, node: Node) -> HostHandle:
         return await start_other_host(_actor_name(node.name), node.address, self._home, self._catalog, self._leader)

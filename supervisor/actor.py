@@ -78,7 +78,8 @@ class _SupervisorServer:
         cluster = RayCluster(self._home, catalog, joined.team_id) if joined else None
         roster = await _roster(own, address, cluster, settings) if cluster else None
         host: HostPort = cast("HostPort", ManyHosts(roster, self._home.travel / "conversations")) if roster else own
-        factory, permits = RayInstances(catalog, address), Permits(settings.max_concurrent_spawns)
+        factory = RayInstances(catalog, address, cluster.slots) if cluster else RayInstances(catalog)
+        permits = Permits(settings.max_concurrent_spawns)
         stock = ActorStock(factory, permits, settings.spare_actors)
         room = Room(own, settings.agent_memory_mb, settings.memory_reserve_mb)
         staff = Staff(host=host, factory=factory, permits=permits, stock=stock, room=room, roster=roster)

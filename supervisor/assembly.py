@@ -14,7 +14,15 @@ from supervisor.collecting import Collecting
 from supervisor.desk import Desk
 from supervisor.fence import Fence
 from supervisor.git.desk import git_desk
-from supervisor.hosts.desk import HostsDesk
+from supervisor.git.elsewhere import Elsewhere
+from supervisor.hosts.carrier import Carrier
+from supervisor.hosts.desk import HostsDesk, HostsParts
+from supervisor.hosts.drainer import Drainer
+from supervisor.hosts.greeter import Greeter
+from supervisor.hosts.many import ManyHosts
+from supervisor.hosts.mover import Mover
+from supervisor.hosts.relocation import MoveParts
+from supervisor.hosts.slots import Slots
 from supervisor.looking import Looking
 from supervisor.performance.assembly import performance_desks
 from supervisor.performance.figures import Sources
@@ -146,12 +154,14 @@ def _recycling(ground: _Ground, closing: Closing) -> Recycling:
 
 def _desks(ground: _Ground, pool: Pool, closing: Closing, keeper: HistoryKeeper) -> tuple[Desk, ...]:
     settings, staff = ground.settings, ground.staff
-    git = git_desk(ground.tunables, staff.host, ground.work_dirs, ground.meters)
+    elsewhere = Elsewhere(ground.home.worktrees, staff.roster)
+    git = git_desk(ground.tunables, staff.host, ground.work_dirs, ground.meters, elsewhere)
     watched = Watched(
         roll=ground.roll,
         store=ground.store,
         permits=staff.permits,
         hosts=staff.roster.linked if staff.roster else lambda: {"": staff.host},
+        slots=staff.roster.slots if staff.roster else dict,
         tunables=ground.tunables,
         sources=Sources(git=lambda: git.figures, pools=lambda: pool.figures),
     )
@@ -159,7 +169,29 @@ def _desks(ground: _Ground, pool: Pool, closing: Closing, keeper: HistoryKeeper)
         git,
         *performance_desks(ground.home, watched, keeper, Tuning.of(settings.configured)),
         PoolDesk(pool, ground.work_dirs, settings.spawn_timeout_s),
-        HostsDesk(ground.home, ground.roll, staff, closing, settings.save_interval_s),
+        _hosts_desk(ground, closing),
+    )
+
+
+def _hosts_desk(ground: _Ground, closing: Closing) -> HostsDesk:
+    staff, roll, roster = ground.staff, ground.roll, ground.staff.roster
+    if roster is None:
+        return HostsDesk(ground.home, roll, None)
+    Slots(roll, roster).tell(staff)
+    hosts = ManyHosts(roster, ground.home.travel / "conversations")
+    parts = MoveParts(
+        roll=roll, roster=roster, hosts=hosts, factory=staff.factory, adoption=ground.adoption, closing=closing
+    )
+    return HostsDesk(
+        ground.home,
+        roll,
+        HostsParts(
+            roster=roster,
+            carrier=Carrier(roll, hosts, ground.settings.save_interval_s),
+            mover=Mover(parts),
+            drainer=Drainer(parts),
+            greeter=Greeter(roster),
+        ),
     )
 
 

@@ -11,7 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
 from actors.errors import AgentError, FencedError, PhalanxError, StoreError, UnavailableError, WorkspaceError, to_wire
 from actors.reports import Snapshot
@@ -44,6 +44,7 @@ class Closing:
         self._host: HostPort = staff.host
         self._factory = staff.factory
         self._room = staff.room
+        self._roster = staff.roster
         self._adoption = adoption
         self._start_timeout_s = start_timeout_s
         self._turns = asyncio.Semaphore(_AT_ONCE)
@@ -188,17 +189,27 @@ class Closing:
 
     async def restart(self, member: Member) -> RestartResult:
         """Starts the agent again with the same conversation in the same workspace; returns when it is ready."""
-        async with member.turn:
+        async with self._slot(member), member.turn:
             await self._roll.save(member.record.instance_id, resumes=0)
             return await self._restart(member)
 
     async def resume(self, member: Member) -> RestartResult | None:
         """As ``restart``; None when it runs again, or was terminated, by the time that it is its turn."""
-        async with member.turn:
+        async with self._slot(member), member.turn:
             if not member.record.resumable:
                 return None
-            async with nullcontext() if member.record.elsewhere else self._room.hold(member.record.agent):
-                return await self._restart(member)
+            return await self.start_again(member)
+
+    async def start_again(self, member: Member) -> RestartResult:
+        """As ``restart``, for who holds the member's turn and its slot."""
+        async with nullcontext() if member.record.elsewhere else self._room.hold(member.record.agent):
+            return await self._restart(member)
+
+    def _slot(self, member: Member) -> AbstractAsyncContextManager[None]:
+        """In a cluster, of its host: who has ended may find that others have taken its place."""
+        if self._roster is None:
+            return nullcontext()
+        return self._roster.kept(member.record.instance_id, member.record.host)
 
     async def renew(self, member: Member, summary: str) -> Status:
         """Begins a fresh conversation in place of the old one, which gave this summary; returns when it is ready."""

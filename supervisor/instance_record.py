@@ -67,6 +67,8 @@ class InstanceRecord:
     pane_id: str = ""
     pid: int = 0
     stage: Stage = Stage.STARTING
+    moving_from: str = ""
+    """The drained host from which it is just being handed over to another one; see ``hosts.drainer``."""
     wanted: bool = True
     """Nobody has terminated it: when its agent ends, it may be started again."""
     ended_at: float = 0.0

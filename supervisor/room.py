@@ -42,6 +42,8 @@ class Room:
         self._free_mb = 0
         self.give_up_spare: Callable[[], bool] = lambda: False
         """Called when there is no room; whether something that was only kept ready is being taken away."""
+        self.slots_left: Callable[[], int] = lambda: 1
+        """Of this host in a cluster, besides those who start already; less than none: something has to give way."""
 
     @property
     def warning(self) -> str:
@@ -55,7 +57,7 @@ class Room:
 
     async def fits(self, agent: str) -> bool:
         """Whether one more agent could be started now, with none waiting before it."""
-        return not self._waiting and await self._has_room(self._need_mb(agent))
+        return not self._waiting and self.slots_left() > 0 and await self._has_room(self._need_mb(agent))
 
     @asynccontextmanager
     async def hold(self, agent: str, tell: Tell = _say_nothing) -> AsyncIterator[None]:
@@ -75,7 +77,7 @@ class Room:
                 while not await self._has_room(need_mb):
                     if not waits:
                         waits, self._waiting = True, self._waiting + 1
-                    tell(f"waits for memory: {self._in_words()}")
+                    tell(f"waits for room: {self._in_words()}")
                     if time.monotonic() > deadline:
                         raise UnavailableError(
                             f"There is no memory for another agent: {self._in_words()}. Terminate some, then try again."
@@ -89,10 +91,12 @@ class Room:
     async def _has_room(self, need_mb: int) -> bool:
         load = await self._host.load()
         self._free_mb = load.memory_available_bytes // _MB - self._reserve_mb - self._promised_mb
-        return self._free_mb >= need_mb
+        return self._free_mb >= need_mb and self.slots_left() >= 0
 
     def _need_mb(self, agent: str) -> int:
         return min(self._agent_mb, _DEMO_MB) if agent == "demo" else self._agent_mb
 
     def _in_words(self) -> str:
+        if self.slots_left() < 0:
+            return "each slot of this host is taken, by a spare that gives way or by an instance that is just ending"
         return f"{max(self._free_mb, 0)} MB are free beside the reserve, and one needs up to {self._agent_mb} MB"

@@ -172,6 +172,7 @@ class Spawner:
             actor = "" if task.placement.own else f"{instance_id}@{task.placement.address}"
             self._roll.registry.change(instance_id, actor=actor, host=task.placement.host)
             self._settings.roster.places[instance_id] = task.placement.host
+            task.placement.instance_id = instance_id
         return member
 
     async def _make(self, member: Member, task: Task, *, warm: bool) -> InstanceRecord:

@@ -69,7 +69,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
 
 LOOKING = frozenset({"read", "list", "wait", "status", "hosts", "get_performance", "events"})
 """Verbs that change nothing: they may be called again, and are cancelled when their client goes away."""
-REPEATABLE = LOOKING | {"optimize_settings"}
+REPEATABLE = LOOKING | {"optimize_settings", "drain"}
 """Verbs that do no more when they are called again."""
 
 

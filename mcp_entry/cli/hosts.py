@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mcp_entry.cli.session import HomeOption, JsonOption, session
-from mcp_entry.cli.terminal_text import plain
+from mcp_entry.cli.terminal_text import plain, visible
 from supervisor import results
 
 
@@ -21,17 +21,20 @@ def hosts(context: typer.Context, home: HomeOption = None, as_json: JsonOption =
         team.output.show(result.model_dump(mode="json", by_alias=True), _table(result))
 
 
-def drain(
+def drain(  # noqa: PLR0913 - one parameter an option
     context: typer.Context,
     host: Annotated[str, typer.Argument(metavar="HOST", help="As `phalanx hosts` lists it.")],
     *,
     undo: Annotated[bool, typer.Option("--undo", help="Place instances there again.")] = False,
+    wait: Annotated[bool, typer.Option(help="Return when all are handed over. They are in any case.")] = True,
+    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Wait no longer; default: 600.")] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Place no new instances on a machine; those that are there go on until they are terminated."""
+    """Place nothing new on a machine and hand those that are there over to others, each when its turn is done."""
+    asked = {"host": host, "undo": undo, "wait": wait, "timeoutSeconds": timeout}
     with session(context, home, as_json) as team:
-        result = cast("results.DrainResult", team.ask("drain", {"host": host, "undo": undo}, "draining"))
+        result = cast("results.DrainResult", team.ask("drain", asked, "handing over"))
         team.output.show(result.model_dump(mode="json", by_alias=True), _in_words(result))
 
 
@@ -49,8 +52,6 @@ def _table(result: results.HostsResult) -> RenderableType:
 def _in_words(result: results.DrainResult) -> RenderableType:
     if not result.drained:
         return Text(f"{result.host} takes instances again.")
-    left = ", ".join(result.still_running)
-    return Group(
-        Text(f"{result.host} takes no new instances."),
-        Text(f"Still running there: {left}." if left else "Nothing of the team runs there: it may be switched off."),
-    )
+    left = [Text(visible(f"  {each.instance_id} {each.why}")) for each in result.remaining]
+    end = "Still there; who can be handed over will be:" if left else "Nothing of the team is there any more."
+    return Group(Text(f"{result.host} takes no new instances. {end}"), *left)

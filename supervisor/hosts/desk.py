@@ -1,4 +1,4 @@
-"""The desk of the hosts: lists them, drains them, and keeps what is carried home going."""
+"""The desk of the hosts: lists and drains them, and keeps going what moves instances and work between them."""
 
 from __future__ import annotations
 
@@ -6,91 +6,100 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from actors.errors import InvalidRequestError
 from actors.home import Home
 from actors.nodes import Node
 from supervisor import requests, results
-from supervisor.closing import Closing
 from supervisor.desk import Handler
 from supervisor.hosts.carrier import Carrier
 from supervisor.hosts.drained import read_drained, write_drained
+from supervisor.hosts.drainer import Drainer
 from supervisor.hosts.greeter import Greeter
-from supervisor.hosts.many import ManyHosts
 from supervisor.hosts.mover import Mover
 from supervisor.hosts.roster import Roster
-from supervisor.registry import Stage
 from supervisor.roll import Roll
-from supervisor.staff import Staff
 from supervisor.verbs import Caller
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostsParts:
+    """Of a team with many hosts."""
+
+    roster: Roster
+    carrier: Carrier
+    mover: Mover
+    drainer: Drainer
+    greeter: Greeter
+
+    @property
+    def running(self) -> tuple[Carrier | Mover | Drainer | Greeter, ...]:
+        return self.carrier, self.mover, self.drainer, self.greeter
 
 
 class HostsDesk:
     """All in the supervisor's event loop."""
 
-    def __init__(self, home: Home, roll: Roll, staff: Staff, closing: Closing, save_every_s: float) -> None:
+    def __init__(self, home: Home, roll: Roll, parts: HostsParts | None) -> None:
+        """``parts``: None on one machine."""
         self._home = home
         self._roll = roll
-        self._roster = staff.roster
-        self._parts: tuple[Carrier, Mover, Greeter] | None = None
-        if staff.roster is not None:
-            staff.roster.counted = self._counted
-            hosts = ManyHosts(staff.roster, home.travel / "conversations")
-            mover = Mover(roll, staff.roster, hosts, staff.factory, closing)
-            self._parts = (Carrier(roll, hosts, save_every_s), mover, Greeter(staff.roster))
+        self._parts = parts
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
         return {"hosts": self.hosts, "drain": self.drain}
 
     async def begin(self) -> None:
-        if self._roster is None or self._parts is None:
+        if self._parts is None:
             return
-        self._roster.drained = await asyncio.to_thread(read_drained, self._home)
+        roster = self._parts.roster
+        roster.drained = await asyncio.to_thread(read_drained, self._home)
         for member in self._roll.registry:
             if member.record.host:
-                self._roster.places[member.record.instance_id] = member.record.host
-        for part in self._parts:
+                roster.places[member.record.instance_id] = member.record.host
+        for part in self._parts.running:
             part.begin()
 
     async def end(self) -> None:
-        for part in self._parts or ():
-            await part.end()
-
-    def _counted(self) -> Mapping[str, int]:
-        """Who only starts counts as well."""
-        taking = [each.record.host for each in self._roll.registry if each.alive or each.record.stage is Stage.STARTING]
-        return Counter(taking)
+        if self._parts is not None:
+            for part in self._parts.running:
+                await part.end()
 
     @property
-    def _cluster(self) -> Roster:
+    def _cluster(self) -> HostsParts:
         """Raises ``InvalidRequestError`` on one machine."""
-        if self._roster is None:
+        if self._parts is None:
             raise InvalidRequestError(
                 f"This team is on one machine, {socket.gethostname()}. docs/cluster.md says how it gets more of them."
             )
-        return self._roster
+        return self._parts
 
     async def hosts(self, request: requests.HostsRequest, caller: Caller) -> results.HostsResult:
-        counted = self._counted()
-        nodes = {node.name: node for node in await self._cluster.nodes()}
+        roster = self._cluster.roster
+        nodes = {node.name: node for node in await roster.nodes()}
+        counted = Counter(roster.holders().values())
         lost = [name for name in counted if name and name not in nodes]
         found = [self._info(node, counted.get(name, 0)) for name, node in sorted(nodes.items())]
         return results.HostsResult(hosts=[*found, *(_lost(name, counted[name]) for name in sorted(lost))])
 
     def _info(self, node: Node, instances: int) -> results.HostInfo:
+        roster = self._cluster.roster
         return results.HostInfo(
             host=node.name,
             address=node.address,
-            status="drained" if node.name in self._cluster.drained else "up",
+            status="drained" if node.name in roster.drained else "up",
             instances=instances,
             slots=node.slots or 0,
-            supervisor=node.name == self._cluster.own,
+            supervisor=node.name == roster.own,
             labels=dict(node.labels),
         )
 
     async def drain(self, request: requests.DrainRequest, caller: Caller) -> results.DrainResult:
-        roster = self._cluster
+        roster, drainer = self._cluster.roster, self._cluster.drainer
         names = {node.name for node in await roster.nodes()}
         if request.host not in names | roster.drained:
             known = ", ".join(sorted(names))
@@ -98,9 +107,26 @@ class HostsDesk:
         drained = roster.drained - {request.host} if request.undo else roster.drained | {request.host}
         await asyncio.to_thread(write_drained, self._home, drained)
         roster.drained = drained
-        running = [each.record.instance_id for each in self._roll.registry if each.alive]
-        there = [instance_id for instance_id in running if roster.places.get(instance_id) == request.host]
-        return results.DrainResult(host=request.host, drained=not request.undo, still_running=there)
+        if request.wait and not request.undo:
+            await self._until_empty(request, caller)
+        left = drainer.remaining(request.host)
+        return results.DrainResult(
+            host=request.host,
+            drained=not request.undo,
+            remaining=[results.Remaining(instance_id=each, why=why) for each, why in sorted(left.items())],
+        )
+
+    async def _until_empty(self, request: requests.DrainRequest, caller: Caller) -> None:
+        drainer = self._cluster.drainer
+        total = len(drainer.remaining(request.host))
+
+        def empty() -> bool:
+            left = drainer.remaining(request.host)
+            words = "; ".join(f"{instance_id} {why}" for instance_id, why in sorted(left.items())[:_SHOWN])
+            caller.progress(max(total - len(left), 0), total, words or "nothing of the team is there any more")
+            return not left or request.host not in self._cluster.roster.drained
+
+        await self._roll.news.until(empty, request.timeout_seconds)
 
 
 def _lost(name: str, instances: int) -> results.HostInfo:

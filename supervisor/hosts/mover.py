@@ -14,14 +14,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from actors.errors import PhalanxError
-from supervisor.closing import Closing
 from supervisor.hosts.absences import Absences
-from supervisor.hosts.many import ManyHosts
 from supervisor.hosts.placing import Wanted
-from supervisor.hosts.roster import Roster
-from supervisor.ports import InstanceFactory
+from supervisor.hosts.relocation import MoveParts, Relocation
 from supervisor.registry import Member, Stage
-from supervisor.roll import Roll
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +27,12 @@ _AGAIN_S = 30.0
 
 
 class Mover:
-    def __init__(
-        self, roll: Roll, roster: Roster, hosts: ManyHosts, factory: InstanceFactory, closing: Closing
-    ) -> None:
-        self._roll = roll
-        self._roster = roster
-        self._hosts = hosts
-        self._factory = factory
-        self._closing = closing
+    def __init__(self, parts: MoveParts) -> None:
+        self._roll = parts.roll
+        self._roster = parts.roster
+        self._factory = parts.factory
+        self._closing = parts.closing
+        self._relocation = Relocation(parts)
         self._absences = Absences()
         self._not_before: dict[str, float] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
@@ -64,6 +58,8 @@ class Mover:
 
     async def _look(self, now: float) -> None:
         there = {node.name for node in await self._roster.nodes()}
+        for instance_id in [each for each in self._roster.places if each not in self._roll.registry]:
+            del self._roster.places[instance_id]
         for name in self._absences.see(there):
             logger.warning("the host %s is back", name)
         ready: list[Member] = []
@@ -83,7 +79,9 @@ class Mover:
         return member.record.wanted and not member.turn.locked() and (member.alive or self._is_moving(member))
 
     def _is_moving(self, member: Member) -> bool:
-        return member.record.stage is Stage.FAILED and member.record.reason.startswith(_words(member.record.host))
+        record = member.record
+        told = record.stage is Stage.FAILED and record.reason.startswith(_words(record.host))
+        return told or (record.resumable and bool(record.moving_from))
 
     def _tell(self, member: Member, host: str) -> None:
         words = f"{_words(host)}: if it is not back soon, it is started again on another one"
@@ -102,17 +100,7 @@ class Mover:
             async with self._turns, self._roster.placed(Wanted()) as placement:
                 async with member.turn:
                     await self._give_up(member, lost)
-                    address = "" if placement.own else f"{instance_id}@{placement.address}"
-                    workspace = member.record.workspace
-                    if workspace is None:
-                        return
-                    self._roster.places[instance_id] = placement.host
-                    try:
-                        made = await self._hosts.settle_again(instance_id, workspace, member.record.transcript_path)
-                    except BaseException:
-                        self._roster.places[instance_id] = lost
-                        raise
-                    await self._roll.save(instance_id, host=placement.host, actor=address, workspace=made, pid=0)
+                    await self._relocation.settle(member, placement, moving_from="")
                 await self._closing.resume(member)
             logger.warning("%s goes on on %s", instance_id, placement.host)
         except PhalanxError as error:

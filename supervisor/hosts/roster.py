@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -28,14 +28,16 @@ _LOOK_S = 2.0
 _STALE_S = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Placement:
-    """Where a new instance goes."""
+    """A slot that is promised to an instance."""
 
     host: str
     address: str
     own: bool
     """It is the supervisor's host."""
+    instance_id: str = ""
+    """Whose it is, as soon as that is known: it counts once then, however much of the instance there is already."""
 
 
 class Roster:
@@ -49,20 +51,23 @@ class Roster:
         self._nodes: tuple[Node, ...] = ()
         self._looked_at = 0.0
         self._waiting = 0
-        self._promised: Counter[str] = Counter()
+        self._promised: list[Placement] = []
         self.away: set[str] = set()
         """Hosts with instances that cannot be asked just now."""
         self.drained: set[str] = set()
         self.places: dict[str, str] = {}
         """Host by instance, of all that have one."""
-        self.counted: Callable[[], Mapping[str, int]] = lambda: Counter(self.places.values())
-        """Instances by host that take a slot now, without those that are only promised one."""
+        self.holders: Callable[[], Mapping[str, str]] = lambda: self.places
+        """Who takes a slot now, with the host; without those who are only promised one."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when a slot was promised, and after each look at the hosts."""
 
     async def nodes(self) -> tuple[Node, ...]:
         """Raises ``UnavailableError`` when Ray does not answer."""
         if time.monotonic() - self._looked_at > _STALE_S:
             self._nodes = tuple(map(self._capped, await self._cluster.nodes()))
             self._looked_at = time.monotonic()
+            self.on_change()
         return self._nodes
 
     def _capped(self, node: Node) -> Node:
@@ -75,40 +80,81 @@ class Roster:
 
         Raises ``InvalidRequestError`` if none fits, ``UnavailableError`` when none has room for long.
         """
-        node = await self._place(wanted)
+        placement = await self._place(wanted, self.drained)
         try:
-            yield Placement(host=node.name, address=node.address, own=node.name == self.own)
+            yield placement
         finally:
-            self._promised[node.name] -= 1
+            self._take_back(placement)
 
-    async def _place(self, wanted: Wanted) -> Node:
-        node = self._promise(wanted, await self.nodes())
-        if node is not None:
-            return node
+    @asynccontextmanager
+    async def kept(self, instance_id: str, host: str) -> AsyncIterator[None]:
+        """The slot of an instance that is started again where it was; waits while that host is full.
+
+        Raises ``UnavailableError`` when the host is away, or has no room for long.
+        """
+        promised = any(placement.instance_id == instance_id for placement in self._promised)
+        if promised or instance_id in self.holders():
+            yield
+            return
+        if host and host not in {node.name for node in await self.nodes()}:
+            raise UnavailableError(_away(host))
+        placement = await self._place(Wanted(host=host or self.own), ())
+        placement.instance_id = instance_id
+        try:
+            yield
+        finally:
+            self._take_back(placement)
+
+    def slots(self) -> Mapping[str, int]:
+        """Of each host, as it was seen last."""
+        return {node.name: node.slots or 0 for node in self._nodes}
+
+    def left(self, seated: Mapping[str, str]) -> int:
+        """Slots of the supervisor's own host that neither those ``seated`` nor those who are promised one take.
+
+        One as long as that host has not been seen.
+        """
+        slots = self.slots()
+        return slots[self.own] - self._used(seated)[self.own] if self.own in slots else 1
+
+    def _used(self, holders: Mapping[str, str]) -> Counter[str]:
+        coming = (placement.host for placement in self._promised if placement.instance_id not in holders)
+        return Counter(holders.values()) + Counter(coming)
+
+    def _take_back(self, placement: Placement) -> None:
+        self._promised = [each for each in self._promised if each is not placement]
+
+    async def _place(self, wanted: Wanted, closed: Collection[str]) -> Placement:
+        placement = self._promise(wanted, await self.nodes(), closed)
+        if placement is not None:
+            return placement
         deadline = time.monotonic() + PLACE_S
         self._waiting += 1
         try:
-            while node is None:
+            while placement is None:
                 await self._tell_autoscaler()
                 if time.monotonic() > deadline:
                     raise UnavailableError(f"No host has had room for another instance for {PLACE_S:.0f} s.")
                 await asyncio.sleep(_LOOK_S)
-                node = self._promise(wanted, await self.nodes())
+                placement = self._promise(wanted, await self.nodes(), closed)
         finally:
             self._waiting -= 1
             if not self._waiting:
                 await self._tell_autoscaler()
-        return node
+        return placement
 
-    def _promise(self, wanted: Wanted, nodes: Sequence[Node]) -> Node | None:
-        node = choose(wanted, nodes, Counter(self.counted()) + self._promised, self.drained)
-        if node is not None:
-            self._promised[node.name] += 1
-        return node
+    def _promise(self, wanted: Wanted, nodes: Sequence[Node], closed: Collection[str]) -> Placement | None:
+        node = choose(wanted, nodes, self._used(self.holders()), closed)
+        if node is None:
+            return None
+        placement = Placement(host=node.name, address=node.address, own=node.name == self.own)
+        self._promised.append(placement)
+        self.on_change()
+        return placement
 
     async def _tell_autoscaler(self) -> None:
         try:
-            taken = sum(self.counted().values()) + self._promised.total()
+            taken = self._used(self.holders()).total()
             await self._cluster.want_slots(taken + self._waiting if self._waiting else 0)
         except PhalanxError as error:
             logger.warning("Ray's autoscaler was not told of %d waiting spawns: %s", self._waiting, error)
@@ -131,6 +177,10 @@ class Roster:
             if name not in self._links:
                 node = next((node for node in await self.nodes() if node.name == name), None)
                 if node is None:
-                    raise UnavailableError(f"The host {name} is away: Ray does not run there. See phalanx hosts.")
+                    raise UnavailableError(_away(name))
                 self._links[name] = await self._cluster.connect(node)
             return self._links[name]
+
+
+def _away(host: str) -> str:
+    return f"The host {host} is away: Ray does not run there. See phalanx hosts."

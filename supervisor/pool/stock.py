@@ -37,6 +37,8 @@ class ActorStock:
         self._failures = 0
         self._news = News()
         self._keeping: asyncio.Task[None] | None = None
+        self.most: Callable[[], int] = lambda: self._size
+        """Spares for which there is room now."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -65,6 +67,10 @@ class ActorStock:
 
     def resize(self, size: int) -> None:
         self._size = size
+        self._news.announce()
+
+    def look_again(self) -> None:
+        """There may be room for more spares, or for fewer."""
         self._news.announce()
 
     def begin(self, confirm: Callable[[], Awaitable[None]]) -> None:
@@ -111,17 +117,21 @@ class ActorStock:
         self._failures += 1
 
     def _has_to_do(self) -> bool:
-        return self._recognised and (bool(self._found) or len(self._ready) != self._size)
+        return self._recognised and (bool(self._found) or len(self._ready) != self._now)
+
+    @property
+    def _now(self) -> int:
+        return max(min(self._size, self.most()), 0)
 
     async def _step(self) -> None:
         if self._found:
             await self._look_at_found()
             return
-        if len(self._ready) > self._size:
+        if len(self._ready) > self._now:
             await self._factory.destroy(self._ready.pop())
             return
         async with self._permits.hold_in_background():
-            if len(self._ready) < self._size:
+            if len(self._ready) < self._now:
                 await self._make()
 
     async def _look_at_found(self) -> None:

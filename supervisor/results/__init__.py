@@ -12,7 +12,7 @@ from supervisor.results.acting import (
 )
 from supervisor.results.base import ErrorInfo, Result
 from supervisor.results.git import GitBatchResult, GitOutcome, GitPerformance
-from supervisor.results.hosts import DrainResult, HostInfo, HostsResult
+from supervisor.results.hosts import DrainResult, HostInfo, HostsResult, Remaining
 from supervisor.results.looking import (
     ConversationEntry,
     InstanceInfo,
@@ -62,6 +62,7 @@ __all__ = [
     "ReadResult",
     "Recommendation",
     "RecycleResult",
+    "Remaining",
     "RespondResult",
     "RestartResult",
     "Result",

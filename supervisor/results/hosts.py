@@ -23,7 +23,12 @@ class HostsResult(Result):
     hosts: list[HostInfo]
 
 
+class Remaining(Result):
+    instance_id: str
+    why: str
+
+
 class DrainResult(Result):
     host: str
     drained: bool
-    still_running: list[str] = Field(description="ids of instances that still run there")
+    remaining: list[Remaining] = Field(description="instances that are still there")

@@ -15,6 +15,11 @@ import json, ray
 ray.init(address="127.0.0.1:6390".replace("127.0.0.1", ADDRESS), log_to_driver=False, configure_logging=False)
 print("ANSWER" + json.dumps([node for node in ray.nodes() if node["Alive"]]))
 """
+_SLOTS = """
+import ray
+ray.init(address=ADDRESS + ":6390", log_to_driver=False, configure_logging=False)
+print("ANSWER" + str(ray.cluster_resources()["claude_slot"] - ray.available_resources().get("claude_slot", 0.0)))
+"""
 _POLL_S = 0.5
 
 
@@ -40,6 +45,12 @@ def living_nodes(head: RigHost) -> dict[str, dict[str, Any]]:
     said = python_on(head, f"ADDRESS = {head.address!r}\n{_NODES}")
     nodes = json.loads(said.partition("ANSWER")[2].splitlines()[0])
     return {node["NodeManagerHostname"]: node for node in nodes}
+
+
+def taken_slots(head: RigHost) -> float:
+    """Of all hosts, as Ray counts them."""
+    said = python_on(head, f"ADDRESS = {head.address!r}\n{_SLOTS}")
+    return float(said.partition("ANSWER")[2].splitlines()[0])
 
 
 def wait_for_nodes(head: RigHost, count: int, timeout_s: float) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from supervisor.ray_node import ports
-from tests.cluster.asking import phalanx, programs_on, wait_for_nodes, wait_without
+from tests.cluster.asking import phalanx, programs_on, taken_slots, wait_for_nodes, wait_without
 from tests.cluster.rig import Rig, RigHost
 from tests.cluster.rig.commands import RigError
 from tests.cluster.rig.launcher import Launcher
@@ -38,7 +40,7 @@ def launcher(rig: Rig, make_short_tmp: Callable[[], Path]) -> Iterator[Launcher]
 @pytest.fixture(scope="module")
 def nodes(rig: Rig, launcher: Launcher) -> Mapping[str, Mapping[str, Any]]:
     """The cluster, up."""
-    rig.hosts[1].ssh("sh", "-c", "echo disk=fast > ~/phalanx-labels")
+    rig.hosts[1].ssh("sh", "-c", "echo disk=fast > ~/phalanx-labels; echo umask 007 >> ~/.bashrc")
     launcher.up()
     return wait_for_nodes(rig.hosts[0], 3, JOINED_S)
 
@@ -82,6 +84,14 @@ def wait_for_ref(head: RigHost, ref: str, file: str) -> str:
             time.sleep(0.5)
 
 
+def wait_for_slots(head: RigHost, count: float) -> float:
+    """Those that Ray counts as taken, once there are as many."""
+    deadline = time.monotonic() + CARRIED_S
+    while (taken := taken_slots(head)) != count and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return taken
+
+
 def listening(host_text: str) -> set[int]:
     """Ports beyond loopback, of what ``ss`` printed."""
     found = re.findall(r"\s(\S+):(\d+)\s+\S+:\*", host_text)
@@ -111,16 +121,19 @@ def test_instances_are_spread_and_their_work_comes_home_mergeable(rig: Rig, head
         git(head, "merge", "-q", "-m", "Merge", f"phalanx/{instance_id}")
         assert (f"tmux -u -S {Path.home()}/.phalanx" in programs_on(rig.hosts[number])) is True
     git(head, "fsck", "--strict")
+    spare_actors = 2
+    assert wait_for_slots(head, 3 + spare_actors) == 3 + spare_actors
 
 
 def test_a_host_can_be_chosen_by_name_and_by_label_and_be_drained(head: RigHost) -> None:
     named = spawn(head, "hello", "--host", "host4")
     labelled = spawn(head, "hello", "--label", "disk=fast")
-    phalanx(head, "drain", "host4")
+    hosts = places(head)
+    assert (hosts[named], hosts[labelled]) == ("host4", "host3")
+    phalanx(head, "drain", "host4", "--no-wait")
     later = [spawn(head, "hello") for _ in range(3)]
 
     hosts = places(head)
-    assert (hosts[named], hosts[labelled]) == ("host4", "host3")
     assert "host4" not in {hosts[instance_id] for instance_id in later}
     listed = {each["host"]: each for each in phalanx(head, "hosts")["hosts"]}
     assert listed["host4"]["status"] == "drained"
@@ -128,9 +141,64 @@ def test_a_host_can_be_chosen_by_name_and_by_label_and_be_drained(head: RigHost)
     phalanx(head, "drain", "host4", "--undo")
 
 
+def test_a_drained_host_hands_over_who_is_idle_at_once_and_who_is_at_work_after_the_turn(
+    rig: Rig, head: RigHost
+) -> None:
+    idle = spawn(head, "@@demo commit done.txt work", "--host", "host3")
+    busy = spawn(head, "@@demo never-answer", "--host", "host3")
+    rig.hosts[1].ssh("sh", "-c", f"echo draft > .phalanx/worktrees/{idle}/draft.txt")
+
+    early = phalanx(head, "drain", "host3", "--timeout", "0.5")
+    waiting = phalanx(head, "send", busy, "for later")["messageId"]
+    assert {each["instanceId"]: each["why"] for each in early["remaining"]}[busy].startswith("is at work")
+    phalanx(head, "interrupt", busy)
+    assert phalanx(head, "drain", "host3")["remaining"] == []
+
+    hosts = places(head)
+    assert "host3" not in {hosts[idle], hosts[busy]}
+    there = next(host for host in rig.hosts if host.name == hosts[idle])
+    assert there.ssh("cat", f".phalanx/worktrees/{idle}/draft.txt") == "draft\n"
+    assert there.ssh("cat", f".phalanx/worktrees/{idle}/done.txt").strip() == "work"
+    phalanx(head, "send", "--wait", idle, "afterwards")
+    assert [questions(head, idle, text) for text in ("@@demo commit", "afterwards")] == [1, 1]
+    assert [questions(head, busy, text) for text in ("@@demo never-answer", "for later")] == [1, 1], waiting
+    assert rig.hosts[1].ssh("sh", "-c", "ls .phalanx/worktrees") == ""
+    assert "demo_program" not in programs_on(rig.hosts[1])
+    phalanx(head, "drain", "host3", "--undo")
+
+
+def test_git_batch_works_where_the_instance_is(head: RigHost) -> None:
+    instance_id = spawn(head, "@@demo commit mine.txt text", "--host", "host4")
+    worktree = str(Path.home() / ".phalanx/worktrees" / instance_id)
+    asked = [
+        {"type": "log", "workspaceDir": worktree, "params": {"maxCount": 1}},
+        {"type": "status", "workspaceDir": str(Path.home() / "project")},
+        {"type": "branch", "workspaceDir": worktree, "params": {"branchName": "beside"}},
+    ]
+    head.ssh("sh", "-c", f"echo {shlex.quote(json.dumps(asked))} > asked.json")
+    answered = phalanx(head, "git", "--file", "../asked.json")["results"]
+    assert [each["success"] for each in answered] == [True, True, True], answered
+    assert "mine.txt" in str(answered[0]["result"])
+    assert "beside" not in git(head, "branch", "--list")
+
+
+def test_agents_of_a_host_make_files_as_its_user_does_and_ray_s_are_private(rig: Rig, head: RigHost) -> None:
+    instance_id = spawn(head, "@@demo commit mine.txt text", "--host", "host3")
+    worktree = f".phalanx/worktrees/{instance_id}"
+    modes = rig.hosts[1].ssh("stat", "-c", "%a", f"{worktree}/mine.txt", f"{worktree}/README")
+    assert modes.split() == ["660", "660"]
+
+
+def questions(head: RigHost, instance_id: str, text: str) -> int:
+    """How often it was asked this, as its conversation tells."""
+    entries = phalanx(head, "read", "--lines", "1000", instance_id)["entries"]
+    return sum(text in str(entry) for entry in entries if entry["kind"] == "question")
+
+
 def test_messages_arrive_on_other_hosts_and_unsaved_work_comes_home_at_intervals(rig: Rig, head: RigHost) -> None:
     instance_id = spawn(head, "hello", "--host", "host3")
     sent = phalanx(head, "send", "--wait", instance_id, "a second message")
+    taken = taken_slots(head)
     worktree = f".phalanx/worktrees/{instance_id}"
     rig.hosts[1].ssh("sh", "-c", f"echo draft > {worktree}/draft.txt")
 
@@ -139,6 +207,7 @@ def test_messages_arrive_on_other_hosts_and_unsaved_work_comes_home_at_intervals
 
     ended = phalanx(head, "terminate", instance_id)["terminated"][0]
     assert ended["workspaceRemoved"]
+    assert wait_for_slots(head, taken - 1) == taken - 1
     assert git(head, "show", f"{ended['savedRef']}:draft.txt") == "draft\n"
     assert rig.hosts[1].ssh("sh", "-c", f"ls -d {worktree} 2>/dev/null || echo gone").strip() == "gone"
 

@@ -1,0 +1,40 @@
+"""Who takes a slot of which host, as Ray counts them too: each actor of an instance takes one, whomever it follows.
+
+Spare actors and spare agents take slots of the supervisor's own host, but keep none from an instance: they give way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from supervisor.hosts.roster import Roster
+from supervisor.registry import Member, Stage
+from supervisor.roll import Roll
+from supervisor.staff import Staff
+
+
+class Slots:
+    """All in the supervisor's event loop."""
+
+    def __init__(self, roll: Roll, roster: Roster) -> None:
+        self._roll = roll
+        self._roster = roster
+
+    def tell(self, staff: Staff) -> None:
+        """From now on whoever places, starts or keeps ready goes by these."""
+        self._roster.holders = self.taken
+        self._roster.on_change = staff.stock.look_again
+        staff.stock.most = staff.room.slots_left = self.left_here
+
+    def taken(self) -> Mapping[str, str]:
+        """Host by instance; who only starts counts as well, and who has failed while its actor is there."""
+        return {each.record.instance_id: each.record.host for each in self._roll.registry if self._sits(each)}
+
+    def left_here(self) -> int:
+        """Slots of this host that no instance and no spare agent takes; less than none: a spare has to give way."""
+        everyone = filter(self._sits, self._roll.registry.everyone())
+        return self._roster.left({each.record.instance_id: each.record.host or self._roster.own for each in everyone})
+
+    def _sits(self, member: Member) -> bool:
+        record = member.record
+        return member.alive or record.stage is Stage.STARTING or self._roll.members.has(record.instance_id)

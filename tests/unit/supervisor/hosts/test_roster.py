@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from actors.errors import InvalidRequestError, UnavailableError
+from actors.nodes import Node
+from supervisor.hosts import roster as roster_module
+from supervisor.hosts.placing import Wanted
+from supervisor.hosts.roster import PLACE_S, Roster
+from tests.unit.supervisor import virtual_time
+
+
+def node(name: str, slots: int | None = 2, memory_gb: int = 0) -> Node:
+    return Node(name=name, address=f"10.0.0.{name[-1]}", slots=slots, memory_bytes=memory_gb << 30)
+
+
+class Cluster:
+    """A ``ClusterPort`` whose hosts come and go as the test says."""
+
+    def __init__(self, *nodes: Node) -> None:
+        self.there = list(nodes)
+        self.wanted: list[int] = []
+        self.connected: list[str] = []
+
+    async def nodes(self) -> tuple[Node, ...]:
+        return tuple(self.there)
+
+    async def connect(self, found: Node) -> Any:
+        await asyncio.sleep(1)
+        self.connected.append(found.name)
+        return f"link to {found.name}"
+
+    async def want_slots(self, count: int) -> None:
+        self.wanted.append(count)
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster_module, "time", virtual_time.clock())
+
+
+def roster_of(cluster: Any, most: int = 0) -> Roster:
+    own: Any = "own link"
+    return Roster("host1", own, cluster, most)
+
+
+def test_a_promise_counts_until_it_is_given_back_and_not_twice_once_its_instance_counts_itself() -> None:
+    async def play() -> None:
+        roster, holders = roster_of(Cluster(node("host1", 1), node("host2", 1))), dict[str, str]()
+        roster.holders = lambda: holders
+        async with roster.placed(Wanted()) as first:
+            first.instance_id = "spec_0_0_1"
+            holders["spec_0_0_1"] = first.host
+            async with roster.placed(Wanted()) as second:
+                assert {first.host, second.host} == {"host1", "host2"}
+        assert roster.left(holders) == (0 if first.own else 1)
+        assert roster.left({}) == 1
+
+    virtual_time.run(play)
+
+
+def test_who_finds_no_room_waits_tells_the_autoscaler_and_goes_on_where_a_host_has_come() -> None:
+    async def play() -> None:
+        cluster = Cluster(node("host1", 1))
+        roster, placed = roster_of(cluster), list[str]()
+        roster.holders = lambda: {"spec_0_0_1": "host1"}
+
+        async def place() -> None:
+            async with roster.placed(Wanted()) as placement:
+                placed.append(placement.host)
+                await asyncio.sleep(60)
+
+        waiting = [asyncio.create_task(place()) for _ in range(2)]
+        await asyncio.sleep(10)
+        assert cluster.wanted[-1] == 3
+        cluster.there.append(node("host2", 2))
+        await asyncio.gather(*waiting)
+        assert placed == ["host2", "host2"]
+        assert cluster.wanted[-1] == 0
+
+    virtual_time.run(play)
+
+
+def test_who_waits_too_long_is_refused_and_one_who_gives_up_leaves_nothing_promised() -> None:
+    async def play() -> None:
+        cluster = Cluster(node("host1", 1))
+        roster = roster_of(cluster)
+        roster.holders = lambda: {"spec_0_0_1": "host1"}
+
+        async def place() -> None:
+            async with roster.placed(Wanted()):
+                raise AssertionError("there is no room")
+
+        impatient = asyncio.create_task(place())
+        await asyncio.sleep(5)
+        impatient.cancel()
+        with pytest.raises(UnavailableError, match=f"{PLACE_S:.0f} s"):
+            await place()
+        assert cluster.wanted[-1] == 0
+        assert roster.left({}) == 1
+
+    virtual_time.run(play)
+
+
+def test_a_host_without_slots_has_room_by_its_memory_and_none_has_more_than_the_cap() -> None:
+    async def play() -> None:
+        roster = roster_of(Cluster(node("host1", None, memory_gb=5), node("host2", 100)), most=6)
+        assert {each.name: each.slots for each in await roster.nodes()} == {"host1": 6, "host2": 6}
+        free = roster_of(Cluster(node("host1", None, memory_gb=5)))
+        assert [each.slots for each in await free.nodes()] == [8]
+
+    virtual_time.run(play)
+
+
+def test_an_instance_keeps_its_slot_over_a_restart_and_waits_for_it_when_it_was_given_away() -> None:
+    async def play() -> None:
+        roster, holders = roster_of(Cluster(node("host1", 1), node("host2", 1))), {"spec_0_0_1": "host1"}
+        roster.holders = lambda: holders
+        await roster.nodes()
+        async with roster.kept("spec_0_0_1", "host1"):
+            assert roster.left(holders) == 0
+        holders["spec_0_0_2"] = holders.pop("spec_0_0_1")
+
+        async def restart() -> None:
+            async with roster.kept("spec_0_0_1", "host1"):
+                assert roster.left(holders) == 0
+
+        restarting = asyncio.create_task(restart())
+        await asyncio.sleep(10)
+        assert not restarting.done()
+        holders.clear()
+        await restarting
+
+    virtual_time.run(play)
+
+
+def test_a_drained_host_takes_nobody_new_but_who_was_there_may_start_again() -> None:
+    async def play() -> None:
+        roster = roster_of(Cluster(node("host1"), node("host2")))
+        roster.holders = dict
+        roster.drained = {"host2"}
+        with pytest.raises(InvalidRequestError, match="drained"):
+            async with roster.placed(Wanted(host="host2")):
+                pass
+        async with roster.kept("spec_0_0_1", "host2"):
+            pass
+
+    virtual_time.run(play)
+
+
+def test_an_instance_whose_host_is_away_cannot_start_again_there() -> None:
+    async def play() -> None:
+        roster = roster_of(Cluster(node("host1")))
+        with pytest.raises(UnavailableError, match="host2 is away"):
+            async with roster.kept("spec_0_0_1", "host2"):
+                pass
+
+    virtual_time.run(play)
+
+
+def test_a_host_is_connected_to_once_however_many_ask_and_again_only_when_it_is_needed() -> None:
+    async def play() -> None:
+        cluster = Cluster(node("host1"), node("host2"))
+        roster = roster_of(cluster)
+        assert {str(link) for link in await asyncio.gather(*(roster.link("host2") for _ in range(5)))} == {
+            "link to host2"
+        }
+        assert cluster.connected == ["host2"]
+        assert sorted(roster.linked()) == ["host1", "host2"]
+        with pytest.raises(UnavailableError, match="host3 is away"):
+            await roster.link("host3")
+
+    virtual_time.run(play)
