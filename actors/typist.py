@@ -1,8 +1,8 @@
 """Only one actor of an instance types: whoever holds the lock in the instance's directory.
 
 An actor that lost its raylet may live on for a while beside its successor. The lock is a ``flock``, so the kernel
-releases it with the last process that has it open. The tmux clients of the holder inherit it (see ``Tmux``): a client
-that outlives a killed actor keeps the successor out until it can no longer type.
+releases it with the last process that has it open. Where the holder starts tmux's own program, this inherits it (see
+``ProcessClient``): one that outlives a killed actor keeps the successor out until it can no longer type.
 """
 
 from __future__ import annotations

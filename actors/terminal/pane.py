@@ -1,8 +1,8 @@
 """Typing into one agent's pane and reading its screen: the hot path of every instance actor.
 
-A process for each chain of commands. Not over one client in control mode: tmux 3.3a dies, with every agent, when a
-session comes or goes while such a client attaches. Imports the standard library only, because what an instance actor
-imports is paid once per instance.
+A client for each chain of commands. Not one in control mode for all: tmux 3.3a dies, with every agent, when a session
+comes or goes while such a client attaches. Imports the standard library only, because what an instance actor imports is
+paid once per instance.
 
 After ``PaneGoneError`` or ``ValueError`` nothing was typed, and nothing of it will be. After any other
 ``TerminalError`` from ``paste`` or ``press`` this is likely too, but not certain: the server may have typed without
@@ -35,6 +35,8 @@ _KEY_BYTES: Final[dict[Key, str]] = {"Enter": "0d", "Escape": "1b", "C-c": "03"}
 _PANE_ID = re.compile(r"%[0-9]+")
 _LAST_PASTE = "@phalanx_pasted"
 """The pane's own note of the paste that tmux carried out last, set in the same step as the paste."""
+_REFUSED_PASTE = "@phalanx_refused"
+"""The pane's own note of a paste that is not to be carried out any more, as its caller has given it up."""
 _DISCARD_TIMEOUT_S = 1.0
 _ENDED = "ended"
 
@@ -122,11 +124,14 @@ class Pane:
     async def has_pasted(self, name: str) -> bool:
         """Whether the last paste that tmux carried out in this pane is the one of this name.
 
-        tmux itself has noted it in one step with the paste, so the answer holds after a crash of the caller, once none
-        of its clients runs any more. What tmux keeps of a paste that was not carried out is removed.
+        tmux itself has noted it in one step with the paste, and in one step with the answer it notes that it shall not
+        carry it out later: so the answer holds, also after a crash of the caller with the paste still on its way. What
+        tmux keeps of a paste that was not carried out is removed.
         """
-        await self._discard(checked(name))
-        answer = await self._tmux.run("display-message", "-p", "-t", self._id, f"#{{pane_id}}:#{{{_LAST_PASTE}}}")
+        refuse = ("set-option", "-p", "-t", self._id, _REFUSED_PASTE, checked(name), ";")
+        look = ("display-message", "-p", "-t", self._id, f"#{{pane_id}}:#{{{_LAST_PASTE}}}")
+        answer = await self._tmux.run(*refuse, *look)
+        await self._discard(name)
         pane_id, _, last = answer.removesuffix("\n").partition(":")
         self._check_is_this(pane_id)
         return last == name
@@ -166,7 +171,8 @@ class Pane:
     async def _type(self, command: str, buffer: str, content: bytes) -> None:
         # tmux 3.3a dies, with every agent, of a paste into a pane whose program has ended. Looking and typing are one
         # step, because tmux reads no event between the two.
-        type_if_alive = ("if-shell", "-F", "-t", self._id, "#{pane_dead}", f"display-message -p {_ENDED}", command)
+        unwanted = f"#{{||:#{{pane_dead}},#{{==:#{{{_REFUSED_PASTE}}},{buffer}}}}}"
+        type_if_alive = ("if-shell", "-F", "-t", self._id, unwanted, f"display-message -p {_ENDED}", command)
         words = (*never_late(buffer), "copy-mode", "-q", "-t", self._id, ";", *type_if_alive)
         answer = await self._tmux.run(*words, stdin=content or None)
         if answer.strip() == _ENDED:
@@ -179,7 +185,7 @@ class Pane:
 
 
 async def list_panes(tmux: Tmux) -> list[PaneInfo]:
-    """Every pane of the server, in one tmux process; ``[]`` when it has no session.
+    """Every pane of the server; ``[]`` when it has no session.
 
     Raises ``TerminalError`` when no server answers.
     """

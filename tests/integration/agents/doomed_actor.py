@@ -2,7 +2,8 @@
 
 Run as ``python -m tests.integration.agents.doomed_actor FILE``; the file is JSON: ``directory``, ``session_id``,
 ``tmux_socket``, ``pane_id``, ``pid``, ``moment`` and ``messages`` (encoded, in hexadecimal). ``moment`` is one of
-``MOMENTS``, or ``client pastes``: then it stops the tmux server before it pastes, prints ``pastes`` and waits. Prints
+``MOMENTS``; or ``client pastes``: then it stops the tmux server before tmux's own program pastes, prints ``pastes`` and
+waits; or ``paste on its way``: then it stops the tmux server before that has read the text, and dies. Prints
 ``adopted`` once it follows the agent.
 """
 
@@ -22,6 +23,7 @@ from actors.inbox import BatchLimits
 from actors.instance import Instance, InstanceConfig
 from actors.ledger import Ledger
 from actors.messages import Message, MessageStatus, decode
+from actors.terminal.dialogue import Dialogue
 from actors.terminal.pane import Pane
 
 MOMENTS = ("before the paste", "after the paste", "after Enter", "after the proof")
@@ -38,6 +40,8 @@ def _doom(moment: str) -> None:
     _replace(Pane, "press", moment, after="after Enter")
     if moment == "client pastes":
         _replace_paste_by_one_that_waits()
+    if moment == "paste on its way":
+        _replace_paste_by_one_that_dies_with_its_text_sent()
     settle = Ledger.settle
 
     def last_settle(ledger: Ledger, messages: Sequence[Message], status: MessageStatus, reason: str = "") -> None:
@@ -65,11 +69,35 @@ def _replace_paste_by_one_that_waits() -> None:
     paste = Pane.paste
 
     async def into_a_server_that_hangs(pane: Pane, data: str, name: str = "") -> None:
-        os.kill(int(await pane._tmux.run("display-message", "-p", "#{pid}")), signal.SIGSTOP)
+        os.kill(await _server_pid(pane), signal.SIGSTOP)
         print("pastes", flush=True)
+        pane._tmux.call_the_program("so that it outlives us")
         await paste(pane, data, name)
 
     setattr(Pane, "paste", into_a_server_that_hangs)  # noqa: B010
+
+
+def _replace_paste_by_one_that_dies_with_its_text_sent() -> None:
+    paste, hear = Pane.paste, Dialogue.hear
+
+    async def last(pane: Pane, data: str, name: str = "") -> None:
+        server_pid = await _server_pid(pane)
+
+        def hear_and_die(dialogue: Dialogue, heard: bytes) -> bytes:
+            said = hear(dialogue, heard)
+            if said:
+                os.kill(server_pid, signal.SIGSTOP)
+                asyncio.get_running_loop().call_soon(_die)  # it is sent before the loop comes to that
+            return said
+
+        setattr(Dialogue, "hear", hear_and_die)  # noqa: B010
+        await paste(pane, data, name)
+
+    setattr(Pane, "paste", last)  # noqa: B010
+
+
+async def _server_pid(pane: Pane) -> int:
+    return int(await pane._tmux.run("display-message", "-p", "#{pid}"))
 
 
 async def _main(told: dict[str, Any]) -> None:

@@ -367,7 +367,7 @@ async def test_a_pane_that_is_gone_ends_what_is_pending_at_once(team: Team) -> N
 
 
 async def test_what_hangs_in_tmux_when_its_actor_is_killed_is_not_typed_beside_the_successor(team: Team) -> None:
-    """The client that pastes keeps the successor out until it has."""
+    """tmux's program, while it pastes, keeps the successor out until it has."""
     await team.start()
     server_pid = team.rig.server.pid()
     assert server_pid is not None
@@ -394,6 +394,23 @@ async def test_what_hangs_in_tmux_when_its_actor_is_killed_is_not_typed_beside_t
     texts = [entry.text.rstrip() for entry in team.rig.entries(EntryKind.QUESTION)]
     assert texts == [compose(LONG).rstrip()]
     await successor.leave()
+
+
+async def test_a_text_that_tmux_has_not_read_when_its_actor_is_killed_arrives_once(team: Team) -> None:
+    await team.start()
+    server_pid = team.rig.server.pid()
+    assert server_pid is not None
+    await until(lambda: team.rig.events(EventKind.SESSION_STARTED))
+    try:
+        await team.killed("paste on its way", SHORT)
+        taking_over = asyncio.create_task(team.successor(SHORT))
+        await until(lambda: team.instances[-1:] != [])
+    finally:
+        os.kill(server_pid, signal.SIGCONT)
+    await taking_over
+    await team.told(SHORT, SUBMITTED)
+
+    await team.shows_each_once(SHORT)
 
 
 def _has_client(pid: int) -> bool:

@@ -38,9 +38,25 @@ def server(home: Path, environment: dict[str, str]) -> Iterator[TerminalServer]:
         server.stop()
 
 
+CallTmux = Callable[[Path, float], Tmux]
+
+
+@pytest.fixture(params=["socket", "program"])
+def call_tmux(request: pytest.FixtureRequest) -> CallTmux:
+    """Either way of calling tmux: what holds for the one must hold for the other."""
+
+    def made(socket: Path, timeout_s: float) -> Tmux:
+        tmux = Tmux(socket, timeout_s)
+        if request.param == "program":
+            tmux.call_the_program("this test wants it")
+        return tmux
+
+    return made
+
+
 @pytest.fixture
-def tmux(server: TerminalServer, home: Path) -> Tmux:
-    return Tmux(home / "tmux.sock")
+def tmux(server: TerminalServer, home: Path, call_tmux: CallTmux) -> Tmux:
+    return call_tmux(home / "tmux.sock", 10.0)
 
 
 class Reader:

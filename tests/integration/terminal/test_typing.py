@@ -15,7 +15,7 @@ import pytest
 from actors.errors import PaneGoneError, TerminalError
 from actors.terminal.pane import Key, Pane, Tmux
 from actors.terminal.server import TerminalServer
-from tests.integration.terminal.conftest import PASTE_BEGIN, PASTE_END, OpenReader, ended, shown, until
+from tests.integration.terminal.conftest import PASTE_BEGIN, PASTE_END, CallTmux, OpenReader, ended, shown, until
 
 TEXTS = {
     "one byte": "x",
@@ -123,24 +123,26 @@ async def test_typing_to_a_program_that_has_ended_is_refused_and_the_server_live
     assert server.is_running()
 
 
-async def test_typing_without_a_server_surely_typed_nothing(home: Path) -> None:
+async def test_typing_without_a_server_surely_typed_nothing(home: Path, call_tmux: CallTmux) -> None:
     with pytest.raises(PaneGoneError, match="phalanx up"):
-        await Pane(Tmux(home / "tmux.sock"), "%0").paste("x")
+        await Pane(call_tmux(home / "tmux.sock", 10.0), "%0").paste("x")
 
 
-async def test_a_server_that_hangs_is_told_in_time_and_costs_no_process(
-    server: TerminalServer, open_reader: OpenReader, home: Path
+async def test_a_server_that_hangs_is_told_in_time_and_costs_neither_process_nor_file(
+    server: TerminalServer, open_reader: OpenReader, call_tmux: CallTmux, home: Path
 ) -> None:
     reader = await open_reader("agent").ready()
     pid = server.pid()
     assert pid is not None
-    pane = Pane(Tmux(home / "tmux.sock", timeout_s=0.2), reader.info.pane_id)
+    pane = Pane(call_tmux(home / "tmux.sock", 0.2), reader.info.pane_id)
+    files = open_files()
     os.kill(pid, signal.SIGSTOP)
     try:
         for call in CALLS.values():
             with pytest.raises(TerminalError, match=r"did not answer within 0.2 s"):
                 await asyncio.wait_for(call(pane), 3)
         assert not tmux_clients()
+        assert open_files() == files
     finally:
         os.kill(pid, signal.SIGCONT)
     assert await Tmux(home / "tmux.sock").run("list-buffers") == ""
@@ -149,19 +151,21 @@ async def test_a_server_that_hangs_is_told_in_time_and_costs_no_process(
     assert reader.received() == b"\x1b", "what was given up must not arrive late"
 
 
-async def test_a_cancelled_call_ends_its_tmux_process(server: TerminalServer, open_reader: OpenReader) -> None:
+async def test_a_cancelled_call_ends_its_process_or_connection(server: TerminalServer, open_reader: OpenReader) -> None:
     reader = await open_reader("agent").ready()
     pid = server.pid()
     assert pid is not None
+    files = open_files()
     os.kill(pid, signal.SIGSTOP)
     try:
         capture = asyncio.create_task(reader.pane.capture())
-        await until(lambda: bool(tmux_clients()))
+        await until(lambda: open_files() > files)
         capture.cancel()
         with suppress(asyncio.CancelledError):
             await capture
         assert capture.cancelled()
         assert not tmux_clients()
+        assert open_files() == files
     finally:
         os.kill(pid, signal.SIGCONT)
 
@@ -174,3 +178,7 @@ async def enter(mode: tuple[str, ...], tmux: Tmux, pane: Pane, pane_id: str) -> 
 
 def tmux_clients() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if child.name().startswith("tmux")]
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())

@@ -52,7 +52,7 @@ async def test_an_empty_text_is_refused() -> None:
         await Pane(RecordingTmux(), "%1").paste("")
 
 
-async def test_a_paste_is_one_tmux_process() -> None:
+async def test_a_paste_is_one_chain_of_commands() -> None:
     tmux = RecordingTmux()
     await Pane(tmux, "%1").paste("x")
     assert len(tmux.calls) == 1
@@ -94,7 +94,7 @@ async def test_a_paste_to_a_program_that_has_ended_says_so_and_leaves_no_buffer(
 
 async def test_a_paste_is_known_by_its_name_in_the_pane_that_took_it_last() -> None:
     name, other = paste_name(), paste_name()
-    pane = Pane(RecordingTmux({"display-message": f"%1:{name}\n", "delete-buffer": TerminalError("unknown")}), "%1")
+    pane = Pane(RecordingTmux({"set-option": f"%1:{name}\n", "delete-buffer": TerminalError("unknown")}), "%1")
     assert (await pane.has_pasted(name), await pane.has_pasted(other)) == (True, False)
 
 

@@ -1,0 +1,149 @@
+"""The frames in which tmux and its clients speak (OpenBSD's imsg), and the parts of them that a client needs; pure.
+
+Used by ``dialogue`` alone. A frame is a header of sixteen bytes (kind, length with the header, protocol version,
+process id) and its data. Kinds and data are those of tmux's ``tmux-protocol.h``, the same from tmux 3.2 to 3.7; who
+changes them there raises the version. Promises: what is packed has exactly the size that tmux expects, because up to
+tmux 3.5 the server ends itself, with every agent, when it does not.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from actors.errors import TerminalError
+
+PROTOCOL_VERSION = 8
+_LONGEST_BYTES = 16384
+_HEADER = struct.Struct("=IIII")
+_INT = struct.Struct("=i")
+_TWO_INTS = struct.Struct("=ii")
+_UTF8_CLIENT = struct.pack("=Q", 0x10000)
+
+
+class Kind(IntEnum):
+    VERSION = 12
+    IDENTIFY_TERM = 101
+    IDENTIFY_TTYNAME = 102
+    IDENTIFY_DONE = 106
+    IDENTIFY_CLIENTPID = 107
+    IDENTIFY_CWD = 108
+    IDENTIFY_FEATURES = 109
+    IDENTIFY_LONGFLAGS = 111
+    COMMAND = 200
+    EXIT = 203
+    SHUTDOWN = 210
+    FLAGS = 218
+    READ_OPEN = 300
+    READ = 301
+    READ_DONE = 302
+    WRITE_OPEN = 303
+    WRITE = 304
+    WRITE_READY = 305
+    WRITE_CLOSE = 306
+    READ_CANCEL = 307
+
+
+class FrameError(Exception):
+    """What came is nothing that a server says to a client of this version."""
+
+
+class OtherProtocolError(Exception):
+    """The server speaks another version, so it read no command and closes the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    kind: Kind
+    data: bytes
+
+    def integer(self, position: int) -> int:
+        """The field at ``position``, counted in integers. Raises ``FrameError`` when the data is too short."""
+        try:
+            return int(_INT.unpack_from(self.data, position * _INT.size)[0])
+        except struct.error:
+            raise FrameError(f"a {self.kind.name} of {len(self.data)} bytes is too short") from None
+
+    def rest(self, position: int) -> bytes:
+        """What follows ``position`` integers."""
+        self.integer(position - 1)
+        return self.data[position * _INT.size :]
+
+
+def identification(command: tuple[str, ...]) -> bytes:
+    """All that a client says of itself, and its command, in one piece.
+
+    It has no terminal, no environment and works in ``/``. Raises ``TerminalError`` for a command that is too long for
+    tmux, ``ValueError`` for one with a NUL.
+    """
+    words = [os.fsencode(word) for word in command]
+    if any(b"\0" in word for word in words):
+        raise ValueError("embedded null byte")
+    packed = _INT.pack(len(words)) + b"".join(word + b"\0" for word in words)
+    if len(packed) > _LONGEST_BYTES - _HEADER.size:
+        raise TerminalError("tmux refused: command too long")
+    return b"".join(
+        (
+            _frame(Kind.IDENTIFY_LONGFLAGS, _UTF8_CLIENT),
+            _frame(Kind.IDENTIFY_TERM, b"dumb\0"),
+            _frame(Kind.IDENTIFY_FEATURES, _INT.pack(0)),
+            _frame(Kind.IDENTIFY_TTYNAME, b"\0"),
+            _frame(Kind.IDENTIFY_CWD, b"/\0"),
+            _frame(Kind.IDENTIFY_CLIENTPID, _INT.pack(os.getpid())),
+            _frame(Kind.IDENTIFY_DONE),
+            _frame(Kind.COMMAND, packed),
+        )
+    )
+
+
+def content_frames(stream: int, content: bytes) -> bytes:
+    """A whole file that the server reads from its client, and its end."""
+    piece_bytes = _LONGEST_BYTES - _HEADER.size - _INT.size
+    pieces = (content[at : at + piece_bytes] for at in range(0, len(content), piece_bytes))
+    frames = [_frame(Kind.READ, _INT.pack(stream) + piece) for piece in pieces]
+    return b"".join((*frames, read_done(stream, 0)))
+
+
+def read_done(stream: int, error: int) -> bytes:
+    return _frame(Kind.READ_DONE, _TWO_INTS.pack(stream, error))
+
+
+def write_ready(stream: int, error: int) -> bytes:
+    return _frame(Kind.WRITE_READY, _TWO_INTS.pack(stream, error))
+
+
+def _frame(kind: Kind, data: bytes = b"") -> bytes:
+    return _HEADER.pack(kind, _HEADER.size + len(data), PROTOCOL_VERSION, os.getpid()) + data
+
+
+class FrameReader:
+    """Cuts what is received into frames, however it was torn on the way."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that are whole now. Raises ``FrameError``, and ``OtherProtocolError`` for a refusal to speak."""
+        self._received += data
+        while len(self._received) >= _HEADER.size:
+            number, length, version, _ = _HEADER.unpack_from(self._received)
+            kind = _known(number, length, version & 0xFF)
+            if len(self._received) < length:
+                return
+            frame = Frame(kind, bytes(self._received[_HEADER.size : length]))
+            del self._received[:length]
+            yield frame
+
+
+def _known(number: int, length: int, version: int) -> Kind:
+    if number == Kind.VERSION:
+        raise OtherProtocolError(f"version {version} instead of {PROTOCOL_VERSION}")
+    if version != PROTOCOL_VERSION or not _HEADER.size <= length <= _LONGEST_BYTES or number not in _KINDS:
+        raise FrameError(f"a frame of kind {number}, version {version} and {length} bytes")
+    return Kind(number)
+
+
+_KINDS = frozenset(Kind)
