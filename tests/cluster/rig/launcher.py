@@ -26,7 +26,8 @@ _DOWN_S = 90.0
 class Launcher:
     """The person's own machine: a home with a key and a token, and this checkout."""
 
-    def __init__(self, directory: Path, key: Path, hosts: Sequence[RigHost]) -> None:
+    def __init__(self, directory: Path, key: Path, hosts: Sequence[RigHost], slots: int = 0) -> None:
+        """``slots``: instances that each host is said to have room for; 0: by its memory."""
         self._directory = directory
         self._hosts = hosts
         self._home = directory / "user"
@@ -34,7 +35,8 @@ class Launcher:
         (self._home / ".ray").mkdir(parents=True)
         for name in ("ray", "tmp"):
             (directory / name).mkdir()
-        self._config.write_text(_filled_in((ROOT / "cluster.yaml").read_text(), key, hosts))
+        config = _filled_in((ROOT / "cluster.yaml").read_text(), key, hosts)
+        self._config.write_text(_with_slots(config, slots) if slots else config)
         run(*self._ray("get-auth-token", "--generate"), environment=self.environment)
         for host in hosts:
             _provide_environment(host)
@@ -78,6 +80,12 @@ def _filled_in(shipped: str, key: Path, hosts: Sequence[RigHost]) -> str:
         shipped, times = re.subn(rf"(?m)(?<=^  ){pattern}$", line, shipped)
         assert times == 1, pattern
     return shipped
+
+
+def _with_slots(config: str, slots: int) -> str:
+    changed, times = re.subn(r"(scripts/host (?:head|worker) )", rf"\1--slots={slots} ", config)
+    assert times == 2
+    return changed
 
 
 def _provide_environment(host: RigHost) -> None:

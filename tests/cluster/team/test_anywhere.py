@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.cluster.asking import phalanx, programs_on, wait_for_nodes
+from tests.cluster.asking import phalanx, programs_on
 from tests.cluster.rig import Rig, RigHost
 from tests.cluster.rig.commands import RigError
-from tests.cluster.rig.launcher import Launcher
+from tests.cluster.team.calling import PROJECT, USER, done, entry_on, phalanx_there, wait_until
 from tests.integration.mcp_entry.conftest import EntryProcess
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 GREETED_S = 60.0
-USER = Path.home()
+QUEUED_S = 10.0
 SOCKET = USER / ".phalanx" / "phalanx.sock"
-PROJECT = USER / "project"
-_SETUP = """
-git init -q -b main project && cd project && git config user.name Tester && git config user.email t@example.invalid
-echo one > README && git add . && git commit -q -m One
-"""
-_PYTHON = ("env", f"PYTHONPATH={USER}/phalanx", "PHALANX_AGENT=demo", f"{USER}/phalanx/.venv/bin/python")
-
-
-@pytest.fixture(scope="module")
-def rig(make_rig: Callable[[int], Rig]) -> Rig:
-    return make_rig(3)
-
-
-@pytest.fixture(scope="module")
-def head(rig: Rig, make_short_tmp: Callable[[], Path]) -> Iterator[RigHost]:
-    launcher = Launcher(make_short_tmp(), rig.private_key, rig.hosts)
-    launcher.up()
-    head = rig.hosts[0]
-    assert len(wait_for_nodes(head, 3, 120)) == 3
-    head.ssh("sh", "-c", _SETUP)
-    yield head
-    launcher.close()
 
 
 @pytest.fixture(scope="module")
@@ -51,36 +25,15 @@ def worker(rig: Rig, head: RigHost) -> RigHost:
     """A host on which the supervisor is not and, at first, no instance; with a team to be reached."""
     phalanx(head, "up")
     worker = rig.hosts[2]
-    deadline = time.monotonic() + GREETED_S
-    while not _answers(worker):
-        assert time.monotonic() < deadline, "the team cannot be reached from the worker"
-        time.sleep(0.5)
+    assert wait_until(lambda: "error" not in phalanx_there(worker, "list"), GREETED_S)
     return worker
 
 
 @pytest.fixture
 def entry(worker: RigHost) -> Iterator[EntryProcess]:
     """What a Claude there starts."""
-    entry = EntryProcess(worker.over_ssh(*_PYTHON, "-m", "mcp_entry"), {}, Path("/"))
-    entry.initialize()
-    yield entry
-    entry.kill()
-
-
-def _answers(worker: RigHost) -> bool:
-    return "error" not in there(worker, "list")
-
-
-def there(host: RigHost, *words: str) -> Any:
-    """What ``phalanx WORDS --json`` answered on that host, refusals too."""
-    program = shlex.join((*_PYTHON, "-c", "from mcp_entry.cli import main; main()", *words, "--json"))
-    return json.loads(host.ssh("sh", "-c", f"{program} 2>/dev/null; true", timeout_s=120))
-
-
-def done(answer: dict[str, Any]) -> Any:
-    """The tool's structured result."""
-    assert not answer.get("isError"), answer
-    return answer["structuredContent"]
+    with entry_on(worker) as entry:
+        yield entry
 
 
 def spawn(entry: EntryProcess, text: str, **more: Any) -> str:
@@ -93,14 +46,10 @@ def times(entry: EntryProcess, instance_id: str, text: str) -> int:
     return sum(text in str(each) for each in page["entries"] if each["kind"] == "question")
 
 
-def wait_until_queued(head: RigHost, instance_id: str) -> None:
-    """Until a message for it has been accepted and waits."""
-    deadline = time.monotonic() + 5.0
-    while (
-        next(each for each in phalanx(head, "list")["instances"] if each["instanceId"] == instance_id)["queuedMessages"]
-        != 1
-    ):
-        assert time.monotonic() < deadline, "the message is not on its way"
+def queued(head: RigHost, instance_id: str) -> int:
+    """Messages for it that were accepted and wait."""
+    listed = phalanx(head, "list")["instances"]
+    return next(int(each["queuedMessages"]) for each in listed if each["instanceId"] == instance_id)
 
 
 def host_actor_on(host: RigHost) -> int:
@@ -138,7 +87,7 @@ def test_a_claude_on_a_worker_leads_instances_on_all_hosts(rig: Rig, entry: Entr
 def test_paths_are_those_of_the_head_and_a_refusal_says_so(worker: RigHost) -> None:
     worker.ssh("mkdir", "-p", str(USER / "only-here"))
 
-    refused = there(worker, "spawn", "--dir", str(USER / "only-here"), "hello")
+    refused = phalanx_there(worker, "spawn", "--dir", str(USER / "only-here"), "hello")
 
     assert refused["error"]["code"] == "invalid_request"
     assert "is not a directory on host2" in refused["error"]["message"]
@@ -161,7 +110,7 @@ def test_a_call_during_which_the_host_s_actor_dies_is_done_once(rig: Rig, worker
         name="send",
         arguments={"instanceId": instance_id, "message": "for once", "wait": True, "timeoutSeconds": 60},
     )
-    wait_until_queued(rig.hosts[0], instance_id)
+    assert wait_until(lambda: queued(rig.hosts[0], instance_id) == 1, QUEUED_S)
     before = host_actor_on(worker)
     worker.inside("kill", "-9", str(before))
 
@@ -173,8 +122,8 @@ def test_a_call_during_which_the_host_s_actor_dies_is_done_once(rig: Rig, worker
 
 
 def test_a_worker_neither_ends_the_team_nor_brings_up_a_second(worker: RigHost, head: RigHost) -> None:
-    assert there(worker, "up")["error"]["code"] == "team_not_running"
-    assert f"led from {head.address}" in there(worker, "down")["error"]["message"]
+    assert phalanx_there(worker, "up")["error"]["code"] == "team_not_running"
+    assert f"led from {head.address}" in phalanx_there(worker, "down")["error"]["message"]
     assert phalanx(head, "list")["instances"]
 
 
@@ -187,6 +136,6 @@ def test_when_the_team_is_down_a_worker_says_where_it_is_led(
 
     assert answer["isError"]
     assert f"led from {head.address}" in answer["content"][0]["text"]
-    assert f"led from {head.address}" in there(worker, "status")["error"]["message"]
+    assert f"led from {head.address}" in phalanx_there(worker, "status")["error"]["message"]
     assert "gcs_server" not in programs_on(worker)
     assert "demo_program" not in programs_on(worker)
