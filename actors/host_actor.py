@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,6 +17,7 @@ from actors.calls import actor_class, answer_of, answer_when_back, make_actor, o
 from actors.depot_door import DepotHandle, DepotServer
 from actors.errors import PhalanxError, SettingsError
 from actors.foreign_home import Leader, prepare_home
+from actors.git.near import NearLook
 from actors.git.values import READ_S, WRITE_S, Asked, Outcome, Place
 from actors.home import Home
 from actors.host import Host
@@ -34,7 +36,8 @@ START_S = 60.0
 GIT_S = 300.0
 """A large repository takes its time to check out; the workspace bounds each git process itself."""
 AGENT_S = 30.0
-
+_FRESH_S = 0.5
+"""A host that has answered so lately is taken to be there, and not asked for that before something is written."""
 
 _WITHOUT_IT = ("HOME", "PATH", "LANG")
 """Of the actor's own environment: enough to look, and for git."""
@@ -109,7 +112,15 @@ async def start_host(home: Home, catalog: AgentCatalog, address: str = "") -> Ho
     options = on_host(address) if address else {}
     actor = await make_actor(HostActor, "host", str(home.root), catalog, **options)
     await answer_when_back(actor.__ray_ready__.remote, "The host actor", START_S)
-    return HostHandle(actor)
+    return HostHandle(actor, _near_look(home))
+
+
+def _near_look(home: Home) -> NearLook | None:
+    """None when it is not known where the configuration of the agents' git is; the host says what is wrong."""
+    try:
+        return NearLook(read_environment(home))
+    except SettingsError:
+        return None
 
 
 async def start_other_host(name: str, address: str, home: Home, catalog: AgentCatalog, leader: Leader) -> HostHandle:
@@ -126,8 +137,11 @@ class HostHandle:
     meanwhile; of the rest the outcome is not known then, and ``UnavailableError`` says so.
     """
 
-    def __init__(self, actor: Any) -> None:
+    def __init__(self, actor: Any, near: NearLook | None = None) -> None:
+        """``near``: for the host of this machine, whose repositories this process can look at itself."""
         self._actor = actor
+        self._near = near
+        self._git_answered_at = -_FRESH_S
         self.depot = DepotHandle(actor)
 
     async def release(self) -> None:
@@ -233,13 +247,20 @@ class HostHandle:
         return places
 
     async def git_read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+        return await self._near.read(asked, self._git_read) if self._near else await self._git_read(asked)
+
+    async def _git_read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
         read: tuple[Outcome, ...] = await self._ask_again(
             lambda: self._actor.git_read.remote(asked), AGENT_S + READ_S * len(asked)
         )
+        self._git_answered_at = asyncio.get_running_loop().time()
         return read
 
     async def git_write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
-        done: tuple[Outcome | None, ...] = await self._ask_once(lambda: self._actor.git_write.remote(asked), WRITE_S)
+        if asyncio.get_running_loop().time() - self._git_answered_at > _FRESH_S:
+            await self.name()
+        done: tuple[Outcome | None, ...] = await answer_of(self._actor.git_write.remote(asked), "The host", WRITE_S)
+        self._git_answered_at = asyncio.get_running_loop().time()
         return done
 
     async def _ask_once(self, call: Callable[[], Any], timeout_s: float) -> Any:

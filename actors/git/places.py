@@ -12,12 +12,14 @@ from actors.git.values import Place
 _BRANCHES = "refs/heads/"
 ASK_GIT = ".invalid"
 """Stands for the branch in HEAD where git keeps refs elsewhere (reftable)."""
+_REMOVED = " (deleted)"
+"""So the kernel marks the name of a directory that is gone."""
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def find_place(directory: Path) -> Place | None:
     """None when the directory is in no repository, as far as can be seen."""
-    here = Path(os.path.realpath(directory))
+    here = Path(_real_path(os.fspath(directory)))
     for candidate in (here, *here.parents):
         git_directory = _linked(candidate / ".git")
         if git_directory is not None:
@@ -31,7 +33,22 @@ def find_place(directory: Path) -> Place | None:
 
 def common_directory_of(git_directory: Path) -> Path:
     written = read_line(git_directory / "commondir")
-    return Path(os.path.realpath(git_directory / written)) if written else git_directory
+    return Path(_real_path(os.path.join(git_directory, written))) if written else git_directory  # noqa: PTH118
+
+
+def _real_path(path: str) -> str:
+    """``os.path.realpath``, of a directory that is there by one question to the kernel."""
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return os.path.realpath(path)
+    try:
+        found = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - called for every answer
+    except OSError:
+        return os.path.realpath(path)
+    finally:
+        os.close(descriptor)
+    return os.path.realpath(path) if found.endswith(_REMOVED) else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +71,8 @@ def read_head(place: Place) -> Head:
 def read_line(path: Path) -> str | None:
     """The only line of one of git's small files; None when it is not there."""
     try:
-        return os.fsdecode(path.read_bytes()).removesuffix("\n")
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - called for every answer
+            return os.fsdecode(file.readall()).removesuffix("\n")
     except OSError:
         return None
 
@@ -62,11 +80,11 @@ def read_line(path: Path) -> str | None:
 def _linked(dot_git: Path) -> Path | None:
     """The git directory that ``.git`` is or names."""
     if dot_git.is_dir():
-        return Path(os.path.realpath(dot_git)) if (dot_git / "HEAD").exists() else None
+        return Path(_real_path(os.fspath(dot_git))) if (dot_git / "HEAD").exists() else None
     written = read_line(dot_git)
     if written is None or not written.startswith("gitdir:"):
         return None
-    named = Path(os.path.realpath(dot_git.parent / written.removeprefix("gitdir:").strip()))
+    named = Path(_real_path(os.path.join(dot_git.parent, written.removeprefix("gitdir:").strip())))  # noqa: PTH118
     return named if named.is_dir() else None
 
 

@@ -16,9 +16,7 @@ MOST_PATCH_CHARACTERS = 100_000
 _MOST_DIFF_BYTES = 4_000_000
 """Of numbers and patch together: the process that reads them serves all agents of its host."""
 _LOG_FIELDS = {"commit": "%H", "parents": "%P", "author": "%an", "email": "%ae", "date": "%aI", "subject": "%s"}
-_REF_FIELDS = (
-    *("HEAD", "refname:lstrip=2", "objectname", "*objectname", "upstream:short", "worktreepath", "contents:subject"),
-)
+_REF_FIELDS = ("refname:lstrip=2", "objectname", "*objectname", "upstream:short", "worktreepath", "contents:subject")
 _NONE_IGNORED: frozenset[str] = frozenset()
 
 
@@ -28,7 +26,7 @@ def answer(hand: Hand, read: Read) -> tuple[dict[str, Any], frozenset[str]]:
         case ReadStatus():
             return _status(hand)
         case ListRefs():
-            return _list_refs(hand, read), _NONE_IGNORED
+            return listed(hand, read, list_refs(hand, read)), _NONE_IGNORED
         case ReadLog():
             return _log(hand, read), _NONE_IGNORED
         case ReadDiff():
@@ -58,17 +56,24 @@ def _log(hand: Hand, read: ReadLog) -> dict[str, Any]:
     return {"commits": [{**commit, "parents": commit["parents"].split()} for commit in commits]}
 
 
-def _list_refs(hand: Hand, read: ListRefs) -> dict[str, Any]:
+def list_refs(hand: Hand, read: ListRefs) -> list[dict[str, str]]:
+    """All branches or tags: the same in every working tree."""
     place = "refs/heads" if read.kind == "branch" else "refs/tags"
     told = hand.told("for-each-ref", "--format=" + "".join(f"%({field})%00" for field in _REF_FIELDS), "--", place)
-    rows = list(_rows(told.removesuffix("\n"), len(_REF_FIELDS)))
-    found = [
-        {"name": name, "commit": peeled or commit, "subject": subject, **_of_branch(upstream, tree)}
-        for _, name, commit, peeled, upstream, tree, subject in rows
+    # git ends each with a newline, which then stands before the next one's name.
+    rows = _rows(told.removesuffix("\n"), len(_REF_FIELDS))
+    return [
+        {"name": name.removeprefix("\n"), "commit": peeled or commit, "subject": subject, **_of_branch(upstream, tree)}
+        for name, commit, peeled, upstream, tree, subject in rows
     ]
+
+
+def listed(hand: Hand, read: ListRefs, found: list[dict[str, str]]) -> dict[str, Any]:
+    """What ``list_refs`` found, as it is told in one working tree."""
     if read.kind == "tag":
         return {"tags": found}
-    return {"current": next((row[1] for row in rows if row[0].endswith("*")), None), "branches": found}
+    current = hand.branch()
+    return {"current": current if any(each["name"] == current for each in found) else None, "branches": found}
 
 
 def _of_branch(upstream: str, tree: str) -> dict[str, str]:

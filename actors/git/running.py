@@ -77,10 +77,15 @@ class Hand:
     def head(self) -> Head:
         """What is checked out; ``commit`` is None before the first one."""
         head = read_head(self.place)
-        branch = self._branch() if head.branch == ASK_GIT else head.branch
+        branch = self._told_branch() if head.branch == ASK_GIT else head.branch
         return Head(branch, head.commit or self.commit_of("HEAD"))
 
-    def _branch(self) -> str | None:
+    def branch(self) -> str | None:
+        """The branch that is checked out; git is asked where a name may stand for another one."""
+        head = read_head(self.place)
+        return head.branch if head.commit or head.branch is None else self._told_branch()
+
+    def _told_branch(self) -> str | None:
         answer = self.ask("symbolic-ref", "--quiet", "--short", "HEAD")
         return answer.output.removesuffix("\n") if answer.ok else None
 

@@ -8,13 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgpack
+
 
 def sendable(value: Any) -> Any:
     """The same with a mark in place of every byte that is no UTF-8."""
+    try:
+        msgpack.packb(value)
+    except UnicodeEncodeError:
+        return _marked(value)
+    return value
+
+
+def _marked(value: Any) -> Any:
     if isinstance(value, str):
         return value if value.isascii() else value.encode(errors="surrogateescape").decode(errors="replace")
     if isinstance(value, Mapping):
-        return {key: sendable(each) for key, each in value.items()}
+        return {key: _marked(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [sendable(each) for each in value]
+        return [_marked(each) for each in value]
     return value

@@ -11,8 +11,9 @@ from __future__ import annotations
 import marshal
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
+from typing import TypeAlias
 
 STEP_NS = 50_000_000
 """Longer than the step in which Linux keeps the times of files."""
@@ -24,14 +25,20 @@ _PLAIN = 2
 MOST_ENTRIES = 1500
 """Of a working tree: of more, git itself tells the status sooner than they can be looked at here."""
 
+Parts: TypeAlias = "dict[str, Sight]"
+
 
 class Sight:
     """Gathers what is seen. ``reliable`` turns false when something cannot be told from a glance."""
 
-    def __init__(self) -> None:
+    def __init__(self, parts: Parts | None = None) -> None:
+        """``parts``: of all sights that are taken in one go."""
         self._seen: list[object] = []
         self._newest_ns = 0
+        self._parts: Parts = {} if parts is None else parts
         self.reliable = True
+        self.read: list[bytes] = []
+        """What those who look at this sight must read of it themselves."""
 
     @property
     def digest(self) -> bytes:
@@ -43,6 +50,17 @@ class Sight:
 
     def note(self, what: object) -> None:
         self._seen.append(what)
+
+    def part(self, name: str, look: Callable[[Sight], None]) -> Sight:
+        """What several sights have in common is looked at once in one go; ``name`` tells such parts apart."""
+        seen = self._parts.get(name)
+        if seen is None:
+            seen = self._parts[name] = Sight(self._parts)
+            look(seen)
+        self._seen.append(seen.digest)
+        self._newest_ns = max(self._newest_ns, seen._newest_ns)
+        self.reliable = self.reliable and seen.reliable
+        return seen
 
     def file(self, path: str) -> bool:
         """By its metadata: every change of a file changes its ctime or, when it is replaced, its inode. Of a link also

@@ -120,6 +120,8 @@ class Proof:
     watched: frozenset[str]
     ignored: frozenset[str] = frozenset()
     """Paths in the working tree that git ignores, with all that is below them."""
+    guard: int | None = None
+    """Token of the guard that was over the working tree when the answer was made; then ``digest`` is without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +132,8 @@ class Asked:
     operation: Operation
     known: Proof | None = None
     """Of an answer that the asker has: then it is only given anew if it does not hold any more."""
+    guard: int | None = None
+    """Token of a guard that the asker has over the working tree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +146,8 @@ class Outcome:
     proof: Proof | None = None
     """None: the result must not be kept."""
     unchanged: bool = False
+    ignored: frozenset[str] | None = None
+    """Of a status: what git ignores in the working tree."""
     took_s: float = 0.0
 
     @classmethod

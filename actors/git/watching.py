@@ -10,12 +10,14 @@ import os
 import re
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from actors.git.sight import MOST_ENTRIES, Sight
+from actors.git.sight import MOST_ENTRIES, Parts, Sight
 from actors.git.values import ListRefs, ListWorktrees, Place, Proof, Read, ReadLog, ReadStatus
 
-HEAD, REFS, INDEX, TREE, WORKTREES = "head", "refs", "index", "tree", "worktrees"
+HEAD, COMMIT, REFS, INDEX, TREE, WORKTREES = "head", "commit", "refs", "index", "tree", "worktrees"
+"""``COMMIT``: only which one HEAD is at; that it was at another one meanwhile does not matter."""
 STATES = {
     "MERGE_HEAD": "merge",
     "CHERRY_PICK_HEAD": "cherry-pick",
@@ -32,6 +34,7 @@ _OTHER_TREE = re.compile(rb"\bworktree\s*=", re.I)
 _UNWATCHED = re.compile(r"@\{|worktree|[\w/-]HEAD|HEAD[\w/-]|[A-Z]_[A-Z]")
 """Revisions that may stand for another commit though no ref has changed: by time or log, ``FETCH_HEAD`` and the like,
 HEAD of another working tree."""
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MOST_LINKS = 5
 
 
@@ -50,74 +53,86 @@ class Watch:
         self._config = [str(path) for path in (Path("/etc/gitconfig"), user / ".gitconfig", shared / "config")]
         self._rules = [str(shared / "ignore"), str(shared / "attributes")]
 
-    def begin(self, place: Place, read: Read) -> Watching | None:
-        """Before git is asked; None when the answer cannot be proved later."""
+    def begin(self, place: Place, read: Read, parts: Parts | None = None, guard: int | None = None) -> Watching | None:
+        """Before git is asked; None when the answer cannot be proved later. ``parts``: see ``Sight``; ``guard``: token
+        of one over the working tree, which then need not be looked at."""
         watched = _watched(read)
-        if watched is None or (TREE in watched and _tracked_files(place) > MOST_ENTRIES):
+        if watched is None or (TREE in watched and guard is None and _tracked_files(place) > MOST_ENTRIES):
             return None
         since_ns = time.time_ns()
-        sight = Sight()
-        configuration, head = self._look_around(sight, place)
+        sight = Sight(parts)
+        configuration, head = self._look_around(sight, place, watched)
         if TREE in watched and _may_follow(configuration, head):
             watched |= {REFS}
         _look_at(sight, place, watched)
         if not (sight.reliable and sight.is_settled(since_ns)):
             return None
-        return Watching(self, place, watched, since_ns, sight.digest)
+        return Watching(self, place, Proof(digest=sight.digest, watched=watched, guard=guard), since_ns)
 
-    def holds(self, place: Place, proof: Proof) -> bool:
-        """Whether everything looks as it did when the proof was made."""
-        sight = self.look(place, proof.watched)
-        if TREE in proof.watched:
+    def holds(self, place: Place, proof: Proof, parts: Parts | None = None) -> bool:
+        """Whether everything looks as it did when the proof was made, but for what a guard is over."""
+        sight = self.look(place, proof.watched, parts)
+        if TREE in proof.watched and proof.guard is None:
             sight.tree(str(place.top), proof.ignored)
         return sight.reliable and sight.digest == proof.digest
 
-    def look(self, place: Place, watched: frozenset[str]) -> Sight:
+    def look(self, place: Place, watched: frozenset[str], parts: Parts | None = None) -> Sight:
         """At all but the working tree."""
-        sight = Sight()
-        self._look_around(sight, place)
+        sight = Sight(parts)
+        self._look_around(sight, place, watched)
         _look_at(sight, place, watched)
         return sight
 
-    def _look_around(self, sight: Sight, place: Place) -> tuple[list[bytes], bytes]:
+    def _look_around(self, sight: Sight, place: Place, watched: frozenset[str]) -> tuple[list[bytes], bytes]:
         """At what every answer depends on; tells the configuration and HEAD."""
         own, common = str(place.git_directory), str(place.common_directory)
-        sight.note((own, common, str(place.top)))
-        found = (sight.content(path) for path in (*self._config, f"{common}/config", f"{own}/config.worktree"))
-        contents = [content for content in found if content]
-        rules = [*self._rules, *(f"{common}/info/{name}" for name in ("exclude", "attributes", "grafts"))]
-        for content in contents:
-            if _INCLUDES.search(content) or _OTHER_TREE.search(content):
-                sight.reliable = False
-            for named in _FILES_IN_CONFIG.findall(content):
-                rules.append(str(self._user / os.fsdecode(named).removeprefix("~/")))
-        for path in (*rules, f"{own}/info/sparse-checkout", f"{common}/shallow", f"{common}/refs/replace"):
+        sight.note((own, common, str(place.top), self._config))
+        shared = sight.part(f"around {common}", lambda part: self._look_at_configuration(part, common))
+        of_tree = sight.content(f"{own}/config.worktree")
+        if of_tree:
+            self._look_at_named(sight, of_tree)
+        sight.file(f"{own}/info/sparse-checkout")
+        return [*shared.read, of_tree or b""], _look_at_head(sight, own, common, times=COMMIT not in watched)
+
+    def _look_at_configuration(self, sight: Sight, common: str) -> None:
+        """That of the user and of the repository, with the rules for its files."""
+        found = (sight.content(path) for path in (*self._config, f"{common}/config"))
+        sight.read += [content for content in found if content]
+        for content in sight.read:
+            self._look_at_named(sight, content)
+        named = ("info/exclude", "info/attributes", "info/grafts", "shallow", "refs/replace")
+        for path in (*self._rules, *(f"{common}/{name}" for name in named)):
             sight.file(path)
-        return contents, _look_at_head(sight, own, common)
+
+    def _look_at_named(self, sight: Sight, configuration: bytes) -> None:
+        """At the files that it names."""
+        if _INCLUDES.search(configuration) or _OTHER_TREE.search(configuration):
+            sight.reliable = False
+        for named in _FILES_IN_CONFIG.findall(configuration):
+            sight.file(str(self._user / os.fsdecode(named).removeprefix("~/")))
 
 
 class Watching:
-    """One answer while it is made."""
+    """One answer while it is made. ``begun``: what was seen before, without the working tree."""
 
-    def __init__(self, watch: Watch, place: Place, watched: frozenset[str], since_ns: int, digest: bytes) -> None:
+    def __init__(self, watch: Watch, place: Place, begun: Proof, since_ns: int) -> None:
         self._watch = watch
         self._place = place
-        self._watched = watched
+        self._begun = begun
         self._since_ns = since_ns
-        self._digest = digest
 
-    def proof(self, ignored: frozenset[str] = frozenset()) -> Proof | None:
+    def proof(self, ignored: frozenset[str] = frozenset(), parts: Parts | None = None) -> Proof | None:
         """After git has answered; None when something changed meanwhile or just before."""
         if len(ignored) > MOST_ENTRIES:
             return None
-        sight = self._watch.look(self._place, self._watched)
-        if sight.digest != self._digest:
+        sight = self._watch.look(self._place, self._begun.watched, parts)
+        if sight.digest != self._begun.digest:
             return None
-        if TREE in self._watched:
+        if TREE in self._begun.watched and self._begun.guard is None:
             sight.tree(str(self._place.top), ignored)
         if not (sight.reliable and sight.is_settled(self._since_ns)):
             return None
-        return Proof(digest=sight.digest, watched=self._watched, ignored=ignored)
+        return replace(self._begun, digest=sight.digest, ignored=ignored)
 
 
 def _may_follow(configuration: Iterable[bytes], head: bytes) -> bool:
@@ -142,6 +157,8 @@ def _watched(read: Read) -> frozenset[str] | None:
             return frozenset({INDEX, TREE})
         case ReadLog(revision=None):
             return frozenset({HEAD})
+        case ReadLog(revision=revision) if revision is not None and _HASH.fullmatch(revision):
+            return frozenset({COMMIT})
         case ReadLog(revision=revision) if revision is not None and not _UNWATCHED.search(revision):
             return frozenset({REFS})
         case ListRefs():
@@ -155,18 +172,21 @@ def _watched(read: Read) -> frozenset[str] | None:
 def _look_at(sight: Sight, place: Place, watched: frozenset[str]) -> None:
     own, common = str(place.git_directory), str(place.common_directory)
     if REFS in watched:
-        _look_at_refs(sight, own, common)
+        sight.part(f"refs {common}", lambda part: _look_at_refs(part, common))
+        if own != common:
+            _look_at_refs(sight, own)
     if WORKTREES in watched:
-        _look_at_worktrees(sight, common)
+        sight.part(f"worktrees {common}", lambda part: _look_at_worktrees(part, common))
     if INDEX in watched:
         sight.file(f"{own}/index")
         sight.note([name for name in STATES if os.path.lexists(f"{own}/{name}")])
 
 
-def _look_at_head(sight: Sight, own: str, common: str) -> bytes:
+def _look_at_head(sight: Sight, own: str, common: str, *, times: bool) -> bytes:
     """HEAD and the branch that it is on, with what that is at; tells HEAD."""
     head = content = sight.content(f"{own}/HEAD")
-    sight.file(f"{own}/HEAD")
+    if times:
+        sight.file(f"{own}/HEAD")
     for directory in {own: None, common: None}:
         sight.content(f"{directory}/reftable/tables.list")
     for _ in range(_MOST_LINKS):
@@ -176,18 +196,16 @@ def _look_at_head(sight: Sight, own: str, common: str) -> bytes:
             return head or b""
         path = f"{common}/{os.fsdecode(content[5:].strip())}"
         content = sight.content(path)
-        sight.file(path)
+        if times:
+            sight.file(path)
     sight.reliable = False
     return head or b""
 
 
-def _look_at_refs(sight: Sight, own: str, common: str) -> None:
-    sight.refs(f"{common}/refs")
-    sight.file(f"{common}/packed-refs")
-    sight.content(f"{common}/reftable/tables.list")
-    if own != common:
-        sight.refs(f"{own}/refs")
-        sight.content(f"{own}/reftable/tables.list")
+def _look_at_refs(sight: Sight, directory: str) -> None:
+    sight.refs(f"{directory}/refs")
+    sight.file(f"{directory}/packed-refs")
+    sight.content(f"{directory}/reftable/tables.list")
 
 
 def _look_at_worktrees(sight: Sight, common: str) -> None:

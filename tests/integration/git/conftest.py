@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from actors.git.hands import GitHands
+from actors.git.near import NearLook
 from actors.git.values import Asked, Commit, CreateRef, Operation, Outcome, Proof, Read
 from tests.projects import git, make_repository
 
@@ -18,6 +21,8 @@ class Project:
     """``tree`` is a working tree of ``repository`` on a branch of its own."""
 
     base: Path
+    near: NearLook | None = None
+    """Who looks whether answers hold, and asks the hands for the others; without it they look themselves."""
     hands: GitHands = field(init=False)
 
     def __post_init__(self) -> None:
@@ -47,8 +52,17 @@ class Project:
         return self.git("rev-parse", "HEAD", at=at)
 
     def read(self, operation: Read, *, at: Path | None = None, known: Proof | None = None) -> Outcome:
-        (outcome,) = self.hands.read([Asked(directory=at or self.repository, operation=operation, known=known)])
+        (outcome,) = self.read_all(Asked(directory=at or self.repository, operation=operation, known=known))
         return outcome
+
+    def read_all(self, *asked: Asked) -> tuple[Outcome, ...]:
+        if self.near is None:
+            return self.hands.read(asked)
+
+        async def ask_host(left: Sequence[Asked]) -> Sequence[Outcome]:
+            return self.hands.read(left)
+
+        return asyncio.run(self.near.read(asked, ask_host))
 
     def write(self, operation: Operation, *, at: Path | None = None) -> Outcome:
         (outcome,) = self.hands.write([Asked(directory=at or self.repository, operation=operation)])
@@ -82,6 +96,13 @@ def project(short_tmp: Path) -> Project:
     make_repository(made.repository)
     made.git("worktree", "add", "-q", "-b", "member", str(made.tree))
     return made
+
+
+def count_gits(project: Project) -> Callable[[], int]:
+    """Tells how many gits the hands have started since this was called."""
+    trace = project.base / "trace"
+    (project.base / "user/.gitconfig").write_text(f"[trace2]\n\tnormalTarget = {trace}\n")
+    return lambda: trace.read_text().count(" start ") if trace.exists() else 0
 
 
 ALL = Commit(message="All of it", files=(), everything=True)

@@ -7,17 +7,24 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from actors.git.near import NearLook
 from actors.git.sight import MOST_ENTRIES, STEP_NS
-from actors.git.values import ListRefs, ListWorktrees, Outcome, Proof, Read, ReadDiff, ReadLog, ReadStatus
-from tests.integration.git.conftest import Project, result
+from actors.git.values import Asked, ListRefs, ListWorktrees, Outcome, Proof, Read, ReadDiff, ReadLog, ReadStatus
+from tests.integration.git.conftest import Project, count_gits, result
 
 STATUS, LOG, BRANCHES = ReadStatus(), ReadLog(revision=None, limit=5), ListRefs(kind="branch")
 READS: tuple[Read, ...] = (STATUS, LOG, ReadLog(revision="main", limit=5), BRANCHES, ListWorktrees())
+
+
+@pytest.fixture(name="project", params=["host", "near"])
+def _project(request: pytest.FixtureRequest, project: Project) -> Project:
+    return replace(project, near=NearLook(project.environment) if request.param == "near" else None)
 
 
 def settled(project: Project, read: Read, at: Path | None = None) -> Outcome:
@@ -113,12 +120,14 @@ def test_what_git_ignores_may_change_without_ending_a_status(project: Project) -
     assert holds(project, STATUS, proof)
 
 
+@pytest.mark.parametrize("project", ["host"], indirect=True)
 def test_an_answer_from_the_moment_of_a_change_is_not_kept(project: Project) -> None:
     for number in range(3):
         (project.repository / "README.md").write_text(f"{number}")
         assert project.read(STATUS).proof is None
 
 
+@pytest.mark.parametrize("project", ["host"], indirect=True)
 def test_what_is_not_seen_at_a_glance_is_not_kept(project: Project) -> None:
     time.sleep(STEP_NS / 1e9)
     assert project.read(ReadDiff(base=None, head=None, staged=False)).proof is None
@@ -222,3 +231,59 @@ def _number(tree: Path) -> int:
         ["git", "-C", str(tree), "log", "-1", "--format=%s"], check=True, capture_output=True, text=True
     ).stdout.strip()
     return int(told) if told.isdigit() else 0
+
+
+@pytest.mark.parametrize("project", ["near"], indirect=True)
+def test_a_guarded_status_of_a_large_tree_is_kept_and_ends_with_the_next_change(project: Project) -> None:
+    for number in range(MOST_ENTRIES + 1):
+        (project.tree / str(number)).touch()
+    proof = settled(project, STATUS, project.tree).proof
+
+    assert proof is not None
+    assert proof.guard is not None
+    assert holds(project, STATUS, proof, project.tree)
+    (project.tree / "7").unlink()
+    assert not holds(project, STATUS, proof, project.tree)
+
+
+def test_the_log_of_a_commit_that_was_only_just_made_is_kept(project: Project) -> None:
+    settled(project, LOG)
+    commit = project.commit("a")
+    told = project.read(LOG)
+
+    assert told.proof is not None
+    assert holds(project, LOG, told.proof)
+    assert _commits(told)[0]["commit"] == commit
+
+
+def test_the_lists_of_all_working_trees_are_made_by_one_git_and_kept_for_each(project: Project) -> None:
+    gits = count_gits(project)
+    settled(project, BRANCHES)
+    asked = [Asked(directory=each, operation=BRANCHES) for each in (project.repository, project.tree)]
+    before = gits()
+    here, there = project.read_all(*asked)
+
+    assert gits() - before == 1
+    assert (result(here)["current"], result(there)["current"]) == ("main", "member")
+    assert result(here)["branches"] == result(there)["branches"]
+    assert holds(project, BRANCHES, here.proof)
+    assert holds(project, BRANCHES, there.proof, project.tree)
+    project.git("checkout", "-q", "--detach", at=project.tree)
+    assert not holds(project, BRANCHES, there.proof, project.tree)
+    assert result(project.read(BRANCHES, at=project.tree))["current"] is None
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_a_list_tells_the_branch_that_a_symbolic_one_stands_for(project: Project, pack: bool) -> None:
+    project.git("symbolic-ref", "refs/heads/alias", "refs/heads/main")
+    project.git("symbolic-ref", "HEAD", "refs/heads/alias")
+    if pack:
+        project.git("pack-refs", "--all")
+
+    assert result(project.read(BRANCHES))["current"] == "main"
+
+
+def _commits(outcome: Outcome) -> list[dict[str, str]]:
+    commits = result(outcome)["commits"]
+    assert isinstance(commits, list)
+    return commits

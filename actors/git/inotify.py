@@ -1,0 +1,80 @@
+"""The kernel's inotify, as far as ``guards`` needs it: watches on directories, and the events that came so far."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Self
+
+_MODIFY, _ATTRIB, _CLOSE_WRITE = 0x2, 0x4, 0x8
+_MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x40, 0x80, 0x100, 0x200
+_DELETE_SELF, _MOVE_SELF, _UNMOUNT, _OVERFLOW, _IGNORED = 0x400, 0x800, 0x2000, 0x4000, 0x8000
+_ONLY_DIRECTORY, _DONT_FOLLOW, _IS_DIRECTORY = 0x1000000, 0x2000000, 0x40000000
+MOVED = _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
+"""A name has come or gone."""
+GONE = _DELETE_SELF | _MOVE_SELF | _UNMOUNT | _IGNORED
+"""What was watched is not there any more."""
+_WANTED = MOVED | _MODIFY | _ATTRIB | _CLOSE_WRITE | _DELETE_SELF | _MOVE_SELF | _ONLY_DIRECTORY | _DONT_FOLLOW
+"""``_CLOSE_WRITE`` also for files that are written as memory, which no other event tells."""
+_HEAD = struct.Struct("iIII")
+_READ_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    watch: int
+    mask: int
+    name: str
+
+    @property
+    def is_directory(self) -> bool:
+        return bool(self.mask & _IS_DIRECTORY)
+
+    @property
+    def is_overflow(self) -> bool:
+        """Events were lost."""
+        return bool(self.mask & _OVERFLOW)
+
+
+class Inotify:
+    def __init__(self, descriptor: int, library: ctypes.CDLL) -> None:
+        """Use ``open``."""
+        self._descriptor = descriptor
+        self._library = library
+
+    @classmethod
+    def open(cls) -> Self | None:
+        """None when the kernel gives none, for example because the user has too many."""
+        library = ctypes.CDLL(None, use_errno=True)
+        descriptor = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        return cls(descriptor, library) if descriptor >= 0 else None
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+    def add(self, directory: str) -> int:
+        """The number of the watch. Raises ``OSError``."""
+        watch = self._library.inotify_add_watch(self._descriptor, os.fsencode(directory), _WANTED)
+        if watch < 0:
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error), directory)
+        return int(watch)
+
+    def remove(self, watch: int) -> None:
+        """No-op when it is gone."""
+        self._library.inotify_rm_watch(self._descriptor, watch)
+
+    def events(self) -> Iterator[Event]:
+        """All that have come so far."""
+        with suppress(BlockingIOError):
+            while told := os.read(self._descriptor, _READ_BYTES):
+                at = 0
+                while at < len(told):
+                    watch, mask, _, length = _HEAD.unpack_from(told, at)
+                    at += _HEAD.size
+                    yield Event(watch, mask, os.fsdecode(told[at : at + length].rstrip(b"\0")))
+                    at += length

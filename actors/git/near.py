@@ -1,0 +1,100 @@
+"""Looks whether known answers still hold, from any process on the machine where the repositories are.
+
+The handle of this machine's host actor asks here first, so that an answer that holds needs no call of the actor. It
+only looks, and never in the event loop: a file system that hangs costs threads of its own, and then every question goes
+to the host as if nothing had been known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from actors.git.guards import Guards
+from actors.git.places import find_place
+from actors.git.sight import Parts
+from actors.git.values import Asked, Outcome, Place, Proof, ReadStatus
+from actors.git.watching import Watch
+
+_THREADS = 2
+"""Looks at once. What comes while all are taken is asked of the host, which has more."""
+_PATIENCE_S = 2.0
+_MOST_LEARNT = 500
+
+
+class NearLook:
+    """``environment`` is the one that git runs in. All in one event loop."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._watch = Watch(environment)
+        self._guards = Guards()
+        self._ignored: OrderedDict[Path, frozenset[str]] = OrderedDict()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="near look")
+        self._looking: set[Future[list[Outcome | Asked]]] = set()
+
+    async def read(
+        self, asked: Sequence[Asked], ask_host: Callable[[Sequence[Asked]], Awaitable[Sequence[Outcome]]]
+    ) -> tuple[Outcome, ...]:
+        """What holds from here, the rest from the host."""
+        seen = await self._seen(asked)
+        left = [each for each in seen if isinstance(each, Asked)]
+        read = await ask_host(left) if left else ()
+        for each, outcome in zip(left, read, strict=True):
+            self._learn(each, outcome)
+        told = iter(read)
+        return tuple(next(told) if isinstance(each, Asked) else each for each in seen)
+
+    async def _seen(self, asked: Sequence[Asked]) -> list[Outcome | Asked]:
+        """In the place of each whose known answer holds, that outcome; of the others what to ask the host."""
+        self._looking = {look for look in self._looking if not look.done()}
+        if len(self._looking) >= _THREADS or not any(each.known or _is_status(each) for each in asked):
+            return list(asked)
+        look = self._threads.submit(self._look, asked)
+        self._looking.add(look)
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                return await asyncio.shield(asyncio.wrap_future(look))
+        except TimeoutError:
+            return list(asked)
+
+    def _learn(self, asked: Asked, outcome: Outcome) -> None:
+        """What the host has answered: the next guard is not over what git ignores."""
+        if outcome.ignored is not None:
+            self._ignored[asked.directory] = outcome.ignored
+            self._ignored.move_to_end(asked.directory)
+            if len(self._ignored) > _MOST_LEARNT:
+                self._ignored.popitem(last=False)
+
+    def _look(self, asked: Sequence[Asked]) -> list[Outcome | Asked]:
+        parts: Parts = {}
+        return [self._looked_at(each, parts) for each in asked]
+
+    def _looked_at(self, asked: Asked, parts: Parts) -> Outcome | Asked:
+        begun = time.monotonic()
+        try:
+            place = find_place(asked.directory)
+            if place is None:
+                return replace(asked, known=None)
+            if asked.known is not None and self._holds(place, asked.known, parts):
+                return Outcome(unchanged=True, took_s=time.monotonic() - begun)
+            return replace(asked, known=None, guard=self._guarded(place, asked))
+        except OSError:
+            return replace(asked, known=None)  # whatever is wrong there is for the host to tell
+
+    def _holds(self, place: Place, proof: Proof, parts: Parts) -> bool:
+        guarded = proof.guard is None or self._guards.holds(str(place.top), proof.guard, proof.ignored)
+        return guarded and self._watch.holds(place, proof, parts)
+
+    def _guarded(self, place: Place, asked: Asked) -> int | None:
+        if place.top is None or not _is_status(asked):
+            return None
+        return self._guards.begin(str(place.top), self._ignored.get(asked.directory, frozenset()))
+
+
+def _is_status(asked: Asked) -> bool:
+    return isinstance(asked.operation, ReadStatus)

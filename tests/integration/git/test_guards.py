@@ -1,0 +1,131 @@
+"""Guards over working trees: what they see without looking at every file, and where there is none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from actors.git.guards import Guards
+
+NOTHING: frozenset[str] = frozenset()
+
+
+@pytest.fixture
+def tree(short_tmp: Path) -> Path:
+    top = short_tmp / "tree"
+    (top / "a/b").mkdir(parents=True)
+    (top / "build").mkdir()
+    for name in ("f", "a/f", "a/b/f", "build/f", "x.log"):
+        (top / name).write_text("1")
+    (top / ".git").mkdir()
+    return top
+
+
+def token_of(guards: Guards, tree: Path, ignored: frozenset[str] = NOTHING) -> int:
+    token = guards.begin(str(tree), ignored)
+    assert token is not None
+    return token
+
+
+def _append(path: Path) -> None:
+    with path.open("a") as file:
+        file.write("2")
+
+
+def _below(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "append": lambda tree: _append(tree / "a/b/f"),
+    "mode": lambda tree: (tree / "a/f").chmod(0o755),
+    "replaced": lambda tree: ((tree / "n").write_text("1"), (tree / "n").replace(tree / "f")),
+    "deleted": lambda tree: (tree / "a/f").unlink(),
+    "new": lambda tree: (tree / "a/n").touch(),
+    "link": lambda tree: (tree / "a/n").symlink_to("f"),
+    "truncated": lambda tree: os.truncate(tree / "f", 0),
+    "new directory": lambda tree: (tree / "a/d").mkdir(),
+    "in a new directory": lambda tree: _below(tree / "a/d/f"),
+    "directory moved": lambda tree: (tree / "a/b").rename(tree / "c"),
+    "tree moved away": lambda tree: tree.rename(tree.with_name("elsewhere")),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_ends_a_token_and_the_next_one_holds_until_the_next_change(tree: Path, change: str) -> None:
+    guards = Guards()
+    token = token_of(guards, tree)
+    assert guards.holds(str(tree), token, NOTHING)
+    CHANGES[change](tree)
+
+    assert not guards.holds(str(tree), token, NOTHING)
+    if tree.exists():
+        again = token_of(guards, tree)
+        assert guards.holds(str(tree), again, NOTHING)
+        _append(tree / "f" if change != "in a new directory" else tree / "a/d/f")
+        assert not guards.holds(str(tree), again, NOTHING)
+
+
+def test_what_git_ignores_and_git_itself_are_not_guarded(tree: Path) -> None:
+    guards = Guards()
+    ignored = frozenset({"build/", "x.log"})
+    token = token_of(guards, tree, ignored)
+    _append(tree / "build/f")
+    (tree / "build/new").mkdir()
+    _append(tree / "x.log")
+    (tree / ".git/index").touch()
+
+    assert guards.holds(str(tree), token, ignored)
+
+
+def test_a_token_does_not_hold_for_an_answer_that_depends_on_what_was_ignored(tree: Path) -> None:
+    guards = Guards()
+    token = token_of(guards, tree, frozenset({"build/"}))
+
+    assert not guards.holds(str(tree), token, NOTHING)
+    assert token_of(guards, tree) != token
+
+
+def test_a_tree_in_which_changes_could_be_missed_has_no_guard(tree: Path, short_tmp: Path) -> None:
+    guards = Guards()
+    (short_tmp / "other").hardlink_to(tree / "f")
+    assert guards.begin(str(tree), NOTHING) is None
+    (short_tmp / "other").unlink()
+    token = token_of(guards, tree)
+    (short_tmp / "other").write_text("1")
+    (tree / "linked").hardlink_to(short_tmp / "other")
+    assert not guards.holds(str(tree), token, NOTHING)
+    assert guards.begin(str(tree), NOTHING) is None
+    (tree / "linked").unlink()
+    (tree / "a/.git").mkdir()
+    assert guards.begin(str(tree), NOTHING) is None
+    assert guards.begin("/proc/self", NOTHING) is None
+
+
+def test_guards_do_not_disturb_each_other(tree: Path, short_tmp: Path) -> None:
+    guards = Guards()
+    other = short_tmp / "another"
+    other.mkdir()
+    first, second = token_of(guards, tree), token_of(guards, other)
+    (other / "new").touch()
+
+    assert guards.holds(str(tree), first, NOTHING)
+    assert not guards.holds(str(other), second, NOTHING)
+
+
+def test_when_events_were_lost_no_token_holds(tree: Path) -> None:
+    guards = Guards()
+    token = token_of(guards, tree)
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    for number in range(most // 4 + 10):  # each comes and goes with several events
+        path = tree / f"a/{number}"
+        path.touch()
+        path.unlink()
+    (tree / "f").write_text("2")
+
+    assert not guards.holds(str(tree), token, NOTHING)
+    assert guards.holds(str(tree), token_of(guards, tree), NOTHING)
