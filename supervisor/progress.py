@@ -18,13 +18,13 @@ class Progress:
         self._call_id = call_id
         self._writer = writer
         self._loop = asyncio.get_running_loop()
-        self._unsent: bytes = b""
+        self._unsent: tuple[int, int, str] | None = None
         self._next_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def tell(self, done: int, total: int, what: str) -> None:
         """A ``ProgressCallback``."""
-        self._unsent = pack({"id": self._call_id, "progress": {"done": done, "total": total, "what": what}})
+        self._unsent = (done, total, what)
         if self._timer is None:
             self._timer = self._loop.call_at(self._next_at, self._send)
 
@@ -32,7 +32,7 @@ class Progress:
         """The last word if it is not sent yet, for whoever writes the answer."""
         if self._timer is not None:
             self._timer.cancel()
-        return self._unsent
+        return self._packed()
 
     def _send(self) -> None:
         self._next_at = self._loop.time() + EVERY_S
@@ -40,5 +40,11 @@ class Progress:
         if self._writer.transport.get_write_buffer_size() > 0:
             self._timer = self._loop.call_at(self._next_at, self._send)
         elif not self._writer.is_closing():
-            self._writer.write(self._unsent)
-            self._unsent = b""
+            self._writer.write(self._packed())
+            self._unsent = None
+
+    def _packed(self) -> bytes:
+        if self._unsent is None:
+            return b""
+        done, total, what = self._unsent
+        return pack({"id": self._call_id, "progress": {"done": done, "total": total, "what": what}})

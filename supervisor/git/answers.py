@@ -7,13 +7,14 @@ later caller has seen already.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from math import ceil
 from pathlib import Path
 from typing import Any
 
-from actors.git.values import Asked, Outcome, Read
+from actors.git.values import Asked, ListRefs, Outcome, Read
 from supervisor.background import Background
 from supervisor.git.cache import AnswerCache, Kept
 from supervisor.git.figures import GitFigures
@@ -91,7 +92,7 @@ class Answers:
     async def _ask_in_turn(self, caller: str, line: _Line) -> None:
         async with self._permits.hold(caller):
             share = min(MOST_TOGETHER, ceil(len(line.waiting) / line.about_to_take))
-            taken = {key: line.waiting.pop(key) for key in list(line.waiting)[:share]}
+            taken = {key: line.waiting.pop(key) for key in _first(line.waiting, share)}
             for key in taken:
                 del self._line_of[key]
             line.about_to_take -= 1
@@ -126,3 +127,11 @@ class Answers:
         else:
             self._cache.drop(key)
         return Answer(outcome=outcome, result=outcome.result)
+
+
+def _first(waiting: Iterable[_Key], share: int) -> list[_Key]:
+    """``share`` of those that wait. Lists go together, whatever their number: one git makes those of a repository."""
+    first = list(islice(waiting, share))
+    if any(isinstance(read, ListRefs) for _, read in first):
+        first += (key for key in islice(waiting, share, None) if isinstance(key[1], ListRefs))
+    return first

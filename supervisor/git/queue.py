@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, PhalanxError
@@ -74,25 +75,37 @@ class GitQueue:
             for job in jobs
         ]
         answers: list[asyncio.Task[Answer]] = []
+        reads: dict[tuple[Job, frozenset[int]], asyncio.Task[Answer]] = {}
         caller = f"call {next(self._calls)}"
 
-        async def one(number: int, job: Job | PhalanxError, waits_for: Iterable[int]) -> Answer:
-            if earlier := [answers[before] for before in waits_for]:
-                await asyncio.wait(earlier)
-            answer = await self._answer(caller, job, places)
-            self._count(answer)
-            on_done(number)
-            return answer
+        def begin(job: Job | PhalanxError, waits_for: frozenset[int]) -> asyncio.Task[Answer]:
+            earlier = {answers[before] for before in waits_for}
+            return asyncio.create_task(self._answer(caller, job, places, earlier), name="git operation")
 
         try:
             for number, (job, waits_for) in enumerate(zip(jobs, predecessors(batch), strict=True)):
-                answers.append(asyncio.create_task(one(number, job, waits_for), name="git operation"))
+                if not isinstance(job, Job) or not isinstance(job.operation, READS):
+                    task = begin(job, waits_for)
+                elif (task := reads.get((job, waits_for))) is None:  # type: ignore[assignment]
+                    task = reads[job, waits_for] = begin(job, waits_for)
+                else:
+                    self.figures.shared += 1
+                answers.append(task)
+                task.add_done_callback(partial(self._answered, on_done, number))
             return await asyncio.gather(*answers)
         finally:
             for task in answers:
                 task.cancel()
 
-    async def _answer(self, caller: str, job: Job | PhalanxError, places: dict[Path, Place]) -> Answer:
+    async def _answer(
+        self,
+        caller: str,
+        job: Job | PhalanxError,
+        places: dict[Path, Place],
+        earlier: Collection[asyncio.Task[Answer]],
+    ) -> Answer:
+        if earlier:
+            await asyncio.wait(earlier)
         if isinstance(job, PhalanxError):
             return _without_result(Outcome.refused(job))
         try:
@@ -126,8 +139,10 @@ class GitQueue:
         self._places.update((each, place) for each, place in zip(unknown, found, strict=True) if place is not None)
         return {each: self._places[each] for each in directories if each in self._places}
 
-    def _count(self, answer: Answer) -> None:
-        self.figures.answered(failed=answer.outcome.error is not None)
+    def _answered(self, on_done: Callable[[int], None], number: int, answer: asyncio.Task[Answer]) -> None:
+        if not answer.cancelled():
+            self.figures.answered(failed=answer.result().outcome.error is not None)
+            on_done(number)
 
 
 def _without_result(outcome: Outcome) -> Answer:
