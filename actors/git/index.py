@@ -30,6 +30,10 @@ class IndexCopy:
         need be asked only when there is such a note."""
         return _RESOLVED in (self._staged or b"") and bool(self._listing_of(self._before, "--unmerged"))
 
+    def is_as_staged(self) -> bool:
+        """By what it lists: git has written the times of the files anew before it asked the hooks."""
+        return self._listing_of(self._staged, "--stage") == self._listing_of(self._read(), "--stage")
+
     def put_back(self) -> None:
         """No-op when there is nothing to put back, or when somebody else is changing the index or has done so.
 
@@ -46,7 +50,7 @@ class IndexCopy:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(self._before or b"")
-            if not self._is_as_staged():
+            if not self.is_as_staged():
                 return
             if self._before is None:
                 self._index.unlink(missing_ok=True)
@@ -58,10 +62,6 @@ class IndexCopy:
         finally:
             if is_ours:
                 lock.unlink()
-
-    def _is_as_staged(self) -> bool:
-        """By what it lists: git has written the times of the files anew before it asked the hooks."""
-        return self._listing_of(self._staged, "--stage") == self._listing_of(self._read(), "--stage")
 
     def _listing_of(self, content: bytes | None, which: str) -> str:
         with tempfile.NamedTemporaryFile(dir=self._hand.place.git_directory, prefix="phalanx-index-") as copy:

@@ -7,17 +7,16 @@ running: git starts no upkeep in the background.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, WorkspaceError
 from actors.git.places import ASK_GIT, Head, read_head
 from actors.git.values import HEAVY_S, Place
-from actors.workspace.command import Answer, GitRunner, pauses_s
+from actors.git.waiting import Waiting, lock_in
+from actors.workspace.command import Answer, GitRunner
 
 _LOCKED = re.compile(r"Unable to create '[^']*\.lock'|\.lock': File exists|could not lock|is locked by another")
-_LOCK = re.compile(r"'([^'\n]+\.lock)'")
 _NO_UPKEEP = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false")
 _LITERAL = {"GIT_LITERAL_PATHSPECS": "1"}
 """Names of files are names, not patterns."""
@@ -58,10 +57,8 @@ class Hand:
         """For what changes something; again for a while when another git was in the way: then nothing was done, unless
         ``begun`` says otherwise."""
         answer = self._act_once(directory, arguments, stdin)
-        for pause_s in pauses_s():
-            if answer.ok or not (answer.met_half_made or _LOCKED.search(answer.error)) or begun():
-                break
-            time.sleep(pause_s)
+        waiting = Waiting()
+        while _is_in_the_way(answer) and not begun() and waiting.goes_on(answer.error):
             answer = self._act_once(directory, arguments, stdin)
         return answer
 
@@ -101,13 +98,16 @@ class Hand:
         )
 
 
+def _is_in_the_way(answer: Answer) -> bool:
+    return not answer.ok and (answer.met_half_made or _LOCKED.search(answer.error) is not None)
+
+
 def refusal(answer: Answer) -> WorkspaceError:
     words = answer.last_words
     if _LOCKED.search(answer.error):
-        named = _LOCK.search(answer.error)
         return GitRefusedError(
             "Another git is at work there and did not finish in time; try again. If none runs, one has died and left "
-            f"its lock behind: remove {named[1] if named else 'the file that git names'}. git says: {words}"
+            f"its lock behind: remove {lock_in(answer.error) or 'the file that git names'}. git says: {words}"
         )
     if "dubious ownership" in answer.error:
         return GitRefusedError(

@@ -6,13 +6,18 @@ that is refused (by a hook, for want of a name) leaves the index as it was.
 
 from __future__ import annotations
 
+import re
+import time
 from typing import Any
 
 from actors.errors import InvalidRequestError, WorkspaceError
 from actors.git.index import IndexCopy
 from actors.git.running import Hand, refusal
 from actors.git.values import Checkout, Commit
-from actors.workspace.command import Answer
+from actors.workspace.command import Answer, pauses_s
+
+_COMMITTED = re.compile(r"\[(?:detached HEAD|\S+)(?: \(root-commit\))? ([0-9a-f]{40,64})\] ")
+"""How git tells which commit it has made. HEAD may be at one that another git has made since."""
 
 
 def checkout(hand: Hand, operation: Checkout) -> dict[str, Any]:
@@ -36,9 +41,12 @@ def commit(hand: Hand, operation: Commit) -> dict[str, Any]:
     before = hand.head().commit
     copy = IndexCopy(hand) if operation.files or operation.everything else None
     try:
-        if copy is not None:
-            _stage(hand, operation, copy)
-        answer = _commit(hand, operation)
+        answer = _stage_and_commit(hand, operation, copy)
+        for pause_s in pauses_s():
+            if answer.ok or not _was_overtaken(answer, copy):
+                break
+            time.sleep(pause_s)
+            answer = _stage_and_commit(hand, operation, copy)
     except (WorkspaceError, OSError) as error:
         now = hand.head().commit
         if now != before:
@@ -51,14 +59,28 @@ def commit(hand: Hand, operation: Commit) -> dict[str, Any]:
             copy.put_back()
         raise _refused(hand, answer.error.strip() or answer.output.strip()) or refusal(answer)
     head = hand.head()
-    return {"commit": head.commit, "branch": head.branch}
+    named = _COMMITTED.match(answer.output)
+    return {"commit": named[1] if named else head.commit, "branch": head.branch}
+
+
+def _stage_and_commit(hand: Hand, operation: Commit, copy: IndexCopy | None) -> Answer:
+    if copy is not None:
+        _stage(hand, operation, copy)
+    return _commit(hand, operation)
+
+
+def _was_overtaken(answer: Answer, copy: IndexCopy | None) -> bool:
+    """By another git in the same tree, so that nothing is committed: it moved the branch, or it had read the index
+    before it was changed here and has written it since."""
+    if "cannot lock ref 'HEAD': is at" in answer.error:
+        return True
+    return copy is not None and "did not match any file(s) known to git" in answer.error and not copy.is_as_staged()
 
 
 def _commit(hand: Hand, operation: Commit) -> Answer:
     only = ("--only", "--", *operation.files) if operation.files else ()
-    return hand.act(
-        hand.directory, "commit", "--quiet", "--file=-", *only, stdin=operation.message.encode(errors="replace")
-    )
+    words = ("-c", "core.abbrev=no", "commit", "--file=-", *only)
+    return hand.act(hand.directory, *words, stdin=operation.message.encode(errors="replace"))
 
 
 def _stage(hand: Hand, operation: Commit, copy: IndexCopy) -> None:

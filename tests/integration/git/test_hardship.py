@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from actors.git.hands import GitHands
 from actors.git.values import Asked, Checkout, Commit, Merge, ReadStatus
 from tests.integration.git.conftest import ALL, Project, branch, refusal, result
 
@@ -58,7 +61,7 @@ def test_a_lock_that_a_dead_git_has_left_is_named_and_nothing_is_changed(project
     assert project.git("status", "--porcelain=v2", "--branch") == before
 
 
-def test_beside_others_that_commit_in_the_same_tree_no_write_fails_for_a_lock(project: Project) -> None:
+def test_beside_others_that_commit_in_the_same_tree_no_write_fails(project: Project) -> None:
     ending = threading.Event()
 
     def disturb() -> None:
@@ -74,14 +77,58 @@ def test_beside_others_that_commit_in_the_same_tree_no_write_fails_for_a_lock(pr
             (project.repository / f"mine{number}").write_text("x")
             operation = Commit(message=f"Mine {number}", files=(f"mine{number}",), everything=False)
             outcome = project.write(operation)
-            if outcome.error is not None:  # the branch moved while ours was being made, and git says so
-                assert "lock ref" in refusal(outcome)
-                assert "File exists" not in refusal(outcome)
+            assert project.git("show", "--format=", "--name-only", str(result(outcome)["commit"])) == f"mine{number}"
             result(project.create(branch(f"b{number}"))[0])
     finally:
         ending.set()
         disturber.join()
     assert locks(project) == []
+
+
+MOVE_THE_BRANCH = "git update-ref HEAD $(git commit-tree -p HEAD -m theirs HEAD^{tree})"
+
+
+def test_a_commit_whose_branch_another_git_moves_meanwhile_is_made_on_top_of_that(project: Project) -> None:
+    project.hook("pre-commit", f"mkdir {project.base}/met 2>&- && {MOVE_THE_BRANCH}; true")
+    (project.repository / "new").write_text("x")
+
+    committed = project.write(ALL)
+
+    assert result(committed)["commit"] == project.git("rev-parse", "HEAD")
+    assert project.git("log", "--format=%s").splitlines() == ["All of it", "theirs", "Start"]
+    assert project.git("status", "--porcelain") == ""
+
+
+def test_a_commit_is_told_by_its_own_name_also_when_another_is_made_at_once_on_top_of_it(project: Project) -> None:
+    project.hook("post-commit", MOVE_THE_BRANCH)
+    (project.repository / "new").write_text("x")
+
+    committed = project.write(ALL)
+
+    assert result(committed)["commit"] == project.git("rev-parse", "HEAD~1")
+    assert project.git("log", "-1", "--format=%s", "HEAD~1") == "All of it"
+
+
+def test_a_commit_whose_staged_files_another_git_forgets_stages_them_again(project: Project) -> None:
+    """As one does that has read the index before and writes it after ours."""
+    programs = project.base / "programs"
+    programs.mkdir()
+    real = shutil.which("git")
+    forget = (
+        f'case " $* " in *" commit "*) mkdir {project.base}/met 2>&- && {real} -C {project.repository} reset -q;; esac'
+    )
+    (programs / "git").write_text(f'#!/bin/bash\n{forget}\nexec {real} "$@"\n')
+    (programs / "git").chmod(0o755)
+    (project.repository / "mine").write_text("x")
+    hands = GitHands({**project.environment, "PATH": f"{programs}:{os.environ['PATH']}"})
+    mine = Commit(message="Mine", files=("mine",), everything=False)
+
+    (committed,) = hands.write([Asked(directory=project.repository, operation=mine)])
+
+    assert (project.base / "met").exists()
+    assert committed is not None
+    assert result(committed)["commit"] == project.git("rev-parse", "HEAD")
+    assert project.git("show", "--format=", "--name-only") == "mine"
 
 
 def test_when_the_hands_die_git_ends_what_it_began_and_leaves_no_lock(project: Project) -> None:

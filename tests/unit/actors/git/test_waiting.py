@@ -1,0 +1,60 @@
+"""How long a lock of another git is waited for, in a time of the test's own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from actors.git.waiting import OTHERS_AT_WORK_S, SAME_LOCK_S, Waiting, lock_in
+
+MOST = 10_000
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    return now
+
+
+def told(lock: Path) -> str:
+    return f"fatal: Unable to create '{lock}': File exists.\n\nAnother git process seems to be running"
+
+
+def test_a_lock_that_stays_the_same_is_given_up_soon(clock: list[float], tmp_path: Path) -> None:
+    lock = tmp_path / "index.lock"
+    lock.touch()
+    waiting = Waiting()
+
+    tries = next(number for number in range(MOST) if not waiting.goes_on(told(lock)))
+
+    assert SAME_LOCK_S < clock[0] < SAME_LOCK_S + 0.5
+    assert 10 < tries < 200
+
+
+def test_locks_that_change_hands_are_waited_for_much_longer_but_not_for_ever(
+    clock: list[float], tmp_path: Path
+) -> None:
+    lock = tmp_path / "index.lock"
+    waiting = Waiting()
+    for number in range(MOST):
+        new = tmp_path / f"{number}"  # beside the old one, so that the file system cannot give it the same number
+        new.touch()
+        new.replace(lock)
+        if not waiting.goes_on(told(lock)):
+            break
+
+    assert OTHERS_AT_WORK_S < clock[0] < OTHERS_AT_WORK_S + 0.5
+
+
+def test_what_names_no_lock_is_given_up_soon(clock: list[float]) -> None:
+    waiting = Waiting()
+
+    assert waiting.goes_on("error: could not lock config file")
+    assert any(not waiting.goes_on("error: could not lock config file") for _ in range(MOST))
+
+    assert clock[0] < SAME_LOCK_S + 0.5
+    assert lock_in("error: could not lock config file") is None
