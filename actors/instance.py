@@ -166,9 +166,12 @@ class Instance:
         conversation = life.observer.conversation
         if conversation.path is None:
             return Page(entries=(), cursor="", more=False)
-        page = await asyncio.to_thread(read_page, self._agent, conversation.path, query)
-        if not page.more and not query.whole:
-            conversation.all_read()
+        life.observer.witness()
+        answers, path = conversation.answers, conversation.path
+        page = await asyncio.to_thread(read_page, self._agent, path, query)
+        if not page.more and not query.whole and conversation.path == path:
+            # What came while the page was read may not be on it.
+            conversation.read_to(answers)
             life.news.announce()
         return page
 

@@ -133,8 +133,7 @@ class Life:
         return time.monotonic() - self._began_at
 
     def go_on_from(self, earlier: Life) -> None:
-        """Keeps what only memory knows of the life before; of the same agent also that its end was asked for."""
-        self.observer.conversation.answers_read = earlier.observer.conversation.answers_read
+        """Keeps what only memory knows of the life before: of the same agent, that its end was asked for."""
         same = (self.found.pane_id, self.found.pid) == (earlier.found.pane_id, earlier.found.pid)
         if same and earlier.observer.ending:
             self.observer.expect_end(coming_back=earlier.observer.coming_back)

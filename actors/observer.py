@@ -23,6 +23,7 @@ from actors.errors import TerminalError
 from actors.news import News
 from actors.process_end import process_end
 from actors.proofs import Proofs
+from actors.read_mark import ReadMark
 from actors.states import ALIVE, InstanceState, Status, fold, on_exit, on_screen
 from actors.tail import Tail
 from actors.terminal.pane import Pane
@@ -59,7 +60,7 @@ class Observer:
         self._knocked = asyncio.Event()
         self.ending = False
         self.coming_back = False
-        self.conversation = Conversation(agent)
+        self.conversation = Conversation(agent, ReadMark(directory))
         self.state = InstanceState(since=time.time())
         self._configured_session_id = self._session_id = session_id
         self._screen_says: Status | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from actors.agents.base import Agent, Entry, EntryKind, TokenUse
 from actors.envelope import ids_in
+from actors.read_mark import ReadMark
 from actors.recent import RecentIds
 from actors.tail import Tail
 
@@ -29,16 +30,17 @@ def _parse(agent: Agent, lines: Sequence[bytes]) -> list[Entry]:
 class Conversation:
     """Follows one transcript. Blocking file reads: ``follow`` only on news."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, mark: ReadMark) -> None:
         self._agent = agent
+        self._mark = mark
         self._tail: Tail | None = None
         self._counted = RecentIds(_ANSWER_IDS)
         self.tokens = TokenUse()
         self.context_tokens = 0
         """What the latest request to the model held, with its answer: how long the conversation has grown."""
         self.answers = 0
-        self.answers_read = 0
-        """Of the answers, those that the reader of pages had seen when it said ``all_read``."""
+        """In the transcript that is followed now."""
+        self._answers_read = 0
         self.last_answer = ""
         self.seen_ids = RecentIds()
         """Ids of messages that stand in the conversation."""
@@ -47,6 +49,8 @@ class Conversation:
         """Begin to follow this transcript; no-op if it is followed already."""
         if path and (self._tail is None or self._tail.path != Path(path)):
             self._tail = Tail(Path(path))
+            self.answers = 0
+            self._answers_read = self._mark.of(self._tail.path)
 
     @property
     def path(self) -> Path | None:
@@ -88,7 +92,10 @@ class Conversation:
 
     @property
     def unread(self) -> int:
-        return max(0, self.answers - self.answers_read)
+        return max(0, self.answers - self._answers_read)
 
-    def all_read(self) -> None:
-        self.answers_read = self.answers
+    def read_to(self, answers: int) -> None:
+        """The reader of pages has seen so many answers."""
+        if self._tail is not None and answers != self._answers_read:
+            self._answers_read = answers
+            self._mark.set(self._tail.path, answers)

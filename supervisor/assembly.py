@@ -34,7 +34,6 @@ from supervisor.pool.desk import PoolDesk
 from supervisor.pool.pool import Pool
 from supervisor.recovery import Recovery
 from supervisor.recycling import Recycling, RecyclingRules
-from supervisor.registry import number_in
 from supervisor.resuming import Resuming
 from supervisor.roll import Roll
 from supervisor.settings import Settings
@@ -94,7 +93,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
 def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> _Ground:
     meters = Meters()
     fence = Fence(store, meters)
-    roll = Roll(fence, _last_number(home), meters)
+    roll = Roll(fence, _names(home), meters)
     tunables = Tunables(Tuning.of(settings))
     rules = InstanceRules(batching=Batching(tunables, roll), comes_back=settings.resumes)
     return _Ground(
@@ -200,7 +199,6 @@ async def _at_the_end(keeper: HistoryKeeper, pool: Pool) -> None:
     await keeper.save()
 
 
-def _last_number(home: Home) -> int:
-    """Of the instances that this home has had; ids of an earlier team are not given again."""
-    names = [entry.name for directory in (home.instances, home.worktrees) for entry in directory.iterdir()]
-    return max(map(number_in, names), default=0)
+def _names(home: Home) -> list[str]:
+    """What instances and spares have left here; ids of an earlier team are not given again."""
+    return [entry.name for directory in (home.instances, home.worktrees) for entry in directory.iterdir()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from actors.pages import Page, PageQuery
 from supervisor import requests, results, views
 from supervisor.ports import HostPort
-from supervisor.registry import Member, Stage
+from supervisor.registry import Member
 from supervisor.roll import Roll
 from supervisor.verbs import Caller
 from supervisor.waiting import is_settled, wait_for
@@ -37,7 +37,7 @@ class Looking:
 
     def list(self, request: requests.ListRequest) -> results.ListResult:
         asked_for = [member for member in self._roll.registry if _matches(member, request)]
-        members = [member for member in asked_for if request.include_stopped or not _is_terminated(member)]
+        members = [member for member in asked_for if request.include_stopped or not member.terminated]
         needing = [member for member in members if self._roll.needs_attention(member)]
         ids = {member.record.instance_id for member in needing}
         others = [] if request.needs_attention else [one for one in members if one.record.instance_id not in ids]
@@ -77,8 +77,3 @@ def _matches(member: Member, request: requests.ListRequest) -> bool:
     return (request.role is None or record.role is request.role) and (
         request.parent_id is None or record.parent_id == request.parent_id
     )
-
-
-def _is_terminated(member: Member) -> bool:
-    """For good: one that only ended with the team, or failed, can go on and belongs to it."""
-    return member.record.stage is Stage.STOPPED and not member.record.wanted

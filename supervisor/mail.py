@@ -136,6 +136,8 @@ class Mail:
             member = self._registry.get(draft.instance_id)
             if member.record.stage is Stage.STARTING:
                 raise WrongStateError(f"{draft.instance_id} is just being started: send again when it is ready.")
+            if member.terminated:
+                raise WrongStateError(f"{draft.instance_id} was terminated: spawn a new instance for this message.")
             if not member.alive or member.ending:
                 raise WrongStateError(
                     f"{draft.instance_id} is {member.snapshot.status} and takes no messages. Restart it first."

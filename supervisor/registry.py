@@ -72,16 +72,21 @@ class Member:
     def alive(self) -> bool:
         return self.snapshot.status in ALIVE
 
+    @property
+    def terminated(self) -> bool:
+        """For good: one that only ended with the team, or failed, can go on and belongs to it."""
+        return self.record.stage is Stage.STOPPED and not self.record.wanted
+
 
 class Registry:
     """All members by id, oldest first; iterated, those that are instances. The supervisor's event loop is its only
     user."""
 
-    def __init__(self, last_number: int = 0) -> None:
-        """``last_number``: highest number that an instance of this home has ever had."""
+    def __init__(self) -> None:
         self._members: dict[str, Member] = {}
         self._by_request: dict[str, str] = {}
-        self.last_number = last_number
+        self.last_number = self.last_spare = 0
+        """The highest numbers that an instance and a spare of this home have ever had."""
         self._spares: dict[str, None] = {}
         self.spare_worktrees: set[str] = set()
         """Names of worktrees that are kept for nobody yet."""
@@ -106,7 +111,8 @@ class Registry:
     def add(self, request: SpawnRequest, *, agent: str, session_id: str, now: float, fingerprint: str = "") -> Member:
         """Takes a new instance in, as ``starting``. Raises ``InvalidRequestError`` for an impossible parent."""
         parent = self._parent(request)
-        number = self.next_number()
+        self.last_number += 1
+        number = self.last_number
         executive = 0 if parent is None else parent.executive or parent.number
         manager = parent.number if parent is not None and parent.role is Role.MANAGER else 0
         record = InstanceRecord(
@@ -128,10 +134,10 @@ class Registry:
 
     def add_spare(self, spare: Spare) -> Member:
         """Takes in a spare agent that is just being made."""
-        number = self.next_number()
+        name = self.next_spare()
         record = InstanceRecord(
-            instance_id=f"{SPARE_PREFIX}{number}",
-            number=number,
+            instance_id=name,
+            number=self.last_spare,
             executive=0,
             manager=0,
             role=Role.SPECIALIST,
@@ -149,13 +155,15 @@ class Registry:
     def spares(self) -> tuple[Member, ...]:
         return tuple(self._members[instance_id] for instance_id in self._spares)
 
-    def next_number(self) -> int:
-        self.last_number += 1
-        return self.last_number
+    def next_spare(self) -> str:
+        """A name for a spare agent or worktree. Spares count by themselves, so that ids of instances have no gaps."""
+        self.last_spare += 1
+        return f"{SPARE_PREFIX}{self.last_spare}"
 
     def restore(self, record: InstanceRecord, now: float) -> Member:
         """Takes an instance in that the store tells of; what it does now is not known yet."""
-        self.last_number = max(self.last_number, record.number)
+        self.note_name(record.instance_id)
+        self.note_name(record.spare)
         snapshot = Snapshot(
             status=_STATUS_OF[record.stage],
             since=record.ended_at or now,
@@ -163,6 +171,13 @@ class Registry:
             transcript_path=record.transcript_path,
         )
         return self._take(Member(record, snapshot, ending=not record.wanted))
+
+    def note_name(self, name: str) -> None:
+        """The number in this name of an instance or spare is not given again."""
+        if name.startswith(SPARE_PREFIX):
+            self.last_spare = max(self.last_spare, number_in(name))
+        else:
+            self.last_number = max(self.last_number, number_in(name))
 
     def _take(self, member: Member) -> Member:
         self._members[member.record.instance_id] = member
@@ -183,6 +198,8 @@ class Registry:
                 f"{request.parent_id} is a {parent.record.role}; a {request.role} is led by {who}. "
                 "Choose another parentId or leave it out."
             )
+        if parent.terminated:
+            raise InvalidRequestError(f"The parent {request.parent_id} was terminated: choose another one or none.")
         if parent.ending:
             raise InvalidRequestError(f"The parent {request.parent_id} is being terminated: choose another one.")
         if not parent.alive:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from actors.news import News
@@ -20,7 +20,7 @@ from supervisor.members import Members
 from supervisor.performance.meters import Meters
 from supervisor.performance.names import Count
 from supervisor.records import Unreadable, decode_plain, decode_record, encode_plain, encode_record
-from supervisor.registry import InstanceRecord, Member, Registry, Stage, number_in
+from supervisor.registry import InstanceRecord, Member, Registry, Stage
 from supervisor.repeats import Noted, Repeats
 from supervisor.store import StateStore, keys
 
@@ -32,10 +32,12 @@ _STAGE_OF = {Status.STOPPED: Stage.STOPPED, Status.FAILED: Stage.FAILED}
 class Roll:
     """All in the supervisor's event loop."""
 
-    def __init__(self, store: StateStore, last_number: int = 0, meters: Meters | None = None) -> None:
-        """``last_number``: highest number that an instance of this home has ever had."""
+    def __init__(self, store: StateStore, names: Iterable[str] = (), meters: Meters | None = None) -> None:
+        """``names``: of what instances and spares have left in this home; they are not given again."""
         self.news = News()
-        self.registry = Registry(last_number)
+        self.registry = Registry()
+        for name in names:
+            self.registry.note_name(name)
         self.members = Members()
         self.meters = meters or Meters()
         self.unreadable = Unreadable()
@@ -55,24 +57,30 @@ class Roll:
     async def load(self) -> None:
         """Takes in what the store tells of the team. Raises ``StoreError``."""
         now = time.time()
-        last = await self._store.load(keys.LAST_NUMBER)
-        numbers = [number for _, number in self.unreadable.readable(last, _decode_number)]
+        last, last_spare = await self._counted(keys.LAST_NUMBER), await self._counted(keys.LAST_SPARE)
         stored = await self._store.load(keys.INSTANCE_PREFIX)
         records = [record for _, record in self.unreadable.readable(stored, decode_record)]
-        numbers.extend(map(number_in, self.unreadable.instance_ids))
-        self.registry.last_number = max(self.registry.last_number, *numbers, 0)
+        for name in self.unreadable.instance_ids:
+            self.registry.note_name(name)
+        self.registry.last_number = max(self.registry.last_number, last)
+        self.registry.last_spare = max(self.registry.last_spare, last_spare)
         for record in sorted(records, key=lambda record: record.number):
             self.registry.restore(record, now)
         messages, receipts = await self._store.load(keys.MESSAGE_PREFIX), await self._store.load(keys.RECEIPT_PREFIX)
         self.mail.restore(messages, receipts, self.unreadable)
         self.repeats.restore(await self._store.load(keys.REQUEST_PREFIX), self.unreadable)
 
+    async def _counted(self, key: str) -> int:
+        found = self.unreadable.readable(await self._store.load(key), _decode_number)
+        return max((number for _, number in found), default=0)
+
     def stored_form(self, record: InstanceRecord) -> Extra:
         """What stands in the store for this record, to be written together with other things."""
         return Extra(records={keys.instance(record.instance_id): encode_record(record), **self._counter()})
 
     def _counter(self) -> dict[str, bytes]:
-        return {keys.LAST_NUMBER: encode_plain(self.registry.last_number)}
+        counts = {keys.LAST_NUMBER: self.registry.last_number, keys.LAST_SPARE: self.registry.last_spare}
+        return {key: encode_plain(count) for key, count in counts.items()}
 
     async def confirm(self) -> None:
         """Raises ``FencedError`` when another supervisor has the state: to be called before agents are touched."""

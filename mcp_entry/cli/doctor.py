@@ -24,7 +24,7 @@ from mcp_entry.cli.claude_config import ClaudeConfig, claude_config, claude_word
 from mcp_entry.cli.session import HomeOption, JsonOption, World, session
 from mcp_entry.cli.terminal_text import one_line, plain
 from supervisor.redis_address import without_secrets
-from supervisor.settings import Settings, check_variables
+from supervisor.settings import Settings, check_variables, setting_variables
 
 State = Literal["ok", "missing", "note"]
 _OLDEST_PYTHON = (3, 11)
@@ -32,6 +32,8 @@ _OLDEST_TMUX = (3, 2)
 _INSTANCE_BYTES = 250_000_000
 """What one Claude Code keeps in memory."""
 _LEAST_DISK_BYTES = 2_000_000_000
+_SET_UP_CLAUDE = Path(sys.prefix) / "claude/node_modules/.bin/claude"
+"""Where ``scripts/setup --claude`` puts it, which is on nobody's PATH."""
 _REDIS_PROBE = Path(__file__).with_name("redis_probe.py")
 _REDIS_PY = f"Install it into this environment: `{sys.executable} -m pip install 'redis[hiredis]'`."
 _STYLES: Mapping[State, str] = {"ok": "green", "missing": "bold red", "note": "yellow"}
@@ -63,6 +65,7 @@ def examine(home: Home, world: World) -> Iterator[Finding]:
     yield _ray()
     yield _program(world, "tmux", ["-V"], "Install it: `apt install tmux`, `dnf install tmux` or `brew install tmux`.")
     yield _program(world, "git", ["--version"], "Install it: `apt install git` or `brew install git`.")
+    yield _git_identity(world)
     yield from _settings_and_claude(home, world)
     yield _home(home)
     yield _disk(home)
@@ -104,6 +107,20 @@ def _program(world: World, name: str, ask: list[str], remedy: str, what: str | N
     return Finding(what=what, state="ok", found=f"{words} at {path}")
 
 
+def _git_identity(world: World) -> Finding:
+    """Whose commits agents make here: git guesses no name, and an agent that cannot commit gets stuck at it."""
+    what = "git identity"
+    remedy = 'Tell git who you are: `git config --global user.name "…"` and `git config --global user.email "…"`.'
+    try:
+        asked = world.run(["git", "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT"], world.environment)
+    except (OSError, subprocess.TimeoutExpired):
+        return Finding(what=what, state="note", found="git cannot be asked", remedy=remedy)
+    if asked.returncode != 0:
+        return Finding(what=what, state="note", found="none: agents cannot commit", remedy=remedy)
+    who, _, _ = asked.stdout.partition(">")
+    return Finding(what=what, state="ok", found=one_line(f"{who}>", 120))
+
+
 def _numbers(words: str) -> tuple[int, ...]:
     found = re.search(r"(\d+)\.(\d+)", words)
     return tuple(int(part) for part in found.groups()) if found else _OLDEST_TMUX
@@ -117,11 +134,10 @@ def _settings_and_claude(home: Home, world: World) -> Iterator[Finding]:
     except SettingsError as error:
         yield Finding(what="settings", state="missing", found=str(error), remedy="Correct it, then look again.")
         return
-    yield _settings(home, settings)
+    yield _settings(home, settings, world.environment)
     if settings.redis_address is not None:
         yield _redis(settings.redis_address, world)
-    remedy = "Install it: `npm install -g @anthropic-ai/claude-code`; or set PHALANX_CLAUDE_COMMAND to its path."
-    claude = _program(world, words[0], [*words[1:], "--version"], remedy, what="claude")
+    claude = _program(world, words[0], [*words[1:], "--version"], _claude_remedy(), what="claude")
     yield claude if settings.agent == "claude" else _not_needed(claude)
     if claude.state == "ok":
         config = claude_config(world.environment)
@@ -129,10 +145,20 @@ def _settings_and_claude(home: Home, world: World) -> Iterator[Finding]:
         yield _trust(config, home)
 
 
-def _settings(home: Home, settings: Settings) -> Finding:
-    found = str(home.config_file) if home.config_file.exists() else "defaults"
+def _claude_remedy() -> str:
+    there = f": `scripts/setup --claude` has put one at {_SET_UP_CLAUDE}" if _SET_UP_CLAUDE.exists() else ""
+    return f"Install it: `npm install -g @anthropic-ai/claude-code`; or set PHALANX_CLAUDE_COMMAND to its path{there}."
+
+
+def _settings(home: Home, settings: Settings, environment: Mapping[str, str]) -> Finding:
+    """Where they come from; names only, since some are secret."""
+    given = sorted(name for name in setting_variables() if environment.get(name))
+    places = [
+        *([str(home.config_file)] if home.config_file.exists() else []),
+        *([f"the environment ({', '.join(given)})"] if given else []),
+    ]
     changed = f"; {settings.tuned.in_words}" if settings.tuned.in_words else ""
-    return Finding(what="settings", state="ok", found=f"{found}{changed}")
+    return Finding(what="settings", state="ok", found=f"{' and '.join(places) or 'defaults'}{changed}")
 
 
 def _redis(address: str, world: World) -> Finding:

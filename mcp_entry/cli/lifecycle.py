@@ -17,7 +17,7 @@ from mcp_entry.cli.session import HomeOption, JsonOption, Session, session
 from mcp_entry.cli.terminal_text import plain
 from supervisor import results
 from supervisor.runtime import TeamAddress
-from supervisor.settings import Settings
+from supervisor.settings import Settings, waiting_settings
 
 
 def up(
@@ -40,20 +40,27 @@ def up(
         resumed = cast("results.ResumeResult", team.ask("resume", {}, "resuming")) if resume else None
         resumable = cast("results.StatusResult", team.ask("status", {"compared": True}, "looking")).resumable
         changed = settings.tuned.in_words
+        waiting = waiting_settings(team.home, settings) if address.already_running else []
         document: dict[str, Any] = {
             "home": str(address.home),
             "teamId": address.team_id,
             "alreadyRunning": address.already_running,
             "resumable": resumable,
             "changedSettings": changed or None,
+            "waitingSettings": waiting,
         }
         if resumed is not None:
             document["resumed"] = resumed.model_dump(mode="json", by_alias=True)["instances"]
-        team.output.show(
-            document, plain("\n".join([*_up_words(address, resumed, resumable), *_changed_words(changed)]))
-        )
+        words = [*_up_words(address, resumed, resumable), *_waiting_words(waiting), *_changed_words(changed)]
+        team.output.show(document, plain("\n".join(words)))
     if resumed is not None and not resumed.success:
         raise typer.Exit(1)
+
+
+def _waiting_words(waiting: list[str]) -> list[str]:
+    if not waiting:
+        return []
+    return [f"Changed, but not for this team before `phalanx down` and `phalanx up`: {', '.join(waiting)}."]
 
 
 def _changed_words(changed: str) -> list[str]:

@@ -125,7 +125,7 @@ class SpareWorktrees:
         return self.demand.missing(work_dir, self._wanted(work_dir), len(self._ready[work_dir]))
 
     async def _make(self, work_dir: Path) -> None:
-        name = f"{SPARE_PREFIX}{self._roll.registry.next_number()}"
+        name = self._roll.registry.next_spare()
         self._roll.registry.spare_worktrees.add(name)
         try:
             with self.demand.made(work_dir):

@@ -5,6 +5,7 @@ Pure. Every process of a team carries the mark ``TEAM_MARK``, by which it is fou
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 from collections.abc import Mapping
@@ -98,9 +99,30 @@ def agent_environment(caller: Mapping[str, str], extra: Mapping[str, str], team_
     kept = {name: value for name, value in caller.items() if not _belongs_to_others(name)}
     if "CLAUDECODE" in caller and kept.get("GIT_EDITOR") == "true":
         del kept["GIT_EDITOR"]
-    if Path(kept.get("VIRTUAL_ENV", "/")) == Path(sys.prefix):
+    return {**_without_environment(kept, own_virtual_environment()), **extra, TEAM_MARK: team_id}
+
+
+def own_virtual_environment() -> Path | None:
+    """The one that ``scripts/setup`` has made in our checkout. One that Phalanx was only installed into is its user's,
+    perhaps the project's own: agents keep it."""
+    checkout = Path(supervisor.__file__).resolve().parent.parent
+    prefix = Path(sys.prefix).resolve()
+    return prefix if prefix.parent == checkout else None
+
+
+def _without_environment(variables: Mapping[str, str], virtual_environment: Path | None) -> dict[str, str]:
+    """As if it had not been activated: an agent that calls python means its project's."""
+    if virtual_environment is None:
+        return dict(variables)
+    kept = dict(variables)
+    if Path(kept.get("VIRTUAL_ENV", "/")).resolve() == virtual_environment:
         del kept["VIRTUAL_ENV"]
-    return {**kept, **extra, TEAM_MARK: team_id}
+        kept.pop("VIRTUAL_ENV_PROMPT", None)
+    if "PATH" in kept:
+        ours = virtual_environment / "bin"
+        places = kept["PATH"].split(os.pathsep)
+        kept["PATH"] = os.pathsep.join(each for each in places if not each or Path(each).resolve() != ours)
+    return kept
 
 
 def kept_for_ray(caller: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ Read once where a process begins; everything below gets values. ``describe`` is 
 
 from __future__ import annotations
 
-from supervisor.settings.kept import keep_settings, kept_settings
+from supervisor.settings.kept import keep_settings, kept_settings, waiting_settings
 from supervisor.settings.model import Settings
 from supervisor.settings.names import check_variables
 from supervisor.settings.place import DEFAULT_HOME, HOME_VARIABLE, home_from
@@ -23,4 +23,5 @@ __all__ = [
     "keep_settings",
     "kept_settings",
     "setting_variables",
+    "waiting_settings",
 ]

@@ -26,6 +26,15 @@ def keep_settings(home: Home, settings: Settings) -> None:
     write_private(home.settings_file, settings.configured.model_dump_json(exclude_unset=True))
 
 
+def waiting_settings(home: Home, settings: Settings) -> list[str]:
+    """Names of those that a team that runs does not know yet: they are read when it is brought up anew."""
+    kept = kept_settings(home)
+    if kept is None:
+        return []
+    known, now = kept.configured, settings.configured
+    return [name for name in Settings.model_fields if getattr(known, name) != getattr(now, name)]
+
+
 def kept_settings(home: Home) -> Settings | None:
     """With what was changed while the team ran. None when there are none that can be read. What only another version
     of Phalanx knows is left out."""

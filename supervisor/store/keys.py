@@ -11,6 +11,8 @@ REQUEST_PREFIX = "request/"
 PERFORMANCE_PREFIX = "performance/"
 LAST_NUMBER = "team/last_number"
 """Highest number that an instance of this team has ever had."""
+LAST_SPARE = "team/last_spare"
+"""Highest number that a spare of this team has ever had."""
 
 
 def instance(instance_id: str) -> str:

@@ -139,6 +139,7 @@ async def test_after_a_reboot_up_offers_the_team_and_with_resume_brings_it_back_
     async with await team.connect() as client:
         ids = await spawned(client, team, 2)
         await tell_all(client, ids, "before the reboot")
+        await client.read(requests.ReadRequest(instance_id=ids[0]))
     worktree = team.home.worktrees / ids[0]
     (worktree / "unsaved.txt").write_text("work")
     await asyncio.to_thread(go_down_with_the_machine, team)
@@ -150,7 +151,10 @@ async def test_after_a_reboot_up_offers_the_team_and_with_resume_brings_it_back_
 
     assert [(one["instanceId"], one["resumed"]) for one in up["resumed"]] == [(one, True) for one in ids]
     async with await team.connect() as client:
-        assert sorted(info.instance_id for info in await all_ready(client)) == sorted(ids)
+        back = {info.instance_id: info for info in await all_ready(client)}
+        assert sorted(back) == sorted(ids)
+        assert back[ids[0]].unread == 0
+        assert back[ids[1]].unread > 0
         await check_conversations(client, ids, ["before the reboot"])
     assert len(agents_of(team)) == 2
     assert (worktree / "unsaved.txt").read_text() == "work"

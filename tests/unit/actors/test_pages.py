@@ -17,6 +17,11 @@ def said(text: str) -> bytes:
     return _line({"type": "user", "timestamp": "t", "message": {"role": "user", "content": text}})
 
 
+def answered(text: str) -> bytes:
+    content = [{"type": "text", "text": text}]
+    return _line({"type": "assistant", "timestamp": "t", "message": {"role": "assistant", "content": content}})
+
+
 def printed(*texts: str) -> bytes:
     """One line with the results of several tools."""
     blocks = [{"type": "tool_result", "content": text} for text in texts]

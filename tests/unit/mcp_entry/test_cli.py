@@ -11,7 +11,7 @@ import pytest
 
 from actors.errors import TeamNotRunningError, UnknownInstanceError
 from actors.states import Status
-from mcp_entry.cli import views
+from mcp_entry.cli import lifecycle, views
 from mcp_entry.cli.output import Output
 from supervisor import requests, results
 from supervisor.verbs import ProgressCallback
@@ -205,6 +205,15 @@ def test_up_offers_to_start_again_those_that_were_alive() -> None:
     assert "2 instances were alive until their agents ended:" in terminal("up").stdout
 
 
+def test_up_of_a_team_that_runs_names_the_settings_that_it_does_not_know_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(lifecycle, "waiting_settings", lambda *_: ["agent", "cache_size"])
+    assert "not for this team" not in terminal("up").stdout
+    terminal.runtime = RunningRuntime
+    assert "not for this team before `phalanx down` and `phalanx up`: agent, cache_size." in terminal("up").stdout
+    assert json.loads(terminal("up", "--json").stdout)["waitingSettings"] == ["agent", "cache_size"]
+
+
 def test_up_offers_nothing_where_nobody_was_alive() -> None:
     terminal = Terminal()
     assert "--resume" not in terminal("up").stdout
@@ -364,6 +373,16 @@ def test_attach_becomes_tmux_on_the_exact_session_and_leaves_a_tmux_around_it_as
     assert ended.exception.command[:6] == ["tmux", "-S", f"{HOME}/tmux.sock", "attach-session", "-t", "=spec_1_1_1"]
     assert "TMUX" not in ended.exception.environment
     assert "Ctrl-b Ctrl-b d" in ended.stderr
+
+
+def test_attach_does_not_send_to_a_restart_of_an_instance_that_was_terminated() -> None:
+    async def list_(request: Any, on_progress: ProgressCallback) -> Any:
+        return listing(info("spec_1_1_2" if request.include_stopped else "spec_1_1_1"))
+
+    ended = Terminal(FakeClient(list=list_))("attach", "spec_1_1_2")
+    assert ended.exit_code == 1
+    assert "spec_1_1_2 was terminated" in ended.stderr
+    assert "restart" not in ended.stderr
 
 
 def test_attach_needs_a_terminal_and_a_known_instance() -> None:

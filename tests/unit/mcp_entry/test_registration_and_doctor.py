@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from actors.home import Home
+from mcp_entry.cli import doctor
 from mcp_entry.cli.claude_config import claude_config
 from tests.unit.mcp_entry.worlds import Terminal
 
@@ -24,7 +27,7 @@ class Machine(Terminal):
         self.user_home = directory / "user"
         self.bin = directory / "bin"
         for made in (self.user_home, self.bin):
-            made.mkdir()
+            made.mkdir(parents=True)
         for name in programs:
             (self.bin / name).touch(mode=0o755)
         self.home = directory / "home"
@@ -134,6 +137,41 @@ def test_a_program_that_fails_hangs_or_is_too_old_is_missing(short_tmp: Path) ->
     findings = machine.examine()
     assert [findings[name]["state"] for name in ("tmux", "git", "claude")] == ["missing"] * 3
     assert "no libz" in findings["git"]["found"]
+
+
+def test_the_claude_that_was_found_is_named_and_one_that_is_on_no_path_is_pointed_to(
+    short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(short_tmp, "tmux", "git", "claude")
+    found = shutil.which("claude", path=machine.environment["PATH"])
+    assert machine.examine()["claude"]["found"].endswith(f"at {found}")
+    set_up = short_tmp / "claude"
+    set_up.touch()
+    monkeypatch.setattr(doctor, "_SET_UP_CLAUDE", set_up)
+    remedy = Machine(short_tmp / "other", "tmux", "git").examine()["claude"]["remedy"]
+    assert f"PHALANX_CLAUDE_COMMAND to its path: `scripts/setup --claude` has put one at {set_up}" in remedy
+
+
+def test_it_is_told_as_whom_agents_commit_or_that_they_cannot(short_tmp: Path) -> None:
+    machine = Machine(short_tmp, "tmux", "git", "claude")
+    machine.programs["git"] = subprocess.CompletedProcess(
+        [], 0, "Ada Lovelace <ada@example.org> 1764000000 +0000\n", ""
+    )
+    assert machine.examine()["git identity"]["found"] == "Ada Lovelace <ada@example.org>"
+    machine.programs["git"] = subprocess.CompletedProcess([], 128, "", "no email was given\n")
+    finding = machine.examine()["git identity"]
+    assert finding["state"] == "note"
+    assert "git config --global user.email" in finding["remedy"]
+
+
+def test_it_is_told_where_settings_come_from_but_not_their_values(short_tmp: Path) -> None:
+    machine = Machine(short_tmp, "tmux", "git", "claude")
+    assert machine.examine()["settings"]["found"] == "defaults"
+    machine.environment |= {"PHALANX_AGENT": "demo", "CACHE_SIZE": "17"}
+    assert machine.examine()["settings"]["found"] == "the environment (CACHE_SIZE, PHALANX_AGENT)"
+    config = Home(Path(machine.environment["PHALANX_HOME"])).config_file
+    config.write_text("cache_ttl = 5\n")
+    assert machine.examine()["settings"]["found"] == f"{config} and the environment (CACHE_SIZE, PHALANX_AGENT)"
 
 
 def test_claude_is_not_needed_where_demo_agents_are_run(short_tmp: Path) -> None:

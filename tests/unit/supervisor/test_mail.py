@@ -344,7 +344,11 @@ async def test_whoever_waits_for_a_message_is_woken_by_its_end_or_by_what_holds_
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"stage": Stage.STARTING}, "just being started"), ({"wanted": False}, "takes no messages")],
+    [
+        ({"stage": Stage.STARTING}, "just being started"),
+        ({"wanted": False}, "takes no messages"),
+        ({"wanted": False, "stage": Stage.STOPPED}, "was terminated: spawn a new instance"),
+    ],
 )
 async def test_who_cannot_take_messages_refuses_them_in_words(changes: dict[str, object], words: str) -> None:
     roll = Roll(TroubledStore())

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from actors.errors import InvalidRequestError, UnknownInstanceError
@@ -7,8 +9,9 @@ from actors.reports import Snapshot
 from actors.states import Status
 from actors.workspace.values import Workspace
 from supervisor.records import decode_record, encode_record
-from supervisor.registry import Member, Registry
+from supervisor.registry import Member, Registry, Spare, Stage
 from supervisor.requests import SpawnRequest
+from tests.unit.supervisor.stand_ins import record
 
 
 def add(registry: Registry, role: str, parent_id: str | None = None) -> Member:
@@ -38,6 +41,23 @@ def test_the_number_of_an_instance_that_never_came_to_be_is_not_used_again() -> 
     assert add(registry, "specialist").record.instance_id == "spec_0_0_2"
 
 
+def test_spares_leave_no_gaps_in_the_ids_of_instances_and_never_share_a_name() -> None:
+    registry = Registry()
+    spare = Spare(agent="demo", session_id="s", created_at=1.0, work_dir=Path("/project"), recipe="r", program="p")
+    names = [registry.add_spare(spare).record.instance_id, registry.next_spare()]
+    registry.remove(names[0])
+    names.append(registry.add_spare(spare).record.instance_id)
+    assert names == ["spare_1", "spare_2", "spare_3"]
+    assert add(registry, "specialist").record.instance_id == "spec_0_0_1"
+
+
+def test_the_name_of_a_spare_that_an_instance_was_made_of_is_not_given_again() -> None:
+    registry = Registry()
+    registry.restore(record(7, spare="spare_4"), now=1.0)
+    assert registry.next_spare() == "spare_5"
+    assert add(registry, "specialist").record.instance_id == "spec_0_0_8"
+
+
 @pytest.mark.parametrize(
     ("role", "parent_role"), [("executive", "executive"), ("manager", "specialist"), ("specialist", "specialist")]
 )
@@ -53,6 +73,13 @@ def test_a_parent_that_is_not_alive_takes_no_children() -> None:
     parent = add(registry, "executive")
     parent.snapshot = Snapshot(status=Status.FAILED)
     with pytest.raises(InvalidRequestError, match="restart it first"):
+        add(registry, "manager", parent.record.instance_id)
+
+
+def test_a_terminated_parent_is_not_said_to_come_back_by_a_restart() -> None:
+    registry = Registry()
+    parent = registry.restore(record(1, role="executive", stage=Stage.STOPPED, wanted=False), now=1.0)
+    with pytest.raises(InvalidRequestError, match=r"was terminated: choose another one"):
         add(registry, "manager", parent.record.instance_id)
 
 

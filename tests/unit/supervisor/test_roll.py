@@ -178,6 +178,16 @@ async def test_a_later_supervisor_knows_all_instances_oldest_first_and_gives_no_
     assert later.registry.last_number == 11
 
 
+async def test_names_that_were_left_in_the_home_or_counted_by_an_earlier_supervisor_are_not_given_again() -> None:
+    store = TroubledStore()
+    roll = Roll(store, ["spec_0_0_4", "spare_6", "mine"])
+    assert (roll.registry.last_number, roll.registry.next_spare()) == (4, "spare_7")
+    await roll.confirm()
+    later = Roll(store)
+    await later.load()
+    assert (later.registry.last_number, later.registry.next_spare()) == (4, "spare_8")
+
+
 async def test_a_supervisor_that_was_replaced_reads_and_writes_nothing_any_more() -> None:
     store = TroubledStore()
     fence = Fence(store)

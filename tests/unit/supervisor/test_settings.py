@@ -16,6 +16,7 @@ from supervisor.settings import (
     keep_settings,
     kept_settings,
     setting_variables,
+    waiting_settings,
 )
 from supervisor.settings.tuned import Tuned, write_tuned
 
@@ -247,3 +248,16 @@ def test_damage_to_what_was_changed_keeps_no_team_from_coming_back(home: Home, t
     home.tuned_file.write_text(text)
 
     assert kept_settings(home) == Settings(max_concurrent_spawns=3)
+
+
+def test_what_was_set_since_a_team_was_brought_up_waits_and_what_was_tuned_does_not(home: Home) -> None:
+    keep_settings(home, Settings.load(home, {"CACHE_SIZE": "17", "PHALANX_AGENT": "demo"}))
+    assert waiting_settings(home, Settings.load(home, {"CACHE_SIZE": "17", "PHALANX_AGENT": "demo"})) == []
+    write_tuned(home, Tuned(values={"cache_size": 5}))
+    assert waiting_settings(home, Settings.load(home, {"PHALANX_AGENT": "demo", "CACHE_SIZE": "17"})) == []
+    home.config_file.write_text("[env]\nA = '1'\n")
+    assert waiting_settings(home, Settings.load(home, {"PHALANX_AGENT": "demo"})) == ["cache_size", "env"]
+
+
+def test_a_team_whose_settings_are_not_known_has_none_that_wait(home: Home) -> None:
+    assert waiting_settings(home, Settings(agent="demo")) == []

@@ -7,7 +7,7 @@ import pytest
 
 from actors.home import Home
 from actors.marks import TEAM_MARK
-from supervisor.runtime.environment import agent_environment, ray_environment
+from supervisor.runtime.environment import agent_environment, own_virtual_environment, ray_environment
 
 HOME = Home(Path("/h"))
 
@@ -60,7 +60,26 @@ def test_what_is_the_users_reaches_the_agents(name: str) -> None:
 
 
 def test_our_own_virtual_environment_is_none_of_the_agents() -> None:
-    assert agent_environment({"VIRTUAL_ENV": sys.prefix}, {}, "t1") == {TEAM_MARK: "t1"}
+    assert own_virtual_environment() == Path(sys.prefix).resolve()
+    activated = {"VIRTUAL_ENV": sys.prefix, "VIRTUAL_ENV_PROMPT": "(.venv)", "PATH": f"{sys.prefix}/bin:/usr/bin::/bin"}
+    assert agent_environment(activated, {}, "t1") == {"PATH": "/usr/bin::/bin", TEAM_MARK: "t1"}
+
+
+def test_a_virtual_environment_of_the_user_stays_first_on_the_path_even_beside_ours() -> None:
+    caller = {"VIRTUAL_ENV": "/project/.venv", "PATH": f"/project/.venv/bin:{sys.prefix}/bin:/bin"}
+    made = agent_environment(caller, {}, "t1")
+    assert (made["VIRTUAL_ENV"], made["PATH"]) == ("/project/.venv", "/project/.venv/bin:/bin")
+
+
+def test_an_environment_that_phalanx_was_only_installed_into_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", "/project/.venv")
+    caller = {"VIRTUAL_ENV": "/project/.venv", "PATH": "/project/.venv/bin:/bin"}
+    assert agent_environment(caller, {}, "t1") == {**caller, TEAM_MARK: "t1"}
+
+
+def test_the_path_of_the_settings_wins() -> None:
+    made = agent_environment({"PATH": "/bin"}, {"PATH": f"{sys.prefix}/bin"}, "t1")
+    assert made["PATH"] == f"{sys.prefix}/bin"
 
 
 def test_the_editor_that_claude_gives_its_children_is_left_behind_with_the_rest_of_it() -> None:
