@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import actors.lean_start
 import supervisor
 from actors.home import Home
 from actors.marks import TEAM_MARK, UMASK_MARK
@@ -150,9 +151,11 @@ def ray_environment(caller: Mapping[str, str], home: Home, team_id: str) -> dict
 
 
 def python_path() -> dict[str, str]:
-    """By which Ray's workers find our packages where they are not installed beside Ray."""
+    """By which Ray's processes start lean, and find our packages where they are not installed beside Ray."""
+    lean = Path(actors.lean_start.__file__).resolve().parent
     packages = Path(supervisor.__file__).resolve().parent.parent
-    return {} if packages == Path(sysconfig.get_path("purelib")).resolve() else {"PYTHONPATH": str(packages)}
+    installed = packages == Path(sysconfig.get_path("purelib")).resolve()
+    return {"PYTHONPATH": os.pathsep.join(map(str, [lean] if installed else [lean, packages]))}
 
 
 def _belongs_to_others(name: str) -> bool:

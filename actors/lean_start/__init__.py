@@ -1,0 +1,1 @@
+"""The directory that Ray's processes have on their path first; see ``sitecustomize``."""
