@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from scripts.benchmarks import scale
 from scripts.benchmarks.plots import draw
 from scripts.benchmarks.section import Part, Section
 
@@ -39,13 +40,14 @@ def keep(part: Part, section: Section, machine: str) -> None:
 
 
 def write(parts: Sequence[Part]) -> None:
-    """The page, from what is kept of each part."""
+    """The page, and the tables of docs/scale.md, from what is kept of each part."""
     chapters = [_HEAD.format(names=", ".join(part.name for part in parts))]
     for part in parts:
         path = KEPT / f"{part.name}.json"
         if path.exists():
             chapters.append(_chapter(part.name, json.loads(path.read_text())))
     PAGE.write_text("\n".join(chapters))
+    scale.SCALE.write_text(scale.filled_in(scale.SCALE.read_text(), KEPT))
 
 
 def _chapter(name: str, found: dict[str, Any]) -> str:
