@@ -10,6 +10,8 @@ from typing import Any
 SLOT = "claude_slot"
 """The custom resource of which each instance takes one."""
 HOST_LABEL = "phalanx/host"
+ELASTIC_LABEL = "phalanx/elastic"
+"""``true`` at a host that Ray's autoscaler may take away as soon as nothing runs on it."""
 _OF_RAY = "ray.io/"
 
 
@@ -23,6 +25,10 @@ class Node:
     """Instances that it offers room for; None when it offers none of our resource."""
     memory_bytes: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def elastic(self) -> bool:
+        return self.labels.get(ELASTIC_LABEL) == "true"
 
 
 def named(listed: Sequence[Mapping[str, Any]]) -> tuple[Node, ...]:

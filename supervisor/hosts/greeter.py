@@ -1,6 +1,8 @@
 """Connects to every host of the cluster as soon as Ray runs there: then people and Claudes there can reach the team.
 
-All in the supervisor's event loop. A host that cannot be connected to is tried again, and holds up no other.
+An elastic host is connected to only when it is needed, and let go of again when nothing of the team is on it: Ray would
+take none for idle on which an actor lives. All in the supervisor's event loop. A host that cannot be connected to is
+tried again, and holds up no other.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 _LOOK_S = 2.0
 _AGAIN_S = 30.0
+LET_GO_S = 60.0
+"""So long after the last that was on an elastic host."""
 
 
 class Greeter:
@@ -22,6 +26,7 @@ class Greeter:
         self._roster = roster
         self._greeting: dict[str, asyncio.Task[None]] = {}
         self._not_before: dict[str, float] = {}
+        self._empty_since: dict[str, float] = {}
         self._watching: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -44,9 +49,20 @@ class Greeter:
     async def _look(self, now: float) -> None:
         linked = self._roster.linked()
         for node in await self._roster.nodes():
+            if node.elastic:
+                await self._consider(node.name, now, linked=node.name in linked)
+                continue
             new = node.name not in linked and node.name not in self._greeting
             if new and now >= self._not_before.get(node.name, 0.0):
                 self._greeting[node.name] = asyncio.create_task(self._greet(node.name))
+
+    async def _consider(self, name: str, now: float, *, linked: bool) -> None:
+        """Whether an elastic host is let go of now."""
+        if not linked or not self._roster.is_empty(name):
+            self._empty_since.pop(name, None)
+        elif now - self._empty_since.setdefault(name, now) >= LET_GO_S:
+            logger.info("nothing is on %s any more: it is let go of", name)
+            await self._roster.let_go(name)
 
     async def _greet(self, name: str) -> None:
         try:

@@ -170,6 +170,23 @@ class Roster:
         """The hosts that are connected to, this one among them."""
         return dict(self._links)
 
+    async def let_go(self, name: str) -> None:
+        """Ends the team's actor on a host that has nothing of it, since Ray takes none for idle that has an actor.
+
+        Raises ``UnavailableError`` when Ray does not answer.
+        """
+        turn = self._connecting.setdefault(name, asyncio.Lock())
+        async with turn:
+            if not self.is_empty(name):
+                return
+            self._links.pop(name, None)
+            await self._cluster.leave(name)
+
+    def is_empty(self, name: str) -> bool:
+        """Nothing of the team is on the host or will be, also nothing that could go on there some day."""
+        coming = {placement.host for placement in self._promised}
+        return name != self.own and name not in {*coming, *self.places.values()}
+
     async def link(self, name: str) -> FullHost:
         """The way to a host. Raises ``UnavailableError`` when Ray does not run there now."""
         turn = self._connecting.setdefault(name, asyncio.Lock())

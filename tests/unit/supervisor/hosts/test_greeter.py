@@ -2,101 +2,107 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Any
 
 import pytest
 
 from actors.errors import UnavailableError
-from actors.nodes import Node
+from actors.nodes import ELASTIC_LABEL, Node
 from supervisor.hosts import roster as roster_module
-from supervisor.hosts.greeter import Greeter
-from supervisor.hosts.ports import FullHost
+from supervisor.hosts.greeter import LET_GO_S, Greeter
+from supervisor.hosts.placing import Wanted
 from supervisor.hosts.roster import Roster
-from tests.unit.supervisor.virtual_time import run
-
-LINK = cast("FullHost", object())
+from tests.unit.supervisor import virtual_time
 
 
 class Cluster:
-    """Hosts that come; those in ``silent`` cannot be connected to, those in ``hanging`` for a minute."""
-
     def __init__(self) -> None:
-        self.names = ["head", "one"]
-        self.silent: set[str] = set()
-        self.hanging: set[str] = set()
-        self.asked: list[str] = []
-        self.ray_is_away = False
+        self.connected: list[str] = []
+        self.left: list[str] = []
+        self.refuses: set[str] = set()
 
     async def nodes(self) -> tuple[Node, ...]:
-        if self.ray_is_away:
-            raise UnavailableError("Ray does not answer")
-        return tuple(Node(name=name, address=name, slots=1) for name in self.names)
+        cloud = Node(name="cloud", address="3", slots=2, labels={ELASTIC_LABEL: "true"})
+        return (Node(name="head", address="1", slots=1), Node(name="worker", address="2", slots=2), cloud)
 
-    async def connect(self, node: Node) -> FullHost:
-        self.asked.append(node.name)
-        if node.name in self.hanging:
-            await asyncio.sleep(60)
-        if node.name in self.silent:
-            raise UnavailableError("no answer")
-        return LINK
+    async def connect(self, node: Node) -> Any:
+        if node.name in self.refuses:
+            raise UnavailableError("it does not answer")
+        self.connected.append(node.name)
+        return node.name
 
-    async def leave(self, node: str) -> None: ...
-
-    async def want_slots(self, count: int) -> None: ...
+    async def leave(self, name: str) -> None:
+        self.left.append(name)
 
 
 @pytest.fixture(autouse=True)
-def no_answer_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Virtual time does not reach the roster's clock."""
-    monkeypatch.setattr(roster_module, "_STALE_S", -1.0)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster_module, "time", virtual_time.clock())
 
 
-def greeted(cluster: Cluster, scenario: Callable[[], Awaitable[None]]) -> Roster:
-    async def play() -> Roster:
-        roster = Roster("head", LINK, cluster, 0)
+def played(test: Callable[[Cluster, Roster], Awaitable[None]]) -> None:
+    async def play() -> None:
+        cluster: Any = Cluster()
+        own: Any = "own"
+        roster = Roster("head", own, cluster, 0)
         greeter = Greeter(roster)
         greeter.begin()
-        await scenario()
-        await greeter.end()
-        return roster
+        try:
+            await test(cluster, roster)
+        finally:
+            await greeter.end()
 
-    return run(play)
+    virtual_time.run(play)
 
 
-def test_every_host_is_connected_to_once_also_one_that_comes_later() -> None:
-    cluster = Cluster()
+def test_every_host_that_stays_is_connected_to_once_and_never_let_go_of() -> None:
+    async def test(cluster: Cluster, roster: Roster) -> None:
+        await asyncio.sleep(LET_GO_S * 5)
+        assert cluster.connected == ["worker"]
+        assert cluster.left == []
 
-    async def scenario() -> None:
+    played(test)
+
+
+def test_a_host_that_cannot_be_connected_to_is_tried_again() -> None:
+    async def test(cluster: Cluster, roster: Roster) -> None:
+        cluster.refuses.add("worker")
         await asyncio.sleep(10)
-        cluster.names.append("later")
+        assert cluster.connected == []
+        cluster.refuses.clear()
+        await asyncio.sleep(60)
+        assert cluster.connected == ["worker"]
+
+    played(test)
+
+
+def test_an_elastic_host_is_let_go_of_only_when_nothing_of_the_team_has_been_there_for_a_while() -> None:
+    async def test(cluster: Cluster, roster: Roster) -> None:
+        await roster.link("cloud")
+        roster.places["spec_0_0_1"] = "cloud"
+        await asyncio.sleep(LET_GO_S * 3)
+        assert cluster.left == []
+        del roster.places["spec_0_0_1"]
+        async with roster.placed(Wanted(host="cloud")):
+            await asyncio.sleep(LET_GO_S * 3)
+            assert cluster.left == []
+        await asyncio.sleep(LET_GO_S - 5)
+        assert cluster.left == []
         await asyncio.sleep(10)
+        assert cluster.left == ["cloud"]
+        assert "cloud" not in roster.linked()
 
-    assert sorted(greeted(cluster, scenario).linked()) == ["head", "later", "one"]
-    assert cluster.asked == ["one", "later"]
-
-
-def test_a_host_that_hangs_or_refuses_holds_up_no_other_and_is_tried_again() -> None:
-    cluster = Cluster()
-    cluster.names += ["mute", "slow"]
-    cluster.silent, cluster.hanging = {"mute"}, {"slow"}
-
-    async def scenario() -> None:
-        await asyncio.sleep(5)
-        assert cluster.asked == ["one", "mute", "slow"]
-        cluster.silent.clear()
-        await asyncio.sleep(70)
-
-    assert sorted(greeted(cluster, scenario).linked()) == ["head", "mute", "one", "slow"]
-    assert cluster.asked == ["one", "mute", "slow", "mute"]
+    played(test)
 
 
-def test_while_ray_does_not_answer_it_looks_again() -> None:
-    cluster = Cluster()
-    cluster.ray_is_away = True
+def test_an_elastic_host_that_was_let_go_of_is_connected_to_again_when_it_is_needed() -> None:
+    async def test(cluster: Cluster, roster: Roster) -> None:
+        await roster.link("cloud")
+        await asyncio.sleep(LET_GO_S * 2)
+        roster.places["spec_0_0_1"] = "cloud"
+        await roster.link("cloud")
+        await asyncio.sleep(LET_GO_S * 2)
+        assert cluster.connected.count("cloud") == 2
+        assert cluster.left == ["cloud"]
 
-    async def scenario() -> None:
-        await asyncio.sleep(10)
-        cluster.ray_is_away = False
-        await asyncio.sleep(10)
-
-    assert sorted(greeted(cluster, scenario).linked()) == ["head", "one"]
+    played(test)
