@@ -22,7 +22,7 @@ def rig_possible() -> None:
         return
     if os.environ.get("CI") == "true":
         pytest.fail(f"No hosts for these tests: {reason}", pytrace=False)
-    pytest.skip(f"No hosts for these tests: {reason}")
+    pytest.skip(f"No hosts for these tests: {reason}. What one machine can show, test_one_machine.py shows.")
 
 
 @pytest.fixture(scope="module")
