@@ -1,0 +1,55 @@
+"""How the tests call the team from any host: as a person by ``phalanx``, as a Claude by the entry."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.rig import RigHost
+from tests.cluster.rig.commands import RigError
+from tests.integration.mcp_entry.conftest import EntryProcess
+
+USER = Path.home()
+PROJECT = USER / "project"
+_PYTHON = ("env", f"PYTHONPATH={USER}/phalanx", "PHALANX_AGENT=demo", f"{USER}/phalanx/.venv/bin/python")
+
+
+def phalanx_there(host: RigHost, *words: str) -> Any:
+    """What ``phalanx WORDS --json`` answered on that host, refusals too."""
+    program = shlex.join((*_PYTHON, "-c", "from mcp_entry.cli import main; main()", *words, "--json"))
+    return json.loads(host.ssh("sh", "-c", f"{program} 2>/dev/null; true", timeout_s=120))
+
+
+@contextmanager
+def entry_on(host: RigHost) -> Iterator[EntryProcess]:
+    entry = EntryProcess(host.over_ssh(*_PYTHON, "-m", "mcp_entry"), {}, Path("/"))
+    try:
+        entry.initialize()
+        yield entry
+    finally:
+        entry.kill()
+
+
+def done(answer: dict[str, Any]) -> Any:
+    """The tool's structured result."""
+    assert not answer.get("isError"), answer
+    return answer["structuredContent"]
+
+
+def wait_until(what: Callable[[], bool], timeout_s: float) -> bool:
+    """Whether it came about in time; a host that cannot be asked is asked again."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            if what():
+                return True
+        except RigError:
+            pass
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.5)

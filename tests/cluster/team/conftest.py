@@ -1,0 +1,30 @@
+"""One cluster of three hosts for all tests of this folder, in the order of their files, because ``ray up`` takes long.
+
+Each module brings a team up on it and takes it down. The last module leaves hosts in ruins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.cluster import cluster_of
+from tests.cluster.rig import Rig, RigHost
+from tests.cluster.team.claude import provide_claude
+
+_SLOTS = 60
+
+
+@pytest.fixture(scope="package")
+def rig(rig_possible: None, make_short_tmp: Callable[[], Path]) -> Iterator[Rig]:
+    """Ray is up on it."""
+    with cluster_of(3, make_short_tmp, _SLOTS, provide_claude) as rig:
+        yield rig
+
+
+@pytest.fixture(scope="package")
+def head(rig: Rig) -> RigHost:
+    """It alone has the repository ``~/project``."""
+    return rig.hosts[0]
