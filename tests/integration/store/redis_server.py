@@ -119,8 +119,8 @@ def server(directory: Path, options: Sequence[str] = (), password: str = "") -> 
 class TlsRedisProcess(RedisProcess):
     """Speaks TLS only, with a certificate that its own ``ca`` signed."""
 
-    def __init__(self, directory: Path, password: str) -> None:
-        super().__init__(directory, password=password)
+    def __init__(self, directory: Path, password: str, options: Sequence[str] = ()) -> None:
+        super().__init__(directory, options, password)
         self.ca = directory / "server.pem"
         key = directory / "server.key"
         _make_certificate(self.ca, key)
@@ -139,7 +139,7 @@ class TlsRedisProcess(RedisProcess):
 
 def _make_certificate(certificate: Path, key: Path) -> None:
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True, timeout=30)
 
 
@@ -148,6 +148,22 @@ def tls_server(directory: Path, password: str) -> Iterator[TlsRedisProcess]:
     process = TlsRedisProcess(directory, password)
     try:
         process.start()
+        yield process
+    finally:
+        process.kill()
+
+
+@contextlib.contextmanager
+def tls_cluster(directory: Path, password: str) -> Iterator[TlsRedisProcess]:
+    """One master that has all slots, and tells its host's name rather than its address, as managed ones do."""
+    named = ["--cluster-announce-hostname", "localhost", "--cluster-preferred-endpoint-type", "hostname"]
+    options = ["--cluster-enabled", "yes", "--tls-cluster", "yes", "--cluster-port", str(free_port()), *named]
+    process = TlsRedisProcess(directory, password, options)
+    try:
+        process.start()
+        with process.client as client:
+            client.execute_command("CLUSTER ADDSLOTSRANGE", 0, _LAST_SLOT)
+        _wait_until_whole([process])
         yield process
     finally:
         process.kill()

@@ -16,7 +16,7 @@ from supervisor.store.redis import CopyFencedError, CopyMovedError, RedisCopy, S
 from supervisor.store.redis_client import RedisServer, connect, explain
 from supervisor.store.values import Position
 from tests.integration.store.copies import KEYS, TEAM, copies_agree, crash, in_redis, make_replicated, until
-from tests.integration.store.redis_server import RedisProcess, cluster, free_port, server, tls_server
+from tests.integration.store.redis_server import RedisProcess, cluster, free_port, server, tls_cluster, tls_server
 
 
 @pytest.fixture
@@ -233,6 +233,17 @@ async def test_a_cluster_keeps_the_copy_of_a_team(short_tmp: Path) -> None:
         holding.start()
         await copies_agree(second, holding.client, within_s=30)
         await second.close()
+
+
+async def test_a_cluster_that_speaks_tls_only_keeps_the_copy_of_a_team(short_tmp: Path) -> None:
+    with tls_cluster(short_tmp / "redis", password="right") as node:
+        store = make_replicated(short_tmp / "state.db", node.url.replace("rediss://", "rediss+cluster://"))
+        await store.open()
+        await store.save({"a": b"1"})
+
+        assert store.health.warning == ""
+        assert in_redis(node.client) == {"a": b"1"}
+        await store.close()
 
 
 async def test_a_node_of_a_cluster_and_a_single_server_are_told_apart_in_words(
