@@ -64,7 +64,8 @@ class ManyHosts:
                 link = await self._roster.link(name)
                 return [agent for agent in await link.agents() if await self._belongs(name, link, agent)]
         except (PhalanxError, TimeoutError) as error:
-            logger.warning("the agents of %s cannot be seen now: %s", name, error or "no answer")
+            if name not in self._roster.away:
+                logger.warning("the agents of %s cannot be seen now: %s", name, error or "no answer")
             return None
 
     async def _belongs(self, name: str, link: FullHost, agent: RunningAgent) -> bool:

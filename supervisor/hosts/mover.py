@@ -68,6 +68,8 @@ class Mover:
             if not host or host in there or not self._goes_on(member):
                 continue
             given_up = self._absences.miss(host, now)
+            if host not in self._roster.away:
+                logger.warning("the host %s is missing", host)
             self._roster.away.add(host)
             self._tell(member, host)
             if given_up and now >= self._not_before.get(member.record.instance_id, 0.0):
