@@ -99,7 +99,7 @@ async def until_resumed(client: SupervisorClient, world: World, dead: psutil.Pro
 
 async def until_written(crew: Crew, world: World, instance_id: str) -> None:
     for _ in range(int(_RESUMED_S / _POLL_S)):
-        if crew.read(world.home, [instance_id]):
+        if crew.read({instance_id: world.home.instance_directory(instance_id)}):
             return
         await asyncio.sleep(_POLL_S)
     pytest.fail("the first message does not stand in the transcript")
@@ -125,7 +125,7 @@ async def faults_of(crew: Crew, world: World, ledger: Ledger, instance_id: str) 
     """What is wrong with the conversation, once Claude Code had its time to write it down."""
     fates = list(ledger.fates.values())
     for _ in range(int(_WRITTEN_S / _POLL_S)):
-        seen = crew.read(world.home, [instance_id])
+        seen = crew.read({instance_id: world.home.instance_directory(instance_id)})
         faults = [
             *checks.every_call_was_answered(ledger),
             *checks.every_accepted_message_stands_once(fates, seen),

@@ -33,6 +33,7 @@ def main() -> int:
             instances=given.instances,
             messages=given.messages,
             limit_s=given.limit,
+            spares=given.spares,
         )
         outcome = asyncio.run(play(plan))
         _say(str(outcome))
@@ -54,6 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of the first round, later ones count on; default: a new one")
     parser.add_argument("--instances", type=int, default=20)
     parser.add_argument("--messages", type=int, default=2000, help="in each round")
+    parser.add_argument("--spares", type=int, default=0, help="spare agents that are kept ready; default 0")
     parser.add_argument("--kills", type=int, default=_KILLS, help=f"in each round; default {_KILLS}")
     parser.add_argument("--only", type=_target, action="append", help="kill only this; may be given several times")
     parser.add_argument(

@@ -143,6 +143,14 @@ def registry_panes_and_actors_agree(
     return problems
 
 
+def spares_are_whole(most: int, *, agents: Sequence[str], actors: Sequence[str], panes: Sequence[str]) -> Problems:
+    """The names of the spare agents, of what follows them and of where they are."""
+    problems = [f"spares: {len(agents)} agents where {most} are kept"] if len(agents) > most else []
+    if not sorted(agents) == sorted(actors) == sorted(panes):
+        problems.append(f"spares: the agents are {agents}, the actors {actors}, the panes {panes}")
+    return problems
+
+
 def no_orphan(found: Sequence[Found], instances: int, entries: int = 0) -> Problems:
     """``found``: all processes of the team; ``entries``: of the clients that are still there. Ray's must all be below
     the one head."""

@@ -19,6 +19,7 @@ _CHECKSUM_BYTES = 4
 _NO_RECORD = "copies/"
 """Keys that begin so are about the copies themselves."""
 _RECEIPT = "receipt/"
+_INSTANCE = "instance/"
 _ANSWER_S = 5.0
 
 
@@ -34,7 +35,7 @@ async def read(home: Home, redis_url: str) -> Copies | None:
     """None while the team keeps no state that outlives it. The Redis holds nobody else's."""
     if not home.state_file.exists():
         return None
-    return Copies(file=await asyncio.to_thread(_in_file, home), redis=await _in_redis(redis_url))
+    return Copies(file=await asyncio.to_thread(in_file, home), redis=await _in_redis(redis_url))
 
 
 def statuses(records: Mapping[str, bytes]) -> dict[str, str]:
@@ -46,7 +47,14 @@ def statuses(records: Mapping[str, bytes]) -> dict[str, str]:
     }
 
 
-def _in_file(home: Home) -> dict[str, bytes]:
+def places(records: Mapping[str, bytes]) -> dict[str, str]:
+    """Instance by the name of its private directory, which is another one when it was a spare agent before."""
+    found = [msgpack.unpackb(record[1:]) for key, record in records.items() if key.startswith(_INSTANCE)]
+    return {str(each["spare"] or each["instance_id"]): str(each["instance_id"]) for each in found}
+
+
+def in_file(home: Home) -> dict[str, bytes]:
+    """Blocks."""
     database = sqlite3.connect(f"{home.state_file.as_uri()}?mode=ro", uri=True)
     try:
         rows = database.execute("SELECT key, value FROM records WHERE value IS NOT NULL").fetchall()

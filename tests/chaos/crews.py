@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.home import Home
 from tests.chaos import arrivals
 from tests.chaos.arrivals import Arrival
 from tests.standin.claude_home import make_claude_home, standin_environment
@@ -15,8 +14,8 @@ from tests.standin.claude_home import make_claude_home, standin_environment
 _WORK_S = "0.2"
 """How long a demo works on what it got; what comes meanwhile is held back and goes in one paste."""
 
-Reader = Callable[[Home, Iterable[str]], list[Arrival]]
-"""What has arrived at these instances of a home, by the records of the agents' own programs."""
+Reader = Callable[[Mapping[str, Path]], list[Arrival]]
+"""What has arrived at these instances, whose private directories are given, by the records of the agents' programs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,31 +38,31 @@ def claude_crew(command: Path, api_url: str, user_home: Path) -> Crew:
         **standin_environment(api_url, make_claude_home(user_home)),
     }
 
-    def read(home: Home, instance_ids: Iterable[str]) -> list[Arrival]:
-        return [each for instance_id in instance_ids for each in _read_claude(home, user_home, instance_id)]
+    def read(directories: Mapping[str, Path]) -> list[Arrival]:
+        return [each for one, directory in directories.items() for each in _read_claude(user_home, one, directory)]
 
     return Crew(environment=environment, read=read)
 
 
-def _read_demo(home: Home, instance_ids: Iterable[str]) -> list[Arrival]:
+def _read_demo(directories: Mapping[str, Path]) -> list[Arrival]:
     """A log that is not there yet holds nothing."""
     found: list[Arrival] = []
-    for instance_id in instance_ids:
-        log = home.instance_directory(instance_id) / "demo-log.jsonl"
+    for instance_id, directory in directories.items():
+        log = directory / "demo-log.jsonl"
         if log.exists():
             found += arrivals.of_demo(instance_id, log.read_bytes())
     return found
 
 
-def _read_claude(home: Home, user_home: Path, instance_id: str) -> list[Arrival]:
+def _read_claude(user_home: Path, instance_id: str, directory: Path) -> list[Arrival]:
     found: list[Arrival] = []
-    for transcript in user_home.glob(f".claude/projects/*/{_session_id(home, instance_id)}.jsonl"):
+    for transcript in user_home.glob(f".claude/projects/*/{_session_id(directory)}.jsonl"):
         found += arrivals.of_claude(instance_id, transcript.read_bytes())
     return found
 
 
-def _session_id(home: Home, instance_id: str) -> str:
+def _session_id(directory: Path) -> str:
     """Of the agent's command line; resuming keeps it."""
-    words = json.loads((home.instance_directory(instance_id) / "launch.json").read_text())["argv"]
+    words = json.loads((directory / "launch.json").read_text())["argv"]
     option = next(word for word in words if word in ("--session-id", "--resume"))
     return str(words[words.index(option) + 1])

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.chaos import copies
 from tests.chaos.arrivals import Arrival
 from tests.chaos.crews import Crew, demo_crew
 from tests.chaos.killer import Killer
@@ -40,6 +41,8 @@ class RoundPlan:
     crew: Crew = field(default_factory=demo_crew)
     instances: int = 20
     messages: int = 2000
+    spares: int = 0
+    """Spare agents that are kept ready; the first instances are made of them."""
     limit_s: float = 60.0
 
 
@@ -66,7 +69,8 @@ async def play(plan: RoundPlan) -> Outcome:
     """Raises only when the team cannot be brought up or spawned at all; all else is in the outcome."""
     ledger = Ledger(plan.output / "ledger.jsonl")
     ledger.note("round", seed=plan.seed, kills=len(plan.kills), messages=plan.messages)
-    async with brought_up(plan.crew.environment) as world:
+    pool = {"PREWARM_INSTANCES": str(plan.spares)}
+    async with brought_up({**plan.crew.environment, **pool}) as world:
         try:
             return await Round(plan, world, ledger).run()
         finally:
@@ -78,7 +82,7 @@ class Round:
         self._plan = plan
         self._world = world
         self._ledger = ledger
-        self._spawned = Spawned()
+        self._spawned = Spawned(spares=plan.spares)
         self._not_yet: list[str] = []
         """What was still wrong when the team was looked at last."""
 
@@ -105,17 +109,24 @@ class Round:
             for number in range(self._plan.instances)
         ]
         request_id = f"team-{self._plan.seed}"
-        call = Call(due_s=0, tool="spawn_batch", arguments={"instances": members, "requestId": request_id})
+        calls = [Call(due_s=0, tool="spawn_batch", arguments={"instances": members, "requestId": request_id})]
+        if self._plan.spares:
+            wanted = {"instances": self._plan.spares, "workDir": str(self._world.repository)}
+            calls.insert(0, Call(due_s=0, tool="prewarm_resources", arguments=wanted))
         async with self._clients(CLIENTS[:1]) as (client,):
             done = asyncio.Event()
             done.set()
-            await client.run([call], done)
+            await client.run(calls, done)
         for member, result in zip(members, client.answers[request_id]["instances"], strict=True):
             if not result["success"]:
                 raise RuntimeError(f"a member could not be spawned: {result['error']}")
             self._spawned.contexts[result["instanceId"]] = member["context"]
             self._spawned.sessions[result["sessionName"]] = result["instanceId"]
-        agents = alive(await self._world.survey(), Kind.AGENT)
+        if self._plan.spares and not any(each["fromPool"] for each in client.answers[request_id]["instances"]):
+            raise RuntimeError("none of the spare agents was given to a member")
+        self._spawned.places.update(copies.places(await asyncio.to_thread(copies.in_file, self._world.home)))
+        team, _ = self._spawned.divide(await self._world.survey())
+        agents = alive(team, Kind.AGENT)
         self._spawned.agents.update({each.instance_id: each.identity for each in agents})
 
     @asynccontextmanager
@@ -195,4 +206,4 @@ class Round:
         return [f"time: {len(left)} accepted messages have not arrived"] if left else []
 
     def _arrivals(self) -> list[Arrival]:
-        return self._plan.crew.read(self._world.home, self._spawned.ids)
+        return self._plan.crew.read(self._spawned.directories(self._world.home))

@@ -65,7 +65,7 @@ PROMISES = (
     ),
     Promise(
         title="4. Everything agrees again by itself",
-        words=["time", "agreement", "processes", "orphan", "idle"],
+        words=["time", "agreement", "processes", "spares", "orphan", "idle"],
         put_to=lambda put: f"{put.rounds} rounds; well {_spread(put.recovered_s)} after the last kill",
     ),
     Promise(

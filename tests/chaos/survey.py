@@ -78,7 +78,8 @@ _WORDS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """One process. ``instance_id`` is known of agents and, where a file of its instance is open, of their actors."""
+    """One process. ``instance_id`` is known of agents and, where a file of its instance is open, of their actors: the
+    name of its private directory, which of one that was a spare agent before is the spare's."""
 
     process: psutil.Process
     kind: Kind

@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from actors.errors import PhalanxError
+from actors.home import Home
 from actors.processes import is_running
+from supervisor.instance_record import SPARE_PREFIX
 from tests.chaos import checks, copies
 from tests.chaos.arrivals import Arrival
 from tests.chaos.ledger import Ledger
@@ -35,10 +38,24 @@ class Spawned:
     """Instance by session."""
     agents: dict[str, tuple[int, float]] = field(default_factory=dict)
     """Process id and start time by instance."""
+    places: dict[str, str] = field(default_factory=dict)
+    """Instance by the name of its private directory: one that was a spare agent keeps the spare's."""
+    spares: int = 0
+    """Most spare agents that the team keeps ready."""
 
     @property
     def ids(self) -> list[str]:
         return list(self.contexts)
+
+    def directories(self, home: Home) -> dict[str, Path]:
+        """Each instance's private one."""
+        return {instance_id: home.instance_directory(place) for place, instance_id in self.places.items()}
+
+    def divide(self, found: Sequence[Found]) -> tuple[list[Found], list[Found]]:
+        """The team's processes, by the names of its instances, and those of spare agents that nobody has got."""
+        named = [replace(each, instance_id=self.places.get(each.instance_id, each.instance_id)) for each in found]
+        team = [each for each in named if not each.instance_id.startswith(SPARE_PREFIX)]
+        return team, [each for each in named if each.instance_id.startswith(SPARE_PREFIX)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +88,7 @@ class Verdict:
 
     async def of_the_team(self, entries: int = 0) -> list[str]:
         """Where panes, actors and registry disagree, and who is left over; ``entries``: of clients that are there."""
-        found = await self.world.survey()
+        found, spare = self.spawned.divide(await self.world.survey())
         listed = await self.prober.probe()
         sessions = await self.world.sessions()
         return [
@@ -81,10 +98,16 @@ class Verdict:
             *checks.registry_panes_and_actors_agree(
                 self.spawned.ids,
                 listed=[each.instance_id for each in listed.instances] if listed else [],
-                panes=[self.spawned.sessions.get(session, session) for session in sessions],
+                panes=[self.spawned.sessions.get(each, each) for each in sessions if not each.startswith(SPARE_PREFIX)],
                 actors=[each.instance_id for each in alive(found, Kind.INSTANCE)],
             ),
             *checks.no_orphan(found, len(self.spawned.ids), entries),
+            *checks.spares_are_whole(
+                self.spawned.spares,
+                agents=[each.instance_id for each in alive(spare, Kind.AGENT)],
+                actors=[each.instance_id for each in alive(spare, Kind.INSTANCE)],
+                panes=[session for session in sessions if session.startswith(SPARE_PREFIX)],
+            ),
         ]
 
     async def _of_the_store(self) -> list[str]:

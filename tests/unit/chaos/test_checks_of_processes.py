@@ -7,6 +7,7 @@ import pytest
 
 from tests.chaos import checks
 from tests.chaos.survey import Found, Kind, kind_of
+from tests.chaos.verdict import Spawned
 from tests.unit.chaos.doctored import IDS
 
 BEFORE = {IDS[0]: (100, 1.0), IDS[1]: (101, 1.0)}
@@ -21,6 +22,7 @@ class _Named(psutil.Process):
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
+        self._ident = (pid, 0.0)
 
 
 def whole_team() -> list[Found]:
@@ -78,6 +80,42 @@ def test_actors_that_do_not_fit_the_team_are_found(actors: list[str], words: str
     for_list = checks.registry_panes_and_actors_agree(IDS, listed=actors, panes=IDS, actors=IDS)
 
     assert all(any(words in problem for problem in problems) for problems in (for_actors, for_panes, for_list))
+
+
+SPARES = ["spare_7", "spare_8"]
+
+
+def test_spare_agents_that_wait_with_an_actor_and_a_pane_each_are_no_problem() -> None:
+    assert checks.spares_are_whole(2, agents=SPARES, actors=SPARES[::-1], panes=SPARES) == []
+    assert checks.spares_are_whole(0, agents=[], actors=[], panes=[]) == []
+
+
+@pytest.mark.parametrize(
+    ("agents", "actors", "panes", "words"),
+    [
+        ([*SPARES, "spare_9"], [*SPARES, "spare_9"], [*SPARES, "spare_9"], "3 agents where 2 are kept"),
+        (SPARES, SPARES[:1], SPARES, "the actors ['spare_7']"),
+        (SPARES[:1], SPARES[:1], SPARES, "the agents are ['spare_7']"),
+        (SPARES, [*SPARES, "spare_8"], SPARES, "the actors"),
+    ],
+)
+def test_spare_agents_that_nobody_keeps_or_follows_are_found(
+    agents: list[str], actors: list[str], panes: list[str], words: str
+) -> None:
+    (problem,) = checks.spares_are_whole(2, agents=agents, actors=actors, panes=panes)
+
+    assert words in problem
+
+
+def test_processes_of_an_instance_that_was_a_spare_are_the_instance_s_and_others_the_spare_s() -> None:
+    spawned = Spawned(places={"spare_3": IDS[0], IDS[1]: IDS[1]})
+    listed = [found(Kind.AGENT, 1, instance_id="spare_3"), found(Kind.AGENT, 2, instance_id=IDS[1])]
+    spare = found(Kind.AGENT, 3, instance_id="spare_4")
+
+    team, spares = spawned.divide([*listed, spare])
+
+    assert [each.instance_id for each in team] == list(IDS)
+    assert [each.process for each in spares] == [spare.process]
 
 
 def test_a_whole_team_has_no_orphan() -> None:
