@@ -117,10 +117,9 @@ def of_terminated(each: results.TerminatedInstance) -> str:
     if each.error:
         return f"{each.instance_id} was not terminated: {_error(each.error)}"
     removed = "its workspace was removed" if each.workspace_removed else "its workspace stays"
-    kept = f" Kept: {each.kept}" if each.kept else ""
-    known = each.saved_ref is None or each.saved_ref in (each.kept or "")
-    saved = "" if known else " Uncommitted work was saved; this makes a branch of it:"
-    return f"{each.instance_id} is {each.status}; {removed}.{kept}{saved}"
+    why = f" {each.kept}" if each.kept else ""
+    saved = " This makes a branch of what was saved:" if each.saved_ref else ""
+    return f"{each.instance_id} is {each.status}; {removed}.{why}{saved}"
 
 
 def of_still_running(result: results.TerminateResult) -> list[str]:

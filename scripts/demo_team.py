@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -37,6 +38,7 @@ from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
 
 CLAUDE_IN_VENV = Path(__file__).resolve().parent.parent / ".venv/claude/node_modules/.bin/claude"
+_STOPPED = 128 + signal.SIGINT
 console = Console(highlight=False)
 
 
@@ -206,6 +208,16 @@ def working_below(directory: Path) -> set[psutil.Process]:
     return found - {psutil.Process()}
 
 
+@contextlib.contextmanager
+def unhurried() -> Iterator[None]:
+    """What was started is put away first, however often somebody presses Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--agent", choices=("demo", "claude"), default="demo")
@@ -222,13 +234,17 @@ def main() -> int:
                 runtime.up(environment, lambda step: console.print(f"  {step}"))
                 asyncio.run(lead(home, make_repository(scratch / "project"), options.agent, options.size))
             finally:
-                console.rule("down")
-                team = read_team(home)
-                runtime.down(lambda step: console.print(f"  {step}"))
-                expect_nothing_left(scratch, team)
+                with unhurried():
+                    console.rule("down")
+                    team = read_team(home)
+                    runtime.down(lambda step: console.print(f"  {step}"))
+                    expect_nothing_left(scratch, team)
     except DemoFailed as failure:
         console.print(f"[red]✗ {failure}[/]")
         return 1
+    except KeyboardInterrupt:
+        console.print(f"Stopped by you. The team is down, {scratch} is removed.")
+        return _STOPPED
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     console.print("[bold green]Done.[/]")

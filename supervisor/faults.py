@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -16,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 _MOST_TOLD = 8
 _LIST = "a list (not a text that holds one)"
-_KINDS = {
+_NEEDED = {
     "string_type": "a text",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
@@ -29,21 +30,27 @@ _KINDS = {
     "sequence_str": _LIST,
     "dict_type": "an object",
     "model_type": "an object with named arguments",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
 }
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
 
 
-def tell_all(model: type[BaseModel], error: ValidationError) -> list[str]:
-    """One line a fault, each with its place, but not more than a few."""
+def tell_all(
+    model: type[BaseModel], error: ValidationError, words: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """One line a fault, each with its place, but not more than a few. ``words`` as for ``refusals.parse``."""
     faults = error.errors(include_url=False)
-    told = [f"- {_tell(model, fault)}" for fault in faults[:_MOST_TOLD]]
+    told = [f"- {_tell(model, fault, words)}" for fault in faults[:_MOST_TOLD]]
     more = [f"- and {len(faults) - _MOST_TOLD} more"] if len(faults) > _MOST_TOLD else []
     return [*told, *more]
 
 
-def _tell(model: type[BaseModel], fault: ErrorDetails) -> str:
-    place = _place(fault["loc"])
+def _tell(model: type[BaseModel], fault: ErrorDetails, words: Mapping[str, str]) -> str:
+    place = _place(fault["loc"], words)
     owner, description = _field(model, fault["loc"])
     given = _SHORT.repr(fault["input"])
     context = fault.get("ctx", {})
@@ -62,10 +69,10 @@ def _tell(model: type[BaseModel], fault: ErrorDetails) -> str:
             bound = context.get("max_length", context.get("min_length"))
             allowed = f"at most {bound} can be given" if fault["type"] == "too_long" else f"at least {bound} is needed"
             return f"{place} has {context['actual_length']} items; {allowed}."
-        case kind if kind in _KINDS:
-            return f"{place} must be {_KINDS[kind]}, not {given}."
+        case kind if kind in _NEEDED:
+            return f"{place} must be {_NEEDED[kind].format(**context)}, not {given}."
         case _:
-            return f"{place} cannot be {given}: {fault['msg'].removeprefix('Input ')}."
+            return f"{place} cannot be {given}: {context.get('error') or fault['msg'].removeprefix('Input ')}."
 
 
 def _unknown(place: str, name: str, owner: type[BaseModel] | None) -> str:
@@ -83,10 +90,12 @@ def _argument_names(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _place(location: tuple[int | str, ...]) -> str:
-    """``("instances", 3, "role")`` as ``instances[3].role``."""
+def _place(location: tuple[int | str, ...], words: Mapping[str, str]) -> str:
+    """``("instances", 3, "role")`` as ``instances[3].role``; what has a word of its own is only that."""
     if location[-1:] == ("[key]",):
-        return f"a name in {_place(location[:-2])}"
+        return f"a name in {_place(location[:-2], words)}"
+    if location and str(location[0]) in words:
+        return words[str(location[0])]
     path = ""
     for step in location:
         path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)

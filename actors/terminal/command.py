@@ -85,7 +85,8 @@ def refusal(stderr: str) -> TerminalError:
             f"the tmux server's socket is gone ({said}): one that lives is told to make it, and phalanx up starts one"
         )
     if said.startswith("no server running"):
-        return PaneGoneError(f"the tmux server is gone with all its panes ({said}): phalanx up starts a new one")
+        again = "`phalanx up --resume` starts the agents again with their conversations"
+        return PaneGoneError(f"the tmux server is gone with all its panes: {again}")
     return TerminalError(f"tmux refused: {said or 'it gave no reason'}")
 
 

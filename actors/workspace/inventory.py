@@ -68,7 +68,8 @@ class Inventory:
     def describe(self) -> str | None:
         """What is not committed, in words; None when everything is."""
         if self.status.changed:
-            return f"{len(self.status.changed)} uncommitted change(s) are in it ({some_of(self.status.changed)})"
+            changes = "change is" if len(self.status.changed) == 1 else "changes are"
+            return f"{len(self.status.changed)} uncommitted {changes} in it ({some_of(self.status.changed)})"
         if self.ignored:
             return f"files that git ignores are in it and nowhere else ({some_of(self.ignored)})"
         if self.hidden:

@@ -53,7 +53,7 @@ def _finish(
         branch_kept = delete_branch(git, site.git_directory, site.branch, made_at=made_at)
     else:
         branch_kept = foresee_deletion(git, site, made_at, rehearsal)
-    notes = [] if saved is None else [_how_to_get_back(site, saved)]
+    notes = [] if saved is None else [f"What was only in its worktree was saved first: {saved.what}."]
     if branch_kept is not None:
         notes.append(branch_kept)
     try:
@@ -66,11 +66,4 @@ def _finish(
         kept_reason=" ".join(notes) or None,
         branch_deleted=branch_kept is None,
         saved_ref=saved.ref if saved else None,
-    )
-
-
-def _how_to_get_back(site: Site, saved: Saved) -> str:
-    return (
-        f"What was only in the worktree {site.worktree} is saved in {site.git_directory} ({saved.what}); "
-        f"`git checkout -b {site.name}-saved {saved.ref}` brings it back."
     )

@@ -25,7 +25,11 @@ def git(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run git operations, a JSON list as the tool git_batch takes it, from stdin. Exits with 1 when one failed."""
+    """Run many git operations, given as JSON.
+
+    The list comes from stdin, as the tool git_batch takes it, such as [{"type": "status", "workspaceDir": "/shop"}].
+    Exits with 1 when one failed.
+    """
     with session(context, home, as_json) as team:
         arguments = {"operations": _operations(file)}
         result = cast("results.GitBatchResult", team.ask("git_batch", arguments, "running git"))

@@ -31,7 +31,10 @@ def drain(  # noqa: PLR0913 - one parameter an option
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Place nothing new on a machine and hand those that are there over to others, each when its turn is done."""
+    """Place nothing new on a machine and empty it.
+
+    Those that are there are handed over to others, each when its turn is done.
+    """
     asked = {"host": host, "undo": undo, "wait": wait, "timeoutSeconds": timeout}
     with session(context, home, as_json) as team:
         result = cast("results.DrainResult", team.ask("drain", asked, "handing over"))

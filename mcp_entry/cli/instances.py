@@ -159,7 +159,7 @@ def list_(  # noqa: PLR0913 - every option of the command
 
 def wait(  # noqa: PLR0913 - every option of the command
     context: typer.Context,
-    instances: Annotated[list[str], typer.Argument(metavar="ID...", help="The instances to wait for.")],
+    instances: Annotated[list[str], typer.Argument(metavar="ID", help="The instances to wait for.")],
     *,
     until: Annotated[Until, typer.Option(help="All are done; one is; or one needs a decision.")] = Until.IDLE,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Longest wait.")] = 600.0,
@@ -212,7 +212,10 @@ def restart(
 def recycle(
     context: typer.Context, instance: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
-    """Let a fresh conversation go on in place of a long one, with a summary."""
+    """Go on with a fresh conversation in place of a long one.
+
+    It knows what the long one has summed up for it.
+    """
     with session(context, home, as_json) as team:
         _say(team, "recycle", {"instanceId": instance}, "asking for a summary")
 

@@ -21,6 +21,7 @@ import typer
 from actors.errors import PhalanxError, to_wire
 from actors.home import Home
 from mcp_entry.cli.output import Output
+from mcp_entry.cli.words import typed_words
 from supervisor.client import SupervisorClient
 from supervisor.refusals import parse
 from supervisor.results import Result
@@ -77,7 +78,7 @@ class Session:
     def ask(self, verb: str, arguments: Mapping[str, Any], what: str) -> Result:
         """Runs one verb of the supervisor; shows ``what`` while it runs. Raises ``PhalanxError``."""
         given = {name: value for name, value in arguments.items() if value is not None}
-        request = parse(VERBS[verb].request, given)
+        request = parse(VERBS[verb].request, given, typed_words(verb))
 
         async def call(on_progress: ProgressCallback) -> Result:
             client = await self.world.connect(self.home)

@@ -26,6 +26,7 @@ _STYLES: Mapping[Status, str] = {
     Status.FAILED: "bold red",
 }
 _LONGEST_NOTE = 300
+_MOST_NAMED = 5
 _SPANS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
@@ -35,7 +36,7 @@ def of_instances(instances: Sequence[results.InstanceInfo], now: datetime.dateti
     for heading in ("INSTANCE", "NAME", "STATUS", "FOR", "UNREAD", "BRANCH OR DIRECTORY"):
         right = heading in ("FOR", "UNREAD")
         table.add_column(heading, justify="right" if right else "left", no_wrap=right, overflow="fold")
-    notes = Text()
+    notes: dict[str, list[results.InstanceInfo]] = {}
     for each in instances:
         table.add_row(
             plain(each.instance_id),
@@ -46,8 +47,15 @@ def of_instances(instances: Sequence[results.InstanceInfo], now: datetime.dateti
             plain(each.branch if each.branch and each.workspace_mode == "isolated" else each.working_directory),
         )
         if note := _note(each):
-            notes.append("\n").append_text(plain(each.instance_id, _STYLES[each.status])).append_text(plain(f" {note}"))
-    return Group(table, notes) if notes else table
+            notes.setdefault(note, []).append(each)
+    return Group(table, Text(), *(_told(note, whom) for note, whom in notes.items())) if notes else table
+
+
+def _told(note: str, whom: Sequence[results.InstanceInfo]) -> Text:
+    """What is to say of several is said once."""
+    named = ", ".join(each.instance_id for each in whom[:_MOST_NAMED])
+    more = f" and {len(whom) - _MOST_NAMED} more" if len(whom) > _MOST_NAMED else ""
+    return plain(f"{named}{more}", _STYLES[whom[0].status]).append_text(plain(f": {note}"))
 
 
 def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableType:
@@ -112,8 +120,9 @@ def of_gc(result: results.GcResult) -> RenderableType:
 
 def _saved(result: results.GcResult) -> list[Text]:
     saved = [_get_back(item, item.saved_ref) for item in result.items if item.saved_ref]
-    heading = [Text("Uncommitted work was saved; this makes a branch of it:")] if saved else []
-    return [*heading, *(_command(command) for command in saved)]
+    words = "Once work that is nowhere else is saved," if result.dry_run else "Work that was nowhere else is saved;"
+    heading = Text(f"{words} this makes a branch of it:")
+    return [heading, *(_command(command) for command in saved)] if saved else []
 
 
 def _get_back(item: results.CollectedItem, saved_ref: str) -> str:
@@ -134,7 +143,7 @@ def _gc_summary(result: results.GcResult) -> Text:
     of_all = f"{going} of {len(result.items)}"
     if result.dry_run:
         it_goes = "it goes" if going == 1 else "they go"
-        return Text(f"{of_all} would go. Without --dry-run {it_goes}, and work that is nowhere else is saved first.")
+        return Text(f"{of_all} would go. Without --dry-run {it_goes}; work that is nowhere else is saved before.")
     return Text(f"{of_all} {'was' if going == 1 else 'were'} cleared away.")
 
 

@@ -24,20 +24,25 @@ of the machine is in use than before the batch.
 
 async def _answers_s(client: SupervisorClient, ids: list[str]) -> float:
     """Seconds from the call until each has answered one more message."""
-    waiting = requests.WaitRequest(instance_ids=ids, timeout_seconds=_PATIENCE_S)
-    await client.wait(waiting)
+    await _idle(client, ids)
     before = {one: len(await _said(client, one)) for one in ids}
     messages = [requests.BatchMessage(instance_id=one, message=f"Report, {one}.") for one in ids]
     begun = time.perf_counter()
     sent = await client.send_batch(requests.SendBatchRequest(messages=messages, wait=True, timeout_seconds=_PATIENCE_S))
     if not sent.success:
         raise RuntimeError(f"not all messages arrived: {[one.reason for one in sent.results if one.reason]}")
-    await client.wait(waiting)
+    await _idle(client, ids)
     took_s = time.perf_counter() - begun
     silent = [one for one in ids if len(await _said(client, one)) <= before[one]]
     if silent:
         raise RuntimeError(f"without an answer: {', '.join(silent)}")
     return took_s
+
+
+async def _idle(client: SupervisorClient, ids: list[str]) -> None:
+    waited = await client.wait(requests.WaitRequest(instance_ids=ids, timeout_seconds=_PATIENCE_S))
+    if not waited.reached:
+        raise RuntimeError(f"not idle after {_PATIENCE_S:.0f} s: {waited.instances}")
 
 
 async def _said(client: SupervisorClient, instance_id: str) -> list[str]:
@@ -50,11 +55,18 @@ async def _one_by_one_s(client: SupervisorClient, team: Team) -> tuple[float, fl
     begun = time.perf_counter()
     ids = [(await client.spawn(team.specialist())).instance_id for _ in range(_FEW)]
     spawned_s = time.perf_counter() - begun
-    await client.wait(requests.WaitRequest(instance_ids=ids, timeout_seconds=_PATIENCE_S))
-    begun = time.perf_counter()
-    for one in ids:
-        await _answers_s(client, [one])
-    return spawned_s, time.perf_counter() - begun
+    await _idle(client, ids)
+    return spawned_s, sum([await _answers_s(client, [one]) for one in ids])
+
+
+async def _at_once(bench: Bench, size: int) -> tuple[float, float, float]:
+    """Seconds for the batch, and for one message to each of them; GB of memory that they took."""
+    settings = {"MAX_CONCURRENT_SPAWNS": str(size), "PHALANX_SPAWN_TIMEOUT_S": f"{_PATIENCE_S:.0f}"}
+    async with bench.team(**settings) as team, await team.connect() as client:
+        used = psutil.virtual_memory().used
+        batch = await batches.start(client, [team.specialist()] * size)
+        answered_s = await _answers_s(client, batch.ids)
+        return batch.took_s, answered_s, (psutil.virtual_memory().used - used) / 1e9
 
 
 async def _measure(bench: Bench) -> Section:
@@ -66,13 +78,9 @@ async def _measure(bench: Bench) -> Section:
     samples["one by one: spawns, answers, s"] = list(single)
     for size in (_FEW, _MANY):
         bench.say(f"{size} at once")
-        async with bench.team(MAX_CONCURRENT_SPAWNS=str(size)) as team, await team.connect() as client:
-            used = psutil.virtual_memory().used
-            batch = await batches.start(client, [team.specialist()] * size)
-            answered_s = await _answers_s(client, batch.ids)
-            memory_gb = (psutil.virtual_memory().used - used) / 1e9
-        rows.append((f"{size} in a batch", f"{batch.took_s:.1f} s", f"{answered_s:.1f} s", f"{memory_gb:.1f} GB"))
-        samples[f"{size} in a batch: spawns, answers, s"] = [batch.took_s, answered_s]
+        started_s, answered_s, memory_gb = await _at_once(bench, size)
+        rows.append((f"{size} in a batch", f"{started_s:.1f} s", f"{answered_s:.1f} s", f"{memory_gb:.1f} GB"))
+        samples[f"{size} in a batch: spawns, answers, s"] = [started_s, answered_s]
     columns = ("instances", "all have their first message", "all have answered one more", "memory")
     return Section(columns=columns, rows=rows, words=_WORDS, samples=samples)
 

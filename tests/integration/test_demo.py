@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from actors.home import Home
+from scripts import demo_team
 from scripts.demo_team import DemoFailed, agent_environment, expect_nothing_left
+from supervisor.runtime import OnStep
+from supervisor.settings import Settings
 
 
 def user(home: Path, *, onboarded: bool) -> dict[str, str]:
@@ -48,3 +54,33 @@ def test_a_process_that_is_left_in_the_home_fails_the_demo_by_name(tmp_path: Pat
             expect_nothing_left(tmp_path, None)
         left.kill()
     expect_nothing_left(tmp_path, None)
+
+
+class InterruptedRuntime:
+    """Somebody presses Ctrl-C while the team comes up, and again while it is put away."""
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        self.home = home
+
+    def up(self, environment: Mapping[str, str], on_step: OnStep) -> None:
+        self.home.create()
+        signal.raise_signal(signal.SIGINT)
+
+    def down(self, on_step: OnStep) -> None:
+        signal.raise_signal(signal.SIGINT)
+        on_step("ending Ray")
+
+
+def test_ctrl_c_ends_it_quietly_once_all_is_put_away(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo_team, "Runtime", InterruptedRuntime)
+    monkeypatch.setattr(sys, "argv", ["demo"])
+
+    assert demo_team.main() == 128 + signal.SIGINT
+
+    said = capsys.readouterr().out
+    assert said.index("ending Ray") < said.index("no process of the team is left") < said.index("Stopped by you.")
+    scratch = said.rpartition("is down, ")[2].split()[0]
+    assert not Path(scratch).exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -58,7 +58,7 @@ def test_a_leftover_is_described_without_changing_anything(
     assert leftover.path == workspace.worktree
     assert leftover.git_directory == workspace.git_directory
     assert (leftover.branch, leftover.unfinished) == ("phalanx/spec_1", False)
-    assert "1 uncommitted change(s) are in it ('notes.txt')" in leftover.state
+    assert "1 uncommitted change is in it ('notes.txt')" in leftover.state
     assert f"{commit[:12]} is not merged" in leftover.state
     assert 0 <= leftover.age_s < 120
     assert place.snapshot() == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from actors.errors import TeamNotRunningError, UnknownInstanceError
 from actors.states import Status
 from mcp_entry.cli import lifecycle, views
 from mcp_entry.cli.output import Output
+from mcp_entry.cli.words import typed_words
 from supervisor import requests, results
-from supervisor.verbs import ProgressCallback
+from supervisor.verbs import VERBS, ProgressCallback
 from tests.unit.mcp_entry.fakes import (
     REPLIES,
     FakeClient,
@@ -287,7 +289,7 @@ def test_gc_shows_what_goes_and_what_stays_and_how_to_get_saved_work_back() -> N
     ]
     back = "  git -C '/src/my shop' branch saved/spec_1_1_1 refs/phalanx/saved/spec_1_1_1"
     assert ended.stdout.splitlines()[4:] == [
-        "Uncommitted work was saved; this makes a branch of it:",
+        "Work that was nowhere else is saved; this makes a branch of it:",
         back,
         "1 of 2 was cleared away.",
     ]
@@ -297,6 +299,7 @@ def test_gc_shows_what_goes_and_what_stays_and_how_to_get_saved_work_back() -> N
 def test_gc_as_a_dry_run_changes_nothing_and_says_so() -> None:
     terminal = Terminal(FakeClient(gc=results.GcResult(dry_run=True, items=[collected("/home/worktrees/spec_1_1_1")])))
     ended = terminal("gc", "--dry-run")
+    assert "saved" not in ended.stdout.rpartition("\n1 of 1")[0]
     assert terminal.request() == requests.GcRequest(dry_run=True)
     assert "would go" in ended.stdout
     assert ended.stdout.splitlines()[-1].startswith("1 of 1 would go. Without --dry-run it goes")
@@ -310,14 +313,20 @@ def test_terminate_says_how_to_get_saved_work_back() -> None:
     assert said.splitlines()[1] == "  git branch saved/spec_1_1_1 refs/phalanx/saved/spec_1_1_1"
 
 
-def test_what_is_kept_is_said_once_where_the_reason_tells_of_the_saved_ref_itself() -> None:
-    kept = "What was only there is saved as refs/phalanx/saved/spec_1_1_1."
+def test_terminate_and_gc_tell_one_story_of_saved_work_and_one_command() -> None:
+    kept = "What was only in its worktree was saved first: 1 uncommitted change is in it ('a')."
     each = terminated_with_saved_work().model_copy(update={"kept": kept})
-    said = Terminal(FakeClient(terminate=results.TerminateResult(success=True, terminated=[each])))(
-        "terminate", "spec_1"
-    )
-    assert said.stdout.splitlines()[0].endswith(kept)
-    assert said.stdout.splitlines()[1].startswith("  git -C /src branch saved/spec_1_1_1 ")
+    reply = results.TerminateResult(success=True, terminated=[each])
+    told, command = Terminal(FakeClient(terminate=reply))("terminate", "spec_1").stdout.splitlines()
+    removed = "spec_1_1_1 is stopped; its workspace was removed."
+    assert told == f"{removed} {kept} This makes a branch of what was saved:"
+    assert command == "  git -C /src branch saved/spec_1_1_1 refs/phalanx/saved/spec_1_1_1"
+
+    item = collected("/home/worktrees/spec_1_1_1", saved_ref=each.saved_ref, repository=each.repository)
+    gone = Terminal(FakeClient(gc=results.GcResult(dry_run=False, items=[item])))("gc").stdout.splitlines()
+    assert gone[-3:-1] == ["Work that was nowhere else is saved; this makes a branch of it:", command]
+    would_go = Terminal(FakeClient(gc=results.GcResult(dry_run=True, items=[item])))("gc", "--dry-run").stdout
+    assert f"Once work that is nowhere else is saved, this makes a branch of it:\n{command}\n" in would_go
 
 
 class NarrowTerminal(io.StringIO):
@@ -392,3 +401,48 @@ def test_attach_needs_a_terminal_and_a_known_instance() -> None:
     ended = Terminal()("attach", "spec_1_1")
     assert ended.exit_code == 1
     assert "no instance spec_1_1" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["send", "spec_1_x", "hi"], "ID cannot be 'spec_1_x'"),
+        (["send", "spec_1_1", ""], "the text must not be empty"),
+        (["wait", "spec_1_1", "x"], "ID cannot be 'x'"),
+        (["wait", "spec_1_1", "--timeout", "0"], "--timeout must be more than 0"),
+        (["spawn", "hi", "--name", "a b"], "--name cannot be 'a b'"),
+        (["spawn", "hi", "--parent", "x"], "--parent cannot be 'x'"),
+        (["spawn", "hi", "--env", "PHALANX_X=1"], "a name in --env cannot be 'PHALANX_X': names that begin with"),
+        (["respond", "spec_1_1", "deny", "--message", "x" * 100_001], "--message cannot be"),
+        (["tune", "--spawns", "0"], "--spawns must be at least 1, not 0"),
+        (["tune", "--batch-delay", "-1"], "--batch-delay must be at least 0"),
+        (["perf", "--window", "1"], "--window must be at least 10"),
+        (["prewarm", "500"], "INSTANCES must be at most 200, not 500"),
+    ],
+)
+def test_what_a_person_has_typed_is_refused_in_the_words_of_the_command_line(arguments: list[str], words: str) -> None:
+    ended = Terminal()(*arguments)
+    assert ended.exit_code == 1
+    assert words in ended.stderr
+    assert not re.search(r"Value error|[Ii]nput should|instanceIds?|timeoutSeconds|maxConcurrent", ended.stderr)
+
+
+def test_every_word_on_the_command_line_is_that_of_an_argument() -> None:
+    known = {field.alias or name for verb in VERBS.values() for name, field in verb.request.model_fields.items()}
+    named = {name for verb in VERBS for name in typed_words(verb)}
+    assert named <= known
+
+
+def test_no_command_is_described_with_an_end_that_is_cut_off() -> None:
+    shown = Terminal()("--help").stdout.partition("Commands:")[2]
+    assert len(shown.splitlines()) > len(COMMANDS)
+    assert "..." not in shown
+
+
+def test_what_is_to_say_of_many_instances_is_said_once() -> None:
+    lost = [info(f"spec_0_0_{number}", status=Status.FAILED, reason="the server is gone") for number in range(1, 9)]
+    other = info("spec_0_0_9", status=Status.FAILED, reason="it ended")
+    shown = Terminal(FakeClient(list=listing(*lost, other)))("list").stdout
+    named = ", ".join(f"spec_0_0_{number}" for number in range(1, 6))
+    assert shown.splitlines()[-2:] == [f"{named} and 3 more: the server is gone", "spec_0_0_9: it ended"]
+    assert shown.count("the server is gone") == 1

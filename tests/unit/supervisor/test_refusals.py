@@ -45,6 +45,9 @@ SPAWN = {"role": "specialist", "workDir": "/w", "context": "c"}
         (WaitRequest, {"instanceIds": ["spec_1"], "until": "done"}, ["until", "'done'", "'any_idle'"]),
         (SendRequest, {"instanceId": "spec_1", "message": "x", "wait": "perhaps"}, ["wait must be true or false"]),
         (SendRequest, [1], ["an object"]),
+        (WaitRequest, {"instanceIds": ["spec_1"], "timeoutSeconds": 0}, ["timeoutSeconds must be more than 0, not 0"]),
+        (WaitRequest, {"instanceIds": ["spec_1"], "timeoutSeconds": 9999}, ["must be at most 3600, not 9999"]),
+        (SpawnRequest, {**SPAWN, "env": {"PHALANX_X": "1"}}, ["cannot be 'PHALANX_X': names that begin with PHALANX_"]),
     ],
 )
 def test_a_fault_is_told_with_its_place_the_value_and_what_is_allowed(
