@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mcp_entry.cli import doctor, git, hosts, instances, lifecycle, performance, pool, registration
+from mcp_entry.cli import attaching, doctor, git, hosts, instances, lifecycle, performance, pool, registration
 from mcp_entry.cli.session import real_world
 
 app = typer.Typer(
@@ -30,7 +30,7 @@ app.command("respond")(instances.respond)
 app.command("interrupt")(instances.interrupt)
 app.command("restart")(instances.restart)
 app.command("recycle")(instances.recycle)
-app.command("attach")(instances.attach)
+app.command("attach")(attaching.attach)
 app.command("terminate")(instances.terminate)
 app.command("git")(git.git)
 app.command("prewarm")(pool.prewarm)
