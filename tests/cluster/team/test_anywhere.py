@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.cluster.team.calling import PROJECT, USER, done, entry_on, phalanx_there, wait_until
 
 from tests.cluster.asking import phalanx, programs_on
 from tests.cluster.rig import Rig, RigHost
 from tests.cluster.rig.commands import RigError
+from tests.cluster.team.calling import PROJECT, USER, done, entry_on, phalanx_there, wait_until
 from tests.integration.mcp_entry.conftest import EntryProcess
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
