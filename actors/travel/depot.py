@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from actors.travel.carrying import Sender, carried
 from actors.travel.departing import save_latest, work_of
@@ -50,7 +51,8 @@ class Depot:
         self._arriving = root / "parcels"
         self._outbox = Outbox(root / "parcels", self._git)
         self._mirrors = Mirrors(root / "mirrors", self._git)
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Kept while somebody has or awaits them."""
 
     async def origin(self, instance_id: str, work_dir: Path) -> Origin:
         """What another host must know to begin, with a branch that is the instance's from now on."""
@@ -124,12 +126,17 @@ class Depot:
         return await asyncio.to_thread(work_of, self._git, workspace)
 
     async def come_home(self, git_directory: Path, work: Work, mirror: Path, away: Packer) -> Arrival:
-        """Fetches from ``away``, where it was done in ``mirror``, what is not here yet, and takes it in."""
-        turn = self._turns.setdefault(f"{git_directory}", asyncio.Lock())
-        async with turn:
+        """Fetches from ``away``, where it was done in ``mirror``, what is not here yet, and takes it in.
+
+        One after the other for each instance, and in the repository; a host that is silent holds up no other's work.
+        """
+        own = self._turns.setdefault(f"{git_directory} {work.name}", asyncio.Lock())
+        repository = self._turns.setdefault(f"{git_directory}", asyncio.Lock())
+        async with own:
             tips = await asyncio.to_thread(tips_at_home, self._git, git_directory, work)
             parcel = await away.pack(mirror, work.commits, tips)
             if not parcel.size:
-                return await asyncio.to_thread(bring_home, self._git, git_directory, work, None)
-            async with carried(away, parcel, self._arriving) as path:
+                async with repository:
+                    return await asyncio.to_thread(bring_home, self._git, git_directory, work, None)
+            async with carried(away, parcel, self._arriving) as path, repository:
                 return await asyncio.to_thread(bring_home, self._git, git_directory, work, path)

@@ -34,7 +34,7 @@ LENGTH_S = 20.0 + MESSAGES / 20
 """How long the messages come."""
 SAVED_S = 30.0
 MOVED_S = 180.0 + INSTANCES
-HEALED_S = 180.0
+HEALED_S = 300.0
 SEED = 7
 TYPED_S = 5.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +27,13 @@ class Wire:
     parcels: list[Parcel] = field(default_factory=list)
     held: int = 0
     break_after: int = -1
+    silent: asyncio.Event | None = None
+    """While it is there the other host does not answer; it is set when something was asked."""
 
     async def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Parcel:
+        if self.silent is not None:
+            self.silent.set()
+            await asyncio.Event().wait()
         parcel = await self.depot.pack(git_directory, commits, haves)
         self.parcels.append(parcel)
         return parcel

@@ -118,6 +118,23 @@ async def test_a_transfer_that_breaks_off_leaves_nothing_and_can_be_made_again(h
     assert (workspace.directory / "large.bin").exists()
 
 
+async def test_a_host_that_does_not_answer_holds_up_nobody_else_s_work(hosts: Hosts) -> None:
+    stuck_origin, stuck = await hosts.start("spec_0_0_1")
+    origin, workspace = await hosts.start("spec_0_0_2")
+    commit(stuck, "stuck.txt")
+    tip = commit(workspace, "done.txt")
+    hosts.to_head.silent = asyncio.Event()
+    waiting = asyncio.create_task(hosts.carry(stuck_origin, stuck))
+    await asyncio.wait_for(hosts.to_head.silent.wait(), 10)
+    hosts.to_head.silent = None
+
+    await asyncio.wait_for(hosts.carry(origin, workspace), 10)
+
+    assert git(hosts.repository, "rev-parse", "phalanx/spec_0_0_2") == tip
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
 async def test_uncommitted_work_is_saved_and_each_save_takes_the_place_of_the_last(hosts: Hosts) -> None:
     origin, workspace = await hosts.start("spec_0_0_1")
     tip = commit(workspace, "done.txt")
