@@ -45,12 +45,16 @@ class ColdStart:
 
     async def begin(self, member: Member, request: SpawnRequest, sender: str) -> Begun:
         instance_id = member.record.instance_id
-        self._roll.registry.change(instance_id, actor=member.record.actor or self._stock.take())
+        self._roll.registry.change(instance_id, actor=self._actor_for(member.record))
         await self._roll.save(instance_id)
         async with beside(self._adoption.actor(member.record)) as coming:
             await self._give_workspace(member.record, request)
             context = await self._start(member, request, sender)
             return Begun(port=await coming, context=context)
+
+    def _actor_for(self, record: InstanceRecord) -> str:
+        """A spare one of its host, if there is one."""
+        return self._stock.take(record.actor.partition("@")[2]) or record.actor
 
     async def _give_workspace(self, record: InstanceRecord, request: SpawnRequest) -> None:
         workspace = await self._from_pool(record, request)

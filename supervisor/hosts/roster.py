@@ -109,13 +109,18 @@ class Roster:
         """Of each host, as it was seen last."""
         return {node.name: node.slots or 0 for node in self._nodes}
 
-    def left(self, seated: Mapping[str, str]) -> int:
-        """Slots of the supervisor's own host that neither those ``seated`` nor those who are promised one take.
+    @property
+    def seen(self) -> Sequence[Node]:
+        """The hosts as they were seen last."""
+        return self._nodes
 
-        One as long as that host has not been seen.
+    def left(self, seated: Mapping[str, str], host: str) -> int:
+        """Slots of the host that neither those ``seated`` nor those who are promised one take.
+
+        One as long as the host has not been seen.
         """
         slots = self.slots()
-        return slots[self.own] - self._used(seated)[self.own] if self.own in slots else 1
+        return slots[host] - self._used(seated)[host] if host in slots else 1
 
     def _used(self, holders: Mapping[str, str]) -> Counter[str]:
         coming = (placement.host for placement in self._promised if placement.instance_id not in holders)

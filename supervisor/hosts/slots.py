@@ -1,6 +1,6 @@
 """Who takes a slot of which host, as Ray counts them too: each actor of an instance takes one, whomever it follows.
 
-Spare actors and spare agents take slots of the supervisor's own host, but keep none from an instance: they give way.
+Spare actors of each host and spare agents of the supervisor's take slots, too, but give way to instances.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class Slots:
         """From now on whoever places, starts or keeps ready goes by these."""
         self._roster.holders = self.taken
         self._roster.on_change = staff.stock.look_again
-        staff.stock.most = staff.room.slots_left = self.left_here
+        staff.room.slots_left = self.left_here
+        staff.stock.rooms = self.rooms
 
     def taken(self) -> Mapping[str, str]:
         """Host by instance; who only starts counts as well, and who has failed while its actor is there."""
@@ -32,8 +33,23 @@ class Slots:
 
     def left_here(self) -> int:
         """Slots of this host that no instance and no spare agent takes; less than none: a spare has to give way."""
+        return self._roster.left(self._seated(), self._roster.own)
+
+    def rooms(self) -> Mapping[str, int]:
+        """The same of each host on which spare actors may wait, by its address; this one's is empty.
+
+        An elastic host would never be idle with one.
+        """
+        seated = self._seated()
+        return {
+            "" if node.name == self._roster.own else node.address: self._roster.left(seated, node.name)
+            for node in self._roster.seen
+            if not node.elastic and node.name not in self._roster.drained
+        }
+
+    def _seated(self) -> Mapping[str, str]:
         everyone = filter(self._sits, self._roll.registry.everyone())
-        return self._roster.left({each.record.instance_id: each.record.host or self._roster.own for each in everyone})
+        return {each.record.instance_id: each.record.host or self._roster.own for each in everyone}
 
     def _sits(self, member: Member) -> bool:
         record = member.record

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import deque
-from collections.abc import Awaitable, Callable, Collection
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from actors.errors import FencedError, PhalanxError
 from actors.news import News
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 PREFIX = "spare_"
 """Names of spare actors begin so; no instance's id does."""
 _PAUSES_S = (1.0, 5.0, 30.0)
+ELSEWHERE_AGAIN_S = 30.0
+"""A host of a cluster that does not make one must not keep the others from theirs."""
 
 
 class ActorStock:
@@ -37,8 +40,9 @@ class ActorStock:
         self._failures = 0
         self._news = News()
         self._keeping: asyncio.Task[None] | None = None
-        self.most: Callable[[], int] = lambda: self._size
-        """Spares for which there is room now."""
+        self._not_before: dict[str, float] = {}
+        self.rooms: Callable[[], Mapping[str, int]] = lambda: {"": self._size}
+        """Spares for which there is room now, by the address of the host; empty address: this one."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -48,21 +52,21 @@ class ActorStock:
     @property
     def size(self) -> int:
         """How many are kept."""
-        return self._size
+        return self._wanted().total()
 
     @property
     def ready(self) -> int:
         return len(self._ready)
 
-    def take(self) -> str:
-        """The name of a spare, from now on the taker's; empty when there is none.
+    def take(self, address: str = "") -> str:
+        """The name of a spare on the host, from now on the taker's; empty when there is none.
 
         It may have died: ``InstanceFactory.create`` of its name gives it or another in its place.
         """
-        if not self._ready:
-            return ""
-        name = self._ready.popleft()
-        self._news.announce()
+        name = next((name for name in self._ready if _address(name) == address), "")
+        if name:
+            self._ready.remove(name)
+            self._news.announce()
         return name
 
     def resize(self, size: int) -> None:
@@ -117,22 +121,37 @@ class ActorStock:
         self._failures += 1
 
     def _has_to_do(self) -> bool:
-        return self._recognised and (bool(self._found) or len(self._ready) != self._now)
+        return self._recognised and (bool(self._found) or bool(self._surplus()) or self._lacking() is not None)
 
-    @property
-    def _now(self) -> int:
-        return max(min(self._size, self.most()), 0)
+    def _wanted(self) -> Counter[str]:
+        return Counter({address: max(min(self._size, room), 0) for address, room in self.rooms().items()})
+
+    def _there(self) -> Counter[str]:
+        return Counter(map(_address, self._ready))
+
+    def _surplus(self) -> str:
+        """One that is one too many; empty when there is none."""
+        many = self._there() - self._wanted()
+        return next((name for name in self._ready if _address(name) in many), "")
+
+    def _lacking(self) -> str | None:
+        """The address of a host that lacks one, this one first; None when there is none that may be tried now."""
+        now = time.monotonic()
+        few = self._wanted() - self._there()
+        return min((address for address in few if self._not_before.get(address, 0.0) <= now), default=None)
 
     async def _step(self) -> None:
         if self._found:
             await self._look_at_found()
             return
-        if len(self._ready) > self._now:
-            await self._factory.destroy(self._ready.pop())
+        if name := self._surplus():
+            self._ready.remove(name)
+            await self._factory.destroy(name)
             return
         async with self._permits.hold_in_background():
-            if len(self._ready) < self._now:
-                await self._make()
+            address = self._lacking()
+            if address is not None:
+                await self._make(address)
 
     async def _look_at_found(self) -> None:
         name = self._found[0]
@@ -142,11 +161,22 @@ class ActorStock:
         finally:
             self._found.popleft()
 
-    async def _make(self) -> None:
-        name = PREFIX + secrets.token_hex(4)
+    async def _make(self, address: str) -> None:
+        name = PREFIX + secrets.token_hex(4) + (f"@{address}" if address else "")
         self._making = name
         try:
             await self._factory.create(name)
             self._ready.append(name)
+        except PhalanxError:
+            if not address:
+                raise
+            self._not_before[address] = time.monotonic() + ELSEWHERE_AGAIN_S
+            logger.warning("no spare actor could be made on %s", address)
+            await self._factory.destroy(name)
         finally:
             self._making = ""
+
+
+def _address(name: str) -> str:
+    """Of the host that an actor is on; empty: this one."""
+    return name.partition("@")[2]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from supervisor.ray_node import ports
-from tests.cluster.asking import phalanx, programs_on, taken_slots, wait_for_nodes, wait_without
+from tests.cluster.asking import living_nodes, phalanx, programs_on, taken_slots, wait_for_nodes, wait_without
 from tests.cluster.rig import Rig, RigHost
 from tests.cluster.rig.commands import RigError
 from tests.cluster.rig.launcher import Launcher
@@ -84,12 +84,13 @@ def wait_for_ref(head: RigHost, ref: str, file: str) -> str:
             time.sleep(0.5)
 
 
-def wait_for_slots(head: RigHost, count: float) -> float:
-    """Those that Ray counts as taken, once there are as many."""
+def assert_slots_are_taken_by_instances_and_spares(head: RigHost) -> None:
+    """One by each instance, and two on each host by spare actors; so Ray counts, soon."""
+    expected = len(places(head)) + 2 * len(living_nodes(head))
     deadline = time.monotonic() + CARRIED_S
-    while (taken := taken_slots(head)) != count and time.monotonic() < deadline:
+    while (taken := taken_slots(head)) != expected and time.monotonic() < deadline:
         time.sleep(0.5)
-    return taken
+    assert taken == expected
 
 
 def listening(host_text: str) -> set[int]:
@@ -121,8 +122,7 @@ def test_instances_are_spread_and_their_work_comes_home_mergeable(rig: Rig, head
         git(head, "merge", "-q", "-m", "Merge", f"phalanx/{instance_id}")
         assert (f"tmux -u -S {Path.home()}/.phalanx" in programs_on(rig.hosts[number])) is True
     git(head, "fsck", "--strict")
-    spare_actors = 2
-    assert wait_for_slots(head, 3 + spare_actors) == 3 + spare_actors
+    assert_slots_are_taken_by_instances_and_spares(head)
 
 
 def test_a_host_can_be_chosen_by_name_and_by_label_and_be_drained(head: RigHost) -> None:
@@ -198,7 +198,6 @@ def questions(head: RigHost, instance_id: str, text: str) -> int:
 def test_messages_arrive_on_other_hosts_and_unsaved_work_comes_home_at_intervals(rig: Rig, head: RigHost) -> None:
     instance_id = spawn(head, "hello", "--host", "host3")
     sent = phalanx(head, "send", "--wait", instance_id, "a second message")
-    taken = taken_slots(head)
     worktree = f".phalanx/worktrees/{instance_id}"
     rig.hosts[1].ssh("sh", "-c", f"echo draft > {worktree}/draft.txt")
 
@@ -207,7 +206,7 @@ def test_messages_arrive_on_other_hosts_and_unsaved_work_comes_home_at_intervals
 
     ended = phalanx(head, "terminate", instance_id)["terminated"][0]
     assert ended["workspaceRemoved"]
-    assert wait_for_slots(head, taken - 1) == taken - 1
+    assert_slots_are_taken_by_instances_and_spares(head)
     assert git(head, "show", f"{ended['savedRef']}:draft.txt") == "draft\n"
     assert rig.hosts[1].ssh("sh", "-c", f"ls -d {worktree} 2>/dev/null || echo gone").strip() == "gone"
 

@@ -56,8 +56,8 @@ def test_a_promise_counts_until_it_is_given_back_and_not_twice_once_its_instance
             holders["spec_0_0_1"] = first.host
             async with roster.placed(Wanted()) as second:
                 assert {first.host, second.host} == {"host1", "host2"}
-        assert roster.left(holders) == (0 if first.own else 1)
-        assert roster.left({}) == 1
+        assert roster.left(holders, "host1") == (0 if first.own else 1)
+        assert roster.left({}, "host1") == 1
 
     virtual_time.run(play)
 
@@ -100,7 +100,7 @@ def test_who_waits_too_long_is_refused_and_one_who_gives_up_leaves_nothing_promi
         with pytest.raises(UnavailableError, match=f"{PLACE_S:.0f} s"):
             await place()
         assert cluster.wanted[-1] == 0
-        assert roster.left({}) == 1
+        assert roster.left({}, "host1") == 1
 
     virtual_time.run(play)
 
@@ -121,12 +121,12 @@ def test_an_instance_keeps_its_slot_over_a_restart_and_waits_for_it_when_it_was_
         roster.holders = lambda: holders
         await roster.nodes()
         async with roster.kept("spec_0_0_1", "host1"):
-            assert roster.left(holders) == 0
+            assert roster.left(holders, "host1") == 0
         holders["spec_0_0_2"] = holders.pop("spec_0_0_1")
 
         async def restart() -> None:
             async with roster.kept("spec_0_0_1", "host1"):
-                assert roster.left(holders) == 0
+                assert roster.left(holders, "host1") == 0
 
         restarting = asyncio.create_task(restart())
         await asyncio.sleep(10)

@@ -160,3 +160,60 @@ async def test_who_was_replaced_by_another_supervisor_makes_no_more(scene: Scene
     scene.fenced = True
     await scene.begin()
     assert not scene.factory.actors
+
+
+WORKER = "10.0.0.2"
+
+
+def by_host(scene: Scene) -> dict[str, int]:
+    made = [name.partition("@")[2] for name in scene.factory.actors]
+    return {address: made.count(address) for address in sorted(set(made))}
+
+
+async def test_each_host_has_spares_of_its_own_and_who_takes_one_gets_it_from_there(scene: Scene) -> None:
+    scene.stock.rooms = lambda: {"": 5, WORKER: 1}
+    await scene.begin()
+    assert by_host(scene) == {"": 2, WORKER: 1}
+    assert scene.stock.size == 3
+    assert scene.stock.take(WORKER).endswith(f"@{WORKER}")
+    assert scene.stock.take(WORKER) == ""
+    assert "@" not in scene.stock.take()
+    await turns(60)
+    assert by_host(scene) == {"": 3, WORKER: 2}
+
+
+async def test_spares_give_way_where_instances_need_their_slots_and_go_with_a_host_that_is_gone(scene: Scene) -> None:
+    rooms = {"": 2, WORKER: 2}
+    scene.stock.rooms = lambda: rooms
+    await scene.begin()
+    rooms.update({"": -1, WORKER: 1})
+    scene.stock.look_again()
+    await turns(60)
+    assert by_host(scene) == {WORKER: 1}
+    del rooms[WORKER]
+    scene.stock.look_again()
+    await turns(60)
+    assert by_host(scene) == {}
+
+
+async def test_a_host_that_makes_none_keeps_no_other_from_its_spares(scene: Scene) -> None:
+    scene.stock.rooms = lambda: {"": 2, WORKER: 2}
+    make = scene.factory.create
+
+    async def create(name: str) -> InstancePort:
+        if name.endswith(WORKER):
+            raise UnavailableError("that host does not answer")
+        return await make(name)
+
+    scene.factory.create = create  # type: ignore[method-assign]
+    await scene.begin()
+    assert by_host(scene) == {"": 2}
+    scene.stock.take()
+    await turns(60)
+    assert scene.stock.ready == 2
+
+
+async def test_spares_that_an_earlier_supervisor_has_left_on_other_hosts_are_recognised(scene: Scene) -> None:
+    scene.stock.rooms = lambda: {"": 0, WORKER: 1}
+    await scene.begin(f"{PREFIX}ab@{WORKER}")
+    assert scene.stock.take(WORKER) == f"{PREFIX}ab@{WORKER}"

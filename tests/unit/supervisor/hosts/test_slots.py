@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from actors.nodes import ELASTIC_LABEL, Node
+from actors.states import Status
+from supervisor.hosts.roster import Placement, Roster
+from supervisor.hosts.slots import Slots
+from supervisor.registry import Stage
+from supervisor.roll import Roll
+from supervisor.store.memory import MemoryStore
+from tests.unit.supervisor.stand_ins import READY, recruit
+
+
+class Cluster:
+    async def nodes(self) -> tuple[Node, ...]:
+        elastic = {ELASTIC_LABEL: "true"}
+        return (
+            Node(name="head", address="1", slots=4),
+            Node(name="worker", address="2", slots=3),
+            Node(name="cloud", address="3", slots=9, labels=elastic),
+        )
+
+
+async def scene() -> tuple[Roll, Roster, Slots]:
+    roll = Roll(MemoryStore())
+    cluster: Any = Cluster()
+    own: Any = "own"
+    roster = Roster("head", own, cluster, 0)
+    await roster.nodes()
+    return roll, roster, Slots(roll, roster)
+
+
+async def test_who_lives_starts_or_is_followed_takes_a_slot_and_who_has_ended_does_not() -> None:
+    roll, _, slots = await scene()
+    await recruit(roll, 1, host="head")
+    starting = await recruit(roll, 2, host="worker", stage=Stage.STARTING)
+    ended = await recruit(roll, 3, host="worker", stage=Stage.STOPPED)
+    failed = await recruit(roll, 4, host="worker", stage=Stage.FAILED)
+    for member in (starting, ended, failed):
+        member.snapshot = replace(READY, status=Status.FAILED)
+    port: Any = None
+    roll.members.follow("spec_0_0_4", port, "i", port)
+    assert slots.taken() == {"spec_0_0_1": "head", "spec_0_0_2": "worker", "spec_0_0_4": "worker"}
+    await roll.members.leave_all()
+
+
+async def test_spare_actors_have_the_room_that_instances_spare_agents_and_promises_leave() -> None:
+    roll, roster, slots = await scene()
+    await recruit(roll, 1, host="head")
+    await recruit(roll, 2, instance_id="spare_2", recipe="r", stage=Stage.SPARE)
+    await recruit(roll, 3, host="worker")
+    assert slots.taken() == {"spec_0_0_1": "head", "spec_0_0_3": "worker"}
+    assert slots.rooms() == {"": 2, "2": 2}
+    roster._promised.append(Placement(host="worker", address="2", own=False))
+    assert slots.rooms() == {"": 2, "2": 1}
+
+
+async def test_no_spare_actor_waits_on_a_drained_or_an_elastic_host() -> None:
+    _, roster, slots = await scene()
+    roster.drained = {"worker"}
+    assert slots.rooms() == {"": 4}
+    roster.drained = {"head"}
+    assert slots.rooms() == {"2": 3}
