@@ -42,7 +42,7 @@ def _options(given: argparse.Namespace, temporary: Path) -> NodeOptions:
     head = given.command == "head"
     return NodeOptions(
         head_address="" if head else given.address,
-        autoscaling_config=given.autoscaling_config if head else None,
+        autoscaling_config=given.autoscaling_config.absolute() if head and given.autoscaling_config else None,
         cpus=min(len(os.sched_getaffinity(0)), _CPUS),
         slots=given.slots or slots_for(psutil.virtual_memory().total),
         name=socket.gethostname(),
