@@ -42,6 +42,9 @@ _LOOK_EVERY_S = {
 """How often the screen is looked at where a hook may not tell; other states are never left without a hook.
 
 An input box that is visible takes a paste, and is so up to a quarter of a second before the agent's SessionStart."""
+_LOOK_SHARE = 0.05
+"""Looking takes no more of the time than this: where many start at once, looking would keep them from it."""
+_LONGEST_STRETCH_S = 1.0
 _LAST_LINES = 12
 _LAST_WORDS_WIDTH = 160
 _WRITTEN_LOOK_S = 0.05
@@ -64,6 +67,8 @@ class Observer:
         self.state = InstanceState(since=time.time())
         self._configured_session_id = self._session_id = session_id
         self._screen_says: Status | None = None
+        self._shown: tuple[str, Screen] | None = None
+        self._look_took_s = 0.0
         self.proofs = Proofs(self.conversation.seen_ids)
         self._last_answer = ""
 
@@ -91,15 +96,23 @@ class Observer:
 
     async def look(self) -> Screen:
         """One capture of the pane, taken into account. Raises ``TerminalError``."""
-        screen = self._agent.read_screen(await self._pane.capture(styled=True))
+        began = time.monotonic()
+        screen = self._read(await self._pane.capture(styled=True))
+        self._look_took_s = time.monotonic() - began
         self.absorb()
         self._correct(on_screen(self.state, screen, time.time()))
         return screen
 
+    def _read(self, text: str) -> Screen:
+        """A screen that stands still is read once: that takes longer than to capture it."""
+        if self._shown is None or self._shown[0] != text:
+            self._shown = text, self._agent.read_screen(text)
+        return self._shown[1]
+
     def _correct(self, seen: InstanceState) -> None:
         """Believes the screen against the hooks only when two looks in a row agree."""
         against_hooks = self.state.status is not Status.STARTING and seen.status is not self.state.status
-        if not against_hooks or self._screen_says is seen.status:
+        if seen != self.state and (not against_hooks or self._screen_says is seen.status):
             self.change(seen)
         self._screen_says = seen.status if against_hooks else None
 
@@ -147,7 +160,8 @@ class Observer:
         return _WRITTEN_LOOK_S if lagging and look_every_s is None else look_every_s
 
     def _look_every_s(self) -> float | None:
-        return _LOOK_EVERY_S.get(self.state.status)
+        every_s = _LOOK_EVERY_S.get(self.state.status)
+        return None if every_s is None else max(every_s, min(self._look_took_s / _LOOK_SHARE, _LONGEST_STRETCH_S))
 
     async def _look_if_due(self) -> None:
         self.absorb()
