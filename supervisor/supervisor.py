@@ -14,6 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -234,11 +235,20 @@ class Supervisor:
         member = self._roll.registry.get(request.instance_id)
         if member.turn.locked():
             raise WrongStateError(f"{request.instance_id} is just being started or stopped: wait until that is done.")
-        async with self._permits.hold(caller.client):
+        async with AsyncExitStack() as waiting:
+            await waiting.enter_async_context(self._permits.hold(caller.client))
+            # A caller who goes away in the middle must not leave an agent that has ended and was not started again.
+            restarting = asyncio.create_task(self._restart_holding(waiting.pop_all(), member))
+        return await asyncio.shield(restarting)
+
+    async def _restart_holding(self, held: AsyncExitStack, member: Member) -> results.RestartResult:
+        async with held:
             return await self._closing.restart(member)
 
     async def recycle(self, request: requests.RecycleRequest, caller: Caller) -> results.RecycleResult:
-        return await self._recycling.recycle(self._roll.registry.get(request.instance_id))
+        member = self._roll.registry.get(request.instance_id)
+        # An agent that was told that its conversation ends must not go on with it because its caller went away.
+        return await asyncio.shield(asyncio.create_task(self._recycling.recycle(member)))
 
     async def status(self, request: requests.StatusRequest, caller: Caller) -> results.StatusResult:
         if request.compared:

@@ -45,6 +45,25 @@ async def test_a_failed_instance_restarts_with_its_conversation(
     assert ["first" in question for question in questions] == [True, False]
 
 
+async def test_a_restart_whose_caller_goes_away_in_the_middle_is_done_all_the_same(
+    supervisor: Supervisor, repository: Path
+) -> None:
+    spawned = await supervisor.spawn(specialist(repository), LEAD)
+    await settle(supervisor, spawned.instance_id)
+    member = supervisor._roll.registry.get(spawned.instance_id)
+    before = member.record.pid
+    calling = asyncio.create_task(supervisor.restart(requests.RestartRequest(instance_id=spawned.instance_id), LEAD))
+    await supervisor._roll.news.until(lambda: not member.alive, 20)
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+    assert calling.cancelled()
+
+    def is_back() -> bool:
+        return member.record.pid != before and member.snapshot.status is Status.READY
+
+    assert await supervisor._roll.news.until(is_back, 20)
+
+
 async def test_an_interrupt_stops_the_turn_and_leaves_the_instance_usable(
     supervisor: Supervisor, repository: Path
 ) -> None:
