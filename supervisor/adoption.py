@@ -46,9 +46,9 @@ class Adoption:
     async def adopt(self, record: InstanceRecord, port: InstancePort) -> None:
         """From now on the actor follows the agent, and its reports are taken in."""
         incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
-        await self._rules.batching.tell(record.instance_id, port)
         self._roll.members.follow(record.instance_id, port, incarnation, self)
         self._roll.mail.hand_over_again(record.instance_id)
+        await self._rules.batching.tell(record.instance_id, port)  # who is followed is told of a change meanwhile, too
         await self.on_silence(record.instance_id, "")
 
     async def hear_out(self, record: InstanceRecord) -> None:
