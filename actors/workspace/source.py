@@ -46,6 +46,34 @@ def check_directory(work_dir: Path) -> None:
 
 def find_source(git: GitRunner, work_dir: Path) -> Source | None:
     """The repository around ``work_dir``; None when there is none. Raises ``WorkspaceError`` when git refuses it."""
+    return _plain_source(git, work_dir) or source_fact_by_fact(git, work_dir)
+
+
+def _plain_source(git: GitRunner, work_dir: Path) -> Source | None:
+    """By one git alone; None for all that is not a working tree with a commit on a branch and paths of one line."""
+    facts = ("--git-common-dir", "--show-toplevel", "HEAD^{commit}", "--symbolic-full-name", "HEAD")
+    answer = git.run(work_dir, "rev-parse", "--path-format=absolute", *facts)
+    lines = answer.output.removesuffix("\n").split("\n")
+    if not answer.ok or len(lines) != len(facts) - 1 or not lines[-1].startswith(_BRANCHES):
+        return None
+    common, top, commit, head = lines
+    return Source(
+        top=Path(top),
+        git_directory=Path(common),
+        prefix=_prefix(work_dir, Path(top)),
+        bare=False,
+        branch=head.removeprefix(_BRANCHES),
+        commit=commit,
+    )
+
+
+def _prefix(work_dir: Path, top: Path) -> PurePath:
+    here = work_dir.resolve()
+    return here.relative_to(top) if here.is_relative_to(top) else PurePath()
+
+
+def source_fact_by_fact(git: GitRunner, work_dir: Path) -> Source | None:
+    """By one git for each fact."""
     answer = git.run(
         work_dir,
         "rev-parse",
@@ -69,13 +97,12 @@ def find_source(git: GitRunner, work_dir: Path) -> Source | None:
         top = Path(common)
     else:
         raise InvalidRequestError(f"workDir {work_dir} lies inside a .git directory. Give the working tree instead.")
-    here = work_dir.resolve()
     head = git.run(work_dir, "symbolic-ref", "--quiet", "HEAD")
     commit = git.run(work_dir, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
     return Source(
         top=top,
         git_directory=Path(common),
-        prefix=here.relative_to(top) if inside == "true" and here.is_relative_to(top) else PurePath(),
+        prefix=_prefix(work_dir, top) if inside == "true" else PurePath(),
         bare=inside != "true",
         branch=_line(head).removeprefix(_BRANCHES) if _line(head).startswith(_BRANCHES) else None,
         commit=_line(commit) if commit.ok else None,

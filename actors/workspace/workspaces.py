@@ -59,7 +59,8 @@ class Workspaces:
 
         Raises ``WorkspaceError`` as ``create`` does, also when the name is taken here.
         """
-        made = self._make(name, source, ())
+        worktree, branch, notes = make_worktree(self._git, source, self._root, name)
+        made = self._placed(source, worktree, branch, notes)
         if made.branch != branch_of(name):
             self.undo(made)
             raise WorkspaceError(f"{branch_of(name)} is taken in {source.top}. Try again.")
@@ -93,7 +94,7 @@ class Workspaces:
         source = usable(find_source(self._git, work_dir), work_dir)
         if spare.worktree is None or spare.git_directory != source.git_directory:
             raise WorkspaceError(f"The spare worktree {spare.worktree} is of another repository than {work_dir}.")
-        with ThreadPoolExecutor(1) as aside:  # to look over a large working tree takes longer than all the rest
+        with ThreadPoolExecutor(1) as aside:  # as in ``_isolate``
             notes = aside.submit(describe_left_behind, self._git, source)
             bound = bind_spare(self._git, source, spare.worktree, instance_id)
         return self._placed(source, spare.worktree, bound.branch, (*notes.result(), *bound.notes))
@@ -169,11 +170,10 @@ class Workspaces:
     def _isolate(self, instance_id: str, work_dir: Path) -> Workspace:
         source = usable(find_source(self._git, work_dir), work_dir)
         self._check_outside(source)
-        return self._make(instance_id, source, describe_left_behind(self._git, source))
-
-    def _make(self, name: str, source: Source, notes: tuple[str, ...]) -> Workspace:
-        worktree, branch, more = make_worktree(self._git, source, self._root, name)
-        return self._placed(source, worktree, branch, (*notes, *more))
+        with ThreadPoolExecutor(1) as aside:  # to look over a large working tree takes long
+            left_behind = aside.submit(describe_left_behind, self._git, source)
+            worktree, branch, notes = make_worktree(self._git, source, self._root, instance_id)
+        return self._placed(source, worktree, branch, (*left_behind.result(), *notes))
 
     def _placed(self, source: Source, worktree: Path, branch: str, more: tuple[str, ...]) -> Workspace:
         directory = (worktree / source.prefix).resolve()
