@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import cast
 
 import typer
@@ -30,11 +31,24 @@ def attach(
             return
         if not team.world.is_terminal():
             raise InvalidRequestError(f"attach needs a terminal. In one, run: {' '.join(command)}")
+        if not _is_here(team, found.session_name):
+            raise WrongStateError(
+                f"The terminal of {instance} is not on this machine: it runs on {found.host}. "
+                f"`phalanx attach {instance}` there goes into it."
+            )
         outside = {name: value for name, value in team.world.environment.items() if name != "TMUX"}
         nested = len(outside) < len(team.world.environment)
         how = "Ctrl-b Ctrl-b d (you are inside tmux already)" if nested else "Ctrl-b d"
         team.output.say(f"To come back: {how}. What you type goes to the agent.")
         team.world.become([*command, ";", "display-message", "-d", "5000", f"To come back: {how}"], outside)
+
+
+def _is_here(team: Session, session_name: str) -> bool:
+    look = ["tmux", "-S", str(team.home.tmux_socket), "has-session", "-t", f"={session_name}"]
+    try:
+        return team.world.run(look, team.world.environment).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return True  # tmux itself says what is wrong
 
 
 def _not_there(team: Session, instance: str) -> PhalanxError:

@@ -26,14 +26,14 @@ from tests.cluster.rig import Rig, RigHost
 from tests.cluster.team.calling import PROJECT, done, entry_on, wait_until
 from tests.cluster.team.post import Sender, arrived_at, last_taken_at
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
-
 INSTANCES = int(os.environ.get("TEST_CLUSTER_INSTANCES", "24"))
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(800 + 10 * INSTANCES)]
+
 MESSAGES = 10 * INSTANCES
 LENGTH_S = 20.0 + MESSAGES / 20
 """How long the messages come."""
 SAVED_S = 30.0
-MOVED_S = 180.0 + INSTANCES
+MOVED_S = 180.0 + 5 * INSTANCES
 HEALED_S = 300.0
 SEED = 7
 TYPED_S = 5.0
@@ -118,7 +118,7 @@ def _storm(rig: Rig, head: RigHost, run: Run) -> None:
     time.sleep(LENGTH_S / 6)  # in the middle of the messages, whichever they are
     run.cut_at, cut_at = time.time(), time.monotonic()
     third.cut()
-    senders[1].join(60)
+    senders[1].join(LENGTH_S + 60)
     second.lose_power()
     lost_at = time.monotonic()
     for sender, limit_s in zip(senders, (LENGTH_S + 120, 60), strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -392,6 +393,17 @@ def test_attach_does_not_send_to_a_restart_of_an_instance_that_was_terminated() 
     assert ended.exit_code == 1
     assert "spec_1_1_2 was terminated" in ended.stderr
     assert "restart" not in ended.stderr
+
+
+def test_attach_says_on_which_machine_the_terminal_is_when_it_is_not_this_one() -> None:
+    terminal = Terminal()
+    terminal.programs["tmux"] = subprocess.CompletedProcess([], 1, "", "can't find session")
+
+    ended = terminal("attach", "spec_1_1_1")
+
+    assert ended.exit_code == 1
+    assert f"it runs on {info('spec_1_1_1').host}" in " ".join(ended.stderr.split())
+    assert terminal.ran == [["tmux", "-S", f"{HOME}/tmux.sock", "has-session", "-t", "=spec_1_1_1"]]
 
 
 def test_attach_needs_a_terminal_and_a_known_instance() -> None:
