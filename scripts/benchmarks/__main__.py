@@ -8,6 +8,7 @@ import sys
 
 from scripts.benchmarks import (
     claude_team,
+    cluster,
     cold_start,
     git_table,
     hundred,
@@ -21,6 +22,7 @@ from scripts.benchmarks import (
 )
 from scripts.benchmarks.bench import Bench, console
 from scripts.benchmarks.section import Part
+from tests.cluster.rig import why_no_rig
 
 PARTS: tuple[Part, ...] = (
     lead.PART,
@@ -33,6 +35,7 @@ PARTS: tuple[Part, ...] = (
     idle.PART,
     hundred.PART,
     claude_team.PART,
+    cluster.PART,
 )
 
 
@@ -40,7 +43,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures, and writes docs/performance.md.")
     known = {part.name: part for part in PARTS}
     parser.add_argument("parts", nargs="*", metavar="PART", choices=[*known, []], help=f"{', '.join(known)}; none: all")
-    chosen = parser.parse_args().parts or list(known)
+    parser.add_argument("--cluster", action="store_true", help="the part cluster: needs root, who makes its hosts")
+    given = parser.parse_args()
+    chosen = [*given.parts, *([cluster.PART.name] if given.cluster else [])] or _possible(list(known))
     bench = Bench()
     for name in chosen:
         console.print(f"{known[name].title}:", markup=False)
@@ -49,6 +54,14 @@ def main() -> int:
         page.write(PARTS)
     console.print(page.PAGE.read_text(), markup=False)
     return 0
+
+
+def _possible(names: list[str]) -> list[str]:
+    reason = why_no_rig()
+    if reason:
+        console.print(f"Without {cluster.PART.name}: {reason}", markup=False)
+        names.remove(cluster.PART.name)
+    return names
 
 
 if __name__ == "__main__":
