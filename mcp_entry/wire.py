@@ -35,7 +35,8 @@ def claim_wire() -> tuple[LineReader, LineWriter]:
     """What the client reads and writes; from now on stdin is empty, and what is printed goes to stderr."""
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     reader, writer = LineReader(_taken(0, nothing)), LineWriter(_taken(1, 2))
-    os.close(nothing)
+    if nothing > 2:  # it has taken the place of one that was closed: nothing else may
+        os.close(nothing)
     return reader, writer
 
 
