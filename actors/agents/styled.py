@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _ESCAPE = re.compile(r"\x1b\[([0-9;:]*)m|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]|[\x0e\x0f\r]")
+_STYLE = re.compile(r"\x1b\[([0-9;:]*)m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +27,34 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Row:
+    """One row. What its styles are is worked out only when asked, which is so for few rows of a screen."""
+
     text: str
-    runs: tuple[Run, ...]
     reverse_at_end: bool
     """The style at the row's end is reversed: a caret may stand on a blank that was left out."""
+    _line: str
+    _style: tuple[bool, bool]
+    """At its beginning: dim, reversed."""
 
     @property
     def blank(self) -> bool:
         return not self.text.strip()
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        style = self._style
+        runs: list[Run] = []
+        length = position = 0
+        for escape in [*_ESCAPE.finditer(self._line), None]:
+            end = escape.start() if escape else len(self._line)
+            if end > position:
+                runs.append(Run(length, self._line[position:end], *style))
+                length += end - position
+            if escape:
+                position = escape.end()
+                if escape[1] is not None:
+                    style = _after(style, escape[1])
+        return tuple(runs)
 
     def caret(self) -> int | None:
         """Index of the first reversed character, or of the one left out at the end; None without any."""
@@ -47,41 +69,29 @@ class Row:
 
 def read_rows(styled: str) -> list[Row]:
     """The rows of a capture from the top."""
-    style = _Style()
-    return [_read_row(line, style) for line in styled.split("\n")]
+    rows: list[Row] = []
+    style = (False, False)
+    for line in styled.split("\n"):
+        begin = style
+        for escape in _STYLE.findall(line):
+            style = _after(style, escape)
+        rows.append(Row(_ESCAPE.sub("", line), style[1], line, begin))
+    return rows
 
 
-@dataclass(slots=True)
-class _Style:
-    dim: bool = False
-    reverse: bool = False
-
-    def apply(self, parameters: str) -> None:
-        codes = parameters.replace(":", ";").split(";")
-        while codes:
-            code = codes.pop(0)
-            if code in {"38", "48", "58"}:  # a colour follows: 5;N or 2;R;G;B
-                del codes[: 2 if codes[:1] == ["5"] else 4]
-            elif code in {"", "0"}:
-                self.dim = self.reverse = False
-            elif code == "2":
-                self.dim = True
-            elif code == "22":
-                self.dim = False
-            elif code in {"7", "27"}:
-                self.reverse = code == "7"
-
-
-def _read_row(line: str, style: _Style) -> Row:
-    runs: list[Run] = []
-    length = position = 0
-    for escape in [*_ESCAPE.finditer(line), None]:
-        end = escape.start() if escape else len(line)
-        if end > position:
-            runs.append(Run(length, line[position:end], style.dim, style.reverse))
-            length += end - position
-        if escape:
-            position = escape.end()
-            if escape[1] is not None:
-                style.apply(escape[1])
-    return Row("".join(run.text for run in runs), tuple(runs), style.reverse)
+@lru_cache(maxsize=256)
+def _after(style: tuple[bool, bool], parameters: str) -> tuple[bool, bool]:
+    """The style, dim and reversed, after an SGR sequence with these parameters: few, again and again."""
+    dim, reverse = style
+    codes = parameters.replace(":", ";").split(";")
+    while codes:
+        code = codes.pop(0)
+        if code in {"38", "48", "58"}:  # a colour follows: 5;N or 2;R;G;B
+            del codes[: 2 if codes[:1] == ["5"] else 4]
+        elif code in {"", "0"}:
+            dim = reverse = False
+        elif code in {"2", "22"}:
+            dim = code == "2"
+        elif code in {"7", "27"}:
+            reverse = code == "7"
+    return dim, reverse
