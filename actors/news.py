@@ -14,20 +14,23 @@ class News:
 
     def announce(self) -> None:
         for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            _wake(waiter)
         self._waiters.clear()
 
     async def next(self, timeout_s: float | None) -> None:
         """Returns with the next announcement, or after ``timeout_s`` seconds."""
         if timeout_s is not None and timeout_s <= 0:
             return
-        waiter = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        timer = None if timeout_s is None else loop.call_later(timeout_s, _wake, waiter)
         self._waiters.add(waiter)
         try:
-            await asyncio.wait((waiter,), timeout=timeout_s)
+            await waiter
         finally:
             self._waiters.discard(waiter)
+            if timer is not None:
+                timer.cancel()
 
     async def until(self, satisfied: Callable[[], bool], timeout_s: float | None) -> bool:
         """Returns True as soon as ``satisfied()`` holds, False when ``timeout_s`` seconds have passed before."""
@@ -39,3 +42,8 @@ class News:
                 return False
             await self.next(left_s)
         return True
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

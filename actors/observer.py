@@ -60,7 +60,8 @@ class Observer:
         self._directory = directory
         self._news = news
         self._spool = Tail(directory / SPOOL_NAME)
-        self._knocked = asyncio.Event()
+        self._knocked = False
+        self._stirred = News()
         self.ending = False
         self.coming_back = False
         self.conversation = Conversation(agent, ReadMark(directory))
@@ -121,6 +122,7 @@ class Observer:
         if not self.alive:
             return
         end = asyncio.create_task(process_end(pid))
+        end.add_done_callback(lambda _: self._stirred.announce())
         with self._knocks():
             try:
                 while not end.done():
@@ -139,7 +141,8 @@ class Observer:
         def answer() -> None:
             with contextlib.suppress(BlockingIOError):
                 os.read(fifo, 4096)
-            self._knocked.set()
+            self._knocked = True
+            self._stirred.announce()
 
         loop.add_reader(fifo, answer)
         try:
@@ -149,10 +152,8 @@ class Observer:
             os.close(fifo)
 
     async def _wait(self, end: asyncio.Task[None]) -> None:
-        knock = asyncio.create_task(self._knocked.wait())
-        await asyncio.wait((knock, end), timeout=self._next_wake_s(), return_when=asyncio.FIRST_COMPLETED)
-        knock.cancel()
-        self._knocked.clear()
+        await self._stirred.until(lambda: self._knocked or end.done(), self._next_wake_s())
+        self._knocked = False
 
     def _next_wake_s(self) -> float | None:
         look_every_s = self._look_every_s()

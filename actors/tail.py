@@ -25,6 +25,8 @@ class Tail:
         ``limit_bytes`` bounds how much is read at once, but one complete line is always read.
         """
         try:
+            if self.path.stat().st_size == self.offset:
+                return []
             with self.path.open("rb") as file:
                 size = file.seek(0, 2)
                 if size < self.offset:

@@ -18,7 +18,6 @@ from actors.terminal.frames import (
     Kind,
     OtherProtocolError,
     content_frames,
-    identification,
     read_done,
     write_ready,
 )
@@ -28,7 +27,7 @@ _OF_NO_USE = frozenset({Kind.FLAGS, Kind.WRITE_CLOSE, Kind.READ_CANCEL})
 
 
 class Dialogue:
-    """``begin``, then ``hear`` until there is an ``answer``."""
+    """Say ``identification`` and ``command_frame``, then ``hear`` until there is an ``answer``."""
 
     def __init__(self, content: bytes) -> None:
         """``content`` is the standard input, which a chain can read once."""
@@ -39,10 +38,6 @@ class Dialogue:
         self._errors = bytearray()
         self._heard = False
         self.answer: Answer | None = None
-
-    def begin(self, command: tuple[str, ...]) -> bytes:
-        """What to send first. Raises ``TerminalError`` and ``ValueError`` for a command that tmux cannot get."""
-        return identification(command)
 
     def hear(self, data: bytes) -> bytes:
         """What to send in return. Raises ``OtherProtocolError`` when the server reads nothing of what was said, so that

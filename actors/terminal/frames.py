@@ -73,18 +73,8 @@ class Frame:
         return self.data[position * _INT.size :]
 
 
-def identification(command: tuple[str, ...]) -> bytes:
-    """All that a client says of itself, and its command, in one piece.
-
-    It has no terminal, no environment and works in ``/``. Raises ``TerminalError`` for a command that is too long for
-    tmux, ``ValueError`` for one with a NUL.
-    """
-    words = [os.fsencode(word) for word in command]
-    if any(b"\0" in word for word in words):
-        raise ValueError("embedded null byte")
-    packed = _INT.pack(len(words)) + b"".join(word + b"\0" for word in words)
-    if len(packed) > _LONGEST_BYTES - _HEADER.size:
-        raise TerminalError("tmux refused: command too long")
+def identification() -> bytes:
+    """All that a client says of itself: it has no terminal, no environment and works in ``/``."""
     return b"".join(
         (
             _frame(Kind.IDENTIFY_LONGFLAGS, _UTF8_CLIENT),
@@ -94,9 +84,18 @@ def identification(command: tuple[str, ...]) -> bytes:
             _frame(Kind.IDENTIFY_CWD, b"/\0"),
             _frame(Kind.IDENTIFY_CLIENTPID, _INT.pack(os.getpid())),
             _frame(Kind.IDENTIFY_DONE),
-            _frame(Kind.COMMAND, packed),
         )
     )
+
+
+def command_frame(command: tuple[str, ...]) -> bytes:
+    """Raises ``TerminalError`` for a command that is too long for tmux, ``ValueError`` for one with a NUL."""
+    if any("\0" in word for word in command):
+        raise ValueError("embedded null byte")
+    packed = _INT.pack(len(command)) + b"".join(os.fsencode(word) + b"\0" for word in command)
+    if len(packed) > _LONGEST_BYTES - _HEADER.size:
+        raise TerminalError("tmux refused: command too long")
+    return _frame(Kind.COMMAND, packed)
 
 
 def content_frames(stream: int, content: bytes) -> bytes:

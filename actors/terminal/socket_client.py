@@ -17,6 +17,7 @@ from actors.errors import TerminalError
 from actors.terminal.answer import Answer
 from actors.terminal.command import no_answer
 from actors.terminal.dialogue import Dialogue
+from actors.terminal.frames import command_frame, identification
 
 _BUSY_POLL_S = 0.01
 _NO_SERVER = b"no server running on "
@@ -28,6 +29,7 @@ class SocketClient:
     def __init__(self, socket: Path, timeout_s: float) -> None:
         self._socket = str(socket)
         self._timeout_s = timeout_s
+        self._identification = identification()
 
     async def ask(self, command: tuple[str, ...], content: bytes | None) -> Answer:
         """A server that is not there is answered for in the words of the program.
@@ -36,7 +38,7 @@ class SocketClient:
         there is no answer and ``FrameError`` for one that is not understood, with nothing certain.
         """
         dialogue = Dialogue(content or b"")
-        opening = dialogue.begin(command)
+        opening = self._identification + command_frame(command)
         try:
             async with asyncio.timeout(self._timeout_s):
                 try:

@@ -14,7 +14,7 @@ import pytest
 
 from actors.errors import PaneGoneError, TerminalError
 from actors.terminal.command import CLIENT_ENVIRONMENT, client_command
-from actors.terminal.frames import FrameReader, Kind, identification
+from actors.terminal.frames import FrameReader, Kind, command_frame, identification
 from actors.terminal.pane import Pane, Tmux
 from actors.terminal.paste_names import paste_name
 from actors.terminal.server import TerminalServer
@@ -64,7 +64,7 @@ async def test_what_is_said_is_what_the_program_says(home: Path) -> None:
         )
         await program.communicate()
     pid, flags = struct.pack("=i", program.pid), dict(heard)[Kind.IDENTIFY_LONGFLAGS]
-    ours = {frame.kind: frame.data for frame in FrameReader().feed(identification(words))}
+    ours = {frame.kind: frame.data for frame in FrameReader().feed(identification() + command_frame(words))}
 
     assert struct.unpack("=Q", flags)[0] & struct.unpack("=Q", ours[Kind.IDENTIFY_LONGFLAGS])[0], "both speak UTF-8"
     said = {**ours, Kind.IDENTIFY_CLIENTPID: pid, Kind.IDENTIFY_LONGFLAGS: flags}

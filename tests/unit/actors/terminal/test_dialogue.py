@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from actors.errors import TerminalError
 from actors.terminal.answer import Answer
 from actors.terminal.dialogue import Dialogue
-from actors.terminal.frames import Frame, FrameError, FrameReader, Kind, OtherProtocolError, identification
+from actors.terminal.frames import Frame, FrameError, FrameReader, Kind, OtherProtocolError, command_frame
 
 KINDS = st.sampled_from([kind for kind in Kind if kind is not Kind.VERSION])
 ANY_FRAMES = st.lists(st.builds(Frame, KINDS, st.binary(max_size=100)))
@@ -152,12 +152,12 @@ def test_no_file_is_opened_for_the_server() -> None:
 
 
 def test_a_command_goes_as_the_words_that_it_is() -> None:
-    *_, command = frames_in(identification(("display-message", "", "a b;", "ä\n")))
+    (command,) = frames_in(command_frame(("display-message", "", "a b;", "ä\n")))
     assert command == Frame(Kind.COMMAND, ints(4) + b"display-message\0\0a b;\0" + "ä\n\0".encode())
 
 
 def test_a_command_that_tmux_cannot_get_is_refused() -> None:
     with pytest.raises(TerminalError, match="too long"):
-        identification(("display-message", "x" * 17_000))
+        command_frame(("display-message", "x" * 17_000))
     with pytest.raises(ValueError, match="null"):
-        identification(("display-message", "x\0kill-server"))
+        command_frame(("display-message", "x\0kill-server"))
