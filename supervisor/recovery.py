@@ -37,7 +37,7 @@ _AWAY_S = 2.0
 _UNDER_WAY_S = 5.0
 """An act that takes longer is not waited for before the next look."""
 _AT_ONCE = 8
-"""Actors that are made at the same time: each start costs half a second of CPU."""
+"""Actors that are made at the same time: each start costs 0.4 s of CPU."""
 _END_GRACE_S = 5.0
 
 

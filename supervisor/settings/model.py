@@ -99,7 +99,7 @@ class Settings(BaseModel):
         "PHALANX_SPARE_ACTORS",
         "processes",
         "a whole number from 0 to 500",
-        "Spare processes kept ready to follow agents; each takes 40 MB and saves a spawn half a second of CPU.",
+        "Spare processes kept ready to follow agents; each takes 40 MB and saves a spawn 0.4 s of CPU.",
         ge=0,
         le=500,
     )
