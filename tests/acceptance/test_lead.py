@@ -26,7 +26,7 @@ from tests.standin.api import ApiStandIn, Json, text_block, tool_block, tool_res
 from tests.standin.claude_home import make_claude_home, standin_environment
 
 pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300)]
-TEAM_UP_S = 60.0
+TEAM_UP_S = 180.0
 DONE_S = 120.0
 
 
