@@ -14,6 +14,8 @@ from tests.cluster.rig import RigHost
 from tests.cluster.rig.commands import RigError
 from tests.integration.mcp_entry.conftest import EntryProcess
 
+_ANSWER_S = 900.0
+"""A spawn of a hundred takes its time."""
 USER = Path.home()
 PROJECT = USER / "project"
 _PYTHON = ("env", f"PYTHONPATH={USER}/phalanx", "PHALANX_AGENT=demo", f"{USER}/phalanx/.venv/bin/python")
@@ -27,7 +29,7 @@ def phalanx_there(host: RigHost, *words: str) -> Any:
 
 @contextmanager
 def entry_on(host: RigHost) -> Iterator[EntryProcess]:
-    entry = EntryProcess(host.over_ssh(*_PYTHON, "-m", "mcp_entry"), {}, Path("/"))
+    entry = EntryProcess(host.over_ssh(*_PYTHON, "-m", "mcp_entry"), {}, Path("/"), _ANSWER_S)
     try:
         entry.initialize()
         yield entry

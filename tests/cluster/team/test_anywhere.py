@@ -52,10 +52,10 @@ def queued(head: RigHost, instance_id: str) -> int:
     return next(int(each["queuedMessages"]) for each in listed if each["instanceId"] == instance_id)
 
 
-def host_actor_on(host: RigHost) -> int:
-    (found,) = [
-        line.split()[0] for line in host.inside("ps", "-e", "-o", "pid=,args=").splitlines() if "_HostServer" in line
-    ]
+def actor_on(host: RigHost, kind: str) -> int:
+    """The process id of the one actor of the kind."""
+    listed = host.inside("ps", "-e", "-o", "pid=,args=").splitlines()
+    (found,) = [line.split()[0] for line in listed if kind in line]
     return int(found)
 
 
@@ -103,7 +103,10 @@ def test_nobody_but_the_user_can_connect(worker: RigHost) -> None:
     worker.ssh("python3", "-c", connect)
 
 
-def test_a_call_during_which_the_host_s_actor_dies_is_done_once(rig: Rig, worker: RigHost, entry: EntryProcess) -> None:
+@pytest.mark.parametrize(("host", "kind"), [(2, "_HostServer"), (0, "_SupervisorServer")])
+def test_a_call_on_whose_way_an_actor_dies_is_done_once(
+    rig: Rig, worker: RigHost, entry: EntryProcess, host: int, kind: str
+) -> None:
     instance_id = spawn(entry, "@@demo busy 12")
     sending = entry.begin(
         "tools/call",
@@ -111,14 +114,14 @@ def test_a_call_during_which_the_host_s_actor_dies_is_done_once(rig: Rig, worker
         arguments={"instanceId": instance_id, "message": "for once", "wait": True, "timeoutSeconds": 60},
     )
     assert wait_until(lambda: queued(rig.hosts[0], instance_id) == 1, QUEUED_S)
-    before = host_actor_on(worker)
-    worker.inside("kill", "-9", str(before))
+    before = actor_on(rig.hosts[host], kind)
+    rig.hosts[host].inside("kill", "-9", str(before))
 
     sent = done(entry.answer(sending)["result"])
 
     assert sent["status"] == "submitted"
     assert times(entry, instance_id, "for once") == 1
-    assert host_actor_on(worker) != before
+    assert actor_on(rig.hosts[host], kind) != before
 
 
 def test_a_worker_neither_ends_the_team_nor_brings_up_a_second(worker: RigHost, head: RigHost) -> None:

@@ -21,7 +21,11 @@ ANSWER_S = 60.0
 class EntryProcess:
     """One run of the entry; ``lines`` is everything that came from its stdout."""
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str], directory: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: dict[str, str], directory: Path, answer_s: float = ANSWER_S
+    ) -> None:
+        """``answer_s``: how long it may say nothing while something is awaited."""
+        self._answer_s = answer_s
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -89,7 +93,7 @@ class EntryProcess:
 
     def _next_line(self) -> str:
         assert self.process.stdout is not None
-        deadline = time.monotonic() + ANSWER_S
+        deadline = time.monotonic() + self._answer_s
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             while b"\n" not in self._rest:
