@@ -65,6 +65,18 @@ def wait_for_nodes(head: RigHost, count: int, timeout_s: float) -> dict[str, dic
     return nodes
 
 
+def wait_for_nodes_with(head: RigHost, resource: str, count: int, timeout_s: float) -> list[float]:
+    """How much of the resource each node offers, least first, once there are as many that do."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        said = python_on(head, f"ADDRESS = {head.address!r}\n{_NODES}")
+        nodes = json.loads(said.partition("ANSWER")[2].splitlines()[0])
+        offered = sorted(node["Resources"][resource] for node in nodes if resource in node["Resources"])
+        if len(offered) >= count or time.monotonic() > deadline:
+            return offered
+        time.sleep(_POLL_S)
+
+
 def programs_on(host: RigHost) -> str:
     """The command lines of all that runs there."""
     return host.inside("ps", "-e", "-o", "args=")

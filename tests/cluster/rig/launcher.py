@@ -39,7 +39,7 @@ class Launcher:
         self._config.write_text(_with_slots(config, slots) if slots else config)
         run(*self._ray("get-auth-token", "--generate"), environment=self.environment)
         for host in hosts:
-            _provide_environment(host)
+            provide_environment(host)
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -88,7 +88,7 @@ def _with_slots(config: str, slots: int) -> str:
     return changed
 
 
-def _provide_environment(host: RigHost) -> None:
+def provide_environment(host: RigHost) -> None:
     """``~/phalanx/.venv`` of the host: this checkout's, with the note that it was made there."""
     ours, theirs = ROOT / ".venv", host.home / "phalanx" / ".venv"
     theirs.mkdir(parents=True)
