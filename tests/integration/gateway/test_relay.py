@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -75,7 +76,7 @@ async def worker(short_tmp: Path, home: Home, gateway: Gateway) -> AsyncIterator
     there = Home(short_tmp / "w")
     there.create()
     led_team_from(there, HEAD)
-    worker = Worker(there, RelayedConnections(home.gateway_socket, lease_s=0.3, pull_s=0.1))
+    worker = Worker(there, RelayedConnections(home.gateway_socket, pull_s=0.1))
     await worker.relay.start()
     yield worker
     await worker.relay.stop()
@@ -251,6 +252,19 @@ async def test_the_connection_of_a_relay_that_has_died_is_let_go_and_what_only_l
 
     with pytest.raises(UnavailableError):
         await far.pull(name)
+
+
+async def test_a_client_that_goes_on_asking_for_answers_is_kept(home: Home, gateway: Gateway) -> None:
+    lease_s = 1.0
+    far = RelayedConnections(home.gateway_socket, lease_s=lease_s, pull_s=0.1)
+    name = await far.open()
+    await far.push(name, pack({"hello": {"sender": "far", "version": "1"}}))
+    begun = time.monotonic()
+
+    while time.monotonic() < begun + 1.5 * lease_s:
+        assert await far.pull(name) is not None
+
+    far.close(name)
 
 
 async def test_what_the_gateway_says_last_arrives_before_the_connection_ends(worker: Worker) -> None:

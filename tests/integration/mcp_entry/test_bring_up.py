@@ -13,7 +13,7 @@ from actors.processes import end_processes, processes_with
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
 from supervisor.team_file import read_team
-from tests.integration.mcp_entry.conftest import StartEntry
+from tests.integration.mcp_entry.conftest import PROMPTLY_S, StartEntry
 
 INSTALLED = str(Path(sys.executable).with_name("phalanx-mcp"))
 
@@ -52,7 +52,7 @@ def test_the_team_that_an_entry_brought_up_outlives_it_and_is_found_by_the_next(
         first.initialize()
         assert first.call("list")["structuredContent"]["instances"] == []
         first.end_input()
-        assert first.exit_code(1.0) == 0
+        assert first.exit_code(PROMPTLY_S) == 0
         assert runtime.state().kind == "running"
 
         second = start_entry(INSTALLED, directory=intruder)

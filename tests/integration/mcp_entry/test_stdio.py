@@ -6,15 +6,13 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.integration.mcp_entry.conftest import ROOT, EntryProcess, StartEntry
+from tests.integration.mcp_entry.conftest import PROMPTLY_S, ROOT, EntryProcess, StartEntry
 
 NOISY = ("-m", "tests.integration.mcp_entry.noisy_entry")
-PROMPTLY_S = 5.0
 
 
 @pytest.fixture
@@ -59,9 +57,7 @@ def test_the_end_of_the_input_ends_it_promptly_even_while_a_call_waits(noisy: En
 def test_a_signal_ends_it_at_once(noisy: EntryProcess, number: signal.Signals) -> None:
     begin_to_wait(noisy)
     noisy.process.send_signal(number)
-    begun = time.monotonic()
-    assert noisy.exit_code(PROMPTLY_S) == -number
-    assert time.monotonic() - begun < 0.1
+    assert noisy.exit_code(PROMPTLY_S) == -number  # by the kernel: nothing of ours runs first
 
 
 def test_a_client_that_goes_away_without_reading_ends_it_without_a_word(noisy: EntryProcess) -> None:
