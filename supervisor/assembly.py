@@ -154,7 +154,7 @@ def _recycling(ground: _Ground, closing: Closing) -> Recycling:
 def _desks(ground: _Ground, pool: Pool, closing: Closing, keeper: HistoryKeeper) -> tuple[Desk, ...]:
     settings, staff = ground.settings, ground.staff
     elsewhere = Elsewhere(ground.home.worktrees, staff.roster)
-    git = git_desk(ground.tunables, staff.host, ground.work_dirs, ground.meters, elsewhere)
+    git = git_desk(ground.tunables, staff.host, ground.work_dirs, ground.roll, elsewhere)
     watched = Watched(
         roll=ground.roll,
         store=ground.store,

@@ -107,6 +107,10 @@ class Roll:
         await self._remove(instance_id, noted)
         self.repeats.keep(noted)
 
+    async def save_noted(self, noted: Noted) -> None:
+        """What a call has done that changes no record of the roll. Raises ``StoreError``."""
+        await self._store.save(noted.records, noted.delete)
+
     def dismissed(self, request_id: str | None, fingerprint: str) -> InstanceRecord | None:
         """Who was made by this call and dismissed. Raises ``InvalidRequestError`` when that cannot be read any more."""
         outcomes = self.repeats.outcomes(request_id, fingerprint)

@@ -69,6 +69,21 @@ class Guards:
             guard = self._guards.get(top)
             return guard is not None and guard.token == token and guard.ignored <= ignored
 
+    def narrow(self, top: str, token: int, ignored: frozenset[str]) -> None:
+        """An answer that was made under the token told what is ignored: from now on that is not guarded."""
+        with self._lock:
+            self._take_events()
+            guard = self._guards.get(top)
+            if guard is None or guard.token != token or not guard.ignored < ignored:
+                return
+            guard.ignored = ignored
+            below = tuple(f"{path.rstrip('/')}/" for path in ignored)
+            for watch in [each for each in guard.watches if f"{self._watched[each][1]}/".startswith(below)]:
+                guard.watches.remove(watch)
+                del self._watched[watch]
+                if self._inotify is not None:
+                    self._inotify.remove(watch)
+
     def _made(self, top: str, ignored: frozenset[str]) -> int | None:
         if self._inotify is None:
             return None

@@ -102,6 +102,8 @@ class GitHands:
                 repositories.setdefault(hand.place.common_directory, []).append(number)
         for numbers in repositories.values():
             made = _created([(hands[asked[number].directory], asked[number].operation) for number in numbers])
+            # The first one's hand makes all that is new in a repository.
+            made[0] = replace(made[0], retries=hands[asked[numbers[0]].directory].retries)
             outcomes.update(zip(numbers, made, strict=True))
         took_s = (time.monotonic() - begun) / max(1, len(asked))
         return _with_times([outcomes[number] for number in range(len(asked))], took_s)
@@ -153,9 +155,12 @@ class GitHands:
     def _write(self, asked: Asked) -> Outcome:
         hand = self._hand(asked.directory)
         try:
-            return Outcome(result=_done(hand, asked.operation))
+            outcome = Outcome(result=_done(hand, asked.operation))
         except merging.MergeConflictError as conflict:
-            return Outcome(error=to_wire(conflict), result={"conflicts": conflict.files})
+            outcome = Outcome(error=to_wire(conflict), result={"conflicts": conflict.files})
+        except Exception as error:  # noqa: BLE001 - as in _timed
+            outcome = _failed(error)
+        return replace(outcome, retries=hand.retries)
 
 
 def _alike(asked: Sequence[Asked]) -> Iterator[list[int]]:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from actors.git.guards import Guards
 from actors.git.places import find_place
@@ -25,6 +26,8 @@ _THREADS = 2
 """Looks at once. What comes while all are taken is asked of the host, which has more."""
 _PATIENCE_S = 2.0
 _MOST_LEARNT = 500
+_Given = TypeVar("_Given")
+_Seen = TypeVar("_Seen")
 
 
 class NearLook:
@@ -35,7 +38,7 @@ class NearLook:
         self._guards = Guards()
         self._ignored: OrderedDict[Path, frozenset[str]] = OrderedDict()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="near look")
-        self._looking: set[Future[list[Outcome | Asked]]] = set()
+        self._looking: set[Future[Any]] = set()
 
     async def read(
         self, asked: Sequence[Asked], ask_host: Callable[[Sequence[Asked]], Awaitable[Sequence[Outcome]]]
@@ -44,31 +47,45 @@ class NearLook:
         seen = await self._seen(asked)
         left = [each for each in seen if isinstance(each, Asked)]
         read = await ask_host(left) if left else ()
-        for each, outcome in zip(left, read, strict=True):
-            self._learn(each, outcome)
+        learnt = [(each, outcome) for each, outcome in zip(left, read, strict=True) if self._learns(each, outcome)]
+        if learnt:
+            await self._in_thread(self._narrow, learnt, None)
         told = iter(read)
         return tuple(next(told) if isinstance(each, Asked) else each for each in seen)
 
     async def _seen(self, asked: Sequence[Asked]) -> list[Outcome | Asked]:
         """In the place of each whose known answer holds, that outcome; of the others what to ask the host."""
-        self._looking = {look for look in self._looking if not look.done()}
-        if len(self._looking) >= _THREADS or not any(each.known or _is_status(each) for each in asked):
+        if not any(each.known or _is_status(each) for each in asked):
             return list(asked)
-        look = self._threads.submit(self._look, asked)
-        self._looking.add(look)
+        return await self._in_thread(self._look, asked, list(asked))
+
+    async def _in_thread(self, look: Callable[[_Given], _Seen], given: _Given, otherwise: _Seen) -> _Seen:
+        """``otherwise`` when all threads are taken or it takes too long."""
+        self._looking = {each for each in self._looking if not each.done()}
+        if len(self._looking) >= _THREADS:
+            return otherwise
+        looking = self._threads.submit(look, given)
+        self._looking.add(looking)
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                return await asyncio.shield(asyncio.wrap_future(look))
+                return await asyncio.shield(asyncio.wrap_future(looking))
         except TimeoutError:
-            return list(asked)
+            return otherwise
 
-    def _learn(self, asked: Asked, outcome: Outcome) -> None:
-        """What the host has answered: the next guard is not over what git ignores."""
-        if outcome.ignored is not None:
-            self._ignored[asked.directory] = outcome.ignored
-            self._ignored.move_to_end(asked.directory)
-            if len(self._ignored) > _MOST_LEARNT:
-                self._ignored.popitem(last=False)
+    def _learns(self, asked: Asked, outcome: Outcome) -> bool:
+        """Whether the host's answer tells that more or less is ignored than was known here."""
+        if outcome.ignored is None or outcome.ignored == self._ignored.get(asked.directory, frozenset()):
+            return False
+        self._ignored[asked.directory] = outcome.ignored
+        if len(self._ignored) > _MOST_LEARNT:
+            self._ignored.popitem(last=False)
+        return True
+
+    def _narrow(self, learnt: Sequence[tuple[Asked, Outcome]]) -> None:
+        for asked, outcome in learnt:
+            place = find_place(asked.directory) if asked.guard is not None else None
+            if place is not None and asked.guard is not None and outcome.ignored is not None:
+                self._guards.narrow(str(place.top), asked.guard, outcome.ignored)
 
     def _look(self, asked: Sequence[Asked]) -> list[Outcome | Asked]:
         parts: Parts = {}

@@ -35,6 +35,8 @@ class Hand:
         self.place = place
         self.directory = directory
         self._identity = identity
+        self.retries = 0
+        """How often another git was in the way."""
 
     @property
     def top(self) -> Path:
@@ -59,6 +61,7 @@ class Hand:
         answer = self._act_once(directory, arguments, stdin)
         waiting = Waiting()
         while _is_in_the_way(answer) and not begun() and waiting.goes_on(answer.error):
+            self.retries += 1
             answer = self._act_once(directory, arguments, stdin)
         return answer
 

@@ -148,6 +148,8 @@ class Outcome:
     unchanged: bool = False
     ignored: frozenset[str] | None = None
     """Of a status: what git ignores in the working tree."""
+    retries: int = 0
+    """How often another git was in the way."""
     took_s: float = 0.0
 
     @classmethod

@@ -47,6 +47,9 @@ _HALF_MADE = (
     ("unable to create temporary file", "No such file or directory"),
 )
 
+_MOST_WORDS = (400, 200)
+"""Characters of the beginning and of the end of what git says."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -70,9 +73,13 @@ class Answer:
 
     @property
     def last_words(self) -> str:
-        """The end of what git complained about, on one line that is safe to print."""
-        lines = [line for line in (self.error or self.output).splitlines() if line.strip()][-3:]
-        return "".join(c if c.isprintable() else " " for c in "; ".join(lines))[-400:] or f"exit status {self.status}"
+        """What git complained about, on one line that is safe to print. Of a long complaint both ends: git begins with
+        what is wrong and what to do, and ends with why it gave up."""
+        lines = [line.strip() for line in (self.error or self.output).splitlines() if line.strip()]
+        words = "".join(c if c.isprintable() else " " for c in "; ".join(lines))
+        if len(words) > sum(_MOST_WORDS):
+            words = f"{words[: _MOST_WORDS[0]]} … {words[-_MOST_WORDS[1] :]}"
+        return words or f"exit status {self.status}"
 
 
 class GitRunner:

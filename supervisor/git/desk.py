@@ -14,14 +14,15 @@ from supervisor import requests, results
 from supervisor.desk import Handler
 from supervisor.git.answers import Answer
 from supervisor.git.cache import AnswerCache
+from supervisor.git.deeds import Deeds
 from supervisor.git.elsewhere import Elsewhere, MakeQueue
 from supervisor.git.params import operation_of
 from supervisor.git.queue import GitQueue, Job
 from supervisor.performance.figures import GitFigures, Queue
-from supervisor.performance.meters import Meters
 from supervisor.permits import Permits
 from supervisor.ports import GitPort
 from supervisor.results import ErrorInfo
+from supervisor.roll import Roll
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import Tuning
 from supervisor.verbs import Caller
@@ -31,17 +32,15 @@ _Placed = tuple[str, Job | PhalanxError]
 """With the host; empty: this one."""
 
 
-def git_desk(
-    tunables: Tunables, host: GitPort, work_dirs: WorkDirPolicy, meters: Meters, elsewhere: Elsewhere
-) -> GitDesk:
+def git_desk(tunables: Tunables, host: GitPort, work_dirs: WorkDirPolicy, roll: Roll, elsewhere: Elsewhere) -> GitDesk:
     """With caps that follow what is tuned, those of each host for itself."""
 
     def make(port: GitPort, check: Callable[[Path], object]) -> GitQueue:
         now = tunables.current
         cache = AnswerCache(now.cache_size, now.cache_ttl / 1000)
-        return GitQueue(port, Permits(now.max_concurrent_git_ops), cache, meters, check)
+        return GitQueue(port, Permits(now.max_concurrent_git_ops), cache, roll.meters, check)
 
-    desk = GitDesk(make(host, repository_check(work_dirs)), work_dirs, elsewhere, make)
+    desk = GitDesk(make(host, repository_check(work_dirs)), work_dirs, elsewhere, make, Deeds(roll))
     tunables.subscribe(desk.tuned)
     return desk
 
@@ -52,11 +51,14 @@ def repository_check(work_dirs: WorkDirPolicy) -> Callable[[Path], object]:
 
 
 class GitDesk:
-    def __init__(self, queue: GitQueue, work_dirs: WorkDirPolicy, elsewhere: Elsewhere, make: MakeQueue) -> None:
+    def __init__(
+        self, queue: GitQueue, work_dirs: WorkDirPolicy, elsewhere: Elsewhere, make: MakeQueue, deeds: Deeds
+    ) -> None:
         self._queue = queue
         self._work_dirs = work_dirs
         self._elsewhere = elsewhere
         self._make = make
+        self._deeds = deeds
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
@@ -89,13 +91,23 @@ class GitDesk:
             queue.cache.resize(after.cache_size, after.cache_ttl / 1000)
 
     async def begin(self) -> None:
-        """Nothing is to be brought back: answers are kept in memory only."""
+        """Nothing is to be brought back here: answers are kept in memory only, and what calls have done by the roll."""
 
     async def end(self) -> None:
         await asyncio.gather(*(queue.end() for queue in self._queues))
+        await self._deeds.end()
 
     async def git_batch(self, request: requests.GitBatchRequest, caller: Caller) -> results.GitBatchResult:
-        total = len(request.operations)
+        jobs = self._jobs(request.operations)
+        writes = [number for number, (_, job) in enumerate(jobs) if isinstance(job, Job) and not job.only_looks]
+        if not writes:
+            return await self._batch(request, caller, jobs, writes)
+        return await self._deeds.once(request, lambda: self._batch(request, caller, jobs, writes))
+
+    async def _batch(
+        self, request: requests.GitBatchRequest, caller: Caller, jobs: Sequence[_Placed], writes: Sequence[int]
+    ) -> results.GitBatchResult:
+        total = len(jobs)
         done = 0
 
         def tell(number: int) -> None:
@@ -103,13 +115,21 @@ class GitDesk:
             done += 1
             caller.progress(done, total, request.operations[number].type)
 
-        answers = await self._answers(self._jobs(request.operations), tell)
+        known = await self._deeds.begin(request, writes)
+        left = [number for number in range(total) if number not in known]
+        found = await self._answers([jobs[number] for number in left], lambda at: tell(left[at]))
+        by_number = {**known, **dict(zip(left, found, strict=True))}
+        if not known:
+            self._deeds.done(request, {number: by_number[number] for number in writes})
+        return self._result(request, [by_number[number] for number in range(total)])
+
+    def _result(self, request: requests.GitBatchRequest, answers: Sequence[Answer]) -> results.GitBatchResult:
         ran = [answer.outcome.took_s for answer in answers if not answer.cached]
         return results.GitBatchResult(
             success=all(answer.outcome.error is None for answer in answers),
             results=[_outcome(*pair) for pair in zip(request.operations, answers, strict=True)],
             performance=results.GitPerformance(
-                total_operations=total,
+                total_operations=len(answers),
                 cache_hits=sum(answer.cached for answer in answers),
                 avg_git_op_time=round(sum(ran) / len(ran) * 1000, 2) if ran else 0.0,
                 queue_size=self._waiting,

@@ -23,6 +23,7 @@ class GitFigures:
 
     def count(self, outcome: Outcome) -> None:
         """One that a host has run."""
+        self.meters.count(Count.GIT_RETRIES, outcome.retries)
         if not outcome.unchanged and outcome.error is None:
             self.meters.observe(Timing.GIT, outcome.took_s)
 

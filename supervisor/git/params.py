@@ -160,7 +160,9 @@ PARAMS: Mapping[GitType, type[Params]] = MappingProxyType(
 
 def operation_of(asked: GitOperation) -> values.Operation:
     """What the caller wants. Raises ``InvalidRequestError`` that names every fault in ``params``."""
-    return parse(PARAMS[asked.type], asked.params).operation()
+    model = PARAMS[asked.type]
+    names = {*asked.params, *(field.alias or name for name, field in model.model_fields.items())}
+    return parse(model, asked.params, {name: f"params.{name}" for name in names}).operation()
 
 
 def _check_pair(action: str | None, name: str | None, name_field: str, start: str | None, start_field: str) -> None:

@@ -34,6 +34,10 @@ class Job:
     directory: Path
     operation: Operation
 
+    @property
+    def only_looks(self) -> bool:
+        return isinstance(self.operation, READS)
+
 
 class GitQueue:
     """``check`` raises for a repository that may not be written in."""
@@ -84,7 +88,7 @@ class GitQueue:
 
         try:
             for number, (job, waits_for) in enumerate(zip(jobs, predecessors(batch), strict=True)):
-                if not isinstance(job, Job) or not isinstance(job.operation, READS):
+                if not isinstance(job, Job) or not job.only_looks:
                     task = begin(job, waits_for)
                 elif (task := reads.get((job, waits_for))) is None:  # type: ignore[assignment]
                     task = reads[job, waits_for] = begin(job, waits_for)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from supervisor.requests.fields import MAX_BATCH_MEMBERS, Request
+from supervisor.requests.fields import MAX_BATCH_MEMBERS, REQUEST_ID_USE, Request, RequestId
 
 GitType = Literal["status", "branch", "tag", "checkout", "commit", "merge", "diff", "log", "worktree"]
 
@@ -31,4 +31,9 @@ class GitOperation(Request):
 class GitBatchRequest(Request):
     """Operate git in many directories at once. Results come in order; a failing operation fails alone."""
 
-    operations: list[GitOperation] = Field(min_length=1, max_length=MAX_BATCH_MEMBERS)
+    operations: list[GitOperation] = Field(
+        min_length=1,
+        max_length=MAX_BATCH_MEMBERS,
+        description="A list, also of one: each {type, workspaceDir, params}.",
+    )
+    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)

@@ -164,3 +164,15 @@ def test_where_refs_are_kept_in_tables_git_is_asked_for_the_branch(project: Proj
     )
 
     assert hand.head().branch == "main"
+
+
+def test_whoever_git_does_not_know_is_told_how_to_make_a_name_known(project: Project) -> None:
+    project.git("config", "--remove-section", "user")
+    project.git("config", "user.useConfigOnly", "true")
+    (project.repository / "new").write_text("x")
+
+    told = refusal(project.write(ALL))
+
+    assert "Please tell me who you are" in told
+    assert "git config --global user.email" in told
+    assert "auto-detection is disabled" in told

@@ -90,6 +90,22 @@ def test_a_token_does_not_hold_for_an_answer_that_depends_on_what_was_ignored(tr
     assert token_of(guards, tree) != token
 
 
+def test_what_turns_out_to_be_ignored_is_not_guarded_any_more(tree: Path) -> None:
+    guards = Guards()
+    (tree / "build/below").mkdir()
+    token = token_of(guards, tree)
+    ignored = frozenset({"build/", "x.log"})
+    guards.narrow(str(tree), token, ignored)
+    _append(tree / "build/f")
+    (tree / "build/below/f").touch()
+    _append(tree / "x.log")
+
+    assert guards.holds(str(tree), token, ignored)
+    assert not guards.holds(str(tree), token, NOTHING)
+    _append(tree / "a/f")
+    assert not guards.holds(str(tree), token, ignored)
+
+
 def test_a_tree_in_which_changes_could_be_missed_has_no_guard(tree: Path, short_tmp: Path) -> None:
     guards = Guards()
     (short_tmp / "other").hardlink_to(tree / "f")

@@ -46,6 +46,20 @@ def test_a_lock_that_another_git_holds_is_waited_for(project: Project) -> None:
     assert result(committed)["commit"] == project.git("rev-parse", "HEAD")
 
 
+def test_it_is_told_how_often_another_git_was_in_the_way(project: Project) -> None:
+    (project.repository / "new").write_text("x")
+    lock = project.repository / ".git/index.lock"
+    lock.touch()
+    release = threading.Timer(0.2, lock.unlink)
+    release.start()
+
+    committed = project.write(ALL)
+    release.join()
+
+    assert result(committed)["commit"]
+    assert committed.retries > 0
+
+
 def test_a_lock_that_a_dead_git_has_left_is_named_and_nothing_is_changed(project: Project) -> None:
     (project.repository / "new").write_text("x")
     before = project.git("status", "--porcelain=v2", "--branch")

@@ -293,7 +293,7 @@ async def test_a_look_whose_connection_broke_is_made_again_over_a_new_one() -> N
         assert not (await client.call_tool("list", {})).is_error
 
 
-@pytest.mark.parametrize("tool", ["spawn", "spawn_batch", "send", "send_batch"])
+@pytest.mark.parametrize("tool", ["spawn", "spawn_batch", "send", "send_batch", "git_batch"])
 async def test_a_deed_whose_connection_broke_is_made_again_as_the_same_request(tool: str) -> None:
     first, second = BrokenClient(), FakeClient()
     async with lead(first, second) as client:
@@ -313,7 +313,7 @@ async def test_every_deed_is_a_request_of_its_own_unless_the_caller_says_otherwi
     assert third == "mine-1"
 
 
-@pytest.mark.parametrize("tool", ["respond", "interrupt", "terminate", "restart", "git_batch"])
+@pytest.mark.parametrize("tool", ["respond", "interrupt", "terminate", "restart"])
 async def test_a_deed_without_request_id_whose_connection_broke_is_not_made_again(tool: str) -> None:
     second = FakeClient()
     async with lead(BrokenClient(), second) as client:
@@ -350,6 +350,7 @@ async def test_a_request_id_belongs_to_a_batch_and_not_to_its_members() -> None:
         "spawn_batch",
         "send",
         "send_batch",
+        "git_batch",
     }
 
 

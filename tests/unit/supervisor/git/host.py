@@ -26,6 +26,7 @@ class StandInHost:
         self.most_at_once = 0
         self.quick = 100
         """So many writes of a call are done before it has taken its time."""
+        self.retries = 0
         self.writing: list[Path] = []
         self.most_writers = 0
 
@@ -46,7 +47,9 @@ class StandInHost:
         self.writes += done
         await self._write(asked[0])
         return tuple(
-            Outcome(result={"done": True}) if each in done or isinstance(each.operation, CreateRef) else None
+            Outcome(result={"done": True}, retries=self.retries)
+            if each in done or isinstance(each.operation, CreateRef)
+            else None
             for each in asked
         )
 

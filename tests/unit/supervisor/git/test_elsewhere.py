@@ -13,10 +13,11 @@ from actors.git.values import Asked, Outcome, Place
 from actors.home import Home
 from supervisor.git.desk import GitDesk, git_desk
 from supervisor.git.elsewhere import Elsewhere
-from supervisor.performance.meters import Meters
 from supervisor.requests import GitBatchRequest
 from supervisor.results import GitOutcome
+from supervisor.roll import Roll
 from supervisor.settings import Settings
+from supervisor.store.memory import MemoryStore
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import Tuning
 from supervisor.verbs import Caller
@@ -68,7 +69,9 @@ class Scene:
         policy = WorkDirPolicy(self.home, root / "user", ())
         self.elsewhere = Elsewhere(self.home.worktrees, roster)
         here: Any = Host("head")
-        self.desk: GitDesk = git_desk(Tunables(Tuning.of(Settings())), here, policy, Meters(), self.elsewhere)
+        self.desk: GitDesk = git_desk(
+            Tunables(Tuning.of(Settings())), here, policy, Roll(MemoryStore()), self.elsewhere
+        )
         self.project = root / "project"
         self.project.mkdir()
         (self.home.worktrees / "spec_0_0_1").mkdir(parents=True)

@@ -7,7 +7,8 @@ import pytest
 from actors.errors import InvalidRequestError
 from actors.git import values
 from supervisor.git.params import operation_of
-from supervisor.requests import GitOperation
+from supervisor.refusals import parse
+from supervisor.requests import GitBatchRequest, GitOperation
 
 
 def operation(kind: str, **params: Any) -> values.Operation:
@@ -38,15 +39,15 @@ def test_params_mean_an_operation(kind: str, params: dict[str, Any], meant: valu
 @pytest.mark.parametrize(
     ("kind", "params", "told"),
     [
-        ("status", {"short": True}, "short is no known argument"),
+        ("status", {"short": True}, "params.short is no known argument"),
         ("branch", {"branchName": "--force"}, "git allows no such name"),
         ("branch", {"action": "delete"}, "delete needs a branchName"),
         ("branch", {"action": "list", "branchName": "a"}, "list takes no branchName"),
         ("branch", {"startPoint": "main"}, "startPoint is for create only"),
         ("branch", {"branch_nam": "a"}, "Did you mean branchName?"),
-        ("checkout", {}, "branchName is missing"),
+        ("checkout", {}, "params.branchName is missing"),
         ("checkout", {"branchName": "a", "startPoint": "main"}, "create true only"),
-        ("commit", {"message": " \n"}, "message cannot be"),
+        ("commit", {"message": " \n"}, "params.message cannot be"),
         ("commit", {"message": "m", "files": ["a"], "all": True}, "not both"),
         ("merge", {"branchName": "-X ours"}, "no name of a commit"),
         ("diff", {"head": "a"}, "head needs a base"),
@@ -58,3 +59,9 @@ def test_params_that_mean_nothing_are_refused_by_name(kind: str, params: dict[st
     with pytest.raises(InvalidRequestError) as refused:
         operation(kind, **params)
     assert told in str(refused.value)
+
+
+def test_an_operation_that_stands_by_itself_is_refused_with_the_form_of_a_batch() -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        parse(GitBatchRequest, {"type": "status"})
+    assert "operations is missing. A list, also of one: each {type, workspaceDir, params}." in str(refused.value)

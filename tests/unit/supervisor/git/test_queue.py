@@ -10,6 +10,8 @@ from supervisor.git.answers import MOST_TOGETHER, Answer
 from supervisor.git.cache import AnswerCache
 from supervisor.git.queue import GitQueue, Job
 from supervisor.git.writes import MOST_OTHERS
+from supervisor.performance.meters import Meters
+from supervisor.performance.names import Count
 from supervisor.permits import Permits
 from tests.unit.supervisor.git.host import StandInHost
 from tests.unit.supervisor.stand_ins import turns
@@ -294,6 +296,19 @@ async def test_a_write_that_has_begun_keeps_its_turn_when_its_caller_goes_away()
 
     assert host.most_writers == 1
     assert queue.permits.held == 0
+
+
+async def test_tries_for_which_another_git_was_in_the_way_are_counted() -> None:
+    host = StandInHost()
+    host.retries = 2
+    meters = Meters()
+    queue = GitQueue(host, Permits(1), AnswerCache(10, 60.0), meters)
+    counted: list[float] = []
+    meters.watch(Count.GIT_RETRIES, counted.append)
+    await queue.run([job(COMMIT)])
+    await queue.end()
+
+    assert counted == [2]
 
 
 async def test_ending_lets_nobody_wait() -> None:
