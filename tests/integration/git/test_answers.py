@@ -191,7 +191,7 @@ def test_beside_others_that_write_every_answer_was_true_between_its_call_and_its
     trees = {project.repository: "main", project.tree: "member"}
 
     def write(tree: Path) -> None:
-        pauses = itertools.cycle((0, 0.02, 0.15))
+        pauses = itertools.cycle((0, 0.02, 0.15, 1.0))
         for number in itertools.takewhile(lambda _: not ending.is_set(), itertools.count(1)):
             (tree / "number").write_text(str(number))
             project.git("add", "number", at=tree)
