@@ -53,8 +53,12 @@ class Asking:
         assert self.process.stdin
         self.process.stdin.write(REQUEST)
         self.process.stdin.close()
-        until((directory / hook.SPOOL_NAME).exists)
-        event = read_event((directory / hook.SPOOL_NAME).read_bytes().strip())
+        self.request_id = ""
+
+    def ask(self) -> None:
+        spool = self.directory / hook.SPOOL_NAME
+        until(lambda: spool.exists() and spool.stat().st_size)
+        event = read_event(spool.read_bytes().strip())
         assert event
         self.request_id = event.request_id
 
@@ -69,11 +73,14 @@ class Asking:
 @pytest.fixture
 def asking(tmp_path: Path) -> Iterator[Asking]:
     asking = Asking(tmp_path)
-    yield asking
-    asking.process.kill()
-    asking.process.wait()
-    assert asking.process.stdout
-    asking.process.stdout.close()
+    try:
+        asking.ask()
+        yield asking
+    finally:
+        asking.process.kill()
+        asking.process.wait()
+        assert asking.process.stdout
+        asking.process.stdout.close()
 
 
 def test_an_event_is_recorded_and_nothing_is_printed(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from actors.workspace.command import Answer
     [
         ("", "exit status 3"),
         ("fatal: no\n", "fatal: no"),
-        ("one\ntwo\n\nthree\nfour\n", "two; three; four"),
+        ("one\ntwo\n\nthree\nfour\n", "one; two; three; four"),
         ("\033[31mred\a\n", " [31mred "),
-        ("x" * 900, "x" * 400),
+        ("x" * 900 + "y" * 900, "x" * 400 + " … " + "y" * 200),
     ],
 )
 def test_gits_complaint_fits_on_one_printable_line(error: str, words: str) -> None:
