@@ -29,13 +29,15 @@ class Stage(StrEnum):
     DOUBTFUL = "doubtful"
     """Its end was ``unconfirmed``: it is not typed again, but a late proof counts."""
     FAILED = "failed"
+    SUBMITTED = "submitted"
+    """An earlier life of the agent has written it down: none of it is left to be done but to tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One batch. ``life`` names the agent process it was typed to, ``paste`` its paste (see ``Pane.has_pasted``).
 
-    One that is doubtful or failed is kept, without its texts, until the supervisor has taken that in.
+    One that is at another stage than typing is kept, without its texts, until the supervisor has taken that in.
     """
 
     life: str

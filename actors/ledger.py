@@ -22,7 +22,7 @@ ReceiptSink = Callable[[Receipt], None]
 ENDED_LIMIT = 10_000
 """Messages at their end whose receipts are kept, for a supervisor that came back and offers them again."""
 _ENDS = {MessageStatus.FAILED: Stage.FAILED, MessageStatus.UNCONFIRMED: Stage.DOUBTFUL}
-_STATUSES = {stage: status for status, stage in _ENDS.items()}
+_STATUSES = {stage: status for status, stage in _ENDS.items()} | {Stage.SUBMITTED: MessageStatus.SUBMITTED}
 _AGAIN = "the agent ended before it had written this down: it is delivered again"
 
 
@@ -135,9 +135,9 @@ class Ledger:
         for entry in self._journal.entries:
             ours = entry.life == self._life
             proved = [m for m in entry.messages if (proofs.has(m.id) if ours else m.id in proofs.written)]
+            if not ours:  # not forgotten: who was told before that it is delivered again has yet to hear of its end
+                self._journal.end({message.id for message in proved}, Stage.SUBMITTED, "")
             self.settle(proved, MessageStatus.SUBMITTED)
-            if not ours:
-                self._journal.forget({message.id for message in proved})
             left = tuple(message for message in entry.messages if message not in proved)
             if entry.stage is not Stage.TYPING:
                 self.settle(left, _STATUSES[entry.stage], entry.reason)

@@ -247,6 +247,23 @@ async def test_an_end_is_told_again_until_the_supervisor_has_taken_it_in(rig: Ri
     assert list(rig.directory.iterdir()) == []
 
 
+async def test_the_end_of_what_was_delivered_again_is_told_until_it_is_taken_in(rig: Rig) -> None:
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    rig.courier.acknowledged(rig.receipts)
+    await rig.kill()
+    rig.observer.proofs.begin_life()
+    rig.begin("life 2")
+    await rig.receipt("a", ACCEPTED)
+    rig.observer.proofs.written.add({"msg_a"})
+    for _ in range(2):
+        await rig.kill()
+        rig.begin("life 3")
+        await rig.receipt("a", SUBMITTED)
+    rig.courier.acknowledged(rig.receipts)
+    assert list(rig.directory.iterdir()) == []
+
+
 async def test_the_journal_is_empty_when_all_is_written_and_taken_in(rig: Rig) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)

@@ -122,6 +122,15 @@ STEP = st.one_of(
 Step = tuple[str, int, float, bool]
 LOSS: list[Step] = [("send", 1, 0.2, True), ("kill agent", 0, 0.0, False)]
 """The agent reports a message and is killed before it has written it down."""
+UNTOLD_END: list[Step] = [
+    ("send", 1, 0.2, True),
+    ("kill agent", 0, 0.6, True),
+    ("kill actor", 0, 3.0, False),
+    ("kill actor", 0, 0.0, False),
+    ("kill agent", 0, 0.6, False),
+    ("kill actor", 0, 0.0, False),
+]
+"""A lost message is delivered again; the supervisor hears that, and every actor that could tell how it ended dies."""
 
 
 async def play(supervisor: Supervisor, steps: Sequence[Step]) -> list[str]:
@@ -150,11 +159,9 @@ def _message(name: str) -> Message:
 
 @settings(max_examples=500, deadline=None)
 @given(st.lists(STEP, max_size=20), st.lists(QUIRKS, max_size=10))
-@example([("send", 1, 0.2, True), ("kill agent", 0, 0.0, False)], [Quirks(written_after_s=3.0)])
-@example(
-    [("send", 1, 0.2, True), ("kill agent", 0, 0.0, False), ("kill actor", 0, 0.0, False)],
-    [Quirks(written_after_s=3.0)],
-)
+@example(LOSS, [Quirks(written_after_s=3.0)])
+@example([*LOSS, ("kill actor", 0, 0.0, False)], [Quirks(written_after_s=3.0)])
+@example(UNTOLD_END, [Quirks(written_after_s=3.0)])
 @example([("send", 1, 0.0, False)], [Quirks(death_at_enter=Death.AFTER, hook_after_s=15.0)])
 def test_each_message_is_in_the_conversation_once_or_its_receipt_says_why_not(
     steps: list[Step], quirks: list[Quirks]
