@@ -200,4 +200,4 @@ async def test_a_message_of_five_megabytes_is_refused_and_says_what_to_do_instea
         words = await mcp.refusal("send", instanceId=spawned["instanceId"], message="x" * 5_000_000)
         assert "file" in words
         await mcp.call("terminate", instanceId=spawned["instanceId"])
-        assert "stopped" in await mcp.refusal("send", instanceId=spawned["instanceId"], message="too late")
+        assert "was terminated" in await mcp.refusal("send", instanceId=spawned["instanceId"], message="too late")
