@@ -20,6 +20,7 @@ from tests.cluster.asking import phalanx, programs_on, wait_for_nodes, wait_with
 from tests.cluster.rig import Rig, RigHost
 from tests.cluster.rig.commands import RigError
 from tests.cluster.rig.launcher import Launcher
+from tests.cluster.rig.login import login_home
 from tests.integration.store.redis_server import RedisProcess, require_redis
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
@@ -86,7 +87,7 @@ def instances(head: RigHost) -> dict[str, dict[str, Any]]:
 
 def agents(host: RigHost) -> set[str]:
     """Session and process of each agent there."""
-    socket = Path.home() / ".phalanx" / "tmux.sock"
+    socket = login_home() / ".phalanx" / "tmux.sock"
     return set(host.inside("tmux", "-S", str(socket), "list-panes", "-a", "-F", "#S #{pane_pid}").split("\n")[:-1])
 
 

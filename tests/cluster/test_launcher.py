@@ -17,6 +17,7 @@ from tests.cluster.asking import living_nodes, phalanx, programs_on, taken_slots
 from tests.cluster.rig import Rig, RigHost
 from tests.cluster.rig.commands import RigError
 from tests.cluster.rig.launcher import Launcher
+from tests.cluster.rig.login import login_home
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -105,7 +106,7 @@ def test_ray_up_brings_up_ray_on_all_hosts_with_their_slots_and_labels(rig: Rig,
     assert {name: node["Labels"]["phalanx/host"] for name, node in nodes.items()} == {name: name for name in nodes}
     assert nodes["host3"]["Labels"]["disk"] == "fast"
     for host in rig.hosts:
-        token = Path.home() / ".ray" / "auth_token"
+        token = login_home() / ".ray" / "auth_token"
         assert host.ssh("stat", "-c", "%a", str(token)).strip() == "600"
         assert host.ssh("cat", str(token)).strip() not in programs_on(host)
         open_ports = listening(host.inside("ss", "-Hltn")) - {22}
@@ -120,7 +121,7 @@ def test_instances_are_spread_and_their_work_comes_home_mergeable(rig: Rig, head
     for number, instance_id in enumerate(made):
         assert wait_for_ref(head, f"phalanx/{instance_id}", f"file{number}.txt").strip() == f"text{number}"
         git(head, "merge", "-q", "-m", "Merge", f"phalanx/{instance_id}")
-        assert (f"tmux -u -S {Path.home()}/.phalanx" in programs_on(rig.hosts[number])) is True
+        assert (f"tmux -u -S {login_home()}/.phalanx" in programs_on(rig.hosts[number])) is True
     git(head, "fsck", "--strict")
     assert_slots_are_taken_by_instances_and_spares(head)
 
@@ -169,10 +170,10 @@ def test_a_drained_host_hands_over_who_is_idle_at_once_and_who_is_at_work_after_
 
 def test_git_batch_works_where_the_instance_is(head: RigHost) -> None:
     instance_id = spawn(head, "@@demo commit mine.txt text", "--host", "host4")
-    worktree = str(Path.home() / ".phalanx/worktrees" / instance_id)
+    worktree = str(login_home() / ".phalanx/worktrees" / instance_id)
     asked = [
         {"type": "log", "workspaceDir": worktree, "params": {"maxCount": 1}},
-        {"type": "status", "workspaceDir": str(Path.home() / "project")},
+        {"type": "status", "workspaceDir": str(login_home() / "project")},
         {"type": "branch", "workspaceDir": worktree, "params": {"branchName": "beside"}},
     ]
     head.ssh("sh", "-c", f"echo {shlex.quote(json.dumps(asked))} > asked.json")

@@ -13,6 +13,7 @@ import pytest
 from tests.cluster.rig import Rig, RigHost
 from tests.cluster.rig.commands import RigError, run
 from tests.cluster.rig.janitor import clear_away_the_lost
+from tests.cluster.rig.login import login_home
 
 pytestmark = pytest.mark.cluster
 
@@ -29,7 +30,7 @@ def test_each_host_has_a_name_an_address_processes_and_files_of_its_own(hosts: l
     assert one.ssh("hostname").strip() == "host2"
     assert two.ssh("hostname").strip() == "host3"
     assert one.address in one.ssh("ip", "-4", "addr")
-    assert one.ssh("cat", "/tmp/file", f"{Path.home()}/file") == "of-one\nof-one\n"
+    assert one.ssh("cat", "/tmp/file", f"{login_home()}/file") == "of-one\nof-one\n"
     assert "of-one" not in two.ssh("sh", "-c", "cat /tmp/file ~/file 2>&1; true")
     assert len(two.ssh("ps", "-e", "-o", "comm=").split()) < 10
 
@@ -56,7 +57,7 @@ def test_a_host_that_loses_power_keeps_its_files_and_no_process(hosts: list[RigH
     two.lose_power()
     two.start()
 
-    assert two.ssh("cat", f"{Path.home()}/kept") == "there\n"
+    assert two.ssh("cat", f"{login_home()}/kept") == "there\n"
     assert "sleep" not in two.ssh("ps", "-e", "-o", "comm=")
 
 

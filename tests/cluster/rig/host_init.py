@@ -2,10 +2,10 @@
 
 Runs as process 1 of a process namespace, so everything of the host ends with it. Standard library only::
 
-    python -P host_init.py DIRECTORY NAME KEEP...
+    python -P host_init.py DIRECTORY NAME HOME KEEP...
 
-``DIRECTORY`` is the host's on the real disk, with ``home``, ``tmp`` and ``sshd_config`` in it; ``KEEP`` are
-directories that stay visible although they lie below what is covered.
+``DIRECTORY`` is the host's on the real disk, with ``home``, ``tmp`` and ``sshd_config`` in it, ``HOME``
+where the user's home is, and ``KEEP`` are directories that stay visible although they lie below what is covered.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def _bind(source: Path, target: Path) -> None:
     _run("mount", "--bind", str(source), str(target))
 
 
-def lay_out(directory: Path, keep: Sequence[Path]) -> None:
+def lay_out(directory: Path, home: Path, keep: Sequence[Path]) -> None:
     """``/tmp`` and the user's home become the host's own."""
-    places = {**_COVERED, str(Path.home()): "home"}
+    places = {**_COVERED, str(home): "home"}
     aside = Path("/run/kept")
     _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
     Path("/run/sshd").mkdir(mode=0o755)
@@ -45,8 +45,8 @@ def lay_out(directory: Path, keep: Sequence[Path]) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    directory, name, *keep = arguments
-    lay_out(Path(directory), [Path(each) for each in keep])
+    directory, name, home, *keep = arguments
+    lay_out(Path(directory), Path(home), [Path(each) for each in keep])
     _run("hostname", name)
     server = subprocess.Popen(
         ["/usr/sbin/sshd", "-D", "-e", "-f", str(Path(directory) / "sshd_config")],

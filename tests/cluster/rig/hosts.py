@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.cluster.rig.commands import RigError, run
 from tests.cluster.rig.keys import Keys
+from tests.cluster.rig.login import login_home
 from tests.cluster.rig.network import Network
 
 _INIT = Path(__file__).with_name("host_init.py")
@@ -52,7 +53,15 @@ class RigHost:
         command = (
             *("setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", self._network.namespace(self._number)),
             *("unshare", "--mount", "--uts", "--ipc", "--pid", "--mount-proc", "--fork", "--kill-child"),
-            *(sys.executable, "-P", str(_INIT), str(self.directory), self.name, *map(str, self._keep)),
+            *(
+                sys.executable,
+                "-P",
+                str(_INIT),
+                str(self.directory),
+                self.name,
+                str(login_home()),
+                *map(str, self._keep),
+            ),
         )
         with (self.directory / "init.log").open("ab") as log:
             self._init = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -17,6 +17,7 @@ from pathlib import Path
 from actors.processes import end_processes, processes_with
 from tests.cluster.rig.commands import run
 from tests.cluster.rig.hosts import RigHost
+from tests.cluster.rig.login import login_home
 
 ROOT = Path(__file__).resolve().parents[3]
 _UP_S = 240.0
@@ -96,4 +97,4 @@ def provide_environment(host: RigHost) -> None:
         (theirs / name).symlink_to(ours / name)
     shutil.copy(ours / "pyvenv.cfg", theirs)
     shutil.copytree(ours / "setup-stamps", theirs / "setup-stamps")
-    (theirs / "setup-stamps" / "root").write_text(f"{Path.home() / 'phalanx'}\n")
+    (theirs / "setup-stamps" / "root").write_text(f"{login_home() / 'phalanx'}\n")

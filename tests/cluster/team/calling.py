@@ -12,11 +12,12 @@ from typing import Any
 
 from tests.cluster.rig import RigHost
 from tests.cluster.rig.commands import RigError
+from tests.cluster.rig.login import login_home
 from tests.integration.mcp_entry.conftest import EntryProcess
 
 _ANSWER_S = 900.0
 """A spawn of a hundred takes its time."""
-USER = Path.home()
+USER = login_home()
 PROJECT = USER / "project"
 _PYTHON = ("env", f"PYTHONPATH={USER}/phalanx", "PHALANX_AGENT=demo", f"{USER}/phalanx/.venv/bin/python")
 

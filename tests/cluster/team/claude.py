@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tests.cluster.rig import RigHost
+from tests.cluster.rig.login import login_home
 from tests.standin.claude_home import make_claude_home, standin_environment
 
 _PORT = 8377
@@ -17,7 +16,7 @@ PYTHONPATH=. setsid .venv/bin/python -m tests.standin.api --port {_PORT} >/tmp/s
 def provide_claude(host: RigHost) -> None:
     """As an operator does before Ray is started there: the login shell knows the credentials, Claude is set up."""
     make_claude_home(host.home)
-    given = standin_environment(f"http://127.0.0.1:{_PORT}", Path.home())
+    given = standin_environment(f"http://127.0.0.1:{_PORT}", login_home())
     profile = host.home / ".profile"
     profile.touch(mode=0o600)
     profile.write_text("".join(f"export {name}={value}\n" for name, value in given.items() if name != "HOME"))

@@ -23,6 +23,7 @@ from tests.chaos.ledger import Ledger
 from tests.chaos.plan import Letter, plan_letters
 from tests.cluster.asking import phalanx
 from tests.cluster.rig import Rig, RigHost
+from tests.cluster.rig.login import login_home
 from tests.cluster.team.calling import PROJECT, done, entry_on, wait_until
 from tests.cluster.team.post import Sender, arrived_at, last_taken_at
 
@@ -168,7 +169,7 @@ def _moved(head: RigHost, run: Run, lost: str) -> bool:
 
 def _sessions(host: RigHost) -> set[str]:
     listed = host.inside(
-        "sh", "-c", f"tmux -S {Path.home()}/.phalanx/tmux.sock list-sessions -F '#S' 2>/dev/null; true"
+        "sh", "-c", f"tmux -S {login_home()}/.phalanx/tmux.sock list-sessions -F '#S' 2>/dev/null; true"
     )
     return set(listed.split())
 
