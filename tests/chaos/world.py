@@ -10,7 +10,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,7 @@ class World:
         for directory in (self.home.logs, self.home.instances, *self.home.ray_directory.glob("session_2*/logs")):
             if directory.is_dir():
                 kept = output / directory.parent.name / directory.name
-                shutil.copytree(directory, kept, ignore=_no_files, dirs_exist_ok=True)
+                shutil.copytree(directory, kept, ignore=_no_files, copy_function=_copy_if_there, dirs_exist_ok=True)
         for path in (*self.home.root.glob("state.db*"), self.home.team_file):
             if path.exists():
                 shutil.copy2(path, output / path.name)
@@ -88,6 +88,12 @@ def _no_files(directory: str, names: list[str]) -> list[str]:
     """FIFOs and sockets."""
     paths = [Path(directory, name) for name in names]
     return [path.name for path in paths if not path.is_file() and not path.is_dir()]
+
+
+def _copy_if_there(source: str, target: str) -> None:
+    """The team is still at work: a journal, for one, goes when its last message is done."""
+    with suppress(FileNotFoundError):
+        shutil.copy2(source, target)
 
 
 def _sessions(home: Home) -> list[str]:
