@@ -29,7 +29,7 @@ from tests.chaos.checks import SPARE_ACTORS
 from tests.processes import called, of_ray, tell
 
 pytestmark = pytest.mark.timeout(240)
-BACK_S = 30.0
+BACK_S = 60.0
 """Generous: two cores of a busy machine."""
 
 
