@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from actors.background import Background
 from actors.errors import PhalanxError, UnavailableError, to_wire
 from actors.frames import pack
 from actors.private_socket import check_is_socket, is_answered, listen
@@ -52,7 +53,7 @@ class Relay:
         self._socket = socket
         self._open_way = open_way
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._clients = Background("a relayed client")
 
     async def start(self) -> None:
         """Returns when clients can connect.
@@ -71,16 +72,10 @@ class Relay:
         self._server.close()
         self._server = None
         self._socket.unlink(missing_ok=True)
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=_STOP_S)
+        await self._clients.end(within_s=_STOP_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._carry(reader, writer), name="relayed client")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._clients.begin(self._carry(reader, writer))
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

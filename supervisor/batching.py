@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 
+from actors.background import Background
 from actors.errors import PhalanxError
 from actors.inbox import BatchLimits
-from supervisor.background import Background
 from supervisor.ports import InstancePort
 from supervisor.roll import Roll
 from supervisor.tuning.tunables import Tunables

@@ -9,13 +9,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from actors.background import beside
 from actors.errors import WorkspaceError
 from actors.home import Home
 from actors.messages import Receipt
 from actors.workspace.values import Workspace
 from supervisor.adoption import Adoption
 from supervisor.agent_start import Wishes, agent_start
-from supervisor.background import beside
 from supervisor.identity import system_prompt
 from supervisor.mail import Draft
 from supervisor.pool.pool import Pool

@@ -12,9 +12,9 @@ import logging
 from contextlib import suppress
 from pathlib import Path
 
+from actors.background import Background
 from actors.errors import UnavailableError
 from actors.private_socket import check_is_socket, is_answered, listen
-from supervisor.background import Background
 from supervisor.connection import Connection
 from supervisor.verbs import Verbs
 

@@ -11,12 +11,12 @@ import time
 from dataclasses import dataclass
 
 from actors.agents.base import EntryKind
+from actors.background import Background
 from actors.errors import AgentError, WrongStateError
 from actors.messages import Message, MessageStatus
 from actors.pages import PageQuery
 from actors.reports import Report
 from actors.states import Status
-from supervisor.background import Background
 from supervisor.closing import Closing
 from supervisor.mail import Draft
 from supervisor.registry import Member

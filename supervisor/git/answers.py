@@ -14,8 +14,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from actors.background import Background
 from actors.git.values import Asked, ListRefs, Outcome, Read
-from supervisor.background import Background
 from supervisor.git.cache import AnswerCache, Kept
 from supervisor.git.figures import GitFigures
 from supervisor.git.settling import settle, settle_error

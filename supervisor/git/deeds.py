@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from actors.background import Background
 from actors.errors import UnavailableError
 from actors.git.values import Outcome
-from supervisor.background import Background
 from supervisor.git.answers import Answer
 from supervisor.repeats import fingerprint
 from supervisor.requests import GitBatchRequest

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
+from actors.background import Background
 from actors.errors import UnavailableError
 from actors.git.values import Asked, CreateRef, Outcome
-from supervisor.background import Background
 from supervisor.git.figures import GitFigures
 from supervisor.git.settling import settle, settle_error
 from supervisor.permits import Permits

@@ -11,9 +11,9 @@ import asyncio
 import logging
 import time
 
+from actors.background import Background
 from actors.errors import FencedError, PhalanxError
 from actors.states import Status
-from supervisor.background import Background
 from supervisor.pool.demand import Demand
 from supervisor.pool.maker import SpareMaker
 from supervisor.pool.recipe import Recipe

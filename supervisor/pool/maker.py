@@ -9,12 +9,12 @@ import time
 import uuid
 from dataclasses import dataclass
 
+from actors.background import beside
 from actors.errors import AgentError, UnavailableError
 from actors.home import Home
 from actors.states import ALIVE, Status
 from supervisor.adoption import Adoption
 from supervisor.agent_start import Wishes, agent_start
-from supervisor.background import beside
 from supervisor.identity import spare_prompt
 from supervisor.pool.recipe import Recipe
 from supervisor.ports import HostPort

@@ -10,9 +10,9 @@ import logging
 from collections import OrderedDict
 from pathlib import Path
 
+from actors.background import Background
 from actors.errors import PhalanxError
 from actors.workspace.values import Workspace
-from supervisor.background import Background
 from supervisor.instance_record import SPARE_PREFIX
 from supervisor.pool.demand import PAUSE_S, Demand
 from supervisor.roll import Roll

@@ -5,8 +5,8 @@ from collections.abc import Coroutine
 
 import pytest
 
+from actors.background import Background, beside
 from actors.errors import UnavailableError
-from supervisor.background import Background, beside
 
 
 async def _forever(ended: list[str]) -> None:

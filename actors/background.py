@@ -2,7 +2,7 @@
 
 asyncio keeps no reference to its tasks and tells nobody how they ended: ``Background`` does both, and ends them
 together. ``beside`` is for work that only its beginner needs, while it does something else. Used all over the
-supervisor; in its event loop.
+supervisor and by the relay of a host; each in its event loop.
 """
 
 from __future__ import annotations
