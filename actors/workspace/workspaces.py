@@ -8,8 +8,9 @@ blocks and ends by itself: the longest wait is for a checkout (``CHECKOUT_TIMEOU
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,8 +95,7 @@ class Workspaces:
         source = usable(find_source(self._git, work_dir), work_dir)
         if spare.worktree is None or spare.git_directory != source.git_directory:
             raise WorkspaceError(f"The spare worktree {spare.worktree} is of another repository than {work_dir}.")
-        with ThreadPoolExecutor(1) as aside:  # as in ``_isolate``
-            notes = aside.submit(describe_left_behind, self._git, source)
+        with self._looked_over(source) as notes:
             bound = bind_spare(self._git, source, spare.worktree, instance_id)
         return self._placed(source, spare.worktree, bound.branch, (*notes.result(), *bound.notes))
 
@@ -170,10 +170,15 @@ class Workspaces:
     def _isolate(self, instance_id: str, work_dir: Path) -> Workspace:
         source = usable(find_source(self._git, work_dir), work_dir)
         self._check_outside(source)
-        with ThreadPoolExecutor(1) as aside:  # to look over a large working tree takes long
-            left_behind = aside.submit(describe_left_behind, self._git, source)
+        with self._looked_over(source) as left_behind:
             worktree, branch, notes = make_worktree(self._git, source, self._root, instance_id)
         return self._placed(source, worktree, branch, (*left_behind.result(), *notes))
+
+    @contextmanager
+    def _looked_over(self, source: Source) -> Iterator[Future[tuple[str, ...]]]:
+        """What is left behind, found out beside the block, which it does not outlive: a large tree takes long."""
+        with ThreadPoolExecutor(1) as aside:
+            yield aside.submit(describe_left_behind, self._git, source)
 
     def _placed(self, source: Source, worktree: Path, branch: str, more: tuple[str, ...]) -> Workspace:
         directory = (worktree / source.prefix).resolve()

@@ -101,8 +101,7 @@ class Drainer:
             return False
         if self._is_moved(record):
             return member.alive or record.resumable
-        drained = record.host in self._roster.drained
-        return (drained and self._is_idle(member)) or (record.resumable and drained)
+        return record.host in self._roster.drained and (record.resumable or self._is_idle(member))
 
     def _is_moved(self, record: InstanceRecord) -> bool:
         """It has got to where it goes, or need not go any more, but that is not noted."""
