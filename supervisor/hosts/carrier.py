@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 
+from actors.background import Background
 from actors.errors import PhalanxError
 from actors.states import IDLE
 from supervisor.hosts.many import ManyHosts
@@ -29,17 +30,14 @@ class Carrier:
         self._every_s = every_s
         self._turns: dict[str, float] = {}
         self._saved: dict[str, float] = {}
-        self._carrying: dict[str, asyncio.Task[None]] = {}
-        self._running: asyncio.Task[None] | None = None
+        self._work = Background("carry work home")
+        self._carrying: set[str] = set()
 
     def begin(self) -> None:
-        self._running = asyncio.create_task(self._run(), name="carry work home")
+        self._work.begin(self._run())
 
     async def end(self) -> None:
-        tasks = [task for task in (self._running, *self._carrying.values()) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._work.end()
 
     async def _run(self) -> None:
         while True:
@@ -60,8 +58,8 @@ class Carrier:
                 self._turns[record.instance_id] = idle_since
             if due:
                 self._saved[record.instance_id] = now
-            task = asyncio.create_task(self._carry(member, uncommitted=bool(due)))
-            self._carrying[record.instance_id] = task
+            self._carrying.add(record.instance_id)
+            self._work.begin(self._carry(member, uncommitted=bool(due)))
 
     async def _carry(self, member: Member, *, uncommitted: bool) -> None:
         instance_id, workspace = member.record.instance_id, member.record.workspace
@@ -75,4 +73,4 @@ class Carrier:
             self._turns.pop(instance_id, None)
             logger.warning("the work of %s could not be carried home now: %s", instance_id, error)
         finally:
-            del self._carrying[instance_id]
+            self._carrying.remove(instance_id)

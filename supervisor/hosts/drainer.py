@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
+from actors.background import Background
 from actors.errors import FencedError, PhalanxError
 from actors.reports import Snapshot
 from actors.states import TYPABLE, Status
@@ -45,18 +46,15 @@ class Drainer:
         self._closing = parts.closing
         self._relocation = Relocation(parts)
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._work = Background("hand over from drained hosts")
+        self._under_way: set[str] = set()
         self._troubles: dict[str, tuple[float, str]] = {}
-        self._watching: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        self._watching = asyncio.create_task(self._watch(), name="hand over from drained hosts")
+        self._work.begin(self._watch())
 
     async def end(self) -> None:
-        tasks = [task for task in (self._watching, *self._under_way.values()) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._work.end()
 
     def remaining(self, host: str) -> Mapping[str, str]:
         """Who is on the host still, or on its way from it, each with why."""
@@ -92,7 +90,8 @@ class Drainer:
             pauses = time.monotonic() < self._troubles.get(instance_id, (0.0, ""))[0]
             taken = instance_id in self._under_way or member.turn.locked() or pauses
             if not taken and member.record.host in there and self._goes(member):
-                self._under_way[instance_id] = asyncio.create_task(self._try(member), name=f"hand over {instance_id}")
+                self._under_way.add(instance_id)
+                self._work.begin(self._try(member), name=f"hand over {instance_id}")
 
     def _goes(self, member: Member) -> bool:
         """Whether there is something to hand over, or to go on with."""
@@ -127,7 +126,7 @@ class Drainer:
             self._troubles[instance_id] = (time.monotonic() + _AGAIN_S, f"an error in Phalanx: {error!r}")
             logger.exception("%s could not be handed over yet", instance_id)
         finally:
-            self._under_way.pop(instance_id, None)
+            self._under_way.discard(instance_id)
             self._roll.news.announce()
 
     async def _next_step(self, member: Member) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from actors.background import Background
 from actors.errors import PhalanxError
 from supervisor.hosts.roster import Roster
 
@@ -24,19 +25,16 @@ LET_GO_S = 60.0
 class Greeter:
     def __init__(self, roster: Roster) -> None:
         self._roster = roster
-        self._greeting: dict[str, asyncio.Task[None]] = {}
+        self._work = Background("greet the hosts")
+        self._greeting: set[str] = set()
         self._not_before: dict[str, float] = {}
         self._empty_since: dict[str, float] = {}
-        self._watching: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        self._watching = asyncio.create_task(self._watch(), name="greet the hosts")
+        self._work.begin(self._watch())
 
     async def end(self) -> None:
-        tasks = [task for task in (self._watching, *self._greeting.values()) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._work.end()
 
     async def _watch(self) -> None:
         while True:
@@ -54,7 +52,8 @@ class Greeter:
                 continue
             new = node.name not in linked and node.name not in self._greeting
             if new and now >= self._not_before.get(node.name, 0.0):
-                self._greeting[node.name] = asyncio.create_task(self._greet(node.name))
+                self._greeting.add(node.name)
+                self._work.begin(self._greet(node.name))
 
     async def _consider(self, name: str, now: float, *, linked: bool) -> None:
         """Whether an elastic host is let go of now."""
@@ -71,4 +70,4 @@ class Greeter:
             self._not_before[name] = asyncio.get_running_loop().time() + _AGAIN_S
             logger.warning("the host %s cannot be connected to yet: %s", name, error)
         finally:
-            del self._greeting[name]
+            self._greeting.remove(name)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from actors.background import Background
 from actors.errors import PhalanxError
 from supervisor.hosts.absences import Absences
 from supervisor.hosts.placing import Wanted
@@ -36,15 +37,13 @@ class Mover:
         self._absences = Absences()
         self._not_before: dict[str, float] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._watching: asyncio.Task[None] | None = None
+        self._work = Background("watch the hosts")
 
     def begin(self) -> None:
-        self._watching = asyncio.create_task(self._watch(), name="watch the hosts")
+        self._work.begin(self._watch())
 
     async def end(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        await self._work.end()
 
     async def _watch(self) -> None:
         while True:
