@@ -1,63 +1,26 @@
-"""The tools as an MCP client sees them: what they are, what they give, how they refuse, wait and end."""
+"""The tools as an MCP client sees them: what they are, what they give, how they refuse."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
-import anyio
 import jsonschema  # type: ignore[import-untyped]
-import mcp_types as types
 import pytest
-from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 
-from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError, UnknownInstanceError
-from mcp_entry.server import Entry
-from mcp_entry.team import Team
+from actors.errors import InvalidRequestError, UnknownInstanceError
 from supervisor import requests, results
 from supervisor.refusals import parse
-from supervisor.verbs import ProgressCallback
 from tests.unit.mcp_entry.fakes import (
     ARGUMENTS,
     FakeClient,
     git_done,
     git_outcome,
-    info,
     listing,
     sent,
     terminated_with_saved_work,
 )
-
-BOTH_ERAS = pytest.mark.parametrize("mode", ["legacy", "auto"])
-
-
-@asynccontextmanager
-async def lead(*clients: FakeClient, mode: Any = "auto", quiet_at_most_s: float = 5.0) -> AsyncIterator[Client]:
-    """A client of an entry whose team is reached through one fake after the other."""
-    left = list(clients)
-
-    async def connect() -> Any:
-        return left.pop(0)
-
-    async def bring_up() -> None:
-        raise AssertionError("a team that answers is not brought up")
-
-    team = Team(connect, bring_up, patience_s=5.0)
-    entry = Entry(team, version="1", log=Path("/home/logs/entry.log"), quiet_at_most_s=quiet_at_most_s)
-    async with Client(entry.server(), mode=mode) as client:
-        yield client
-    await team.close()
-
-
-def text_of(result: types.CallToolResult) -> str:
-    (content,) = result.content
-    assert isinstance(content, types.TextContent)
-    return content.text
+from tests.unit.mcp_entry.lead import BOTH_ERAS, lead, text_of
 
 
 @BOTH_ERAS
@@ -205,155 +168,6 @@ async def test_a_failing_member_of_a_batch_is_no_tool_error() -> None:
     assert "messages[1]" in text_of(result)
 
 
-async def spawn_slowly(request: requests.SpawnBatchRequest, on_progress: ProgressCallback) -> results.SpawnBatchResult:
-    for done in range(1, 51):
-        on_progress(done, 50, f"spec_1_1_{done}")
-    return FakeClient().replies["spawn_batch"]  # type: ignore[return-value]
-
-
-@BOTH_ERAS
-async def test_progress_of_a_batch_is_told_member_by_member_before_the_answer(mode: str) -> None:
-    told: list[tuple[float, float | None, str | None]] = []
-
-    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
-        told.append((progress, total, message))
-
-    async with lead(FakeClient(spawn_batch=spawn_slowly), mode=mode) as client:
-        await client.call_tool("list", {})
-        await client.call_tool("spawn_batch", ARGUMENTS["spawn_batch"], progress_callback=on_progress)
-    assert told == [(float(done), 50.0, f"spec_1_1_{done}") for done in range(1, 51)]
-
-
-async def test_a_call_on_which_nothing_happens_tells_rising_progress_all_the_same() -> None:
-    told: list[float] = []
-    enough = asyncio.Event()
-
-    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
-        told.append(progress)
-        if len(told) == 4:
-            enough.set()
-
-    async def wait(request: requests.WaitRequest, on_progress: ProgressCallback) -> results.WaitResult:
-        await enough.wait()
-        return results.WaitResult(reached=False, instances=[info()])
-
-    async with lead(FakeClient(wait=wait), quiet_at_most_s=0.01) as client:
-        await client.call_tool("wait", ARGUMENTS["wait"], progress_callback=on_progress)
-    assert len(told) >= 4
-    assert told == sorted(set(told))
-
-
-@BOTH_ERAS
-async def test_cancelling_a_call_ends_the_waiting_and_leaves_the_server_usable(mode: str) -> None:
-    waiting, ended = asyncio.Event(), asyncio.Event()
-
-    async def wait(request: requests.WaitRequest, on_progress: ProgressCallback) -> results.WaitResult:
-        waiting.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-        raise AssertionError
-
-    async with lead(FakeClient(wait=wait), mode=mode) as client:
-        async with anyio.create_task_group() as group:
-            group.start_soon(client.call_tool, "wait", ARGUMENTS["wait"])
-            await waiting.wait()
-            group.cancel_scope.cancel()
-        async with asyncio.timeout(5):
-            await ended.wait()
-        assert not (await client.call_tool("list", {})).is_error
-
-
-async def test_calls_run_side_by_side() -> None:
-    both = asyncio.Barrier(2)
-
-    async def wait(request: requests.WaitRequest, on_progress: ProgressCallback) -> results.WaitResult:
-        await both.wait()
-        return results.WaitResult(reached=True, instances=[info()])
-
-    async with lead(FakeClient(wait=wait)) as client, asyncio.timeout(5), asyncio.TaskGroup() as group:
-        group.create_task(client.call_tool("wait", ARGUMENTS["wait"]))
-        group.create_task(client.call_tool("wait", ARGUMENTS["wait"]))
-
-
-class BrokenClient(FakeClient):
-    """Its connection breaks at the first call."""
-
-    def __init__(self) -> None:
-        super().__init__(**dict.fromkeys(ARGUMENTS, self.break_off))
-
-    async def break_off(self, request: Any, on_progress: ProgressCallback) -> Any:
-        self.lost = True
-        raise UnavailableError("The connection to the supervisor broke.")
-
-
-async def test_a_look_whose_connection_broke_is_made_again_over_a_new_one() -> None:
-    async with lead(BrokenClient(), FakeClient()) as client:
-        assert not (await client.call_tool("list", {})).is_error
-
-
-@pytest.mark.parametrize("tool", ["spawn", "spawn_batch", "send", "send_batch", "git_batch"])
-async def test_a_deed_whose_connection_broke_is_made_again_as_the_same_request(tool: str) -> None:
-    first, second = BrokenClient(), FakeClient()
-    async with lead(first, second) as client:
-        assert not (await client.call_tool(tool, ARGUMENTS[tool])).is_error
-    ((_, request),) = first.asked
-    assert second.asked == [(tool, request)]
-    assert request.request_id  # type: ignore[attr-defined]
-
-
-async def test_every_deed_is_a_request_of_its_own_unless_the_caller_says_otherwise() -> None:
-    fake = FakeClient()
-    async with lead(fake) as client:
-        for request_id in ({}, {}, {"requestId": "mine-1"}):
-            await client.call_tool("send", {**ARGUMENTS["send"], **request_id})
-    first, second, third = [request.request_id for _, request in fake.asked]  # type: ignore[attr-defined]
-    assert len({first, second, third}) == 3
-    assert third == "mine-1"
-
-
-@pytest.mark.parametrize("tool", ["respond", "interrupt", "terminate", "restart"])
-async def test_a_deed_without_request_id_whose_connection_broke_is_not_made_again(tool: str) -> None:
-    second = FakeClient()
-    async with lead(BrokenClient(), second) as client:
-        result = await client.call_tool(tool, ARGUMENTS[tool])
-        assert result.is_error
-        assert "requestId" not in text_of(result)
-        assert second.asked == []
-        assert not (await client.call_tool(tool, ARGUMENTS[tool])).is_error
-
-
-async def test_a_deed_whose_outcome_is_not_known_says_how_to_make_it_again_without_doing_it_twice() -> None:
-    first = BrokenClient()
-    async with lead(first, BrokenClient()) as client:
-        result = await client.call_tool("send", ARGUMENTS["send"])
-    request_id = first.only_request().request_id  # type: ignore[attr-defined]
-    assert result.is_error
-    assert f"The same call with requestId {request_id} is not done twice." in text_of(result)
-
-
-async def test_a_request_id_belongs_to_a_batch_and_not_to_its_members() -> None:
-    fake = FakeClient()
-    member = {**ARGUMENTS["spawn"], "requestId": "mine-1"}
-    async with lead(fake) as client:
-        await client.call_tool("spawn_batch", {"instances": [member]})
-        tools = {tool.name: tool.input_schema for tool in (await client.list_tools()).tools}
-    request = fake.only_request()
-    assert isinstance(request, requests.SpawnBatchRequest)
-    (malformed,) = request.instances
-    assert isinstance(malformed, requests.Malformed)
-    assert "requestId stands beside instances, one for the whole batch" in malformed.fault
-    assert "requestId" not in tools["spawn_batch"]["properties"]["instances"]["items"]["properties"]
-    assert {name for name, schema in tools.items() if "requestId" in schema["properties"]} == {
-        "spawn",
-        "spawn_batch",
-        "send",
-        "send_batch",
-        "git_batch",
-    }
-
-
 async def test_what_is_wrong_with_the_team_itself_is_told_by_list() -> None:
     away = listing().model_copy(update={"warnings": ["Redis is away."]})
     async with lead(FakeClient(list=away)) as client:
@@ -370,41 +184,6 @@ async def test_where_a_terminated_instance_has_its_saved_work_is_told() -> None:
     assert result.structured_content is not None
     assert result.structured_content["terminated"][0]["savedRef"] == "refs/phalanx/saved/spec_1_1_1"
     assert "git -C '/src/my shop' branch saved/spec_1_1_1 refs/phalanx/saved/spec_1_1_1" in text_of(result)
-
-
-async def test_while_the_team_starts_a_call_waits_and_says_so() -> None:
-    told: list[str | None] = []
-    starting = asyncio.Event()
-    running = False
-
-    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
-        told.append(message)
-        starting.set()
-
-    async def connect() -> Any:
-        if not running:
-            raise TeamNotRunningError("No team.")
-        return FakeClient()
-
-    async def bring_up() -> None:
-        nonlocal running
-        await starting.wait()
-        running = True
-
-    entry = Entry(Team(connect, bring_up, patience_s=5.0), version="1", log=Path("/x"))
-    async with Client(entry.server()) as client:
-        result = await client.call_tool("list", {}, progress_callback=on_progress)
-    assert not result.is_error
-    assert told == ["reaching the team, starting it if need be…"]
-
-
-async def test_tools_are_listed_at_once_while_the_team_does_not_come_up() -> None:
-    async def connect() -> Any:
-        raise TeamNotRunningError("No team.")
-
-    entry = Entry(Team(connect, asyncio.Event().wait, patience_s=5.0), version="1", log=Path("/x"))  # type: ignore[arg-type]
-    async with asyncio.timeout(5), Client(entry.server()) as client:
-        assert len((await client.list_tools()).tools) == len(ARGUMENTS)
 
 
 async def test_a_git_operation_that_failed_is_told_with_its_place_and_reason() -> None:

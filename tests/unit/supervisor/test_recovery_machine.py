@@ -15,7 +15,8 @@ from actors.errors import PhalanxError
 from supervisor import members, undoing
 from supervisor.registry import Stage, is_instance_id
 from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.world import Killed, Life, World
+from tests.unit.supervisor.life import Killed, Life
+from tests.unit.supervisor.world import World
 
 CONVERGED_WITHIN_S = 400.0
 PEACE_S = 40.0

@@ -4,7 +4,8 @@ import asyncio
 
 from supervisor.registry import Stage
 from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.world import Life, World
+from tests.unit.supervisor.life import Life
+from tests.unit.supervisor.world import World
 
 CAP = 3
 """That of a ``Life``."""

@@ -1,22 +1,19 @@
-"""A world for the supervisor's core without processes: hosts, actors and agents that only pretend, and lives that end.
+"""A world for the supervisor's core without processes: hosts, actors and agents that only pretend.
 
-What a life of the supervisor asks for is done by the world on its own: who is asked does not notice that the asker
-dies. ``Life.kill`` ends a life as kill -9 does: nothing that is left of it gets through to the world or to the store.
-Run it in the loop of ``virtual_time``. ``violations`` tells what no supervisor may ever do.
+Lives of the supervisor (``life``) end in it; it goes on. ``violations`` tells what no supervisor may ever do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from actors.agents.base import AgentStart, Restarted, RunningAgent
 from actors.errors import UnavailableError
-from actors.home import Home
 from actors.host_load import HostLoad
 from actors.inbox import BatchLimits
 from actors.instance import InstanceConfig
@@ -26,40 +23,11 @@ from actors.reports import Report, Snapshot
 from actors.states import Status
 from actors.terminal.pane import PaneInfo
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
-from supervisor.adoption import Adoption, InstanceRules
-from supervisor.batching import Batching
-from supervisor.closing import Closing
-from supervisor.cold_start import ColdStart
-from supervisor.fence import Fence
-from supervisor.permits import Permits
-from supervisor.pool.assembly import make_pool
-from supervisor.pool.stock import ActorStock
-from supervisor.recovery import Recovery
-from supervisor.registry import InstanceRecord, is_instance_id
-from supervisor.requests import Role, SpawnRequest
-from supervisor.roll import Roll
-from supervisor.room import Room
-from supervisor.settings import Settings
-from supervisor.spawner import Spawner, SpawnSettings, Starts
-from supervisor.staff import Staff
-from supervisor.store.memory import MemoryStore
-from supervisor.tuning.tunables import Tunables
-from supervisor.tuning.values import Tuning
-from supervisor.undoing import Undoing
-from supervisor.verbs import Caller
-from supervisor.warm_start import WarmStart
-from supervisor.work_dirs import WorkDirPolicy
+from supervisor.registry import is_instance_id
 from tests.unit.supervisor.stand_ins import load
 
-WORK_DIR = Path("/usr")
-"""Any directory that every machine has: nobody works in it."""
-_HOME = Home(Path("/no-such-home"))
 _STEP_S = 0.01
 """Everything that is asked for takes so long, so that others get in between."""
-
-
-class Killed(BaseException):
-    """The life has ended: nothing may catch this and go on."""
 
 
 @dataclass(slots=True)
@@ -254,90 +222,3 @@ class Hands:
 
 def _pane(name: str, agent: Agent) -> PaneInfo:
     return PaneInfo(session_name=name, pane_id=agent.pane_id, pid=agent.pid, dead=False, exit_status=None, created_s=1)
-
-
-class _Reached:
-    """Anything of the world as one life reaches it."""
-
-    def __init__(self, target: Any, part: str, life: Life) -> None:
-        self._target = target
-        self._part = part
-        self._life = life
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._target, name)
-        if not asyncio.iscoroutinefunction(found):
-            return found
-
-        async def call(*arguments: Any, **more: Any) -> Any:
-            self._life.check()
-            answer = await self._life.world.carry_out(self._part, lambda: found(*arguments, **more))
-            self._life.check()
-            return _Reached(answer, "actors", self._life) if isinstance(answer, Actor) else answer
-
-        return call
-
-
-class _Kept(MemoryStore):
-    """The store as one life reaches it: what is written is written at once, or not at all."""
-
-    def __init__(self, records: dict[str, bytes], life: Life) -> None:
-        super().__init__()
-        self._records = records
-        self._life = life
-
-    async def save(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> None:
-        self._life.check()
-        await super().save(records, delete)
-
-
-class Life:
-    """One supervisor: its core, put together as in a team."""
-
-    def __init__(self, world: World, records: dict[str, bytes]) -> None:
-        self.world = world
-        self._dead = False
-        hands: Any = Hands(world)
-        host: Any = _Reached(hands, "host", self)
-        factory: Any = _Reached(hands, "Ray", self)
-        settings = Settings()
-        permits = Permits(3)
-        stock, room = ActorStock(factory, permits, 0), Room(host, 1, 0)
-        staff = Staff(host=host, factory=factory, permits=permits, stock=stock, room=room)
-        self.roll = roll = Roll(Fence(_Kept(records, self)))
-        batching = Batching(Tunables(Tuning.of(settings)), roll)
-        adoption = Adoption(_HOME, InstanceRules(batching=batching, comes_back=False), factory, roll)
-        undoing = Undoing(roll, host, factory)
-        self.closing = Closing(roll, staff, adoption, 20.0)
-        policy = WorkDirPolicy(_HOME, Path("/root"), ())
-        spawning = SpawnSettings(roll=roll, agent="demo", timeout_s=20.0, work_dirs=policy, roster=None)
-        pool = make_pool(_HOME, settings, staff, roll, adoption)
-        starts = Starts(warm=WarmStart(staff, roll, pool), cold=ColdStart(_HOME, staff, roll, adoption, pool))
-        self.spawner = Spawner(spawning, staff, adoption, undoing, starts)
-        self.recovery = Recovery(roll, staff, adoption, undoing, self.closing)
-
-    def check(self) -> None:
-        if self._dead:
-            raise Killed
-
-    async def begin(self) -> None:
-        await self.roll.load()
-        asyncio.create_task(self.recovery.run())  # noqa: RUF006 - it is cancelled with all that the life has begun
-
-    def spawn(self, request_id: str) -> Coroutine[Any, Any, InstanceRecord]:
-        request = SpawnRequest(
-            role=Role.SPECIALIST,
-            work_dir=str(WORK_DIR),
-            context="hello",
-            workspace_mode="shared",
-            request_id=request_id,
-        )
-        return self.spawner.spawn(request, Caller(sender="lead"))
-
-    async def kill(self) -> None:
-        self._dead = True
-        mine = [task for task in asyncio.all_tasks() if task not in self.world.deeds]
-        mine.remove(asyncio.current_task())  # type: ignore[arg-type]
-        for task in mine:
-            task.cancel()
-        await asyncio.gather(*mine, return_exceptions=True)

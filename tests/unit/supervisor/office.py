@@ -1,0 +1,69 @@
+"""A roll over a store, and its mail for one instance: what the tests of the mail work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from actors.messages import Message, MessageStatus
+from actors.reports import Report
+from supervisor.ports import InstancePort
+from supervisor.roll import Roll
+from tests.unit.supervisor.stand_ins import StandInInstance, TroubledStore, draft, recruit
+
+ID = "spec_0_0_1"
+ACCEPTED, BLOCKED, SUBMITTED = MessageStatus.ACCEPTED, MessageStatus.BLOCKED, MessageStatus.SUBMITTED
+FAILED, UNCONFIRMED = MessageStatus.FAILED, MessageStatus.UNCONFIRMED
+
+
+class Ear:
+    """Follows nobody's reports: these tests give the receipts themselves."""
+
+    async def on_report(self, instance_id: str, report: Report) -> None:
+        raise AssertionError
+
+    async def on_silence(self, instance_id: str, reason: str) -> None:
+        raise AssertionError
+
+    async def find_again(self, instance_id: str) -> tuple[InstancePort, str]:
+        raise AssertionError
+
+
+class Office:
+    """A roll over a store, with one instance that can be reached."""
+
+    def __init__(self, store: TroubledStore, trouble: Callable[[], None] = lambda: None) -> None:
+        self.store = store
+        self.roll = Roll(store)
+        self.mail = self.roll.mail
+        self.instance = StandInInstance(trouble)
+
+    async def open(self) -> None:
+        await recruit(self.roll)
+        self.reach()
+
+    def reach(self) -> None:
+        self.roll.members.follow(ID, self.instance, "first", Ear())
+
+    async def send(self, *texts: str) -> list[Message]:
+        checked = self.mail.check([draft(text) for text in texts], "lead", 1.0)
+        messages = [message for message in checked if isinstance(message, Message)]
+        await self.mail.accept(messages)
+        return messages
+
+    async def stored(self, prefix: str) -> set[str]:
+        return {key.removeprefix(prefix) for key in await self.store.load(prefix)}
+
+    async def again(self) -> Office:
+        """The next supervisor over the same store."""
+        await self.close()
+        later = Office(self.store)
+        await later.roll.load()
+        return later
+
+    async def close(self) -> None:
+        await self.mail.stop()
+        await self.roll.members.leave_all()
+
+
+def ids(messages: Sequence[Message]) -> list[str]:
+    return [message.id for message in messages]

@@ -1,0 +1,118 @@
+"""What the recovery looks at and acts on, in one stand-in: what runs, and what was done to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from actors.agents.base import RunningAgent
+from actors.workspace.values import Leftover, Retirement
+from supervisor.permits import Permits
+from supervisor.pool.stock import ActorStock
+from supervisor.ports import InstancePort
+from supervisor.recovery import Recovery
+from supervisor.registry import InstanceRecord, Member, Stage
+from supervisor.roll import Roll
+from supervisor.undoing import Undoing
+from tests.unit.supervisor.stand_ins import StandInInstance, TroubledStore
+
+FIRST, SECOND = "spec_0_0_1", "spec_0_0_2"
+
+
+class Outside:
+    """Host, factory, adoption and closing in one: what runs, and what was done to it."""
+
+    def __init__(self, roll: Roll) -> None:
+        self.roll = roll
+        self.sessions: dict[str, RunningAgent] = {}
+        self.actors: set[str] = set()
+        self.worktrees: list[str] = []
+        self.deeds: list[str] = []
+        self.trouble: dict[str, Exception] = {}
+        self.looking = asyncio.Event()
+        self.looking.set()
+        self.asked = 0
+        self.tried: list[str] = []
+        self.adopted: list[str] = []
+        self.silent: dict[str, str] = {}
+        self.hangs: set[str] = set()
+
+    def live(self, instance_id: str, pid: int = 7) -> None:
+        agent = RunningAgent(session_name=instance_id, pane_id=f"%{pid}", pid=pid, alive=True)
+        self.sessions[instance_id] = agent
+        self.actors.add(instance_id)
+
+    def _do(self, deed: str) -> None:
+        self.tried.append(deed)
+        if deed in self.trouble:
+            raise self.trouble[deed]
+        self.deeds.append(deed)
+
+    async def agents(self) -> tuple[RunningAgent, ...]:
+        self.asked += 1
+        seen = tuple(self.sessions.values())
+        await self.looking.wait()
+        if "look" in self.trouble:
+            raise self.trouble["look"]
+        return seen
+
+    async def create(self, name: str) -> InstancePort:
+        self.actors.add(name)
+        return StandInInstance()
+
+    async def running(self) -> tuple[str, ...]:
+        return tuple(self.actors)
+
+    async def destroy(self, instance_id: str) -> None:
+        self._do(f"destroy {instance_id}")
+        self.actors.discard(instance_id)
+
+    async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
+        self._do(f"end {session_name}")
+        self.sessions.pop(session_name, None)
+
+    async def actor(self, record: InstanceRecord) -> InstancePort:
+        return StandInInstance()
+
+    async def adopt(self, record: InstanceRecord, port: InstancePort) -> None:
+        self._do(f"adopt {record.instance_id}")
+        if record.instance_id in self.hangs:
+            await asyncio.Event().wait()
+        self.adopted.append(record.instance_id)
+        self.roll.members._ends[record.instance_id] = SimpleNamespace(port=port, follower=None)  # type: ignore[assignment]
+
+    async def on_silence(self, instance_id: str, reason: str) -> None:
+        self.silent[instance_id] = reason
+
+    async def finish(self, member: Member) -> None:
+        self._do(f"finish {member.record.instance_id}")
+        await self.roll.mark_ended(member, Stage.STOPPED, "")
+
+    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+        return tuple(
+            Leftover(path=Path("/w") / name, git_directory=None, branch=None, unfinished=False, state="", age_s=1.0)
+            for name in self.worktrees
+            if name not in known
+        )
+
+    async def collect_leftover(self, leftover: Leftover) -> Retirement:
+        self.worktrees.remove(leftover.path.name)
+        return Retirement(removed=True, kept_reason=None, branch_deleted=True)
+
+    async def forget_instance(self, instance_id: str) -> None:
+        self._do(f"forget {instance_id}")
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.store = TroubledStore()
+        self.roll = Roll(self.store)
+        self.outside = out = Outside(self.roll)
+        self.stock = ActorStock(out, Permits(1), 0)
+        staff: Any = SimpleNamespace(host=out, factory=out, stock=self.stock, roster=None)
+        undo = Undoing(self.roll, staff.host, staff.factory)
+        parts: tuple[Any, ...] = (staff, out, undo, out)
+        self.recovery = Recovery(self.roll, *parts)
