@@ -6,8 +6,8 @@ It is written to the store with every change. Ids keep the original's form.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -54,6 +54,8 @@ class InstanceRecord:
     fingerprint: str = ""
     workspace: Workspace | None = None
     host: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Which its host must have, whichever it is; see ``hosts.placing``."""
     actor: str = ""
     """The spare actor that it was given; empty: it has one of its own name. See ``actor_name``."""
     spare: str = ""

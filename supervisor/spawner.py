@@ -170,7 +170,7 @@ class Spawner:
         if self._settings.roster is not None and task.placement is not None:
             instance_id = member.record.instance_id
             actor = "" if task.placement.own else f"{instance_id}@{task.placement.address}"
-            self._roll.registry.change(instance_id, actor=actor, host=task.placement.host)
+            self._roll.registry.change(instance_id, actor=actor, host=task.placement.host, labels=request.labels)
             self._settings.roster.places[instance_id] = task.placement.host
             task.placement.instance_id = instance_id
         return member

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 
 from actors.background import Background
 from actors.errors import FencedError, PhalanxError
@@ -48,6 +48,8 @@ class Drainer:
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._work = Background("hand over from drained hosts")
         self._under_way: set[str] = set()
+        self._waiting: dict[str, str] = {}
+        """For which host, in words, by instance."""
         self._troubles: dict[str, tuple[float, str]] = {}
 
     def begin(self) -> None:
@@ -63,6 +65,8 @@ class Drainer:
 
     def _why(self, member: Member) -> str:
         instance_id, workspace = member.record.instance_id, member.record.workspace
+        if instance_id in self._waiting:
+            return f"waits until there is room on {self._waiting[instance_id]}"
         if instance_id in self._under_way:
             return "is being handed over"
         if workspace is not None and workspace.home is None:
@@ -135,8 +139,20 @@ class Drainer:
             await self._closing.resume(member)
             await self._roll.save(record.instance_id, moving_from="")
             return
-        async with self._turns, self._roster.placed(Wanted()) as placement, member.turn:
+        async with self._placed(record) as placement, self._turns, member.turn:
             await self._hand_over(member, placement)
+
+    @asynccontextmanager
+    async def _placed(self, record: InstanceRecord) -> AsyncIterator[Placement]:
+        """It may take long until there is room, and meanwhile others have their turn."""
+        wanted = Wanted(labels=record.labels)
+        self._waiting[record.instance_id] = wanted.on_another
+        try:
+            async with self._roster.placed(wanted) as placement:
+                del self._waiting[record.instance_id]
+                yield placement
+        finally:
+            self._waiting.pop(record.instance_id, None)
 
     async def _hand_over(self, member: Member, placement: Placement) -> None:
         """What does not hold any more, now that it is its turn, is left alone."""

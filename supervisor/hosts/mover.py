@@ -36,6 +36,9 @@ class Mover:
         self._relocation = Relocation(parts)
         self._absences = Absences()
         self._not_before: dict[str, float] = {}
+        self._moving: set[str] = set()
+        self._troubles: dict[str, str] = {}
+        """Why one that should go on elsewhere does not yet, by instance."""
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._work = Background("watch the hosts")
 
@@ -71,13 +74,17 @@ class Mover:
                 logger.warning("the host %s is missing", host)
             self._roster.away.add(host)
             self._tell(member, host)
-            if given_up and now >= self._not_before.get(member.record.instance_id, 0.0):
+            instance_id = member.record.instance_id
+            if given_up and instance_id not in self._moving and now >= self._not_before.get(instance_id, 0.0):
                 ready.append(member)
         if ready:
-            await self._move_all(ready)
+            await self._begin_moving(ready)
 
     def _goes_on(self, member: Member) -> bool:
-        return member.record.wanted and not member.turn.locked() and (member.alive or self._is_moving(member))
+        return not member.turn.locked() and self._may_go_on(member)
+
+    def _may_go_on(self, member: Member) -> bool:
+        return member.record.wanted and (member.alive or self._is_moving(member))
 
     def _is_moving(self, member: Member) -> bool:
         record = member.record
@@ -85,28 +92,45 @@ class Mover:
         return told or (record.resumable and bool(record.moving_from))
 
     def _tell(self, member: Member, host: str) -> None:
-        words = f"{_words(host)}: if it is not back soon, it is started again on another one"
+        trouble = self._troubles.get(member.record.instance_id)
+        soon = "if it is not back soon, it is started again on another one"
+        words = f"{_words(host)}: {soon}" if trouble is None else f"{_words(host)}, and it {trouble}"
         if member.alive and member.silence != words:
             member.silence = words
             self._roll.news.announce()
 
-    async def _move_all(self, members: Sequence[Member]) -> None:
+    async def _begin_moving(self, members: Sequence[Member]) -> None:
         await self._roll.confirm()
-        await asyncio.gather(*map(self._move, members))
+        for member in members:
+            self._moving.add(member.record.instance_id)
+            self._work.begin(self._move(member), name=f"move {member.record.instance_id}")
 
     async def _move(self, member: Member) -> None:
         """One that cannot be moved now is tried again later, and keeps no other from being moved."""
-        instance_id, lost = member.record.instance_id, member.record.host
+        instance_id, lost, wanted = member.record.instance_id, member.record.host, Wanted(labels=member.record.labels)
+        self._troubles[instance_id] = f"waits until there is room on {wanted.on_another}"
         try:
-            async with self._turns, self._roster.placed(Wanted()) as placement:
+            async with self._roster.placed(wanted) as placement, self._turns:
                 async with member.turn:
+                    if not await self._is_still_lost(member, lost):
+                        return
                     await self._give_up(member, lost)
                     await self._relocation.settle(member, placement, moving_from="")
                 await self._closing.resume(member)
             logger.warning("%s goes on on %s", instance_id, placement.host)
         except PhalanxError as error:
             self._not_before[instance_id] = time.monotonic() + _AGAIN_S
+            self._troubles[instance_id] = f"cannot go on elsewhere yet: {error}"
             logger.warning("%s could not be moved from %s yet: %s", instance_id, lost, error)
+        else:
+            self._troubles.pop(instance_id, None)
+        finally:
+            self._moving.discard(instance_id)
+
+    async def _is_still_lost(self, member: Member, lost: str) -> bool:
+        """Room may have been waited for so long that there is nothing to be moved any more."""
+        there = {node.name for node in await self._roster.nodes()}
+        return self._may_go_on(member) and member.record.host == lost and lost not in there
 
     async def _give_up(self, member: Member, lost: str) -> None:
         """Nobody follows the copy on the lost host any more; its actor must not come back with the host."""

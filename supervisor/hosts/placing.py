@@ -21,6 +21,11 @@ class Wanted:
         parts = [self.host, *(f"{key}={value}" for key, value in self.labels.items())]
         return ", ".join(part for part in parts if part)
 
+    @property
+    def on_another(self) -> str:
+        """For who waits for one, in words."""
+        return f"another host that is {self.words}" if self.words else "another host"
+
 
 def choose(wanted: Wanted, nodes: Sequence[Node], used: Mapping[str, int], drained: Collection[str]) -> Node | None:
     """The fitting host with the greatest share of free slots; None while all that fit are full.

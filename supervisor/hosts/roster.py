@@ -80,7 +80,7 @@ class Roster:
 
         Raises ``InvalidRequestError`` if none fits, ``UnavailableError`` when none has room for long.
         """
-        placement = await self._place(wanted, self.drained)
+        placement = await self._place(wanted, lambda: self.drained)
         try:
             yield placement
         finally:
@@ -98,7 +98,7 @@ class Roster:
             return
         if host and host not in {node.name for node in await self.nodes()}:
             raise UnavailableError(_away(host))
-        placement = await self._place(Wanted(host=host or self.own), ())
+        placement = await self._place(Wanted(host=host or self.own), tuple)
         placement.instance_id = instance_id
         try:
             yield
@@ -129,8 +129,9 @@ class Roster:
     def _take_back(self, placement: Placement) -> None:
         self._promised = [each for each in self._promised if each is not placement]
 
-    async def _place(self, wanted: Wanted, closed: Collection[str]) -> Placement:
-        placement = self._promise(wanted, await self.nodes(), closed)
+    async def _place(self, wanted: Wanted, closed: Callable[[], Collection[str]]) -> Placement:
+        """``closed``: hosts that take nobody, which may be others by the time that there is room."""
+        placement = self._promise(wanted, await self.nodes(), closed())
         if placement is not None:
             return placement
         deadline = time.monotonic() + PLACE_S
@@ -141,7 +142,7 @@ class Roster:
                 if time.monotonic() > deadline:
                     raise UnavailableError(f"No host has had room for another instance for {PLACE_S:.0f} s.")
                 await asyncio.sleep(_LOOK_S)
-                placement = self._promise(wanted, await self.nodes(), closed)
+                placement = self._promise(wanted, await self.nodes(), closed())
         finally:
             self._waiting -= 1
             if not self._waiting:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +50,9 @@ class World:
         self.seen = READY
         self.trouble: dict[str, Exception] = {}
         self.full = False
+        self.room = asyncio.Event()
+        self.room.set()
+        self.wanted: list[Mapping[str, str]] = []
         self.meanwhile: Callable[[], Awaitable[None]] | None = None
         this: Any = self
         parts = MoveParts(roll=self.roll, roster=this, hosts=this, factory=this, adoption=this, closing=this)
@@ -69,6 +72,8 @@ class World:
     async def placed(self, wanted: Any) -> AsyncIterator[Placement]:
         if self.full:
             raise InvalidRequestError("no other host takes it")
+        await self.room.wait()
+        self.wanted.append(wanted.labels)
         yield Placement(host="new", address="10.0.0.2", own=False)
 
     async def carry_conversation(self, instance_id: str, path: str) -> None:
@@ -320,5 +325,30 @@ def test_while_no_other_host_takes_it_an_instance_goes_on_undisturbed_and_the_re
         await asyncio.sleep(20)
         assert world.deeds == []
         assert "no other host takes it" in world.drainer.remaining("old")[FIRST]
+
+    played(test)
+
+
+def test_it_is_handed_over_only_to_a_host_with_the_labels_of_its_spawn() -> None:
+    async def test(world: World) -> None:
+        await world.recruit(labels={"disk": "fast"})
+        await asyncio.sleep(5)
+        assert world.wanted == [{"disk": "fast"}]
+        assert world.deeds == ALL
+
+    played(test)
+
+
+def test_while_the_hosts_with_its_labels_are_full_it_goes_on_where_it_is_and_says_for_what_it_waits() -> None:
+    async def test(world: World) -> None:
+        await world.recruit(labels={"disk": "fast"})
+        world.room.clear()
+        await asyncio.sleep(60)
+        assert world.deeds == []
+        assert world.drainer.remaining("old")[FIRST] == "waits until there is room on another host that is disk=fast"
+        world.room.set()
+        await asyncio.sleep(5)
+        assert world.deeds == ALL
+        assert world.drainer.remaining("old") == {}
 
     played(test)

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from actors.errors import FencedError, UnavailableError
+from actors.errors import FencedError, InvalidRequestError, UnavailableError
 from actors.nodes import Node
 from actors.states import Status
 from actors.workspace.values import Workspace
 from supervisor.hosts import mover as mover_module
 from supervisor.hosts.absences import FENCE_S
 from supervisor.hosts.mover import Mover
+from supervisor.hosts.placing import Wanted
 from supervisor.hosts.relocation import MoveParts
 from supervisor.hosts.roster import Placement
 from supervisor.registry import Member, Stage
@@ -38,6 +39,10 @@ class World:
         self.away: set[str] = set()
         self.trouble: Callable[[str], bool] = lambda _: False
         self.gcs_away = False
+        self.fits: Callable[[Wanted], bool] = lambda _: True
+        self.room = asyncio.Event()
+        self.room.set()
+        """Of hosts with labels."""
         this: Any = self
         self.mover = Mover(
             MoveParts(roll=self.roll, roster=this, hosts=this, factory=this, adoption=this, closing=this)
@@ -55,7 +60,11 @@ class World:
         return tuple(Node(name=name, address=name, slots=4) for name in self.there)
 
     @asynccontextmanager
-    async def placed(self, wanted: Any) -> AsyncIterator[Placement]:
+    async def placed(self, wanted: Wanted) -> AsyncIterator[Placement]:
+        if not self.fits(wanted):
+            raise InvalidRequestError(f"none is {wanted.words}")
+        if wanted.labels:
+            await self.room.wait()
         yield Placement(host="head", address="10.0.0.1", own=True)
 
     async def settle_again(self, instance_id: str, given: Workspace, path: str) -> Workspace:
@@ -202,5 +211,40 @@ def test_the_place_of_an_instance_that_is_forgotten_is_forgotten_too() -> None:
         world.places["spec_0_0_9"] = "worker"
         await asyncio.sleep(5)
         assert world.places == {FIRST: "worker"}
+
+    played(test)
+
+
+def test_it_goes_on_only_on_a_host_with_the_labels_of_its_spawn_and_waits_in_words_while_there_is_none() -> None:
+    async def test(world: World) -> None:
+        member = await world.recruit(1, labels={"disk": "fast"})
+        other = await world.recruit(2)
+        world.fits = lambda wanted: not wanted.labels
+        await asyncio.sleep(5)
+        world.there.remove("worker")
+        await asyncio.sleep(FENCE_S + 10)
+        assert (member.record.host, other.record.host) == ("worker", "head")
+        assert "cannot go on elsewhere yet: none is disk=fast" in member.silence
+        world.fits = lambda _: True
+        await asyncio.sleep(60)
+        assert (member.record.host, member.record.stage) == ("head", Stage.RUNNING)
+
+    played(test)
+
+
+def test_who_waits_for_room_holds_up_no_other_and_stays_where_it_is_when_its_host_is_back_first() -> None:
+    async def test(world: World) -> None:
+        member = await world.recruit(1, labels={"disk": "fast"})
+        other = await world.recruit(2)
+        await asyncio.sleep(5)
+        world.room.clear()
+        world.there.remove("worker")
+        await asyncio.sleep(FENCE_S + 60)
+        assert other.record.host == "head"
+        assert "it waits until there is room on another host that is disk=fast" in member.silence
+        world.there.append("worker")
+        world.room.set()
+        await asyncio.sleep(60)
+        assert (member.record.host, member.record.stage) == ("worker", Stage.RUNNING)
 
     played(test)

@@ -174,3 +174,26 @@ def test_a_host_is_connected_to_once_however_many_ask_and_again_only_when_it_is_
             await roster.link("host3")
 
     virtual_time.run(play)
+
+
+def test_a_host_that_is_drained_while_a_spawn_waits_for_room_does_not_get_it() -> None:
+    async def play() -> None:
+        cluster, holders = Cluster(node("host1", 1), node("host2", 1)), {"one": "host1", "two": "host2"}
+        roster, placed = roster_of(cluster), list[str]()
+        roster.holders = lambda: holders
+
+        async def place() -> None:
+            async with roster.placed(Wanted()) as placement:
+                placed.append(placement.host)
+
+        waiting = asyncio.create_task(place())
+        await asyncio.sleep(5)
+        roster.drained = {"host2"}
+        del holders["two"]
+        await asyncio.sleep(10)
+        assert placed == []
+        del holders["one"]
+        await waiting
+        assert placed == ["host1"]
+
+    virtual_time.run(play)
