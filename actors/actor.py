@@ -10,12 +10,12 @@ from typing import Any
 
 from actors.agents.catalog import AgentCatalog
 from actors.calls import actor_class, actor_names, answer_of, answer_when_back, end_actor, make_actor, on_host
-from actors.inbox import BatchLimits
+from actors.following.pages import Page, PageQuery
+from actors.following.reports import Report
 from actors.instance import InstanceConfig
 from actors.lean import Lean
 from actors.messages import Message
-from actors.pages import Page, PageQuery
-from actors.reports import Report
+from actors.messaging.inbox import BatchLimits
 from actors.seat import Seat
 from actors.states import PendingPermission
 

@@ -25,14 +25,14 @@ from actors.agents.launcher import write_launch
 from actors.agents.resumption import can_resume
 from actors.agents.trust import ensure_trusted
 from actors.errors import AgentError
+from actors.following.observer import LAUNCH_MARK
+from actors.following.pages import Page, PageQuery, read_page
 from actors.git.hands import GitHands
 from actors.git.values import Asked, Outcome, Place
 from actors.handing_over import program_mark, renew, tell
 from actors.home import Home
 from actors.host_load import HostLoad, LoadMeter
 from actors.marks import INSTANCE_MARK
-from actors.observer import LAUNCH_MARK
-from actors.pages import Page, PageQuery, read_page
 from actors.private_files import append_private, in_words, write_private
 from actors.processes import end_processes, processes_with
 from actors.terminal.pane import PaneInfo

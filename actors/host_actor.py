@@ -16,6 +16,7 @@ from actors.agents.catalog import AgentCatalog
 from actors.calls import actor_class, answer_of, answer_when_back, make_actor, on_host
 from actors.depot_door import DepotHandle, DepotServer
 from actors.errors import PhalanxError, SettingsError
+from actors.following.pages import Page, PageQuery
 from actors.foreign_home import Leader, prepare_home
 from actors.git.near import NearLook
 from actors.git.values import READ_S, WRITE_S, Asked, Outcome, Place
@@ -23,7 +24,6 @@ from actors.home import Home
 from actors.host import Host
 from actors.host_load import HostLoad
 from actors.marks import UMASK_MARK
-from actors.pages import Page, PageQuery
 from actors.relay import Relay
 from actors.supervisor_way import open_way
 from actors.terminal.pane import PaneInfo

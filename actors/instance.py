@@ -17,15 +17,15 @@ from dataclasses import replace
 from actors.agents.base import Agent, Composer, Decision, Screen
 from actors.agents.permissions import answer
 from actors.errors import TerminalError, UnavailableError, WrongStateError
-from actors.inbox import BatchLimits
-from actors.lease import Lease
-from actors.life import Found, InstanceConfig, Life, find_agent
+from actors.following.life import Found, InstanceConfig, Life, find_agent
+from actors.following.pages import PAGE_CHARACTERS, Page, PageQuery, read_page
+from actors.following.reports import Report, ReportLog
 from actors.messages import Message
-from actors.pages import PAGE_CHARACTERS, Page, PageQuery, read_page
-from actors.reports import Report, ReportLog
+from actors.messaging.inbox import BatchLimits
+from actors.messaging.lease import Lease
+from actors.messaging.typist import Typist
 from actors.states import IDLE, SETTLE_S, PendingPermission, Status, decided, interrupted
 from actors.terminal.pane import Pane, Tmux
-from actors.typist import Typist
 
 __all__ = ["Instance", "InstanceConfig"]
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from actors.agents.catalog import AgentCatalog
 from actors.errors import UnavailableError, WrongStateError
-from actors.inbox import BatchLimits
+from actors.following.pages import Page, PageQuery
+from actors.following.reports import Report, Snapshot
 from actors.instance import Instance, InstanceConfig
 from actors.messages import Message
-from actors.pages import Page, PageQuery
-from actors.reports import Report, Snapshot
+from actors.messaging.inbox import BatchLimits
 from actors.states import PendingPermission
 
 

@@ -27,7 +27,7 @@ from mcp_entry.schemas import input_schema, output_schema, structured
 from mcp_entry.team import Team
 from mcp_entry.tools import TOOLS
 from mcp_entry.tools.tool import Tool
-from supervisor.attempt import identified
+from supervisor.calling.attempt import identified
 from supervisor.client import SupervisorClient
 from supervisor.refusals import parse
 from supervisor.requests import Request

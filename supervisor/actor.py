@@ -17,18 +17,18 @@ from actors.host_actor import start_host
 from actors.ray_cluster import RayCluster, own_address
 from supervisor.assembly import build_supervisor
 from supervisor.beginning import unless_agents_live
-from supervisor.gateway import Gateway
 from supervisor.hosts.many import ManyHosts
 from supervisor.hosts.ports import ClusterPort, FullHost
 from supervisor.hosts.roster import Roster
-from supervisor.own_start import OwnStart
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.ports import HostPort
-from supervisor.relayed import RelayedConnections
-from supervisor.room import Room
+from supervisor.serving.gateway import Gateway
+from supervisor.serving.relayed import RelayedConnections
 from supervisor.settings import Settings, kept_settings
-from supervisor.staff import Staff
+from supervisor.spawning.own_start import OwnStart
+from supervisor.spawning.room import Room
+from supervisor.spawning.staff import Staff
 from supervisor.store.opening import make_store
 from supervisor.team_file import read_team
 

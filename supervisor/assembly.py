@@ -6,11 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.home import Home
-from supervisor.adoption import Adoption, InstanceRules
-from supervisor.batching import Batching
-from supervisor.closing import Closing
-from supervisor.cold_start import ColdStart
-from supervisor.collecting import Collecting
 from supervisor.desk import Desk
 from supervisor.fence import Fence
 from supervisor.git.desk import git_desk
@@ -23,7 +18,7 @@ from supervisor.hosts.many import ManyHosts
 from supervisor.hosts.mover import Mover
 from supervisor.hosts.relocation import MoveParts
 from supervisor.hosts.slots import Slots
-from supervisor.looking import Looking
+from supervisor.messaging.batching import Batching
 from supervisor.performance.assembly import performance_desks
 from supervisor.performance.figures import Sources
 from supervisor.performance.keeper import HistoryKeeper
@@ -32,20 +27,25 @@ from supervisor.performance.monitor import Watched
 from supervisor.pool.assembly import make_pool
 from supervisor.pool.desk import PoolDesk
 from supervisor.pool.pool import Pool
-from supervisor.recovery import Recovery
-from supervisor.recycling import Recycling, RecyclingRules
-from supervisor.resuming import Resuming
-from supervisor.roll import Roll
+from supervisor.recovering.adoption import Adoption, InstanceRules
+from supervisor.recovering.collecting import Collecting
+from supervisor.recovering.recovery import Recovery
+from supervisor.recovering.recycling import Recycling, RecyclingRules
+from supervisor.recovering.resuming import Resuming
 from supervisor.settings import Settings
-from supervisor.spawner import Spawner, SpawnSettings, Starts
-from supervisor.staff import Staff
+from supervisor.spawning.cold_start import ColdStart
+from supervisor.spawning.spawner import Spawner, SpawnSettings, Starts
+from supervisor.spawning.staff import Staff
+from supervisor.spawning.undoing import Undoing
+from supervisor.spawning.warm_start import WarmStart
+from supervisor.spawning.work_dirs import WorkDirPolicy
 from supervisor.store import StateStore
 from supervisor.supervisor import Parts, Supervisor
+from supervisor.team.closing import Closing
+from supervisor.team.looking import Looking
+from supervisor.team.roll import Roll
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import Tuning
-from supervisor.undoing import Undoing
-from supervisor.warm_start import WarmStart
-from supervisor.work_dirs import WorkDirPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from actors.errors import StateLostError
 from actors.home import Home
 from supervisor.ports import HostPort
-from supervisor.registry import is_instance_id
 from supervisor.store import MayBegin
+from supervisor.team.registry import is_instance_id
 
 _NAMED = 3
 

@@ -31,9 +31,9 @@ from actors.frames import FrameError
 from actors.home import Home
 from actors.leader import away_words, leader_of
 from supervisor import requests
-from supervisor.attempt import Attempt, advice, identified, waits_s
+from supervisor.calling.attempt import Attempt, advice, identified, waits_s
+from supervisor.calling.line import Line, NotSentError
 from supervisor.client_verbs import TypedVerbs
-from supervisor.line import Line, NotSentError
 from supervisor.requests import Request
 from supervisor.results import Result
 from supervisor.team_file import head_runs, wanted_team

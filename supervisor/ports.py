@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Protocol
 
 from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
+from actors.following.pages import Page, PageQuery
+from actors.following.reports import Report
 from actors.git.values import Asked, Outcome, Place
 from actors.host_load import HostLoad
-from actors.inbox import BatchLimits
 from actors.instance import InstanceConfig
 from actors.messages import Message
-from actors.pages import Page, PageQuery
-from actors.reports import Report
+from actors.messaging.inbox import BatchLimits
 from actors.states import PendingPermission
 from actors.terminal.pane import PaneInfo
 from actors.workspace.rehearsal import Rehearsal

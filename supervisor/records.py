@@ -14,8 +14,8 @@ from pydantic import TypeAdapter
 from actors.errors import PhalanxError
 from actors.messages import RECORD_VERSION, Message, Receipt, RecordVersionError
 from supervisor.performance.history import Slot
-from supervisor.registry import InstanceRecord
 from supervisor.store import keys
+from supervisor.team.registry import InstanceRecord
 
 _ADAPTER = TypeAdapter(InstanceRecord)
 _MESSAGES = TypeAdapter(Message)

@@ -19,29 +19,30 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from actors.errors import WrongStateError, from_wire
+from actors.following.reports import Snapshot
 from actors.home import Home
-from actors.reports import Snapshot
 from actors.states import Status
-from supervisor import requests, results, views
-from supervisor.attempt import waits_s
-from supervisor.batches import resume_all, spawn_all
-from supervisor.closing import Closing
-from supervisor.collecting import Collecting
+from supervisor import requests, results
+from supervisor.calling.attempt import waits_s
 from supervisor.desk import Desk, Handler
 from supervisor.fence import Fence
-from supervisor.looking import Looking
-from supervisor.mail import Draft
+from supervisor.messaging.mail import Draft
+from supervisor.messaging.sending import Sending, Sent, draft_of
 from supervisor.performance.names import Timing
 from supervisor.permits import Permits
-from supervisor.recovery import Recovery
-from supervisor.recycling import Recycling
-from supervisor.registry import Member
+from supervisor.recovering.collecting import Collecting
+from supervisor.recovering.recovery import Recovery
+from supervisor.recovering.recycling import Recycling
+from supervisor.recovering.resuming import Resuming
 from supervisor.requests import Request
 from supervisor.results import Result
-from supervisor.resuming import Resuming
-from supervisor.roll import Roll
-from supervisor.sending import Sending, Sent, draft_of
-from supervisor.spawner import Spawner
+from supervisor.spawning.batches import resume_all, spawn_all
+from supervisor.spawning.spawner import Spawner
+from supervisor.team import views
+from supervisor.team.closing import Closing
+from supervisor.team.looking import Looking
+from supervisor.team.registry import Member
+from supervisor.team.roll import Roll
 from supervisor.verbs import Caller
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from actors.agents.base import Agent, EntryKind
-from actors.tail import Tail
+from actors.following.tail import Tail
 
 _ASIDE = ".unfinished"
 

@@ -136,7 +136,7 @@ def _in_words(loads: Sequence[Load]) -> list[str]:
 
 def _round(count: int) -> int:
     """To two digits: more would be a lie."""
-    step = 10 ** max(len(str(count)) - 2, 0)
+    step: int = 10 ** max(len(str(count)) - 2, 0)
     return count // step * step
 
 

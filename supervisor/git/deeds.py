@@ -13,10 +13,10 @@ from actors.background import Background
 from actors.errors import UnavailableError
 from actors.git.values import Outcome
 from supervisor.git.answers import Answer
-from supervisor.repeats import fingerprint
 from supervisor.requests import GitBatchRequest
 from supervisor.results import GitBatchResult
-from supervisor.roll import Roll
+from supervisor.serving.repeats import fingerprint
+from supervisor.team.roll import Roll
 
 _LOST = (
     "The same call was begun before and cut off: whether this was done is not known. Look with status, log or branch; "

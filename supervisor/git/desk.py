@@ -22,11 +22,11 @@ from supervisor.performance.figures import GitFigures, Queue
 from supervisor.permits import Permits
 from supervisor.ports import GitPort
 from supervisor.results import ErrorInfo
-from supervisor.roll import Roll
+from supervisor.spawning.work_dirs import WorkDirPolicy
+from supervisor.team.roll import Roll
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import Tuning
 from supervisor.verbs import Caller
-from supervisor.work_dirs import WorkDirPolicy
 
 _Placed = tuple[str, Job | PhalanxError]
 """With the host; empty: this one."""

@@ -14,8 +14,8 @@ from actors.background import Background
 from actors.errors import PhalanxError
 from actors.states import IDLE
 from supervisor.hosts.many import ManyHosts
-from supervisor.registry import Member
-from supervisor.roll import Roll
+from supervisor.team.registry import Member
+from supervisor.team.roll import Roll
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from supervisor.hosts.drainer import Drainer
 from supervisor.hosts.greeter import Greeter
 from supervisor.hosts.mover import Mover
 from supervisor.hosts.roster import Roster
-from supervisor.roll import Roll
+from supervisor.team.roll import Roll
 from supervisor.verbs import Caller
 
 _SHOWN = 3

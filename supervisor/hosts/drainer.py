@@ -15,13 +15,13 @@ from contextlib import asynccontextmanager, suppress
 
 from actors.background import Background
 from actors.errors import FencedError, PhalanxError
-from actors.reports import Snapshot
+from actors.following.reports import Snapshot
 from actors.states import TYPABLE, Status
-from supervisor.closing import END_GRACE_S
 from supervisor.hosts.placing import Wanted
 from supervisor.hosts.relocation import MoveParts, Relocation
 from supervisor.hosts.roster import Placement
-from supervisor.registry import InstanceRecord, Member, Stage
+from supervisor.team.closing import END_GRACE_S
+from supervisor.team.registry import InstanceRecord, Member, Stage
 
 logger = logging.getLogger(__name__)
 

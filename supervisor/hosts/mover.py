@@ -18,7 +18,7 @@ from actors.errors import PhalanxError
 from supervisor.hosts.absences import Absences
 from supervisor.hosts.placing import Wanted
 from supervisor.hosts.relocation import MoveParts, Relocation
-from supervisor.registry import Member, Stage
+from supervisor.team.registry import Member, Stage
 
 logger = logging.getLogger(__name__)
 

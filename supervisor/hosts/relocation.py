@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from actors.errors import WorkspaceError
-from supervisor.adoption import Adoption
-from supervisor.closing import Closing
 from supervisor.hosts.many import ManyHosts
 from supervisor.hosts.roster import Placement, Roster
 from supervisor.ports import InstanceFactory
-from supervisor.registry import Member
-from supervisor.roll import Roll
+from supervisor.recovering.adoption import Adoption
+from supervisor.team.closing import Closing
+from supervisor.team.registry import Member
+from supervisor.team.roll import Roll
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

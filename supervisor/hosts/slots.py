@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from supervisor.hosts.roster import Roster
-from supervisor.registry import Member, Stage
-from supervisor.roll import Roll
-from supervisor.staff import Staff
+from supervisor.spawning.staff import Staff
+from supervisor.team.registry import Member, Stage
+from supervisor.team.roll import Roll
 
 
 class Slots:

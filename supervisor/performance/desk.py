@@ -16,9 +16,9 @@ from supervisor.performance.monitor import Monitor
 from supervisor.performance.rules import judge
 from supervisor.performance.watch import Watch
 from supervisor.records import Unreadable
+from supervisor.team.views import iso
 from supervisor.tuning.autopilot import Step
 from supervisor.verbs import Caller
-from supervisor.views import iso
 
 _MOST_POINTS = 30
 

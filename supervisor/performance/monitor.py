@@ -14,7 +14,7 @@ from supervisor.performance.facts import Facts, HostFacts
 from supervisor.performance.figures import Queue, Sources
 from supervisor.permits import Permits
 from supervisor.ports import HostPort
-from supervisor.roll import Roll
+from supervisor.team.roll import Roll
 from supervisor.tuning.tunables import Tunables
 
 _SHORTEST_S = 2.0

@@ -12,8 +12,8 @@ from supervisor.performance.histogram import Histogram
 from supervisor.performance.history import Slot
 from supervisor.performance.names import Count, Timing
 from supervisor.results import performance as results
+from supervisor.team.views import iso
 from supervisor.tuning.values import Tuning
-from supervisor.views import iso
 
 _MB = 1_000_000
 

@@ -17,7 +17,7 @@ from supervisor.performance.findings import Finding
 from supervisor.performance.monitor import Monitor
 from supervisor.performance.rules import judge
 from supervisor.results.performance import TeamEvent
-from supervisor.views import iso
+from supervisor.team.views import iso
 
 logger = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from actors.states import Status
 from supervisor.pool.demand import Demand
 from supervisor.pool.maker import SpareMaker
 from supervisor.pool.recipe import Recipe
-from supervisor.registry import Member, Stage
-from supervisor.roll import Roll
-from supervisor.staff import Staff
+from supervisor.spawning.staff import Staff
+from supervisor.team.registry import Member, Stage
+from supervisor.team.roll import Roll
 
 logger = logging.getLogger(__name__)
 

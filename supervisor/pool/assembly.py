@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from actors.home import Home
-from supervisor.adoption import Adoption
 from supervisor.pool.agents import SpareAgents
 from supervisor.pool.maker import MakerParts, SpareMaker
 from supervisor.pool.pool import Pool
 from supervisor.pool.worktrees import SpareWorktrees
-from supervisor.roll import Roll
+from supervisor.recovering.adoption import Adoption
 from supervisor.settings import Settings
-from supervisor.staff import Staff
-from supervisor.undoing import Undoing
+from supervisor.spawning.staff import Staff
+from supervisor.spawning.undoing import Undoing
+from supervisor.team.roll import Roll
 
 
 def make_pool(home: Home, settings: Settings, staff: Staff, roll: Roll, adoption: Adoption) -> Pool:

@@ -10,8 +10,8 @@ from supervisor.pool.pool import Pool
 from supervisor.pool.recipe import Recipe
 from supervisor.requests import PrewarmRequest
 from supervisor.results import PrewarmResult
+from supervisor.spawning.work_dirs import WorkDirPolicy
 from supervisor.verbs import Caller
-from supervisor.work_dirs import WorkDirPolicy
 
 _MOST_S = 3600.0
 

@@ -13,15 +13,15 @@ from actors.background import beside
 from actors.errors import AgentError, UnavailableError
 from actors.home import Home
 from actors.states import ALIVE, Status
-from supervisor.adoption import Adoption
-from supervisor.agent_start import Wishes, agent_start
-from supervisor.identity import spare_prompt
 from supervisor.pool.recipe import Recipe
 from supervisor.ports import HostPort
-from supervisor.registry import Member, Spare, Stage
-from supervisor.roll import Roll
-from supervisor.room import Room
-from supervisor.undoing import Undoing
+from supervisor.recovering.adoption import Adoption
+from supervisor.spawning.agent_start import Wishes, agent_start
+from supervisor.spawning.identity import spare_prompt
+from supervisor.spawning.room import Room
+from supervisor.spawning.undoing import Undoing
+from supervisor.team.registry import Member, Spare, Stage
+from supervisor.team.roll import Roll
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

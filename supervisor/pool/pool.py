@@ -18,9 +18,9 @@ from supervisor.pool.agents import SpareAgents
 from supervisor.pool.recipe import Recipe
 from supervisor.pool.stock import ActorStock
 from supervisor.pool.worktrees import SpareWorktrees
-from supervisor.registry import Member
 from supervisor.requests import SpawnRequest
-from supervisor.roll import Roll
+from supervisor.team.registry import Member
+from supervisor.team.roll import Roll
 from supervisor.tuning.values import Tuning
 
 

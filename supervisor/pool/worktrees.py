@@ -13,10 +13,10 @@ from pathlib import Path
 from actors.background import Background
 from actors.errors import PhalanxError
 from actors.workspace.values import Workspace
-from supervisor.instance_record import SPARE_PREFIX
 from supervisor.pool.demand import PAUSE_S, Demand
-from supervisor.roll import Roll
-from supervisor.staff import Staff
+from supervisor.spawning.staff import Staff
+from supervisor.team.instance_record import SPARE_PREFIX
+from supervisor.team.roll import Roll
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from actors.agents.base import AgentStart, LaunchRequest
 from actors.agents.catalog import AgentCatalog
 from actors.home import Home
 from actors.host import Host
-from actors.inbox import BatchLimits
 from actors.instance import Instance, InstanceConfig
 from actors.messages import FINAL_STATUSES, Message, MessageStatus
+from actors.messaging.inbox import BatchLimits
 from actors.states import IDLE
 from actors.terminal.pane import Key, Pane
 from actors.terminal.server import TerminalServer

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.adoption import LEASE_S
+from supervisor.recovering.adoption import LEASE_S
 from tests.chaos import checks
 from tests.chaos.arrivals import Arrival
 from tests.chaos.ledger import Ledger

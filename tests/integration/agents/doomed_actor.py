@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from actors.agents.demo import DemoAgent
-from actors.inbox import BatchLimits
 from actors.instance import Instance, InstanceConfig
-from actors.ledger import Ledger
 from actors.messages import Message, MessageStatus, decode
+from actors.messaging.inbox import BatchLimits
+from actors.messaging.ledger import Ledger
 from actors.terminal.dialogue import Dialogue
 from actors.terminal.pane import Pane
 

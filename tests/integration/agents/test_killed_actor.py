@@ -16,15 +16,15 @@ import pytest
 
 from actors.agents.base import EntryKind, EventKind
 from actors.agents.hook import SPOOL_NAME
-from actors.courier import Courier
-from actors.envelope import compose
 from actors.errors import UnavailableError
+from actors.following.observer import LAUNCH_MARK
+from actors.following.transcript import Conversation
 from actors.instance import Instance, InstanceConfig
-from actors.journal import JOURNAL_NAME
 from actors.messages import Message, MessageStatus, Receipt, encode
-from actors.observer import LAUNCH_MARK
+from actors.messaging.courier import Courier
+from actors.messaging.envelope import compose
+from actors.messaging.journal import JOURNAL_NAME
 from actors.states import Status
-from actors.transcript import Conversation
 from tests.integration.agents.doomed_actor import LIMITS, MOMENTS
 from tests.integration.agents.rig import ClaudeRig, DemoRig, until
 

@@ -11,9 +11,9 @@ import pytest
 from actors.home import Home
 from actors.marks import TEAM_MARK
 from supervisor.client import SupervisorClient
-from supervisor.gateway import Gateway
 from supervisor.requests import Request
 from supervisor.results import Result, StatusResult
+from supervisor.serving.gateway import Gateway
 from supervisor.team_file import Team, write_team
 from supervisor.verbs import Caller
 

@@ -19,12 +19,12 @@ from actors.errors import (
     WorkspaceError,
 )
 from supervisor import client as client_module
-from supervisor import connection
+from supervisor.calling.line import Line
 from supervisor.client import SupervisorClient
-from supervisor.line import Line
-from supervisor.progress import EVERY_S
 from supervisor.requests import ListRequest, ReadRequest, Request, SendRequest, WaitRequest
 from supervisor.results import ReadResult, Result, SendResult, WaitResult
+from supervisor.serving import connection
+from supervisor.serving.progress import EVERY_S
 from supervisor.verbs import Caller
 from tests.integration.gateway.conftest import ScriptedVerbs, status_result
 

@@ -15,11 +15,11 @@ import pytest
 from actors.errors import InvalidRequestError, SettingsError, TeamNotRunningError, UnavailableError
 from actors.frames import FrameError, pack, read_frame
 from actors.home import Home
-from supervisor import connection
 from supervisor.client import SupervisorClient
-from supervisor.gateway import Gateway
 from supervisor.requests import Request, SendRequest, WaitRequest
 from supervisor.results import Result, SendResult, WaitResult
+from supervisor.serving import connection
+from supervisor.serving.gateway import Gateway
 from supervisor.verbs import Caller
 from tests.integration.gateway.conftest import ScriptedVerbs, status_result
 

@@ -17,10 +17,10 @@ from actors.leader import away_words, led_team_from
 from actors.relay import PIECE_BYTES, Relay, Way
 from supervisor import client as client_module
 from supervisor.client import SupervisorClient
-from supervisor.gateway import Gateway
-from supervisor.relayed import RelayedConnections
 from supervisor.requests import InterruptRequest, ListRequest, Request, SendRequest, StatusRequest, WaitRequest
 from supervisor.results import ListResult, Result, SendResult, WaitResult
+from supervisor.serving.gateway import Gateway
+from supervisor.serving.relayed import RelayedConnections
 from supervisor.verbs import Caller
 from tests.integration.gateway.conftest import ScriptedVerbs
 

@@ -12,12 +12,12 @@ import pytest
 
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError
 from actors.home import Home
-from supervisor import attempt as attempt_module
 from supervisor import client as client_module
+from supervisor.calling import attempt as attempt_module
 from supervisor.client import SupervisorClient
-from supervisor.gateway import Gateway
 from supervisor.requests import InterruptRequest, ListRequest, Request, SendRequest, WaitRequest
 from supervisor.results import ListResult, Result, SendResult, WaitResult
+from supervisor.serving.gateway import Gateway
 from supervisor.team_file import read_team, write_team
 from supervisor.verbs import Caller
 from tests.integration.gateway.conftest import ScriptedVerbs, status_result

@@ -8,10 +8,10 @@ from typing import Any
 
 from actors.calls import actor_class, answer_of, make_actor, named_actor
 from actors.home import Home
-from supervisor.gateway import Gateway
-from supervisor.own_start import OwnStart
 from supervisor.requests import Request
 from supervisor.results import Result, StatusResult, TerminateResult
+from supervisor.serving.gateway import Gateway
+from supervisor.spawning.own_start import OwnStart
 from supervisor.verbs import Caller
 
 

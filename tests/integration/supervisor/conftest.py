@@ -16,9 +16,9 @@ from supervisor.assembly import build_supervisor
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.requests import ShutdownRequest
-from supervisor.room import Room
 from supervisor.settings import Settings
-from supervisor.staff import Staff
+from supervisor.spawning.room import Room
+from supervisor.spawning.staff import Staff
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
 from supervisor.verbs import Caller

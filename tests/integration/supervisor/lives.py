@@ -25,13 +25,13 @@ from actors.terminal.server import TerminalServer
 from supervisor.assembly import build_supervisor
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
-from supervisor.registry import Stage
 from supervisor.requests import Request
-from supervisor.room import Room
 from supervisor.settings import Settings
-from supervisor.staff import Staff
+from supervisor.spawning.room import Room
+from supervisor.spawning.staff import Staff
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
+from supervisor.team.registry import Stage
 from supervisor.verbs import Caller
 from tests.projects import git
 

@@ -16,8 +16,8 @@ from actors.messages import MessageStatus
 from actors.states import Status
 from actors.terminal.server import TerminalServer
 from supervisor import requests, results
-from supervisor.registry import Stage
 from supervisor.requests import ShutdownRequest, StatusRequest
+from supervisor.team.registry import Stage
 from tests.integration.supervisor.asking import received
 from tests.integration.supervisor.deeds import (
     BUSY,

@@ -11,10 +11,10 @@ from actors.home import Home
 from actors.messages import MessageStatus
 from supervisor import requests, results
 from supervisor.client import SupervisorClient
-from supervisor.gateway import Gateway
 from supervisor.performance.desk import PerformanceDesk, PerformanceParts
 from supervisor.refusals import parse
 from supervisor.requests import SpawnBatchRequest
+from supervisor.serving.gateway import Gateway
 from supervisor.supervisor import Supervisor
 from tests.integration.supervisor import deeds
 from tests.integration.supervisor.asking import received, specialist

@@ -14,7 +14,7 @@ import pytest
 from actors.states import Status
 from supervisor import requests, results
 from supervisor.pool import agents as agents_module
-from supervisor.registry import Member
+from supervisor.team.registry import Member
 from supervisor.verbs import Caller
 from tests.integration.supervisor.asking import received, specialist
 from tests.integration.supervisor.deeds import agents, listed, send, settle, spawn, terminate

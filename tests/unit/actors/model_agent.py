@@ -15,9 +15,9 @@ from types import SimpleNamespace
 
 from actors.agents.base import Composer, Screen
 from actors.errors import PaneGoneError
+from actors.messaging.proofs import Proofs
+from actors.messaging.recent import RecentIds
 from actors.news import News
-from actors.proofs import Proofs
-from actors.recent import RecentIds
 from actors.states import InstanceState, Status
 
 IDS = re.compile(r"^\[phalanx (msg_\w+) from", re.MULTILINE)

@@ -8,8 +8,8 @@ import pytest
 
 from actors.agents.catalog import AgentCatalog
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
-from actors.inbox import BatchLimits
 from actors.instance import InstanceConfig
+from actors.messaging.inbox import BatchLimits
 from actors.seat import Seat
 
 

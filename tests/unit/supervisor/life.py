@@ -13,29 +13,29 @@ from pathlib import Path
 from typing import Any
 
 from actors.home import Home
-from supervisor.adoption import Adoption, InstanceRules
-from supervisor.batching import Batching
-from supervisor.closing import Closing
-from supervisor.cold_start import ColdStart
 from supervisor.fence import Fence
+from supervisor.messaging.batching import Batching
 from supervisor.permits import Permits
 from supervisor.pool.assembly import make_pool
 from supervisor.pool.stock import ActorStock
-from supervisor.recovery import Recovery
-from supervisor.registry import InstanceRecord
+from supervisor.recovering.adoption import Adoption, InstanceRules
+from supervisor.recovering.recovery import Recovery
 from supervisor.requests import Role, SpawnRequest
-from supervisor.roll import Roll
-from supervisor.room import Room
 from supervisor.settings import Settings
-from supervisor.spawner import Spawner, SpawnSettings, Starts
-from supervisor.staff import Staff
+from supervisor.spawning.cold_start import ColdStart
+from supervisor.spawning.room import Room
+from supervisor.spawning.spawner import Spawner, SpawnSettings, Starts
+from supervisor.spawning.staff import Staff
+from supervisor.spawning.undoing import Undoing
+from supervisor.spawning.warm_start import WarmStart
+from supervisor.spawning.work_dirs import WorkDirPolicy
 from supervisor.store.memory import MemoryStore
+from supervisor.team.closing import Closing
+from supervisor.team.registry import InstanceRecord
+from supervisor.team.roll import Roll
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import Tuning
-from supervisor.undoing import Undoing
 from supervisor.verbs import Caller
-from supervisor.warm_start import WarmStart
-from supervisor.work_dirs import WorkDirPolicy
 from tests.unit.supervisor.world import Actor, Hands, World
 
 WORK_DIR = Path("/usr")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from actors.following.reports import Report
 from actors.messages import Message, MessageStatus
-from actors.reports import Report
 from supervisor.ports import InstancePort
-from supervisor.roll import Roll
+from supervisor.team.roll import Roll
 from tests.unit.supervisor.stand_ins import StandInInstance, TroubledStore, draft, recruit
 
 ID = "spec_0_0_1"

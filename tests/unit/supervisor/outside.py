@@ -13,10 +13,10 @@ from actors.workspace.values import Leftover, Retirement
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.ports import InstancePort
-from supervisor.recovery import Recovery
-from supervisor.registry import InstanceRecord, Member, Stage
-from supervisor.roll import Roll
-from supervisor.undoing import Undoing
+from supervisor.recovering.recovery import Recovery
+from supervisor.spawning.undoing import Undoing
+from supervisor.team.registry import InstanceRecord, Member, Stage
+from supervisor.team.roll import Roll
 from tests.unit.supervisor.stand_ins import StandInInstance, TroubledStore
 
 FIRST, SECOND = "spec_0_0_1", "spec_0_0_2"

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import FencedError, StoreError, UnavailableError
+from actors.following.pages import Page, PageQuery
+from actors.following.reports import Report, Snapshot
 from actors.host_load import HostLoad
-from actors.inbox import BatchLimits
 from actors.instance import InstanceConfig
 from actors.messages import Message, MessageStatus, Receipt
-from actors.pages import Page, PageQuery
-from actors.reports import Report, Snapshot
+from actors.messaging.inbox import BatchLimits
 from actors.states import PendingPermission, Status
-from supervisor.mail import Draft
-from supervisor.registry import InstanceRecord, Member, Stage
+from supervisor.messaging.mail import Draft
 from supervisor.requests import Role
-from supervisor.roll import Roll
 from supervisor.store.memory import MemoryStore
+from supervisor.team.registry import InstanceRecord, Member, Stage
+from supervisor.team.roll import Roll
 
 READY = Snapshot(status=Status.READY, since=1.0)
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from actors.messages import MessageStatus
 from supervisor.keeping import Keeping
 from supervisor.records import Unreadable, decode_plain
-from supervisor.roll import Roll
 from supervisor.store import keys
 from supervisor.store.memory import MemoryStore
+from supervisor.team.roll import Roll
 from tests.unit.supervisor.stand_ins import draft, receipt, recruit
 
 LATER = b"\x09written by a later version"

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from actors.messages import RECORD_VERSION, Message, encode
 from actors.workspace.values import Workspace
 from supervisor.records import decode_record, encode_plain, encode_record
-from supervisor.registry import InstanceRecord
-from supervisor.repeats import Repeats
 from supervisor.requests import Role, SpawnRequest
-from supervisor.roll import Roll
+from supervisor.serving.repeats import Repeats
 from supervisor.store import keys
 from supervisor.store.memory import MemoryStore
+from supervisor.team.registry import InstanceRecord
+from supervisor.team.roll import Roll
 from tests.unit.supervisor.stand_ins import receipt, record, recruit
 
 PATHS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).map(lambda text: Path("/") / text)

@@ -14,16 +14,16 @@ from typing import Any
 
 from actors.agents.base import AgentStart, Restarted, RunningAgent
 from actors.errors import UnavailableError
+from actors.following.reports import Report, Snapshot
 from actors.host_load import HostLoad
-from actors.inbox import BatchLimits
 from actors.instance import InstanceConfig
 from actors.messages import Message, MessageStatus, Receipt
+from actors.messaging.inbox import BatchLimits
 from actors.news import News
-from actors.reports import Report, Snapshot
 from actors.states import Status
 from actors.terminal.pane import PaneInfo
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
-from supervisor.registry import is_instance_id
+from supervisor.team.registry import is_instance_id
 from tests.unit.supervisor.stand_ins import load
 
 _STEP_S = 0.01

@@ -15,7 +15,7 @@ from supervisor.git.queue import GitQueue, Job
 from supervisor.performance.meters import Meters
 from supervisor.performance.names import Count
 from supervisor.permits import Permits
-from supervisor.work_dirs import WorkDirPolicy
+from supervisor.spawning.work_dirs import WorkDirPolicy
 from tests.unit.supervisor.git.host import StandInHost
 
 WRITES = [Commit(message="m", files=(), everything=True), CreateRef(kind="branch", name="new", start=None)]

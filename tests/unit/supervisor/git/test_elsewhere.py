@@ -15,13 +15,13 @@ from supervisor.git.desk import GitDesk, git_desk
 from supervisor.git.elsewhere import Elsewhere
 from supervisor.requests import GitBatchRequest
 from supervisor.results import GitOutcome
-from supervisor.roll import Roll
 from supervisor.settings import Settings
+from supervisor.spawning.work_dirs import WorkDirPolicy
 from supervisor.store.memory import MemoryStore
+from supervisor.team.roll import Roll
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import Tuning
 from supervisor.verbs import Caller
-from supervisor.work_dirs import WorkDirPolicy
 
 AWAY = "spec_0_0_2"
 

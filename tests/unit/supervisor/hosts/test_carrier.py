@@ -13,9 +13,9 @@ from actors.states import Status
 from actors.workspace.values import Workspace
 from supervisor.hosts import carrier as carrier_module
 from supervisor.hosts.carrier import Carrier
-from supervisor.registry import Member
-from supervisor.roll import Roll
 from supervisor.store.memory import MemoryStore
+from supervisor.team.registry import Member
+from supervisor.team.roll import Roll
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, recruit
 

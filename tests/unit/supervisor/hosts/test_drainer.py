@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from actors.errors import InvalidRequestError, UnavailableError
+from actors.following.reports import Report, Snapshot
 from actors.nodes import Node
-from actors.reports import Report, Snapshot
 from actors.states import Status
 from actors.workspace.values import Workspace
 from supervisor.hosts import drainer as drainer_module
 from supervisor.hosts.drainer import Drainer
 from supervisor.hosts.relocation import MoveParts
 from supervisor.hosts.roster import Placement
-from supervisor.registry import InstanceRecord, Member, Stage
-from supervisor.roll import Roll
 from supervisor.store.memory import MemoryStore
+from supervisor.team.registry import InstanceRecord, Member, Stage
+from supervisor.team.roll import Roll
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, draft, recruit
 

@@ -19,8 +19,8 @@ from supervisor.hosts.mover import Mover
 from supervisor.hosts.placing import Wanted
 from supervisor.hosts.relocation import MoveParts
 from supervisor.hosts.roster import Placement
-from supervisor.registry import Member, Stage
-from supervisor.roll import Roll
+from supervisor.team.registry import Member, Stage
+from supervisor.team.roll import Roll
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, TroubledStore, recruit
 

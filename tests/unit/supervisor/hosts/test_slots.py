@@ -7,9 +7,9 @@ from actors.nodes import ELASTIC_LABEL, Node
 from actors.states import Status
 from supervisor.hosts.roster import Placement, Roster
 from supervisor.hosts.slots import Slots
-from supervisor.registry import Stage
-from supervisor.roll import Roll
 from supervisor.store.memory import MemoryStore
+from supervisor.team.registry import Stage
+from supervisor.team.roll import Roll
 from tests.unit.supervisor.stand_ins import READY, recruit
 
 

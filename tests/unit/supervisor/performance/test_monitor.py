@@ -13,8 +13,8 @@ from supervisor.performance.meters import Meters
 from supervisor.performance.monitor import Monitor, Watched
 from supervisor.performance.rules import judge
 from supervisor.permits import Permits
-from supervisor.roll import Roll
 from supervisor.store.memory import MemoryStore
+from supervisor.team.roll import Roll
 from supervisor.tuning.tunables import Tunables
 from tests.unit.supervisor.performance.looks import LOAD, tuning
 from tests.unit.supervisor.stand_ins import recruit

@@ -1,0 +1,1 @@
+"""What an instance learns of its agent: events, transcript, screen, and how it is told on."""

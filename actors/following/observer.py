@@ -1,0 +1,263 @@
+"""What one instance knows of its agent: events first, the transcript second, the screen last.
+
+The observer follows the spool that the agent's hooks append to (woken by a knock on a FIFO, so that an idle agent
+costs nothing), the end of the agent's process, and, only where no hook reports, the screen. It survives its own death:
+the spool is read from its start again and tells the same story.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from actors.agents.base import Agent, AgentEvent, EventKind, Screen
+from actors.agents.hook import KNOCK_NAME, SPOOL_NAME
+from actors.agents.permissions import release
+from actors.errors import TerminalError
+from actors.following.read_mark import ReadMark
+from actors.following.tail import Tail
+from actors.following.transcript import Conversation
+from actors.messaging.envelope import ids_in
+from actors.messaging.proofs import Proofs
+from actors.news import News
+from actors.process_end import process_end
+from actors.states import ALIVE, InstanceState, Status, fold, on_exit, on_screen
+from actors.terminal.pane import Pane
+
+logger = logging.getLogger(__name__)
+
+LAUNCH_MARK = b'{"phalanx_launch":true}'
+"""The line that the host appends to the spool before it starts the agent: what stands before is of an earlier life."""
+
+_LOOK_EVERY_S = {
+    Status.STARTING: 0.05,
+    Status.BUSY: 5.0,
+    Status.WAITING_PERMISSION: 1.0,
+}
+"""How often the screen is looked at where a hook may not tell; other states are never left without a hook.
+
+An input box that is visible takes a paste, and is so up to a quarter of a second before the agent's SessionStart."""
+_LOOK_SHARE = 0.05
+"""Looking takes no more of the time than this: where many start at once, looking would keep them from it."""
+_LONGEST_STRETCH_S = 1.0
+_LAST_LINES = 12
+_LAST_WORDS_WIDTH = 160
+_WRITTEN_LOOK_S = 0.05
+_WRITE_LAG_S = 3.0
+
+
+class Observer:
+    """Follows one agent in one pane. ``run`` is its loop; everything happens in one event loop."""
+
+    def __init__(self, agent: Agent, pane: Pane, directory: Path, session_id: str, news: News) -> None:
+        self._agent = agent
+        self._pane = pane
+        self._directory = directory
+        self._news = news
+        self._spool = Tail(directory / SPOOL_NAME)
+        self._knocked = False
+        self._stirred = News()
+        self.ending = False
+        self.coming_back = False
+        self.conversation = Conversation(agent, ReadMark(directory))
+        self.state = InstanceState(since=time.time())
+        self._configured_session_id = self._session_id = session_id
+        self._screen_says: Status | None = None
+        self._shown: tuple[str, Screen] | None = None
+        self._look_took_s = 0.0
+        self.proofs = Proofs(self.conversation.seen_ids)
+        self._last_answer = ""
+
+    @property
+    def alive(self) -> bool:
+        return self.state.status in ALIVE
+
+    def expect_end(self, *, coming_back: bool) -> None:
+        """From now on the end of the agent is what was asked for; perhaps it is started again at once."""
+        self.ending = True
+        self.coming_back = coming_back
+
+    def change(self, state: InstanceState) -> None:
+        """Takes over a state that came of a verb or of a look."""
+        self._replace(state)
+        self._news.announce()
+
+    def _replace(self, state: InstanceState) -> None:
+        """A hook whose request was decided at the terminal still waits: it is let go."""
+        waiting = {asked.request_id for asked in state.permissions}
+        for asked in self.state.permissions:
+            if asked.request_id not in waiting:
+                release(self._directory, asked.request_id)
+        self.state = state
+
+    async def look(self) -> Screen:
+        """One capture of the pane, taken into account. Raises ``TerminalError``."""
+        began = time.monotonic()
+        screen = self._read(await self._pane.capture(styled=True))
+        self._look_took_s = time.monotonic() - began
+        self.absorb()
+        self._correct(on_screen(self.state, screen, time.time()))
+        return screen
+
+    def _read(self, text: str) -> Screen:
+        """A screen that stands still is read once: that takes longer than to capture it."""
+        if self._shown is None or self._shown[0] != text:
+            self._shown = text, self._agent.read_screen(text)
+        return self._shown[1]
+
+    def _correct(self, seen: InstanceState) -> None:
+        """Believes the screen against the hooks only when two looks in a row agree."""
+        against_hooks = self.state.status is not Status.STARTING and seen.status is not self.state.status
+        if seen != self.state and (not against_hooks or self._screen_says is seen.status):
+            self.change(seen)
+        self._screen_says = seen.status if against_hooks else None
+
+    async def run(self, pid: int) -> None:
+        """Follows the agent until its process ``pid`` has ended. Returns at once when its end is known already."""
+        if not self.alive:
+            return
+        end = asyncio.create_task(process_end(pid))
+        end.add_done_callback(lambda _: self._stirred.announce())
+        with self._knocks():
+            try:
+                while not end.done():
+                    self.absorb()
+                    await self._wait(end)
+                    await self._look_if_due()
+            finally:
+                end.cancel()
+        await self.note_end()
+
+    @contextlib.contextmanager
+    def _knocks(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        fifo = os.open(self._directory / KNOCK_NAME, os.O_RDWR | os.O_NONBLOCK)
+
+        def answer() -> None:
+            with contextlib.suppress(BlockingIOError):
+                os.read(fifo, 4096)
+            self._knocked = True
+            self._stirred.announce()
+
+        loop.add_reader(fifo, answer)
+        try:
+            yield
+        finally:
+            loop.remove_reader(fifo)
+            os.close(fifo)
+
+    async def _wait(self, end: asyncio.Task[None]) -> None:
+        await self._stirred.until(lambda: self._knocked or end.done(), self._next_wake_s())
+        self._knocked = False
+
+    def _next_wake_s(self) -> float | None:
+        look_every_s = self._look_every_s()
+        lagging = time.time() - self.state.heard_at < _WRITE_LAG_S and not self.is_written()
+        return _WRITTEN_LOOK_S if lagging and look_every_s is None else look_every_s
+
+    def _look_every_s(self) -> float | None:
+        every_s = _LOOK_EVERY_S.get(self.state.status)
+        return None if every_s is None else max(every_s, min(self._look_took_s / _LOOK_SHARE, _LONGEST_STRETCH_S))
+
+    async def _look_if_due(self) -> None:
+        self.absorb()
+        every_s = self._look_every_s()
+        if every_s is None:
+            return
+        if self.state.status is Status.BUSY and time.time() - self.state.heard_at < every_s:
+            return
+        try:
+            await self.look()
+        except TerminalError as error:
+            logger.warning("the screen cannot be read: %s", error)
+
+    def absorb(self) -> None:
+        """Takes in the events that are in the spool now."""
+        found = False
+        for lines in self._spool.pieces():
+            found = True
+            for line in lines:
+                self._absorb_line(line)
+        if found:
+            self._follow_conversation()
+            self._news.announce()
+
+    def _follow_conversation(self) -> bool:
+        """Whether there was anything new."""
+        self.conversation.open(self.state.transcript_path)
+        return self.conversation.follow()
+
+    def _absorb_line(self, line: bytes) -> None:
+        if line == LAUNCH_MARK:
+            self._begin_life()
+            return
+        try:
+            event = self._agent.read_event(line)
+        except ValueError:
+            logger.warning("a torn event in the spool was left out")
+            return
+        if event is not None and self._is_ours(event):
+            self._take_in(event)
+
+    def _begin_life(self) -> None:
+        """The conversation goes on where it was: what of it is written decides what of it was lost."""
+        self._session_id = self._configured_session_id
+        self.state = InstanceState(since=time.time(), transcript_path=self.state.transcript_path)
+        self.proofs.begin_life()
+        self._last_answer = ""
+
+    def _is_ours(self, event: AgentEvent) -> bool:
+        """A Claude that our agent itself started runs the same hooks, under a session of its own."""
+        if event.kind is EventKind.SESSION_STARTED and event.source == "clear":
+            self._session_id = event.session_id
+        return event.session_id == self._session_id
+
+    def _take_in(self, event: AgentEvent) -> None:
+        self._replace(fold(self.state, event))
+        if event.kind is EventKind.PROMPT_SUBMITTED:
+            self.proofs.add(ids_in(event.text))
+        if event.kind is EventKind.TURN_ENDED:
+            self._last_answer = event.text
+
+    def witness(self) -> None:
+        """Asks the transcript for what the hooks did not tell."""
+        self._follow_conversation()
+
+    def is_written(self) -> bool:
+        """Whether the transcript shows every message and the last answer that the hooks have reported."""
+        if self._follow_conversation():
+            self._news.announce()
+        answered = not self._last_answer or self._last_answer == self.conversation.last_answer
+        return answered and self.proofs.all_written
+
+    async def written(self, timeout_s: float) -> None:
+        """Waits until the transcript has caught up with the hooks: Claude Code writes it a moment later."""
+        deadline = time.monotonic() + timeout_s
+        while self.alive and not self.is_written() and time.monotonic() < deadline:
+            await self._news.next(_WRITTEN_LOOK_S)
+        self.proofs.await_no_more()
+        self._last_answer = self.conversation.last_answer
+
+    async def note_end(self, reason: str = "") -> None:
+        """The agent has ended; ``reason`` says why where its pane cannot. Takes in what it told before."""
+        self.absorb()
+        self.witness()
+        if not self.ending and not reason:
+            reason = await self._last_words()
+        self.change(on_exit(self.state, time.time(), asked=self.ending, reason="" if self.ending else reason))
+
+    async def _last_words(self) -> str:
+        try:
+            pane = await self._pane.state()
+            lines = [line.strip()[:_LAST_WORDS_WIDTH] for line in (await self._pane.capture()).splitlines()]
+        except TerminalError as error:
+            return f"the agent and its tmux session are gone ({error})"
+        status = "" if pane.exit_status is None else f" with exit status {pane.exit_status}"
+        # A rule or frame says nothing, and whoever leads pays for every character.
+        shown = "\n".join([line for line in lines if any(map(str.isalnum, line))][-_LAST_LINES:])
+        return f"the agent ended{status}. Its last lines:\n{shown}"

@@ -1,0 +1,101 @@
+"""The conversation of one instance, followed in the agent's own transcript: tokens, unread answers, the second
+witness of a delivery. What a lead reads of it comes from ``pages``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from actors.agents.base import Agent, Entry, EntryKind, TokenUse
+from actors.following.read_mark import ReadMark
+from actors.following.tail import Tail
+from actors.messaging.envelope import ids_in
+from actors.messaging.recent import RecentIds
+
+_ANSWER_IDS = 100
+"""The lines of one answer stand close together; only they carry the same count of tokens again."""
+
+
+def _parse(agent: Agent, lines: Sequence[bytes]) -> list[Entry]:
+    entries: list[Entry] = []
+    for line in lines:
+        try:
+            entries.extend(agent.read_transcript(line))
+        except ValueError:
+            continue  # torn by a crash of the agent; what follows is whole
+    return entries
+
+
+class Conversation:
+    """Follows one transcript. Blocking file reads: ``follow`` only on news."""
+
+    def __init__(self, agent: Agent, mark: ReadMark) -> None:
+        self._agent = agent
+        self._mark = mark
+        self._tail: Tail | None = None
+        self._counted = RecentIds(_ANSWER_IDS)
+        self.tokens = TokenUse()
+        self.context_tokens = 0
+        """What the latest request to the model held, with its answer: how long the conversation has grown."""
+        self.answers = 0
+        """In the transcript that is followed now."""
+        self._answers_read = 0
+        self.last_answer = ""
+        self.seen_ids = RecentIds()
+        """Ids of messages that stand in the conversation."""
+
+    def open(self, path: str) -> None:
+        """Begin to follow this transcript; no-op if it is followed already."""
+        if path and (self._tail is None or self._tail.path != Path(path)):
+            self._tail = Tail(Path(path))
+            self.answers = 0
+            self._answers_read = self._mark.of(self._tail.path)
+
+    @property
+    def path(self) -> Path | None:
+        """Where the transcript is; None while that is not known."""
+        return None if self._tail is None else self._tail.path
+
+    @property
+    def is_open(self) -> bool:
+        return self._tail is not None
+
+    def follow(self) -> bool:
+        """Takes in what is new; whether there was anything."""
+        if self._tail is None:
+            return False
+        found = False
+        for lines in self._tail.pieces():
+            for entry in _parse(self._agent, lines):
+                self._take_in(entry)
+                found = True
+        return found
+
+    def _take_in(self, entry: Entry) -> None:
+        if entry.kind is EntryKind.QUESTION:
+            self.seen_ids.add(ids_in(entry.text))
+        if entry.kind is EntryKind.ANSWER:
+            self.answers += 1
+            self.last_answer = entry.text
+        if entry.tokens and entry.answer_id not in self._counted:
+            self._counted.add((entry.answer_id,))
+            used = entry.tokens
+            held = used.input_tokens + used.cache_read_tokens + used.cache_creation_tokens
+            self.context_tokens = held + used.output_tokens
+            self.tokens = TokenUse(
+                input_tokens=self.tokens.input_tokens + entry.tokens.input_tokens,
+                output_tokens=self.tokens.output_tokens + entry.tokens.output_tokens,
+                cache_read_tokens=self.tokens.cache_read_tokens + entry.tokens.cache_read_tokens,
+                cache_creation_tokens=self.tokens.cache_creation_tokens + entry.tokens.cache_creation_tokens,
+            )
+
+    @property
+    def unread(self) -> int:
+        return max(0, self.answers - self._answers_read)
+
+    def read_to(self, answers: int) -> None:
+        """The reader of pages has seen so many answers."""
+        if self._tail is not None and answers != self._answers_read:
+            self._answers_read = answers
+            self._mark.set(self._tail.path, answers)

@@ -1,0 +1,252 @@
+"""Brings the queued messages of one instance into its agent, one batch at a time.
+
+The courier owns the inbox and is the only one that types messages. It types only when the ``Gate`` is open: between
+turns, into an empty input box. What it may do to the pane is decided by the pure ``Delivery``; the proof comes from the
+``Observer``. Every queued message gets receipts as its lot changes.
+
+Before it pastes it notes the batch in the journal. A courier whose predecessor was killed goes on from there: what the
+agent's own record shows has arrived; what tmux has not pasted is pasted; for the rest the screen decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+
+from actors.errors import TerminalError
+from actors.following.observer import Observer
+from actors.messages import Message, MessageStatus, Receipt
+from actors.messaging.delivery import Act, Delivery, NotLanded
+from actors.messaging.envelope import compose
+from actors.messaging.gate import LONGEST_RETRY_S, Gate
+from actors.messaging.inbox import BatchLimits, Inbox
+from actors.messaging.journal import Entry
+from actors.messaging.lease import Lease
+from actors.messaging.ledger import Ledger
+from actors.messaging.performer import Performer
+from actors.news import News
+from actors.states import TYPABLE, Status
+from actors.terminal.pane import Pane
+from actors.terminal.paste_names import paste_name
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_S = 20.0
+"""Longest wait for the next sign of a delivery: draft, then proof."""
+SETTLE_S = 10.0
+"""A paste of any size shows within 0.2 s and is reported within 0.4 s of Enter, or the agent is seen at work: an input
+box that stays empty and idle for so long without proof holds nothing of an earlier actor's paste."""
+_SETTLE_BYTES_PER_S = 100_000
+
+
+class Courier:
+    """``recall`` it once, then ``run`` it: its loop ends with the agent. All in the event loop of the instance."""
+
+    def __init__(self, pane: Pane, observer: Observer, limits: BatchLimits, news: News, ledger: Ledger) -> None:
+        self._pane = pane
+        self._observer = observer
+        self._news = news
+        self._ledger = ledger
+        self._gate = Gate(observer)
+        self._performer = Performer(pane, observer, news, self._hold)
+        self._underway: tuple[Message, ...] = ()
+        self._unfinished: Entry | None = None
+        self._permission_held = False
+        self.inbox = Inbox(limits)
+        self.batches = 0
+        self.delivered = 0
+
+    def heed(self, lease: Lease) -> None:
+        """Nothing is typed while the lease is not held."""
+        self._gate.lease = lease
+
+    @property
+    def typing(self) -> asyncio.Lock:
+        """Held while keys go to the pane, so that no two key sequences mix."""
+        return self._performer.typing
+
+    def recall(self) -> None:
+        """Takes over what an earlier courier has left. The observer has taken in the spool before."""
+        self._observer.witness()
+        again = self._observer.alive and self._observer.conversation.is_open
+        recalled = self._ledger.recall(self._observer.proofs, again=again)
+        self._unfinished = recalled.unfinished
+        self._underway = recalled.unfinished.messages if recalled.unfinished else ()
+        self.inbox.put_back(recalled.again, time.monotonic())
+
+    def offer(self, messages: Iterable[Message]) -> None:
+        """What one call has brought, in its order."""
+        new = [message for message in messages if self._is_to_be_delivered(message)]
+        if new:
+            self.inbox.offer(new, time.monotonic())
+            self._news.announce()
+
+    def _is_to_be_delivered(self, message: Message) -> bool:
+        """Of what is known or can come to nothing it only tells what became of it."""
+        known = self._ledger.receipt(message.id)
+        if known is not None:
+            if known.final:
+                self._ledger.tell_again(known)
+            return False
+        if self._observer.proofs.has_ever(message.id):
+            self._ledger.settle((message,), MessageStatus.SUBMITTED)
+        elif self._observer.alive:
+            self._ledger.accept(message)
+            return True
+        elif not self._observer.coming_back:  # otherwise it is offered again to the agent's next life
+            self._ledger.settle((message,), MessageStatus.FAILED, self._why_not())
+        return False
+
+    def interrupted(self) -> None:
+        """The agent's turn was stopped: what it worked on is not delivered again, even if it never wrote it down."""
+        self._ledger.take_back()
+        self._ledger.tidy(self._observer.proofs)
+
+    def acknowledged(self, receipts: Iterable[Receipt]) -> None:
+        """The supervisor has taken these in."""
+        self._ledger.acknowledged(receipts)
+        self._ledger.tidy(self._observer.proofs)
+
+    async def run(self) -> None:
+        """Delivers until the agent has ended, then says of every message left what became of it."""
+        while self._observer.alive:
+            self._ledger.tidy(self._observer.proofs)
+            if not self._something_to_do():
+                await self._news.next(self._next_try_s())
+                continue
+            self._ledger.settle_late_proofs(self._observer.proofs)
+            self._unblock()
+            await self._work()
+        self._ledger.tidy(self._observer.proofs)
+        self._give_up()
+
+    async def _work(self) -> None:
+        """A fault of ours in one delivery must not leave all later messages without an end."""
+        try:
+            if self._unfinished is not None:
+                await self._resume(self._unfinished)
+            elif batch := await self._open_gate():
+                await self._deliver(batch)
+        except Exception:
+            if not self._underway:
+                raise
+            logger.exception("a delivery failed")
+            failed, self._underway, self._unfinished = self._underway, (), None
+            reason = "an error in Phalanx: see the log of the instance's actor"
+            self._ledger.settle(failed, MessageStatus.UNCONFIRMED, reason)
+
+    def _next_try_s(self) -> float | None:
+        """Seconds until time alone gives the courier something to do."""
+        due_at = self.inbox.due_at()
+        if due_at is None or not self._typable():
+            return None
+        return max(due_at, self._gate.retry_at) - time.monotonic()
+
+    def _something_to_do(self) -> bool:
+        if self._unfinished is not None or self._ledger.has_late_proofs(self._observer.proofs):
+            return True
+        if self._observer.state.status is Status.WAITING_PERMISSION:
+            return len(self._blocked()) < len(self.inbox)
+        return self._is_stale_block() or self._may_try(time.monotonic())
+
+    def _may_try(self, now: float) -> bool:
+        due_at = self.inbox.due_at()
+        return self._typable() and due_at is not None and max(due_at, self._gate.retry_at) <= now
+
+    def _typable(self) -> bool:
+        return self._observer.state.status in TYPABLE
+
+    async def _open_gate(self) -> tuple[Message, ...]:
+        """The next batch if it is due and typing is safe now; otherwise says why it is held and returns nothing."""
+        state = self._observer.state
+        if state.status is Status.WAITING_PERMISSION:
+            tool = state.permissions[0].tool if state.permissions else "a tool"
+            self._permission_held = True
+            self._hold(self.inbox, f"the agent waits for permission to use {tool}: answer it with respond")
+            return ()
+        if not self._may_try(time.monotonic()):
+            return ()
+        verdict = await self._gate.look()
+        if verdict.reason:
+            self._hold(self.inbox, verdict.reason)
+        return self.inbox.take(time.monotonic()) if verdict.open else ()
+
+    def _unblock(self) -> None:
+        """Nobody needs to decide any more: what was held back is only queued for the end of the turn again."""
+        if self._is_stale_block():
+            self._permission_held = False
+            self._ledger.settle(self._blocked(), MessageStatus.ACCEPTED)
+
+    def _is_stale_block(self) -> bool:
+        if self._observer.state.status is Status.WAITING_PERMISSION:
+            return False
+        return self._permission_held or (not self._typable() and bool(self._blocked()))
+
+    def _blocked(self) -> list[Message]:
+        return [message for message in self.inbox if self._ledger.is_blocked(message)]
+
+    async def _deliver(self, batch: tuple[Message, ...]) -> None:
+        self._underway = batch
+        try:
+            entry = self._ledger.begin(batch, paste_name())
+        except OSError as error:
+            self._put_back(batch)
+            self._hold(batch, f"what is typed cannot be noted in the instance's directory: {error.strerror}")
+            self._gate.shut()
+            return
+        delivery = Delivery(PATIENCE_S)
+        await self._carry_out(entry, delivery, delivery.begin())
+
+    async def _resume(self, entry: Entry) -> None:
+        """Goes on with a batch that was being pasted when its courier was killed or tmux did not answer."""
+        try:
+            was_pasted = await self._pane.has_pasted(entry.paste)
+        except TerminalError as error:
+            logger.warning("what became of a paste cannot be asked now: %s", error)
+            await self._news.next(LONGEST_RETRY_S)
+            return
+        self._unfinished = None
+        if not was_pasted:
+            self._put_back(entry.messages)
+            return
+        delivery = Delivery(PATIENCE_S)
+        settle_s = SETTLE_S + len(compose(entry.messages).encode()) / _SETTLE_BYTES_PER_S
+        await self._carry_out(entry, delivery, delivery.resume(settle_s, time.monotonic()))
+
+    async def _carry_out(self, entry: Entry, delivery: Delivery, act: Act) -> None:
+        try:
+            end = await self._performer.perform(entry, delivery, act)
+        except TerminalError as error:
+            self._hold(entry.messages, f"tmux did not say whether it has pasted, which is looked into: {error}")
+            self._unfinished = entry
+            await self._news.next(LONGEST_RETRY_S)
+            return
+        if isinstance(end, NotLanded):
+            self._put_back(entry.messages)
+            return
+        self._underway = ()
+        self.batches += 1
+        self.delivered += len(entry.messages)
+        if end.status is MessageStatus.SUBMITTED or not self._observer.coming_back:
+            self._ledger.settle(entry.messages, end.status, end.reason)
+
+    def _put_back(self, batch: tuple[Message, ...]) -> None:
+        self._underway = ()
+        self.inbox.put_back(batch, time.monotonic())
+
+    def _hold(self, messages: Iterable[Message], reason: str) -> None:
+        held = [message for message in messages if not self._ledger.is_blocked(message)]
+        self._ledger.settle(held, MessageStatus.BLOCKED, reason)
+
+    def _give_up(self) -> None:
+        if self._observer.coming_back:
+            return  # the supervisor hands what is pending to the agent's next life
+        left, self._underway, self._unfinished = self._underway, (), None
+        certain = self._observer.conversation.is_open
+        self._ledger.settle(left, MessageStatus.FAILED if certain else MessageStatus.UNCONFIRMED, self._why_not())
+        self._ledger.settle(self.inbox.drain(), MessageStatus.FAILED, self._why_not())
+
+    def _why_not(self) -> str:
+        return f"not delivered: {self._observer.state.reason or 'the instance was stopped'}"

@@ -1,0 +1,77 @@
+"""Whether it is safe to begin typing into an agent's pane, and when to look again if it is not.
+
+Asked by the courier before each batch. The gate is open only between turns, when a fresh look shows an empty input box
+and no dialog: then no dialog can come up while the courier types.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from actors.agents.base import Composer, Screen
+from actors.errors import TerminalError
+from actors.following.observer import Observer
+from actors.messaging.delivery import REDRAW_S
+from actors.messaging.lease import Lease
+from actors.states import TYPABLE
+
+LONGEST_RETRY_S = 0.5
+_SHORTEST_RETRY_S = 0.03
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    open: bool
+    reason: str = ""
+    """Why it is shut; empty while that may only be the end of a turn being drawn."""
+
+
+class Gate:
+    """``retry_at`` is when a look is worth while again; seconds of the monotonic clock."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self.lease = Lease(0)
+        self._shut_since: float | None = None
+        self.retry_at = 0.0
+
+    async def look(self) -> Verdict:
+        if not self.lease.held:
+            self._shut(time.monotonic())
+            return Verdict(open=False, reason="its host is cut off from the team: it may run elsewhere by now")
+        try:
+            screen = await self._observer.look()
+            reason = self._unsafe(screen)
+        except TerminalError as error:
+            screen, reason = Screen(composer=Composer.ABSENT), f"the screen cannot be read: {error}"
+        now = time.monotonic()
+        if screen.busy:  # the end of a turn is drawn a moment after its hook
+            self._shut(now)
+            return Verdict(open=False)
+        if reason:
+            return Verdict(open=False, reason=reason if self._shut(now) >= REDRAW_S else "")
+        self._shut_since = None
+        return Verdict(open=True)
+
+    def shut(self) -> None:
+        """Typing cannot begin for a reason that the screen does not show."""
+        self._shut(time.monotonic())
+
+    def _shut(self, now: float) -> float:
+        """For how many seconds it has been shut by now."""
+        self._shut_since = now if self._shut_since is None else self._shut_since
+        shut_s = now - self._shut_since
+        self.retry_at = now + min(max(shut_s / 2, _SHORTEST_RETRY_S), LONGEST_RETRY_S)
+        return shut_s
+
+    def _unsafe(self, screen: Screen) -> str:
+        if screen.dialog:
+            return "a dialog is up in the agent's pane: attach and answer it"
+        if screen.composer is Composer.DRAFT:
+            return "someone is typing in the agent's input box"
+        if screen.composer is Composer.ABSENT:
+            return "the agent's input box is not visible"
+        if self._observer.state.status not in TYPABLE:
+            return "the agent has just begun a turn"
+        return ""

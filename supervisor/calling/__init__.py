@@ -1,0 +1,1 @@
+"""The client's end of the gateway: one call over as many connections as it takes."""

@@ -1,0 +1,297 @@
+"""The way of a message above the instances: accepted, handed down, and what became of it.
+
+A call's messages are checked one by one and stored together in one transaction; from then on they are accepted, and
+survive every crash. Each instance is handed what waits for it in order, by one task at a time; what it could not take
+over (its actor is just coming back) waits and is handed over again. Instances know ids, so nothing arrives twice. The
+instance's receipts decide, and are stored before they are acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from actors.errors import InvalidRequestError, PhalanxError, StoreError, WrongStateError
+from actors.messages import Message, MessageStatus, Receipt, encode
+from actors.messaging.envelope import CleanText, clean
+from actors.news import News
+from supervisor.messaging.receipts import accepted, is_settled, lost
+from supervisor.performance.meters import Meters
+from supervisor.performance.names import Count
+from supervisor.records import Unreadable, decode_message, decode_receipt
+from supervisor.requests import MAX_MESSAGE_BYTES
+from supervisor.store import StateStore, keys
+from supervisor.team.members import Members
+from supervisor.team.registry import Registry, Stage
+
+logger = logging.getLogger(__name__)
+
+RECEIPTS_KEPT = 50_000
+"""So many of the latest receipts are remembered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A text that a caller wants delivered."""
+
+    instance_id: str
+    text: str
+    immediate: bool = False
+    fault: str = ""
+    """Why it is refused already: the caller did not give what a message takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extra:
+    """What is written and deleted in the same transaction."""
+
+    records: Mapping[str, bytes]
+    delete: Sequence[str] = ()
+
+
+_NOTHING_MORE = Extra(records={})
+
+
+class Mail:
+    """Messages under way and their receipts. All in the supervisor's event loop."""
+
+    def __init__(self, registry: Registry, members: Members, store: StateStore, news: News, meters: Meters) -> None:
+        self._registry = registry
+        self._members = members
+        self._store = store
+        self._news = news
+        self._meters = meters
+        self._numbers = itertools.count(1)
+        self._pending: dict[str, dict[str, Message]] = {}
+        self._unhanded: dict[str, set[str]] = {}
+        self._carriers: dict[str, asyncio.Task[None]] = {}
+        self._called: set[str] = set()
+        self._closed: set[str] = set()
+        self._doubtful: set[str] = set()
+        self._untouched: set[str] = set()
+        self._receipts: dict[str, Receipt] = {}
+
+    def restore(self, messages: Mapping[str, bytes], receipts: Mapping[str, bytes], unreadable: Unreadable) -> None:
+        """Takes in what the store tells; nothing is handed over before ``hand_over_again``."""
+        known = sorted((r for _, r in unreadable.readable(receipts, decode_receipt)), key=lambda receipt: receipt.at)
+        self._receipts = {receipt.message_id: receipt for receipt in known}
+        waiting = sorted(
+            (m for _, m in unreadable.readable(messages, decode_message)), key=lambda message: message.number
+        )
+        for message in waiting:
+            self._take(message)
+        self._numbers = itertools.count(waiting[-1].number + 1 if waiting else 1)
+
+    def check(self, drafts: Sequence[Draft], sender: str, now: float) -> list[Message | PhalanxError]:
+        """Makes messages of drafts, in order; a draft that is refused gives its error and harms no other."""
+        return [self._checked(draft, sender, now) for draft in drafts]
+
+    def first(self, draft: Draft, sender: str, now: float) -> Message:
+        """The first message of an instance that is only being started."""
+        return self._message(draft, sender, now)
+
+    async def accept(self, messages: Sequence[Message], extra: Extra = _NOTHING_MORE) -> list[Receipt]:
+        """Stores messages in one transaction with ``extra`` and sends them on their way. Raises ``StoreError``.
+
+        Who is cancelled meanwhile may have sent them all the same.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._accept(messages, extra)))
+
+    async def _accept(self, messages: Sequence[Message], extra: Extra) -> list[Receipt]:
+        records = {keys.message(message.id): encode(message) for message in messages} | dict(extra.records)
+        try:
+            await self._save(records, extra.delete)
+        except StoreError:
+            self._doubtful.update(key for key in records if key.startswith((keys.MESSAGE_PREFIX, keys.REQUEST_PREFIX)))
+            raise
+        self._meters.count(Count.MESSAGES_ACCEPTED, len(messages))
+        for message in messages:
+            self._take(message)
+            self._untouched.add(message.id)
+        for instance_id in {message.instance_id for message in messages}:
+            self._carry(instance_id)
+            if instance_id in self._closed:
+                await self.close(instance_id)
+        return [self._receipts[message.id] for message in messages]
+
+    async def _save(self, records: Mapping[str, bytes], delete: Iterable[str]) -> None:
+        """A disk that hangs may write in the end what was refused to the caller: that is taken back first."""
+        doubtful = self._doubtful - records.keys()
+        await self._store.save(records, [*delete, *doubtful])
+        self._doubtful -= doubtful | records.keys()
+
+    def _take(self, message: Message) -> None:
+        self._pending.setdefault(message.instance_id, {})[message.id] = message
+        self._unhanded.setdefault(message.instance_id, set()).add(message.id)
+        self._receipts.setdefault(message.id, accepted(message))
+
+    def _checked(self, draft: Draft, sender: str, now: float) -> Message | PhalanxError:
+        try:
+            if draft.fault:
+                raise InvalidRequestError(draft.fault)
+            member = self._registry.get(draft.instance_id)
+            if member.record.stage is Stage.STARTING:
+                raise WrongStateError(f"{draft.instance_id} is just being started: send again when it is ready.")
+            if member.terminated:
+                raise WrongStateError(f"{draft.instance_id} was terminated: spawn a new instance for this message.")
+            if not member.alive or member.ending:
+                raise WrongStateError(
+                    f"{draft.instance_id} is {member.snapshot.status} and takes no messages. Restart it first."
+                )
+            return self._message(draft, sender, now)
+        except PhalanxError as error:
+            return error
+
+    def _message(self, draft: Draft, sender: str, now: float) -> Message:
+        cleaned = check_text(draft.text)
+        return Message(
+            id=f"msg_{secrets.token_hex(6)}",
+            instance_id=draft.instance_id,
+            sender=sender,
+            text=cleaned.text,
+            immediate=draft.immediate,
+            accepted_at=now,
+            removed_characters=cleaned.removed,
+            number=next(self._numbers),
+        )
+
+    def _carry(self, instance_id: str) -> None:
+        """One task at a time hands over to an instance, so that nothing overtakes."""
+        carrier = self._carriers.get(instance_id)
+        if carrier is not None and not carrier.done():
+            self._called.add(instance_id)
+            return
+        if self._members.has(instance_id) and self._unhanded.get(instance_id):
+            carrier = asyncio.create_task(self._hand_over(instance_id), name=f"messages for {instance_id}")
+            self._carriers[instance_id] = carrier
+
+    async def _hand_over(self, instance_id: str) -> None:
+        while self._members.has(instance_id) and (waiting := self._waiting(instance_id)):
+            # Held on to: who is to be given everything again meanwhile gets a set of its own.
+            unhanded = self._unhanded[instance_id]
+            self._called.discard(instance_id)
+            self._untouched.difference_update(message.id for message in waiting)
+            try:
+                await self._members.port(instance_id).deliver(waiting)
+            except PhalanxError as error:
+                logger.warning("%s takes over %d messages later: %s", instance_id, len(waiting), error)
+                if instance_id in self._called:
+                    continue  # since this call began it was said that the instance can be reached
+                return
+            unhanded.difference_update(message.id for message in waiting)
+
+    def _waiting(self, instance_id: str) -> list[Message]:
+        unhanded = self._unhanded.get(instance_id, set())
+        return [message for message in self._pending.get(instance_id, {}).values() if message.id in unhanded]
+
+    def reachable(self, instance_id: str) -> None:
+        """The instance answers: it gets what it could not take over before."""
+        self._carry(instance_id)
+
+    def hand_over_again(self, instance_id: str) -> None:
+        """An instance whose actor came back gets everything that is pending for it."""
+        self._closed.discard(instance_id)
+        self._unhanded[instance_id] = set(self._pending.get(instance_id, ()))
+        self._carry(instance_id)
+
+    async def close(self, instance_id: str) -> None:
+        """The instance is gone for good: every message that is still under way, or is just being accepted, ends here.
+
+        Raises ``StoreError``; then they are still pending.
+        """
+        self._closed.add(instance_id)
+        carrier = self._carriers.pop(instance_id, None)
+        if carrier is not None:
+            carrier.cancel()
+        left = self._pending.get(instance_id, {})
+        await self.take_receipts([lost(left[id_], touched=id_ not in self._untouched) for id_ in left])
+
+    async def take_receipts(self, receipts: Sequence[Receipt], extra: Extra = _NOTHING_MORE) -> None:
+        """Takes in what an instance reports, with ``extra`` in one transaction. Raises ``StoreError``."""
+        forgotten = self._too_old(receipts)
+        final = [receipt for receipt in receipts if receipt.final]
+        if receipts or extra.records:
+            await self._save(
+                {**{keys.receipt(receipt.message_id): encode(receipt) for receipt in receipts}, **extra.records},
+                [
+                    *(keys.message(receipt.message_id) for receipt in final),
+                    *map(keys.receipt, forgotten),
+                    *extra.delete,
+                ],
+            )
+        for message_id in forgotten:
+            self._receipts.pop(message_id, None)
+        for receipt in receipts:
+            self._receipts[receipt.message_id] = receipt
+        for receipt in final:
+            self._settle(receipt)
+        self._news.announce()
+
+    def _settle(self, receipt: Receipt) -> None:
+        pending = self._pending.get(receipt.instance_id, {})
+        message = pending.pop(receipt.message_id, None)
+        self._untouched.discard(receipt.message_id)
+        if message is not None:
+            self._meters.receipt(message, receipt, spawning=self._is_starting(receipt.instance_id))
+        self._unhanded.get(receipt.instance_id, set()).discard(receipt.message_id)
+        if not pending:
+            self._pending.pop(receipt.instance_id, None)
+
+    def _is_starting(self, instance_id: str) -> bool:
+        return instance_id in self._registry and self._registry.get(instance_id).record.stage is Stage.STARTING
+
+    def _too_old(self, receipts: Sequence[Receipt]) -> list[str]:
+        told = {receipt.message_id for receipt in receipts}
+        surplus = len(self._receipts) + sum(id_ not in self._receipts for id_ in told) - RECEIPTS_KEPT
+        if surplus <= 0:
+            return []
+        settled = (id_ for id_, receipt in self._receipts.items() if receipt.final and id_ not in told)
+        return list(itertools.islice(settled, surplus))
+
+    def receipt(self, message_id: str) -> Receipt | None:
+        """The latest; None when it was so long ago that it is forgotten."""
+        return self._receipts.get(message_id)
+
+    def pending(self, instance_id: str) -> int:
+        """How many accepted messages of this instance are not at the end of their way."""
+        return len(self._pending.get(instance_id, {}))
+
+    def blocked_reason(self, instance_id: str) -> str:
+        """Why a message of this instance is held back; empty when none is."""
+        for receipt in self._receipts_of(self._pending.get(instance_id, {})):
+            if receipt.status is MessageStatus.BLOCKED:
+                return receipt.reason
+        return ""
+
+    async def settled(self, message_ids: Iterable[str], timeout_s: float) -> bool:
+        """Waits until every message is at its end or held back by something that needs a decision."""
+        ids = tuple(message_ids)
+        return await self._news.until(lambda: all(map(is_settled, self._receipts_of(ids))), timeout_s)
+
+    def _receipts_of(self, message_ids: Iterable[str]) -> Iterator[Receipt]:
+        return (self._receipts[message_id] for message_id in message_ids if message_id in self._receipts)
+
+    async def stop(self) -> None:
+        """Hands nothing over any more."""
+        carriers = tuple(self._carriers.values())
+        for carrier in carriers:
+            carrier.cancel()
+        await asyncio.gather(*carriers, return_exceptions=True)
+
+
+def check_text(text: str) -> CleanText:
+    """The text as it can be delivered. Raises ``InvalidRequestError`` for one that cannot."""
+    cleaned = clean(text)
+    size_bytes = len(cleaned.text.encode())
+    if size_bytes > MAX_MESSAGE_BYTES:
+        raise InvalidRequestError(
+            f"The message has {size_bytes} bytes; at most {MAX_MESSAGE_BYTES} are possible. "
+            "Put long material into a file and send its path."
+        )
+    if not cleaned.text.strip():
+        raise InvalidRequestError("The message is empty once control characters are removed: send some text.")
+    return cleaned

@@ -1,0 +1,91 @@
+"""One call that sends messages: what became of each, told again when the call is repeated.
+
+Messages and the outcome of the call are stored in one transaction, so after a crash either both are there or neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from actors.errors import PhalanxError, to_wire
+from actors.messages import Message
+from supervisor.messaging.mail import Draft, Extra
+from supervisor.requests import BatchMessage, Malformed, Request
+from supervisor.serving.repeats import Noted, fingerprint
+from supervisor.team.roll import Roll
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What became of one draft: a message that was accepted, or the error (``to_wire``) for which it was not."""
+
+    instance_id: str
+    message_id: str = ""
+    removed_characters: int = 0
+    error: dict[str, str] | None = None
+
+
+def draft_of(member: BatchMessage | Malformed) -> Draft:
+    if isinstance(member, Malformed):
+        return Draft(instance_id=member.named("instanceId"), text="", fault=member.fault)
+    return Draft(instance_id=member.instance_id, text=member.message, immediate=member.immediate)
+
+
+class Sending:
+    """All in the supervisor's event loop."""
+
+    def __init__(self, roll: Roll) -> None:
+        self._mail = roll.mail
+        self._repeats = roll.repeats
+        self._storing: dict[str, asyncio.Task[None]] = {}
+
+    async def send(
+        self, request: Request, request_id: str | None, drafts: Sequence[Draft], sender: str
+    ) -> Sequence[Sent]:
+        """In the order of the drafts; one that is refused harms no other. After ``StoreError`` nothing was accepted."""
+
+        async def work() -> Sequence[Sent]:
+            return await self._send(fingerprint(request), request_id, drafts, sender)
+
+        return await self._repeats.once(request, request_id, work)
+
+    async def _send(self, content: str, request_id: str | None, drafts: Sequence[Draft], sender: str) -> Sequence[Sent]:
+        if request_id is not None and request_id in self._storing:
+            await asyncio.wait((self._storing[request_id],))
+        earlier = self._repeats.outcomes(request_id, content)
+        if earlier is not None:
+            return [Sent(**outcome) for outcome in earlier]
+        checked = self._mail.check(drafts, sender, time.time())
+        sent = [_sent(draft, message) for draft, message in zip(drafts, checked, strict=True)]
+        outcomes: list[Any] = [asdict(one) for one in sent]
+        noted = self._repeats.note(request_id, content, outcomes)
+        messages = [message for message in checked if isinstance(message, Message)]
+        await asyncio.shield(self._store(messages, noted))
+        return sent
+
+    def _store(self, messages: Sequence[Message], noted: Noted) -> asyncio.Task[None]:
+        """Goes on when nobody waits for it any more: a repeated call must find what it has done."""
+
+        async def store() -> None:
+            await self._mail.accept(messages, Extra(records=noted.records, delete=noted.delete))
+            self._repeats.keep(noted)
+
+        def stored(_: object) -> None:
+            self._storing.pop(noted.request_id, None)
+            _ = task.cancelled() or task.exception()  # whoever waits gets it as well
+
+        task = asyncio.create_task(store(), name="store messages")
+        if noted.request_id:
+            self._storing[noted.request_id] = task
+        task.add_done_callback(stored)
+        return task
+
+
+def _sent(draft: Draft, message: Message | PhalanxError) -> Sent:
+    if isinstance(message, PhalanxError):
+        return Sent(instance_id=draft.instance_id, error=to_wire(message))
+    return Sent(instance_id=draft.instance_id, message_id=message.id, removed_characters=message.removed_characters)

@@ -1,0 +1,1 @@
+"""What brings a team together again after a crash, and what clears away its remains."""

@@ -1,0 +1,90 @@
+"""How an agent that runs gets its actor, and how the supervisor gets its reports.
+
+The same for an agent that has just been started, for one whose actor died, and for all of them after the supervisor
+itself came back: the actor is found or made, takes the agent over (one that follows it already goes on undisturbed), is
+followed, and is handed every message that is pending.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from actors.following.reports import Report
+from actors.home import Home
+from actors.instance import InstanceConfig
+from supervisor.messaging.batching import Batching
+from supervisor.ports import InstanceFactory, InstancePort
+from supervisor.team.registry import InstanceRecord
+from supervisor.team.roll import Roll
+
+LEASE_S = 40.0
+"""How long an instance on another host types without hearing of the supervisor, which asks at least each 30 s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRules:
+    """What holds for every instance of the team."""
+
+    batching: Batching
+    comes_back: bool
+    """An agent that fails is started again."""
+
+
+class Adoption:
+    """Listens to the followers of the roll. All in the supervisor's event loop."""
+
+    def __init__(self, home: Home, rules: InstanceRules, factory: InstanceFactory, roll: Roll) -> None:
+        self._home = home
+        self._rules = rules
+        self._factory = factory
+        self._roll = roll
+
+    async def actor(self, record: InstanceRecord) -> InstancePort:
+        """The instance's actor, made if there is none; returns when it answers."""
+        return await self._factory.create(record.actor_name)
+
+    async def adopt(self, record: InstanceRecord, port: InstancePort) -> None:
+        """From now on the actor follows the agent, and its reports are taken in."""
+        incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
+        self._roll.members.follow(record.instance_id, port, incarnation, self)
+        self._roll.mail.hand_over_again(record.instance_id)
+        await self._rules.batching.tell(record.instance_id, port)  # who is followed is told of a change meanwhile, too
+        await self.on_silence(record.instance_id, "")
+
+    async def hear_out(self, record: InstanceRecord) -> None:
+        """The agent has ended for good and nobody follows it: an actor of its own is made, which finds in the agent's
+        record and in the journal what became of the messages that are still under way, and reports it."""
+        await self._factory.destroy(record.actor_name)  # one that lives on may still wait for the agent's next life
+        port = await self.actor(record)
+        await self.adopt(record, port)
+
+    async def on_report(self, instance_id: str, report: Report) -> None:
+        await self._roll.take_in(instance_id, report)
+        self._rules.batching.reachable(instance_id)
+
+    async def on_silence(self, instance_id: str, reason: str) -> None:
+        if instance_id in self._roll.registry:
+            member = self._roll.registry.get(instance_id)
+            if bool(member.silence) != bool(reason):
+                member.silence = reason
+                self._roll.news.announce()
+
+    async def find_again(self, instance_id: str) -> tuple[InstancePort, str]:
+        record = self._roll.registry.get(instance_id).record
+        port = await self.actor(record)
+        incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
+        await self._rules.batching.tell(instance_id, port)
+        self._roll.mail.hand_over_again(instance_id)
+        return port, incarnation
+
+    def _config(self, record: InstanceRecord) -> InstanceConfig:
+        return InstanceConfig(
+            instance_id=record.instance_id,
+            agent=record.agent,
+            session_id=record.session_id,
+            directory=self._home.instance_directory(record.place),
+            tmux_socket=self._home.tmux_socket,
+            limits=self._rules.batching.limits,
+            comes_back=self._rules.comes_back and record.wanted,
+            lease_s=LEASE_S if "@" in record.actor_name else 0.0,
+        )

@@ -1,0 +1,264 @@
+"""Brings registry, panes and actors together again: after the supervisor came back, and now and then while it runs.
+
+``run`` compares what the records tell with what the host and Ray tell (see ``reconciler``) and carries out what has to
+be done, each act alone and under the instance's turn. What has changed since it was looked at is left alone and looked
+at again. An act that fails is tried again after pauses that grow (see ``tries``); one that hangs is not waited for: the
+others go on. Nothing is touched before the store has confirmed that no other supervisor has the team.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+
+from actors.agents.base import RunningAgent
+from actors.errors import FencedError, PhalanxError, UnavailableError
+from actors.following.reports import Snapshot
+from supervisor.pool.stock import PREFIX
+from supervisor.ports import HostPort
+from supervisor.recovering.adoption import Adoption
+from supervisor.recovering.reconciler import Act, Adopt, EndActor, EndAgent, Finish, NoteEnd, Undo, plan, subject
+from supervisor.recovering.tries import Tries
+from supervisor.spawning.staff import Staff
+from supervisor.spawning.undoing import Undoing
+from supervisor.team.closing import Closing
+from supervisor.team.registry import InstanceRecord, Member, Stage, is_instance_id
+from supervisor.team.roll import Roll
+
+logger = logging.getLogger(__name__)
+
+EVERY_S = 30.0
+COMPARED_S = 20.0
+_AGAIN_S = 0.5
+_AWAY_S = 2.0
+_UNDER_WAY_S = 5.0
+"""An act that takes longer is not waited for before the next look."""
+_AT_ONCE = 8
+"""Actors that are made at the same time: each start costs 0.4 s of CPU."""
+_END_GRACE_S = 5.0
+
+
+class Recovery:
+    """All in the supervisor's event loop."""
+
+    def __init__(self, roll: Roll, staff: Staff, adoption: Adoption, undoing: Undoing, closing: Closing) -> None:
+        self._roll = roll
+        self._host: HostPort = staff.host
+        self._factory = staff.factory
+        self._adoption = adoption
+        self._undoing = undoing
+        self._closing = closing
+        self._stock = staff.stock
+        self._roster = staff.roster
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._tries = Tries()
+        self._under_way: dict[Act, asyncio.Task[bool]] = {}
+        self._clearing: asyncio.Task[None] | None = None
+        self._strangers: set[str] = set()
+        self._compared = asyncio.Event()
+
+    async def compared(self) -> bool:
+        """Waits until the records have been compared with what runs, since this process began; False if that lasts."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COMPARED_S):
+                await self._compared.wait()
+        return self._compared.is_set()
+
+    async def run(self) -> None:
+        """Reconciles at once and then for ever; ends when another supervisor has taken over."""
+        began = asyncio.get_running_loop().time()
+        try:
+            while True:
+                await self._round(began)
+        except FencedError:
+            logger.warning("no more reconciling: another supervisor has the state")
+        finally:
+            tasks = [*self._under_way.values(), *filter(None, [self._clearing])]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _round(self, began: float) -> None:
+        """One look, what follows from it as far as that is soon done, and a pause."""
+        clock = asyncio.get_running_loop().time
+        begun: Collection[asyncio.Task[bool]] = ()
+        looked = True
+        try:
+            begun = await self._look()
+        except FencedError:
+            raise
+        except Exception:
+            logger.exception("the team could not be compared with what runs")
+            looked = False
+        if self._under_way:
+            await asyncio.wait(self._under_way.values(), timeout=_UNDER_WAY_S)
+        stale = not all(task.result() for task in begun if task.done())
+        if looked and (clock() - began > COMPARED_S or not (stale or self._under_way or self._tries.soon_over)):
+            self._note_compared()
+        if not self._under_way:
+            self._clear_late()
+            await asyncio.sleep(min(self._every_s, self._tries.pause_s(clock())) if looked and not stale else _AGAIN_S)
+
+    @property
+    def _every_s(self) -> float:
+        """Agents of a host that comes back wait to be followed again."""
+        return _AWAY_S if self._roster and self._roster.instances_away else EVERY_S
+
+    def _clear_late(self) -> None:
+        if self._clearing is None or self._clearing.done():
+            self._clearing = asyncio.create_task(self._undoing.clear_late(), name="clear what came late")
+
+    def _note_compared(self) -> None:
+        """A crash may have come between a failure and what was to be done about it."""
+        if self._compared.is_set():
+            return
+        self._compared.set()
+        for member in self._roll.registry:
+            if member.record.stage is Stage.FAILED:
+                self._roll.on_failed(member)
+
+    async def reconcile(self) -> bool:
+        """One comparison and its acts; whether nothing of it is left to be done."""
+        results = await asyncio.gather(*await self._look())
+        return all(results) and not self._tries.any
+
+    async def _look(self) -> Collection[asyncio.Task[bool]]:
+        """Compares, and begins what may be done now; False is the result of what has to be looked at again."""
+        before = {
+            member.record.instance_id: member.record
+            for member in self._roll.registry.everyone()
+            if not member.turn.locked()
+        }
+        agents = await self._host.agents()
+        actors = self._without_spares(await self._factory.running())
+        self._tell_of_strangers(agents)
+        members = self._roll.registry.everyone()
+        acts = plan(
+            [member.record for member in members],
+            agents,
+            actors,
+            followed={i.record.instance_id for i in members if self._roll.members.has(i.record.instance_id)},
+            busy={*self._roll.unreadable.instance_ids, *_busy(members, before), *self._let_alone()},
+        )
+        self._tries.forget_all_but({*acts, *self._under_way})
+        if acts:
+            await self._roll.confirm()
+        now = asyncio.get_running_loop().time()
+        return [self._begin(act, before) for act in acts if self._tries.may(act, now)]
+
+    def _let_alone(self) -> list[str]:
+        """About whom something is done already, and whose host cannot be asked: nothing is known of them."""
+        away = self._roster.instances_away if self._roster else ()
+        return [*map(subject, self._under_way), *away]
+
+    def _tell_of_strangers(self, agents: Iterable[RunningAgent]) -> None:
+        """Once each: somebody's own session on the team's tmux server is left alone."""
+        names = {agent.session_name for agent in agents if not is_instance_id(agent.session_name)}
+        for name in sorted(names - self._strangers):
+            logger.warning("the tmux session %s is none of this team's instances and is left alone", name)
+        self._strangers = names
+
+    def _begin(self, act: Act, planned: Mapping[str, InstanceRecord]) -> asyncio.Task[bool]:
+        task = asyncio.create_task(self._carry_out(act, planned), name=f"reconcile {subject(act)}")
+        self._under_way[act] = task
+
+        def ended(_: object) -> None:
+            del self._under_way[act]
+            _ = task.cancelled() or task.exception()  # who has waited for it no more must not miss it
+
+        task.add_done_callback(ended)
+        return task
+
+    def _without_spares(self, actors: Collection[str]) -> list[str]:
+        """Spares that an earlier supervisor has left go into the stock.
+
+        An instance whose record cannot be read may be served by one that looks like a spare: then all such stay.
+        """
+        if self._roll.unreadable.instance_ids:
+            self._stock.recognise(())
+            return [name for name in actors if not name.startswith(PREFIX)]
+        served = {member.record.actor_name for member in self._roll.registry.everyone()}
+        self._stock.recognise(set(actors) - served)
+        return [name for name in actors if name not in self._stock.names]
+
+    async def _carry_out(self, act: Act, planned: Mapping[str, InstanceRecord]) -> bool:
+        logger.info("reconciling: %s", act)
+        try:
+            async with self._turns:
+                done = await self._act(act, planned)
+        except FencedError:
+            raise
+        except PhalanxError as error:
+            logger.warning("%s did not work: %s", act, error)
+            await self._note_failure(act, str(error))
+        except Exception as error:
+            logger.exception("%s did not work", act)
+            await self._note_failure(act, f"an error in Phalanx: {error!r}")
+        else:
+            self._tries.worked(act)
+            return done
+        return True
+
+    async def _note_failure(self, act: Act, why: str) -> None:
+        lasts = self._tries.failed(act, asyncio.get_running_loop().time())
+        if lasts and isinstance(act, Adopt):
+            await self._adoption.on_silence(act.instance_id, f"its agent cannot be taken over so far: {why}")
+
+    async def _act(self, act: Act, planned: Mapping[str, InstanceRecord]) -> bool:
+        if isinstance(act, EndAgent):
+            # Sessions are named after their instances.
+            await self._host.end_agent(act.session_name, act.session_name, _END_GRACE_S)
+            return True
+        member = self._member(act)
+        if member is None:
+            return not isinstance(act, EndActor) or await self._end_nobodys(act.actor)
+        async with member.turn:
+            if member.record != planned.get(member.record.instance_id):
+                return False
+            await self._act_on(member, act)
+        return True
+
+    def _member(self, act: Adopt | NoteEnd | Finish | Undo | EndActor) -> Member | None:
+        if isinstance(act, EndActor):
+            return self._roll.registry.served_by(act.actor)
+        return self._roll.registry.get(act.instance_id) if act.instance_id in self._roll.registry else None
+
+    async def _end_nobodys(self, actor: str) -> bool:
+        if actor not in self._stock.names:
+            await self._factory.destroy(actor)
+        return True
+
+    async def _act_on(self, member: Member, act: Adopt | NoteEnd | Finish | Undo | EndActor) -> None:
+        match act:
+            case Adopt():
+                await self._adopt(member, act)
+            case NoteEnd(_, reason):
+                await self._factory.destroy(member.record.actor_name)
+                await self._roll.mark_ended(member, Stage.FAILED, reason)
+            case Finish():
+                await self._closing.finish(member)
+            case Undo():
+                if not await self._undoing.undo(member.record):
+                    raise UnavailableError("not all that its spawn has made is gone yet")
+            case EndActor(actor):
+                await self._factory.destroy(actor)
+
+    async def _adopt(self, member: Member, act: Adopt) -> None:
+        stage = Stage.SPARE if member.record.is_spare else Stage.RUNNING
+        found = {"pane_id": act.pane_id, "pid": act.pid, "stage": stage, "reason": "", "ended_at": 0.0}
+        record = await self._roll.save(act.instance_id, **found)
+        if not member.alive:
+            member.snapshot = Snapshot(since=time.time(), transcript_path=record.transcript_path)
+        await self._adoption.adopt(record, await self._adoption.actor(record))
+
+
+def _busy(members: Iterable[Member], before: Collection[str]) -> set[str]:
+    """Who is being started, restarted or ended, or was when we began to look: what we saw of them may be old."""
+    return {
+        member.record.instance_id
+        for member in members
+        if member.turn.locked() or member.record.instance_id not in before
+    }

@@ -1,0 +1,59 @@
+"""How often acts have failed in a row, and when each may be tried again; pure, the clock is the caller's.
+
+Kept by ``Recovery``, so that one act that cannot work neither keeps the others waiting nor is tried without a pause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from supervisor.recovering.reconciler import Act
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+ENOUGH = 3
+"""Who fails so often is not just about to come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    times: int
+    again_at: float
+
+
+class Tries:
+    def __init__(self) -> None:
+        self._failures: dict[Act, _Failure] = {}
+
+    def may(self, act: Act, now: float) -> bool:
+        """Whether it has never failed or its pause is over."""
+        return act not in self._failures or self._failures[act].again_at <= now
+
+    def failed(self, act: Act, now: float) -> bool:
+        """Whether that was once too often to be only a moment's trouble."""
+        times = self._failures[act].times + 1 if act in self._failures else 1
+        pause_s = min(FIRST_PAUSE_S * 2 ** (times - 1), LONGEST_PAUSE_S)
+        self._failures[act] = _Failure(times, now + pause_s)
+        return times >= ENOUGH
+
+    def worked(self, act: Act) -> None:
+        self._failures.pop(act, None)
+
+    def forget_all_but(self, acts: Collection[Act]) -> None:
+        """What is not to be done any more has no past either."""
+        self._failures = {act: failure for act, failure in self._failures.items() if act in acts}
+
+    @property
+    def any(self) -> bool:
+        return bool(self._failures)
+
+    @property
+    def soon_over(self) -> bool:
+        """Something has failed that may well work in a moment."""
+        return any(failure.times < ENOUGH for failure in self._failures.values())
+
+    def pause_s(self, now: float) -> float:
+        """Until the next one may be tried; without any, the longest pause."""
+        left_s = (failure.again_at - now for failure in self._failures.values())
+        return max(0.0, min(left_s, default=LONGEST_PAUSE_S))

@@ -1,0 +1,167 @@
+"""One client's connection to the gateway: reads its calls, runs them side by side, writes the answers.
+
+The gateway makes one ``Connection`` a client. Promises: a call's failure is answered and touches no other call; a bad
+frame ends this connection only; a client that does not read its answers is let go after ``WRITE_TIMEOUT_S`` and holds
+at most ``MAX_CALLS`` answers until then; when the client goes away, calls that only look are cancelled and calls that
+change something run to their end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, to_wire
+from actors.frames import FrameError, pack, read_frame
+from supervisor.refusals import parse
+from supervisor.requests import Request
+from supervisor.results import Result
+from supervisor.serving.progress import Progress
+from supervisor.verbs import LOOKING, VERBS, Caller, Verb, Verbs
+
+logger = logging.getLogger(__name__)
+MAX_CALLS = 256
+"""Calls of one client that run at the same time."""
+HELLO_TIMEOUT_S = 10.0
+WRITE_TIMEOUT_S = 30.0
+_CLOSE_TIMEOUT_S = 5.0
+_SENDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+KeepTask = Callable[[asyncio.Task[None]], None]
+"""Keeps a call that outlives its connection."""
+
+
+class Connection:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, verbs: Verbs, keep: KeepTask
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._verbs = verbs
+        self._keep = keep
+        self._calls: dict[int, tuple[str, asyncio.Task[None]]] = {}
+        self._writing = asyncio.Lock()
+        self._name = secrets.token_hex(8)
+
+    async def serve(self) -> None:
+        """Returns when the client is gone or was sent away."""
+        try:
+            await self._read_calls(await self._hello())
+        except (FrameError, InvalidRequestError) as error:
+            logger.warning("a client is sent away: %s", error)
+            with suppress(ConnectionError):
+                await self._write(pack({"error": to_wire(error)}))
+        except ConnectionError:
+            pass
+        finally:
+            for verb, task in self._calls.values():
+                if verb in LOOKING:
+                    task.cancel()
+            await self._close()
+
+    async def _hello(self) -> str:
+        try:
+            frame = await asyncio.wait_for(read_frame(self._reader), HELLO_TIMEOUT_S)
+        except TimeoutError:
+            raise FrameError(f"no hello came within {HELLO_TIMEOUT_S:.0f} s") from None
+        if frame is None:
+            raise ConnectionResetError
+        hello = frame.get("hello")
+        if not isinstance(hello, dict):
+            raise FrameError("the first frame of a connection must be a hello")
+        sender = hello.get("sender")
+        if not isinstance(sender, str) or not _SENDER.fullmatch(sender):
+            raise InvalidRequestError(
+                f"The sender cannot be {str(sender)[:80]!r}: up to 64 letters, digits, '_', '.' and '-', "
+                "beginning with a letter or digit."
+            )
+        return sender
+
+    async def _read_calls(self, sender: str) -> None:
+        while (frame := await read_frame(self._reader)) is not None:
+            if "cancel" in frame:
+                self._cancel(frame["cancel"])
+                continue
+            call_id, verb = frame.get("id"), frame.get("verb")
+            if not isinstance(call_id, int) or not isinstance(verb, str) or call_id in self._calls:
+                raise FrameError("a frame is neither a call with a new id nor a cancel")
+            if len(self._calls) >= MAX_CALLS:
+                busy = UnavailableError(f"{MAX_CALLS} calls of this client run already: wait for some of them.")
+                await self._write(pack({"id": call_id, "error": to_wire(busy)}))
+                continue
+            self._begin(call_id, verb, frame.get("params", {}), sender)
+
+    def _cancel(self, call_id: Any) -> None:
+        """A cancelled call has no answer: who cancels waits for none."""
+        if isinstance(call_id, int) and call_id in self._calls:
+            self._calls[call_id][1].cancel()
+
+    def _begin(self, call_id: int, verb: str, params: Any, sender: str) -> None:
+        task = asyncio.create_task(self._run(call_id, verb, params, sender), name=f"call {verb}")
+        self._calls[call_id] = (verb, task)
+        task.add_done_callback(lambda _: self._calls.pop(call_id, None))
+        self._keep(task)
+
+    async def _run(self, call_id: int, verb: str, params: Any, sender: str) -> None:
+        progress = Progress(call_id, self._writer)
+        caller = Caller(sender=sender, client=self._name, progress=progress.tell)
+        try:
+            answer = pack({"id": call_id, **await self._answer(verb, params, caller)})
+        except FrameError as error:
+            answer = pack({"id": call_id, "error": to_wire(FrameError(f"The answer of {verb}: {error}"))})
+        finally:
+            last_progress = progress.finish()
+        with suppress(ConnectionError):
+            await self._write(last_progress + answer)
+
+    async def _answer(self, verb: str, params: Any, caller: Caller) -> Mapping[str, Any]:
+        try:
+            result = await self._result(verb, parse(_known(verb).request, params), caller)
+            return {"result": result.model_dump(mode="json", by_alias=True)}
+        except PhalanxError as error:
+            return {"error": to_wire(error)}
+        except Exception:
+            reference = secrets.token_hex(4)
+            logger.exception("call %s failed, reference %s", verb, reference)
+            text = f"{verb} failed inside the supervisor; its log says why under reference {reference}."
+            return {"error": {"code": PhalanxError.code, "message": text}}
+
+    async def _result(self, verb: str, request: Request, caller: Caller) -> Result:
+        try:
+            return await self._verbs.call(verb, request, caller)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise RuntimeError("something that the call awaits was cancelled") from error
+
+    async def _write(self, data: bytes) -> None:
+        """Raises ``ConnectionError`` when the client is gone or does not read."""
+        async with self._writing:
+            if self._writer.is_closing():
+                raise ConnectionResetError
+            self._writer.write(data)
+            try:
+                async with asyncio.timeout(WRITE_TIMEOUT_S):
+                    await self._writer.drain()
+            except TimeoutError:
+                logger.warning("a client that does not read its answers is let go")
+                self._writer.transport.abort()
+                raise ConnectionResetError from None
+
+    async def _close(self) -> None:
+        self._writer.close()
+        with suppress(ConnectionError, TimeoutError):
+            await asyncio.wait_for(self._writer.wait_closed(), _CLOSE_TIMEOUT_S)
+        self._writer.transport.abort()
+
+
+def _known(verb: str) -> Verb:
+    if verb not in VERBS:
+        raise InvalidRequestError(f"There is no verb {verb[:80]!r}. Known are: {', '.join(VERBS)}.")
+    return VERBS[verb]

@@ -1,0 +1,88 @@
+"""Calls that start many instances: results come in the order asked, and a failing member fails alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from actors.errors import PhalanxError, to_wire
+from supervisor import requests, results
+from supervisor.permits import Permits
+from supervisor.results import ErrorInfo
+from supervisor.team import views
+from supervisor.team.registry import Member
+from supervisor.verbs import Caller
+
+logger = logging.getLogger(__name__)
+
+Spawn = Callable[[requests.SpawnRequest, Caller], Awaitable[results.SpawnResult]]
+Resume = Callable[[Member], Awaitable[results.RestartResult | None]]
+"""None: it was not to be resumed any more when it was its turn."""
+
+
+async def spawn_all(request: requests.SpawnBatchRequest, caller: Caller, spawn: Spawn) -> list[results.SpawnOutcome]:
+    """Starts the members of a batch; each that is done is told as progress."""
+    members = _identified(request)
+    done = 0
+
+    def waits(_done: int, _total: int, what: str) -> None:
+        caller.progress(done, len(members), what)
+
+    each = replace(caller, progress=waits)
+
+    async def one(member: requests.SpawnRequest | requests.Malformed) -> results.SpawnOutcome:
+        nonlocal done
+        spawned = await _spawned(member, each, spawn)
+        done += 1
+        what = spawned.instance_id if isinstance(spawned, results.SpawnResult) else "failed"
+        caller.progress(done, len(members), what)
+        return views.spawn_outcome(spawned)
+
+    return await asyncio.gather(*map(one, members))
+
+
+async def _spawned(
+    member: requests.SpawnRequest | requests.Malformed, caller: Caller, spawn: Spawn
+) -> results.SpawnResult | ErrorInfo:
+    if isinstance(member, requests.Malformed):
+        return ErrorInfo(**to_wire(member.error))
+    try:
+        return await spawn(member, caller)
+    except PhalanxError as error:
+        return ErrorInfo(**to_wire(error))
+    except Exception:
+        logger.exception("a member of a spawn batch failed")
+        return ErrorInfo(code="internal", message="An error in Phalanx: see its logs.")
+
+
+def _identified(request: requests.SpawnBatchRequest) -> Sequence[requests.SpawnRequest | requests.Malformed]:
+    """Each member with a request id of its own that follows from the batch's, so that a repeat finds each again."""
+    if request.request_id is None:
+        return request.instances
+    ids = (f"{request.request_id}/{number}" for number in range(len(request.instances)))
+    return [
+        member.model_copy(update={"request_id": member.request_id or request_id})
+        if isinstance(member, requests.SpawnRequest)
+        else member
+        for member, request_id in zip(request.instances, ids, strict=True)
+    ]
+
+
+async def resume_all(members: Sequence[Member], permits: Permits, resume: Resume) -> list[results.ResumedInstance]:
+    """Starts members again that have ended, as many at a time as there are permits."""
+
+    async def one(member: Member) -> results.ResumedInstance:
+        instance_id = member.record.instance_id
+        try:
+            async with permits.hold():
+                done = await resume(member)
+        except PhalanxError as error:
+            refused = ErrorInfo(**to_wire(error))
+            status = member.snapshot.status
+            return results.ResumedInstance(instance_id=instance_id, status=status, resumed=False, error=refused)
+        status, resumed = (done.status, done.resumed) if done else (member.snapshot.status, False)
+        return results.ResumedInstance(instance_id=instance_id, status=status, resumed=resumed)
+
+    return await asyncio.gather(*map(one, members))

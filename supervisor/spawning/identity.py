@@ -1,0 +1,61 @@
+"""What an instance is told about itself, in its system prompt; pure.
+
+It goes in on the command line (``--append-system-prompt``), never as a file in the workspace that could be committed.
+"""
+
+from __future__ import annotations
+
+from supervisor.requests import Role
+from supervisor.team.registry import InstanceRecord
+
+_DUTIES = {
+    Role.EXECUTIVE: "You are an executive: you plan the work and oversee managers.",
+    Role.MANAGER: "You are a manager: you break your task down and oversee specialists.",
+    Role.SPECIALIST: "You are a specialist: you do the work you are given yourself.",
+}
+_RULES = (
+    "Messages of the team come under a header line like [phalanx msg_1a2b from lead]; several may come at once. "
+    "The header tells id and sender and is not part of the text. Long messages reach you between pasted_content "
+    "marks: under such a header they are your lead's own words to you, so follow them like any other.",
+    "End each turn with an answer that can be understood by itself: what you did, what you found, what is open.",
+)
+
+
+def system_prompt(record: InstanceRecord) -> str:
+    workspace = record.workspace
+    lines = [*_who(record), *_RULES]
+    if workspace is not None and workspace.mode == "isolated":
+        lines.append(
+            f"You work in a git worktree of your own, on the branch {workspace.branch}. Stay in it, commit your work "
+            "there in small steps, and do not switch to, merge into or push other branches unless you are asked to."
+        )
+    else:
+        lines.append("You share your working directory with others: touch only what your task needs.")
+    if record.summary:
+        lines.append(
+            "You go on where an earlier conversation of yours has ended, which grew too long. What it left you, in its "
+            f"own words:\n{record.summary}"
+        )
+    return "\n".join(lines)
+
+
+def spare_prompt() -> str:
+    """For an agent of which nobody knows yet who it will be."""
+    first = "You are one Claude Code instance in a Phalanx team. With your first message you are told who."
+    return "\n".join([first, *_RULES])
+
+
+def spare_identity(record: InstanceRecord) -> str:
+    """For such an agent, with its first message; what it saw of git when it was started holds no longer."""
+    commit = record.workspace.base_commit if record.workspace else None
+    where = f"Your worktree was put on that branch just now, at the commit {commit}, whatever git status said before."
+    return f"{system_prompt(record)}\n{where}"
+
+
+def _who(record: InstanceRecord) -> list[str]:
+    name = f" ({record.name})" if record.name else ""
+    return [
+        f"You are {record.instance_id}{name}, one Claude Code instance in a Phalanx team.",
+        _DUTIES[record.role],
+        f"You are led by {record.parent_id or 'the lead'}, who reads what you answer and cannot see your screen.",
+    ]

@@ -1,0 +1,22 @@
+"""Who does the work of a spawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from supervisor.hosts.roster import Roster
+from supervisor.permits import Permits
+from supervisor.pool.stock import ActorStock
+from supervisor.ports import HostPort, InstanceFactory
+from supervisor.spawning.room import Room
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staff:
+    host: HostPort
+    factory: InstanceFactory
+    permits: Permits
+    stock: ActorStock
+    room: Room
+    roster: Roster | None = None
+    """The hosts of a cluster; None on one machine."""

@@ -1,0 +1,99 @@
+"""Takes away all that a spawn has made: when a step of it fails, and when a crash cut it off.
+
+What there is to take away stands in the instance's record, which is stored before each step; a worktree that was made
+just before a crash, or is still being made by a host that outlived us, is found by its name. Promise: when ``undo``
+returns there is no agent, session, actor, directory or branch of the instance left, and no record; when a part does not
+answer for long the record stays, and the reconciler tries again. Work is not deleted here either: if an agent has begun
+to work in its worktree, that is saved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from actors.errors import FencedError, PhalanxError, UnavailableError
+from supervisor.ports import HostPort, InstanceFactory
+from supervisor.team.registry import InstanceRecord
+from supervisor.team.roll import Roll
+
+logger = logging.getLogger(__name__)
+
+END_GRACE_S = 3.0
+PATIENCE_S = 60.0
+"""Longest that one step waits for a part that is just coming back."""
+_RETRY_S = 0.5
+_LATE_S = 900.0
+"""A host may still be at work for a supervisor that has died: the checkout of a large repository takes long."""
+
+
+class Undoing:
+    """All in the supervisor's event loop."""
+
+    def __init__(self, roll: Roll, host: HostPort, factory: InstanceFactory) -> None:
+        self._roll = roll
+        self._host = host
+        self._factory = factory
+        self._late: dict[str, float] = {}
+
+    async def undo(self, record: InstanceRecord) -> bool:
+        """Whether everything is gone. Raises ``FencedError``: then another supervisor has it in hand."""
+        instance_id = record.instance_id
+        await _step(self._roll.confirm)
+        await self._roll.members.leave(instance_id)
+        steps = [
+            await _step(self._host.end_agent, record.place, record.session_name, END_GRACE_S),
+            await _step(self._factory.destroy, record.actor_name),
+            await _step(self._undo_workspace, record),
+            await _step(self._host.forget_instance, record.place),
+            await _step(self._roll.mail.close, instance_id),
+        ]
+        return all(steps) and await _step(self._roll.remove, instance_id)
+
+    async def _undo_workspace(self, record: InstanceRecord) -> None:
+        if record.workspace is not None:
+            await self._host.undo_workspace(record.workspace)
+            return
+        self._late[record.instance_id] = time.monotonic() + _LATE_S
+        await self._collect_worktree(record.instance_id)
+
+    async def clear_late(self) -> None:
+        """What has come to be for an instance only after it was undone. To be called now and then."""
+        for instance_id, until in tuple(self._late.items()):
+            try:
+                await self._collect_worktree(instance_id)
+                await self._host.forget_instance(instance_id)
+            except PhalanxError as error:
+                logger.warning("whether anything of %s came late cannot be seen now: %s", instance_id, error)
+            except Exception:
+                logger.exception("whether anything of %s came late cannot be seen now", instance_id)
+            if time.monotonic() > until:
+                del self._late[instance_id]
+
+    async def _collect_worktree(self, instance_id: str) -> None:
+        known = self._roll.registry.worktree_names(besides=instance_id)
+        for leftover in await self._host.leftovers([*known, *self._roll.unreadable.instance_ids]):
+            if leftover.path.name.partition("-")[0] == instance_id:
+                await self._host.collect_leftover(leftover)
+
+
+async def _step(step: Callable[..., Awaitable[object]], *arguments: object) -> bool:
+    """A step that fails is logged: it must neither hide why the spawn failed nor keep the others from running."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            await step(*arguments)
+        except UnavailableError as error:
+            if time.monotonic() < deadline:
+                await asyncio.sleep(_RETRY_S)
+                continue
+            logger.warning("a step of a failed spawn could not be undone: %s", error)
+        except FencedError:
+            raise
+        except PhalanxError:
+            logger.exception("a step of a failed spawn could not be undone")
+        else:
+            return True
+        return False

@@ -1,0 +1,271 @@
+"""How instances end and begin again: terminate, restart, and all of them when the team goes down.
+
+Promises: work is never deleted; a worktree goes only when the host finds nothing in it that would be lost, or has saved
+it. That an instance is being terminated is stored before its agent is ended, so what a crash cuts off is finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+
+from actors.errors import AgentError, FencedError, PhalanxError, StoreError, UnavailableError, WorkspaceError, to_wire
+from actors.following.reports import Snapshot
+from actors.states import IDLE, Status
+from actors.workspace.values import Retirement, Workspace
+from supervisor.ports import HostPort, InstancePort
+from supervisor.recovering.adoption import Adoption
+from supervisor.results import ErrorInfo, RestartResult, TerminatedInstance, TerminateResult
+from supervisor.spawning.identity import system_prompt
+from supervisor.spawning.staff import Staff
+from supervisor.team.registry import InstanceRecord, Member, Stage
+from supervisor.team.roll import Roll
+
+logger = logging.getLogger(__name__)
+
+END_GRACE_S = 5.0
+_NOTICE_S = 5.0
+_HEARD_S = 1.0
+"""An actor says within milliseconds what became of its messages once its agent has ended."""
+_AT_ONCE = 10
+"""Endings that run at the same time: each is a few processes on the host."""
+
+
+Remove = Callable[[Workspace], Awaitable[Retirement]]
+
+
+class Closing:
+    def __init__(self, roll: Roll, staff: Staff, adoption: Adoption, start_timeout_s: float) -> None:
+        self._roll = roll
+        self._host: HostPort = staff.host
+        self._factory = staff.factory
+        self._room = staff.room
+        self._roster = staff.roster
+        self._adoption = adoption
+        self._start_timeout_s = start_timeout_s
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def terminate(self, instance_id: str, *, cascade: bool) -> TerminateResult:
+        """Ends an instance, with ``cascade`` also all below it; from now on nobody is started under them."""
+        members = [self._roll.registry.get(instance_id)]
+        if cascade:
+            members = [*self._descendants(instance_id), *members]
+        for member in members:
+            await self._begin_ending(member)
+        result = _result(await asyncio.gather(*(self._alone(member, self.finish) for member in members)))
+        below = [member for member in self._descendants(instance_id) if member.alive]
+        return result.model_copy(update={"still_running": [member.record.instance_id for member in below]})
+
+    async def _begin_ending(self, member: Member) -> None:
+        member.ending = True
+        try:
+            await self._roll.save(member.record.instance_id, wanted=False, stage=Stage.ENDING)
+        except StoreError:
+            member.ending = not member.record.wanted
+            raise
+
+    async def end_all(self, members: Sequence[Member]) -> TerminateResult:
+        """Ends agents for the team's own end; workspaces stay as they are, and messages wait for a ``resume``."""
+        await self._roll.confirm()
+        return _result(await asyncio.gather(*(self._alone(member, self._stop) for member in members)))
+
+    def _descendants(self, instance_id: str) -> list[Member]:
+        found: list[Member] = []
+        for child in self._roll.registry.children(instance_id):
+            found.extend(self._descendants(child.record.instance_id))
+            found.append(child)
+        return found
+
+    async def _alone(self, member: Member, end: Callable[[Member], Awaitable[Retirement]]) -> TerminatedInstance:
+        """One member of a batch: what fails here fails alone."""
+        try:
+            async with self._turns, member.turn:
+                retirement = await end(member)
+        except PhalanxError as error:
+            return TerminatedInstance(
+                instance_id=member.record.instance_id,
+                status=member.snapshot.status,
+                workspace_removed=False,
+                error=ErrorInfo(**to_wire(error)),
+            )
+        return TerminatedInstance(
+            instance_id=member.record.instance_id,
+            status=member.snapshot.status,
+            workspace_removed=retirement.removed,
+            kept=retirement.kept_reason,
+            saved_ref=retirement.saved_ref,
+            repository=where_saved(member.record, retirement),
+        )
+
+    async def _stop(self, member: Member) -> Retirement:
+        if not member.record.wanted:
+            return await self.finish(member)
+        await self._end_agent(member, coming_back=True)
+        await self._leave(member)
+        await self._roll.mark_ended(member, Stage.STOPPED, "")
+        return Retirement(removed=False, kept_reason=None, branch_deleted=False)
+
+    async def finish(self, member: Member) -> Retirement:
+        """Terminates it, or does what is left of that. The caller holds the member's turn.
+
+        It counts as ended only when all is done, so that what is cut off before is done again.
+        """
+        if member.record.wanted:  # somebody has restarted it meanwhile
+            await self._begin_ending(member)
+        await self._end_agent(member, coming_back=False)
+        await self._hear_out(member)
+        await self._leave(member)
+        await self._roll.mail.close(member.record.instance_id)
+        try:
+            retirement = await self.retire(member.record)
+        except (UnavailableError, StoreError):
+            raise
+        except PhalanxError:
+            await self._roll.mark_ended(member, Stage.STOPPED, "")
+            raise
+        await self._roll.mark_ended(member, Stage.STOPPED, "")
+        return retirement
+
+    async def _leave(self, member: Member) -> None:
+        await self._roll.members.leave(member.record.instance_id)
+        await self._factory.destroy(member.record.actor_name)
+
+    async def _hear_out(self, member: Member) -> None:
+        """A message whose receipt a crash has cut off may have arrived: what the instance has kept decides.
+
+        Raises ``UnavailableError`` when that cannot be asked now: then the end is not finished yet.
+        """
+        record = member.record
+
+        def heard() -> bool:
+            return self._roll.mail.pending(record.instance_id) == 0
+
+        if self._roll.members.has(record.instance_id):
+            await self._roll.news.until(heard, _HEARD_S)
+        if heard() or not record.pid:
+            return
+        await self._roll.members.leave(record.instance_id)
+        try:
+            await self._adoption.hear_out(record)
+        except (UnavailableError, StoreError):
+            raise
+        except PhalanxError as error:
+            logger.warning("what became of messages to %s cannot be found out: %s", record.instance_id, error)
+        else:
+            await self._roll.news.until(heard, _NOTICE_S)
+
+    async def retire(self, record: InstanceRecord, remove: Remove | None = None) -> Retirement:
+        """Removes the workspace of an instance that has ended, as far as that loses nothing; ``remove`` does it."""
+        if record.workspace is None:
+            return Retirement(removed=False, kept_reason=None, branch_deleted=False)
+        inside = self._who_works_in(record)
+        if inside:
+            reason = f"The worktree {record.workspace.worktree} is kept: {inside} works in it."
+            return Retirement(removed=False, kept_reason=reason, branch_deleted=False)
+        return await (remove or self._host.retire_workspace)(record.workspace)
+
+    def _who_works_in(self, record: InstanceRecord) -> str:
+        """Another instance that is alive and has its working directory in this one's worktree; empty if none."""
+        worktree = record.workspace.worktree if record.workspace else None
+        for other in self._roll.registry:
+            alive = other.alive and other.record.instance_id != record.instance_id
+            if worktree is not None and alive and other.record.directory.is_relative_to(worktree):
+                return other.record.instance_id
+        return ""
+
+    async def _end_agent(self, member: Member, *, coming_back: bool) -> None:
+        """Ends the agent's processes and waits until its actor has noticed, so that no message is left without end."""
+        record = member.record
+        if member.alive:
+            with suppress(UnavailableError):
+                await self._roll.members.port(record.instance_id).expect_end(coming_back)
+        await self._host.end_agent(record.place, record.session_name, END_GRACE_S)
+        if self._roll.members.has(record.instance_id):
+            await self._roll.news.until(lambda: not member.alive, _NOTICE_S)
+
+    async def restart(self, member: Member) -> RestartResult:
+        """Starts the agent again with the same conversation in the same workspace; returns when it is ready."""
+        async with self._slot(member), member.turn:
+            await self._roll.save(member.record.instance_id, resumes=0)
+            return await self._restart(member)
+
+    async def resume(self, member: Member) -> RestartResult | None:
+        """As ``restart``; None when it runs again, or was terminated, by the time that it is its turn."""
+        async with self._slot(member), member.turn:
+            if not member.record.resumable:
+                return None
+            return await self.start_again(member)
+
+    async def start_again(self, member: Member) -> RestartResult:
+        """As ``restart``, for who holds the member's turn and its slot."""
+        async with nullcontext() if member.record.elsewhere else self._room.hold(member.record.agent):
+            return await self._restart(member)
+
+    def _slot(self, member: Member) -> AbstractAsyncContextManager[None]:
+        """In a cluster, of its host: who has ended may find that others have taken its place."""
+        if self._roster is None:
+            return nullcontext()
+        return self._roster.kept(member.record.instance_id, member.record.host)
+
+    async def renew(self, member: Member, summary: str) -> Status:
+        """Begins a fresh conversation in place of the old one, which gave this summary; returns when it is ready."""
+        async with member.turn:
+            return (await self._restart(member, summary)).status
+
+    async def _restart(self, member: Member, summary: str = "") -> RestartResult:
+        record = member.record
+        await self._roll.confirm()
+        here = record.workspace is None or record.workspace.home is None
+        if here and not record.directory.is_dir():
+            raise WorkspaceError(
+                f"The workspace of {record.instance_id} is gone ({record.directory}): spawn a new instance."
+            )
+        await self._end_agent(member, coming_back=True)
+        await self._roll.members.leave(record.instance_id)
+        if summary:
+            fresh = {"session_id": str(uuid.uuid4()), "transcript_path": "", "summary": summary}
+            record = await self._roll.save(record.instance_id, **fresh)
+        port = await self._adoption.actor(record)
+        try:
+            return await self._begin_again(member, port)
+        except FencedError:
+            raise
+        except PhalanxError as error:
+            await self._host.end_agent(record.place, record.session_name, END_GRACE_S)
+            await self._roll.mark_ended(member, Stage.FAILED, str(error))
+            raise
+
+    async def _begin_again(self, member: Member, port: InstancePort) -> RestartResult:
+        instance_id, path = member.record.instance_id, member.record.transcript_path
+        if member.record.summary:
+            prompt = system_prompt(member.record)
+            await self._host.renew_agent(member.record.place, member.record.session_id, prompt)
+        restarted = await self._host.restart_agent(member.record.place, member.record.session_name, path)
+        pane = restarted.pane
+        running = {"stage": Stage.RUNNING, "wanted": True, "reason": "", "ended_at": 0.0}
+        record = await self._roll.save(instance_id, pane_id=pane.pane_id, pid=pane.pid, **running)
+        member.snapshot = Snapshot(since=time.time(), transcript_path=path)
+        member.ending = False
+        await self._adoption.adopt(record, port)
+        return RestartResult(instance_id=instance_id, status=await self._ready(member), resumed=restarted.resumed)
+
+    async def _ready(self, member: Member) -> Status:
+        await self._roll.news.until(lambda: member.snapshot.status is not Status.STARTING, self._start_timeout_s)
+        if member.snapshot.status in IDLE and member.alive:
+            return member.snapshot.status
+        reason = member.snapshot.reason or f"it was not ready within {self._start_timeout_s:.0f} s"
+        raise AgentError(f"{member.record.instance_id} could not be restarted: {reason}")
+
+
+def where_saved(record: InstanceRecord, retirement: Retirement) -> str | None:
+    """The git directory that has the saved ref: it outlives the worktree that the instance was made from."""
+    found = (record.workspace.home or record.workspace.git_directory) if record.workspace else None
+    return str(found) if found and retirement.saved_ref else None
+
+
+def _result(terminated: Sequence[TerminatedInstance]) -> TerminateResult:
+    return TerminateResult(success=all(one.error is None for one in terminated), terminated=list(terminated))

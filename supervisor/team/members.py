@@ -1,0 +1,142 @@
+"""The live ends of the team: for each instance the port to its actor and the loop that follows its reports.
+
+Following is a long poll, so nothing is polled in vain. An actor that was restarted is noticed by its new incarnation,
+one that stays away by its silence: in both cases whoever listens takes the agent over again with a fresh port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from actors.errors import FencedError, PhalanxError, UnavailableError
+from actors.following.reports import Report
+from supervisor.ports import InstancePort
+from supervisor.team.registry import COMING_BACK
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 30.0
+SILENCE_S = 5.0
+"""Ray brings an actor back within about a second; who is silent for longer is looked for."""
+_RETRY_S = 0.3
+
+
+class Listener(Protocol):
+    async def on_report(self, instance_id: str, report: Report) -> None:
+        """Takes a report in; when this raises, the same report comes again."""
+        ...
+
+    async def on_silence(self, instance_id: str, reason: str) -> None:
+        """The instance has not answered for a while; empty ``reason``: it answers again."""
+        ...
+
+    async def find_again(self, instance_id: str) -> tuple[InstancePort, str]:
+        """Has the instance's actor take over its agent again; returns the port and the actor's incarnation."""
+        ...
+
+
+@dataclass(slots=True)
+class _End:
+    port: InstancePort
+    follower: asyncio.Task[None] | None = None
+
+
+class Members:
+    """All in the supervisor's event loop."""
+
+    def __init__(self) -> None:
+        self._ends: dict[str, _End] = {}
+
+    def port(self, instance_id: str) -> InstancePort:
+        """Raises ``UnavailableError`` when the instance has no actor now."""
+        try:
+            return self._ends[instance_id].port
+        except KeyError:
+            raise UnavailableError(
+                f"{instance_id} has no running actor: either it was stopped (restart it to go on with it), or "
+                f"{COMING_BACK}, and the call works in a moment."
+            ) from None
+
+    def has(self, instance_id: str) -> bool:
+        """Whether the instance can be reached: false while it is only being started."""
+        return instance_id in self._ends
+
+    def follow(self, instance_id: str, port: InstancePort, incarnation: str, listener: Listener) -> None:
+        """Begins to follow an instance whose actor, in this incarnation, has just adopted its agent."""
+        earlier = self._ends.get(instance_id)
+        if earlier is not None and earlier.follower is not None:
+            earlier.follower.cancel()
+        end = _End(port)
+        self._ends[instance_id] = end
+        end.follower = asyncio.create_task(_Follower(instance_id, end, incarnation, listener).run())
+
+    async def leave(self, instance_id: str) -> None:
+        """Stops following; no-op when it is not followed."""
+        end = self._ends.pop(instance_id, None)
+        if end is not None and end.follower is not None:
+            end.follower.cancel()
+            await asyncio.gather(end.follower, return_exceptions=True)
+
+    async def leave_all(self) -> None:
+        await asyncio.gather(*map(self.leave, tuple(self._ends)))
+
+
+class _Follower:
+    """Follows one instance for ever."""
+
+    def __init__(self, instance_id: str, end: _End, incarnation: str, listener: Listener) -> None:
+        self._instance_id = instance_id
+        self._end = end
+        self._incarnation = incarnation
+        self._listener = listener
+        self._sequence = 0
+        self._heard_at = time.monotonic()
+        self._told_silence = False
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self._next()
+            except FencedError:
+                logger.warning("%s is not followed any more: another supervisor has the state", self._instance_id)
+                return
+            except UnavailableError as error:
+                logger.warning("%s does not answer: %s", self._instance_id, error)
+                await asyncio.sleep(_RETRY_S)
+                await self._bear_silence(str(error))
+            except Exception:
+                logger.exception("a report of %s could not be taken in", self._instance_id)
+                await asyncio.sleep(_RETRY_S)
+
+    async def _next(self) -> None:
+        report = await self._end.port.reports(self._sequence, POLL_S, self._incarnation)
+        if report.incarnation != self._incarnation:
+            await self._find_again()
+            return
+        self._heard_at = time.monotonic()
+        if self._told_silence:
+            await self._listener.on_silence(self._instance_id, "")
+            self._told_silence = False
+        await self._listener.on_report(self._instance_id, report)
+        self._sequence = report.sequence
+
+    async def _bear_silence(self, reason: str) -> None:
+        if time.monotonic() - self._heard_at < SILENCE_S:
+            return
+        try:
+            if not self._told_silence:
+                await self._listener.on_silence(self._instance_id, reason)
+                self._told_silence = True
+            await self._find_again()
+        except PhalanxError as error:
+            logger.warning("%s could not be taken over again yet: %s", self._instance_id, error)
+        except Exception:
+            logger.exception("%s could not be taken over again", self._instance_id)
+
+    async def _find_again(self) -> None:
+        self._end.port, self._incarnation = await self._listener.find_again(self._instance_id)
+        self._sequence = 0

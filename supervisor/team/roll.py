@@ -1,0 +1,224 @@
+"""The team's roll: registry, live ends, mail and store kept in step.
+
+Whoever changes who is in the team goes through here. Everybody who waits for the team to change waits on ``news``.
+What must not be forgotten of an instance is stored before anybody is told of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from actors.following.reports import Report, Snapshot
+from actors.news import News
+from actors.states import ALIVE, Status
+from supervisor.keeping import Keeping
+from supervisor.messaging.mail import Extra, Mail
+from supervisor.performance.meters import Meters
+from supervisor.performance.names import Count
+from supervisor.records import Unreadable, decode_plain, decode_record, encode_plain, encode_record
+from supervisor.serving.repeats import Noted, Repeats
+from supervisor.store import StateStore, keys
+from supervisor.team.members import Members
+from supervisor.team.registry import InstanceRecord, Member, Registry, Stage
+
+logger = logging.getLogger(__name__)
+
+_STAGE_OF = {Status.STOPPED: Stage.STOPPED, Status.FAILED: Stage.FAILED}
+
+
+class Roll:
+    """All in the supervisor's event loop."""
+
+    def __init__(self, store: StateStore, names: Iterable[str] = (), meters: Meters | None = None) -> None:
+        """``names``: of what instances and spares have left in this home; they are not given again."""
+        self.news = News()
+        self.registry = Registry()
+        for name in names:
+            self.registry.note_name(name)
+        self.members = Members()
+        self.meters = meters or Meters()
+        self.unreadable = Unreadable()
+        store = Keeping(store, self.unreadable)
+        self.mail = Mail(self.registry, self.members, store, self.news, self.meters)
+        self.repeats = Repeats()
+        self.on_failed: Callable[[Member], None] = lambda _: None
+        """Called when an instance has failed by itself."""
+        self.on_reported: Callable[[Member, Report], None] = lambda *_: None
+        """Called with what an instance has reported."""
+        self.further_warnings: list[Callable[[], str]] = []
+        """What else may be wrong with the team, each in words; empty while it is not."""
+        self._store = store
+        self._pastes: dict[str, tuple[int, int]] = {}
+        self._began_at = time.time()
+
+    async def load(self) -> None:
+        """Takes in what the store tells of the team. Raises ``StoreError``."""
+        now = time.time()
+        last, last_spare = await self._counted(keys.LAST_NUMBER), await self._counted(keys.LAST_SPARE)
+        stored = await self._store.load(keys.INSTANCE_PREFIX)
+        records = [record for _, record in self.unreadable.readable(stored, decode_record)]
+        for name in self.unreadable.instance_ids:
+            self.registry.note_name(name)
+        self.registry.last_number = max(self.registry.last_number, last)
+        self.registry.last_spare = max(self.registry.last_spare, last_spare)
+        for record in sorted(records, key=lambda record: record.number):
+            self.registry.restore(record, now)
+        messages, receipts = await self._store.load(keys.MESSAGE_PREFIX), await self._store.load(keys.RECEIPT_PREFIX)
+        self.mail.restore(messages, receipts, self.unreadable)
+        self.repeats.restore(await self._store.load(keys.REQUEST_PREFIX), self.unreadable)
+
+    async def _counted(self, key: str) -> int:
+        found = self.unreadable.readable(await self._store.load(key), _decode_number)
+        return max((number for _, number in found), default=0)
+
+    def stored_form(self, record: InstanceRecord) -> Extra:
+        """What stands in the store for this record, to be written together with other things."""
+        return Extra(records={keys.instance(record.instance_id): encode_record(record), **self._counter()})
+
+    def _counter(self) -> dict[str, bytes]:
+        counts = {keys.LAST_NUMBER: self.registry.last_number, keys.LAST_SPARE: self.registry.last_spare}
+        return {key: encode_plain(count) for key, count in counts.items()}
+
+    async def confirm(self) -> None:
+        """Raises ``FencedError`` when another supervisor has the state: to be called before agents are touched."""
+        await self._store.save(self._counter())
+
+    async def save(self, instance_id: str, **changes: object) -> InstanceRecord:
+        """Changes the record and stores it. Raises ``StoreError``; then the record is as it was."""
+        member = self.registry.get(instance_id)
+        async with member.writing:
+            changed = replace(member.record, **changes)  # type: ignore[arg-type]
+            await self._store.save(self.stored_form(changed).records)
+            # What a spawn has noted meanwhile, to be stored with its next step, stays.
+            member.record = replace(member.record, **changes)  # type: ignore[arg-type]
+        return member.record
+
+    async def remove(self, instance_id: str) -> None:
+        """Forgets an instance as if it had never been."""
+        await self._remove(instance_id, Noted())
+
+    async def dismiss(self, instance_id: str) -> None:
+        """Forgets an instance that has ended; a repeat of the call that made it still gets it."""
+        record = self.registry.get(instance_id).record
+        noted = self.repeats.note(record.request_id, record.fingerprint, [encode_record(record)])
+        await self._remove(instance_id, noted)
+        self.repeats.keep(noted)
+
+    async def save_noted(self, noted: Noted) -> None:
+        """What a call has done that changes no record of the roll. Raises ``StoreError``."""
+        await self._store.save(noted.records, noted.delete)
+
+    def dismissed(self, request_id: str | None, fingerprint: str) -> InstanceRecord | None:
+        """Who was made by this call and dismissed. Raises ``InvalidRequestError`` when that cannot be read any more."""
+        outcomes = self.repeats.outcomes(request_id, fingerprint)
+        return None if outcomes is None else decode_record(outcomes[0])
+
+    def status_of(self, instance_id: str) -> Status:
+        """Also of one that was dismissed."""
+        known = instance_id in self.registry
+        return self.registry.get(instance_id).snapshot.status if known else Status.STOPPED
+
+    async def _remove(self, instance_id: str, noted: Noted) -> None:
+        await self.members.leave(instance_id)
+        await self._store.save(noted.records, delete=[keys.instance(instance_id), *noted.delete])
+        self.registry.remove(instance_id)
+        self._pastes.pop(instance_id, None)
+        self.news.announce()
+
+    async def mark_ended(self, member: Member, stage: Stage, reason: str) -> None:
+        """The agent is found to have ended while nobody followed it."""
+        await self.save(member.record.instance_id, stage=stage, reason=reason, ended_at=time.time())
+        status = Status.STOPPED if stage is Stage.STOPPED else Status.FAILED
+        member.snapshot = ended(member.snapshot, status, reason)
+        member.silence = ""
+        self.news.announce()
+        if stage is Stage.FAILED:
+            self._has_failed(member)
+
+    async def tell_reason(self, member: Member, reason: str) -> None:
+        """There is more to say about why it has failed. Raises ``StoreError``."""
+        await self.save(member.record.instance_id, reason=reason)
+        member.snapshot = replace(member.snapshot, reason=reason)
+        self.news.announce()
+
+    async def take_in(self, instance_id: str, report: Report) -> None:
+        """What an instance reports; its receipts are stored with what changed of its record."""
+        if instance_id not in self.registry:
+            await self.mail.take_receipts(report.receipts)
+            return
+        member = self.registry.get(instance_id)
+        async with member.writing:
+            if instance_id not in self.registry:  # a spare that was given to an instance meanwhile
+                return
+            earlier, changed = member.record, _changed(member.record, report.snapshot)
+            extra = self.stored_form(changed) if changed != earlier else Extra(records={})
+            await self.mail.take_receipts(report.receipts, extra)
+            member.record, member.snapshot = changed, _told(report.snapshot, changed)
+        self._count_pastes(changed, report)
+        self.news.announce()
+        if not changed.is_spare:
+            self.on_reported(member, report)
+        self.mail.reachable(instance_id)
+        if changed.stage is Stage.FAILED and earlier.stage is not Stage.FAILED:
+            self._has_failed(member)
+
+    def _has_failed(self, member: Member) -> None:
+        self.meters.count(Count.AGENTS_FAILED)
+        self.on_failed(member)
+
+    def _count_pastes(self, record: InstanceRecord, report: Report) -> None:
+        """Instances count from the start of their actor, which may be before or after the start of this supervisor."""
+        instance_id, now = record.instance_id, (report.batches, report.delivered)
+        before = self._pastes.get(instance_id, (0, 0) if record.created_at >= self._began_at else now)
+        self._pastes[instance_id] = now
+        began_anew = now[0] < before[0]
+        self.meters.count(Count.PASTES, now[0] - (0 if began_anew else before[0]))
+        self.meters.count(Count.MESSAGES_PASTED, now[1] - (0 if began_anew else before[1]))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong with the team's state, for people."""
+        told = (self._store.health.warning, self.unreadable.warning, *(warning() for warning in self.further_warnings))
+        return [text for text in told if text]
+
+    def needs_attention(self, member: Member) -> bool:
+        from_messages = self.mail.blocked_reason(member.record.instance_id)
+        return member.snapshot.needs_attention or bool(from_messages) or bool(member.silence)
+
+    @property
+    def average_batch(self) -> float:
+        """Messages per paste so far; 0 before the first."""
+        batches = sum(batches for batches, _ in self._pastes.values())
+        messages = sum(messages for _, messages in self._pastes.values())
+        return messages / batches if batches else 0.0
+
+
+def ended(snapshot: Snapshot, status: Status, reason: str = "") -> Snapshot:
+    """The snapshot of an instance whose agent is gone."""
+    return replace(snapshot, status=status, since=time.time(), reason=reason, permission=None)
+
+
+def _told(snapshot: Snapshot, record: InstanceRecord) -> Snapshot:
+    """What the supervisor knows of a failure stays said, however often the instance reports its own part of it."""
+    failed = snapshot.status is Status.FAILED and record.stage is Stage.FAILED and record.reason
+    return replace(snapshot, reason=record.reason) if failed else snapshot
+
+
+def _decode_number(data: bytes) -> int:
+    return int(decode_plain(data))
+
+
+def _changed(record: InstanceRecord, snapshot: Snapshot) -> InstanceRecord:
+    """The record as the snapshot changes it. Who starts or terminates an instance decides what becomes of it."""
+    path = snapshot.transcript_path or record.transcript_path
+    if record.stage in {Stage.STARTING, Stage.SPARE} or not record.wanted:
+        return replace(record, transcript_path=path)
+    if snapshot.status in ALIVE:
+        return replace(record, transcript_path=path, stage=Stage.RUNNING, reason="", ended_at=0.0)
+    stage = _STAGE_OF[snapshot.status]
+    if stage is record.stage:
+        return replace(record, transcript_path=path)
+    return replace(record, transcript_path=path, stage=stage, reason=snapshot.reason, ended_at=snapshot.since)

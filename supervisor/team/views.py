@@ -1,0 +1,132 @@
+"""The team as callers see it; pure."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Iterable
+
+from actors.following.pages import Page
+from actors.following.reports import Snapshot
+from actors.messages import Receipt
+from actors.states import PendingPermission, Status
+from supervisor.messaging.sending import Sent
+from supervisor.results import (
+    ConversationEntry,
+    ErrorInfo,
+    InstanceInfo,
+    Permission,
+    ReadResult,
+    SendResult,
+    SpawnOutcome,
+    SpawnResult,
+    Tokens,
+)
+from supervisor.team.registry import COMING_BACK, InstanceRecord, Member, Stage
+
+
+def iso(at: float) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC."""
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def instance_info(member: Member, *, followed: bool, pending: int, blocked_reason: str) -> InstanceInfo:
+    """``followed``: its actor reports to this supervisor."""
+    record, snapshot = member.record, member.snapshot
+    workspace = record.workspace
+    unknown = COMING_BACK if record.stage is Stage.RUNNING and not followed else ""
+    return InstanceInfo(
+        instance_id=record.instance_id,
+        name=record.name,
+        role=record.role,
+        parent_id=record.parent_id,
+        agent=record.agent,
+        status=snapshot.status,
+        since=iso(snapshot.since),
+        reason=snapshot.reason or blocked_reason or member.silence or unknown or None,
+        permission=permission(snapshot.permission) if snapshot.permission else None,
+        needs_attention=snapshot.needs_attention or bool(blocked_reason or member.silence),
+        queued_messages=pending,
+        unread=snapshot.unread,
+        session_name=record.session_name,
+        workspace_mode=workspace.mode if workspace else "isolated",
+        working_directory=str(record.directory),
+        branch=workspace.branch if workspace else None,
+        host=record.host,
+        tokens=tokens(snapshot),
+    )
+
+
+def permission(asked: PendingPermission) -> Permission:
+    return Permission(permission_id=asked.request_id, tool=asked.tool, input=dict(asked.tool_input))
+
+
+def tokens(snapshot: Snapshot) -> Tokens:
+    use = snapshot.tokens
+    return Tokens(
+        input=use.input_tokens,
+        output=use.output_tokens,
+        cache_read=use.cache_read_tokens,
+        cache_creation=use.cache_creation_tokens,
+    )
+
+
+def spawn_result(record: InstanceRecord, status: Status) -> SpawnResult:
+    workspace = record.workspace
+    return SpawnResult(
+        instance_id=record.instance_id,
+        session_name=record.session_name,
+        role=record.role,
+        workspace_mode=workspace.mode if workspace else "isolated",
+        working_directory=str(record.directory),
+        branch=workspace.branch if workspace else None,
+        status=status,
+        notes=list(workspace.notes) if workspace else [],
+        from_pool=bool(record.spare),
+    )
+
+
+def spawn_outcome(result: SpawnResult | ErrorInfo) -> SpawnOutcome:
+    if isinstance(result, ErrorInfo):
+        return SpawnOutcome(success=False, error=result)
+    return SpawnOutcome(success=True, **result.model_dump())
+
+
+def send_result(sent: Sent, receipt: Receipt | None) -> SendResult:
+    """``receipt`` is None for a message of long ago."""
+    if sent.error is not None:
+        return SendResult(success=False, instance_id=sent.instance_id, error=ErrorInfo(**sent.error))
+    return SendResult(
+        success=receipt is None or receipt.status.value not in ("failed", "unconfirmed"),
+        instance_id=sent.instance_id,
+        message_id=sent.message_id,
+        status=receipt.status if receipt else None,
+        reason=(receipt.reason or None) if receipt else "accepted long ago: its receipt is not kept any more",
+        removed_characters=sent.removed_characters,
+    )
+
+
+def counts(members: Iterable[Member]) -> dict[str, int]:
+    found = Counter(member.snapshot.status.value for member in members)
+    return {status.value: found[status.value] for status in Status if found[status.value]}
+
+
+def read_result(instance_id: str, page: Page) -> ReadResult:
+    return ReadResult(
+        instance_id=instance_id,
+        source="conversation",
+        entries=[
+            ConversationEntry(
+                kind=shown.entry.kind.value,
+                at=shown.entry.at,
+                text=shown.entry.text,
+                tool=shown.entry.tool or None,
+                input=dict(shown.entry.tool_input) or None,
+                left_out=shown.left_out or None,
+                full=shown.reference or None,
+            )
+            for shown in page.entries
+        ],
+        cursor=page.cursor or None,
+        more=page.more,
+    )

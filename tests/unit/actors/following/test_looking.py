@@ -1,0 +1,104 @@
+"""How often the screen of an agent that starts is looked at, and how often what it shows is read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from actors.agents.base import Agent, Composer, Screen
+from actors.agents.hook import KNOCK_NAME
+from actors.following.observer import Observer
+from actors.news import News
+from actors.states import Status
+from actors.terminal.pane import Pane
+from tests.unit.actors.virtual_time import run_in_virtual_time
+
+WATCHED_S = 10.0
+
+
+class SlowPane:
+    """Looking at it takes as long as the test says; it shows the last of ``texts`` for ever."""
+
+    def __init__(self, took_s: float, texts: list[str]) -> None:
+        self.took_s = took_s
+        self.texts = texts
+        self.captured = 0
+
+    async def capture(self, *, styled: bool) -> str:
+        self.captured += 1
+        await asyncio.sleep(self.took_s)
+        return self.texts.pop(0) if len(self.texts) > 1 else self.texts[0]
+
+
+class Reader:
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    def read_screen(self, text: str) -> Screen:
+        self.read.append(text)
+        return Screen(composer=Composer.EMPTY if text == "prompt" else Composer.ABSENT)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    os.mkfifo(tmp_path / KNOCK_NAME)
+    return tmp_path
+
+
+def watch(directory: Path, pane: SlowPane) -> Any:
+    """An agent that lives is followed for a while."""
+    seen = SimpleNamespace(reader=Reader(), status=None)
+
+    async def follow() -> None:
+        observer = Observer(cast("Agent", seen.reader), cast("Pane", pane), directory, "session", News())
+        following = asyncio.create_task(observer.run(os.getpid()))
+        await asyncio.sleep(WATCHED_S)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        seen.status = observer.state.status
+
+    run_in_virtual_time(follow())
+    return seen
+
+
+def test_a_starting_agent_is_looked_at_often_while_that_is_cheap(directory: Path) -> None:
+    pane = SlowPane(0.001, ["starts"])
+
+    watch(directory, pane)
+
+    assert pane.captured > 150
+
+
+@pytest.mark.parametrize("took_s", [0.02, 0.04])
+def test_looking_takes_a_small_part_of_the_time_only(directory: Path, took_s: float) -> None:
+    pane = SlowPane(took_s, ["starts"])
+
+    watch(directory, pane)
+
+    assert 0.03 < pane.captured * took_s / WATCHED_S < 0.06
+
+
+def test_an_agent_is_looked_at_each_second_however_long_that_takes(directory: Path) -> None:
+    pane = SlowPane(0.5, ["starts"])
+
+    watch(directory, pane)
+
+    assert pane.captured >= 6
+
+
+def test_a_screen_that_stands_still_is_read_once(directory: Path) -> None:
+    seen = watch(directory, SlowPane(0.001, ["starts", "starts", "starts more"]))
+
+    assert seen.reader.read == ["starts", "starts more"]
+    assert seen.status is Status.STARTING
+
+
+def test_the_prompt_is_seen_by_the_first_look_that_shows_it(directory: Path) -> None:
+    seen = watch(directory, SlowPane(0.001, ["starts", "prompt"]))
+
+    assert seen.status is Status.READY

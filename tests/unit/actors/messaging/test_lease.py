@@ -1,0 +1,47 @@
+"""Who is cut off from the supervisor stops typing before anybody else begins."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from actors.messaging.gate import Gate
+from actors.messaging.lease import Lease
+from supervisor.hosts.absences import FENCE_S
+from supervisor.recovering.adoption import LEASE_S
+from supervisor.team.members import POLL_S
+
+
+def test_a_lease_ends_unless_it_is_renewed() -> None:
+    now = [100.0]
+    lease = Lease(40.0, lambda: now[0])
+    now[0] += 39.0
+    assert lease.held
+
+    lease.renew()
+    now[0] += 39.0
+    assert lease.held
+    now[0] += 1.0
+    assert not lease.held
+
+
+def test_on_one_machine_it_lasts_for_ever() -> None:
+    now = [100.0]
+    lease = Lease(0, lambda: now[0])
+    now[0] += 1e9
+    assert lease.held
+
+
+def test_it_outlasts_the_supervisor_s_pauses_and_is_outlasted_by_the_wait_before_a_second_copy() -> None:
+    assert POLL_S < LEASE_S < FENCE_S
+
+
+async def test_the_gate_stays_shut_without_even_a_look_while_the_lease_is_not_held() -> None:
+    now = [0.0]
+    gate = Gate(cast("Any", None))  # who looked would fail
+    gate.lease = Lease(1.0, lambda: now[0])
+    now[0] = 2.0
+
+    verdict = await gate.look()
+
+    assert not verdict.open
+    assert "cut off" in verdict.reason

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+
+from supervisor.calling.attempt import RETURN_PATIENCE_S, Attempt, identified
+from supervisor.requests import (
+    EventsRequest,
+    InterruptRequest,
+    ListRequest,
+    OptimizeSettingsRequest,
+    Request,
+    SendRequest,
+    WaitRequest,
+)
+
+SEND = SendRequest(instance_id="spec_1", message="hello")
+WAIT = WaitRequest(instance_ids=["spec_1"], timeout_seconds=100)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def attempt(clock: Clock, verb: str, request: Request, limit_s: float = 30.0) -> Attempt:
+    return Attempt(verb, identified(request), limit_s, clock)
+
+
+@pytest.mark.parametrize(
+    ("verb", "request_", "was_sent", "may"),
+    [
+        ("list", ListRequest(), True, True),
+        ("send", SEND, True, True),
+        ("optimize_settings", OptimizeSettingsRequest(cache_size=7), True, True),
+        ("events", EventsRequest(), True, True),
+        ("interrupt", InterruptRequest(instance_id="spec_1"), True, False),
+        ("interrupt", InterruptRequest(instance_id="spec_1"), False, True),
+    ],
+)
+def test_only_what_does_no_harm_is_made_again(
+    clock: Clock, verb: str, request_: Request, was_sent: bool, may: bool
+) -> None:
+    call = attempt(clock, verb, request_)
+
+    call.connection_lost(was_sent=was_sent)
+
+    assert call.may_be_repeated is may
+
+
+def test_time_in_which_the_team_is_away_is_not_the_calls_own_but_bounded(clock: Clock) -> None:
+    call = attempt(clock, "send", SEND)
+    call.connection_lost(was_sent=True)
+    for away_s in (RETURN_PATIENCE_S - 10, 10):
+        assert call.may_be_repeated
+        with call.waiting_for_the_team():
+            clock.now += away_s
+
+    assert call.left_s == 30.0
+    assert call.patience_s == 0
+    assert not call.may_be_repeated
+
+
+def test_a_long_call_may_outlive_more_than_one_loss_but_waits_no_longer_at_once(clock: Clock) -> None:
+    call = attempt(clock, "wait", WAIT, limit_s=1000.0)
+    call.connection_lost(was_sent=True)
+    with call.waiting_for_the_team():
+        clock.now += 50
+
+    assert call.patience_s == RETURN_PATIENCE_S
+
+
+def test_a_wait_is_asked_again_for_what_is_left_of_it(clock: Clock) -> None:
+    call = attempt(clock, "wait", WAIT, limit_s=130.0)
+    assert call.params()["timeoutSeconds"] == 100
+    clock.now += 40
+    call.connection_lost(was_sent=True)
+    with call.waiting_for_the_team():
+        clock.now += 7
+
+    assert call.params()["timeoutSeconds"] == pytest.approx(60)
+    clock.now += 80
+    assert 0 < call.params()["timeoutSeconds"] < 1
+
+
+def test_a_deed_that_does_not_wait_is_asked_again_as_it_was(clock: Clock) -> None:
+    call = attempt(clock, "send", SEND)
+    before = call.params()
+    clock.now += 5
+    call.connection_lost(was_sent=True)
+
+    assert call.params() == before
+    assert before["requestId"]
+
+
+def test_a_look_never_takes_effect(clock: Clock) -> None:
+    look, deed = attempt(clock, "list", ListRequest()), attempt(clock, "send", SEND)
+    for call in (look, deed):
+        call.connection_lost(was_sent=True)
+
+    assert (look.may_have_taken_effect, deed.may_have_taken_effect) == (False, True)

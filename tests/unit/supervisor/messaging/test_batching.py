@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from actors.errors import UnavailableError
+from actors.home import Home
+from supervisor.messaging.batching import Batching, limits_of
+from supervisor.recovering.adoption import Adoption, InstanceRules
+from supervisor.settings import Settings
+from supervisor.store.memory import MemoryStore
+from supervisor.team.roll import Roll
+from supervisor.tuning.tunables import Tunables
+from supervisor.tuning.values import Tuning
+from tests.unit.supervisor.stand_ins import StandInInstance, recruit, turns
+
+FIRST = Tuning.of(Settings())
+LARGE = replace(FIRST, message_batch_size=50, message_batch_delay=500)
+
+
+class Scene:
+    """A team of ``names`` whose instances can be made unreachable."""
+
+    def __init__(self) -> None:
+        self.roll = Roll(MemoryStore())
+        self.tunables = Tunables(FIRST)
+        self.batching = Batching(self.tunables, self.roll)
+        self.away = False
+        self.instance = StandInInstance(self._trouble)
+
+    def _trouble(self) -> None:
+        if self.away:
+            raise UnavailableError("it is just being restarted")
+
+    async def adopts(self) -> None:
+        member = await recruit(self.roll)
+        nobody: Any = None
+        rules = InstanceRules(batching=self.batching, comes_back=False)
+        adoption = Adoption(Home(Path("/home")), rules, nobody, self.roll)
+        await adoption.adopt(member.record, self.instance)
+
+    async def reports(self) -> None:
+        self.instance.tells(1)
+        await turns()
+
+
+async def test_who_takes_its_agent_over_is_told_what_applies_now() -> None:
+    scene = Scene()
+    scene.tunables.change(LARGE)
+    await scene.adopts()
+    assert scene.instance.limits == [limits_of(LARGE)]
+    await scene.roll.members.leave_all()
+
+
+async def test_a_change_is_told_to_the_living_at_once_and_only_when_it_concerns_batches() -> None:
+    scene = Scene()
+    await scene.adopts()
+    scene.tunables.change(replace(FIRST, cache_size=7))
+    scene.tunables.change(LARGE)
+    await turns()
+    assert scene.instance.limits == [limits_of(FIRST), limits_of(LARGE)]
+    await scene.roll.members.leave_all()
+
+
+async def test_who_cannot_be_reached_is_told_once_it_reports_again() -> None:
+    scene = Scene()
+    await scene.adopts()
+    scene.away = True
+    scene.tunables.change(LARGE)
+    await turns()
+    scene.away = False
+    assert scene.instance.limits == [limits_of(FIRST)]
+    await scene.reports()
+    assert scene.instance.limits == [limits_of(FIRST), limits_of(LARGE)]
+    await scene.roll.members.leave_all()
+
+
+async def test_an_instance_that_cannot_be_told_is_adopted_all_the_same() -> None:
+    scene = Scene()
+    scene.away = True
+    await scene.adopts()
+    assert scene.roll.members.has("spec_0_0_1")
+    scene.away = False
+    await scene.reports()
+    assert scene.instance.limits == [limits_of(FIRST)]
+    await scene.roll.members.leave_all()

@@ -1,0 +1,174 @@
+"""Mail: what is accepted is stored first and handed over in order, whatever fails in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.errors import FencedError, PhalanxError, StoreError, UnavailableError, WrongStateError
+from actors.messages import Message
+from supervisor.store import keys
+from supervisor.team.registry import Stage
+from supervisor.team.roll import Roll
+from tests.unit.supervisor.office import ID, Office, ids
+from tests.unit.supervisor.stand_ins import TroubledStore, draft, receipt, recruit, turns
+
+
+class FailsNowAndThen:
+    def __init__(self, failures: Sequence[bool]) -> None:
+        self._failures = list(failures)
+
+    def __call__(self) -> None:
+        if self._failures and self._failures.pop():
+            raise UnavailableError("the actor is just coming back")
+
+
+STEPS = st.lists(st.sampled_from(["send", "send two", "reachable", "again", "pause", "settle"]), max_size=25)
+
+
+@given(STEPS, st.lists(st.booleans(), max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_messages_arrive_in_order_whatever_fails_in_between_and_one_hand_over_runs_at_a_time(
+    steps: list[str], failures: list[bool]
+) -> None:
+    async def scene() -> None:
+        office = Office(TroubledStore(), FailsNowAndThen(failures))
+        await office.open()
+        sent: list[Message] = []
+        settled = 0
+        for number, step in enumerate(steps):
+            match step:
+                case "send":
+                    sent += await office.send(f"{number}")
+                case "send two":
+                    sent += await office.send(f"{number} a", f"{number} b")
+                case "reachable":
+                    office.mail.reachable(ID)
+                case "again":
+                    office.mail.hand_over_again(ID)
+                case "pause":
+                    await turns()
+                case "settle" if settled < len(office.instance.given):
+                    await office.mail.take_receipts([receipt(sent[settled])])
+                    settled += 1
+        for _ in range(len(failures) + 1):
+            office.mail.reachable(ID)
+            await turns()
+        assert office.instance.given == ids(sent)
+        assert office.instance.most_at_once <= 1
+        assert office.mail.pending(ID) == len(sent) - settled
+        await office.close()
+
+    asyncio.run(scene())
+
+
+async def test_an_actor_that_came_back_in_the_middle_of_a_hand_over_gets_everything(office: Office) -> None:
+    office.instance.gate.clear()
+    first = await office.send("one")
+    await turns()
+    office.mail.hand_over_again(ID)
+    second = await office.send("two")
+    office.instance.gate.set()
+    await turns()
+    assert office.instance.handed[-1] == ids([*first, *second])
+    assert office.instance.most_at_once == 1
+
+
+async def test_who_becomes_reachable_while_a_hand_over_is_failing_is_tried_once_more() -> None:
+    office = Office(TroubledStore(), FailsNowAndThen([True]))
+    await office.open()
+    office.instance.gate.clear()
+    sent = await office.send("one")
+    await turns()
+    office.mail.hand_over_again(ID)
+    office.instance.gate.set()
+    await turns()
+    assert office.instance.given == ids(sent)
+
+
+async def test_a_port_that_fails_for_good_is_not_tried_for_ever() -> None:
+    tried = 0
+
+    def always() -> None:
+        nonlocal tried
+        tried += 1
+        raise UnavailableError("gone")
+
+    office = Office(TroubledStore(), always)
+    await office.open()
+    await office.send("one")
+    await turns(100)
+    assert tried == 1
+    assert office.mail.pending(ID) == 1
+
+
+async def test_what_the_store_refuses_was_not_accepted_and_the_next_message_is(office: Office) -> None:
+    office.store.fails()
+    with pytest.raises(StoreError):
+        await office.send("refused")
+    await turns()
+    assert (office.mail.pending(ID), office.instance.given) == (0, [])
+    office.store.error = None
+    sent = await office.send("taken")
+    await turns()
+    assert office.instance.given == ids(sent)
+    assert await office.stored(keys.MESSAGE_PREFIX) == set(ids(sent))
+
+
+async def test_what_a_hanging_disk_writes_after_it_was_refused_is_taken_back(office: Office) -> None:
+    office.store.fails("whether this was written is not known")
+    office.store.writes_all_the_same = True
+    with pytest.raises(StoreError):
+        await office.send("the caller was told that it was not accepted")
+    assert await office.stored(keys.MESSAGE_PREFIX)
+    office.store.error = None
+    sent = await office.send("accepted")
+    assert await office.stored(keys.MESSAGE_PREFIX) == set(ids(sent))
+    later = await office.again()
+    assert later.mail.pending(ID) == 1
+
+
+async def test_a_caller_who_goes_away_while_it_is_stored_has_sent_it(office: Office) -> None:
+    office.store.gate.clear()
+    sending = asyncio.create_task(office.send("one"))
+    await turns()
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    office.store.gate.set()
+    await turns()
+    assert await office.stored(keys.MESSAGE_PREFIX) == set(office.instance.given)
+    assert office.mail.pending(ID) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"stage": Stage.STARTING}, "just being started"),
+        ({"wanted": False}, "takes no messages"),
+        ({"wanted": False, "stage": Stage.STOPPED}, "was terminated: spawn a new instance"),
+    ],
+)
+async def test_who_cannot_take_messages_refuses_them_in_words(changes: dict[str, object], words: str) -> None:
+    roll = Roll(TroubledStore())
+    await recruit(roll, 1, **changes)
+    (answer,) = roll.mail.check([draft()], "lead", 1.0)
+    assert isinstance(answer, WrongStateError)
+    assert words in str(answer)
+
+
+async def test_a_supervisor_that_was_replaced_accepts_nothing(office: Office) -> None:
+    office.store.is_fenced()
+    with pytest.raises(FencedError):
+        await office.send("one")
+    await turns()
+    assert office.instance.given == []
+
+
+async def test_a_draft_that_is_refused_harms_no_other(office: Office) -> None:
+    drafts = [draft("fits"), draft("\x1b\x07"), draft("x", "spec_0_0_9"), draft("fits too")]
+    checked = office.mail.check(drafts, "lead", 1.0)
+    assert [isinstance(one, PhalanxError) for one in checked] == [False, True, True, False]

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+import pytest
+
+from actors.errors import InvalidRequestError, StoreError
+from supervisor.messaging.sending import Sending, Sent
+from supervisor.requests import SendBatchRequest
+from supervisor.store import keys
+from supervisor.team.roll import Roll
+from tests.unit.supervisor.stand_ins import TroubledStore, draft, recruit, turns
+
+ID = "spec_0_0_1"
+
+
+class Desk:
+    def __init__(self, store: TroubledStore) -> None:
+        self.store = store
+        self.roll = Roll(store)
+        self._sending = Sending(self.roll)
+
+    async def send(self, *texts: str, request_id: str | None = "r1") -> Sequence[Sent]:
+        messages = [{"instanceId": ID, "message": text} for text in texts]
+        request = SendBatchRequest.model_validate({"messages": messages, "requestId": request_id})
+        return await self._sending.send(request, request_id, [draft(text) for text in texts], "lead")
+
+    async def stored(self) -> int:
+        return len(await self.store.load(keys.MESSAGE_PREFIX))
+
+    async def again(self) -> Desk:
+        later = Desk(self.store)
+        await later.roll.load()
+        return later
+
+
+@pytest.fixture
+async def desk() -> Desk:
+    made = Desk(TroubledStore())
+    await recruit(made.roll)
+    return made
+
+
+async def test_a_call_that_is_repeated_gives_the_same_and_stores_nothing_again(desk: Desk) -> None:
+    first = await desk.send("one", "\x07", "two")
+    assert [one.error is None for one in first] == [True, False, True]
+    assert await desk.send("one", "\x07", "two") == first
+    assert await desk.stored() == 2
+
+
+async def test_it_is_the_same_after_a_restart(desk: Desk) -> None:
+    first = await desk.send("one", "\x07", "two")
+    later = await desk.again()
+    assert await later.send("one", "\x07", "two") == first
+    assert await later.stored() == 2
+    with pytest.raises(InvalidRequestError, match="another call"):
+        await later.send("three")
+
+
+async def test_two_at_once_are_one(desk: Desk) -> None:
+    desk.store.gate.clear()
+    calls = [asyncio.create_task(desk.send("one")) for _ in range(2)]
+    await turns()
+    assert desk.store.waiting == 1
+    desk.store.gate.set()
+    first, second = await asyncio.gather(*calls)
+    assert first == second
+    assert await desk.stored() == 1
+
+
+async def test_who_repeats_a_call_that_was_cut_off_while_it_was_being_stored_sends_nothing_twice(desk: Desk) -> None:
+    desk.store.gate.clear()
+    first = asyncio.create_task(desk.send("one"))
+    await turns()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    again = asyncio.create_task(desk.send("one"))
+    await turns()
+    assert not again.done()
+    desk.store.gate.set()
+    (sent,) = await again
+    assert list(await desk.store.load(keys.MESSAGE_PREFIX)) == [keys.message(sent.message_id)]
+
+
+async def test_a_call_that_was_cut_off_and_could_not_be_stored_is_new_when_it_is_repeated(desk: Desk) -> None:
+    desk.store.gate.clear()
+    desk.store.fails()
+    first = asyncio.create_task(desk.send("one"))
+    await turns()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    again = asyncio.create_task(desk.send("one"))
+    await turns()
+    desk.store.gate.set()
+    await turns(1)
+    desk.store.error = None
+    with suppress(StoreError):
+        await again
+    (sent,) = await desk.send("one")
+    assert list(await desk.store.load(keys.MESSAGE_PREFIX)) == [keys.message(sent.message_id)]
+
+
+@pytest.mark.parametrize("error", [StoreError("no space left"), RuntimeError("a fault of ours")])
+async def test_what_could_not_be_stored_was_not_sent_and_its_repetition_is_a_first_call(
+    desk: Desk, error: Exception
+) -> None:
+    desk.store.error = error
+    with pytest.raises(type(error)):
+        await desk.send("one")
+    assert await desk.stored() == 0
+    desk.store.error = None
+    (sent,) = await desk.send("one")
+    assert list(await desk.store.load(keys.MESSAGE_PREFIX)) == [keys.message(sent.message_id)]
+
+
+async def test_a_repetition_of_what_a_hanging_disk_wrote_after_all_is_sent_once(desk: Desk) -> None:
+    desk.store.fails("whether this was written is not known")
+    desk.store.writes_all_the_same = True
+    with pytest.raises(StoreError):
+        await desk.send("one")
+    desk.store.error = None
+    first = await desk.send("one")
+    later = await desk.again()
+    assert await later.send("one") == first
+    assert await later.stored() == 1
+
+
+async def test_another_call_takes_back_what_a_hanging_disk_wrote_with_what_was_known_of_it(desk: Desk) -> None:
+    desk.store.fails("whether this was written is not known")
+    desk.store.writes_all_the_same = True
+    with pytest.raises(StoreError):
+        await desk.send("refused")
+    desk.store.error = None
+    await desk.send("another", request_id="r2")
+    later = await desk.again()
+    (sent,) = await later.send("refused")
+    assert keys.message(sent.message_id) in await desk.store.load(keys.MESSAGE_PREFIX)
+    assert await later.stored() == 2
+
+
+async def test_a_call_cut_off_between_two_writes_cannot_be_for_there_is_one(desk: Desk) -> None:
+    before = desk.store.saves
+    await desk.send(*(f"{number}" for number in range(50)))
+    assert desk.store.saves == before + 1

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from actors.home import Home
+from supervisor.messaging.batching import Batching
+from supervisor.recovering.adoption import Adoption, InstanceRules
+from supervisor.settings import Settings
+from supervisor.store.memory import MemoryStore
+from supervisor.team.roll import Roll
+from supervisor.tuning.tunables import Tunables
+from supervisor.tuning.values import Tuning
+from tests.unit.supervisor.stand_ins import StandInInstance, recruit
+
+
+async def test_who_was_silent_and_is_adopted_is_silent_no_more() -> None:
+    roll = Roll(MemoryStore())
+    nobody: Any = None
+    rules = InstanceRules(batching=Batching(Tunables(Tuning.of(Settings())), roll), comes_back=False)
+    adoption = Adoption(Home(Path("/h")), rules, nobody, roll)
+    member = await recruit(roll, 1)
+    await adoption.on_silence(member.record.instance_id, "it does not answer")
+    assert roll.needs_attention(member)
+    await adoption.adopt(member.record, StandInInstance())
+    assert not member.silence
+    await roll.members.leave_all()

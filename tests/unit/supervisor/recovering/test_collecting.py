@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+
+from actors.errors import FencedError, WorkspaceError
+from actors.home import Home
+from actors.workspace.rehearsal import Rehearsal
+from actors.workspace.values import Leftover, Retirement, Workspace
+from supervisor.recovering.collecting import Collecting
+from supervisor.store import keys
+from supervisor.team.closing import Remove
+from supervisor.team.registry import InstanceRecord, Stage
+from supervisor.team.roll import Roll
+from tests.unit.supervisor.stand_ins import TroubledStore, recruit
+
+ROOT = Path("/home/worktrees")
+
+
+class Disk:
+    """In place of ``Closing`` and the host: what is there by name, and what could not be saved."""
+
+    def __init__(self) -> None:
+        self.worktrees: list[str] = []
+        self.directories: list[str] = []
+        self.stuck: set[str] = set()
+        self.known: Collection[str] = ()
+
+    async def retire(self, record: InstanceRecord, remove: Remove) -> Retirement:
+        if record.workspace is None or record.workspace.worktree is None:
+            return Retirement(removed=False, kept_reason=None, branch_deleted=False)
+        return await remove(record.workspace)
+
+    async def retire_workspace(self, workspace: Workspace) -> Retirement:
+        return self._remove(workspace.directory.name)
+
+    async def rehearse_removal(self, what: Workspace | Leftover, rehearsal: Rehearsal) -> tuple[Retirement, Rehearsal]:
+        name = what.directory.name if isinstance(what, Workspace) else what.path.name
+        before = list(self.worktrees)
+        try:
+            return self._remove(name), rehearsal
+        finally:
+            self.worktrees = before
+
+    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+        self.known = known
+        return tuple(
+            Leftover(path=ROOT / name, git_directory=None, branch=None, unfinished=False, state="", age_s=1.0)
+            for name in self.worktrees
+            if name not in known
+        )
+
+    async def collect_leftover(self, leftover: Leftover) -> Retirement:
+        return self._remove(leftover.path.name)
+
+    def _remove(self, name: str) -> Retirement:
+        if name in self.stuck:
+            raise WorkspaceError(f"git cannot tell about {name}")
+        if name in self.worktrees:
+            self.worktrees.remove(name)
+        saved = f"refs/phalanx/saved/{name}"
+        return Retirement(removed=True, kept_reason=None, branch_deleted=True, saved_ref=saved)
+
+    async def instance_directories(self) -> tuple[str, ...]:
+        return tuple(self.directories)
+
+    async def forget_instance(self, instance_id: str) -> None:
+        if instance_id in self.directories:
+            self.directories.remove(instance_id)
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.store = TroubledStore()
+        self.roll = Roll(self.store)
+        self.disk = Disk()
+        self._collecting = Collecting(Home(Path("/home")), self.roll, self.disk, self.disk)  # type: ignore[arg-type]
+
+    async def add(self, number: int, stage: Stage, *, wanted: bool) -> None:
+        name = f"spec_0_0_{number}"
+        self.disk.worktrees.append(name)
+        self.disk.directories.append(name)
+        workspace = Workspace(mode="isolated", directory=ROOT / name, worktree=ROOT / name)
+        await recruit(self.roll, number, stage=stage, wanted=wanted, workspace=workspace)
+
+    async def collect(self, *, dry_run: bool = False) -> dict[str, str | None]:
+        return {Path(item.path).name: item.kept for item in await self._collecting.collect(dry_run=dry_run)}
+
+
+@pytest.fixture
+async def scene() -> Scene:
+    made = Scene()
+    await made.add(1, Stage.RUNNING, wanted=True)
+    await made.add(2, Stage.STOPPED, wanted=True)
+    await made.add(3, Stage.FAILED, wanted=True)
+    await made.add(4, Stage.STOPPED, wanted=False)
+    await made.add(5, Stage.ENDING, wanted=False)
+    made.disk.worktrees += ["spec_0_0_8"]
+    made.disk.directories += ["spec_0_0_9"]
+    return made
+
+
+GOES = {"spec_0_0_4": None, "spec_0_0_8": None, "spec_0_0_9": None}
+STAYS = ["spec_0_0_1", "spec_0_0_2", "spec_0_0_3", "spec_0_0_5"]
+
+
+async def test_a_dry_run_names_what_would_go_and_changes_nothing(scene: Scene) -> None:
+    before = (list(scene.disk.worktrees), list(scene.disk.directories), await scene.store.load(""))
+    assert await scene.collect(dry_run=True) == GOES
+    assert (scene.disk.worktrees, scene.disk.directories, await scene.store.load("")) == before
+
+
+@pytest.mark.parametrize("stuck", [set(), {"spec_0_0_4"}, {"spec_0_0_8"}])
+async def test_a_dry_run_tells_what_the_real_one_does_word_for_word(scene: Scene, stuck: set[str]) -> None:
+    scene.disk.stuck = stuck
+    foreseen = await scene._collecting.collect(dry_run=True)
+    assert await scene._collecting.collect(dry_run=False) == foreseen
+
+
+async def test_only_what_nobody_wants_any_more_goes_and_is_forgotten(scene: Scene) -> None:
+    assert await scene.collect() == GOES
+    assert scene.disk.worktrees == STAYS
+    assert scene.disk.directories == STAYS
+    assert sorted(member.record.instance_id for member in scene.roll.registry) == STAYS
+    assert await scene.store.load(keys.instance("spec_0_0_4")) == {}
+    assert await scene.collect() == {}
+
+
+async def test_what_cannot_be_cleared_away_stays_known_with_the_reason_and_harms_no_other(scene: Scene) -> None:
+    scene.disk.stuck = {"spec_0_0_4", "spec_0_0_8"}
+    kept = await scene.collect()
+    assert kept == {
+        "spec_0_0_4": "git cannot tell about spec_0_0_4",
+        "spec_0_0_8": "git cannot tell about spec_0_0_8",
+        "spec_0_0_9": None,
+    }
+    assert "spec_0_0_4" in scene.roll.registry
+    assert "spec_0_0_4" in scene.disk.directories
+
+
+async def test_who_is_just_being_started_is_left_alone(scene: Scene) -> None:
+    async with scene.roll.registry.get("spec_0_0_4").turn:
+        kept = await scene.collect()
+    assert "being started" in (kept["spec_0_0_4"] or "")
+    assert "spec_0_0_4" in scene.disk.worktrees
+
+
+async def test_what_belongs_to_an_instance_whose_record_cannot_be_read_is_left_alone(scene: Scene) -> None:
+    await scene.store.save({keys.instance("spec_0_0_8"): b"\xff", keys.instance("spec_0_0_9"): b""})
+    scene.disk.worktrees += ["spare_10"]
+    scene.disk.directories += ["spare_11"]
+    scene.roll = Roll(scene.store)
+    await scene.roll.load()
+    scene._collecting = Collecting(Home(Path("/home")), scene.roll, scene.disk, scene.disk)  # type: ignore[arg-type]
+    assert list(await scene.collect()) == ["spec_0_0_4"]
+    assert "spec_0_0_8" in scene.disk.worktrees
+    assert "spec_0_0_9" in scene.disk.directories
+    assert ("spare_10" in scene.disk.worktrees, "spare_11" in scene.disk.directories) == (True, True)
+
+
+async def test_a_worktree_whose_instance_came_to_be_while_it_was_looked_at_is_left_alone(scene: Scene) -> None:
+    listed = scene.disk.leftovers
+
+    async def slowly(known: Collection[str]) -> tuple[Leftover, ...]:
+        found = await listed(known)
+        await recruit(scene.roll, 8, stage=Stage.STARTING)
+        return found
+
+    scene.disk.leftovers = slowly  # type: ignore[method-assign]
+    await scene.collect()
+    assert "spec_0_0_8" in scene.disk.worktrees
+
+
+async def test_a_supervisor_that_was_replaced_clears_nothing_away(scene: Scene) -> None:
+    scene.store.is_fenced()
+    with pytest.raises(FencedError):
+        await scene.collect()
+    assert "spec_0_0_4" in scene.disk.worktrees

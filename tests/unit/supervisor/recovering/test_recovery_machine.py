@@ -1,0 +1,192 @@
+"""Whatever dies in whatever order: no agent is doubled, none that is wanted is ended, and in the end all agrees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from actors.errors import PhalanxError
+from supervisor.spawning import undoing
+from supervisor.team import members
+from supervisor.team.registry import Stage, is_instance_id
+from tests.unit.supervisor import virtual_time
+from tests.unit.supervisor.life import Killed, Life
+from tests.unit.supervisor.world import World
+
+CONVERGED_WITHIN_S = 400.0
+PEACE_S = 40.0
+SHORT = st.sampled_from((0.005, 0.015, 0.025, 0.035, 0.055, 0.1, 0.3, 2.0))
+WHICH = st.integers(0, 5)
+
+
+class Team(RuleBasedStateMachine):
+    """The virtual loop goes on only within a rule; what is under way stays where it is between two of them."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.patches = pytest.MonkeyPatch()
+        for module in (members, undoing):
+            self.patches.setattr(module, "time", virtual_time.clock())
+        self.runner = asyncio.Runner(loop_factory=virtual_time.new_loop)
+        self.world = World()
+        self.records: dict[str, bytes] = {}
+        self.pids: dict[str, int] = {}
+        self.made: dict[str, str] = {}
+        self.calls = 0
+        self.run(self.new_life())
+        for _ in range(2):
+            self.somebody_spawns()
+        self.run(asyncio.sleep(PEACE_S))
+        assert len(self.world.acknowledged) == 2
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.runner.run(work)
+
+    async def new_life(self) -> None:
+        self.life = Life(self.world, self.records)
+        await self.life.begin()
+
+    def ask(self, work: Coroutine[Any, Any, Any]) -> None:
+        """In the background; whoever asks sees only that it was refused, or that the team has died."""
+
+        async def asked() -> None:
+            try:
+                await work
+            except (PhalanxError, Killed):
+                return
+            except Exception as error:  # noqa: BLE001 - nobody else would notice
+                self.world.violations.append(f"a fault of ours: {error!r}")
+
+        async def begin() -> None:
+            asyncio.get_running_loop().create_task(asked())
+            await asyncio.sleep(0)
+
+        self.run(begin())
+
+    @property
+    def known(self) -> list[str]:
+        return sorted(self.world.acknowledged)
+
+    def one(self, which: int) -> str:
+        return self.known[which % len(self.known)]
+
+    @rule(after_s=SHORT)
+    def time_passes(self, after_s: float) -> None:
+        self.run(asyncio.sleep(after_s))
+
+    @rule()
+    def somebody_spawns(self) -> None:
+        self.calls += 1
+        self.ask(self.spawned(f"r{self.calls}"))
+
+    @precondition(lambda self: self.calls > 0)
+    @rule(which=WHICH)
+    def a_spawn_is_repeated(self, which: int) -> None:
+        self.ask(self.spawned(f"r{1 + which % self.calls}"))
+
+    async def spawned(self, request_id: str) -> None:
+        record = await self.life.spawn(request_id)
+        before = self.made.setdefault(request_id, record.instance_id)
+        if before != record.instance_id:
+            self.world.violations.append(f"{request_id} made {before} and {record.instance_id}")
+        self.world.acknowledged.add(record.instance_id)
+
+    @precondition(lambda self: self.known)
+    @rule(which=WHICH)
+    def somebody_terminates(self, which: int) -> None:
+        instance_id = self.one(which)
+        self.world.free.add(instance_id)
+        self.ask(self.life.closing.terminate(instance_id, cascade=False))
+
+    @precondition(lambda self: self.known)
+    @rule(which=WHICH)
+    def somebody_restarts(self, which: int) -> None:
+        instance_id = self.one(which)
+        if instance_id in self.life.roll.registry:
+            self.world.free.add(instance_id)
+            self.ask(self.life.closing.restart(self.life.roll.registry.get(instance_id)))
+
+    @precondition(lambda self: self.known)
+    @rule(which=WHICH)
+    def an_agent_dies(self, which: int) -> None:
+        instance_id = self.one(which)
+        if instance_id in self.world.sessions:
+            self.world.sessions[instance_id].alive = False
+            self.world.free.add(instance_id)
+            self.run(self.noticed())
+
+    async def noticed(self) -> None:
+        self.world.notice()
+
+    @rule(which=WHICH)
+    def an_actor_dies_and_ray_brings_it_back(self, which: int) -> None:
+        if self.world.actors:
+            self.run(self.restarted(sorted(self.world.actors)[which % len(self.world.actors)]))
+
+    async def restarted(self, name: str) -> None:
+        self.world.actors[name].restart()
+
+    @rule()
+    def all_of_ray_dies(self) -> None:
+        self.run(self.life.kill())
+        self.world.actors.clear()
+        self.run(self.new_life())
+
+    @rule()
+    def the_supervisor_dies(self) -> None:
+        self.run(self.life.kill())
+        self.run(self.new_life())
+
+    @rule(part=st.sampled_from(("host", "Ray", "actors")))
+    def a_part_goes_away(self, part: str) -> None:
+        self.world.away |= {part}
+
+    @rule()
+    def everything_is_back_and_there_is_peace(self) -> None:
+        self.world.away.clear()
+        self.run(asyncio.sleep(PEACE_S))
+
+    @rule(name=st.sampled_from(("spec_0_0_71", "spec_0_0_72", "notes")))
+    def a_session_of_nobody_is_there(self, name: str) -> None:
+        if name not in self.world.sessions:
+            self.world.open_session(name)
+
+    @invariant()
+    def nothing_forbidden_was_done(self) -> None:
+        assert self.world.violations == []
+
+    def teardown(self) -> None:
+        try:
+            self.world.away.clear()
+            self.run(asyncio.sleep(CONVERGED_WITHIN_S))
+            assert self.world.violations == []
+            self.check_agreement()
+        finally:
+            self.run(self.life.kill())
+            self.runner.close()
+            self.patches.undo()
+
+    def check_agreement(self) -> None:
+        roll = self.life.roll
+        there = {member.record.instance_id: member for member in roll.registry}
+        running = {name for name, member in there.items() if member.record.stage is Stage.RUNNING}
+        alive = {name: agent for name, agent in self.world.sessions.items() if agent.alive and is_instance_id(name)}
+        assert set(alive) == running
+        assert {name for name in there if roll.members.has(name) and there[name].alive} == running
+        assert {name: there[name].record.pid for name in running} == {name: agent.pid for name, agent in alive.items()}
+        assert running <= set(self.world.actors) <= {member.record.actor_name for member in roll.registry}
+        assert not [m for m in there.values() if m.record.stage in (Stage.STARTING, Stage.ENDING)]
+        assert self.world.acknowledged <= set(there)
+        assert self.world.acknowledged - self.world.free <= running
+        assert not [member for member in there.values() if member.silence]
+        assert all(told == sorted(set(told), key=told.index) for told in self.world.told.values())
+
+
+TestTeam = Team.TestCase
+TestTeam.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

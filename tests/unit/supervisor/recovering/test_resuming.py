@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from actors.errors import AgentError
+from actors.following.reports import Report
+from actors.states import Status
+from supervisor.permits import Permits
+from supervisor.recovering import resuming
+from supervisor.recovering.resuming import GIVEN_UP, Resuming
+from supervisor.results import RestartResult
+from supervisor.store.memory import MemoryStore
+from supervisor.team import roll
+from supervisor.team.registry import Member, Stage
+from supervisor.team.roll import Roll
+from tests.unit.supervisor import virtual_time
+from tests.unit.supervisor.stand_ins import READY, recruit
+
+LIMIT = 3
+
+
+class Restarts:
+    """In place of ``Closing``: notes when an instance was tried; ``fails`` says whether that goes wrong."""
+
+    def __init__(self, roll: Roll) -> None:
+        self._roll = roll
+        self.at: list[float] = []
+        self.fails: Iterator[bool] = iter(())
+
+    async def resume(self, member: Member) -> RestartResult | None:
+        if not member.record.resumable:
+            return None
+        self.at.append(asyncio.get_running_loop().time())
+        if next(self.fails, False):
+            await self._roll.mark_ended(member, Stage.FAILED, "it did not start")
+            raise AgentError("it did not start")
+        await self._roll.save(member.record.instance_id, stage=Stage.RUNNING, ended_at=0.0)
+        member.snapshot = READY
+        return RestartResult(instance_id=member.record.instance_id, status=Status.READY, resumed=True)
+
+
+class Scene:
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.roll = Roll(store)
+        self.restarts = Restarts(self.roll)
+        self.resuming = Resuming(self.roll, self.restarts, Permits(5), LIMIT)  # type: ignore[arg-type]
+        self.roll.on_failed = self.resuming.failed
+        self.begun = asyncio.get_running_loop().time()
+
+    async def agent_fails(self, member: Member) -> None:
+        await self.roll.mark_ended(member, Stage.FAILED, "exit status 9")
+
+    @property
+    def tried_after(self) -> list[float]:
+        return [round(at - self.begun, 1) for at in self.restarts.at]
+
+
+Play = Callable[[Callable[[Scene], Coroutine[Any, Any, None]]], None]
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch) -> Play:
+    """Runs a scene in virtual time."""
+    for module in (resuming, roll):
+        monkeypatch.setattr(module, "time", virtual_time.clock())
+
+    def run(scene: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:
+        async def begin() -> None:
+            stage = Scene(MemoryStore())
+            await scene(stage)
+            await stage.resuming.stop()
+
+        virtual_time.run(begin)
+
+    return run
+
+
+def test_an_agent_that_fails_is_started_again_after_a_pause(play: Play) -> None:
+    async def scene(stage: Scene) -> None:
+        member = await recruit(stage.roll)
+        await stage.agent_fails(member)
+        await asyncio.sleep(60)
+        assert stage.tried_after == [0.5]
+        assert member.record.stage is Stage.RUNNING
+
+    play(scene)
+
+
+def test_each_next_pause_is_longer_and_after_the_limit_it_stays_failed(play: Play) -> None:
+    async def scene(stage: Scene) -> None:
+        member = await recruit(stage.roll)
+        stage.restarts.fails = iter([True] * 10)
+        await stage.agent_fails(member)
+        await asyncio.sleep(3600)
+        assert stage.tried_after == [0.5, 1.5, 3.5]
+        assert member.record.stage is Stage.FAILED
+
+    play(scene)
+
+
+def test_one_that_stays_failed_says_so_with_what_to_do_once_and_not_before(play: Play) -> None:
+    async def scene(stage: Scene) -> None:
+        member = await recruit(stage.roll)
+        stage.restarts.fails = iter([True] * 10)
+        await stage.agent_fails(member)
+        await asyncio.sleep(3)
+        assert GIVEN_UP not in member.snapshot.reason
+        await asyncio.sleep(3600)
+        told = member.snapshot.reason
+        assert told.startswith("it did not start\n")
+        assert "3 times in a row" in told
+        assert "restart spec_0_0_1" in told
+        reported = replace(member.snapshot, reason="exit status 9", unread=1)
+        await stage.roll.take_in("spec_0_0_1", Report(incarnation="i", sequence=1, snapshot=reported, receipts=()))
+        assert (member.snapshot.reason, member.snapshot.unread) == (told, 1)
+        later = Scene(stage.store)
+        await later.roll.load()
+        found = later.roll.registry.get("spec_0_0_1")
+        later.resuming.failed(found)
+        await asyncio.sleep(10)
+        assert found.snapshot.reason == told
+        await later.resuming.stop()
+
+    play(scene)
+
+
+def test_one_that_starts_and_fails_soon_again_has_no_more_attempts_than_one_that_does_not_start(play: Play) -> None:
+    async def scene(stage: Scene) -> None:
+        member = await recruit(stage.roll)
+        for _ in range(10):
+            await stage.agent_fails(member)
+            await asyncio.sleep(30)
+        assert len(stage.tried_after) == LIMIT
+
+    play(scene)
+
+
+def test_one_that_has_run_for_a_while_has_its_attempts_back(play: Play) -> None:
+    async def scene(stage: Scene) -> None:
+        member = await recruit(stage.roll)
+        for _ in range(10):
+            await stage.agent_fails(member)
+            await asyncio.sleep(700)
+        assert len(stage.tried_after) == 10
+        assert member.record.stage is Stage.RUNNING
+
+    play(scene)
+
+
+def test_time_alone_gives_no_attempts_back_to_one_that_stays_failed(play: Play) -> None:
+    async def scene(stage: Scene) -> None:
+        member = await recruit(stage.roll)
+        stage.restarts.fails = iter([True] * LIMIT)
+        await stage.agent_fails(member)
+        await asyncio.sleep(3600)
+        stage.resuming.failed(member)
+        await asyncio.sleep(3600)
+        assert len(stage.tried_after) == LIMIT
+
+    play(scene)
+
+
+def test_attempts_are_counted_on_after_a_crash_of_the_supervisor(play: Play) -> None:
+    async def scene(stage: Scene) -> None:
+        member = await recruit(stage.roll)
+        stage.restarts.fails = iter([True] * 10)
+        await stage.agent_fails(member)
+        await asyncio.sleep(2)
+        await stage.resuming.stop()
+        later = Scene(stage.store)
+        await later.roll.load()
+        later.restarts.fails = iter([True] * 10)
+        later.resuming.failed(later.roll.registry.get("spec_0_0_1"))
+        await asyncio.sleep(3600)
+        assert len(stage.tried_after) + len(later.tried_after) == LIMIT
+        await later.resuming.stop()
+
+    play(scene)
+
+
+def test_who_is_terminated_during_the_pause_is_not_brought_back(play: Play) -> None:
+    async def scene(stage: Scene) -> None:
+        member = await recruit(stage.roll)
+        await stage.agent_fails(member)
+        await stage.roll.save("spec_0_0_1", wanted=False, stage=Stage.ENDING)
+        await asyncio.sleep(60)
+        assert stage.tried_after == []
+
+    play(scene)
+
+
+def test_a_failure_in_the_very_moment_in_which_an_attempt_ends_is_not_overlooked(play: Play) -> None:
+    async def scene(stage: Scene) -> None:
+        member = await recruit(stage.roll)
+        await stage.agent_fails(member)
+        (task,) = stage.resuming._tasks.values()
+        again = asyncio.Event()
+
+        def at_once(_: object) -> None:
+            again.set()
+
+        task.add_done_callback(at_once)
+        await again.wait()
+        await stage.agent_fails(member)
+        await asyncio.sleep(60)
+        assert stage.tried_after == [0.5, 1.5]
+
+    play(scene)
+
+
+def test_nobody_is_started_once_it_has_stopped(play: Play) -> None:
+    async def scene(stage: Scene) -> None:
+        member = await recruit(stage.roll)
+        await stage.agent_fails(member)
+        await stage.resuming.stop()
+        await asyncio.sleep(60)
+        assert stage.tried_after == []
+
+    play(scene)

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from actors.errors import UnavailableError
+from actors.host_load import HostLoad
+from supervisor.spawning import room as room_module
+from supervisor.spawning.room import Room
+from tests.unit.supervisor import virtual_time
+from tests.unit.supervisor.stand_ins import load
+
+
+class Machine:
+    def __init__(self, free_mb: int) -> None:
+        self.free_mb = free_mb
+
+    async def load(self) -> HostLoad:
+        return load(self.free_mb)
+
+
+def room(machine: Machine) -> Room:
+    host: Any = machine
+    return Room(host, agent_mb=300, reserve_mb=500)
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room_module, "time", virtual_time.clock())
+
+
+def test_who_does_not_fit_waits_says_so_and_goes_on_once_there_is_memory() -> None:
+    async def play() -> None:
+        machine = Machine(1400)
+        where, told = room(machine), list[str]()
+        async with AsyncExitStack() as started:
+            for _ in range(3):
+                await started.enter_async_context(where.hold("claude"))
+            late = asyncio.create_task(started.enter_async_context(where.hold("claude", told.append)))
+            await asyncio.sleep(5)
+            assert not late.done()
+            assert "0 MB are free beside the reserve" in told[-1]
+            assert where.warning.startswith("1 agents wait")
+            assert not await where.fits("demo")
+            machine.free_mb += 300
+            await late
+            assert where.warning == ""
+
+    virtual_time.run(play)
+
+
+def test_who_waits_is_served_in_order_and_a_small_one_does_not_overtake() -> None:
+    async def play() -> None:
+        machine, order = Machine(500), list[str]()
+        where = room(machine)
+
+        async def start(name: str, agent: str) -> None:
+            async with where.hold(agent):
+                order.append(name)
+
+        starts = [asyncio.create_task(start("first", "claude")), asyncio.create_task(start("second", "demo"))]
+        await asyncio.sleep(1)
+        machine.free_mb = 700
+        await asyncio.sleep(1)
+        assert order == []
+        machine.free_mb = 900
+        await asyncio.gather(*starts)
+        assert order == ["first", "second"]
+
+    virtual_time.run(play)
+
+
+def test_what_is_only_kept_ready_is_given_up_for_who_waits() -> None:
+    async def play() -> None:
+        machine = Machine(500)
+        where = room(machine)
+
+        def give_up() -> bool:
+            machine.free_mb += 150
+            return True
+
+        where.give_up_spare = give_up
+        async with where.hold("claude"):
+            assert machine.free_mb == 800
+
+    virtual_time.run(play)
+
+
+def test_who_finds_no_room_for_very_long_is_refused_in_words_and_holds_nothing() -> None:
+    async def play() -> None:
+        machine = Machine(600)
+        where = room(machine)
+        with pytest.raises(UnavailableError, match="no memory for another agent: 100 MB are free"):
+            async with where.hold("claude"):
+                raise AssertionError("it did not fit")
+        assert where.warning == ""
+        machine.free_mb = 800
+        assert await where.fits("claude")
+
+    virtual_time.run(play)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import asyncio
+
+from supervisor.team.registry import Stage
+from tests.unit.supervisor import virtual_time
+from tests.unit.supervisor.life import Life
+from tests.unit.supervisor.world import World
+
+CAP = 3
+"""That of a ``Life``."""
+
+
+def test_a_spawn_whose_caller_went_away_counts_under_the_cap_until_it_is_done() -> None:
+    async def callers_come_and_go() -> tuple[list[int], int]:
+        life = Life(World(), {})
+        await life.begin()
+        started = []
+        for batch in range(3):
+            calls = [asyncio.create_task(life.spawn(f"r{batch}{number}")) for number in range(CAP)]
+            await asyncio.sleep(0.01)
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+            started.append(sum(member.record.stage is Stage.STARTING for member in life.roll.registry))
+        last = await life.spawn("last")
+        ended = sum(member.record.stage is Stage.RUNNING for member in life.roll.registry)
+        await life.kill()
+        assert last.stage is Stage.RUNNING
+        return started, ended
+
+    started, ended = virtual_time.run(callers_come_and_go)
+    assert started == [CAP, CAP, CAP], "as many as the cap allows, however often a call is cut off and repeated"
+    assert ended == CAP + 1, "who went away while waiting for a turn has made nothing"

@@ -1,0 +1,140 @@
+"""What a look at the team shows: always what is so now, and for a resting team next to no work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from actors.following.reports import Snapshot
+from actors.messages import MessageStatus
+from actors.states import PendingPermission, Status
+from supervisor import requests
+from supervisor.ports import HostPort
+from supervisor.store.memory import MemoryStore
+from supervisor.team import views
+from supervisor.team.looking import Looking
+from supervisor.team.registry import Member, Stage
+from supervisor.team.roll import Roll
+from tests.unit.supervisor.stand_ins import READY, draft, receipt, recruit
+
+ALL = requests.ListRequest()
+
+
+def looking_at(roll: Roll) -> Looking:
+    return Looking(roll, cast("HostPort", None))
+
+
+async def team(size: int = 3) -> tuple[Roll, list[Member]]:
+    roll = Roll(MemoryStore())
+    return roll, [await recruit(roll, number) for number in range(1, size + 1)]
+
+
+def asking() -> Snapshot:
+    permission = PendingPermission(request_id="p", tool="Bash", tool_input={"command": "ls"})
+    return replace(READY, status=Status.WAITING_PERMISSION, permission=permission)
+
+
+def changes() -> dict[str, Callable[[Member], None]]:
+    def record(**fields: Any) -> Callable[[Member], None]:
+        def change(member: Member) -> None:
+            member.record = replace(member.record, **fields)
+
+        return change
+
+    def snapshot(**fields: Any) -> Callable[[Member], None]:
+        def change(member: Member) -> None:
+            member.snapshot = replace(member.snapshot, **fields)
+
+        return change
+
+    def silence(member: Member) -> None:
+        member.silence = "it does not answer"
+
+    return {
+        "status": snapshot(status=Status.BUSY),
+        "unread": snapshot(unread=3),
+        "reason": snapshot(reason="a dialog is up"),
+        "stage": record(stage=Stage.STOPPED),
+        "host": record(host="there"),
+        "silence": silence,
+    }
+
+
+@pytest.mark.parametrize("what", changes())
+async def test_every_change_of_an_instance_is_seen_by_the_next_look(what: str) -> None:
+    roll, members = await team()
+    looking = looking_at(roll)
+    before = looking.list(ALL).instances
+
+    changes()[what](members[1])
+
+    after = {info.instance_id: info for info in looking.list(ALL).instances}
+    assert after["spec_0_0_1"] == before[0]
+    assert after["spec_0_0_2"] != before[1]
+    fresh = views.instance_info(members[1], followed=False, pending=0, blocked_reason="")
+    assert after["spec_0_0_2"] == fresh
+
+
+async def test_what_becomes_of_messages_is_seen_by_the_next_look() -> None:
+    roll, _ = await team()
+    looking = looking_at(roll)
+    assert looking.list(ALL).instances[0].queued_messages == 0
+
+    (message,) = roll.mail.check([draft()], "lead", 1.0)
+    await roll.mail.accept([message])  # type: ignore[list-item]
+    assert looking.list(ALL).instances[0].queued_messages == 1
+
+    await roll.mail.take_receipts([receipt(message, MessageStatus.BLOCKED, "a dialog is up")])  # type: ignore[arg-type]
+    (needing,) = looking.list(requests.ListRequest(needs_attention=True)).instances
+    assert needing.reason == "a dialog is up"
+
+    await roll.mail.take_receipts([receipt(message)])  # type: ignore[arg-type]
+    assert looking.list(ALL).needs_attention == []
+    assert looking.list(ALL).instances[0].queued_messages == 0
+
+
+async def test_an_instance_that_is_followed_again_is_no_longer_said_to_be_coming_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    roll, _ = await team(1)
+    looking = looking_at(roll)
+    assert "come back" in (looking.list(ALL).instances[0].reason or "")
+
+    monkeypatch.setattr(roll.members, "has", lambda _: True)
+
+    assert looking.list(ALL).instances[0].reason is None
+
+
+async def test_only_those_that_need_attention_are_shown_on_request_and_all_are_counted() -> None:
+    roll, members = await team()
+    members[2].snapshot = asking()
+    looking = looking_at(roll)
+
+    listed = looking.list(requests.ListRequest(needs_attention=True))
+
+    assert [info.instance_id for info in listed.instances] == listed.needs_attention == ["spec_0_0_3"]
+    assert listed.counts == {"ready": 2, "waiting_permission": 1}
+    everyone = [info.instance_id for info in looking.list(ALL).instances]
+    assert everyone == ["spec_0_0_3", "spec_0_0_1", "spec_0_0_2"]
+
+
+async def test_a_resting_instance_is_not_described_anew_for_every_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    roll, members = await team()
+    looking = looking_at(roll)
+    looking.list(ALL)
+    described: list[str] = []
+
+    def describe(member: Member, **more: Any) -> Any:
+        described.append(member.record.instance_id)
+        return info(member, **more)
+
+    info = views.instance_info
+    monkeypatch.setattr(views, "instance_info", describe)
+    members[0].snapshot = replace(READY, unread=1)
+    looking.list(ALL)
+    looking.list(ALL)
+
+    assert described == ["spec_0_0_1"]

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.errors import FencedError, StoreError
+from actors.following.reports import Report, Snapshot
+from actors.messages import Message
+from actors.states import Status
+from supervisor.fence import Fence
+from supervisor.records import decode_record
+from supervisor.store import keys
+from supervisor.team.registry import InstanceRecord, Member, Stage
+from supervisor.team.roll import Roll
+from tests.unit.supervisor.stand_ins import READY, TroubledStore, draft, receipt, recruit, turns
+
+ID = "spec_0_0_1"
+
+
+def report(status: Status = Status.READY, *, sequence: int = 1, path: str = "", reason: str = "") -> Report:
+    snapshot = Snapshot(status=status, since=5.0, reason=reason, transcript_path=path)
+    return Report(incarnation="first", sequence=sequence, snapshot=snapshot, receipts=())
+
+
+async def stored(store: TroubledStore) -> InstanceRecord:
+    return decode_record((await store.load(keys.INSTANCE_PREFIX))[keys.instance(ID)])
+
+
+class Failures:
+    def __init__(self, roll: Roll) -> None:
+        self.told: list[str] = []
+        roll.on_failed = self._note
+
+    def _note(self, member: Member) -> None:
+        self.told.append(member.record.reason)
+
+
+CHANGES = st.sampled_from(
+    [
+        {"host": "a"},
+        {"pane_id": "%7", "pid": 7},
+        {"wanted": False},
+        {"stage": Stage.STARTING},
+        {"stage": Stage.RUNNING},
+        {"session_id": "other"},
+    ]
+)
+REPORTS = st.builds(report, st.sampled_from([Status.BUSY, Status.FAILED]), path=st.sampled_from(["", "/a", "/b"]))
+
+
+@given(st.lists(CHANGES | REPORTS | st.just("turn") | st.just("hold") | st.just("go on"), max_size=20))
+@settings(max_examples=200, deadline=None)
+def test_changes_and_reports_at_the_same_time_lose_nothing_of_each_other(steps: list[Any]) -> None:
+    async def scene() -> None:
+        store = TroubledStore()
+        roll = Roll(store)
+        member = await recruit(roll)
+        expected: dict[str, object] = {}
+        under_way: list[asyncio.Task[Any]] = []
+        for step in steps:
+            match step:
+                case "turn":
+                    await turns(2)
+                case "hold":
+                    store.gate.clear()
+                case "go on":
+                    store.gate.set()
+                case Report():
+                    under_way.append(asyncio.create_task(roll.take_in(ID, step)))
+                case dict():
+                    under_way.append(asyncio.create_task(roll.save(ID, **step)))
+                    expected.update({name: value for name, value in step.items() if name != "stage"})
+        store.gate.set()
+        await asyncio.gather(*under_way)
+        assert await stored(store) == member.record
+        assert {name: getattr(member.record, name) for name in expected} == expected
+
+    asyncio.run(scene())
+
+
+async def test_what_a_spawn_has_noted_while_another_change_is_stored_is_not_lost() -> None:
+    store = TroubledStore()
+    roll = Roll(store)
+    member = await recruit(roll, stage=Stage.STARTING)
+    store.gate.clear()
+    ending = asyncio.create_task(roll.save(ID, wanted=False))
+    await turns()
+    roll.registry.change(ID, pane_id="%7", pid=7)
+    store.gate.set()
+    await ending
+    assert (member.record.wanted, member.record.pane_id) == (False, "%7")
+
+
+async def test_a_report_that_could_not_be_stored_has_changed_nothing_and_may_come_again() -> None:
+    store = TroubledStore()
+    roll = Roll(store)
+    member = await recruit(roll)
+    failures = Failures(roll)
+    store.fails()
+    with pytest.raises(StoreError):
+        await roll.take_in(ID, report(Status.FAILED, reason="exit status 9"))
+    assert (member.record.stage, member.snapshot, failures.told) == (Stage.RUNNING, READY, [])
+    store.error = None
+    await roll.take_in(ID, report(Status.FAILED, reason="exit status 9"))
+    assert (member.record.stage, member.snapshot.status) == (Stage.FAILED, Status.FAILED)
+    assert failures.told == ["exit status 9"]
+    assert (await stored(store)).reason == "exit status 9"
+
+
+async def test_a_failure_is_told_once_however_often_it_is_reported() -> None:
+    roll = Roll(TroubledStore())
+    await recruit(roll)
+    failures = Failures(roll)
+    for sequence in range(3):
+        await roll.take_in(ID, report(Status.FAILED, sequence=sequence, reason="gone"))
+    await roll.take_in(ID, report(Status.READY))
+    await roll.take_in(ID, report(Status.FAILED, reason="again"))
+    assert failures.told == ["gone", "again"]
+
+
+async def test_receipts_stand_in_the_store_together_with_what_else_the_report_changed() -> None:
+    store = TroubledStore()
+    roll = Roll(store)
+    await recruit(roll)
+    (message,) = roll.mail.check([draft()], "lead", 1.0)
+    assert isinstance(message, Message)
+    await roll.mail.accept([message])
+    before = store.saves
+    await roll.take_in(ID, replace(report(path="/transcript"), receipts=(receipt(message),)))
+    assert store.saves == before + 1
+    assert (await stored(store)).transcript_path == "/transcript"
+    assert await store.load(keys.MESSAGE_PREFIX) == {}
+
+
+@pytest.mark.parametrize("status", [Status.READY, Status.STOPPED, Status.FAILED])
+@pytest.mark.parametrize(("stage", "wanted"), [(Stage.STARTING, True), (Stage.ENDING, False)])
+async def test_a_report_decides_nothing_while_an_instance_is_started_or_terminated(
+    status: Status, stage: Stage, wanted: bool
+) -> None:
+    roll = Roll(TroubledStore())
+    member = await recruit(roll, stage=stage, wanted=wanted)
+    failures = Failures(roll)
+    await roll.take_in(ID, report(status, path="/transcript"))
+    assert (member.record.stage, member.record.transcript_path) == (stage, "/transcript")
+    assert member.snapshot.status is status
+    assert failures.told == []
+
+
+async def test_receipts_of_an_instance_that_is_forgotten_are_taken_in_all_the_same() -> None:
+    store = TroubledStore()
+    roll = Roll(store)
+    await recruit(roll)
+    (message,) = roll.mail.check([draft()], "lead", 1.0)
+    assert isinstance(message, Message)
+    await roll.mail.accept([message])
+    await roll.remove(ID)
+    await roll.take_in(ID, replace(report(), receipts=(receipt(message),)))
+    assert roll.mail.pending(ID) == 0
+    assert await store.load(keys.INSTANCE_PREFIX) == {}
+
+
+async def test_a_later_supervisor_knows_all_instances_oldest_first_and_gives_no_number_twice() -> None:
+    store = TroubledStore()
+    roll = Roll(store)
+    for number, stage in ((2, Stage.RUNNING), (10, Stage.STOPPED), (9, Stage.FAILED), (11, Stage.RUNNING)):
+        await recruit(roll, number, stage=stage, ended_at=0.0 if stage is Stage.RUNNING else 5.0, reason="why")
+    await roll.remove("spec_0_0_11")
+    later = Roll(store)
+    await later.load()
+    known = [(member.record.number, member.snapshot.status) for member in later.registry]
+    assert known == [(2, Status.STARTING), (9, Status.FAILED), (10, Status.STOPPED)]
+    assert later.registry.get("spec_0_0_9").snapshot.reason == "why"
+    assert later.registry.last_number == 11
+
+
+async def test_names_that_were_left_in_the_home_or_counted_by_an_earlier_supervisor_are_not_given_again() -> None:
+    store = TroubledStore()
+    roll = Roll(store, ["spec_0_0_4", "spare_6", "mine"])
+    assert (roll.registry.last_number, roll.registry.next_spare()) == (4, "spare_7")
+    await roll.confirm()
+    later = Roll(store)
+    await later.load()
+    assert (later.registry.last_number, later.registry.next_spare()) == (4, "spare_8")
+
+
+async def test_a_supervisor_that_was_replaced_reads_and_writes_nothing_any_more() -> None:
+    store = TroubledStore()
+    fence = Fence(store)
+    roll = Roll(fence)
+    member = await recruit(roll)
+    store.is_fenced()
+    with pytest.raises(FencedError):
+        await roll.confirm()
+    store.error = None
+    before = await store.load("")
+    for deed in (roll.save(ID, host="b"), roll.remove(ID), roll.mark_ended(member, Stage.STOPPED, ""), roll.load()):
+        with pytest.raises(FencedError):
+            await deed
+    with pytest.raises(FencedError):
+        fence.check()
+    assert await store.load("") == before
+    assert member.record.stage is Stage.RUNNING
