@@ -42,6 +42,10 @@ def test_every_module_says_what_it_owns_and_stays_short(path: Path) -> None:
     assert source.count("\n") <= 300
 
 
+def test_every_file_of_the_tests_stays_short() -> None:
+    assert [str(path) for path in (ROOT / "tests").rglob("*.py") if path.read_text().count("\n") > 300] == []
+
+
 def test_every_dependency_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
 

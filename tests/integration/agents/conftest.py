@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from actors.agents.trust import ensure_trusted
 from actors.terminal.pane import Tmux
 from actors.terminal.server import TerminalServer
 from tests.integration.agents.rig import ClaudeRig, DemoRig, path_only
+from tests.integration.agents.succession import Team
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
 
@@ -65,3 +66,10 @@ def rig(request: pytest.FixtureRequest) -> DemoRig | ClaudeRig:
     """Either agent: what holds for the one must hold for the other."""
     found: DemoRig | ClaudeRig = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+async def team(rig: DemoRig | ClaudeRig, short_tmp: Path) -> AsyncIterator[Team]:
+    made = Team(rig, short_tmp)
+    yield made
+    await made.close()

@@ -1,8 +1,8 @@
+"""Each operation of git against a real repository: what it tells, what it makes, what it refuses."""
+
 from __future__ import annotations
 
 from pathlib import Path
-
-import pytest
 
 from actors.git.reading import MOST_PATCH_CHARACTERS
 from actors.git.values import (
@@ -12,8 +12,6 @@ from actors.git.values import (
     DeleteBranch,
     ListRefs,
     ListWorktrees,
-    Merge,
-    PredictMerge,
     ReadDiff,
     ReadLog,
     ReadStatus,
@@ -161,70 +159,6 @@ def test_with_nothing_to_commit_a_commit_says_so(project: Project) -> None:
     for operation in (ALL, Commit(message="m", files=(), everything=False)):
         assert "nothing to commit" in refusal(project.write(operation))
     assert "pathspec" in refusal(project.write(Commit(message="m", files=("nowhere",), everything=False)))
-
-
-def test_conflicts_are_not_committed_with_their_marks(project: Project) -> None:
-    project.commit("a", "main\n")
-    project.commit("a", "member\n", at=project.tree)
-    with pytest.raises(Exception, match="merge"):
-        project.git("merge", "-q", "member")
-
-    assert "in conflict" in refusal(project.write(ALL))
-    assert result(project.read(ReadStatus()))["underWay"] == "merge"
-    assert project.git("diff", "--name-only", "--diff-filter=U") == "a"
-
-
-def test_a_merge_goes_forward_or_makes_a_commit_with_the_message(project: Project) -> None:
-    project.commit("a", at=project.tree)
-    forward = result(project.write(Merge(branch="member", message=None)))
-    project.commit("b", at=project.tree)
-    project.commit("c")
-    merged = result(project.write(Merge(branch="member", message="Take b in")))
-    again = result(project.write(Merge(branch="member", message=None)))
-
-    assert (forward["fastForward"], forward["alreadyMerged"]) == (True, False)
-    assert (merged["fastForward"], merged["commit"]) == (False, project.git("rev-parse", "HEAD"))
-    assert project.git("log", "-1", "--format=%s") == "Take b in"
-    assert again["alreadyMerged"]
-
-
-def test_a_merge_that_conflicts_is_told_with_its_files_and_touches_nothing(project: Project) -> None:
-    for name in ("a", "odd ü name"):
-        project.commit(name, "main\n")
-        project.commit(name, "member\n", at=project.tree)
-    _written(project.repository / "README.md", "uncommitted\n")
-    before = project.photograph()
-
-    outcome = project.write(Merge(branch="member", message=None))
-    foreseen = result(project.read(PredictMerge(branch="member")))
-
-    assert outcome.result == {"conflicts": ["a", "odd ü name"]}
-    assert "nothing was touched" in refusal(outcome)
-    assert (foreseen["clean"], foreseen["conflicts"]) == (False, ["a", "odd ü name"])
-    assert project.photograph() == before
-
-
-def test_a_merge_that_a_hook_refuses_is_taken_back(project: Project) -> None:
-    project.commit("a", at=project.tree)
-    project.commit("b")
-    project.hook("pre-merge-commit", "exit 1")
-    _written(project.repository / "README.md", "uncommitted\n")
-    before = project.git("status", "--porcelain=v2", "--branch")
-
-    refusal(project.write(Merge(branch="member", message=None)))
-
-    assert project.git("status", "--porcelain=v2", "--branch") == before
-    assert result(project.read(ReadStatus()))["underWay"] is None
-    assert (project.repository / "README.md").read_text() == "uncommitted\n"
-
-
-def test_a_merge_over_changes_is_refused_and_keeps_them(project: Project) -> None:
-    project.commit("README.md", "member\n", at=project.tree)
-    _written(project.repository / "README.md", "mine\n")
-
-    assert "README.md" in refusal(project.write(Merge(branch="member", message=None)))
-    assert (project.repository / "README.md").read_text() == "mine\n"
-    assert "no branch 'nowhere'" in refusal(project.write(Merge(branch="nowhere", message=None)))
 
 
 def test_a_diff_gives_numbers_and_a_patch_that_is_cut_where_it_is_too_long(project: Project) -> None:

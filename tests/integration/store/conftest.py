@@ -19,7 +19,7 @@ from supervisor.store import StateStore
 from supervisor.store.memory import MemoryStore
 from supervisor.store.sqlite import SqliteStore
 from tests.integration.store.copies import make_replicated
-from tests.integration.store.redis_server import server
+from tests.integration.store.redis_server import RedisProcess, server
 
 StoreMaker = Callable[[], StateStore]
 Reopen = Callable[[StateStore], Awaitable[StateStore]]
@@ -64,6 +64,19 @@ BACKENDS: dict[str, Callable[[Path], AbstractContextManager[StoreMaker]]] = {
 }
 SHARED = [name for name in BACKENDS if name != "memory"]
 """Those that two processes could use at once, so that a second supervisor must be refused."""
+
+
+@pytest.fixture
+def path(short_tmp: Path) -> Path:
+    """Of a state file that is not there yet."""
+    return short_tmp / "state.db"
+
+
+@pytest.fixture
+def running(short_tmp: Path) -> Iterator[RedisProcess]:
+    """A Redis of the test's own, which it may break."""
+    with server(short_tmp / "redis") as process:
+        yield process
 
 
 @pytest.fixture(params=BACKENDS)

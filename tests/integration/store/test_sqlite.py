@@ -1,4 +1,4 @@
-"""The state file: its modes, its layout, what waits for a lock or a disk, and what is committed together."""
+"""The state file: its modes, what waits for a lock or a disk, and what is committed together."""
 
 from __future__ import annotations
 
@@ -15,15 +15,9 @@ import pytest
 import pytest_asyncio
 
 from actors.errors import StateHeldError, StoreError
-from supervisor.store import sqlite_schema
 from supervisor.store.sqlite import SqliteStore
 from supervisor.store.sqlite_file import StateFile
 from tests.integration.store.wal import commits
-
-
-@pytest.fixture
-def path(short_tmp: Path) -> Path:
-    return short_tmp / "state.db"
 
 
 @pytest_asyncio.fixture
@@ -208,83 +202,6 @@ async def test_closing_makes_what_waits_durable_first(store: SqliteStore, path: 
     await asyncio.gather(*saves)
     await store.open()
     assert len(await store.load("")) == 10
-
-
-async def test_a_newer_layout_is_refused_in_words_and_left_untouched(store: SqliteStore, path: Path) -> None:
-    await store.save({"a": b"1"})
-    await store.close()
-    with closing(sqlite3.connect(path)) as newer:
-        newer.execute("PRAGMA user_version = 2")
-        newer.execute("ALTER TABLE team ADD COLUMN something_new TEXT")
-    before = path.read_bytes()
-
-    for refused in (store.open, store.peek):
-        with pytest.raises(StoreError, match=r"newer Phalanx \(layout 2, this one knows 1\).*left as it is"):
-            await refused()
-
-    assert path.read_bytes() == before
-    assert not [name for name in modes(path.parent) if "superseded" in name]
-
-
-async def test_an_older_layout_is_brought_up_to_the_newest_with_its_records(
-    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await store.save({"a": b"1"})
-    await store.close()
-    further = "ALTER TABLE team ADD COLUMN further INTEGER NOT NULL DEFAULT 7"
-    monkeypatch.setattr(sqlite_schema, "_UPGRADES", (*sqlite_schema._UPGRADES, further))
-    monkeypatch.setattr(sqlite_schema, "LAYOUT", 2)
-
-    assert await store.open() == 2
-
-    assert await store.load("") == {"a": b"1"}
-    with closing(sqlite3.connect(path)) as other:
-        assert other.execute("PRAGMA user_version").fetchone() == (2,)
-        assert other.execute("SELECT further FROM team").fetchone() == (7,)
-
-
-async def test_an_upgrade_that_fails_changes_nothing(
-    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await store.save({"a": b"1"})
-    await store.close()
-    with monkeypatch.context() as changed:
-        broken = "UPDATE records SET value = x'00'; INSERT INTO nowhere VALUES (1)"
-        changed.setattr(sqlite_schema, "_UPGRADES", (*sqlite_schema._UPGRADES, broken))
-        changed.setattr(sqlite_schema, "LAYOUT", 2)
-        with pytest.raises(StoreError, match="nowhere"):
-            await store.open()
-
-    assert await store.open() == 2
-    assert await store.load("") == {"a": b"1"}
-
-
-async def test_a_database_of_another_program_is_refused_and_left_untouched(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as other:
-        other.execute("CREATE TABLE records (something TEXT)")
-    before = path.read_bytes()
-
-    with pytest.raises(StoreError, match="another program"):
-        await SqliteStore(path).open()
-
-    assert path.read_bytes() == before
-
-
-async def test_a_start_that_was_cut_off_does_not_hinder_the_next_one(path: Path) -> None:
-    path.with_name("state.db.new").write_bytes(b"half a database")
-
-    store = SqliteStore(path)
-    assert await store.open() == 1
-    await store.close()
-
-    assert sorted(modes(path.parent)) == ["state.db", "state.db.lock"]
-
-
-async def test_a_directory_that_is_missing_is_named(short_tmp: Path) -> None:
-    missing = short_tmp / "missing" / "state.db"
-
-    with pytest.raises(StoreError, match=rf"{missing} cannot be written: No such file or directory"):
-        await SqliteStore(missing).open()
 
 
 async def test_a_file_that_is_removed_under_the_team_is_there_again_with_everything_after_the_next_write(

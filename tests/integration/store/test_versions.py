@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,9 @@ from actors.errors import StoreError
 from supervisor.store.keys import SESSIONS
 from supervisor.store.sqlite import SqliteStore
 from tests.integration.store.copies import KEYS, make_replicated, until
-from tests.integration.store.redis_server import RedisProcess, server
+from tests.integration.store.redis_server import RedisProcess
 
 LATER = b"\x07written by a later version"
-
-
-@pytest.fixture
-def running(short_tmp: Path) -> Iterator[RedisProcess]:
-    with server(short_tmp / "redis") as process:
-        yield process
 
 
 @pytest.fixture

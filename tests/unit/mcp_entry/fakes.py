@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from actors.errors import TeamNotRunningError
 from actors.home import Home
-from actors.host_load import HostLoad
 from actors.states import Status
 from supervisor import results
 from supervisor.client import SupervisorClient
-from supervisor.performance import views
-from supervisor.performance.facts import Facts, HostFacts
-from supervisor.performance.figures import GitFigures, PoolFigures, Queue
-from supervisor.performance.findings import Finding
-from supervisor.performance.history import Slot
-from supervisor.performance.names import Timing
 from supervisor.requests import EventKind, Request, Role
 from supervisor.results import Result
-from supervisor.results import performance as figures
-from supervisor.settings import Settings
-from supervisor.store import StoreHealth
-from supervisor.tuning.values import Tuning
 from supervisor.verbs import ProgressCallback, ignore_progress
+from tests.unit.mcp_entry.performing import performing, tuned
 
 Reply = Result | Exception | Callable[[Any, ProgressCallback], Awaitable[Result]]
 
@@ -185,52 +174,6 @@ def terminated_with_saved_work(repository: str | None = "/src") -> results.Termi
 
 def collected(path: str, **changes: Any) -> results.CollectedItem:
     return results.CollectedItem(**{"what": "worktree", "path": path, "instance_id": "spec_1_1_1", **changes})
-
-
-def tuned(spawns: int = 5) -> figures.TunedSettings:
-    return views.tuned(replace(Tuning.of(Settings()), max_concurrent_spawns=spawns))
-
-
-def performing(*findings: Finding) -> results.GetPerformanceResult:
-    """A team of two instances on one machine, with these findings."""
-    load = HostLoad(
-        host="desk",
-        cpus=2,
-        load_1m=0.5,
-        cpu_busy_s=50,
-        cpu_total_s=200,
-        memory_total_bytes=24_000_000_000,
-        memory_available_bytes=20_000_000_000,
-        disk_available_bytes=90_000_000_000,
-    )
-    window = Slot(0.0)
-    window.observe(Timing.SPAWN, 1.5)
-    facts = Facts(
-        window=window,
-        window_s=300,
-        statuses={"ready": 2},
-        alive=2,
-        silent=0,
-        pending=0,
-        spawns=Queue(limit=5),
-        git=GitFigures(),
-        pools=PoolFigures(),
-        hosts=(HostFacts(load=load, busy=0.25, instances=2),),
-        store=StoreHealth(description="SQLite"),
-        unreadable="",
-        tuning=Tuning.of(Settings()),
-    )
-    metrics = views.metrics(facts)
-    return results.GetPerformanceResult(
-        metrics=metrics,
-        performance=views.performance(findings),
-        recommendations=views.recommendations(findings),
-        queues=metrics.queues,
-        messages=metrics.messages,
-        settings=tuned(),
-        auto=[results.AutoStep(at="2026-11-01T10:00:00.000+00:00", before=5, after=6, reason="12 spawns wait")],
-        history=[views.history_point(window, 10)],
-    )
 
 
 REPLIES: dict[str, Reply] = {

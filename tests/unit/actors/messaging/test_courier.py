@@ -1,128 +1,21 @@
-"""The courier against a pane and an agent that do what the test says; no process, no sleep."""
+"""The courier: what it types when, what it proves, and what it leaves to its successor."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from actors.agents.base import Composer, Screen
 from actors.errors import PaneGoneError, TerminalError
-from actors.messages import Message, MessageStatus, Receipt
-from actors.messaging.courier import Courier
-from actors.messaging.inbox import BatchLimits
-from actors.messaging.journal import JOURNAL_NAME, Journal
-from actors.messaging.ledger import Ledger
-from actors.messaging.proofs import Proofs
-from actors.messaging.recent import RecentIds
-from actors.news import News
-from actors.states import InstanceState, Status
+from actors.messages import MessageStatus
+from actors.messaging.journal import JOURNAL_NAME
+from actors.states import Status
+from tests.unit.actors.messaging.courier_rig import DRAFT, EMPTY, Rig
 
-EMPTY = Screen(composer=Composer.EMPTY)
-DRAFT = Screen(composer=Composer.DRAFT)
 ACCEPTED, SUBMITTED = MessageStatus.ACCEPTED, MessageStatus.SUBMITTED
-
-
-class Pane:
-    """Shows a draft once it was pasted into; Enter makes the agent take it."""
-
-    def __init__(self, news: News) -> None:
-        self.news = news
-        self.pasted: list[str] = []
-        self.pressed: list[str] = []
-        self.last = ""
-        self.deaf = False
-        """Takes no Enter."""
-        self.observer: Any = None
-        self.fault: Exception | None = None
-
-    async def paste(self, data: tuple[str, ...], name: str) -> None:
-        if self.fault:
-            raise self.fault
-        self.pasted.append("".join(data))
-        self.last = name
-        self.observer.screen = Screen(composer=Composer.DRAFT, draft=self.pasted[-1])
-
-    async def has_pasted(self, name: str) -> bool:
-        return name == self.last
-
-    async def press(self, key: str) -> None:
-        self.pressed.append(key)
-        if self.deaf:
-            return
-        self.observer.screen = EMPTY
-        self.observer.proofs.add({word for word in self.pasted[-1].split() if word.startswith("msg_")})
-        self.news.announce()
-
-
-class Observer:
-    def __init__(self, news: News) -> None:
-        self.news = news
-        self.state = InstanceState(status=Status.READY)
-        self.screen = EMPTY
-        self.conversation = SimpleNamespace(is_open=True)
-        self.proofs = Proofs(RecentIds())
-        self.coming_back = False
-
-    @property
-    def alive(self) -> bool:
-        return self.state.status is not Status.FAILED
-
-    def become(self, status: Status, reason: str = "") -> None:
-        self.state = InstanceState(status=status, reason=reason)
-        self.news.announce()
-
-    def absorb(self) -> None: ...
-    def witness(self) -> None: ...
-
-    async def look(self) -> Screen:
-        return self.screen
-
-
-class Rig:
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.news = News()
-        self.pane, self.observer = Pane(self.news), Observer(self.news)
-        self.pane.observer = self.observer
-        self.receipts: list[Receipt] = []
-        self.begin()
-
-    def begin(self, life: str = "life 1") -> None:
-        """A courier as a new actor makes it."""
-        pane: Any = self.pane
-        observer: Any = self.observer
-        ledger = Ledger(Journal(self.directory), life, self._take)
-        self.courier = Courier(pane, observer, BatchLimits(size=3, delay_s=0.0), self.news, ledger)
-        self.courier.recall()
-        self.running = asyncio.create_task(self.courier.run())
-
-    async def kill(self) -> None:
-        """What a kill leaves of the courier: nothing but its journal."""
-        self.running.cancel()
-        await asyncio.gather(self.running, return_exceptions=True)
-        self.receipts.clear()
-
-    def _take(self, receipt: Receipt) -> None:
-        self.receipts.append(receipt)
-        self.news.announce()
-
-    def offer(self, *names: str) -> None:
-        self.courier.offer(
-            Message(id=f"msg_{name}", instance_id="i", sender="lead", text=name, immediate=True, accepted_at=0.0)
-            for name in names
-        )
-
-    async def receipt(self, name: str, status: MessageStatus) -> Receipt:
-        def found() -> list[Receipt]:
-            return [r for r in self.receipts if (r.message_id, r.status) == (f"msg_{name}", status)]
-
-        assert await self.news.until(lambda: bool(found()), 5.0), f"{name} never became {status}: {self.receipts}"
-        return found()[0]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from actors.messages import Message
 from supervisor.store import keys
 from supervisor.team.registry import Stage
 from supervisor.team.roll import Roll
-from tests.unit.supervisor.office import ID, Office, ids
+from tests.unit.supervisor.messaging.office import ID, Office, ids
 from tests.unit.supervisor.stand_ins import TroubledStore, draft, receipt, recruit, turns
 
 

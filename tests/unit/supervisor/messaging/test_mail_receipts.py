@@ -9,7 +9,7 @@ import pytest
 from actors.errors import StoreError
 from supervisor.messaging import mail
 from supervisor.store import keys
-from tests.unit.supervisor.office import ACCEPTED, BLOCKED, FAILED, ID, SUBMITTED, UNCONFIRMED, Office, ids
+from tests.unit.supervisor.messaging.office import ACCEPTED, BLOCKED, FAILED, ID, SUBMITTED, UNCONFIRMED, Office, ids
 from tests.unit.supervisor.stand_ins import receipt, turns
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from supervisor.team.registry import Stage
-from tests.unit.supervisor.outside import FIRST, SECOND, Scene
+from tests.unit.supervisor.recovering.outside import FIRST, SECOND, Scene
 from tests.unit.supervisor.stand_ins import recruit, turns
 
 

@@ -14,7 +14,7 @@ from supervisor.recovering.tries import FIRST_PAUSE_S
 from supervisor.spawning import undoing
 from supervisor.team.registry import Stage
 from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.outside import FIRST, SECOND, Scene
+from tests.unit.supervisor.recovering.outside import FIRST, SECOND, Scene
 from tests.unit.supervisor.stand_ins import recruit, turns
 
 

@@ -1,10 +1,10 @@
-"""What several files of the core's tests start from."""
+"""A roll whose mail can be used, for every test of the mail."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.unit.supervisor.office import Office
+from tests.unit.supervisor.messaging.office import Office
 from tests.unit.supervisor.stand_ins import TroubledStore
 
 

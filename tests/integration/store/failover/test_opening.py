@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,7 @@ from actors.errors import StoreError
 from supervisor.store.replicated import Replicated
 from tests.integration.store.copies import KEYS, copies_agree, crash, in_redis, make_replicated, until
 from tests.integration.store.proxy import proxy
-from tests.integration.store.redis_server import RedisProcess, server
-
-
-@pytest.fixture
-def running(short_tmp: Path) -> Iterator[RedisProcess]:
-    with server(short_tmp / "redis") as process:
-        yield process
+from tests.integration.store.redis_server import RedisProcess
 
 
 @pytest.fixture

@@ -1,0 +1,145 @@
+"""Writes in the queue: what goes together, one at a time in a repository, and in whose turn."""
+
+from __future__ import annotations
+
+import asyncio
+
+from supervisor.git.cache import AnswerCache
+from supervisor.git.queue import GitQueue
+from supervisor.git.writes import MOST_OTHERS
+from supervisor.performance.meters import Meters
+from supervisor.performance.names import Count
+from supervisor.permits import Permits
+from tests.unit.supervisor.git.host import StandInHost
+from tests.unit.supervisor.git.jobs import COMMIT, STATUS, branch, job, made
+from tests.unit.supervisor.stand_ins import turns
+
+
+async def test_many_new_branches_go_in_one_transaction() -> None:
+    host = StandInHost()
+    queue = made(host)
+
+    await queue.run([job(branch(str(number))) for number in range(50)])
+
+    assert host.transactions == [[str(number) for number in range(50)]]
+    assert queue.figures.transactions == 1
+
+
+async def test_new_branches_of_many_callers_gather_while_the_repository_is_written() -> None:
+    host = StandInHost()
+    queue = made(host)
+    host.gate.clear()
+    commit = asyncio.create_task(queue.run([job(COMMIT)]))
+    await turns()
+    callers = [asyncio.create_task(queue.run([job(branch(str(number)), f"/r/{number}")])) for number in range(5)]
+    await turns()
+    assert queue.waiting == 5
+    host.gate.set()
+    await asyncio.gather(commit, *callers)
+
+    assert host.transactions == [["0", "1", "2", "3", "4"]]
+    assert queue.waiting == 0
+
+
+async def test_in_one_transaction_no_name_comes_twice() -> None:
+    host = StandInHost()
+    queue = made(host)
+
+    await asyncio.gather(*(queue.run([job(branch("same"), f"/r/{number}")]) for number in range(3)))
+
+    assert host.transactions == [["same"]] * 3
+
+
+async def test_one_writes_in_a_repository_at_a_time_and_repositories_do_not_wait_for_each_other() -> None:
+    host = StandInHost()
+
+    await made(host, at_once=4).run([job(COMMIT, f"/{repository}/{tree}") for repository in "pq" for tree in range(4)])
+
+    assert host.most_writers == 1
+    assert host.most_at_once == 2
+
+
+async def test_writes_that_a_call_has_left_over_come_next_and_in_their_order() -> None:
+    host = StandInHost()
+    host.quick = 2
+    jobs = [job(COMMIT, f"/r/{tree}") for tree in range(2 * MOST_OTHERS)]
+
+    answers = await made(host).run([*jobs, job(branch("x"))])
+
+    assert [asked.directory.name for asked in host.writes] == [str(tree) for tree in range(2 * MOST_OTHERS)]
+    assert all(answer.outcome.error is None for answer in answers)
+
+
+async def test_a_write_that_has_not_begun_is_not_done_for_a_caller_who_has_gone_away() -> None:
+    host = StandInHost()
+    queue = made(host)
+    host.gate.clear()
+    first = asyncio.create_task(queue.run([job(COMMIT)]))
+    await turns()
+    gone = asyncio.create_task(queue.run([job(COMMIT, "/r/b"), job(branch("x"), "/r/b")]))
+    await turns()
+    gone.cancel()
+    await asyncio.wait([gone])
+    host.gate.set()
+    await first
+    await queue.run([job(COMMIT, "/r/c")])
+
+    assert [asked.directory.name for asked in host.writes] == ["a", "c"]
+    assert host.transactions == []
+
+
+async def test_the_writes_of_callers_take_turns() -> None:
+    host = StandInHost()
+    queue = made(host)
+    host.gate.clear()
+    many = asyncio.create_task(queue.run([job(COMMIT, f"/r/{tree}") for tree in range(30)]))
+    await turns()
+    one = asyncio.create_task(queue.run([job(COMMIT, "/r/one")]))
+    await turns()
+    host.gate.set()
+    await asyncio.gather(many, one)
+
+    assert [asked.directory.name for asked in host.writes].index("one") < 2 * MOST_OTHERS
+
+
+async def test_a_write_that_has_begun_keeps_its_turn_when_its_caller_goes_away() -> None:
+    host = StandInHost()
+    queue = made(host)
+    host.gate.clear()
+    gone = asyncio.create_task(queue.run([job(COMMIT)]))
+    await turns()
+    gone.cancel()
+    await turns()
+    other = asyncio.create_task(queue.run([job(COMMIT, "/r/b")]))
+    await turns()
+    assert len(host.writes) == 1
+    assert queue.permits.held == 1
+    host.gate.set()
+    await other
+
+    assert host.most_writers == 1
+    assert queue.permits.held == 0
+
+
+async def test_tries_for_which_another_git_was_in_the_way_are_counted() -> None:
+    host = StandInHost()
+    host.retries = 2
+    meters = Meters()
+    queue = GitQueue(host, Permits(1), AnswerCache(10, 60.0), meters)
+    counted: list[float] = []
+    meters.watch(Count.GIT_RETRIES, counted.append)
+    await queue.run([job(COMMIT)])
+    await queue.end()
+
+    assert counted == [2]
+
+
+async def test_ending_lets_nobody_wait() -> None:
+    host = StandInHost()
+    queue = made(host, at_once=1)
+    host.gate.clear()
+    running = asyncio.create_task(queue.run([job(COMMIT), job(STATUS, "/q/a"), job(branch("x"), "/r/c")]))
+    await turns()
+    await queue.end()
+    await asyncio.wait([running])
+    assert queue.permits.held == 0

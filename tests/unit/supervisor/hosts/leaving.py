@@ -1,0 +1,153 @@
+"""Instances on a host that is drained, and all that the drainer works with, in one stand-in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from actors.errors import InvalidRequestError, UnavailableError
+from actors.following.reports import Report
+from actors.nodes import Node
+from actors.workspace.values import Workspace
+from supervisor.hosts.drainer import Drainer
+from supervisor.hosts.relocation import MoveParts
+from supervisor.hosts.roster import Placement
+from supervisor.store.memory import MemoryStore
+from supervisor.team.registry import InstanceRecord, Member, Stage
+from supervisor.team.roll import Roll
+from tests.unit.supervisor import virtual_time
+from tests.unit.supervisor.stand_ins import READY, recruit
+
+FIRST = "spec_0_0_1"
+
+
+def workspace(home: str | None = "/repository/.git") -> Workspace:
+    return Workspace(
+        mode="isolated",
+        directory=Path("/w") / FIRST,
+        worktree=Path("/w") / FIRST,
+        git_directory=Path("/mirror"),
+        branch=f"phalanx/{FIRST}",
+        home=Path(home) if home else None,
+    )
+
+
+class World:
+    """Roster, hosts, factory, adoption and closing in one; ``deeds`` tells in which order what was done."""
+
+    def __init__(self) -> None:
+        self.roll = Roll(MemoryStore())
+        self.deeds: list[str] = []
+        self.drained = {"old"}
+        self.places: dict[str, str] = {}
+        self.seen = READY
+        self.trouble: dict[str, Exception] = {}
+        self.full = False
+        self.room = asyncio.Event()
+        self.room.set()
+        self.wanted: list[Mapping[str, str]] = []
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+        this: Any = self
+        parts = MoveParts(roll=self.roll, roster=this, hosts=this, factory=this, adoption=this, closing=this)
+        self.drainer = Drainer(parts)
+
+    async def do(self, deed: str) -> None:
+        await asyncio.sleep(0.1)
+        name = deed.partition(" ")[0]
+        if name in self.trouble:
+            raise self.trouble[name]
+        self.deeds.append(deed)
+
+    async def nodes(self) -> tuple[Any, ...]:
+        return tuple(Node(name=name, address=name, slots=1) for name in ("old", "new"))
+
+    @asynccontextmanager
+    async def placed(self, wanted: Any) -> AsyncIterator[Placement]:
+        if self.full:
+            raise InvalidRequestError("no other host takes it")
+        await self.room.wait()
+        self.wanted.append(wanted.labels)
+        yield Placement(host="new", address="10.0.0.2", own=False)
+
+    async def carry_conversation(self, instance_id: str, path: str) -> None:
+        await self.do("conversation")
+
+    async def carry_home(self, given: Workspace, *, uncommitted: bool) -> str:
+        assert uncommitted
+        await self.do("work")
+        return ""
+
+    async def settle_again(self, instance_id: str, given: Workspace, path: str) -> Workspace:
+        await self.do(f"settle on {self.places[instance_id]}")
+        return given
+
+    async def clear_behind(self, host: str, place: str, given: Workspace) -> str:
+        await self.do(f"clear {host}")
+        return ""
+
+    async def end_agent(self, place: str, session: str, grace_s: float) -> None:
+        await self.do("end")
+
+    async def destroy(self, name: str) -> None:
+        await self.do(f"destroy {name}")
+
+    async def actor(self, record: InstanceRecord) -> Any:
+        return self
+
+    async def adopt(self, record: InstanceRecord, port: Any) -> None:
+        self.deeds.append("adopt")
+        self.follow(record.instance_id)
+
+    async def start_again(self, member: Member) -> None:
+        try:
+            await self.do(f"start on {member.record.host}")
+        except UnavailableError as error:
+            await self.roll.mark_ended(member, Stage.FAILED, str(error))
+            raise
+        await self.lives(member)
+
+    async def resume(self, member: Member) -> None:
+        if member.record.resumable:
+            await self.start_again(member)
+
+    async def lives(self, member: Member) -> None:
+        await self.roll.save(member.record.instance_id, stage=Stage.RUNNING)
+        member.snapshot = READY
+        self.follow(member.record.instance_id)
+
+    def follow(self, instance_id: str) -> None:
+        this: Any = self
+        self.roll.members.follow(instance_id, this, "i", this)
+
+    async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
+        if after >= 0:
+            await asyncio.sleep(1000)
+        if self.meanwhile is not None:
+            await self.meanwhile()
+        return Report(incarnation="i", sequence=1, snapshot=self.seen, receipts=())
+
+    async def on_silence(self, instance_id: str, reason: str) -> None:
+        """It was left on purpose."""
+
+    async def recruit(self, **changes: Any) -> Member:
+        given = {"host": "old", "actor": f"{FIRST}@1", "workspace": workspace(), **changes}
+        member = await recruit(self.roll, 1, **given)
+        self.places[FIRST] = member.record.host
+        self.follow(FIRST)
+        return member
+
+
+def played(test: Callable[[World], Awaitable[None]]) -> None:
+    async def play() -> None:
+        world = World()
+        world.drainer.begin()
+        try:
+            await test(world)
+        finally:
+            await world.drainer.end()
+            await world.roll.members.leave_all()
+
+    virtual_time.run(play)
