@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from pathlib import Path
 from git.cmd import safer_popen
 
 from actors.errors import WorkspaceError
-from actors.workspace.gathering import gather
+from actors.workspace.gathering import Gathering, Told
 
 READ_TIMEOUT_S = 30.0
 _GENTLE_END_S = 3.0
@@ -88,6 +88,7 @@ class GitRunner:
     def __init__(self, environment: Mapping[str, str]) -> None:
         passed_on = {name: environment[name] for name in _PASSED_ON if name in environment}
         self._environment = {**passed_on, **_FIXED}
+        self._program: str | None = None
 
     def run(
         self,
@@ -131,48 +132,79 @@ class GitRunner:
         """For what may not simply be repeated. git keeps the descriptors ``inherit`` open and gets ``environment``
         beside the variables that it always has. It is ended once it has told ``most_bytes``."""
         command = ["git", "-C", str(directory), *_CONFIG, *arguments]
-        process = _start(command, {**self._environment, **(environment or {})}, stdin, inherit)
         try:
-            told = gather(process, timeout_s, most_bytes)
-            if told.is_cut:
-                _end(process)
+            with Gathering() as gathering, _given(stdin) as given:
+                environment = {**self._environment, **(environment or {})}
+                process = self._start(command, environment, given, gathering, inherit)
+                told = _told(process, gathering, timeout_s, most_bytes)
         except subprocess.TimeoutExpired as late:
-            _end(process)
             raise WorkspaceError(
                 f"git {_verb(arguments)} in {directory} was not done after {timeout_s:g} s and was ended. "
                 "A very large checkout, a hook that hangs or a file system that does not answer may be the cause: "
                 "run the same by hand to see, then try again."
             ) from late
-        finally:
-            _close(process)
+        except FileNotFoundError as error:
+            raise WorkspaceError("git was not found on PATH. Install git 2.33 or newer, then try again.") from error
+        except OSError as error:
+            raise WorkspaceError(f"git could not be started: {error}. Try again when the host has room.") from error
         return Answer(
             status=process.returncode,
-            output=os.fsdecode(bytes(told.output)),
+            output=os.fsdecode(told.output),
             error=told.error.decode(errors="replace"),
             is_cut=told.is_cut,
         )
 
+    def _start(
+        self,
+        command: list[str],
+        environment: Mapping[str, str],
+        stdin: int,
+        gathering: Gathering,
+        inherit: tuple[int, ...],
+    ) -> subprocess.Popen[bytes]:
+        """git is looked for on PATH once, and again when it is not there any more. Raises ``OSError``."""
+        program, self._program = self._program or shutil.which("git", path=environment.get("PATH")), None
+        process = safer_popen(
+            command,
+            executable=program,
+            env=environment,
+            stdin=stdin,
+            stdout=gathering.output,
+            stderr=gathering.errors,
+            start_new_session=True,
+            pass_fds=inherit,
+        )
+        self._program = program
+        gathering.hand_over()
+        return process
 
-def _start(
-    command: list[str], environment: Mapping[str, str], stdin: bytes, inherit: tuple[int, ...]
-) -> subprocess.Popen[bytes]:
+
+@contextmanager
+def _given(stdin: bytes) -> Iterator[int]:
+    """What a process reads it from."""
+    if not stdin:
+        yield subprocess.DEVNULL
+        return
+    file = os.memfd_create("git-input")
     try:
-        with tempfile.TemporaryFile() as file:
-            file.write(stdin)
-            file.seek(0)
-            return safer_popen(
-                command,
-                env=environment,
-                stdin=file,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-                pass_fds=inherit,
-            )
-    except FileNotFoundError as error:
-        raise WorkspaceError("git was not found on PATH. Install git 2.33 or newer, then try again.") from error
-    except OSError as error:
-        raise WorkspaceError(f"git could not be started: {error}. Try again when the host has room.") from error
+        os.write(file, stdin)
+        os.lseek(file, 0, os.SEEK_SET)
+        yield file
+    finally:
+        os.close(file)
+
+
+def _told(process: subprocess.Popen[bytes], gathering: Gathering, timeout_s: float, most_bytes: int | None) -> Told:
+    """Raises ``subprocess.TimeoutExpired``. Either way the process has ended."""
+    try:
+        told = gathering.until_end(process, timeout_s, most_bytes)
+    except BaseException:
+        _end(process)
+        raise
+    if told.is_cut and process.poll() is None:
+        _end(process)
+    process.wait()
+    return told
 
 
 def pauses_s() -> Iterator[float]:
@@ -190,12 +222,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(_GENTLE_END_S)
-
-
-def _close(process: subprocess.Popen[bytes]) -> None:
-    for stream in (process.stdout, process.stderr):
-        if stream is not None:
-            stream.close()
 
 
 def _verb(arguments: tuple[str, ...]) -> str:
