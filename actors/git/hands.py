@@ -6,46 +6,37 @@ failing operation fails alone: everything comes back as an ``Outcome``.
 
 from __future__ import annotations
 
-import logging
-import marshal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from actors.errors import InvalidRequestError, PhalanxError, WorkspaceError, to_wire
-from actors.git import merging, reading, refs, working
-from actors.git.places import find_place, read_head
+from actors.errors import InvalidRequestError, to_wire
+from actors.git import merging, refs, working
+from actors.git.answering import Answering
+from actors.git.outcomes import failed, with_time, with_times
+from actors.git.places import find_place
 from actors.git.running import Hand
-from actors.git.sendable import sendable
-from actors.git.sight import MOST_ENTRIES, Parts
 from actors.git.values import (
-    READS,
     Asked,
     Checkout,
     Commit,
     CreateRef,
     DeleteBranch,
-    ListRefs,
     Merge,
     Operation,
     Outcome,
     Place,
     Read,
-    ReadLog,
-    ReadStatus,
     Write,
 )
 from actors.git.watching import Watch
 from actors.workspace.branches import delete_branch, find_branch
 from actors.workspace.command import GitRunner
 
-logger = logging.getLogger(__name__)
 QUICK_S = 0.5
 """So long the writes of one call go on; then the others get their turn."""
-LARGEST_KEPT = 100_000
-"""Bytes: the supervisor keeps many answers, and holds all of them in memory."""
 _IDENTITY = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
 
 
@@ -61,19 +52,8 @@ class GitHands:
         return tuple(map(_place, directories))
 
     def read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
-        """Each answered, or found unchanged; the lists that are asked of one repository by one git."""
-        outcomes: dict[int, Outcome] = {}
-        for numbers in _alike(asked):
-            begun = time.monotonic()
-            try:
-                made = self._lists([asked[number] for number in numbers])
-            except Exception as error:  # noqa: BLE001 - as in _timed
-                made = [_failed(error)] * len(numbers)
-            took_s = (time.monotonic() - begun) / len(numbers)
-            outcomes |= zip(numbers, _with_times(made, took_s), strict=True)
-        rest = (number for number in range(len(asked)) if number not in outcomes)
-        outcomes |= {number: _timed(self._read, asked[number]) for number in rest}
-        return tuple(outcomes[number] for number in range(len(asked)))
+        """Each answered, or found unchanged."""
+        return Answering(self._watch, self._hand).answer(asked)
 
     def write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
         """New branches and tags first, those of a repository in one transaction; then all else one after another.
@@ -97,7 +77,7 @@ class GitHands:
             try:
                 hand = hands.get(each.directory) or hands.setdefault(each.directory, self._hand(each.directory))
             except Exception as error:  # noqa: BLE001 - as in _timed
-                outcomes[number] = _failed(error)
+                outcomes[number] = failed(error)
             else:
                 repositories.setdefault(hand.place.common_directory, []).append(number)
         for numbers in repositories.values():
@@ -106,51 +86,13 @@ class GitHands:
             made[0] = replace(made[0], retries=hands[asked[numbers[0]].directory].retries)
             outcomes.update(zip(numbers, made, strict=True))
         took_s = (time.monotonic() - begun) / max(1, len(asked))
-        return _with_times([outcomes[number] for number in range(len(asked))], took_s)
+        return with_times([outcomes[number] for number in range(len(asked))], took_s)
 
     def _hand(self, directory: Path) -> Hand:
         place = find_place(directory)
         if place is None:
             raise InvalidRequestError(f"{directory} is in no git repository: give a directory of one.")
         return Hand(self._git, place, directory, self._identity)
-
-    def _read(self, asked: Asked) -> Outcome:
-        hand, read = self._hand(asked.directory), asked.operation
-        if self._holds(hand, asked):
-            return Outcome(unchanged=True)
-        if not isinstance(read, READS):
-            raise TypeError(f"{type(read).__name__} does not only look")
-        pinned = _pinned(hand, read)
-        watching = self._watch.begin(hand.place, pinned, guard=asked.guard)
-        result, ignored = reading.answer(hand, pinned)
-        told = ignored if isinstance(read, ReadStatus) and len(ignored) <= MOST_ENTRIES else None
-        if watching is None or _is_large(result) or _pinned(hand, read) != pinned:
-            return Outcome(result=result, ignored=told)
-        return Outcome(result=result, proof=watching.proof(ignored), ignored=told)
-
-    def _holds(self, hand: Hand, asked: Asked, parts: Parts | None = None) -> bool:
-        """What a guard is over can be told only where that guard is."""
-        known = asked.known
-        return known is not None and known.guard is None and self._watch.holds(hand.place, known, parts)
-
-    def _lists(self, asked: Sequence[Asked]) -> list[Outcome]:
-        """The same list for several working trees of one repository: only what is checked out tells them apart."""
-        hands = [self._hand(each.directory) for each in asked]
-        before: Parts = {}
-        if all(self._holds(hand, each, before) for hand, each in zip(hands, asked, strict=True)):
-            return [Outcome(unchanged=True)] * len(asked)
-        read = asked[0].operation
-        if not isinstance(read, ListRefs):
-            raise TypeError("only lists of branches or tags go together")
-        watchings = [self._watch.begin(hand.place, read, before) for hand in hands]
-        found = reading.list_refs(hands[0], read)
-        results = [reading.listed(hand, read, found) for hand in hands]
-        after: Parts = {}
-        is_large = _is_large(found)
-        return [
-            Outcome(result=result, proof=watching.proof(parts=after) if watching and not is_large else None)
-            for result, watching in zip(results, watchings, strict=True)
-        ]
 
     def _write(self, asked: Asked) -> Outcome:
         hand = self._hand(asked.directory)
@@ -159,28 +101,8 @@ class GitHands:
         except merging.MergeConflictError as conflict:
             outcome = Outcome(error=to_wire(conflict), result={"conflicts": conflict.files})
         except Exception as error:  # noqa: BLE001 - as in _timed
-            outcome = _failed(error)
+            outcome = failed(error)
         return replace(outcome, retries=hand.retries)
-
-
-def _alike(asked: Sequence[Asked]) -> Iterator[list[int]]:
-    """The numbers of the lists that one git can make."""
-    groups: dict[tuple[Operation, Path], list[int]] = {}
-    for number, each in enumerate(asked):
-        if isinstance(each.operation, ListRefs) and (place := _place(each.directory)) is not None:
-            groups.setdefault((each.operation, place.common_directory), []).append(number)
-    yield from groups.values()
-
-
-def _pinned(hand: Hand, read: Read) -> Read:
-    """A log of HEAD as that of the commit which HEAD is at, where that is seen without git: it never changes."""
-    if not isinstance(read, ReadLog) or read.revision is not None:
-        return read
-    return replace(read, revision=read_head(hand.place).commit)
-
-
-def _is_large(result: Any) -> bool:
-    return len(marshal.dumps(result)) > LARGEST_KEPT
 
 
 def _place(directory: Path) -> Place | None:
@@ -198,7 +120,7 @@ def _created(wanted: Sequence[tuple[Hand, Operation]]) -> list[Outcome]:
     try:
         return refs.create(creations)
     except Exception as error:  # noqa: BLE001 - as in _timed
-        return [_failed(error) for _ in creations]
+        return [failed(error) for _ in creations]
 
 
 def _done(hand: Hand, operation: Read | Write) -> dict[str, Any]:
@@ -231,25 +153,5 @@ def _timed(run: Any, asked: Asked) -> Outcome:
     try:
         outcome: Outcome = run(asked)
     except Exception as error:  # noqa: BLE001 - other callers' operations go in the same call
-        outcome = _failed(error)
-    return _with_time(outcome, time.monotonic() - begun)
-
-
-def _failed(error: Exception) -> Outcome:
-    """Of the operation that failed, and of no other."""
-    if isinstance(error, PhalanxError):
-        return Outcome.refused(error)
-    if isinstance(error, OSError):
-        return Outcome.refused(
-            WorkspaceError(f"The file system refused: {error}. See to its permissions and room, then try again.")
-        )
-    logger.error("a git operation failed", exc_info=error)
-    return Outcome.refused(PhalanxError("An error in Phalanx: see the logs of this host."))
-
-
-def _with_times(outcomes: Sequence[Outcome], took_s: float) -> list[Outcome]:
-    return [_with_time(outcome, took_s) for outcome in outcomes]
-
-
-def _with_time(outcome: Outcome, took_s: float) -> Outcome:
-    return replace(outcome, result=sendable(outcome.result), error=sendable(outcome.error), took_s=took_s)
+        outcome = failed(error)
+    return with_time(outcome, time.monotonic() - begun)

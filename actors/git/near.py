@@ -23,7 +23,7 @@ from actors.git.values import Asked, Outcome, Place, Proof, ReadStatus
 from actors.git.watching import Watch
 
 _THREADS = 2
-"""Looks at once. What comes while all are taken is asked of the host, which has more."""
+"""Looks at once; others wait for their turn. While all hang, what comes is asked of the host, which has more."""
 _PATIENCE_S = 2.0
 _MOST_LEARNT = 500
 _Given = TypeVar("_Given")
@@ -38,7 +38,7 @@ class NearLook:
         self._guards = Guards()
         self._ignored: OrderedDict[Path, frozenset[str]] = OrderedDict()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="near look")
-        self._looking: set[Future[Any]] = set()
+        self._looking: dict[Future[Any], float] = {}
 
     async def read(
         self, asked: Sequence[Asked], ask_host: Callable[[Sequence[Asked]], Awaitable[Sequence[Outcome]]]
@@ -60,15 +60,17 @@ class NearLook:
         return await self._in_thread(self._look, asked, list(asked))
 
     async def _in_thread(self, look: Callable[[_Given], _Seen], given: _Given, otherwise: _Seen) -> _Seen:
-        """``otherwise`` when all threads are taken or it takes too long."""
-        self._looking = {each for each in self._looking if not each.done()}
-        if len(self._looking) >= _THREADS:
+        """``otherwise`` when all threads hang or it takes too long."""
+        now = asyncio.get_running_loop().time()
+        self._looking = {each: since for each, since in self._looking.items() if not each.done()}
+        hanging = sum(each.running() and now - since > _PATIENCE_S for each, since in self._looking.items())
+        if hanging >= _THREADS:
             return otherwise
         looking = self._threads.submit(look, given)
-        self._looking.add(looking)
+        self._looking[looking] = now
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                return await asyncio.shield(asyncio.wrap_future(looking))
+                return await asyncio.wrap_future(looking)
         except TimeoutError:
             return otherwise
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,26 +15,31 @@ ASK_GIT = ".invalid"
 """Stands for the branch in HEAD where git keeps refs elsewhere (reftable)."""
 _REMOVED = " (deleted)"
 """So the kernel marks the name of a directory that is gone."""
+_SMALL_BYTES = 4096
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def find_place(directory: Path) -> Place | None:
     """None when the directory is in no repository, as far as can be seen."""
-    here = Path(_real_path(os.fspath(directory)))
-    for candidate in (here, *here.parents):
-        git_directory = _linked(candidate / ".git")
+    candidate = _real_path(os.fspath(directory))
+    while True:
+        git_directory = _linked(candidate)
         if git_directory is not None:
-            return Place(
-                top=candidate, git_directory=git_directory, common_directory=common_directory_of(git_directory)
-            )
+            return _place(candidate, git_directory)
         if _is_repository(candidate):
-            return Place(top=None, git_directory=candidate, common_directory=common_directory_of(candidate))
-    return None
+            return _place(None, candidate)
+        above = candidate.rpartition("/")[0] or "/"
+        if above == candidate:
+            return None
+        candidate = above
 
 
-def common_directory_of(git_directory: Path) -> Path:
-    written = read_line(git_directory / "commondir")
-    return Path(_real_path(os.path.join(git_directory, written))) if written else git_directory  # noqa: PTH118
+def _place(top: str | None, git_directory: str) -> Place:
+    written = read_line(f"{git_directory}/commondir")
+    # Paths are costly to make, and this one often is the one before.
+    own = Path(git_directory)
+    common = own if not written else Path(_real_path(os.path.join(git_directory, written)))  # noqa: PTH118
+    return Place(top=Path(top) if top else None, git_directory=own, common_directory=common)
 
 
 def _real_path(path: str) -> str:
@@ -61,32 +67,52 @@ class Head:
 
 
 def read_head(place: Place) -> Head:
-    written = read_line(place.git_directory / "HEAD") or ""
+    written = read_line(f"{place.git_directory}/HEAD") or ""
     ref = written.removeprefix("ref: ") if written.startswith("ref: ") else None
-    commit = written if ref is None else read_line(place.common_directory / ref) or ""
+    commit = written if ref is None else read_line(f"{place.common_directory}/{ref}") or ""
     branch = ref.removeprefix(_BRANCHES) if ref and ref.startswith(_BRANCHES) else None
     return Head(branch, commit if _HASH.fullmatch(commit) else None)
 
 
-def read_line(path: Path) -> str | None:
+def read_line(path: str | Path) -> str | None:
     """The only line of one of git's small files; None when it is not there."""
+    content = read_small(path)
+    return None if content is None else os.fsdecode(content).removesuffix("\n")
+
+
+def read_small(path: str | Path) -> bytes | None:
+    """The bytes of a file, None when it is not there. Called for every answer, and often: room for a large file costs
+    more than to read a small one."""
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - called for every answer
-            return os.fsdecode(file.readall()).removesuffix("\n")
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    try:
+        content = os.read(descriptor, _SMALL_BYTES)
+        while len(content) % _SMALL_BYTES == 0 and (more := os.read(descriptor, _SMALL_BYTES)):
+            content += more
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return content
 
 
-def _linked(dot_git: Path) -> Path | None:
-    """The git directory that ``.git`` is or names."""
-    if dot_git.is_dir():
-        return Path(_real_path(os.fspath(dot_git))) if (dot_git / "HEAD").exists() else None
+def _linked(directory: str) -> str | None:
+    """The git directory that ``.git`` in it is or names."""
+    dot_git = f"{directory}/.git"
+    try:
+        is_directory = stat.S_ISDIR(os.stat(dot_git).st_mode)  # noqa: PTH116 - called for every answer
+    except OSError:
+        return None
+    if is_directory:
+        return _real_path(dot_git) if os.path.exists(f"{dot_git}/HEAD") else None  # noqa: PTH110
     written = read_line(dot_git)
     if written is None or not written.startswith("gitdir:"):
         return None
-    named = Path(_real_path(os.path.join(dot_git.parent, written.removeprefix("gitdir:").strip())))  # noqa: PTH118
-    return named if named.is_dir() else None
+    named = _real_path(os.path.join(directory, written.removeprefix("gitdir:").strip()))  # noqa: PTH118
+    return named if os.path.isdir(named) else None  # noqa: PTH112
 
 
-def _is_repository(directory: Path) -> bool:
-    return all((directory / name).exists() for name in ("HEAD", "objects", "refs"))
+def _is_repository(directory: str) -> bool:
+    return all(os.path.exists(f"{directory}/{name}") for name in ("HEAD", "objects", "refs"))  # noqa: PTH110

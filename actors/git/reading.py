@@ -7,6 +7,7 @@ from typing import Any
 
 from actors.errors import InvalidRequestError
 from actors.git import status
+from actors.git.logs import tell_log
 from actors.git.merging import predict
 from actors.git.running import Hand
 from actors.git.values import ListRefs, ListWorktrees, PredictMerge, Read, ReadDiff, ReadLog, ReadStatus
@@ -15,7 +16,6 @@ from actors.git.watching import under_way
 MOST_PATCH_CHARACTERS = 100_000
 _MOST_DIFF_BYTES = 4_000_000
 """Of numbers and patch together: the process that reads them serves all agents of its host."""
-_LOG_FIELDS = {"commit": "%H", "parents": "%P", "author": "%an", "email": "%ae", "date": "%aI", "subject": "%s"}
 _REF_FIELDS = ("refname:lstrip=2", "objectname", "*objectname", "upstream:short", "worktreepath", "contents:subject")
 _NONE_IGNORED: frozenset[str] = frozenset()
 
@@ -28,7 +28,7 @@ def answer(hand: Hand, read: Read) -> tuple[dict[str, Any], frozenset[str]]:
         case ListRefs():
             return listed(hand, read, list_refs(hand, read)), _NONE_IGNORED
         case ReadLog():
-            return _log(hand, read), _NONE_IGNORED
+            return tell_log(hand, read), _NONE_IGNORED
         case ReadDiff():
             return _diff(hand, read), _NONE_IGNORED
         case ListWorktrees():
@@ -41,19 +41,6 @@ def _status(hand: Hand) -> tuple[dict[str, Any], frozenset[str]]:
     told = hand.output_of(hand.git.run(hand.top, *status.COMMAND))
     result, ignored = status.read_porcelain(told)
     return {**result, "underWay": under_way(hand.place)}, ignored
-
-
-def _log(hand: Hand, read: ReadLog) -> dict[str, Any]:
-    answer = hand.ask(
-        *("log", "-z", f"--max-count={read.limit}", "--no-color", "--no-show-signature", "--no-decorate"),
-        f"--format=tformat:{'%x00'.join(_LOG_FIELDS.values())}",
-        *("--end-of-options", read.revision or "HEAD", "--", *read.files),
-    )
-    if not answer.ok and read.revision is None and hand.commit_of("HEAD") is None:
-        return {"commits": []}
-    told = hand.output_of(answer)
-    commits = [dict(zip(_LOG_FIELDS, fields, strict=True)) for fields in _rows(told, len(_LOG_FIELDS))]
-    return {"commits": [{**commit, "parents": commit["parents"].split()} for commit in commits]}
 
 
 def list_refs(hand: Hand, read: ListRefs) -> list[dict[str, str]]:

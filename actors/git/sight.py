@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import TypeAlias
 
+from actors.git.places import read_small
+
 STEP_NS = 50_000_000
 """Longer than the step in which Linux keeps the times of files."""
 _COARSE_STEP_NS = 2_000_000_000
@@ -84,11 +86,7 @@ class Sight:
 
     def content(self, path: str) -> bytes | None:
         """A small file's own bytes."""
-        try:
-            with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - called for every answer
-                content = file.read(1 << 20)
-        except OSError:
-            content = None
+        content = read_small(path)
         self._seen.append(content)
         return content
 

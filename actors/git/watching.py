@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from actors.git.places import read_small
 from actors.git.sight import MOST_ENTRIES, Parts, Sight
 from actors.git.values import ListRefs, ListWorktrees, Place, Proof, Read, ReadLog, ReadStatus
 
@@ -53,13 +53,15 @@ class Watch:
         self._config = [str(path) for path in (Path("/etc/gitconfig"), user / ".gitconfig", shared / "config")]
         self._rules = [str(shared / "ignore"), str(shared / "attributes")]
 
-    def begin(self, place: Place, read: Read, parts: Parts | None = None, guard: int | None = None) -> Watching | None:
-        """Before git is asked; None when the answer cannot be proved later. ``parts``: see ``Sight``; ``guard``: token
-        of one over the working tree, which then need not be looked at."""
+    def begin(
+        self, place: Place, read: Read, since_ns: int, parts: Parts | None = None, guard: int | None = None
+    ) -> Watching | None:
+        """Before git is asked; None when the answer cannot be proved later. ``since_ns``: of the system's clock,
+        before the first look at any of the ``parts`` (see ``Sight``). ``guard``: token of one over the working tree,
+        which then need not be looked at."""
         watched = _watched(read)
         if watched is None or (TREE in watched and guard is None and _tracked_files(place) > MOST_ENTRIES):
             return None
-        since_ns = time.time_ns()
         sight = Sight(parts)
         configuration, head = self._look_around(sight, place, watched)
         if TREE in watched and _may_follow(configuration, head):
@@ -224,8 +226,5 @@ def _look_at_worktrees(sight: Sight, common: str) -> None:
 
 def _tree_of(registration: str) -> str:
     """The working tree that a registration is of."""
-    try:
-        with open(f"{registration}/gitdir", "rb") as file:  # noqa: PTH123 - called for every answer
-            return os.fsdecode(file.read()).strip()
-    except OSError:
-        return registration
+    written = read_small(f"{registration}/gitdir")
+    return registration if written is None else os.fsdecode(written).strip()

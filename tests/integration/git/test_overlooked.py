@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from actors.git import hands
+from actors.git import answering
 from actors.git.places import find_place
 from actors.git.sight import MOST_ENTRIES, STEP_NS
 from actors.git.values import Read, ReadLog
@@ -26,7 +26,7 @@ def test_what_a_revision_stands_for_beside_refs_is_never_kept(project: Project, 
     assert place is not None
     time.sleep(STEP_NS / 1e9)
 
-    assert Watch(project.environment).begin(place, ReadLog(revision=revision, limit=1)) is None
+    assert Watch(project.environment).begin(place, ReadLog(revision=revision, limit=1), time.time_ns()) is None
 
 
 @pytest.mark.parametrize("revision", ["HEAD", "HEAD~1", "main", "main..member", "HEAD^{commit}", "v1.0"])
@@ -85,7 +85,7 @@ def test_a_status_with_very_many_ignored_files_is_not_kept(project: Project) -> 
 
 def test_a_large_answer_is_not_kept(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     settled(project, STATUS)
-    monkeypatch.setattr(hands, "LARGEST_KEPT", 10)
+    monkeypatch.setattr(answering, "LARGEST_KEPT", 10)
 
     assert project.read(STATUS).proof is None
 
