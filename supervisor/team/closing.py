@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
 from actors.errors import AgentError, FencedError, PhalanxError, StoreError, UnavailableError, WorkspaceError, to_wire
 from actors.following.reports import Snapshot
-from actors.states import IDLE, Status
+from actors.states import Status
 from actors.workspace.values import Retirement, Workspace
 from supervisor.ports import HostPort, InstancePort
 from supervisor.recovering.adoption import Adoption
@@ -255,7 +255,7 @@ class Closing:
 
     async def _ready(self, member: Member) -> Status:
         await self._roll.news.until(lambda: member.snapshot.status is not Status.STARTING, self._start_timeout_s)
-        if member.snapshot.status in IDLE and member.alive:
+        if member.alive and member.snapshot.status is not Status.STARTING:  # perhaps at work on what has waited for it
             return member.snapshot.status
         reason = member.snapshot.reason or f"it was not ready within {self._start_timeout_s:.0f} s"
         raise AgentError(f"{member.record.instance_id} could not be restarted: {reason}")
