@@ -37,10 +37,11 @@ async def _measure(bench: Bench) -> Section:
     one, three, away = [], [], []
     with ExitStack() as scratch:
         bench.say("ray up on three hosts")
-        rig = await asyncio.to_thread(
+        up = await asyncio.to_thread(
             scratch.enter_context,
             cluster_of(3, lambda: scratch.enter_context(bench.scratch()), _SIZE, lambda _host: None),
         )
+        rig = up.rig
         for run in range(_RUNS):
             bench.say(f"{_SIZE} on one machine, {_SIZE} on three hosts ({run + 1} of {_RUNS})")
             one.append(await _on_one(bench))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.asking import wait_for_nodes
@@ -18,10 +19,16 @@ echo one > README && git add . && git commit -q -m One
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostsUp:
+    rig: Rig
+    launcher: Launcher
+
+
 @contextmanager
 def cluster_of(
     hosts: int, make_directory: Callable[[], Path], slots: int, prepare: Callable[[RigHost], None]
-) -> Iterator[Rig]:
+) -> Iterator[HostsUp]:
     """``make_directory`` gives new ones with a short path. ``slots``: of each host; 0: by its memory. ``prepare`` is
     done on each host before Ray is started there; the first host is the head."""
     with Rig(make_directory(), hosts, keep=(ROOT, Path(sys.base_prefix))) as rig:
@@ -34,6 +41,6 @@ def cluster_of(
             joined = sorted(wait_for_nodes(head, hosts, _JOINED_S))
             assert len(joined) == hosts, f"only {joined} within {_JOINED_S} s"
             head.ssh("sh", "-c", _PROJECT)
-            yield rig
+            yield HostsUp(rig=rig, launcher=launcher)
         finally:
             launcher.close()

@@ -16,11 +16,11 @@ import pytest
 
 from actors.home import Home
 from supervisor.store.keys import RedisKeys
-from tests.cluster.asking import phalanx, programs_on, wait_for_nodes, wait_without
+from tests.cluster.asking import phalanx, programs_on, wait_for_nodes
+from tests.cluster.losing import agents, kill_ray
 from tests.cluster.rig import Rig, RigHost
 from tests.cluster.rig.commands import RigError
 from tests.cluster.rig.launcher import Launcher
-from tests.cluster.rig.login import login_home
 from tests.integration.store.redis_server import RedisProcess, require_redis
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
@@ -85,12 +85,6 @@ def instances(head: RigHost) -> dict[str, dict[str, Any]]:
     return {each["host"]: each for each in listed if each["status"] not in ("failed", "stopped")}
 
 
-def agents(host: RigHost) -> set[str]:
-    """Session and process of each agent there."""
-    socket = login_home() / ".phalanx" / "tmux.sock"
-    return set(host.inside("tmux", "-S", str(socket), "list-panes", "-a", "-F", "#S #{pane_pid}").split("\n")[:-1])
-
-
 def wait_until(what: Callable[[], bool], timeout_s: float) -> bool:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -117,15 +111,6 @@ def accept_on_each(head: RigHost, hosts: list[RigHost], text: str) -> list[str]:
     asked = [here[host.name]["instanceId"] for host in hosts]
     assert times_asked(head, asked[-1], text) == 0
     return asked
-
-
-def kill_ray(head: RigHost) -> None:
-    """Control store, raylet, supervisor and all other actors there, at once."""
-    signs = ("ray::", "/ray/core/src/ray/", "/ray/autoscaler/")
-    listed = (line.split(None, 1) for line in head.inside("ps", "-e", "-o", "pid=,args=").splitlines())
-    found = [pid for pid, program in listed if any(sign in program for sign in signs)]
-    head.inside("sh", "-c", 'kill -9 "$@" || true', "sh", *found)  # some end with those before them
-    assert wait_without(head, "ray/gcs/gcs_server", ARRIVED_S)
 
 
 def check_arrived_once(head: RigHost, asked: list[str], text: str) -> None:

@@ -10,18 +10,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.cluster import cluster_of
+from tests.cluster.cluster import HostsUp, cluster_of
 from tests.cluster.rig import Rig, RigHost
+from tests.cluster.rig.launcher import Launcher
 from tests.cluster.team.claude import provide_claude
 
 _SLOTS = 60
 
 
 @pytest.fixture(scope="package")
-def rig(rig_possible: None, make_short_tmp: Callable[[], Path]) -> Iterator[Rig]:
+def hosts_up(rig_possible: None, make_short_tmp: Callable[[], Path]) -> Iterator[HostsUp]:
+    with cluster_of(3, make_short_tmp, _SLOTS, provide_claude) as up:
+        yield up
+
+
+@pytest.fixture(scope="package")
+def rig(hosts_up: HostsUp) -> Rig:
     """Ray is up on it."""
-    with cluster_of(3, make_short_tmp, _SLOTS, provide_claude) as rig:
-        yield rig
+    return hosts_up.rig
+
+
+@pytest.fixture(scope="package")
+def launcher(hosts_up: HostsUp) -> Launcher:
+    """By which it came up."""
+    return hosts_up.launcher
 
 
 @pytest.fixture(scope="package")

@@ -60,21 +60,11 @@ class Sender(threading.Thread):
 
 
 def arrived_at(hosts: Mapping[str, RigHost], places: Mapping[str, Sequence[str]]) -> list[Arrival]:
-    """By instance, in order. ``places``: names of the hosts on which each has been, the present one last.
+    """What stands in the present conversation of each instance, in order; what an earlier copy alone has does not count.
 
-    What stands in its conversation now counts. Of an earlier copy only what the present one does not have: that was
-    said within the last save interval before its host was lost, or it would have been carried along.
+    ``places``: names of the hosts on which each has been, the present one last.
     """
-    found: list[Arrival] = []
-    for instance_id, names in places.items():
-        now = _conversation(hosts[names[-1]], instance_id)
-        known = {each.message_id for each in now}
-        for name in names[:-1]:
-            before = [each for each in _conversation(hosts[name], instance_id) if each.message_id not in known]
-            known |= {each.message_id for each in before}
-            found += before
-        found += now
-    return found
+    return [each for name, names in places.items() for each in _conversation(hosts[names[-1]], name)]
 
 
 def last_taken_at(host: RigHost, instance_id: str) -> float:
