@@ -35,8 +35,8 @@ class DepotServer:
     async def depot_file_piece(self, path: Path, offset: int) -> bytes:
         return await self.depot.file_piece(path, offset)
 
-    async def depot_copy_file(self, path: Path, other: DepotHandle, at_other: Path) -> None:
-        await self.depot.copy_file(path, other, at_other)
+    async def depot_copy_file(self, path: Path, other: DepotHandle, at_other: Path, *, anew: bool) -> None:
+        await self.depot.copy_file(path, other, at_other, anew=anew)
 
     async def depot_drop_branch(self, git_directory: Path, branch: str, made_at: str | None) -> str | None:
         return await self.depot.drop_branch(git_directory, branch, made_at)
@@ -81,9 +81,9 @@ class DepotHandle:
         )
         return piece
 
-    async def copy_file(self, path: Path, other: DepotHandle, at_other: Path) -> None:
+    async def copy_file(self, path: Path, other: DepotHandle, at_other: Path, *, anew: bool = False) -> None:
         call = self._actor.depot_copy_file.remote
-        await answer_when_back(lambda: call(path, other, at_other), "The host", CARRY_S)
+        await answer_when_back(lambda: call(path, other, at_other, anew=anew), "The host", CARRY_S)
 
     async def drop_branch(self, git_directory: Path, branch: str, made_at: str | None) -> str | None:
         call = self._actor.depot_drop_branch.remote

@@ -26,7 +26,7 @@ from supervisor import requests, results
 from supervisor.calling.attempt import waits_s
 from supervisor.desk import Desk, Handler
 from supervisor.fence import Fence
-from supervisor.messaging.mail import Draft
+from supervisor.messaging.drafts import Draft
 from supervisor.messaging.sending import Sending, Sent, draft_of
 from supervisor.performance.names import Timing
 from supervisor.permits import Permits
@@ -223,6 +223,8 @@ class Supervisor:
     async def interrupt(self, request: requests.InterruptRequest, caller: Caller) -> results.InterruptResult:
         member = self._roll.registry.get(request.instance_id)
         stopped = await self._roll.members.port(request.instance_id).interrupt(INTERRUPT_S)
+        if stopped:  # what it worked on is not delivered again, whatever becomes of its host
+            await self._roll.mail.abroad.end(request.instance_id)
         return results.InterruptResult(
             instance_id=request.instance_id,
             interrupted=stopped,

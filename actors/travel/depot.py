@@ -72,8 +72,13 @@ class Depot:
     async def file_piece(self, path: Path, offset: int) -> bytes:
         return await asyncio.to_thread(read_from, path, offset)
 
-    async def copy_file(self, path: Path, other: Luggage, at_other: Path) -> None:
-        """Brings the copy ``path`` of the other host's file up to date. No-op when there is no such file."""
+    async def copy_file(self, path: Path, other: Luggage, at_other: Path, *, anew: bool = False) -> None:
+        """Brings the copy ``path`` of the other host's file up to date. No-op when there is no such file.
+
+        ``anew``: what is here is no earlier state of it, and goes.
+        """
+        if anew:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
         offset = await self.file_size(path)
         while piece := await other.file_piece(at_other, offset):
             await asyncio.to_thread(write_at, path, offset, piece)

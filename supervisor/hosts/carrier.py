@@ -66,6 +66,7 @@ class Carrier:
         try:
             if workspace is not None:
                 await self._hosts.carry_conversation(instance_id, member.snapshot.transcript_path)
+                await self._note_what_came_home(member)
                 note = await self._hosts.carry_home(workspace, uncommitted=uncommitted)
                 if note:
                     logger.info("%s", note)
@@ -74,3 +75,9 @@ class Carrier:
             logger.warning("the work of %s could not be carried home now: %s", instance_id, error)
         finally:
             self._carrying.remove(instance_id)
+
+    async def _note_what_came_home(self, member: Member) -> None:
+        instance_id, abroad = member.record.instance_id, self._roll.mail.abroad
+        if said := abroad.of(instance_id):
+            shown = await self._hosts.shown_at_home(instance_id, member.snapshot.transcript_path, said)
+            await abroad.came_home(instance_id, shown)

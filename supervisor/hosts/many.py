@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from actors.errors import PhalanxError, WorkspaceError
 from actors.terminal.pane import PaneInfo
 from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
+from supervisor.hosts.conversations import Conversations
 from supervisor.hosts.ports import FullHost
 from supervisor.hosts.roster import Roster
 
@@ -35,7 +35,7 @@ class ManyHosts:
     def __init__(self, roster: Roster, conversations: Path) -> None:
         """``conversations``: where copies of those of other hosts are kept."""
         self._roster = roster
-        self._conversations = conversations
+        self._conversations = Conversations(conversations)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._roster.own_link(), name)
@@ -124,11 +124,12 @@ class ManyHosts:
         """Keeps a copy of it on this machine. No-op for an instance of this machine."""
         link, own = await self._link(instance_id), self._roster.own_link()
         if link is not own and transcript_path:
-            await own.depot.copy_file(self._copy_of(instance_id, transcript_path), link.depot, Path(transcript_path))
+            copy = self._conversations.path(instance_id, transcript_path)
+            await own.depot.copy_file(copy, link.depot, Path(transcript_path))
 
-    def _copy_of(self, instance_id: str, transcript_path: str) -> Path:
-        """One for each conversation: an instance may begin another one."""
-        return self._conversations / instance_id / Path(transcript_path).name
+    async def shown_at_home(self, instance_id: str, transcript_path: str, ids: Collection[str]) -> set[str]:
+        """Which of these messages stand in the copy of its conversation on this machine."""
+        return await asyncio.to_thread(self._conversations.shown, instance_id, transcript_path, ids)
 
     async def settle_again(self, instance_id: str, workspace: Workspace, transcript_path: str) -> Workspace:
         """All that an instance needs to go on at its (new) place: worktree, launch and conversation."""
@@ -140,9 +141,14 @@ class ManyHosts:
             )
         origin = await own.depot.origin_again(home, branch, workspace.directory.relative_to(worktree))
         made = await link.depot.settle(origin, own.depot)
-        await link.keep_launch(await own.kept_launch(instance_id))
+        launch = await own.kept_launch(instance_id)
+        if link is not own:  # an earlier copy of it may have been there: what that did not bring home never was
+            await link.forget_instance(instance_id)
+        await link.keep_launch(launch)
         if transcript_path:
-            await link.depot.copy_file(Path(transcript_path), own.depot, self._copy_of(instance_id, transcript_path))
+            await asyncio.to_thread(self._conversations.end_whole, instance_id, transcript_path)
+            copy = self._conversations.path(instance_id, transcript_path)
+            await link.depot.copy_file(Path(transcript_path), own.depot, copy, anew=True)
         return replace(made, home=home, base_commit=workspace.base_commit)
 
     async def clear_behind(self, host: str, place: str, workspace: Workspace) -> str:
@@ -181,7 +187,7 @@ class ManyHosts:
         elif (link := await self._roster.link(place)) is not own:
             await link.forget_instance(instance_id)
         await own.forget_instance(instance_id)
-        await asyncio.to_thread(shutil.rmtree, self._conversations / instance_id, ignore_errors=True)
+        await asyncio.to_thread(self._conversations.forget, instance_id)
 
     async def instance_directories(self) -> tuple[str, ...]:
         """Of all hosts that can be asked."""

@@ -32,6 +32,7 @@ class Mover:
         self._roll = parts.roll
         self._roster = parts.roster
         self._factory = parts.factory
+        self._hosts = parts.hosts
         self._closing = parts.closing
         self._relocation = Relocation(parts)
         self._absences = Absences()
@@ -115,8 +116,10 @@ class Mover:
                     if not await self._is_still_lost(member, lost):
                         return
                     await self._give_up(member, lost)
-                    await self._relocation.settle(member, placement, moving_from="")
+                    await self._deliver_again_what_is_lost(member)
+                    await self._relocation.settle(member, placement, moving_from=lost)
                 await self._closing.resume(member)
+            await self._roll.save(instance_id, moving_from="")
             logger.warning("%s goes on on %s", instance_id, placement.host)
         except PhalanxError as error:
             self._not_before[instance_id] = time.monotonic() + _AGAIN_S
@@ -139,6 +142,13 @@ class Mover:
             await self._factory.destroy(member.record.actor_name)
         if member.record.stage is not Stage.FAILED:
             await self._roll.mark_ended(member, Stage.FAILED, f"{_words(lost)}.")
+
+    async def _deliver_again_what_is_lost(self, member: Member) -> None:
+        instance_id, mail = member.record.instance_id, self._roll.mail
+        if said := mail.abroad.of(instance_id):
+            shown = await self._hosts.shown_at_home(instance_id, member.record.transcript_path, said)
+            await mail.abroad.came_home(instance_id, shown)
+            await mail.deliver_again(instance_id)
 
 
 def _words(host: str) -> str:

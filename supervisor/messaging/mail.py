@@ -17,13 +17,13 @@ from dataclasses import dataclass
 
 from actors.errors import InvalidRequestError, PhalanxError, StoreError, WrongStateError
 from actors.messages import Message, MessageStatus, Receipt, encode
-from actors.messaging.envelope import CleanText, clean
 from actors.news import News
-from supervisor.messaging.receipts import accepted, is_settled, lost
+from supervisor.messaging.abroad import Abroad
+from supervisor.messaging.drafts import Draft, check_text
+from supervisor.messaging.receipts import accepted, again, is_settled, lost
 from supervisor.performance.meters import Meters
 from supervisor.performance.names import Count
 from supervisor.records import Unreadable, decode_message, decode_receipt
-from supervisor.requests import MAX_MESSAGE_BYTES
 from supervisor.store import StateStore, keys
 from supervisor.team.members import Members
 from supervisor.team.registry import Registry, Stage
@@ -32,17 +32,6 @@ logger = logging.getLogger(__name__)
 
 RECEIPTS_KEPT = 50_000
 """So many of the latest receipts are remembered."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """A text that a caller wants delivered."""
-
-    instance_id: str
-    text: str
-    immediate: bool = False
-    fault: str = ""
-    """Why it is refused already: the caller did not give what a message takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +63,7 @@ class Mail:
         self._doubtful: set[str] = set()
         self._untouched: set[str] = set()
         self._receipts: dict[str, Receipt] = {}
+        self.abroad = Abroad(registry, store)
 
     def restore(self, messages: Mapping[str, bytes], receipts: Mapping[str, bytes], unreadable: Unreadable) -> None:
         """Takes in what the store tells; nothing is handed over before ``hand_over_again``."""
@@ -83,7 +73,11 @@ class Mail:
             (m for _, m in unreadable.readable(messages, decode_message)), key=lambda message: message.number
         )
         for message in waiting:
-            self._take(message)
+            receipt = self._receipts.get(message.id)
+            if receipt is not None and receipt.status is MessageStatus.SUBMITTED:
+                self.abroad.take(message)
+            else:
+                self._take(message)
         self._numbers = itertools.count(waiting[-1].number + 1 if waiting else 1)
 
     def check(self, drafts: Sequence[Draft], sender: str, now: float) -> list[Message | PhalanxError]:
@@ -209,6 +203,20 @@ class Mail:
             carrier.cancel()
         left = self._pending.get(instance_id, {})
         await self.take_receipts([lost(left[id_], touched=id_ not in self._untouched) for id_ in left])
+        await self.abroad.end(instance_id)
+
+    async def deliver_again(self, instance_id: str) -> None:
+        """What was said abroad and is lost is pending again, before all that came later. Raises ``StoreError``."""
+        said = self.abroad.of(instance_id)
+        if not said:
+            return
+        receipts = {message_id: again(message) for message_id, message in said.items()}
+        await self._save({keys.receipt(id_): encode(receipt) for id_, receipt in receipts.items()}, ())
+        self.abroad.forget(instance_id, said)
+        self._receipts |= receipts
+        self._pending[instance_id] = {**said, **self._pending.get(instance_id, {})}
+        self._unhanded.setdefault(instance_id, set()).update(said)
+        self._news.announce()
 
     async def take_receipts(self, receipts: Sequence[Receipt], extra: Extra = _NOTHING_MORE) -> None:
         """Takes in what an instance reports, with ``extra`` in one transaction. Raises ``StoreError``."""
@@ -218,7 +226,7 @@ class Mail:
             await self._save(
                 {**{keys.receipt(receipt.message_id): encode(receipt) for receipt in receipts}, **extra.records},
                 [
-                    *(keys.message(receipt.message_id) for receipt in final),
+                    *(keys.message(receipt.message_id) for receipt in final if not self.abroad.keeps(receipt)),
                     *map(keys.receipt, forgotten),
                     *extra.delete,
                 ],
@@ -237,6 +245,8 @@ class Mail:
         self._untouched.discard(receipt.message_id)
         if message is not None:
             self._meters.receipt(message, receipt, spawning=self._is_starting(receipt.instance_id))
+            if self.abroad.keeps(receipt):
+                self.abroad.take(message)
         self._unhanded.get(receipt.instance_id, set()).discard(receipt.message_id)
         if not pending:
             self._pending.pop(receipt.instance_id, None)
@@ -281,17 +291,3 @@ class Mail:
         for carrier in carriers:
             carrier.cancel()
         await asyncio.gather(*carriers, return_exceptions=True)
-
-
-def check_text(text: str) -> CleanText:
-    """The text as it can be delivered. Raises ``InvalidRequestError`` for one that cannot."""
-    cleaned = clean(text)
-    size_bytes = len(cleaned.text.encode())
-    if size_bytes > MAX_MESSAGE_BYTES:
-        raise InvalidRequestError(
-            f"The message has {size_bytes} bytes; at most {MAX_MESSAGE_BYTES} are possible. "
-            "Put long material into a file and send its path."
-        )
-    if not cleaned.text.strip():
-        raise InvalidRequestError("The message is empty once control characters are removed: send some text.")
-    return cleaned

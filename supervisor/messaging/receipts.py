@@ -16,6 +16,17 @@ def accepted(message: Message) -> Receipt:
     )
 
 
+def again(message: Message) -> Receipt:
+    """For what has arrived in a conversation that is lost with its host."""
+    return Receipt(
+        message_id=message.id,
+        instance_id=message.instance_id,
+        status=MessageStatus.ACCEPTED,
+        at=time.time(),
+        reason="its host was lost before the conversation that has it came home: it is delivered again",
+    )
+
+
 def lost(message: Message, *, touched: bool) -> Receipt:
     """For who was stopped; ``touched``: its actor may have had the message, and has not said what became of it."""
     said = "the instance was stopped before its actor said what became of the message"

@@ -13,7 +13,8 @@ from typing import Any
 
 from actors.errors import PhalanxError, to_wire
 from actors.messages import Message
-from supervisor.messaging.mail import Draft, Extra
+from supervisor.messaging.drafts import Draft
+from supervisor.messaging.mail import Extra
 from supervisor.requests import BatchMessage, Malformed, Request
 from supervisor.serving.repeats import Noted, fingerprint
 from supervisor.team.roll import Roll

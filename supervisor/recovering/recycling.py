@@ -17,7 +17,7 @@ from actors.following.pages import PageQuery
 from actors.following.reports import Report
 from actors.messages import Message, MessageStatus
 from actors.states import Status
-from supervisor.messaging.mail import Draft
+from supervisor.messaging.drafts import Draft
 from supervisor.results import RecycleResult
 from supervisor.team.closing import Closing
 from supervisor.team.registry import Member

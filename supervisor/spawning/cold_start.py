@@ -14,7 +14,7 @@ from actors.errors import WorkspaceError
 from actors.home import Home
 from actors.messages import Receipt
 from actors.workspace.values import Workspace
-from supervisor.messaging.mail import Draft
+from supervisor.messaging.drafts import Draft
 from supervisor.pool.pool import Pool
 from supervisor.ports import HostPort, InstancePort
 from supervisor.recovering.adoption import Adoption

@@ -21,7 +21,7 @@ from actors.messages import MessageStatus
 from actors.states import Status
 from supervisor.hosts.requested import placed
 from supervisor.hosts.roster import Placement, Roster
-from supervisor.messaging.mail import check_text
+from supervisor.messaging.drafts import check_text
 from supervisor.performance.names import Count, Timing
 from supervisor.recovering.adoption import Adoption
 from supervisor.requests import SpawnRequest

@@ -15,7 +15,8 @@ from actors.agents.base import Handover
 from actors.errors import AgentError, TerminalError, WorkspaceError
 from actors.following.reports import Snapshot
 from actors.messages import Receipt
-from supervisor.messaging.mail import Draft, Extra
+from supervisor.messaging.drafts import Draft
+from supervisor.messaging.mail import Extra
 from supervisor.pool.pool import Pool
 from supervisor.ports import HostPort
 from supervisor.requests import SpawnRequest

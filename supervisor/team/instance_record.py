@@ -106,6 +106,11 @@ class InstanceRecord:
         return "@" in self.actor
 
     @property
+    def carried(self) -> bool:
+        """What it does elsewhere comes home now and then, so that it can go on without that host."""
+        return self.elsewhere and self.workspace is not None and self.workspace.home is not None
+
+    @property
     def directory(self) -> Path:
         """Where the agent works."""
         return self.workspace.directory if self.workspace else self.work_dir

@@ -155,6 +155,9 @@ class Roll:
                 return
             earlier, changed = member.record, _changed(member.record, report.snapshot)
             extra = self.stored_form(changed) if changed != earlier else Extra(records={})
+            if earlier.transcript_path and changed.transcript_path != earlier.transcript_path:
+                # What the conversation before held was ended with it: nobody misses it in this one.
+                await self.mail.abroad.end(instance_id)
             await self.mail.take_receipts(report.receipts, extra)
             member.record, member.snapshot = changed, _told(report.snapshot, changed)
         self._count_pastes(changed, report)

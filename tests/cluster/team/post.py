@@ -60,7 +60,7 @@ class Sender(threading.Thread):
 
 
 def arrived_at(hosts: Mapping[str, RigHost], places: Mapping[str, Sequence[str]]) -> list[Arrival]:
-    """What stands in the present conversation of each instance, in order; what an earlier copy alone has does not count.
+    """What stands in the present conversation of each instance, in order; not what an earlier copy alone has.
 
     ``places``: names of the hosts on which each has been, the present one last.
     """

@@ -277,18 +277,3 @@ async def test_what_was_saved_before_the_last_commit_takes_nothing_of_that_back(
     assert (other.directory / "draft.txt").read_text() == "finished\n"
     assert git(other.directory, "status", "--porcelain") == ""
     assert "saved before the last commit" in other.notes[-1]
-
-
-async def test_a_file_that_grows_is_copied_from_where_the_copy_ends(hosts: Hosts) -> None:
-    original, copy = hosts.root / "talk.jsonl", hosts.root / "kept" / "talk.jsonl"
-    original.write_text("one\n")
-    await hosts.head.copy_file(copy, hosts.worker, original)
-    with original.open("a") as file:
-        file.write("two\n")
-
-    await hosts.head.copy_file(copy, hosts.worker, original)
-
-    assert copy.read_text() == "one\ntwo\n"
-    assert copy.stat().st_mode & 0o777 == 0o600
-    await hosts.head.copy_file(copy, hosts.worker, hosts.root / "nothing")
-    assert copy.read_text() == "one\ntwo\n"

@@ -15,7 +15,7 @@ from actors.instance import InstanceConfig
 from actors.messages import Message, MessageStatus, Receipt
 from actors.messaging.inbox import BatchLimits
 from actors.states import PendingPermission, Status
-from supervisor.messaging.mail import Draft
+from supervisor.messaging.drafts import Draft
 from supervisor.requests import Role
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceRecord, Member, Stage

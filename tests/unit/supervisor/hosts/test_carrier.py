@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 from actors.errors import UnavailableError
+from actors.messages import Message
 from actors.states import Status
 from actors.workspace.values import Workspace
 from supervisor.hosts import carrier as carrier_module
 from supervisor.hosts.carrier import Carrier
+from supervisor.store import keys
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Member
 from supervisor.team.roll import Roll
 from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.stand_ins import READY, recruit
+from tests.unit.supervisor.stand_ins import READY, draft, receipt, recruit
 
 EVERY_S = 60.0
 
@@ -26,14 +28,19 @@ class World:
     """The hosts: tells when what was carried."""
 
     def __init__(self) -> None:
-        self.roll = Roll(MemoryStore())
+        self.store = MemoryStore()
+        self.roll = Roll(self.store)
         self.carried: list[str] = []
         self.takes_s = 0.1
         self.at_once = self.most_at_once = 0
         self.away = False
+        self.at_home: set[str] = set()
 
     async def carry_conversation(self, instance_id: str, path: str) -> None:
         self.carried.append(f"{instance_id} conversation")
+
+    async def shown_at_home(self, instance_id: str, path: str, ids: Collection[str]) -> set[str]:
+        return self.at_home & set(ids)
 
     async def carry_home(self, workspace: Workspace, *, uncommitted: bool = False) -> str:
         self.at_once += 1
@@ -50,7 +57,9 @@ class World:
     async def recruit(self, number: int = 1, home: str | None = "/repository/.git") -> Member:
         directory = Path(f"/w/spec_0_0_{number}")
         workspace = Workspace(mode="isolated", directory=directory, home=Path(home) if home else None)
-        member = await recruit(self.roll, number, host="worker", workspace=workspace)
+        member = await recruit(
+            self.roll, number, host="worker", actor=f"spec_0_0_{number}@10.0.0.2", workspace=workspace
+        )
         member.snapshot = replace(READY, status=Status.BUSY)
         return member
 
@@ -146,5 +155,21 @@ def test_who_is_on_this_machine_is_just_being_restarted_or_has_ended_is_not_carr
         async with restarting.turn:
             await asyncio.sleep(EVERY_S * 2)
             assert world.carried == []
+
+    played(test)
+
+
+def test_a_message_is_kept_until_the_conversation_that_came_home_shows_it() -> None:
+    async def test(world: World) -> None:
+        member, mail = await world.recruit(), world.roll.mail
+        sent = [each for each in mail.check([draft("one"), draft("two")], "lead", 1.0) if isinstance(each, Message)]
+        await mail.accept(sent)
+        await mail.take_receipts([receipt(message) for message in sent])
+        for turn, shown in enumerate(sent):
+            world.at_home.add(shown.id)
+            member.snapshot = replace(READY, since=2.0 + turn)
+            await asyncio.sleep(5)
+            left = [message.id for message in sent[turn + 1 :]]
+            assert list(await world.store.load(keys.MESSAGE_PREFIX)) == list(map(keys.message, left))
 
     played(test)

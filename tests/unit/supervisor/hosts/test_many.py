@@ -47,8 +47,8 @@ class FakeDepot:
         self._host.note(f"come home from {away._host.name_}")
         return _Arrival()
 
-    async def copy_file(self, path: Path, other: FakeDepot, at_other: Path) -> None:
-        self._host.note(f"copy {path} from {other._host.name_}")
+    async def copy_file(self, path: Path, other: FakeDepot, at_other: Path, *, anew: bool = False) -> None:
+        self._host.note(f"copy {path} from {other._host.name_}{' anew' if anew else ''}")
 
 
 class _Origin:
@@ -232,8 +232,9 @@ async def test_an_instance_settles_again_with_worktree_launch_and_conversation(s
     assert scene.deeds == [
         f"head: origin again phalanx/{THERE}",
         "other: settle from head",
+        f"other: forget {THERE}",
         f"other: keep launch of {THERE}",
-        "other: copy /t/talk.jsonl from head",
+        "other: copy /t/talk.jsonl from head anew",
     ]
     assert (made.home, made.base_commit) == (Path("/repository/.git"), "c")
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from actors.errors import FencedError, InvalidRequestError, UnavailableError
+from actors.messages import Message
 from actors.nodes import Node
 from actors.states import Status
 from actors.workspace.values import Workspace
@@ -22,7 +23,7 @@ from supervisor.hosts.roster import Placement
 from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll
 from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.stand_ins import READY, TroubledStore, recruit
+from tests.unit.supervisor.stand_ins import READY, TroubledStore, draft, receipt, recruit
 
 FIRST, SECOND = "spec_0_0_1", "spec_0_0_2"
 
@@ -43,6 +44,8 @@ class World:
         self.room = asyncio.Event()
         self.room.set()
         """Of hosts with labels."""
+        self.at_home: set[str] = set()
+        """Ids of messages that the copies of conversations show."""
         this: Any = self
         self.mover = Mover(
             MoveParts(roll=self.roll, roster=this, hosts=this, factory=this, adoption=this, closing=this)
@@ -70,6 +73,9 @@ class World:
     async def settle_again(self, instance_id: str, given: Workspace, path: str) -> Workspace:
         await self.do(f"settle {instance_id} on {self.places[instance_id]}")
         return given
+
+    async def shown_at_home(self, instance_id: str, path: str, ids: Collection[str]) -> set[str]:
+        return self.at_home & set(ids)
 
     async def destroy(self, name: str) -> None:
         await self.do(f"destroy {name}")
@@ -246,5 +252,43 @@ def test_who_waits_for_room_holds_up_no_other_and_stays_where_it_is_when_its_hos
         world.room.set()
         await asyncio.sleep(60)
         assert (member.record.host, member.record.stage) == ("worker", Stage.RUNNING)
+
+    played(test)
+
+
+async def say(world: World, *texts: str) -> list[str]:
+    """Ids of messages that have arrived at the first instance."""
+    mail = world.roll.mail
+    sent = [each for each in mail.check([draft(text) for text in texts], "lead", 1.0) if isinstance(each, Message)]
+    await mail.accept(sent)
+    await mail.take_receipts([receipt(message) for message in sent])
+    return [message.id for message in sent]
+
+
+def test_a_message_that_arrived_after_the_conversation_came_home_last_is_delivered_again() -> None:
+    async def test(world: World) -> None:
+        await world.recruit()
+        await asyncio.sleep(5)
+        home, lost = await say(world, "one", "two")
+        world.at_home = {home}
+        world.there.remove("worker")
+        await asyncio.sleep(FENCE_S - 5)
+        assert world.roll.mail.pending(FIRST) == 0
+        await asyncio.sleep(10)
+        statuses = {one: str(found.status) for one in (home, lost) if (found := world.roll.mail.receipt(one))}
+        assert statuses == {home: "submitted", lost: "accepted"}
+        assert world.roll.mail.pending(FIRST) == 1
+
+    played(test)
+
+
+def test_a_supervisor_that_dies_between_place_and_start_leaves_word_that_the_instance_is_on_its_way() -> None:
+    async def test(world: World) -> None:
+        member = await world.recruit()
+        await asyncio.sleep(5)
+        world.trouble = lambda deed: deed.startswith("start")
+        world.there.remove("worker")
+        await asyncio.sleep(FENCE_S + 10)
+        assert (member.record.host, member.record.moving_from, member.record.resumable) == ("head", "worker", True)
 
     played(test)

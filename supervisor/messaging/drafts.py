@@ -1,0 +1,34 @@
+"""What a caller wants delivered, and what a text must be for that; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from actors.errors import InvalidRequestError
+from actors.messaging.envelope import CleanText, clean
+from supervisor.requests import MAX_MESSAGE_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A text that a caller wants delivered."""
+
+    instance_id: str
+    text: str
+    immediate: bool = False
+    fault: str = ""
+    """Why it is refused already: the caller did not give what a message takes."""
+
+
+def check_text(text: str) -> CleanText:
+    """The text as it can be delivered. Raises ``InvalidRequestError`` for one that cannot."""
+    cleaned = clean(text)
+    size_bytes = len(cleaned.text.encode())
+    if size_bytes > MAX_MESSAGE_BYTES:
+        raise InvalidRequestError(
+            f"The message has {size_bytes} bytes; at most {MAX_MESSAGE_BYTES} are possible. "
+            "Put long material into a file and send its path."
+        )
+    if not cleaned.text.strip():
+        raise InvalidRequestError("The message is empty once control characters are removed: send some text.")
+    return cleaned
