@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from actors.errors import FencedError, StateHeldError
-from tests.integration.store.copies import KEYS, copies_agree, crash, make_replicated, until
+from tests.integration.store.copies import KEYS, PACE, copies_agree, crash, make_replicated, until
 from tests.integration.store.redis_server import RedisProcess
+
+SELDOM = replace(PACE, renew_s=60.0)
+"""So that who is cut off does not take its hold again before another one has it."""
 
 
 async def test_a_new_machine_gets_the_whole_state_from_redis(running: RedisProcess, short_tmp: Path) -> None:
@@ -97,7 +101,7 @@ async def test_a_supervisor_that_crashed_is_replaced_elsewhere_when_its_hold_end
 async def test_a_supervisor_that_was_replaced_while_it_was_cut_off_writes_no_more(
     running: RedisProcess, short_tmp: Path
 ) -> None:
-    first = make_replicated(short_tmp / "state.db", running.url, name="here")
+    first = make_replicated(short_tmp / "state.db", running.url, name="here", pace=SELDOM)
     await first.open()
     await first.save({"a": b"1"})
     running.client.delete(KEYS.holder)
