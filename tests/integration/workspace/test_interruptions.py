@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -44,7 +45,7 @@ def _make_work(place: Place, tree: Path) -> None:
     (tree / "src/code.py").write_text("x = 2\n")
     place.git(tree, "add", "--all")
     (tree / "src/code.py").write_text("x = 3\n")
-    for number in range(150):
+    for number in range(40):
         path = tree / f"d{number % 5}/file {number}"
         path.parent.mkdir(exist_ok=True)
         path.write_text(str(number) * 50)
@@ -73,7 +74,10 @@ def _start(process: subprocess.Popen[bytes]) -> None:
 
 
 def _kill_with_its_gits(process: subprocess.Popen[bytes]) -> None:
-    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    family: list[psutil.Process] = []
+    if process.poll() is None:
+        process.send_signal(signal.SIGSTOP)  # or it would start another git after we looked
+        family = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     tell(family)
     process.wait(10)

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from actors.workspace.inventory import MOST_FILE_BYTES, MOST_FILES
+from actors.workspace import inventory
+from actors.workspace.inventory import MOST_FILE_BYTES
 from actors.workspace.values import Retirement, Workspace
 from actors.workspace.workspaces import Workspaces
 from tests.integration.workspace.conftest import Place, photograph
+
+MOST_FILES = 500
+"""In place of twenty thousand, which take their time to write."""
 
 
 def _nest_a_repository(place: Place, tree: Path) -> None:
@@ -143,7 +147,7 @@ def _touch(path: Path) -> Path:
         (_use_a_name_that_git_refuses, "git refuses the names.*git~1"),
         (_write_a_large_file, "larger than 100 MB"),
         (_write_much, "larger than 500 MB together"),
-        (_write_many_files, "20000 are the most"),
+        (_write_many_files, f"{MOST_FILES} are the most"),
     ],
 )
 @pytest.mark.parametrize("end", [Workspaces.retire, Workspaces.undo])
@@ -154,7 +158,9 @@ def test_work_is_kept_and_the_reason_told(  # noqa: PLR0917
     do: Callable[[Place, Path], None],
     reason: str,
     end: Callable[[Workspaces, Workspace], Retirement],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(inventory, "MOST_FILES", MOST_FILES)
     do(place, workspace.directory)
     before, index = photograph(place.base), (place.repository / ".git/worktrees/spec_1/index").read_bytes()
     retirement = end(workspaces, workspace)
