@@ -11,7 +11,6 @@ import pytest
 
 from actors.agents.base import EntryKind, EventKind
 from actors.errors import UnavailableError
-from actors.messages import Message
 from actors.messaging.envelope import compose
 from actors.messaging.journal import JOURNAL_NAME
 from actors.states import Status
@@ -20,34 +19,38 @@ from tests.integration.agents.rig import until
 from tests.integration.agents.succession import BLOCKED, LONG, SHORT, SUBMITTED, Team, message
 
 
-@pytest.mark.parametrize("messages", [SHORT, LONG], ids=["short", "200 kB"])
 @pytest.mark.parametrize("moment", MOMENTS)
-async def test_what_a_killed_actor_was_typing_arrives_exactly_once(
-    team: Team, moment: str, messages: list[Message]
-) -> None:
+async def test_a_long_text_that_a_killed_actor_was_typing_arrives_exactly_once(team: Team, moment: str) -> None:
     await team.start()
-    await team.killed(moment, messages)
+    await team.killed(moment, LONG)
 
-    await team.successor(messages)
-    await team.told(messages, SUBMITTED)
+    await team.successor(LONG)
+    await team.told(LONG, SUBMITTED)
 
-    await team.shows_each_once(messages)
-    texts = [entry.text.rstrip() for entry in team.rig.entries(EntryKind.QUESTION)]
-    assert texts == [compose(messages).rstrip()]
+    await team.shows_each_once(LONG)
+    assert turns(team) == [compose(LONG).rstrip()]
     await until(lambda: not (team.rig.instance_directory / JOURNAL_NAME).exists())
 
 
 async def test_actors_that_die_one_after_the_other_lose_and_double_nothing(team: Team) -> None:
     await team.start()
-    for number, moment in enumerate((*MOMENTS, *reversed(MOMENTS))):
-        pending = [message(number * 10 + i, f"{moment} {i}") for i in range(3)]
-        await team.killed(moment, pending)
-        instance = await team.successor(pending)
-        await team.told(pending, SUBMITTED)
+    lots = []
+    for number, moment in enumerate((*MOMENTS, *reversed(MOMENTS)), 1):
+        lots.append([message(number * 10 + i, each.text) for i, each in enumerate(SHORT)])
+        await team.killed(moment, lots[-1])
+        instance = await team.successor(lots[-1])
+        await team.told(lots[-1], SUBMITTED)
         await until(lambda: team.status is Status.READY)
+        await until(lambda: not (team.rig.instance_directory / JOURNAL_NAME).exists())
         await instance.leave()
 
-    await team.shows_each_once([message(n * 10 + i, "") for n in range(2 * len(MOMENTS)) for i in range(3)])
+    await team.shows_each_once([each for lot in lots for each in lot])
+    assert turns(team) == [compose(lot).rstrip() for lot in lots]
+
+
+def turns(team: Team) -> list[str]:
+    """The whole texts of our turns in the agent's transcript."""
+    return [entry.text.rstrip() for entry in team.rig.entries(EntryKind.QUESTION)]
 
 
 async def test_new_messages_do_not_overtake_what_a_killed_actor_was_typing(team: Team) -> None:
@@ -118,8 +121,7 @@ async def test_what_hangs_in_tmux_when_its_actor_is_killed_is_not_typed_beside_t
     await team.told(LONG, SUBMITTED)
 
     await team.shows_each_once(LONG)
-    texts = [entry.text.rstrip() for entry in team.rig.entries(EntryKind.QUESTION)]
-    assert texts == [compose(LONG).rstrip()]
+    assert turns(team) == [compose(LONG).rstrip()]
     await successor.leave()
 
 
