@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from actors.background import Background
 from actors.errors import PhalanxError, TeamNotRunningError, UnavailableError
 from supervisor.client import SupervisorClient
 
@@ -27,6 +28,7 @@ Revive = Callable[[], Awaitable[bool]]
 """Brings back a team that was lost; False when it was brought down. Raises ``PhalanxError`` when it cannot."""
 _PAUSES_S = (0.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Before each attempt to bring a lost team back; then it is left to the next call."""
+_CLOSE_S = 2.0
 
 
 class _BroughtDownError(TeamNotRunningError):
@@ -54,7 +56,7 @@ class Team:
         self._opening: asyncio.Task[SupervisorClient] | None = None
         self._opening_is_asked_for = False
         self._timer: asyncio.TimerHandle | None = None
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = Background("the way to the team")
         self.on_connected: Callable[[SupervisorClient], None] = lambda _: None
         """Called with each connection that calls go over from then on."""
 
@@ -89,8 +91,7 @@ class Team:
             self._timer.cancel()
         if self._opening is not None:
             self._opening.cancel()
-        for task in self._background:
-            task.cancel()
+        await self._background.end(within_s=_CLOSE_S)
         if self._client is not None:
             await self._client.close()
 
@@ -124,14 +125,14 @@ class Team:
             logger.warning("the team could not be reached: %s", error)
             return
         if self.connected:  # one of its own calls has opened it again meanwhile
-            self._keep(opening.result().close())
+            self._background.begin(opening.result().close())
             return
         if self._client is not None:
-            self._keep(self._client.close_when_idle())
+            self._background.begin(self._client.close_when_idle())
         self._client = opening.result()
         self.on_connected(self._client)
         if self._revive is not None:
-            self._keep(self._come_back(self._client, self._revive))
+            self._background.begin(self._come_back(self._client, self._revive))
         logger.info("connected to the team")
 
     async def _come_back(self, client: SupervisorClient, revive: Revive) -> None:
@@ -160,8 +161,3 @@ class Team:
             else:
                 return True
         return False
-
-    def _keep(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)

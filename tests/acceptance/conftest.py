@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mcp_entry.team import Team as EntryTeam
 from supervisor.client import SupervisorClient
+from tests.acceptance.bringing import OwnedBringUp
 from tests.acceptance.team import Team, bring_up
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
@@ -46,3 +48,19 @@ async def demo(demo_team: Team) -> AsyncIterator[SupervisorClient]:
 async def claude(claude_team: Team) -> AsyncIterator[SupervisorClient]:
     async with await claude_team.connect() as client:
         yield client
+
+
+@pytest.fixture
+def bring(team: Team) -> Iterator[OwnedBringUp]:
+    """Brings up the module's own ``team``."""
+    made = OwnedBringUp(home=team.home, environment=team.environment)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+async def entry(team: Team, bring: OwnedBringUp) -> AsyncIterator[EntryTeam]:
+    """An entry's way to the module's own ``team``."""
+    made = EntryTeam(team.connect, bring, patience_s=60.0, revive=bring.revive)
+    yield made
+    await made.close()

@@ -5,25 +5,21 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from stat import S_ISDIR
 
 import psutil
 import pytest
 
 from actors.errors import SettingsError, UnavailableError
 from actors.home import Home
-from actors.private_files import write_private
-from actors.processes import end_processes, is_running, own_umask
+from actors.processes import end_processes, is_running
 from actors.terminal.server import TerminalServer
-from mcp_entry.bring_up import BringUpProcess
 from mcp_entry.team import Team as EntryTeam
-from supervisor.client import SupervisorClient
 from supervisor.requests import ListRequest, SendRequest
 from supervisor.settings import Settings
 from supervisor.team_file import read_team
+from tests.acceptance.bringing import OwnedBringUp
 from tests.acceptance.team import Team, bring_up
 from tests.chaos.checks import SPARE_ACTORS
 from tests.processes import called, of_ray, tell
@@ -38,17 +34,6 @@ def team(make_short_tmp: Callable[[], Path]) -> Iterator[Team]:
     team = bring_up(make_short_tmp(), PHALANX_AGENT="demo")
     yield team
     team.runtime.down(lambda step: None)
-
-
-@pytest.fixture
-async def entry(team: Team) -> AsyncIterator[EntryTeam]:
-    async def connect() -> SupervisorClient:
-        return await SupervisorClient.connect(team.home)
-
-    bring = BringUpProcess(home=team.home, environment=team.environment)
-    made = EntryTeam(connect, bring, patience_s=60.0, revive=bring.revive)
-    yield made
-    await made.close()
 
 
 def victims(home: Home, name: str) -> list[psutil.Process]:
@@ -102,7 +87,9 @@ async def test_whatever_is_killed_the_team_answers_again_and_its_agents_were_nev
     assert max(took.values()) < BACK_S
 
 
-async def test_a_broken_edit_of_the_settings_keeps_no_team_from_coming_back(team: Team, entry: EntryTeam) -> None:
+async def test_a_broken_edit_of_the_settings_keeps_no_team_from_coming_back(
+    team: Team, entry: EntryTeam, bring: OwnedBringUp
+) -> None:
     client = await entry.client()
     most = (await client.status()).max_concurrent_spawns
     team.home.config_file.write_text(f"max_concurrent_spawns = {most + 1}\nno_such_setting = [")
@@ -113,69 +100,11 @@ async def test_a_broken_edit_of_the_settings_keeps_no_team_from_coming_back(team
 
     await entry.close()
     end_processes(of_ray(team.home), grace_s=0)
-    assert await BringUpProcess(home=team.home, environment=team.environment).revive()
+    assert await bring.revive()
     async with await team.connect() as again:
         assert (await again.status()).max_concurrent_spawns == most
     with pytest.raises(SettingsError, match="not TOML"):
         Settings.load(team.home, team.environment)
-
-
-async def test_a_host_actor_that_was_killed_comes_back_and_starts_agents(team: Team, entry: EntryTeam) -> None:
-    client = await entry.client()
-    tell(victims(team.home, "ray::_HostServer"))
-
-    await client.spawn(team.specialist())
-
-    assert len(TerminalServer(team.home.tmux_socket).agents()) == 1
-
-
-@pytest.mark.parametrize("damage", ["lost", "torn"])
-async def test_a_host_actor_that_finds_its_environment_damaged_refuses_to_start_agents_in_words_until_it_is_back(
-    team: Team, entry: EntryTeam, damage: str
-) -> None:
-    client = await entry.client()
-    spawned = await client.spawn(team.specialist())
-    kept = team.home.environment_file.read_text()
-    if damage == "lost":
-        team.home.environment_file.unlink()
-    else:
-        team.home.environment_file.write_text(kept[:20])
-    tell(victims(team.home, "ray::_HostServer"))
-
-    for _ in range(2):
-        with pytest.raises(SettingsError, match=r"environment.json.*cannot be read.*Put a copy of the file back"):
-            await client.spawn(team.specialist())
-    sent = SendRequest(instance_id=spawned.instance_id, message="go on", wait=True)
-    assert (await client.send(sent)).status == "submitted"
-    assert [info.instance_id for info in (await client.list(ListRequest())).instances] == [spawned.instance_id]
-    host = victims(team.home, "ray::_HostServer")
-
-    write_private(team.home.environment_file, kept)
-    await client.spawn(team.specialist())
-    assert len(TerminalServer(team.home.tmux_socket).agents()) == 2
-    assert victims(team.home, "ray::_HostServer") == host
-
-
-async def test_a_terminal_server_that_was_killed_is_there_again_for_the_next_agent(
-    team: Team, entry: EntryTeam
-) -> None:
-    client = await entry.client()
-    server = TerminalServer(team.home.tmux_socket)
-    before = psutil.Process(server.pid())
-    environment = before.environ()
-    end_processes([before], grace_s=0)
-
-    await client.spawn(team.specialist())
-
-    after = psutil.Process(server.pid())
-    assert after.environ() == environment
-    assert after.ppid() == 1 or after.parent() not in of_ray(team.home)
-    assert after.nice() == before_nice()
-    assert Path(f"/proc/{after.pid}/oom_score_adj").read_text().strip() == "0"
-    assert (await asyncio.to_thread(team.runtime.state)).kind == "running"
-    end_processes(victims(team.home, "ray::_HostServer"), grace_s=0)
-    assert is_running(after)
-    assert len(server.agents()) == 1
 
 
 async def test_a_team_whose_state_is_lost_begins_no_other_beside_its_agents_and_goes_on_when_it_is_back(
@@ -205,10 +134,6 @@ async def test_a_team_whose_state_is_lost_begins_no_other_beside_its_agents_and_
     assert is_running(agent)
 
 
-def before_nice() -> int:
-    return psutil.Process().nice()
-
-
 async def test_a_team_that_is_brought_down_stays_down_under_an_entry(team: Team, entry: EntryTeam) -> None:
     client = await entry.client()
     await asyncio.to_thread(team.runtime.down)
@@ -219,29 +144,3 @@ async def test_a_team_that_is_brought_down_stays_down_under_an_entry(team: Team,
     assert not entry.connected
     assert not team.home.team_file.exists()
     assert not (team.home.logs / "up.log").exists()
-
-
-async def test_a_home_that_was_worked_in_is_private_to_its_user(team: Team, entry: EntryTeam) -> None:
-    """But for what git and the agents write behind a private directory, which has the modes that its user wants."""
-    home = team.home
-    client = await entry.client()
-    spawned = await client.spawn(team.specialist("hello"))
-    await client.send(SendRequest(instance_id=spawned.instance_id, message="go on", wait=True))
-    skipped = {home.worktrees}
-    wrong = []
-    for path in (home.root, *home.root.rglob("*")):
-        if skipped & set(path.parents) or path.parent.name == "transcripts" or path.is_symlink():
-            continue
-        with suppress(FileNotFoundError):  # a team at work makes and removes files
-            status = path.stat()
-            mode = status.st_mode & 0o777
-            allowed = {0o700} if S_ISDIR(status.st_mode) else {0o600}
-            if path == home.tmux_socket:  # tmux shows by it whether somebody is attached
-                allowed = {0o600, 0o700}
-            of_ray = home.ray_directory in (path, *path.parents)  # its directories are open, behind a private one
-            if (mode & 0o077 and not path.is_dir()) if of_ray else mode not in allowed:
-                wrong.append(f"{path.relative_to(home.root)} {mode:o}")
-
-    assert wrong == []
-    (tracked, *_) = sorted(path for path in (home.worktrees / spawned.instance_id).iterdir() if path.name != ".git")
-    assert tracked.stat().st_mode & 0o777 == 0o666 & ~int(own_umask(), 8)
