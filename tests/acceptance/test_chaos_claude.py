@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import psutil
 import pytest
+import pytest_asyncio
 
 from actors.messages import MessageStatus
 from supervisor import requests
@@ -84,12 +85,14 @@ async def agent_of(world: World, instance_id: str) -> psutil.Process:
     return next(each.process for each in found if each.instance_id == instance_id)
 
 
-async def until_resumed(client: SupervisorClient, world: World, dead: psutil.Process) -> None:
+async def until_resumed(client: SupervisorClient, world: World, instance_id: str, dead: psutil.Process) -> None:
     """Another process is the agent, and everything has reached it."""
     state = ""
     for _ in range(int(_RESUMED_S / _POLL_S)):
-        agents = [each.pid for each in alive(await world.survey(), Kind.AGENT)]
-        (info,) = (await client.list(requests.ListRequest())).instances
+        found = alive(await world.survey(), Kind.AGENT)
+        agents = [each.pid for each in found if each.instance_id == instance_id]
+        listed = (await client.list(requests.ListRequest())).instances
+        info = next(each for each in listed if each.instance_id == instance_id)
         if agents and dead.pid not in agents and info.status == "ready" and not info.queued_messages:
             return
         state = f"{info.status} ({info.reason}), {info.queued_messages} messages are queued, agents {agents}"
@@ -118,7 +121,7 @@ async def send_and_kill(
         if letter is letters[1]:
             await asyncio.sleep(delay_s)
             agent.kill()
-            await until_resumed(client, world, agent)
+            await until_resumed(client, world, letter.instance_id, agent)
 
 
 async def faults_of(crew: Crew, world: World, ledger: Ledger, instance_id: str) -> list[str]:
@@ -147,6 +150,25 @@ class Moment:
     settled: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resuming:
+    """A team that starts an agent again by itself when it has failed."""
+
+    world: World
+    crew: Crew
+    user_home: Path
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def resuming(
+    claude_command: Path, api: ApiStandIn, make_short_tmp: Callable[[], Path]
+) -> AsyncIterator[Resuming]:
+    user_home = make_short_tmp() / "user"
+    crew = claude_crew(claude_command, api.url, user_home)
+    async with brought_up({**crew.environment, "PHALANX_ON_AGENT_FAILURE": "resume"}) as world:
+        yield Resuming(world=world, crew=crew, user_home=user_home)
+
+
 @pytest.mark.parametrize(
     "moment",
     [
@@ -158,14 +180,12 @@ class Moment:
     ],
 )
 async def test_a_claude_killed_right_after_a_send_is_resumed_and_the_message_stands_in_its_conversation_once(
-    claude_command: Path, api: ApiStandIn, make_short_tmp: Callable[[], Path], tmp_path: Path, moment: Moment
+    resuming: Resuming, tmp_path: Path, moment: Moment
 ) -> None:
     """Claude Code writes its transcript some 100 ms after its hooks; what it had not written yet dies with it."""
-    user_home = make_short_tmp() / "user"
-    crew = claude_crew(claude_command, api.url, user_home)
+    crew, world = resuming.crew, resuming.world
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    environment = {**crew.environment, "PHALANX_ON_AGENT_FAILURE": "resume"}
-    async with brought_up(environment) as world, await SupervisorClient.connect(world.home) as client:
+    async with await SupervisorClient.connect(world.home) as client:
         spawned = await client.spawn(
             requests.SpawnRequest(role=requests.Role.SPECIALIST, work_dir=str(world.repository), context=CONTEXT)
         )
@@ -185,4 +205,5 @@ async def test_a_claude_killed_right_after_a_send_is_resumed_and_the_message_sta
             assert not await faults_of(crew, world, ledger, instance_id)
         finally:
             world.keep(tmp_path)
-            shutil.copytree(user_home / ".claude" / "projects", tmp_path / "transcripts")
+            shutil.copytree(resuming.user_home / ".claude" / "projects", tmp_path / "transcripts")
+        await client.terminate(requests.TerminateRequest(instance_id=instance_id))
