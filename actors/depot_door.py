@@ -29,6 +29,9 @@ class DepotServer:
     async def depot_origin(self, instance_id: str, work_dir: Path) -> Origin:
         return await self.depot.origin(instance_id, work_dir)
 
+    async def depot_origin_of_spare(self, name: str, work_dir: Path) -> Origin:
+        return await self.depot.origin_of_spare(name, work_dir)
+
     async def depot_origin_again(self, git_directory: Path, branch: str, prefix: PurePath) -> Origin:
         return await self.depot.origin_again(git_directory, branch, prefix)
 
@@ -53,6 +56,15 @@ class DepotServer:
     async def depot_settle(self, origin: Origin, home: DepotHandle) -> Workspace:
         return await self.depot.settle(origin, home)
 
+    async def depot_settle_spare(self, name: str, origin: Origin, home: DepotHandle) -> Workspace:
+        return await self.depot.settle_spare(name, origin, home)
+
+    async def depot_bind_spare(self, spare: Workspace, origin: Origin, home: DepotHandle) -> Workspace:
+        return await self.depot.bind_spare(spare, origin, home)
+
+    async def depot_bound(self, workspace: Workspace) -> str:
+        return await self.depot.bound(workspace)
+
     async def depot_work(self, workspace: Workspace, *, uncommitted: bool) -> Work:
         return await self.depot.work(workspace, uncommitted=uncommitted)
 
@@ -68,6 +80,11 @@ class DepotHandle:
 
     async def origin(self, instance_id: str, work_dir: Path) -> Origin:
         made: Origin = await answer_of(self._actor.depot_origin.remote(instance_id, work_dir), "The host", ASK_S)
+        return made
+
+    async def origin_of_spare(self, name: str, work_dir: Path) -> Origin:
+        call = self._actor.depot_origin_of_spare.remote
+        made: Origin = await answer_when_back(lambda: call(name, work_dir), "The host", ASK_S)
         return made
 
     async def origin_again(self, git_directory: Path, branch: str, prefix: PurePath) -> Origin:
@@ -107,6 +124,19 @@ class DepotHandle:
     async def settle(self, origin: Origin, home: DepotHandle) -> Workspace:
         made: Workspace = await answer_of(self._actor.depot_settle.remote(origin, home), "The host", CARRY_S)
         return made
+
+    async def settle_spare(self, name: str, origin: Origin, home: DepotHandle) -> Workspace:
+        call = self._actor.depot_settle_spare.remote
+        made: Workspace = await answer_of(call(name, origin, home), "The host", CARRY_S)
+        return made
+
+    async def bind_spare(self, spare: Workspace, origin: Origin, home: DepotHandle) -> Workspace:
+        call = self._actor.depot_bind_spare.remote
+        bound: Workspace = await answer_of(call(spare, origin, home), "The host", CARRY_S)
+        return bound
+
+    async def bound(self, workspace: Workspace) -> str:
+        return str(await answer_when_back(lambda: self._actor.depot_bound.remote(workspace), "The host", ASK_S))
 
     async def work(self, workspace: Workspace, *, uncommitted: bool) -> Work:
         call = self._actor.depot_work.remote

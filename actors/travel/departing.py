@@ -9,6 +9,7 @@ from actors.travel.homecoming import latest_ref
 from actors.travel.values import Work
 from actors.workspace.command import GitRunner
 from actors.workspace.saved_refs import DURABLE, NO_HOOKS, SAVED_REFS, list_saved
+from actors.workspace.site import name_in
 from actors.workspace.values import Workspace
 from actors.workspace.workspaces import Workspaces
 
@@ -49,4 +50,4 @@ def save_latest(git: GitRunner, workspaces: Workspaces, workspace: Workspace) ->
 def _place(workspace: Workspace) -> tuple[Path, str, str]:
     if workspace.worktree is None or workspace.git_directory is None or workspace.branch is None:
         raise WorkspaceError(f"{workspace.directory} is no worktree of a mirror, so nothing of it is carried.")
-    return workspace.git_directory, workspace.worktree.name, workspace.branch
+    return workspace.git_directory, name_in(workspace.branch), workspace.branch

@@ -1,7 +1,7 @@
 """All of a host that has to do with code that travels; the host actor calls it. Blocking work runs in threads.
 
 On the host of the repository: ``origin``, ``come_home``, ``drop_branch``; on a worker: ``settle`` (a worktree from what
-it fetches), ``work``; on both: ``pack``, ``piece``, ``discard``.
+it fetches), the same for spares, ``work``; on both: ``pack``, ``piece``, ``discard``.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ from actors.travel.homecoming import bring_home, forget_instance_ref, tips_at_ho
 from actors.travel.laying import lay_over
 from actors.travel.luggage import read_from, size_of, write_at
 from actors.travel.mirrors import Mirrors
-from actors.travel.origins import origin_again, origin_of
+from actors.travel.origins import origin_again, origin_of, origin_of_spare
 from actors.travel.outbox import Outbox
 from actors.travel.values import Arrival, Origin, Parcel, Work
 from actors.workspace.branches import delete_branch
 from actors.workspace.command import GitRunner
+from actors.workspace.site import name_in
 from actors.workspace.source import Source, check_directory, find_source
 from actors.workspace.values import Workspace
 from actors.workspace.workspaces import Workspaces, usable
-
-_BRANCHES = "phalanx/"
 
 
 class Packer(Sender, Protocol):
@@ -62,6 +61,14 @@ class Depot:
         check_directory(work_dir)
         return origin_of(self._git, usable(find_source(self._git, work_dir), work_dir), instance_id)
 
+    async def origin_of_spare(self, name: str, work_dir: Path) -> Origin:
+        """What another host must know to make a spare worktree."""
+        return await asyncio.to_thread(self._origin_of_spare, name, work_dir)
+
+    def _origin_of_spare(self, name: str, work_dir: Path) -> Origin:
+        check_directory(work_dir)
+        return origin_of_spare(self._git, usable(find_source(self._git, work_dir), work_dir), name)
+
     async def origin_again(self, git_directory: Path, branch: str, prefix: PurePath) -> Origin:
         """To go on elsewhere with what came home of an instance last."""
         return await asyncio.to_thread(origin_again, self._git, git_directory, branch, prefix)
@@ -91,7 +98,7 @@ class Depot:
     def _drop_branch(self, git_directory: Path, branch: str, made_at: str | None) -> str | None:
         stays = delete_branch(self._git, git_directory, branch, made_at=made_at)
         if stays is None:
-            forget_instance_ref(self._git, git_directory, branch.removeprefix(_BRANCHES))
+            forget_instance_ref(self._git, git_directory, name_in(branch))
         return stays
 
     async def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Parcel:
@@ -106,19 +113,37 @@ class Depot:
 
     async def settle(self, origin: Origin, home: Packer) -> Workspace:
         """A worktree on this host; what it lacks of the repository is fetched from ``home``, by one call for all."""
+        source = await self._fetched(origin, home)
+        return await asyncio.to_thread(self._worktree, origin, source)
+
+    async def settle_spare(self, name: str, origin: Origin, home: Packer) -> Workspace:
+        """A spare worktree on this host. What it lacks of the repository now need not travel when it is bound."""
+        source = await self._fetched(origin, home)
+        return await asyncio.to_thread(self._workspaces.create_spare_from, name, source)
+
+    async def bind_spare(self, spare: Workspace, origin: Origin, home: Packer) -> Workspace:
+        """Makes of a spare what ``settle`` would make. Raises ``WorkspaceError``: then it is to be discarded."""
+        source = await self._fetched(origin, home)
+        return await asyncio.to_thread(self._workspaces.bind_spare_from, spare, name_in(origin.branch), source)
+
+    async def bound(self, workspace: Workspace) -> str:
+        """The branch that a spare of this host was bound to; empty: none so far, or it is gone."""
+        return await asyncio.to_thread(self._workspaces.bound_branch, workspace)
+
+    async def _fetched(self, origin: Origin, home: Packer) -> Source:
         turn = self._turns.setdefault(origin.key, asyncio.Lock())
         async with turn:
             haves = await asyncio.to_thread(self._mirrors.tips, origin)
+            if set(origin.commits) <= set(haves):
+                return await asyncio.to_thread(self._mirrors.take_in, origin, None)
             parcel = await home.pack(origin.git_directory, origin.commits, haves)
-            if parcel.size:
-                async with carried(home, parcel, self._arriving) as path:
-                    source = await asyncio.to_thread(self._mirrors.take_in, origin, path)
-            else:
-                source = await asyncio.to_thread(self._mirrors.take_in, origin, None)
-        return await asyncio.to_thread(self._worktree, origin, source)
+            if not parcel.size:
+                return await asyncio.to_thread(self._mirrors.take_in, origin, None)
+            async with carried(home, parcel, self._arriving) as path:
+                return await asyncio.to_thread(self._mirrors.take_in, origin, path)
 
     def _worktree(self, origin: Origin, source: Source) -> Workspace:
-        made = self._workspaces.create_from(origin.branch.removeprefix(_BRANCHES), source)
+        made = self._workspaces.create_from(name_in(origin.branch), source, origin.directory)
         if not origin.uncommitted or made.worktree is None:
             return made
         words = lay_over(self._git, made.worktree, origin.uncommitted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 from actors.errors import WorkspaceError
@@ -21,16 +22,21 @@ _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 def origin_of(git: GitRunner, source: Source, instance_id: str) -> Origin:
     """Claims a branch for the instance, named as its worktree on one machine would be. Raises ``WorkspaceError``."""
+    origin = origin_of_spare(git, source, instance_id)
     branch = _claimed(git, source, instance_id)
+    return replace(origin, branch=branch, notes=describe_left_behind(git, source))
+
+
+def origin_of_spare(git: GitRunner, source: Source, name: str) -> Origin:
+    """As it is now, and nothing is claimed: who gets the spare has a branch of his own."""
     return Origin(
         key=repository_key(source.git_directory),
         git_directory=source.git_directory,
         top=source.top,
         prefix=source.prefix,
         commit=source.commit or "",
-        branch=branch,
+        branch=branch_of(name),
         author=_author(git, source.top),
-        notes=describe_left_behind(git, source),
     )
 
 

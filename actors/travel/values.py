@@ -22,7 +22,9 @@ class Origin:
     """The directory to work in, relative to ``top``."""
     commit: str
     branch: str
-    """Made in the repository for the instance, at ``commit``."""
+    """Made in the repository for the instance, at ``commit``; of a spare it is not made."""
+    directory: str = ""
+    """Name of the worktree's directory; empty: as the branch."""
     author: Mapping[str, str] = field(default_factory=dict)
     """``user.name`` and ``user.email`` as they hold in the repository."""
     notes: tuple[str, ...] = ()
@@ -47,7 +49,7 @@ class Work:
     """What an instance on another host has made so far, by its refs there."""
 
     name: str
-    """Of its worktree."""
+    """Of the instance, as its branch says; a worktree that was a spare has another one."""
     branch: str
     commit: str
     """The tip of its branch."""

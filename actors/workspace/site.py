@@ -31,7 +31,7 @@ class Site:
     @property
     def name(self) -> str:
         """The instance's, under which its work is saved. A spare worktree that it was given keeps a name of its own."""
-        return self.branch.removeprefix(_OURS)
+        return name_in(self.branch)
 
     @property
     def registration(self) -> Path:
@@ -47,6 +47,11 @@ class Site:
 def branch_of(name: str) -> str:
     """The branch of the instance, or of the worktree, ``name``."""
     return _OURS + name
+
+
+def name_in(branch: str) -> str:
+    """Of the instance whose branch it is."""
+    return branch.removeprefix(_OURS)
 
 
 def registration_at(git_directory: Path, worktree: Path) -> Path:

@@ -21,11 +21,11 @@ from actors.workspace.leftovers import collect_leftover, list_leftovers
 from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.removal import remove
 from actors.workspace.retirement import save_state
-from actors.workspace.site import KeptError, Site, bound_to, branch_of, registration_at
+from actors.workspace.site import KeptError, Site, bound_to, branch_of, note_bound, registration_at
 from actors.workspace.source import Source, check_directory, describe_left_behind, find_source
 from actors.workspace.spares import bind_spare, make_spare
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
-from actors.workspace.worktree import make_worktree
+from actors.workspace.worktree import make_worktree, make_worktree_on
 
 _INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
@@ -55,17 +55,28 @@ class Workspaces:
             raise InvalidRequestError(f"{instance_id!r} cannot name a branch. Use letters, digits, '_' and '-'.")
         return self._isolate(instance_id, work_dir)
 
-    def create_from(self, name: str, source: Source) -> Workspace:
+    def create_from(self, name: str, source: Source, directory: str = "") -> Workspace:
         """A worktree of the mirror ``source`` on the branch ``phalanx/<name>``, and no other.
 
-        Raises ``WorkspaceError`` as ``create`` does, also when the name is taken here.
+        ``directory``: its name, where that is another one. Raises ``WorkspaceError`` as ``create`` does, also when a
+        name is taken here.
         """
-        worktree, branch, notes = make_worktree(self._git, source, self._root, name)
+        worktree, branch = self._root / (directory or name), branch_of(name)
+        notes = make_worktree_on(self._git, source, worktree, branch)
         made = self._placed(source, worktree, branch, notes)
-        if made.branch != branch_of(name):
-            self.undo(made)
-            raise WorkspaceError(f"{branch_of(name)} is taken in {source.top}. Try again.")
+        if worktree.name != name:
+            self._note_bound(made)
         return made
+
+    def _note_bound(self, made: Workspace) -> None:
+        """Whoever clears away later shall know whose it was."""
+        if made.git_directory is None or made.worktree is None or made.branch is None:
+            return
+        try:
+            note_bound(registration_at(made.git_directory, made.worktree), made.branch)
+        except OSError as error:
+            self.undo(made)
+            raise WorkspaceError(f"{made.git_directory} cannot be written: {error.strerror}.") from error
 
     def create_spare(self, name: str, work_dir: Path) -> Workspace:
         """A worktree as ``create`` makes one, but for nobody so far and on no branch. ``name`` names its directory.
@@ -78,6 +89,18 @@ class Workspaces:
         worktree = self._root / name
         make_spare(self._git, source, worktree)
         return self._placed(source, worktree, branch_of(name), ())
+
+    def create_spare_from(self, name: str, source: Source) -> Workspace:
+        """The same as a worktree of the mirror ``source``."""
+        worktree = self._root / name
+        make_spare(self._git, source, worktree)
+        return self._placed(source, worktree, branch_of(name), ())
+
+    def bound_branch(self, workspace: Workspace) -> str:
+        """The branch that a spare was bound to; empty: none so far, or it is gone."""
+        if workspace.worktree is None or workspace.git_directory is None:
+            return ""
+        return bound_to(registration_at(workspace.git_directory, workspace.worktree)) or ""
 
     def is_spare(self, workspace: Workspace) -> bool:
         """Whether it has been bound to nobody so far."""
@@ -98,6 +121,15 @@ class Workspaces:
         with self._looked_over(source) as notes:
             bound = bind_spare(self._git, source, spare.worktree, instance_id)
         return self._placed(source, spare.worktree, bound.branch, (*notes.result(), *bound.notes))
+
+    def bind_spare_from(self, spare: Workspace, name: str, source: Source) -> Workspace:
+        """The same for a spare of the mirror ``source``: on the branch ``phalanx/<name>`` and no other."""
+        if spare.worktree is None or spare.git_directory != source.git_directory:
+            raise WorkspaceError(f"The spare worktree {spare.worktree} is of another repository than {source.top}.")
+        bound = bind_spare(self._git, source, spare.worktree, name)
+        if bound.branch != branch_of(name):
+            raise WorkspaceError(f"{branch_of(name)} is taken in {source.top}. Try again.")
+        return self._placed(source, spare.worktree, bound.branch, bound.notes)
 
     def retire(self, workspace: Workspace, rehearsal: Rehearsal | None = None) -> Retirement:
         """Removes the worktree; what of it is nowhere else is saved under ``refs/phalanx/saved/<name>`` before.

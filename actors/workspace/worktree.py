@@ -54,6 +54,15 @@ def make_detached_worktree(git: GitRunner, source: Source, target: Path) -> None
         raise WorkspaceError(f"The name {target.name} is taken in {target.parent} or {source.git_directory}.")
 
 
+def make_worktree_on(git: GitRunner, source: Source, target: Path, branch: str) -> tuple[str, ...]:
+    """A worktree on this new branch and no other: its notes. Raises ``WorkspaceError``, with nothing left behind."""
+    clear_unfinished(git, source.git_directory, target)
+    notes = _retry(lambda: _attempt(git, source, target, branch))
+    if notes is None:
+        raise WorkspaceError(f"{branch} is taken in {source.top}, or {target.name} in {target.parent}. Try again.")
+    return notes
+
+
 class _TransientError(WorkspaceError):
     """Another git process was in the way; the same may work in a moment."""
 

@@ -13,7 +13,7 @@ from actors.travel.depot import Depot
 from actors.travel.values import Arrival, Origin, Parcel
 from actors.workspace.values import Workspace
 from actors.workspace.workspaces import Workspaces
-from tests.projects import make_repository
+from tests.projects import git, make_repository
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
 
@@ -71,6 +71,13 @@ class Hosts:
 
     def left_in_transit(self) -> list[Path]:
         return [*self.root.glob("*/travel/parcels/*")]
+
+
+def commit(workspace: Workspace, name: str, text: str = "x\n") -> str:
+    (workspace.directory / name).write_text(text)
+    git(workspace.directory, "add", name)
+    git(workspace.directory, "commit", "-q", "-m", f"Add {name}")
+    return git(workspace.directory, "rev-parse", "HEAD")
 
 
 @pytest.fixture

@@ -13,15 +13,8 @@ from actors.travel.depot import Depot
 from actors.travel.values import PIECE_BYTES, Origin
 from actors.workspace.values import Workspace
 from actors.workspace.workspaces import Workspaces
-from tests.integration.travel.conftest import ENVIRONMENT, Hosts
+from tests.integration.travel.conftest import ENVIRONMENT, Hosts, commit
 from tests.projects import git
-
-
-def commit(workspace: Workspace, name: str, text: str = "x\n") -> str:
-    (workspace.directory / name).write_text(text)
-    git(workspace.directory, "add", name)
-    git(workspace.directory, "commit", "-q", "-m", f"Add {name}")
-    return git(workspace.directory, "rev-parse", "HEAD")
 
 
 async def test_an_instance_works_on_a_host_without_the_repository_as_on_the_one_that_has_it(hosts: Hosts) -> None:
