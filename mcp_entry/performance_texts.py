@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from supervisor import results
 from supervisor.results import performance as figures
 
+_SPARES = {"instances": "spare agents", "worktrees": "spare worktrees", "actors": "spare actors"}
 _UNITS = {"messageBatchDelay": " ms", "cacheTTL": " ms"}
 
 
@@ -48,9 +49,15 @@ def _figures(metrics: figures.Metrics) -> Iterator[str]:
 def of_host(host: figures.HostFigures) -> str:
     of_slots = "" if host.slots is None else f" of {host.slots}"
     return (
-        f"- {host.host}: {host.instances}{of_slots} instances, {host.cpus} cores {host.cpu_busy:.0%} busy, "
-        f"{host.memory_available_mb / 1000:.1f} of {host.memory_total_mb / 1000:.1f} GB of memory free"
+        f"- {host.host}: {host.instances}{of_slots} instances{_of_spares(host)}, {host.cpus} cores "
+        f"{host.cpu_busy:.0%} busy, {host.memory_available_mb / 1000:.1f} of {host.memory_total_mb / 1000:.1f} GB of "
+        "memory free"
     )
+
+
+def _of_spares(host: figures.HostFigures) -> str:
+    ready = [f"{count} {_SPARES[kind]}" for kind, count in (host.spares or {}).items() if count]
+    return f" ({', '.join(ready)} ready)" if ready else ""
 
 
 def of_optimize_settings(result: results.OptimizeSettingsResult) -> str:

@@ -167,16 +167,16 @@ def _desks(ground: _Ground, pool: Pool, closing: Closing, keeper: HistoryKeeper)
     return (
         git,
         *performance_desks(ground.home, watched, keeper, Tuning.of(settings.configured)),
+        _hosts_desk(ground, closing, pool),  # before the pool, which asks for its spares where they are
         PoolDesk(pool, ground.work_dirs, settings.spawn_timeout_s),
-        _hosts_desk(ground, closing),
     )
 
 
-def _hosts_desk(ground: _Ground, closing: Closing) -> HostsDesk:
+def _hosts_desk(ground: _Ground, closing: Closing, pool: Pool) -> HostsDesk:
     staff, roll, roster = ground.staff, ground.roll, ground.staff.roster
     if roster is None:
         return HostsDesk(ground.home, roll, None)
-    Slots(roll, roster).tell(staff)
+    Slots(roll, roster).tell(staff, pool.look_again)
     hosts = ManyHosts(roster, ground.home.travel / "conversations")
     parts = MoveParts(
         roll=roll, roster=roster, hosts=hosts, factory=staff.factory, adoption=ground.adoption, closing=closing

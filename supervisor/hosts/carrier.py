@@ -65,7 +65,7 @@ class Carrier:
         instance_id, workspace = member.record.instance_id, member.record.workspace
         try:
             if workspace is not None:
-                await self._hosts.carry_conversation(instance_id, member.snapshot.transcript_path)
+                await self._hosts.carry_conversation(member.record.place, member.snapshot.transcript_path)
                 await self._note_what_came_home(member)
                 note = await self._hosts.carry_home(workspace, uncommitted=uncommitted)
                 if note:
@@ -79,5 +79,5 @@ class Carrier:
     async def _note_what_came_home(self, member: Member) -> None:
         instance_id, abroad = member.record.instance_id, self._roll.mail.abroad
         if said := abroad.of(instance_id):
-            shown = await self._hosts.shown_at_home(instance_id, member.snapshot.transcript_path, said)
+            shown = await self._hosts.shown_at_home(member.record.place, member.snapshot.transcript_path, said)
             await abroad.came_home(instance_id, shown)

@@ -21,20 +21,20 @@ class Conversations:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def path(self, instance_id: str, transcript_path: str) -> Path:
+    def path(self, place: str, transcript_path: str) -> Path:
         """One for each conversation: an instance may begin another one."""
-        return self._root / instance_id / Path(transcript_path).name
+        return self._root / place / Path(transcript_path).name
 
-    def shown(self, instance_id: str, transcript_path: str, ids: Collection[str]) -> set[str]:
+    def shown(self, place: str, transcript_path: str, ids: Collection[str]) -> set[str]:
         """Which of these messages stand in the copy."""
         found: set[str] = set()
-        for lines in Tail(self.path(instance_id, transcript_path)).pieces():
+        for lines in Tail(self.path(place, transcript_path)).pieces():
             found.update(one.decode() for line in lines for one in _HEADER.findall(line))
         return found & set(ids)
 
-    def end_whole(self, instance_id: str, transcript_path: str) -> None:
+    def end_whole(self, place: str, transcript_path: str) -> None:
         """Takes away a last line that is half-written: whoever goes on by the copy would write on in it."""
-        path = self.path(instance_id, transcript_path)
+        path = self.path(place, transcript_path)
         if not path.exists():
             return
         with path.open("r+b") as file:
@@ -49,5 +49,5 @@ class Conversations:
                 end = begin
             file.truncate(0)
 
-    def forget(self, instance_id: str) -> None:
-        shutil.rmtree(self._root / instance_id, ignore_errors=True)
+    def forget(self, place: str) -> None:
+        shutil.rmtree(self._root / place, ignore_errors=True)

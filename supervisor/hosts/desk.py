@@ -58,9 +58,9 @@ class HostsDesk:
             return
         roster = self._parts.roster
         roster.drained = await asyncio.to_thread(read_drained, self._home)
-        for member in self._roll.registry:
+        for member in self._roll.registry.everyone():
             if member.record.host:
-                roster.places[member.record.instance_id] = member.record.host
+                roster.places.update(dict.fromkeys(member.record.names, member.record.host))
         for part in self._parts.running:
             part.begin()
 

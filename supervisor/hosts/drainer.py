@@ -201,7 +201,7 @@ class Drainer:
         before = member.record
         if before.workspace is None:
             return
-        await self._hosts.carry_conversation(before.instance_id, before.transcript_path)
+        await self._hosts.carry_conversation(before.place, before.transcript_path)
         await self._hosts.carry_home(before.workspace, uncommitted=True)
         await self._relocation.settle(member, placement)
         try:

@@ -1,7 +1,8 @@
 """Many hosts in the place of one: each call goes to the host that it is about.
 
-An instance's host stands in its record; code goes there before its agent starts and comes home before its worktree is
-removed. What names no instance is about this machine. All in the supervisor's event loop.
+An instance's host stands in its record, that of its spares too (``InstanceRecord.names``); code goes there before its
+agent starts and comes home before its worktree is removed. What names no instance is about this machine. All in the
+supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from actors.agents.base import AgentStart, Restarted, RunningAgent
+from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
 from actors.errors import PhalanxError, WorkspaceError
 from actors.terminal.pane import PaneInfo
 from actors.workspace.rehearsal import Rehearsal
+from actors.workspace.site import name_in
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
 from supervisor.hosts.conversations import Conversations
 from supervisor.hosts.ports import FullHost
 from supervisor.hosts.roster import Roster
+from supervisor.team.instance_record import SPARE_PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +75,7 @@ class ManyHosts:
         if self._roster.places.get(agent.session_name) == name:
             return True
         logger.warning("%s on %s is no instance of this host (any more): it is ended", agent.session_name, name)
-        await link.end_agent(agent.session_name, agent.session_name, _STALE_GRACE_S)
+        await link.end_agent(self._roster.place_of(agent.session_name), agent.session_name, _STALE_GRACE_S)
         return False
 
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
@@ -88,13 +91,45 @@ class ManyHosts:
             raise
         return replace(made, home=origin.git_directory, notes=(*origin.notes, *made.notes))
 
+    async def create_spare(self, name: str, work_dir: Path) -> Workspace:
+        link, own = await self._link(name), self._roster.own_link()
+        if link is own:
+            return await own.create_spare(name, work_dir)
+        origin = await own.depot.origin_of_spare(name, work_dir)
+        return replace(await link.depot.settle_spare(name, origin, own.depot), home=origin.git_directory)
+
+    async def is_spare(self, workspace: Workspace) -> bool:
+        return await (await self._link_of(workspace)).is_spare(workspace)
+
+    async def bind_spare(self, spare: Workspace, instance_id: str, work_dir: Path) -> Workspace:
+        link, own = await self._link_of(spare), self._roster.own_link()
+        if spare.home is None:
+            return await own.bind_spare(spare, instance_id, work_dir)
+        origin = await own.depot.origin(instance_id, work_dir)
+        try:
+            bound = await link.depot.bind_spare(spare, origin, own.depot)
+        except BaseException:
+            await asyncio.shield(own.depot.drop_branch(origin.git_directory, origin.branch, origin.commit))
+            raise
+        return replace(bound, home=origin.git_directory, notes=(*origin.notes, *bound.notes))
+
+    async def hand_over(self, handover: Handover) -> None:
+        """Also what is kept here of its start, by which it can be started elsewhere."""
+        link, own = await self._link(handover.place), self._roster.own_link()
+        await link.hand_over(handover)
+        if link is not own:
+            await own.keep_launch(await link.kept_launch(handover.place))
+
     async def undo_workspace(self, workspace: Workspace) -> None:
-        if workspace.home is None:
-            await (await self._link_of(workspace)).undo_workspace(workspace)
-            return
-        await self.carry_home(workspace)
-        await (await self._link_of(workspace)).undo_workspace(workspace)
-        await self._roster.own_link().depot.drop_branch(workspace.home, workspace.branch or "", workspace.base_commit)
+        link, home = await self._link_of(workspace), workspace.home
+        if home is not None and name_in(workspace.branch or "").startswith(SPARE_PREFIX):
+            bound = await link.depot.bound(workspace)
+            workspace, home = replace(workspace, branch=bound or workspace.branch), home if bound else None
+        if home is not None:
+            await self.carry_home(workspace)
+        await link.undo_workspace(workspace)
+        if home is not None:
+            await self._roster.own_link().depot.drop_branch(home, workspace.branch or "", workspace.base_commit)
 
     async def retire_workspace(self, workspace: Workspace) -> Retirement:
         link = await self._link_of(workspace)
@@ -120,34 +155,37 @@ class ManyHosts:
         home = self._roster.own_link().depot
         return (await home.come_home(workspace.home, work, workspace.git_directory, link.depot)).note
 
-    async def carry_conversation(self, instance_id: str, transcript_path: str) -> None:
+    async def carry_conversation(self, place: str, transcript_path: str) -> None:
         """Keeps a copy of it on this machine. No-op for an instance of this machine."""
-        link, own = await self._link(instance_id), self._roster.own_link()
+        link, own = await self._link(place), self._roster.own_link()
         if link is not own and transcript_path:
-            copy = self._conversations.path(instance_id, transcript_path)
+            copy = self._conversations.path(place, transcript_path)
             await own.depot.copy_file(copy, link.depot, Path(transcript_path))
 
-    async def shown_at_home(self, instance_id: str, transcript_path: str, ids: Collection[str]) -> set[str]:
+    async def shown_at_home(self, place: str, transcript_path: str, ids: Collection[str]) -> set[str]:
         """Which of these messages stand in the copy of its conversation on this machine."""
-        return await asyncio.to_thread(self._conversations.shown, instance_id, transcript_path, ids)
+        return await asyncio.to_thread(self._conversations.shown, place, transcript_path, ids)
 
-    async def settle_again(self, instance_id: str, workspace: Workspace, transcript_path: str) -> Workspace:
-        """All that an instance needs to go on at its (new) place: worktree, launch and conversation."""
-        link, own = await self._link(instance_id), self._roster.own_link()
+    async def settle_again(self, place: str, workspace: Workspace, transcript_path: str) -> Workspace:
+        """All that an instance needs to go on on its (new) host: worktree, launch and conversation.
+
+        Directories are named as before: the agent's own notes name them.
+        """
+        link, own = await self._link(place), self._roster.own_link()
         home, branch, worktree = workspace.home, workspace.branch, workspace.worktree
         if home is None or branch is None or worktree is None:
             raise WorkspaceError(
                 f"{workspace.directory} was on the lost host alone: nothing of it can go on elsewhere."
             )
         origin = await own.depot.origin_again(home, branch, workspace.directory.relative_to(worktree))
-        made = await link.depot.settle(origin, own.depot)
-        launch = await own.kept_launch(instance_id)
+        made = await link.depot.settle(replace(origin, directory=worktree.name), own.depot)
+        launch = await own.kept_launch(place)
         if link is not own:  # an earlier copy of it may have been there: what that did not bring home never was
-            await link.forget_instance(instance_id)
+            await link.forget_instance(place)
         await link.keep_launch(launch)
         if transcript_path:
-            await asyncio.to_thread(self._conversations.end_whole, instance_id, transcript_path)
-            copy = self._conversations.path(instance_id, transcript_path)
+            await asyncio.to_thread(self._conversations.end_whole, place, transcript_path)
+            copy = self._conversations.path(place, transcript_path)
             await link.depot.copy_file(Path(transcript_path), own.depot, copy, anew=True)
         return replace(made, home=home, base_commit=workspace.base_commit)
 
@@ -230,7 +268,7 @@ class ManyHosts:
         return await self._roster.link(self._roster.places.get(instance_id, self._roster.own))
 
     async def _link_of(self, workspace: Workspace) -> FullHost:
-        """Worktrees of other hosts are named after their instances."""
+        """Worktrees of other hosts are named after their instances, or after what these were made of."""
         if workspace.worktree is None or workspace.home is None:
             return self._roster.own_link()
         return await self._link(workspace.worktree.name.partition("-")[0])

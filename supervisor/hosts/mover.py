@@ -61,8 +61,9 @@ class Mover:
 
     async def _look(self, now: float) -> None:
         there = {node.name for node in await self._roster.nodes()}
-        for instance_id in [each for each in self._roster.places if each not in self._roll.registry]:
-            del self._roster.places[instance_id]
+        known = self._roll.registry.names()
+        for name in [each for each in self._roster.places if each not in known]:
+            del self._roster.places[name]
         for name in self._absences.see(there):
             logger.warning("the host %s is back", name)
         ready: list[Member] = []
@@ -146,7 +147,7 @@ class Mover:
     async def _deliver_again_what_is_lost(self, member: Member) -> None:
         instance_id, mail = member.record.instance_id, self._roll.mail
         if said := mail.abroad.of(instance_id):
-            shown = await self._hosts.shown_at_home(instance_id, member.record.transcript_path, said)
+            shown = await self._hosts.shown_at_home(member.record.place, member.record.transcript_path, said)
             await mail.abroad.came_home(instance_id, shown)
             await mail.deliver_again(instance_id)
 

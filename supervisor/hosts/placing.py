@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from actors.errors import InvalidRequestError
@@ -39,8 +39,34 @@ def choose(wanted: Wanted, nodes: Sequence[Node], used: Mapping[str, int], drain
     open_ones = [node for node in fitting if node.name not in drained]
     if not open_ones:
         raise InvalidRequestError(f"{fitting[0].name} is drained: it takes no new instances. Choose another host.")
-    free = [node for node in open_ones if used.get(node.name, 0) < _slots(node)]
+    return roomiest(open_ones, used)
+
+
+def roomiest(nodes: Iterable[Node], used: Mapping[str, int]) -> Node | None:
+    """The one with the greatest share of free slots; None when all are full."""
+    free = [node for node in nodes if used.get(node.name, 0) < _slots(node)]
     return max(free, key=lambda node: _order(node, used), default=None)
+
+
+def nearly_as_good(
+    wanted: Wanted, nodes: Sequence[Node], used: Mapping[str, int], drained: Collection[str]
+) -> list[Node]:
+    """The fitting hosts with room, best first, of which each would be the best with one instance less on it.
+
+    So whoever is placed on one of them for another reason leaves the spread of instances uneven by one at most.
+    """
+    free = [
+        node
+        for node in nodes
+        if _fits(node, wanted) and node.name not in drained and used.get(node.name, 0) < _slots(node)
+    ]
+    best = max((_share(node, used, 0) for node in free), default=0.0)
+    near = [node for node in free if _share(node, used, 1) >= best]
+    return sorted(near, key=lambda node: _order(node, used), reverse=True)
+
+
+def _share(node: Node, used: Mapping[str, int], without: int) -> float:
+    return (_slots(node) - used.get(node.name, 0) + without) / _slots(node)
 
 
 def _order(node: Node, used: Mapping[str, int]) -> tuple[float, int, str]:

@@ -39,17 +39,18 @@ class Relocation:
 
         Raises ``PhalanxError``; then it belongs where it was before.
         """
-        instance_id, before, workspace = member.record.instance_id, member.record.host, member.record.workspace
+        record, workspace = member.record, member.record.workspace
+        instance_id = record.instance_id
         if workspace is None:
             raise WorkspaceError(f"{instance_id} has no workspace: nothing of it can go on elsewhere.")
-        self._roster.places[instance_id] = placement.host
+        self._roster.places.update(dict.fromkeys(record.names, placement.host))
         try:
-            made = await self._hosts.settle_again(instance_id, workspace, member.record.transcript_path)
+            made = await self._hosts.settle_again(record.place, workspace, record.transcript_path)
             actor = "" if placement.own else f"{instance_id}@{placement.address}"
             await self._roll.save(
                 instance_id, host=placement.host, actor=actor, workspace=made, pid=0, pane_id="", **changes
             )
         except BaseException:
-            self._roster.places[instance_id] = before
+            self._roster.places.update(dict.fromkeys(record.names, record.host))
             raise
         placement.instance_id = instance_id

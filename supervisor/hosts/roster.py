@@ -10,13 +10,13 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from actors.errors import PhalanxError, UnavailableError
 from actors.nodes import Node
-from supervisor.hosts.placing import Wanted, choose
+from supervisor.hosts.placing import Wanted, choose, nearly_as_good, roomiest
 from supervisor.hosts.ports import ClusterPort, FullHost
 from supervisor.ray_node.slots import slots_for
 
@@ -36,6 +36,7 @@ class Placement:
     address: str
     own: bool
     """It is the supervisor's host."""
+    wanted: Wanted = field(default_factory=Wanted)
     instance_id: str = ""
     """Whose it is, as soon as that is known: it counts once then, however much of the instance there is already."""
 
@@ -49,6 +50,8 @@ class Roster:
         self._links: dict[str, FullHost] = {own: own_host}
         self._connecting: dict[str, asyncio.Lock] = {}
         self._nodes: tuple[Node, ...] = ()
+        self.names: frozenset[str] = frozenset()
+        """Of the hosts as they were seen last; empty before the first look."""
         self._looked_at = 0.0
         self._waiting = 0
         self._promised: list[Placement] = []
@@ -56,9 +59,11 @@ class Roster:
         """Hosts with instances that cannot be asked just now."""
         self.drained: set[str] = set()
         self.places: dict[str, str] = {}
-        """Host by instance, of all that have one."""
+        """Host by name (``InstanceRecord.names``), of all that have one."""
         self.holders: Callable[[], Mapping[str, str]] = lambda: self.places
         """Who takes a slot now, with the host; without those who are only promised one."""
+        self.place_of: Callable[[str], str] = lambda instance_id: instance_id
+        """Name of the private directory of an instance, by which its processes are known."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when a slot was promised, and after each look at the hosts."""
 
@@ -66,6 +71,7 @@ class Roster:
         """Raises ``UnavailableError`` when Ray does not answer."""
         if time.monotonic() - self._looked_at > _STALE_S:
             self._nodes = tuple(map(self._capped, await self._cluster.nodes()))
+            self.names = frozenset(node.name for node in self._nodes)
             self._looked_at = time.monotonic()
             self.on_change()
         return self._nodes
@@ -120,9 +126,30 @@ class Roster:
         One as long as the host has not been seen.
         """
         slots = self.slots()
-        return slots[host] - self._used(seated)[host] if host in slots else 1
+        return slots[host] - self.used(seated)[host] if host in slots else 1
 
-    def _used(self, holders: Mapping[str, str]) -> Counter[str]:
+    def roomiest(self, used: Iterable[str], besides: Collection[str]) -> Node | None:
+        """The host with the greatest share of free slots, but for elastic ones, drained ones and those ``besides``."""
+        closed = {*self.drained, *besides}
+        return roomiest((node for node in self._nodes if not node.elastic and node.name not in closed), Counter(used))
+
+    def choices(self, placement: Placement) -> Sequence[str]:
+        """Where its instance may go for the sake of what is ready there: its own host first, then others that fit it
+        and leave the instances spread evenly but for one."""
+        used = self.used(self.holders())
+        used[placement.host] -= 1
+        near = nearly_as_good(placement.wanted, self._nodes, used, self.drained)
+        return [placement.host, *(node.name for node in near if node.name != placement.host)]
+
+    def shift(self, placement: Placement, host: str) -> None:
+        """It is on this one of its ``choices`` from now on."""
+        node = next((node for node in self._nodes if node.name == host), None)
+        if node is not None:
+            placement.host, placement.address, placement.own = node.name, node.address, node.name == self.own
+            self.on_change()
+
+    def used(self, holders: Mapping[str, str]) -> Counter[str]:
+        """Slots that are taken, also by those who are promised one."""
         coming = (placement.host for placement in self._promised if placement.instance_id not in holders)
         return Counter(holders.values()) + Counter(coming)
 
@@ -150,17 +177,17 @@ class Roster:
         return placement
 
     def _promise(self, wanted: Wanted, nodes: Sequence[Node], closed: Collection[str]) -> Placement | None:
-        node = choose(wanted, nodes, self._used(self.holders()), closed)
+        node = choose(wanted, nodes, self.used(self.holders()), closed)
         if node is None:
             return None
-        placement = Placement(host=node.name, address=node.address, own=node.name == self.own)
+        placement = Placement(host=node.name, address=node.address, own=node.name == self.own, wanted=wanted)
         self._promised.append(placement)
         self.on_change()
         return placement
 
     async def _tell_autoscaler(self) -> None:
         try:
-            taken = self._used(self.holders()).total()
+            taken = self.used(self.holders()).total()
             await self._cluster.want_slots(taken + self._waiting if self._waiting else 0)
         except PhalanxError as error:
             logger.warning("Ray's autoscaler was not told of %d waiting spawns: %s", self._waiting, error)

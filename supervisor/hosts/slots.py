@@ -1,11 +1,11 @@
 """Who takes a slot of which host, as Ray counts them too: each actor of an instance takes one, whomever it follows.
 
-Spare actors of each host and spare agents of the supervisor's take slots, too, but give way to instances.
+Spare actors and spare agents take slots, too, but give way to instances.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from supervisor.hosts.roster import Roster
 from supervisor.spawning.staff import Staff
@@ -20,36 +20,47 @@ class Slots:
         self._roll = roll
         self._roster = roster
 
-    def tell(self, staff: Staff) -> None:
-        """From now on whoever places, starts or keeps ready goes by these."""
+    def tell(self, staff: Staff, on_change: Callable[[], None]) -> None:
+        """From now on whoever places, starts or keeps ready goes by these. ``on_change`` is for spare agents."""
+
+        def changed() -> None:
+            staff.stock.look_again()
+            on_change()
+
         self._roster.holders = self.taken
-        self._roster.on_change = staff.stock.look_again
-        staff.room.slots_left = self.left_here
+        self._roster.place_of = self._place_of
+        self._roster.on_change = changed
+        staff.room.slots_left = self.left
         staff.stock.rooms = self.rooms
 
     def taken(self) -> Mapping[str, str]:
         """Host by instance; who only starts counts as well, and who has failed while its actor is there."""
         return {each.record.instance_id: each.record.host for each in self._roll.registry if self._sits(each)}
 
-    def left_here(self) -> int:
-        """Slots of this host that no instance and no spare agent takes; less than none: a spare has to give way."""
-        return self._roster.left(self._seated(), self._roster.own)
+    def left(self, host: str) -> int:
+        """Slots that no instance and no spare agent takes; less than none: a spare gives way. Empty: this host."""
+        return self._roster.left(self.seated(), host or self._roster.own)
 
     def rooms(self) -> Mapping[str, int]:
         """The same of each host on which spare actors may wait, by its address; this one's is empty.
 
         An elastic host would never be idle with one.
         """
-        seated = self._seated()
+        seated = self.seated()
         return {
             "" if node.name == self._roster.own else node.address: self._roster.left(seated, node.name)
             for node in self._roster.seen
             if not node.elastic and node.name not in self._roster.drained
         }
 
-    def _seated(self) -> Mapping[str, str]:
+    def seated(self) -> Mapping[str, str]:
+        """Host by instance or spare agent."""
         everyone = filter(self._sits, self._roll.registry.everyone())
         return {each.record.instance_id: each.record.host or self._roster.own for each in everyone}
+
+    def _place_of(self, instance_id: str) -> str:
+        registry = self._roll.registry
+        return registry.get(instance_id).record.place if instance_id in registry else instance_id
 
     def _sits(self, member: Member) -> bool:
         record = member.record

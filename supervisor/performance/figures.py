@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -31,11 +31,22 @@ class Stock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostPool:
+    """Spares that are ready on one host, by kind."""
+
+    instances: int
+    worktrees: int
+    actors: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PoolFigures:
     instances: Stock = field(default_factory=Stock)
     """Agents at their prompt."""
     worktrees: Stock = field(default_factory=Stock)
     actors: Stock = field(default_factory=Stock)
+    hosts: Mapping[str, HostPool] = field(default_factory=dict)
+    """By name; without any on one machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

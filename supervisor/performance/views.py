@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from supervisor.performance.facts import Facts, HostFacts
-from supervisor.performance.figures import Queue, Stock
+from supervisor.performance.figures import HostPool, Queue, Stock
 from supervisor.performance.findings import Finding, score
 from supervisor.performance.histogram import Histogram
 from supervisor.performance.history import Slot
@@ -38,7 +38,7 @@ def metrics(facts: Facts) -> results.Metrics:
             write=_latency(facts.window.timed(Timing.STORE)),
         ),
         calls=_latency(facts.window.timed(Timing.CALL)),
-        hosts=[_host(host) for host in facts.hosts],
+        hosts=[_host(host, facts.pools.hosts.get(host.load.host)) for host in facts.hosts],
     )
 
 
@@ -156,12 +156,13 @@ def _stock(stock: Stock) -> results.StockFigures:
     return results.StockFigures(ready=stock.ready, wanted=stock.wanted)
 
 
-def _host(host: HostFacts) -> results.HostFigures:
+def _host(host: HostFacts, pool: HostPool | None) -> results.HostFigures:
     load = host.load
     return results.HostFigures(
         host=load.host,
         instances=host.instances,
         slots=host.slots,
+        spares=asdict(pool) if pool is not None else None,
         cpus=load.cpus,
         cpu_busy=round(host.busy, 3),
         load=load.load_1m,

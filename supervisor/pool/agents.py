@@ -10,13 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from operator import itemgetter
 
 from actors.background import Background
-from actors.errors import FencedError, PhalanxError
+from actors.errors import FencedError, PhalanxError, UnavailableError
 from actors.states import Status
 from supervisor.pool.demand import Demand
 from supervisor.pool.maker import SpareMaker
 from supervisor.pool.recipe import Recipe
+from supervisor.pool.seats import Seats
 from supervisor.spawning.staff import Staff
 from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll
@@ -26,19 +30,24 @@ logger = logging.getLogger(__name__)
 AGE_S = 1800.0
 """A conversation that begins later would begin with a program, and words of it about the day, of long ago."""
 EVERY_S = 30.0
+_ASK_S = 10.0
 
 
 class SpareAgents:
-    def __init__(self, roll: Roll, staff: Staff, maker: SpareMaker, size: int) -> None:
+    def __init__(self, roll: Roll, staff: Staff, maker: SpareMaker, seats: Seats, size: int) -> None:
         self._roll = roll
         self._host = staff.host
         self._permits = staff.permits
         self._maker = maker
+        self._seats = seats
         self._size = size
         self._recipes: dict[str, Recipe] = {}
         self._current: str = ""
         self._gone: set[str] = set()
-        self._programs: dict[str, str] = {}
+        self._leaving: set[str] = set()
+        """Those of ``_gone`` that are just being taken away."""
+        self._programs: dict[tuple[str, str], str] = {}
+        """By host and kind of agent."""
         self._work = Background("a spare agent")
         self.demand: Demand[str] = Demand()
         """By recipe."""
@@ -58,19 +67,33 @@ class SpareAgents:
         self._recipes[recipe.key] = recipe
         self._current = recipe.key
 
-    def take(self, recipe: Recipe) -> Member | None:
-        """A spare, which is the taker's from now on."""
-        found = next(iter(self.ready(recipe.key)), None)
+    def take(self, recipe: Recipe, hosts: Sequence[str] | None) -> Member | None:
+        """A spare, which is the taker's from now on. ``hosts``: where it may be, best first; None: anywhere."""
+        found = min(self._fitting(recipe, hosts), key=itemgetter(0), default=(0, None))[1]
         if found is not None:
             self._gone.add(found.record.instance_id)
             self.demand.fill(recipe.key)
         return found
 
+    def _fitting(self, recipe: Recipe, hosts: Sequence[str] | None) -> Iterator[tuple[int, Member]]:
+        for spare in self.ready(recipe.key):
+            if hosts is None or spare.record.host in hosts:
+                yield hosts.index(spare.record.host) if hosts else 0, spare
+
     def reject(self, spare: Member, why: str) -> None:
         """It was taken, and could not be used."""
         logger.warning("the spare agent %s is discarded: %s", spare.record.instance_id, why)
         self._gone.add(spare.record.instance_id)
-        self._work.begin(self._maker.discard(spare))
+        self._leaving.add(spare.record.instance_id)
+        self._work.begin(self._discard(spare))
+
+    async def _discard(self, spare: Member) -> None:
+        try:
+            await self._maker.discard(spare)
+        finally:
+            self._leaving.discard(spare.record.instance_id)
+            if spare.record.instance_id in self._roll.registry:  # not all of it went: it is looked at again
+                self._gone.discard(spare.record.instance_id)
 
     def order(self, recipe: Recipe, count: int) -> None:
         """From now on there shall be ``count``, until they are taken."""
@@ -101,9 +124,21 @@ class SpareAgents:
         """Makes no more; what is ready stays for the next supervisor."""
         await self._work.end()
 
-    def give_back(self) -> bool:
-        """Takes one spare away to make room; False when there is none."""
-        found = next(iter(self.ready()), None)
+    @property
+    def misplaced(self) -> bool:
+        """Some are on a host that has no spares any more."""
+        return any(not self._is_kept(spare) for spare in self._roll.registry.spares())
+
+    def give_back(self, host: str) -> bool:
+        """Takes one spare of the host (empty: this one) away to make room; False when there is none.
+
+        On another host one after the other: whoever waits for a slot asks again and again until it is there.
+        """
+        name = host or self._seats.own
+        here = [spare for spare in self._roll.registry.spares() if not name or spare.record.host == name]
+        if host and any(spare.record.instance_id in self._leaving for spare in here):
+            return True
+        found = next((spare for spare in here if self._is_ready(spare)), None)
         if found is not None:
             self.demand.fill(found.record.recipe)
             self.demand.pause()
@@ -129,9 +164,11 @@ class SpareAgents:
         for spare in self._roll.registry.spares():
             workspace = spare.record.workspace
             try:
-                if workspace is None or not await self._host.is_spare(workspace):
-                    self.reject(spare, "it was being given away when the supervisor died")
-            except PhalanxError as error:
+                async with asyncio.timeout(_ASK_S):
+                    if workspace is None or not await self._host.is_spare(workspace):
+                        self.reject(spare, "it was being given away when the supervisor died")
+            except (PhalanxError, TimeoutError) as error:
+                # One that was bound is found out when it is taken.
                 logger.warning("the spare agent %s could not be looked over: %s", spare.record.instance_id, error)
 
     def _has_to_do(self) -> bool:
@@ -139,20 +176,38 @@ class SpareAgents:
         return dead or any(self._missing(key) > 0 for key in self._recipes)
 
     async def _learn_programs(self) -> None:
-        for agent in {spare.record.agent for spare in self._roll.registry.spares()}:
-            self._programs[agent] = await self._host.program(agent)
+        """A host that does not answer at once keeps no other's spares from being looked after."""
+        spares = [spare.record for spare in self._roll.registry.spares() if self._seats.is_open(spare.record.host)]
+        for host, agent in {(record.host, record.agent) for record in spares}:
+            with suppress(UnavailableError, TimeoutError):
+                async with asyncio.timeout(_ASK_S):
+                    self._programs[host, agent] = await self._seats.program(host, agent)
 
     def _replace_old(self) -> None:
         for spare in self._roll.registry.spares():
             if self._is_useless(spare):
-                self.reject(spare, spare.snapshot.reason or "it is too old, or its program is")
+                self.reject(spare, self._why_useless(spare))
 
     def _is_useless(self, spare: Member) -> bool:
         record = spare.record
-        if record.stage is not Stage.SPARE or record.instance_id in self._gone or spare.turn.locked():
+        if record.instance_id in self._gone or spare.turn.locked():
             return False
-        outdated = record.program != self._programs.get(record.agent, record.program)
-        return outdated or time.time() - record.created_at > AGE_S or not spare.alive
+        if not self._is_kept(spare):
+            return True
+        outdated = record.program != self._programs.get((record.host, record.agent), record.program)
+        old = time.time() - record.created_at > AGE_S
+        return record.stage is Stage.SPARE and (outdated or old or not spare.alive)
+
+    def _is_kept(self, spare: Member) -> bool:
+        """One that is just being made on a host that is drained goes when it is made."""
+        host = spare.record.host
+        made = spare.record.stage is Stage.SPARE
+        return not (self._seats.is_closed(host) if made else self._seats.is_lost(host))
+
+    def _why_useless(self, spare: Member) -> str:
+        if not self._is_kept(spare):
+            return f"the host {spare.record.host} is drained or lost"
+        return spare.snapshot.reason or "it is too old, or its program is"
 
     def _is_ready(self, spare: Member) -> bool:
         record = spare.record
@@ -161,6 +216,7 @@ class SpareAgents:
             and record.instance_id not in self._gone
             and spare.snapshot.status is Status.READY
             and not spare.turn.locked()
+            and self._seats.is_open(record.host)
             and self._roll.members.has(record.instance_id)
         )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from actors.home import Home
 from supervisor.pool.agents import SpareAgents
 from supervisor.pool.maker import MakerParts, SpareMaker
-from supervisor.pool.pool import Pool
+from supervisor.pool.pool import Kept, Pool
+from supervisor.pool.seats import Seats, SeatsHere, SeatsOnHosts
 from supervisor.pool.worktrees import SpareWorktrees
 from supervisor.recovering.adoption import Adoption
 from supervisor.settings import Settings
@@ -15,6 +16,9 @@ from supervisor.team.roll import Roll
 
 
 def make_pool(home: Home, settings: Settings, staff: Staff, roll: Roll, adoption: Adoption) -> Pool:
+    seats: Seats = SeatsHere(staff.host, staff.room)
+    if staff.roster is not None:
+        seats = SeatsOnHosts(roll, staff.roster, staff.room)
     parts = MakerParts(
         home=home,
         host=staff.host,
@@ -22,8 +26,9 @@ def make_pool(home: Home, settings: Settings, staff: Staff, roll: Roll, adoption
         adoption=adoption,
         undoing=Undoing(roll, staff.host, staff.factory),
         room=staff.room,
+        seats=seats,
         timeout_s=settings.spawn_timeout_s,
     )
-    agents = SpareAgents(roll, staff, SpareMaker(parts), settings.prewarm_instances)
-    worktrees = SpareWorktrees(roll, staff, settings.worktree_pool_size)
-    return Pool(roll, staff.stock, agents, worktrees, settings.agent)
+    agents = SpareAgents(roll, staff, SpareMaker(parts), seats, settings.prewarm_instances)
+    worktrees = SpareWorktrees(roll, staff, seats, settings.worktree_pool_size)
+    return Pool(roll, staff.stock, Kept(seats=seats, agents=agents, worktrees=worktrees), settings.agent)

@@ -10,10 +10,11 @@ import uuid
 from dataclasses import dataclass
 
 from actors.background import beside
-from actors.errors import AgentError, UnavailableError
+from actors.errors import AgentError
 from actors.home import Home
 from actors.states import ALIVE, Status
 from supervisor.pool.recipe import Recipe
+from supervisor.pool.seats import Seats
 from supervisor.ports import HostPort
 from supervisor.recovering.adoption import Adoption
 from supervisor.spawning.agent_start import Wishes, agent_start
@@ -32,6 +33,7 @@ class MakerParts:
     adoption: Adoption
     undoing: Undoing
     room: Room
+    seats: Seats
     timeout_s: float
     """Longest time from the start of an agent to its prompt."""
 
@@ -46,6 +48,7 @@ class SpareMaker:
         self._adoption = parts.adoption
         self._undoing = parts.undoing
         self._room = parts.room
+        self._seats = parts.seats
         self._timeout_s = parts.timeout_s
 
     async def make(self, recipe: Recipe) -> None:
@@ -53,12 +56,7 @@ class SpareMaker:
 
         No spare is made for which there is no room just now.
         """
-        if not await self._room.fits(recipe.agent):
-            raise UnavailableError("There is no memory for a spare agent just now.")
-        async with self._room.hold(recipe.agent):
-            await self._make(recipe)
-
-    async def _make(self, recipe: Recipe) -> None:
+        seat = await self._seats.for_agent(recipe.agent)
         member = self._roll.registry.add_spare(
             Spare(
                 agent=recipe.agent,
@@ -66,16 +64,19 @@ class SpareMaker:
                 created_at=time.time(),
                 work_dir=recipe.work_dir,
                 recipe=recipe.key,
-                program=await self._host.program(recipe.agent),
+                host=seat.host,
+                address=seat.address,
             )
         )
+        self._seats.settle(member.record.instance_id, seat.host)
         async with member.turn:
             try:
-                await self._begin(member, recipe)
-                await self._until_ready(member)
-                await self._roll.save(member.record.instance_id, stage=Stage.SPARE)
+                async with self._room.hold(recipe.agent, host=seat.elsewhere):
+                    await self._begin(member, recipe)
+                    await self._until_ready(member)
+                    await self._roll.save(member.record.instance_id, stage=Stage.SPARE)
             except BaseException:
-                await self._undoing.undo(member.record)
+                await self._take_away(member)
                 raise
         self._roll.news.announce()
 
@@ -83,15 +84,23 @@ class SpareMaker:
         """No-op when it is gone already."""
         async with member.turn:
             if member.record.instance_id in self._roll.registry:
-                await self._undoing.undo(member.record)
+                await self._take_away(member)
+
+    async def _take_away(self, member: Member) -> None:
+        if self._seats.is_lost(member.record.host):
+            self._seats.forget(member.record.instance_id)
+            await self._undoing.abandon(member.record)
+        else:
+            await self._undoing.undo(member.record)
 
     async def _begin(self, member: Member, recipe: Recipe) -> None:
         instance_id = member.record.instance_id
-        await self._roll.save(instance_id)
+        program = await self._seats.program(member.record.host, recipe.agent)
+        await self._roll.save(instance_id, program=program)
         async with beside(self._adoption.actor(member.record)) as coming:
             workspace = await self._host.create_spare(instance_id, recipe.work_dir)
             self._roll.registry.change(instance_id, workspace=workspace)
-            record = await self._roll.save(instance_id, host=await self._host.name())
+            record = await self._roll.save(instance_id, host=member.record.host or await self._host.name())
             pane = await self._host.start_agent(agent_start(self._home, record, _wishes(recipe)))
             record = self._roll.registry.change(instance_id, pane_id=pane.pane_id, pid=pane.pid)
             port = await coming

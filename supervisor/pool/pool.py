@@ -7,15 +7,17 @@ supervisor's event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from actors.errors import InvalidRequestError
 from actors.workspace.values import Workspace
-from supervisor.performance.figures import PoolFigures, Stock
+from supervisor.performance.figures import HostPool, PoolFigures, Stock
 from supervisor.pool.agents import SpareAgents
 from supervisor.pool.recipe import Recipe
+from supervisor.pool.seats import Seats
 from supervisor.pool.stock import ActorStock
 from supervisor.pool.worktrees import SpareWorktrees
 from supervisor.requests import SpawnRequest
@@ -33,32 +35,42 @@ class Ready:
     errors: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What is kept besides spare actors, and where."""
+
+    seats: Seats
+    agents: SpareAgents
+    worktrees: SpareWorktrees
+
+
 class Pool:
-    def __init__(
-        self, roll: Roll, stock: ActorStock, agents: SpareAgents, worktrees: SpareWorktrees, default_agent: str
-    ) -> None:
+    def __init__(self, roll: Roll, stock: ActorStock, kept: Kept, default_agent: str) -> None:
         self._roll = roll
         self._stock = stock
-        self._agents = agents
-        self._worktrees = worktrees
+        self._seats = kept.seats
+        self._agents = kept.agents
+        self._worktrees = kept.worktrees
         self._tasks: list[asyncio.Task[None]] = []
         self.default_agent = default_agent
         self.last_work_dir: Path | None = None
 
-    def take_agent(self, request: SpawnRequest, work_dir: Path) -> Member | None:
+    def take_agent(self, request: SpawnRequest, work_dir: Path, hosts: Sequence[str] | None) -> Member | None:
+        """``hosts``: where it may be, best first; None on one machine."""
         recipe = Recipe.of(request, work_dir, self.default_agent)
         if recipe is None:
             return None
         self.last_work_dir = work_dir
         self._agents.asked_for(recipe)
-        return self._agents.take(recipe)
+        return self._agents.take(recipe, hosts)
 
     def reject_agent(self, spare: Member, why: str) -> None:
         self._agents.reject(spare, why)
 
-    def take_worktree(self, work_dir: Path) -> Workspace | None:
+    def take_worktree(self, work_dir: Path, host: str) -> Workspace | None:
+        """``host``: where it must be; empty on one machine."""
         self._worktrees.asked_for(work_dir)
-        return self._worktrees.take(work_dir)
+        return self._worktrees.take(work_dir, host)
 
     def bound(self, spare: Workspace) -> None:
         """The spare worktree belongs to an instance now."""
@@ -67,9 +79,14 @@ class Pool:
     def reject_worktree(self, spare: Workspace, why: str) -> None:
         self._worktrees.reject(spare, why)
 
-    def give_back(self) -> bool:
-        """One spare agent goes, because its memory is needed; False when there is none."""
-        return self._agents.give_back()
+    def give_back(self, host: str) -> bool:
+        """One spare agent of the host (empty: this one) goes, because its room is needed; False when there is none."""
+        return self._agents.give_back(host)
+
+    def look_again(self) -> None:
+        """The hosts may be others, or drained."""
+        if self._agents.misplaced or self._worktrees.misplaced:
+            self._roll.news.announce()
 
     async def fill(
         self, recipe: Recipe, instances: int, worktrees: int, progress: Callable[[int], None], timeout_s: float
@@ -114,7 +131,16 @@ class Pool:
             instances=Stock(ready=len(self._agents.ready()), wanted=self._agents.size),
             worktrees=Stock(ready=self._worktrees.ready(), wanted=self._worktrees.size),
             actors=Stock(ready=self._stock.ready, wanted=self._stock.size),
+            hosts=self._by_host(),
         )
+
+    def _by_host(self) -> dict[str, HostPool]:
+        agents = Counter(spare.record.host for spare in self._agents.ready())
+        worktrees, actors = self._worktrees.hosts, self._stock.there
+        return {
+            name: HostPool(instances=agents[name], worktrees=worktrees[name], actors=actors[address])
+            for address, name in self._seats.names.items()
+        }
 
     def begin(self) -> None:
         self._stock.begin(self._roll.confirm)

@@ -126,18 +126,20 @@ class ActorStock:
     def _wanted(self) -> Counter[str]:
         return Counter({address: max(min(self._size, room), 0) for address, room in self.rooms().items()})
 
-    def _there(self) -> Counter[str]:
+    @property
+    def there(self) -> Counter[str]:
+        """How many are ready, by the address of the host."""
         return Counter(map(_address, self._ready))
 
     def _surplus(self) -> str:
         """One that is one too many; empty when there is none."""
-        many = self._there() - self._wanted()
+        many = self.there - self._wanted()
         return next((name for name in self._ready if _address(name) in many), "")
 
     def _lacking(self) -> str | None:
         """The address of a host that lacks one, this one first; None when there is none that may be tried now."""
         now = time.monotonic()
-        few = self._wanted() - self._there()
+        few = self._wanted() - self.there
         return min((address for address in few if self._not_before.get(address, 0.0) <= now), default=None)
 
     async def _step(self) -> None:

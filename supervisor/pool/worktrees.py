@@ -1,19 +1,23 @@
 """Spare worktrees: for the directories that were last worked on, bound to an instance when it is started.
 
-They are known in memory only: what an earlier supervisor has left is cleared away, since one is made in a moment. All
-in the supervisor's event loop.
+They are known in memory only: what an earlier supervisor has left is cleared away, since one is made in a moment, and
+so is what a host has that comes back. A spare is for instances that are placed on its host: to make one is quick, so it
+moves nobody. All in the supervisor's event loop.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from actors.background import Background
 from actors.errors import PhalanxError
-from actors.workspace.values import Workspace
+from actors.workspace.values import Leftover, Workspace
 from supervisor.pool.demand import PAUSE_S, Demand
+from supervisor.pool.seats import Seats
 from supervisor.spawning.staff import Staff
 from supervisor.team.instance_record import SPARE_PREFIX
 from supervisor.team.roll import Roll
@@ -24,21 +28,42 @@ DIRECTORIES = 4
 """For so many, those that were worked on last, spares are kept."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    workspace: Workspace
+    host: str
+
+
 class SpareWorktrees:
-    def __init__(self, roll: Roll, staff: Staff, size: int) -> None:
+    def __init__(self, roll: Roll, staff: Staff, seats: Seats, size: int) -> None:
         self._roll = roll
         self._host = staff.host
         self._permits = staff.permits
+        self._seats = seats
         self._size = size
-        self._ready: OrderedDict[Path, list[Workspace]] = OrderedDict()
+        self._ready: OrderedDict[Path, list[_Kept]] = OrderedDict()
+        self._coming: dict[str, tuple[Path, str]] = {}
+        """Directory and host by name of those that are just being made."""
+        self._cleared: frozenset[str] = frozenset()
+        """Hosts on which nothing is left of an earlier supervisor, or of an earlier stay."""
         self._work = Background("a spare worktree")
         self.demand: Demand[Path] = Demand()
         """By the directory that is worked on."""
 
     def ready(self, work_dir: Path | None = None) -> int:
-        if work_dir is not None:
-            return len(self._ready.get(work_dir, ()))
-        return sum(map(len, self._ready.values()))
+        there = self._ready.get(work_dir, ()) if work_dir is not None else chain.from_iterable(self._ready.values())
+        return sum(self._seats.is_open(each.host) for each in there)
+
+    @property
+    def hosts(self) -> Counter[str]:
+        """How many are ready on each."""
+        everywhere = chain.from_iterable(self._ready.values())
+        return Counter(each.host for each in everywhere if self._seats.is_open(each.host))
+
+    @property
+    def misplaced(self) -> bool:
+        """Some are on a host that has no spares any more."""
+        return any(self._seats.is_closed(each.host) for each in chain.from_iterable(self._ready.values()))
 
     @property
     def size(self) -> int:
@@ -55,17 +80,20 @@ class SpareWorktrees:
             for spare in spares:
                 self._discard(spare)
 
-    def take(self, work_dir: Path) -> Workspace | None:
-        spares = self._ready.get(work_dir)
-        if not spares:
+    def take(self, work_dir: Path, host: str) -> Workspace | None:
+        """``host``: where it must be; empty on one machine."""
+        spares = self._ready.get(work_dir, [])
+        found = next((each for each in spares if each.host == host and self._seats.is_open(host)), None)
+        if found is None:
             return None
         self.demand.fill(work_dir)
-        return spares.pop(0)
+        spares.remove(found)
+        return found.workspace
 
     def reject(self, spare: Workspace, why: str) -> None:
         """It was taken, and could not be used."""
         logger.warning("the spare worktree %s is discarded: %s", spare.worktree, why)
-        self._discard(spare)
+        self._work.begin(self._take_away(spare))
 
     def order(self, work_dir: Path, count: int) -> None:
         """From now on there shall be ``count``, until they are taken."""
@@ -96,24 +124,52 @@ class SpareWorktrees:
 
     async def keep(self) -> None:
         """For ever."""
-        await self._clear()
         while True:
+            if self._cleared != self._seats.linked:
+                await self._clear()
+            self._leave_closed()
             for work_dir in tuple(self._ready):
                 for _ in range(self._missing(work_dir)):
                     self.demand.begin(work_dir)
                     self._work.begin(self._make(work_dir))
-            await self._roll.news.until(lambda: any(self._missing(work_dir) > 0 for work_dir in self._ready), PAUSE_S)
+            await self._roll.news.until(self._has_to_do, PAUSE_S)
+
+    def _has_to_do(self) -> bool:
+        return self.misplaced or any(self._missing(work_dir) > 0 for work_dir in self._ready)
+
+    def _leave_closed(self) -> None:
+        """What is on a lost host is cleared away when that is back."""
+        for spares in self._ready.values():
+            for closed in [each for each in spares if self._seats.is_closed(each.host)]:
+                spares.remove(closed)
+                self._discard(closed)
 
     async def _clear(self) -> None:
-        """What an earlier supervisor has left; unless it may belong to an instance whose record cannot be read."""
+        """What is left on hosts of an earlier supervisor, or of an earlier stay of theirs; unless it may belong to an
+        instance whose record cannot be read."""
+        hosts = self._seats.linked
         if self._roll.unreadable.instance_ids:
             return
         try:
-            for leftover in await self._host.leftovers(self._names()):
-                if leftover.path.name.startswith(SPARE_PREFIX) and leftover.path.name not in self._names():
-                    await self._host.collect_leftover(leftover)
+            gone = [await self._clear_away(leftover) for leftover in await self._host.leftovers(self._names())]
+            if all(gone):
+                await self._clear_directories()
         except PhalanxError as error:
             logger.warning("spare worktrees of an earlier supervisor could not be cleared away: %s", error)
+        else:
+            self._cleared = hosts if all(gone) else frozenset()
+
+    async def _clear_directories(self) -> None:
+        for name in await self._host.instance_directories():
+            known = {member.record.place for member in self._roll.registry.everyone()}
+            if name.startswith(SPARE_PREFIX) and name not in known:
+                await self._host.forget_instance(name)
+
+    async def _clear_away(self, leftover: Leftover) -> bool:
+        """False: try it again. What is left of an instance on another host, or in use, is for ``phalanx gc``."""
+        name = leftover.path.name
+        ours = name.startswith(SPARE_PREFIX) and name not in self._names() and not (leftover.host and leftover.branch)
+        return not ours or (await self._host.collect_leftover(leftover)).removed
 
     def _names(self) -> set[str]:
         return self._roll.registry.worktree_names()
@@ -122,7 +178,7 @@ class SpareWorktrees:
         return max(self._size, self.demand.ordered(work_dir))
 
     def _missing(self, work_dir: Path) -> int:
-        return self.demand.missing(work_dir, self._wanted(work_dir), len(self._ready[work_dir]))
+        return self.demand.missing(work_dir, self._wanted(work_dir), self.ready(work_dir))
 
     async def _make(self, work_dir: Path) -> None:
         name = self._roll.registry.next_spare()
@@ -130,22 +186,34 @@ class SpareWorktrees:
         try:
             with self.demand.made(work_dir):
                 async with self._permits.hold_in_background():
-                    spare = await self._host.create_spare(name, work_dir)
+                    seat = await self._seats.for_worktree(self._hosts_of(work_dir))
+                    self._coming[name] = (work_dir, seat.host)
+                    self._seats.settle(name, seat.host)
+                    spare = _Kept(await self._host.create_spare(name, work_dir), seat.host)
                 self._take_in(work_dir, spare)
         except BaseException:
             self._roll.registry.spare_worktrees.discard(name)
             raise
         finally:
+            self._coming.pop(name, None)
             self._roll.news.announce()
 
-    def _take_in(self, work_dir: Path, spare: Workspace) -> None:
+    def _hosts_of(self, work_dir: Path) -> list[str]:
+        """Of those that are ready or just being made."""
+        coming = [host for where, host in self._coming.values() if where == work_dir]
+        return [*coming, *(each.host for each in self._ready.get(work_dir, ()))]
+
+    def _take_in(self, work_dir: Path, spare: _Kept) -> None:
         if work_dir in self._ready and len(self._ready[work_dir]) < self._wanted(work_dir):
             self._ready[work_dir].append(spare)
         else:
             self._discard(spare)
 
-    def _discard(self, spare: Workspace) -> None:
-        self._work.begin(self._take_away(spare))
+    def _discard(self, spare: _Kept) -> None:
+        if self._seats.is_lost(spare.host):
+            self.forget(spare.workspace)
+        else:
+            self._work.begin(self._take_away(spare.workspace))
 
     async def _take_away(self, spare: Workspace) -> None:
         await self._host.undo_workspace(spare)

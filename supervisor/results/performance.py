@@ -107,6 +107,7 @@ class HostFigures(Result):
     host: str
     instances: int = Field(description="alive on it")
     slots: int | None = Field(default=None, description="instances that it has room for; null on one machine")
+    spares: dict[str, int] | None = Field(default=None, description="ready there, by kind; null on one machine")
     cpus: int
     cpu_busy: float = Field(description="part of the cores' time, 0 to 1")
     load: float = Field(description="processes that want a core, over a minute")

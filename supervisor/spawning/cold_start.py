@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from actors.background import beside
-from actors.errors import WorkspaceError
+from actors.errors import PhalanxError, WorkspaceError
 from actors.home import Home
 from actors.messages import Receipt
 from actors.workspace.values import Workspace
@@ -65,15 +65,17 @@ class ColdStart:
         await self._roll.save(record.instance_id, host=record.host or await self._host.name())
 
     async def _from_pool(self, record: InstanceRecord, request: SpawnRequest) -> Workspace | None:
-        fits = request.workspace_mode == "isolated" and not record.elsewhere
-        spare = self._pool.take_worktree(record.work_dir) if fits else None
+        isolated = request.workspace_mode == "isolated"
+        spare = self._pool.take_worktree(record.work_dir, record.host) if isolated else None
         if spare is None:
             return None
         try:
             return await self._host.bind_spare(spare, record.instance_id, record.work_dir)
-        except WorkspaceError as error:
+        except PhalanxError as error:
             self._pool.reject_worktree(spare, str(error))
-            return None
+            if isinstance(error, WorkspaceError):
+                return None
+            raise
 
     async def _start(self, member: Member, request: SpawnRequest, sender: str) -> Receipt:
         """The agent with its pane and its first message stand in the store together: from here on it is not undone."""

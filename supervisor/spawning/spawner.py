@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 import uuid
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,7 +144,7 @@ class Spawner:
     async def _spawn(self, task: Task) -> InstanceRecord:
         with self._roll.meters.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
             try:
-                return await self._attempt(task, warm=task.placement is None or task.placement.own)
+                return await self._attempt(task, warm=True)
             except _SpareLostError as error:
                 logger.warning("the spawn begins anew: %s", error)
                 return await self._attempt(task, warm=False)
@@ -177,18 +177,17 @@ class Spawner:
 
     async def _make(self, member: Member, task: Task, *, warm: bool) -> InstanceRecord:
         caller = task.caller
-        begun = await self._starts.warm.begin(member, task.request, caller.sender) if warm else None
-        if begun is not None:
-            return await self._finish(member, begun, from_pool=True)
+        if warm:
+            begun = await self._starts.warm.begin(member, task.request, caller.sender, task.placement)
+            if begun is not None:
+                return await self._finish(member, begun, from_pool=True)
         async with self._place(member, task):
             begun = await self._starts.cold.begin(member, task.request, caller.sender)
             return await self._finish(member, begun, from_pool=False)
 
     def _place(self, member: Member, task: Task) -> AbstractAsyncContextManager[None]:
-        """In the memory of our own host; the other hosts of a cluster have slots for as many as fit."""
-        if task.placement is not None and not task.placement.own:
-            return nullcontext()
-        return self._room.hold(member.record.agent, lambda what: task.caller.progress(0, 1, what))
+        elsewhere = task.placement.host if task.placement is not None and not task.placement.own else ""
+        return self._room.hold(member.record.agent, lambda what: task.caller.progress(0, 1, what), elsewhere)
 
     async def _finish(self, member: Member, begun: Begun, *, from_pool: bool) -> InstanceRecord:
         instance_id = member.record.instance_id

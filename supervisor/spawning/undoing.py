@@ -52,6 +52,15 @@ class Undoing:
         ]
         return all(steps) and await _step(self._roll.remove, instance_id)
 
+    async def abandon(self, record: InstanceRecord) -> None:
+        """Forgets a spare agent of a host that is lost: what is left of it there goes when that is back."""
+        await self._roll.confirm()
+        await self._roll.members.leave(record.instance_id)
+        await _step(self._factory.destroy, record.actor_name)
+        await _step(self._host.forget_instance, record.place)
+        await _step(self._roll.mail.close, record.instance_id)
+        await self._roll.remove(record.instance_id)
+
     async def _undo_workspace(self, record: InstanceRecord) -> None:
         if record.workspace is not None:
             await self._host.undo_workspace(record.workspace)

@@ -4,6 +4,10 @@ Promises: a spare goes to one taker; a crash between any two steps leaves an ins
 nobody is given, which is undone. So all that the host does comes first, while the store still knows a spare; then one
 transaction makes an instance with its first message of it. A spare that cannot be given is discarded, and the caller
 goes on as if there had been none.
+
+In a cluster a spare on the host where the instance was placed comes first. One on another host that the request allows
+is taken, too, when the instances are then spread unevenly by one at most (``Roster.choices``): starting anew takes
+seconds, and the next spawn evens that out. Otherwise the instance starts cold where it was placed.
 """
 
 from __future__ import annotations
@@ -12,9 +16,10 @@ import time
 from dataclasses import replace
 
 from actors.agents.base import Handover
-from actors.errors import AgentError, TerminalError, WorkspaceError
+from actors.errors import AgentError, TerminalError, UnavailableError, WorkspaceError
 from actors.following.reports import Snapshot
 from actors.messages import Receipt
+from supervisor.hosts.roster import Placement
 from supervisor.messaging.drafts import Draft
 from supervisor.messaging.mail import Extra
 from supervisor.pool.pool import Pool
@@ -33,20 +38,37 @@ class WarmStart:
         self._host: HostPort = staff.host
         self._roll = roll
         self._pool = pool
+        self._roster = staff.roster
 
-    async def begin(self, member: Member, request: SpawnRequest, sender: str) -> Begun | None:
-        """None when there is no spare for this request. Raises ``StoreError``; then ``member`` is to be undone."""
-        spare = self._pool.take_agent(request, member.record.work_dir)
+    async def begin(
+        self, member: Member, request: SpawnRequest, sender: str, placement: Placement | None
+    ) -> Begun | None:
+        """None when there is no spare for this request. Raises ``StoreError`` and, when the host of the placement does
+        not answer, ``UnavailableError``; then ``member`` is to be undone."""
+        hosts = self._roster.choices(placement) if self._roster is not None and placement is not None else None
+        spare = self._pool.take_agent(request, member.record.work_dir, hosts)
         if spare is None:
             return None
+        placed = placement.host if placement is not None else ""
+        self._place(member, placement, spare.record.host)
         async with spare.turn:
             port = self._roll.members.port(spare.record.instance_id)
             try:
                 await self._hand_over(member, spare)
-            except (WorkspaceError, AgentError, TerminalError) as error:
+            except (WorkspaceError, AgentError, TerminalError, UnavailableError) as error:
                 self._pool.reject_agent(spare, str(error))
+                if isinstance(error, UnavailableError) and placed in ("", spare.record.host):
+                    raise
+                self._place(member, placement, placed)
                 return None
             return Begun(port=port, context=await self._bind(member, spare, request, sender))
+
+    def _place(self, member: Member, placement: Placement | None, host: str) -> None:
+        """Before anything of it is there: who looks for strays must not find it where it is not placed."""
+        if self._roster is not None and placement is not None:
+            self._roster.shift(placement, host)
+            self._roll.registry.change(member.record.instance_id, host=host)
+            self._roster.places[member.record.instance_id] = host
 
     async def _hand_over(self, member: Member, spare: Member) -> None:
         record, given = member.record, spare.record

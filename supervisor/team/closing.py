@@ -202,7 +202,7 @@ class Closing:
 
     async def start_again(self, member: Member) -> RestartResult:
         """As ``restart``, for who holds the member's turn and its slot."""
-        async with nullcontext() if member.record.elsewhere else self._room.hold(member.record.agent):
+        async with self._room.hold(member.record.agent, host=member.record.host if member.record.elsewhere else ""):
             return await self._restart(member)
 
     def _slot(self, member: Member) -> AbstractAsyncContextManager[None]:

@@ -93,6 +93,12 @@ class InstanceRecord:
         return self.spare or self.instance_id
 
     @property
+    def names(self) -> frozenset[str]:
+        """By which its host is asked for what belongs to it: its own, and those of spares that it was made of."""
+        worktree = self.workspace.worktree if self.workspace else None
+        return frozenset({self.instance_id, self.place, worktree.name.partition("-")[0] if worktree else self.place})
+
+    @property
     def is_spare(self) -> bool:
         return bool(self.recipe)
 

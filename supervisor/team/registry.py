@@ -55,7 +55,9 @@ class Spare:
     created_at: float
     work_dir: Path
     recipe: str
-    program: str
+    host: str
+    address: str
+    """Of the host if it is not the supervisor's own; else empty."""
 
 
 @dataclass(slots=True)
@@ -155,7 +157,8 @@ class Registry:
             created_at=spare.created_at,
             work_dir=spare.work_dir,
             recipe=spare.recipe,
-            program=spare.program,
+            host=spare.host,
+            actor=f"{name}@{spare.address}" if spare.address else "",
         )
         return self._take(Member(record, Snapshot(since=spare.created_at)))
 
@@ -236,6 +239,10 @@ class Registry:
         """Names below the worktrees' root that belong to somebody but ``besides``, or are kept for somebody."""
         records = (member.record for member in self.everyone() if member.record.instance_id != besides)
         return worktree_names(records) | self.spare_worktrees
+
+    def names(self) -> set[str]:
+        """All by which a host is asked for what belongs to somebody, or is kept for somebody."""
+        return {name for member in self.everyone() for name in member.record.names} | self.spare_worktrees
 
     def made_by(self, request_id: str) -> Member | None:
         """The instance that the call with this request id made."""

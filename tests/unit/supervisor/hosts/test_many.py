@@ -1,168 +1,13 @@
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from actors.agents.base import RunningAgent
 from actors.errors import UnavailableError
-from actors.nodes import Node
 from actors.workspace.rehearsal import Rehearsal
-from actors.workspace.values import Leftover, Retirement, Workspace
-from supervisor.hosts.many import ManyHosts
-from supervisor.hosts.roster import Roster
 from tests.unit.supervisor import virtual_time
-
-HERE, THERE = "spec_0_0_1", "spec_0_0_2"
-
-
-class FakeDepot:
-    def __init__(self, host: FakeHost) -> None:
-        self._host = host
-
-    async def origin(self, instance_id: str, work_dir: Path) -> Any:
-        self._host.note(f"origin {instance_id}")
-        return _Origin(instance_id)
-
-    async def origin_again(self, git_directory: Path, branch: str, prefix: Path) -> Any:
-        self._host.note(f"origin again {branch}")
-        return _Origin(branch)
-
-    async def settle(self, origin: Any, home: FakeDepot) -> Workspace:
-        self._host.note(f"settle from {home._host.name_}")
-        return workspace(home=None)
-
-    async def drop_branch(self, git_directory: Path, branch: str, made_at: str | None) -> str | None:
-        self._host.note(f"drop {branch}")
-        return self._host.branch_stays
-
-    async def work(self, given: Workspace, *, uncommitted: bool) -> str:
-        self._host.note("work" if uncommitted else "commits")
-        return "work"
-
-    async def come_home(self, git_directory: Path, work: Any, mirror: Path, away: FakeDepot) -> Any:
-        self._host.note(f"come home from {away._host.name_}")
-        return _Arrival()
-
-    async def copy_file(self, path: Path, other: FakeDepot, at_other: Path, *, anew: bool = False) -> None:
-        self._host.note(f"copy {path} from {other._host.name_}{' anew' if anew else ''}")
-
-
-class _Origin:
-    git_directory = Path("/repository/.git")
-    commit = "c"
-    notes = ()
-
-    def __init__(self, branch: str) -> None:
-        self.branch = branch
-
-
-class _Arrival:
-    note = ""
-
-
-class FakeHost:
-    """One machine; all of them write into one list what was asked of whom."""
-
-    def __init__(self, name: str, deeds: list[str]) -> None:
-        self.name_ = name
-        self._deeds = deeds
-        self.depot = FakeDepot(self)
-        self.sessions: list[str] = []
-        self.silent = False
-        self.left: list[str] = []
-        self.directories: list[str] = []
-        self.branch_stays: str | None = None
-
-    def note(self, deed: str) -> None:
-        if self.silent:
-            raise UnavailableError(f"{self.name_} does not answer")
-        self._deeds.append(f"{self.name_}: {deed}")
-
-    async def agents(self) -> tuple[RunningAgent, ...]:
-        if self.silent:
-            raise UnavailableError("no answer")
-        return tuple(RunningAgent(session_name=name, pane_id="%1", pid=1, alive=True) for name in self.sessions)
-
-    async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
-        self.note(f"end {session_name}")
-
-    async def forget_instance(self, instance_id: str) -> None:
-        self.note(f"forget {instance_id}")
-
-    async def instance_directories(self) -> tuple[str, ...]:
-        self.note("directories")
-        return tuple(self.directories)
-
-    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
-        if self.silent:
-            await asyncio.sleep(1000)
-        return tuple(
-            Leftover(path=Path("/w") / name, git_directory=None, branch=None, unfinished=False, state="", age_s=1.0)
-            for name in self.left
-        )
-
-    async def collect_leftover(self, leftover: Leftover) -> Retirement:
-        self.note(f"collect {leftover.path.name}")
-        return Retirement(removed=True, kept_reason=None, branch_deleted=True)
-
-    async def rehearse_removal(self, what: Workspace | Leftover, rehearsal: Rehearsal) -> tuple[Retirement, Rehearsal]:
-        self.note("rehearse")
-        return Retirement(removed=True, kept_reason=None, branch_deleted=True), rehearsal
-
-    async def retire_workspace(self, given: Workspace) -> Retirement:
-        self.note("retire")
-        return Retirement(removed=True, kept_reason=None, branch_deleted=False)
-
-    async def undo_workspace(self, given: Workspace) -> None:
-        self.note("undo")
-
-    async def create_workspace(self, instance_id: str, work_dir: Path, mode: str) -> Workspace:
-        self.note(f"create {mode}")
-        return workspace(home=None)
-
-    async def kept_launch(self, instance_id: str) -> str:
-        return f"launch of {instance_id}"
-
-    async def keep_launch(self, start: Any) -> None:
-        self.note(f"keep {start}")
-
-
-class FakeCluster:
-    def __init__(self, hosts: dict[str, FakeHost]) -> None:
-        self._hosts = hosts
-
-    async def nodes(self) -> tuple[Node, ...]:
-        return tuple(Node(name=name, address=name, slots=4) for name in self._hosts)
-
-    async def connect(self, node: Node) -> Any:
-        return self._hosts[node.name]
-
-
-def workspace(home: str | None = "/repository/.git", name: str = THERE) -> Workspace:
-    return Workspace(
-        mode="isolated",
-        directory=Path("/w") / name,
-        worktree=Path("/w") / name,
-        git_directory=Path("/mirror"),
-        branch=f"phalanx/{name}",
-        base_commit="c",
-        home=Path(home) if home else None,
-    )
-
-
-class Scene:
-    def __init__(self, conversations: Path = Path("/no-such-directory")) -> None:
-        self.deeds: list[str] = []
-        self.hosts = {name: FakeHost(name, self.deeds) for name in ("head", "worker", "other")}
-        own: Any = self.hosts["head"]
-        cluster: Any = FakeCluster(self.hosts)
-        self.roster = Roster("head", own, cluster, 0)
-        self.roster.places = {HERE: "head", THERE: "worker"}
-        self.many: Any = ManyHosts(self.roster, conversations)
+from tests.unit.supervisor.hosts.machines import HERE, THERE, Scene, workspace
 
 
 @pytest.fixture
@@ -231,7 +76,7 @@ async def test_an_instance_settles_again_with_worktree_launch_and_conversation(s
     made = await scene.many.settle_again(THERE, workspace(), "/t/talk.jsonl")
     assert scene.deeds == [
         f"head: origin again phalanx/{THERE}",
-        "other: settle from head",
+        f"other: settle in {THERE} from head",
         f"other: forget {THERE}",
         f"other: keep launch of {THERE}",
         "other: copy /t/talk.jsonl from head anew",

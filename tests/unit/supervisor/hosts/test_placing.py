@@ -8,7 +8,7 @@ import pytest
 
 from actors.errors import InvalidRequestError
 from actors.nodes import Node
-from supervisor.hosts.placing import Wanted, choose
+from supervisor.hosts.placing import Wanted, choose, nearly_as_good
 
 SMALL = Node(name="small", address="10.0.0.1", slots=2)
 LARGE = Node(name="large", address="10.0.0.2", slots=8, labels={"disk": "fast"})
@@ -62,3 +62,22 @@ def test_a_drained_host_takes_nobody_and_says_so_when_it_is_asked_for() -> None:
 
 def test_a_host_that_offers_no_slots_takes_nobody() -> None:
     assert choose(ANY, (Node(name="bare", address="10.0.0.9", slots=None),), {}, ()) is None
+
+
+def near(used: dict[str, int], *nodes: Node, wanted: Wanted = ANY, drained: tuple[str, ...] = ()) -> list[str]:
+    return [node.name for node in nearly_as_good(wanted, nodes, used, drained)]
+
+
+def test_nearly_as_good_are_hosts_that_would_be_the_best_with_one_instance_less() -> None:
+    assert near({}, SMALL, OTHER) == ["small", "other"] or near({}, SMALL, OTHER) == ["other", "small"]
+    assert near({"small": 1}, SMALL, OTHER) == ["other", "small"]
+    assert near({"small": 2}, SMALL, OTHER) == ["other"]
+    assert near({"large": 2}, LARGE, SMALL) == ["small"]
+    assert near({"large": 5, "small": 1}, LARGE, SMALL) == ["small", "large"]
+
+
+def test_nearly_as_good_is_no_host_that_does_not_fit_is_drained_or_full() -> None:
+    assert near({}, SMALL, LARGE, wanted=Wanted(labels={"disk": "fast"})) == ["large"]
+    assert near({}, SMALL, OTHER, drained=("other",)) == ["small"]
+    assert near({"small": 2, "other": 1}, SMALL, OTHER) == ["other"]
+    assert near({"small": 2, "other": 2}, SMALL, OTHER) == []

@@ -197,3 +197,29 @@ def test_a_host_that_is_drained_while_a_spawn_waits_for_room_does_not_get_it() -
         assert placed == ["host1"]
 
     virtual_time.run(play)
+
+
+def test_a_placement_may_be_shifted_to_a_host_that_leaves_the_spread_uneven_by_one_and_counts_there() -> None:
+    async def play() -> None:
+        roster = roster_of(Cluster(node("host1", 4), node("host2", 4), node("host3", 4)))
+        holders = {"a": "host1", "b": "host2", "c": "host2"}
+        roster.holders = lambda: holders
+        async with roster.placed(Wanted()) as placement:
+            assert placement.host == "host3"
+            assert roster.choices(placement) == ["host3", "host1"]
+            roster.shift(placement, "host1")
+            assert (placement.host, placement.address, placement.own) == ("host1", "10.0.0.1", True)
+            assert [roster.left(holders, name) for name in ("host1", "host3")] == [2, 4]
+            assert roster.choices(placement) == ["host1", "host3"]
+
+    virtual_time.run(play)
+
+
+def test_a_spawn_for_one_host_may_be_nowhere_else_for_the_sake_of_a_spare() -> None:
+    async def play() -> None:
+        roster = roster_of(Cluster(node("host1", 4), node("host2", 4)))
+        roster.holders = dict
+        async with roster.placed(Wanted(host="host2")) as placement:
+            assert roster.choices(placement) == ["host2"]
+
+    virtual_time.run(play)

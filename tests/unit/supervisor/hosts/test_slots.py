@@ -63,3 +63,12 @@ async def test_no_spare_actor_waits_on_a_drained_or_an_elastic_host() -> None:
     assert slots.rooms() == {"": 4}
     roster.drained = {"head"}
     assert slots.rooms() == {"2": 3}
+
+
+async def test_each_host_has_less_than_no_slot_left_while_a_spare_agent_sits_in_the_place_of_an_instance() -> None:
+    roll, roster, slots = await scene()
+    await recruit(roll, 1, instance_id="spare_1", recipe="r", stage=Stage.SPARE, host="worker")
+    await recruit(roll, 2, host="worker")
+    assert (slots.left(""), slots.left("worker")) == (4, 1)
+    roster._promised += [Placement(host="worker", address="2", own=False) for _ in range(2)]
+    assert slots.left("worker") == -1

@@ -78,7 +78,8 @@ def test_what_is_only_kept_ready_is_given_up_for_who_waits() -> None:
         machine = Machine(500)
         where = room(machine)
 
-        def give_up() -> bool:
+        def give_up(host: str) -> bool:
+            assert host == ""
             machine.free_mb += 150
             return True
 
@@ -99,5 +100,29 @@ def test_who_finds_no_room_for_very_long_is_refused_in_words_and_holds_nothing()
         assert where.warning == ""
         machine.free_mb = 800
         assert await where.fits("claude")
+
+    virtual_time.run(play)
+
+
+def test_on_another_host_only_its_slots_count_and_spares_there_give_way_one_after_the_other() -> None:
+    async def play() -> None:
+        where, asked, told = room(Machine(0)), list[str](), list[str]()
+        left = {"other": -2, "full": -1}
+
+        def give_up(host: str) -> bool:
+            asked.append(host)
+            left[host] += host == "other"
+            return True
+
+        where.slots_left = lambda host: left.get(host, 1)
+        where.give_up_spare = give_up
+        full = asyncio.create_task(where.hold("claude", told.append, "full").__aenter__())
+        async with where.hold("claude", host="other"):
+            assert asked.count("other") == 2
+        async with where.hold("claude", host="third"):
+            assert not full.done()
+        assert told[-1].startswith("waits for room on full: each slot of this host is taken")
+        left["full"] = 0
+        await full
 
     virtual_time.run(play)

@@ -43,7 +43,9 @@ def test_the_number_of_an_instance_that_never_came_to_be_is_not_used_again() -> 
 
 def test_spares_leave_no_gaps_in_the_ids_of_instances_and_never_share_a_name() -> None:
     registry = Registry()
-    spare = Spare(agent="demo", session_id="s", created_at=1.0, work_dir=Path("/project"), recipe="r", program="p")
+    spare = Spare(
+        agent="demo", session_id="s", created_at=1.0, work_dir=Path("/project"), recipe="r", host="", address=""
+    )
     names = [registry.add_spare(spare).record.instance_id, registry.next_spare()]
     registry.remove(names[0])
     names.append(registry.add_spare(spare).record.instance_id)

@@ -1,0 +1,175 @@
+"""On which host the next spare is made, and which hosts have spares at all.
+
+In a cluster a spare is made where the next spawn would be placed if all spares were instances; so they spread as these
+do. A host that is drained or lost has none from that moment: they are given to nobody, those of a drained one are
+ended, those of a lost one forgotten, and what they have left is cleared away when it is back. An elastic host gets
+none, since it would never be idle. Used by ``SpareAgents`` and ``SpareWorktrees``, in the supervisor's event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+from actors.errors import UnavailableError
+from supervisor.hosts.roster import Roster
+from supervisor.hosts.slots import Slots
+from supervisor.ports import HostPort
+from supervisor.spawning.room import Room
+from supervisor.team.roll import Roll
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    host: str = ""
+    """Empty on one machine."""
+    address: str = ""
+    """Empty for the supervisor's own host."""
+
+    @property
+    def elsewhere(self) -> str:
+        """The host if it is not the supervisor's own; else empty."""
+        return self.host if self.address else ""
+
+
+class Seats(Protocol):
+    @property
+    def own(self) -> str:
+        """The supervisor's host; empty on one machine."""
+        ...
+
+    @property
+    def linked(self) -> frozenset[str]:
+        """The hosts that can be asked."""
+        ...
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Of the hosts, by address, which is empty for the supervisor's own; without any on one machine."""
+        ...
+
+    async def for_agent(self, agent: str) -> Seat:
+        """Raises ``UnavailableError`` when there is room nowhere. Whoever gets it counts there before he awaits."""
+        ...
+
+    async def for_worktree(self, there: Collection[str]) -> Seat:
+        """``there``: the hosts of those that are kept for the same directory already."""
+        ...
+
+    def is_open(self, host: str) -> bool:
+        """Whether spares there may be given."""
+        ...
+
+    def is_closed(self, host: str) -> bool:
+        """Whether spares there have to go; of a host that was not looked for yet nothing is known."""
+        ...
+
+    def is_lost(self, host: str) -> bool:
+        """Whether the host cannot be asked to take anything away."""
+        ...
+
+    def settle(self, name: str, host: str) -> None:
+        """From now on calls about the spare ``name`` go to the host."""
+        ...
+
+    def forget(self, name: str) -> None:
+        """The spare is nowhere any more: what is left of it may be on any host."""
+        ...
+
+    async def program(self, host: str, agent: str) -> str:
+        """See ``HostPort.program``."""
+        ...
+
+
+class SeatsHere:
+    """On one machine."""
+
+    own = ""
+    linked = frozenset({""})
+    names: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, host: HostPort, room: Room) -> None:
+        self._host = host
+        self._room = room
+
+    async def for_agent(self, agent: str) -> Seat:
+        if not await self._room.fits(agent):
+            raise UnavailableError("There is no memory for a spare agent just now.")
+        return Seat()
+
+    async def for_worktree(self, there: Collection[str]) -> Seat:
+        return Seat()
+
+    def is_open(self, host: str) -> bool:
+        return True
+
+    def is_closed(self, host: str) -> bool:
+        return False
+
+    def is_lost(self, host: str) -> bool:
+        return False
+
+    def settle(self, name: str, host: str) -> None:
+        """There is but one host."""
+
+    def forget(self, name: str) -> None:
+        """There is but one host."""
+
+    async def program(self, host: str, agent: str) -> str:
+        return await self._host.program(agent)
+
+
+class SeatsOnHosts:
+    """In a cluster."""
+
+    def __init__(self, roll: Roll, roster: Roster, room: Room) -> None:
+        self._slots = Slots(roll, roster)
+        self._roster = roster
+        self._room = room
+
+    @property
+    def own(self) -> str:
+        return self._roster.own
+
+    @property
+    def linked(self) -> frozenset[str]:
+        return frozenset(self._roster.linked())
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        return {"" if node.name == self.own else node.address: node.name for node in self._roster.seen}
+
+    async def for_agent(self, agent: str) -> Seat:
+        await self._roster.nodes()
+        fits_here = await self._room.fits(agent)
+        return self._seat(self._roster.used(self._slots.seated()).elements(), () if fits_here else (self.own,))
+
+    async def for_worktree(self, there: Collection[str]) -> Seat:
+        await self._roster.nodes()
+        return self._seat([*self._roster.used(self._slots.taken()).elements(), *there], ())
+
+    def _seat(self, used: Iterable[str], besides: Collection[str]) -> Seat:
+        node = self._roster.roomiest(used, besides)
+        if node is None:
+            raise UnavailableError("No host has room for another spare just now.")
+        return Seat(host=node.name, address="" if node.name == self.own else node.address)
+
+    def is_open(self, host: str) -> bool:
+        return host in self._roster.names and host not in self._roster.drained
+
+    def is_closed(self, host: str) -> bool:
+        return host in self._roster.drained or self.is_lost(host)
+
+    def is_lost(self, host: str) -> bool:
+        return bool(self._roster.names) and host not in self._roster.names
+
+    def settle(self, name: str, host: str) -> None:
+        self._roster.places[name] = host
+
+    def forget(self, name: str) -> None:
+        self._roster.places.pop(name, None)
+
+    async def program(self, host: str, agent: str) -> str:
+        return await (await self._roster.link(host)).program(agent)

@@ -1,0 +1,86 @@
+"""What becomes of a spare agent when its host has no spares any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.errors import UnavailableError
+from actors.home import Home
+from supervisor.pool.maker import MakerParts, SpareMaker
+from supervisor.pool.recipe import Recipe
+from supervisor.spawning.undoing import Undoing
+from supervisor.store import keys
+from supervisor.store.memory import MemoryStore
+from supervisor.team.registry import Stage
+from supervisor.team.roll import Roll
+from tests.unit.supervisor.pool.hosts import Hosts
+from tests.unit.supervisor.stand_ins import recruit
+
+
+class Scene:
+    """Host and factory in one; ``deeds`` tells what they were asked for."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.roll = Roll(self.store)
+        self.hosts = Hosts()
+        self.deeds: list[str] = []
+        this: Any = self
+        self.maker = SpareMaker(
+            MakerParts(
+                home=Home(Path("/no-such-home")),
+                host=this,
+                roll=self.roll,
+                adoption=this,
+                undoing=Undoing(self.roll, this, this),
+                room=this,
+                seats=self.hosts,
+                timeout_s=1.0,
+            )
+        )
+
+    async def destroy(self, name: str) -> None:
+        self.deeds.append(f"destroy {name}")
+
+    async def end_agent(self, place: str, session_name: str, grace_s: float) -> None:
+        self.deeds.append(f"end {session_name}")
+
+    async def leftovers(self, known: object) -> tuple[()]:
+        return ()
+
+    async def forget_instance(self, place: str) -> None:
+        self.deeds.append(f"forget {place}{' on its host' if place in self.hosts.settled else ''}")
+
+
+@pytest.fixture
+async def scene() -> Scene:
+    made = Scene()
+    made.hosts.settle("spare_1", "b")
+    given: dict[str, Any] = {"instance_id": "spare_1", "recipe": "r", "stage": Stage.SPARE, "host": "b"}
+    await recruit(made.roll, 1, actor="spare_1@1", **given)
+    return made
+
+
+async def test_on_a_host_that_can_be_asked_all_that_it_has_is_taken_away_there(scene: Scene) -> None:
+    scene.hosts.drained.add("b")
+    await scene.maker.discard(scene.roll.registry.get("spare_1"))
+    assert scene.deeds == ["end spare_1", "destroy spare_1@1", "forget spare_1 on its host"]
+    assert "spare_1" not in scene.roll.registry
+
+
+async def test_of_a_lost_host_nothing_is_asked_and_no_record_is_left(scene: Scene) -> None:
+    scene.hosts.there.remove("b")
+    await scene.maker.discard(scene.roll.registry.get("spare_1"))
+    assert scene.deeds == ["destroy spare_1@1", "forget spare_1"]
+    assert "spare_1" not in scene.roll.registry
+    assert await scene.store.load(keys.INSTANCE_PREFIX) == {}
+
+
+async def test_one_for_which_there_is_room_nowhere_leaves_nothing(scene: Scene) -> None:
+    scene.hosts.there.clear()
+    with pytest.raises(UnavailableError, match="no host has room"):
+        await scene.maker.make(Recipe(work_dir=Path("/project"), agent="demo"))
+    assert len(scene.roll.registry.spares()) == 1

@@ -1,0 +1,92 @@
+"""Where in a cluster the next spare is made, and where spares may be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actors.errors import UnavailableError
+from actors.nodes import ELASTIC_LABEL, Node
+from supervisor.hosts.roster import Roster
+from supervisor.pool.seats import SeatsOnHosts
+from supervisor.store.memory import MemoryStore
+from supervisor.team.registry import Stage
+from supervisor.team.roll import Roll
+from tests.unit.supervisor.stand_ins import recruit
+
+
+class Scene:
+    """The cluster, and the room of the own host."""
+
+    def __init__(self) -> None:
+        self.there = {"head": 3, "worker": 3, "cloud": 9}
+        self.roll = Roll(MemoryStore())
+        self.memory = True
+        this: Any = self
+        self.roster = Roster("head", this, this, 0)
+        self.seats = SeatsOnHosts(self.roll, self.roster, this)
+        self._number = 0
+
+    async def nodes(self) -> tuple[Node, ...]:
+        labels = {"cloud": {ELASTIC_LABEL: "true"}}
+        return tuple(
+            Node(name=name, address=f"at {name}", slots=slots, labels=labels.get(name, {}))
+            for name, slots in self.there.items()
+        )
+
+    async def fits(self, agent: str) -> bool:
+        return self.memory
+
+    async def make(self) -> str:
+        """The host of a spare agent that is made now."""
+        seat = await self.seats.for_agent("demo")
+        self._number += 1
+        await self.sit(seat.host, instance_id=f"spare_{self._number}", recipe="r", stage=Stage.SPARE)
+        assert seat.elsewhere == ("" if seat.host == "head" else seat.host)
+        return seat.host
+
+    async def sit(self, host: str, **changes: Any) -> None:
+        self._number += 1
+        await recruit(self.roll, self._number, host=host, **changes)
+
+
+async def test_spare_agents_are_spread_with_the_instances_and_stay_off_hosts_that_come_and_go() -> None:
+    scene = Scene()
+    await scene.sit("head")
+    await scene.sit("head")
+    assert [await scene.make() for _ in range(4)] == ["worker", "worker", "worker", "head"]
+    with pytest.raises(UnavailableError, match="No host has room"):
+        await scene.make()
+
+
+async def test_where_there_is_no_memory_or_the_host_is_drained_none_is_made() -> None:
+    scene = Scene()
+    scene.memory = False
+    assert await scene.make() == "worker"
+    scene.memory = True
+    scene.roster.drained = {"worker"}
+    assert await scene.make() == "head"
+    assert scene.seats.is_closed("worker")
+    assert not scene.seats.is_lost("worker")
+
+
+async def test_spare_worktrees_are_spread_by_themselves() -> None:
+    scene = Scene()
+    await scene.make()
+    there: list[str] = []
+    for _ in range(4):
+        there.append((await scene.seats.for_worktree(there)).host)
+    assert sorted(there) == ["head", "head", "worker", "worker"]
+
+
+async def test_a_host_is_lost_only_once_the_others_have_been_seen_without_it() -> None:
+    scene, seats = Scene(), Scene().seats
+    assert not seats.is_open("worker")
+    assert not seats.is_closed("worker")
+    del scene.there["worker"]
+    await scene.roster.nodes()
+    assert scene.seats.is_open("head")
+    assert not scene.seats.is_open("worker")
+    assert scene.seats.is_closed("worker")
+    assert scene.seats.is_lost("worker")

@@ -1,0 +1,142 @@
+"""On which hosts spare worktrees are kept, who gets them, and what is cleared away of those of earlier."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from actors.errors import UnavailableError
+from actors.workspace.values import Leftover, Retirement, Workspace
+from supervisor.permits import Permits
+from supervisor.pool.demand import PAUSE_S
+from supervisor.pool.worktrees import SpareWorktrees
+from supervisor.spawning.staff import Staff
+from supervisor.store.memory import MemoryStore
+from supervisor.team.roll import Roll
+from tests.unit.supervisor import virtual_time
+from tests.unit.supervisor.pool.hosts import Hosts
+from tests.unit.supervisor.stand_ins import record
+
+PROJECT = Path("/project")
+
+
+class Scene:
+    """Host and hosts in one; ``deeds`` tells what was done."""
+
+    def __init__(self) -> None:
+        self.roll = Roll(MemoryStore())
+        self.hosts = Hosts()
+        self.deeds: list[str] = []
+        self.left: dict[str, list[tuple[str, str | None]]] = {}
+        self.directories: list[str] = []
+        self.in_use = False
+        this: Any = self
+        nothing: Any = None
+        staff = Staff(host=this, factory=nothing, permits=Permits(8), stock=nothing, room=nothing)
+        self.worktrees = SpareWorktrees(self.roll, staff, self.hosts, 0)
+
+    async def create_spare(self, name: str, work_dir: Path) -> Workspace:
+        await asyncio.sleep(0.1)
+        if self.hosts.settled[name] not in self.hosts.there:
+            raise UnavailableError("the host does not answer")
+        return Workspace(mode="isolated", directory=Path("/w") / name, worktree=Path("/w") / name)
+
+    async def undo_workspace(self, spare: Workspace) -> None:
+        self.deeds.append(f"undo on {self.hosts.settled[spare.directory.name]}")
+
+    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+        return tuple(
+            Leftover(path=Path("/w") / name, git_directory=None, branch=branch, unfinished=False, state="", age_s=1.0)
+            if host == "a"
+            else Leftover(
+                path=Path("/w") / name,
+                git_directory=None,
+                branch=branch,
+                unfinished=False,
+                state="",
+                age_s=1.0,
+                host=host,
+            )
+            for host in self.hosts.there
+            for name, branch in self.left.get(host, ())
+            if name not in known
+        )
+
+    async def instance_directories(self) -> tuple[str, ...]:
+        return tuple(self.directories)
+
+    async def forget_instance(self, name: str) -> None:
+        self.directories.remove(name)
+
+    async def collect_leftover(self, leftover: Leftover) -> Retirement:
+        self.deeds.append(f"collect {leftover.path.name}")
+        return Retirement(removed=not self.in_use, kept_reason=None, branch_deleted=True)
+
+
+def played(test: Callable[[Scene], Awaitable[None]]) -> None:
+    async def play() -> None:
+        scene = Scene()
+        keeping = asyncio.create_task(scene.worktrees.keep())
+        try:
+            await test(scene)
+        finally:
+            keeping.cancel()
+            await scene.worktrees.end()
+
+    virtual_time.run(play)
+
+
+def test_they_are_spread_and_taken_only_on_their_own_host() -> None:
+    async def test(scene: Scene) -> None:
+        scene.worktrees.order(PROJECT, 4)
+        await asyncio.sleep(1)
+        assert sorted(scene.worktrees.hosts.values()) == [1, 1, 2]
+        names = []
+        while (spare := scene.worktrees.take(PROJECT, "b")) is not None:
+            names.append(spare.directory.name)
+        assert {scene.hosts.settled[name] for name in names} == {"b"}
+        assert scene.worktrees.hosts["b"] == 0
+        assert scene.worktrees.ready(PROJECT) == 4 - len(names)
+
+    played(test)
+
+
+def test_a_drained_host_loses_its_own_and_a_lost_one_is_not_asked_and_both_are_made_up_for_elsewhere() -> None:
+    async def test(scene: Scene) -> None:
+        scene.worktrees.order(PROJECT, 3)
+        await asyncio.sleep(1)
+        scene.hosts.drained.add("b")
+        scene.hosts.there.remove("c")
+        assert scene.worktrees.misplaced
+        assert scene.worktrees.take(PROJECT, "b") is None
+        scene.roll.news.announce()
+        await asyncio.sleep(1)
+        assert scene.deeds == ["undo on b"]
+        assert scene.worktrees.hosts == Counter({"a": 3})
+        assert len(scene.roll.registry.spare_worktrees) == 3
+
+    played(test)
+
+
+def test_what_a_host_has_kept_of_spares_goes_when_it_is_back_and_what_an_instance_had_stays() -> None:
+    async def test(scene: Scene) -> None:
+        scene.hosts.there.remove("b")
+        await asyncio.sleep(1)
+        scene.left["b"] = [("spare_7", None), ("spare_8", "phalanx/spec_0_0_1"), ("exec_1", None)]
+        scene.directories = ["exec_1", "spare_3", "spare_7"]
+        scene.roll.registry.restore(record(1, spare="spare_3"), now=1.0)
+        scene.hosts.there.append("b")
+        scene.in_use = True
+        await asyncio.sleep(PAUSE_S + 1)
+        assert scene.deeds == ["collect spare_7"]
+        scene.in_use = False
+        await asyncio.sleep(PAUSE_S)
+        assert scene.deeds == ["collect spare_7"] * 2
+        assert scene.directories == ["exec_1", "spare_3"]
+        await asyncio.sleep(PAUSE_S * 4)
+        assert scene.deeds == ["collect spare_7"] * 2
+
+    played(test)

@@ -1,0 +1,119 @@
+"""A spare agent is given on the host where it is, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.agents.base import Handover
+from actors.errors import TerminalError, UnavailableError
+from actors.following.reports import Report
+from actors.nodes import Node
+from actors.workspace.values import Workspace
+from supervisor.hosts.roster import Placement, Roster
+from supervisor.permits import Permits
+from supervisor.requests import Role, SpawnRequest
+from supervisor.spawning.staff import Staff
+from supervisor.spawning.warm_start import WarmStart
+from supervisor.store.memory import MemoryStore
+from supervisor.team.registry import Member, Stage
+from supervisor.team.roll import Roll
+from tests.unit.supervisor.stand_ins import READY, StandInInstance, record
+
+NEW, SPARE = "spec_0_0_1", "spare_1"
+REQUEST = SpawnRequest(role=Role.SPECIALIST, work_dir="/project", context="hello")
+
+
+class Scene:
+    """Two hosts; pool, cluster and host in one. The spare is on ``far``; the instance is placed on ``near``."""
+
+    def __init__(self) -> None:
+        self.roll = Roll(MemoryStore())
+        self.error: Exception | None = None
+        self.seen: dict[str, Any] = {}
+        self.rejected: list[str] = []
+        self.allowed: Sequence[str] | None = None
+        this: Any = self
+        nothing: Any = None
+        self.roster = Roster("near", this, this, 0)
+        self.staff = Staff(
+            host=this, factory=nothing, permits=Permits(3), stock=nothing, room=nothing, roster=self.roster
+        )
+        self.warm = WarmStart(self.staff, self.roll, this)
+        workspace = Workspace(mode="isolated", directory=Path("/w/spare_1"), worktree=Path("/w/spare_1"))
+        given: Mapping[str, Any] = {"workspace": workspace, "actor": f"{SPARE}@10.0.0.2", "pane_id": "%7", "pid": 7}
+        spare = record(1, instance_id=SPARE, recipe="r", stage=Stage.SPARE, host="far", **given)
+        self.spare = self.roll.registry.restore(spare, now=1.0)
+        self.spare.snapshot = READY
+        instance: Any = StandInInstance()
+        self.roll.members.follow(SPARE, instance, "first", this)
+        self.member = self.roll.registry.restore(record(1, stage=Stage.STARTING, host="near"), now=1.0)
+        self.placement = Placement(host="near", address="10.0.0.1", own=True, instance_id=NEW)
+
+    async def nodes(self) -> tuple[Node, ...]:
+        return tuple(Node(name=name, address=f"10.0.0.{at}", slots=4) for at, name in enumerate(("near", "far"), 1))
+
+    def take_agent(self, request: SpawnRequest, work_dir: Path, hosts: Sequence[str] | None) -> Member:
+        self.allowed = hosts
+        return self.spare
+
+    def reject_agent(self, spare: Member, why: str) -> None:
+        self.rejected.append(why)
+
+    async def bind_spare(self, spare: Workspace, instance_id: str, work_dir: Path) -> Workspace:
+        return spare
+
+    async def hand_over(self, handover: Handover) -> None:
+        self.seen = {"place": self.roster.places[handover.instance_id], "host": self.member.record.host}
+        if self.error is not None:
+            raise self.error
+
+    async def on_report(self, instance_id: str, report: Report) -> None:
+        """Nothing is reported."""
+
+    async def on_silence(self, instance_id: str, reason: str) -> None:
+        """It was left on purpose."""
+
+
+@pytest.fixture
+async def scene() -> Scene:
+    made = Scene()
+    await made.roster.nodes()
+    return made
+
+
+async def test_an_instance_is_where_its_spare_is_before_the_host_gives_it_its_name(scene: Scene) -> None:
+    begun = await scene.warm.begin(scene.member, REQUEST, "lead", scene.placement)
+    assert begun is not None
+    assert scene.allowed == ["near", "far"]
+    assert scene.seen == {"place": "far", "host": "far"}
+    record_ = scene.member.record
+    assert (record_.host, record_.actor, record_.spare, record_.pid) == ("far", f"{SPARE}@10.0.0.2", SPARE, 7)
+    assert (scene.placement.host, scene.placement.address, scene.placement.own) == ("far", "10.0.0.2", False)
+    assert SPARE not in scene.roll.registry
+
+
+@pytest.mark.parametrize("error", [TerminalError("no session"), UnavailableError("the host does not answer")])
+async def test_a_spare_on_another_host_that_cannot_be_given_leaves_the_instance_where_it_was_placed(
+    scene: Scene, error: Exception
+) -> None:
+    scene.error = error
+    assert await scene.warm.begin(scene.member, REQUEST, "lead", scene.placement) is None
+    assert scene.rejected == [str(error)]
+    assert (scene.member.record.host, scene.placement.host, scene.roster.places[NEW]) == ("near", "near", "near")
+    assert SPARE in scene.roll.registry
+    await scene.roll.members.leave_all()
+
+
+async def test_when_the_host_where_it_was_placed_does_not_answer_the_spawn_fails_and_the_spare_goes(
+    scene: Scene,
+) -> None:
+    scene.error = UnavailableError("the host does not answer")
+    scene.roster.shift(scene.placement, "far")
+    with pytest.raises(UnavailableError):
+        await scene.warm.begin(scene.member, REQUEST, "lead", scene.placement)
+    assert scene.rejected == ["the host does not answer"]
+    await scene.roll.members.leave_all()
