@@ -1,6 +1,6 @@
 """What is wrong with arguments, in words that a model or a person can correct them by; pure.
 
-Used by ``refusals`` for a whole call and by the requests for one member of a batch.
+Used by ``refusals`` for a whole call, by the requests for one member of a batch, and by the command line for one value.
 """
 
 from __future__ import annotations
@@ -47,6 +47,15 @@ def tell_all(
     told = [f"- {_tell(model, fault, words)}" for fault in faults[:_MOST_TOLD]]
     more = [f"- and {len(faults) - _MOST_TOLD} more"] if len(faults) > _MOST_TOLD else []
     return [*told, *more]
+
+
+def tell_value(error: ValidationError) -> str:
+    """The fault of one value, whose place is told already."""
+    fault = error.errors(include_url=False)[0]
+    context = fault.get("ctx", {})
+    if fault["type"] in _NEEDED:
+        return f"it must be {_NEEDED[fault['type']].format(**context)}, not {_SHORT.repr(fault['input'])}."
+    return str(context.get("error") or fault["msg"])
 
 
 def _tell(model: type[BaseModel], fault: ErrorDetails, words: Mapping[str, str]) -> str:

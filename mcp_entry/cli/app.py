@@ -6,9 +6,11 @@ import typer
 
 from mcp_entry.cli import attaching, doctor, git, hosts, instances, lifecycle, performance, pool, registration
 from mcp_entry.cli.session import real_world
+from mcp_entry.cli.usage import Commands
 
 app = typer.Typer(
     name="phalanx",
+    cls=Commands,
     help="Lead a team of Claude Code instances. `phalanx mcp add` lets a Claude lead it.",
     no_args_is_help=True,
     add_completion=False,

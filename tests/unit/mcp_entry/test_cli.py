@@ -199,6 +199,21 @@ def test_what_a_person_has_typed_is_refused_in_the_words_of_the_command_line(arg
     assert not re.search(r"Value error|[Ii]nput should|instanceIds?|timeoutSeconds|maxConcurrent", ended.stderr)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["tune", "--cache-size", "x"], "'--cache-size': it must be a whole number, not 'x'."),
+        (["wait", "spec_1_1", "--timeout", "soon"], "'--timeout': it must be a number, not 'soon'."),
+        (["read", "spec_1_1", "--lines", "0"], "'--lines': it must be at least 1, not"),
+        (["spawn", "hi", "--role", "boss"], "'--role': 'boss' is not one of 'executive', 'manager', 'specialist'."),
+    ],
+)
+def test_a_value_that_is_none_of_its_option_is_refused_in_words(arguments: list[str], words: str) -> None:
+    ended = Terminal()(*arguments)
+    assert ended.exit_code == 2
+    assert words in ended.stderr
+
+
 def test_every_word_on_the_command_line_is_that_of_an_argument() -> None:
     known = {field.alias or name for verb in VERBS.values() for name, field in verb.request.model_fields.items()}
     named = {name for verb in VERBS for name in typed_words(verb)}
