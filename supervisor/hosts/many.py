@@ -156,9 +156,9 @@ class ManyHosts:
         return (await home.come_home(workspace.home, work, workspace.git_directory, link.depot)).note
 
     async def carry_conversation(self, place: str, transcript_path: str) -> None:
-        """Keeps a copy of it on this machine. No-op for an instance of this machine."""
-        link, own = await self._link(place), self._roster.own_link()
-        if link is not own and transcript_path:
+        """Keeps a copy of it on this machine, by which it can go on elsewhere; also of one that goes on here now."""
+        if transcript_path:
+            link, own = await self._link(place), self._roster.own_link()
             copy = self._conversations.path(place, transcript_path)
             await own.depot.copy_file(copy, link.depot, Path(transcript_path))
 
@@ -193,7 +193,7 @@ class ManyHosts:
         """Takes away what an instance that has gone elsewhere had on this host; why something stays, if so."""
         link = await self._roster.link(host)
         retirement = await link.retire_workspace(workspace)
-        if retirement.removed:
+        if retirement.removed and link is not self._roster.own_link():  # here stays by what it is started elsewhere
             await link.forget_instance(place)
         return retirement.kept_reason or ""
 

@@ -28,7 +28,7 @@ from tests.integration.store.redis_server import RedisProcess, require_redis
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900 + 10 * INSTANCES)]
 
-ARRIVED_S = 60.0
+ARRIVED_S = 60.0 + INSTANCES
 REDIS_BACK_S = 60.0
 TYPED_S = 5.0
 

@@ -71,6 +71,15 @@ async def test_what_cannot_be_carried_home_keeps_the_worktree(scene: Scene) -> N
     assert scene.deeds == ["worker: commits"]
 
 
+async def test_one_that_was_moved_to_this_machine_can_go_on_elsewhere_again(scene: Scene) -> None:
+    scene.roster.places[THERE] = "head"
+    await scene.many.carry_conversation(THERE, "/t/talk.jsonl")
+    await scene.many.clear_behind("head", THERE, workspace())
+    await scene.many.clear_behind("worker", THERE, workspace())
+    copied = f"head: copy /no-such-directory/{THERE}/talk.jsonl from head"
+    assert scene.deeds == [copied, "head: retire", "worker: retire", f"worker: forget {THERE}"]
+
+
 async def test_an_instance_settles_again_with_worktree_launch_and_conversation(scene: Scene) -> None:
     scene.roster.places[THERE] = "other"
     made = await scene.many.settle_again(THERE, workspace(), "/t/talk.jsonl")
