@@ -1,4 +1,5 @@
-"""The conversations of instances on other hosts, as they came home last: copies in the team's home. Functions block.
+"""The conversations of instances on other hosts, as they came home last: copies in the team's home. Functions block,
+and raise ``WorkspaceError`` when the disk does not let them.
 
 A copy goes on growing from where it ends, so its last line may be half-written until the next time.
 """
@@ -7,9 +8,12 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
+from actors.errors import WorkspaceError
 from actors.following.tail import Tail
 
 _HEADER = re.compile(rb"\[phalanx (msg_[0-9a-z]+) from ")
@@ -26,28 +30,42 @@ class Conversations:
         return self._root / place / Path(transcript_path).name
 
     def shown(self, place: str, transcript_path: str, ids: Collection[str]) -> set[str]:
-        """Which of these messages stand in the copy."""
+        """Which of these messages stand in the copy; none while it is not known where the conversation is written."""
+        if not transcript_path:
+            return set()
+        path = self.path(place, transcript_path)
         found: set[str] = set()
-        for lines in Tail(self.path(place, transcript_path)).pieces():
-            found.update(one.decode() for line in lines for one in _HEADER.findall(line))
+        with _in_words(path):
+            for lines in Tail(path).pieces():
+                found.update(one.decode() for line in lines for one in _HEADER.findall(line))
         return found & set(ids)
 
     def end_whole(self, place: str, transcript_path: str) -> None:
         """Takes away a last line that is half-written: whoever goes on by the copy would write on in it."""
         path = self.path(place, transcript_path)
-        if not path.exists():
-            return
-        with path.open("r+b") as file:
-            end = file.seek(0, 2)
-            while end:
-                begin = max(0, end - _PIECE_BYTES)
-                file.seek(begin)
-                newline = file.read(end - begin).rfind(b"\n")
-                if newline >= 0:
-                    file.truncate(begin + newline + 1)
-                    return
-                end = begin
-            file.truncate(0)
+        with _in_words(path), suppress(FileNotFoundError), path.open("r+b") as file:
+            file.truncate(_end_of_lines(file))
 
     def forget(self, place: str) -> None:
         shutil.rmtree(self._root / place, ignore_errors=True)
+
+
+def _end_of_lines(file: BinaryIO) -> int:
+    """Where the last whole line ends."""
+    end = file.seek(0, 2)
+    while end:
+        begin = max(0, end - _PIECE_BYTES)
+        file.seek(begin)
+        newline = file.read(end - begin).rfind(b"\n")
+        if newline >= 0:
+            return begin + newline + 1
+        end = begin
+    return 0
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WorkspaceError(f"{path} cannot be used: {error.strerror}.") from error

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.errors import WorkspaceError
 from supervisor.hosts.conversations import Conversations
 
 ID, TRANSCRIPT = "spec_0_0_1", "/elsewhere/talk.jsonl"
@@ -36,6 +37,11 @@ def test_it_tells_which_messages_stand_in_whole_lines(kept: Conversations) -> No
 
 def test_nothing_is_shown_where_nothing_came_home(kept: Conversations) -> None:
     assert kept.shown(ID, TRANSCRIPT, {FIRST}) == set()
+    write(kept, line(FIRST))
+    assert kept.shown(ID, "", {FIRST}) == set()
+
+
+def test_there_need_not_be_a_copy_to_go_on_by(kept: Conversations) -> None:
     kept.end_whole(ID, TRANSCRIPT)
 
 
@@ -51,3 +57,10 @@ def test_what_is_kept_of_one_that_is_forgotten_goes(kept: Conversations) -> None
     write(kept, line(FIRST))
     kept.forget(ID)
     assert not kept.path(ID, TRANSCRIPT).parent.exists()
+
+
+def test_a_copy_that_cannot_be_read_is_told_of_in_words(kept: Conversations) -> None:
+    kept.path(ID, TRANSCRIPT).mkdir(parents=True)
+    for use in (lambda: kept.shown(ID, TRANSCRIPT, {FIRST}), lambda: kept.end_whole(ID, TRANSCRIPT)):
+        with pytest.raises(WorkspaceError, match="cannot be used"):
+            use()
