@@ -14,8 +14,10 @@ from tests.cluster.cluster import HostsUp, cluster_of
 from tests.cluster.rig import Rig, RigHost
 from tests.cluster.rig.launcher import Launcher
 from tests.cluster.team.claude import provide_claude
+from tests.cluster.team.storm import INSTANCES
 
-_SLOTS = 60
+_SLOTS = INSTANCES + 36
+"""Of each host: in the end one has them all."""
 
 
 @pytest.fixture(scope="package")
