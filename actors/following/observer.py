@@ -19,6 +19,7 @@ from actors.agents.base import Agent, AgentEvent, EventKind, Screen
 from actors.agents.hook import KNOCK_NAME, SPOOL_NAME
 from actors.agents.permissions import release
 from actors.errors import TerminalError
+from actors.following.pace import Pace
 from actors.following.read_mark import ReadMark
 from actors.following.tail import Tail
 from actors.following.transcript import Conversation
@@ -34,17 +35,9 @@ logger = logging.getLogger(__name__)
 LAUNCH_MARK = b'{"phalanx_launch":true}'
 """The line that the host appends to the spool before it starts the agent: what stands before is of an earlier life."""
 
-_LOOK_EVERY_S = {
-    Status.STARTING: 0.05,
-    Status.BUSY: 5.0,
-    Status.WAITING_PERMISSION: 1.0,
-}
-"""How often the screen is looked at where a hook may not tell; other states are never left without a hook.
-
-An input box that is visible takes a paste, and is so up to a quarter of a second before the agent's SessionStart."""
-_LOOK_SHARE = 0.05
-"""Looking takes no more of the time than this: where many start at once, looking would keep them from it."""
-_LONGEST_STRETCH_S = 1.0
+_LOOK_EVERY_S = {Status.BUSY: 5.0, Status.WAITING_PERMISSION: 1.0}
+"""How often the screen is looked at where a hook may not tell; other states are never left without a hook, but for the
+start: an input box that is visible takes a paste, and is so up to a quarter of a second before SessionStart."""
 _LAST_LINES = 12
 _LAST_WORDS_WIDTH = 160
 _WRITTEN_LOOK_S = 0.05
@@ -69,7 +62,7 @@ class Observer:
         self._configured_session_id = self._session_id = session_id
         self._screen_says: Status | None = None
         self._shown: tuple[str, Screen] | None = None
-        self._look_took_s = 0.0
+        self._pace: Pace | None = None
         self.proofs = Proofs(self.conversation.seen_ids)
         self._last_answer = ""
 
@@ -98,8 +91,11 @@ class Observer:
     async def look(self) -> Screen:
         """One capture of the pane, taken into account. Raises ``TerminalError``."""
         began = time.monotonic()
-        screen = self._read(await self._pane.capture(styled=True))
-        self._look_took_s = time.monotonic() - began
+        try:
+            screen = self._read(await self._pane.capture(styled=True))
+        finally:
+            if self._pace is not None:
+                self._pace.looked(began, time.monotonic())
         self.absorb()
         self._correct(on_screen(self.state, screen, time.time()))
         return screen
@@ -127,11 +123,33 @@ class Observer:
             try:
                 while not end.done():
                     self.absorb()
-                    await self._wait(end)
-                    await self._look_if_due()
+                    if self.state.status is Status.STARTING:
+                        await self._follow_start(end)
+                    else:
+                        await self._wait(end, self._next_wake_s())
+                        await self._look_if_due()
             finally:
                 end.cancel()
         await self.note_end()
+
+    async def _follow_start(self, end: asyncio.Task[None]) -> None:
+        """Until the input box can be used: the agent's drawing tells when to look."""
+        with self._pane.drawing(self._note_drawing) as told:
+            self._pace = Pace(told=told)
+            while self.state.status is Status.STARTING and not end.done():
+                left_s = self._pace.due_at - time.monotonic()
+                if left_s > 0:
+                    await self._wait(end, left_s)
+                    self.absorb()
+                else:
+                    await self._look()
+        self._pace = None
+
+    def _note_drawing(self) -> None:
+        if self._pace is not None:
+            self._pace.drawn(time.monotonic())
+        self._knocked = True
+        self._stirred.announce()
 
     @contextlib.contextmanager
     def _knocks(self) -> Iterator[None]:
@@ -151,26 +169,25 @@ class Observer:
             loop.remove_reader(fifo)
             os.close(fifo)
 
-    async def _wait(self, end: asyncio.Task[None]) -> None:
-        await self._stirred.until(lambda: self._knocked or end.done(), self._next_wake_s())
+    async def _wait(self, end: asyncio.Task[None], timeout_s: float | None) -> None:
+        await self._stirred.until(lambda: self._knocked or end.done(), timeout_s)
         self._knocked = False
 
     def _next_wake_s(self) -> float | None:
-        look_every_s = self._look_every_s()
+        look_every_s = _LOOK_EVERY_S.get(self.state.status)
         lagging = time.time() - self.state.heard_at < _WRITE_LAG_S and not self.is_written()
         return _WRITTEN_LOOK_S if lagging and look_every_s is None else look_every_s
 
-    def _look_every_s(self) -> float | None:
-        every_s = _LOOK_EVERY_S.get(self.state.status)
-        return None if every_s is None else max(every_s, min(self._look_took_s / _LOOK_SHARE, _LONGEST_STRETCH_S))
-
     async def _look_if_due(self) -> None:
         self.absorb()
-        every_s = self._look_every_s()
+        every_s = _LOOK_EVERY_S.get(self.state.status)
         if every_s is None:
             return
         if self.state.status is Status.BUSY and time.time() - self.state.heard_at < every_s:
             return
+        await self._look()
+
+    async def _look(self) -> None:
         try:
             await self.look()
         except TerminalError as error:

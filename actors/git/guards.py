@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from actors.git.inotify import GONE, MOVED, Event, Inotify
+from actors.inotify import GONE, IN_DIRECTORY, MOVED, Event, Inotify
 
 _MOST_DIRECTORIES = 2000
 """Of one tree."""
@@ -109,7 +109,7 @@ class Guards:
             here = below.pop()
             if len(guard.watches) >= _MOST_DIRECTORIES:
                 raise _UnguardedError
-            watch = inotify.add(os.path.join(guard.top, here))  # noqa: PTH118
+            watch = inotify.add(os.path.join(guard.top, here), IN_DIRECTORY)  # noqa: PTH118
             if watch in self._watched:
                 raise _UnguardedError
             guard.watches.append(watch)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 
 from actors.agents.base import Composer, Screen
 from actors.errors import PaneGoneError, SocketGoneError, TerminalError
 from actors.following.observer import Observer
+from actors.following.pace import Pace
 from actors.messages import Message
 from actors.messaging.delivery import (
     Act,
@@ -54,11 +55,13 @@ class Performer:
         self._observer = observer
         self._news = news
         self._hold = hold
+        self._pace: Pace | None = None
         self.typing = asyncio.Lock()
 
     async def perform(self, entry: Entry, delivery: Delivery, act: Act) -> Finish | NotLanded:
         """Raises ``TerminalError`` when tmux does not say whether it has pasted."""
         async with AsyncExitStack() as keys:
+            drawing = keys.enter_context(ExitStack())
             typing = False
             while not isinstance(act, Finish | NotLanded):
                 if not typing and not isinstance(act, Look):
@@ -66,9 +69,30 @@ class Performer:
                     typing = True
                     if isinstance(act, PressEnter):
                         act = Look(0.0)  # what was seen before may be gone by now
+                if isinstance(act, Paste):
+                    drawing.enter_context(self._drawing())
+                elif isinstance(act, PressEnter):
+                    drawing.close()
                 stimulus = await self._do(act, entry, delivery)
                 act = delivery.handle(stimulus, time.monotonic())
         return act
+
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """Inside, a look is due when the agent has drawn, which may be the draft."""
+
+        def note() -> None:
+            pace.drawn(time.monotonic())
+            self._news.announce()
+
+        pace = Pace(told=True)
+        pace.looked(time.monotonic(), time.monotonic())
+        with self._pane.drawing(note) as told:
+            self._pace = pace if told else None
+            try:
+                yield
+            finally:
+                self._pace = None
 
     async def _do(self, act: Act, entry: Entry, delivery: Delivery) -> Stimulus:
         try:
@@ -111,14 +135,24 @@ class Performer:
         def settled() -> bool:
             return self._is_proved(batch) or not self._observer.alive
 
-        await self._news.until(settled, after_s)
+        await self._wait(settled, after_s)
         self._observer.witness()
         if self._is_proved(batch):
             return Proved()
         if not self._observer.alive:
             return await self._lost(batch, f"the agent ended meanwhile: {self._observer.state.reason}", typed=True)
+        began = time.monotonic()
         screen = await self._observer.look()
+        if self._pace is not None:
+            self._pace.looked(began, time.monotonic())
         return Saw(screen, foreign=not _shows_any(screen.draft, batch))
+
+    async def _wait(self, settled: Callable[[], bool], after_s: float) -> None:
+        if self._pace is None:
+            await self._news.until(settled, after_s)
+            return
+        while not settled() and (left_s := self._pace.due_at - time.monotonic()) > 0:
+            await self._news.next(left_s)
 
     async def _lost(self, batch: Sequence[Message], reason: str, *, typed: bool) -> Stimulus:
         """An agent that has ended writes no more: what its transcript does not show by now is not in it."""

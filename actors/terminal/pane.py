@@ -15,12 +15,14 @@ import asyncio
 import os
 import re
 import signal
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from actors.errors import PaneGoneError, TerminalError
 from actors.terminal.command import NO_SESSION, never_late
+from actors.terminal.drawing import told_of_drawing
 from actors.terminal.paste_names import checked, paste_name
 from actors.terminal.payload import paste_options, payload
 from actors.terminal.tmux import Tmux
@@ -47,7 +49,7 @@ PANE_FORMAT = (
 
 _STATE_FORMAT = (
     "#{pid}:#{pane_id}:#{pane_pid}:#{pane_dead}:#{pane_dead_status}:#{pane_dead_signal}:#{pane_in_mode}:"
-    "#{session_created}:#{pane_current_command}"
+    "#{session_created}:#{pane_tty}:#{pane_current_command}"
 )
 
 
@@ -91,6 +93,7 @@ class Pane:
             raise ValueError(f"not the id of a tmux pane: {pane_id!r} (they look like %12)")
         self._tmux = tmux
         self._id = pane_id
+        self._terminal = ""
 
     async def capture(self, *, history_lines: int = 0, styled: bool = False) -> str:
         """The screen's lines as they stand there, joined by newlines, after up to ``history_lines`` that have scrolled
@@ -140,6 +143,13 @@ class Pane:
         """Sends one key to the program, after leaving copy mode."""
         await self._type(f"send-keys -t {self._id} -H {_KEY_BYTES[key]}", paste_name(), b"")
 
+    def drawing(self, tell: Callable[[], None]) -> AbstractContextManager[bool]:
+        """Inside, ``tell`` is called when the program has written to its terminal: a look then shows what it drew.
+
+        Gives False where that cannot be told, as before ``state`` was asked for the first time.
+        """
+        return told_of_drawing(self._terminal, tell)
+
     async def state(self) -> PaneState:
         server_pid, state = await self._read_state()
         if state.dead and state.exit_status is None:
@@ -151,9 +161,10 @@ class Pane:
 
     async def _read_state(self) -> tuple[int, PaneState]:
         answer = await self._tmux.run("display-message", "-p", "-t", self._id, _STATE_FORMAT)
-        fields = answer.removesuffix("\n").split(":", 8)
-        server_pid, pane_id, pid, dead, status, ended_by, modes, created_s, command = fields
+        fields = answer.removesuffix("\n").split(":", 9)
+        server_pid, pane_id, pid, dead, status, ended_by, modes, created_s, terminal, command = fields
         self._check_is_this(pane_id)
+        self._terminal = terminal
         return int(server_pid), PaneState(
             pid=int(pid),
             dead=dead == "1",

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from types import SimpleNamespace
@@ -36,6 +37,7 @@ class Quirks:
     """How the agent takes one paste and what follows. Times in seconds."""
 
     draft_after_s: float = 0.05
+    drawing_is_told: bool = False
     swallows_enters: int = 0
     hook_after_s: float = 0.1
     written_after_s: float = 0.5
@@ -60,11 +62,13 @@ class ModelAgent:
         self.last_paste = ""
         self.pastes = 0
         self.changed: Callable[[], None] = lambda: None
+        self._tell: Callable[[], None] = lambda: None
 
     def _later(self, after_s: float, act: Callable[[], None]) -> None:
         def unless_dead() -> None:
             act()
             self.changed()
+            self._tell()
 
         self._timers.append(asyncio.get_running_loop().call_later(after_s, unless_dead))
 
@@ -80,6 +84,13 @@ class ModelAgent:
         self.life += 1
         self.alive, self.last_paste = True, ""
         self.spool.append(None)
+
+    @contextmanager
+    def drawing(self, tell: Callable[[], None]) -> Iterator[bool]:
+        told = self._quirks[0].drawing_is_told if self._quirks else False
+        self._tell = tell if told else self._tell
+        yield told
+        self._tell = lambda: None
 
     async def paste(self, data: tuple[str, ...], name: str) -> None:
         if not self.alive:

@@ -104,6 +104,7 @@ DEATHS = st.sampled_from(Death)
 QUIRKS = st.builds(
     Quirks,
     draft_after_s=st.sampled_from([0.0, 0.05, 0.3]),
+    drawing_is_told=st.booleans(),
     swallows_enters=st.sampled_from([0, 0, 1, 2]),
     hook_after_s=st.sampled_from([0.01, 0.1, 0.4, 15.0]),
     written_after_s=st.sampled_from([0.0, 1.0, 3.0]),

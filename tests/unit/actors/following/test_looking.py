@@ -1,9 +1,12 @@
-"""How often the screen of an agent that starts is looked at, and how often what it shows is read."""
+"""When the screen of an agent that starts is looked at, and how often what it shows is read."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,15 +25,35 @@ WATCHED_S = 10.0
 
 
 class SlowPane:
-    """Looking at it takes as long as the test says; it shows the last of ``texts`` for ever."""
+    """Looking at it takes as long as the test says; it shows the last of ``texts`` for ever.
 
-    def __init__(self, took_s: float, texts: list[str]) -> None:
+    ``draws_at`` are the seconds at which it tells that its agent draws; None when it cannot tell.
+    """
+
+    def __init__(self, took_s: float, texts: list[str], draws_at: Sequence[float] | None = None) -> None:
         self.took_s = took_s
         self.texts = texts
-        self.captured = 0
+        self.draws_at = draws_at
+        self.looks_at: list[float] = []
+        self._began = time.monotonic()
+
+    @property
+    def captured(self) -> int:
+        return len(self.looks_at)
+
+    @contextmanager
+    def drawing(self, tell: Callable[[], None]) -> Iterator[bool]:
+        self._began = time.monotonic()
+        loop = asyncio.get_running_loop()
+        timers = [loop.call_later(at, tell) for at in self.draws_at or ()]
+        try:
+            yield self.draws_at is not None
+        finally:
+            for timer in timers:
+                timer.cancel()
 
     async def capture(self, *, styled: bool) -> str:
-        self.captured += 1
+        self.looks_at.append(time.monotonic() - self._began)
         await asyncio.sleep(self.took_s)
         return self.texts.pop(0) if len(self.texts) > 1 else self.texts[0]
 
@@ -66,7 +89,38 @@ def watch(directory: Path, pane: SlowPane) -> Any:
     return seen
 
 
-def test_a_starting_agent_is_looked_at_often_while_that_is_cheap(directory: Path) -> None:
+def test_an_agent_that_has_drawn_is_looked_at_at_once_and_soon_again(directory: Path) -> None:
+    pane = SlowPane(0.0001, ["starts"], draws_at=[1.234])
+
+    watch(directory, pane)
+
+    after = [round(at - 1.234, 3) for at in pane.looks_at if at >= 1.234]
+    assert after[:4] == pytest.approx([0.0, 0.01, 0.03, 0.07], abs=0.003)
+
+
+def test_one_that_draws_nothing_is_hardly_looked_at(directory: Path) -> None:
+    pane = SlowPane(0.001, ["starts"], draws_at=[])
+
+    watch(directory, pane)
+
+    assert 15 < pane.captured < 25
+
+
+def test_a_prompt_is_seen_although_nobody_told_of_it(directory: Path) -> None:
+    seen = watch(directory, SlowPane(0.001, ["starts", "starts", "starts", "prompt"], draws_at=[]))
+
+    assert seen.status is Status.READY
+
+
+def test_an_agent_that_draws_all_the_time_is_looked_at_a_tenth_of_the_time(directory: Path) -> None:
+    pane = SlowPane(0.01, ["starts"], draws_at=[number / 200 for number in range(2000)])
+
+    watch(directory, pane)
+
+    assert 0.06 < pane.captured * pane.took_s / WATCHED_S < 0.11
+
+
+def test_an_agent_of_which_nothing_is_told_is_looked_at_often_while_that_is_cheap(directory: Path) -> None:
     pane = SlowPane(0.001, ["starts"])
 
     watch(directory, pane)
@@ -80,7 +134,7 @@ def test_looking_takes_a_small_part_of_the_time_only(directory: Path, took_s: fl
 
     watch(directory, pane)
 
-    assert 0.03 < pane.captured * took_s / WATCHED_S < 0.06
+    assert 0.06 < pane.captured * took_s / WATCHED_S < 0.11
 
 
 def test_an_agent_is_looked_at_each_second_however_long_that_takes(directory: Path) -> None:

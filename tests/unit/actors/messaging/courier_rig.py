@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +36,9 @@ class Pane:
         """Takes no Enter."""
         self.observer: Any = None
         self.fault: Exception | None = None
+
+    def drawing(self, _tell: Callable[[], None]) -> AbstractContextManager[bool]:
+        return nullcontext(False)
 
     async def paste(self, data: tuple[str, ...], name: str) -> None:
         if self.fault:

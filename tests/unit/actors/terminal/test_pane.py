@@ -121,7 +121,11 @@ def test_only_a_pane_id_names_a_pane(pane_id: str) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "dead", "exit_status"),
-    [("1:%1:7:0:::0:5:cat\n", False, None), ("1:%1:7:1:3::0:5:cat\n", True, 3), ("1:%1:7:1::9:0:5:cat\n", True, -9)],
+    [
+        ("1:%1:7:0:::0:5:/dev/pts/9:cat\n", False, None),
+        ("1:%1:7:1:3::0:5:/dev/pts/9:cat\n", True, 3),
+        ("1:%1:7:1::9:0:5:/dev/pts/9:cat\n", True, -9),
+    ],
 )
 async def test_the_state_tells_an_exit_status_from_a_signal(answer: str, dead: bool, exit_status: int | None) -> None:
     state = await Pane(RecordingTmux({"display-message": answer}), "%1").state()
@@ -129,13 +133,13 @@ async def test_the_state_tells_an_exit_status_from_a_signal(answer: str, dead: b
 
 
 async def test_a_colon_in_the_commands_name_does_not_shift_the_fields() -> None:
-    state = await Pane(RecordingTmux({"display-message": "1:%1:7:0:::2:5:a:b\n"}), "%1").state()
+    state = await Pane(RecordingTmux({"display-message": "1:%1:7:0:::2:5:/dev/pts/9:a:b\n"}), "%1").state()
     assert (state.command, state.in_mode) == ("a:b", True)
 
 
 async def test_the_state_of_a_pane_that_tmux_does_not_find_is_gone() -> None:
     with pytest.raises(PaneGoneError):
-        await Pane(RecordingTmux({"display-message": "1::::::::\n"}), "%1").state()
+        await Pane(RecordingTmux({"display-message": "1:::::::::\n"}), "%1").state()
 
 
 @given(st.text(string.printable.replace("\n", "")))

@@ -1,4 +1,7 @@
-"""The kernel's inotify, as far as ``guards`` needs it: watches on directories, and the events that came so far."""
+"""The kernel's inotify: watches on files and directories, and the events that came so far.
+
+Used by the guards over working trees and by who waits for a program to write to its terminal. Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,10 @@ MOVED = _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
 """A name has come or gone."""
 GONE = _DELETE_SELF | _MOVE_SELF | _UNMOUNT | _IGNORED
 """What was watched is not there any more."""
-_WANTED = MOVED | _MODIFY | _ATTRIB | _CLOSE_WRITE | _DELETE_SELF | _MOVE_SELF | _ONLY_DIRECTORY | _DONT_FOLLOW
-"""``_CLOSE_WRITE`` also for files that are written as memory, which no other event tells."""
+IN_DIRECTORY = MOVED | _MODIFY | _ATTRIB | _CLOSE_WRITE | _DELETE_SELF | _MOVE_SELF | _ONLY_DIRECTORY | _DONT_FOLLOW
+"""Whatever happens to a directory and the files in it. ``_CLOSE_WRITE`` also for files that are written as memory,
+which no other event tells."""
+WRITTEN = _MODIFY
 _HEAD = struct.Struct("iIII")
 _READ_BYTES = 1 << 16
 
@@ -53,15 +58,25 @@ class Inotify:
         descriptor = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         return cls(descriptor, library) if descriptor >= 0 else None
 
-    def __del__(self) -> None:
-        os.close(self._descriptor)
+    def close(self) -> None:
+        """Ends all watches. To be called at most once; who does not call it leaves it to the end of the object."""
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
 
-    def add(self, directory: str) -> int:
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            self.close()
+
+    def fileno(self) -> int:
+        """Readable when there are events."""
+        return self._descriptor
+
+    def add(self, path: str, wanted: int) -> int:
         """The number of the watch. Raises ``OSError``."""
-        watch = self._library.inotify_add_watch(self._descriptor, os.fsencode(directory), _WANTED)
+        watch = self._library.inotify_add_watch(self._descriptor, os.fsencode(path), wanted)
         if watch < 0:
             error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error), directory)
+            raise OSError(error, os.strerror(error), path)
         return int(watch)
 
     def remove(self, watch: int) -> None:
