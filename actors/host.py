@@ -21,7 +21,7 @@ from typing import TypeVar
 from actors.agents.base import Agent, AgentStart, Handover, LaunchRequest, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
 from actors.agents.hook import SPOOL_NAME
-from actors.agents.launcher import write_launch
+from actors.agents.launch_file import write_launch
 from actors.agents.resumption import can_resume
 from actors.agents.trust import ensure_trusted
 from actors.errors import AgentError
@@ -239,6 +239,8 @@ class Host:
         try:
             command = write_launch(directory, launch, start.working_directory, python=sys.executable)
             append_private(directory / SPOOL_NAME, LAUNCH_MARK + b"\n")
+        except ValueError as error:
+            raise AgentError(f"{request.instance_id} was not started: {error}.") from error
         except OSError as error:
             raise AgentError(
                 f"{request.instance_id} was not started: {error.filename or directory}: {in_words(error)}"

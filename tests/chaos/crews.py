@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos import arrivals
 from tests.chaos.arrivals import Arrival
+from tests.launches import command_of
 from tests.standin.claude_home import make_claude_home, standin_environment
 
 _WORK_S = "0.2"
@@ -63,6 +63,6 @@ def _read_claude(user_home: Path, instance_id: str, directory: Path) -> list[Arr
 
 def _session_id(directory: Path) -> str:
     """Of the agent's command line; resuming keeps it."""
-    words = json.loads((directory / "launch.json").read_text())["argv"]
+    words = command_of(directory)
     option = next(word for word in words if word in ("--session-id", "--resume"))
-    return str(words[words.index(option) + 1])
+    return words[words.index(option) + 1]

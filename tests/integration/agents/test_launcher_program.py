@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from actors.agents.base import Launch
-from actors.agents.launcher import write_launch
+from actors.agents.launch_file import write_launch
 
 REPORT = (
     "import json, os, signal, sys;"
@@ -82,8 +82,9 @@ def test_a_working_directory_that_is_gone_is_explained_in_the_pane(tmp_path: Pat
     assert str(tmp_path / "gone") in ended.stdout
 
 
-def test_an_environment_that_no_process_can_have_is_explained_in_the_pane(tmp_path: Path) -> None:
-    ended = launched(tmp_path, ("true",), tmp_path, **{"A": "b\0c"})
+@pytest.mark.parametrize("name", ["", "A=B"])
+def test_an_environment_that_no_process_can_have_is_explained_in_the_pane(tmp_path: Path, name: str) -> None:
+    ended = launched(tmp_path, ("true",), tmp_path, **{name: "value"})
 
     assert ended.returncode == 126
     assert ended.stdout.startswith("phalanx: cannot start 'true'")

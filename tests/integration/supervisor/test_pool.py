@@ -19,6 +19,7 @@ from supervisor.verbs import Caller
 from tests.integration.supervisor.asking import received, specialist
 from tests.integration.supervisor.deeds import agents, listed, send, settle, spawn, terminate
 from tests.integration.supervisor.lives import Life, Team, disagreements
+from tests.launches import command_of
 from tests.projects import git
 
 
@@ -180,6 +181,8 @@ async def test_spares_live_on_with_the_next_supervisor_and_end_with_the_team(tea
     assert {spare.record.pid for spare in spares(life)} == before
     assert not await listed(life)
     await until(lambda: all(spare.snapshot.status is Status.READY for spare in spares(life)))
+    places = {spare.record.instance_id for spare in spares(life)}
+    await until(lambda: {entry.name for entry in team.home.worktrees.iterdir()} == places)
     instance_id = await spawn(life, team, "the task")
     assert life.supervisor._roll.registry.get(instance_id).record.pid in before
     assert await disagreements(team, life) == []
@@ -195,8 +198,8 @@ async def test_an_instance_that_was_a_spare_is_restarted_as_who_it_is(team: Team
     instance_id = await spawn(life, team, "the task")
     await life.call("restart", requests.RestartRequest(instance_id=instance_id))
     assert agents(team)[instance_id].alive
-    launch = json.loads((team.home.instance_directory(place_of(life, instance_id)) / "launch.json").read_text())
-    assert any(f"You are {instance_id}" in word for word in launch["argv"])
+    words = command_of(team.home.instance_directory(place_of(life, instance_id)))
+    assert any(f"You are {instance_id}" in word for word in words)
     await send(life, instance_id, "more")
     await settle(life, instance_id)
     assert await disagreements(team, life) == []

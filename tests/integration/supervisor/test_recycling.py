@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import cast
 
@@ -16,6 +15,7 @@ from tests.integration.supervisor.asking import received
 from tests.integration.supervisor.deeds import BUSY, agents, dies, listed, send, settle, spawn, terminate, texts
 from tests.integration.supervisor.lives import Life, Team, disagreements
 from tests.integration.supervisor.test_crash_points import both, through_all_moments
+from tests.launches import command_of
 
 
 async def recycle(life: Life, instance_id: str) -> results.RecycleResult:
@@ -25,8 +25,8 @@ async def recycle(life: Life, instance_id: str) -> results.RecycleResult:
 
 def told_at_start(team: Team, instance_id: str) -> str:
     """The system prompt of its last start."""
-    words = json.loads((team.home.instance_directory(instance_id) / "launch.json").read_text())["argv"]
-    return str(words[words.index("--append-system-prompt") + 1])
+    words = command_of(team.home.instance_directory(instance_id))
+    return words[words.index("--append-system-prompt") + 1]
 
 
 async def test_a_fresh_conversation_goes_on_with_the_summary_on_the_same_branch(team: Team) -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
-import json
+import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from actors.agents.base import Launch
-from actors.agents.launcher import LAUNCH_NAME, built_environment, main, write_launch
+from actors.agents.launch_file import LAUNCH_NAME, write_launch
+from actors.agents.launcher import built_environment, main, read_launch
 
 
 def mode(path: Path) -> int:
@@ -25,11 +27,11 @@ def written(directory: Path) -> tuple[str, ...]:
 
 
 def test_the_environment_loses_names_and_prefixes_and_gains_additions() -> None:
-    own = {"PATH": "/bin", "RAY_X": "1", "RAY_Y": "2", "CLAUDECODE": "1", "CLAUDE_CONFIG_DIR": "/c"}
+    own = {b"PATH": b"/bin", b"RAY_X": b"1", b"RAY_Y": b"2", b"CLAUDECODE": b"1", b"CLAUDE_CONFIG_DIR": b"/c"}
 
-    built = built_environment(own, ["RAY_*", "CLAUDECODE", "ABSENT"], {"PATH": "/opt", "NEW": "n"})
+    built = built_environment(own, [b"RAY_*", b"CLAUDECODE", b"ABSENT"], {b"PATH": b"/opt", b"NEW": b"n"})
 
-    assert built == {"PATH": "/opt", "CLAUDE_CONFIG_DIR": "/c", "NEW": "n"}
+    assert built == {b"PATH": b"/opt", b"CLAUDE_CONFIG_DIR": b"/c", b"NEW": b"n"}
 
 
 def test_the_command_of_the_pane_holds_no_secret(directory: Path) -> None:
@@ -38,7 +40,26 @@ def test_the_command_of_the_pane_holds_no_secret(directory: Path) -> None:
     assert command[:3] == ("/py", "-I", "-S")
     assert command[4] == str(directory / LAUNCH_NAME)
     assert "secret" not in " ".join(command)
-    assert json.loads((directory / LAUNCH_NAME).read_text())["environment"] == {"KEY": "secret"}
+    assert read_launch((directory / LAUNCH_NAME).read_bytes())[3] == {b"KEY": b"secret"}
+
+
+@pytest.mark.parametrize("word", ["", "a\nb", "日本", "*", "\udcff"])
+def test_every_word_that_a_process_can_be_given_is_read_as_it_was_written(directory: Path, word: str) -> None:
+    launch = Launch(argv=("agent", word, ""), environment={"KEY": word, "": ""}, files={})
+    write_launch(directory, launch, Path("/work"), python="/py", remove=("A", word))
+
+    given = os.fsencode(word)
+    read = read_launch((directory / LAUNCH_NAME).read_bytes())
+    assert read == (b"/work", [b"agent", given, b""], [b"A", given], {b"KEY": given, b"": b""})
+
+
+@pytest.mark.parametrize("launch", [{"argv": ("a\0b",)}, {"argv": ("a",), "environment": {"A": "b\0c"}}])
+def test_what_no_process_can_be_given_is_refused_before_anything_is_written(
+    directory: Path, launch: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="zero byte"):
+        write_launch(directory, Launch(**{"environment": {}, "files": {}, **launch}), Path("/work"), python="/py")
+    assert not directory.exists()
 
 
 def test_all_that_is_written_is_readable_by_its_user_only(directory: Path) -> None:
@@ -62,18 +83,18 @@ def test_a_second_launch_replaces_the_first_and_closes_what_was_open(directory: 
 
 def test_an_agent_started_by_a_claude_does_not_take_itself_for_its_child(directory: Path) -> None:
     written(directory)
-    plan = json.loads((directory / LAUNCH_NAME).read_text())
+    _, _, remove, _ = read_launch((directory / LAUNCH_NAME).read_bytes())
 
-    own = {"CLAUDECODE": "1", "CLAUDE_CODE_SESSION_ID": "s", "CLAUDE_CODE_USE_BEDROCK": "1"}
-    assert built_environment(own, plan["remove"], {}) == {"CLAUDE_CODE_USE_BEDROCK": "1"}
+    own = {b"CLAUDECODE": b"1", b"CLAUDE_CODE_SESSION_ID": b"s", b"CLAUDE_CODE_USE_BEDROCK": b"1"}
+    assert built_environment(own, remove, {}) == {b"CLAUDE_CODE_USE_BEDROCK": b"1"}
 
 
-@pytest.mark.parametrize("text", [None, "{", b"\xff".decode("latin-1")])
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff", b"1 0 0\0/\0", b"1 0 0\0/\0cat", b"0 0 0\0/\0"])
 def test_a_launch_file_that_is_none_is_reported_in_the_pane(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None
 ) -> None:
-    if text is not None:
-        (tmp_path / "launch.json").write_text(text)
+    if content is not None:
+        (tmp_path / LAUNCH_NAME).write_bytes(content)
 
-    assert main(str(tmp_path / "launch.json")) == 126
+    assert main(str(tmp_path / LAUNCH_NAME)) == 126
     assert capsys.readouterr().out.startswith("phalanx: the launch file cannot be read")
