@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 
 from actors.errors import TerminalError
 
@@ -73,15 +74,15 @@ class Frame:
         return self.data[position * _INT.size :]
 
 
-def identification() -> bytes:
-    """All that a client says of itself: it has no terminal, no environment and works in ``/``."""
+def identification(cwd: Path = Path("/")) -> bytes:
+    """All that a client says of itself: it has no terminal, no environment and works in ``cwd``."""
     return b"".join(
         (
             _frame(Kind.IDENTIFY_LONGFLAGS, _UTF8_CLIENT),
             _frame(Kind.IDENTIFY_TERM, b"dumb\0"),
             _frame(Kind.IDENTIFY_FEATURES, _INT.pack(0)),
             _frame(Kind.IDENTIFY_TTYNAME, b"\0"),
-            _frame(Kind.IDENTIFY_CWD, b"/\0"),
+            _frame(Kind.IDENTIFY_CWD, os.fsencode(cwd) + b"\0"),
             _frame(Kind.IDENTIFY_CLIENTPID, _INT.pack(os.getpid())),
             _frame(Kind.IDENTIFY_DONE),
         )

@@ -22,7 +22,7 @@ from actors.terminal.frames import command_frame, identification
 _BUSY_POLL_S = 0.01
 _NO_SERVER = b"no server running on "
 _REFUSED = 1
-_PIECE_BYTES = 1 << 16
+PIECE_BYTES = 1 << 16
 
 
 class SocketClient:
@@ -44,7 +44,7 @@ class SocketClient:
                 try:
                     line = await self._connect()
                 except OSError as error:
-                    return _no_server(self._socket, error)
+                    return no_server(self._socket, error)
                 with line:
                     return await _converse(line, dialogue, opening)
         except TimeoutError:
@@ -66,7 +66,7 @@ class SocketClient:
             raise
 
 
-def _no_server(socket: str, error: OSError) -> Answer:
+def no_server(socket: str, error: OSError) -> Answer:
     where = os.fsencode(socket)
     reason = os.strerror(error.errno or 0).encode()
     absent = isinstance(error, ConnectionRefusedError)
@@ -79,7 +79,7 @@ async def _converse(line: sockets.socket, dialogue: Dialogue, opening: bytes) ->
     try:
         await loop.sock_sendall(line, opening)
         while dialogue.answer is None:
-            heard = await loop.sock_recv(line, _PIECE_BYTES)
+            heard = await loop.sock_recv(line, PIECE_BYTES)
             if not heard:
                 raise TerminalError("tmux did not answer: its server has ended")
             await loop.sock_sendall(line, dialogue.hear(heard))

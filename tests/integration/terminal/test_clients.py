@@ -71,6 +71,29 @@ async def test_what_is_said_is_what_the_program_says(home: Path) -> None:
     assert said == {number: data for number, data in heard if number not in OF_A_TERMINAL}
 
 
+async def test_the_host_s_calls_of_a_server_of_another_version_are_made_by_the_program(home: Path) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await commanded(reader)
+        writer.write(HEADER.pack(Kind.VERSION, HEADER.size, 9, 1))
+
+    async with strange_server(home / "tmux.sock", refuse) as calls:
+        with pytest.raises(TerminalError, match="protocol version mismatch"):
+            await asyncio.to_thread(TerminalServer(home / "tmux.sock").rename_session, "one", "other")
+    assert len(calls) == 2
+
+
+async def test_the_host_s_call_of_a_server_that_says_nothing_sensible_is_made_once(home: Path) -> None:
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await commanded(reader)
+        writer.write(HEADER.pack(Kind.READ_OPEN, HEADER.size + 8, 8, 1) + bytes(8))
+        writer.write(HEADER.pack(9999, HEADER.size, 8, 1))
+
+    async with strange_server(home / "tmux.sock", babble) as calls:
+        with pytest.raises(TerminalError, match="could not be called"):
+            await asyncio.to_thread(TerminalServer(home / "tmux.sock").rename_session, "one", "other")
+    assert len(calls) == 1
+
+
 async def test_a_server_of_another_version_is_called_by_the_program_from_then_on(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
