@@ -142,13 +142,15 @@ class HostHandle:
         self._actor = actor
         self._near = near
         self._git_answered_at = -_FRESH_S
+        self._name = ""
         self.depot = DepotHandle(actor)
 
     async def release(self) -> None:
         await self._ask_again(self._actor.release.remote, AGENT_S)
 
     async def name(self) -> str:
-        return str(await self._ask_again(self._actor.name.remote, AGENT_S))
+        self._name = self._name or str(await self._ask_again(self._actor.name.remote, AGENT_S))
+        return self._name
 
     async def load(self) -> HostLoad:
         found: HostLoad = await self._ask_again(self._actor.load.remote, AGENT_S)

@@ -122,10 +122,16 @@ def _check_out(git: GitRunner, source: Source, target: Path, branch: str | None,
     # git takes the worktree away when it fails, but not when only the user's post-checkout hook did.
     if not answer.ok and not (target / ".git").exists():
         raise _failure(f"git could not make a worktree of {source.top} in {target}", answer)
-    unlocked = git.run_in_repository(source.git_directory, "worktree", "unlock", "--", str(target))
-    if not unlocked.ok:
-        raise _failure(f"git could not finish the worktree {target}", unlocked)
+    _unlock(registration_at(source.git_directory, target))
     return () if answer.ok else (f"The repository's post-checkout hook failed: {answer.last_words}",)
+
+
+def _unlock(registration: Path) -> None:
+    """As ``git worktree unlock`` does, which takes the time of a process for it."""
+    try:
+        (registration / "locked").unlink(missing_ok=True)
+    except OSError as error:
+        raise WorkspaceError(f"{registration} cannot be written: {error.strerror}. Set this right.") from error
 
 
 def _failure(what: str, answer: Answer) -> WorkspaceError:
