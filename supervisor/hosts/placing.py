@@ -38,7 +38,8 @@ def choose(wanted: Wanted, nodes: Sequence[Node], used: Mapping[str, int], drain
         raise InvalidRequestError(f"No host of the team is {wanted.words}. There are: {known}. See phalanx hosts.")
     open_ones = [node for node in fitting if node.name not in drained]
     if not open_ones:
-        raise InvalidRequestError(f"{fitting[0].name} is drained: it takes no new instances. Choose another host.")
+        who = f"Every host that is {wanted.words}" if wanted.labels else fitting[0].name
+        raise InvalidRequestError(f"{who} is drained: it takes no new instances. Choose another host.")
     return roomiest(open_ones, used)
 
 

@@ -18,6 +18,7 @@ from tests.cluster.rig import Rig, RigHost
 from tests.cluster.rig.commands import RigError
 from tests.cluster.rig.launcher import Launcher
 from tests.cluster.rig.login import login_home
+from tests.cluster.team.calling import wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -126,6 +127,12 @@ def test_instances_are_spread_and_their_work_comes_home_mergeable(rig: Rig, head
     assert_slots_are_taken_by_instances_and_spares(head)
 
 
+def why_on(head: RigHost, host: str) -> Mapping[str, str]:
+    """Why its instances are on the drained host still."""
+    left = phalanx(head, "drain", host, "--no-wait")["remaining"]
+    return {each["instanceId"]: each["why"] for each in left}
+
+
 def test_a_host_can_be_chosen_by_name_and_by_label_and_be_drained(head: RigHost) -> None:
     named = spawn(head, "hello", "--host", "host4")
     labelled = spawn(head, "hello", "--label", "disk=fast")
@@ -140,6 +147,11 @@ def test_a_host_can_be_chosen_by_name_and_by_label_and_be_drained(head: RigHost)
     assert listed["host4"]["status"] == "drained"
     assert listed["host2"]["supervisor"]
     phalanx(head, "drain", "host4", "--undo")
+    phalanx(head, "drain", "host3", "--no-wait")
+    assert wait_until(lambda: "Every host that is disk=fast is drained" in why_on(head, "host3")[labelled], CARRIED_S)
+    assert places(head)[labelled] == "host3"
+    phalanx(head, "drain", "host3", "--undo")
+    phalanx(head, "terminate", labelled)
 
 
 def test_a_drained_host_hands_over_who_is_idle_at_once_and_who_is_at_work_after_the_turn(

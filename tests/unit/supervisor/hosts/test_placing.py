@@ -81,3 +81,8 @@ def test_nearly_as_good_is_no_host_that_does_not_fit_is_drained_or_full() -> Non
     assert near({}, SMALL, OTHER, drained=("other",)) == ["small"]
     assert near({"small": 2, "other": 1}, SMALL, OTHER) == ["other"]
     assert near({"small": 2, "other": 2}, SMALL, OTHER) == []
+
+
+def test_who_needs_labels_that_only_drained_hosts_have_is_told_which() -> None:
+    with pytest.raises(InvalidRequestError, match="Every host that is disk=fast is drained"):
+        choose(Wanted(labels={"disk": "fast"}), (SMALL, LARGE), {}, {"large"})
