@@ -81,17 +81,20 @@ class GitQueue:
         answers: list[asyncio.Task[Answer]] = []
         reads: dict[tuple[Job, frozenset[int]], asyncio.Task[Answer]] = {}
         caller = f"call {next(self._calls)}"
+        order = predecessors(batch)
+        awaited = frozenset().union(*order)
 
-        def begin(job: Job | PhalanxError, waits_for: frozenset[int]) -> asyncio.Task[Answer]:
-            earlier = {answers[before] for before in waits_for}
-            return asyncio.create_task(self._answer(caller, job, places, earlier), name="git operation")
+        def begin(number: int, job: Job | PhalanxError) -> asyncio.Task[Answer]:
+            earlier = {answers[before] for before in order[number]}
+            answer = self._answer(caller, job, places, earlier, is_awaited=number in awaited)
+            return asyncio.create_task(answer, name="git operation")
 
         try:
-            for number, (job, waits_for) in enumerate(zip(jobs, predecessors(batch), strict=True)):
+            for number, (job, waits_for) in enumerate(zip(jobs, order, strict=True)):
                 if not isinstance(job, Job) or not job.only_looks:
-                    task = begin(job, waits_for)
+                    task = begin(number, job)
                 elif (task := reads.get((job, waits_for))) is None:  # type: ignore[assignment]
-                    task = reads[job, waits_for] = begin(job, waits_for)
+                    task = reads[job, waits_for] = begin(number, job)
                 else:
                     self.figures.shared += 1
                 answers.append(task)
@@ -107,20 +110,22 @@ class GitQueue:
         job: Job | PhalanxError,
         places: dict[Path, Place],
         earlier: Collection[asyncio.Task[Answer]],
+        *,
+        is_awaited: bool,
     ) -> Answer:
         if earlier:
             await asyncio.wait(earlier)
         if isinstance(job, PhalanxError):
             return _without_result(Outcome.refused(job))
         try:
-            return await self._run(caller, job, places)
+            return await self._run(caller, job, places, is_awaited=is_awaited)
         except PhalanxError as error:
             return _without_result(Outcome.refused(error))
         except Exception:
             logger.exception("a git operation failed")
             return _without_result(Outcome.refused(PhalanxError("An error in Phalanx: see its logs.")))
 
-    async def _run(self, caller: str, job: Job, places: dict[Path, Place]) -> Answer:
+    async def _run(self, caller: str, job: Job, places: dict[Path, Place], *, is_awaited: bool) -> Answer:
         place = places.get(job.directory)
         if place is None:
             raise InvalidRequestError(f"{job.directory} is in no git repository: give a directory of one.")
@@ -129,7 +134,7 @@ class GitQueue:
         asked = Asked(directory=job.directory, operation=job.operation)
         # git acts on all of the repository, however far above the directory that begins.
         self._check(place.top or place.common_directory)
-        outcome = await self._writes.write(caller, place.common_directory, asked)
+        outcome = await self._writes.write(caller, place.common_directory, asked, is_awaited=is_awaited)
         return Answer(outcome=outcome, result=outcome.result)
 
     async def _find_places(self, directories: set[Path]) -> dict[Path, Place]:

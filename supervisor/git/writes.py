@@ -1,8 +1,9 @@
 """The writes of all callers: one at a time in a repository, callers in turn; new branches and tags together.
 
 While a repository is being written, what else is to be written there gathers, and goes to the host at once when it is
-its turn: new branches and tags in one transaction of git, all else one after another, for as long as it is quick. A
-write that has begun is not cut off: whoever asked may go away, its turn and its permit are kept until it is done.
+its turn: new branches and tags in one transaction of git, all else one after another, for as long as it is quick. One
+that others wait for is the last of its call, because what became of it is told when the call is done. A write that has
+begun is not cut off: whoever asked may go away, its turn and its permit are kept until it is done.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ MOST_OTHERS = 8
 class _Wanted:
     caller: str
     asked: Asked
+    is_awaited: bool
+    """By other operations."""
     done: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     begun: bool = False
 
@@ -49,9 +52,9 @@ class Writes:
     def waiting(self) -> int:
         return sum(map(len, self._wanted.values()))
 
-    async def write(self, caller: str, repository: Path, asked: Asked) -> Outcome:
+    async def write(self, caller: str, repository: Path, asked: Asked, *, is_awaited: bool = False) -> Outcome:
         """Raises ``UnavailableError``; then it may have been done or not."""
-        wanted = _Wanted(caller, asked)
+        wanted = _Wanted(caller, asked, is_awaited)
         if repository in self._wanted:
             self._wanted[repository].append(wanted)
         else:
@@ -107,15 +110,16 @@ def _take(queue: deque[_Wanted]) -> list[_Wanted]:
     refs: set[str] = set()
     taken: list[_Wanted] = []
     left: list[_Wanted] = []
-    others = 0
+    others, most = 0, MOST_OTHERS
     for wanted in _in_turns(each for each in queue if not each.done.done()):
         operation = wanted.asked.operation
         if isinstance(operation, CreateRef):
             fits = operation.ref not in refs and len(refs) < MOST_NEW_REFS
             refs.add(operation.ref)
         else:
-            fits = others < MOST_OTHERS
+            fits = others < most
             others += fits
+            most = others if fits and wanted.is_awaited else most
         wanted.begun = fits
         (taken if fits else left).append(wanted)
     queue.clear()

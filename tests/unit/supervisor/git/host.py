@@ -19,6 +19,7 @@ class StandInHost:
         self.reads: list[list[Asked]] = []
         self.writes: list[Asked] = []
         self.transactions: list[list[str]] = []
+        self.write_calls: list[int] = []
         self.unchanged = True
         self.proves = True
         self.is_away = False
@@ -39,6 +40,7 @@ class StandInHost:
         return tuple(self._answer(each) for each in asked)
 
     async def git_write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+        self.write_calls.append(len(asked))
         names = [each.operation.name for each in asked if isinstance(each.operation, CreateRef)]
         others = [each for each in asked if not isinstance(each.operation, CreateRef)]
         if names:

@@ -59,6 +59,16 @@ async def test_one_writes_in_a_repository_at_a_time_and_repositories_do_not_wait
     assert host.most_at_once == 2
 
 
+async def test_what_waits_for_a_write_does_not_wait_for_the_next_one() -> None:
+    host, trees = StandInHost(), ("/a/1", "/a/2", "/a/3")
+    await made(host).run([job(COMMIT, tree) for tree in trees])
+    together = host.write_calls
+    host.write_calls = []
+    await made(host).run([each for tree in trees for each in (job(COMMIT, tree), job(STATUS, tree))])
+
+    assert (together, host.write_calls) == ([3], [1, 1, 1])
+
+
 async def test_writes_that_a_call_has_left_over_come_next_and_in_their_order() -> None:
     host = StandInHost()
     host.quick = 2
