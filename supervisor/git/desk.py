@@ -156,26 +156,26 @@ class GitDesk:
         return [answer for _, answer in sorted(chain(*answers), key=itemgetter(0))]
 
     def _jobs(self, operations: Sequence[requests.GitOperation]) -> list[_Placed]:
-        checked: dict[str, Path | PhalanxError] = {}
-        return [self._job(operation, checked) for operation in operations]
+        named = {operation.workspace_dir for operation in operations}
+        places = {workspace_dir: self._place_of(workspace_dir) for workspace_dir in named}
+        return [_job(operation, *places[operation.workspace_dir]) for operation in operations]
 
-    def _job(self, asked: requests.GitOperation, checked: dict[str, Path | PhalanxError]) -> _Placed:
+    def _place_of(self, workspace_dir: str) -> tuple[str, Path | PhalanxError]:
+        """The host and the directory there."""
+        if host := self._elsewhere.host_of(workspace_dir):
+            return host, Path(workspace_dir)
         try:
-            operation = operation_of(asked)
+            return "", self._work_dirs.check(workspace_dir, called="workspaceDir")
         except PhalanxError as error:
             return "", error
-        if host := self._elsewhere.host_of(asked.workspace_dir):
-            return host, Job(directory=Path(asked.workspace_dir), operation=operation)
-        if asked.workspace_dir not in checked:
-            checked[asked.workspace_dir] = self._checked(asked.workspace_dir)
-        directory = checked[asked.workspace_dir]
-        return "", directory if isinstance(directory, PhalanxError) else Job(directory=directory, operation=operation)
 
-    def _checked(self, workspace_dir: str) -> Path | PhalanxError:
-        try:
-            return self._work_dirs.check(workspace_dir, called="workspaceDir")
-        except PhalanxError as error:
-            return error
+
+def _job(asked: requests.GitOperation, host: str, directory: Path | PhalanxError) -> _Placed:
+    try:
+        operation = operation_of(asked)
+    except PhalanxError as error:
+        return "", error
+    return host, directory if isinstance(directory, PhalanxError) else Job(directory=directory, operation=operation)
 
 
 def _outcome(asked: requests.GitOperation, answer: Answer) -> results.GitOutcome:
