@@ -43,6 +43,11 @@ class Home:
         return self.root / "phalanx.sock"
 
     @property
+    def git_socket(self) -> Path:
+        """By which the supervisor has the host's actor work with git."""
+        return self.root / "git.sock"
+
+    @property
     def tmux_socket(self) -> Path:
         return self.root / "tmux.sock"
 

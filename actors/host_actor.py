@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,8 +17,10 @@ from actors.depot_door import DepotHandle, DepotServer
 from actors.errors import PhalanxError, SettingsError
 from actors.following.pages import Page, PageQuery
 from actors.foreign_home import Leader, prepare_home
+from actors.git.door import GitDoor, GitWay
 from actors.git.near import NearLook
-from actors.git.values import READ_S, WRITE_S, Asked, Outcome, Place
+from actors.git.values import Asked, Outcome, Place
+from actors.git_handle import GitHandle, own_way_of
 from actors.home import Home
 from actors.host import Host
 from actors.host_load import HostLoad
@@ -36,9 +37,6 @@ START_S = 60.0
 GIT_S = 300.0
 """A large repository takes its time to check out; the workspace bounds each git process itself."""
 AGENT_S = 30.0
-_FRESH_S = 0.5
-"""A host that has answered so lately is taken to be there, and not asked for that before something is written."""
-
 _WITHOUT_IT = ("HOME", "PATH", "LANG")
 """Of the actor's own environment: enough to look, and for git."""
 
@@ -67,10 +65,14 @@ class _HostServer(Host, DepotServer):
             self._lacks_environment = True
             self._begin({name: os.environ[name] for name in _WITHOUT_IT if name in os.environ})
         self._relay = None if leader is None else await _relay(Home(Path(home_root)), leader.address)
+        self._git_door = GitDoor(self._home.git_socket, own_way_of(self.git_read, self.git_write))
+        if leader is None:
+            await _open(self._git_door)
 
     async def release(self) -> None:
         """Also ends the relay: from then on this machine belongs to no team."""
         await super().release()
+        await self._git_door.stop()
         if self._relay is not None:
             self._home.leader_file.unlink(missing_ok=True)
             await self._relay.stop()
@@ -104,6 +106,14 @@ async def _relay(home: Home, head: str) -> Relay:
     return relay
 
 
+async def _open(door: GitDoor) -> None:
+    """Where it cannot be, git is called through Ray."""
+    try:
+        await door.start()
+    except SettingsError as error:
+        logger.error("git has no way of its own: %s", error)  # noqa: TRY400 - in words
+
+
 HostActor = actor_class(_HostServer)
 
 
@@ -112,7 +122,7 @@ async def start_host(home: Home, catalog: AgentCatalog, address: str = "") -> Ho
     options = on_host(address) if address else {}
     actor = await make_actor(HostActor, "host", str(home.root), catalog, **options)
     await answer_when_back(actor.__ray_ready__.remote, "The host actor", START_S)
-    return HostHandle(actor, _near_look(home))
+    return HostHandle(actor, home)
 
 
 def _near_look(home: Home) -> NearLook | None:
@@ -137,16 +147,18 @@ class HostHandle:
     meanwhile; of the rest the outcome is not known then, and ``UnavailableError`` says so.
     """
 
-    def __init__(self, actor: Any, near: NearLook | None = None) -> None:
-        """``near``: for the host of this machine, whose repositories this process can look at itself."""
+    def __init__(self, actor: Any, home: Home | None = None) -> None:
+        """``home``: of the host of this machine."""
         self._actor = actor
-        self._near = near
-        self._git_answered_at = -_FRESH_S
         self._name = ""
+        self._git = (
+            GitHandle(actor, _near_look(home), GitWay(home.git_socket)) if home else GitHandle(actor, None, None)
+        )
         self.depot = DepotHandle(actor)
 
     async def release(self) -> None:
         await self._ask_again(self._actor.release.remote, AGENT_S)
+        self._git.close()
 
     async def name(self) -> str:
         self._name = self._name or str(await self._ask_again(self._actor.name.remote, AGENT_S))
@@ -243,27 +255,13 @@ class HostHandle:
         await self._ask_again(lambda: self._actor.forget_instance.remote(instance_id), AGENT_S)
 
     async def git_places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
-        places: tuple[Place | None, ...] = await self._ask_again(
-            lambda: self._actor.git_places.remote(directories), AGENT_S
-        )
-        return places
+        return await self._git.places(directories)
 
     async def git_read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
-        return await self._near.read(asked, self._git_read) if self._near else await self._git_read(asked)
-
-    async def _git_read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
-        read: tuple[Outcome, ...] = await self._ask_again(
-            lambda: self._actor.git_read.remote(asked), AGENT_S + READ_S * len(asked)
-        )
-        self._git_answered_at = asyncio.get_running_loop().time()
-        return read
+        return await self._git.read(asked)
 
     async def git_write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
-        if asyncio.get_running_loop().time() - self._git_answered_at > _FRESH_S:
-            await self.name()
-        done: tuple[Outcome | None, ...] = await answer_of(self._actor.git_write.remote(asked), "The host", WRITE_S)
-        self._git_answered_at = asyncio.get_running_loop().time()
-        return done
+        return await self._git.write(asked)
 
     async def _ask_once(self, call: Callable[[], Any], timeout_s: float) -> Any:
         await self.name()

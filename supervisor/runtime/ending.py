@@ -88,7 +88,8 @@ def remove_files(home: Home) -> None:
     with suppress(TerminalError):  # a server of somebody else keeps its socket
         if not TerminalServer(home.tmux_socket).is_running():
             home.tmux_socket.unlink(missing_ok=True)
-    for path in (home.gateway_socket, home.ray_token_file, home.environment_file, home.settings_file, home.leader_file):
+    sockets = (home.gateway_socket, home.git_socket)
+    for path in (*sockets, home.ray_token_file, home.environment_file, home.settings_file, home.leader_file):
         path.unlink(missing_ok=True)
     shutil.rmtree(home.ray_directory.parent, ignore_errors=True)
     home.team_file.unlink(missing_ok=True)

@@ -1,0 +1,134 @@
+"""A way of its own for git between a host's actor and the supervisor on the same machine: a private Unix socket.
+
+A call through Ray costs each side more than most gits cost, and a batch makes many. ``GitDoor`` is the host's end,
+``GitWay`` the supervisor's. One connection carries one call at a time; several calls take several. Promises: a
+connection ends with the process at its other end, so that nobody waits for one who has died; a call that was not sent
+can be made in another way. Both ends run the same program, hence ``marshal``, which also keeps what answers share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import marshal
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from actors.background import Background
+from actors.errors import from_wire
+from actors.git.outcomes import failed
+from actors.private_socket import listen
+
+_LENGTH = struct.Struct(">Q")
+_READ_AHEAD_BYTES = 1 << 20
+_MOST_IDLE = 8
+"""Connections that are kept for the next calls."""
+_STOP_S = 5.0
+_WRITE_S = 30.0
+_Answers = Mapping[str, Callable[[Any], Awaitable[Any]]]
+
+
+class NotSentError(Exception):
+    """Nobody has heard of the call."""
+
+
+class GitDoor:
+    """``answers``: by the name of a call what makes its answer. All in one event loop."""
+
+    def __init__(self, socket: Path, answers: _Answers) -> None:
+        self._socket = socket
+        self._answers = answers
+        self._server: asyncio.Server | None = None
+        self._callers = Background("a caller of git")
+
+    async def start(self) -> None:
+        """Raises ``SettingsError`` when there can be no socket."""
+        self._server = await asyncio.start_unix_server(self._serve, sock=listen(self._socket), limit=_READ_AHEAD_BYTES)
+
+    async def stop(self) -> None:
+        """What runs goes on to its end, and nobody is told. No-op when not started."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            self._socket.unlink(missing_ok=True)
+        await self._callers.end(within_s=_STOP_S)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._callers.begin(self._answer_all(reader, writer))
+
+    async def _answer_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            with suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError):
+                while True:
+                    name, given = await _receive(reader)
+                    _send(writer, await self._answer(name, given))
+                    async with asyncio.timeout(_WRITE_S):
+                        await writer.drain()
+        finally:
+            writer.close()
+
+    async def _answer(self, name: str, given: Any) -> tuple[Any, Any]:
+        """The answer and None, or None and the error."""
+        try:
+            return await self._answers[name](given), None
+        except Exception as error:  # noqa: BLE001 - the other end must hear of it
+            return None, dict(failed(error).error or {})
+
+
+class GitWay:
+    """All in one event loop."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def call(self, name: str, given: Any) -> Any:
+        """Raises ``NotSentError``, ``ConnectionError`` when the other end went away before it answered, and what it
+        raised. A call that is cut off, in time or otherwise, is done to its end."""
+        reader, writer = await self._connected()
+        is_whole = False
+        try:
+            _send(writer, (name, given))
+            try:
+                answer, error = await _receive(reader)
+            except asyncio.IncompleteReadError as cut:
+                raise ConnectionResetError from cut
+            is_whole = True
+        finally:
+            if is_whole and len(self._idle) < _MOST_IDLE:
+                self._idle.append((reader, writer))
+            else:
+                writer.transport.abort()
+        if error is not None:
+            raise from_wire(error)
+        return answer
+
+    def close(self) -> None:
+        """Lets go of the connections that are kept; a later call opens one."""
+        for _, writer in self._idle:
+            writer.transport.abort()
+        self._idle.clear()
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        await asyncio.sleep(0)  # an end that has come is only seen in the loop's turn
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof() and not writer.is_closing():
+                return reader, writer
+            writer.transport.abort()
+        try:
+            return await asyncio.open_unix_connection(self._socket, limit=_READ_AHEAD_BYTES)
+        except OSError as error:
+            raise NotSentError from error
+
+
+def _send(writer: asyncio.StreamWriter, what: Any) -> None:
+    content = marshal.dumps(what)
+    writer.write(_LENGTH.pack(len(content)) + content)
+
+
+async def _receive(reader: asyncio.StreamReader) -> Any:
+    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+    return marshal.loads(await reader.readexactly(length))  # noqa: S302 - from nobody but the other end

@@ -1,0 +1,91 @@
+"""Which way a call for git goes, and what is told when one is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.errors import UnavailableError
+from actors.git.door import NotSentError
+from actors.git.sending import plain_outcome
+from actors.git.values import Asked, Commit, Outcome, ReadStatus
+from actors.git_handle import GitHandle
+
+READ = [Asked(directory=Path("/r"), operation=ReadStatus())]
+WRITE = [Asked(directory=Path("/r"), operation=Commit(message="m", files=(), everything=True))]
+
+
+class Remote:
+    """A method of an actor."""
+
+    def __init__(self, name: str, calls: list[str], answer: Any) -> None:
+        self._name, self._calls, self._answer = name, calls, answer
+
+    async def remote(self, *given: object) -> Any:
+        self._calls.append(self._name)
+        return self._answer
+
+
+class Actor:
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.name = Remote("name", self.calls, "host")
+        self.git_read = Remote("read", self.calls, (Outcome(result={"by": "ray"}),))
+        self.git_write = Remote("write", self.calls, (Outcome(result={"by": "ray"}),))
+
+
+class Way:
+    def __init__(self, trouble: Exception | None = None) -> None:
+        self._trouble = trouble
+
+    async def call(self, name: str, given: Sequence[Any]) -> Any:
+        if self._trouble is not None:
+            raise self._trouble
+        return [plain_outcome(Outcome(result={"by": "own way"}))]
+
+
+def handle(actor: Actor, trouble: Exception | None = None) -> GitHandle:
+    return GitHandle(actor, None, Way(trouble))  # type: ignore[arg-type]
+
+
+def by(outcomes: Sequence[Outcome | None]) -> Any:
+    (outcome,) = outcomes
+    assert outcome is not None
+    assert outcome.result is not None
+    return outcome.result["by"]
+
+
+async def test_calls_go_by_their_own_way_and_no_other() -> None:
+    actor = Actor()
+
+    assert by(await handle(actor).read(READ)) == "own way"
+    assert by(await handle(actor).write(WRITE)) == "own way"
+    assert actor.calls == []
+
+
+@pytest.mark.parametrize("trouble", [NotSentError(), ConnectionResetError()])
+async def test_what_only_looks_is_asked_through_ray_when_the_way_is_lost(trouble: Exception) -> None:
+    actor = Actor()
+
+    assert by(await handle(actor, trouble).read(READ)) == "ray"
+    assert actor.calls == ["read"]
+
+
+async def test_a_write_that_was_not_sent_goes_through_ray_once_the_host_is_known_to_be_there() -> None:
+    actor = Actor()
+    made = handle(actor, NotSentError())
+
+    assert by(await made.write(WRITE)) == "ray"
+    assert by(await made.write(WRITE)) == "ray"
+    assert actor.calls == ["name", "write", "write"]
+
+
+async def test_a_write_whose_answer_was_lost_is_not_made_again() -> None:
+    actor = Actor()
+
+    with pytest.raises(UnavailableError, match="not running just now"):
+        await handle(actor, ConnectionResetError()).write(WRITE)
+    assert actor.calls == []
