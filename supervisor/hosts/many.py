@@ -178,6 +178,7 @@ class ManyHosts:
                 f"{workspace.directory} was on the lost host alone: nothing of it can go on elsewhere."
             )
         origin = await own.depot.origin_again(home, branch, workspace.directory.relative_to(worktree))
+        await self._clear_earlier_copy(link, place, workspace)
         made = await link.depot.settle(replace(origin, directory=worktree.name), own.depot)
         launch = await own.kept_launch(place)
         if link is not own:  # an earlier copy of it may have been there: what that did not bring home never was
@@ -188,6 +189,16 @@ class ManyHosts:
             copy = self._conversations.path(place, transcript_path)
             await link.depot.copy_file(Path(transcript_path), own.depot, copy, anew=True)
         return replace(made, home=home, base_commit=workspace.base_commit)
+
+    async def _clear_earlier_copy(self, link: FullHost, place: str, workspace: Workspace) -> None:
+        """Of a stay that ended with the host's loss: its worktree has the name that is needed now.
+
+        What was not carried home then is saved in the mirror, and comes home with what is done from now on.
+        """
+        await link.end_agent(place, place, _STALE_GRACE_S)
+        retirement = await link.retire_workspace(workspace)
+        if retirement.saved_ref:
+            logger.warning("an earlier copy of %s there had work of its own: %s", place, retirement.saved_ref)
 
     async def clear_behind(self, host: str, place: str, workspace: Workspace) -> str:
         """Takes away what an instance that has gone elsewhere had on this host; why something stays, if so."""

@@ -1,4 +1,4 @@
-"""A spare worktree on a host without the repository: bound as if it had been made for the instance, or not at all."""
+"""A worktree on a host without the repository that was made before: spares, and what an earlier copy has left."""
 
 from __future__ import annotations
 
@@ -87,3 +87,23 @@ async def test_one_that_had_a_spare_goes_on_elsewhere_in_a_directory_of_the_same
     assert hosts.workspaces.retire(made).saved_ref == "refs/phalanx/saved/spec_0_0_1.2"
     assert made.worktree is not None
     assert not made.worktree.exists()
+
+
+async def test_what_an_earlier_copy_had_not_brought_home_comes_with_the_work_of_the_one_that_is_there_now(
+    hosts: Hosts,
+) -> None:
+    origin, stale = await hosts.start("spec_0_0_1")
+    await hosts.carry(origin, stale)
+    commit(stale, "stale.txt")
+    (stale.directory / "draft.txt").write_text("draft\n")
+
+    assert hosts.workspaces.retire(stale).saved_ref == "refs/phalanx/saved/spec_0_0_1"
+    came = await hosts.head.origin_again(origin.git_directory, origin.branch, PurePath())
+    made = await hosts.worker.settle(replace(came, directory="spec_0_0_1"), hosts.to_worker)
+    tip = commit(made, "new.txt")
+    await hosts.carry(origin, made)
+
+    assert git(hosts.repository, "rev-parse", "phalanx/spec_0_0_1") == tip
+    saved = git(hosts.repository, "ls-tree", "--name-only", "refs/phalanx/saved/spec_0_0_1").split()
+    assert {"stale.txt", "draft.txt"} <= set(saved)
+    assert not (made.directory / "stale.txt").exists()

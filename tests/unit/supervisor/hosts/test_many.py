@@ -85,6 +85,8 @@ async def test_an_instance_settles_again_with_worktree_launch_and_conversation(s
     made = await scene.many.settle_again(THERE, workspace(), "/t/talk.jsonl")
     assert scene.deeds == [
         f"head: origin again phalanx/{THERE}",
+        f"other: end {THERE}",
+        "other: retire",
         f"other: settle in {THERE} from head",
         f"other: forget {THERE}",
         f"other: keep launch of {THERE}",
