@@ -19,9 +19,11 @@ from actors.terminal.pane import Pane, PaneState, Tmux
 from actors.terminal.server import TerminalServer
 
 Condition = Callable[[], object] | Callable[[], Awaitable[object]]
+PATIENCE_S = 40.0
+"""Generous: a real program on a busy machine. It tells coming from not coming and measures nothing."""
 
 
-async def until(condition: Condition, timeout_s: float = 20) -> None:
+async def until(condition: Condition, timeout_s: float = PATIENCE_S) -> None:
     """Returns when the condition has come true."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -97,7 +99,7 @@ class Rig:
 
     async def shows(self, condition: Callable[[Screen], bool]) -> Screen:
         """The screen, once it meets the condition."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while not condition(screen := await self.screen()):
             assert time.monotonic() < deadline, f"{screen} is shown:\n{await self.pane.capture()}"
             await asyncio.sleep(0.02)
@@ -124,7 +126,7 @@ class Rig:
 
     async def press_until_taken(self, already: int) -> None:
         """The real program swallows an Enter now and then just after its start."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while len(self.events(EventKind.PROMPT_SUBMITTED)) == already:
             assert time.monotonic() < deadline, await self.pane.capture()
             if (await self.screen()).composer is Composer.DRAFT:

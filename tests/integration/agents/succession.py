@@ -17,7 +17,7 @@ from actors.instance import Instance, InstanceConfig
 from actors.messages import Message, MessageStatus, Receipt, encode
 from actors.states import Status
 from tests.integration.agents.doomed_actor import LIMITS
-from tests.integration.agents.rig import ClaudeRig, DemoRig, until
+from tests.integration.agents.rig import PATIENCE_S, ClaudeRig, DemoRig, until
 
 AnyRig = DemoRig | ClaudeRig
 ROOT = Path(__file__).resolve().parents[3]
@@ -74,8 +74,13 @@ class Team:
     async def killed(self, moment: str, messages: Sequence[Message]) -> None:
         """An actor followed the agent, got the messages and was killed at that moment."""
         actor = await self.doomed(moment, messages)
-        async with asyncio.timeout(30):
-            assert await actor.wait() == -signal.SIGKILL
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                assert await actor.wait() == -signal.SIGKILL
+        finally:
+            if actor.returncode is None:
+                actor.kill()
+                await actor.wait()
 
     def instance(self) -> Instance:
         config = InstanceConfig(
@@ -106,9 +111,9 @@ class Team:
             self.status, self.reason = report.snapshot.status, report.snapshot.reason
             self.receipts += report.receipts
 
-    async def told(self, messages: Sequence[Message], status: MessageStatus, timeout_s: float = 30) -> None:
+    async def told(self, messages: Sequence[Message], status: MessageStatus) -> None:
         wanted = {(each.id, status) for each in messages}
-        await until(lambda: wanted <= {(r.message_id, r.status) for r in self.receipts}, timeout_s)
+        await until(lambda: wanted <= {(r.message_id, r.status) for r in self.receipts})
 
     def in_transcript(self) -> list[str]:
         """Ids of our messages in the order of the agent's own transcript, as often as they stand there."""

@@ -17,7 +17,7 @@ def specialist(repository: Path, context: str = "hello", **more: object) -> Spaw
     return SpawnRequest.model_validate(fields)
 
 
-async def settle(supervisor: Supervisor, *ids: str, timeout_s: float = 20) -> None:
+async def settle(supervisor: Supervisor, *ids: str, timeout_s: float = 40) -> None:
     waited = await supervisor.wait(requests.WaitRequest(instance_ids=list(ids), timeout_seconds=timeout_s), LEAD)
     assert waited.reached
 

@@ -18,6 +18,8 @@ from tests.integration.supervisor.asking import received, specialist
 from tests.integration.supervisor.lives import Killed, Life, Team
 
 BUSY = "@@demo busy 60"
+PATIENCE_S = 40.0
+"""Generous: two cores of a busy machine."""
 
 
 async def dies(deed: Awaitable[object]) -> bool:
@@ -46,14 +48,14 @@ async def listed(life: Life) -> Mapping[str, results.InstanceInfo]:
 
 
 async def settle(life: Life, *ids: str) -> None:
-    waited = await life.call("wait", requests.WaitRequest(instance_ids=list(ids), timeout_seconds=20))
+    waited = await life.call("wait", requests.WaitRequest(instance_ids=list(ids), timeout_seconds=PATIENCE_S))
     assert cast("results.WaitResult", waited).reached
 
 
 async def until(life: Life, instance_id: str, *statuses: Status) -> results.InstanceInfo:
     """Waits until the instance is in one of these."""
     member = life.supervisor._roll.registry.get(instance_id)
-    assert await life.supervisor._roll.news.until(lambda: member.snapshot.status in statuses, 20)
+    assert await life.supervisor._roll.news.until(lambda: member.snapshot.status in statuses, PATIENCE_S)
     return (await listed(life))[instance_id]
 
 
