@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -37,6 +38,8 @@ START_S = 60.0
 GIT_S = 300.0
 """A large repository takes its time to check out; the workspace bounds each git process itself."""
 AGENT_S = 30.0
+_FRESH_S = 0.5
+"""A host that has answered so lately is taken to be there, and not asked for that before something is done once."""
 _WITHOUT_IT = ("HOME", "PATH", "LANG")
 """Of the actor's own environment: enough to look, and for git."""
 
@@ -151,6 +154,7 @@ class HostHandle:
         """``home``: of the host of this machine."""
         self._actor = actor
         self._name = ""
+        self._answered_at = -_FRESH_S
         self._git = (
             GitHandle(actor, _near_look(home), GitWay(home.git_socket)) if home else GitHandle(actor, None, None)
         )
@@ -264,8 +268,14 @@ class HostHandle:
         return await self._git.write(asked)
 
     async def _ask_once(self, call: Callable[[], Any], timeout_s: float) -> Any:
-        await self.name()
-        return await answer_of(call(), "The host", timeout_s)
+        """Of a host that is there: one that has not just answered is asked for that first."""
+        if asyncio.get_running_loop().time() - self._answered_at > _FRESH_S:
+            await self._ask_again(self._actor.name.remote, AGENT_S)
+        answer = await answer_of(call(), "The host", timeout_s)
+        self._answered_at = asyncio.get_running_loop().time()
+        return answer
 
     async def _ask_again(self, call: Callable[[], Any], timeout_s: float) -> Any:
-        return await answer_when_back(call, "The host", timeout_s)
+        answer = await answer_when_back(call, "The host", timeout_s)
+        self._answered_at = asyncio.get_running_loop().time()
+        return answer
