@@ -41,18 +41,23 @@ class GitDoor:
         self._socket = socket
         self._answers = answers
         self._server: asyncio.Server | None = None
+        self._inode = 0
         self._callers = Background("a caller of git")
 
     async def start(self) -> None:
         """Raises ``SettingsError`` when there can be no socket."""
-        self._server = await asyncio.start_unix_server(self._serve, sock=listen(self._socket), limit=_READ_AHEAD_BYTES)
+        listener = listen(self._socket)
+        self._inode = self._socket.stat().st_ino
+        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=_READ_AHEAD_BYTES)
 
     async def stop(self) -> None:
         """What runs goes on to its end, and nobody is told. No-op when not started."""
         if self._server is not None:
             self._server.close()
             self._server = None
-            self._socket.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if self._socket.stat().st_ino == self._inode:  # it may be a successor's
+                    self._socket.unlink()
         await self._callers.end(within_s=_STOP_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

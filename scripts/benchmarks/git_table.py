@@ -1,13 +1,15 @@
 """The guide's table of git operations: batches of ours against GitPython that runs one git after another.
 
-Both have a repository of their own, made alike, and work in turn. After each batch plain git is asked whether what was
-answered is true and what was written is there.
+Both have a repository of their own, made alike, and work in turn; in a third one the gits that cannot be done without
+run alone, which is the floor. After each batch plain git is asked whether what was answered is true and what was
+written is there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import statistics
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from pathlib import Path
 from git import Repo
 
 from scripts.benchmarks.bench import Bench
-from scripts.benchmarks.git_work import WORKS, Site, Work
+from scripts.benchmarks.git_work import WORKS, Bare, Site, Work
 from scripts.benchmarks.section import Part, Plot, Section
 from supervisor.client import SupervisorClient
 from supervisor.requests import GitBatchRequest, GitOperation
@@ -26,6 +28,9 @@ from tests.projects import git
 _ROUNDS = 10
 _SETTLED_S = 0.1
 """An answer is kept once nothing has changed for a moment."""
+_JUDGED = ("less time", "aim", "guide", "cached")
+_Sites = tuple[Site, Site, Site]
+"""Ours, theirs, and that of the gits alone."""
 _GUIDE = {"20 status of one project": 75, "50 branch": 60, "100 mixed": 67}
 _WORDS = """
 GitPython has its `Repo` objects made beforehand and runs one git after another. A batch goes from the client through
@@ -35,18 +40,24 @@ statuses, four logs, four new branches, a list of branches and a commit, as when
 *hardly two alike*: in each of ten four statuses, two logs, a diff, a list, a new branch and a commit. *less time* is
 the median of the rounds, pair by pair.
 
-What bounds it: a git that must run takes 2 to 4 ms of a core, ours as theirs. Equal questions share one, so of twenty
-equal ones that need a git at most 95 % can go; different questions that were never asked before gain by the second core
-only. A kept answer needs neither git nor a call of the host, only a look at refs, index and configuration of its
-working tree, beside the way from the client and back. A new branch is two new files, whoever makes it. Of *100
-mixed* a status must run before and after each commit, and a commit is two gits (add, commit) that go one after another
-in a repository: 27 gits in all, where GitPython starts a hundred and five.
+What bounds it: *the gits alone* are the same gits without which the batch cannot be done, started one after another by
+a bare program. A batch runs them with two cores, but what writes in a repository one at a time: of *100 mixed* a status
+must run before and after each commit, and a commit is two gits (add, commit), so ten gits stand in one line. Equal
+questions share one git, so of twenty equal ones that need one at most 95 % can go; different questions that were never
+asked before gain by the second core only. A kept answer needs neither git nor a call of the host, only a look at refs,
+index and configuration of its working tree, beside the way from the client and back. A batch that writes is stored
+before its first write, which costs one sync of the disk. Fifty branches are one transaction of git, and a hundred new
+files (each branch and its log) whoever makes them: ext4 looks through all files of the neighbourhood that were deleted
+in the last minutes whenever it makes one, so after much has been deleted on the disk this git alone takes 10 to 30 ms
+instead of 5, and then the aim cannot be met by anybody.
 """
 
 
 @dataclass(slots=True)
 class _Found:
     ours_ms: list[float] = field(default_factory=list)
+    bare_ms: list[float] = field(default_factory=list)
+    gits: int = 0
     theirs_ms: list[float] = field(default_factory=list)
     cached: int = 0
 
@@ -88,20 +99,21 @@ class _OneByOne:
 
 async def _measure(bench: Bench) -> Section:
     with bench.scratch() as directory:
-        theirs, ours = Site.make(directory / "theirs"), Site.make(directory / "ours")
+        ours, theirs, alone = (Site.make(directory / name) for name in ("ours", "theirs", "alone"))
         one_by_one = _OneByOne(theirs)
         async with bench.team(PHALANX_AGENT="demo") as team, await team.connect() as client:
             found = {}
             for work in WORKS:
                 bench.say(work.what)
-                found[work.what] = await _rounds(client, work, ours, one_by_one, theirs)
+                found[work.what] = await _rounds(client, work, (ours, theirs, alone), one_by_one)
     return _section(found)
 
 
-async def _rounds(client: SupervisorClient, work: Work, ours: Site, one_by_one: _OneByOne, theirs: Site) -> _Found:
+async def _rounds(client: SupervisorClient, work: Work, sites: _Sites, one_by_one: _OneByOne) -> _Found:
     found = _Found()
+    ours, theirs, alone = sites
     for number in range(_ROUNDS + 1):
-        _change(work, (ours, theirs), number)
+        _change(work, sites, number)
         operations = work.operations(theirs, number)
         begun = time.perf_counter()
         await asyncio.to_thread(one_by_one.run, operations)
@@ -112,11 +124,29 @@ async def _rounds(client: SupervisorClient, work: Work, ours: Site, one_by_one: 
         result = await client.git_batch(request)
         ours_ms = (time.perf_counter() - begun) * 1000
         _check(request.operations, result)
+
+        gits = work.gits(alone, number)
+        bare_ms = await asyncio.to_thread(_run_alone, gits)
         if number:  # the first round fills what either side keeps
             found.theirs_ms.append(theirs_ms)
             found.ours_ms.append(ours_ms)
+            found.bare_ms.append(bare_ms)
+            found.gits = len(gits)
             found.cached += result.performance.cache_hits
     return found
+
+
+def _run_alone(gits: Sequence[Bare]) -> float:
+    """Milliseconds."""
+    begun = time.perf_counter()
+    for each in gits:
+        subprocess.run(
+            ["git", "-C", each.directory, *each.words],
+            input=each.stdin.encode(),
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+    return (time.perf_counter() - begun) * 1000
 
 
 def _change(work: Work, sites: Sequence[Site], number: int) -> None:
@@ -159,7 +189,16 @@ def _section(found: Mapping[str, _Found]) -> Section:
     samples = {f"{what}, batch": each.ours_ms for what, each in found.items()}
     samples |= {f"{what}, one by one": each.theirs_ms for what, each in found.items()}
     return Section(
-        columns=("operations", "GitPython, one by one", "batch", "less time", "aim", "guide", "cached"),
+        columns=(
+            "operations",
+            "GitPython, one by one",
+            "batch",
+            "less time",
+            "aim",
+            "guide",
+            "cached",
+            "the gits alone",
+        ),
         rows=rows,
         words=_WORDS,
         samples=samples,
@@ -188,6 +227,7 @@ def _row(work: Work, found: _Found) -> tuple[str, ...]:
         f"≥ {work.aim} %" if work.aim else "",
         f"{guide} %" if guide else "",
         f"{found.cached / len(found.ours_ms):.0f}",
+        f"{found.gits}: {statistics.median(found.bare_ms):.1f} ms" if found.gits else "none",
     )
 
 

@@ -36,6 +36,15 @@ class Site:
         return cls(repository, trees)
 
 
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """One git as a shell would start it."""
+
+    directory: Path
+    words: Sequence[str]
+    stdin: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """``changed`` are the working trees in which a file changes before each round."""
@@ -45,6 +54,8 @@ class Work:
     """Per cent less time than one by one."""
     changed: Callable[[Site], Sequence[Path]]
     operations: Callable[[Site, int], list[GitOperation]]
+    gits: Callable[[Site, int], list[Bare]]
+    """Those without which it cannot be done by anybody who has no answers from before but those that still hold."""
 
 
 def operation(kind: Any, directory: Path, **params: Any) -> GitOperation:
@@ -95,6 +106,53 @@ def _of_member(tree: Path, number: int) -> Iterator[GitOperation]:
     yield operation("status", tree)
 
 
+_STATUS = ("status", "--porcelain=v2", "--branch")
+_LOG = ("log", "--max-count=20", "--format=%H %P %an %ae %aI %s")
+_LIST = ("for-each-ref", "--format=%(refname:short) %(objectname) %(worktreepath) %(contents:subject)", "refs/heads")
+
+
+def _no_git(site: Site, number: int) -> list[Bare]:
+    return []
+
+
+def _status_of_project(site: Site, number: int) -> list[Bare]:
+    return [Bare(site.repository, _STATUS)]
+
+
+def _status_of_members(site: Site, number: int) -> list[Bare]:
+    return [Bare(tree, _STATUS) for tree in site.trees]
+
+
+def _one_transaction(site: Site, names: Sequence[str]) -> Bare:
+    head = git(site.repository, "rev-parse", "HEAD")
+    steps = "".join(f"create refs/heads/{name} {head}\n" for name in names)
+    return Bare(site.repository, ("update-ref", "--stdin"), steps)
+
+
+def _fifty_branches(site: Site, number: int) -> list[Bare]:
+    return [_one_transaction(site, [f"new/{number}/{each}" for each in range(50)])]
+
+
+def _gits_of_polled(site: Site, number: int) -> list[Bare]:
+    names = [f"polled/{number}/{tree.name}/{each}" for tree in site.trees[:5] for each in range(4)]
+    return [_one_transaction(site, names), *_around_commits(site.trees[:5], number), Bare(site.repository, _LIST)]
+
+
+def _gits_of_different(site: Site, number: int) -> list[Bare]:
+    names = [f"mixed/{number}/{tree.name}" for tree in site.trees]
+    diffs = [Bare(tree, ("diff",)) for tree in site.trees]
+    around = _around_commits(site.trees, number)
+    return [_one_transaction(site, names), *diffs, *around, Bare(site.repository, _LIST)]
+
+
+def _around_commits(trees: Sequence[Path], number: int) -> Iterator[Bare]:
+    """The log before each commit is that after the one before."""
+    for tree in trees:
+        yield from (Bare(tree, _STATUS), Bare(tree, ("add", "--all")))
+        yield Bare(tree, ("-c", "gc.auto=0", "commit", "--quiet", "--message", f"Round {number}"))
+        yield from (Bare(tree, _STATUS), Bare(tree, _LOG))
+
+
 def _in_turns(members: Sequence[Sequence[GitOperation]]) -> list[GitOperation]:
     return [each for step in zip(*members, strict=True) for each in step]
 
@@ -112,11 +170,29 @@ def _members(site: Site) -> Sequence[Path]:
 
 
 WORKS = (
-    Work(what="20 status of one project, just changed", aim=95, changed=_project, operations=_of_project),
-    Work(what="20 status of one project", aim=95, changed=_none, operations=_of_project),
-    Work(what="20 status of ten members, just changed", aim=None, changed=_members, operations=_of_members),
-    Work(what="20 status of ten members", aim=95, changed=_none, operations=_of_members),
-    Work(what="50 branch", aim=90, changed=_none, operations=_branches),
-    Work(what="100 mixed", aim=80, changed=_members, operations=_polled),
-    Work(what="100 mixed, hardly two alike", aim=None, changed=_members, operations=_different),
+    Work(
+        what="20 status of one project, just changed",
+        aim=95,
+        changed=_project,
+        operations=_of_project,
+        gits=_status_of_project,
+    ),
+    Work(what="20 status of one project", aim=95, changed=_none, operations=_of_project, gits=_no_git),
+    Work(
+        what="20 status of ten members, just changed",
+        aim=None,
+        changed=_members,
+        operations=_of_members,
+        gits=_status_of_members,
+    ),
+    Work(what="20 status of ten members", aim=95, changed=_none, operations=_of_members, gits=_no_git),
+    Work(what="50 branch", aim=90, changed=_none, operations=_branches, gits=_fifty_branches),
+    Work(what="100 mixed", aim=80, changed=_members, operations=_polled, gits=_gits_of_polled),
+    Work(
+        what="100 mixed, hardly two alike",
+        aim=None,
+        changed=_members,
+        operations=_different,
+        gits=_gits_of_different,
+    ),
 )

@@ -134,6 +134,13 @@ async def test_who_listens_anew_is_found_although_connections_to_the_one_before_
                 assert await asyncio.gather(*(way.call("echo", each) for each in range(5))) == list(range(5))
 
 
+async def test_who_stops_late_does_not_take_a_successors_place_away(short_tmp: Path) -> None:
+    async with door(short_tmp / "s") as before, door(short_tmp / "s", echo=echo), way_to(short_tmp / "s") as way:
+        await before.stop()
+
+        assert await way.call("echo", 1) == 1
+
+
 async def test_an_end_that_dies_in_the_middle_of_a_call_is_told_at_once(short_tmp: Path) -> None:
     begun = asyncio.Event()
 
