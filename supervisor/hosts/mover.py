@@ -149,7 +149,9 @@ class Mover:
         if said := mail.abroad.of(instance_id):
             shown = await self._hosts.shown_at_home(member.record.place, member.record.transcript_path, said)
             await mail.abroad.came_home(instance_id, shown)
+        if lost := mail.abroad.of(instance_id):
             await mail.deliver_again(instance_id)
+            logger.warning("%s is given %d messages again: the lost host alone had them", instance_id, len(lost))
 
 
 def _words(host: str) -> str:
