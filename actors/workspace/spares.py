@@ -6,6 +6,7 @@ made. Which branch a spare was bound to stands beside it in the repository, so t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,35 +34,40 @@ def make_spare(git: GitRunner, source: Source, target: Path) -> None:
     (registration / _LISTING).write_text(f"{source.commit}\n{_listing(git, target)}", errors="surrogateescape")
 
 
-def bind_spare(git: GitRunner, source: Source, worktree: Path, instance_id: str) -> Bound:
-    """Makes the instance's branch at ``source.commit`` and puts the worktree on it.
+def bind_spare(git: GitRunner, worktree: Path, instance_id: str, found: Callable[[], Source]) -> Bound:
+    """Makes the instance's branch at the commit of the source that is ``found``, and puts the worktree on it.
 
     Raises ``WorkspaceError`` when the spare is gone, was touched or was bound before; then it is only to be discarded.
     """
-    registration = registration_at(source.git_directory, worktree)
     with claimed_existing(worktree) as there:
         if not there:
             raise WorkspaceError(f"The spare worktree {worktree} is gone.")
-        commit = _check_untouched(git, registration, worktree)
+        listing = _listing(git, worktree)
+        source = found()
+        registration = registration_at(source.git_directory, worktree)
+        commit = _check_untouched(registration, worktree, listing)
         branch = _claim_free_branch(git, source, instance_id)
         try:
             note_bound(registration, branch)
         except OSError as error:
             raise WorkspaceError(f"{registration} cannot be written: {error.strerror}.") from error
-        _put_on(git, worktree, branch, moves=commit != source.commit)
+        if commit == source.commit:
+            _point_head_at(registration, branch)
+        else:
+            _check_out(git, worktree, branch)
     taken = branch != branch_of(instance_id)
     note = f"The name {instance_id} was taken, so the branch is {branch}."
     return Bound(branch=branch, notes=(note,) if taken else ())
 
 
-def _check_untouched(git: GitRunner, registration: Path, worktree: Path) -> str:
+def _check_untouched(registration: Path, worktree: Path, listing: str) -> str:
     """The commit that it is at."""
     try:
-        commit, _, listing = (registration / _LISTING).read_text(errors="surrogateescape").partition("\n")
+        commit, _, listed = (registration / _LISTING).read_text(errors="surrogateescape").partition("\n")
         head = (registration / "HEAD").read_text().strip()
     except OSError as error:
         raise WorkspaceError(f"What is known of the spare worktree {worktree} is gone: {error.strerror}.") from error
-    if bound_to(registration) is not None or head != commit or _listing(git, worktree) != listing:
+    if bound_to(registration) is not None or head != commit or listing != listed:
         raise WorkspaceError(f"The spare worktree {worktree} is not as it was made.")
     return commit
 
@@ -74,9 +80,20 @@ def _claim_free_branch(git: GitRunner, source: Source, instance_id: str) -> str:
     raise WorkspaceError(f"{branch_of(instance_id)} and {MOST_NAMES - 2} names after it are taken in {source.top}.")
 
 
-def _put_on(git: GitRunner, worktree: Path, branch: str, *, moves: bool) -> None:
-    words = ("checkout", "--quiet", branch, "--") if moves else ("symbolic-ref", "HEAD", f"refs/heads/{branch}")
-    answer = git.run(worktree, *words, timeout_s=CHECKOUT_TIMEOUT_S)
+def _point_head_at(registration: Path, branch: str) -> None:
+    """As ``git symbolic-ref`` does, under the same lock, but without a process: HEAD is a file, or the spare would not
+    have passed for untouched."""
+    head, lock = registration / "HEAD", registration / "HEAD.lock"
+    try:
+        with lock.open("x") as file:
+            file.write(f"ref: refs/heads/{branch}\n")
+        lock.replace(head)
+    except OSError as error:
+        raise WorkspaceError(f"{head} cannot be written: {error.strerror}.") from error
+
+
+def _check_out(git: GitRunner, worktree: Path, branch: str) -> None:
+    answer = git.run(worktree, "checkout", "--quiet", branch, "--", timeout_s=CHECKOUT_TIMEOUT_S)
     if not answer.ok:
         raise WorkspaceError(f"The spare worktree {worktree} could not be put on {branch}: {answer.last_words}.")
 

@@ -115,18 +115,25 @@ class Workspaces:
         Raises ``WorkspaceError`` when the spare is no longer as it was made, or is of another repository: discard it.
         """
         check_directory(work_dir)
+        if spare.worktree is None:
+            raise WorkspaceError(f"There is no spare worktree for {work_dir}.")
+        with ThreadPoolExecutor(2) as aside:  # the spare and its repository are looked at side by side
+            finding = aside.submit(self._source_for, spare, work_dir)
+            notes = aside.submit(lambda: describe_left_behind(self._git, finding.result()))
+            bound = bind_spare(self._git, spare.worktree, instance_id, finding.result)
+        return self._placed(finding.result(), spare.worktree, bound.branch, (*notes.result(), *bound.notes))
+
+    def _source_for(self, spare: Workspace, work_dir: Path) -> Source:
         source = usable(find_source(self._git, work_dir), work_dir)
-        if spare.worktree is None or spare.git_directory != source.git_directory:
+        if spare.git_directory != source.git_directory:
             raise WorkspaceError(f"The spare worktree {spare.worktree} is of another repository than {work_dir}.")
-        with self._looked_over(source) as notes:
-            bound = bind_spare(self._git, source, spare.worktree, instance_id)
-        return self._placed(source, spare.worktree, bound.branch, (*notes.result(), *bound.notes))
+        return source
 
     def bind_spare_from(self, spare: Workspace, name: str, source: Source) -> Workspace:
         """The same for a spare of the mirror ``source``: on the branch ``phalanx/<name>`` and no other."""
         if spare.worktree is None or spare.git_directory != source.git_directory:
             raise WorkspaceError(f"The spare worktree {spare.worktree} is of another repository than {source.top}.")
-        bound = bind_spare(self._git, source, spare.worktree, name)
+        bound = bind_spare(self._git, spare.worktree, name, lambda: source)
         if bound.branch != branch_of(name):
             raise WorkspaceError(f"{branch_of(name)} is taken in {source.top}. Try again.")
         return self._placed(source, spare.worktree, bound.branch, bound.notes)
