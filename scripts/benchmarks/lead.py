@@ -10,9 +10,10 @@ from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.section import Part, Section, of_figures
 
 _WORDS = """
-What bounds the spawn: beside the start of the program it makes the worktree, and a spare actor for the next one is
-started on the same cores; then it waits for proof, which Claude Code's own hook gives 60 to 190 ms after Enter. The
-floor ends when the bare program shows its input box.
+What bounds the spawn: before the program it makes the worktree, by three gits one after another, and writes records;
+the launcher of the program takes 10 ms. The input box is seen when it is drawn, which ends the floor. Then Claude Code,
+which is still busy with its own start, shows what was pasted only 100 to 150 ms later, and its own hook proves the
+message 60 to 110 ms after Enter. The spare actor for the next spawn is started after the proof.
 """
 
 

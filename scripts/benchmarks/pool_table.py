@@ -18,7 +18,8 @@ _AIM_MS, _AIM_S = 150.0, 3.0
 _WORDS = """
 From the call to the proof of the first message; a spawn that did not come from the pool fails the run. What a spawn
 from the pool still does: a branch in the spare worktree, the record on disk, the identity of the agent and its first
-message, typed and proved; Claude Code itself takes 60 to 110 ms from Enter to the hook that proves it.
+message, typed and proved. Of that Claude Code itself takes some 120 to 170 ms: it gathers what is pasted for 50 ms
+before it shows it, and its hook proves the message 60 to 110 ms after Enter.
 """
 
 
