@@ -135,7 +135,8 @@ class SeatsOnHosts:
 
     @property
     def linked(self) -> frozenset[str]:
-        return frozenset(self._roster.linked())
+        """A way to a host outlives the host."""
+        return self._roster.names & self._roster.linked().keys()
 
     @property
     def names(self) -> Mapping[str, str]:

@@ -132,7 +132,7 @@ def test_a_host_whose_ray_is_killed_takes_its_spares_out_and_no_slot_is_lost(rig
     warm = phalanx(team, "prewarm", "--dir", ".", "4")
     assert warm["success"], warm
     assert sessions(third)
-    (raylet,) = third.inside("pgrep", "-f", "ray/raylet/raylet").split()
+    (raylet,) = third.inside("pgrep", "-x", "raylet").split()
     third.inside("kill", "-9", raylet)
 
     assert wait_until(lambda: third.name not in spares(team, "instances"), SOON_S)

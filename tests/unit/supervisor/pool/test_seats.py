@@ -35,6 +35,9 @@ class Scene:
             for name, slots in self.there.items()
         )
 
+    async def connect(self, node: Node) -> Any:
+        return self
+
     async def fits(self, agent: str) -> bool:
         return self.memory
 
@@ -90,3 +93,13 @@ async def test_a_host_is_lost_only_once_the_others_have_been_seen_without_it() -
     assert not scene.seats.is_open("worker")
     assert scene.seats.is_closed("worker")
     assert scene.seats.is_lost("worker")
+
+
+async def test_a_host_that_was_lost_is_one_to_be_looked_over_anew_when_it_is_back() -> None:
+    scene = Scene()
+    await scene.roster.link("worker")
+    assert scene.seats.linked == {"head", "worker"}
+    for there, expected in (({"head": 3}, {"head"}), ({"head": 3, "worker": 3}, {"head", "worker"})):
+        scene.there, scene.roster._looked_at = there, 0.0
+        await scene.roster.nodes()
+        assert scene.seats.linked == expected
