@@ -1,31 +1,33 @@
-"""Spares wait on every host, and a spawn takes what is ready where it goes. In this order."""
+"""Spares wait on every host, and a spawn takes what is ready where it goes. In this order: the last test takes the team
+down."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from tests.cluster.asking import phalanx
+from tests.cluster.asking import phalanx, taken_slots
 from tests.cluster.rig import Rig, RigHost
 from tests.cluster.team.calling import USER, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 SOON_S = 60.0
+BACK_S = 180.0
+"""Until the launcher has started Ray there again."""
 
 
 @pytest.fixture(scope="module")
-def team(head: RigHost) -> Iterator[RigHost]:
+def team(head: RigHost) -> RigHost:
     """The head; its repository has got a commit since it was prepared for."""
     phalanx(head, "up")
     assert wait_until(lambda: len(phalanx(head, "hosts")["hosts"]) == 3, SOON_S)
     warm = phalanx(head, "prewarm", "--dir", ".", "--worktrees", "3", "3")
     assert (warm["success"], warm["instances"], warm["worktrees"]) == (True, 3, 3), warm
     git(head, "commit", "-q", "--allow-empty", "-m", "Later")
-    yield head
-    phalanx(head, "down")
+    return head
 
 
 def git(head: RigHost, *words: str) -> str:
@@ -123,3 +125,22 @@ def test_one_made_of_a_spare_is_handed_over_from_a_drained_host_which_has_no_spa
     assert spares(team, "instances").get(third.name, 0) == 0
     refused = phalanx(team, "drain", third.name, "--undo")
     assert not refused["drained"]
+
+
+def test_a_host_whose_ray_is_killed_takes_its_spares_out_and_no_slot_is_lost(rig: Rig, team: RigHost) -> None:
+    head, third = rig.hosts[0], rig.hosts[2]
+    warm = phalanx(team, "prewarm", "--dir", ".", "4")
+    assert warm["success"], warm
+    assert sessions(third)
+    (raylet,) = third.inside("pgrep", "-x", "raylet").split()
+    third.inside("kill", "-9", raylet)
+
+    assert wait_until(lambda: third.name not in spares(team, "instances"), SOON_S)
+    assert wait_until(lambda: sum(spares(team, "instances").values()) == 4, SOON_S), spares(team, "instances")
+    assert wait_until(lambda: third.name in spares(team, "actors"), BACK_S)
+    assert wait_until(lambda: sessions(third) == [], SOON_S), sessions(third)
+    assert wait_until(lambda: third.ssh("ls", ".phalanx/worktrees").split() == [], 2 * SOON_S)
+    instances = len(phalanx(team, "list")["instances"])
+    expected = instances + sum(sum(spares(team, kind).values()) for kind in ("instances", "actors"))
+    assert wait_until(lambda: taken_slots(head) == expected, SOON_S), (taken_slots(head), expected)
+    phalanx(team, "down")
