@@ -20,5 +20,13 @@ def kill_ray(head: RigHost) -> None:
 
 def agents(host: RigHost) -> set[str]:
     """Session and process of each agent there."""
-    socket = login_home() / ".phalanx" / "tmux.sock"
-    return set(host.inside("tmux", "-S", str(socket), "list-panes", "-a", "-F", "#S #{pane_pid}").split("\n")[:-1])
+    return _listed(host, "list-panes -a -F '#S #{pane_pid}'")
+
+
+def sessions(host: RigHost) -> set[str]:
+    """Of all agents there, also of none."""
+    return _listed(host, "list-sessions -F '#S' 2>/dev/null; true")
+
+
+def _listed(host: RigHost, command: str) -> set[str]:
+    return set(host.inside("sh", "-c", f"tmux -S {login_home()}/.phalanx/tmux.sock {command}").split("\n")[:-1])

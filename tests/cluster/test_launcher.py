@@ -14,6 +14,7 @@ import pytest
 
 from supervisor.ray_node import ports
 from tests.cluster.asking import living_nodes, phalanx, programs_on, taken_slots, wait_for_nodes, wait_without
+from tests.cluster.losing import sessions
 from tests.cluster.rig import Rig, RigHost
 from tests.cluster.rig.commands import RigError
 from tests.cluster.rig.launcher import Launcher
@@ -25,6 +26,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 JOINED_S = 120.0
 GONE_S = 30.0
 CARRIED_S = 30.0
+BACK_S = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +180,36 @@ def test_a_drained_host_hands_over_who_is_idle_at_once_and_who_is_at_work_after_
     assert rig.hosts[1].ssh("sh", "-c", "ls .phalanx/worktrees") == ""
     assert "demo_program" not in programs_on(rig.hosts[1])
     phalanx(head, "drain", "host3", "--undo")
+
+
+def test_a_drain_goes_on_when_the_supervisor_is_killed_in_the_middle_of_it(rig: Rig, head: RigHost) -> None:
+    asked = {each: questions(head, each, "") for each, host in places(head).items() if host == "host4"}
+    early = phalanx(head, "drain", "host4", "--timeout", "0.5")
+    assert "is being handed over" in {each["why"] for each in early["remaining"]}
+    head.ssh("kill", "-9", str(phalanx(head, "status")["supervisorPid"]))
+    wait_for_team(head)
+    assert phalanx(head, "drain", "host4")["remaining"] == []
+
+    hosts = places(head)
+    for instance_id, times in asked.items():
+        there = [host.name for host in rig.hosts if instance_id in sessions(host)]
+        assert there == [hosts[instance_id]] != ["host4"]
+        phalanx(head, "send", "--wait", instance_id, "afterwards")
+        assert questions(head, instance_id, "") == times + 1
+    phalanx(head, "drain", "host4", "--undo")
+
+
+def wait_for_team(head: RigHost) -> None:
+    """Ray brings the supervisor back; on a busy machine that takes longer than a new client waits."""
+    deadline = time.monotonic() + BACK_S
+    while True:
+        try:
+            phalanx(head, "status")
+        except RigError:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
 
 
 def test_git_batch_works_where_the_instance_is(head: RigHost) -> None:

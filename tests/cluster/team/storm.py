@@ -14,9 +14,8 @@ from tests.chaos.ledger import Ledger
 from tests.chaos.plan import Letter, plan_letters
 from tests.cluster.asking import phalanx
 from tests.cluster.cluster import HostsUp
-from tests.cluster.losing import agents, kill_ray
+from tests.cluster.losing import agents, kill_ray, sessions
 from tests.cluster.rig import RigHost
-from tests.cluster.rig.login import login_home
 from tests.cluster.team.calling import PROJECT, done, entry_on, wait_until
 from tests.cluster.team.post import Sender
 from tests.integration.store.redis_server import RedisProcess
@@ -179,9 +178,3 @@ def _moved(head: RigHost, run: Run, lost: str) -> bool:
     return len(there) == len(run.contexts) and all(
         each["host"] != lost and each["status"] in ("ready", "busy") for each in there
     )
-
-
-def sessions(host: RigHost) -> set[str]:
-    socket = login_home() / ".phalanx" / "tmux.sock"
-    named = host.inside("sh", "-c", f"tmux -S {socket} list-sessions -F '#S' 2>/dev/null; true")
-    return set(named.split())
