@@ -33,8 +33,13 @@ class Gathering:
     """What one process says. ``output`` and ``errors`` are for it to write to."""
 
     def __init__(self) -> None:
-        self._heard, self.errors = os.pipe()
+        """Raises ``OSError`` when no more files can be open, with none left open."""
         self.output = os.memfd_create("git-output")
+        try:
+            self._heard, self.errors = os.pipe()
+        except OSError:
+            os.close(self.output)
+            raise
         self._error = bytearray()
 
     def __enter__(self) -> Self:

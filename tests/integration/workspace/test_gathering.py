@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import time
@@ -74,3 +75,18 @@ def test_git_is_looked_for_again_when_it_has_moved(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="not found"):
         runner.run_once(tmp_path, "version")
     assert runner.run_once(tmp_path, "version").output == "second\n"
+
+
+@pytest.mark.parametrize("opening", ["pipe", "memfd_create"])
+def test_no_file_stays_open_when_no_more_can_be_opened(
+    opening: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    before = set(Path("/proc/self/fd").iterdir())
+    monkeypatch.setattr(f"actors.workspace.gathering.os.{opening}", no_more)
+    with pytest.raises(WorkspaceError, match="when the host has room"):
+        run(tmp_path, "true")
+
+    assert set(Path("/proc/self/fd").iterdir()) == before
