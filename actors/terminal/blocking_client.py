@@ -6,6 +6,7 @@ Used by ``bounded``. Owns the connection: it is bounded by a timeout and closed 
 from __future__ import annotations
 
 import socket as sockets
+import struct
 import time
 from pathlib import Path
 
@@ -24,14 +25,21 @@ def ask(socket: Path, command: tuple[str, ...], cwd: Path, timeout_s: float) -> 
     """
     opening = identification(cwd) + command_frame(command)
     with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as line:
-        line.settimeout(timeout_s)
+        # The kernel's own limit: with Python's, a connect fails at once while the server's queue is full.
+        line.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDTIMEO, _timeval(timeout_s))
         try:
             line.connect(str(socket))
-        except TimeoutError:
+        except BlockingIOError:
             raise no_answer(timeout_s) from None
         except OSError as error:
             return no_server(str(socket), error)
+        line.settimeout(timeout_s)
         return _converse(line, Dialogue(b""), opening, timeout_s)
+
+
+def _timeval(seconds: float) -> bytes:
+    whole = int(seconds)
+    return struct.pack("@ll", whole, int((seconds - whole) * 1e6))
 
 
 def _converse(line: sockets.socket, dialogue: Dialogue, opening: bytes, timeout_s: float) -> Answer:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket as sockets
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from actors.errors import PaneGoneError, TerminalError
+from actors.terminal.blocking_client import ask
 from actors.terminal.command import CLIENT_ENVIRONMENT, client_command
 from actors.terminal.frames import FrameReader, Kind, command_frame, identification
 from actors.terminal.pane import Pane, Tmux
@@ -156,6 +159,26 @@ async def test_more_calls_at_once_than_the_server_queues_are_all_answered(server
     finally:
         os.kill(pid, signal.SIGCONT)
     assert await asyncio.gather(*calls) == [f"{number}\n" for number in range(300)]
+
+
+def test_the_host_s_call_waits_while_the_server_s_queue_is_full(home: Path) -> None:
+    path = home / "tmux.sock"
+    with (
+        ThreadPoolExecutor() as pool,
+        sockets.socket(sockets.AF_UNIX) as server,
+        sockets.socket(sockets.AF_UNIX) as one,
+    ):
+        server.bind(str(path))
+        server.listen(0)
+        one.connect(str(path))
+        with pytest.raises(TerminalError, match="did not answer within"):
+            ask(path, ("list-sessions",), home, 0.2)
+        call = pool.submit(ask, path, ("list-sessions",), home, 10.0)
+        for _ in ("one", "call"):
+            line, _ = server.accept()
+            line.close()
+        with pytest.raises(TerminalError, match="has ended"):
+            call.result(10.0)
 
 
 async def test_sessions_that_come_and_go_while_many_type_and_look_harm_nobody(
