@@ -63,6 +63,11 @@ def note_bound(registration: Path, branch: str) -> None:
     (registration / _BOUND).write_text(branch)
 
 
+def forget_bound(registration: Path) -> None:
+    """The branch is gone: another worktree may be made for the instance. Raises ``OSError``."""
+    (registration / _BOUND).unlink(missing_ok=True)
+
+
 def bound_to(registration: Path) -> str | None:
     """The branch for which a spare worktree was taken; None for one that is still spare, or never was one."""
     try:

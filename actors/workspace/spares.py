@@ -7,13 +7,15 @@ made. Which branch a spare was bound to stands beside it in the repository, so t
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from actors.errors import WorkspaceError
+from actors.workspace.branches import delete_branch
 from actors.workspace.claims import claimed_existing
 from actors.workspace.command import GitRunner
-from actors.workspace.site import bound_to, branch_of, note_bound, registration_at
+from actors.workspace.site import bound_to, branch_of, forget_bound, note_bound, registration_at
 from actors.workspace.source import Source
 from actors.workspace.worktree import CHECKOUT_TIMEOUT_S, MOST_NAMES, claim_branch, make_detached_worktree
 
@@ -37,7 +39,8 @@ def make_spare(git: GitRunner, source: Source, target: Path) -> None:
 def bind_spare(git: GitRunner, worktree: Path, instance_id: str, found: Callable[[], Source]) -> Bound:
     """Makes the instance's branch at the commit of the source that is ``found``, and puts the worktree on it.
 
-    Raises ``WorkspaceError`` when the spare is gone, was touched or was bound before; then it is only to be discarded.
+    Raises ``WorkspaceError`` when the spare is gone, was touched or was bound before, or git fails; then it is only to
+    be discarded.
     """
     with claimed_existing(worktree) as there:
         if not there:
@@ -48,13 +51,10 @@ def bind_spare(git: GitRunner, worktree: Path, instance_id: str, found: Callable
         commit = _check_untouched(registration, worktree, listing)
         branch = _claim_free_branch(git, source, instance_id)
         try:
-            note_bound(registration, branch)
-        except OSError as error:
-            raise WorkspaceError(f"{registration} cannot be written: {error.strerror}.") from error
-        if commit == source.commit:
-            _point_head_at(registration, branch)
-        else:
-            _check_out(git, worktree, branch)
+            _put_on(git, registration, worktree, branch, anew=commit != source.commit)
+        except WorkspaceError:
+            _withdraw(git, source, registration, branch)
+            raise
     taken = branch != branch_of(instance_id)
     note = f"The name {instance_id} was taken, so the branch is {branch}."
     return Bound(branch=branch, notes=(note,) if taken else ())
@@ -78,6 +78,27 @@ def _claim_free_branch(git: GitRunner, source: Source, instance_id: str) -> str:
         if claim_branch(git, source, branch):
             return branch
     raise WorkspaceError(f"{branch_of(instance_id)} and {MOST_NAMES - 2} names after it are taken in {source.top}.")
+
+
+def _put_on(git: GitRunner, registration: Path, worktree: Path, branch: str, *, anew: bool) -> None:
+    """``anew``: the branch is at another commit than the worktree."""
+    try:
+        note_bound(registration, branch)
+    except OSError as error:
+        raise WorkspaceError(f"{registration} cannot be written: {error.strerror}.") from error
+    if anew:
+        _check_out(git, worktree, branch)
+    else:
+        _point_head_at(registration, branch)
+
+
+def _withdraw(git: GitRunner, source: Source, registration: Path, branch: str) -> None:
+    """The name is free for the worktree that the instance gets instead. A branch that stays is still known to be the
+    spare's, and goes with it."""
+    # What went wrong first is what the caller should read.
+    with suppress(WorkspaceError, OSError):
+        if delete_branch(git, source.git_directory, branch, made_at=source.commit) is None:
+            forget_bound(registration)
 
 
 def _point_head_at(registration: Path, branch: str) -> None:

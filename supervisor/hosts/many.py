@@ -39,6 +39,8 @@ class ManyHosts:
         """``conversations``: where copies of those of other hosts are kept."""
         self._roster = roster
         self._conversations = Conversations(conversations)
+        self._withdrawn: set[str] = set()
+        """Spares that could not be bound, by name: whatever branch they are on, at home it is no longer theirs."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._roster.own_link(), name)
@@ -109,6 +111,8 @@ class ManyHosts:
         try:
             bound = await link.depot.bind_spare(spare, origin, own.depot)
         except BaseException:
+            if spare.worktree is not None:
+                self._withdrawn.add(spare.worktree.name)
             await asyncio.shield(own.depot.drop_branch(origin.git_directory, origin.branch, origin.commit))
             raise
         return replace(bound, home=origin.git_directory, notes=(*origin.notes, *bound.notes))
@@ -124,12 +128,19 @@ class ManyHosts:
         link, home = await self._link_of(workspace), workspace.home
         if home is not None and name_in(workspace.branch or "").startswith(SPARE_PREFIX):
             bound = await link.depot.bound(workspace)
-            workspace, home = replace(workspace, branch=bound or workspace.branch), home if bound else None
+            home = home if bound and self._is_its_own(workspace, bound) else None
+            workspace = replace(workspace, branch=bound or workspace.branch)
         if home is not None:
             await self.carry_home(workspace)
         await link.undo_workspace(workspace)
         if home is not None:
             await self._roster.own_link().depot.drop_branch(home, workspace.branch or "", workspace.base_commit)
+
+    def _is_its_own(self, spare: Workspace, bound: str) -> bool:
+        """Whether the branch of this name at home was made for the spare: since it was bound an instance may have got
+        the name, with a worktree elsewhere."""
+        withdrawn = spare.worktree is not None and spare.worktree.name in self._withdrawn
+        return not withdrawn and not self._roster.is_worked_on(bound)
 
     async def retire_workspace(self, workspace: Workspace) -> Retirement:
         link = await self._link_of(workspace)

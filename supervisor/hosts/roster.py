@@ -64,6 +64,8 @@ class Roster:
         """Who takes a slot now, with the host; without those who are only promised one."""
         self.place_of: Callable[[str], str] = lambda instance_id: instance_id
         """Name of the private directory of an instance, by which its processes are known."""
+        self.is_worked_on: Callable[[str], bool] = lambda _branch: False
+        """Whether an instance has this branch."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when a slot was promised, and after each look at the hosts."""
 

@@ -29,6 +29,7 @@ class Slots:
 
         self._roster.holders = self.taken
         self._roster.place_of = self._place_of
+        self._roster.is_worked_on = self._is_worked_on
         self._roster.on_change = changed
         staff.room.slots_left = self.left
         staff.stock.rooms = self.rooms
@@ -61,6 +62,10 @@ class Slots:
     def _place_of(self, instance_id: str) -> str:
         registry = self._roll.registry
         return registry.get(instance_id).record.place if instance_id in registry else instance_id
+
+    def _is_worked_on(self, branch: str) -> bool:
+        workspaces = (member.record.workspace for member in self._roll.registry)
+        return any(workspace is not None and workspace.branch == branch for workspace in workspaces)
 
     def _sits(self, member: Member) -> bool:
         record = member.record

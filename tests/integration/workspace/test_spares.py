@@ -89,6 +89,36 @@ def test_one_that_was_bound_for_nothing_goes_with_the_branch_that_was_made_for_i
     assert workspaces.leftovers(()) == ()
 
 
+def test_one_that_git_could_not_put_on_the_branch_leaves_the_name_to_the_worktree_that_comes_instead(
+    workspaces: Workspaces, place: Place, spare: Workspace
+) -> None:
+    place.commit(place.repository, ".gitattributes", "*.txt filter=broken\n")
+    place.commit(place.repository, "more.txt")
+    for key, value in {"smudge": "false", "required": "true"}.items():
+        place.git(place.repository, "config", f"filter.broken.{key}", value)
+    with pytest.raises(WorkspaceError, match="could not be put on"):
+        workspaces.bind_spare(spare, "spec_1", place.repository)
+    assert place.branches() == {"main"}
+    place.git(place.repository, "config", "filter.broken.smudge", "cat")
+    cold = workspaces.create("spec_1", place.repository, "isolated")
+    assert cold.branch == "phalanx/spec_1"
+    assert workspaces.bound_branch(spare) == ""
+    workspaces.undo(spare)
+    assert not (spare.worktree or Path()).exists()
+    assert place.branches() == {"main", "phalanx/spec_1"}
+
+
+def test_one_that_got_on_the_branch_though_git_complained_takes_it_along(
+    workspaces: Workspaces, place: Place, spare: Workspace
+) -> None:
+    place.commit(place.repository, "more.txt")
+    place.hook("exit 1")
+    with pytest.raises(WorkspaceError, match="could not be put on"):
+        workspaces.bind_spare(spare, "spec_1", place.repository)
+    workspaces.undo(spare)
+    assert place.branches() == {"main"}
+
+
 def test_a_name_that_is_taken_gives_another_branch_and_a_note(
     workspaces: Workspaces, place: Place, spare: Workspace
 ) -> None:

@@ -55,6 +55,21 @@ async def test_a_spare_that_nobody_had_goes_alone_and_one_that_was_being_given_t
     assert scene.deeds == [*carried, "worker: undo", "head: drop phalanx/spec_0_0_9"]
 
 
+async def test_one_whose_binding_failed_takes_no_branch_along_that_an_instance_may_have_got_since(scene: Scene) -> None:
+    scene.roster.places.update({"spare_2": "worker", "spare_3": "worker"})
+    scene.hosts["worker"].touched = True
+    with pytest.raises(WorkspaceError):
+        await scene.many.bind_spare(workspace(name="spare_2"), THERE, Path("/project"))
+    scene.deeds.clear()
+    scene.hosts["worker"].bound = f"phalanx/{THERE}"  # the host died in the middle of it
+    await scene.many.undo_workspace(workspace(name="spare_2"))
+    assert scene.deeds == ["worker: undo"]
+    scene.deeds.clear()
+    scene.roster.is_worked_on = f"phalanx/{THERE}".__eq__  # and so did the supervisor that knew
+    await scene.many.undo_workspace(workspace(name="spare_3"))
+    assert scene.deeds == ["worker: undo"]
+
+
 async def test_how_a_spare_agent_that_was_given_is_started_again_is_kept_here_too(scene: Scene) -> None:
     scene.roster.places.update({"spare_1": "head", "spare_2": "worker"})
     for place, instance_id in (("spare_1", HERE), ("spare_2", THERE)):

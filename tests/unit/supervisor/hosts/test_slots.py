@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from actors.nodes import ELASTIC_LABEL, Node
 from actors.states import Status
+from actors.workspace.values import Workspace
 from supervisor.hosts.roster import Placement, Roster
 from supervisor.hosts.slots import Slots
 from supervisor.store.memory import MemoryStore
@@ -72,3 +75,15 @@ async def test_each_host_has_less_than_no_slot_left_while_a_spare_agent_sits_in_
     assert (slots.left(""), slots.left("worker")) == (4, 1)
     roster._promised += [Placement(host="worker", address="2", own=False) for _ in range(2)]
     assert slots.left("worker") == -1
+
+
+async def test_a_branch_is_worked_on_while_there_is_an_instance_that_has_it() -> None:
+    roll, roster, slots = await scene()
+    staff: Any = SimpleNamespace(stock=SimpleNamespace(), room=SimpleNamespace())
+    slots.tell(staff, lambda: None)
+    directory = Path("/w/spec_0_0_1")
+    workspace = Workspace(mode="isolated", directory=directory, worktree=directory, branch="phalanx/spec_0_0_1")
+    await recruit(roll, 1, workspace=workspace)
+    await recruit(roll, 2)
+    assert roster.is_worked_on("phalanx/spec_0_0_1")
+    assert not roster.is_worked_on("phalanx/spec_0_0_2")
