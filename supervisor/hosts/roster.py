@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from actors.errors import PhalanxError, UnavailableError
 from actors.nodes import Node
+from supervisor.hosts.absences import RETURN_S
 from supervisor.hosts.placing import Wanted, choose, nearly_as_good, roomiest
 from supervisor.hosts.ports import ClusterPort, FullHost
 from supervisor.ray_node.slots import slots_for
@@ -52,6 +53,9 @@ class Roster:
         self._nodes: tuple[Node, ...] = ()
         self.names: frozenset[str] = frozenset()
         """Of the hosts as they were seen last; empty before the first look."""
+        self._ever: frozenset[str] = frozenset()
+        """Names of all that were seen since the first look."""
+        self._first_look_at = 0.0
         self._looked_at = 0.0
         self._waiting = 0
         self._promised: list[Placement] = []
@@ -75,6 +79,8 @@ class Roster:
             self._nodes = tuple(map(self._capped, await self._cluster.nodes()))
             self.names = frozenset(node.name for node in self._nodes)
             self._looked_at = time.monotonic()
+            self._first_look_at = self._first_look_at or self._looked_at
+            self._ever |= self.names
             self.on_change()
         return self._nodes
 
@@ -121,6 +127,15 @@ class Roster:
     def seen(self) -> Sequence[Node]:
         """The hosts as they were seen last."""
         return self._nodes
+
+    def is_lost(self, name: str) -> bool:
+        """Whether a host is not there any more.
+
+        One that has not been seen yet is waited for: when the head has come back with a new Ray, the others join it one
+        after the other, and what is on them lives.
+        """
+        waited = time.monotonic() - self._first_look_at >= RETURN_S
+        return bool(self.names) and name not in self.names and (name in self._ever or waited)
 
     def left(self, seated: Mapping[str, str], host: str) -> int:
         """Slots of the host that neither those ``seated`` nor those who are promised one take.

@@ -63,7 +63,7 @@ class Seats(Protocol):
         ...
 
     def is_closed(self, host: str) -> bool:
-        """Whether spares there have to go; of a host that was not looked for yet nothing is known."""
+        """Whether spares there have to go; of a host that has not been seen yet nothing is known for a while."""
         ...
 
     def is_lost(self, host: str) -> bool:
@@ -164,7 +164,7 @@ class SeatsOnHosts:
         return host in self._roster.drained or self.is_lost(host)
 
     def is_lost(self, host: str) -> bool:
-        return bool(self._roster.names) and host not in self._roster.names
+        return self._roster.is_lost(host)
 
     def settle(self, name: str, host: str) -> None:
         self._roster.places[name] = host

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from actors.errors import UnavailableError
 from actors.nodes import ELASTIC_LABEL, Node
+from supervisor.hosts import roster as roster_module
+from supervisor.hosts.absences import RETURN_S
 from supervisor.hosts.roster import Roster
 from supervisor.pool.seats import SeatsOnHosts
 from supervisor.store.memory import MemoryStore
@@ -40,6 +43,11 @@ class Scene:
 
     async def fits(self, agent: str) -> bool:
         return self.memory
+
+    async def look(self, *there: str) -> None:
+        """At the hosts, which are these now."""
+        self.there, self.roster._looked_at = dict.fromkeys(there, 3), 0.0
+        await self.roster.nodes()
 
     async def make(self) -> str:
         """The host of a spare agent that is made now."""
@@ -83,14 +91,31 @@ async def test_spare_worktrees_are_spread_by_themselves() -> None:
     assert sorted(there) == ["head", "head", "worker", "worker"]
 
 
-async def test_a_host_is_lost_only_once_the_others_have_been_seen_without_it() -> None:
-    scene, seats = Scene(), Scene().seats
-    assert not seats.is_open("worker")
-    assert not seats.is_closed("worker")
-    del scene.there["worker"]
-    await scene.roster.nodes()
+async def test_a_host_is_lost_as_soon_as_the_others_are_seen_without_it() -> None:
+    scene = Scene()
+    assert not scene.seats.is_open("worker")
+    assert not scene.seats.is_closed("worker")
+    await scene.look("head", "worker")
+    assert scene.seats.is_open("worker")
+    await scene.look("head")
     assert scene.seats.is_open("head")
     assert not scene.seats.is_open("worker")
+    assert scene.seats.is_closed("worker")
+    assert scene.seats.is_lost("worker")
+
+
+async def test_what_is_on_a_host_that_has_not_joined_a_new_head_yet_is_kept_while_the_host_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene, clock = Scene(), SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(roster_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    await scene.look("head")
+    clock.now += RETURN_S - 1
+    await scene.look("head", "cloud")
+    assert not scene.seats.is_open("worker")
+    assert not scene.seats.is_closed("worker")
+    assert not scene.seats.is_lost("worker")
+    clock.now += 1
     assert scene.seats.is_closed("worker")
     assert scene.seats.is_lost("worker")
 
@@ -99,7 +124,6 @@ async def test_a_host_that_was_lost_is_one_to_be_looked_over_anew_when_it_is_bac
     scene = Scene()
     await scene.roster.link("worker")
     assert scene.seats.linked == {"head", "worker"}
-    for there, expected in (({"head": 3}, {"head"}), ({"head": 3, "worker": 3}, {"head", "worker"})):
-        scene.there, scene.roster._looked_at = there, 0.0
-        await scene.roster.nodes()
-        assert scene.seats.linked == expected
+    for there in (("head",), ("head", "worker")):
+        await scene.look(*there)
+        assert scene.seats.linked == set(there)
