@@ -216,8 +216,13 @@ class SpareWorktrees:
             self._work.begin(self._take_away(spare.workspace))
 
     async def _take_away(self, spare: Workspace) -> None:
-        await self._host.undo_workspace(spare)
-        self.forget(spare)
+        try:
+            await self._host.undo_workspace(spare)
+        except PhalanxError:
+            self._cleared = frozenset()  # what is left of it is found by the next look
+            raise
+        finally:
+            self.forget(spare)
 
     def forget(self, spare: Workspace) -> None:
         """It belongs to an instance now, or is gone."""

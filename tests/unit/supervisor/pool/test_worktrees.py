@@ -33,6 +33,7 @@ class Scene:
         self.left: dict[str, list[tuple[str, str | None]]] = {}
         self.directories: list[str] = []
         self.in_use = False
+        self.undoes = True
         this: Any = self
         nothing: Any = None
         staff = Staff(host=this, factory=nothing, permits=Permits(8), stock=nothing, room=nothing)
@@ -45,7 +46,11 @@ class Scene:
         return Workspace(mode="isolated", directory=Path("/w") / name, worktree=Path("/w") / name)
 
     async def undo_workspace(self, spare: Workspace) -> None:
-        self.deeds.append(f"undo on {self.hosts.settled[spare.directory.name]}")
+        host = self.hosts.settled[spare.directory.name]
+        self.deeds.append(f"undo on {host}")
+        if not self.undoes:
+            self.left[host] = [(spare.directory.name, None)]
+            raise UnavailableError("the host does not answer")
 
     async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
         return tuple(
@@ -138,5 +143,21 @@ def test_what_a_host_has_kept_of_spares_goes_when_it_is_back_and_what_an_instanc
         assert scene.directories == ["exec_1", "spare_3"]
         await asyncio.sleep(PAUSE_S * 4)
         assert scene.deeds == ["collect spare_7"] * 2
+
+    played(test)
+
+
+def test_one_that_could_not_be_taken_away_is_nobodys_and_goes_as_soon_as_it_can() -> None:
+    async def test(scene: Scene) -> None:
+        scene.worktrees.order(PROJECT, 3)
+        await asyncio.sleep(1)
+        scene.undoes = False
+        scene.hosts.drained.add("b")
+        scene.roll.news.announce()
+        await asyncio.sleep(1)
+        ((name, _),) = scene.left["b"]
+        assert name not in scene.roll.registry.names()
+        await asyncio.sleep(PAUSE_S)
+        assert scene.deeds == ["undo on b", f"collect {name}"]
 
     played(test)
