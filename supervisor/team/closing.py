@@ -228,7 +228,7 @@ class Closing:
         await self._roll.members.leave(record.instance_id)
         if summary:
             fresh = {"session_id": str(uuid.uuid4()), "transcript_path": "", "summary": summary}
-            record = await self._roll.save(record.instance_id, **fresh)
+            record = await self._roll.save_fresh(record.instance_id, **fresh)
         port = await self._adoption.actor(record)
         try:
             return await self._begin_again(member, port)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from actors.following.reports import Report, Snapshot
@@ -88,10 +88,22 @@ class Roll:
 
     async def save(self, instance_id: str, **changes: object) -> InstanceRecord:
         """Changes the record and stores it. Raises ``StoreError``; then the record is as it was."""
+        return await self._save(instance_id, changes)
+
+    async def save_fresh(self, instance_id: str, **changes: object) -> InstanceRecord:
+        """As ``save``, for who begins another conversation: in it nobody misses what the one before held."""
+        said = self.mail.abroad.of(instance_id)
+        record = await self._save(instance_id, changes, [keys.message(message_id) for message_id in said])
+        self.mail.abroad.forget(instance_id, said)
+        return record
+
+    async def _save(
+        self, instance_id: str, changes: Mapping[str, object], delete: Sequence[str] = ()
+    ) -> InstanceRecord:
         member = self.registry.get(instance_id)
         async with member.writing:
             changed = replace(member.record, **changes)  # type: ignore[arg-type]
-            await self._store.save(self.stored_form(changed).records)
+            await self._store.save(self.stored_form(changed).records, delete)
             # What a spawn has noted meanwhile, to be stored with its next step, stays.
             member.record = replace(member.record, **changes)  # type: ignore[arg-type]
         return member.record
