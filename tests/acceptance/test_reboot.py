@@ -103,7 +103,9 @@ async def test_agents_whose_tmux_server_is_killed_come_back_by_themselves_with_t
         await tell_all(client, ids, "remember 42")
         before = agents_of(team)
 
-        psutil.Process(TerminalServer(team.home.tmux_socket).pid()).kill()
+        server = psutil.Process(TerminalServer(team.home.tmux_socket).pid())
+        server.kill()
+        await asyncio.to_thread(server.wait, BACK_S)  # one that is just ending breaks off whoever asks it
         await until_other_agents(team, ids, before)
         await all_ready(client)
 
@@ -126,8 +128,10 @@ def go_down_with_the_machine(team: Team) -> None:
     """Every process ends at once; sockets, pid files and locks stay where they are."""
     known = read_team(team.home)
     assert known is not None
-    end_processes([*processes_with(TEAM_MARK, known.team_id), *agents_of(team).values()], 0)
-    assert processes_with(TEAM_MARK, known.team_id) == []
+    ending = [*processes_with(TEAM_MARK, known.team_id), *agents_of(team).values()]
+    while ending:  # what was just being started was not seen yet
+        assert end_processes(ending, 0) == []
+        ending = [process for process in processes_with(TEAM_MARK, known.team_id) if is_running(process)]
     assert team.home.tmux_socket.is_socket()
     assert team.home.gateway_socket.is_socket()
     assert team.home.team_file.exists()
