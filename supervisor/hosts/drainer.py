@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from actors.background import Background
 from actors.errors import FencedError, PhalanxError
@@ -19,7 +20,7 @@ from actors.following.reports import Snapshot
 from actors.states import TYPABLE, Status
 from supervisor.hosts.placing import Wanted
 from supervisor.hosts.relocation import MoveParts, Relocation
-from supervisor.hosts.roster import Placement
+from supervisor.hosts.roster import NoLongerWantedError, Placement
 from supervisor.team.closing import END_GRACE_S
 from supervisor.team.registry import InstanceRecord, Member, Stage
 
@@ -100,11 +101,20 @@ class Drainer:
     def _goes(self, member: Member) -> bool:
         """Whether there is something to hand over, or to go on with."""
         record = member.record
-        if record.workspace is None or record.workspace.home is None or not record.wanted:
+        if not self._may_go(member):
             return False
-        if self._is_moved(record):
-            return member.alive or record.resumable
-        return record.host in self._roster.drained and (record.resumable or self._is_idle(member))
+        return self._is_moved(record) or (
+            record.host in self._roster.drained and (record.resumable or self._is_idle(member))
+        )
+
+    def _may_go(self, member: Member) -> bool:
+        record = member.record
+        carried = record.workspace is not None and record.workspace.home is not None
+        return carried and record.wanted and (member.alive or record.resumable)
+
+    def _is_leaving(self, member: Member) -> bool:
+        """It is to be handed over, if only when its turn is done."""
+        return self._may_go(member) and member.record.host in self._roster.drained
 
     def _is_moved(self, record: InstanceRecord) -> bool:
         """It has got to where it goes, or need not go any more, but that is not noted."""
@@ -120,6 +130,8 @@ class Drainer:
         instance_id = member.record.instance_id
         try:
             await self._next_step(member)
+            self._troubles.pop(instance_id, None)
+        except NoLongerWantedError:
             self._troubles.pop(instance_id, None)
         except FencedError:
             logger.warning("%s is not handed over: another supervisor has the state", instance_id)
@@ -139,16 +151,17 @@ class Drainer:
             await self._closing.resume(member)
             await self._roll.save(record.instance_id, moving_from="")
             return
-        async with self._placed(record) as placement, self._turns, member.turn:
+        async with self._placed(member) as placement, self._turns, member.turn:
             await self._hand_over(member, placement)
 
     @asynccontextmanager
-    async def _placed(self, record: InstanceRecord) -> AsyncIterator[Placement]:
+    async def _placed(self, member: Member) -> AsyncIterator[Placement]:
         """It may take long until there is room, and meanwhile others have their turn."""
+        record = member.record
         wanted = Wanted(labels=record.labels)
         self._waiting[record.instance_id] = wanted.on_another
         try:
-            async with self._roster.placed(wanted) as placement:
+            async with self._roster.placed(wanted, partial(self._is_leaving, member)) as placement:
                 del self._waiting[record.instance_id]
                 yield placement
         finally:

@@ -12,12 +12,14 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from actors.background import Background
 from actors.errors import PhalanxError
 from supervisor.hosts.absences import Absences
 from supervisor.hosts.placing import Wanted
 from supervisor.hosts.relocation import MoveParts, Relocation
+from supervisor.hosts.roster import NoLongerWantedError, Placement
 from supervisor.team.registry import Member, Stage
 
 logger = logging.getLogger(__name__)
@@ -112,16 +114,15 @@ class Mover:
         instance_id, lost, wanted = member.record.instance_id, member.record.host, Wanted(labels=member.record.labels)
         self._troubles[instance_id] = f"waits until there is room on {wanted.on_another}"
         try:
-            async with self._roster.placed(wanted) as placement, self._turns:
+            still = partial(self._is_still_lost, member, lost)
+            async with self._roster.placed(wanted, still) as placement, self._turns:
                 async with member.turn:
-                    if not await self._is_still_lost(member, lost):
-                        return
-                    await self._give_up(member, lost)
-                    await self._deliver_again_what_is_lost(member)
-                    await self._relocation.settle(member, placement, moving_from=lost)
+                    await self._take_over(member, lost, placement)
                 await self._closing.resume(member)
             await self._roll.save(instance_id, moving_from="")
             logger.warning("%s goes on on %s", instance_id, placement.host)
+        except NoLongerWantedError:
+            self._troubles.pop(instance_id, None)
         except PhalanxError as error:
             self._not_before[instance_id] = time.monotonic() + _AGAIN_S
             self._troubles[instance_id] = f"cannot go on elsewhere yet: {error}"
@@ -131,10 +132,17 @@ class Mover:
         finally:
             self._moving.discard(instance_id)
 
-    async def _is_still_lost(self, member: Member, lost: str) -> bool:
-        """Room may have been waited for so long that there is nothing to be moved any more."""
-        there = {node.name for node in await self._roster.nodes()}
-        return self._may_go_on(member) and member.record.host == lost and lost not in there
+    async def _take_over(self, member: Member, lost: str, placement: Placement) -> None:
+        await self._roster.nodes()
+        if not self._is_still_lost(member, lost):
+            raise NoLongerWantedError
+        await self._give_up(member, lost)
+        await self._deliver_again_what_is_lost(member)
+        await self._relocation.settle(member, placement, moving_from=lost)
+
+    def _is_still_lost(self, member: Member, lost: str) -> bool:
+        """Room may be waited for so long that there is nothing to be moved any more."""
+        return self._may_go_on(member) and member.record.host == lost and lost not in self._roster.names
 
     async def _give_up(self, member: Member, lost: str) -> None:
         """Nobody follows the copy on the lost host any more; its actor must not come back with the host."""

@@ -29,6 +29,10 @@ _LOOK_S = 2.0
 _STALE_S = 1.0
 
 
+class NoLongerWantedError(Exception):
+    """Who waited for a place does not need it any more."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Placement:
     """A slot that is promised to an instance."""
@@ -89,12 +93,13 @@ class Roster:
         return replace(node, slots=min(slots, self._most) if self._most else slots)
 
     @asynccontextmanager
-    async def placed(self, wanted: Wanted) -> AsyncIterator[Placement]:
+    async def placed(self, wanted: Wanted, still: Callable[[], bool] = lambda: True) -> AsyncIterator[Placement]:
         """A place for a new instance, kept until the block ends; waits while all hosts that fit are full.
 
-        Raises ``InvalidRequestError`` if none fits, ``UnavailableError`` when none has room for long.
+        Raises ``InvalidRequestError`` if none fits, ``UnavailableError`` when none has room for long, and
+        ``NoLongerWantedError`` when it had to wait and is not ``still`` needed.
         """
-        placement = await self._place(wanted, lambda: self.drained)
+        placement = await self._place(wanted, lambda: self.drained, still)
         try:
             yield placement
         finally:
@@ -112,7 +117,7 @@ class Roster:
             return
         if host and host not in {node.name for node in await self.nodes()}:
             raise UnavailableError(_away(host))
-        placement = await self._place(Wanted(host=host or self.own), tuple)
+        placement = await self._place(Wanted(host=host or self.own), tuple, lambda: True)
         placement.instance_id = instance_id
         try:
             yield
@@ -173,7 +178,9 @@ class Roster:
     def _take_back(self, placement: Placement) -> None:
         self._promised = [each for each in self._promised if each is not placement]
 
-    async def _place(self, wanted: Wanted, closed: Callable[[], Collection[str]]) -> Placement:
+    async def _place(
+        self, wanted: Wanted, closed: Callable[[], Collection[str]], still: Callable[[], bool]
+    ) -> Placement:
         """``closed``: hosts that take nobody, which may be others by the time that there is room."""
         placement = self._promise(wanted, await self.nodes(), closed())
         if placement is not None:
@@ -186,7 +193,10 @@ class Roster:
                 if time.monotonic() > deadline:
                     raise UnavailableError(f"No host has had room for another instance for {PLACE_S:.0f} s.")
                 await asyncio.sleep(_LOOK_S)
-                placement = self._promise(wanted, await self.nodes(), closed())
+                nodes = await self.nodes()
+                if not still():
+                    raise NoLongerWantedError
+                placement = self._promise(wanted, nodes, closed())
         finally:
             self._waiting -= 1
             if not self._waiting:

@@ -14,7 +14,7 @@ from actors.nodes import Node
 from actors.workspace.values import Workspace
 from supervisor.hosts.drainer import Drainer
 from supervisor.hosts.relocation import MoveParts
-from supervisor.hosts.roster import Placement
+from supervisor.hosts.roster import NoLongerWantedError, Placement
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceRecord, Member, Stage
 from supervisor.team.roll import Roll
@@ -65,10 +65,13 @@ class World:
         return tuple(Node(name=name, address=name, slots=1) for name in ("old", "new"))
 
     @asynccontextmanager
-    async def placed(self, wanted: Any) -> AsyncIterator[Placement]:
+    async def placed(self, wanted: Any, still: Callable[[], bool]) -> AsyncIterator[Placement]:
         if self.full:
             raise InvalidRequestError("no other host takes it")
-        await self.room.wait()
+        while not self.room.is_set():
+            await asyncio.sleep(2)
+            if not still():
+                raise NoLongerWantedError
         self.wanted.append(wanted.labels)
         yield Placement(host="new", address="10.0.0.2", own=False)
 

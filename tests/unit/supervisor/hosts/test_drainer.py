@@ -214,3 +214,21 @@ def test_while_the_hosts_with_its_labels_are_full_it_goes_on_where_it_is_and_say
         assert world.drainer.remaining("old") == {}
 
     played(test)
+
+
+def test_who_is_not_to_leave_any_more_waits_for_room_no_longer() -> None:
+    async def test(world: World) -> None:
+        member = await world.recruit()
+        world.room.clear()
+        await asyncio.sleep(10)
+        member.snapshot = world.seen = BUSY
+        await asyncio.sleep(10)
+        assert "until there is room" in world.drainer.remaining("old")[FIRST]
+        world.drained.clear()
+        await asyncio.sleep(5)
+        assert world.drainer.remaining("old")[FIRST].startswith("is at work")
+        world.room.set()
+        await asyncio.sleep(60)
+        assert world.deeds == []
+
+    played(test)

@@ -9,7 +9,7 @@ from actors.errors import InvalidRequestError, UnavailableError
 from actors.nodes import Node
 from supervisor.hosts import roster as roster_module
 from supervisor.hosts.placing import Wanted
-from supervisor.hosts.roster import PLACE_S, Roster
+from supervisor.hosts.roster import PLACE_S, NoLongerWantedError, Roster
 from tests.unit.supervisor import virtual_time
 
 
@@ -101,6 +101,28 @@ def test_who_waits_too_long_is_refused_and_one_who_gives_up_leaves_nothing_promi
             await place()
         assert cluster.wanted[-1] == 0
         assert roster.left({}, "host1") == 1
+
+    virtual_time.run(play)
+
+
+def test_the_autoscaler_hears_at_once_that_nobody_waits_any_more_when_a_place_is_not_needed() -> None:
+    async def play() -> None:
+        cluster, needed = Cluster(node("host1", 1)), True
+        roster = roster_of(cluster)
+        roster.holders = lambda: {"spec_0_0_1": "host1"}
+
+        async def place() -> None:
+            async with roster.placed(Wanted(), lambda: needed):
+                raise AssertionError("there is no room")
+
+        waiting = asyncio.create_task(place())
+        await asyncio.sleep(10)
+        assert cluster.wanted[-1] == 2
+        needed = False
+        await asyncio.sleep(5)
+        assert cluster.wanted[-1] == 0
+        with pytest.raises(NoLongerWantedError):
+            await waiting
 
     virtual_time.run(play)
 
