@@ -181,7 +181,7 @@ class SpareAgents:
         for host, agent in {(record.host, record.agent) for record in spares}:
             with suppress(UnavailableError, TimeoutError):
                 async with asyncio.timeout(_ASK_S):
-                    self._programs[host, agent] = await self._seats.program(host, agent)
+                    self._programs[host, agent] = await (await self._seats.link(host)).program(agent)
 
     def _replace_old(self) -> None:
         for spare in self._roll.registry.spares():

@@ -95,7 +95,7 @@ class SpareMaker:
 
     async def _begin(self, member: Member, recipe: Recipe) -> None:
         instance_id = member.record.instance_id
-        program = await self._seats.program(member.record.host, recipe.agent)
+        program = await (await self._seats.link(member.record.host)).program(recipe.agent)
         await self._roll.save(instance_id, program=program)
         async with beside(self._adoption.actor(member.record)) as coming:
             workspace = await self._host.create_spare(instance_id, recipe.work_dir)

@@ -78,8 +78,8 @@ class Seats(Protocol):
         """The spare is nowhere any more: what is left of it may be on any host."""
         ...
 
-    async def program(self, host: str, agent: str) -> str:
-        """See ``HostPort.program``."""
+    async def link(self, host: str) -> HostPort:
+        """The way to the host. Raises ``UnavailableError`` when Ray does not run there now."""
         ...
 
 
@@ -117,8 +117,8 @@ class SeatsHere:
     def forget(self, name: str) -> None:
         """There is but one host."""
 
-    async def program(self, host: str, agent: str) -> str:
-        return await self._host.program(agent)
+    async def link(self, host: str) -> HostPort:
+        return self._host
 
 
 class SeatsOnHosts:
@@ -172,5 +172,5 @@ class SeatsOnHosts:
     def forget(self, name: str) -> None:
         self._roster.places.pop(name, None)
 
-    async def program(self, host: str, agent: str) -> str:
-        return await (await self._roster.link(host)).program(agent)
+    async def link(self, host: str) -> HostPort:
+        return await self._roster.link(host)

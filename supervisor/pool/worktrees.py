@@ -1,8 +1,8 @@
 """Spare worktrees: for the directories that were last worked on, bound to an instance when it is started.
 
 They are known in memory only: what an earlier supervisor has left is cleared away, since one is made in a moment, and
-so is what a host has that comes back. A spare is for instances that are placed on its host: to make one is quick, so it
-moves nobody. All in the supervisor's event loop.
+so is what a host has that comes back (``Clearing``). A spare is for instances that are placed on its host: to make one
+is quick, so it moves nobody. All in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 
 from actors.background import Background
 from actors.errors import PhalanxError
-from actors.workspace.values import Leftover, Workspace
+from actors.workspace.values import Workspace
+from supervisor.pool.clearing import Clearing
 from supervisor.pool.demand import PAUSE_S, Demand
 from supervisor.pool.seats import Seats
 from supervisor.spawning.staff import Staff
-from supervisor.team.instance_record import SPARE_PREFIX
 from supervisor.team.roll import Roll
 
 logger = logging.getLogger(__name__)
@@ -44,8 +44,7 @@ class SpareWorktrees:
         self._ready: OrderedDict[Path, list[_Kept]] = OrderedDict()
         self._coming: dict[str, tuple[Path, str]] = {}
         """Directory and host by name of those that are just being made."""
-        self._cleared: frozenset[str] = frozenset()
-        """Hosts on which nothing is left of an earlier supervisor, or of an earlier stay."""
+        self._clearing = Clearing(roll, seats)
         self._work = Background("a spare worktree")
         self.demand: Demand[Path] = Demand()
         """By the directory that is worked on."""
@@ -121,12 +120,12 @@ class SpareWorktrees:
 
     async def end(self) -> None:
         await self._work.end()
+        await self._clearing.end()
 
     async def keep(self) -> None:
         """For ever."""
         while True:
-            if self._cleared != self._seats.linked:
-                await self._clear()
+            await self._clearing.look()
             self._leave_closed()
             for work_dir in tuple(self._ready):
                 for _ in range(self._missing(work_dir)):
@@ -143,36 +142,6 @@ class SpareWorktrees:
             for closed in [each for each in spares if self._seats.is_closed(each.host)]:
                 spares.remove(closed)
                 self._discard(closed)
-
-    async def _clear(self) -> None:
-        """What is left on hosts of an earlier supervisor, or of an earlier stay of theirs; unless it may belong to an
-        instance whose record cannot be read."""
-        hosts = self._seats.linked
-        if self._roll.unreadable.instance_ids:
-            return
-        try:
-            gone = [await self._clear_away(leftover) for leftover in await self._host.leftovers(self._names())]
-            if all(gone):
-                await self._clear_directories()
-        except PhalanxError as error:
-            logger.warning("spare worktrees of an earlier supervisor could not be cleared away: %s", error)
-        else:
-            self._cleared = hosts if all(gone) else frozenset()
-
-    async def _clear_directories(self) -> None:
-        for name in await self._host.instance_directories():
-            known = {member.record.place for member in self._roll.registry.everyone()}
-            if name.startswith(SPARE_PREFIX) and name not in known:
-                await self._host.forget_instance(name)
-
-    async def _clear_away(self, leftover: Leftover) -> bool:
-        """False: try it again. What is left of an instance on another host, or in use, is for ``phalanx gc``."""
-        name = leftover.path.name
-        ours = name.startswith(SPARE_PREFIX) and name not in self._names() and not (leftover.host and leftover.branch)
-        return not ours or (await self._host.collect_leftover(leftover)).removed
-
-    def _names(self) -> set[str]:
-        return self._roll.registry.worktree_names()
 
     def _wanted(self, work_dir: Path) -> int:
         return max(self._size, self.demand.ordered(work_dir))
@@ -219,7 +188,7 @@ class SpareWorktrees:
         try:
             await self._host.undo_workspace(spare)
         except PhalanxError:
-            self._cleared = frozenset()  # what is left of it is found by the next look
+            self._clearing.look_again()
             raise
         finally:
             self.forget(spare)

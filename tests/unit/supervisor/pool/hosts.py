@@ -2,11 +2,55 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
 
 from actors.errors import UnavailableError
+from actors.workspace.values import Leftover, Retirement
 from supervisor.pool.seats import Seat
+
+
+class Machine:
+    """One of them."""
+
+    def __init__(self, name: str, programs: Mapping[str, str]) -> None:
+        self.name_ = name
+        self._programs = programs
+        self.silent = False
+        self.in_use = False
+        self.left: list[tuple[str, str | None]] = []
+        """Worktrees, with the branch that each was bound to."""
+        self.directories: list[str] = []
+        self.deeds: list[str] = []
+
+    async def program(self, agent: str) -> str:
+        return self._programs.get(self.name_, "")
+
+    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+        self.deeds.append("look")
+        if self.silent:
+            await asyncio.sleep(20)
+            raise UnavailableError("the host does not answer")
+        return tuple(
+            Leftover(path=Path("/w") / name, git_directory=None, branch=branch, unfinished=False, state="", age_s=1.0)
+            for name, branch in self.left
+            if name not in known
+        )
+
+    async def collect_leftover(self, leftover: Leftover) -> Retirement:
+        self.deeds.append(f"collect {leftover.path.name}")
+        if not self.in_use:
+            self.left = [each for each in self.left if each[0] != leftover.path.name]
+        return Retirement(removed=not self.in_use, kept_reason=None, branch_deleted=True)
+
+    async def instance_directories(self) -> tuple[str, ...]:
+        return tuple(self.directories)
+
+    async def forget_instance(self, name: str) -> None:
+        self.directories.remove(name)
 
 
 class Hosts:
@@ -17,6 +61,7 @@ class Hosts:
         self.there = ["a", "b", "c"]
         self.drained: set[str] = set()
         self.programs: dict[str, str] = {}
+        self.machines = {name: Machine(name, self.programs) for name in self.there}
         self.placed: Counter[str] = Counter()
         self.settled: dict[str, str] = {}
 
@@ -53,5 +98,5 @@ class Hosts:
     def forget(self, name: str) -> None:
         self.settled.pop(name, None)
 
-    async def program(self, host: str, agent: str) -> str:
-        return self.programs.get(host, "")
+    async def link(self, host: str) -> Any:
+        return self.machines[host]

@@ -177,7 +177,7 @@ def test_a_program_that_is_newer_on_one_host_makes_only_the_spares_of_that_host_
     async def test(scene: Scene) -> None:
         for host in ("a", "b"):
             scene.roll.registry.change(scene.add(host).record.instance_id, program="old")
-        scene.hosts.programs = {"a": "old", "b": "new"}
+        scene.hosts.programs.update(a="old", b="new")
         keeping = asyncio.create_task(scene.agents.keep())
         await asyncio.sleep(1)
         assert scene.deeds == ["discard spare_2"]

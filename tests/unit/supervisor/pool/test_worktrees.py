@@ -1,15 +1,15 @@
-"""On which hosts spare worktrees are kept, who gets them, and what is cleared away of those of earlier."""
+"""On which hosts spare worktrees are kept, and who gets them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from actors.errors import UnavailableError
-from actors.workspace.values import Leftover, Retirement, Workspace
+from actors.workspace.values import Workspace
 from supervisor.permits import Permits
 from supervisor.pool.demand import PAUSE_S
 from supervisor.pool.worktrees import SpareWorktrees
@@ -18,7 +18,6 @@ from supervisor.store.memory import MemoryStore
 from supervisor.team.roll import Roll
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.pool.hosts import Hosts
-from tests.unit.supervisor.stand_ins import record
 
 PROJECT = Path("/project")
 
@@ -30,9 +29,6 @@ class Scene:
         self.roll = Roll(MemoryStore())
         self.hosts = Hosts()
         self.deeds: list[str] = []
-        self.left: dict[str, list[tuple[str, str | None]]] = {}
-        self.directories: list[str] = []
-        self.in_use = False
         self.undoes = True
         this: Any = self
         nothing: Any = None
@@ -49,36 +45,8 @@ class Scene:
         host = self.hosts.settled[spare.directory.name]
         self.deeds.append(f"undo on {host}")
         if not self.undoes:
-            self.left[host] = [(spare.directory.name, None)]
+            self.hosts.machines[host].left = [(spare.directory.name, None)]
             raise UnavailableError("the host does not answer")
-
-    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
-        return tuple(
-            Leftover(path=Path("/w") / name, git_directory=None, branch=branch, unfinished=False, state="", age_s=1.0)
-            if host == "a"
-            else Leftover(
-                path=Path("/w") / name,
-                git_directory=None,
-                branch=branch,
-                unfinished=False,
-                state="",
-                age_s=1.0,
-                host=host,
-            )
-            for host in self.hosts.there
-            for name, branch in self.left.get(host, ())
-            if name not in known
-        )
-
-    async def instance_directories(self) -> tuple[str, ...]:
-        return tuple(self.directories)
-
-    async def forget_instance(self, name: str) -> None:
-        self.directories.remove(name)
-
-    async def collect_leftover(self, leftover: Leftover) -> Retirement:
-        self.deeds.append(f"collect {leftover.path.name}")
-        return Retirement(removed=not self.in_use, kept_reason=None, branch_deleted=True)
 
 
 def played(test: Callable[[Scene], Awaitable[None]]) -> None:
@@ -126,27 +94,6 @@ def test_a_drained_host_loses_its_own_and_a_lost_one_is_not_asked_and_both_are_m
     played(test)
 
 
-def test_what_a_host_has_kept_of_spares_goes_when_it_is_back_and_what_an_instance_had_stays() -> None:
-    async def test(scene: Scene) -> None:
-        scene.hosts.there.remove("b")
-        await asyncio.sleep(1)
-        scene.left["b"] = [("spare_7", None), ("spare_8", "phalanx/spec_0_0_1"), ("exec_1", None)]
-        scene.directories = ["exec_1", "spare_3", "spare_7"]
-        scene.roll.registry.restore(record(1, spare="spare_3"), now=1.0)
-        scene.hosts.there.append("b")
-        scene.in_use = True
-        await asyncio.sleep(PAUSE_S + 1)
-        assert scene.deeds == ["collect spare_7"]
-        scene.in_use = False
-        await asyncio.sleep(PAUSE_S)
-        assert scene.deeds == ["collect spare_7"] * 2
-        assert scene.directories == ["exec_1", "spare_3"]
-        await asyncio.sleep(PAUSE_S * 4)
-        assert scene.deeds == ["collect spare_7"] * 2
-
-    played(test)
-
-
 def test_one_that_could_not_be_taken_away_is_nobodys_and_goes_as_soon_as_it_can() -> None:
     async def test(scene: Scene) -> None:
         scene.worktrees.order(PROJECT, 3)
@@ -155,9 +102,9 @@ def test_one_that_could_not_be_taken_away_is_nobodys_and_goes_as_soon_as_it_can(
         scene.hosts.drained.add("b")
         scene.roll.news.announce()
         await asyncio.sleep(1)
-        ((name, _),) = scene.left["b"]
+        ((name, _),) = scene.hosts.machines["b"].left
         assert name not in scene.roll.registry.names()
         await asyncio.sleep(PAUSE_S)
-        assert scene.deeds == ["undo on b", f"collect {name}"]
+        assert scene.hosts.machines["b"].deeds == ["look", "look", f"collect {name}"]
 
     played(test)
