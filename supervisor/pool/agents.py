@@ -132,11 +132,11 @@ class SpareAgents:
     def give_back(self, host: str) -> bool:
         """Takes one spare of the host (empty: this one) away to make room; False when there is none.
 
-        On another host one after the other: whoever waits for a slot asks again and again until it is there.
+        In a cluster one after the other: whoever waits for a slot asks again and again until it is there.
         """
         name = host or self._seats.own
         here = [spare for spare in self._roll.registry.spares() if not name or spare.record.host == name]
-        if host and any(spare.record.instance_id in self._leaving for spare in here):
+        if name and any(spare.record.instance_id in self._leaving for spare in here):
             return True
         found = next((spare for spare in here if self._is_ready(spare)), None)
         if found is not None:

@@ -141,7 +141,7 @@ def test_what_was_ordered_is_made_anew_elsewhere_when_its_host_is_lost() -> None
 
 def test_room_is_made_on_the_host_that_lacks_it_by_one_spare_at_a_time() -> None:
     async def test(scene: Scene) -> None:
-        for host in ("a", "b", "b"):
+        for host in ("a", "b", "b", "a"):
             scene.add(host)
         assert not scene.agents.give_back("c")
         assert scene.agents.give_back("b")
@@ -151,8 +151,13 @@ def test_room_is_made_on_the_host_that_lacks_it_by_one_spare_at_a_time() -> None
         await asyncio.sleep(2)
         assert scene.agents.give_back("b")
         assert scene.agents.give_back("")
+        assert scene.agents.give_back("")
         await asyncio.sleep(0.1)
         assert scene.deeds == ["discard spare_2", "discard spare_3", "discard spare_1"]
+        await asyncio.sleep(2)
+        assert scene.agents.give_back("")
+        await asyncio.sleep(0.1)
+        assert scene.deeds[-1] == "discard spare_4"
 
     played(test)
 
