@@ -3,7 +3,7 @@
 In a cluster a spare is made where the next spawn would be placed if all spares were instances; so they spread as these
 do. A host that is drained or lost has none from that moment: they are given to nobody, those of a drained one are
 ended, those of a lost one forgotten, and what they have left is cleared away when it is back. An elastic host gets
-none, since it would never be idle. Used by all that makes, gives and clears away spares, in the supervisor's event loop.
+none, since it would never be idle. Used by who makes, gives and clears away spares, in the supervisor's event loop.
 """
 
 from __future__ import annotations
