@@ -192,7 +192,8 @@ class Drainer:
         await self._roll.members.leave(record.instance_id)
         try:
             report = await port.reports(-1, _ASK_S)
-            idle = report.snapshot.status in TYPABLE and not self._roll.mail.pending(record.instance_id)
+            under_way = self._roll.mail.pending(record.instance_id) or any(not each.final for each in report.receipts)
+            idle = report.snapshot.status in TYPABLE and not under_way
             if idle:
                 await self._roll.save(record.instance_id, moving_from=record.host)
         except BaseException:

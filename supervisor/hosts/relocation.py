@@ -43,6 +43,7 @@ class Relocation:
         instance_id = record.instance_id
         if workspace is None:
             raise WorkspaceError(f"{instance_id} has no workspace: nothing of it can go on elsewhere.")
+        await self._roll.mail.leave_behind(instance_id)
         self._roster.places.update(dict.fromkeys(record.names, placement.host))
         try:
             made = await self._hosts.settle_again(record.place, workspace, record.transcript_path)

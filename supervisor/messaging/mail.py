@@ -11,16 +11,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from actors.errors import InvalidRequestError, PhalanxError, StoreError, WrongStateError
+from actors.errors import PhalanxError, StoreError
 from actors.messages import Message, MessageStatus, Receipt, encode
 from actors.news import News
 from supervisor.messaging.abroad import Abroad
-from supervisor.messaging.drafts import Draft, check_text
-from supervisor.messaging.receipts import accepted, again, is_settled, lost
+from supervisor.messaging.drafts import Draft
+from supervisor.messaging.intake import Intake
+from supervisor.messaging.receipts import accepted, again, is_settled, left_behind, lost
+from supervisor.messaging.returned import Returned
 from supervisor.performance.meters import Meters
 from supervisor.performance.names import Count
 from supervisor.records import Unreadable, decode_message, decode_receipt
@@ -54,7 +55,7 @@ class Mail:
         self._store = store
         self._news = news
         self._meters = meters
-        self._numbers = itertools.count(1)
+        self._intake = Intake(registry)
         self._pending: dict[str, dict[str, Message]] = {}
         self._unhanded: dict[str, set[str]] = {}
         self._carriers: dict[str, asyncio.Task[None]] = {}
@@ -63,6 +64,7 @@ class Mail:
         self._doubtful: set[str] = set()
         self._untouched: set[str] = set()
         self._receipts: dict[str, Receipt] = {}
+        self._returned = Returned()
         self.abroad = Abroad(registry, store)
 
     def restore(self, messages: Mapping[str, bytes], receipts: Mapping[str, bytes], unreadable: Unreadable) -> None:
@@ -72,21 +74,24 @@ class Mail:
         waiting = sorted(
             (m for _, m in unreadable.readable(messages, decode_message)), key=lambda message: message.number
         )
+        for one in known:
+            if keys.message(one.message_id) not in messages:
+                self._hear(one)
         for message in waiting:
             receipt = self._receipts.get(message.id)
             if receipt is not None and receipt.status is MessageStatus.SUBMITTED:
                 self.abroad.take(message)
             else:
                 self._take(message)
-        self._numbers = itertools.count(waiting[-1].number + 1 if waiting else 1)
+        self._intake.go_on_after(waiting[-1].number if waiting else 0)
 
     def check(self, drafts: Sequence[Draft], sender: str, now: float) -> list[Message | PhalanxError]:
         """Makes messages of drafts, in order; a draft that is refused gives its error and harms no other."""
-        return [self._checked(draft, sender, now) for draft in drafts]
+        return [self._intake.checked(draft, sender, now) for draft in drafts]
 
     def first(self, draft: Draft, sender: str, now: float) -> Message:
         """The first message of an instance that is only being started."""
-        return self._message(draft, sender, now)
+        return self._intake.message(draft, sender, now)
 
     async def accept(self, messages: Sequence[Message], extra: Extra = _NOTHING_MORE) -> list[Receipt]:
         """Stores messages in one transaction with ``extra`` and sends them on their way. Raises ``StoreError``.
@@ -122,36 +127,6 @@ class Mail:
         self._pending.setdefault(message.instance_id, {})[message.id] = message
         self._unhanded.setdefault(message.instance_id, set()).add(message.id)
         self._receipts.setdefault(message.id, accepted(message))
-
-    def _checked(self, draft: Draft, sender: str, now: float) -> Message | PhalanxError:
-        try:
-            if draft.fault:
-                raise InvalidRequestError(draft.fault)
-            member = self._registry.get(draft.instance_id)
-            if member.record.stage is Stage.STARTING:
-                raise WrongStateError(f"{draft.instance_id} is just being started: send again when it is ready.")
-            if member.terminated:
-                raise WrongStateError(f"{draft.instance_id} was terminated: spawn a new instance for this message.")
-            if not member.alive or member.ending:
-                raise WrongStateError(
-                    f"{draft.instance_id} is {member.snapshot.status} and takes no messages. Restart it first."
-                )
-            return self._message(draft, sender, now)
-        except PhalanxError as error:
-            return error
-
-    def _message(self, draft: Draft, sender: str, now: float) -> Message:
-        cleaned = check_text(draft.text)
-        return Message(
-            id=f"msg_{secrets.token_hex(6)}",
-            instance_id=draft.instance_id,
-            sender=sender,
-            text=cleaned.text,
-            immediate=draft.immediate,
-            accepted_at=now,
-            removed_characters=cleaned.removed,
-            number=next(self._numbers),
-        )
 
     def _carry(self, instance_id: str) -> None:
         """One task at a time hands over to an instance, so that nothing overtakes."""
@@ -203,7 +178,12 @@ class Mail:
             carrier.cancel()
         left = self._pending.get(instance_id, {})
         await self.take_receipts([lost(left[id_], touched=id_ not in self._untouched) for id_ in left])
+        await self.leave_behind(instance_id)
         await self.abroad.end(instance_id)
+
+    async def leave_behind(self, instance_id: str) -> None:
+        """What its actor alone was delivering again ends with the place where it was. Raises ``StoreError``."""
+        await self.take_receipts([left_behind(id_, instance_id) for id_ in self._returned.of(instance_id)])
 
     async def deliver_again(self, instance_id: str) -> None:
         """What was said abroad and is lost is pending again, before all that came later. Raises ``StoreError``."""
@@ -235,9 +215,22 @@ class Mail:
             self._receipts.pop(message_id, None)
         for receipt in receipts:
             self._receipts[receipt.message_id] = receipt
-        for receipt in final:
-            self._settle(receipt)
+            self._hear(receipt)
+            if receipt.final:
+                self._settle(receipt)
         self._news.announce()
+
+    def _hear(self, receipt: Receipt) -> None:
+        """What had arrived may be on its way again, because the agent has lost it: its actor has it already."""
+        instance_id, message_id = receipt.instance_id, receipt.message_id
+        pending = self._pending.get(instance_id, {})
+        message = None if receipt.final else self.abroad.of(instance_id).get(message_id)
+        if message is not None:
+            self.abroad.forget(instance_id, [message_id])
+            under_way = sorted([message, *pending.values()], key=lambda one: one.number)
+            self._pending[instance_id] = {one.id: one for one in under_way}
+        elif message_id not in pending and instance_id in self._registry:
+            self._returned.note(receipt)
 
     def _settle(self, receipt: Receipt) -> None:
         pending = self._pending.get(receipt.instance_id, {})
@@ -268,14 +261,17 @@ class Mail:
 
     def pending(self, instance_id: str) -> int:
         """How many accepted messages of this instance are not at the end of their way."""
-        return len(self._pending.get(instance_id, {}))
+        return len(self._under_way(instance_id))
 
     def blocked_reason(self, instance_id: str) -> str:
         """Why a message of this instance is held back; empty when none is."""
-        for receipt in self._receipts_of(self._pending.get(instance_id, {})):
+        for receipt in self._receipts_of(self._under_way(instance_id)):
             if receipt.status is MessageStatus.BLOCKED:
                 return receipt.reason
         return ""
+
+    def _under_way(self, instance_id: str) -> list[str]:
+        return [*self._pending.get(instance_id, ()), *self._returned.of(instance_id)]
 
     async def settled(self, message_ids: Iterable[str], timeout_s: float) -> bool:
         """Waits until every message is at its end or held back by something that needs a decision."""

@@ -39,6 +39,17 @@ def lost(message: Message, *, touched: bool) -> Receipt:
     )
 
 
+def left_behind(message_id: str, instance_id: str) -> Receipt:
+    """For what was with an actor alone that is gone."""
+    return Receipt(
+        message_id=message_id,
+        instance_id=instance_id,
+        status=MessageStatus.UNCONFIRMED,
+        at=time.time(),
+        reason="the agent ended before it had written this down, and was taken away before it was delivered again",
+    )
+
+
 def is_settled(receipt: Receipt) -> bool:
     """At its end, or held back by something that needs a decision."""
     return receipt.final or receipt.status is MessageStatus.BLOCKED

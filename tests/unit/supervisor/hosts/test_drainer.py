@@ -9,12 +9,13 @@ import pytest
 
 from actors.errors import UnavailableError
 from actors.following.reports import Snapshot
+from actors.messages import Message, MessageStatus
 from actors.states import Status
 from supervisor.hosts import drainer as drainer_module
 from supervisor.team.registry import Stage
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.hosts.leaving import FIRST, World, played, workspace
-from tests.unit.supervisor.stand_ins import READY, draft
+from tests.unit.supervisor.stand_ins import READY, draft, receipt
 
 BUSY = Snapshot(status=Status.BUSY, since=1.0)
 
@@ -230,5 +231,61 @@ def test_who_is_not_to_leave_any_more_waits_for_room_no_longer() -> None:
         world.room.set()
         await asyncio.sleep(60)
         assert world.deeds == []
+
+    played(test)
+
+
+async def arrived(world: World) -> Message:
+    (message,) = world.roll.mail.check([draft()], "lead", 1.0)
+    assert isinstance(message, Message)
+    await world.roll.mail.accept([message])
+    await world.roll.mail.take_receipts([receipt(message)])
+    return message
+
+
+@pytest.mark.parametrize("actor", [f"{FIRST}@1", ""])
+def test_who_delivers_again_what_its_agent_had_lost_is_left_alone_until_that_has_arrived(actor: str) -> None:
+    async def test(world: World) -> None:
+        world.drained.clear()
+        await world.recruit(actor=actor)
+        message = await arrived(world)
+        await world.roll.mail.take_receipts([receipt(message, MessageStatus.BLOCKED, "a draft")])
+        world.drained.add("old")
+        await asyncio.sleep(30)
+        assert world.deeds == []
+        await world.roll.mail.take_receipts([receipt(message)])
+        await asyncio.sleep(5)
+        assert world.deeds[-1] == "start on new"
+
+    played(test)
+
+
+def test_what_it_says_at_the_last_moment_of_a_message_under_way_keeps_the_agent_where_it_is() -> None:
+    async def test(world: World) -> None:
+        world.drained.clear()
+        await world.recruit()
+        world.told = (receipt(await arrived(world), MessageStatus.ACCEPTED, "again"),)
+        world.drained.add("old")
+        await asyncio.sleep(3)
+        assert world.deeds[:1] == ["adopt"]
+        assert not any(deed.startswith(("end", "destroy")) for deed in world.deeds)
+
+    played(test)
+
+
+def test_what_one_that_has_ended_had_alone_is_told_of_when_it_goes_elsewhere() -> None:
+    async def test(world: World) -> None:
+        world.drained.clear()
+        member = await world.recruit(actor="")
+        message = await arrived(world)
+        await world.roll.mail.take_receipts([receipt(message, MessageStatus.ACCEPTED, "again")])
+        await world.roll.members.leave(FIRST)
+        await world.roll.mark_ended(member, Stage.STOPPED, "")
+        world.drained.add("old")
+        await asyncio.sleep(10)
+        found = world.roll.mail.receipt(message.id)
+        assert found is not None
+        assert (member.record.host, found.status) == ("new", MessageStatus.UNCONFIRMED)
+        assert world.roll.mail.pending(FIRST) == 0
 
     played(test)

@@ -9,7 +9,7 @@ from actors.following.reports import Report
 from actors.messages import Message
 from actors.workspace.values import Workspace
 from supervisor.store import keys
-from tests.unit.supervisor.messaging.office import ACCEPTED, ID, Office
+from tests.unit.supervisor.messaging.office import ACCEPTED, BLOCKED, ID, Office
 from tests.unit.supervisor.stand_ins import READY, StandInInstance, receipt, turns
 
 CARRIED = Workspace(mode="isolated", directory=Path("/w") / ID, home=Path("/repository/.git"))
@@ -83,6 +83,32 @@ async def test_a_receipt_that_is_told_twice_takes_nothing_from_what_is_kept(offi
     (message,) = await submitted(office, "one")
     await office.mail.take_receipts([receipt(message)])
     assert await office.stored(keys.MESSAGE_PREFIX) == {message.id}
+
+
+async def test_what_its_agent_has_lost_is_under_way_again_and_not_handed_over_a_second_time(office: Office) -> None:
+    await abroad(office)
+    first, second = await submitted(office, "one", "two")
+    await turns()
+
+    await office.mail.take_receipts([receipt(first, ACCEPTED, "again"), receipt(second, BLOCKED, "a draft")])
+    office.mail.reachable(ID)
+    await turns()
+
+    assert (office.mail.pending(ID), office.mail.blocked_reason(ID)) == (2, "a draft")
+    assert office.instance.given == [first.id, second.id]
+    (later,) = await submitted(office, "three")
+    await office.mail.abroad.came_home(ID, {later.id})
+    assert await office.stored(keys.MESSAGE_PREFIX) == {first.id, second.id}
+    await office.mail.take_receipts([receipt(first), receipt(second)])
+    assert (office.mail.pending(ID), set(office.mail.abroad.of(ID))) == (0, {first.id, second.id})
+
+
+async def test_a_message_that_arrives_and_is_lost_in_one_report_is_under_way(office: Office) -> None:
+    await abroad(office)
+    (message,) = await office.send("one")
+    await office.mail.take_receipts([receipt(message), receipt(message, ACCEPTED, "again")])
+    assert office.mail.pending(ID) == 1
+    assert not office.mail.abroad.of(ID)
 
 
 async def test_of_one_that_is_terminated_nothing_is_kept(office: Office) -> None:

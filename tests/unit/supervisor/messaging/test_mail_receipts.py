@@ -144,3 +144,25 @@ async def test_whoever_waits_for_a_message_is_woken_by_its_end_or_by_what_holds_
     assert not waiting.done()
     await office.mail.take_receipts([receipt(sent[1], BLOCKED, "a dialog")])
     assert await waiting
+
+
+async def test_what_its_agent_has_lost_is_under_way_again_although_only_its_receipt_is_left(office: Office) -> None:
+    (message,) = await office.send("one")
+    await office.mail.take_receipts([receipt(message)])
+    await office.mail.take_receipts([receipt(message, BLOCKED, "a draft")])
+    assert (office.mail.pending(ID), office.mail.blocked_reason(ID)) == (1, "a draft")
+    later = await office.again()
+    assert (later.mail.pending(ID), later.mail.blocked_reason(ID)) == (1, "a draft")
+    await later.mail.take_receipts([receipt(message)])
+    assert later.mail.pending(ID) == 0
+    await later.close()
+
+
+async def test_what_was_being_delivered_again_has_an_end_when_its_instance_is_closed(office: Office) -> None:
+    (message,) = await office.send("one")
+    await office.mail.take_receipts([receipt(message)])
+    await office.mail.take_receipts([receipt(message, ACCEPTED, "again")])
+    await office.mail.close(ID)
+    found = office.mail.receipt(message.id)
+    assert found is not None
+    assert (found.status, office.mail.pending(ID)) == (UNCONFIRMED, 0)
