@@ -17,7 +17,7 @@ from tests.cluster.rig import Rig, RigHost, why_no_rig
 from tests.cluster.team.calling import PROJECT, done, entry_on
 
 _SIZE = 100
-_RUNS = 3
+_RUNS = 1
 _CAP = "10"
 _AWAY_S = 300.0
 _POLL_S = 0.5
