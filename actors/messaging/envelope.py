@@ -13,8 +13,10 @@ from itertools import pairwise
 
 from actors.messages import Message
 
-_HEADER = re.compile(r"^(?:\[Image #\d+\] ?)*\[phalanx (msg_[0-9a-z]+) from [^\]\n]+\]$", re.MULTILINE)
+_OPENING = r"\[phalanx (msg_[0-9a-z]+) from "
+_HEADER = re.compile(rf"^(?:\[Image #\d+\] ?)*{_OPENING}[^\]\n]+\]$", re.MULTILINE)
 """Claude Code puts its marks of attached images in front of all else."""
+_IN_RECORD = re.compile(_OPENING.encode())
 _IMAGE_NAME = r"\.(?=(?:\\?p\\?n\\?g|\\?j\\?p(?:\\?e)?\\?g|\\?g\\?i\\?f|\\?w\\?e\\?b\\?p)\\?[\s\ufeff]*"
 _IMAGE_TAKEN = re.compile(rf"(?i:{_IMAGE_NAME}(?: /| [a-z]:\\|\Z)))")
 """The dot of a name with which Claude Code lets a path end: at the end of a paste or before another path begins."""
@@ -84,3 +86,11 @@ def _end_of_line(text: str, place: int) -> int:
 def ids_in(prompt: str) -> frozenset[str]:
     """Ids of the messages whose header lines stand in a prompt."""
     return frozenset(_HEADER.findall(prompt))
+
+
+def ids_in_record(line: bytes) -> frozenset[str]:
+    """Ids of the messages whose headers begin anywhere in a line of any agent's transcript.
+
+    An id is told to nobody else, so who wrote it down was given the message.
+    """
+    return frozenset(found.decode() for found in _IN_RECORD.findall(line))

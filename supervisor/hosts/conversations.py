@@ -6,7 +6,6 @@ A copy goes on growing from where it ends, so its last line may be half-written 
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -15,9 +14,8 @@ from typing import BinaryIO
 
 from actors.errors import WorkspaceError
 from actors.following.tail import Tail
+from actors.messaging.envelope import ids_in_record
 
-_HEADER = re.compile(rb"\[phalanx (msg_[0-9a-z]+) from ")
-"""As it stands in any agent's transcript. An id is told to nobody else, so who wrote it down was given the message."""
 _PIECE_BYTES = 1 << 16
 
 
@@ -37,7 +35,7 @@ class Conversations:
         found: set[str] = set()
         with _in_words(path):
             for lines in Tail(path).pieces():
-                found.update(one.decode() for line in lines for one in _HEADER.findall(line))
+                found.update(*map(ids_in_record, lines))
         return found & set(ids)
 
     def end_whole(self, place: str, transcript_path: str) -> None:
