@@ -18,6 +18,7 @@ from supervisor.pool.seats import Seats
 from supervisor.ports import HostPort
 from supervisor.team.instance_record import SPARE_PREFIX
 from supervisor.team.roll import Roll
+from supervisor.tries import Tries
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +34,7 @@ class Clearing:
         self._seats = seats
         self._cleared: set[str] = set()
         self._looking: set[str] = set()
-        self._pause_s: dict[str, float] = {}
-        self._not_before: dict[str, float] = {}
+        self._tries = Tries[str](_AGAIN_S, _MOST_S)
         self._work = Background("clear spares away")
 
     def look_again(self) -> None:
@@ -47,11 +47,7 @@ class Clearing:
         if self._roll.unreadable.instance_ids:
             return
         now = asyncio.get_running_loop().time()
-        due = [
-            host
-            for host in self._seats.linked - self._cleared - self._looking
-            if now >= self._not_before.get(host, 0.0)
-        ]
+        due = [host for host in self._seats.linked - self._cleared - self._looking if self._tries.may(host, now)]
         looks = [asyncio.create_task(self._look_over(host)) for host in due]
         for look in looks:
             self._work.keep(look)
@@ -76,13 +72,10 @@ class Clearing:
 
     def _note(self, host: str, *, cleared: bool) -> None:
         if cleared:
-            self._pause_s.pop(host, None)
-            self._not_before.pop(host, None)
+            self._tries.worked(host)
         else:
             self._cleared.discard(host)
-            pause_s = self._pause_s.get(host, _AGAIN_S)
-            self._pause_s[host] = min(pause_s * 2, _MOST_S)
-            self._not_before[host] = asyncio.get_running_loop().time() + pause_s
+            self._tries.failed(host, asyncio.get_running_loop().time())
 
     async def _clear(self, host: str) -> bool:
         """Whether nothing stays that should go."""

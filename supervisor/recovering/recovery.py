@@ -21,12 +21,12 @@ from supervisor.pool.stock import PREFIX
 from supervisor.ports import HostPort
 from supervisor.recovering.adoption import Adoption
 from supervisor.recovering.reconciler import Act, Adopt, EndActor, EndAgent, Finish, NoteEnd, Undo, plan, subject
-from supervisor.recovering.tries import Tries
 from supervisor.spawning.staff import Staff
 from supervisor.spawning.undoing import Undoing
 from supervisor.team.closing import Closing
 from supervisor.team.registry import InstanceRecord, Member, Stage, is_instance_id
 from supervisor.team.roll import Roll
+from supervisor.tries import Tries
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Recovery:
         self._stock = staff.stock
         self._roster = staff.roster
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._tries = Tries()
+        self._tries = Tries[Act]()
         self._under_way: dict[Act, asyncio.Task[bool]] = {}
         self._clearing: asyncio.Task[None] | None = None
         self._strangers: set[str] = set()

@@ -1,14 +1,16 @@
 """How often acts have failed in a row, and when each may be tried again; pure, the clock is the caller's.
 
-Kept by ``Recovery``, so that one act that cannot work neither keeps the others waiting nor is tried without a pause.
+Kept by ``Recovery`` and by who clears away spares, so that one act that cannot work neither keeps the others waiting
+nor is tried without a pause.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from supervisor.recovering.reconciler import Act
+Act = TypeVar("Act", bound=Hashable)
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
@@ -22,8 +24,11 @@ class _Failure:
     again_at: float
 
 
-class Tries:
-    def __init__(self) -> None:
+class Tries(Generic[Act]):
+    def __init__(self, first_pause_s: float = FIRST_PAUSE_S, longest_pause_s: float = LONGEST_PAUSE_S) -> None:
+        """A pause is twice as long as the one before it, up to the longest."""
+        self._first_pause_s = first_pause_s
+        self._longest_pause_s = longest_pause_s
         self._failures: dict[Act, _Failure] = {}
 
     def may(self, act: Act, now: float) -> bool:
@@ -33,7 +38,7 @@ class Tries:
     def failed(self, act: Act, now: float) -> bool:
         """Whether that was once too often to be only a moment's trouble."""
         times = self._failures[act].times + 1 if act in self._failures else 1
-        pause_s = min(FIRST_PAUSE_S * 2 ** (times - 1), LONGEST_PAUSE_S)
+        pause_s = min(self._first_pause_s * 2 ** (times - 1), self._longest_pause_s)
         self._failures[act] = _Failure(times, now + pause_s)
         return times >= ENOUGH
 
@@ -56,4 +61,4 @@ class Tries:
     def pause_s(self, now: float) -> float:
         """Until the next one may be tried; without any, the longest pause."""
         left_s = (failure.again_at - now for failure in self._failures.values())
-        return max(0.0, min(left_s, default=LONGEST_PAUSE_S))
+        return max(0.0, min(left_s, default=self._longest_pause_s))
