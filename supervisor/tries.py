@@ -21,6 +21,7 @@ ENOUGH = 3
 @dataclass(frozen=True, slots=True)
 class _Failure:
     times: int
+    pause_s: float
     again_at: float
 
 
@@ -37,9 +38,10 @@ class Tries(Generic[Act]):
 
     def failed(self, act: Act, now: float) -> bool:
         """Whether that was once too often to be only a moment's trouble."""
-        times = self._failures[act].times + 1 if act in self._failures else 1
-        pause_s = min(self._first_pause_s * 2 ** (times - 1), self._longest_pause_s)
-        self._failures[act] = _Failure(times, now + pause_s)
+        before = self._failures.get(act)
+        times = before.times + 1 if before else 1
+        pause_s = min(2 * before.pause_s, self._longest_pause_s) if before else self._first_pause_s
+        self._failures[act] = _Failure(times, pause_s, now + pause_s)
         return times >= ENOUGH
 
     def worked(self, act: Act) -> None:

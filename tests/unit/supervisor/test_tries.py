@@ -39,3 +39,11 @@ def test_a_failure_is_soon_over_until_it_has_come_often_enough() -> None:
     assert not tries.soon_over
     tries.failed(OTHER, 1.0)
     assert tries.soon_over
+
+
+def test_what_has_failed_for_a_day_is_tried_again_after_the_longest_pause() -> None:
+    tries = Tries[EndActor]()
+    for _ in range(3000):
+        tries.failed(ACT, 1.0)
+    assert not tries.may(ACT, LONGEST_PAUSE_S)
+    assert tries.may(ACT, 1.0 + LONGEST_PAUSE_S)
