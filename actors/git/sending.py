@@ -5,20 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from actors.git.values import (
-    READS,
-    Asked,
-    Checkout,
-    Commit,
-    CreateRef,
-    DeleteBranch,
-    Merge,
-    Operation,
-    Outcome,
-    Proof,
-)
+from actors.git.values import READS, WRITES, Asked, Operation, Outcome, Proof
 
-_KINDS = {kind.__name__: kind for kind in (*READS, CreateRef, DeleteBranch, Checkout, Commit, Merge)}
+_KINDS = {kind.__name__: kind for kind in (*READS, *WRITES)}
 
 
 def plain_asked(asked: Asked) -> tuple[Any, ...]:

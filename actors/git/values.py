@@ -105,6 +105,7 @@ Read: TypeAlias = ReadStatus | ListRefs | ReadLog | ReadDiff | ListWorktrees | P
 Write: TypeAlias = CreateRef | DeleteBranch | Checkout | Commit | Merge
 Operation: TypeAlias = Read | Write
 READS = (ReadStatus, ListRefs, ReadLog, ReadDiff, ListWorktrees, PredictMerge)
+WRITES = (CreateRef, DeleteBranch, Checkout, Commit, Merge)
 HEAVY_S = 300.0
 """Longest that one git may take that changes something: hooks of the user's run in it."""
 READ_S = 90.0
