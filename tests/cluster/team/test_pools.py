@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.cluster.asking import phalanx, taken_slots
+from tests.cluster.losing import sessions
 from tests.cluster.rig import Rig, RigHost
-from tests.cluster.team.calling import USER, wait_until
+from tests.cluster.team.calling import wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -47,11 +48,6 @@ def place(head: RigHost, instance_id: str) -> str:
 def spares(head: RigHost, kind: str) -> dict[str, int]:
     hosts = phalanx(head, "perf")["metrics"]["hosts"]
     return {each["host"]: each["spares"][kind] for each in hosts}
-
-
-def sessions(host: RigHost) -> list[str]:
-    listed = host.inside("sh", "-c", f"tmux -S {USER}/.phalanx/tmux.sock list-sessions -F '#S' 2>/dev/null; true")
-    return sorted(listed.split())
 
 
 def test_what_is_ordered_is_spread_over_the_hosts(rig: Rig, team: RigHost) -> None:
@@ -122,7 +118,7 @@ def test_one_made_of_a_spare_is_handed_over_from_a_drained_host_which_has_no_spa
     assert sent["status"] == "submitted"
     asked = [each for each in phalanx(team, "read", instance_id)["entries"] if each["kind"] == "question"]
     assert len(asked) == 2
-    assert wait_until(lambda: sessions(third) == [], SOON_S), sessions(third)
+    assert wait_until(lambda: sessions(third) == set(), SOON_S), sessions(third)
     assert wait_until(lambda: third.ssh("ls", ".phalanx/worktrees").split() == [], SOON_S)
     assert spares(team, "instances").get(third.name, 0) == 0
     refused = phalanx(team, "drain", third.name, "--undo")
@@ -140,7 +136,7 @@ def test_a_host_whose_ray_is_killed_takes_its_spares_out_and_no_slot_is_lost(rig
     assert wait_until(lambda: third.name not in spares(team, "instances"), SOON_S)
     assert wait_until(lambda: sum(spares(team, "instances").values()) == 4, SOON_S), spares(team, "instances")
     assert wait_until(lambda: third.name in spares(team, "actors"), BACK_S)
-    assert wait_until(lambda: sessions(third) == [], SOON_S), sessions(third)
+    assert wait_until(lambda: sessions(third) == set(), SOON_S), sessions(third)
     assert wait_until(lambda: third.ssh("ls", ".phalanx/worktrees").split() == [], 2 * SOON_S)
     assert wait_until(lambda: taken_slots(head) == in_use(team), SOON_S), (taken_slots(head), in_use(team))
 
