@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from actors.errors import UnavailableError
 from actors.workspace.values import Leftover, Retirement
 from supervisor.pool.seats import Seat
+from supervisor.pool.worktrees import SpareWorktrees
 
 
 class Machine:
@@ -100,3 +102,14 @@ class Hosts:
 
     async def link(self, host: str) -> Any:
         return self.machines[host]
+
+
+@asynccontextmanager
+async def kept(worktrees: SpareWorktrees) -> AsyncIterator[None]:
+    """Inside, spares are made, taken away and cleared away as in a team that runs."""
+    keeping = asyncio.create_task(worktrees.keep())
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await worktrees.end()

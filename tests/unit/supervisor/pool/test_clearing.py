@@ -13,7 +13,7 @@ from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
 from supervisor.team.roll import Roll
 from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.pool.hosts import Hosts, Machine
+from tests.unit.supervisor.pool.hosts import Hosts, Machine, kept
 from tests.unit.supervisor.stand_ins import record
 
 
@@ -40,12 +40,8 @@ def played(test: Callable[[Scene], Awaitable[None]], **before: Callable[[Machine
         scene = Scene()
         for host, prepare in before.items():
             prepare(scene[host])
-        keeping = asyncio.create_task(scene.worktrees.keep())
-        try:
+        async with kept(scene.worktrees):
             await test(scene)
-        finally:
-            keeping.cancel()
-            await scene.worktrees.end()
 
     virtual_time.run(play)
 

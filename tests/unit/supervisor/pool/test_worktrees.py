@@ -17,7 +17,7 @@ from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
 from supervisor.team.roll import Roll
 from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.pool.hosts import Hosts
+from tests.unit.supervisor.pool.hosts import Hosts, kept
 
 PROJECT = Path("/project")
 
@@ -52,12 +52,8 @@ class Scene:
 def played(test: Callable[[Scene], Awaitable[None]]) -> None:
     async def play() -> None:
         scene = Scene()
-        keeping = asyncio.create_task(scene.worktrees.keep())
-        try:
+        async with kept(scene.worktrees):
             await test(scene)
-        finally:
-            keeping.cancel()
-            await scene.worktrees.end()
 
     virtual_time.run(play)
 
