@@ -37,7 +37,7 @@ from tests.projects import git, make_repository
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
 
-CLAUDE_IN_VENV = Path(__file__).resolve().parent.parent / ".venv/claude/node_modules/.bin/claude"
+CLAUDE_IN_VENV = Path(__file__).resolve().parent.parent / ".venv/claude/newest/node_modules/.bin/claude"
 _STOPPED = 128 + signal.SIGINT
 console = Console(highlight=False)
 

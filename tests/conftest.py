@@ -55,13 +55,21 @@ def short_tmp(make_short_tmp: Callable[[], Path]) -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def claude_command() -> Path:
-    """The real Claude Code: what TEST_CLAUDE_COMMAND names, else what ``scripts/setup --claude`` installed."""
-    command = Path(os.environ.get("TEST_CLAUDE_COMMAND", _ROOT / ".venv/claude/node_modules/.bin/claude"))
+def _claude_commands() -> dict[str, Path]:
+    """The versions of Claude Code to test with: the one that TEST_CLAUDE_COMMAND names, else what is installed here."""
+    given = os.environ.get("TEST_CLAUDE_COMMAND")
+    if given:
+        return {"given": Path(given)}
+    return {which: _ROOT / f".venv/claude/{which}/node_modules/.bin/claude" for which in ("oldest", "newest")}
+
+
+@pytest.fixture(scope="session", params=_claude_commands().items(), ids=lambda version: version[0])
+def claude_command(request: pytest.FixtureRequest) -> Path:
+    """The real Claude Code in each version that is tested."""
+    command: Path = request.param[1]
     if os.access(command, os.X_OK):
         return command
-    missing = f"There is no Claude Code at {command}: run scripts/setup --claude"
+    missing = f"There is no Claude Code at {command}: run scripts/setup --dev --claude"
     if os.environ.get("CI") == "true":
         pytest.fail(missing, pytrace=False)
     pytest.skip(missing)

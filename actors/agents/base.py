@@ -174,12 +174,26 @@ class Composer(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dialog:
+    """A dialog or menu as the screen shows it."""
+
+    kind: str = ""
+    """Which dialog of the program it is, where we know it; empty for all others."""
+    question: str = ""
+    """Its words without the options, one line a row."""
+    options: tuple[str, ...] = ()
+    """What can be chosen, in the order shown, without numbers."""
+    chosen: int | None = None
+    """Index of the option that Enter would take; None when the screen does not tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Screen:
     """What one capture of the pane shows."""
 
     composer: Composer
     draft: str = ""
-    dialog: bool = False
+    dialog: Dialog | None = None
     """A dialog or menu is recognised; with ``composer`` ABSENT and no dialog the screen is not understood."""
     busy: bool = False
     """The agent shows that a turn is under way."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from actors.agents.base import Composer, Screen
+from actors.agents.base import Composer, Dialog, Screen
 from actors.agents.styled import Row, read_rows
 
 _UPPER_RULE = re.compile(r"─{3,}(?:.*─{2,})?\s*")
@@ -67,7 +67,7 @@ def read_screen(styled: str) -> Screen:
         return _without_composer(rows)
     busy = _is_busy(box)
     if any(_SEARCH_HINT in row.text for row in box.below) or not box.inside[0].text.startswith(_PROMPT):
-        return Screen(composer=Composer.ABSENT, dialog=True, busy=busy)
+        return Screen(composer=Composer.ABSENT, dialog=Dialog(), busy=busy)
     if any(_NOT_LOGGED_IN in row.text for row in box.below):
         return Screen(composer=Composer.ABSENT, trouble=_TROUBLE_NOT_LOGGED_IN)
     return _with_composer(box, busy)
@@ -116,7 +116,7 @@ def _with_composer(box: _Box, busy: bool) -> Screen:
         return Screen(composer=Composer.ABSENT, busy=busy)
     composer = Composer.DRAFT if typed else Composer.EMPTY
     menu = _menu_length(box.below) > 0 or _has_menu_above(box)
-    return Screen(composer=composer, draft=typed.rstrip("\n"), dialog=menu, busy=busy)
+    return Screen(composer=composer, draft=typed.rstrip("\n"), dialog=Dialog() if menu else None, busy=busy)
 
 
 def _typed_text(inside: tuple[Row, ...]) -> str | None:
@@ -151,4 +151,4 @@ def _without_composer(rows: list[Row]) -> Screen:
     dialog = any(_OPTION.match(text) for text in last) or any(_DIALOG_HINT.search(text) for text in last[-2:])
     shown = "\n".join(row.text for row in rows)
     trouble = next((words for sign, words in _TROUBLES if sign in shown), "")
-    return Screen(composer=Composer.ABSENT, dialog=dialog, trouble=trouble)
+    return Screen(composer=Composer.ABSENT, dialog=Dialog() if dialog else None, trouble=trouble)

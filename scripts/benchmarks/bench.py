@@ -17,7 +17,7 @@ from tests.acceptance.team import Team, bring_up
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
 
-CLAUDE = Path(".venv/claude/node_modules/.bin/claude").absolute()
+CLAUDE = Path(".venv/claude/newest/node_modules/.bin/claude").absolute()
 console = Console(stderr=True, highlight=False)
 
 

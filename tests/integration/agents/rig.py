@@ -97,7 +97,7 @@ class Rig:
     async def screen(self) -> Screen:
         return self.agent.read_screen(await self.pane.capture(styled=True))
 
-    async def shows(self, condition: Callable[[Screen], bool]) -> Screen:
+    async def shows(self, condition: Callable[[Screen], object]) -> Screen:
         """The screen, once it meets the condition."""
         deadline = time.monotonic() + PATIENCE_S
         while not condition(screen := await self.screen()):

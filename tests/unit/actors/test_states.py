@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.agents.base import AgentEvent, Composer, EventKind, Screen
+from actors.agents.base import AgentEvent, Composer, Dialog, EventKind, Screen
 from actors.states import DIALOG_REASON, InstanceState, Status, decided, fold, on_exit, on_screen
 
 COMPOSER = Screen(composer=Composer.EMPTY)
-DIALOG = Screen(composer=Composer.ABSENT, dialog=True)
+DIALOG = Screen(composer=Composer.ABSENT, dialog=Dialog())
 WORKING = Screen(composer=Composer.EMPTY, busy=True)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agents.base import Composer, Screen
+from actors.agents.base import Composer, Dialog, Screen
 from actors.agents.claude_screen import read_screen
 
 FIXTURES = Path(__file__).resolve().parents[3] / "fixtures" / "screens" / "claude"
@@ -19,7 +19,7 @@ REVERSE, RESET = "\x1b[7m", "\x1b[0m"
 
 EMPTY = Screen(composer=Composer.EMPTY)
 BUSY = Screen(composer=Composer.EMPTY, busy=True)
-DIALOG = Screen(composer=Composer.ABSENT, dialog=True)
+DIALOG = Screen(composer=Composer.ABSENT, dialog=Dialog())
 
 EXPECTED = (
     ("composer-empty-*", EMPTY),
@@ -83,7 +83,7 @@ def test_a_draft_typed_while_a_turn_runs_is_a_draft_and_busy() -> None:
 def test_a_completion_menu_is_a_draft_that_enter_would_not_send(pattern: str) -> None:
     for capture in captures(pattern):
         screen = read_screen(capture)
-        assert (screen.composer, screen.dialog) == (Composer.DRAFT, True)
+        assert (screen.composer, bool(screen.dialog)) == (Composer.DRAFT, True)
 
 
 @pytest.mark.parametrize(("pattern", "word"), TROUBLES, ids=[name for name, _ in TROUBLES])
@@ -198,7 +198,7 @@ def test_no_text_of_the_conversation_hides_or_fakes_the_state_of_the_input_box(l
 def test_no_text_above_a_dialog_makes_an_input_box_of_it(lines: list[str]) -> None:
     for dialog in captures("dialog-*"):
         screen = read_screen("\n".join([*lines, dialog]))
-        assert (screen.composer, screen.dialog) == (Composer.ABSENT, True)
+        assert (screen.composer, bool(screen.dialog)) == (Composer.ABSENT, True)
 
 
 @given(st.lists(NASTY, max_size=8))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agents.base import Composer, Screen
+from actors.agents.base import Composer, Dialog, Screen
 from actors.messages import MessageStatus
 from actors.messaging.delivery import (
     Act,
@@ -23,7 +23,7 @@ from actors.messaging.delivery import (
 
 EMPTY = Screen(composer=Composer.EMPTY)
 DRAFT = Screen(composer=Composer.DRAFT, draft="[Pasted text #1 +3 lines]")
-DIALOG = Screen(composer=Composer.ABSENT, dialog=True)
+DIALOG = Screen(composer=Composer.ABSENT, dialog=Dialog())
 UNKNOWN = Screen(composer=Composer.ABSENT)
 BUSY = Screen(composer=Composer.EMPTY, busy=True)
 PATIENCE_S = 5.0
@@ -89,7 +89,7 @@ def test_an_agent_that_dies_after_the_paste_leaves_doubt_and_before_it_none() ->
     assert after[-1] == Finish(MessageStatus.UNCONFIRMED, "gone")
 
 
-MENU = Screen(composer=Composer.DRAFT, draft=DRAFT.draft, dialog=True)
+MENU = Screen(composer=Composer.DRAFT, draft=DRAFT.draft, dialog=Dialog())
 SCREENS = st.sampled_from([EMPTY, DRAFT, DIALOG, UNKNOWN, BUSY, MENU])
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agents.base import Composer, Screen
+from actors.agents.base import Composer, Dialog, Screen
 from actors.agents.claude_screen import read_screen
 from actors.agents.demo_program.paint import DialogView, View, paint, wrapped
 
@@ -28,10 +28,10 @@ def capture(view: View, width: int = 80, height: int = 30) -> str:
         (View(busy=True), Screen(composer=Composer.EMPTY, busy=True)),
         (View(busy=True, queued=("a", "b\nc")), Screen(composer=Composer.EMPTY, busy=True)),
         (View(draft="a\n  b"), Screen(composer=Composer.DRAFT, draft="a\n  b")),
-        (View(draft="/x", menu=("/x  Does it",)), Screen(composer=Composer.DRAFT, draft="/x", dialog=True)),
-        (View(draft="!ls"), Screen(composer=Composer.ABSENT, dialog=True)),
-        (View(dialog=DIALOG), Screen(composer=Composer.ABSENT, dialog=True)),
-        (View(dialog=DIALOG, busy=True, draft="a"), Screen(composer=Composer.ABSENT, dialog=True)),
+        (View(draft="/x", menu=("/x  Does it",)), Screen(composer=Composer.DRAFT, draft="/x", dialog=Dialog())),
+        (View(draft="!ls"), Screen(composer=Composer.ABSENT, dialog=Dialog())),
+        (View(dialog=DIALOG), Screen(composer=Composer.ABSENT, dialog=Dialog())),
+        (View(dialog=DIALOG, busy=True, draft="a"), Screen(composer=Composer.ABSENT, dialog=Dialog())),
     ],
 )
 def test_what_the_demo_draws_reads_like_the_real_program(view: View, screen: Screen) -> None:
