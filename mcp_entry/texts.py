@@ -94,8 +94,9 @@ def of_wait(result: results.WaitResult) -> str:
 
 
 def of_respond(result: results.RespondResult) -> str:
-    answered = "allowed" if result.decision == "allow" else "denied"
-    return f"{result.instance_id}: {result.permission.tool} was {answered}; it is {result.status} now."
+    answered = "denied" if result.decision == "deny" else "allowed"
+    what = f"{result.permission.tool} was {answered}" if result.permission else "the dialog was answered"
+    return f"{result.instance_id}: {what}; it is {result.status} now."
 
 
 def of_interrupt(result: results.InterruptResult) -> str:

@@ -21,6 +21,7 @@ from importlib.metadata import version
 from actors.errors import WrongStateError, from_wire
 from actors.following.reports import Snapshot
 from actors.home import Home
+from actors.responding import Reply
 from actors.states import Status
 from supervisor import requests, results
 from supervisor.calling.attempt import waits_s
@@ -145,7 +146,7 @@ class Supervisor:
 
     async def spawn(self, request: requests.SpawnRequest, caller: Caller) -> results.SpawnResult:
         record = await self._spawner.spawn(request, caller)
-        return views.spawn_result(record, self._roll.status_of(record.instance_id))
+        return views.spawn_result(record, self._roll.registry.get(record.instance_id).snapshot)
 
     async def spawn_batch(self, request: requests.SpawnBatchRequest, caller: Caller) -> results.SpawnBatchResult:
         begun = time.monotonic()
@@ -206,13 +207,22 @@ class Supervisor:
         member = self._roll.registry.get(request.instance_id)
         port = self._roll.members.port(request.instance_id)
         before = member.snapshot
-        asked = await port.respond(request.decision == "allow", request.message or "", request.permission_id or "")
+        answered = await port.respond(
+            Reply(
+                allow=None if request.decision is None else request.decision == "allow",
+                option=request.option or "",
+                message=request.message or "",
+                answers=request.answers,
+                permission_id=request.permission_id or "",
+            )
+        )
         # Whoever waits after this must not take the answered request for one that still waits.
         await self._roll.news.until(lambda: self._has_moved_on(member, before), MOVED_ON_S)
         return results.RespondResult(
             instance_id=request.instance_id,
             decision=request.decision,
-            permission=views.permission(asked),
+            permission=views.permission(answered.permission) if answered.permission else None,
+            dialog=views.dialog(answered.dialog) if answered.dialog else None,
             status=member.snapshot.status,
         )
 

@@ -138,6 +138,8 @@ class Decision:
     allow: bool
     message: str
     """Denied: what to do instead. Allowed: the answer, where the tool asks a question."""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """Allowed, where the tool asks several questions: the answer to each, by its words."""
     tool: str
     tool_input: Mapping[str, Any]
 

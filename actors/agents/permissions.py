@@ -36,8 +36,9 @@ def decision_text(decision: Decision) -> str:
 def _answered(decision: Decision) -> dict[str, object]:
     tool_input = dict(decision.tool_input)
     questions = tool_input.get("questions")
-    if decision.tool == "AskUserQuestion" and decision.message and isinstance(questions, list):
-        tool_input["answers"] = {asked["question"]: decision.message for asked in questions}
+    if decision.tool == "AskUserQuestion" and isinstance(questions, list):
+        given = {asked["question"]: decision.answers.get(asked["question"], decision.message) for asked in questions}
+        tool_input["answers"] = {question: words for question, words in given.items() if words}
     return tool_input
 
 

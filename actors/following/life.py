@@ -182,6 +182,7 @@ class Life:
             since=self.observer.since,
             reason=state.reason,
             permission=asked,
+            dialog=state.dialog if state.status in {Status.WAITING_INPUT, Status.STARTING} else None,
             transcript_path=state.transcript_path,
             unread=self.observer.conversation.unread,
             tokens=self.observer.conversation.tokens,

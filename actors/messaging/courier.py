@@ -27,7 +27,7 @@ from actors.messaging.lease import Lease
 from actors.messaging.ledger import Ledger
 from actors.messaging.performer import Performer
 from actors.news import News
-from actors.states import TYPABLE, Status
+from actors.states import Status
 from actors.terminal.pane import Pane
 from actors.terminal.paste_names import paste_name
 
@@ -156,7 +156,7 @@ class Courier:
         return self._typable() and due_at is not None and max(due_at, self._gate.retry_at) <= now
 
     def _typable(self) -> bool:
-        return self._observer.state.status in TYPABLE
+        return self._observer.state.typable
 
     async def _open_gate(self) -> tuple[Message, ...]:
         """The next batch if it is due and typing is safe now; otherwise says why it is held and returns nothing."""

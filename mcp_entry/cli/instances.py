@@ -180,8 +180,13 @@ def wait(
 def respond(
     context: typer.Context,
     instance: InstanceArgument,
-    decision: Annotated[Decision, typer.Argument(help="Look at `phalanx list` first: the tool and its input.")],
+    decision: Annotated[
+        Decision | None, typer.Argument(help="Look at `phalanx list` first: the tool and its input.")
+    ] = None,
     *,
+    option: Annotated[
+        str | None, typer.Option(help="Of a dialog or question: the option to choose, in its words or by its number.")
+    ] = None,
     message: Annotated[str | None, typer.Option(help="With deny: what to do instead.")] = None,
     permission: Annotated[
         str | None, typer.Option(metavar="ID", help="Answer only this request, as `phalanx list --json` names it.")
@@ -189,9 +194,15 @@ def respond(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer the permission request that an instance waits on."""
+    """Answer what an instance waits on: allow or deny a permission request, or choose an option of a dialog."""
     with session(context, home, as_json) as team:
-        arguments = {"instanceId": instance, "decision": decision, "message": message, "permissionId": permission}
+        arguments = {
+            "instanceId": instance,
+            "decision": decision,
+            "option": option,
+            "message": message,
+            "permissionId": permission,
+        }
         _say(team, "respond", arguments, "answering")
 
 

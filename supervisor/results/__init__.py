@@ -15,6 +15,7 @@ from supervisor.results.git import GitBatchResult, GitOutcome, GitPerformance
 from supervisor.results.hosts import DrainResult, HostInfo, HostsResult, Remaining
 from supervisor.results.looking import (
     ConversationEntry,
+    DialogInfo,
     InstanceInfo,
     ListResult,
     Permission,
@@ -42,6 +43,7 @@ __all__ = [
     "AutoStep",
     "CollectedItem",
     "ConversationEntry",
+    "DialogInfo",
     "DrainResult",
     "ErrorInfo",
     "EventsResult",

@@ -8,13 +8,14 @@ from pydantic import Field
 
 from actors.states import Status
 from supervisor.results.base import ErrorInfo, Result
-from supervisor.results.looking import Permission
+from supervisor.results.looking import DialogInfo, Permission
 
 
 class RespondResult(Result):
     instance_id: str
-    decision: Literal["allow", "deny"]
-    permission: Permission
+    decision: Literal["allow", "deny"] | None = None
+    permission: Permission | None = Field(default=None, description="the request that was answered")
+    dialog: DialogInfo | None = Field(default=None, description="the dialog that was answered")
     status: Status
 
 

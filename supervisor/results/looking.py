@@ -38,6 +38,13 @@ class Permission(Result):
     input: dict[str, Any]
 
 
+class DialogInfo(Result):
+    """A dialog at an instance's terminal, which respond can answer with one of its options."""
+
+    question: str
+    options: list[str]
+
+
 class Tokens(Result):
     input: int = 0
     output: int = 0
@@ -55,6 +62,7 @@ class InstanceInfo(Result):
     since: str
     reason: str | None = Field(default=None, description="why it failed, is blocked or needs attention")
     permission: Permission | None = None
+    dialog: DialogInfo | None = None
     needs_attention: bool
     queued_messages: int = Field(description="accepted, not yet in the conversation")
     unread: int = Field(description="answers since the last read")

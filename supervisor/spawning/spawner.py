@@ -193,7 +193,7 @@ class Spawner:
         instance_id = member.record.instance_id
         await self._adoption.adopt(member.record, begun.port)
         receipt = await self._first.receipt(instance_id, begun.context)
-        if receipt.status is not MessageStatus.SUBMITTED:
+        if receipt.status is not MessageStatus.SUBMITTED and not (self._first.is_held(member) and not receipt.final):
             kind = _SpareLostError if from_pool and not member.alive else AgentError
             raise kind(await self._first.why_not(member, receipt, begun.port))
         self._roll.meters.count(Count.SPAWNS_FROM_POOL, int(from_pool))

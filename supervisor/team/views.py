@@ -6,6 +6,7 @@ import datetime
 from collections import Counter
 from collections.abc import Iterable
 
+from actors.agents.base import Dialog
 from actors.following.pages import Page
 from actors.following.reports import Snapshot
 from actors.messages import Receipt
@@ -13,6 +14,7 @@ from actors.states import PendingPermission, Status
 from supervisor.messaging.sending import Sent
 from supervisor.results import (
     ConversationEntry,
+    DialogInfo,
     ErrorInfo,
     InstanceInfo,
     Permission,
@@ -45,6 +47,7 @@ def instance_info(member: Member, *, followed: bool, pending: int, blocked_reaso
         since=iso(snapshot.since),
         reason=snapshot.reason or blocked_reason or member.silence or unknown or None,
         permission=permission(snapshot.permission) if snapshot.permission else None,
+        dialog=dialog(snapshot.dialog) if snapshot.dialog else None,
         needs_attention=snapshot.needs_attention or bool(blocked_reason or member.silence),
         queued_messages=pending,
         unread=snapshot.unread,
@@ -55,6 +58,10 @@ def instance_info(member: Member, *, followed: bool, pending: int, blocked_reaso
         host=record.host,
         tokens=tokens(snapshot),
     )
+
+
+def dialog(shown: Dialog) -> DialogInfo:
+    return DialogInfo(question=shown.question, options=list(shown.options))
 
 
 def permission(asked: PendingPermission) -> Permission:
@@ -71,7 +78,7 @@ def tokens(snapshot: Snapshot) -> Tokens:
     )
 
 
-def spawn_result(record: InstanceRecord, status: Status) -> SpawnResult:
+def spawn_result(record: InstanceRecord, snapshot: Snapshot) -> SpawnResult:
     workspace = record.workspace
     return SpawnResult(
         instance_id=record.instance_id,
@@ -80,7 +87,8 @@ def spawn_result(record: InstanceRecord, status: Status) -> SpawnResult:
         workspace_mode=workspace.mode if workspace else "isolated",
         working_directory=str(record.directory),
         branch=workspace.branch if workspace else None,
-        status=status,
+        status=snapshot.status,
+        reason=snapshot.reason or None,
         notes=list(workspace.notes) if workspace else [],
         from_pool=bool(record.spare),
     )

@@ -25,10 +25,10 @@ REQUEST = LaunchRequest(
 
 def test_a_first_start_names_the_session_and_a_restart_resumes_it() -> None:
     common = ("--settings", "/home/i/settings.json", "--append-system-prompt", "You are --a specialist.")
-    common = (*common, "--permission-mode", "default")
+    mode = ("--permission-mode", "default")
 
-    assert start_options(REQUEST) == ("--session-id", SESSION, *common)
-    assert start_options(replace(REQUEST, resume=True)) == ("--resume", SESSION, *common)
+    assert start_options(REQUEST) == ("--session-id", SESSION, *common, *mode)
+    assert start_options(replace(REQUEST, resume=True)) == ("--resume", SESSION, *common, *mode)
 
 
 def test_model_and_permission_mode_are_passed_on() -> None:
