@@ -55,7 +55,7 @@ def _arguments() -> argparse.Namespace:
         "without network or account. Exits with 1 when one of them failed.",
     )
     parser.add_argument("program", nargs="?", default="claude", help="default: the claude on PATH")
-    parser.add_argument("--scenario", action="append", help="only those with these words in their name; may be repeated")
+    parser.add_argument("--scenario", action="append", help="only those with these words in it; may be repeated")
     parser.add_argument("--list", action="store_true", help="only say which there are")
     parser.add_argument("--at-once", type=int, default=_AT_ONCE, help=f"default {_AT_ONCE}")
     return parser.parse_args()

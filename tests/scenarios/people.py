@@ -73,7 +73,14 @@ class People:
         """Somebody runs a program in a terminal of this size."""
         name = f"person{next(self._numbers)}"
         width, height = size
-        words = ["env", "-u", "TMUX", "-u", "TMUX_PANE", *command]  # a terminal that is no tmux, for all the program knows
+        words = [
+            "env",
+            "-u",
+            "TMUX",
+            "-u",
+            "TMUX_PANE",
+            *command,
+        ]  # a terminal that is no tmux, for all the program knows
         await self.run(
             *("new-session", "-d", "-s", name, "-x", str(width), "-y", str(height), shlex.join(words)),
             *(";", "set-option", "-g", "status", "off"),

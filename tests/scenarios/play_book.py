@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.scenarios import at_the_terminal
+from tests.scenarios import asking, at_the_terminal, sessions, surroundings, trouble
 from tests.scenarios.scenario import SCENARIOS
 
-MODULES = (at_the_terminal,)
+MODULES = (at_the_terminal, sessions, asking, surroundings, trouble)
 ALL = tuple(SCENARIOS)

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from actors.errors import PhalanxError
 from tests.scenarios.scenario import Outcome, Scenario, Skipped, Verdict
-from tests.scenarios.stage import Stage
+from tests.scenarios.stage import CAST, Stage, clear_away, settle_accounts
 
 _CLEAR_S = 60.0
 
@@ -33,13 +33,14 @@ async def play_all(stage: Stage, scenarios: Sequence[Scenario], at_once: int) ->
 
 
 async def play(stage: Stage, scenario: Scenario) -> Outcome:
-    """One scenario with its accounts; what it started is ended. Never raises, but when it is cancelled."""
+    """One scenario with its accounts, in a task of its own; what it started is ended. Raises when it is cancelled."""
     began = time.monotonic()
+    CAST.set([])
     verdict, words = Verdict.HELD, ""
     try:
         async with asyncio.timeout(scenario.limit_s):
             await scenario.play(stage)
-            await stage.accounts()
+            await settle_accounts()
     except Skipped as skipped:
         verdict, words = Verdict.SKIPPED, str(skipped)
     except AssertionError as failure:
@@ -53,5 +54,5 @@ async def play(stage: Stage, scenario: Scenario) -> Outcome:
     took_s = time.monotonic() - began
     with suppress(TimeoutError):
         async with asyncio.timeout(_CLEAR_S):
-            await stage.clears()
+            await clear_away()
     return Outcome(scenario=scenario, verdict=verdict, words=words, took_s=took_s)

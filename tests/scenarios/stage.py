@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import re
 import subprocess
 import tempfile
@@ -14,6 +15,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,9 +182,7 @@ class Member:
 
     async def is_visited(self, size: tuple[int, int] = (120, 40), *, plain_tmux: bool = True) -> Person:
         """Somebody sits down before it."""
-        person = await self.stage.people.sits_down(
-            self.instance_id, self.session_name, size, plain_tmux=plain_tmux
-        )
+        person = await self.stage.people.sits_down(self.instance_id, self.session_name, size, plain_tmux=plain_tmux)
         self.people.append(person)
         return person
 
@@ -208,7 +208,16 @@ class Member:
     def agent(self) -> psutil.Process:
         """The process of the agent in its pane. Blocks a moment."""
         pid = subprocess.run(
-            ["tmux", "-S", str(self.stage.home.tmux_socket), "display-message", "-p", "-t", f"={self.session_name}:", "#{pane_pid}"],
+            [
+                "tmux",
+                "-S",
+                str(self.stage.home.tmux_socket),
+                "display-message",
+                "-p",
+                "-t",
+                f"={self.session_name}:",
+                "#{pane_pid}",
+            ],
             check=True,
             capture_output=True,
             text=True,
@@ -238,6 +247,10 @@ class Member:
             await self.stage.client.terminate(requests.TerminateRequest(instance_id=self.instance_id))
 
 
+CAST: ContextVar[list[Member]] = ContextVar("CAST")
+"""The members that the scenario of this context has started."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Stage:
     """``version`` is what the program says of itself. ``claude`` is a link of ours to it, which the team starts."""
@@ -251,7 +264,6 @@ class Stage:
     api: ApiStandIn
     client: SupervisorClient
     people: People
-    cast: dict[asyncio.Task[Any] | None, list[Member]] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     @property
@@ -312,21 +324,32 @@ class Stage:
             directory=Path(spawned.working_directory),
             user_home=user_home or self.user_home,
         )
-        self.cast.setdefault(asyncio.current_task(), []).append(member)
+        CAST.get().append(member)
         return member
 
-    async def accounts(self) -> None:
-        """Settles those of all members that this task has started."""
-        for member in self.cast.get(asyncio.current_task(), []):
-            await member.settles()
 
-    async def clears(self) -> None:
-        """Ends what this task has started."""
-        for member in self.cast.pop(asyncio.current_task(), []):
-            for person in member.people:
-                with suppress(RuntimeError):
-                    await person.closes_the_window()
-            await member.ends()
+async def settle_accounts() -> None:
+    """Of all members that this scenario has started."""
+    for member in CAST.get():
+        await member.settles()
+
+
+async def clear_away() -> None:
+    """Ends what this scenario has started."""
+    for member in CAST.get():
+        for person in member.people:
+            with suppress(RuntimeError):
+                await person.closes_the_window()
+        await member.ends()
+
+
+def tool(name: str, **given: Any) -> str:
+    """A line of a message that makes the stand-in call this tool."""
+    return f"@@tool {name} {json.dumps(given)}"
+
+
+def bash(command: str, **more: Any) -> str:
+    return tool("Bash", command=command, description="do it", **more)
 
 
 def numbers(version: str) -> tuple[int, ...]:
