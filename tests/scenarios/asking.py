@@ -16,16 +16,15 @@ _HELD_FOR_S = 4.0
 _TOUCH = bash("touch it-ran")
 
 
+def _in_the_background(prompt: str) -> str:
+    """A subagent that goes on when the turn has ended."""
+    kind = {"subagent_type": "general-purpose", "run_in_background": True}
+    return tool("Agent", description="work", prompt=prompt, **kind)
+
+
 @scenario()
 async def a_background_subagent_that_asks_after_the_turn_is_shown_and_answered(stage: Stage) -> None:
-    task = tool(
-        "Agent",
-        description="work",
-        prompt=f"@@slow 3\n{_TOUCH}",
-        subagent_type="general-purpose",
-        run_in_background=True,
-    )
-    member = await stage.member(task)
+    member = await stage.member(_in_the_background(f"@@slow 3\n{_TOUCH}"))
     await member.asks("Bash", 30)
     sent = await member.send("while the subagent waits")
     await asyncio.sleep(_HELD_FOR_S)
@@ -39,14 +38,7 @@ async def a_background_subagent_that_asks_after_the_turn_is_shown_and_answered(s
 
 @scenario()
 async def a_background_subagent_that_is_denied_after_the_turn_runs_nothing(stage: Stage) -> None:
-    task = tool(
-        "Agent",
-        description="work",
-        prompt=f"@@slow 2\n{_TOUCH}",
-        subagent_type="general-purpose",
-        run_in_background=True,
-    )
-    member = await stage.member(task)
+    member = await stage.member(_in_the_background(f"@@slow 2\n{_TOUCH}"))
     await member.asks("Bash", 30)
     await asyncio.sleep(_HELD_FOR_S)
     asked = await member.asks("Bash")

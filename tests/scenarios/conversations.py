@@ -1,7 +1,7 @@
 """What really stands in the conversations of one instance, read from all transcripts that its Claude Code wrote.
 
-An instance may have several: ``/clear``, ``/resume`` and ``/branch`` begin others. A branch copies what was said before,
-line by line with the same uuid, so a line is counted once wherever it stands.
+An instance may have several: ``/clear``, ``/resume`` and ``/branch`` begin others. A branch copies what was said
+before, line by line with the same uuid, so a line is counted once wherever it stands.
 """
 
 from __future__ import annotations
