@@ -368,7 +368,7 @@ def version_of(program: Path) -> str:
 @asynccontextmanager
 async def set_up(program: Path) -> AsyncIterator[Stage]:
     """A team that is up; nothing of it is left after the block, whatever ends it."""
-    directory = Path(tempfile.mkdtemp(prefix="phx", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="pcc", dir="/tmp"))
     home, run_id = Home(directory / "h"), uuid.uuid4().hex
     version = await asyncio.to_thread(version_of, program)
     async with AsyncExitStack() as stack:
