@@ -12,12 +12,14 @@ import json
 import shutil
 import socket
 import sys
+import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
 
+from actors.agents.approvals import approvals_of
 from actors.agents.base import Agent, AgentStart, Handover, LaunchRequest, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
 from actors.agents.hook import SPOOL_NAME
@@ -211,7 +213,12 @@ class Host:
         kept = self._kept_launch(instance_id)
         agent = self._catalog.named(kept.agent)
         resume = can_resume(agent, transcript_path)
-        start = replace(kept, session_name=session_name, request=replace(kept.request, resume=resume))
+        # A person may have changed the conversation (/clear, /resume): the transcript is that of the last one.
+        last = Path(transcript_path).stem if transcript_path else kept.request.session_id
+        same = last == kept.request.session_id
+        session_id = last if resume or same else str(uuid.uuid4())
+        request = replace(kept.request, resume=resume, session_id=session_id)
+        start = replace(kept, session_name=session_name, request=request)
         self._server.close_session(session_name)
         return Restarted(pane=self._launch(agent, start), resumed=resume)
 
@@ -234,7 +241,8 @@ class Host:
     def _launch(self, agent: Agent, start: AgentStart) -> PaneInfo:
         request = start.request
         marked = {**request.environment, INSTANCE_MARK: str(request.instance_directory)}
-        launch = agent.launch(replace(request, environment=marked))
+        approvals = approvals_of(start.trusted_directories[-1]) if start.trusted_directories else {}
+        launch = agent.launch(replace(request, environment=marked, approvals=approvals))
         directory = request.instance_directory
         try:
             command = write_launch(directory, launch, start.working_directory, python=sys.executable)

@@ -201,7 +201,7 @@ class Instance:
         decision = Decision(allow=allow, message=message, tool=asked.tool, tool_input=asked.tool_input)
         words = self._agent.permission_answer(decision)
         taken = answer(self._config.directory, asked.request_id, words)
-        observer.change(decided(observer.state, asked.request_id, time.time()))
+        observer.change(decided(observer.state, asked.request_id, time.monotonic()))
         if not taken:
             raise WrongStateError(
                 f"The request of {self._config.instance_id} to use {asked.tool} was answered at its terminal meanwhile."
@@ -238,7 +238,7 @@ class Instance:
                 await life.pane.press("C-c")
                 cleared = True
                 continue
-            life.observer.change(interrupted(life.observer.state, time.time()))
+            life.observer.change(interrupted(life.observer.state, time.monotonic()))
             life.courier.interrupted()
             return True
         raise UnavailableError(

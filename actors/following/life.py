@@ -109,7 +109,7 @@ class Life:
         self.found = found
         self.pane = found.pane
         self.news = News()
-        self.observer = Observer(agent, found.pane, config.directory, config.session_id, self.news)
+        self.observer = Observer(agent, found.pane, config.directory, config.session_id, found.pid, self.news)
         self.observer.coming_back = config.comes_back
         journal = Journal(config.directory)
         self.courier = Courier(
@@ -146,7 +146,7 @@ class Life:
             self.observer.absorb()
         self._log.on_acknowledged = self.courier.acknowledged
         self.courier.recall()
-        for work in (self.observer.run(self.found.pid), self.courier.run(), self._publish()):
+        for work in (self.observer.run(), self.courier.run(), self._publish()):
             task = asyncio.create_task(work)
             task.add_done_callback(self._check)
             self._tasks.append(task)
@@ -179,7 +179,7 @@ class Life:
         asked = state.permissions[0] if state.status is Status.WAITING_PERMISSION and state.permissions else None
         return Snapshot(
             status=state.status,
-            since=state.since,
+            since=self.observer.since,
             reason=state.reason,
             permission=asked,
             transcript_path=state.transcript_path,

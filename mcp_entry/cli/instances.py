@@ -38,7 +38,10 @@ class Decision(StrEnum):
 
 class Permissions(StrEnum):
     DEFAULT = "default"
+    MANUAL = "manual"
     ACCEPT_EDITS = "acceptEdits"
+    AUTO = "auto"
+    DONT_ASK = "dontAsk"
     PLAN = "plan"
     BYPASS = "bypassPermissions"
 
@@ -48,7 +51,7 @@ class Agent(StrEnum):
     DEMO = "demo"
 
 
-def spawn(  # noqa: PLR0913 - every option of the command
+def spawn(
     context: typer.Context,
     text: TextArgument = None,
     *,
@@ -92,7 +95,7 @@ def spawn(  # noqa: PLR0913 - every option of the command
         _say(team, "spawn", arguments, "starting")
 
 
-def send(  # noqa: PLR0913 - every option of the command
+def send(
     context: typer.Context,
     instance: InstanceArgument,
     text: TextArgument = None,
@@ -118,7 +121,7 @@ def send(  # noqa: PLR0913 - every option of the command
         raise typer.Exit(1)
 
 
-def read(  # noqa: PLR0913 - every option of the command
+def read(
     context: typer.Context,
     instance: InstanceArgument,
     *,
@@ -137,7 +140,7 @@ def read(  # noqa: PLR0913 - every option of the command
         team.output.show(_document(result), views.of_read(result))
 
 
-def list_(  # noqa: PLR0913 - every option of the command
+def list_(
     context: typer.Context,
     *,
     role: Annotated[Role | None, typer.Option(help="Only these.")] = None,
@@ -156,7 +159,7 @@ def list_(  # noqa: PLR0913 - every option of the command
         team.output.show(_document(result), views.of_list(result, _now()))
 
 
-def wait(  # noqa: PLR0913 - every option of the command
+def wait(
     context: typer.Context,
     instances: Annotated[list[str], typer.Argument(metavar="ID", help="The instances to wait for.")],
     *,
@@ -174,7 +177,7 @@ def wait(  # noqa: PLR0913 - every option of the command
         raise typer.Exit(1)
 
 
-def respond(  # noqa: PLR0913 - every option of the command
+def respond(
     context: typer.Context,
     instance: InstanceArgument,
     decision: Annotated[Decision, typer.Argument(help="Look at `phalanx list` first: the tool and its input.")],
