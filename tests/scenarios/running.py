@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from actors.errors import PhalanxError
 from tests.scenarios.scenario import Outcome, Scenario, Skipped, Verdict
-from tests.scenarios.stage import CAST, Stage, clear_away, settle_accounts
+from tests.scenarios.stage import SCENE, Scene, Stage, clear_away, settle_accounts
 
 _CLEAR_S = 60.0
 
@@ -35,7 +35,7 @@ async def play_all(stage: Stage, scenarios: Sequence[Scenario], at_once: int) ->
 async def play(stage: Stage, scenario: Scenario) -> Outcome:
     """One scenario with its accounts, in a task of its own; what it started is ended. Raises when it is cancelled."""
     began = time.monotonic()
-    CAST.set([])
+    SCENE.set(Scene())
     verdict, words = Verdict.HELD, ""
     try:
         async with asyncio.timeout(scenario.limit_s):

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from pydantic import ValidationError
 
 from actors.errors import PhalanxError
 from actors.home import Home
@@ -48,6 +49,7 @@ WORDS_WITHIN_S = 10.0
 """How soon an instance that cannot go on has to say so."""
 _ARRIVES_S = 20.0
 """How long a message may take once nothing is in its way."""
+_START_S = 60.0
 _VERSION_S = 30.0
 
 
@@ -62,6 +64,8 @@ class Member:
     """Where it works."""
     user_home: Path
     sent: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    """What a receipt says will never arrive, by message id."""
     drafts: list[str] = field(default_factory=list)
     """Words that a person typed and did not send."""
     people: list[Person] = field(default_factory=list)
@@ -86,7 +90,7 @@ class Member:
             )
         )
         if sent.message_id:
-            self.sent[sent.message_id] = text
+            (self.failed if sent.status is MessageStatus.FAILED else self.sent)[sent.message_id] = text
         return sent
 
     async def takes(self, text: str, within_s: float = _ARRIVES_S) -> None:
@@ -239,6 +243,8 @@ class Member:
             await asyncio.sleep(POLL_S)
         doubled = [self.sent[each][:60] for each, times in self.conversations.times().items() if times > 1]
         expect(not doubled, f"doubled: {doubled}")
+        undead = [text[:60] for each, text in self.failed.items() if self.conversations.times()[each]]
+        expect(not undead, f"called failed, and yet in the conversation: {undead}")
         submitted = [text[:200] for draft in self.drafts for text in self.conversations.mentions(draft)]
         expect(not submitted, f"submitted for a person: {submitted}")
 
@@ -247,8 +253,17 @@ class Member:
             await self.stage.client.terminate(requests.TerminateRequest(instance_id=self.instance_id))
 
 
-CAST: ContextVar[list[Member]] = ContextVar("CAST")
-"""The members that the scenario of this context has started."""
+@dataclass(slots=True)
+class Scene:
+    """What one scenario has started. Its agents have a HOME of their own, which they share unless it says otherwise:
+    what Claude Code notes there of agents that were ended must not reach other scenarios."""
+
+    cast: list[Member] = field(default_factory=list)
+    user_home: Path | None = None
+
+
+SCENE: ContextVar[Scene] = ContextVar("SCENE")
+"""The scenario of this context."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -266,13 +281,14 @@ class Stage:
     people: People
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
-    @property
-    def user_home(self) -> Path:
-        """The HOME of the agents."""
-        return Path(self.environment["HOME"])
-
     def is_at_least(self, version: str) -> bool:
         return numbers(self.version) >= numbers(version)
+
+    async def told_of(self, name: str) -> str:
+        """What ``list`` says of the one with this name; for one that is still starting."""
+        listed = (await self.client.list(requests.ListRequest())).instances
+        found = next((each for each in listed if each.name == name), None)
+        return f"{found.status}: {found.reason or 'no reason'}" if found else "it is not listed"
 
     def repository(self, files: Mapping[str, str] | None = None) -> Path:
         """A fresh one; ``files`` are in its commit."""
@@ -303,44 +319,60 @@ class Stage:
         env: Mapping[str, str] | None = None,
         **more: Any,
     ) -> Member:
-        """A new instance. Its first message is among those that have to arrive once."""
-        own = {} if user_home is None else {"HOME": str(user_home)}
-        spawned = await self.client.spawn(
-            SpawnRequest.model_validate(
-                {
-                    "role": Role.SPECIALIST,
-                    "work_dir": str(repository or self.repository()),
-                    "context": context,
-                    "env": {**own, **(env or {})},
-                    "permission_mode": "default",
-                    **more,
-                }
-            )
-        )
+        """A new instance."""
+        scene = SCENE.get()
+        user_home = user_home or scene.user_home or self.another_user()
+        scene.user_home = scene.user_home or user_home
+        fields = {
+            "role": Role.SPECIALIST,
+            "work_dir": str(repository or self.repository()),
+            "context": context,
+            "env": {"HOME": str(user_home), **(env or {})},
+            "permission_mode": "default",
+            "name": f"member{next(self._numbers)}",
+            **more,
+        }
+        request = expect_valid(fields)
+        try:
+            async with asyncio.timeout(_START_S):
+                spawned = await self.client.spawn(request)
+        except TimeoutError:
+            told = await self.told_of(str(fields["name"]))
+            raise AssertionError(f"it did not start within {_START_S:.0f} s; {told}") from None
         member = Member(
             stage=self,
             instance_id=spawned.instance_id,
             session_name=spawned.session_name,
             directory=Path(spawned.working_directory),
-            user_home=user_home or self.user_home,
+            user_home=user_home,
         )
-        CAST.get().append(member)
+        SCENE.get().cast.append(member)
         return member
 
 
 async def settle_accounts() -> None:
     """Of all members that this scenario has started."""
-    for member in CAST.get():
+    for member in SCENE.get().cast:
         await member.settles()
 
 
 async def clear_away() -> None:
     """Ends what this scenario has started."""
-    for member in CAST.get():
+    for member in SCENE.get().cast:
         for person in member.people:
             with suppress(RuntimeError):
                 await person.closes_the_window()
         await member.ends()
+
+
+def expect_valid(fields: Mapping[str, Any]) -> SpawnRequest:
+    """Raises ``AssertionError`` in words when the request is refused for its form."""
+    try:
+        return SpawnRequest.model_validate(fields)
+    except ValidationError as refused:
+        first = refused.errors()[0]
+        field_name = ".".join(map(str, first["loc"]))
+        raise AssertionError(f"spawn refuses {field_name} {first['input']!r}: {first['msg']}") from None
 
 
 def tool(name: str, **given: Any) -> str:

@@ -55,15 +55,14 @@ async def a_repository_that_imports_instructions_from_outside_starts_or_says_wha
     await _starts_or_says(stage, repository, "import", "CLAUDE.md", "external")
 
 
-async def _starts_or_says(stage: Stage, repository: Path, *words: str) -> None:
+async def _starts_or_says(stage: Stage, repository: Path, *words: str, user_home: Path | None = None) -> None:
     """It starts, or the list says within ten seconds in words what is asked at its terminal."""
     name = f"asked{next(_NUMBERS)}"
-    spawning = asyncio.create_task(stage.member(repository=repository, name=name))
-    reason = "it is not listed"
+    spawning = asyncio.create_task(stage.member(repository=repository, user_home=user_home, name=name))
+    reason = ""
     deadline = time.monotonic() + _START_S + WORDS_WITHIN_S
     while not spawning.done() and time.monotonic() < deadline:
-        listed = (await stage.client.list(requests.ListRequest())).instances
-        reason = next((each.reason or "" for each in listed if each.name == name), reason)
+        reason = await stage.told_of(name)
         if any(word.lower() in reason.lower() for word in words):
             break
         await asyncio.sleep(0.2)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 
+from actors.errors import PhalanxError
 from actors.messages import MessageStatus
 from actors.states import Status
 from supervisor import requests
@@ -42,16 +44,19 @@ async def an_agent_that_is_killed_in_a_turn_is_called_failed_and_goes_on_after_a
 
 
 @scenario()
-async def messages_that_wait_when_the_agent_is_killed_arrive_after_a_restart(stage: Stage) -> None:
+async def messages_that_wait_when_the_agent_is_killed_arrive_after_a_restart_or_are_called_failed(stage: Stage) -> None:
     member = await stage.member()
     await member.rests()
     await member.takes("@@slow 30\nthis is never answered")
-    for number in range(3):
-        await member.send(f"order {number} for afterwards")
+    sending = [asyncio.create_task(member.send(f"order {number} for afterwards", wait_s=60)) for number in range(3)]
+    await member.until(lambda info: info.queued_messages == 3, "shown with three messages that wait")
     (await asyncio.to_thread(member.agent)).kill()
     await member.says("ended", "killed", "signal")
     await member.restart()
     await member.takes("after the restart")
+    for sent in await asyncio.gather(*sending):
+        known = sent.status in {MessageStatus.SUBMITTED, MessageStatus.FAILED}
+        expect(known, f"the receipt of one that waited is {sent.status}: {sent.reason}")
 
 
 @scenario()
@@ -134,25 +139,25 @@ async def messages_that_are_sent_while_a_conversation_is_recycled_arrive_once(st
     await member.rests()
 
     async def lead() -> None:
+        await asyncio.sleep(0.1)
         for number in range(25):
             await member.send(f"order {number} beside the recycling")
             await asyncio.sleep(0.2)
 
-    leading = asyncio.create_task(lead())
-    await asyncio.sleep(0.3)
-    recycled = await member.recycle()
-    await leading
+    recycling = asyncio.create_task(member.recycle())
+    await lead()
+    recycled = await recycling
     expect(recycled.summary, "there is no summary")
     await member.takes("after the recycling")
 
 
 @scenario()
 async def a_conversation_whose_summary_fails_is_not_thrown_away(stage: Stage) -> None:
-    member = await stage.member("this must not be forgotten\n@@next-status 400")
+    member = await stage.member("this must not be forgotten\n@@next-status 500")
     await member.rests()
     try:
         recycled = await member.recycle()
-    except Exception as error:  # noqa: BLE001 - whatever refuses says why
+    except PhalanxError as error:
         expect("summary" in str(error).lower(), f"the refusal says {error}")
     else:
         raise AssertionError(f"it was recycled with the summary {recycled.summary[:200]!r}")
@@ -182,3 +187,14 @@ async def thirty_messages_at_once_arrive_once_each_and_in_order(stage: Stage) ->
     said = "\n".join(each.text for each in member.conversations.said())
     places = [said.find(str(each.message_id)) for each in done.results]
     expect(places == sorted(places), f"the order is {places}")
+
+
+@scenario()
+async def instances_that_are_ended_right_after_their_start_change_nothing_for_their_user(stage: Stage) -> None:
+    user = stage.another_user()
+    for _ in range(4):
+        member = await stage.member(user_home=user)
+        await member.ends()
+    config = json.loads((user / ".claude.json").read_text())
+    changed = [name for name in ("fullscreenAutoDisabled", "fullscreenBootStrikes") if config.get(name)]
+    expect(not changed, f"Claude Code noted {changed}: it draws otherwise for this user from now on")
