@@ -308,9 +308,9 @@ async def a_draft_that_a_person_stashed_with_ctrl_s_is_never_sent_with_a_message
     await member.rests()
     person = await member.is_visited()
     for number in range(4):
-        draft = await member.gets_a_draft(person)
+        await member.gets_a_draft(person)
         await person.presses("C-s")
-        await member.shows(lambda screen, draft=draft: f"❯ {draft}" not in screen.replace("\xa0", " "))
+        await member.shows("tash")
         first = await member.send(f"beside a stash, {number}")
         await member.holds(first)
         await asyncio.sleep(1.5)  # it comes back into the box

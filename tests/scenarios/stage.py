@@ -36,9 +36,9 @@ from supervisor.runtime import Runtime
 from supervisor.settings import Settings
 from tests.chaos.guard import guarded
 from tests.chaos.survey import RUN_MARK
+from tests.conversations import Conversations
+from tests.people import POLL_S, People, Person, rows
 from tests.projects import git, make_repository, shell_environment
-from tests.scenarios.conversations import Conversations
-from tests.scenarios.people import POLL_S, People, Person, rows
 from tests.scenarios.scenario import expect
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
