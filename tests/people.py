@@ -118,8 +118,8 @@ class Person:
         await self._people.run("resize-window", "-t", self._pane, "-x", str(width), "-y", str(height))
 
     async def sees(self) -> str:
-        """The rows of the terminal, without trailing blanks."""
-        return await self._people.run("capture-pane", "-p", "-t", self._pane)
+        """The rows of the terminal, without trailing blanks; a no-break space is shown as what it looks like."""
+        return (await self._people.run("capture-pane", "-p", "-t", self._pane)).replace("\xa0", " ")
 
     async def until(
         self, condition: str | Callable[[str], object], what: str = "", within_s: float = PATIENCE_S

@@ -63,8 +63,8 @@ def _round(given: argparse.Namespace, seed: int, *, with_claude: bool) -> tuple[
         return plan, asyncio.run(play(plan))
     with ApiStandIn() as api, tempfile.TemporaryDirectory(prefix="pcc", dir="/tmp") as directory:
         crew = claude_crew(given.claude, api.url, Path(directory) / "user")
-        fewer = {"instances": min(plan.instances, _CLAUDES), "messages": plan.messages // 10, "spares": 0}
-        plan = replace(plan, crew=crew, **fewer)
+        instances, messages = min(plan.instances, _CLAUDES), plan.messages // 10
+        plan = replace(plan, crew=crew, instances=instances, messages=messages, spares=0)
         return plan, asyncio.run(play(plan))
 
 

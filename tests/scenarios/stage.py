@@ -166,9 +166,17 @@ class Member:
 
     async def screen(self) -> str:
         try:
-            return await self.stage.people.of_the_team("capture-pane", "-p", "-t", f"={self.session_name}:")
+            screen = await self.stage.people.of_the_team("capture-pane", "-p", "-t", f"={self.session_name}:")
+            return screen.replace("\xa0", " ")
         except RuntimeError as error:
             return f"({error})"
+
+    async def said(self, *words: str, within_s: float = PATIENCE_S) -> None:
+        """Its answers hold all of the words."""
+        deadline = time.monotonic() + within_s
+        while not all(each in (answer := "\n".join(self.conversations.answers())) for each in words):
+            expect(time.monotonic() < deadline, f"its answers do not hold {words}, but {answer[-400:]!r}")
+            await asyncio.sleep(POLL_S)
 
     async def answers(self, decision: str, **more: Any) -> results.RespondResult:
         return await self.stage.client.respond(
