@@ -5,7 +5,6 @@ person answers it.
 from __future__ import annotations
 
 import asyncio
-import json
 
 from actors.messages import MessageStatus
 from actors.states import Status
@@ -135,7 +134,7 @@ async def two_questions_are_answered_through_respond_each_by_its_own_answer(stag
     member = await stage.member(tool("AskUserQuestion", questions=questions))
     asked = await member.asks("AskUserQuestion", 30)
     expect(len(asked.input["questions"]) == 2, f"the request does not show both questions: {asked.input}")
-    await member.answers("allow", message=json.dumps({"Which colour?": "Blue", "Which size?": "Large"}))
+    await member.answers("allow", answers={"Which colour?": "Blue", "Which size?": "Large"})
     await member.said('"Which colour?"="Blue"', '"Which size?"="Large"')
 
 
