@@ -5,7 +5,7 @@ An actor has a name of its own: it is made before anybody knows which instance i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from actors.agents.catalog import AgentCatalog
@@ -53,6 +53,9 @@ class InstanceHandle:
 
     async def deliver(self, messages: Sequence[Message]) -> None:
         await self._ask(self._actor.deliver.remote(messages))
+
+    async def withdraw(self, message_ids: Collection[str], reason: str) -> None:
+        await self._ask(self._actor.withdraw.remote(message_ids, reason))
 
     async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
         call = self._actor.reports.remote(after, timeout_s, incarnation)

@@ -88,9 +88,11 @@ class _HostServer(Host, DepotServer):
         self._require_environment()
         return await super().start_agent(start)
 
-    async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
+    async def restart_agent(
+        self, instance_id: str, session_name: str, transcript_path: str, session_id: str
+    ) -> Restarted:
         self._require_environment()
-        return await super().restart_agent(instance_id, session_name, transcript_path)
+        return await super().restart_agent(instance_id, session_name, transcript_path, session_id)
 
     def _require_environment(self) -> None:
         """Takes it in when it is there by now. Raises ``SettingsError``."""
@@ -244,9 +246,11 @@ class HostHandle:
         kept: AgentStart = await self._ask_again(lambda: self._actor.kept_launch.remote(instance_id), AGENT_S)
         return kept
 
-    async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
+    async def restart_agent(
+        self, instance_id: str, session_name: str, transcript_path: str, session_id: str
+    ) -> Restarted:
         restarted: Restarted = await self._ask_once(
-            lambda: self._actor.restart_agent.remote(instance_id, session_name, transcript_path), AGENT_S
+            lambda: self._actor.restart_agent.remote(instance_id, session_name, transcript_path, session_id), AGENT_S
         )
         return restarted
 

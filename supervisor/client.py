@@ -52,7 +52,7 @@ _TIMEOUTS_S = {
     "prewarm_resources": 3700.0,
     "resume": 900.0,
     "terminate": 300.0,
-    "restart": 300.0,
+    "restart": 900.0,
     "recycle": 900.0,
     "gc": 300.0,
     "git_batch": 900.0,

@@ -241,12 +241,12 @@ class Supervisor:
         async with AsyncExitStack() as waiting:
             await waiting.enter_async_context(self._permits.hold(caller.client))
             # A caller who goes away in the middle must not leave an agent that has ended and was not started again.
-            restarting = asyncio.create_task(self._restart_holding(waiting.pop_all(), member))
+            restarting = asyncio.create_task(self._restart_holding(waiting.pop_all(), member, caller))
         return await asyncio.shield(restarting)
 
-    async def _restart_holding(self, held: AsyncExitStack, member: Member) -> results.RestartResult:
+    async def _restart_holding(self, held: AsyncExitStack, member: Member, caller: Caller) -> results.RestartResult:
         async with held:
-            return await self._closing.restart(member)
+            return await self._closing.restart(member, lambda what: caller.progress(0, 1, what))
 
     async def recycle(self, request: requests.RecycleRequest, caller: Caller) -> results.RecycleResult:
         member = self._roll.registry.get(request.instance_id)

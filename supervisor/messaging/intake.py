@@ -34,7 +34,7 @@ class Intake:
                 raise WrongStateError(f"{draft.instance_id} was terminated: spawn a new instance for this message.")
             if not member.alive or member.ending:
                 raise WrongStateError(
-                    f"{draft.instance_id} is {member.snapshot.status} and takes no messages. Restart it first."
+                    f"{draft.instance_id} is {member.status} and takes no messages. Restart it first."
                 )
             return self.message(draft, sender, now)
         except PhalanxError as error:

@@ -44,7 +44,9 @@ class Outside:
         if self.refuses:
             self.store.fails(self.refuses)
 
-    async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
+    async def restart_agent(
+        self, instance_id: str, session_name: str, transcript_path: str, session_id: str
+    ) -> Restarted:
         pane = PaneInfo(session_name=session_name, pane_id="%2", pid=2, dead=False, exit_status=None, created_s=1)
         return Restarted(pane=pane, resumed=True)
 
