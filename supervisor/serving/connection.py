@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, to_wire
+from actors.errors import InvalidRequestError, UnavailableError, to_wire
 from actors.frames import FrameError, pack, read_frame
+from supervisor.failures import told
 from supervisor.refusals import parse
 from supervisor.requests import Request
 from supervisor.results import Result
@@ -123,13 +124,8 @@ class Connection:
         try:
             result = await self._result(verb, parse(_known(verb).request, params), caller)
             return {"result": result.model_dump(mode="json", by_alias=True)}
-        except PhalanxError as error:
-            return {"error": to_wire(error)}
-        except Exception:
-            reference = secrets.token_hex(4)
-            logger.exception("call %s failed, reference %s", verb, reference)
-            text = f"{verb} failed inside the supervisor; its log says why under reference {reference}."
-            return {"error": {"code": PhalanxError.code, "message": text}}
+        except Exception as error:  # noqa: BLE001 - told and logged
+            return {"error": told(error, verb)}
 
     async def _result(self, verb: str, request: Request, caller: Caller) -> Result:
         try:

@@ -13,13 +13,14 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
-from actors.errors import AgentError, FencedError, PhalanxError, StoreError, UnavailableError, WorkspaceError, to_wire
+from actors.errors import AgentError, FencedError, PhalanxError, StoreError, UnavailableError, WorkspaceError
 from actors.following.reports import Snapshot
 from actors.states import ALIVE, Status
 from actors.workspace.values import Retirement, Workspace
+from supervisor.failures import error_info
 from supervisor.ports import HostPort, InstancePort
 from supervisor.recovering.adoption import Adoption
-from supervisor.results import ErrorInfo, RestartResult, TerminatedInstance, TerminateResult
+from supervisor.results import RestartResult, TerminatedInstance, TerminateResult
 from supervisor.spawning.identity import system_prompt
 from supervisor.spawning.room import Tell, say_nothing
 from supervisor.spawning.staff import Staff
@@ -55,17 +56,25 @@ class Closing:
         members = [self._roll.registry.get(instance_id)]
         if cascade:
             members = [*self._descendants(instance_id), *members]
-        for member in members:
-            await self._begin_ending(member)
-        result = _result(await asyncio.gather(*(self._alone(member, self.finish) for member in members)))
+        begun = await asyncio.gather(*(self._begin_ending(member) for member in members), return_exceptions=True)
+        ends = (self._terminated(*each) for each in zip(members, begun, strict=True))
+        result = _result(await asyncio.gather(*ends))
         below = [member for member in self._descendants(instance_id) if member.alive]
         return result.model_copy(update={"still_running": [member.record.instance_id for member in below]})
+
+    async def _terminated(self, member: Member, not_begun: BaseException | None) -> TerminatedInstance:
+        async def finish(member: Member) -> Retirement:
+            if not_begun is not None:
+                raise not_begun
+            return await self.finish(member)
+
+        return await self._alone(member, finish)
 
     async def _begin_ending(self, member: Member) -> None:
         member.ending = True
         try:
             await self._roll.save(member.record.instance_id, wanted=False, stage=Stage.ENDING)
-        except StoreError:
+        except BaseException:
             member.ending = not member.record.wanted
             raise
 
@@ -86,12 +95,12 @@ class Closing:
         try:
             async with self._turns, member.turn:
                 retirement = await end(member)
-        except PhalanxError as error:
+        except Exception as error:  # noqa: BLE001 - told and logged
             return TerminatedInstance(
                 instance_id=member.record.instance_id,
-                status=member.snapshot.status,
+                status=member.status,
                 workspace_removed=False,
-                error=ErrorInfo(**to_wire(error)),
+                error=error_info(error, f"Ending {member.record.instance_id}"),
             )
         return TerminatedInstance(
             instance_id=member.record.instance_id,

@@ -1,0 +1,249 @@
+"""Real Claude Code instances are recycled while several senders go on: each message is said in one living conversation.
+
+And what keeps a summary from being given leaves the old conversation as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from actors.agents.base import EntryKind
+from actors.agents.claude_transcript import read_transcript
+from actors.errors import AgentError, InvalidRequestError, PhalanxError
+from actors.messaging.envelope import ids_in
+from actors.terminal.server import TerminalServer
+from supervisor import requests
+from supervisor.client import SupervisorClient
+from supervisor.recovering.recycling import ASK
+from tests.acceptance.team import Team
+from tests.processes import called, of_ray, tell
+from tests.standin.api import Answer, ApiStandIn, Json, text_block, turn_text
+
+pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(900)]
+
+RUNS = 8
+PATIENCE_S = 60.0
+
+
+class Api(ApiStandIn):
+    """Answers the question for a summary as ``on_summary`` says."""
+
+    on_summary: Callable[[Answer], None] = staticmethod(lambda answer: answer.obey("slow", "1", ""))
+
+    def answer(self, request: Json) -> Answer:
+        answer = ApiStandIn.answer(self, request)
+        if ASK in turn_text(request["messages"][-1]):
+            self.on_summary(answer)
+        return answer
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[Api]:
+    standin = Api()
+    with standin:
+        yield standin
+
+
+@pytest.fixture(autouse=True)
+def _slow_summaries(api: Api) -> Iterator[None]:
+    yield
+    api.on_summary = Api.on_summary
+
+
+@dataclass(slots=True)
+class Conversation:
+    """``said``: the prompts, each as the ids of the messages that it holds and whether it asks for a summary."""
+
+    path: Path
+    said: list[tuple[frozenset[str], bool]] = field(default_factory=list)
+
+    @property
+    def ids(self) -> list[str]:
+        return [one for ids, _ in self.said for one in ids]
+
+
+def conversations(team: Team) -> list[Conversation]:
+    """All that the team's agents have had."""
+    found = []
+    for path in Path(team.environment["HOME"]).glob(".claude/projects/*/*.jsonl"):
+        lines = [line for line in path.read_bytes().split(b"\n") if line]
+        entries = [entry for line in lines for entry in read_transcript(line)]
+        texts = [entry.text for entry in entries if entry.kind is EntryKind.QUESTION]
+        found.append(Conversation(path, [(ids_in(text), ASK in text) for text in texts]))
+    return found
+
+
+async def idle(claude: SupervisorClient, instance_id: str) -> None:
+    waited = await claude.wait(requests.WaitRequest(instance_ids=[instance_id], timeout_seconds=PATIENCE_S))
+    assert waited.reached, waited
+
+
+async def send_while(
+    over: asyncio.Event, claude: SupervisorClient, instance_id: str, name: str
+) -> list[requests.SendRequest]:
+    """The calls whose messages were accepted."""
+    accepted = []
+    number = 0
+    while not over.is_set():
+        number += 1
+        call = requests.SendRequest(instance_id=instance_id, message=f"{name} {number}", request_id=f"{name}/{number}")
+        try:
+            await claude.send(call)
+        except InvalidRequestError:  # it has ended, and nobody has started it again so far
+            pass
+        else:
+            accepted.append(call)
+        await asyncio.sleep(0.1)
+    return accepted
+
+
+async def check(team: Team, claude: SupervisorClient, calls: list[requests.SendRequest], last: str) -> None:
+    """Each call's message was told to have arrived, and stands once in all conversations: not after the question for
+    the summary in one that has given way to another. ``last`` is a message in the one that lives."""
+    every = conversations(team)
+    for call in calls:
+        told = await claude.send(call.model_copy(update={"wait": True, "timeout_seconds": PATIENCE_S}))
+        places = [one for one in every for found in one.ids if found == told.message_id]
+        assert (told.status, len(places)) == ("submitted", 1), (call, told, places)
+    for one in every:
+        if last not in one.ids and one.said and any(asks for _, asks in one.said):
+            assert one.said[-1][1], one
+
+
+async def test_each_message_is_said_in_one_living_conversation_however_many_send_while_it_is_recycled(
+    claude: SupervisorClient, claude_team: Team
+) -> None:
+    instance_id = (await claude.spawn(claude_team.specialist("the task"))).instance_id
+    calls: list[requests.SendRequest] = []
+    for run in range(RUNS):
+        await idle(claude, instance_id)
+        over = asyncio.Event()
+        recycling = asyncio.create_task(claude.recycle(requests.RecycleRequest(instance_id=instance_id)))
+        await asyncio.sleep(0)  # now it is on its way, before all that is sent
+        senders = [asyncio.create_task(send_while(over, claude, instance_id, f"r{run}{name}")) for name in "abc"]
+        done = await recycling
+        over.set()
+        for sender in senders:
+            calls += await sender
+        assert (done.status != "failed", bool(done.summary)) == (True, True)
+    sent = await claude.send(requests.SendRequest(instance_id=instance_id, message="afterwards", wait=True))
+    assert sent.status == "submitted"
+    await idle(claude, instance_id)
+    print("messages:", len(calls))
+    assert len(calls) > 10 * RUNS
+    await check(claude_team, claude, calls, sent.message_id or "")
+    assert len([one for one in conversations(claude_team) if any(asks for _, asks in one.said)]) == RUNS
+    await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
+
+
+@pytest.mark.parametrize("victim", ["ray::Seat", "ray::_SupervisorServer"])
+async def test_no_message_is_lost_or_doubled_when_something_is_killed_in_the_midst_of_a_recycling(
+    claude: SupervisorClient, claude_team: Team, victim: str
+) -> None:
+    instance_id = (await claude.spawn(claude_team.specialist("the task"))).instance_id
+    calls: list[requests.SendRequest] = []
+    for run, delay_s in enumerate((0.05, 0.6, 1.2, 1.6, 2.2, 3.0)):
+        await idle(claude, instance_id)
+        over = asyncio.Event()
+        recycling = asyncio.create_task(claude.recycle(requests.RecycleRequest(instance_id=instance_id)))
+        await asyncio.sleep(0)
+        name = f"{victim[5:9]}{run}"
+        senders = [asyncio.create_task(send_while(over, claude, instance_id, f"{name}{each}")) for each in "ab"]
+        await asyncio.sleep(delay_s)
+        tell(called(of_ray(claude_team.home), victim))
+        with suppress(PhalanxError):
+            await asyncio.wait_for(recycling, PATIENCE_S)
+        await claude.call("status", requests.StatusRequest(compared=True))
+        (info,) = [
+            one for one in (await claude.list(requests.ListRequest())).instances if one.instance_id == instance_id
+        ]
+        print(victim, delay_s, "recycled" if not recycling.exception() else recycling.exception(), info.status)
+        if info.status in ("failed", "stopped"):
+            await claude.restart(requests.RestartRequest(instance_id=instance_id))
+        over.set()
+        for sender in senders:
+            calls += await sender
+    sent = await claude.send(requests.SendRequest(instance_id=instance_id, message="afterwards", wait=True))
+    await idle(claude, instance_id)
+    await check(claude_team, claude, calls, sent.message_id or "")
+    await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
+
+
+def fails(status: int, words: str = "") -> Callable[[Answer], None]:
+    def on_summary(answer: Answer) -> None:
+        answer.obey("status", str(status), words)
+        answer.obey("header", "x-should-retry", "false")
+
+    return on_summary
+
+
+def says_nothing(answer: Answer) -> None:
+    answer.blocks = [text_block("")]
+
+
+def takes_long(answer: Answer) -> None:
+    answer.obey("slow", "20", "")
+
+
+async def interrupt(claude: SupervisorClient, _team: Team, instance_id: str) -> None:
+    assert (await claude.interrupt(requests.InterruptRequest(instance_id=instance_id))).interrupted
+
+
+async def kill(_claude: SupervisorClient, team: Team, instance_id: str) -> None:
+    agents = {agent.session_name: agent.pid for agent in TerminalServer(team.home.tmux_socket).agents()}
+    tell([psutil.Process(agents[instance_id])])
+
+
+async def leave_alone(_claude: SupervisorClient, _team: Team, _instance_id: str) -> None:
+    """The answer is enough."""
+
+
+@pytest.mark.parametrize(
+    ("on_summary", "meanwhile"),
+    [
+        (fails(400), leave_alone),
+        (fails(529), leave_alone),
+        (fails(400, "prompt is too long: 250000 tokens > 200000 maximum"), leave_alone),
+        (fails(429), leave_alone),
+        (says_nothing, leave_alone),
+        (takes_long, interrupt),
+        (takes_long, kill),
+    ],
+    ids=["400", "529", "too long", "429", "nothing", "interrupt", "death"],
+)
+async def test_without_a_summary_the_old_conversation_goes_on_with_all_that_it_knows(
+    claude: SupervisorClient,
+    claude_team: Team,
+    api: Api,
+    on_summary: Callable[[Answer], None],
+    meanwhile: Callable[[SupervisorClient, Team, str], object],
+) -> None:
+    api.on_summary = on_summary
+    instance_id = (await claude.spawn(claude_team.specialist("the secret word is marzipan"))).instance_id
+    await idle(claude, instance_id)
+    before = {one.path for one in conversations(claude_team)}
+    recycling = asyncio.create_task(claude.recycle(requests.RecycleRequest(instance_id=instance_id)))
+    if meanwhile is not leave_alone:
+        async with asyncio.timeout(PATIENCE_S):
+            while not any(asks for one in conversations(claude_team) for _, asks in one.said[-1:]):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await meanwhile(claude, claude_team, instance_id)  # type: ignore[misc]
+    with pytest.raises(AgentError, match="goes on as it is") as raised:
+        await recycling
+    print(raised.value)
+    if meanwhile is kill:
+        await claude.restart(requests.RestartRequest(instance_id=instance_id))
+    sent = await claude.send(requests.SendRequest(instance_id=instance_id, message="what comes next", wait=True))
+    assert sent.status == "submitted", sent
+    await idle(claude, instance_id)
+    (place,) = [one for one in conversations(claude_team) if sent.message_id in one.ids]
+    assert place.path in before
+    assert any("marzipan" in str(request) and "what comes next" in str(request) for request in api.requests)
+    await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
