@@ -268,9 +268,10 @@ class Closing:
             return await self._begin_again(member, port)
         except FencedError:
             raise
-        except PhalanxError as error:
+        except Exception as error:
             await self._host.end_agent(record.place, record.session_name, END_GRACE_S)
-            await self._roll.mark_ended(member, Stage.FAILED, str(error))
+            reason = str(error) if isinstance(error, PhalanxError) else f"an error in Phalanx: {error!r}"
+            await self._roll.mark_ended(member, Stage.FAILED, reason)
             raise
 
     async def _begin_again(self, member: Member, port: InstancePort) -> RestartResult:

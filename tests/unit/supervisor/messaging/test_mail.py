@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from actors.errors import FencedError, PhalanxError, StoreError, UnavailableError, WrongStateError
 from actors.messages import Message, MessageStatus
+from actors.messaging.envelope import CleanText
+from supervisor.messaging import intake
+from supervisor.messaging.drafts import check_text
 from supervisor.store import keys
 from supervisor.team.registry import Stage
 from supervisor.team.roll import Roll
@@ -214,3 +217,17 @@ async def test_an_unexpected_failure_of_a_hand_over_keeps_nothing_back_for_ever(
     await turns()
     assert office.instance.given == ids(sent)
     await office.close()
+
+
+async def test_an_unexpected_error_with_one_draft_harms_no_other(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(text: str) -> CleanText:
+        if text == "two":
+            raise RuntimeError("a fault of ours")
+        return check_text(text)
+
+    monkeypatch.setattr(intake, "check_text", breaks)
+    checked = office.mail.check([draft("one"), draft("two"), draft("three")], "lead", 1.0)
+    assert [isinstance(one, PhalanxError) for one in checked] == [False, True, False]
+    assert "its log says why" in str(checked[1])

@@ -211,3 +211,29 @@ async def test_a_fresh_conversation_gets_an_actor_that_knows_nothing_of_the_one_
     await made.renew(roll.registry.get(ID), "what matters")
     assert outside.destroyed == [ID]
     assert outside.sessions == [roll.registry.get(ID).record.session_id] != ["s"]
+
+
+async def test_an_unexpected_error_with_one_of_a_cascade_ends_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, roll, outside = await closing(Status.READY)
+    for number, parent in ((2, ID), (3, ID), (4, "spec_0_0_3")):
+        await recruit(roll, number, parent_id=parent, work_dir=Path("/usr"))
+    end_agent, save = outside.end_agent, roll.save
+
+    async def fails_for_one(instance_id: str, session_name: str, grace_s: float) -> None:
+        if instance_id == "spec_0_0_2":
+            raise RuntimeError("a fault of ours")
+        await end_agent(instance_id, session_name, grace_s)
+
+    async def refuses_one(instance_id: str, **changes: object) -> InstanceRecord:
+        if instance_id == "spec_0_0_4" and "wanted" in changes:
+            raise StoreError("no space left")
+        return await save(instance_id, **changes)
+
+    monkeypatch.setattr(outside, "end_agent", fails_for_one)
+    monkeypatch.setattr(roll, "save", refuses_one)
+    result = await made.terminate(ID, cascade=True)
+    codes = {one.instance_id: one.error.code if one.error else "" for one in result.terminated}
+    assert codes == {"spec_0_0_2": "internal", "spec_0_0_4": "store", "spec_0_0_3": "", ID: ""}
+    assert {one.instance_id: one.status for one in result.terminated}["spec_0_0_3"] is Status.STOPPED
+    assert not roll.registry.get("spec_0_0_4").ending
+    assert not result.success
