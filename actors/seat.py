@@ -16,6 +16,7 @@ from actors.instance import Instance, InstanceConfig
 from actors.messages import Message
 from actors.messaging.inbox import BatchLimits
 from actors.states import PendingPermission
+from actors.versions import check_protocol
 
 
 class Seat:
@@ -24,6 +25,10 @@ class Seat:
     def __init__(self, catalog: AgentCatalog) -> None:
         self._catalog = catalog
         self._instance: Instance | None = None
+
+    async def meet(self, protocol: int) -> None:
+        """Raises ``VersionError`` for a supervisor of another protocol."""
+        check_protocol(protocol, "this actor", "the supervisor")
 
     async def vacant(self) -> bool:
         """Whether it follows nobody so far."""

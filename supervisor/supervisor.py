@@ -16,7 +16,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from actors.errors import WrongStateError, from_wire
 from actors.following.reports import Snapshot
@@ -44,6 +43,7 @@ from supervisor.team.looking import Looking
 from supervisor.team.registry import Member
 from supervisor.team.roll import Roll
 from supervisor.verbs import Caller
+from supervisor.versions import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +135,10 @@ class Supervisor:
         await self._roll.members.leave_all()
         await self._roll.mail.stop()
         await self._store.close()
+
+    def warn_of(self, warning: Callable[[], str]) -> None:
+        """What else may be wrong with the team, in words; empty while it is not."""
+        self._roll.further_warnings.append(warning)
 
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:
         self._store.check()
@@ -258,7 +262,7 @@ class Supervisor:
             await self._recovery.compared()
         return results.StatusResult(
             home=str(self._home.root),
-            version=version("phalanx"),
+            version=VERSION,
             supervisor_pid=os.getpid(),
             started_at=views.iso(self._started_at),
             store=self._store.health.description,

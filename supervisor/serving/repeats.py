@@ -69,8 +69,9 @@ class Noted:
 
 
 def fingerprint(request: Request) -> str:
-    """Tells whether two requests ask for the same."""
-    return hashlib.sha256(request.model_dump_json(exclude=_NO_CONTENT).encode()).hexdigest()[:16]
+    """Tells whether two requests ask for the same, also to a later version, which knows more that may be asked for."""
+    content = request.model_dump_json(exclude=_NO_CONTENT, exclude_defaults=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 class Repeats:

@@ -154,7 +154,7 @@ async def test_no_message_is_lost_or_doubled_when_something_is_killed_in_the_mid
         over = asyncio.Event()
         recycling = asyncio.create_task(claude.recycle(requests.RecycleRequest(instance_id=instance_id)))
         await asyncio.sleep(0)
-        name = f"{victim[5:9]}{run}"
+        name = f"k{len(victim)}_{run}"
         senders = [asyncio.create_task(send_while(over, claude, instance_id, f"{name}{each}")) for each in "ab"]
         await asyncio.sleep(delay_s)
         tell(called(of_ray(claude_team.home), victim))
