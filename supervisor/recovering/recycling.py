@@ -39,6 +39,8 @@ LONGEST_PAUSE_S = 3600.0
 """Between tries that nobody has asked for: each costs a turn over the whole conversation."""
 _WRITTEN_S = 5.0
 """An answer is written, and a turn that no hook tells of is seen, within so long."""
+_HELD_S = 5.0
+"""What is held back for longer waits for somebody."""
 _LOOK_S = 0.5
 _ASK_S = 5.0
 _ENTRIES = 200
@@ -151,8 +153,9 @@ class Recycling:
         with self._roll.mail.withheld(instance_id, but=asked.id):
             port = self._roll.members.port(instance_id)
             place = (await port.page(PageQuery(cursor=None, limit=1, leaves_unread=True))).cursor
-            await self._ask(member, asked)
-            await self._answered(member, asked, place)
+            deadline = time.monotonic() + SUMMARY_S
+            await self._ask(member, asked, deadline)
+            await self._answered(member, asked, place, deadline)
             async with member.turn:
                 now = member.record
                 if member.ending or (now.pid, now.session_id) != (began.pid, began.session_id):
@@ -163,11 +166,12 @@ class Recycling:
                 status = await self._closing.renew(member, summary)
         return RecycleResult(instance_id=instance_id, status=status, summary=summary)
 
-    async def _ask(self, member: Member, asked: Message) -> None:
+    async def _ask(self, member: Member, asked: Message, deadline: float) -> None:
         """Returns when the question stands in the conversation; one that does not get there is taken back."""
         mail, instance_id = self._roll.mail, member.record.instance_id
         await mail.accept([asked])
-        await mail.settled([asked.id], SUMMARY_S)
+        if await mail.settled([asked.id], deadline - time.monotonic()):
+            await self._roll.news.until(lambda: mail.is_final(asked.id), _HELD_S)
         receipt = mail.receipt(asked.id)
         if receipt is not None and receipt.status is MessageStatus.SUBMITTED:
             return
@@ -177,10 +181,9 @@ class Recycling:
         why = (receipt and receipt.reason) or f"that took longer than {SUMMARY_S:.0f} s"
         raise _no_summary(instance_id, f"it could not be asked for one: {why}")
 
-    async def _answered(self, member: Member, asked: Message, place: str) -> None:
+    async def _answered(self, member: Member, asked: Message, place: str, deadline: float) -> None:
         """Returns when its turn is over and nothing more of it is to be expected."""
         instance_id, news = member.record.instance_id, self._roll.news
-        deadline = time.monotonic() + SUMMARY_S
         silent_until = None
         while True:
             if not await news.until(lambda: member.snapshot.status is not Status.BUSY, deadline - time.monotonic()):

@@ -6,7 +6,8 @@ And what keeps a summary from being given leaves the old conversation as it was.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from actors.agents.base import EntryKind
 from actors.agents.claude_transcript import read_transcript
-from actors.errors import AgentError, InvalidRequestError, PhalanxError
+from actors.errors import AgentError, InvalidRequestError, PhalanxError, TeamNotRunningError
 from actors.messaging.envelope import ids_in
 from actors.terminal.server import TerminalServer
 from supervisor import requests
@@ -69,15 +70,22 @@ class Conversation:
         return [one for ids, _ in self.said for one in ids]
 
 
-def conversations(team: Team) -> list[Conversation]:
-    """All that the team's agents have had."""
+def conversations(team: Team, instance_id: str) -> list[Conversation]:
+    """All that its agents have had."""
     found = []
-    for path in Path(team.environment["HOME"]).glob(".claude/projects/*/*.jsonl"):
+    for path in Path(team.environment["HOME"]).glob(f".claude/projects/*-{instance_id.replace('_', '-')}/*.jsonl"):
         lines = [line for line in path.read_bytes().split(b"\n") if line]
         entries = [entry for line in lines for entry in read_transcript(line)]
         texts = [entry.text for entry in entries if entry.kind is EntryKind.QUESTION]
         found.append(Conversation(path, [(ids_in(text), ASK in text) for text in texts]))
     return found
+
+
+async def until(satisfied: Callable[[], object]) -> None:
+    """Claude Code writes a moment later what it does."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not satisfied():
+            await asyncio.sleep(0.1)
 
 
 async def idle(claude: SupervisorClient, instance_id: str) -> None:
@@ -96,22 +104,40 @@ async def send_while(
         call = requests.SendRequest(instance_id=instance_id, message=f"{name} {number}", request_id=f"{name}/{number}")
         try:
             await claude.send(call)
-        except InvalidRequestError:  # it has ended, and nobody has started it again so far
-            pass
+        except (InvalidRequestError, TeamNotRunningError):
+            pass  # it has ended, and nobody has started it again so far; or the supervisor is away for seconds
         else:
             accepted.append(call)
         await asyncio.sleep(0.1)
     return accepted
 
 
-async def check(team: Team, claude: SupervisorClient, calls: list[requests.SendRequest], last: str) -> None:
+async def back(claude: SupervisorClient) -> None:
+    """Returns when the supervisor answers and knows who lives."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            with suppress(TeamNotRunningError):
+                await claude.call("status", requests.StatusRequest(compared=True))
+                return
+
+
+async def check(
+    team: Team, claude: SupervisorClient, instance_id: str, calls: list[requests.SendRequest], last: str
+) -> None:
     """Each call's message was told to have arrived, and stands once in all conversations: not after the question for
     the summary in one that has given way to another. ``last`` is a message in the one that lives."""
-    every = conversations(team)
-    for call in calls:
-        told = await claude.send(call.model_copy(update={"wait": True, "timeout_seconds": PATIENCE_S}))
-        places = [one for one in every for found in one.ids if found == told.message_id]
-        assert (told.status, len(places)) == ("submitted", 1), (call, told, places)
+    told = [await claude.send(call.model_copy(update={"wait": True, "timeout_seconds": PATIENCE_S})) for call in calls]
+    ids = Counter(one.message_id or "" for one in told)
+    assert {one.status for one in told} == {"submitted"}, told
+    assert set(ids.values()) == {1}
+
+    def said() -> Counter[str]:
+        found = Counter(found for one in conversations(team, instance_id) for found in one.ids)
+        return Counter({message_id: number for message_id, number in found.items() if message_id in ids})
+
+    await until(lambda: said().keys() == ids.keys())
+    assert said() == ids
+    every = conversations(team, instance_id)
     for one in every:
         if last not in one.ids and one.said and any(asks for _, asks in one.said):
             assert one.said[-1][1], one
@@ -138,8 +164,8 @@ async def test_each_message_is_said_in_one_living_conversation_however_many_send
     await idle(claude, instance_id)
     print("messages:", len(calls))
     assert len(calls) > 10 * RUNS
-    await check(claude_team, claude, calls, sent.message_id or "")
-    assert len([one for one in conversations(claude_team) if any(asks for _, asks in one.said)]) == RUNS
+    await check(claude_team, claude, instance_id, calls, sent.message_id or "")
+    assert len([one for one in conversations(claude_team, instance_id) if any(asks for _, asks in one.said)]) == RUNS
     await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
 
 
@@ -160,7 +186,7 @@ async def test_no_message_is_lost_or_doubled_when_something_is_killed_in_the_mid
         tell(called(of_ray(claude_team.home), victim))
         with suppress(PhalanxError):
             await asyncio.wait_for(recycling, PATIENCE_S)
-        await claude.call("status", requests.StatusRequest(compared=True))
+        await back(claude)
         (info,) = [
             one for one in (await claude.list(requests.ListRequest())).instances if one.instance_id == instance_id
         ]
@@ -172,7 +198,7 @@ async def test_no_message_is_lost_or_doubled_when_something_is_killed_in_the_mid
             calls += await sender
     sent = await claude.send(requests.SendRequest(instance_id=instance_id, message="afterwards", wait=True))
     await idle(claude, instance_id)
-    await check(claude_team, claude, calls, sent.message_id or "")
+    await check(claude_team, claude, instance_id, calls, sent.message_id or "")
     await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
 
 
@@ -223,18 +249,15 @@ async def test_without_a_summary_the_old_conversation_goes_on_with_all_that_it_k
     claude_team: Team,
     api: Api,
     on_summary: Callable[[Answer], None],
-    meanwhile: Callable[[SupervisorClient, Team, str], object],
+    meanwhile: Callable[[SupervisorClient, Team, str], Awaitable[None]],
 ) -> None:
     api.on_summary = on_summary
     instance_id = (await claude.spawn(claude_team.specialist("the secret word is marzipan"))).instance_id
     await idle(claude, instance_id)
-    before = {one.path for one in conversations(claude_team)}
     recycling = asyncio.create_task(claude.recycle(requests.RecycleRequest(instance_id=instance_id)))
     if meanwhile is not leave_alone:
-        async with asyncio.timeout(PATIENCE_S):
-            while not any(asks for one in conversations(claude_team) for _, asks in one.said[-1:]):  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
-        await meanwhile(claude, claude_team, instance_id)  # type: ignore[misc]
+        await until(lambda: any(asks for one in conversations(claude_team, instance_id) for _, asks in one.said))
+        await meanwhile(claude, claude_team, instance_id)
     with pytest.raises(AgentError, match="goes on as it is") as raised:
         await recycling
     print(raised.value)
@@ -243,7 +266,7 @@ async def test_without_a_summary_the_old_conversation_goes_on_with_all_that_it_k
     sent = await claude.send(requests.SendRequest(instance_id=instance_id, message="what comes next", wait=True))
     assert sent.status == "submitted", sent
     await idle(claude, instance_id)
-    (place,) = [one for one in conversations(claude_team) if sent.message_id in one.ids]
-    assert place.path in before
+    await until(lambda: [one for one in conversations(claude_team, instance_id) if sent.message_id in one.ids])
+    assert len(conversations(claude_team, instance_id)) == 1
     assert any("marzipan" in str(request) and "what comes next" in str(request) for request in api.requests)
     await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
