@@ -162,7 +162,7 @@ def _desks(ground: _Ground, pool: Pool, closing: Closing, keeper: HistoryKeeper)
         hosts=staff.roster.linked if staff.roster else lambda: {"": staff.host},
         slots=staff.roster.slots if staff.roster else dict,
         tunables=ground.tunables,
-        sources=Sources(git=lambda: git.figures, pools=lambda: pool.figures),
+        sources=Sources(git=lambda: git.figures, pools=lambda: pool.figures, no_memory=lambda: staff.room.warning),
     )
     return (
         git,
