@@ -89,8 +89,12 @@ def of_list(result: results.ListResult) -> str:
 
 
 def of_wait(result: results.WaitResult) -> str:
-    heading = "Reached." if result.reached else "Not reached: the time ran out first."
-    return "\n".join([heading, *_instances(result.instances)])
+    others = [f"The others: {_counts(result.others)}."] if result.others else []
+    return "\n".join([how_it_ended(result), *_instances(result.instances), *others])
+
+
+def how_it_ended(result: results.WaitResult) -> str:
+    return "Reached." if result.reached else f"Not reached. {result.reason or 'The time ran out.'}"
 
 
 def of_respond(result: results.RespondResult) -> str:
@@ -178,6 +182,7 @@ def _instance(each: results.InstanceInfo) -> str:
     line += f" name={each.name}" if each.name else ""
     line += f" branch={each.branch}" if each.branch else ""
     line += f" unread={each.unread}" if each.unread else ""
+    line += f" held={each.held_messages}" if each.held_messages else ""
     line += f" asks for {each.permission.tool}" if each.permission else ""
     return line + (f" ({_short(each.reason)})" if each.reason else "")
 

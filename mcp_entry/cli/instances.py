@@ -25,6 +25,10 @@ TextArgument = Annotated[
 FileOption = Annotated[Path | None, typer.Option("--file", help="Read the text from this file.")]
 
 
+NEEDS_SOMEBODY = 3
+"""The exit status where something goes on only when somebody sees to it; 1 is an error, 2 wrong usage."""
+
+
 class Until(StrEnum):
     IDLE = "idle"
     ANY_IDLE = "any_idle"
@@ -104,7 +108,11 @@ def send(  # noqa: PLR0913 - every option of the command
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give an instance a message. Exits with 1 when it was refused or, with --wait, is not in the conversation."""
+    """Give an instance a message.
+
+    Exits with 1 when it was refused or, with --wait, is not in the conversation, and with 3 when it is held back until
+    something is answered.
+    """
     with session(context, home, as_json) as team:
         arguments = {
             "instanceId": instance,
@@ -114,6 +122,8 @@ def send(  # noqa: PLR0913 - every option of the command
             "timeoutSeconds": timeout,
         }
         sent = cast("results.SendResult", _say(team, "send", arguments, "sending"))
+    if wait and sent.status is MessageStatus.BLOCKED:
+        raise typer.Exit(NEEDS_SOMEBODY)
     if not sent.success or (wait and sent.status is not MessageStatus.SUBMITTED):
         raise typer.Exit(1)
 
@@ -158,20 +168,34 @@ def list_(  # noqa: PLR0913 - every option of the command
 
 def wait(  # noqa: PLR0913 - every option of the command
     context: typer.Context,
-    instances: Annotated[list[str], typer.Argument(metavar="ID", help="The instances to wait for.")],
+    instances: Annotated[list[str] | None, typer.Argument(metavar="ID", help="The instances to wait for.")] = None,
     *,
-    until: Annotated[Until, typer.Option(help="All are done; one is; or one needs a decision.")] = Until.IDLE,
+    everybody: Annotated[bool, typer.Option("--all", help="Wait for the whole team.")] = False,
+    until: Annotated[Until, typer.Option(help="All are done; one is; or one needs somebody.")] = Until.IDLE,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Longest wait.")] = 600.0,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Wait until instances are done or need something. Exits with 1 when the time ran out first."""
+    """Wait until instances are done or need something.
+
+    Exits with 1 when the time ran out first, and with 3 when one of them cannot go on before somebody decides, answers
+    or looks: a message that is held back is not done.
+    """
     with session(context, home, as_json) as team:
-        arguments = {"instanceIds": instances, "until": until, "timeoutSeconds": timeout}
+        if bool(instances) == everybody:
+            raise InvalidRequestError("Name the instances to wait for, or give --all.")
+        arguments = {"instanceIds": instances or None, "until": until, "timeoutSeconds": timeout}
         result = cast("results.WaitResult", team.ask("wait", arguments, "waiting"))
         team.output.show(_document(result), views.of_wait(result, _now()))
-    if not result.reached:
-        raise typer.Exit(1)
+    if code := _exit_code(result, until):
+        raise typer.Exit(code)
+
+
+def _exit_code(result: results.WaitResult, until: Until) -> int:
+    somebody = any(each.needs_attention for each in result.instances)
+    if result.reached:
+        return NEEDS_SOMEBODY if somebody and until is Until.IDLE else 0
+    return NEEDS_SOMEBODY if somebody else 1
 
 
 def respond(  # noqa: PLR0913 - every option of the command

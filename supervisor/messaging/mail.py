@@ -289,6 +289,11 @@ class Mail:
         """How many accepted messages of this instance are not at the end of their way."""
         return len(self._under_way(instance_id))
 
+    def held(self, instance_id: str) -> int:
+        """How many messages of this instance are held back."""
+        under_way = self._receipts_of(self._under_way(instance_id))
+        return sum(receipt.status is MessageStatus.BLOCKED for receipt in under_way)
+
     def blocked_reason(self, instance_id: str) -> str:
         """Why a message of this instance is held back; empty when none is."""
         for receipt in self._receipts_of(self._under_way(instance_id)):

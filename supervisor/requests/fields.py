@@ -13,6 +13,8 @@ MAX_MESSAGE_BYTES = 1_000_000
 MAX_BATCH_MEMBERS = 1000
 MAX_SPAWN_BATCH_MEMBERS = 200
 MAX_WAIT_S = 3600.0
+LEAD_WAIT_S = 100.0
+"""How long a call waits unless it says otherwise: Claude Code moves one that takes 120 s to the background."""
 
 
 class Role(StrEnum):

@@ -56,8 +56,9 @@ class InstanceInfo(Result):
     reason: str | None = Field(default=None, description="why it failed, is blocked or needs attention")
     permission: Permission | None = None
     needs_attention: bool
-    queued_messages: int = Field(description="accepted, not yet in the conversation")
-    unread: int = Field(description="answers since the last read")
+    queued_messages: int = Field(default=0, description="accepted, not yet in the conversation")
+    held_messages: int = Field(default=0, description="of these, held back until something is answered")
+    unread: int = Field(default=0, description="answers since the last read")
     session_name: str
     workspace_mode: WorkspaceMode
     working_directory: str
@@ -75,5 +76,7 @@ class ListResult(Result):
 
 
 class WaitResult(Result):
-    reached: bool = Field(description="false: the time ran out first")
-    instances: list[InstanceInfo]
+    reached: bool
+    reason: str | None = Field(default=None, description="why it was not reached")
+    instances: list[InstanceInfo] = Field(description="those that need attention, then those that are done")
+    others: dict[str, int] = Field(default_factory=dict, description="the rest, by status")
