@@ -84,7 +84,9 @@ def of_list(result: results.ListResult) -> str:
     hidden = f" {result.not_shown} terminated are not shown (includeStopped)." if result.not_shown else ""
     if not result.instances:
         return "\n".join([*warnings, f"There are no instances. Start some with spawn_batch.{hidden}"])
-    heading = f"{len(result.instances)} instances: {_counts(result.counts)}.{hidden}"
+    total = len(result.instances) + (result.left_out or 0)
+    more = f" Only {len(result.instances)} are shown." if result.left_out else ""
+    heading = f"{total} instances: {_counts(result.counts)}.{hidden}{more}"
     return "\n".join([*warnings, heading, *_instances(result.instances)])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_entry import texts
+from mcp_entry import sizes, texts
 from mcp_entry.tools.tool import ACTS, ACTS_ONCE, tool
 from supervisor import requests, results
 from supervisor.client import SupervisorClient
@@ -27,7 +27,8 @@ async def respond(
     Example: {"instanceId": "spec_1_1_7", "permissionId": "4be0…", "decision": "deny", "message": "Do not touch the
     database; use the fixture."}
     """
-    return await team.respond(request, on_progress)
+    answered = await team.respond(request, on_progress)
+    return answered.model_copy(update={"permission": sizes.within(answered.permission)})
 
 
 @tool("Stop a turn", ACTS_ONCE, texts.of_interrupt)
@@ -58,7 +59,7 @@ async def terminate(
 
     Example: {"instanceId": "mgr_1_2", "cascade": true}
     """
-    return await team.terminate(request, on_progress)
+    return sizes.of_terminate(await team.terminate(request, on_progress))
 
 
 @tool("Begin a fresh conversation", ACTS, texts.of_recycle)
@@ -73,7 +74,7 @@ async def recycle(
 
     Example: {"instanceId": "spec_1_1_7"}
     """
-    return await team.recycle(request, on_progress)
+    return sizes.of_recycle(await team.recycle(request, on_progress))
 
 
 @tool("Restart an instance", ACTS, texts.of_restart)

@@ -28,6 +28,9 @@ class ReadRequest(Request):
 class ListRequest(Request):
     """See the team, those that need attention first."""
 
+    instance_ids: list[InstanceId] | None = Field(
+        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Only these, in full."
+    )
     role: Role | None = None
     parent_id: InstanceId | None = None
     needs_attention: bool = Field(default=False, description="Only instances that wait for a decision or have failed.")

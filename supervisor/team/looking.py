@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from actors.errors import InvalidRequestError
 from actors.following.pages import Page, PageQuery
@@ -40,8 +40,10 @@ class Looking:
         return await self._host.page(record.agent, record.transcript_path, query)
 
     def list(self, request: requests.ListRequest) -> results.ListResult:
-        asked_for = [member for member in self._roll.registry if _matches(member, request)]
-        members = [member for member in asked_for if request.include_stopped or not member.terminated]
+        """Raises ``UnknownInstanceError`` for an id that nobody has."""
+        named = request.instance_ids is not None
+        asked_for = [member for member in self._named(request.instance_ids) if _matches(member, request)]
+        members = [member for member in asked_for if named or request.include_stopped or not member.terminated]
         needing = [member for member in members if self._roll.needs_attention(member)]
         ids = {member.record.instance_id for member in needing}
         others = [] if request.needs_attention else [one for one in members if one.record.instance_id not in ids]
@@ -73,12 +75,17 @@ class Looking:
         )
 
     def _waited_for(self, request: requests.WaitRequest) -> Sequence[Member]:
-        if request.instance_ids is not None:
-            return [self._roll.registry.get(instance_id) for instance_id in dict.fromkeys(request.instance_ids)]
-        members = [member for member in self._roll.registry if not member.terminated]
+        named = request.instance_ids is not None
+        members = [member for member in self._named(request.instance_ids) if named or not member.terminated]
         if not members:
             raise InvalidRequestError("There is no instance to wait for.")
         return members
+
+    def _named(self, instance_ids: Iterable[str] | None) -> Sequence[Member]:
+        """Each once; everybody when none is given."""
+        if instance_ids is None:
+            return tuple(self._roll.registry)
+        return [self._roll.registry.get(instance_id) for instance_id in dict.fromkeys(instance_ids)]
 
     def _needs_somebody(self, member: Member) -> bool:
         return self._roll.needs_attention(member) or bool(why_held(self._roll, member))
