@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterable
 
 from actors.messages import MessageStatus
+from actors.states import Status
 from supervisor import results
 
 _LONGEST_REASON = 200
@@ -138,9 +139,20 @@ def of_recycle(result: results.RecycleResult) -> str:
     return f"{result.instance_id} goes on with a fresh conversation and is {result.status}. It knows:\n{result.summary}"
 
 
-def of_restart(result: results.RestartResult) -> str:
-    how = "its conversation goes on" if result.resumed else "it had no conversation yet"
-    return f"{result.instance_id} was restarted and is {result.status}; {how}."
+def of_restart(result: results.RestartsResult) -> str:
+    if result.restarted is None:
+        return _restarted(result.instance_id, result.status, result.resumed)
+    return "\n".join(
+        f"{each.instance_id} was not restarted: {_error(each.error)}"
+        if each.error
+        else _restarted(each.instance_id, each.status, each.resumed)
+        for each in result.restarted
+    )
+
+
+def _restarted(instance_id: str | None, status: Status | None, resumed: bool | None) -> str:
+    how = "its conversation goes on" if resumed else "it had no conversation yet"
+    return f"{instance_id} was restarted and is {status}; {how}."
 
 
 def of_git_batch(result: results.GitBatchResult) -> str:

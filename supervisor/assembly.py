@@ -128,6 +128,7 @@ def _spawner(ground: _Ground, pool: Pool) -> Spawner:
         agent=ground.settings.agent,
         timeout_s=ground.settings.spawn_timeout_s,
         work_dirs=ground.work_dirs,
+        allow_bypass=ground.settings.allow_bypass_permissions,
         roster=staff.roster,
     )
     cold = ColdStart(ground.home, staff, roll, ground.adoption, pool)

@@ -19,6 +19,9 @@ from supervisor.requests import Role
 from supervisor.results import Result
 
 InstanceArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the instance, as `phalanx list` shows it.")]
+InstancesArgument = Annotated[
+    list[str], typer.Argument(metavar="ID...", help="Ids of instances, as `phalanx list` shows them.")
+]
 TextArgument = Annotated[
     str | None, typer.Argument(metavar="[TEXT|-]", help="The text; - reads stdin. After -- it may begin with a dash.")
 ]
@@ -225,11 +228,13 @@ def interrupt(
 
 
 def restart(
-    context: typer.Context, instance: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
+    context: typer.Context, instances: InstancesArgument, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
-    """Start an instance again; its conversation goes on."""
+    """Start instances again; their conversations go on."""
     with session(context, home, as_json) as team:
-        _say(team, "restart", {"instanceId": instance}, "restarting")
+        result = cast("results.RestartsResult", _say(team, "restart", _named(instances), "restarting"))
+    if not result.success:
+        raise typer.Exit(1)
 
 
 def recycle(
@@ -245,15 +250,15 @@ def recycle(
 
 def terminate(
     context: typer.Context,
-    instance: InstanceArgument,
+    instances: InstancesArgument,
     *,
-    cascade: Annotated[bool, typer.Option("--cascade", help="Also those that it leads.")] = False,
+    cascade: Annotated[bool, typer.Option("--cascade", help="Also those that they lead.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Stop an instance for good. Work is never deleted: what is not merged stays."""
+    """Stop instances for good. Work is never deleted: what is not merged stays."""
     with session(context, home, as_json) as team:
-        arguments = {"instanceId": instance, "cascade": cascade}
+        arguments = {**_named(instances), "cascade": cascade}
         result = cast("results.TerminateResult", _say(team, "terminate", arguments, "terminating"))
     if not result.success:
         raise typer.Exit(1)
@@ -263,6 +268,11 @@ def _say(team: Session, verb: str, arguments: dict[str, Any], what: str) -> Resu
     result = team.ask(verb, arguments, what)
     team.output.show(_document(result), views.IN_WORDS[verb](result))
     return result
+
+
+def _named(instances: list[str]) -> dict[str, Any]:
+    """One is refused as it always was; of several each fails alone."""
+    return {"instanceIds": instances} if len(instances) > 1 else {"instanceId": instances[0]}
 
 
 def _document(result: Result) -> dict[str, Any]:

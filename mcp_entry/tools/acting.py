@@ -80,7 +80,7 @@ async def recycle(
 @tool("Restart an instance", ACTS, texts.of_restart)
 async def restart(
     team: SupervisorClient, request: requests.RestartRequest, on_progress: ProgressCallback
-) -> results.RestartResult:
+) -> results.RestartsResult:
     """Start an instance again that has failed or stopped, or one that hangs, with its conversation and its workspace.
 
     A turn that is under way is lost; what is said and committed stays. Returns resumed (true: the same conversation

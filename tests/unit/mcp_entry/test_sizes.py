@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -60,7 +61,7 @@ def asking(number: int) -> results.InstanceInfo:
 
 
 def team(kind: str) -> list[results.InstanceInfo]:
-    makers = {
+    makers: dict[str, Callable[[int], results.InstanceInfo]] = {
         "idle": member,
         "unread": lambda number: member(number, unread=3, queued_messages=2, status=Status.BUSY),
         "asking": asking,
