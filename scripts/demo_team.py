@@ -159,8 +159,8 @@ async def work(client: SupervisorClient, members: list[SpawnOutcome], agent: str
 async def wait(client: SupervisorClient, members: list[SpawnOutcome]) -> list[InstanceInfo]:
     ids = [id_of(member) for member in members]
     waited = await client.wait(requests.WaitRequest(instance_ids=ids, until="idle", timeout_seconds=300))
-    if not waited.reached:
-        raise DemoFailed("the team did not become idle")
+    if waited.others:
+        raise DemoFailed(f"the team did not become idle: {waited.reason}")
     return waited.instances
 
 

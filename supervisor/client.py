@@ -63,6 +63,7 @@ _TIMEOUTS_S = {
 """Verbs that start or end agents; spawns also wait for those before them."""
 _SPAWN_EACH_S = 120.0
 _GIT_EACH_S = 30.0
+_MANY_EACH_S = 60.0
 
 
 class SupervisorClient(TypedVerbs):
@@ -233,7 +234,8 @@ def timeout_s(verb: str, request: Request) -> float:
         return _TIMEOUTS_S["spawn"] + _SPAWN_EACH_S * len(request.instances)
     if isinstance(request, requests.GitBatchRequest):
         return _TIMEOUTS_S["git_batch"] + _GIT_EACH_S * len(request.operations)
-    return _TIMEOUTS_S.get(verb, _MARGIN_S) + waits_s(request)
+    each_s = _MANY_EACH_S * len(request.ids) if isinstance(request, requests.OneOrManyRequest) else 0.0
+    return _TIMEOUTS_S.get(verb, _MARGIN_S) + waits_s(request) + each_s
 
 
 def _result(verb: str, answer: Any, team_version: str) -> Result:

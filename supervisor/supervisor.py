@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from actors.errors import WrongStateError, from_wire
 from actors.following.reports import Snapshot
@@ -39,6 +40,7 @@ from supervisor.results import Result
 from supervisor.spawning.batches import resume_all, spawn_all
 from supervisor.spawning.spawner import Spawner
 from supervisor.team import views
+from supervisor.team.batches import restart_all, terminate_all
 from supervisor.team.closing import Closing
 from supervisor.team.looking import Looking
 from supervisor.team.registry import Member
@@ -246,12 +248,15 @@ class Supervisor:
         )
 
     async def terminate(self, request: requests.TerminateRequest, caller: Caller) -> results.TerminateResult:
-        return await self._closing.terminate(request.instance_id, cascade=request.cascade)
+        return await terminate_all(request, partial(self._closing.terminate, cascade=request.cascade))
 
-    async def restart(self, request: requests.RestartRequest, caller: Caller) -> results.RestartResult:
-        member = self._roll.registry.get(request.instance_id)
+    async def restart(self, request: requests.RestartRequest, caller: Caller) -> results.RestartsResult:
+        return await restart_all(request, partial(self._restart, caller))
+
+    async def _restart(self, caller: Caller, instance_id: str) -> results.RestartResult:
+        member = self._roll.registry.get(instance_id)
         if member.turn.locked():
-            raise WrongStateError(f"{request.instance_id} is just being started or stopped: wait until that is done.")
+            raise WrongStateError(f"{instance_id} is just being started or stopped: wait until that is done.")
         async with AsyncExitStack() as waiting:
             await waiting.enter_async_context(self._permits.hold(caller.client))
             # A caller who goes away in the middle must not leave an agent that has ended and was not started again.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from supervisor.requests.acting import (
     InterruptRequest,
+    OneOrManyRequest,
     RecycleRequest,
     RespondRequest,
     RestartRequest,
@@ -57,6 +58,7 @@ __all__ = [
     "ListRequest",
     "Malformed",
     "Name",
+    "OneOrManyRequest",
     "OptimizeSettingsRequest",
     "PermissionMode",
     "PrewarmRequest",

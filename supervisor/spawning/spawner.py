@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.errors import AgentError, UnavailableError
+from actors.errors import AgentError, InvalidRequestError, UnavailableError
 from actors.messages import MessageStatus
 from actors.states import Status
 from supervisor.hosts.requested import placed
@@ -49,6 +49,8 @@ class SpawnSettings:
     timeout_s: float
     """Longest time from the start of the agent to the proof of its first message."""
     work_dirs: WorkDirPolicy
+    allow_bypass: bool
+    """Instances may be started that ask for nothing."""
     roster: Roster | None
     """The hosts of a cluster; None on one machine."""
 
@@ -106,6 +108,7 @@ class Spawner:
             return dismissed
         work_dir = self._settings.work_dirs.check(request.work_dir)
         check_text(request.context)
+        self._check_mode(request)
         asked = time.perf_counter()
         async with AsyncExitStack() as waiting:
             placement = await waiting.enter_async_context(placed(self._settings.roster, request))
@@ -116,6 +119,15 @@ class Spawner:
             # is under the cap like any other.
             spawning = asyncio.create_task(self._spawn_holding(waiting.pop_all(), task))
         return await asyncio.shield(spawning)
+
+    def _check_mode(self, request: SpawnRequest) -> None:
+        """Who leads the team may be a Claude: whether instances work unasked is for the user to decide."""
+        if request.permission_mode == "bypassPermissions" and not self._settings.allow_bypass:
+            raise InvalidRequestError(
+                "This team may not start instances in the mode bypassPermissions, in which they ask for nothing. "
+                "Choose another mode. The user allows it by allow_bypass_permissions = true in config.toml of the "
+                "team's home, then `phalanx down` and `phalanx up`."
+            )
 
     async def _spawn_holding(self, held: AsyncExitStack, task: Task) -> InstanceRecord:
         async with held:

@@ -101,7 +101,9 @@ class Life:
         undoing = Undoing(roll, host, factory)
         self.closing = Closing(roll, staff, adoption, 20.0)
         policy = WorkDirPolicy(_HOME, Path("/root"), ())
-        spawning = SpawnSettings(roll=roll, agent="demo", timeout_s=20.0, work_dirs=policy, roster=None)
+        spawning = SpawnSettings(
+            roll=roll, agent="demo", timeout_s=20.0, work_dirs=policy, allow_bypass=False, roster=None
+        )
         pool = make_pool(_HOME, settings, staff, roll, adoption)
         starts = Starts(warm=WarmStart(staff, roll, pool), cold=ColdStart(_HOME, staff, roll, adoption, pool))
         self.spawner = Spawner(spawning, staff, adoption, undoing, starts)
