@@ -47,6 +47,7 @@ from supervisor.verbs import Caller
 
 logger = logging.getLogger(__name__)
 
+GOING_DOWN = "The team is being brought down: nothing is started any more. `phalanx up` brings it up again."
 BRIEF = frozenset({"send", "send_batch", "read", "list", "status"})
 """Verbs that wait for no agent unless they are asked to: how long they take says how the supervisor is."""
 INTERRUPT_S = 10.0
@@ -271,8 +272,13 @@ class Supervisor:
         )
 
     async def shutdown(self, request: requests.ShutdownRequest, caller: Caller) -> results.TerminateResult:
+        """First nothing is begun any more, then what is under way is undone, then all are ended."""
+        self._permits.close(GOING_DOWN)
+        await self._resuming.stop()
+        await self._recycling.stop()
+        await self._spawner.end(GOING_DOWN)
         alive: Sequence[Member] = [member for member in self._roll.registry if member.alive]
-        result = await self._closing.end_all(alive)
+        result = await self._closing.end_all(alive, GOING_DOWN)
         await self._on_shutdown()
         return result
 
