@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 from rich.console import Console
@@ -263,7 +264,10 @@ def ended_as_by_ctrl_c(told: list[int]) -> Iterator[None]:
         told.append(number)
         signal.raise_signal(signal.SIGINT)
 
-    before = {number: signal.signal(number, end) for number in _ENDS if number != signal.SIGINT}
+    others = [each for each in _ENDS if each != signal.SIGINT and signal.getsignal(each) != signal.SIG_IGN]
+    before: dict[int, Any] = {number: signal.signal(number, end) for number in others}
+    # A shell lets what it starts in the background ignore Ctrl-C, and with it what is passed on here.
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:

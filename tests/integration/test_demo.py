@@ -106,3 +106,16 @@ def test_ctrl_c_and_whoever_ends_it_otherwise_end_it_quietly_once_all_is_put_awa
     scratch = said.rpartition("is down, ")[2].split()[0]
     assert not Path(scratch).exists()
     assert {each: signal.getsignal(each) for each in signal.Signals} == before
+
+
+def test_it_can_be_ended_when_a_shell_started_it_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it ignores Ctrl-C."""
+    monkeypatch.setattr(InterruptedRuntime, "number", signal.SIGTERM)
+    monkeypatch.setattr(demo_team, "Runtime", InterruptedRuntime)
+    monkeypatch.setattr(sys, "argv", ["demo"])
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert demo_team.main() == 128 + signal.SIGTERM
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
