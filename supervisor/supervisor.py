@@ -285,7 +285,7 @@ class Supervisor:
     async def resume(self, request: requests.ResumeRequest, caller: Caller) -> results.ResumeResult:
         await self._recovery.compared()
         members = [member for member in self._roll.registry if member.record.resumable and not member.turn.locked()]
-        outcomes = await resume_all(members, self._permits, self._closing.resume)
+        outcomes = await resume_all(members, self._permits, self._closing.resume, caller.progress)
         return results.ResumeResult(success=all(one.error is None for one in outcomes), instances=outcomes)
 
     async def gc(self, request: requests.GcRequest, caller: Caller) -> results.GcResult:

@@ -13,7 +13,7 @@ from supervisor.permits import Permits
 from supervisor.results import ErrorInfo
 from supervisor.team import views
 from supervisor.team.registry import Member
-from supervisor.verbs import Caller
+from supervisor.verbs import Caller, ProgressCallback
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +70,21 @@ def _identified(request: requests.SpawnBatchRequest) -> Sequence[requests.SpawnR
     ]
 
 
-async def resume_all(members: Sequence[Member], permits: Permits, resume: Resume) -> list[results.ResumedInstance]:
-    """Starts members again that have ended, as many at a time as there are permits."""
+async def resume_all(
+    members: Sequence[Member], permits: Permits, resume: Resume, progress: ProgressCallback
+) -> list[results.ResumedInstance]:
+    """Starts members again that have ended, as many at a time as there are permits; each that is done is told."""
+    done = 0
+    progress(done, len(members), "starting them")
 
     async def one(member: Member) -> results.ResumedInstance:
+        nonlocal done
+        outcome = await alone(member)
+        done += 1
+        progress(done, len(members), outcome.instance_id if outcome.error is None else f"{outcome.instance_id} failed")
+        return outcome
+
+    async def alone(member: Member) -> results.ResumedInstance:
         instance_id = member.record.instance_id
         try:
             async with permits.hold():
