@@ -50,6 +50,7 @@ from supervisor.versions import VERSION
 
 logger = logging.getLogger(__name__)
 
+GOING_DOWN = "The team is being brought down: nothing is started any more. `phalanx up` brings it up again."
 BRIEF = frozenset({"send", "send_batch", "read", "list", "status"})
 """Verbs that wait for no agent unless they are asked to: how long they take says how the supervisor is."""
 INTERRUPT_S = 10.0
@@ -290,15 +291,20 @@ class Supervisor:
         )
 
     async def shutdown(self, request: requests.ShutdownRequest, caller: Caller) -> results.TerminateResult:
+        """First nothing is begun any more, then what is under way is undone, then all are ended."""
+        self._permits.close(GOING_DOWN)
+        await self._resuming.stop()
+        await self._recycling.stop()
+        await self._spawner.end(GOING_DOWN)
         alive: Sequence[Member] = [member for member in self._roll.registry if member.alive]
-        result = await self._closing.end_all(alive)
+        result = await self._closing.end_all(alive, GOING_DOWN)
         await self._on_shutdown()
         return result
 
     async def resume(self, request: requests.ResumeRequest, caller: Caller) -> results.ResumeResult:
         await self._recovery.compared()
         members = [member for member in self._roll.registry if member.record.resumable and not member.turn.locked()]
-        outcomes = await resume_all(members, self._permits, self._closing.resume)
+        outcomes = await resume_all(members, self._permits, self._closing.resume, caller.progress)
         return results.ResumeResult(success=all(one.error is None for one in outcomes), instances=outcomes)
 
     async def gc(self, request: requests.GcRequest, caller: Caller) -> results.GcResult:

@@ -92,7 +92,7 @@ class Life:
         host: Any = _Reached(hands, "host", self)
         factory: Any = _Reached(hands, "Ray", self)
         settings = Settings()
-        permits = Permits(3)
+        self.permits = permits = Permits(3)
         stock, room = ActorStock(factory, permits, 0), Room(host, 1, 0)
         staff = Staff(host=host, factory=factory, permits=permits, stock=stock, room=room)
         self.roll = roll = Roll(Fence(_Kept(records, self)))
