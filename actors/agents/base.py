@@ -68,6 +68,7 @@ class RunningAgent:
     session_name: str
     pane_id: str
     pid: int
+    """0 where tmux does not tell that of a program that has ended."""
     alive: bool
     """The pane's process runs. False: only its last screen is left."""
 
