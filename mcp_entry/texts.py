@@ -142,11 +142,17 @@ def of_git_batch(result: results.GitBatchResult) -> str:
     hits = result.performance.cache_hits
     heading = f"{done} of {len(result.results)} operations done{f', {hits} from the cache' if hits else ''}."
     failed = [
-        f"operations[{index}] {each.type} in {each.workspace_dir} failed: {_error(each.error)}"
+        f"operations[{index}]{_git_asked(each)} failed: {_error(each.error)}"
         for index, each in enumerate(result.results)
         if not each.success
     ]
     return "\n".join([heading, *failed])
+
+
+def _git_asked(outcome: results.GitOutcome) -> str:
+    """As far as it is known: the operation may have been malformed."""
+    kind = f" {outcome.type}" if outcome.type else ""
+    return f"{kind} in {outcome.workspace_dir}" if outcome.workspace_dir else kind
 
 
 def of_resume(result: results.ResumeResult) -> str:
