@@ -40,7 +40,8 @@ def of_spawn_batch(result: results.SpawnBatchResult) -> str:
 
 def of_prewarm(result: results.PrewarmResult) -> str:
     ready = f"{result.instances} spare agents and {result.worktrees} spare worktrees are ready for {result.work_dir}."
-    return "\n".join([ready, *(f"Some could not be made: {error}" for error in result.errors)])
+    taken = [f"Spawns have taken {result.taken} of what was asked for meanwhile."] if result.taken else []
+    return "\n".join([ready, *taken, *(f"Some are not there: {error}" for error in result.errors)])
 
 
 def of_send(result: results.SendResult) -> str:

@@ -47,6 +47,7 @@ class Connection:
         self._calls: dict[int, tuple[str, asyncio.Task[None]]] = {}
         self._writing = asyncio.Lock()
         self._name = secrets.token_hex(8)
+        self._directory = ""
 
     async def serve(self) -> None:
         """Returns when the client is gone or was sent away."""
@@ -80,6 +81,8 @@ class Connection:
                 f"The sender cannot be {str(sender)[:80]!r}: up to 64 letters, digits, '_', '.' and '-', "
                 "beginning with a letter or digit."
             )
+        directory = hello.get("directory")
+        self._directory = directory if isinstance(directory, str) else ""
         return sender
 
     async def _read_calls(self, sender: str) -> None:
@@ -109,7 +112,7 @@ class Connection:
 
     async def _run(self, call_id: int, verb: str, params: Any, sender: str) -> None:
         progress = Progress(call_id, self._writer)
-        caller = Caller(sender=sender, client=self._name, progress=progress.tell)
+        caller = Caller(sender=sender, client=self._name, directory=self._directory, progress=progress.tell)
         try:
             answer = pack({"id": call_id, **await self._answer(verb, params, caller)})
         except FrameError as error:
