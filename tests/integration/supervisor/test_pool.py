@@ -296,8 +296,24 @@ async def test_a_spawn_for_which_there_is_no_memory_waits_and_the_team_says_so(t
     waiting = asyncio.create_task(life.supervisor.call("spawn_batch", request, caller))
     await until(lambda: bool(told))
     found = cast("results.ListResult", await life.call("list", requests.ListRequest()))
-    assert ["wait to be started until there is memory" in warning for warning in found.warnings] == [True]
+    assert ["waits to be started until there is memory" in warning for warning in found.warnings] == [True]
     assert "waits for room" in told[0]
     assert not agents(team)
     life.supervisor._spawner._room._reserve_mb = 0
     assert cast("results.SpawnBatchResult", await waiting).success
+
+
+async def test_a_batch_beyond_memory_fails_in_words_member_by_member_and_lets_its_caller_go(team: Team) -> None:
+    life = await team.first_life(PHALANX_MEMORY_RESERVE_MB="1000000", PHALANX_SPAWN_TIMEOUT_S="3")
+    members = [specialist(team.repository, f"task {number}") for number in range(12)]
+    request = requests.SpawnBatchRequest(instances=members)
+    asked = life.begin(life.supervisor.call("spawn_batch", request, Caller(sender="lead")))
+    done = await asyncio.wait_for(asked, 20.0)
+    assert isinstance(done, results.SpawnBatchResult)
+    for member in done.instances:
+        assert member.error is not None
+        assert member.error.code == "unavailable"
+        for words in ("beside the reserve of 1000000 MB", "needs up to 60 MB", "Terminate instances"):
+            assert words in member.error.message
+    assert await disagreements(team, life) == []
+    assert not agents(team)
