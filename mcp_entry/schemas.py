@@ -80,7 +80,8 @@ def _slim(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
         target = definitions[schema["$ref"].rpartition("/")[2]]
         return _slim({**target, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions)
     if _NULL in schema.get("anyOf", ()):
-        (present,) = (option for option in schema["anyOf"] if option != _NULL)
+        options = [option for option in schema["anyOf"] if option != _NULL]
+        present = options[0] if len(options) == 1 else {"anyOf": options}
         outside = {k: v for k, v in schema.items() if k != "anyOf" and (k, v) != ("default", None)}
         return _slim({**present, **outside}, definitions)
     slim = {key: _slim_value(key, value, definitions) for key, value in schema.items() if key != "title"}

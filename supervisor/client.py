@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -84,6 +85,14 @@ class SupervisorClient(TypedVerbs):
         client = cls(home, sender)
         await client.open()
         return client
+
+    @property
+    def _hello(self) -> Mapping[str, str | int]:
+        """A working directory that was removed is none."""
+        directory = ""
+        with suppress(OSError):
+            directory = str(Path.cwd())
+        return {"sender": self._sender, "version": VERSION, "protocol": PROTOCOL, "directory": directory}
 
     @property
     def closed(self) -> bool:
@@ -205,7 +214,7 @@ class SupervisorClient(TypedVerbs):
         pause_s, longest_s = _RETRY_S
         while True:
             try:
-                return await Line.open(socket, {"sender": self._sender, "version": VERSION, "protocol": PROTOCOL})
+                return await Line.open(socket, self._hello)
             except (ConnectionRefusedError, FileNotFoundError):
                 self._check_is_wanted(returning=returning)
             except OSError as error:
