@@ -43,7 +43,8 @@ async def list_(
     Returns needsAttention (ids that wait for a decision or have failed), counts by status, and instances: status is
     starting, ready (idle), busy, waiting_permission (with permission: the tool and its input), waiting_input (its
     terminal asks a person: reason, dialog; see respond), rate_limited, stopped or failed (with reason);
-    also role, parentId, branch, workingDirectory, unread answers, queuedMessages and tokens. notShown counts the terminated, which includeStopped true shows too. warnings, when
+    also role, parentId, branch, workingDirectory, unread answers, queuedMessages
+    and tokens. notShown counts the terminated, which includeStopped true shows too. warnings, when
     there are any, say what is wrong with the team itself: tell the user.
 
     Example: {"needsAttention": true}
