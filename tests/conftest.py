@@ -55,7 +55,7 @@ def short_tmp(make_short_tmp: Callable[[], Path]) -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _claude_commands() -> dict[str, Path]:
+def claude_commands() -> dict[str, Path]:
     """The versions of Claude Code to test with: the one that TEST_CLAUDE_COMMAND names, else what is installed here."""
     given = os.environ.get("TEST_CLAUDE_COMMAND")
     if given:
@@ -63,10 +63,14 @@ def _claude_commands() -> dict[str, Path]:
     return {which: _ROOT / f".venv/claude/{which}/node_modules/.bin/claude" for which in ("oldest", "newest")}
 
 
-@pytest.fixture(scope="session", params=_claude_commands().items(), ids=lambda version: version[0])
+@pytest.fixture(scope="session", params=claude_commands().items(), ids=lambda version: version[0])
 def claude_command(request: pytest.FixtureRequest) -> Path:
     """The real Claude Code in each version that is tested."""
-    command: Path = request.param[1]
+    return usable(request.param[1])
+
+
+def usable(command: Path) -> Path:
+    """The command; skips the test where there is none, and fails it where there must be one."""
     if os.access(command, os.X_OK):
         return command
     missing = f"There is no Claude Code at {command}: run scripts/setup --dev --claude"

@@ -13,6 +13,7 @@ from actors.agents.demo import DemoAgent
 from actors.agents.trust import ensure_trusted
 from actors.terminal.pane import Tmux
 from actors.terminal.server import TerminalServer
+from tests.conftest import claude_commands, usable
 from tests.integration.agents.rig import ClaudeRig, DemoRig, path_only
 from tests.integration.agents.succession import Team
 from tests.standin.api import ApiStandIn
@@ -44,10 +45,12 @@ def demo(server: TerminalServer, tmux: Tmux, short_tmp: Path) -> DemoRig:
 
 
 @pytest.fixture
-def claude(
-    short_tmp: Path, claude_command: Path, api: ApiStandIn, request: pytest.FixtureRequest
-) -> Iterator[ClaudeRig]:
+def claude(short_tmp: Path, claude_command: Path, api: ApiStandIn) -> Iterator[ClaudeRig]:
     """The real program, with a HOME of its own that trusts the test's directories."""
+    yield from claude_rig(short_tmp, claude_command, api)
+
+
+def claude_rig(short_tmp: Path, claude_command: Path, api: ApiStandIn) -> Iterator[ClaudeRig]:
     environment = {
         **path_only(),
         **standin_environment(api.url, make_claude_home(short_tmp / "user")),
@@ -61,11 +64,21 @@ def claude(
     server.stop()
 
 
-@pytest.fixture(params=["demo", pytest.param("claude", marks=pytest.mark.real_claude)])
-def rig(request: pytest.FixtureRequest) -> DemoRig | ClaudeRig:
-    """Either agent: what holds for the one must hold for the other."""
-    found: DemoRig | ClaudeRig = request.getfixturevalue(request.param)
-    return found
+@pytest.fixture(
+    params=[
+        pytest.param(None, id="demo"),
+        *(
+            pytest.param(command, id=f"claude-{version}", marks=pytest.mark.real_claude)
+            for version, command in claude_commands().items()
+        ),
+    ]
+)
+def rig(request: pytest.FixtureRequest, short_tmp: Path, api: ApiStandIn) -> Iterator[DemoRig | ClaudeRig]:
+    """Either agent, the real one in each version: what holds for the one must hold for the other."""
+    if request.param is None:
+        yield request.getfixturevalue("demo")
+    else:
+        yield from claude_rig(short_tmp, usable(request.param), api)
 
 
 @pytest.fixture
