@@ -92,7 +92,7 @@ async def test_our_draft_that_a_person_clears_is_pasted_again(team: Team, monkey
     await team.start()
     instance = await team.successor([])
     with monkeypatch.context() as slow:
-        type_behind_the_next_paste(slow, team.rig, "x")
+        type_behind_the_next_paste(slow, team.rig, "q)")
         await instance.deliver([ONE])
         await held(team, ONE, "stands in the agent's input box")
     await keys(team.rig, "C-c")
