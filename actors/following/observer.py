@@ -174,6 +174,7 @@ class Observer:
                         await self._look_if_due()
             finally:
                 end.cancel()
+        end.result()  # who watched for the end may have failed
         await self.note_end()
 
     async def _follow_start(self, end: asyncio.Task[None]) -> None:
