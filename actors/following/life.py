@@ -109,15 +109,16 @@ class Life:
         self.found = found
         self.pane = found.pane
         self.news = News()
-        self.observer = Observer(agent, found.pane, config.directory, config.session_id, self.news)
+        self.observer = Observer(agent, found.pane, config.directory, config.session_id, found.pid, self.news)
         self.observer.coming_back = config.comes_back
         journal = Journal(config.directory)
+        self.observer.proofs.expect(message for entry in journal.entries for message in entry.messages if message.text)
         self.courier = Courier(
             found.pane,
             self.observer,
             config.limits,
             self.news,
-            Ledger(journal, _life_name(found, journal), self._receipt),
+            Ledger(journal, _life_name(found, journal), self._receipt, self.observer.proofs),
         )
         self._log = log
         self._began_at = time.monotonic()
@@ -146,7 +147,7 @@ class Life:
             self.observer.absorb()
         self._log.on_acknowledged = self.courier.acknowledged
         self.courier.recall()
-        for work in (self.observer.run(self.found.pid), self.courier.run(), self._publish()):
+        for work in (self.observer.run(), self.courier.run(), self._publish()):
             task = asyncio.create_task(work)
             task.add_done_callback(self._check)
             self._tasks.append(task)
@@ -179,10 +180,12 @@ class Life:
         asked = state.permissions[0] if state.status is Status.WAITING_PERMISSION and state.permissions else None
         return Snapshot(
             status=state.status,
-            since=state.since,
+            since=self.observer.since,
             reason=state.reason,
             permission=asked,
+            dialog=state.dialog if state.status in {Status.WAITING_INPUT, Status.STARTING} else None,
             transcript_path=state.transcript_path,
+            session_id=state.session_id,
             unread=self.observer.conversation.unread,
             tokens=self.observer.conversation.tokens,
             context_tokens=self.observer.conversation.context_tokens,

@@ -29,9 +29,15 @@ from actors.terminal.tmux import Tmux
 
 __all__ = ["Key", "Pane", "PaneInfo", "PaneState", "Tmux", "list_panes", "parse_pane"]
 
-Key = Literal["Enter", "Escape", "C-c"]
+Key = Literal["Enter", "Escape", "C-c", "Up", "Down"]
 
-_KEY_BYTES: Final[dict[Key, str]] = {"Enter": "0d", "Escape": "1b", "C-c": "03"}
+_KEY_BYTES: Final[dict[Key, str]] = {
+    "Enter": "0d",
+    "Escape": "1b",
+    "C-c": "03",
+    "Up": "1b 5b 41",
+    "Down": "1b 5b 42",
+}
 """In hexadecimal. Sent as bytes, because what a key's name sends depends on tmux's version and extended-keys."""
 
 _PANE_ID = re.compile(r"%[0-9]+")
