@@ -21,6 +21,7 @@ import supervisor
 from actors.errors import SettingsError, TeamNotRunningError
 from actors.home import Home
 from actors.leader import away_words, leader_of
+from mcp_entry.log import make_room
 from supervisor.team_file import wanted_team
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class BringUpProcess:
     async def _run(self, command: str) -> None:
         self.home.create()
         log = self.home.logs / "up.log"
+        make_room(log)
         begin = log.stat().st_size if log.exists() else 0
         process = await asyncio.to_thread(self._start, command, log)
         logger.info("the team: %s as process %d, see %s", command, process.pid, log)

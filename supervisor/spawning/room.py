@@ -160,8 +160,8 @@ class Room:
             return f"There was no slot for another agent on {host} for {self._patience_s:.0f} s: {why}. Try again."
         return (
             f"There was no memory for another agent for {self._patience_s:.0f} s: {why}. Terminate instances whose "
-            "work is done, then start it again. Or lower agent_memory_mb or memory_reserve_mb in config.toml, which holds "
-            "from the next phalanx up on."
+            "work is done, then start it again. Or lower agent_memory_mb or memory_reserve_mb in config.toml, which "
+            "holds from the next phalanx up on."
         )
 
     async def _has_room(self, need_mb: int) -> bool:
