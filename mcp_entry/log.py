@@ -27,7 +27,7 @@ def log_to(path: Path) -> None:
 
 def make_room(path: Path, full_bytes: int = FULL_BYTES) -> None:
     """Before a program appends to the log: sets it aside when it is full. Who writes to it already writes on there."""
-    with suppress(FileNotFoundError):
+    with suppress(OSError):  # it is no reason not to start
         if path.stat().st_size >= full_bytes:
             path.replace(_old(path))
 

@@ -20,6 +20,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from actors.errors import PhalanxError, TeamNotRunningError, UnavailableError
+from mcp_entry import sizes
 from mcp_entry.alerts import Alerts
 from mcp_entry.instructions import INSTRUCTIONS
 from mcp_entry.progress import ProgressTeller
@@ -110,7 +111,10 @@ class Entry:
                 f"Phalanx failed inside ({type(error).__name__}); its log is {self._log}. "
                 "Look with list what is there before you make the call again."
             )
-        return _result(tool.text(result), structuredContent=structured(result))
+        content, text = structured(result), tool.text(result)
+        if tool.text_is_answer:
+            return _result(text, structuredContent=content)
+        return _result(sizes.short_text(text), structuredContent=sizes.guarded(content))
 
     async def _run(self, tool: Tool, request: Request, teller: ProgressTeller) -> Result:
         if not self._team.connected:

@@ -41,7 +41,7 @@ def perf(
         team.output.show(result.model_dump(mode="json", by_alias=True), Group(*_of_performance(result)))
 
 
-def tune(  # noqa: PLR0913 - every option of the command
+def tune(
     context: typer.Context,
     *,
     profile: Annotated[Profile | None, typer.Option(help="For up to 10, 50, 100, and for more instances.")] = None,

@@ -14,7 +14,7 @@ from mcp_entry.cli.terminal_text import plain
 from supervisor import results
 
 
-def prewarm(  # noqa: PLR0913 - every option of the command
+def prewarm(
     context: typer.Context,
     instances: Annotated[
         int | None, typer.Argument(help="Spare agents at their prompt; 0 lets them go, without it they stay.")

@@ -57,3 +57,5 @@ class Sources:
 
     git: Callable[[], GitFigures] = GitFigures
     pools: Callable[[], PoolFigures] = PoolFigures
+    no_memory: Callable[[], str] = str
+    """Who waits to be started until there is memory, for people; empty while nobody does."""

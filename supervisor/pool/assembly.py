@@ -18,7 +18,7 @@ from supervisor.store import StateStore
 from supervisor.team.roll import Roll
 
 
-def make_pool(  # noqa: PLR0913 - all that a pool stands on
+def make_pool(
     home: Home, settings: Settings, staff: Staff, roll: Roll, adoption: Adoption, *, store: StateStore
 ) -> Pool:
     seats: Seats = SeatsHere(staff.host, staff.room)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from supervisor.requests.acting import (
     InterruptRequest,
+    OneOrManyRequest,
     RecycleRequest,
     RespondRequest,
     RestartRequest,
@@ -58,6 +59,7 @@ __all__ = [
     "ListRequest",
     "Malformed",
     "Name",
+    "OneOrManyRequest",
     "OptimizeSettingsRequest",
     "PermissionMode",
     "PrewarmRequest",

@@ -33,7 +33,7 @@ Tell = Callable[[str], None]
 """Takes a word on why one waits."""
 
 
-def _say_nothing(_what: str) -> None:
+def say_nothing(_what: str) -> None:
     """For those who wait in the background."""
 
 
@@ -83,17 +83,24 @@ class Room:
         return not self._lines[""].waiting and self.slots_left("") > 0 and await self._has_room(self._need_mb(agent))
 
     @asynccontextmanager
-    async def hold(self, agent: str, tell: Tell = _say_nothing, host: str = "") -> AsyncIterator[None]:
+    async def hold(
+        self, agent: str, tell: Tell = say_nothing, host: str = "", *, replaces: bool = False
+    ) -> AsyncIterator[None]:
         """To be held while an agent starts. Raises ``UnavailableError`` when there is no room for very long.
 
-        ``host``: another one of a cluster, which has slots for as many as fit into its memory.
+        ``host``: another one of a cluster, which has slots for as many as fit into its memory. ``replaces``: an agent
+        ends for this one, which takes its place: it need not wait, and nobody else gets what that one leaves.
         """
         if host:
-            await self._wait_for_slot(host, tell)
+            if not replaces:
+                await self._wait_for_slot(host, tell)
             yield
             return
         need_mb = self._need_mb(agent)
-        await self._wait(need_mb, tell)
+        if replaces:
+            self._promised_mb += need_mb
+        else:
+            await self._wait(need_mb, tell)
         try:
             yield
         finally:
@@ -160,8 +167,8 @@ class Room:
             return f"There was no slot for another agent on {host} for {self._patience_s:.0f} s: {why}. Try again."
         return (
             f"There was no memory for another agent for {self._patience_s:.0f} s: {why}. Terminate instances whose "
-            "work is done, then start it again. Or lower agent_memory_mb or memory_reserve_mb in config.toml, which "
-            "holds from the next phalanx up on."
+            "work is done, then start it again. Or lower agent_memory_mb or memory_reserve_mb in config.toml, "
+            "which holds from the next phalanx up on."
         )
 
     async def _has_room(self, need_mb: int) -> bool:

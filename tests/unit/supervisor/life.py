@@ -92,7 +92,7 @@ class Life:
         host: Any = _Reached(hands, "host", self)
         factory: Any = _Reached(hands, "Ray", self)
         settings = Settings()
-        permits = Permits(3)
+        self.permits = permits = Permits(3)
         stock, room = ActorStock(factory, permits, 0), Room(host, 1, 0)
         staff = Staff(host=host, factory=factory, permits=permits, stock=stock, room=room)
         store = Fence(_Kept(records, self))
@@ -102,7 +102,9 @@ class Life:
         undoing = Undoing(roll, host, factory)
         self.closing = Closing(roll, staff, adoption, 20.0)
         policy = WorkDirPolicy(_HOME, Path("/root"), ())
-        spawning = SpawnSettings(roll=roll, agent="demo", timeout_s=20.0, work_dirs=policy, roster=None)
+        spawning = SpawnSettings(
+            roll=roll, agent="demo", timeout_s=20.0, work_dirs=policy, allow_bypass=False, roster=None
+        )
         pool = make_pool(_HOME, settings, staff, roll, adoption, store=store)
         starts = Starts(warm=WarmStart(staff, roll, pool), cold=ColdStart(_HOME, staff, roll, adoption, pool))
         self.spawner = Spawner(spawning, staff, adoption, undoing, starts)

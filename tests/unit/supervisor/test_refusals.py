@@ -11,10 +11,12 @@ from supervisor.requests import (
     GitBatchRequest,
     Malformed,
     Request,
+    RestartRequest,
     SendBatchRequest,
     SendRequest,
     SpawnBatchRequest,
     SpawnRequest,
+    TerminateRequest,
     WaitRequest,
 )
 
@@ -41,8 +43,13 @@ SPAWN = {"role": "specialist", "workDir": "/w", "context": "c"}
         (SendBatchRequest, {"messages": [], "wait": True}, ["messages has 0 items", "at least 1"]),
         (SpawnBatchRequest, {"instances": []}, ["instances has 0 items", "at least 1"]),
         (SpawnBatchRequest, {"instances": [SPAWN] * 201}, ["201 items", "at most 200"]),
-        (WaitRequest, {"instanceIds": "spec_1"}, ["instanceIds must be a list"]),
-        (WaitRequest, {"instanceIds": ["../x"]}, ["instanceIds[0] cannot be '../x'"]),
+        (WaitRequest, {"instanceIds": "spec_1"}, ["instanceIds must be a list, not 'spec_1'"]),
+        (WaitRequest, {"instanceIds": "[spec_1]"}, ["instanceIds must be a list, not '[spec_1]'"]),
+        (WaitRequest, {"instanceIds": ["../x"]}, ["instanceIds[0] cannot be '../x'. Id of an instance"]),
+        (WaitRequest, {"instanceIds": '["../x"]'}, ["instanceIds[0] cannot be '../x'"]),
+        (TerminateRequest, {}, ["give instanceId for one, or instanceIds for several"]),
+        (TerminateRequest, {"instanceId": "spec_1", "instanceIds": ["spec_2"]}, ["give instanceId for one"]),
+        (RestartRequest, {"instanceIds": []}, ["instanceIds has 0 items"]),
         (WaitRequest, {"instanceIds": ["spec_1"], "until": "done"}, ["until", "'done'", "'any_idle'"]),
         (SendRequest, {"instanceId": "spec_1", "message": "x", "wait": "perhaps"}, ["wait must be true or false"]),
         (SendRequest, [1], ["an object"]),
@@ -108,3 +115,25 @@ def test_a_hundred_faults_are_told_in_few_lines_and_without_anything_internal() 
 
 def test_right_arguments_become_the_request() -> None:
     assert parse(SpawnRequest, SPAWN) == SpawnRequest.model_validate(SPAWN)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "value"),
+    [
+        (WaitRequest, "instanceIds", ["spec_1", "spec_2"]),
+        (TerminateRequest, "instanceIds", ["spec_1"]),
+        (SendBatchRequest, "messages", [{"instanceId": "spec_1", "message": '["a list that is a text"]'}]),
+        (SpawnBatchRequest, "instances", [SPAWN, {**SPAWN, "env": '{"A": "b"}'}]),
+        (GitBatchRequest, "operations", [{"type": "log", "workspaceDir": "/w", "params": '{"maxCount": 3}'}]),
+    ],
+)
+def test_a_list_or_an_object_that_is_given_as_the_text_of_its_json_is_taken(
+    model: type[Request], name: str, value: Any
+) -> None:
+    assert parse(model, {name: json.dumps(value)}) == parse(model, {name: value})
+
+
+def test_a_text_that_looks_like_json_stays_a_text() -> None:
+    assert parse(SendRequest, {"instanceId": "spec_1", "message": "[1, 2]"}).message == "[1, 2]"
+    assert parse(SpawnRequest, {**SPAWN, "context": '{"a": 1}'}).context == '{"a": 1}'
+    assert parse(SpawnRequest, {**SPAWN, "env": '{"A": "b"}'}).env == {"A": "b"}
