@@ -24,9 +24,9 @@ class PrewarmRequest(Request):
         default=None, min_length=1, max_length=4096, description="As for spawn; default: where one was spawned last."
     )
     agent: Literal["claude", "demo"] | None = Field(default=None, description="As for spawn.")
-    model: Model | None = Field(default=None, description="As for spawn: only a spawn that asks for the same gets one.")
-    permission_mode: PermissionMode | None = Field(default=None, description="As for spawn, likewise.")
-    env: dict[VariableName, str] = Field(default_factory=dict, description="As for spawn, likewise.")
+    model: Model | None = Field(default=None, description="As for spawn.")
+    permission_mode: PermissionMode | None = Field(default=None, description="As for spawn.")
+    env: dict[VariableName, str] = Field(default_factory=dict, description="As for spawn.")
 
     @property
     def number_of_worktrees(self) -> int:

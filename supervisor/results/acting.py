@@ -7,14 +7,14 @@ from typing import Literal
 from pydantic import Field
 
 from actors.states import Status
-from supervisor.results.base import ErrorInfo, Result
+from supervisor.results.base import AS_ELSEWHERE, ErrorInfo, Result
 from supervisor.results.looking import Permission
 
 
 class RespondResult(Result):
     instance_id: str
     decision: Literal["allow", "deny"]
-    permission: Permission
+    permission: Permission = Field(description="as in list", json_schema_extra=AS_ELSEWHERE)
     status: Status
 
 

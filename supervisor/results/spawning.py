@@ -6,7 +6,7 @@ from pydantic import Field
 
 from actors.states import Status
 from supervisor.requests import Role, WorkspaceMode
-from supervisor.results.base import ErrorInfo, Result
+from supervisor.results.base import ROWS_AS_ELSEWHERE, ErrorInfo, Result
 
 
 class SpawnResult(Result):
@@ -17,7 +17,7 @@ class SpawnResult(Result):
     working_directory: str
     branch: str | None
     status: Status
-    notes: list[str] = Field(default_factory=list, description="What the caller should know, for example a dirty tree.")
+    notes: list[str] = Field(default_factory=list, description="what to heed, such as uncommitted changes")
     from_pool: bool = Field(default=False, description="its agent was ready before")
 
 
@@ -46,5 +46,7 @@ class SpawnPerformance(Result):
 
 class SpawnBatchResult(Result):
     success: bool = Field(description="true when every member succeeded")
-    instances: list[SpawnOutcome]
+    instances: list[SpawnOutcome] = Field(
+        description="success, and what spawn gives or an error", json_schema_extra=ROWS_AS_ELSEWHERE
+    )
     performance: SpawnPerformance
