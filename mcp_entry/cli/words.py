@@ -1,7 +1,7 @@
 """What a person has typed for an argument of a verb: an option or a place on the command line.
 
-``session`` tells faults with it, and what the team refuses, which it says in the words of the tools. An argument that is
-not here is one that a person has given by its own name (the operations of ``phalanx git``).
+``session`` tells faults with it, and what the team refuses, which it says in the words of the tools. An argument that
+is not here is one that a person has given by its own name (the operations of ``phalanx git``).
 """
 
 from __future__ import annotations
