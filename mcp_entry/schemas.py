@@ -89,7 +89,8 @@ def _slim(schema: Schema, definitions: Mapping[str, Schema], dropped: frozenset[
         beside = {k: v for k, v in schema.items() if k != "$ref"}
         return _slim({**target, **beside}, definitions, dropped)
     if _NULL in schema.get("anyOf", ()):
-        (present,) = (option for option in schema["anyOf"] if option != _NULL)
+        options = [option for option in schema["anyOf"] if option != _NULL]
+        present = options[0] if len(options) == 1 else {"anyOf": options}
         outside = {k: v for k, v in schema.items() if k != "anyOf" and (k, v) != ("default", None)}
         return _slim({**present, **outside}, definitions, dropped)
     if "patternProperties" in schema:

@@ -95,7 +95,7 @@ class Entry:
         self._alerts.client_is(context.session)
         teller = ProgressTeller(context.session.report_progress, at_least_every_s=self._quiet_at_most_s)
         async with teller:
-            return await self._answer(tool, params.arguments or {}, teller)
+            return await self._answer(tool, _without_name(tool, params.arguments or {}), teller)
 
     async def _answer(self, tool: Tool, arguments: Mapping[str, Any], teller: ProgressTeller) -> dict[str, Any]:
         """A ``CallToolResult`` as it is sent: a model of it would copy and check all that is in it once more."""
@@ -136,6 +136,13 @@ class Entry:
                 raise
         logger.info("the connection broke during %s; making the call again", tool.name)
         return await tool.call(await self._team.client(), request, teller.on_progress)
+
+
+def _without_name(tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The guide writes a call as one object, with the tool's name in it."""
+    if arguments.get("tool") != tool.name:
+        return arguments
+    return {name: value for name, value in arguments.items() if name != "tool"}
 
 
 def _request_id(request: Request) -> str | None:

@@ -41,7 +41,8 @@ def of_spawn_batch(result: results.SpawnBatchResult) -> str:
 
 def of_prewarm(result: results.PrewarmResult) -> str:
     ready = f"{result.instances} spare agents and {result.worktrees} spare worktrees are ready for {result.work_dir}."
-    return "\n".join([ready, *(f"Some could not be made: {error}" for error in result.errors)])
+    taken = [f"Spawns have taken {result.taken} of what was asked for meanwhile."] if result.taken else []
+    return "\n".join([ready, *taken, *(f"Some are not there: {error}" for error in result.errors)])
 
 
 def of_send(result: results.SendResult) -> str:
@@ -101,8 +102,9 @@ def how_it_ended(result: results.WaitResult) -> str:
 
 
 def of_respond(result: results.RespondResult) -> str:
-    answered = "allowed" if result.decision == "allow" else "denied"
-    return f"{result.instance_id}: {result.permission.tool} was {answered}; it is {result.status} now."
+    answered = "denied" if result.decision == "deny" else "allowed"
+    what = f"{result.permission.tool} was {answered}" if result.permission else "the dialog was answered"
+    return f"{result.instance_id}: {what}; it is {result.status} now."
 
 
 def of_interrupt(result: results.InterruptResult) -> str:
@@ -160,11 +162,17 @@ def of_git_batch(result: results.GitBatchResult) -> str:
     hits = result.performance.cache_hits
     heading = f"{done} of {len(result.results)} operations done{f', {hits} from the cache' if hits else ''}."
     failed = [
-        f"operations[{index}] {each.type} in {each.workspace_dir} failed: {_error(each.error)}"
+        f"operations[{index}]{_git_asked(each)} failed: {_error(each.error)}"
         for index, each in enumerate(result.results)
         if not each.success
     ]
     return "\n".join([heading, *failed])
+
+
+def _git_asked(outcome: results.GitOutcome) -> str:
+    """As far as it is known: the operation may have been malformed."""
+    kind = f" {outcome.type}" if outcome.type else ""
+    return f"{kind} in {outcome.workspace_dir}" if outcome.workspace_dir else kind
 
 
 def of_resume(result: results.ResumeResult) -> str:

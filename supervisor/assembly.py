@@ -114,7 +114,7 @@ def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> 
 
 def _pool(ground: _Ground) -> Pool:
     staff = ground.staff
-    pool = make_pool(ground.home, ground.settings, staff, ground.roll, ground.adoption)
+    pool = make_pool(ground.home, ground.settings, staff, ground.roll, ground.adoption, store=ground.store)
     ground.tunables.subscribe(pool.tuned)
     staff.room.give_up_spare = pool.give_back
     ground.roll.further_warnings.append(lambda: staff.room.warning)

@@ -17,11 +17,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 
 from actors.errors import WrongStateError, from_wire
 from actors.following.reports import Snapshot
 from actors.home import Home
+from actors.responding import Reply
 from actors.states import Status
 from supervisor import requests, results
 from supervisor.calling.attempt import waits_s
@@ -46,9 +46,11 @@ from supervisor.team.looking import Looking
 from supervisor.team.registry import Member
 from supervisor.team.roll import Roll
 from supervisor.verbs import Caller
+from supervisor.versions import VERSION
 
 logger = logging.getLogger(__name__)
 
+GOING_DOWN = "The team is being brought down: nothing is started any more. `phalanx up` brings it up again."
 BRIEF = frozenset({"send", "send_batch", "read", "list", "status"})
 """Verbs that wait for no agent unless they are asked to: how long they take says how the supervisor is."""
 INTERRUPT_S = 10.0
@@ -138,6 +140,10 @@ class Supervisor:
         await self._roll.mail.stop()
         await self._store.close()
 
+    def warn_of(self, warning: Callable[[], str]) -> None:
+        """What else may be wrong with the team, in words; empty while it is not."""
+        self._roll.further_warnings.append(warning)
+
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:
         self._store.check()
         if verb not in BRIEF or waits_s(request):
@@ -147,7 +153,7 @@ class Supervisor:
 
     async def spawn(self, request: requests.SpawnRequest, caller: Caller) -> results.SpawnResult:
         record = await self._spawner.spawn(request, caller)
-        return views.spawn_result(record, self._roll.status_of(record.instance_id))
+        return views.spawn_result(record, self._roll.registry.get(record.instance_id).snapshot)
 
     async def spawn_batch(self, request: requests.SpawnBatchRequest, caller: Caller) -> results.SpawnBatchResult:
         begun = time.monotonic()
@@ -208,13 +214,22 @@ class Supervisor:
         member = self._roll.registry.get(request.instance_id)
         port = self._roll.members.port(request.instance_id)
         before = member.snapshot
-        asked = await port.respond(request.decision == "allow", request.message or "", request.permission_id or "")
+        answered = await port.respond(
+            Reply(
+                allow=None if request.decision is None else request.decision == "allow",
+                option=request.option or "",
+                message=request.message or "",
+                answers=request.answers,
+                permission_id=request.permission_id or "",
+            )
+        )
         # Whoever waits after this must not take the answered request for one that still waits.
         await self._roll.news.until(lambda: self._has_moved_on(member, before), MOVED_ON_S)
         return results.RespondResult(
             instance_id=request.instance_id,
             decision=request.decision,
-            permission=views.permission(asked),
+            permission=views.permission(answered.permission) if answered.permission else None,
+            dialog=views.dialog(answered.dialog) if answered.dialog else None,
             status=member.snapshot.status,
         )
 
@@ -246,12 +261,12 @@ class Supervisor:
         async with AsyncExitStack() as waiting:
             await waiting.enter_async_context(self._permits.hold(caller.client))
             # A caller who goes away in the middle must not leave an agent that has ended and was not started again.
-            restarting = asyncio.create_task(self._restart_holding(waiting.pop_all(), member))
+            restarting = asyncio.create_task(self._restart_holding(waiting.pop_all(), member, caller))
         return await asyncio.shield(restarting)
 
-    async def _restart_holding(self, held: AsyncExitStack, member: Member) -> results.RestartResult:
+    async def _restart_holding(self, held: AsyncExitStack, member: Member, caller: Caller) -> results.RestartResult:
         async with held:
-            return await self._closing.restart(member)
+            return await self._closing.restart(member, lambda what: caller.progress(0, 1, what))
 
     async def recycle(self, request: requests.RecycleRequest, caller: Caller) -> results.RecycleResult:
         member = self._roll.registry.get(request.instance_id)
@@ -263,7 +278,7 @@ class Supervisor:
             await self._recovery.compared()
         return results.StatusResult(
             home=str(self._home.root),
-            version=version("phalanx"),
+            version=VERSION,
             supervisor_pid=os.getpid(),
             started_at=views.iso(self._started_at),
             store=self._store.health.description,
@@ -276,15 +291,20 @@ class Supervisor:
         )
 
     async def shutdown(self, request: requests.ShutdownRequest, caller: Caller) -> results.TerminateResult:
+        """First nothing is begun any more, then what is under way is undone, then all are ended."""
+        self._permits.close(GOING_DOWN)
+        await self._resuming.stop()
+        await self._recycling.stop()
+        await self._spawner.end(GOING_DOWN)
         alive: Sequence[Member] = [member for member in self._roll.registry if member.alive]
-        result = await self._closing.end_all(alive)
+        result = await self._closing.end_all(alive, GOING_DOWN)
         await self._on_shutdown()
         return result
 
     async def resume(self, request: requests.ResumeRequest, caller: Caller) -> results.ResumeResult:
         await self._recovery.compared()
         members = [member for member in self._roll.registry if member.record.resumable and not member.turn.locked()]
-        outcomes = await resume_all(members, self._permits, self._closing.resume)
+        outcomes = await resume_all(members, self._permits, self._closing.resume, caller.progress)
         return results.ResumeResult(success=all(one.error is None for one in outcomes), instances=outcomes)
 
     async def gc(self, request: requests.GcRequest, caller: Caller) -> results.GcResult:

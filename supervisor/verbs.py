@@ -30,6 +30,8 @@ class Caller:
     sender: str
     client: str = ""
     """Names the connection: callers of the same name take turns all the same."""
+    directory: str = ""
+    """Where the caller's process works; empty when it has not said so."""
     progress: ProgressCallback = ignore_progress
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from actors.errors import TerminalError
 from actors.following.observer import Observer
@@ -27,7 +27,7 @@ from actors.messaging.lease import Lease
 from actors.messaging.ledger import Ledger
 from actors.messaging.performer import Performer
 from actors.news import News
-from actors.states import TYPABLE, Status
+from actors.states import Status
 from actors.terminal.pane import Pane
 from actors.terminal.paste_names import paste_name
 
@@ -99,6 +99,10 @@ class Courier:
             self._ledger.settle((message,), MessageStatus.FAILED, self._why_not())
         return False
 
+    def withdraw(self, message_ids: Collection[str], reason: str) -> None:
+        """What is not being typed yet never is."""
+        self._ledger.settle(self.inbox.remove(message_ids), MessageStatus.FAILED, reason)
+
     def interrupted(self) -> None:
         """The agent's turn was stopped: what it worked on is not delivered again, even if it never wrote it down."""
         self._ledger.take_back()
@@ -156,7 +160,7 @@ class Courier:
         return self._typable() and due_at is not None and max(due_at, self._gate.retry_at) <= now
 
     def _typable(self) -> bool:
-        return self._observer.state.status in TYPABLE
+        return self._observer.state.typable
 
     async def _open_gate(self) -> tuple[Message, ...]:
         """The next batch if it is due and typing is safe now; otherwise says why it is held and returns nothing."""

@@ -14,7 +14,6 @@ from actors.errors import TerminalError
 from actors.following.observer import Observer
 from actors.messaging.delivery import REDRAW_S
 from actors.messaging.lease import Lease
-from actors.states import TYPABLE
 
 LONGEST_RETRY_S = 0.5
 _SHORTEST_RETRY_S = 0.03
@@ -72,6 +71,6 @@ class Gate:
             return "someone is typing in the agent's input box"
         if screen.composer is Composer.ABSENT:
             return "the agent's input box is not visible"
-        if self._observer.state.status not in TYPABLE:
+        if not self._observer.state.typable:
             return "the agent has just begun a turn"
         return ""

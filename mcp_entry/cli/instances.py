@@ -45,7 +45,10 @@ class Decision(StrEnum):
 
 class Permissions(StrEnum):
     DEFAULT = "default"
+    MANUAL = "manual"
     ACCEPT_EDITS = "acceptEdits"
+    AUTO = "auto"
+    DONT_ASK = "dontAsk"
     PLAN = "plan"
     BYPASS = "bypassPermissions"
 
@@ -55,7 +58,7 @@ class Agent(StrEnum):
     DEMO = "demo"
 
 
-def spawn(  # noqa: PLR0913 - every option of the command
+def spawn(
     context: typer.Context,
     text: TextArgument = None,
     *,
@@ -99,7 +102,7 @@ def spawn(  # noqa: PLR0913 - every option of the command
         _say(team, "spawn", arguments, "starting")
 
 
-def send(  # noqa: PLR0913 - every option of the command
+def send(
     context: typer.Context,
     instance: InstanceArgument,
     text: TextArgument = None,
@@ -131,7 +134,7 @@ def send(  # noqa: PLR0913 - every option of the command
         raise typer.Exit(1)
 
 
-def read(  # noqa: PLR0913 - every option of the command
+def read(
     context: typer.Context,
     instance: InstanceArgument,
     *,
@@ -150,7 +153,7 @@ def read(  # noqa: PLR0913 - every option of the command
         team.output.show(_document(result), views.of_read(result))
 
 
-def list_(  # noqa: PLR0913 - every option of the command
+def list_(
     context: typer.Context,
     *,
     role: Annotated[Role | None, typer.Option(help="Only these.")] = None,
@@ -169,7 +172,7 @@ def list_(  # noqa: PLR0913 - every option of the command
         team.output.show(_document(result), views.of_list(result, _now()))
 
 
-def wait(  # noqa: PLR0913 - every option of the command
+def wait(
     context: typer.Context,
     instances: Annotated[list[str] | None, typer.Argument(metavar="ID", help="The instances to wait for.")] = None,
     *,
@@ -201,11 +204,16 @@ def _exit_code(result: results.WaitResult, until: Until) -> int:
     return NEEDS_SOMEBODY if somebody else 1
 
 
-def respond(  # noqa: PLR0913 - every option of the command
+def respond(
     context: typer.Context,
     instance: InstanceArgument,
-    decision: Annotated[Decision, typer.Argument(help="Look at `phalanx list` first: the tool and its input.")],
+    decision: Annotated[
+        Decision | None, typer.Argument(help="Look at `phalanx list` first: the tool and its input.")
+    ] = None,
     *,
+    option: Annotated[
+        str | None, typer.Option(help="Of a dialog or question: the option to choose, in its words or by its number.")
+    ] = None,
     message: Annotated[str | None, typer.Option(help="With deny: what to do instead.")] = None,
     permission: Annotated[
         str | None, typer.Option(metavar="ID", help="Answer only this request, as `phalanx list --json` names it.")
@@ -213,9 +221,15 @@ def respond(  # noqa: PLR0913 - every option of the command
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer the permission request that an instance waits on."""
+    """Answer what an instance waits on: allow or deny a permission request, or choose an option of a dialog."""
     with session(context, home, as_json) as team:
-        arguments = {"instanceId": instance, "decision": decision, "message": message, "permissionId": permission}
+        arguments = {
+            "instanceId": instance,
+            "decision": decision,
+            "option": option,
+            "message": message,
+            "permissionId": permission,
+        }
         _say(team, "respond", arguments, "answering")
 
 

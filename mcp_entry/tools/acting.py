@@ -9,11 +9,12 @@ from supervisor.client import SupervisorClient
 from supervisor.verbs import ProgressCallback
 
 
-@tool("Answer a permission request", ACTS, texts.of_respond)
+@tool("Answer what an instance waits on", ACTS, texts.of_respond)
 async def respond(
     team: SupervisorClient, request: requests.RespondRequest, on_progress: ProgressCallback
 ) -> results.RespondResult:
-    """Allow or deny the one tool call that an instance in waiting_permission asks for. It stands still until then.
+    """Answer what an instance waits on: in waiting_permission decision for its one tool call, or for AskUserQuestion
+    option or answers; in waiting_input option for the dialog at its terminal (dialog in list).
 
     Look at permission in list or wait first: the tool and its exact input. Allow what its task needs and what you would
     run yourself there. Deny what reaches beyond its workspace, destroys, or that you do not understand, and say in
@@ -26,6 +27,8 @@ async def respond(
     database; use the fixture."}
     """
     answered = await team.respond(request, on_progress)
+    if answered.permission is None:
+        return answered
     return answered.model_copy(update={"permission": sizes.within(answered.permission)})
 
 

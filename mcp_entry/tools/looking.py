@@ -39,7 +39,8 @@ async def list_(
     Call it when you begin (the team may be there from earlier) and for an overview. Not in a loop: use wait.
 
     Returns needsAttention (ids), counts by status, and instances. status: starting, ready (idle), busy,
-    waiting_permission (with permission: the tool and its input; see respond), rate_limited, stopped or failed.
+    waiting_permission (with permission: the tool and its input) and waiting_input (with dialog), for both see respond,
+    rate_limited, stopped or failed.
     heldMessages: it is not done before somebody sees to reason. Of more than twenty only what matters now is given:
     instanceIds gives branch, workingDirectory, tokens and the rest of some. What is zero or false is left out.
     warnings say what is wrong with the team itself: tell the user.

@@ -17,10 +17,10 @@ async def prewarm_resources(
 
     A spawn takes a spare when it asks for the same workDir, agent, model, permissionMode and env; it then has the
     newest commit and a branch of its own like any other. Every spare uses the memory of an instance: ask for as many
-    as you will start, and for 0 to let them go. One that is taken is not replaced; optimize_settings with
-    prewarmInstances keeps a number ready for good.
+    as you will start. One that is taken is not replaced; optimize_settings with
+    prewarmInstances keeps a number ready for good. What you do not name stays as it is.
 
-    Returns when all are ready: instances and worktrees that are, errors where some could not be made.
+    Returns when all were made: those that are ready now, taken, and errors where some are not there.
 
     Example: {"instances": 10, "workDir": "/home/me/shop"}
     """

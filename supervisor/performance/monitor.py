@@ -68,7 +68,7 @@ class Monitor:
         return Facts(
             window=self._meters.history.window(now, window_s),
             window_s=window_s,
-            statuses=Counter(str(member.snapshot.status) for member in members),
+            statuses=Counter(str(member.status) for member in members),
             alive=living.total(),
             silent=sum(bool(member.silence) for member in members),
             asking=tuple(_waiting(member, now) for member in members if _asks(member)),
@@ -130,7 +130,7 @@ def _waiting(member: Member, now: float) -> Waiting:
 
 
 def _asks(member: Member) -> bool:
-    return member.snapshot.status is Status.WAITING_PERMISSION
+    return member.snapshot.status in (Status.WAITING_PERMISSION, Status.WAITING_INPUT)
 
 
 def _is_limited(member: Member) -> bool:
@@ -139,7 +139,13 @@ def _is_limited(member: Member) -> bool:
 
 def _is_troubled(member: Member) -> bool:
     """Who is only being started says for a moment what it waits for."""
-    quiet = member.ending or member.record.stage is Stage.STARTING or _asks(member) or _is_limited(member)
+    quiet = (
+        member.ending
+        or member.coming_back
+        or member.record.stage is Stage.STARTING
+        or _asks(member)
+        or _is_limited(member)
+    )
     return member.alive and not quiet and bool(member.snapshot.reason)
 
 

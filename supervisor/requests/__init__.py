@@ -28,7 +28,7 @@ from supervisor.requests.fields import (
     VariableName,
     WorkspaceMode,
 )
-from supervisor.requests.git import GitBatchRequest, GitOperation, GitType
+from supervisor.requests.git import GitBatchRequest, GitMember, GitOperation, GitType
 from supervisor.requests.hosts import DrainRequest, HostsRequest
 from supervisor.requests.looking import ListRequest, ReadRequest, WaitRequest
 from supervisor.requests.members import Malformed
@@ -50,6 +50,7 @@ __all__ = [
     "GcRequest",
     "GetPerformanceRequest",
     "GitBatchRequest",
+    "GitMember",
     "GitOperation",
     "GitType",
     "HostsRequest",

@@ -12,10 +12,20 @@ from supervisor.requests.fields import MAX_BATCH_MEMBERS, InstanceId, Request
 
 
 class RespondRequest(Request):
-    """Answer the permission request that an instance waits on."""
+    """Answer what an instance waits on: a permission request, a question, or a dialog at its terminal."""
 
     instance_id: InstanceId
-    decision: Literal["allow", "deny"]
+    decision: Literal["allow", "deny"] | None = Field(
+        default=None, description="Of a permission request. deny also closes a dialog that may be closed."
+    )
+    option: str | None = Field(
+        default=None,
+        max_length=2_000,
+        description="Of a dialog or question: the option to choose, in its words or by its number.",
+    )
+    answers: dict[str, str] = Field(
+        default_factory=dict, description="With allow of several questions: the answer to each, by its words."
+    )
     permission_id: str | None = Field(
         default=None,
         max_length=100,
@@ -26,6 +36,12 @@ class RespondRequest(Request):
         max_length=10_000,
         description="With deny: what to do instead. With allow of AskUserQuestion: the answer.",
     )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> RespondRequest:
+        if (self.decision is None) == (self.option is None):
+            raise PydanticCustomError("one_of_both", "give either decision (allow or deny) or option")
+        return self
 
 
 class InterruptRequest(Request):

@@ -28,7 +28,8 @@ class Role(StrEnum):
 
 
 WorkspaceMode = Literal["isolated", "shared"]
-PermissionMode = Literal["default", "acceptEdits", "plan", "bypassPermissions"]
+PermissionMode = Literal["default", "manual", "acceptEdits", "auto", "dontAsk", "plan", "bypassPermissions"]
+"""Of Claude Code; ``manual`` is the newer word for ``default``."""
 
 
 def _not_reserved(name: str) -> str:

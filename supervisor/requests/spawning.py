@@ -56,7 +56,8 @@ class SpawnRequest(Request):
     agent: Literal["claude", "demo"] | None = Field(default=None, description="Default by settings.")
     model: Model | None = Field(default=None, description="As Claude Code's --model takes it; default: its own.")
     permission_mode: PermissionMode | None = Field(
-        default=None, description="Which tool calls it may make without asking; default by its own settings."
+        default=None,
+        description="Which tool calls it may make without asking; default, which asks (see respond).",
     )
     env: dict[VariableName, str] = Field(
         default_factory=dict, description="Environment variables, on top of the team's."

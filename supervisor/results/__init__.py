@@ -17,6 +17,7 @@ from supervisor.results.git import GitBatchResult, GitOutcome, GitPerformance
 from supervisor.results.hosts import DrainResult, HostInfo, HostsResult, Remaining
 from supervisor.results.looking import (
     ConversationEntry,
+    DialogInfo,
     InstanceInfo,
     ListResult,
     Permission,
@@ -44,6 +45,7 @@ __all__ = [
     "AutoStep",
     "CollectedItem",
     "ConversationEntry",
+    "DialogInfo",
     "DrainResult",
     "ErrorInfo",
     "EventsResult",

@@ -11,7 +11,7 @@ from supervisor.results.base import ErrorInfo, Result
 
 
 class GitOutcome(Result):
-    type: GitType
+    type: GitType | None = Field(default=None, description="null: no known type was given")
     workspace_dir: str
     success: bool
     result: dict[str, Any] | None = Field(default=None, description="by type; a merge that conflicts has conflicts")
@@ -28,6 +28,6 @@ class GitPerformance(Result):
 
 
 class GitBatchResult(Result):
-    success: bool = Field(description="true when every operation succeeded")
+    success: bool = Field(description="all did")
     results: list[GitOutcome]
     performance: GitPerformance

@@ -39,6 +39,13 @@ class Permission(Result):
     left_out: int | None = Field(default=None, description="characters of input not shown: list its id alone")
 
 
+class DialogInfo(Result):
+    """A dialog at an instance's terminal, which respond can answer with one of its options."""
+
+    question: str
+    options: list[str]
+
+
 class Tokens(Result):
     model_config = ConfigDict(json_schema_extra=named_only)
 
@@ -60,6 +67,7 @@ class InstanceInfo(Result):
     since: str = ""
     reason: str | None = Field(default=None, description="why it failed, is held or needs somebody")
     permission: Permission | None = None
+    dialog: DialogInfo | None = None
     needs_attention: bool = False
     queued_messages: int = Field(default=0, description="on their way")
     held_messages: int = Field(default=0, description="of these, held back")

@@ -50,7 +50,7 @@ class MessageFigures(Named):
     unconfirmed: int
     pending: int = Field(description="under way now")
     turns: int = Field(description="pastes that the delivered ones took")
-    avg_batch_size: float
+    avg_batch_size: float | None = Field(default=None, description="null while no message was delivered")
     time: Latency = Field(description="from accepted to the proof")
 
 
@@ -86,6 +86,7 @@ class Queues(Named):
 class StockFigures(Named):
     ready: int
     wanted: int
+    waits_for: str | None = Field(default=None, description="why fewer are ready than wanted")
 
 
 class Pools(Named):

@@ -157,7 +157,7 @@ class Settings(BaseModel):
         "PHALANX_SPAWN_TIMEOUT_S",
         "s",
         "a number from 1 to 3600",
-        "Longest time from an agent's start to its first message.",
+        "Longest time from an agent's start to its first message; also how long a start waits for memory.",
         ge=1,
         le=3600,
     )

@@ -97,7 +97,16 @@ class Looking:
         pending = self._roll.mail.pending(instance_id)
         held = self._roll.mail.held(instance_id) if pending else 0
         blocked_reason = self._roll.mail.blocked_reason(instance_id) if held else ""
-        made_of = (member.record, member.snapshot, member.silence, followed, pending, held, blocked_reason)
+        made_of = (
+            member.record,
+            member.snapshot,
+            member.status,
+            member.silence,
+            followed,
+            pending,
+            held,
+            blocked_reason,
+        )
         if member.shown is None or member.shown[0] != made_of:
             post = views.Post(pending=pending, held=held, why_held=blocked_reason)
             info = views.instance_info(member, post, followed=followed)

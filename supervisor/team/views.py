@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from actors.agents.base import Dialog
 from actors.following.pages import Page
 from actors.following.reports import Snapshot
 from actors.messages import Receipt
@@ -14,6 +15,7 @@ from actors.states import PendingPermission, Status
 from supervisor.messaging.sending import Sent
 from supervisor.results import (
     ConversationEntry,
+    DialogInfo,
     ErrorInfo,
     InstanceInfo,
     Permission,
@@ -51,10 +53,11 @@ def instance_info(member: Member, post: Post, *, followed: bool) -> InstanceInfo
         role=record.role,
         parent_id=record.parent_id,
         agent=record.agent,
-        status=snapshot.status,
+        status=member.status,
         since=iso(snapshot.since),
         reason=snapshot.reason or post.why_held or member.silence or unknown or None,
         permission=permission(snapshot.permission) if snapshot.permission else None,
+        dialog=dialog(snapshot.dialog) if snapshot.dialog else None,
         needs_attention=snapshot.needs_attention or bool(post.held or member.silence),
         queued_messages=post.pending,
         held_messages=post.held,
@@ -66,6 +69,10 @@ def instance_info(member: Member, post: Post, *, followed: bool) -> InstanceInfo
         host=record.host,
         tokens=tokens(snapshot),
     )
+
+
+def dialog(shown: Dialog) -> DialogInfo:
+    return DialogInfo(question=shown.question, options=list(shown.options))
 
 
 def permission(asked: PendingPermission) -> Permission:
@@ -82,7 +89,7 @@ def tokens(snapshot: Snapshot) -> Tokens:
     )
 
 
-def spawn_result(record: InstanceRecord, status: Status) -> SpawnResult:
+def spawn_result(record: InstanceRecord, snapshot: Snapshot) -> SpawnResult:
     workspace = record.workspace
     return SpawnResult(
         instance_id=record.instance_id,
@@ -91,7 +98,8 @@ def spawn_result(record: InstanceRecord, status: Status) -> SpawnResult:
         workspace_mode=workspace.mode if workspace else "isolated",
         working_directory=str(record.directory),
         branch=workspace.branch if workspace else None,
-        status=status,
+        status=snapshot.status,
+        reason=snapshot.reason or None,
         notes=list(workspace.notes) if workspace else [],
         from_pool=bool(record.spare),
     )
@@ -118,7 +126,7 @@ def send_result(sent: Sent, receipt: Receipt | None) -> SendResult:
 
 
 def counts(members: Iterable[Member]) -> dict[str, int]:
-    found = Counter(member.snapshot.status.value for member in members)
+    found = Counter(member.status.value for member in members)
     return {status.value: found[status.value] for status in Status if found[status.value]}
 
 

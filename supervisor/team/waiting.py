@@ -27,7 +27,7 @@ class Waited:
 
 
 def is_done(roll: Roll, member: Member) -> bool:
-    return member.snapshot.status in IDLE and roll.mail.pending(member.record.instance_id) == 0
+    return member.status in IDLE and roll.mail.pending(member.record.instance_id) == 0
 
 
 def why_held(roll: Roll, member: Member) -> str:
@@ -43,8 +43,7 @@ def why_held(roll: Roll, member: Member) -> str:
         return f"has {_messages(roll.mail.held(instance_id))} held back: {blocked}"
     if not member.alive:
         return f"is {snapshot.status}, with {_messages(roll.mail.pending(instance_id))} not delivered: restart it"
-    at_work = snapshot.status not in IDLE and snapshot.status is not Status.STARTING
-    return snapshot.reason if at_work else ""
+    return snapshot.reason if member.status not in IDLE and not member.coming_back else ""
 
 
 def is_settled(roll: Roll, member: Member) -> bool:

@@ -209,6 +209,30 @@ def test_progress_goes_to_stderr_a_line_a_step_where_nobody_looks() -> None:
     assert ended.stderr == "0/1 making the workspace\n1/1 ␛done\n"
 
 
+async def _ctrl_c(request: Any, on_progress: ProgressCallback) -> Any:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (
+            ("spawn", "x"),
+            "the instance may start all the same. `phalanx list` shows it, `phalanx terminate ID` ends it",
+        ),
+        (("up", "--resume"), "those that have begun start all the same"),
+        (("restart", "spec_1_1_1"), "the team may do it all the same. `phalanx list` shows what became of it"),
+        (("list",), "Stopped."),
+    ],
+)
+def test_who_presses_ctrl_c_is_told_what_goes_on_and_how_to_end_it(command: tuple[str, ...], words: str) -> None:
+    client = FakeClient(spawn=_ctrl_c, resume=_ctrl_c, restart=_ctrl_c, list=_ctrl_c)
+
+    ended = Terminal(client)(*command)
+
+    assert (ended.exit_code, ended.stderr.count(words)) == (130, 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -92,10 +92,11 @@ class Life:
         host: Any = _Reached(hands, "host", self)
         factory: Any = _Reached(hands, "Ray", self)
         settings = Settings()
-        permits = Permits(3)
+        self.permits = permits = Permits(3)
         stock, room = ActorStock(factory, permits, 0), Room(host, 1, 0)
         staff = Staff(host=host, factory=factory, permits=permits, stock=stock, room=room)
-        self.roll = roll = Roll(Fence(_Kept(records, self)))
+        store = Fence(_Kept(records, self))
+        self.roll = roll = Roll(store)
         batching = Batching(Tunables(Tuning.of(settings)), roll)
         adoption = Adoption(_HOME, InstanceRules(batching=batching, comes_back=False), factory, roll)
         undoing = Undoing(roll, host, factory)
@@ -104,7 +105,7 @@ class Life:
         spawning = SpawnSettings(
             roll=roll, agent="demo", timeout_s=20.0, work_dirs=policy, allow_bypass=False, roster=None
         )
-        pool = make_pool(_HOME, settings, staff, roll, adoption)
+        pool = make_pool(_HOME, settings, staff, roll, adoption, store=store)
         starts = Starts(warm=WarmStart(staff, roll, pool), cold=ColdStart(_HOME, staff, roll, adoption, pool))
         self.spawner = Spawner(spawning, staff, adoption, undoing, starts)
         self.recovery = Recovery(roll, staff, adoption, undoing, self.closing)

@@ -94,6 +94,14 @@ def test_a_malformed_message_tells_whose_it_was_as_far_as_that_can_be_told() -> 
     assert json.loads(batch.model_dump_json(by_alias=True))["messages"] == members
 
 
+def test_a_malformed_operation_of_git_is_kept_as_it_was_given_and_the_others_are_taken() -> None:
+    status = {"type": "status", "workspaceDir": "/w"}
+    members = [status, {**status, "path": "/x"}, {"type": ["status"]}, 7]
+    batch = parse(GitBatchRequest, {"operations": members})
+    assert [isinstance(member, Malformed) for member in batch.operations] == [False, True, True, True]
+    assert parse(GitBatchRequest, batch.model_dump(mode="json", by_alias=True)) == batch
+
+
 def test_a_hundred_faults_are_told_in_few_lines_and_without_anything_internal() -> None:
     with pytest.raises(InvalidRequestError) as refused:
         parse(WaitRequest, {"instanceIds": ["x" * 10_000] * 100})
