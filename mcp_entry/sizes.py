@@ -174,7 +174,12 @@ def of_send_batch(result: results.SendBatchResult) -> results.SendBatchResult:
     reasons = shares([len(member.reason or "") for member in members], _REASONS)
     brief = [
         member.model_copy(
-            update={"message_id": None, "error": error, "reason": cut(member.reason, room) if member.reason else None}
+            update={
+                "message_id": None,
+                "changes": [],
+                "error": error,
+                "reason": cut(member.reason, room) if member.reason else None,
+            }
         )
         for member, error, room in zip(members, errors, reasons, strict=True)
     ]

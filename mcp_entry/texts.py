@@ -50,7 +50,8 @@ def of_send(result: results.SendResult) -> str:
         return f"The message to {result.instance_id} was refused: {_error(result.error)}"
     reason = f" ({result.reason})" if result.reason else ""
     taken_out = f" {result.removed_characters} control characters were removed." if result.removed_characters else ""
-    return f"{result.message_id} to {result.instance_id} is {result.status}{reason}.{taken_out}"
+    changed = f" It arrived changed: {'; '.join(result.changes)}." if result.changes else ""
+    return f"{result.message_id} to {result.instance_id} is {result.status}{reason}.{taken_out}{changed}"
 
 
 def of_send_batch(result: results.SendBatchResult) -> str:
@@ -62,7 +63,7 @@ def of_send_batch(result: results.SendBatchResult) -> str:
     odd = [
         f"messages[{index}]: {of_send(each)}"
         for index, each in enumerate(result.results)
-        if each.status not in _PLAIN or each.removed_characters
+        if each.status not in _PLAIN or each.removed_characters or each.changes
     ]
     return "\n".join([heading, *odd])
 

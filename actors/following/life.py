@@ -112,12 +112,13 @@ class Life:
         self.observer = Observer(agent, found.pane, config.directory, config.session_id, found.pid, self.news)
         self.observer.coming_back = config.comes_back
         journal = Journal(config.directory)
+        self.observer.proofs.expect(message for entry in journal.entries for message in entry.messages if message.text)
         self.courier = Courier(
             found.pane,
             self.observer,
             config.limits,
             self.news,
-            Ledger(journal, _life_name(found, journal), self._receipt),
+            Ledger(journal, _life_name(found, journal), self._receipt, self.observer.proofs),
         )
         self._log = log
         self._began_at = time.monotonic()

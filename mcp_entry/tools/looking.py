@@ -39,11 +39,10 @@ async def list_(
     Call it when you begin (the team may be there from earlier) and for an overview. Not in a loop: use wait.
 
     Returns needsAttention (ids), counts by status, and instances. status: starting, ready (idle), busy,
-    waiting_permission (with permission: the tool and its input) and waiting_input (with dialog), for both see respond,
-    rate_limited, stopped or failed.
-    heldMessages: it is not done before somebody sees to reason. Of more than twenty only what matters now is given:
-    instanceIds gives branch, workingDirectory, tokens and the rest of some. What is zero or false is left out.
-    warnings say what is wrong with the team itself: tell the user.
+    waiting_permission (with permission: the tool and its input) and waiting_input (its terminal asks: reason, dialog),
+    for both see respond, rate_limited, stopped or failed. heldMessages: it is not done before somebody sees to reason.
+    Of more than twenty only what matters now is given: instanceIds gives branch, workingDirectory, tokens and the rest
+    of some. What is zero or false is left out. warnings say what is wrong with the team itself: tell the user.
 
     Example: {"needsAttention": true}
     """
@@ -61,8 +60,8 @@ async def wait(
     can go on by itself.
 
     Returns reached, or reason: what is held and by what (see to it), or that the time ran out (wait again); instances
-    that need somebody or are done; others, the rest by status. Next: respond to waiting_permission, read those that
-    are ready. Over 110 seconds your call may go to the background.
+    that need somebody or are done; others, the rest by status. Next: respond to waiting_permission and
+    waiting_input, read those that are ready. Over 110 seconds your call may go to the background.
 
     Example: {"instanceIds": ["spec_1_1_7", "spec_1_1_8"], "until": "any_idle"}
     """

@@ -122,6 +122,8 @@ def send_result(sent: Sent, receipt: Receipt | None) -> SendResult:
         status=receipt.status if receipt else None,
         reason=(receipt.reason or None) if receipt else "accepted long ago: its receipt is not kept any more",
         removed_characters=sent.removed_characters,
+        exact=receipt.exact and not sent.removed_characters if receipt and receipt.exact is not None else None,
+        changes=list(receipt.changes) if receipt else [],
     )
 
 

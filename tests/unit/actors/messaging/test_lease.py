@@ -59,7 +59,7 @@ async def test_the_gate_stays_shut_without_even_a_look_while_the_lease_is_not_he
     gate.lease = Lease(1.0, lambda: now[0])
     now[0] = 2.0
 
-    verdict = await gate.look()
+    verdict = await gate.look("attach")
 
     assert not verdict.open
     assert "cut off" in verdict.reason
