@@ -183,3 +183,31 @@ async def commands_that_start_nothing_leave_the_instance_ready(stage: Stage) -> 
         await person.presses("Escape")
         await member.takes(f"after {command[1:]}")
     await member.rests()
+
+
+@scenario(limit_s=120)
+async def dialogs_of_status_mcp_agents_and_memory_that_a_person_opens_hold_messages_in_words(stage: Stage) -> None:
+    await _one_after_the_other(stage, "/status", "/mcp", "/agents", "/memory")
+
+
+@scenario(limit_s=120)
+async def dialogs_of_hooks_theme_login_and_rewind_that_a_person_opens_hold_messages_in_words(stage: Stage) -> None:
+    await _one_after_the_other(stage, "/hooks", "/theme", "/login", "/rewind")
+
+
+async def _one_after_the_other(stage: Stage, *commands: str) -> None:
+    member, person = await _with_a_person(stage)
+    for command in commands:
+        await _runs(person, command)
+        sent = await member.send(f"behind {command[1:]}")
+        await asyncio.sleep(_HELD_FOR_S)
+        if not member.conversations.times()[str(sent.message_id)]:
+            info = await member.says("")
+            expect(len(info.reason or "") > 10, f"no words say what {command} shows; {await member.describes()}")
+        for _ in range(3):
+            await person.presses("Escape")
+            await asyncio.sleep(0.7)
+            if member.conversations.times()[str(sent.message_id)]:
+                break
+        await member.holds(sent)
+        await member.rests()

@@ -178,10 +178,10 @@ class Member:
             expect(time.monotonic() < deadline, f"its answers do not hold {words}, but {answer[-400:]!r}")
             await asyncio.sleep(POLL_S)
 
-    async def answers(self, decision: str, **more: Any) -> results.RespondResult:
-        return await self.stage.client.respond(
-            requests.RespondRequest.model_validate({"instance_id": self.instance_id, "decision": decision, **more})
-        )
+    async def answers(self, decision: str | None = None, **more: Any) -> results.RespondResult:
+        """The lead's ``respond``: a decision, or ``option``."""
+        fields = {"instance_id": self.instance_id, "decision": decision, **more}
+        return await self.stage.client.respond(requests.RespondRequest.model_validate(fields))
 
     async def interrupt(self) -> results.InterruptResult:
         return await self.stage.client.interrupt(requests.InterruptRequest(instance_id=self.instance_id))
@@ -292,10 +292,13 @@ class Stage:
     def is_at_least(self, version: str) -> bool:
         return numbers(self.version) >= numbers(version)
 
-    async def told_of(self, name: str) -> str:
-        """What ``list`` says of the one with this name; for one that is still starting."""
+    async def named(self, name: str) -> results.InstanceInfo | None:
+        """The instance with this name; for one that is still starting."""
         listed = (await self.client.list(requests.ListRequest())).instances
-        found = next((each for each in listed if each.name == name), None)
+        return next((each for each in listed if each.name == name), None)
+
+    async def told_of(self, name: str) -> str:
+        found = await self.named(name)
         return f"{found.status}: {found.reason or 'no reason'}" if found else "it is not listed"
 
     def repository(self, files: Mapping[str, str] | None = None) -> Path:

@@ -67,10 +67,16 @@ async def _starts_or_says(stage: Stage, repository: Path, *words: str, user_home
             break
         await asyncio.sleep(0.2)
     if not spawning.done():
-        spawning.cancel()
         told = any(word.lower() in reason.lower() for word in words)
+        asked = await stage.named(name)
+        offered = asked.dialog.options if asked and asked.dialog else []
+        if not told or not asked or not offered:
+            spawning.cancel()
         expect(told, f"it does not start, and list says after {_START_S + WORDS_WITHIN_S:.0f} s: {reason!r}")
-        return
+        expect(offered, f"it asks at its terminal, and respond is offered nothing to choose: {reason!r}")
+        assert asked is not None
+        chosen = next((each for each in offered if "no" in each.lower().split()), offered[-1])
+        await stage.client.respond(requests.RespondRequest(instance_id=asked.instance_id, option=chosen))
     member = await spawning
     await member.rests()
     await member.takes("in a repository of everyday life")
@@ -273,3 +279,18 @@ async def a_nested_claude_is_not_taken_for_the_instance(stage: Stage) -> None:
     member = await stage.member(bash(nested), permission_mode="bypassPermissions", env={"IS_SANDBOX": "1"})
     await member.rests(60)
     await member.takes("after a nested claude")
+
+
+@scenario()
+async def a_merge_into_a_branch_with_merge_options_is_told_as_it_is(stage: Stage) -> None:
+    repository = stage.repository()
+    git(repository, "checkout", "-q", "-b", "side")
+    (repository / "new.txt").write_text("new")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "Side")
+    git(repository, "checkout", "-q", "main")
+    git(repository, "config", "branch.main.mergeOptions", "--squash")
+    operation = requests.GitOperation(type="merge", workspace_dir=str(repository), params={"branch": "side"})
+    (done,) = (await stage.client.git_batch(requests.GitBatchRequest(operations=[operation]))).results
+    merged = "Side" in git(repository, "log", "--format=%s")
+    expect(done.success is merged, f"the merge is told as {done.success} {done.result} {done.error}, merged: {merged}")
