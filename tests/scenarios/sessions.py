@@ -185,12 +185,12 @@ async def commands_that_start_nothing_leave_the_instance_ready(stage: Stage) -> 
     await member.rests()
 
 
-@scenario(limit_s=120)
+@scenario()
 async def dialogs_of_status_mcp_agents_and_memory_that_a_person_opens_hold_messages_in_words(stage: Stage) -> None:
     await _one_after_the_other(stage, "/status", "/mcp", "/agents", "/memory")
 
 
-@scenario(limit_s=120)
+@scenario()
 async def dialogs_of_hooks_theme_login_and_rewind_that_a_person_opens_hold_messages_in_words(stage: Stage) -> None:
     await _one_after_the_other(stage, "/hooks", "/theme", "/login", "/rewind")
 
