@@ -5,11 +5,11 @@ An actor has a name of its own: it is made before anybody knows which instance i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from actors.agents.catalog import AgentCatalog
-from actors.calls import actor_class, actor_names, answer_of, answer_when_back, end_actor, make_actor, on_host
+from actors.calls import actor_class, actor_names, answer_of, answer_when_back, end_actor, make_actor, meet, on_host
 from actors.following.pages import Page, PageQuery
 from actors.following.reports import Report
 from actors.instance import InstanceConfig
@@ -54,6 +54,9 @@ class InstanceHandle:
     async def deliver(self, messages: Sequence[Message]) -> None:
         await self._ask(self._actor.deliver.remote(messages))
 
+    async def withdraw(self, message_ids: Collection[str], reason: str) -> None:
+        await self._ask(self._actor.withdraw.remote(message_ids, reason))
+
     async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
         call = self._actor.reports.remote(after, timeout_s, incarnation)
         report: Report = await self._ask(call, timeout_s + POLL_MARGIN_S)
@@ -97,7 +100,7 @@ class RayInstances:
         address = name.partition("@")[2] or self._own_address
         options = on_host(address, self._slots(address)) if address else {}
         actor = await make_actor(InstanceActor, _PREFIX + name, self._catalog, **options)
-        await answer_when_back(actor.__ray_ready__.remote, f"The actor {name}", START_S)
+        await meet(actor, f"The actor {name}", START_S)
         return InstanceHandle(name, actor)
 
     async def running(self) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ import json
 import shutil
 import socket
 import sys
-import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -136,12 +135,17 @@ class Host:
         return await asyncio.to_thread(program_mark, self._catalog.command(agent), self._environment)
 
     async def renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
-        """Its next start begins this conversation, unless it has begun, with this system prompt. May be repeated."""
+        """Its next start begins this conversation, unless it has begun, with this system prompt. May be repeated.
+
+        Of an agent that has ended and that no actor follows: what was typed into another conversation is forgotten.
+        """
         await asyncio.to_thread(self._renew_agent, place, session_id, system_prompt)
 
-    async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
-        """Starts an agent that has ended again, as it was started first; with its conversation if there is one."""
-        return await asyncio.to_thread(self._restart_agent, instance_id, session_name, transcript_path)
+    async def restart_agent(
+        self, instance_id: str, session_name: str, transcript_path: str, session_id: str
+    ) -> Restarted:
+        """Starts an agent that has ended again, as it was started first; with this conversation if there is one."""
+        return await asyncio.to_thread(self._restart_agent, instance_id, session_name, transcript_path, session_id)
 
     async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
         """Ends every process of the instance, gently first, then its session. No-op when there is none."""
@@ -209,14 +213,10 @@ class Host:
     def _renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
         renew(self._home.instance_directory(place) / _REQUEST_NAME, session_id, system_prompt)
 
-    def _restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
+    def _restart_agent(self, instance_id: str, session_name: str, transcript_path: str, session_id: str) -> Restarted:
         kept = self._kept_launch(instance_id)
         agent = self._catalog.named(kept.agent)
         resume = can_resume(agent, transcript_path)
-        # A person may have changed the conversation (/clear, /resume): the transcript is that of the last one.
-        last = Path(transcript_path).stem if transcript_path else kept.request.session_id
-        same = last == kept.request.session_id
-        session_id = last if resume or same else str(uuid.uuid4())
         request = replace(kept.request, resume=resume, session_id=session_id)
         start = replace(kept, session_name=session_name, request=request)
         self._server.close_session(session_name)

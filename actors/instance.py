@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from actors.agents.base import Agent, Composer, Screen
@@ -61,9 +61,10 @@ class Instance:
     def config(self) -> InstanceConfig:
         return self._config
 
-    def rename(self, instance_id: str) -> None:
-        """A spare is given to an instance: only its id is another one, which stands in what is told to people."""
-        self._config = replace(self._config, instance_id=instance_id)
+    def configure(self, config: InstanceConfig) -> None:
+        """The same instance under another id, when a spare is given away, or in another conversation, which holds from
+        the agent's next life on."""
+        self._config = config
 
     async def adopt(self, pane_id: str, pid: int) -> str:
         """Takes over the agent with process ``pid`` in pane ``pane_id``; an earlier agent is let go.
@@ -147,6 +148,10 @@ class Instance:
         """Queues messages; what becomes of each comes as a receipt in the reports. A known id is not queued twice."""
         self._now.courier.offer(messages)
 
+    async def withdraw(self, message_ids: Collection[str], reason: str) -> None:
+        """Messages that are not being typed yet never are; their receipts say ``failed``, with this reason."""
+        self._now.courier.withdraw(message_ids, reason)
+
     async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
         """Snapshot and receipts that came after sequence ``after``; waits up to ``timeout_s`` seconds for news.
 
@@ -169,7 +174,7 @@ class Instance:
         life.observer.witness()
         answers, path = conversation.answers, conversation.path
         page = await asyncio.to_thread(read_page, self._agent, path, query)
-        if not page.more and not query.whole and conversation.path == path:
+        if not page.more and not query.whole and not query.leaves_unread and conversation.path == path:
             # What came while the page was read may not be on it.
             conversation.read_to(answers)
             life.news.announce()

@@ -87,7 +87,9 @@ class _SupervisorServer:
         supervisor = build_supervisor(self._home, settings, staff, store)
         try:
             await supervisor.recover()
-            await Gateway(self._home.gateway_socket, supervisor).start()
+            gateway = Gateway(self._home.gateway_socket, supervisor)
+            supervisor.warn_of(lambda: gateway.warning)
+            await gateway.start()
         except BaseException:
             await supervisor.close()
             raise

@@ -16,7 +16,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from actors.errors import WrongStateError, from_wire
 from actors.following.reports import Snapshot
@@ -45,6 +44,7 @@ from supervisor.team.looking import Looking
 from supervisor.team.registry import Member
 from supervisor.team.roll import Roll
 from supervisor.verbs import Caller
+from supervisor.versions import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +136,10 @@ class Supervisor:
         await self._roll.members.leave_all()
         await self._roll.mail.stop()
         await self._store.close()
+
+    def warn_of(self, warning: Callable[[], str]) -> None:
+        """What else may be wrong with the team, in words; empty while it is not."""
+        self._roll.further_warnings.append(warning)
 
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:
         self._store.check()
@@ -251,12 +255,12 @@ class Supervisor:
         async with AsyncExitStack() as waiting:
             await waiting.enter_async_context(self._permits.hold(caller.client))
             # A caller who goes away in the middle must not leave an agent that has ended and was not started again.
-            restarting = asyncio.create_task(self._restart_holding(waiting.pop_all(), member))
+            restarting = asyncio.create_task(self._restart_holding(waiting.pop_all(), member, caller))
         return await asyncio.shield(restarting)
 
-    async def _restart_holding(self, held: AsyncExitStack, member: Member) -> results.RestartResult:
+    async def _restart_holding(self, held: AsyncExitStack, member: Member, caller: Caller) -> results.RestartResult:
         async with held:
-            return await self._closing.restart(member)
+            return await self._closing.restart(member, lambda what: caller.progress(0, 1, what))
 
     async def recycle(self, request: requests.RecycleRequest, caller: Caller) -> results.RecycleResult:
         member = self._roll.registry.get(request.instance_id)
@@ -268,7 +272,7 @@ class Supervisor:
             await self._recovery.compared()
         return results.StatusResult(
             home=str(self._home.root),
-            version=version("phalanx"),
+            version=VERSION,
             supervisor_pid=os.getpid(),
             started_at=views.iso(self._started_at),
             store=self._store.health.description,

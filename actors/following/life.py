@@ -184,6 +184,7 @@ class Life:
             permission=asked,
             dialog=state.dialog if state.status in {Status.WAITING_INPUT, Status.STARTING} else None,
             transcript_path=state.transcript_path,
+            session_id=state.session_id,
             unread=self.observer.conversation.unread,
             tokens=self.observer.conversation.tokens,
             context_tokens=self.observer.conversation.context_tokens,

@@ -32,6 +32,8 @@ class Snapshot:
     tokens: TokenUse = field(default_factory=TokenUse)
     context_tokens: int = 0
     """How long its conversation has grown."""
+    session_id: str = ""
+    """Of the conversation that it is in; empty before the agent has told."""
 
     @property
     def needs_attention(self) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from actors.errors import TerminalError
 from actors.following.observer import Observer
@@ -98,6 +98,10 @@ class Courier:
         elif not self._observer.coming_back:  # otherwise it is offered again to the agent's next life
             self._ledger.settle((message,), MessageStatus.FAILED, self._why_not())
         return False
+
+    def withdraw(self, message_ids: Collection[str], reason: str) -> None:
+        """What is not being typed yet never is."""
+        self._ledger.settle(self.inbox.remove(message_ids), MessageStatus.FAILED, reason)
 
     def interrupted(self) -> None:
         """The agent's turn was stopped: what it worked on is not delivered again, even if it never wrote it down."""

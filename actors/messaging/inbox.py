@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from actors.messages import Message
@@ -72,6 +72,12 @@ class Inbox:
                 break
             batch.append(self._queue.popleft()[1])
         return tuple(batch)
+
+    def remove(self, message_ids: Collection[str]) -> tuple[Message, ...]:
+        """Removes and returns those of these that are queued."""
+        removed = tuple(message for message in self if message.id in message_ids)
+        self._queue = deque(item for item in self._queue if item[1].id not in message_ids)
+        return removed
 
     def drain(self) -> tuple[Message, ...]:
         """Removes and returns all that is queued."""

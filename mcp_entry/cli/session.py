@@ -80,15 +80,21 @@ class Session:
         given = {name: value for name, value in arguments.items() if value is not None}
         request = parse(VERBS[verb].request, given, typed_words(verb))
 
+        notes: list[str] = []
+
         async def call(on_progress: ProgressCallback) -> Result:
             client = await self.world.connect(self.home)
             try:
                 return await client.call(verb, request, on_progress)
             finally:
+                notes.append(client.version_note)
                 await client.close()
 
         with self.output.telling_progress(what) as on_progress:
-            return asyncio.run(call(on_progress))
+            result = asyncio.run(call(on_progress))
+        for note in filter(None, notes):
+            self.output.say(note, "yellow")
+        return result
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 
-from actors.errors import PhalanxError
+from actors.errors import PhalanxError, from_wire
 from actors.git.values import Outcome
 from supervisor import requests, results
 from supervisor.desk import Handler
+from supervisor.failures import told
 from supervisor.git.answers import Answer
 from supervisor.git.cache import AnswerCache
 from supervisor.git.deeds import Deeds
@@ -146,10 +147,11 @@ class GitDesk:
             queue = self._elsewhere.queue(host, self._make) if host else self._queue
             try:
                 found = await queue.run([jobs[number][1] for number in numbers], lambda at: tell(numbers[at]))
-            except PhalanxError as error:
+            except Exception as error:
                 if not host:
                     raise
-                found = [Answer(outcome=Outcome.refused(error), result=None) for _ in numbers]
+                refused = Outcome.refused(from_wire(told(error, f"git on {host}")))
+                found = [Answer(outcome=refused, result=None) for _ in numbers]
             return list(zip(numbers, found, strict=True))
 
         answers = await asyncio.gather(*(on(host, numbers) for host, numbers in by_host.items()))
@@ -166,15 +168,15 @@ class GitDesk:
             return host, Path(workspace_dir)
         try:
             return "", self._work_dirs.check(workspace_dir, called="workspaceDir")
-        except PhalanxError as error:
-            return "", error
+        except Exception as error:  # noqa: BLE001 - told and logged
+            return "", from_wire(told(error, "Looking at workspaceDir"))
 
 
 def _job(asked: requests.GitOperation, host: str, directory: Path | PhalanxError) -> _Placed:
     try:
         operation = operation_of(asked)
-    except PhalanxError as error:
-        return "", error
+    except Exception as error:  # noqa: BLE001 - told and logged
+        return "", from_wire(told(error, f"This {asked.type}"))
     return host, directory if isinstance(directory, PhalanxError) else Job(directory=directory, operation=operation)
 
 

@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from actors.errors import PhalanxError, StoreError
@@ -60,6 +61,8 @@ class Mail:
         self._unhanded: dict[str, set[str]] = {}
         self._carriers: dict[str, asyncio.Task[None]] = {}
         self._called: set[str] = set()
+        self._withheld: dict[str, str] = {}
+        """Who is given nothing now, but for the message with this id."""
         self._closed: set[str] = set()
         self._doubtful: set[str] = set()
         self._untouched: set[str] = set()
@@ -146,8 +149,8 @@ class Mail:
             self._untouched.difference_update(message.id for message in waiting)
             try:
                 await self._members.port(instance_id).deliver(waiting)
-            except PhalanxError as error:
-                logger.warning("%s takes over %d messages later: %s", instance_id, len(waiting), error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, they are handed over again
+                logger.warning("%s takes over %d messages later: %r", instance_id, len(waiting), error)
                 if instance_id in self._called:
                     continue  # since this call began it was said that the instance can be reached
                 return
@@ -155,7 +158,20 @@ class Mail:
 
     def _waiting(self, instance_id: str) -> list[Message]:
         unhanded = self._unhanded.get(instance_id, set())
+        if instance_id in self._withheld:
+            unhanded = unhanded & {self._withheld[instance_id]}
         return [message for message in self._pending.get(instance_id, {}).values() if message.id in unhanded]
+
+    @contextmanager
+    def withheld(self, instance_id: str, *, but: str) -> Iterator[None]:
+        """Inside, messages of this instance are accepted and wait here, whoever takes its agent over; ``but`` for the
+        one with this id. Those that were handed over before are with the instance."""
+        self._withheld[instance_id] = but
+        try:
+            yield
+        finally:
+            del self._withheld[instance_id]
+            self._carry(instance_id)
 
     def reachable(self, instance_id: str) -> None:
         """The instance answers: it gets what it could not take over before."""
@@ -166,6 +182,12 @@ class Mail:
         self._closed.discard(instance_id)
         self._unhanded[instance_id] = set(self._pending.get(instance_id, ()))
         self._carry(instance_id)
+
+    def begin_life(self, instance_id: str) -> None:
+        """Its agent is started again: what held messages back before holds them back no more."""
+        for message in self._pending.get(instance_id, {}).values():
+            if self._receipts[message.id].status is MessageStatus.BLOCKED:
+                self._receipts[message.id] = accepted(message)
 
     async def close(self, instance_id: str) -> None:
         """The instance is gone for good: every message that is still under way, or is just being accepted, ends here.
@@ -258,6 +280,11 @@ class Mail:
     def receipt(self, message_id: str) -> Receipt | None:
         """The latest; None when it was so long ago that it is forgotten."""
         return self._receipts.get(message_id)
+
+    def is_final(self, message_id: str) -> bool:
+        """Whether it is at the end of its way, or not known any more."""
+        receipt = self._receipts.get(message_id)
+        return receipt is None or receipt.final
 
     def pending(self, instance_id: str) -> int:
         """How many accepted messages of this instance are not at the end of their way."""

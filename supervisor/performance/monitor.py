@@ -64,7 +64,7 @@ class Monitor:
         return Facts(
             window=self._meters.history.window(now, window_s),
             window_s=window_s,
-            statuses=Counter(str(member.snapshot.status) for member in members),
+            statuses=Counter(str(member.status) for member in members),
             alive=living.total(),
             silent=sum(bool(member.silence) for member in members),
             pending=sum(watched.roll.mail.pending(member.record.instance_id) for member in members),

@@ -29,7 +29,7 @@ Tell = Callable[[str], None]
 """Takes a word on why one waits."""
 
 
-def _say_nothing(_what: str) -> None:
+def say_nothing(_what: str) -> None:
     """For those who wait in the background."""
 
 
@@ -66,17 +66,24 @@ class Room:
         return not self._waiting and self.slots_left("") > 0 and await self._has_room(self._need_mb(agent))
 
     @asynccontextmanager
-    async def hold(self, agent: str, tell: Tell = _say_nothing, host: str = "") -> AsyncIterator[None]:
+    async def hold(
+        self, agent: str, tell: Tell = say_nothing, host: str = "", *, replaces: bool = False
+    ) -> AsyncIterator[None]:
         """To be held while an agent starts. Raises ``UnavailableError`` when there is no room for very long.
 
-        ``host``: another one of a cluster, which has slots for as many as fit into its memory.
+        ``host``: another one of a cluster, which has slots for as many as fit into its memory. ``replaces``: an agent
+        ends for this one, which takes its place: it need not wait, and nobody else gets what that one leaves.
         """
         if host:
-            await self._wait_for_slot(host, tell)
+            if not replaces:
+                await self._wait_for_slot(host, tell)
             yield
             return
         need_mb = self._need_mb(agent)
-        await self._wait(need_mb, tell)
+        if replaces:
+            self._promised_mb += need_mb
+        else:
+            await self._wait(need_mb, tell)
         try:
             yield
         finally:

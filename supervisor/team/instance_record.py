@@ -47,6 +47,7 @@ class InstanceRecord:
     name: str | None
     agent: str
     session_id: str
+    """Of the conversation that it was last heard to be in: a person may begin another one at its terminal."""
     created_at: float
     work_dir: Path
     request_id: str | None = None

@@ -66,7 +66,7 @@ class Looking:
         followed = self._roll.members.has(instance_id)
         pending = self._roll.mail.pending(instance_id)
         blocked_reason = self._roll.mail.blocked_reason(instance_id)
-        made_of = (member.record, member.snapshot, member.silence, followed, pending, blocked_reason)
+        made_of = (member.record, member.snapshot, member.status, member.silence, followed, pending, blocked_reason)
         if member.shown is None or member.shown[0] != made_of:
             info = views.instance_info(member, followed=followed, pending=pending, blocked_reason=blocked_reason)
             member.shown = (made_of, info)

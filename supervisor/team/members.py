@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from actors.errors import FencedError, PhalanxError, UnavailableError
+from actors.errors import FencedError, PhalanxError, UnavailableError, VersionError
 from actors.following.reports import Report
 from supervisor.ports import InstancePort
 from supervisor.team.registry import COMING_BACK
@@ -104,7 +104,7 @@ class _Follower:
             except FencedError:
                 logger.warning("%s is not followed any more: another supervisor has the state", self._instance_id)
                 return
-            except UnavailableError as error:
+            except (UnavailableError, VersionError) as error:
                 logger.warning("%s does not answer: %s", self._instance_id, error)
                 await asyncio.sleep(_RETRY_S)
                 await self._bear_silence(str(error))

@@ -43,7 +43,7 @@ def instance_info(member: Member, *, followed: bool, pending: int, blocked_reaso
         role=record.role,
         parent_id=record.parent_id,
         agent=record.agent,
-        status=snapshot.status,
+        status=member.status,
         since=iso(snapshot.since),
         reason=snapshot.reason or blocked_reason or member.silence or unknown or None,
         permission=permission(snapshot.permission) if snapshot.permission else None,
@@ -115,7 +115,7 @@ def send_result(sent: Sent, receipt: Receipt | None) -> SendResult:
 
 
 def counts(members: Iterable[Member]) -> dict[str, int]:
-    found = Counter(member.snapshot.status.value for member in members)
+    found = Counter(member.status.value for member in members)
     return {status.value: found[status.value] for status in Status if found[status.value]}
 
 

@@ -14,12 +14,12 @@ Until = Literal["idle", "any_idle", "needs_attention"]
 
 def is_idle(roll: Roll, member: Member) -> bool:
     """No turn is under way and no message will start one. What waits for an agent that has ended starts none."""
-    return member.snapshot.status in IDLE and (not member.alive or roll.mail.pending(member.record.instance_id) == 0)
+    return member.status in IDLE and (not member.alive or roll.mail.pending(member.record.instance_id) == 0)
 
 
 def is_settled(roll: Roll, member: Member) -> bool:
     """Idle, or it can go no further without a decision."""
-    waits = member.snapshot.status is Status.WAITING_PERMISSION
+    waits = member.status is Status.WAITING_PERMISSION
     return waits or is_idle(roll, member) or bool(roll.mail.blocked_reason(member.record.instance_id))
 
 

@@ -7,7 +7,7 @@ the last user turn, so that a test writes its scenario into the message it sends
 - a line ``@@tool NAME {json input}`` is answered with that tool call (several lines: parallel calls);
 - a line ``@@script NAME`` hands the turn to the script registered under that name (see ``ScriptStep``);
 - a line ``@@slow SECONDS`` delays the answer; ``@@pause SECONDS`` delays it after the first characters;
-- a line ``@@status CODE`` answers with that HTTP error; ``@@header NAME VALUE`` adds a header to the answer;
+- a line ``@@status CODE [WORDS]`` answers with that HTTP error; ``@@header NAME VALUE`` adds a header to the answer;
 - a line ``@@next-status CODE`` answers the turn after this one with that HTTP error, which is not tried again;
 - a line ``@@usage TOKENS`` says that the conversation so far is that many tokens long;
 - a turn that only carries tool results is answered ``tool result: …`` (or by the running script's next step);
@@ -100,6 +100,8 @@ class Answer:
     delay_s: float = 0.0
     pause_s: float = 0.0
     http_status: int = 200
+    error: str = ""
+    """Words of the HTTP error."""
     input_tokens: int = 10
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -111,6 +113,7 @@ class Answer:
             self.pause_s = float(argument)
         elif kind == "status":
             self.http_status = int(argument)
+            self.error = rest
         elif kind == "header":
             self.headers[argument] = rest
         elif kind == "usage":
@@ -266,7 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
             kind = "rate_limit_error" if answer.http_status == 429 else "api_error"
             error = {
                 "type": "error",
-                "error": {"type": kind, "message": f"stand-in says {answer.http_status}"},
+                "error": {"type": kind, "message": answer.error or f"stand-in says {answer.http_status}"},
             }
             self._send(answer.http_status, json.dumps(error).encode(), headers=answer.headers)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,7 @@ class StandInInstance:
         self.given: list[str] = []
         """Ids in the order in which they came first, as an instance knows them."""
         self.handed: list[list[str]] = []
+        self.withdrawn: list[str] = []
         self.at_once = 0
         self.most_at_once = 0
         self.answers: asyncio.Queue[Report | Exception] = asyncio.Queue()
@@ -147,6 +148,9 @@ class StandInInstance:
             self.given.extend(message.id for message in messages if message.id not in self.given)
         finally:
             self.at_once -= 1
+
+    async def withdraw(self, message_ids: Collection[str], reason: str) -> None:
+        self.withdrawn.extend(message_ids)
 
     async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
         self.asked.append((after, incarnation))

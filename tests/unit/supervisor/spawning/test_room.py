@@ -126,3 +126,18 @@ def test_on_another_host_only_its_slots_count_and_spares_there_give_way_one_afte
         await full
 
     virtual_time.run(play)
+
+
+def test_who_takes_the_place_of_one_that_ends_for_it_need_not_wait_and_nobody_else_gets_that_place() -> None:
+    async def play() -> None:
+        machine = Machine(500)
+        where = room(machine)
+        async with where.hold("claude", replaces=True):
+            machine.free_mb += 300  # the earlier one has ended
+            assert not await where.fits("demo")
+            machine.free_mb -= 300  # the next one has grown as large
+        assert not await where.fits("demo")
+        machine.free_mb += 60
+        assert await where.fits("demo")
+
+    virtual_time.run(play)
