@@ -16,7 +16,9 @@ KILLS = 15
 _LONGEST_PAUSE_S = 3.0
 
 
-async def test_a_team_under_fire_and_under_peoples_hands_loses_nothing_doubles_nothing_and_comes_back_by_itself(tmp_path: Path) -> None:
+async def test_a_team_under_fire_and_under_peoples_hands_loses_nothing_doubles_nothing_and_comes_back_by_itself(
+    tmp_path: Path,
+) -> None:
     kills = plan_kills(SEED, KILLS, longest_pause_s=_LONGEST_PAUSE_S)
     plan = RoundPlan(seed=SEED, kills=kills, output=tmp_path / "chaos", spares=4, people=2, limit_s=60)
     print(f"chaos: seed {SEED}; what happened is kept in {plan.output}")

@@ -193,7 +193,7 @@ async def a_gateway_that_cannot_check_actions_is_told_in_words_in_mode_auto(stag
         raise Skipped("this version asks nothing in mode auto when its check fails")
     member = await stage.member(permission_mode="auto")
     await member.rests()
-    sent = await member.send(TOUCH)
+    sent = await member.send(bash("curl -s http://127.0.0.1:9/; touch it-ran"))
     info = await member.says("auto", within_s=20)
     expect(not (member.directory / "it-ran").exists(), "approved: the call ran although nobody answered")
     expect(info.dialog and info.dialog.options, f"no option is offered; {await member.describes()}")
