@@ -16,7 +16,7 @@ KILLS = 15
 _LONGEST_PAUSE_S = 3.0
 
 
-async def test_a_team_under_fire_and_under_peoples_hands_loses_nothing_doubles_nothing_and_comes_back_by_itself(
+async def test_a_team_under_fire_and_peoples_hands_loses_nothing_doubles_nothing_and_comes_back_by_itself(
     tmp_path: Path,
 ) -> None:
     kills = plan_kills(SEED, KILLS, longest_pause_s=_LONGEST_PAUSE_S)

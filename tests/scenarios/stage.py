@@ -47,10 +47,12 @@ PATIENCE_S = 30.0
 """Generous: it tells coming from not coming and measures nothing."""
 WORDS_WITHIN_S = 10.0
 """How soon an instance that cannot go on has to say so."""
-_ARRIVES_S = 20.0
+_ARRIVES_S = 25.0
 """How long a message may take once nothing is in its way."""
 _START_S = 60.0
 _VERSION_S = 30.0
+_HELD_FOR_S = 4.0
+"""How long something in the way is left there, so that whoever would run over it does so."""
 
 
 @dataclass(slots=True)
@@ -153,6 +155,23 @@ class Member:
             f"needing attention for a reason that mentions {' or '.join(words)}",
             within_s,
         )
+
+    async def holds_or_says(self, sent: results.SendResult, *words: str) -> bool:
+        """The message arrives, or ``list`` says with one of the words what is in its way. Whether it arrived."""
+        wanted = [each.lower() for each in words or ("",)]
+        began = time.monotonic()
+        while not self.conversations.times()[str(sent.message_id)]:
+            info, waited_s = await self.info(), time.monotonic() - began
+            reason = (info.reason or "").lower()
+            if waited_s > _HELD_FOR_S and info.needs_attention and any(each in reason for each in wanted) and reason:
+                return False
+            if waited_s > _HELD_FOR_S + WORDS_WITHIN_S:
+                what = f"a reason that mentions {' or '.join(words)}" if words else "a reason"
+                raise AssertionError(
+                    f"a message does not arrive, and the list needs no attention for {what}; {await self.describes()}"
+                )
+            await asyncio.sleep(POLL_S)
+        return True
 
     async def describes(self) -> str:
         """How it is, for a reader of a failure."""

@@ -7,20 +7,7 @@ import asyncio
 from supervisor import requests
 from tests.scenarios.asking import TOUCH
 from tests.scenarios.scenario import expect, scenario
-from tests.scenarios.stage import Member, Stage
-
-_HELD_FOR_S = 3.0
-
-
-async def _arrives_or_is_told(member: Member, text: str) -> bool:
-    """A message arrives within a few seconds, or the list says in words what is in its way. Whether it arrived."""
-    sent = await member.send(text)
-    await asyncio.sleep(_HELD_FOR_S)
-    if member.conversations.times()[str(sent.message_id)]:
-        return True
-    info = await member.says("")
-    expect(len(info.reason or "") > 10, f"no words say what is in the way; {await member.describes()}")
-    return False
+from tests.scenarios.stage import Stage
 
 
 @scenario()
@@ -110,7 +97,7 @@ async def a_terminal_as_small_as_a_telephone_holds_a_message_only_while_it_is_th
     words = ["tmux", "-S", socket, "attach-session", "-t", f"={member.session_name}"]
     person = await stage.people.runs(words, (30, 8))
     await asyncio.sleep(2)
-    await _arrives_or_is_told(member, "on a small screen")
+    await member.holds_or_says(await member.send("on a small screen"))
     await person.closes_the_window()
     await member.takes("after the small screen")
 
