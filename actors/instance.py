@@ -26,6 +26,7 @@ from actors.messaging.typist import Typist
 from actors.responding import Answered, Reply, Responder
 from actors.states import IDLE, SETTLE_S, Status, interrupted
 from actors.terminal.pane import Pane, Tmux
+from actors.troubles import Trouble
 
 __all__ = ["Instance", "InstanceConfig"]
 
@@ -56,6 +57,7 @@ class Instance:
         self._broken: Life | None = None
         self._faults = 0
         self._recovery: asyncio.Task[None] | None = None
+        self._not_taken_over = Trouble(logger, "the agent could not be taken over again")
 
     @property
     def config(self) -> InstanceConfig:
@@ -132,10 +134,12 @@ class Instance:
     async def _try_again(self, broken: Life) -> None:
         try:
             await self._take_over(broken.found.pane_id, broken.found.pid)
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
             self._faults += 1
             self._broken = broken
-            logger.exception("the agent could not be taken over again")
+            self._not_taken_over.met(error)
+        else:
+            self._not_taken_over.over()
 
     async def tune(self, limits: BatchLimits) -> None:
         """From now on batches are formed by these; what is queued already, too."""

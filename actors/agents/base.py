@@ -68,6 +68,7 @@ class RunningAgent:
     session_name: str
     pane_id: str
     pid: int
+    """0 where tmux does not tell that of a program that has ended."""
     alive: bool
     """The pane's process runs. False: only its last screen is left."""
 
@@ -175,6 +176,8 @@ class Entry:
     tokens: TokenUse | None = None
     interrupted: bool = False
     """This notice says that the turn was interrupted."""
+    refused: str = ""
+    """This notice says why this prompt was refused and never became part of the conversation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +230,8 @@ class Screen:
 
     composer: Composer
     draft: str = ""
+    scrolled: bool = False
+    """Rows above the draft that is shown have scrolled out of the input box."""
     dialog: Dialog | None = None
     """A dialog or menu is recognised; with ``composer`` ABSENT and no dialog the screen is not understood."""
     busy: bool = False

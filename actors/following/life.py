@@ -73,10 +73,10 @@ async def find_agent(pane: Pane, pane_id: str, pid: int) -> Found:
         return Found(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=str(error))
     except PaneGoneError as error:
         return Found(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=str(error))
-    if state.pid != pid:
+    if state.pid not in {pid, 0}:
         gone = f"the agent (process {pid}) has ended: another program is in its pane"
         return Found(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=gone)
-    return _found(pane, pane_id, state)
+    return _found(pane, pane_id, pid, state)
 
 
 def _is_an_agent(pid: int) -> bool:
@@ -87,11 +87,11 @@ def _is_an_agent(pid: int) -> bool:
         return False
 
 
-def _found(pane: Pane, pane_id: str, state: PaneState) -> Found:
+def _found(pane: Pane, pane_id: str, pid: int, state: PaneState) -> Found:
     return Found(
         pane=pane,
         pane_id=pane_id,
-        pid=state.pid,
+        pid=pid,
         created_s=state.created_s,
         gone="the agent has ended" if state.dead else "",
         has_last_words=state.dead,
@@ -112,12 +112,13 @@ class Life:
         self.observer = Observer(agent, found.pane, config.directory, config.session_id, found.pid, self.news)
         self.observer.coming_back = config.comes_back
         journal = Journal(config.directory)
+        self.observer.proofs.expect(message for entry in journal.entries for message in entry.messages if message.text)
         self.courier = Courier(
             found.pane,
             self.observer,
             config.limits,
             self.news,
-            Ledger(journal, _life_name(found, journal), self._receipt),
+            Ledger(journal, _life_name(found, journal), self._receipt, self.observer.proofs),
         )
         self._log = log
         self._began_at = time.monotonic()

@@ -27,7 +27,6 @@ from actors.following.pace import Pace
 from actors.following.read_mark import ReadMark
 from actors.following.tail import Tail
 from actors.following.transcript import Conversation
-from actors.messaging.envelope import ids_in
 from actors.messaging.proofs import Proofs
 from actors.news import News
 from actors.process_end import is_halted, process_end
@@ -45,6 +44,7 @@ from actors.states import (
     without,
 )
 from actors.terminal.pane import Pane
+from actors.troubles import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ _LAST_LINES = 12
 _LAST_WORDS_WIDTH = 160
 _WRITTEN_LOOK_S = 0.05
 _WRITE_LAG_S = 3.0
+_UNREAD_RETRY_S = 0.5
 
 
 class Observer:
@@ -77,9 +78,12 @@ class Observer:
         self._spool = Tail(directory / SPOOL_NAME)
         self._knocked = False
         self._stirred = News()
+        self._unread = Trouble(logger, "the events of the agent cannot be read, which is tried again")
+        self._unseen = Trouble(logger, "the screen cannot be read")
         self.ending = False
         self.coming_back = False
-        self.conversation = Conversation(agent, ReadMark(directory))
+        self.proofs = Proofs()
+        self.conversation = Conversation(agent, ReadMark(directory), self.proofs)
         self.state = InstanceState(session_id=session_id)
         self.since = time.time()
         """Since when it has had its status; seconds since the epoch."""
@@ -90,7 +94,6 @@ class Observer:
         self._looked_at = 0.0
         self._shown: tuple[str, Screen] | None = None
         self._pace: Pace | None = None
-        self.proofs = Proofs(self.conversation.seen_ids)
         self._last_answer = ""
 
     @property
@@ -202,6 +205,8 @@ class Observer:
         self._knocked = False
 
     def _next_wake_s(self) -> float:
+        if self._unread.lasts or self.conversation.unreadable:
+            return _UNREAD_RETRY_S
         now = time.monotonic()
         if now - self.state.heard_at < _WRITE_LAG_S and not self.is_written():
             return _WRITTEN_LOOK_S
@@ -256,22 +261,28 @@ class Observer:
         try:
             await self.look()
         except TerminalError as error:
-            logger.warning("the screen cannot be read: %s", error)
+            self._unseen.met(error)
+        else:
+            self._unseen.over()
 
     def absorb(self) -> None:
         """Takes in the events that are in the spool now."""
         found = False
-        for lines in self._spool.pieces():
-            found = True
-            for line in lines:
-                self._absorb_line(line)
+        try:
+            for lines in self._spool.pieces():
+                found = True
+                for line in lines:
+                    self._absorb_line(line)
+        except OSError as error:  # as without free file descriptors
+            self._unread.met(error)
+        else:
+            self._unread.over()
         if found:
             self._follow_conversation()
             self._news.announce()
 
     def _follow_conversation(self) -> bool:
         """Whether there was anything new."""
-        self.conversation.open(self.state.transcript_path)
         return self.conversation.follow()
 
     def _absorb_line(self, line: bytes) -> None:
@@ -305,8 +316,9 @@ class Observer:
 
     def _take_in(self, event: AgentEvent) -> None:
         self._replace(fold(self.state, event, time.monotonic()), event.at)
+        self.conversation.open(self.state.transcript_path)
         if event.kind is EventKind.PROMPT_SUBMITTED:
-            self.proofs.add(ids_in(event.text))
+            self.proofs.report(event.text)
         if event.kind is EventKind.TURN_ENDED:
             self._last_answer = event.text
 

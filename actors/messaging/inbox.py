@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Set
 from dataclasses import dataclass
 
 from actors.messages import Message
@@ -59,14 +59,14 @@ class Inbox:
         waits = self._more_is_likely and not full and not any(message.immediate for message in self)
         return oldest + self.limits.delay_s if waits else oldest
 
-    def take(self, now: float) -> tuple[Message, ...]:
-        """Removes and returns the batch that is due, empty if none is."""
+    def take(self, now: float, alone: Set[str] = frozenset()) -> tuple[Message, ...]:
+        """Removes and returns the batch that is due, empty if none is. Ids in ``alone`` go in no batch with others."""
         due_at = self.due_at()
         if due_at is None or due_at > now:
             return ()
         batch = [self._queue.popleft()[1]]
         size_bytes = len(batch[0].text.encode())
-        while self._queue and len(batch) < self.limits.size:
+        while self._queue and len(batch) < self.limits.size and alone.isdisjoint({batch[0].id, self._queue[0][1].id}):
             size_bytes += len(self._queue[0][1].text.encode())
             if size_bytes > self.limits.bytes:
                 break

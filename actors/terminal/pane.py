@@ -61,7 +61,8 @@ _STATE_FORMAT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaneInfo:
-    """One pane in a listing. ``pid`` is the pane's own program; ``created_s`` the session's birth, Unix seconds.
+    """One pane in a listing. ``pid`` is the pane's own program, 0 where tmux does not tell that of one that has ended
+    (since 3.8); ``created_s`` the session's birth, Unix seconds.
 
     ``exit_status`` is as in ``PaneState``, but None also when tmux has missed it: ``Pane.state`` makes tmux look.
     """
@@ -76,9 +77,9 @@ class PaneInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaneState:
-    """``exit_status`` is None while the program runs, negative (-9) when a signal ended it. ``command`` is the name of
-    the program in the foreground; ``in_mode`` says that copy mode or the like takes the keys; ``created_s`` is the
-    session's birth, Unix seconds."""
+    """``pid`` as in ``PaneInfo``. ``exit_status`` is None while the program runs, negative (-9) when a signal ended it.
+    ``command`` is the name of the program in the foreground; ``in_mode`` says that copy mode or the like takes the
+    keys; ``created_s`` is the session's birth, Unix seconds."""
 
     pid: int
     dead: bool
@@ -172,7 +173,7 @@ class Pane:
         self._check_is_this(pane_id)
         self._terminal = terminal
         return int(server_pid), PaneState(
-            pid=int(pid),
+            pid=int(pid or 0),
             dead=dead == "1",
             exit_status=_exit_status(status, ended_by),
             in_mode=modes not in {"", "0"},
@@ -220,7 +221,7 @@ def parse_pane(line: str) -> PaneInfo:
     return PaneInfo(
         session_name=session_name,
         pane_id=pane_id,
-        pid=int(pid),
+        pid=int(pid or 0),
         dead=dead == "1",
         exit_status=_exit_status(status, ended_by),
         created_s=int(created_s),

@@ -205,7 +205,7 @@ class Member:
     async def interrupt(self) -> results.InterruptResult:
         return await self.stage.client.interrupt(requests.InterruptRequest(instance_id=self.instance_id))
 
-    async def restart(self) -> results.RestartResult:
+    async def restart(self) -> results.RestartsResult:
         return await self.stage.client.restart(requests.RestartRequest(instance_id=self.instance_id))
 
     async def recycle(self) -> results.RecycleResult:

@@ -39,11 +39,11 @@ def test_every_module_says_what_it_owns_and_stays_short(path: Path) -> None:
     module = ast.parse(source)
 
     assert not module.body or ast.get_docstring(module)
-    assert source.count("\n") <= 300
+    assert source.count("\n") <= 600
 
 
 def test_every_file_of_the_tests_stays_short() -> None:
-    assert [str(path) for path in (ROOT / "tests").rglob("*.py") if path.read_text().count("\n") > 300] == []
+    assert [str(path) for path in (ROOT / "tests").rglob("*.py") if path.read_text().count("\n") > 600] == []
 
 
 def test_every_dependency_is_locked() -> None:
