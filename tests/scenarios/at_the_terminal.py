@@ -8,7 +8,7 @@ import json
 from actors.messages import MessageStatus
 from actors.states import Status
 from tests.scenarios.scenario import Skipped, expect, scenario
-from tests.scenarios.stage import Member, Stage, bash
+from tests.scenarios.stage import DRAFT_WORDS, Member, Stage, bash
 
 TOUCH = bash("touch it-ran")
 _HELD_FOR_S = 4.0
@@ -118,7 +118,7 @@ async def half_a_line_that_a_person_typed_and_left_is_not_sent_and_is_told_in_wo
     await member.gets_a_draft(person)
     await person.detaches()
     await member.send("beside a draft")
-    await member.says("draft", "typed", "typing")
+    await member.says(*DRAFT_WORDS)
     again = await member.is_visited()
     await again.presses("C-c")
 
@@ -174,7 +174,7 @@ async def a_shell_command_that_a_person_typed_without_enter_is_not_run_by_a_mess
     await member.shows("touch it-ran")
     await _stays_held(member)
     expect(not (member.directory / "it-ran").exists(), "approved: the person's shell command was run")
-    await member.says("draft", "typed", "typing", "shell", "bash", "!")
+    await member.says(*DRAFT_WORDS, "shell", "bash", "!")
     await person.presses("C-c", "BSpace")
 
 
@@ -190,7 +190,7 @@ async def a_draft_that_stood_before_a_permission_dialog_is_not_sent_after_it(sta
     await member.send("behind a dialog and a draft")
     await member.answers("deny", message="no")
     await asyncio.sleep(_HELD_FOR_S)
-    await member.says("draft", "typed", "typing")
+    await member.says(*DRAFT_WORDS)
     await person.presses("C-c")
 
 
@@ -401,7 +401,7 @@ async def a_message_that_a_person_took_back_with_escape_is_not_sent_together_wit
     await person.presses("Escape")
     await asyncio.sleep(2)
     sent = await member.send("the next one")
-    if not await member.holds_or_says(sent, "draft", "typed", "typing"):
+    if not await member.holds_or_says(sent, *DRAFT_WORDS):
         await person.presses("C-c")
     await member.holds(sent)
 
@@ -450,6 +450,6 @@ async def vim_mode_keeps_no_message_away_and_takes_none_for_commands(stage: Stag
     await person.presses("Escape")
     await member.shows(lambda screen: "INSERT" not in screen)
     sent = await member.send("dd in vim's normal mode")
-    if not await member.holds_or_says(sent, "vim", "mode", "input box", "draft", "typed"):
+    if not await member.holds_or_says(sent, "vim", *DRAFT_WORDS):
         await person.presses("i")
     await member.holds(sent)

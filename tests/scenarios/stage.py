@@ -51,6 +51,8 @@ _ARRIVES_S = 25.0
 """How long a message may take once nothing is in its way."""
 _START_S = 60.0
 _VERSION_S = 30.0
+DRAFT_WORDS = ("draft", "typed", "typing", "stands in")
+"""One of these says that something stands in the input box."""
 _HELD_FOR_S = 4.0
 """How long something in the way is left there, so that whoever would run over it does so."""
 
@@ -179,9 +181,21 @@ class Member:
         attention = "needs attention" if info.needs_attention else "needs no attention"
         asked = f", asks for {info.permission.tool}" if info.permission else ""
         queued = f", {info.queued_messages} messages queued" if info.queued_messages else ""
-        return f"list says {info.status} ({info.reason or 'no reason'}), {attention}{asked}{queued}; its screen:\n" + (
-            rows(await self.screen())
+        of_claude = ", ".join(f"{pid}: {status}" for pid, status in self.own_statuses().items())
+        return (
+            f"list says {info.status} ({info.reason or 'no reason'}), {attention}{asked}{queued}; "
+            f"Claude Code itself says {of_claude or 'nothing'}; its screen:\n{rows(await self.screen())}"
         )
+
+    def own_statuses(self) -> dict[str, str]:
+        """What each Claude Code that works in its directory notes of itself, by process id."""
+        found = {}
+        for path in self.user_home.glob(".claude/sessions/*.json"):
+            with suppress(OSError, ValueError):
+                noted = json.loads(path.read_text())
+                if noted.get("cwd") == str(self.directory):
+                    found[path.stem] = f"{noted.get('status')} {noted.get('waitingFor', '')}".strip()
+        return found
 
     async def screen(self) -> str:
         try:
@@ -440,7 +454,14 @@ async def set_up(program: Path) -> AsyncIterator[Stage]:
         claude.symlink_to(program.resolve())
         user = standin_environment(api.url, make_claude_home(directory / "user"))
         environment = shell_environment(
-            home, **{RUN_MARK: run_id, "PHALANX_CLAUDE_COMMAND": str(claude), "LANG": "C.UTF-8", **user}
+            home,
+            **{
+                RUN_MARK: run_id,
+                "PHALANX_CLAUDE_COMMAND": str(claude),
+                "PHALANX_ALLOW_BYPASS_PERMISSIONS": "true",
+                "LANG": "C.UTF-8",
+                **user,
+            },
         )
         runtime = Runtime(home, Settings.load(home, environment))
         await asyncio.to_thread(runtime.up, environment)
