@@ -37,7 +37,7 @@ from supervisor.settings import Settings
 from tests.chaos.guard import guarded
 from tests.chaos.survey import RUN_MARK
 from tests.conversations import Conversations
-from tests.people import POLL_S, People, Person, rows
+from tests.people import POLL_S, People, Person, patient, rows
 from tests.projects import git, make_repository, shell_environment
 from tests.scenarios.scenario import expect
 from tests.standin.api import ApiStandIn
@@ -111,7 +111,7 @@ class Member:
         message_id = sent.message_id
         expect(message_id, f"the message was refused: {sent.error}")
         assert message_id is not None
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + patient(within_s)
         while not self.conversations.times()[message_id]:
             if time.monotonic() > deadline:
                 raise AssertionError(
@@ -124,7 +124,7 @@ class Member:
         self, condition: Callable[[results.InstanceInfo], object], what: str, within_s: float = PATIENCE_S
     ) -> results.InstanceInfo:
         """What ``list`` shows of it once the condition holds."""
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + patient(within_s)
         while True:
             info = await self.info()
             if condition(info):
@@ -167,7 +167,7 @@ class Member:
             reason = (info.reason or "").lower()
             if waited_s > _HELD_FOR_S and info.needs_attention and any(each in reason for each in wanted) and reason:
                 return False
-            if waited_s > _HELD_FOR_S + WORDS_WITHIN_S:
+            if waited_s > _HELD_FOR_S + patient(WORDS_WITHIN_S):
                 what = f"a reason that mentions {' or '.join(words)}" if words else "a reason"
                 raise AssertionError(
                     f"a message does not arrive, and the list needs no attention for {what}; {await self.describes()}"
@@ -206,7 +206,7 @@ class Member:
 
     async def said(self, *words: str, within_s: float = PATIENCE_S) -> None:
         """Its answers hold all of the words."""
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + patient(within_s)
         while not all(each in (answer := "\n".join(self.conversations.answers())) for each in words):
             expect(time.monotonic() < deadline, f"its answers do not hold {words}, but {answer[-400:]!r}")
             await asyncio.sleep(POLL_S)
@@ -241,7 +241,7 @@ class Member:
 
     async def shows(self, words: str | Callable[[str], object], within_s: float = PATIENCE_S) -> str:
         """The screen of its pane once it has the words, or meets the condition."""
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + patient(within_s)
         while True:
             screen = await self.screen()
             if words in screen if isinstance(words, str) else words(screen):
@@ -276,7 +276,7 @@ class Member:
 
     async def settles(self) -> None:
         """The accounts of every scenario: all that was accepted stands in the conversation once, no draft does."""
-        deadline = time.monotonic() + _ARRIVES_S
+        deadline = time.monotonic() + patient(_ARRIVES_S)
         while missing := [each for each in self.sent if not self.conversations.times()[each]]:
             if time.monotonic() > deadline:
                 texts = ", ".join(repr(self.sent[each][:60]) for each in missing)
@@ -378,7 +378,7 @@ class Stage:
         }
         request = expect_valid(fields)
         try:
-            async with asyncio.timeout(_START_S):
+            async with asyncio.timeout(patient(_START_S)):
                 spawned = await self.client.spawn(request)
         except TimeoutError:
             told = await self.told_of(str(fields["name"]))

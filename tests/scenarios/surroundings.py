@@ -12,6 +12,7 @@ from actors.errors import PhalanxError
 from actors.messages import MessageStatus
 from actors.states import Status
 from supervisor import requests
+from tests.people import patient
 from tests.projects import git
 from tests.scenarios.scenario import expect, scenario
 from tests.scenarios.stage import WORDS_WITHIN_S, Stage, bash
@@ -60,7 +61,7 @@ async def _starts_or_says(stage: Stage, repository: Path, *words: str, user_home
     name = f"asked{next(_NUMBERS)}"
     spawning = asyncio.create_task(stage.member(repository=repository, user_home=user_home, name=name))
     reason = ""
-    deadline = time.monotonic() + _START_S + WORDS_WITHIN_S
+    deadline = time.monotonic() + patient(_START_S + WORDS_WITHIN_S)
     while not spawning.done() and time.monotonic() < deadline:
         reason = await stage.told_of(name)
         if any(word.lower() in reason.lower() for word in words):
