@@ -41,9 +41,10 @@ async def list_(
     tells you when something changes.
 
     Returns needsAttention (ids that wait for a decision or have failed), counts by status, and instances: status is
-    starting, ready (idle), busy, waiting_permission (with permission: the tool and its input; see respond),
-    rate_limited, stopped or failed (with reason); also role, parentId, branch, workingDirectory, unread answers,
-    queuedMessages and tokens. notShown counts the terminated, which includeStopped true shows too. warnings, when
+    starting, ready (idle), busy, waiting_permission (with permission: the tool and its input), waiting_input (its
+    terminal asks a person: reason, dialog; see respond), rate_limited, stopped or failed (with reason);
+    also role, parentId, branch, workingDirectory, unread answers, queuedMessages
+    and tokens. notShown counts the terminated, which includeStopped true shows too. warnings, when
     there are any, say what is wrong with the team itself: tell the user.
 
     Example: {"needsAttention": true}
@@ -59,7 +60,7 @@ async def wait(
 
     until idle: every one named is done or can go no further (failed, stopped, or waiting for a decision). any_idle:
     one of them is; take its result, then wait for the rest. needs_attention: one waits for a decision or has failed.
-    So look at the status of each in the answer: ready has finished, waiting_permission needs respond.
+    So look at the status of each in the answer: ready has finished, waiting_permission and waiting_input need respond.
 
     Returns reached (false: timeoutSeconds ran out first, which is no failure: look at the statuses, then wait again)
     and instances as in list. Next: read those that are ready.

@@ -130,7 +130,7 @@ def _waiting(member: Member, now: float) -> Waiting:
 
 
 def _asks(member: Member) -> bool:
-    return member.snapshot.status is Status.WAITING_PERMISSION
+    return member.snapshot.status in {Status.WAITING_PERMISSION, Status.WAITING_INPUT}
 
 
 def _is_limited(member: Member) -> bool:
