@@ -32,7 +32,7 @@ WELL_WITHIN_S = 60.0
 _EACH = [target for target in Target if target is not Target.BRING_UP]
 """A bring-up is at work only after others were killed: it dies in the round of demo agents."""
 _TYPISTS = [Target.INSTANCES, Target.SUPERVISOR] * 2
-_TAKES_RAY = {Target.RAYLET, Target.GCS, Target.RAY, Target.EVERYTHING}
+_TAKES_RAY = {Target.RAYLET, Target.GCS, Target.RAY, Target.RAY_STARTING, Target.EVERYTHING}
 CONTEXT = "the first thing"
 _RESUMED_S = 60.0
 _WRITTEN_S = 10.0
