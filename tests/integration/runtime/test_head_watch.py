@@ -74,7 +74,8 @@ def test_a_server_that_was_there_and_is_gone_is_named(begin: Begin, victim: str)
 
 def test_one_that_ended_before_it_was_seen_is_told_because_its_head_never_collects_it(begin: Begin) -> None:
     head = begin("gcs_server")
-    watch = HeadWatch(head.pid)
+    times = iter([0.0, 1.9, 2.1])
+    watch = HeadWatch(head.pid, lambda: next(times))
     assert head.stdin is not None
     assert head.stdout is not None
     head.stdin.write("sleep\n")
@@ -83,7 +84,7 @@ def test_one_that_ended_before_it_was_seen_is_told_because_its_head_never_collec
     short_lived = next(each for each in _children(head) if each.pid != _until_named(head, "gcs_server").pid)
     assert ends(short_lived.pid)
 
-    assert [watch.ended(), watch.ended()] == ["", "server"]
+    assert [watch.ended() for _ in range(3)] == ["", "", "server"]
 
 
 def test_a_head_that_has_ended_is_told(begin: Begin) -> None:
