@@ -30,7 +30,7 @@ from tests.standin.api import Answer, ApiStandIn, Json, text_block, turn_text
 pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(900)]
 
 RUNS = 8
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 class Api(ApiStandIn):
@@ -40,7 +40,8 @@ class Api(ApiStandIn):
 
     def answer(self, request: Json) -> Answer:
         answer = ApiStandIn.answer(self, request)
-        if ASK in turn_text(request["messages"][-1]):
+        typed = [text for message in request["messages"] if message["role"] == "user" and (text := turn_text(message))]
+        if typed and typed[-1].rstrip().endswith(ASK):  # a version may put a word of its own after it
             self.on_summary(answer)
         return answer
 
@@ -108,7 +109,7 @@ async def send_while(
             pass  # it has ended, and nobody has started it again so far; or the supervisor is away for seconds
         else:
             accepted.append(call)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)
     return accepted
 
 
@@ -163,7 +164,7 @@ async def test_each_message_is_said_in_one_living_conversation_however_many_send
     assert sent.status == "submitted"
     await idle(claude, instance_id)
     print("messages:", len(calls))
-    assert len(calls) > 10 * RUNS
+    assert len(calls) > 3 * RUNS
     await check(claude_team, claude, instance_id, calls, sent.message_id or "")
     assert len([one for one in conversations(claude_team, instance_id) if any(asks for _, asks in one.said)]) == RUNS
     await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
