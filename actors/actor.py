@@ -16,8 +16,8 @@ from actors.instance import InstanceConfig
 from actors.lean import Lean
 from actors.messages import Message
 from actors.messaging.inbox import BatchLimits
+from actors.responding import Answered, Reply
 from actors.seat import Seat
-from actors.states import PendingPermission
 
 START_S = 120.0
 """Many actors that start at once on few cores wait for each other."""
@@ -69,9 +69,9 @@ class InstanceHandle:
     async def screen(self, lines: int) -> str:
         return str(await self._ask(self._actor.screen.remote(lines)))
 
-    async def respond(self, allow: bool, message: str, permission_id: str = "") -> PendingPermission:
-        asked: PendingPermission = await self._ask(self._actor.respond.remote(allow, message, permission_id))
-        return asked
+    async def respond(self, reply: Reply) -> Answered:
+        answered: Answered = await self._ask(self._actor.respond.remote(reply))
+        return answered
 
     async def interrupt(self, timeout_s: float) -> bool:
         return bool(await self._ask(self._actor.interrupt.remote(timeout_s), timeout_s + CALL_S))

@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
 
+from actors.agents.approvals import approvals_of
 from actors.agents.base import Agent, AgentStart, Handover, LaunchRequest, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
 from actors.agents.hook import SPOOL_NAME
@@ -240,7 +241,8 @@ class Host:
     def _launch(self, agent: Agent, start: AgentStart) -> PaneInfo:
         request = start.request
         marked = {**request.environment, INSTANCE_MARK: str(request.instance_directory)}
-        launch = agent.launch(replace(request, environment=marked))
+        approvals = approvals_of(start.trusted_directories[-1]) if start.trusted_directories else {}
+        launch = agent.launch(replace(request, environment=marked, approvals=approvals))
         directory = request.instance_directory
         try:
             command = write_launch(directory, launch, start.working_directory, python=sys.executable)

@@ -15,7 +15,7 @@ from actors.following.reports import Report, Snapshot
 from actors.instance import Instance, InstanceConfig
 from actors.messages import Message
 from actors.messaging.inbox import BatchLimits
-from actors.states import PendingPermission
+from actors.responding import Answered, Reply
 from actors.versions import check_protocol
 
 
@@ -74,8 +74,8 @@ class Seat:
     async def screen(self, lines: int) -> str:
         return await self._seated.screen(lines)
 
-    async def respond(self, allow: bool, message: str, permission_id: str = "") -> PendingPermission:
-        return await self._seated.respond(allow, message, permission_id)
+    async def respond(self, reply: Reply) -> Answered:
+        return await self._seated.respond(reply)
 
     async def interrupt(self, timeout_s: float) -> bool:
         return await self._seated.interrupt(timeout_s)

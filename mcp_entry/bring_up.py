@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -22,12 +23,13 @@ from actors.errors import SettingsError, TeamNotRunningError
 from actors.home import Home
 from actors.leader import away_words, leader_of
 from supervisor.team_file import wanted_team
+from supervisor.up_log import reason_in
 
 logger = logging.getLogger(__name__)
 _POLL_S = 0.05
 _OTHERS_POLL_S = 0.2
 _LIMIT_S = 300.0
-_REASON_LINES = 12
+_TRIES = 3
 _REASON_BYTES = 4000
 _PACKAGE_PARENT = Path(supervisor.__file__).resolve().parent.parent
 
@@ -64,16 +66,20 @@ class BringUpProcess:
             raise TeamNotRunningError(away_words(leader))
 
     async def _run(self, command: str) -> None:
+        """One that is killed is begun again at once."""
         self.home.create()
         log = self.home.logs / "up.log"
-        begin = log.stat().st_size if log.exists() else 0
-        process = await asyncio.to_thread(self._start, command, log)
-        logger.info("the team: %s as process %d, see %s", command, process.pid, log)
-        code = await self._end_of(process)
+        for _ in range(_TRIES):
+            begin = log.stat().st_size if log.exists() else 0
+            process = await asyncio.to_thread(self._start, command, log)
+            logger.info("the team: %s as process %d, see %s", command, process.pid, log)
+            code = await self._end_of(process)
+            if code != -signal.SIGKILL:
+                break
         if code != 0:
             raise TeamNotRunningError(
-                f"The team could not be brought up: {_last_words(log, begin) or f'exit status {code}'}\n"
-                f"The log is {log}; `phalanx doctor` says what is missing. The next call tries again."
+                f"The team could not be brought up. {_reason(log, begin) or _how_it_ended(code)}\n"
+                f"The log is {log}. The next call tries again."
             )
 
     async def _end_of(self, process: subprocess.Popen[bytes]) -> int:
@@ -132,10 +138,14 @@ def _taken(descriptor: int) -> bool:
     return True
 
 
-def _last_words(log: Path, begin: int) -> str:
-    """The last lines that were written to ``log`` after byte ``begin``."""
+def _reason(log: Path, begin: int) -> str:
+    """What stands in ``log`` after byte ``begin``; empty where it only tells steps."""
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(begin, size - _REASON_BYTES))
-        lines = [line.rstrip() for line in file.read().decode(errors="replace").split("\n") if line.strip()]
-    return "\n".join(lines[-_REASON_LINES:])
+        return reason_in(file.read().decode(errors="replace"))
+
+
+def _how_it_ended(code: int) -> str:
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit status {code}"
+    return f"The process that does so {how}."

@@ -7,6 +7,8 @@ written as "may be absent", and that is how values are sent: ``structured`` leav
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from supervisor.requests import Request
@@ -27,8 +29,43 @@ def output_schema(model: type[Result]) -> Schema:
 
 
 def structured(result: Result) -> dict[str, Any]:
-    """A result as JSON values. Fields that are null are left out; nulls inside free values are kept."""
-    return result.model_dump(mode="json", by_alias=True, exclude_none=True)
+    """A result as JSON values. Fields that are null are left out; nulls inside free values are kept.
+
+    In lists, which may be long, what is as it is by default is left out, too.
+    """
+    return _written(result, in_list=False)
+
+
+def _written(result: Result, *, in_list: bool) -> dict[str, Any]:
+    written = {}
+    for name, alias, default in _fields(type(result)):
+        value = getattr(result, name)
+        if value is not None and not (in_list and value == default):
+            written[alias] = _plain(value, in_list=in_list)
+    return written
+
+
+def _plain(value: Any, *, in_list: bool) -> Any:
+    match value:
+        case Result():
+            return _written(value, in_list=in_list)
+        case list():
+            return [_plain(each, in_list=True) for each in value]
+        case dict():
+            return {str(key): _plain(each, in_list=in_list) for key, each in value.items()}
+        case StrEnum():
+            return value.value
+        case _:
+            return value
+
+
+@cache
+def _fields(model: type[Result]) -> tuple[tuple[str, str, Any], ...]:
+    """Of each its name, its name on the wire, and its default."""
+    return tuple(
+        (name, field.alias or name, field.get_default(call_default_factory=True, validated_data={}))
+        for name, field in model.model_fields.items()
+    )
 
 
 def _root(schema: Schema) -> Schema:
@@ -43,7 +80,8 @@ def _slim(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
         target = definitions[schema["$ref"].rpartition("/")[2]]
         return _slim({**target, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions)
     if _NULL in schema.get("anyOf", ()):
-        (present,) = (option for option in schema["anyOf"] if option != _NULL)
+        options = [option for option in schema["anyOf"] if option != _NULL]
+        present = options[0] if len(options) == 1 else {"anyOf": options}
         outside = {k: v for k, v in schema.items() if k != "anyOf" and (k, v) != ("default", None)}
         return _slim({**present, **outside}, definitions)
     slim = {key: _slim_value(key, value, definitions) for key, value in schema.items() if key != "title"}

@@ -28,6 +28,7 @@ Revive = Callable[[], Awaitable[bool]]
 """Brings back a team that was lost; False when it was brought down. Raises ``PhalanxError`` when it cannot."""
 _PAUSES_S = (0.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Before each attempt to bring a lost team back; then it is left to the next call."""
+_TRIES = 3
 _CLOSE_S = 2.0
 
 
@@ -114,8 +115,15 @@ class Team:
             return await self._connect()
         except TeamNotRunningError:
             logger.info("no team answers; bringing it up")
-        await bring()
-        return await self._connect()
+        for left in reversed(range(_TRIES)):
+            await bring()
+            try:
+                return await self._connect()
+            except TeamNotRunningError:
+                if not left:
+                    raise
+                logger.info("the team was lost as soon as it was there; bringing it up again")
+        raise AssertionError
 
     def _opened(self, opening: asyncio.Task[SupervisorClient]) -> None:
         self._opening = None

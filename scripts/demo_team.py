@@ -15,12 +15,15 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 from rich.console import Console
 from rich.table import Table
 
+from actors.errors import PhalanxError
 from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.messages import MessageStatus
@@ -31,19 +34,44 @@ from supervisor.client import SupervisorClient
 from supervisor.requests import Role
 from supervisor.results import InstanceInfo, SpawnOutcome
 from supervisor.runtime import Runtime
-from supervisor.settings import Settings
+from supervisor.settings import Settings, setting_variables
 from supervisor.team_file import Team, read_team
 from tests.projects import git, make_repository
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
 
 CLAUDE_IN_VENV = Path(__file__).resolve().parent.parent / ".venv/claude/newest/node_modules/.bin/claude"
-_STOPPED = 128 + signal.SIGINT
+CLAUDE_COMMAND = "PHALANX_CLAUDE_COMMAND"
+_OF_ANOTHER_TEAM = ("PHALANX_", "REDIS_", "RAY_")
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_IDLE_S = 90.0
+"""A demo agent is idle within a second, a Claude that talks to the stand-in within a few."""
+_IDLE_WITH_AN_ACCOUNT_S = 300.0
+_MOST = 20
 console = Console(highlight=False)
 
 
 class DemoFailed(Exception):  # noqa: N818 - it ends the demo, nobody handles it
     """Something that the demo was to show did not happen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Play:
+    """What is shown. ``idle_s``: how long the team may take over one thing."""
+
+    agent: str
+    size: int
+    idle_s: float
+
+
+def own_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without what belongs to a team of the user's: its home, Redis, Ray and settings are not the demo's."""
+    settings = setting_variables() - {CLAUDE_COMMAND}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name == CLAUDE_COMMAND or not (name in settings or name.startswith(_OF_ANOTHER_TEAM))
+    }
 
 
 def expect(condition: bool, what: str) -> None:
@@ -55,12 +83,12 @@ def expect(condition: bool, what: str) -> None:
 @contextlib.contextmanager
 def agent_environment(agent: str, scratch: Path, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """The environment of the team: with the real CLI and no account, a HOME of its own and the API stand-in."""
-    own = dict(environment)
+    own = own_variables(environment)
     if agent == "demo":
         yield own
         return
-    if not shutil.which(own.get("PHALANX_CLAUDE_COMMAND", "claude")):
-        own["PHALANX_CLAUDE_COMMAND"] = str(CLAUDE_IN_VENV)
+    if not shutil.which(own.get(CLAUDE_COMMAND, "claude")):
+        own[CLAUDE_COMMAND] = str(CLAUDE_IN_VENV)
     config = claude_config(own)
     if config.login and config.onboarded:
         console.print(f"Claude Code works with your own account ({config.login}).")
@@ -84,17 +112,17 @@ def task_for(agent: str, number: int) -> str:
     return f"Write the file {file} with one line of text and commit it. One way:\n@@tool Bash {directive}"
 
 
-async def lead(home: Home, repository: Path, agent: str, size: int) -> None:
+async def lead(home: Home, repository: Path, play: Play) -> None:
     async with await SupervisorClient.connect(home, sender="lead") as client:
-        members = await spawn(client, repository, agent, size)
-        await send(client, members)
-        await work(client, members, agent)
+        members = await spawn(client, repository, play)
+        await send(client, members, play)
+        await work(client, members, play)
         await read(client, members)
         merge(repository, members)
         await terminate(client, members)
 
 
-async def spawn(client: SupervisorClient, repository: Path, agent: str, size: int) -> list[SpawnOutcome]:
+async def spawn(client: SupervisorClient, repository: Path, play: Play) -> list[SpawnOutcome]:
     console.rule("spawn_batch")
     request = requests.SpawnBatchRequest(
         instances=[
@@ -102,9 +130,11 @@ async def spawn(client: SupervisorClient, repository: Path, agent: str, size: in
                 role=Role.SPECIALIST,
                 work_dir=str(repository),
                 context=f"You are member {number}. Say hello.",
-                agent="claude" if agent == "claude" else "demo",
+                agent="claude" if play.agent == "claude" else "demo",
+                # Said, so that each tool is asked for, whatever this Claude Code does by itself.
+                permission_mode="default",
             )
-            for number in range(1, size + 1)
+            for number in range(1, play.size + 1)
         ]
     )
     batch = await client.spawn_batch(request)
@@ -112,7 +142,9 @@ async def spawn(client: SupervisorClient, repository: Path, agent: str, size: in
     for member in batch.instances:
         table.add_row(member.instance_id, member.branch, member.working_directory)
     console.print(table)
-    expect(batch.success, f"{size} instances run; each has its first message ({batch.performance.duration:.0f} ms)")
+    failed = next((f": {each.error.message}" for each in batch.instances if each.error), "")
+    started = f"{play.size} instances run; each has its first message ({batch.performance.duration:.0f} ms)"
+    expect(batch.success, started if batch.success else f"not every instance started{failed}")
     return batch.instances
 
 
@@ -120,9 +152,9 @@ def id_of(member: SpawnOutcome) -> str:
     return member.instance_id or ""
 
 
-async def send(client: SupervisorClient, members: list[SpawnOutcome]) -> None:
+async def send(client: SupervisorClient, members: list[SpawnOutcome], play: Play) -> None:
     console.rule("send_batch")
-    await wait(client, members)
+    await wait(client, members, play)
     messages = [
         requests.BatchMessage(instance_id=id_of(member), message=f"note {number}: nothing to do, only $(echo) `text`")
         for member in members
@@ -134,16 +166,16 @@ async def send(client: SupervisorClient, members: list[SpawnOutcome]) -> None:
     console.print(f"    {sent.performance.avg_batch_size} messages per turn")
 
 
-async def work(client: SupervisorClient, members: list[SpawnOutcome], agent: str) -> None:
+async def work(client: SupervisorClient, members: list[SpawnOutcome], play: Play) -> None:
     console.rule("work")
-    await wait(client, members)
+    await wait(client, members, play)
     messages = [
-        requests.BatchMessage(instance_id=id_of(member), message=task_for(agent, number), immediate=True)
+        requests.BatchMessage(instance_id=id_of(member), message=task_for(play.agent, number), immediate=True)
         for number, member in enumerate(members, 1)
     ]
     await client.send_batch(requests.SendBatchRequest(messages=messages, wait=True))
     for _ in range(10 * len(members)):
-        state = await wait(client, members)
+        state = await wait(client, members, play)
         asking = [(info.instance_id, info.permission) for info in state if info.permission]
         if not asking:
             break
@@ -156,12 +188,18 @@ async def work(client: SupervisorClient, members: list[SpawnOutcome], agent: str
     expect(not asking, "every task is done")
 
 
-async def wait(client: SupervisorClient, members: list[SpawnOutcome]) -> list[InstanceInfo]:
+async def wait(client: SupervisorClient, members: list[SpawnOutcome], play: Play) -> list[InstanceInfo]:
     ids = [id_of(member) for member in members]
-    waited = await client.wait(requests.WaitRequest(instance_ids=ids, until="idle", timeout_seconds=300))
-    if not waited.reached:
-        raise DemoFailed("the team did not become idle")
+    waited = await client.wait(requests.WaitRequest(instance_ids=ids, until="idle", timeout_seconds=play.idle_s))
+    if waited.others:
+        states = ", ".join(f"{each.instance_id} is {each.status}{because(each)}" for each in waited.instances)
+        why = waited.reason or f"not within {play.idle_s:.0f} s"
+        raise DemoFailed(f"the team did not become idle ({why}): {states}")
     return waited.instances
+
+
+def because(instance: InstanceInfo) -> str:
+    return f" ({instance.reason})" if instance.reason else ""
 
 
 async def read(client: SupervisorClient, members: list[SpawnOutcome]) -> None:
@@ -210,19 +248,55 @@ def working_below(directory: Path) -> set[psutil.Process]:
 
 @contextlib.contextmanager
 def unhurried() -> Iterator[None]:
-    """What was started is put away first, however often somebody presses Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """What was started is put away first, however often somebody presses Ctrl-C or ends us."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _ENDS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def ended_as_by_ctrl_c(told: list[int]) -> Iterator[None]:
+    """Whoever ends us otherwise finds everything put away, too. ``told``: by which signals."""
+
+    def end(number: int, _frame: object) -> None:
+        told.append(number)
+        signal.raise_signal(signal.SIGINT)
+
+    others = [each for each in _ENDS if each != signal.SIGINT and signal.getsignal(each) != signal.SIG_IGN]
+    before: dict[int, Any] = {number: signal.signal(number, end) for number in others}
+    # A shell lets what it starts in the background ignore Ctrl-C, and with it what is passed on here.
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def next_steps() -> str:
+    activate = "" if shutil.which("phalanx") else "source .venv/bin/activate    makes phalanx a command here\n  "
+    return (
+        f"Next:\n  {activate}phalanx doctor               looks at this machine\n"
+        "  phalanx mcp add              lets your Claude lead a team"
+    )
 
 
 def main() -> int:
+    told: list[int] = []
+    with ended_as_by_ctrl_c(told):
+        return played(told)
+
+
+def played(told: list[int]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--agent", choices=("demo", "claude"), default="demo")
     parser.add_argument("--size", type=int, default=4, help="number of instances (1 to 20; default 4)")
     options = parser.parse_args()
+    if not 1 <= options.size <= _MOST:
+        parser.error(f"--size must be 1 to {_MOST}")
     scratch = Path(tempfile.mkdtemp(prefix="phx", dir="/tmp"))
     home = Home(scratch / "home")
     try:
@@ -232,22 +306,27 @@ def main() -> int:
             console.rule(f"up ({home.root})")
             try:
                 runtime.up(environment, lambda step: console.print(f"  {step}"))
-                asyncio.run(lead(home, make_repository(scratch / "project"), options.agent, options.size))
+                own_account = options.agent == "claude" and environment.get("HOME") == os.environ.get("HOME")
+                idle_s = _IDLE_WITH_AN_ACCOUNT_S if own_account else _IDLE_S
+                play = Play(agent=options.agent, size=options.size, idle_s=idle_s)
+                asyncio.run(lead(home, make_repository(scratch / "project"), play))
             finally:
                 with unhurried():
                     console.rule("down")
                     team = read_team(home)
                     runtime.down(lambda step: console.print(f"  {step}"))
                     expect_nothing_left(scratch, team)
-    except DemoFailed as failure:
-        console.print(f"[red]✗ {failure}[/]")
+    except (DemoFailed, PhalanxError) as failure:
+        console.print(f"✗ {failure}", style="red", markup=False)
+        console.print("The team is down. `scripts/demo` tries again; `phalanx doctor` looks for what is wrong.")
         return 1
     except KeyboardInterrupt:
         console.print(f"Stopped by you. The team is down, {scratch} is removed.")
-        return _STOPPED
+        return 128 + (told or [signal.SIGINT])[0]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    console.print("[bold green]Done.[/]")
+    console.print("[bold green]All of this happened, and nothing of it is left.[/]")
+    console.print(next_steps(), markup=False)
     return 0
 
 

@@ -114,7 +114,7 @@ def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> 
 
 def _pool(ground: _Ground) -> Pool:
     staff = ground.staff
-    pool = make_pool(ground.home, ground.settings, staff, ground.roll, ground.adoption)
+    pool = make_pool(ground.home, ground.settings, staff, ground.roll, ground.adoption, store=ground.store)
     ground.tunables.subscribe(pool.tuned)
     staff.room.give_up_spare = pool.give_back
     ground.roll.further_warnings.append(lambda: staff.room.warning)
@@ -128,6 +128,7 @@ def _spawner(ground: _Ground, pool: Pool) -> Spawner:
         agent=ground.settings.agent,
         timeout_s=ground.settings.spawn_timeout_s,
         work_dirs=ground.work_dirs,
+        allow_bypass=ground.settings.allow_bypass_permissions,
         roster=staff.roster,
     )
     cold = ColdStart(ground.home, staff, roll, ground.adoption, pool)
@@ -162,7 +163,7 @@ def _desks(ground: _Ground, pool: Pool, closing: Closing, keeper: HistoryKeeper)
         hosts=staff.roster.linked if staff.roster else lambda: {"": staff.host},
         slots=staff.roster.slots if staff.roster else dict,
         tunables=ground.tunables,
-        sources=Sources(git=lambda: git.figures, pools=lambda: pool.figures),
+        sources=Sources(git=lambda: git.figures, pools=lambda: pool.figures, no_memory=lambda: staff.room.warning),
     )
     return (
         git,

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from actors.calls import NAMESPACE
 from actors.errors import PhalanxError, UnavailableError
@@ -55,13 +55,26 @@ def start_supervisor(home: Home, factory: str, timeout_s: float, cluster: str = 
     namespace = namespace_of(home, joined=bool(cluster))
     ray.init(address=address, namespace=namespace, log_to_driver=False, configure_logging=False)
     connected_at = time.monotonic()
-    ray.get(create(str(home.root)).start.remote(), timeout=max(1.0, begun + timeout_s - connected_at))
+    _until_started(create(str(home.root)), begun + timeout_s)
     steps = {
         "of it, waiting for Ray": up_at - begun,
         "of it, connecting": connected_at - up_at,
         "of it, the supervisor's own start": time.monotonic() - connected_at,
     }
     return {"ok": True, "address": address, "steps": steps}
+
+
+def _until_started(supervisor: Any, deadline: float) -> None:
+    """Ray makes an actor that was killed anew: it is asked again. Raises the reason that the supervisor gives."""
+    while True:
+        try:
+            ray.get(supervisor.start.remote(), timeout=max(1.0, deadline - time.monotonic()))
+        except RayActorError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_S)
+        else:
+            return
 
 
 def find_address(ray_directory: Path) -> str | None:
@@ -88,7 +101,7 @@ def _port(session: Path) -> str | None:
 def _wait_for_address(ray_directory: Path, deadline: float) -> str:
     while (address := find_address(ray_directory)) is None:
         if time.monotonic() > deadline:
-            raise UnavailableError("Ray did not come up in time.")
+            raise UnavailableError("Ray was not up in time")
         time.sleep(_POLL_S)
     return address
 
@@ -99,7 +112,9 @@ def _failure(error: Exception) -> dict[str, Any]:
     if isinstance(cause, PhalanxError):
         text = str(cause)
     elif isinstance(cause, GetTimeoutError):
-        text = "The supervisor did not become ready in time."
+        text = "it was not ready in time"
+    elif isinstance(cause, RayError | ConnectionError):
+        text = f"Ray did not start it ({type(cause).__name__})"
     else:
         text = f"{type(cause).__name__}: {cause}"
     return {"ok": False, "message": text[:_LONGEST_REASON], "lost": lost}

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -63,6 +64,7 @@ _TIMEOUTS_S = {
 """Verbs that start or end agents; spawns also wait for those before them."""
 _SPAWN_EACH_S = 120.0
 _GIT_EACH_S = 30.0
+_MANY_EACH_S = 60.0
 
 
 class SupervisorClient(TypedVerbs):
@@ -83,6 +85,14 @@ class SupervisorClient(TypedVerbs):
         client = cls(home, sender)
         await client.open()
         return client
+
+    @property
+    def _hello(self) -> Mapping[str, str | int]:
+        """A working directory that was removed is none."""
+        directory = ""
+        with suppress(OSError):
+            directory = str(Path.cwd())
+        return {"sender": self._sender, "version": VERSION, "protocol": PROTOCOL, "directory": directory}
 
     @property
     def closed(self) -> bool:
@@ -204,7 +214,7 @@ class SupervisorClient(TypedVerbs):
         pause_s, longest_s = _RETRY_S
         while True:
             try:
-                return await Line.open(socket, {"sender": self._sender, "version": VERSION, "protocol": PROTOCOL})
+                return await Line.open(socket, self._hello)
             except (ConnectionRefusedError, FileNotFoundError):
                 self._check_is_wanted(returning=returning)
             except OSError as error:
@@ -233,7 +243,8 @@ def timeout_s(verb: str, request: Request) -> float:
         return _TIMEOUTS_S["spawn"] + _SPAWN_EACH_S * len(request.instances)
     if isinstance(request, requests.GitBatchRequest):
         return _TIMEOUTS_S["git_batch"] + _GIT_EACH_S * len(request.operations)
-    return _TIMEOUTS_S.get(verb, _MARGIN_S) + waits_s(request)
+    each_s = _MANY_EACH_S * len(request.ids) if isinstance(request, requests.OneOrManyRequest) else 0.0
+    return _TIMEOUTS_S.get(verb, _MARGIN_S) + waits_s(request) + each_s
 
 
 def _result(verb: str, answer: Any, team_version: str) -> Result:

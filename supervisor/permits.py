@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from actors.errors import WrongStateError
+
 _Turn = asyncio.Future[None]
 
 
@@ -32,6 +34,7 @@ class Permits:
         self._callers: dict[str, _Line] = {}
         """The caller whose turn is next stands first; none is kept who neither waits nor holds."""
         self._background = _Line()
+        self._refused = ""
         self.most_held = 0
         """Most holders at once so far."""
 
@@ -41,7 +44,7 @@ class Permits:
 
     @property
     def held(self) -> int:
-        return self._urgent + self._background.held
+        return self.urgent + self._background.held
 
     @property
     def waiting(self) -> int:
@@ -49,7 +52,8 @@ class Permits:
         return sum(len(line.waiting) for line in self._callers.values())
 
     @property
-    def _urgent(self) -> int:
+    def urgent(self) -> int:
+        """Held by callers; the others are held in the background."""
         return sum(line.held for line in self._callers.values())
 
     def resize(self, limit: int) -> None:
@@ -57,9 +61,20 @@ class Permits:
         self._limit = limit
         self._admit()
 
+    def close(self, why: str) -> None:
+        """From now on nobody gets one: who waits and who asks later is refused in these words."""
+        self._refused = why
+        waiting = [turn for line in (*self._callers.values(), self._background) for turn in line.waiting]
+        for turn in waiting:
+            if not turn.done():
+                turn.set_exception(WrongStateError(why))
+
     @asynccontextmanager
     async def hold(self, caller: str = "") -> AsyncIterator[None]:
-        """``caller`` names on whose behalf: its own work is first come first served, callers take turns."""
+        """``caller`` names on whose behalf: its own work is first come first served, callers take turns.
+
+        Raises ``WrongStateError`` when no more are given.
+        """
         line = self._callers.setdefault(caller, _Line())
         try:
             await self._acquire(line)
@@ -81,6 +96,8 @@ class Permits:
             self._release(self._background)
 
     async def _acquire(self, line: _Line) -> None:
+        if self._refused:
+            raise WrongStateError(self._refused)
         turn: _Turn = asyncio.get_running_loop().create_future()
         line.waiting.append(turn)
         self._admit()
@@ -114,6 +131,6 @@ class Permits:
                 self._callers[caller] = self._callers.pop(caller)
                 return line
         free_for_background = max(self._limit - 1, 1) - self._background.held
-        if self._background.waiting and not self._urgent and free_for_background > 0:
+        if self._background.waiting and not self.urgent and free_for_background > 0:
             return self._background
         return None

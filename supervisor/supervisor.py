@@ -16,10 +16,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from actors.errors import WrongStateError, from_wire
 from actors.following.reports import Snapshot
 from actors.home import Home
+from actors.responding import Reply
 from actors.states import Status
 from supervisor import requests, results
 from supervisor.calling.attempt import waits_s
@@ -38,6 +40,7 @@ from supervisor.results import Result
 from supervisor.spawning.batches import resume_all, spawn_all
 from supervisor.spawning.spawner import Spawner
 from supervisor.team import views
+from supervisor.team.batches import restart_all, terminate_all
 from supervisor.team.closing import Closing
 from supervisor.team.looking import Looking
 from supervisor.team.registry import Member
@@ -47,6 +50,7 @@ from supervisor.versions import VERSION
 
 logger = logging.getLogger(__name__)
 
+GOING_DOWN = "The team is being brought down: nothing is started any more. `phalanx up` brings it up again."
 BRIEF = frozenset({"send", "send_batch", "read", "list", "status"})
 """Verbs that wait for no agent unless they are asked to: how long they take says how the supervisor is."""
 INTERRUPT_S = 10.0
@@ -149,7 +153,7 @@ class Supervisor:
 
     async def spawn(self, request: requests.SpawnRequest, caller: Caller) -> results.SpawnResult:
         record = await self._spawner.spawn(request, caller)
-        return views.spawn_result(record, self._roll.status_of(record.instance_id))
+        return views.spawn_result(record, self._roll.registry.get(record.instance_id).snapshot)
 
     async def spawn_batch(self, request: requests.SpawnBatchRequest, caller: Caller) -> results.SpawnBatchResult:
         begun = time.monotonic()
@@ -210,13 +214,22 @@ class Supervisor:
         member = self._roll.registry.get(request.instance_id)
         port = self._roll.members.port(request.instance_id)
         before = member.snapshot
-        asked = await port.respond(request.decision == "allow", request.message or "", request.permission_id or "")
+        answered = await port.respond(
+            Reply(
+                allow=None if request.decision is None else request.decision == "allow",
+                option=request.option or "",
+                message=request.message or "",
+                answers=request.answers,
+                permission_id=request.permission_id or "",
+            )
+        )
         # Whoever waits after this must not take the answered request for one that still waits.
         await self._roll.news.until(lambda: self._has_moved_on(member, before), MOVED_ON_S)
         return results.RespondResult(
             instance_id=request.instance_id,
             decision=request.decision,
-            permission=views.permission(asked),
+            permission=views.permission(answered.permission) if answered.permission else None,
+            dialog=views.dialog(answered.dialog) if answered.dialog else None,
             status=member.snapshot.status,
         )
 
@@ -236,12 +249,15 @@ class Supervisor:
         )
 
     async def terminate(self, request: requests.TerminateRequest, caller: Caller) -> results.TerminateResult:
-        return await self._closing.terminate(request.instance_id, cascade=request.cascade)
+        return await terminate_all(request, partial(self._closing.terminate, cascade=request.cascade))
 
-    async def restart(self, request: requests.RestartRequest, caller: Caller) -> results.RestartResult:
-        member = self._roll.registry.get(request.instance_id)
+    async def restart(self, request: requests.RestartRequest, caller: Caller) -> results.RestartsResult:
+        return await restart_all(request, partial(self._restart, caller))
+
+    async def _restart(self, caller: Caller, instance_id: str) -> results.RestartResult:
+        member = self._roll.registry.get(instance_id)
         if member.turn.locked():
-            raise WrongStateError(f"{request.instance_id} is just being started or stopped: wait until that is done.")
+            raise WrongStateError(f"{instance_id} is just being started or stopped: wait until that is done.")
         async with AsyncExitStack() as waiting:
             await waiting.enter_async_context(self._permits.hold(caller.client))
             # A caller who goes away in the middle must not leave an agent that has ended and was not started again.
@@ -275,15 +291,20 @@ class Supervisor:
         )
 
     async def shutdown(self, request: requests.ShutdownRequest, caller: Caller) -> results.TerminateResult:
+        """First nothing is begun any more, then what is under way is undone, then all are ended."""
+        self._permits.close(GOING_DOWN)
+        await self._resuming.stop()
+        await self._recycling.stop()
+        await self._spawner.end(GOING_DOWN)
         alive: Sequence[Member] = [member for member in self._roll.registry if member.alive]
-        result = await self._closing.end_all(alive)
+        result = await self._closing.end_all(alive, GOING_DOWN)
         await self._on_shutdown()
         return result
 
     async def resume(self, request: requests.ResumeRequest, caller: Caller) -> results.ResumeResult:
         await self._recovery.compared()
         members = [member for member in self._roll.registry if member.record.resumable and not member.turn.locked()]
-        outcomes = await resume_all(members, self._permits, self._closing.resume)
+        outcomes = await resume_all(members, self._permits, self._closing.resume, caller.progress)
         return results.ResumeResult(success=all(one.error is None for one in outcomes), instances=outcomes)
 
     async def gc(self, request: requests.GcRequest, caller: Caller) -> results.GcResult:

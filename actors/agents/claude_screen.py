@@ -16,10 +16,14 @@ from actors.agents.base import Composer, Dialog, Screen
 from actors.agents.styled import Row, read_rows
 
 _UPPER_RULE = re.compile(r"─{3,}(?:.*─{2,})?\s*")
+_SCROLLED_RULE = re.compile(r"─{3,} ↑ \d+ more ─+\s*")
+"""Newer versions show as much of a tall draft as fits, without the pointer of its first row."""
 _LOWER_RULE = re.compile(r"─{10,}\s*")
 _POINTER = "\u276f"
 _PROMPT = f"{_POINTER}\xa0"
 _BASH_PROMPT = "!\xa0"
+_BASH_COLOUR = 211
+"""Of the rules around the input box in bash mode."""
 _INDENT = "  "
 
 _BUSY_HINT = re.compile(r"\besc to interrupt\b", re.IGNORECASE)
@@ -55,6 +59,10 @@ class _Box:
     above: tuple[Row, ...]
     inside: tuple[Row, ...]
     below: tuple[Row, ...]
+    scrolled: bool
+
+    def has(self, *prompts: str) -> bool:
+        return self.inside[0].text.startswith(prompts)
 
 
 def read_screen(styled: str) -> Screen:
@@ -66,7 +74,7 @@ def read_screen(styled: str) -> Screen:
     if box is None:
         return _without_composer(rows)
     busy = _is_busy(box)
-    if any(_SEARCH_HINT in row.text for row in box.below) or not box.inside[0].text.startswith(_PROMPT):
+    if any(_SEARCH_HINT in row.text for row in box.below) or not (box.scrolled or box.has(_PROMPT)):
         return Screen(composer=Composer.ABSENT, dialog=Dialog(), busy=busy)
     if any(_NOT_LOGGED_IN in row.text for row in box.below):
         return Screen(composer=Composer.ABSENT, trouble=_TROUBLE_NOT_LOGGED_IN)
@@ -80,9 +88,10 @@ def _find_box(rows: list[Row]) -> _Box | None:
     upper = _last_match(rows, _UPPER_RULE, lower)
     if upper is None or upper + 1 == lower:
         return None
-    box = _Box(tuple(rows[:upper]), tuple(rows[upper + 1 : lower]), tuple(rows[lower + 1 :]))
-    prompted = box.inside[0].text.startswith((_PROMPT, _BASH_PROMPT))
-    return box if prompted and _all_indented(box.inside[1:]) and _holds_only_hints(box.below) else None
+    scrolled = _SCROLLED_RULE.fullmatch(rows[upper].text) is not None and not rows[upper].has_colour(_BASH_COLOUR)
+    box = _Box(tuple(rows[:upper]), tuple(rows[upper + 1 : lower]), tuple(rows[lower + 1 :]), scrolled)
+    begins = box.has(_INDENT) if scrolled else box.has(_PROMPT, _BASH_PROMPT)
+    return box if begins and _all_indented(box.inside[1:]) and _holds_only_hints(box.below) else None
 
 
 def _last_match(rows: list[Row], pattern: re.Pattern[str], before: int) -> int | None:
@@ -114,9 +123,10 @@ def _with_composer(box: _Box, busy: bool) -> Screen:
     typed = _typed_text(box.inside)
     if typed is None:
         return Screen(composer=Composer.ABSENT, busy=busy)
-    composer = Composer.DRAFT if typed else Composer.EMPTY
+    composer = Composer.DRAFT if typed or box.scrolled else Composer.EMPTY
     menu = _menu_length(box.below) > 0 or _has_menu_above(box)
-    return Screen(composer=composer, draft=typed.rstrip("\n"), dialog=Dialog() if menu else None, busy=busy)
+    draft, dialog = typed.rstrip("\n"), Dialog() if menu else None
+    return Screen(composer=composer, draft=draft, scrolled=box.scrolled, dialog=dialog, busy=busy)
 
 
 def _typed_text(inside: tuple[Row, ...]) -> str | None:

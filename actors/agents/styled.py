@@ -63,6 +63,10 @@ class Row:
                 return run.start
         return len(self.text) if self.reverse_at_end else None
 
+    def has_colour(self, number: int) -> bool:
+        """Whether some of it is written in this one of the 256 colours."""
+        return f"38;5;{number}m" in self._line
+
     def is_dim_at(self, index: int) -> bool:
         return any(run.dim and run.start <= index < run.start + len(run.text) for run in self.runs)
 

@@ -29,9 +29,15 @@ from actors.terminal.tmux import Tmux
 
 __all__ = ["Key", "Pane", "PaneInfo", "PaneState", "Tmux", "list_panes", "parse_pane"]
 
-Key = Literal["Enter", "Escape", "C-c"]
+Key = Literal["Enter", "Escape", "C-c", "Up", "Down"]
 
-_KEY_BYTES: Final[dict[Key, str]] = {"Enter": "0d", "Escape": "1b", "C-c": "03"}
+_KEY_BYTES: Final[dict[Key, str]] = {
+    "Enter": "0d",
+    "Escape": "1b",
+    "C-c": "03",
+    "Up": "1b 5b 41",
+    "Down": "1b 5b 42",
+}
 """In hexadecimal. Sent as bytes, because what a key's name sends depends on tmux's version and extended-keys."""
 
 _PANE_ID = re.compile(r"%[0-9]+")
@@ -55,7 +61,8 @@ _STATE_FORMAT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaneInfo:
-    """One pane in a listing. ``pid`` is the pane's own program; ``created_s`` the session's birth, Unix seconds.
+    """One pane in a listing. ``pid`` is the pane's own program, 0 where tmux does not tell that of one that has ended
+    (since 3.8); ``created_s`` the session's birth, Unix seconds.
 
     ``exit_status`` is as in ``PaneState``, but None also when tmux has missed it: ``Pane.state`` makes tmux look.
     """
@@ -70,9 +77,9 @@ class PaneInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaneState:
-    """``exit_status`` is None while the program runs, negative (-9) when a signal ended it. ``command`` is the name of
-    the program in the foreground; ``in_mode`` says that copy mode or the like takes the keys; ``created_s`` is the
-    session's birth, Unix seconds."""
+    """``pid`` as in ``PaneInfo``. ``exit_status`` is None while the program runs, negative (-9) when a signal ended it.
+    ``command`` is the name of the program in the foreground; ``in_mode`` says that copy mode or the like takes the
+    keys; ``created_s`` is the session's birth, Unix seconds."""
 
     pid: int
     dead: bool
@@ -166,7 +173,7 @@ class Pane:
         self._check_is_this(pane_id)
         self._terminal = terminal
         return int(server_pid), PaneState(
-            pid=int(pid),
+            pid=int(pid or 0),
             dead=dead == "1",
             exit_status=_exit_status(status, ended_by),
             in_mode=modes not in {"", "0"},
@@ -214,7 +221,7 @@ def parse_pane(line: str) -> PaneInfo:
     return PaneInfo(
         session_name=session_name,
         pane_id=pane_id,
-        pid=int(pid),
+        pid=int(pid or 0),
         dead=dead == "1",
         exit_status=_exit_status(status, ended_by),
         created_s=int(created_s),

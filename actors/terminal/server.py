@@ -3,8 +3,8 @@
 Used by the host actor and the runtime. Every method blocks, up to ``timeout_s`` for each tmux process: call them with
 ``asyncio.to_thread`` from an event loop. Nothing is remembered between calls: whoever holds the socket's path, in any
 process, speaks to the same server. Linux only. Promises: the server and the agents get exactly the environment that
-``start`` was given (tmux adds its own TMUX, TMUX_PANE, TERM and the like), with no signal blocked; an agent is its
-pane's own process, never a shell's child; ``stop`` ends this server only.
+``start`` was given (tmux adds its own TMUX, TMUX_PANE, TERM, since 3.8 COLORTERM, and the like), with no signal
+blocked; an agent is its pane's own process, never a shell's child; ``stop`` ends this server only.
 
 Closing a session or stopping the server hangs up on the programs in the panes (SIGHUP). A program that ignores this
 lives on: who must be sure, ends the agent's processes first.

@@ -119,7 +119,7 @@ class GitRunner:
         """The same for a repository named by its common git directory, whichever worktrees it has left."""
         return self.run(git_directory, f"--git-dir={git_directory}", *arguments, stdin=stdin)
 
-    def run_once(  # noqa: PLR0913 - what a process can be given
+    def run_once(
         self,
         directory: Path,
         *arguments: str,

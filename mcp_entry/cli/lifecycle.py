@@ -36,7 +36,8 @@ def up(
     """
     with session(context, home, as_json) as team:
         settings = Settings.load(team.home, team.world.environment)
-        address = team.world.runtime(team.home, settings).up(team.world.environment, team.output.say)
+        with team.if_stopped("Stopped. What this command had started is ended again."):
+            address = team.world.runtime(team.home, settings).up(team.world.environment, team.output.say)
         resumed = cast("results.ResumeResult", team.ask("resume", {}, "resuming")) if resume else None
         resumable = cast("results.StatusResult", team.ask("status", {"compared": True}, "looking")).resumable
         changed = settings.tuned.in_words
@@ -84,7 +85,8 @@ def _up_words(address: TeamAddress, resumed: results.ResumeResult | None, resuma
 def down(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """End the team and all that it started. Work stays where it is."""
     with session(context, home, as_json) as team:
-        report = team.world.runtime(team.home, Settings()).down(team.output.say)
+        with team.if_stopped("Stopped on the way: `phalanx down` ends what is left."):
+            report = team.world.runtime(team.home, Settings()).down(team.output.say)
         document = {
             "home": str(team.home.root),
             "wasRunning": report.was_running,

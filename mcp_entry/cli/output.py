@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from mcp_entry.cli.terminal_text import visible
 from supervisor.verbs import ProgressCallback, ignore_progress
@@ -78,8 +79,15 @@ def _without_padding(console: Console, view: RenderableType) -> str:
 def _bar(console: Console) -> Progress:
     word = TextColumn("{task.description}", markup=False)
     return Progress(
-        SpinnerColumn(), word, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console, transient=True
+        SpinnerColumn(), word, BarColumn(), _CountColumn(), TimeElapsedColumn(), console=console, transient=True
     )
+
+
+class _CountColumn(MofNCompleteColumn):
+    """Nothing where there is nothing to count."""
+
+    def render(self, task: Task) -> Text:
+        return Text() if task.total is None else super().render(task)
 
 
 def _console(file: IO[str]) -> Console:

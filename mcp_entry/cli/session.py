@@ -27,10 +27,18 @@ from supervisor.refusals import parse
 from supervisor.results import Result
 from supervisor.runtime import DownReport, OnStep, Runtime, TeamAddress, TeamState
 from supervisor.settings import HOME_VARIABLE, Settings, home_from
-from supervisor.verbs import VERBS, ProgressCallback
+from supervisor.verbs import LOOKING, VERBS, ProgressCallback
 
 SENDER = "operator"
 PROGRAM_LIMIT_S = 60.0
+STOPPED = 130
+"""The exit status after Ctrl-C, as shells have it."""
+_LEFT = {
+    "spawn": "Stopped waiting; the instance may start all the same. `phalanx list` shows it, `phalanx terminate ID` "
+    "ends it.",
+    "resume": "Stopped waiting; those that have begun start all the same. `phalanx list` shows them, `phalanx "
+    "terminate ID` ends one.",
+}
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="The team's directory; default: PHALANX_HOME, else ~/.phalanx.")
@@ -90,11 +98,20 @@ class Session:
                 notes.append(client.version_note)
                 await client.close()
 
-        with self.output.telling_progress(what) as on_progress:
+        with self.if_stopped(_left_at(verb)), self.output.telling_progress(what) as on_progress:
             result = asyncio.run(call(on_progress))
         for note in filter(None, notes):
             self.output.say(note, "yellow")
         return result
+
+    @contextmanager
+    def if_stopped(self, words: str) -> Iterator[None]:
+        """Ctrl-C in the block ends the command with these words."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.output.say(words)
+            raise typer.Exit(STOPPED) from None
 
 
 @contextmanager
@@ -110,6 +127,13 @@ def session(context: typer.Context, home: Path | None, as_json: bool) -> Iterato
             output.show({"error": to_wire(error)}, "")
         output.say(str(error), "red")
         raise typer.Exit(1) from None
+
+
+def _left_at(verb: str) -> str:
+    """What becomes of a call whose caller has gone away. The team undoes only what it has not begun."""
+    if verb in LOOKING:
+        return "Stopped."
+    return _LEFT.get(verb, "Stopped waiting; the team may do it all the same. `phalanx list` shows what became of it.")
 
 
 async def _connect(home: Home) -> SupervisorClient:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from mcp_entry import texts
+from mcp_entry import sizes, texts
 from mcp_entry.tools.tool import ACTS, ACTS_ONCE, tool
 from supervisor import requests, results
 from supervisor.client import SupervisorClient
 from supervisor.verbs import ProgressCallback
 
 
-@tool("Answer a permission request", ACTS, texts.of_respond)
+@tool("Answer what an instance waits on", ACTS, texts.of_respond)
 async def respond(
     team: SupervisorClient, request: requests.RespondRequest, on_progress: ProgressCallback
 ) -> results.RespondResult:
-    """Allow or deny the one tool call that an instance in waiting_permission asks for. It stands still until then.
+    """Answer what an instance waits on: in waiting_permission decision for its one tool call, or for AskUserQuestion
+    option or answers; in waiting_input option for the dialog at its terminal (dialog in list).
 
     Decide each one deliberately. First look at permission in list or wait: the tool and its exact input. Allow what
     its task needs and what you would run yourself there. Deny what reaches beyond its workspace, destroys, or that
@@ -27,7 +28,10 @@ async def respond(
     Example: {"instanceId": "spec_1_1_7", "permissionId": "4be0…", "decision": "deny", "message": "Do not touch the
     database; use the fixture."}
     """
-    return await team.respond(request, on_progress)
+    answered = await team.respond(request, on_progress)
+    if answered.permission is None:
+        return answered
+    return answered.model_copy(update={"permission": sizes.within(answered.permission)})
 
 
 @tool("Stop a turn", ACTS_ONCE, texts.of_interrupt)
@@ -58,7 +62,7 @@ async def terminate(
 
     Example: {"instanceId": "mgr_1_2", "cascade": true}
     """
-    return await team.terminate(request, on_progress)
+    return sizes.of_terminate(await team.terminate(request, on_progress))
 
 
 @tool("Begin a fresh conversation", ACTS, texts.of_recycle)
@@ -73,13 +77,13 @@ async def recycle(
 
     Example: {"instanceId": "spec_1_1_7"}
     """
-    return await team.recycle(request, on_progress)
+    return sizes.of_recycle(await team.recycle(request, on_progress))
 
 
 @tool("Restart an instance", ACTS, texts.of_restart)
 async def restart(
     team: SupervisorClient, request: requests.RestartRequest, on_progress: ProgressCallback
-) -> results.RestartResult:
+) -> results.RestartsResult:
     """Start an instance again that has failed or stopped, or one that hangs, with its conversation and its workspace.
 
     A turn that is under way is lost; what is said and committed stays. Returns resumed (true: the same conversation

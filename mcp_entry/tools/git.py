@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_entry import texts
+from mcp_entry import sizes, texts
 from mcp_entry.tools.tool import ADDS, tool
 from supervisor import requests, results
 from supervisor.client import SupervisorClient
@@ -31,4 +31,4 @@ async def git_batch(
     Example: {"operations": [{"type": "status", "workspaceDir": "/home/me/shop"}, {"type": "merge", "workspaceDir":
     "/home/me/shop", "params": {"branchName": "phalanx/spec_1_1_7"}}]}
     """
-    return await team.git_batch(request, on_progress)
+    return sizes.of_git_batch(await team.git_batch(request, on_progress))

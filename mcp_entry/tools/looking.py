@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from mcp_entry import texts
+from mcp_entry import sizes, texts
 from mcp_entry.tools.tool import READS, tool
 from supervisor import requests, results
 from supervisor.client import SupervisorClient
 from supervisor.verbs import ProgressCallback
 
 
-@tool("Read an instance", READS, texts.of_read)
+@tool("Read an instance", READS, texts.of_read, text_is_answer=True)
 async def read(
     team: SupervisorClient, request: requests.ReadRequest, on_progress: ProgressCallback
 ) -> results.ReadResult:
@@ -26,7 +26,9 @@ async def read(
 
     Example: {"instanceId": "spec_1_1_7", "cursor": "…as given by the last read…"}
     """
-    return await team.read(request, on_progress)
+    part = sizes.Part.named(request.full)
+    asked = request.model_copy(update={"full": part.reference or None})
+    return sizes.of_read(await team.read(asked, on_progress), part)
 
 
 @tool("See the team", READS, texts.of_list)
@@ -46,7 +48,7 @@ async def list_(
 
     Example: {"needsAttention": true}
     """
-    return await team.list(request, on_progress)
+    return sizes.of_list(await team.list(request, on_progress), named=request.instance_ids is not None)
 
 
 @tool("Wait for instances", READS, texts.of_wait)
@@ -64,4 +66,4 @@ async def wait(
 
     Example: {"instanceIds": ["spec_1_1_7", "spec_1_1_8"], "until": "any_idle", "timeoutSeconds": 600}
     """
-    return await team.wait(request, on_progress)
+    return sizes.of_wait(await team.wait(request, on_progress))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_entry import texts
+from mcp_entry import sizes, texts
 from mcp_entry.tools.tool import ADDS, tool
 from supervisor import requests, results
 from supervisor.client import SupervisorClient
@@ -42,4 +42,4 @@ async def send_batch(
     Example: {"messages": [{"instanceId": "spec_1_1_7", "message": "Rebase on main."}, {"instanceId": "spec_1_1_8",
     "message": "Rebase on main."}], "wait": true}
     """
-    return await team.send_batch(request, on_progress)
+    return sizes.of_send_batch(await team.send_batch(request, on_progress))

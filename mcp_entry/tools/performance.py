@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mcp_entry import performance_texts as texts
+from mcp_entry import sizes
 from mcp_entry.tools.tool import READS, SETS, tool
 from supervisor import requests, results
 from supervisor.client import SupervisorClient
@@ -26,7 +27,7 @@ async def get_performance(
 
     Example: {"windowSeconds": 600}
     """
-    return await team.get_performance(request, on_progress)
+    return sizes.of_performance(await team.get_performance(request, on_progress))
 
 
 @tool("Change settings of the team", SETS, texts.of_optimize_settings)

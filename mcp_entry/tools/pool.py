@@ -18,10 +18,11 @@ async def prewarm_resources(
     Use it before you start many instances, or while you still plan. A spawn takes a spare when it asks for the same
     workDir, agent, model, permissionMode and env; it then has the newest commit and a branch of its own like any other.
     Every spare uses the memory of an instance: ask for as many as you will start, and for 0 to let them go. A spare
-    that is taken is not replaced; optimize_settings with prewarmInstances keeps a number ready for good.
+    that is taken is not replaced; optimize_settings with prewarmInstances keeps a number ready for good. What you do
+    not name stays as it is.
 
-    Returns when all are ready: success, instances and worktrees that are ready now, errors where some could not be
-    made. Next: spawn_batch.
+    Returns when all were made: success, instances and worktrees that are ready now, taken by spawns meanwhile, errors
+    where some are not there. Next: spawn_batch.
 
     Example: {"instances": 10, "workDir": "/home/me/shop"}
     """

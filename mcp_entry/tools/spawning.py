@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_entry import texts
+from mcp_entry import sizes, texts
 from mcp_entry.tools.tool import ADDS, tool
 from supervisor import requests, results
 from supervisor.client import SupervisorClient
@@ -50,4 +50,4 @@ async def spawn_batch(
     Example: {"instances": [{"role": "specialist", "workDir": "/home/me/shop", "name": "cart", "context": "…"},
     {"role": "specialist", "workDir": "/home/me/shop", "name": "search", "context": "…"}]}
     """
-    return await team.spawn_batch(request, on_progress)
+    return sizes.of_spawn_batch(await team.spawn_batch(request, on_progress))

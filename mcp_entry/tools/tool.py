@@ -31,6 +31,8 @@ class Tool:
     annotations: ToolAnnotations
     call: ToolFunction
     text: Callable[[Any], str]
+    text_is_answer: bool = False
+    """It is what was asked for, and no summary: it is bounded already, and nothing of it may be missing."""
 
     @property
     def verb(self) -> Verb:
@@ -42,7 +44,9 @@ class Tool:
         return bool(self.annotations.read_only_hint)
 
 
-def tool(title: str, annotations: ToolAnnotations, text: Callable[[Any], str]) -> Callable[[ToolFunction], Tool]:
+def tool(
+    title: str, annotations: ToolAnnotations, text: Callable[[Any], str], *, text_is_answer: bool = False
+) -> Callable[[ToolFunction], Tool]:
     def wrap(function: ToolFunction) -> Tool:
         return Tool(
             name=function.__name__.rstrip("_"),
@@ -51,6 +55,7 @@ def tool(title: str, annotations: ToolAnnotations, text: Callable[[Any], str]) -
             annotations=annotations.model_copy(update={"title": title}),
             call=function,
             text=text,
+            text_is_answer=text_is_answer,
         )
 
     return wrap

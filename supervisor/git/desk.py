@@ -17,7 +17,7 @@ from supervisor.git.answers import Answer
 from supervisor.git.cache import AnswerCache
 from supervisor.git.deeds import Deeds
 from supervisor.git.elsewhere import Elsewhere, MakeQueue
-from supervisor.git.params import operation_of
+from supervisor.git.params import PARAMS, operation_of
 from supervisor.git.queue import GitQueue, Job
 from supervisor.performance.figures import GitFigures, Queue
 from supervisor.permits import Permits
@@ -114,7 +114,7 @@ class GitDesk:
         def tell(number: int) -> None:
             nonlocal done
             done += 1
-            caller.progress(done, total, request.operations[number].type)
+            caller.progress(done, total, _type_of(request.operations[number]) or "failed")
 
         known = await self._deeds.begin(request, writes)
         left = [number for number in range(total) if number not in known]
@@ -157,10 +157,15 @@ class GitDesk:
         answers = await asyncio.gather(*(on(host, numbers) for host, numbers in by_host.items()))
         return [answer for _, answer in sorted(chain(*answers), key=itemgetter(0))]
 
-    def _jobs(self, operations: Sequence[requests.GitOperation]) -> list[_Placed]:
-        named = {operation.workspace_dir for operation in operations}
-        places = {workspace_dir: self._place_of(workspace_dir) for workspace_dir in named}
-        return [_job(operation, *places[operation.workspace_dir]) for operation in operations]
+    def _jobs(self, operations: Sequence[requests.GitMember]) -> list[_Placed]:
+        well_formed = [each for each in operations if isinstance(each, requests.GitOperation)]
+        places = {named: self._place_of(named) for named in {each.workspace_dir for each in well_formed}}
+        return [
+            ("", operation.error)
+            if isinstance(operation, requests.Malformed)
+            else _job(operation, *places[operation.workspace_dir])
+            for operation in operations
+        ]
 
     def _place_of(self, workspace_dir: str) -> tuple[str, Path | PhalanxError]:
         """The host and the directory there."""
@@ -180,11 +185,18 @@ def _job(asked: requests.GitOperation, host: str, directory: Path | PhalanxError
     return host, directory if isinstance(directory, PhalanxError) else Job(directory=directory, operation=operation)
 
 
-def _outcome(asked: requests.GitOperation, answer: Answer) -> results.GitOutcome:
+def _type_of(asked: requests.GitMember) -> requests.GitType | None:
+    """What was asked for, also of one that is malformed in another place; None when that is no known type."""
+    if isinstance(asked, requests.GitOperation):
+        return asked.type
+    return next((known for known in PARAMS if known == asked.named("type")), None)
+
+
+def _outcome(asked: requests.GitMember, answer: Answer) -> results.GitOutcome:
     error = answer.outcome.error
     return results.GitOutcome(
-        type=asked.type,
-        workspace_dir=asked.workspace_dir,
+        type=_type_of(asked),
+        workspace_dir=asked.workspace_dir if isinstance(asked, requests.GitOperation) else asked.named("workspaceDir"),
         success=error is None,
         result=dict(answer.result) if answer.result is not None else None,
         cached=answer.cached,

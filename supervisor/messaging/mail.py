@@ -67,6 +67,8 @@ class Mail:
         self._doubtful: set[str] = set()
         self._untouched: set[str] = set()
         self._receipts: dict[str, Receipt] = {}
+        self._doubted: dict[str, float] = {}
+        """When those were accepted that counted as lost: a late proof takes that back."""
         self._returned = Returned()
         self.abroad = Abroad(registry, store)
 
@@ -235,7 +237,9 @@ class Mail:
             )
         for message_id in forgotten:
             self._receipts.pop(message_id, None)
+            self._doubted.pop(message_id, None)
         for receipt in receipts:
+            self._note_late_proof(receipt)
             self._receipts[receipt.message_id] = receipt
             self._hear(receipt)
             if receipt.final:
@@ -259,15 +263,32 @@ class Mail:
         message = pending.pop(receipt.message_id, None)
         self._untouched.discard(receipt.message_id)
         if message is not None:
-            self._meters.receipt(message, receipt, spawning=self._is_starting(receipt.instance_id))
+            meant = self._is_being_started_or_ended(receipt.instance_id)
+            self._meters.receipt(message, receipt, meant=meant)
+            if receipt.status is not MessageStatus.SUBMITTED and not meant:
+                self._doubted[message.id] = message.accepted_at
             if self.abroad.keeps(receipt):
                 self.abroad.take(message)
         self._unhanded.get(receipt.instance_id, set()).discard(receipt.message_id)
         if not pending:
             self._pending.pop(receipt.instance_id, None)
 
-    def _is_starting(self, instance_id: str) -> bool:
-        return instance_id in self._registry and self._registry.get(instance_id).record.stage is Stage.STARTING
+    def _note_late_proof(self, receipt: Receipt) -> None:
+        """What counts as lost and has arrived all the same."""
+        earlier = self._receipts.get(receipt.message_id)
+        if receipt.status is not MessageStatus.SUBMITTED or earlier is None or not earlier.final:
+            return
+        accepted_at = self._doubted.pop(receipt.message_id, None)
+        was_counted = not self._is_being_started_or_ended(receipt.instance_id)
+        if earlier.status is not MessageStatus.SUBMITTED and was_counted:
+            self._meters.proved_late(earlier, receipt, accepted_at)
+
+    def _is_being_started_or_ended(self, instance_id: str) -> bool:
+        """By somebody who has asked for it: what does not arrive there is no loss of its own."""
+        if instance_id not in self._registry:
+            return False
+        member = self._registry.get(instance_id)
+        return member.ending or member.record.stage is Stage.STARTING
 
     def _too_old(self, receipts: Sequence[Receipt]) -> list[str]:
         told = {receipt.message_id for receipt in receipts}
@@ -286,9 +307,19 @@ class Mail:
         receipt = self._receipts.get(message_id)
         return receipt is None or receipt.final
 
+    def under_way(self, instance_id: str) -> Iterator[tuple[Message, Receipt]]:
+        """Each accepted message of this instance that is not at its end, with its receipt."""
+        for message in self._pending.get(instance_id, {}).values():
+            yield message, self._receipts[message.id]
+
     def pending(self, instance_id: str) -> int:
         """How many accepted messages of this instance are not at the end of their way."""
         return len(self._under_way(instance_id))
+
+    def held(self, instance_id: str) -> int:
+        """How many messages of this instance are held back."""
+        under_way = self._receipts_of(self._under_way(instance_id))
+        return sum(receipt.status is MessageStatus.BLOCKED for receipt in under_way)
 
     def blocked_reason(self, instance_id: str) -> str:
         """Why a message of this instance is held back; empty when none is."""

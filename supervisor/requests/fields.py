@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Literal
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 MAX_MESSAGE_BYTES = 1_000_000
@@ -13,6 +17,8 @@ MAX_MESSAGE_BYTES = 1_000_000
 MAX_BATCH_MEMBERS = 1000
 MAX_SPAWN_BATCH_MEMBERS = 200
 MAX_WAIT_S = 3600.0
+LEAD_WAIT_S = 100.0
+"""How long a call waits unless it says otherwise: Claude Code moves one that takes 120 s to the background."""
 
 
 class Role(StrEnum):
@@ -22,7 +28,8 @@ class Role(StrEnum):
 
 
 WorkspaceMode = Literal["isolated", "shared"]
-PermissionMode = Literal["default", "acceptEdits", "plan", "bypassPermissions"]
+PermissionMode = Literal["default", "manual", "acceptEdits", "auto", "dontAsk", "plan", "bypassPermissions"]
+"""Of Claude Code; ``manual`` is the newer word for ``default``."""
 
 
 def _not_reserved(name: str) -> str:
@@ -56,3 +63,35 @@ VariableName = Annotated[
 
 class Request(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_texts(cls, given: Any) -> Any:
+        """Models now and then write a list or an object as a text of its JSON: it is taken for what it holds."""
+        if not isinstance(given, dict):
+            return given
+        return {name: _held(value) if name in _containers(cls) else value for name, value in given.items()}
+
+
+def _held(value: Any) -> Any:
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+@cache
+def _containers(model: type[Request]) -> frozenset[str]:
+    """Names of the fields that are lists or objects, and never a text."""
+    fields = model.model_fields.items()
+    named = ((name, field.alias or name) for name, field in fields if _is_container(field.annotation))
+    return frozenset(each for names in named for each in names)
+
+
+def _is_container(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return all(_is_container(each) for each in get_args(annotation) if each is not NoneType)
+    return isinstance(origin, type) and issubclass(origin, (Sequence, Mapping))

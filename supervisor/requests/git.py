@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from supervisor.requests.fields import MAX_BATCH_MEMBERS, REQUEST_ID_USE, Request, RequestId
+from supervisor.requests.members import FailsAlone, Malformed
 
 GitType = Literal["status", "branch", "tag", "checkout", "commit", "merge", "diff", "log", "worktree"]
 
@@ -28,10 +30,13 @@ class GitOperation(Request):
     )
 
 
+GitMember = Annotated[GitOperation | Malformed, FailsAlone(GitOperation, GitOperation)]
+
+
 class GitBatchRequest(Request):
     """Operate git in many directories at once. Results come in order; a failing operation fails alone."""
 
-    operations: list[GitOperation] = Field(
+    operations: Sequence[GitMember] = Field(
         min_length=1,
         max_length=MAX_BATCH_MEMBERS,
         description="A list, also of one: each {type, workspaceDir, params}.",

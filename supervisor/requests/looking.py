@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from supervisor.requests.fields import MAX_BATCH_MEMBERS, MAX_WAIT_S, InstanceId, Request, Role
+from supervisor.requests.fields import LEAD_WAIT_S, MAX_BATCH_MEMBERS, MAX_WAIT_S, InstanceId, Request, Role
 
 
 class ReadRequest(Request):
@@ -28,6 +28,9 @@ class ReadRequest(Request):
 class ListRequest(Request):
     """See the team, those that need attention first."""
 
+    instance_ids: list[InstanceId] | None = Field(
+        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Only these, in full."
+    )
     role: Role | None = None
     parent_id: InstanceId | None = None
     needs_attention: bool = Field(default=False, description="Only instances that wait for a decision or have failed.")
@@ -37,9 +40,10 @@ class ListRequest(Request):
 class WaitRequest(Request):
     """Wait until instances are done or need something."""
 
-    instance_ids: list[InstanceId] = Field(min_length=1, max_length=MAX_BATCH_MEMBERS)
-    until: Literal["idle", "any_idle", "needs_attention"] = Field(
-        default="idle",
-        description="idle: all are done or can go no further; any_idle: one is; needs_attention: one needs a decision.",
+    instance_ids: list[InstanceId] | None = Field(
+        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Default: the whole team."
     )
-    timeout_seconds: float = Field(default=60.0, gt=0, le=MAX_WAIT_S)
+    until: Literal["idle", "any_idle", "needs_attention"] = Field(
+        default="idle", description="idle: all are done; any_idle: one is; needs_attention: one needs somebody."
+    )
+    timeout_seconds: float = Field(default=LEAD_WAIT_S, gt=0, le=MAX_WAIT_S)

@@ -7,7 +7,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from supervisor.requests.fields import MAX_BATCH_MEMBERS, MAX_WAIT_S, REQUEST_ID_USE, InstanceId, Request, RequestId
+from supervisor.requests.fields import (
+    LEAD_WAIT_S,
+    MAX_BATCH_MEMBERS,
+    MAX_WAIT_S,
+    REQUEST_ID_USE,
+    InstanceId,
+    Request,
+    RequestId,
+)
 from supervisor.requests.members import FailsAlone, Malformed
 
 
@@ -19,7 +27,10 @@ class SendRequest(Request):
     immediate: bool = Field(default=False, description="Deliver now, with what is queued before it, without batching.")
     wait: bool = Field(default=False, description="Return when the message's fate is known instead of at once.")
     timeout_seconds: float = Field(
-        default=120.0, gt=0, le=MAX_WAIT_S, description="With wait: longest wait; the message goes on all the same."
+        default=LEAD_WAIT_S,
+        gt=0,
+        le=MAX_WAIT_S,
+        description="With wait: longest wait; it goes on all the same.",
     )
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
 
@@ -38,5 +49,5 @@ class SendBatchRequest(Request):
 
     messages: Sequence[SendMember] = Field(min_length=1, max_length=MAX_BATCH_MEMBERS)
     wait: bool = Field(default=False, description="Return when every message's fate is known.")
-    timeout_seconds: float = Field(default=120.0, gt=0, le=MAX_WAIT_S, description="With wait: longest wait.")
+    timeout_seconds: float = Field(default=LEAD_WAIT_S, gt=0, le=MAX_WAIT_S, description="With wait: longest wait.")
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)

@@ -62,7 +62,8 @@ class SpawnRequest(Request):
         default=None, description="Model to use, as Claude Code's --model takes it, such as sonnet; default: its own."
     )
     permission_mode: PermissionMode | None = Field(
-        default=None, description="Which tool calls the agent may make without asking; default by its own settings."
+        default=None,
+        description="Which tool calls it may make without asking; default, which asks (see respond).",
     )
     env: dict[VariableName, str] = Field(
         default_factory=dict, description="Environment variables for this agent, on top of the team's."

@@ -11,10 +11,13 @@ from supervisor.results.base import ErrorInfo, Result
 
 
 class GitOutcome(Result):
-    type: GitType
+    type: GitType | None = Field(default=None, description="null: no known type was given")
     workspace_dir: str
     success: bool
     result: dict[str, Any] | None = Field(default=None, description="by type; a merge that conflicts has conflicts")
+    left_out: int | None = Field(
+        default=None, description="characters of result not shown: ask for it alone, by files or maxCount"
+    )
     cached: bool = Field(default=False, description="an earlier answer, of which was seen just now that it still holds")
     error: ErrorInfo | None = None
 

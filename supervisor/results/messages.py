@@ -15,6 +15,8 @@ class SendResult(Result):
     status: MessageStatus | None = None
     reason: str | None = None
     removed_characters: int = Field(default=0, description="control characters that were taken out of the text")
+    exact: bool | None = Field(default=None, description="submitted: every character arrived; null while not known")
+    changes: list[str] = Field(default_factory=list, description="what the agent's program changed in the text")
     error: ErrorInfo | None = None
 
 

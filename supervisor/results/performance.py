@@ -53,7 +53,7 @@ class MessageFigures(Result):
     unconfirmed: int
     pending: int = Field(description="under way now")
     turns: int = Field(description="pastes that the delivered ones took")
-    avg_batch_size: float
+    avg_batch_size: float | None = Field(default=None, description="null while no message was delivered")
     time: Latency = Field(description="from accepted to the proof")
 
 
@@ -89,6 +89,7 @@ class Queues(Result):
 class StockFigures(Result):
     ready: int
     wanted: int
+    waits_for: str | None = Field(default=None, description="why fewer are ready than wanted")
 
 
 class Pools(Result):

@@ -17,6 +17,9 @@ class SpawnResult(Result):
     working_directory: str
     branch: str | None
     status: Status
+    reason: str | None = Field(
+        default=None, description="what keeps its first message back; it goes on by itself once that is answered"
+    )
     notes: list[str] = Field(default_factory=list, description="What the caller should know, for example a dirty tree.")
     from_pool: bool = Field(default=False, description="its agent was ready before")
 
@@ -32,6 +35,7 @@ class SpawnOutcome(Result):
     working_directory: str | None = None
     branch: str | None = None
     status: Status | None = None
+    reason: str | None = None
     notes: list[str] = Field(default_factory=list)
     from_pool: bool = False
     error: ErrorInfo | None = None

@@ -9,6 +9,7 @@ import argparse
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,16 +17,17 @@ from actors.errors import PhalanxError
 from actors.home import Home
 from supervisor.runtime.lifecycle import Runtime
 from supervisor.settings import Settings, kept_settings
+from supervisor.up_log import step_line
 
 
 def _up(home: Home, environment: Mapping[str, str]) -> None:
-    address = Runtime(home, Settings.load(home, environment)).up(environment, _say)
+    address = Runtime(home, Settings.load(home, environment)).up(environment, _step)
     _say("the team was running already" if address.already_running else "the team is up")
 
 
 def _revive(home: Home, environment: Mapping[str, str]) -> None:
     settings = kept_settings(home) or Settings.load(home, environment)
-    address = Runtime(home, settings).revive(environment, _say)
+    address = Runtime(home, settings).revive(environment, _step)
     if address is None:
         _say("the team was brought down: nothing is brought back")
     else:
@@ -33,10 +35,14 @@ def _revive(home: Home, environment: Mapping[str, str]) -> None:
 
 
 def _down(home: Home) -> None:
-    report = Runtime(home, Settings()).down(_say)
+    report = Runtime(home, Settings()).down(_step)
     for note in report.notes:
         _say(note)
     _say(f"the team is down, {len(report.ended)} processes ended" if report.was_running else "no team was running")
+
+
+def _step(what: str) -> None:
+    _say(step_line(time.strftime("%H:%M:%S"), what))
 
 
 def _say(what: str) -> None:

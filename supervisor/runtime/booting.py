@@ -14,24 +14,29 @@ from typing import Any
 
 from actors.errors import UnavailableError
 from actors.home import Home
-from supervisor.runtime.detached import last_lines, start_detached
+from supervisor.runtime.detached import start_detached
 
 LOG_NAME = "boot.log"
-_LOOK_EVERY_S = 0.25
+_LOOK_EVERY_S = 0.1
+_ENDED_S = 1.0
 _END_GRACE_S = 2.0
 _MODULE = "supervisor.boot"
 
 
 class SupervisorLostError(UnavailableError):
-    """Nothing came of the supervisor's start: Ray or the boot program ended or hung. Another Ray may do better."""
+    """Nothing came of the supervisor's start: Ray or the boot program ended or hung. Another try may do better."""
+
+
+class BootKilledError(SupervisorLostError):
+    """Somebody killed the boot program: Ray is not to blame."""
 
 
 class Boot:
     """One run of the boot program. ``answer`` may be asked for once."""
 
-    def __init__(self, home: Home, report: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], report: int) -> None:
         """``report``: the descriptor on which the answer comes."""
-        self._home = home
+        self._process = process
         self._report = report
 
     def answer(self, timeout_s: float, check: Callable[[], None]) -> Mapping[str, Any]:
@@ -40,15 +45,21 @@ class Boot:
         Raises ``UnavailableError`` with the reason that the supervisor gave, ``SupervisorLostError`` when it gave none.
         """
         text = self._read(time.monotonic() + timeout_s, check)
-        log = self._home.logs / LOG_NAME
-        failed = "The supervisor could not be started:"
         if not text.endswith(b"\n"):
-            raise SupervisorLostError(f"{failed} the boot program ended or hung.\n{last_lines(log)}\nThe log is {log}.")
+            raise self._no_answer()
         answer: Mapping[str, Any] = json.loads(text)
         if answer["ok"]:
             return answer
-        error = SupervisorLostError if answer.get("lost") else UnavailableError
-        raise error(f"{failed} {answer['message']}\nThe log is {log}.")
+        raise SupervisorLostError(answer["message"]) if answer.get("lost") else UnavailableError(answer["message"])
+
+    def _no_answer(self) -> SupervisorLostError:
+        try:
+            code = self._process.wait(_ENDED_S)
+        except subprocess.TimeoutExpired:
+            return SupervisorLostError("the program that starts it in Ray hung")
+        if code < 0:
+            return BootKilledError(f"the program that starts it in Ray was ended by signal {-code}")
+        return SupervisorLostError(f"the program that starts it in Ray ended with exit status {code}")
 
     def _read(self, deadline: float, check: Callable[[], None]) -> bytes:
         text = b""
@@ -82,7 +93,7 @@ def boot(
     finally:
         os.close(for_program)
     try:
-        yield Boot(home, report)
+        yield Boot(process, report)
         with suppress(subprocess.TimeoutExpired):
             process.wait(_END_GRACE_S)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,14 +14,14 @@ from actors.errors import SettingsError, TerminalError, UnavailableError
 from actors.home import Home
 from actors.terminal.server import TerminalServer
 from supervisor.runtime.asking import gateway_answers
-from supervisor.runtime.booting import Boot, SupervisorLostError, boot
-from supervisor.runtime.detached import last_lines
+from supervisor.runtime.booting import LOG_NAME as BOOT_LOG
+from supervisor.runtime.booting import Boot, BootKilledError, SupervisorLostError, boot
 from supervisor.runtime.ending import end_all, names_of, remove_files
 from supervisor.runtime.environment import Environments, agent_environment, kept_for_ray, kept_for_tls, ray_environment
 from supervisor.runtime.joined import check_cluster, cluster_answers, joined_environment, leave_cluster
 from supervisor.runtime.parts import Parts
 from supervisor.runtime.ray_head import LOG_NAME as HEAD_LOG
-from supervisor.runtime.ray_head import end_ray, is_head, start_head
+from supervisor.runtime.ray_head import HeadWatch, end_ray, is_head, start_head
 from supervisor.runtime.stopwatch import Stopwatch
 from supervisor.settings import Settings, keep_settings, kept_settings
 from supervisor.team_file import Team, read_team, write_team
@@ -29,6 +30,11 @@ from supervisor.versions import VERSION
 BOOT_TIMEOUT_S = 120.0
 _BOOT_MARGIN_S = 5.0
 """For the boot program to say itself that the time ran out."""
+Lost = Callable[[], str]
+"""The name of what a Ray has lost that it needs; empty while it lives."""
+_TRIES = 5
+_AGAIN_S = 60.0
+"""Since the bring-up began: a supervisor that is lost later is not tried for again."""
 
 
 class BringUp:
@@ -57,15 +63,49 @@ class BringUp:
             self._undo.callback(write_team, self._home, known)
         else:
             team = self._begin(known, given.agents)
-        team, is_alive = self._ray(team, parts, given.ray)
         self._keep_settings()
+        team = self._until_it_is_there(team, parts, given)
+        write_team(self._home, team)
+        return team
+
+    def _until_it_is_there(self, team: Team, parts: Parts, given: Environments) -> Team:
+        """Whatever of Ray dies meanwhile is begun again at once. A head that was there but in which no supervisor comes
+        up, perhaps because it is just dying, is replaced."""
+        begun = time.monotonic()
+        for left in reversed(range(_TRIES)):
+            try:
+                return self._try(team, parts, given)
+            except SupervisorLostError as error:
+                late = time.monotonic() - begun > _AGAIN_S and not parts.head
+                if late or not left:
+                    raise UnavailableError(self._given_up(error, _TRIES - left)) from error
+                self._watch.tell(f"beginning again: {error}")
+                team = read_team(self._home) or team
+                head = isinstance(error, BootKilledError) and is_head(team.head_pid, team.team_id)
+                parts = replace(parts, head=head, terminal=self._terminal.is_running())
+            except UnavailableError as error:
+                log = self._home.logs / BOOT_LOG
+                raise UnavailableError(f"The supervisor could not be started: {error}\nThe log is {log}.") from error
+        raise AssertionError
+
+    def _try(self, team: Team, parts: Parts, given: Environments) -> Team:
+        """Raises ``SupervisorLostError`` when another try may do better."""
+        team, lost = self._ray(team, parts, given.ray)
         cluster = team.ray_address if team.joined else ""
         with boot(self._home, self._environment(team, given.ray), self._factory, BOOT_TIMEOUT_S, cluster) as run:
             if not parts.terminal:
                 team = replace(team, tmux_pid=self._start_terminal(team, given.agents))
-            team = replace(team, ray_address=self._supervisor(run, is_alive))
-        write_team(self._home, team)
-        return team
+                write_team(self._home, team)
+            return replace(team, ray_address=self._supervisor(run, lost))
+
+    def _given_up(self, error: SupervisorLostError, tries: int) -> str:
+        """For people: what failed, where more of it stands, what to do."""
+        often = f" in {tries} tries, the last time because" if tries > 1 else ":"
+        logs = self._home.logs
+        return (
+            f"The supervisor could not be started{often} {error}.\nThe logs are {logs / HEAD_LOG} and "
+            f"{logs / BOOT_LOG}. `phalanx doctor` says what this machine lacks; then try again."
+        )
 
     def _begin(self, dead: Team | None, for_agents: Mapping[str, str]) -> Team:
         """A new team: of an earlier one nothing is left that could go on but what the home keeps."""
@@ -98,13 +138,13 @@ class BringUp:
             end_all(self._home, team)
             remove_files(self._home)
 
-    def _ray(self, team: Team, parts: Parts, for_ray: Mapping[str, str]) -> tuple[Team, Callable[[], bool]]:
-        """The team with a head, and how to see that it lives. Two generations of actors never run side by side."""
+    def _ray(self, team: Team, parts: Parts, for_ray: Mapping[str, str]) -> tuple[Team, Lost]:
+        """The team with a head, and how to see what of it is lost. Two generations of actors never run side by side."""
         cluster = self._settings.ray_address or (team.ray_address if team.joined else "")
         if cluster:
             return self._join(team, parts, cluster, for_ray)
         if parts.head:
-            return team, lambda: is_head(team.head_pid, team.team_id)
+            return team, HeadWatch(team.head_pid).ended
         if left := end_ray(self._home, team.team_id, team.head_pid):
             raise UnavailableError(
                 f"Processes of the Ray that was lost do not end even when killed: {names_of(left)}. Try again later."
@@ -114,11 +154,9 @@ class BringUp:
         self._undo.callback(end_ray, self._home, team.team_id, head.pid)
         team = replace(team, head_pid=head.pid, environment=kept_for_ray(for_ray))
         write_team(self._home, team)
-        return team, lambda: head.poll() is None
+        return team, HeadWatch(head.pid).ended
 
-    def _join(
-        self, team: Team, parts: Parts, cluster: str, for_ray: Mapping[str, str]
-    ) -> tuple[Team, Callable[[], bool]]:
+    def _join(self, team: Team, parts: Parts, cluster: str, for_ray: Mapping[str, str]) -> tuple[Team, Lost]:
         """The team in a cluster that is there already. Actors in which no supervisor comes up are replaced, too."""
         check_cluster(cluster)
         if team.head_pid and is_head(team.head_pid, team.team_id):
@@ -130,7 +168,7 @@ class BringUp:
         kept = {**kept_for_ray(for_ray), **kept_for_tls(for_ray)}
         team = replace(team, joined=True, ray_address=cluster, head_pid=0, environment=kept)
         write_team(self._home, team)
-        return team, lambda: cluster_answers(cluster)
+        return team, lambda: "" if cluster_answers(cluster) else "cluster"
 
     def _environment(self, team: Team, for_ray: Mapping[str, str]) -> Mapping[str, str]:
         """For the boot program."""
@@ -144,20 +182,19 @@ class BringUp:
             self._undo.callback(self._terminal.stop)
             return self._terminal.start(environment)
 
-    def _supervisor(self, run: Boot, head_is_alive: Callable[[], bool]) -> str:
+    def _supervisor(self, run: Boot, lost: Lost) -> str:
         """Ray's address, when the supervisor answers."""
 
         def check() -> None:
-            if not head_is_alive():
-                log = self._home.logs / HEAD_LOG
-                raise SupervisorLostError(f"Ray ended while it was starting:\n{last_lines(log)}\nThe log is {log}.")
+            if which := lost():
+                raise SupervisorLostError(f"Ray's {which} ended")
 
         with self._watch.step("starting the supervisor"):
             answer = run.answer(BOOT_TIMEOUT_S + _BOOT_MARGIN_S, check)
             for what, seconds in answer["steps"].items():
                 self._watch.add(what, seconds)
             if not gateway_answers(self._home):
-                raise SupervisorLostError(f"The supervisor started but does not answer on {self._home.gateway_socket}.")
+                raise SupervisorLostError(f"it started but does not answer on {self._home.gateway_socket}")
         return str(answer["address"])
 
 

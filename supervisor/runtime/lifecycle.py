@@ -23,7 +23,6 @@ from actors.leader import away_words, leader_of, team_leader_of
 from actors.marks import TEAM_MARK, UMASK_MARK
 from actors.processes import is_running, own_umask, processes_with
 from supervisor.runtime.asking import shut_down
-from supervisor.runtime.booting import SupervisorLostError
 from supervisor.runtime.bring_up import BringUp, stored_environment
 from supervisor.runtime.checks import check_programs, only_one
 from supervisor.runtime.ending import end_all, name_all, refuse_from_inside, remove_files
@@ -139,15 +138,6 @@ class Runtime:
         )
 
     def _brought_up(self, team: Team | None, parts: Parts, given: Environments, watch: Stopwatch) -> Team:
-        """A head that was there but in which no supervisor comes up, perhaps because it is just dying, is replaced."""
-        try:
-            return self._try(team, parts, given, watch)
-        except SupervisorLostError:
-            if not parts.head:
-                raise
-        return self._try(team, replace(look(self._home, team), head=False), given, watch)
-
-    def _try(self, team: Team | None, parts: Parts, given: Environments, watch: Stopwatch) -> Team:
         with ExitStack() as undo:
             brought_up = BringUp(self._home, self._settings, self._factory, watch, undo).run(team, parts, given)
             undo.pop_all()

@@ -13,6 +13,7 @@ import socket as sockets
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 
 import psutil
 
@@ -30,6 +31,11 @@ _OBJECT_STORE_BYTES = 80_000_000
 _MOST_IDLE_WORKERS = 8
 """Ray keeps as many idle workers as it has CPUs, and starts as many at once."""
 _SERVERS = frozenset({"gcs_server", "raylet"})
+_DASHBOARD = "dashboard/dashboard.py"
+_AGENTS = ("dashboard/agent.py", "runtime_env/agent/main.py")
+_AGENT_TITLES = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+_FIRST_WORDS = 6
+"""Of a command line: in those of Ray's processes later words are command lines of others."""
 _SWEEPS = 5
 
 
@@ -53,6 +59,65 @@ def is_head(pid: int, team_id: str) -> bool:
     except (psutil.Error, ValueError):
         return False
     return set(map(name_of, children)) >= _SERVERS
+
+
+class HeadWatch:
+    """Which of a head's processes has ended. Ray waits up to a minute for one that ended while it was starting, and
+    ends by itself, some time later, without one that ended afterwards: nothing is worth waiting for then."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._needed: dict[psutil.Process, str] = {}
+        self._not_collected: set[psutil.Process] = set()
+
+    def ended(self) -> str:
+        """The name of one that has ended and without which this Ray is lost; empty while there is none."""
+        try:
+            head = psutil.Process(self._pid)
+            children = head.children()
+        except psutil.NoSuchProcess:
+            return "head"
+        if not is_running(head):
+            return "head"
+        for process, name in self._needed.items():
+            if not is_running(process):
+                return name
+        # The head collects at once what it only runs to ask something. What it started for good it never collects, and
+        # that may have ended before it was seen, even before it became the program that it was to be.
+        not_collected = {child for child in children if not is_running(child)}
+        if not_collected & self._not_collected:
+            return "server"
+        self._not_collected = not_collected
+        self._needed.update({child: name for child in children if (name := _name_of_server(child))})
+        for raylet in [child for child in children if name_of(child) == "raylet"]:
+            self._needed.update({agent: "agent" for agent in _children_of(raylet) if _is_agent(agent)})
+        return ""
+
+
+def _name_of_server(child: psutil.Process) -> str:
+    """Empty for another child of the head."""
+    name = name_of(child)
+    if name in _SERVERS:
+        return name
+    return "dashboard" if any(_DASHBOARD in word for word in _words_of(child)) else ""
+
+
+def _is_agent(child: psutil.Process) -> bool:
+    """Whether a child of the raylet is one of those that it needs; the others are workers."""
+    words = _words_of(child)
+    return any(word.startswith(_AGENT_TITLES) or word.endswith(_AGENTS) for word in words)
+
+
+def _children_of(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return process.children()
+    return []
+
+
+def _words_of(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):
+        return process.cmdline()[:_FIRST_WORDS]
+    return []
 
 
 def end_ray(home: Home, team_id: str, head_pid: int) -> list[psutil.Process]:

@@ -19,6 +19,10 @@ class Stopwatch:
         """Those that are over, in order."""
         return tuple(self._steps)
 
+    def tell(self, what: str) -> None:
+        """Something that is no step."""
+        self._on_step(what)
+
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
         self._on_step(what)

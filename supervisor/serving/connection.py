@@ -48,6 +48,8 @@ class _Hello:
     sender: str
     version: str
     protocol: int
+    directory: str
+    """The one that it works in; empty when it has not said."""
     expects_answer: bool
     """Clients from before protocols had numbers take an answer for an error."""
 
@@ -104,10 +106,12 @@ class Connection:
                 "beginning with a letter or digit."
             )
         protocol = hello.get("protocol", 1)
+        directory = hello.get("directory")
         return _Hello(
             sender=sender,
             version=str(hello.get("version", ""))[:_MOST_VERSION],
             protocol=protocol if isinstance(protocol, int) else 0,
+            directory=directory if isinstance(directory, str) else "",
             expects_answer="protocol" in hello,
         )
 
@@ -127,22 +131,22 @@ class Connection:
             if refusal is not None:
                 await self._write(pack({"id": call_id, "error": to_wire(refusal)}))
                 continue
-            self._begin(call_id, verb, frame.get("params", {}), hello.sender)
+            self._begin(call_id, verb, frame.get("params", {}), hello)
 
     def _cancel(self, call_id: Any) -> None:
         """A cancelled call has no answer: who cancels waits for none."""
         if isinstance(call_id, int) and call_id in self._calls:
             self._calls[call_id][1].cancel()
 
-    def _begin(self, call_id: int, verb: str, params: Any, sender: str) -> None:
-        task = asyncio.create_task(self._run(call_id, verb, params, sender), name=f"call {verb}")
+    def _begin(self, call_id: int, verb: str, params: Any, hello: _Hello) -> None:
+        task = asyncio.create_task(self._run(call_id, verb, params, hello), name=f"call {verb}")
         self._calls[call_id] = (verb, task)
         task.add_done_callback(lambda _: self._calls.pop(call_id, None))
         self._keep(task)
 
-    async def _run(self, call_id: int, verb: str, params: Any, sender: str) -> None:
+    async def _run(self, call_id: int, verb: str, params: Any, hello: _Hello) -> None:
         progress = Progress(call_id, self._writer)
-        caller = Caller(sender=sender, client=self._name, progress=progress.tell)
+        caller = Caller(sender=hello.sender, client=self._name, directory=hello.directory, progress=progress.tell)
         try:
             answer = pack({"id": call_id, **await self._answer(verb, params, caller)})
         except FrameError as error:

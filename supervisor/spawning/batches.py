@@ -12,7 +12,7 @@ from supervisor.permits import Permits
 from supervisor.results import ErrorInfo
 from supervisor.team import views
 from supervisor.team.registry import Member
-from supervisor.verbs import Caller
+from supervisor.verbs import Caller, ProgressCallback
 
 Spawn = Callable[[requests.SpawnRequest, Caller], Awaitable[results.SpawnResult]]
 Resume = Callable[[Member], Awaitable[results.RestartResult | None]]
@@ -64,19 +64,30 @@ def _identified(request: requests.SpawnBatchRequest) -> Sequence[requests.SpawnR
     ]
 
 
-async def resume_all(members: Sequence[Member], permits: Permits, resume: Resume) -> list[results.ResumedInstance]:
-    """Starts members again that have ended, as many at a time as there are permits."""
+async def resume_all(
+    members: Sequence[Member], permits: Permits, resume: Resume, progress: ProgressCallback
+) -> list[results.ResumedInstance]:
+    """Starts members again that have ended, as many at a time as there are permits; each that is done is told."""
+    done = 0
+    progress(done, len(members), "starting them")
 
     async def one(member: Member) -> results.ResumedInstance:
+        nonlocal done
+        outcome = await alone(member)
+        done += 1
+        progress(done, len(members), outcome.instance_id if outcome.error is None else f"{outcome.instance_id} failed")
+        return outcome
+
+    async def alone(member: Member) -> results.ResumedInstance:
         instance_id = member.record.instance_id
         try:
             async with permits.hold():
-                done = await resume(member)
+                restarted = await resume(member)
         except Exception as error:  # noqa: BLE001 - told and logged
             refused = error_info(error, f"Resuming {instance_id}")
             status = member.status
             return results.ResumedInstance(instance_id=instance_id, status=status, resumed=False, error=refused)
-        status, resumed = (done.status, done.resumed) if done else (member.status, False)
+        status, resumed = (restarted.status, restarted.resumed) if restarted else (member.status, False)
         return results.ResumedInstance(instance_id=instance_id, status=status, resumed=resumed)
 
     return await asyncio.gather(*map(one, members))

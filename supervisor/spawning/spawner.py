@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.errors import AgentError, UnavailableError
+from actors.errors import AgentError, InvalidRequestError, UnavailableError, WrongStateError
 from actors.messages import MessageStatus
 from actors.states import Status
 from supervisor.hosts.requested import placed
@@ -38,6 +38,7 @@ from supervisor.verbs import Caller
 
 logger = logging.getLogger(__name__)
 
+_UNDONE_S = 30.0
 _FIRST_MESSAGE_WAITS = frozenset({Status.STARTING, Status.READY})
 """A turn shows that the first message has arrived, whatever else is pending."""
 
@@ -49,6 +50,8 @@ class SpawnSettings:
     timeout_s: float
     """Longest time from the start of the agent to the proof of its first message."""
     work_dirs: WorkDirPolicy
+    allow_bypass: bool
+    """Instances may be started that ask for nothing."""
     roster: Roster | None
     """The hosts of a cluster; None on one machine."""
 
@@ -89,6 +92,8 @@ class Spawner:
         self._undoing = undoing
         self._starts = starts
         self._first = FirstMessage(settings.roll, settings.timeout_s)
+        self._under_way: set[asyncio.Task[InstanceRecord]] = set()
+        self._ending = ""
 
     async def spawn(self, request: SpawnRequest, caller: Caller) -> InstanceRecord:
         """Starts an instance and gives it its first message. Waits for its turn under the spawn cap."""
@@ -106,20 +111,50 @@ class Spawner:
             return dismissed
         work_dir = self._settings.work_dirs.check(request.work_dir)
         check_text(request.context)
+        self._check_mode(request)
         asked = time.perf_counter()
         async with AsyncExitStack() as waiting:
             placement = await waiting.enter_async_context(placed(self._settings.roster, request))
             await waiting.enter_async_context(self._permits.hold(caller.client))
             self._roll.meters.observe(Timing.SPAWN_WAIT, time.perf_counter() - asked)
+            self._check_goes_on()
             task = Task(request=request, work_dir=work_dir, caller=caller, placement=placement)
             # A caller who goes away in the middle must not leave half an instance behind. The spawn that then goes on
             # is under the cap like any other.
             spawning = asyncio.create_task(self._spawn_holding(waiting.pop_all(), task))
+        self._under_way.add(spawning)
+        spawning.add_done_callback(self._under_way.discard)
         return await asyncio.shield(spawning)
+
+    def _check_mode(self, request: SpawnRequest) -> None:
+        """Who leads the team may be a Claude: whether instances work unasked is for the user to decide."""
+        if request.permission_mode == "bypassPermissions" and not self._settings.allow_bypass:
+            raise InvalidRequestError(
+                "This team may not start instances in the mode bypassPermissions, in which they ask for nothing. "
+                "Choose another mode. The user allows it by allow_bypass_permissions = true in config.toml of the "
+                "team's home, then `phalanx down` and `phalanx up`."
+            )
+
+    async def end(self, why: str) -> None:
+        """For the team's own end: what is under way is undone and nothing is begun any more; callers learn why."""
+        self._ending = why
+        await asyncio.sleep(0)  # a task that has not begun could not answer its caller
+        for task in self._under_way:
+            task.cancel()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=_UNDONE_S)
+
+    def _check_goes_on(self) -> None:
+        if self._ending:
+            raise WrongStateError(self._ending)
 
     async def _spawn_holding(self, held: AsyncExitStack, task: Task) -> InstanceRecord:
         async with held:
-            return await self._spawn(task)
+            try:
+                return await self._spawn(task)
+            except asyncio.CancelledError:
+                self._check_goes_on()
+                raise
 
     async def _finished(self, member: Member) -> InstanceRecord | None:
         """An instance that this call has made already, once it has its first message or has ended.
@@ -193,7 +228,7 @@ class Spawner:
         instance_id = member.record.instance_id
         await self._adoption.adopt(member.record, begun.port)
         receipt = await self._first.receipt(instance_id, begun.context)
-        if receipt.status is not MessageStatus.SUBMITTED:
+        if receipt.status is not MessageStatus.SUBMITTED and not (self._first.is_held(member) and not receipt.final):
             kind = _SpareLostError if from_pool and not member.alive else AgentError
             raise kind(await self._first.why_not(member, receipt, begun.port))
         self._roll.meters.count(Count.SPAWNS_FROM_POOL, int(from_pool))

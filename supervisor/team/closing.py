@@ -13,7 +13,15 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
-from actors.errors import AgentError, FencedError, PhalanxError, StoreError, UnavailableError, WorkspaceError
+from actors.errors import (
+    AgentError,
+    FencedError,
+    PhalanxError,
+    StoreError,
+    UnavailableError,
+    WorkspaceError,
+    WrongStateError,
+)
 from actors.following.reports import Snapshot
 from actors.states import ALIVE, Status
 from actors.workspace.values import Retirement, Workspace
@@ -50,6 +58,7 @@ class Closing:
         self._adoption = adoption
         self._start_timeout_s = start_timeout_s
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._ending = ""
 
     async def terminate(self, instance_id: str, *, cascade: bool) -> TerminateResult:
         """Ends an instance, with ``cascade`` also all below it; from now on nobody is started under them."""
@@ -78,8 +87,10 @@ class Closing:
             member.ending = not member.record.wanted
             raise
 
-    async def end_all(self, members: Sequence[Member]) -> TerminateResult:
-        """Ends agents for the team's own end; workspaces stay as they are, and messages wait for a ``resume``."""
+    async def end_all(self, members: Sequence[Member], why: str) -> TerminateResult:
+        """Ends agents for the team's own end; workspaces stay as they are, and messages wait for a ``resume``. From now
+        on nobody is started again: who asks is refused in the words ``why``."""
+        self._ending = why
         await self._roll.confirm()
         return _result(await asyncio.gather(*(self._alone(member, self._stop) for member in members)))
 
@@ -242,6 +253,8 @@ class Closing:
 
     async def _restart(self, member: Member, summary: str = "") -> RestartResult:
         record = member.record
+        if self._ending:
+            raise WrongStateError(self._ending)
         await self._roll.confirm()
         here = record.workspace is None or record.workspace.home is None
         if here and not record.directory.is_dir():

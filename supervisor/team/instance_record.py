@@ -123,6 +123,11 @@ class InstanceRecord:
         return self.workspace.directory if self.workspace else self.work_dir
 
     @property
+    def is_isolated(self) -> bool:
+        """It has a worktree of its own."""
+        return self.workspace is not None and self.workspace.mode == "isolated"
+
+    @property
     def resumable(self) -> bool:
         """Its agent has ended without having been terminated."""
         return self.wanted and self.stage in (Stage.STOPPED, Stage.FAILED)

@@ -65,6 +65,11 @@ class Members:
         """Whether the instance can be reached: false while it is only being started."""
         return instance_id in self._ends
 
+    @property
+    def any(self) -> bool:
+        """Whether somebody can be reached."""
+        return bool(self._ends)
+
     def follow(self, instance_id: str, port: InstancePort, incarnation: str, listener: Listener) -> None:
         """Begins to follow an instance whose actor, in this incarnation, has just adopted its agent."""
         earlier = self._ends.get(instance_id)

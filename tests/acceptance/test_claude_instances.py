@@ -160,6 +160,7 @@ async def test_a_message_to_an_instance_that_shows_a_dialog_presses_no_key_and_a
     denied = await claude.respond(
         requests.RespondRequest(instance_id=instance_id, decision="deny", message="use no tools")
     )
+    assert denied.permission is not None
     assert denied.permission.tool == "Bash"
     waited = await claude.wait(requests.WaitRequest(instance_ids=[instance_id], timeout_seconds=60))
     assert waited.reached

@@ -45,6 +45,27 @@ async def test_an_idle_healthy_team_has_a_hundred_points(demo_team: Team, demo: 
     assert seen.metrics.spawns.total >= 1
 
 
+async def test_who_waits_for_a_decision_and_what_is_held_behind_it_cost_points_and_what_is_ended_on_purpose_does_not(
+    demo_team: Team, demo: SupervisorClient
+) -> None:
+    spawned = await demo.spawn(demo_team.specialist('@@demo dialog Bash {"command": "make"}'))
+    await demo.wait(requests.WaitRequest(instance_ids=[spawned.instance_id], until="needs_attention"))
+    messages = [requests.BatchMessage(instance_id=spawned.instance_id, message=f"note {n}") for n in range(3)]
+    sent = await demo.send_batch(requests.SendBatchRequest(messages=messages, wait=True))
+    assert {str(each.status) for each in sent.results} == {"blocked"}
+
+    seen = (await demo.get_performance(requests.GetPerformanceRequest())).performance
+    assert seen.score < 100
+    assert {"decisions", "messages-held"} <= {alert.code for alert in seen.alerts}
+    reasons = " ".join(lost.reason for lost in seen.lost)
+    assert f"{spawned.instance_id} (Bash)" in reasons
+    assert "3 messages for 1 instance are held back" in reasons
+
+    await demo.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
+    after = (await demo.get_performance(requests.GetPerformanceRequest())).performance
+    assert [alert.code for alert in after.alerts if alert.category not in IGNORED] == []
+
+
 async def test_what_was_tuned_survives_a_killed_supervisor_and_down_and_up_which_say_so(short_tmp: Path) -> None:
     team = await asyncio.to_thread(bring_up, short_tmp, PHALANX_AGENT="demo", MAX_CONCURRENT_SPAWNS="4")
     try:

@@ -47,6 +47,23 @@ def test_without_an_account_or_first_start_claude_talks_to_the_stand_in_and_nobo
         assert environment.keys().isdisjoint({"ANTHROPIC_MODEL", "CLAUDE_CONFIG_DIR"})
 
 
+def test_what_belongs_to_a_team_of_the_users_is_not_the_demos(tmp_path: Path) -> None:
+    given = {
+        **user(tmp_path / "user", onboarded=True),
+        "PHALANX_CLAUDE_COMMAND": "claude --verbose",
+        "PHALANX_HOME": "/their/team",
+        "PHALANX_RAY_ADDRESS": "10.0.0.1:6390",
+        "PHALANX_TEAM": "0123456789abcdef",
+        "PHALANX_AGENT": "claude",
+        "REDIS_URL": "redis://10.0.0.1/0",
+        "REDIS_HOST": "10.0.0.1",
+        "RAY_ADDRESS": "auto",
+        "MAX_CONCURRENT_SPAWNS": "1",
+    }
+    with agent_environment("demo", tmp_path, given) as environment:
+        assert environment.keys() == {"HOME", "PATH", "PHALANX_CLAUDE_COMMAND"}
+
+
 def test_a_process_that_is_left_in_the_home_fails_the_demo_by_name(tmp_path: Path) -> None:
     expect_nothing_left(tmp_path, None)
     with subprocess.Popen([sys.executable, "-c", "input()"], cwd=tmp_path, stdin=subprocess.PIPE) as left:
@@ -59,28 +76,46 @@ def test_a_process_that_is_left_in_the_home_fails_the_demo_by_name(tmp_path: Pat
 class InterruptedRuntime:
     """Somebody presses Ctrl-C while the team comes up, and again while it is put away."""
 
+    number = signal.SIGINT
+
     def __init__(self, home: Home, settings: Settings) -> None:
         self.home = home
 
     def up(self, environment: Mapping[str, str], on_step: OnStep) -> None:
         self.home.create()
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(self.number)
 
     def down(self, on_step: OnStep) -> None:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(self.number)
         on_step("ending Ray")
 
 
-def test_ctrl_c_ends_it_quietly_once_all_is_put_away(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_and_whoever_ends_it_otherwise_end_it_quietly_once_all_is_put_away(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
+    monkeypatch.setattr(InterruptedRuntime, "number", number)
     monkeypatch.setattr(demo_team, "Runtime", InterruptedRuntime)
     monkeypatch.setattr(sys, "argv", ["demo"])
+    before = {each: signal.getsignal(each) for each in signal.Signals}
 
-    assert demo_team.main() == 128 + signal.SIGINT
+    assert demo_team.main() == 128 + number
 
     said = capsys.readouterr().out
     assert said.index("ending Ray") < said.index("no process of the team is left") < said.index("Stopped by you.")
     scratch = said.rpartition("is down, ")[2].split()[0]
     assert not Path(scratch).exists()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert {each: signal.getsignal(each) for each in signal.Signals} == before
+
+
+def test_it_can_be_ended_when_a_shell_started_it_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it ignores Ctrl-C."""
+    monkeypatch.setattr(InterruptedRuntime, "number", signal.SIGTERM)
+    monkeypatch.setattr(demo_team, "Runtime", InterruptedRuntime)
+    monkeypatch.setattr(sys, "argv", ["demo"])
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert demo_team.main() == 128 + signal.SIGTERM
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -55,4 +55,4 @@ def test_a_ray_that_does_not_come_is_waited_for_no_longer_than_asked(tmp_path: P
     )
 
     assert done.returncode == 1
-    assert json.loads(done.stdout) == {"ok": False, "message": "Ray did not come up in time.", "lost": True}
+    assert json.loads(done.stdout) == {"ok": False, "message": "Ray was not up in time", "lost": True}

@@ -220,7 +220,7 @@ class Team:
         factory, permits = Mortal(self.actors, fate), Permits(found.max_concurrent_spawns)
         stock = ActorStock(factory, permits, found.spare_actors)
         reached = Mortal(host, fate, all_count=True)
-        room = Room(reached, found.agent_memory_mb, found.memory_reserve_mb)
+        room = Room(reached, found.agent_memory_mb, found.memory_reserve_mb, found.spawn_timeout_s)
         staff = Staff(host=reached, factory=factory, permits=permits, stock=stock, room=room)
         supervisor = build_supervisor(self.home, found, staff, Mortal(store, fate))
         life = Life(supervisor, store, fate)

@@ -135,8 +135,41 @@ def test_send_ends_with_1_when_the_message_was_not_delivered() -> None:
 
 
 def test_wait_ends_with_1_when_the_time_ran_out() -> None:
-    late = results.WaitResult(reached=False, instances=[info()])
-    assert Terminal(FakeClient(wait=late))("wait", "spec_1_1_1").exit_code == 1
+    late = results.WaitResult(reached=False, reason="The time ran out: 1 is still at work.", instances=[])
+    ended = Terminal(FakeClient(wait=late))("wait", "spec_1_1_1")
+    assert (ended.exit_code, ended.stdout) == (1, "Not reached. The time ran out: 1 is still at work.\n")
+
+
+HELD = info(needs_attention=True, queued_messages=2, held_messages=1, reason="someone is typing")
+
+
+def test_wait_and_send_end_with_3_when_a_message_is_held_back() -> None:
+    held = results.WaitResult(reached=False, reason="spec_1_1_1 has a message held back.", instances=[HELD])
+    ended = Terminal(FakeClient(wait=held))("wait", "spec_1_1_1")
+    assert ended.exit_code == 3
+    assert "ready, held" in ended.stdout
+    assert "someone is typing; queued messages: 2, 1 of them held back" in ended.stdout
+    blocked = FakeClient(send=sent(status="blocked", reason="someone is typing"))
+    assert Terminal(blocked)("send", "spec_1_1_1", "x", "--wait").exit_code == 3
+    assert Terminal(blocked)("send", "spec_1_1_1", "x").exit_code == 0
+
+
+@pytest.mark.parametrize(("until", "code"), [("idle", 3), ("any_idle", 0), ("needs_attention", 0)])
+def test_a_wait_that_is_reached_ends_with_3_only_where_it_was_for_all_and_one_needs_somebody(
+    until: str, code: int
+) -> None:
+    failed = info(status=Status.FAILED, needs_attention=True, reason="it ended")
+    reached = results.WaitResult(reached=True, instances=[failed])
+    assert Terminal(FakeClient(wait=reached))("wait", "spec_1_1_1", "--until", until).exit_code == code
+
+
+def test_wait_takes_names_or_all_and_not_both() -> None:
+    terminal = Terminal()
+    assert terminal("wait", "--all").exit_code == 0
+    assert terminal.request().instance_ids is None
+    for arguments in (["wait"], ["wait", "spec_1_1_1", "--all"]):
+        ended = Terminal()(*arguments)
+        assert (ended.exit_code, ended.stderr) == (1, "Name the instances to wait for, or give --all.\n")
 
 
 def test_the_list_shows_what_an_instance_asks_for() -> None:
@@ -173,6 +206,30 @@ def test_progress_goes_to_stderr_a_line_a_step_where_nobody_looks() -> None:
 
     ended = Terminal(FakeClient(spawn=spawn))("spawn", "x")
     assert ended.stderr == "0/1 making the workspace\n1/1 ␛done\n"
+
+
+async def _ctrl_c(request: Any, on_progress: ProgressCallback) -> Any:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (
+            ("spawn", "x"),
+            "the instance may start all the same. `phalanx list` shows it, `phalanx terminate ID` ends it",
+        ),
+        (("up", "--resume"), "those that have begun start all the same"),
+        (("restart", "spec_1_1_1"), "the team may do it all the same. `phalanx list` shows what became of it"),
+        (("list",), "Stopped."),
+    ],
+)
+def test_who_presses_ctrl_c_is_told_what_goes_on_and_how_to_end_it(command: tuple[str, ...], words: str) -> None:
+    client = FakeClient(spawn=_ctrl_c, resume=_ctrl_c, restart=_ctrl_c, list=_ctrl_c)
+
+    ended = Terminal(client)(*command)
+
+    assert (ended.exit_code, ended.stderr.count(words)) == (130, 1)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from actors.host_load import HostLoad
 from actors.instance import InstanceConfig
 from actors.messages import Message, MessageStatus, Receipt
 from actors.messaging.inbox import BatchLimits
-from actors.states import PendingPermission, Status
+from actors.responding import Answered, Reply
+from actors.states import Status
 from supervisor.messaging.drafts import Draft
 from supervisor.requests import Role
 from supervisor.store.memory import MemoryStore
@@ -172,7 +173,7 @@ class StandInInstance:
     async def screen(self, lines: int) -> str:
         raise NotImplementedError
 
-    async def respond(self, allow: bool, message: str, permission_id: str = "") -> PendingPermission:
+    async def respond(self, reply: Reply) -> Answered:
         raise NotImplementedError
 
     async def interrupt(self, timeout_s: float) -> bool:

@@ -3,6 +3,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import AbstractAsyncContextManager, suppress
 
+import pytest
+
+from actors.errors import WrongStateError
 from supervisor.permits import Permits
 
 
@@ -126,3 +129,25 @@ async def test_with_a_limit_of_one_the_background_still_gets_its_turn() -> None:
     await settle()
     assert order == ["refill"]
     await refill.finish()
+
+
+async def test_permits_that_are_given_no_more_are_refused_to_who_waits_and_to_who_asks_later() -> None:
+    permits = Permits(1)
+    async with permits.hold("first"):
+        waiting = [
+            asyncio.create_task(_held(permits.hold("second"))),
+            asyncio.create_task(_held(permits.hold_in_background())),
+        ]
+        await asyncio.sleep(0)
+        permits.close("it ends")
+        told = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [str(each) for each in told] == ["it ends", "it ends"]
+        with pytest.raises(WrongStateError, match="it ends"):
+            await _held(permits.hold("third"))
+        assert permits.held == 1
+    assert permits.held == 0
+
+
+async def _held(permit: AbstractAsyncContextManager[None]) -> None:
+    async with permit:
+        pass

@@ -33,7 +33,6 @@ EXPECTED = (
     ("transcript-view-*", DIALOG),
     ("menu-history-search", DIALOG),
     ("composer-bash-mode-*", DIALOG),
-    ("composer-draft-much-taller-than-screen", Screen(composer=Composer.ABSENT)),
     ("pane-dead-*", Screen(composer=Composer.ABSENT)),
 )
 DRAFTS = (
@@ -64,6 +63,13 @@ def captures(pattern: str) -> list[str]:
 @pytest.mark.parametrize(("pattern", "expected"), EXPECTED, ids=[name for name, _ in EXPECTED])
 def test_a_screen_of_the_real_program_is_understood(pattern: str, expected: Screen) -> None:
     assert [read_screen(capture) for capture in captures(pattern)] == [expected] * len(captures(pattern))
+
+
+def test_of_a_draft_that_is_taller_than_the_screen_newer_versions_show_the_end_in_a_box_that_says_so() -> None:
+    old, new = map(read_screen, captures("composer-draft-much-taller-than-screen"))
+    assert old == Screen(composer=Composer.ABSENT)
+    assert (new.composer, new.scrolled) == (Composer.DRAFT, True)
+    assert new.draft.startswith("row 41 of the draft\nrow 42")
 
 
 @pytest.mark.parametrize(("pattern", "draft"), DRAFTS, ids=[name for name, _ in DRAFTS])

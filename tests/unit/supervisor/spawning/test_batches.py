@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from actors.errors import AgentError
 from actors.states import Status
 from supervisor import requests, results
 from supervisor.permits import Permits
 from supervisor.requests import Malformed, Role
+from supervisor.results import RestartResult
 from supervisor.spawning.batches import resume_all, spawn_all
 from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll
-from supervisor.verbs import Caller
+from supervisor.verbs import Caller, ignore_progress
 from tests.unit.supervisor.stand_ins import TroubledStore, recruit
 
 CALLER = Caller(sender="lead")
@@ -62,5 +65,22 @@ async def test_members_that_are_resumed_fail_alone_whatever_goes_wrong() -> None
                 return None
         return results.RestartResult(instance_id=member.record.instance_id, status=Status.READY, resumed=True)
 
-    outcomes = await resume_all(members, Permits(2), resume)
+    outcomes = await resume_all(members, Permits(2), resume, ignore_progress)
     assert [one.error.code if one.error else one.resumed for one in outcomes] == ["agent", "internal", False, True]
+
+
+async def test_those_that_are_started_again_are_counted_as_they_are_done() -> None:
+    roll = Roll(TroubledStore())
+    members = [await recruit(roll, work_dir=Path("/usr")) for _ in range(3)]
+    told: list[tuple[int, int, str]] = []
+
+    async def resume(member: Member) -> RestartResult:
+        if member is members[1]:
+            raise AgentError("it ended at once")
+        return RestartResult(instance_id=member.record.instance_id, status=Status.READY, resumed=True)
+
+    outcomes = await resume_all(members, Permits(1), resume, lambda *word: told.append(word))
+
+    assert [outcome.error is None for outcome in outcomes] == [True, False, True]
+    ids = [member.record.instance_id for member in members]
+    assert told == [(0, 3, "starting them"), (1, 3, ids[0]), (2, 3, f"{ids[1]} failed"), (3, 3, ids[2])]

@@ -32,3 +32,24 @@ def test_a_spawn_whose_caller_went_away_counts_under_the_cap_until_it_is_done() 
     started, ended = virtual_time.run(callers_come_and_go)
     assert started == [CAP, CAP, CAP], "as many as the cap allows, however often a call is cut off and repeated"
     assert ended == CAP + 1, "who went away while waiting for a turn has made nothing"
+
+
+def test_what_is_under_way_when_the_team_ends_is_undone_and_its_callers_learn_why() -> None:
+    async def the_team_ends() -> tuple[list[str], list[str], int]:
+        world = World()
+        life = Life(world, {})
+        await life.begin()
+        calls = [asyncio.create_task(life.spawn(f"r{number}")) for number in range(2 * CAP)]
+        while not world.sessions:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        life.permits.close("it ends")
+        await life.spawner.end("it ends")
+        told = await asyncio.gather(*calls, return_exceptions=True)
+        left = [name for name, agent in world.sessions.items() if agent.alive]
+        there = len(list(life.roll.registry.everyone()))
+        await life.kill()
+        return [str(each) for each in told], left, there
+
+    told, left, there = virtual_time.run(the_team_ends)
+    assert told == ["it ends"] * 2 * CAP
+    assert (left, there) == ([], 0)

@@ -1,0 +1,64 @@
+"""A team that is brought down while it is at work: nothing of it is alive afterwards, and it comes back as it was."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from actors.errors import PhalanxError
+from actors.marks import TEAM_MARK
+from actors.processes import processes_with
+from supervisor.client import SupervisorClient
+from supervisor.requests import ListRequest, StatusRequest
+from supervisor.results import SpawnResult
+from supervisor.team_file import read_team
+from tests.acceptance.team import Team, bring_up
+
+pytestmark = pytest.mark.timeout(240)
+SPAWNS = 10
+UNDER_WAY = "The team is being brought down: nothing is started any more"
+
+
+@pytest.fixture
+def team(make_short_tmp: Callable[[], Path]) -> Iterator[Team]:
+    team = bring_up(make_short_tmp(), PHALANX_AGENT="demo", PHALANX_DEMO_START_S="1")
+    yield team
+    team.runtime.down(lambda step: None)
+
+
+async def spawned(client: SupervisorClient, team: Team, number: int) -> SpawnResult | PhalanxError:
+    try:
+        return await client.spawn(team.specialist(f"hello {number}"))
+    except PhalanxError as error:
+        return error
+
+
+@pytest.mark.parametrize("after_s", [0.3, 1.5])
+async def test_spawns_that_are_under_way_are_undone_and_nothing_is_alive_after_down(team: Team, after_s: float) -> None:
+    known = read_team(team.home)
+    assert known is not None
+    async with await team.connect() as client:
+        before = await client.spawn(team.specialist("who was there"))
+        calls = [asyncio.create_task(spawned(client, team, number)) for number in range(SPAWNS)]
+        await asyncio.sleep(after_s)
+
+        report = await asyncio.to_thread(team.runtime.down)
+
+        outcomes = await asyncio.gather(*calls)
+    assert processes_with(TEAM_MARK, known.team_id) == []
+    refused = [str(each) for each in outcomes if isinstance(each, PhalanxError)]
+    assert refused, "down came too late to hit a spawn"
+    assert all(UNDER_WAY in words for words in refused), refused
+    assert report.notes == ()
+
+    await asyncio.to_thread(team.runtime.up, team.environment)
+    async with await team.connect() as client:
+        await client.call("status", StatusRequest(compared=True))
+        listed = await client.list(ListRequest())
+    there = {before.instance_id, *(each.instance_id for each in outcomes if isinstance(each, SpawnResult))}
+    assert {each.instance_id for each in listed.instances if each.status != "stopped"} == set()
+    assert {path.name for path in team.home.instances.iterdir()} == there
+    assert {path.name for path in team.home.worktrees.iterdir()} == there
