@@ -263,10 +263,10 @@ class Observer:
             return _WAITING_LOOK_S
         if state.own is None:
             return _BUSY_LOOK_S if state.status is Status.BUSY or not state.has_hooks else _BLIND_LOOK_S
-        under_way = state.turn is Turn.UNDER_WAY
-        if state.own.waiting or (state.own.idle and under_way):
+        if state.own.waiting or (state.own.idle and state.status is Status.BUSY):
             return _CONFIRM_S
-        return _BUSY_LOOK_S if state.own.busy is not (under_way or state.in_background) else None
+        explained = state.turn is Turn.UNDER_WAY or state.in_background
+        return _BUSY_LOOK_S if state.own.busy and not explained else None
 
     async def _look_if_due(self) -> None:
         due_at = self._look_due_at()
