@@ -25,6 +25,7 @@ from actors.terminal.command import NO_SESSION, never_late
 from actors.terminal.drawing import told_of_drawing
 from actors.terminal.paste_names import checked, paste_name
 from actors.terminal.payload import paste_options, payload
+from actors.terminal.sizes import own_size
 from actors.terminal.stopped import is_stopped
 from actors.terminal.tmux import Tmux
 
@@ -167,6 +168,12 @@ class Pane:
     async def press(self, key: Key) -> None:
         """Sends one key to the program, after leaving copy mode."""
         await self._type(f"send-keys -t {self._id} -H {_KEY_BYTES[key]}", paste_name(), b"")
+
+    async def redraw(self) -> None:
+        """Makes the program draw its whole screen anew, by another height of its window. No-op while somebody looks
+        into it: then its size is theirs."""
+        unseen = "#{==:#{session_attached},0}"
+        await self._tmux.run("if-shell", "-F", "-t", self._id, unseen, own_size(self._id))
 
     def drawing(self, tell: Callable[[], None]) -> AbstractContextManager[bool]:
         """Inside, ``tell`` is called when the program has written to its terminal: a look then shows what it drew.

@@ -36,17 +36,13 @@ from actors.terminal.bounded import BoundedServer
 from actors.terminal.command import NO_SESSION, check_socket_path, never_late, no_answer, refusal, tmux_program
 from actors.terminal.listening import is_reachable_within, listener
 from actors.terminal.pane import PANE_FORMAT, PaneInfo, parse_pane
+from actors.terminal.sizes import COLUMNS, ROWS, own_size
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PEER_CREDENTIALS = struct.Struct("3i")
 _ABSENT = ("can't find session", NO_SESSION, "no server running", "No such file or directory")
 _END_POLL_S = 0.01
 _REMAKE_S = 0.2
-
-COLUMNS, ROWS = 200, 50
-"""The size of a window that nobody looks into: room for whole dialogs."""
-
-_OWN_SIZE = f"resize-window -x {COLUMNS} -y {ROWS} ; set-option -w -u window-size"
 
 _CONFIG = f"""\
 # Written by Phalanx at every start of its tmux server; changes here are lost.
@@ -67,12 +63,12 @@ set -gwq allow-rename off
 set -gwq automatic-rename off
 set -gwq window-size latest
 bind -n C-z display-message "Ctrl-Z is not passed on: it would stop the agent, and no shell is here to bring it back"
-set-hook -g client-detached 'if-shell -F "#{{==:#{{session_attached}},0}}" "{_OWN_SIZE}"'
+set-hook -g client-detached {{ if-shell -F '#{{==:#{{session_attached}},0}}' {{ {own_size()} }} }}
 """
 # remain-on-exit-format: the note about the dead pane would push the first line, perhaps the reason, off the screen.
-# window-size: a window has the size of who looks, of several the one who typed last. Nobody is left with a window that
-# is too small for a dialog: when the last one goes it gets its size back. resize-window makes a window keep that size
-# whoever comes, which is undone at once. As a global option "manual" makes tmux 3.3a die at its first new-session.
+# window-size: a window has the size of who looks, of several the one who typed last. When the last one has gone it gets
+# its own back, or an agent would be left with a window that is too small for its dialogs. As a global option "manual"
+# makes tmux 3.3a die at its first new-session.
 
 
 class TerminalServer:
@@ -138,7 +134,7 @@ class TerminalServer:
     ) -> PaneInfo:
         """Starts ``argv`` in ``cwd`` as the only pane of the new session ``name``.
 
-        The size changes to that of who attaches, and to COLUMNS x ROWS when the last one has gone.
+        The size changes to that of who attaches, and to the window's own when the last one has gone.
 
         A program that cannot be started shows as a dead pane. Raises ``InvalidRequestError`` for a bad name, command or
         directory, ``TerminalError`` for a name in use and when tmux fails. When tmux did not answer, close the session

@@ -139,6 +139,9 @@ class Rig:
     async def window_columns(self) -> int:
         return int(await self._tmux.run("display-message", "-p", "-t", "rig1:", "#{window_width}"))
 
+    async def pane_terminal(self) -> str:
+        return (await self._tmux.run("display-message", "-p", "-t", "rig1:", "#{pane_tty}")).strip()
+
     async def suspend(self) -> None:
         """What Ctrl-Z does when it reaches the agent."""
         await self._tmux.run("send-keys", "-t", "rig1:", "C-z")

@@ -12,14 +12,13 @@ from pathlib import Path
 import pytest
 
 from actors.agents.base import Composer, EventKind, Screen
-from actors.terminal.server import COLUMNS, ROWS
+from actors.terminal.sizes import COLUMNS, ROWS
 from tests.integration.agents.rig import ClaudeRig, DemoRig, until
 from tests.person import Person, attach_command
 
 pytestmark = pytest.mark.timeout(300)
 
 SIZES = [(80, 24), (100, 30), (120, 40), (250, 80), (40, 12)]
-UNSEEN = (COLUMNS, ROWS)
 
 
 @pytest.fixture
@@ -39,11 +38,15 @@ async def size(rig: DemoRig | ClaudeRig) -> tuple[int, int]:
     return columns, len(rows)
 
 
-async def has_size(rig: DemoRig | ClaudeRig, expected: tuple[int, int]) -> None:
+async def has_size(rig: DemoRig | ClaudeRig, *expected: tuple[int, int]) -> None:
     async def reached() -> bool:
-        return await size(rig) == expected
+        return await size(rig) in expected
 
     await until(reached)
+
+
+async def has_own_size(rig: DemoRig | ClaudeRig) -> None:
+    await has_size(rig, (COLUMNS, ROWS), (COLUMNS, ROWS + 1))
 
 
 def is_empty(screen: Screen) -> bool:
@@ -64,7 +67,7 @@ async def test_whoever_looks_gets_the_window_in_their_size_and_leaves_it_readabl
             await rig.shows(is_empty)
             if number % 2:
                 person.detach()
-        await has_size(rig, UNSEEN)
+        await has_own_size(rig)
         await rig.shows(is_empty)
         await rig.submit(f"after {columns}x{rows}")
         await rig.event(EventKind.TURN_ENDED, number + 1)
@@ -89,6 +92,31 @@ async def test_a_message_arrives_while_somebody_looks_and_while_the_window_chang
     assert prompts(rig) == ["at 80x24", "while it grows", "while it shrinks"]
 
 
+async def test_whoever_only_looks_in_for_a_moment_leaves_a_readable_screen(
+    rig: DemoRig | ClaudeRig, socket: Path
+) -> None:
+    await rig.ready()
+    for columns, rows in (*SIZES, *SIZES):
+        with looking(socket, columns, rows):
+            await has_size(rig, (columns, rows))  # tmux cuts the screen at once, the agent hears of it later
+        await has_own_size(rig)
+    await rig.shows(is_empty)
+    await rig.submit("after many looks")
+
+
+async def test_a_screen_that_is_broken_is_drawn_anew(rig: DemoRig | ClaudeRig, socket: Path) -> None:
+    await rig.ready()
+    Path(await rig.pane_terminal()).write_text("\x1b[H\x1b[2Jsomebody has written here")
+    await rig.shows(lambda screen: screen.composer is Composer.ABSENT)
+    await rig.pane.redraw()
+    await rig.shows(is_empty)
+    await has_own_size(rig)
+    with looking(socket, 80, 24):
+        await has_size(rig, (80, 24))
+        await rig.pane.redraw()
+        assert await size(rig) == (80, 24)
+
+
 async def test_what_a_person_has_typed_stays_a_draft_when_they_leave(rig: DemoRig | ClaudeRig, socket: Path) -> None:
     await rig.ready()
     with looking(socket, 80, 24) as person:
@@ -96,7 +124,7 @@ async def test_what_a_person_has_typed_stays_a_draft_when_they_leave(rig: DemoRi
         person.type("half a thought")
         await rig.shows(lambda screen: screen.draft == "half a thought")
         person.detach()
-    await has_size(rig, UNSEEN)
+    await has_own_size(rig)
     screen = await rig.shows(lambda screen: screen.composer is not Composer.ABSENT)
     assert (screen.composer, screen.draft) == (Composer.DRAFT, "half a thought")
     assert prompts(rig) == []
@@ -119,7 +147,7 @@ async def test_of_two_who_look_the_one_who_types_has_the_window(rig: DemoRig | C
         await has_size(rig, (80, 24))
         await rig.submit("to both")
         one.detach()
-    await has_size(rig, UNSEEN)
+    await has_own_size(rig)
     await rig.shows(is_empty)
     assert prompts(rig) == ["to both"]
 
@@ -132,7 +160,7 @@ async def test_a_dialog_shows_its_options_at_every_size(rig: DemoRig | ClaudeRig
         with looking(socket, columns, rows):
             await has_size(rig, (columns, rows))
             await rig.shows(offers_yes_and_no)
-        await has_size(rig, UNSEEN)
+        await has_own_size(rig)
         await rig.shows(offers_yes_and_no)
     assert not rig.has_run("touch it-ran")
 
@@ -166,7 +194,7 @@ async def test_whoever_scrolls_back_and_leaves_is_not_in_the_way(rig: DemoRig | 
         person.type("\x02[")  # copy mode
         await until(in_mode)  # tmux takes keys of one moment for pasted text
         person.detach()
-    await has_size(rig, UNSEEN)
+    await has_own_size(rig)
     await rig.shows(is_empty)
     await rig.submit("after scrolling")
     assert prompts(rig) == [*(f"line {number}" for number in range(6)), "after scrolling"]
@@ -191,7 +219,7 @@ async def test_a_suspended_agent_is_told_from_one_that_reads_its_keys(claude: Cl
     assert (await claude.pane.state()).stopped
     with looking(socket, 80, 24):  # older versions draw their input box anew for the new size
         await has_size(claude, (80, 24))
-    await has_size(claude, UNSEEN)
+    await has_own_size(claude)
     for _ in range(20):
         assert (await claude.screen()).composer is Composer.ABSENT
         await asyncio.sleep(0.05)
