@@ -98,6 +98,8 @@ def find_box(rows: list[Row], cursor: Cursor | None) -> InputBox | None:
     inside, below = tuple(rows[first:lower]), tuple(rows[lower + 1 :])
     if not inside or not _is_bordered(None if upper is None else rows[upper], inside, rows[lower]):
         return None
+    if upper is None and not _holds_only_hints(below):
+        return None
     caret = _caret(inside, below, None if cursor is None else Cursor(cursor.row - first, cursor.column))
     if caret is None:
         return None
