@@ -170,7 +170,7 @@ class Pane:
         await self._type(f"send-keys -t {self._id} -H {_KEY_BYTES[key]}", paste_name(), b"")
 
     async def redraw(self) -> None:
-        """Makes the program draw its whole screen anew, by another height of its window. No-op while somebody looks
+        """Makes the program draw its whole screen anew, by another width of its window. No-op while somebody looks
         into it: then its size is theirs."""
         unseen = "#{==:#{session_attached},0}"
         await self._tmux.run("if-shell", "-F", "-t", self._id, unseen, own_size(self._id))
