@@ -15,13 +15,13 @@ async def send(
 ) -> results.SendResult:
     """Give one instance a message: more work, an answer, a correction. For several messages use send_batch.
 
-    The text arrives exactly as given, is never run as a command, and is never typed into a dialog. It may be sent at
-    any time: a busy instance takes it when its turn ends. Without wait the answer is only that it was accepted; with
-    wait true the call returns when its fate is known.
+    The text is never run as a command and never typed into a dialog. It may be sent at any time: a busy instance takes
+    it when its turn ends. Without wait the answer is only that it was accepted; with wait true the call returns when its
+    fate is known, and says whether every character arrived (exact) or what Claude Code changed (changes).
 
     status: accepted = on its way. submitted = it is in the instance's conversation (that is not yet an answer: wait,
-    then read). blocked = held back while typing is not safe, as a rule because a permission dialog waits: look at it
-    with list, respond, and the message goes on by itself. unconfirmed = typed, but no proof came: read the instance
+    then read). blocked = held back while typing is not safe; reason says why now and how to free it (a permission: look
+    with list and respond), and the message goes on by itself. unconfirmed = typed, but no proof came: read the instance
     before you consider sending it again. failed = it did not arrive; reason says why.
 
     Example: {"instanceId": "spec_1_1_7", "message": "Also cover the empty cart.", "wait": true}

@@ -15,7 +15,10 @@ class SendRequest(Request):
     """Give one instance a message."""
 
     instance_id: InstanceId
-    message: str = Field(min_length=1, description="The text, at most 1 MB. It arrives exactly as given.")
+    message: str = Field(
+        min_length=1,
+        description="The text, at most 1 MB. The receipt says what was changed in it.",
+    )
     immediate: bool = Field(default=False, description="Deliver now, with what is queued before it, without batching.")
     wait: bool = Field(default=False, description="Return when the message's fate is known instead of at once.")
     timeout_seconds: float = Field(
@@ -26,7 +29,10 @@ class SendRequest(Request):
 
 class BatchMessage(Request):
     instance_id: InstanceId
-    message: str = Field(min_length=1, description="The text, at most 1 MB. It arrives exactly as given.")
+    message: str = Field(
+        min_length=1,
+        description="The text, at most 1 MB. The receipt says what was changed in it.",
+    )
     immediate: bool = Field(default=False, description="Deliver now, with what is queued before it, without batching.")
 
 
