@@ -16,8 +16,8 @@ async def send(
     """Give one instance a message: more work, an answer, a correction. For several messages use send_batch.
 
     The text is never run as a command and never typed into a dialog. It may be sent at any time: a busy instance takes
-    it when its turn ends. Without wait the answer is only that it was accepted; with wait true the call returns when its
-    fate is known, and says whether every character arrived (exact) or what Claude Code changed (changes).
+    it when its turn ends. Without wait the answer is only that it was accepted; with wait true the call returns when
+    its fate is known, and says whether every character arrived (exact) or what Claude Code changed (changes).
 
     status: accepted = on its way. submitted = it is in the instance's conversation (that is not yet an answer: wait,
     then read). blocked = held back while typing is not safe; reason says why now and how to free it (a permission: look
