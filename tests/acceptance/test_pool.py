@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -67,6 +68,31 @@ async def test_a_spare_whose_actor_was_just_killed_is_given_all_the_same(
     read = await claude.read(requests.ReadRequest(instance_id=spawned.instance_id))
     assert sum("after the kill" in entry.text for entry in read.entries if entry.kind == "question") == 1
     await claude.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
+
+
+async def test_spare_claudes_outlive_the_supervisor_and_whatever_is_tuned_afterwards(
+    claude: SupervisorClient, claude_team: Team
+) -> None:
+    ready = await claude.prewarm_instances(2, str(claude_team.repository))
+    assert ready.success, ready.errors
+    before = {agent.pid for agent in TerminalServer(claude_team.home.tmux_socket).agents()}
+    os.kill((await claude.status()).supervisor_pid, signal.SIGKILL)
+    await claude.optimize_settings(requests.OptimizeSettingsRequest(message_batch_size=9))
+    async with asyncio.timeout(60):
+        while (
+            pools := (await claude.get_performance(requests.GetPerformanceRequest())).metrics.pools
+        ).instances.ready < 2:
+            await asyncio.sleep(0.2)
+    assert (pools.instances.ready, pools.instances.wanted) == (2, 2)
+    assert {agent.pid for agent in TerminalServer(claude_team.home.tmux_socket).agents()} == before
+    spawned = await claude.spawn(claude_team.specialist("after the supervisor's death"))
+    after = {agent.session_name: agent.pid for agent in TerminalServer(claude_team.home.tmux_socket).agents()}
+    assert spawned.from_pool
+    assert after[spawned.instance_id] in before
+    unchanged = await claude.prewarm_resources(requests.PrewarmRequest(worktrees=True))
+    assert (unchanged.success, unchanged.instances, unchanged.worktrees) == (True, 1, 5)
+    await claude.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
+    assert (await claude.prewarm_resources(requests.PrewarmRequest(instances=0, worktrees=0))).instances == 0
 
 
 def _seats_of_spares(team: Team) -> list[int]:
