@@ -14,6 +14,7 @@ import pytest
 from actors.terminal.server import TerminalServer
 from supervisor import requests
 from supervisor.client import SupervisorClient
+from supervisor.results.performance import StockFigures
 from tests.acceptance.team import Team
 from tests.standin.api import ApiStandIn
 
@@ -78,12 +79,8 @@ async def test_spare_claudes_outlive_the_supervisor_and_whatever_is_tuned_afterw
     before = {agent.pid for agent in TerminalServer(claude_team.home.tmux_socket).agents()}
     os.kill((await claude.status()).supervisor_pid, signal.SIGKILL)
     await claude.optimize_settings(requests.OptimizeSettingsRequest(message_batch_size=9))
-    async with asyncio.timeout(60):
-        while (
-            pools := (await claude.get_performance(requests.GetPerformanceRequest())).metrics.pools
-        ).instances.ready < 2:
-            await asyncio.sleep(0.2)
-    assert (pools.instances.ready, pools.instances.wanted) == (2, 2)
+    pool = await _pool_with(claude, 2)
+    assert (pool.ready, pool.wanted) == (2, 2)
     assert {agent.pid for agent in TerminalServer(claude_team.home.tmux_socket).agents()} == before
     spawned = await claude.spawn(claude_team.specialist("after the supervisor's death"))
     after = {agent.session_name: agent.pid for agent in TerminalServer(claude_team.home.tmux_socket).agents()}
@@ -93,6 +90,16 @@ async def test_spare_claudes_outlive_the_supervisor_and_whatever_is_tuned_afterw
     assert (unchanged.success, unchanged.instances, unchanged.worktrees) == (True, 1, 5)
     await claude.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
     assert (await claude.prewarm_resources(requests.PrewarmRequest(instances=0, worktrees=0))).instances == 0
+
+
+async def _pool_with(claude: SupervisorClient, ready: int) -> StockFigures:
+    """Once so many spare agents are ready."""
+    async with asyncio.timeout(60):
+        while True:
+            seen = await claude.get_performance(requests.GetPerformanceRequest())
+            if seen.metrics.pools.instances.ready >= ready:
+                return seen.metrics.pools.instances
+            await asyncio.sleep(0.2)
 
 
 def _seats_of_spares(team: Team) -> list[int]:
