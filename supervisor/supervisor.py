@@ -231,7 +231,8 @@ class Supervisor:
 
     def _has_moved_on(self, member: Member, before: Snapshot) -> bool:
         blocked = self._roll.mail.blocked_reason(member.record.instance_id)
-        return member.snapshot != before and not (blocked and member.snapshot.status is not Status.WAITING_PERMISSION)
+        asks = member.snapshot.status in {Status.WAITING_PERMISSION, Status.WAITING_INPUT}
+        return member.snapshot != before and (asks or not blocked)
 
     async def interrupt(self, request: requests.InterruptRequest, caller: Caller) -> results.InterruptResult:
         member = self._roll.registry.get(request.instance_id)

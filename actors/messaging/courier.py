@@ -79,7 +79,7 @@ class Courier:
         recalled = self._ledger.recall(again=again)
         self._unfinished = recalled.unfinished
         self._underway = recalled.unfinished.messages if recalled.unfinished else ()
-        self.inbox.put_back(recalled.again, time.monotonic())
+        self.inbox.put_back(recalled.again)
 
     def offer(self, messages: Iterable[Message]) -> None:
         """What one call has brought, in its order."""
@@ -258,7 +258,7 @@ class Courier:
     def _put_back(self, batch: tuple[Message, ...]) -> None:
         self._underway = ()
         self._ledger.typed_in_vain(batch)
-        self.inbox.put_back(batch, time.monotonic())
+        self.inbox.put_back(batch)
 
     def _give_up(self) -> None:
         if self._observer.coming_back:

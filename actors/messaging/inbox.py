@@ -46,9 +46,9 @@ class Inbox:
         self._more_is_likely = now - self._last_came_at < self.limits.delay_s
         self._last_came_at = now
 
-    def put_back(self, messages: Iterable[Message], now: float) -> None:
+    def put_back(self, messages: Iterable[Message]) -> None:
         """Puts what was taken before to the front again, in its order; it is due at once."""
-        self._queue.extendleft((now - self.limits.delay_s, message) for message in reversed(tuple(messages)))
+        self._queue.extendleft((-math.inf, message) for message in reversed(tuple(messages)))
 
     def due_at(self) -> float | None:
         """When the next batch is due; None while nothing is queued."""

@@ -21,6 +21,7 @@ _STYLES: Mapping[Status, str] = {
     Status.READY: "green",
     Status.BUSY: "blue",
     Status.WAITING_PERMISSION: "bold yellow",
+    Status.WAITING_INPUT: "bold yellow",
     Status.RATE_LIMITED: "yellow",
     Status.STOPPED: "dim",
     Status.FAILED: "bold red",
