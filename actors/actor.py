@@ -5,19 +5,19 @@ An actor has a name of its own: it is made before anybody knows which instance i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from actors.agents.catalog import AgentCatalog
-from actors.calls import actor_class, actor_names, answer_of, answer_when_back, end_actor, make_actor, on_host
+from actors.calls import actor_class, actor_names, answer_of, answer_when_back, end_actor, make_actor, meet, on_host
 from actors.following.pages import Page, PageQuery
 from actors.following.reports import Report
 from actors.instance import InstanceConfig
 from actors.lean import Lean
 from actors.messages import Message
 from actors.messaging.inbox import BatchLimits
+from actors.responding import Answered, Reply
 from actors.seat import Seat
-from actors.states import PendingPermission
 
 START_S = 120.0
 """Many actors that start at once on few cores wait for each other."""
@@ -54,6 +54,9 @@ class InstanceHandle:
     async def deliver(self, messages: Sequence[Message]) -> None:
         await self._ask(self._actor.deliver.remote(messages))
 
+    async def withdraw(self, message_ids: Collection[str], reason: str) -> None:
+        await self._ask(self._actor.withdraw.remote(message_ids, reason))
+
     async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
         call = self._actor.reports.remote(after, timeout_s, incarnation)
         report: Report = await self._ask(call, timeout_s + POLL_MARGIN_S)
@@ -66,9 +69,9 @@ class InstanceHandle:
     async def screen(self, lines: int) -> str:
         return str(await self._ask(self._actor.screen.remote(lines)))
 
-    async def respond(self, allow: bool, message: str, permission_id: str = "") -> PendingPermission:
-        asked: PendingPermission = await self._ask(self._actor.respond.remote(allow, message, permission_id))
-        return asked
+    async def respond(self, reply: Reply) -> Answered:
+        answered: Answered = await self._ask(self._actor.respond.remote(reply))
+        return answered
 
     async def interrupt(self, timeout_s: float) -> bool:
         return bool(await self._ask(self._actor.interrupt.remote(timeout_s), timeout_s + CALL_S))
@@ -97,7 +100,7 @@ class RayInstances:
         address = name.partition("@")[2] or self._own_address
         options = on_host(address, self._slots(address)) if address else {}
         actor = await make_actor(InstanceActor, _PREFIX + name, self._catalog, **options)
-        await answer_when_back(actor.__ray_ready__.remote, f"The actor {name}", START_S)
+        await meet(actor, f"The actor {name}", START_S)
         return InstanceHandle(name, actor)
 
     async def running(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.errors import PhalanxError, UnavailableError
 from actors.nodes import SLOT
+from actors.versions import PROTOCOL, check_protocol
 
 NAMESPACE = "phalanx"
 SUPERVISOR = "supervisor"
@@ -119,6 +120,15 @@ async def in_thread(function: Callable[[], _Answer], what: str) -> _Answer:
     threading.Thread(target=run, name="asks Ray", daemon=True).start()
     result: _Answer = await answer_of(answer, what, RAY_S)
     return result
+
+
+async def meet(actor: Any, what: str, timeout_s: float) -> None:
+    """Returns when the actor answers. Raises ``VersionError`` when it is of a version that does not understand ours."""
+    ask = getattr(actor, "meet", None)
+    if ask is None:
+        check_protocol(0, "this supervisor", what)
+        return
+    await answer_when_back(lambda: ask.remote(PROTOCOL), what, timeout_s)
 
 
 async def answer_of(call: Awaitable[Any], what: str, timeout_s: float) -> Any:

@@ -12,6 +12,7 @@ travel through Ray by pickling.
     │   └── WrongStateError        right call, wrong moment (for example a message to a stopped instance)
     ├── SettingsError              a setting or the home is not usable
     ├── TeamNotRunningError        no supervisor answers in this home
+    ├── VersionError               the two sides are of versions that do not understand each other; nothing was done
     ├── WorkspaceError             git or the file system refused
     ├── TerminalError              tmux refused or does not answer
     │   └── PaneGoneError
@@ -51,6 +52,10 @@ class SettingsError(PhalanxError):
 
 class TeamNotRunningError(PhalanxError):
     code = "team_not_running"
+
+
+class VersionError(PhalanxError):
+    code = "version"
 
 
 class WorkspaceError(PhalanxError):

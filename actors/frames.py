@@ -4,7 +4,8 @@ Gateway and client speak these, and a relay passes them on: first the client's `
 its id::
 
     client                                   gateway
-    {"hello": {"sender", "version"}}
+    {"hello": {"sender", "version",
+               "protocol"}}                  {"hello": {"version", "protocol"}}, to who names a protocol
     {"id", "verb", "params"}                 {"id", "progress": {"done", "total", "what"}}, any number of times
                                              {"id", "result"} or {"id", "error": {"code", "message"}}
     {"cancel": id}

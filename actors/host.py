@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
 
+from actors.agents.approvals import approvals_of
 from actors.agents.base import Agent, AgentStart, Handover, LaunchRequest, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
 from actors.agents.hook import SPOOL_NAME
@@ -134,12 +135,17 @@ class Host:
         return await asyncio.to_thread(program_mark, self._catalog.command(agent), self._environment)
 
     async def renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
-        """Its next start begins this conversation, unless it has begun, with this system prompt. May be repeated."""
+        """Its next start begins this conversation, unless it has begun, with this system prompt. May be repeated.
+
+        Of an agent that has ended and that no actor follows: what is noted of another conversation is forgotten.
+        """
         await asyncio.to_thread(self._renew_agent, place, session_id, system_prompt)
 
-    async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
-        """Starts an agent that has ended again, as it was started first; with its conversation if there is one."""
-        return await asyncio.to_thread(self._restart_agent, instance_id, session_name, transcript_path)
+    async def restart_agent(
+        self, instance_id: str, session_name: str, transcript_path: str, session_id: str
+    ) -> Restarted:
+        """Starts an agent that has ended again, as it was started first; with this conversation if there is one."""
+        return await asyncio.to_thread(self._restart_agent, instance_id, session_name, transcript_path, session_id)
 
     async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
         """Ends every process of the instance, gently first, then its session. No-op when there is none."""
@@ -207,11 +213,12 @@ class Host:
     def _renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
         renew(self._home.instance_directory(place) / _REQUEST_NAME, session_id, system_prompt)
 
-    def _restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
+    def _restart_agent(self, instance_id: str, session_name: str, transcript_path: str, session_id: str) -> Restarted:
         kept = self._kept_launch(instance_id)
         agent = self._catalog.named(kept.agent)
         resume = can_resume(agent, transcript_path)
-        start = replace(kept, session_name=session_name, request=replace(kept.request, resume=resume))
+        request = replace(kept.request, resume=resume, session_id=session_id)
+        start = replace(kept, session_name=session_name, request=request)
         self._server.close_session(session_name)
         return Restarted(pane=self._launch(agent, start), resumed=resume)
 
@@ -234,7 +241,8 @@ class Host:
     def _launch(self, agent: Agent, start: AgentStart) -> PaneInfo:
         request = start.request
         marked = {**request.environment, INSTANCE_MARK: str(request.instance_directory)}
-        launch = agent.launch(replace(request, environment=marked))
+        approvals = approvals_of(start.trusted_directories[-1]) if start.trusted_directories else {}
+        launch = agent.launch(replace(request, environment=marked, approvals=approvals))
         directory = request.instance_directory
         try:
             command = write_launch(directory, launch, start.working_directory, python=sys.executable)

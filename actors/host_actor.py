@@ -13,7 +13,7 @@ from typing import Any
 from actors.agent_environment import read_environment
 from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
-from actors.calls import actor_class, answer_of, answer_when_back, make_actor, on_host
+from actors.calls import actor_class, answer_of, answer_when_back, make_actor, meet, on_host
 from actors.depot_door import DepotHandle, DepotServer
 from actors.errors import PhalanxError, SettingsError
 from actors.following.pages import Page, PageQuery
@@ -29,6 +29,7 @@ from actors.marks import UMASK_MARK
 from actors.relay import Relay
 from actors.supervisor_way import open_way
 from actors.terminal.pane import PaneInfo
+from actors.versions import check_protocol
 from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
 
@@ -72,6 +73,10 @@ class _HostServer(Host, DepotServer):
         if leader is None:
             await _open(self._git_door)
 
+    async def meet(self, protocol: int) -> None:
+        """Raises ``VersionError`` for a supervisor of another protocol."""
+        check_protocol(protocol, "this host", "the supervisor")
+
     async def release(self) -> None:
         """Also ends the relay: from then on this machine belongs to no team."""
         await super().release()
@@ -88,9 +93,11 @@ class _HostServer(Host, DepotServer):
         self._require_environment()
         return await super().start_agent(start)
 
-    async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
+    async def restart_agent(
+        self, instance_id: str, session_name: str, transcript_path: str, session_id: str
+    ) -> Restarted:
         self._require_environment()
-        return await super().restart_agent(instance_id, session_name, transcript_path)
+        return await super().restart_agent(instance_id, session_name, transcript_path, session_id)
 
     def _require_environment(self) -> None:
         """Takes it in when it is there by now. Raises ``SettingsError``."""
@@ -124,7 +131,7 @@ async def start_host(home: Home, catalog: AgentCatalog, address: str = "") -> Ho
     """The host actor of this machine; returns when it answers. ``address``: of the machine, in a cluster."""
     options = on_host(address) if address else {}
     actor = await make_actor(HostActor, "host", str(home.root), catalog, **options)
-    await answer_when_back(actor.__ray_ready__.remote, "The host actor", START_S)
+    await meet(actor, "The host actor", START_S)
     return HostHandle(actor, home)
 
 
@@ -139,7 +146,7 @@ def _near_look(home: Home) -> NearLook | None:
 async def start_other_host(name: str, address: str, home: Home, catalog: AgentCatalog, leader: Leader) -> HostHandle:
     """The same for another machine of the cluster."""
     actor = await make_actor(HostActor, name, str(home.root), catalog, leader, **on_host(address))
-    await answer_when_back(actor.__ray_ready__.remote, f"The host actor of {address}", START_S)
+    await meet(actor, f"The host actor of {address}", START_S)
     return HostHandle(actor)
 
 
@@ -244,9 +251,11 @@ class HostHandle:
         kept: AgentStart = await self._ask_again(lambda: self._actor.kept_launch.remote(instance_id), AGENT_S)
         return kept
 
-    async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
+    async def restart_agent(
+        self, instance_id: str, session_name: str, transcript_path: str, session_id: str
+    ) -> Restarted:
         restarted: Restarted = await self._ask_once(
-            lambda: self._actor.restart_agent.remote(instance_id, session_name, transcript_path), AGENT_S
+            lambda: self._actor.restart_agent.remote(instance_id, session_name, transcript_path, session_id), AGENT_S
         )
         return restarted
 

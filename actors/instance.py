@@ -11,12 +11,11 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from actors.agents.base import Agent, Composer, Decision, Screen
-from actors.agents.permissions import answer
-from actors.errors import TerminalError, UnavailableError, WrongStateError
+from actors.agents.base import Agent, Composer, Screen
+from actors.errors import TerminalError, UnavailableError
 from actors.following.life import Found, InstanceConfig, Life, find_agent
 from actors.following.pages import PAGE_CHARACTERS, Page, PageQuery, read_page
 from actors.following.reports import Report, ReportLog
@@ -24,8 +23,10 @@ from actors.messages import Message
 from actors.messaging.inbox import BatchLimits
 from actors.messaging.lease import Lease
 from actors.messaging.typist import Typist
-from actors.states import IDLE, SETTLE_S, PendingPermission, Status, decided, interrupted
+from actors.responding import Answered, Reply, Responder
+from actors.states import IDLE, SETTLE_S, Status, interrupted
 from actors.terminal.pane import Pane, Tmux
+from actors.troubles import Trouble
 
 __all__ = ["Instance", "InstanceConfig"]
 
@@ -56,14 +57,16 @@ class Instance:
         self._broken: Life | None = None
         self._faults = 0
         self._recovery: asyncio.Task[None] | None = None
+        self._not_taken_over = Trouble(logger, "the agent could not be taken over again")
 
     @property
     def config(self) -> InstanceConfig:
         return self._config
 
-    def rename(self, instance_id: str) -> None:
-        """A spare is given to an instance: only its id is another one, which stands in what is told to people."""
-        self._config = replace(self._config, instance_id=instance_id)
+    def configure(self, config: InstanceConfig) -> None:
+        """The same instance under another id, when a spare is given away, or in another conversation, which holds from
+        the agent's next life on."""
+        self._config = config
 
     async def adopt(self, pane_id: str, pid: int) -> str:
         """Takes over the agent with process ``pid`` in pane ``pane_id``; an earlier agent is let go.
@@ -131,10 +134,12 @@ class Instance:
     async def _try_again(self, broken: Life) -> None:
         try:
             await self._take_over(broken.found.pane_id, broken.found.pid)
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
             self._faults += 1
             self._broken = broken
-            logger.exception("the agent could not be taken over again")
+            self._not_taken_over.met(error)
+        else:
+            self._not_taken_over.over()
 
     async def tune(self, limits: BatchLimits) -> None:
         """From now on batches are formed by these; what is queued already, too."""
@@ -146,6 +151,10 @@ class Instance:
     async def deliver(self, messages: Sequence[Message]) -> None:
         """Queues messages; what becomes of each comes as a receipt in the reports. A known id is not queued twice."""
         self._now.courier.offer(messages)
+
+    async def withdraw(self, message_ids: Collection[str], reason: str) -> None:
+        """Messages that are not being typed yet never are; their receipts say ``failed``, with this reason."""
+        self._now.courier.withdraw(message_ids, reason)
 
     async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
         """Snapshot and receipts that came after sequence ``after``; waits up to ``timeout_s`` seconds for news.
@@ -169,7 +178,7 @@ class Instance:
         life.observer.witness()
         answers, path = conversation.answers, conversation.path
         page = await asyncio.to_thread(read_page, self._agent, path, query)
-        if not page.more and not query.whole and conversation.path == path:
+        if not page.more and not query.whole and not query.leaves_unread and conversation.path == path:
             # What came while the page was read may not be on it.
             conversation.read_to(answers)
             life.news.announce()
@@ -180,33 +189,17 @@ class Instance:
         text = await self._now.pane.capture(history_lines=lines)
         return "\n".join(text.rstrip().splitlines()[-lines:])[-PAGE_CHARACTERS:]
 
-    async def respond(self, allow: bool, message: str, permission_id: str = "") -> PendingPermission:
-        """Decides a waiting permission request through the hook that waits for it; no key is pressed.
-
-        Without an id it is the oldest. Raises ``WrongStateError`` when that one does not wait, or none does.
-        """
-        observer = self._now.observer
-        waiting = observer.state.permissions
-        if not waiting:
-            raise WrongStateError(
-                f"{self._config.instance_id} waits for no permission (it is {observer.state.status}). "
-                "Call list to see who does."
-            )
-        asked = next((one for one in waiting if permission_id in ("", one.request_id)), None)
-        if asked is None:
-            raise WrongStateError(
-                f"Nothing was answered: the request {permission_id} of {self._config.instance_id} waits no more, but "
-                f"another one, for {waiting[0].tool}. Call list and look at it first."
-            )
-        decision = Decision(allow=allow, message=message, tool=asked.tool, tool_input=asked.tool_input)
-        words = self._agent.permission_answer(decision)
-        taken = answer(self._config.directory, asked.request_id, words)
-        observer.change(decided(observer.state, asked.request_id, time.time()))
-        if not taken:
-            raise WrongStateError(
-                f"The request of {self._config.instance_id} to use {asked.tool} was answered at its terminal meanwhile."
-            )
-        return asked
+    async def respond(self, reply: Reply) -> Answered:
+        """Answers what the agent waits for; see ``Responder.respond``."""
+        life = self._now
+        typing = life.courier.typing
+        responder = Responder(self._agent, life.pane, life.observer, self._config.directory, typing)
+        try:
+            return await responder.respond(reply)
+        except TimeoutError:
+            raise UnavailableError("A message is being typed into this instance just now: try again.") from None
+        except TerminalError as error:
+            raise UnavailableError(f"The terminal of {self._config.instance_id} does not answer: {error}") from error
 
     async def interrupt(self, timeout_s: float) -> bool:
         """Stops the turn under way; False if there is none. Raises ``UnavailableError`` if the agent does not stop."""
@@ -238,7 +231,7 @@ class Instance:
                 await life.pane.press("C-c")
                 cleared = True
                 continue
-            life.observer.change(interrupted(life.observer.state, time.time()))
+            life.observer.change(interrupted(life.observer.state, time.monotonic()))
             life.courier.interrupted()
             return True
         raise UnavailableError(

@@ -7,6 +7,7 @@ Supervisor, instance actors and stores exchange these; nobody changes one, a lat
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -30,9 +31,9 @@ class MessageStatus(StrEnum):
     ACCEPTED = "accepted"
     """Stored, on its way: queued for the instance or being typed."""
     BLOCKED = "blocked"
-    """Held back because typing is not safe now (a dialog is up, a person is typing); goes on by itself."""
+    """Held back because typing is not safe now (a dialog is up, a draft stands in the way); goes on by itself."""
     SUBMITTED = "submitted"
-    """The agent's own record shows it in the conversation."""
+    """The agent's transcript shows it in the conversation."""
     UNCONFIRMED = "unconfirmed"
     """Typed, but no proof came in time. It is not typed again; a late proof still makes it submitted."""
     FAILED = "failed"
@@ -65,6 +66,10 @@ class Receipt:
     status: MessageStatus
     at: float
     reason: str = ""
+    exact: bool | None = None
+    """SUBMITTED: whether every character arrived. None when that was not compared."""
+    changes: tuple[str, ...] = ()
+    """What the agent's program has changed in the text, in words with counts."""
 
     @property
     def final(self) -> bool:
@@ -89,9 +94,12 @@ def decode(cls: type[Record], data: bytes) -> Record:
             "Use the version of Phalanx that wrote it."
         )
     fields = msgpack.unpackb(data[1:])
-    for enum_field, enum in _ENUM_FIELDS.get(cls, ()):
-        fields[enum_field] = enum(fields[enum_field])
+    for name, made in _MADE_OF.get(cls, ()):
+        if name in fields:
+            fields[name] = made(fields[name])
     return cls(**fields)
 
 
-_ENUM_FIELDS: dict[type[Any], tuple[tuple[str, type[StrEnum]], ...]] = {Receipt: (("status", MessageStatus),)}
+_MADE_OF: dict[type[Any], tuple[tuple[str, Callable[[Any], Any]], ...]] = {
+    Receipt: (("status", MessageStatus), ("changes", tuple))
+}

@@ -15,7 +15,7 @@ async def process_end(pid: int) -> None:
         watched = os.pidfd_open(pid)
     except ProcessLookupError:
         return
-    except OSError:  # forbidden in this container
+    except OSError:  # forbidden in this container, or there is no free file descriptor
         await _poll(pid)
         return
     loop = asyncio.get_running_loop()
@@ -33,10 +33,20 @@ async def _poll(pid: int) -> None:
         await asyncio.sleep(_POLL_S)
 
 
+def is_halted(pid: int) -> bool:
+    """Whether a signal has stopped the process (Ctrl-Z, SIGSTOP); False when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
+    except (OSError, IndexError):
+        return False
+
+
 def _exists(pid: int) -> bool:
     """tmux now and then leaves an agent that has ended uncollected: such a process is none any more."""
     try:
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return False
+    except OSError:  # as without free file descriptors: it cannot be told now
+        return True
     return state not in {b"Z", b"X"}

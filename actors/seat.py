@@ -6,7 +6,7 @@ for whom; ``adopt`` then says which agent to follow. A seat serves one instance 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from actors.agents.catalog import AgentCatalog
 from actors.errors import UnavailableError, WrongStateError
@@ -15,7 +15,8 @@ from actors.following.reports import Report, Snapshot
 from actors.instance import Instance, InstanceConfig
 from actors.messages import Message
 from actors.messaging.inbox import BatchLimits
-from actors.states import PendingPermission
+from actors.responding import Answered, Reply
+from actors.versions import check_protocol
 
 
 class Seat:
@@ -25,12 +26,16 @@ class Seat:
         self._catalog = catalog
         self._instance: Instance | None = None
 
+    async def meet(self, protocol: int) -> None:
+        """Raises ``VersionError`` for a supervisor of another protocol."""
+        check_protocol(protocol, "this actor", "the supervisor")
+
     async def vacant(self) -> bool:
         """Whether it follows nobody so far."""
         return self._instance is None
 
     async def adopt(self, config: InstanceConfig, pane_id: str, pid: int) -> str:
-        """As ``Instance.adopt``; the same instance may come under another id, or with another conversation.
+        """As ``Instance.adopt``; the same instance may come under another id, or in another conversation.
 
         Raises ``WrongStateError`` when it serves another instance, ``InvalidRequestError`` for an unknown agent.
         """
@@ -40,10 +45,7 @@ class Seat:
             raise WrongStateError(
                 f"This actor follows {self._instance.config.instance_id}, so not {config.instance_id} too."
             )
-        elif self._instance.config.session_id != config.session_id:
-            await self._instance.leave()
-            self._instance = Instance(config, self._catalog.named(config.agent))
-        self._instance.rename(config.instance_id)
+        self._instance.configure(config)
         return await self._instance.adopt(pane_id, pid)
 
     async def leave(self) -> None:
@@ -53,6 +55,9 @@ class Seat:
 
     async def deliver(self, messages: Sequence[Message]) -> None:
         await self._seated.deliver(messages)
+
+    async def withdraw(self, message_ids: Collection[str], reason: str) -> None:
+        await self._seated.withdraw(message_ids, reason)
 
     async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
         """An empty seat answers at once, as an incarnation that nobody knows: whoever follows it has it adopt again."""
@@ -69,8 +74,8 @@ class Seat:
     async def screen(self, lines: int) -> str:
         return await self._seated.screen(lines)
 
-    async def respond(self, allow: bool, message: str, permission_id: str = "") -> PendingPermission:
-        return await self._seated.respond(allow, message, permission_id)
+    async def respond(self, reply: Reply) -> Answered:
+        return await self._seated.respond(reply)
 
     async def interrupt(self, timeout_s: float) -> bool:
         return await self._seated.interrupt(timeout_s)

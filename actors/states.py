@@ -1,25 +1,49 @@
-"""The life of an instance, told by its events; pure.
+"""The status of an instance, weighed from what its witnesses say; pure.
 
-``InstanceState`` is what is known of one agent. ``fold`` takes a hook event into account; the other functions take what
-the screen and the process show. The hooks are the authority, the screen corrects them where no hook fires (a person's
-Esc, an answer typed into a dialog), the end of the process overrules both.
+Five witnesses tell about one agent, none of them everything, and each may be missing in some version of the program.
+
+=================  ================================  ==============================  ===============================
+witness            proves                            only suggests                   is silent or wrong
+=================  ================================  ==============================  ===============================
+process            that the agent has ended, or is   --                              --
+                   stopped by a signal
+permission hook    while it waits: that a tool call  that its dialog is up (one of   waits on when a person has
+                   waits for a decision              a subagent in the background    answered the dialog
+                                                     is drawn after the hook ends)
+other hooks        that a turn began, used a tool,   that the box is free; that a    when a person pressed Escape;
+                   ended or failed                   prompt was taken (it may be     when hooks are switched off
+                                                     blocked or taken back)
+Claude's own       ``waiting``: a dialog is up;      ``busy``: a turn, or only       while our hook holds back the
+status file        ``idle``: no turn, no subagent    subagents in the background     dialog of a subagent
+screen             that a dialog or the input box    that a turn is under way; that  while it is drawn; when a view
+                   is drawn                          nothing waits                   or setting hides the signs
+=================  ================================  ==============================  ===============================
+
+So, in this order: the end of the process; a stop by a signal; a permission request that waits; a dialog (the file or
+the screen shows it); a turn that hooks began and nobody saw end; work that only file or screen show; an input box that
+cannot be seen; else the agent is ready. What contradicts the hooks must stand for ``SETTLE_S``, because hooks come
+first. The screen takes a request back only after its dialog was seen and is gone, and never a subagent's.
+
+The transcript is no witness of status: it proves what arrived (see ``actors.messaging.proofs``). Times are seconds of a
+clock that is never set: the wall clock may be.
 
 ::
 
-    starting ──composer usable──▶ ready ──prompt──▶ busy ──answer──▶ ready
-                                                    busy ──asks──▶ waiting_permission ──decided──▶ busy
-                                                    busy ──limit──▶ rate_limited ──prompt──▶ busy
+    starting ──box drawn──▶ ready ──prompt──▶ busy ──answer──▶ ready
+                                              busy ──asks──▶ waiting_permission ──decided──▶ busy
+                                              busy ──limit──▶ rate_limited ──prompt──▶ busy
+    ready, busy ──something else asks a person──▶ waiting_input ──answered──▶ ready, busy
     any ──process ends──▶ stopped (asked for) or failed (not asked for)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from actors.agents.base import AgentEvent, Composer, EventKind, Screen
+from actors.agents.base import AgentEvent, Composer, Dialog, EventKind, OwnStatus, Screen
 
 
 class Status(StrEnum):
@@ -27,21 +51,37 @@ class Status(StrEnum):
     READY = "ready"
     BUSY = "busy"
     WAITING_PERMISSION = "waiting_permission"
+    WAITING_INPUT = "waiting_input"
+    """Something at its terminal waits for a person: a dialog that no hook announced, a view without an input box, a
+    program that was stopped. ``reason`` says what."""
     RATE_LIMITED = "rate_limited"
     STOPPED = "stopped"
     FAILED = "failed"
 
 
-ALIVE = frozenset({Status.STARTING, Status.READY, Status.BUSY, Status.WAITING_PERMISSION, Status.RATE_LIMITED})
+ALIVE = frozenset(
+    {
+        Status.STARTING,
+        Status.READY,
+        Status.BUSY,
+        Status.WAITING_PERMISSION,
+        Status.WAITING_INPUT,
+        Status.RATE_LIMITED,
+    }
+)
 IDLE = frozenset({Status.READY, Status.RATE_LIMITED, Status.STOPPED, Status.FAILED})
 """No turn is under way and none will start by itself."""
-NEEDING_ATTENTION = frozenset({Status.WAITING_PERMISSION, Status.RATE_LIMITED, Status.FAILED})
+NEEDING_ATTENTION = frozenset({Status.WAITING_PERMISSION, Status.WAITING_INPUT, Status.RATE_LIMITED, Status.FAILED})
 TYPABLE = frozenset({Status.READY, Status.RATE_LIMITED})
-"""Between turns: no dialog can come up while we type."""
+"""Between turns. Whether typing is safe now a look at the screen tells."""
 
-DIALOG_REASON = "a dialog that asks for no permission is up at its terminal: attach and answer it"
 SETTLE_S = 2.0
-"""A hook fires before the screen shows what it reports; for this long the screen is no argument against it."""
+"""A hook fires before the file and the screen show what it reports; for so long they are no argument against it."""
+UNSEEN_S = 5.0
+"""An input box that cannot be made out for so long is not only being drawn."""
+_LOOKS = 2
+"""So many looks in a row must agree."""
+_LONGEST_QUOTE = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,50 +91,135 @@ class PendingPermission:
     request_id: str
     tool: str
     tool_input: Mapping[str, Any]
+    subagent: str = ""
+    """Id of the subagent that asks; empty for the agent itself."""
+    subagent_type: str = ""
+    shown: bool = False
+    """A dialog was seen while it waited, which a person may have answered once it is gone."""
+
+
+class Turn(StrEnum):
+    NONE = "none"
+    UNDER_WAY = "under way"
+    ENDED = "ended"
+
+
+class View(StrEnum):
+    """What a look at the screen comes to."""
+
+    UNKNOWN = "unknown"
+    FREE = "free"
+    """The input box, no turn."""
+    WORKING = "working"
+    DIALOG = "dialog"
+    NO_BOX = "no box"
+
+
+_UNSEEN = Screen(composer=Composer.ABSENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What the screen has shown since ``since``, in ``looks`` looks in a row."""
+
+    view: View = View.UNKNOWN
+    since: float = 0.0
+    looks: int = 0
+    screen: Screen = _UNSEEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceState:
-    """What is known of one agent. ``since`` is seconds since the epoch."""
+    """What is known of one agent: the verdict, then what its witnesses said."""
 
     status: Status = Status.STARTING
-    since: float = 0.0
     reason: str = ""
+    """What a person should know; empty when nothing needs one."""
+
+    turn: Turn = Turn.NONE
+    in_background: bool = False
+    """Subagents went on working when the last turn ended; their end starts another."""
+    failure: str = ""
+    """Why the last turn failed."""
+    rate_limited: bool = False
     heard_at: float = 0.0
-    """When the last hook event came; seconds since the epoch."""
+    """When the last hook event was taken in."""
+    has_hooks: bool = False
     permissions: tuple[PendingPermission, ...] = ()
     decided: tuple[PendingPermission, ...] = ()
     """Requests that were decided through us in this turn and whose tool has not run yet."""
+    own: OwnStatus | None = None
+    """What the program itself writes about its status; None where it writes nothing."""
+    own_since: float = 0.0
+    sight: Sight = Sight()
+    halted: bool = False
+    """The process is stopped by a signal."""
     transcript_path: str = ""
+    session_id: str = ""
+    """Of the conversation that the agent is in now."""
+
+    @property
+    def dialog(self) -> Dialog | None:
+        """What the agent asks at its terminal, when a person has to answer there."""
+        return self.sight.screen.dialog if self.sight.view is View.DIALOG else None
+
+    @property
+    def typable(self) -> bool:
+        """Between turns: a message may be typed as soon as a look shows a free input box."""
+        if self.own is not None and self.own.waiting:
+            return False
+        only_in_background = self.status is Status.BUSY and self.turn is Turn.ENDED and self.in_background
+        return self.status in TYPABLE or only_in_background
 
 
-def _to(state: InstanceState, status: Status, at: float, reason: str = "") -> InstanceState:
-    since = state.since if state.status is status else at
-    permissions = state.permissions if status is Status.WAITING_PERMISSION else ()
-    return replace(state, status=status, since=since, reason=reason, permissions=permissions)
-
-
-def fold(state: InstanceState, event: AgentEvent) -> InstanceState:
+def fold(state: InstanceState, event: AgentEvent, now: float) -> InstanceState:
     """The state after a hook event. A dead agent stays dead, whatever a late event says."""
-    state = replace(state, heard_at=event.at, transcript_path=event.transcript_path or state.transcript_path)
+    state = replace(
+        state,
+        heard_at=now,
+        has_hooks=True,
+        sight=replace(state.sight, looks=0),
+        transcript_path=event.transcript_path or state.transcript_path,
+    )
     if state.status not in ALIVE:
         return state
     match event.kind:
         case EventKind.PROMPT_SUBMITTED:
-            return state if state.permissions else _to(state, Status.BUSY, event.at)
+            state = replace(state, turn=Turn.UNDER_WAY, failure="", rate_limited=False)
         case EventKind.TOOL_USED:
-            return _after_tool(state, event)
+            state = _after_tool(state, event)
         case EventKind.PERMISSION_REQUESTED:
-            asked = PendingPermission(request_id=event.request_id, tool=event.tool, tool_input=event.tool_input)
-            waiting = _to(state, Status.WAITING_PERMISSION, event.at)
-            return replace(waiting, permissions=(*state.permissions, asked))
-        case EventKind.TURN_ENDED:
-            return _to(replace(state, decided=()), Status.READY, event.at)
-        case EventKind.TURN_FAILED:
-            status = Status.RATE_LIMITED if event.rate_limited else Status.READY
-            return _to(state, status, event.at, f"the last turn failed: {event.text}")
-        case EventKind.SESSION_STARTED | EventKind.ATTENTION | EventKind.SESSION_ENDED:
-            return state
+            asked = PendingPermission(
+                request_id=event.request_id,
+                tool=event.tool,
+                tool_input=event.tool_input,
+                subagent=event.subagent,
+                subagent_type=event.subagent_type,
+            )
+            state = replace(state, permissions=(*state.permissions, asked))
+        case EventKind.TURN_ENDED | EventKind.TURN_FAILED:
+            state = _after_turn(state, event)
+        case EventKind.SESSION_STARTED:
+            state = replace(state, session_id=event.session_id)
+            if event.source != "compact":  # which happens in the midst of a turn
+                state = replace(state, turn=Turn.NONE, decided=(), failure="", rate_limited=False, in_background=False)
+        case EventKind.ATTENTION | EventKind.SESSION_ENDED:
+            pass
+    return weighed(state, now)
+
+
+def _after_turn(state: InstanceState, event: AgentEvent) -> InstanceState:
+    """The agent's own requests end with its turn; those of its subagents in the background wait on."""
+    failed = event.kind is EventKind.TURN_FAILED
+    return replace(
+        state,
+        turn=Turn.ENDED,
+        in_background=event.in_background,
+        failure=f"the last turn failed: {event.text}" if failed else "",
+        rate_limited=failed and event.rate_limited,
+        permissions=tuple(asked for asked in state.permissions if asked.subagent),
+        decided=(),
+    )
 
 
 def _after_tool(state: InstanceState, event: AgentEvent) -> InstanceState:
@@ -102,66 +227,189 @@ def _after_tool(state: InstanceState, event: AgentEvent) -> InstanceState:
 
     A long event comes without its input and matches nothing: the screen tells when its dialog is gone.
     """
-    mine = next((p for p in state.decided if _asked_for(p, event)), None)
+    if not event.subagent and state.turn is Turn.NONE:
+        state = replace(state, turn=Turn.UNDER_WAY)
+    mine = next((asked for asked in state.decided if _asked_for(asked, event)), None)
     if mine is not None:
-        left = tuple(p for p in state.decided if p.request_id != mine.request_id)
-        return (
-            replace(state, decided=left)
-            if state.permissions
-            else _to(replace(state, decided=left), Status.BUSY, event.at)
-        )
-    used = next((p for p in state.permissions if _asked_for(p, event)), None)
-    if used is None and state.permissions:
-        return state
-    return _without(state, used.request_id if used else "", event.at)
+        return replace(state, decided=tuple(asked for asked in state.decided if asked is not mine))
+    used = next((asked for asked in state.permissions if _asked_for(asked, event)), None)
+    return replace(state, permissions=tuple(asked for asked in state.permissions if asked is not used))
 
 
 def _asked_for(permission: PendingPermission, event: AgentEvent) -> bool:
-    return permission.tool == event.tool and permission.tool_input == event.tool_input
+    return (permission.tool, permission.subagent, permission.tool_input) == (
+        event.tool,
+        event.subagent,
+        event.tool_input,
+    )
 
 
-def decided(state: InstanceState, request_id: str, at: float) -> InstanceState:
-    """The state after a permission request got its answer; others that wait go on waiting."""
-    mine = tuple(p for p in state.permissions if p.request_id == request_id)
-    return _without(replace(state, decided=(*state.decided, *mine)), request_id, at)
+def decided(state: InstanceState, request_id: str, now: float) -> InstanceState:
+    """The state after a permission request got its answer through us; others that wait go on waiting."""
+    mine = tuple(asked for asked in state.permissions if asked.request_id == request_id)
+    return without(replace(state, decided=(*state.decided, *mine)), {request_id}, now)
 
 
-def _without(state: InstanceState, request_id: str, at: float) -> InstanceState:
-    left = tuple(p for p in state.permissions if p.request_id != request_id)
-    if left:
-        return replace(state, permissions=left)
-    return _to(state, Status.BUSY, at)
+def without(state: InstanceState, request_ids: Collection[str], now: float) -> InstanceState:
+    """The state after these requests have ended: their hooks wait no more."""
+    left = tuple(asked for asked in state.permissions if asked.request_id not in request_ids)
+    return weighed(replace(state, permissions=left), now)
 
 
-def interrupted(state: InstanceState, at: float) -> InstanceState:
+def interrupted(state: InstanceState, now: float) -> InstanceState:
     """The state after a turn was stopped from outside, which no hook reports."""
-    return _to(state, Status.READY, at) if state.status in ALIVE else state
-
-
-def on_screen(state: InstanceState, screen: Screen, at: float) -> InstanceState:
-    """The state after a look at the screen; changes only what no hook reports."""
-    if state.status is Status.STARTING:
-        if screen.composer is not Composer.ABSENT:
-            return _to(state, Status.READY, at)
-        return replace(state, reason=screen.trouble)
-    if at - state.heard_at < SETTLE_S:
+    if state.status not in ALIVE:
         return state
-    if screen.composer is Composer.ABSENT:
-        unannounced = screen.dialog and state.status is not Status.WAITING_PERMISSION
-        return replace(state, reason=DIALOG_REASON) if unannounced else state
-    if state.reason == DIALOG_REASON:
-        state = replace(state, reason="")
-    if state.status is Status.WAITING_PERMISSION and not screen.dialog:
-        return _to(state, Status.BUSY if screen.busy else Status.READY, at)
-    if state.status is Status.BUSY and not screen.busy:
-        return _to(state, Status.READY, at)
-    if state.status in TYPABLE and screen.busy:
-        return _to(state, Status.BUSY, at)
-    return state
+    return weighed(replace(state, turn=Turn.ENDED, permissions=(), decided=(), heard_at=now, own=None), now)
 
 
-def on_exit(state: InstanceState, at: float, *, asked: bool, reason: str) -> InstanceState:
+def on_own_status(state: InstanceState, own: OwnStatus | None, now: float) -> InstanceState:
+    """The state after a look into the program's own status file."""
+    if own != state.own:
+        state = replace(state, own=own, own_since=now)
+    return weighed(state, now)
+
+
+def on_screen(state: InstanceState, screen: Screen, now: float) -> InstanceState:
+    """The state after a look at the screen."""
+    view, before = _view_of(screen), state.sight
+    same = view is before.view and now >= before.since
+    sight = Sight(
+        view=view,
+        since=before.since if same else now,
+        looks=before.looks + 1 if same else 1,
+        screen=screen,
+    )
+    state = replace(state, sight=sight)
+    if view is View.DIALOG:
+        state = replace(state, permissions=tuple(replace(asked, shown=True) for asked in state.permissions))
+    return weighed(_without_answered(state, now), now)
+
+
+def _view_of(screen: Screen) -> View:
+    if screen.composer is not Composer.ABSENT:
+        return View.WORKING if screen.busy else View.FREE
+    return View.DIALOG if screen.dialog else View.NO_BOX
+
+
+def _without_answered(state: InstanceState, now: float) -> InstanceState:
+    """Requests whose dialog was seen and is gone: a person has answered it. Where a subagent asks nothing is certain
+    but the end of its hook."""
+    box = _stands(state, View.FREE, now) or _stands(state, View.WORKING, now)
+    if not box or (state.own is not None and state.own.waiting):
+        return state
+    left = tuple(asked for asked in state.permissions if asked.subagent or not asked.shown)
+    return replace(state, permissions=left)
+
+
+def on_halt(state: InstanceState, halted: bool, now: float) -> InstanceState:
+    """The state after a look whether the process is stopped by a signal."""
+    return weighed(replace(state, halted=halted), now)
+
+
+def on_exit(state: InstanceState, *, asked: bool, reason: str) -> InstanceState:
     """The state after the agent's process has ended."""
     if state.status not in ALIVE:
         return state
-    return _to(state, Status.STOPPED if asked else Status.FAILED, at, reason)
+    return replace(state, status=Status.STOPPED if asked else Status.FAILED, reason=reason, permissions=(), decided=())
+
+
+def _stands(state: InstanceState, view: View, now: float) -> bool:
+    """The screen has shown this in looks enough, and not only because it has not caught up with the last hook yet."""
+    sight = state.sight
+    return sight.view is view and sight.looks >= _LOOKS and now - state.heard_at >= SETTLE_S
+
+
+def _own_stands(state: InstanceState, now: float) -> OwnStatus | None:
+    """What the program writes about itself, once it had time to follow the last hook."""
+    return state.own if now - max(state.heard_at, state.own_since) >= SETTLE_S else None
+
+
+def weighed(state: InstanceState, now: float) -> InstanceState:
+    """The state with the verdict that its witnesses give now. The dead stay dead."""
+    if state.status not in ALIVE:
+        return state
+    status, reason = _verdict(state, now)
+    return replace(state, status=status, reason=reason)
+
+
+def _verdict(state: InstanceState, now: float) -> tuple[Status, str]:
+    if state.halted:
+        return Status.WAITING_INPUT, _HALTED
+    if state.status is Status.STARTING and state.sight.view not in (View.FREE, View.WORKING):
+        return Status.STARTING, _why_not_started(state, now)
+    if state.permissions:
+        return Status.WAITING_PERMISSION, ""
+    if question := _question(state, now):
+        return Status.WAITING_INPUT, question
+    if _is_at_work(state, now):
+        return Status.BUSY, ""
+    if state.sight.view is View.NO_BOX and state.sight.looks >= _LOOKS and now - state.sight.since >= UNSEEN_S:
+        return Status.WAITING_INPUT, _no_box(state.sight.screen)
+    return Status.RATE_LIMITED if state.rate_limited else Status.READY, state.failure or _no_hooks(state, now)
+
+
+def _is_at_work(state: InstanceState, now: float) -> bool:
+    own = _own_stands(state, now)
+    free, working = _stands(state, View.FREE, now), _stands(state, View.WORKING, now)
+    if state.turn is Turn.UNDER_WAY:
+        return not (free and (state.own is None or (own is not None and own.idle)))
+    if state.in_background:
+        return own is None or not own.idle
+    return working or (own is not None and own.busy)
+
+
+def _question(state: InstanceState, now: float) -> str:
+    """What a person is asked at the terminal without a hook that waits for the answer; empty for nothing."""
+    shown = state.dialog
+    if shown is not None and _stands(state, View.DIALOG, now):
+        return in_words(shown)
+    own = _own_stands(state, now)
+    if own is None or not own.waiting:
+        return ""
+    if shown is not None:
+        return in_words(shown)
+    waiting_for = f" ({own.waiting_for})" if own.waiting_for else ""
+    return f"Claude Code says that it waits for a person at its terminal{waiting_for}: attach and look"
+
+
+def _why_not_started(state: InstanceState, now: float) -> str:
+    screen = state.sight.screen
+    if screen.trouble:
+        return screen.trouble
+    if screen.dialog is not None and state.sight.looks >= _LOOKS:
+        return in_words(screen.dialog)
+    long = state.sight.view is View.NO_BOX and now - state.sight.since >= UNSEEN_S and bool(screen.shown)
+    return _no_box(screen) if long else ""
+
+
+_HALTED = (
+    "its program is stopped by a signal (Ctrl-Z, or kill -STOP): attach and continue it, "
+    "or terminate or restart the instance"
+)
+
+
+def in_words(dialog: Dialog) -> str:
+    """A dialog in words for whoever leads."""
+    if not dialog.question and not dialog.options:
+        return "a dialog that asks for no permission is up at its terminal: attach and answer it"
+    asks = " ".join(dialog.question.split())[:_LONGEST_QUOTE] or dialog.kind
+    if not dialog.options:
+        return f"a dialog is up at its terminal, attach and answer it: {asks}"
+    options = "; ".join(f"{number}. {option}" for number, option in enumerate(dialog.options, 1))[:_LONGEST_QUOTE]
+    return f"a dialog is up at its terminal: {asks} Options: {options}. Give respond one of them as option, or attach"
+
+
+def _no_box(screen: Screen) -> str:
+    shown = f" It shows: {screen.shown}" if screen.shown else ""
+    return f"its screen shows no input box, so nothing can be typed: attach and look.{shown}"
+
+
+def _no_hooks(state: InstanceState, now: float) -> str:
+    silent = not state.has_hooks and state.sight.view is View.FREE and now - state.sight.since >= UNSEEN_S
+    if not silent:
+        return ""
+    return (
+        "Claude Code runs none of the hooks that Phalanx gave it (managed settings may forbid them): "
+        "permission requests have to be answered at its terminal"
+    )

@@ -22,6 +22,7 @@ import supervisor
 from actors.errors import SettingsError, TeamNotRunningError
 from actors.home import Home
 from actors.leader import away_words, leader_of
+from mcp_entry.log import make_room
 from supervisor.team_file import wanted_team
 from supervisor.up_log import reason_in
 
@@ -70,6 +71,7 @@ class BringUpProcess:
         """One that is killed is begun again at once."""
         self.home.create()
         log = self.home.logs / "up.log"
+        make_room(log)
         for _ in range(_TRIES):
             begin = log.stat().st_size if log.exists() else 0
             process = await asyncio.to_thread(self._start, command, log)

@@ -43,7 +43,14 @@ def _figures(metrics: figures.Metrics) -> Iterator[str]:
         f"cache: {metrics.cache.hits} of {metrics.cache.hits + metrics.cache.misses} found"
     )
     yield f"- state: {metrics.store.mode}, a write takes {seconds(metrics.store.write.avg)}"
+    yield from _waiting_spares(metrics.pools)
     yield from (of_host(host) for host in metrics.hosts)
+
+
+def _waiting_spares(pools: figures.Pools) -> Iterator[str]:
+    for name, stock in (("spare agents", pools.instances), ("spare worktrees", pools.worktrees)):
+        if stock.waits_for:
+            yield f"- {stock.ready} of {stock.wanted} {name} are ready; the others wait for {stock.waits_for}"
 
 
 def of_host(host: figures.HostFigures) -> str:

@@ -20,6 +20,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from actors.errors import PhalanxError, TeamNotRunningError, UnavailableError
+from mcp_entry import sizes
 from mcp_entry.alerts import Alerts
 from mcp_entry.instructions import INSTRUCTIONS
 from mcp_entry.progress import ProgressTeller
@@ -94,7 +95,7 @@ class Entry:
         self._alerts.client_is(context.session)
         teller = ProgressTeller(context.session.report_progress, at_least_every_s=self._quiet_at_most_s)
         async with teller:
-            return await self._answer(tool, params.arguments or {}, teller)
+            return await self._answer(tool, _without_name(tool, params.arguments or {}), teller)
 
     async def _answer(self, tool: Tool, arguments: Mapping[str, Any], teller: ProgressTeller) -> dict[str, Any]:
         """A ``CallToolResult`` as it is sent: a model of it would copy and check all that is in it once more."""
@@ -110,7 +111,10 @@ class Entry:
                 f"Phalanx failed inside ({type(error).__name__}); its log is {self._log}. "
                 "Look with list what is there before you make the call again."
             )
-        return _result(tool.text(result), structuredContent=structured(result))
+        content, text = structured(result), tool.text(result)
+        if tool.text_is_answer:
+            return _result(text, structuredContent=content)
+        return _result(sizes.short_text(text), structuredContent=sizes.guarded(content))
 
     async def _run(self, tool: Tool, request: Request, teller: ProgressTeller) -> Result:
         if not self._team.connected:
@@ -132,6 +136,13 @@ class Entry:
                 raise
         logger.info("the connection broke during %s; making the call again", tool.name)
         return await tool.call(await self._team.client(), request, teller.on_progress)
+
+
+def _without_name(tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The guide writes a call as one object, with the tool's name in it."""
+    if arguments.get("tool") != tool.name:
+        return arguments
+    return {name: value for name, value in arguments.items() if name != "tool"}
 
 
 def _request_id(request: Request) -> str | None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from pathlib import PurePath
 
 from actors.messages import MessageStatus
+from actors.states import Status
 from supervisor import results
+from supervisor.team.instance_record import SPARE_PREFIX
 
 _LONGEST_REASON = 200
 _OUR_REFS = "refs/phalanx/"
@@ -19,10 +22,16 @@ _PLAIN = frozenset({MessageStatus.ACCEPTED, MessageStatus.SUBMITTED})
 
 def of_spawn(result: results.SpawnResult) -> str:
     where = f"branch {result.branch} in " if result.branch else ""
+    named = ", which keeps the name of the spare that it was" if _is_of_a_spare(result.working_directory) else ""
     started = (
-        f"{result.instance_id} ({result.role}) was started and is {result.status}: {where}{result.working_directory}."
+        f"{result.instance_id} ({result.role}) was started and is {result.status}: "
+        f"{where}{result.working_directory}{named}."
     )
     return "\n".join([started, *(f"Note: {note}" for note in result.notes)])
+
+
+def _is_of_a_spare(directory: str) -> bool:
+    return PurePath(directory).name.startswith(SPARE_PREFIX)
 
 
 def of_spawn_batch(result: results.SpawnBatchResult) -> str:
@@ -40,7 +49,8 @@ def of_spawn_batch(result: results.SpawnBatchResult) -> str:
 
 def of_prewarm(result: results.PrewarmResult) -> str:
     ready = f"{result.instances} spare agents and {result.worktrees} spare worktrees are ready for {result.work_dir}."
-    return "\n".join([ready, *(f"Some could not be made: {error}" for error in result.errors)])
+    taken = [f"Spawns have taken {result.taken} of what was asked for meanwhile."] if result.taken else []
+    return "\n".join([ready, *taken, *(f"Some are not there: {error}" for error in result.errors)])
 
 
 def of_send(result: results.SendResult) -> str:
@@ -48,7 +58,8 @@ def of_send(result: results.SendResult) -> str:
         return f"The message to {result.instance_id} was refused: {_error(result.error)}"
     reason = f" ({result.reason})" if result.reason else ""
     taken_out = f" {result.removed_characters} control characters were removed." if result.removed_characters else ""
-    return f"{result.message_id} to {result.instance_id} is {result.status}{reason}.{taken_out}"
+    changed = f" It arrived changed: {'; '.join(result.changes)}." if result.changes else ""
+    return f"{result.message_id} to {result.instance_id} is {result.status}{reason}.{taken_out}{changed}"
 
 
 def of_send_batch(result: results.SendBatchResult) -> str:
@@ -60,7 +71,7 @@ def of_send_batch(result: results.SendBatchResult) -> str:
     odd = [
         f"messages[{index}]: {of_send(each)}"
         for index, each in enumerate(result.results)
-        if each.status not in _PLAIN or each.removed_characters
+        if each.status not in _PLAIN or each.removed_characters or each.changes
     ]
     return "\n".join([heading, *odd])
 
@@ -84,18 +95,25 @@ def of_list(result: results.ListResult) -> str:
     hidden = f" {result.not_shown} terminated are not shown (includeStopped)." if result.not_shown else ""
     if not result.instances:
         return "\n".join([*warnings, f"There are no instances. Start some with spawn_batch.{hidden}"])
-    heading = f"{len(result.instances)} instances: {_counts(result.counts)}.{hidden}"
+    total = len(result.instances) + (result.left_out or 0)
+    more = f" Only {len(result.instances)} are shown." if result.left_out else ""
+    heading = f"{total} instances: {_counts(result.counts)}.{hidden}{more}"
     return "\n".join([*warnings, heading, *_instances(result.instances)])
 
 
 def of_wait(result: results.WaitResult) -> str:
-    heading = "Reached." if result.reached else "Not reached: the time ran out first."
-    return "\n".join([heading, *_instances(result.instances)])
+    others = [f"The others: {_counts(result.others)}."] if result.others else []
+    return "\n".join([how_it_ended(result), *_instances(result.instances), *others])
+
+
+def how_it_ended(result: results.WaitResult) -> str:
+    return "Reached." if result.reached else f"Not reached. {result.reason or 'The time ran out.'}"
 
 
 def of_respond(result: results.RespondResult) -> str:
-    answered = "allowed" if result.decision == "allow" else "denied"
-    return f"{result.instance_id}: {result.permission.tool} was {answered}; it is {result.status} now."
+    answered = "denied" if result.decision == "deny" else "allowed"
+    what = f"{result.permission.tool} was {answered}" if result.permission else "the dialog was answered"
+    return f"{result.instance_id}: {what}; it is {result.status} now."
 
 
 def of_interrupt(result: results.InterruptResult) -> str:
@@ -132,9 +150,20 @@ def of_recycle(result: results.RecycleResult) -> str:
     return f"{result.instance_id} goes on with a fresh conversation and is {result.status}. It knows:\n{result.summary}"
 
 
-def of_restart(result: results.RestartResult) -> str:
-    how = "its conversation goes on" if result.resumed else "it had no conversation yet"
-    return f"{result.instance_id} was restarted and is {result.status}; {how}."
+def of_restart(result: results.RestartsResult) -> str:
+    if result.restarted is None:
+        return _restarted(result.instance_id, result.status, result.resumed)
+    return "\n".join(
+        f"{each.instance_id} was not restarted: {_error(each.error)}"
+        if each.error
+        else _restarted(each.instance_id, each.status, each.resumed)
+        for each in result.restarted
+    )
+
+
+def _restarted(instance_id: str | None, status: Status | None, resumed: bool | None) -> str:
+    how = "its conversation goes on" if resumed else "it had no conversation yet"
+    return f"{instance_id} was restarted and is {status}; {how}."
 
 
 def of_git_batch(result: results.GitBatchResult) -> str:
@@ -142,11 +171,17 @@ def of_git_batch(result: results.GitBatchResult) -> str:
     hits = result.performance.cache_hits
     heading = f"{done} of {len(result.results)} operations done{f', {hits} from the cache' if hits else ''}."
     failed = [
-        f"operations[{index}] {each.type} in {each.workspace_dir} failed: {_error(each.error)}"
+        f"operations[{index}]{_git_asked(each)} failed: {_error(each.error)}"
         for index, each in enumerate(result.results)
         if not each.success
     ]
     return "\n".join([heading, *failed])
+
+
+def _git_asked(outcome: results.GitOutcome) -> str:
+    """As far as it is known: the operation may have been malformed."""
+    kind = f" {outcome.type}" if outcome.type else ""
+    return f"{kind} in {outcome.workspace_dir}" if outcome.workspace_dir else kind
 
 
 def of_resume(result: results.ResumeResult) -> str:
@@ -178,6 +213,7 @@ def _instance(each: results.InstanceInfo) -> str:
     line += f" name={each.name}" if each.name else ""
     line += f" branch={each.branch}" if each.branch else ""
     line += f" unread={each.unread}" if each.unread else ""
+    line += f" held={each.held_messages}" if each.held_messages else ""
     line += f" asks for {each.permission.tool}" if each.permission else ""
     return line + (f" ({_short(each.reason)})" if each.reason else "")
 

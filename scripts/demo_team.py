@@ -191,9 +191,10 @@ async def work(client: SupervisorClient, members: list[SpawnOutcome], play: Play
 async def wait(client: SupervisorClient, members: list[SpawnOutcome], play: Play) -> list[InstanceInfo]:
     ids = [id_of(member) for member in members]
     waited = await client.wait(requests.WaitRequest(instance_ids=ids, until="idle", timeout_seconds=play.idle_s))
-    if not waited.reached:
+    if waited.others:
         states = ", ".join(f"{each.instance_id} is {each.status}{because(each)}" for each in waited.instances)
-        raise DemoFailed(f"the team was not idle within {play.idle_s:.0f} s: {states}")
+        why = waited.reason or f"not within {play.idle_s:.0f} s"
+        raise DemoFailed(f"the team did not become idle ({why}): {states}")
     return waited.instances
 
 

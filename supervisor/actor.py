@@ -81,13 +81,15 @@ class _SupervisorServer:
         factory = RayInstances(catalog, address, cluster.slots) if cluster else RayInstances(catalog)
         permits = Permits(settings.max_concurrent_spawns)
         stock = ActorStock(factory, permits, settings.spare_actors)
-        room = Room(own, settings.agent_memory_mb, settings.memory_reserve_mb)
+        room = Room(own, settings.agent_memory_mb, settings.memory_reserve_mb, settings.spawn_timeout_s)
         staff = Staff(host=host, factory=factory, permits=permits, stock=stock, room=room, roster=roster)
         store = make_store(self._home, settings, unless_agents_live(self._home, host))
         supervisor = build_supervisor(self._home, settings, staff, store)
         try:
             await supervisor.recover()
-            await Gateway(self._home.gateway_socket, supervisor).start()
+            gateway = Gateway(self._home.gateway_socket, supervisor)
+            supervisor.warn_of(lambda: gateway.warning)
+            await gateway.start()
         except BaseException:
             await supervisor.close()
             raise

@@ -28,6 +28,7 @@ from supervisor.pool.assembly import make_pool
 from supervisor.pool.desk import PoolDesk
 from supervisor.pool.pool import Pool
 from supervisor.recovering.adoption import Adoption, InstanceRules
+from supervisor.recovering.clearing_desk import ClearingDesk
 from supervisor.recovering.collecting import Collecting
 from supervisor.recovering.recovery import Recovery
 from supervisor.recovering.recycling import Recycling, RecyclingRules
@@ -80,7 +81,6 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
             looking=Looking(roll, staff.host),
             spawner=_spawner(ground, pool),
             closing=closing,
-            collecting=Collecting(home, roll, staff.host, closing),
             resuming=_resuming(ground, closing),
             recycling=_recycling(ground, closing),
             recovery=Recovery(roll, staff, ground.adoption, ground.undoing, closing),
@@ -114,7 +114,7 @@ def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> 
 
 def _pool(ground: _Ground) -> Pool:
     staff = ground.staff
-    pool = make_pool(ground.home, ground.settings, staff, ground.roll, ground.adoption)
+    pool = make_pool(ground.home, ground.settings, staff, ground.roll, ground.adoption, store=ground.store)
     ground.tunables.subscribe(pool.tuned)
     staff.room.give_up_spare = pool.give_back
     ground.roll.further_warnings.append(lambda: staff.room.warning)
@@ -128,6 +128,7 @@ def _spawner(ground: _Ground, pool: Pool) -> Spawner:
         agent=ground.settings.agent,
         timeout_s=ground.settings.spawn_timeout_s,
         work_dirs=ground.work_dirs,
+        allow_bypass=ground.settings.allow_bypass_permissions,
         roster=staff.roster,
     )
     cold = ColdStart(ground.home, staff, roll, ground.adoption, pool)
@@ -162,10 +163,11 @@ def _desks(ground: _Ground, pool: Pool, closing: Closing, keeper: HistoryKeeper)
         hosts=staff.roster.linked if staff.roster else lambda: {"": staff.host},
         slots=staff.roster.slots if staff.roster else dict,
         tunables=ground.tunables,
-        sources=Sources(git=lambda: git.figures, pools=lambda: pool.figures),
+        sources=Sources(git=lambda: git.figures, pools=lambda: pool.figures, no_memory=lambda: staff.room.warning),
     )
     return (
         git,
+        ClearingDesk(ground.roll, Collecting(ground.home, ground.roll, staff.host, closing)),
         *performance_desks(ground.home, watched, keeper, Tuning.of(settings.configured)),
         _hosts_desk(ground, closing, pool),  # before the pool, which asks for its spares where they are
         PoolDesk(pool, ground.work_dirs, settings.spawn_timeout_s),

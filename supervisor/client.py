@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,6 +30,7 @@ from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableE
 from actors.frames import FrameError
 from actors.home import Home
 from actors.leader import away_words, leader_of
+from actors.versions import PROTOCOL, RENEW
 from supervisor import requests
 from supervisor.calling.attempt import Attempt, advice, identified, waits_s
 from supervisor.calling.line import Line, NotSentError
@@ -38,6 +39,7 @@ from supervisor.requests import Request
 from supervisor.results import Result
 from supervisor.team_file import head_runs, wanted_team
 from supervisor.verbs import VERBS, ProgressCallback, ignore_progress
+from supervisor.versions import VERSION
 
 CONNECT_PATIENCE_S = 4.0
 """How long a first connection waits for a supervisor that is just starting anew in a Ray that runs: it is back within
@@ -52,7 +54,7 @@ _TIMEOUTS_S = {
     "prewarm_resources": 3700.0,
     "resume": 900.0,
     "terminate": 300.0,
-    "restart": 300.0,
+    "restart": 900.0,
     "recycle": 900.0,
     "gc": 300.0,
     "git_batch": 900.0,
@@ -62,6 +64,7 @@ _TIMEOUTS_S = {
 """Verbs that start or end agents; spawns also wait for those before them."""
 _SPAWN_EACH_S = 120.0
 _GIT_EACH_S = 30.0
+_MANY_EACH_S = 60.0
 
 
 class SupervisorClient(TypedVerbs):
@@ -84,9 +87,24 @@ class SupervisorClient(TypedVerbs):
         return client
 
     @property
+    def _hello(self) -> Mapping[str, str | int]:
+        """A working directory that was removed is none."""
+        directory = ""
+        with suppress(OSError):
+            directory = str(Path.cwd())
+        return {"sender": self._sender, "version": VERSION, "protocol": PROTOCOL, "directory": directory}
+
+    @property
     def closed(self) -> bool:
         """No connection is open now; the next call opens one."""
         return self._line is None or self._line.closed
+
+    @property
+    def version_note(self) -> str:
+        """For people: the team runs another version than this client. Known from the first answer on; empty if not."""
+        if self._line is None or not self._line.has_answered or self._line.team_version == VERSION:
+            return ""
+        return f"The team runs {_named(self._line.team_version)}, and this is {VERSION}. {RENEW}"
 
     async def open(self) -> None:
         """Opens the connection again if it was lost, as ``connect`` does. Raises ``TeamNotRunningError``."""
@@ -160,7 +178,7 @@ class SupervisorClient(TypedVerbs):
                     raise attempt.lost_error() from None
                 await asyncio.sleep(_RETRY_S[0])
             else:
-                return _result(verb, answer)
+                return _result(verb, answer, line.team_version)
 
     async def _line_for(self, attempt: Attempt) -> Line:
         """Raises ``TeamNotRunningError``, or ``UnavailableError`` when something of the call has been sent before."""
@@ -196,7 +214,7 @@ class SupervisorClient(TypedVerbs):
         pause_s, longest_s = _RETRY_S
         while True:
             try:
-                return await Line.open(socket, {"sender": self._sender, "version": version("phalanx")})
+                return await Line.open(socket, self._hello)
             except (ConnectionRefusedError, FileNotFoundError):
                 self._check_is_wanted(returning=returning)
             except OSError as error:
@@ -225,14 +243,19 @@ def timeout_s(verb: str, request: Request) -> float:
         return _TIMEOUTS_S["spawn"] + _SPAWN_EACH_S * len(request.instances)
     if isinstance(request, requests.GitBatchRequest):
         return _TIMEOUTS_S["git_batch"] + _GIT_EACH_S * len(request.operations)
-    return _TIMEOUTS_S.get(verb, _MARGIN_S) + waits_s(request)
+    each_s = _MANY_EACH_S * len(request.ids) if isinstance(request, requests.OneOrManyRequest) else 0.0
+    return _TIMEOUTS_S.get(verb, _MARGIN_S) + waits_s(request) + each_s
 
 
-def _result(verb: str, answer: Any) -> Result:
+def _result(verb: str, answer: Any, team_version: str) -> Result:
     try:
         return VERBS[verb].result.model_validate(answer)
     except ValidationError as error:
         raise UnavailableError(
-            f"{verb} was done, but the team runs another version of Phalanx, whose answer this one cannot read. "
-            "`phalanx down` and `phalanx up` renew it."
+            f"{verb} was done, but the team runs {_named(team_version)}, whose answer this one ({VERSION}) cannot "
+            f"read. {RENEW}"
         ) from error
+
+
+def _named(team_version: str) -> str:
+    return f"Phalanx {team_version}" if team_version not in ("", VERSION) else "another version of Phalanx"

@@ -108,8 +108,8 @@ class TypedVerbs(ABC):
 
     async def restart(
         self, request: requests.RestartRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.RestartResult:
-        return await self._typed(results.RestartResult, "restart", request, on_progress)
+    ) -> results.RestartsResult:
+        return await self._typed(results.RestartsResult, "restart", request, on_progress)
 
     async def git_batch(
         self, request: requests.GitBatchRequest, on_progress: ProgressCallback = ignore_progress

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import reprlib
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 _MOST_TOLD = 8
-_LIST = "a list (not a text that holds one)"
+_LIST = "a list"
 _NEEDED = {
     "string_type": "a text",
     "bool_type": "true or false",
@@ -111,6 +111,12 @@ def _place(location: tuple[int | str, ...], words: Mapping[str, str]) -> str:
     return path or "the arguments"
 
 
+def _given(annotation: Any) -> Any:
+    """What stands there when it is not left out."""
+    kinds = [each for each in get_args(annotation) if each is not NoneType]
+    return kinds[0] if len(kinds) < len(get_args(annotation)) else annotation
+
+
 def _field(model: type[BaseModel], location: Iterable[int | str]) -> tuple[type[BaseModel] | None, str]:
     """The model that the last step of ``location`` is an argument of, and that argument's description."""
     owner: type[BaseModel] | None = model
@@ -118,7 +124,7 @@ def _field(model: type[BaseModel], location: Iterable[int | str]) -> tuple[type[
     description = ""
     for step in location:
         if isinstance(step, int):
-            inner = next(iter(get_args(inner)), None)
+            inner = next(iter(get_args(_given(inner))), None)
             description = next((m.description or "" for m in get_args(inner) if isinstance(m, FieldInfo)), "")
             continue
         owner = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None

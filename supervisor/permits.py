@@ -44,7 +44,7 @@ class Permits:
 
     @property
     def held(self) -> int:
-        return self._urgent + self._background.held
+        return self.urgent + self._background.held
 
     @property
     def waiting(self) -> int:
@@ -52,7 +52,8 @@ class Permits:
         return sum(len(line.waiting) for line in self._callers.values())
 
     @property
-    def _urgent(self) -> int:
+    def urgent(self) -> int:
+        """Held by callers; the others are held in the background."""
         return sum(line.held for line in self._callers.values())
 
     def resize(self, limit: int) -> None:
@@ -130,6 +131,6 @@ class Permits:
                 self._callers[caller] = self._callers.pop(caller)
                 return line
         free_for_background = max(self._limit - 1, 1) - self._background.held
-        if self._background.waiting and not self._urgent and free_for_background > 0:
+        if self._background.waiting and not self.urgent and free_for_background > 0:
             return self._background
         return None

@@ -6,6 +6,7 @@ told without the address: it may hold a password, and in a broken one nobody kno
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated
 from urllib.parse import SplitResult, parse_qs, parse_qsl, unquote, urlencode, urlsplit
@@ -24,6 +25,10 @@ _SENTINEL_PORT = 26_379
 _OF_SENTINELS = "sentinel_"
 """Options in the query that begin so are for the sentinels themselves: ``sentinel_password``, ``sentinel_username``."""
 _HIGHEST_PORT = 65_535
+_BEGINNING = re.compile(r"([^:/?#]+://)([^/?#]*)", re.DOTALL)
+"""Scheme, and all that stands between the two slashes and the path."""
+_PLACE = re.compile(r"(?:\[[^\[\]]*\]|[^\[\]]*)(?::[^\[\]]*)?")
+"""A host, which may stand in brackets, and its port: not every version of Python looks where the brackets are."""
 _ENCODING = "In a user name or password write / ? # @ and % as %2F %3F %23 %40 and %25"
 
 
@@ -41,7 +46,7 @@ class Watched:
 
 
 def is_cluster(url: str) -> bool:
-    return urlsplit(url).scheme.endswith(_CLUSTER)
+    return _split(url).scheme.endswith(_CLUSTER)
 
 
 def single(url: str) -> str:
@@ -51,7 +56,7 @@ def single(url: str) -> str:
 
 def watched(url: str) -> Watched | None:
     """What a URL without fault says of sentinels; None when it names none."""
-    parts = urlsplit(url)
+    parts = _split(url)
     if not parts.scheme.endswith(_SENTINEL):
         return None
     user_info, at, places = parts.netloc.rpartition("@")
@@ -60,7 +65,7 @@ def watched(url: str) -> Watched | None:
     first = places.partition(",")[0]
     plain = urlencode([(key, value) for key, value in options if not key.startswith(_OF_SENTINELS)])
     return Watched(
-        sentinels=tuple((each.hostname or "", each.port or _SENTINEL_PORT) for each in _places(places)),
+        sentinels=tuple((each.hostname or "", each.port or _SENTINEL_PORT) for each in _places(parts)),
         master=unquote(name),
         options={key.removeprefix(_OF_SENTINELS): value for key, value in options if key.startswith(_OF_SENTINELS)},
         url=f"{parts.scheme.removesuffix(_SENTINEL)}://{user_info}{at}{first}/{database or 0}?{plain}",
@@ -75,10 +80,7 @@ def from_parts(host: str, port: int, database: int) -> str:
 
 def fault_in(url: str) -> str:
     """What is wrong with the URL, in words that hold nothing of it; empty when it can be used."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return f"its host is none. {_ENCODING}"
+    parts = _split(url)
     if any(character.isspace() or not character.isprintable() for character in url):
         return "it holds a space or a control character"
     if parts.scheme not in SCHEMES:
@@ -90,13 +92,19 @@ def fault_in(url: str) -> str:
 
 def database_of(url: str) -> int:
     """The number of the database in a URL without fault. As redis-py reads it: one in the query wins."""
-    return int(_database(urlsplit(url)) or 0)
+    return int(_database(_split(url)) or 0)
+
+
+def password_of(url: str) -> str:
+    """The password in a URL without fault; empty when there is none."""
+    return unquote(_split(url).password or "")
 
 
 def without_secrets(url: str) -> str:
     """The URL for people: user, password and the query, which may hold them too, are left out."""
+    parts = _split(url)
     try:
-        parts = urlsplit(url)
+        _places(parts)
     except ValueError:
         return "a Redis whose address cannot be read"
     user_info, at, place = parts.netloc.rpartition("@")
@@ -106,19 +114,34 @@ def without_secrets(url: str) -> str:
 def _fault_in_place(parts: SplitResult) -> str:
     if parts.scheme == "unix":
         return "" if parts.path.strip("/") else "the path of the socket is missing, as in unix:///run/redis.sock"
-    if not parts.scheme.endswith(_SENTINEL):
-        return _fault_in_host(parts)
-    if not parts.path.strip("/").partition("/")[0]:
+    is_watched = parts.scheme.endswith(_SENTINEL)
+    if is_watched and not parts.path.strip("/").partition("/")[0]:
         return "the name of the master is missing, as in redis+sentinel://one:26379,two:26379/mymaster/0"
     try:
-        places = _places(parts.netloc.rpartition("@")[2])
+        places = _places(parts)
     except ValueError:
-        return f"one of its hosts is none. {_ENCODING}"
+        return f"{'one of its hosts' if is_watched else 'its host'} is none. {_ENCODING}"
     return next(filter(None, map(_fault_in_host, places)), "")
 
 
-def _places(listed: str) -> list[SplitResult]:
-    return [urlsplit(f"//{place}") for place in listed.split(",")]
+def _split(url: str) -> SplitResult:
+    """As ``urlsplit``, but whatever stands in the place of the host is left as it is. ``urlsplit`` looks at it, each
+    version of Python in another way, and some refuse several hosts when one of them is in brackets."""
+    beginning = _BEGINNING.match(url)
+    if beginning is None:
+        return SplitResult("", "", url, "", "")
+    return urlsplit(beginning[1] + url[beginning.end() :])._replace(netloc=beginning[2])
+
+
+def _places(parts: SplitResult) -> list[SplitResult]:
+    """The hosts with their ports. Raises ``ValueError`` when one is none."""
+    user_info, _, listed = parts.netloc.rpartition("@")
+    if "[" in user_info or "]" in user_info:
+        raise ValueError("what stands before the host is not encoded")
+    each = listed.split(",") if parts.scheme.endswith(_SENTINEL) else [listed]
+    if not all(map(_PLACE.fullmatch, each)):
+        raise ValueError("a bracket stands where none may stand")
+    return [urlsplit(f"//{place}") for place in each]
 
 
 def _fault_in_host(parts: SplitResult) -> str:

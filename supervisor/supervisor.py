@@ -16,11 +16,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
+from functools import partial
 
 from actors.errors import WrongStateError, from_wire
 from actors.following.reports import Snapshot
 from actors.home import Home
+from actors.responding import Reply
 from actors.states import Status
 from supervisor import requests, results
 from supervisor.calling.attempt import waits_s
@@ -30,7 +31,6 @@ from supervisor.messaging.drafts import Draft
 from supervisor.messaging.sending import Sending, Sent, draft_of
 from supervisor.performance.names import Timing
 from supervisor.permits import Permits
-from supervisor.recovering.collecting import Collecting
 from supervisor.recovering.recovery import Recovery
 from supervisor.recovering.recycling import Recycling
 from supervisor.recovering.resuming import Resuming
@@ -39,11 +39,13 @@ from supervisor.results import Result
 from supervisor.spawning.batches import resume_all, spawn_all
 from supervisor.spawning.spawner import Spawner
 from supervisor.team import views
+from supervisor.team.batches import restart_all, terminate_all
 from supervisor.team.closing import Closing
 from supervisor.team.looking import Looking
 from supervisor.team.registry import Member
 from supervisor.team.roll import Roll
 from supervisor.verbs import Caller
+from supervisor.versions import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +68,6 @@ class Parts:
     looking: Looking
     spawner: Spawner
     closing: Closing
-    collecting: Collecting
     resuming: Resuming
     recycling: Recycling
     recovery: Recovery
@@ -87,7 +88,6 @@ class Supervisor:
         self._looking = parts.looking
         self._spawner = parts.spawner
         self._closing = parts.closing
-        self._collecting = parts.collecting
         self._resuming = parts.resuming
         self._recycling = parts.recycling
         self._recovery = parts.recovery
@@ -109,7 +109,6 @@ class Supervisor:
             "restart": self.restart,
             "recycle": self.recycle,
             "resume": self.resume,
-            "gc": self.gc,
             "status": self.status,
             "shutdown": self.shutdown,
         }
@@ -137,6 +136,10 @@ class Supervisor:
         await self._roll.mail.stop()
         await self._store.close()
 
+    def warn_of(self, warning: Callable[[], str]) -> None:
+        """What else may be wrong with the team, in words; empty while it is not."""
+        self._roll.further_warnings.append(warning)
+
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:
         self._store.check()
         if verb not in BRIEF or waits_s(request):
@@ -146,7 +149,7 @@ class Supervisor:
 
     async def spawn(self, request: requests.SpawnRequest, caller: Caller) -> results.SpawnResult:
         record = await self._spawner.spawn(request, caller)
-        return views.spawn_result(record, self._roll.status_of(record.instance_id))
+        return views.spawn_result(record, self._roll.registry.get(record.instance_id).snapshot)
 
     async def spawn_batch(self, request: requests.SpawnBatchRequest, caller: Caller) -> results.SpawnBatchResult:
         begun = time.monotonic()
@@ -207,19 +210,29 @@ class Supervisor:
         member = self._roll.registry.get(request.instance_id)
         port = self._roll.members.port(request.instance_id)
         before = member.snapshot
-        asked = await port.respond(request.decision == "allow", request.message or "", request.permission_id or "")
+        answered = await port.respond(
+            Reply(
+                allow=None if request.decision is None else request.decision == "allow",
+                option=request.option or "",
+                message=request.message or "",
+                answers=request.answers,
+                permission_id=request.permission_id or "",
+            )
+        )
         # Whoever waits after this must not take the answered request for one that still waits.
         await self._roll.news.until(lambda: self._has_moved_on(member, before), MOVED_ON_S)
         return results.RespondResult(
             instance_id=request.instance_id,
             decision=request.decision,
-            permission=views.permission(asked),
+            permission=views.permission(answered.permission) if answered.permission else None,
+            dialog=views.dialog(answered.dialog) if answered.dialog else None,
             status=member.snapshot.status,
         )
 
     def _has_moved_on(self, member: Member, before: Snapshot) -> bool:
         blocked = self._roll.mail.blocked_reason(member.record.instance_id)
-        return member.snapshot != before and not (blocked and member.snapshot.status is not Status.WAITING_PERMISSION)
+        asks = member.snapshot.status in {Status.WAITING_PERMISSION, Status.WAITING_INPUT}
+        return member.snapshot != before and (asks or not blocked)
 
     async def interrupt(self, request: requests.InterruptRequest, caller: Caller) -> results.InterruptResult:
         member = self._roll.registry.get(request.instance_id)
@@ -233,21 +246,24 @@ class Supervisor:
         )
 
     async def terminate(self, request: requests.TerminateRequest, caller: Caller) -> results.TerminateResult:
-        return await self._closing.terminate(request.instance_id, cascade=request.cascade)
+        return await terminate_all(request, partial(self._closing.terminate, cascade=request.cascade))
 
-    async def restart(self, request: requests.RestartRequest, caller: Caller) -> results.RestartResult:
-        member = self._roll.registry.get(request.instance_id)
+    async def restart(self, request: requests.RestartRequest, caller: Caller) -> results.RestartsResult:
+        return await restart_all(request, partial(self._restart, caller))
+
+    async def _restart(self, caller: Caller, instance_id: str) -> results.RestartResult:
+        member = self._roll.registry.get(instance_id)
         if member.turn.locked():
-            raise WrongStateError(f"{request.instance_id} is just being started or stopped: wait until that is done.")
+            raise WrongStateError(f"{instance_id} is just being started or stopped: wait until that is done.")
         async with AsyncExitStack() as waiting:
             await waiting.enter_async_context(self._permits.hold(caller.client))
             # A caller who goes away in the middle must not leave an agent that has ended and was not started again.
-            restarting = asyncio.create_task(self._restart_holding(waiting.pop_all(), member))
+            restarting = asyncio.create_task(self._restart_holding(waiting.pop_all(), member, caller))
         return await asyncio.shield(restarting)
 
-    async def _restart_holding(self, held: AsyncExitStack, member: Member) -> results.RestartResult:
+    async def _restart_holding(self, held: AsyncExitStack, member: Member, caller: Caller) -> results.RestartResult:
         async with held:
-            return await self._closing.restart(member)
+            return await self._closing.restart(member, lambda what: caller.progress(0, 1, what))
 
     async def recycle(self, request: requests.RecycleRequest, caller: Caller) -> results.RecycleResult:
         member = self._roll.registry.get(request.instance_id)
@@ -259,7 +275,7 @@ class Supervisor:
             await self._recovery.compared()
         return results.StatusResult(
             home=str(self._home.root),
-            version=version("phalanx"),
+            version=VERSION,
             supervisor_pid=os.getpid(),
             started_at=views.iso(self._started_at),
             store=self._store.health.description,
@@ -287,7 +303,3 @@ class Supervisor:
         members = [member for member in self._roll.registry if member.record.resumable and not member.turn.locked()]
         outcomes = await resume_all(members, self._permits, self._closing.resume, caller.progress)
         return results.ResumeResult(success=all(one.error is None for one in outcomes), instances=outcomes)
-
-    async def gc(self, request: requests.GcRequest, caller: Caller) -> results.GcResult:
-        items = await self._collecting.collect(dry_run=request.dry_run)
-        return results.GcResult(dry_run=request.dry_run, items=items)

@@ -30,6 +30,8 @@ class Caller:
     sender: str
     client: str = ""
     """Names the connection: callers of the same name take turns all the same."""
+    directory: str = ""
+    """Where the caller's process works; empty when it has not said so."""
     progress: ProgressCallback = ignore_progress
 
 
@@ -53,7 +55,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "interrupt": Verb(requests.InterruptRequest, results.InterruptResult),
         "terminate": Verb(requests.TerminateRequest, results.TerminateResult),
         "recycle": Verb(requests.RecycleRequest, results.RecycleResult),
-        "restart": Verb(requests.RestartRequest, results.RestartResult),
+        "restart": Verb(requests.RestartRequest, results.RestartsResult),
         "git_batch": Verb(requests.GitBatchRequest, results.GitBatchResult),
         "hosts": Verb(requests.HostsRequest, results.HostsResult),
         "drain": Verb(requests.DrainRequest, results.DrainResult),

@@ -13,3 +13,8 @@ def command_of(instance_directory: Path) -> list[str]:
     """The words of the command line of the agent's last start."""
     _, command, _, _ = read_launch((instance_directory / LAUNCH_NAME).read_bytes())
     return list(map(os.fsdecode, command))
+
+
+def place_of(instance_directory: Path) -> Path:
+    """Where the agent works."""
+    return Path(os.fsdecode(read_launch((instance_directory / LAUNCH_NAME).read_bytes())[0]))

@@ -31,6 +31,8 @@ class LaunchRequest:
     permission_mode: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to the team's environment; may hold secrets, so it never goes into ``argv``."""
+    approvals: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the agent's program in which a person has approved something for this project."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,7 @@ class RunningAgent:
     session_name: str
     pane_id: str
     pid: int
+    """0 where tmux does not tell that of a program that has ended."""
     alive: bool
     """The pane's process runs. False: only its last screen is left."""
 
@@ -117,9 +120,16 @@ class AgentEvent:
     tool_input: Mapping[str, Any] = field(default_factory=dict)
     request_id: str = ""
     """PERMISSION_REQUESTED: names the waiting hook; see ``permission_answer``."""
+    subagent: str = ""
+    """PERMISSION_REQUESTED, TOOL_USED: id of the subagent that asks or did it; empty for the agent itself."""
+    subagent_type: str = ""
+    in_background: bool = False
+    """TURN_ENDED: subagents go on working; the end of one starts a turn."""
     transcript_path: str = ""
     source: str = ""
-    """SESSION_STARTED: startup, resume, clear or compact."""
+    """SESSION_STARTED: startup, resume, clear, compact or fork."""
+    agent_pid: int = 0
+    """Process that ran the hook; 0 where an older hook did not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +139,8 @@ class Decision:
     allow: bool
     message: str
     """Denied: what to do instead. Allowed: the answer, where the tool asks a question."""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """Allowed, where the tool asks several questions: the answer to each, by its words."""
     tool: str
     tool_input: Mapping[str, Any]
 
@@ -164,6 +176,31 @@ class Entry:
     tokens: TokenUse | None = None
     interrupted: bool = False
     """This notice says that the turn was interrupted."""
+    refused: str = ""
+    """This notice says why this prompt was refused and never became part of the conversation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnStatus:
+    """What the agent's program writes about its own status."""
+
+    session_id: str
+    status: str
+    """``idle``, ``busy``, ``waiting``, or ``shell``: idle while a command runs in the background."""
+    waiting_for: str = ""
+    """Waiting: for what, in the program's words."""
+
+    @property
+    def idle(self) -> bool:
+        return self.status in {"idle", "shell"}
+
+    @property
+    def busy(self) -> bool:
+        return self.status == "busy"
+
+    @property
+    def waiting(self) -> bool:
+        return self.status == "waiting"
 
 
 class Composer(StrEnum):
@@ -193,12 +230,28 @@ class Screen:
 
     composer: Composer
     draft: str = ""
+    scrolled: bool = False
+    """Rows above the draft that is shown have scrolled out of the input box."""
     dialog: Dialog | None = None
     """A dialog or menu is recognised; with ``composer`` ABSENT and no dialog the screen is not understood."""
     busy: bool = False
     """The agent shows that a turn is under way."""
     trouble: str = ""
     """Words of a screen that stops every start: not logged in, trust asked, onboarding. Empty otherwise."""
+    shown: str = ""
+    """With ``composer`` ABSENT the last rows in words, for whoever has to be told: at most 12 of 160 characters."""
+
+
+class StatusSource(Protocol):
+    """Where one process of the agent's program writes its own status."""
+
+    def read(self) -> OwnStatus | None:
+        """What it says now; None when it says nothing that can be understood. Blocks for a file of some bytes."""
+        ...
+
+    def transcript_of(self, session_id: str) -> str:
+        """Path of the transcript of a conversation; empty when it is not known."""
+        ...
 
 
 class Agent(Protocol):
@@ -218,8 +271,10 @@ class Agent(Protocol):
         ...
 
     def read_screen(self, styled: str) -> Screen:
-        """``styled`` is the visible pane with its SGR sequences."""
+        """``styled`` is the visible pane as ``Pane.capture`` gives it, with its SGR sequences and the cursor."""
         ...
+
+    def status_file(self, pid: int) -> StatusSource: ...
 
     def permission_answer(self, decision: Decision) -> str:
         """What the waiting permission hook prints to decide its request, on one line."""

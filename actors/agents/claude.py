@@ -15,6 +15,8 @@ _ENVIRONMENT = {
     "DISABLE_AUTOUPDATER": "1",
     "CLAUDE_CODE_ENABLE_PROMPT_SUGGESTION": "false",
     "CLAUDE_CODE_DISABLE_FEEDBACK_SURVEY": "1",
+    # One press of Left at an empty prompt would give the conversation to a daemon, which outlives its pane.
+    "CLAUDE_CODE_DISABLE_AGENT_VIEW": "1",
 }
 
 

@@ -29,6 +29,10 @@ _NOBODY_IS_NEEDED = frozenset({"idle_prompt", "auth_success"})
 """Notifications that come although the agent waits for nothing but its next turn."""
 
 
+_NO_WORK = frozenset({"shell", "bash", "monitor"})
+"""Tasks in the background that may run for ever, as a server does."""
+
+
 def read_event(line: bytes) -> AgentEvent | None:
     """See ``Agent.read_event``."""
     data = parse(line)
@@ -47,9 +51,20 @@ def read_event(line: bytes) -> AgentEvent | None:
         tool=_text(data, "tool_name"),
         tool_input=tool_input if isinstance(tool_input, dict) else {},
         request_id=_text(data, "phalanx_request_id"),
+        subagent=_text(data, "agent_id"),
+        subagent_type=_text(data, "agent_type"),
+        in_background=_works_on(data.get("background_tasks")),
         transcript_path=_text(data, "transcript_path"),
         source=_text(data, "source"),
+        agent_pid=pid if isinstance(pid := data.get("phalanx_pid"), int) else 0,
     )
+
+
+def _works_on(tasks: object) -> bool:
+    """Whether work of the agent itself goes on in the background; a command that it left running is none."""
+    if not isinstance(tasks, list):
+        return False
+    return any(isinstance(task, dict) and task.get("type") not in _NO_WORK for task in tasks)
 
 
 def _text(data: Mapping[str, Any], key: str) -> str:

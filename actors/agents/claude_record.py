@@ -5,6 +5,7 @@ from __future__ import annotations
 from actors.agents.base import AgentEvent, Decision, Entry, Screen
 from actors.agents.claude_events import read_event
 from actors.agents.claude_screen import read_screen
+from actors.agents.claude_status import StatusFile
 from actors.agents.claude_transcript import read_transcript
 from actors.agents.permissions import decision_text
 
@@ -22,6 +23,9 @@ class ClaudeRecord:
 
     def read_screen(self, styled: str) -> Screen:
         return read_screen(styled)
+
+    def status_file(self, pid: int) -> StatusFile:
+        return StatusFile(pid)
 
     def permission_answer(self, decision: Decision) -> str:
         return decision_text(decision)

@@ -21,6 +21,8 @@ _OWN_NOTE = re.compile(
     r"<(?:command-name|command-message|local-command-\w+|bash-(?:input|stdout|stderr)|task-notification)>"
 )
 """How Claude Code notes commands that a person typed, what they printed, and background work that ended."""
+_REFUSED = re.compile(r"UserPromptSubmit operation blocked by hook:\n(.*?)\n+Original prompt: (.*)", re.DOTALL)
+"""So Claude Code notes a prompt that a hook of the user's has blocked."""
 _SYNTHETIC_FILLER = "No response requested."
 
 
@@ -79,8 +81,12 @@ def _read_attachment(data: Json) -> Iterator[Entry]:
 
 
 def _read_system(data: Json) -> Iterator[Entry]:
+    content = _text(data, "content")
     if data.get("subtype") == "compact_boundary":
-        yield _entry(data, EntryKind.NOTICE, _text(data, "content"))
+        yield _entry(data, EntryKind.NOTICE, content)
+    elif data.get("subtype") == "informational" and (found := _REFUSED.match(content)):
+        words = " ".join(found[1].split())
+        yield _entry(data, EntryKind.NOTICE, f"a hook for UserPromptSubmit has refused it: {words}", refused=found[2])
 
 
 _READERS = {

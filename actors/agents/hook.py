@@ -11,6 +11,7 @@ The demo program calls ``record`` in its own process instead of starting this on
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import sys
@@ -28,9 +29,12 @@ _LONGEST_TOOL_EVENT_BYTES = 8192
 _PIECE_BYTES = 65536
 
 
-def record(directory: str, event_name: str, payload: bytes, request_id: str = "") -> bool:
-    """Appends the event and knocks. False for a payload that is no JSON object; nothing is written then."""
-    line = _spool_line(event_name, payload, request_id)
+def record(directory: str, event_name: str, payload: bytes, agent_pid: int, request_id: str = "") -> bool:
+    """Appends the event of the agent with this process id and knocks.
+
+    False for a payload that is no JSON object; nothing is written then.
+    """
+    line = _spool_line(event_name, payload, agent_pid, request_id)
     if not line:
         return False
     spool = os.open(f"{directory}/{SPOOL_NAME}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -63,14 +67,14 @@ def _forget_told(directory: str) -> None:
         return
 
 
-def _spool_line(event_name: str, payload: bytes, request_id: str) -> bytes:
+def _spool_line(event_name: str, payload: bytes, agent_pid: int, request_id: str) -> bytes:
     """The event on a line of its own, even after a torn one, with our keys spliced in behind its first brace."""
     payload = payload.strip().replace(b"\n", b" ")
     if not (payload.startswith(b'{"') and payload.endswith(b"}")):
         return b""
     if event_name == "PostToolUse":
         payload = _slimmed(payload)
-    extra = f'"phalanx_at":{time.time():.6f},'
+    extra = f'"phalanx_at":{time.time():.6f},"phalanx_pid":{agent_pid},'
     if request_id:
         extra += f'"phalanx_request_id":"{request_id}",'
     return b"\n{" + extra.encode() + payload[1:] + b"\n"
@@ -108,7 +112,9 @@ def _ask(directory: str, event_name: str, payload: bytes, parent: int) -> None:
     try:
         # The reading side is open before the event can be seen, so nobody can answer too early.
         reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        if record(directory, event_name, payload, request_id):
+        # The kernel frees the lock with this process: whoever finds it free knows that nobody waits any more.
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        if record(directory, event_name, payload, parent, request_id):
             answer = _wait_for_answer(reader, path, parent)
             if answer:
                 os.write(1, answer + b"\n")
@@ -137,7 +143,7 @@ def _main(directory: str, event_name: str) -> None:
     if event_name == "PermissionRequest":
         _ask(directory, event_name, payload, parent)
     else:
-        record(directory, event_name, payload)
+        record(directory, event_name, payload, parent)
         if event_name == "UserPromptSubmit":
             os.write(1, context(directory))
 

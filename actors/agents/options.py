@@ -33,6 +33,14 @@ _PERMISSION_TIMEOUT_S = 2_000_000
 _NO_LEAD = [{"serverName": "phalanx"}]
 """The name under which ``phalanx mcp add`` registers."""
 
+_MODE_SETTINGS: dict[str, dict[str, object]] = {
+    # Whoever asked for a mode has been warned; at the agent's terminal nobody would answer.
+    "bypassPermissions": {"skipDangerousModePermissionPrompt": True},
+    "auto": {"skipAutoPermissionPrompt": True},
+    # Newer versions offer at their start to make auto mode the default instead.
+    "default": {"disableAutoMode": "disable"},
+}
+
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,199}")
 _PERMISSION_MODE = re.compile(r"[A-Za-z]{1,40}")
@@ -47,11 +55,19 @@ def settings_file(instance_directory: Path) -> Path:
 def settings_text(python: str, request: LaunchRequest) -> str:
     """The settings of one agent: it runs ``hook.py`` for every event that Phalanx uses, and is no lead itself."""
     # An agent that started the user's Phalanx server would take 70 MB and half a second of CPU to act as a lead.
-    settings: dict[str, object] = {"hooks": _hooks(python, request.instance_directory), "deniedMcpServers": _NO_LEAD}
-    if request.permission_mode == "bypassPermissions":
-        # Whoever asked for this mode has been warned; at the agent's terminal nobody would answer.
-        settings["skipDangerousModePermissionPrompt"] = True
+    settings: dict[str, object] = {
+        **request.approvals,
+        "hooks": _hooks(python, request.instance_directory),
+        "disableAllHooks": False,  # a user or a project may have set it for hooks of their own
+        "deniedMcpServers": _NO_LEAD,
+        **_MODE_SETTINGS.get(permission_mode(request), {}),
+    }
     return json.dumps(settings, indent=1)
+
+
+def permission_mode(request: LaunchRequest) -> str:
+    """The mode in the word that every version takes. Without one asked for the agent asks: versions differ there."""
+    return "default" if request.permission_mode in {None, "manual"} else str(request.permission_mode)
 
 
 def _hooks(python: str, instance_directory: Path) -> dict[str, object]:
@@ -77,8 +93,7 @@ def start_options(request: LaunchRequest) -> tuple[str, ...]:
         options += ["--append-system-prompt", _checked_system_prompt(request.system_prompt)]
     if request.model is not None:
         options += ["--model", _checked("model", request.model, _MODEL)]
-    if request.permission_mode is not None:
-        options += ["--permission-mode", _checked("permissionMode", request.permission_mode, _PERMISSION_MODE)]
+    options += ["--permission-mode", _checked("permissionMode", permission_mode(request), _PERMISSION_MODE)]
     return tuple(options)
 
 

@@ -6,6 +6,7 @@ closing it without a word releases the hook, for a request that a person has dec
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -35,8 +36,9 @@ def decision_text(decision: Decision) -> str:
 def _answered(decision: Decision) -> dict[str, object]:
     tool_input = dict(decision.tool_input)
     questions = tool_input.get("questions")
-    if decision.tool == "AskUserQuestion" and decision.message and isinstance(questions, list):
-        tool_input["answers"] = {asked["question"]: decision.message for asked in questions}
+    if decision.tool == "AskUserQuestion" and isinstance(questions, list):
+        given = {asked["question"]: decision.answers.get(asked["question"], decision.message) for asked in questions}
+        tool_input["answers"] = {question: words for question, words in given.items() if words}
     return tool_input
 
 
@@ -53,6 +55,21 @@ def answer(instance_directory: Path, request_id: str, text: str) -> bool:
 def release(instance_directory: Path, request_id: str) -> bool:
     """Lets the waiting hook end without an answer. False when nobody waits any more."""
     return _write(_fifo(instance_directory, request_id), b"")
+
+
+def waits(instance_directory: Path, request_id: str) -> bool:
+    """Whether the hook of this request still waits: it holds a lock that the kernel frees with it."""
+    try:
+        reader = os.open(_fifo(instance_directory, request_id), os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(reader, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(reader)
+    return False
 
 
 def _fifo(instance_directory: Path, request_id: str) -> Path:

@@ -88,7 +88,9 @@ def _locked(path: Path) -> Iterator[None]:
     """Claude Code's lock: a directory beside the file, whose making is atomic."""
     lock = Path(f"{path}.lock")
     deadline = time.monotonic() + _LOCK_PATIENCE_S
+    holder = _Holder(lock)
     while not _made(lock):
+        holder.release_if_dead()
         if time.monotonic() > deadline:
             raise AgentError(f"{lock} is held by another program for {_LOCK_PATIENCE_S:.0f} s: try again later.")
         time.sleep(_LOCK_POLL_S)
@@ -103,11 +105,27 @@ def _made(lock: Path) -> bool:
     try:
         lock.mkdir()
     except FileExistsError:
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - lock.stat().st_mtime > _STALE_LOCK_S:
-                lock.rmdir()
         return False
     return True
+
+
+class _Holder:
+    """Whoever has the lock while it is waited for."""
+
+    def __init__(self, lock: Path) -> None:
+        self._lock = lock
+        self._touched_ns = 0
+        self._seen_at = time.monotonic()
+
+    def release_if_dead(self) -> None:
+        """By the time that the lock carries, and by how long it has carried it here: one from before the clock was set
+        back would otherwise stay for as long as that."""
+        with contextlib.suppress(FileNotFoundError):
+            touched_ns = self._lock.stat().st_mtime_ns
+            if touched_ns != self._touched_ns:
+                self._touched_ns, self._seen_at = touched_ns, time.monotonic()
+            if max(time.time() - touched_ns / 1e9, time.monotonic() - self._seen_at) > _STALE_LOCK_S:
+                self._lock.rmdir()
 
 
 def _replace(path: Path, config: Mapping[str, Any]) -> None:

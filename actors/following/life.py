@@ -73,10 +73,10 @@ async def find_agent(pane: Pane, pane_id: str, pid: int) -> Found:
         return Found(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=str(error))
     except PaneGoneError as error:
         return Found(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=str(error))
-    if state.pid != pid:
+    if state.pid not in {pid, 0}:
         gone = f"the agent (process {pid}) has ended: another program is in its pane"
         return Found(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=gone)
-    return _found(pane, pane_id, state)
+    return _found(pane, pane_id, pid, state)
 
 
 def _is_an_agent(pid: int) -> bool:
@@ -87,11 +87,11 @@ def _is_an_agent(pid: int) -> bool:
         return False
 
 
-def _found(pane: Pane, pane_id: str, state: PaneState) -> Found:
+def _found(pane: Pane, pane_id: str, pid: int, state: PaneState) -> Found:
     return Found(
         pane=pane,
         pane_id=pane_id,
-        pid=state.pid,
+        pid=pid,
         created_s=state.created_s,
         gone="the agent has ended" if state.dead else "",
         has_last_words=state.dead,
@@ -109,15 +109,16 @@ class Life:
         self.found = found
         self.pane = found.pane
         self.news = News()
-        self.observer = Observer(agent, found.pane, config.directory, config.session_id, self.news)
+        self.observer = Observer(agent, found.pane, config.directory, config.session_id, found.pid, self.news)
         self.observer.coming_back = config.comes_back
         journal = Journal(config.directory)
+        self.observer.proofs.expect(message for entry in journal.entries for message in entry.messages if message.text)
         self.courier = Courier(
             found.pane,
             self.observer,
             config.limits,
             self.news,
-            Ledger(journal, _life_name(found, journal), self._receipt),
+            Ledger(journal, _life_name(found, journal), self._receipt, self.observer.proofs),
         )
         self._log = log
         self._began_at = time.monotonic()
@@ -146,7 +147,7 @@ class Life:
             self.observer.absorb()
         self._log.on_acknowledged = self.courier.acknowledged
         self.courier.recall()
-        for work in (self.observer.run(self.found.pid), self.courier.run(), self._publish()):
+        for work in (self.observer.run(), self.courier.run(), self._publish()):
             task = asyncio.create_task(work)
             task.add_done_callback(self._check)
             self._tasks.append(task)
@@ -179,10 +180,12 @@ class Life:
         asked = state.permissions[0] if state.status is Status.WAITING_PERMISSION and state.permissions else None
         return Snapshot(
             status=state.status,
-            since=state.since,
+            since=self.observer.since,
             reason=state.reason,
             permission=asked,
+            dialog=state.dialog if state.status in {Status.WAITING_INPUT, Status.STARTING} else None,
             transcript_path=state.transcript_path,
+            session_id=state.session_id,
             unread=self.observer.conversation.unread,
             tokens=self.observer.conversation.tokens,
             context_tokens=self.observer.conversation.context_tokens,

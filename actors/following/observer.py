@@ -1,8 +1,11 @@
-"""What one instance knows of its agent: events first, the transcript second, the screen last.
+"""What one instance knows of its agent, gathered from its witnesses (see ``actors.states`` for how they are weighed).
 
 The observer follows the spool that the agent's hooks append to (woken by a knock on a FIFO, so that an idle agent
-costs nothing), the end of the agent's process, and, only where no hook reports, the screen. It survives its own death:
-the spool is read from its start again and tells the same story.
+costs next to nothing), the agent's own status file, the end of its process, and the screen where these leave a doubt.
+It survives its own death: the spool is read from its start again and tells the same story.
+
+Which events are the agent's own: those of the process whose session began first after the launch. It may change its
+conversation (``/clear``, ``/resume``, ``/branch``); a Claude that it starts itself is another process.
 """
 
 from __future__ import annotations
@@ -13,41 +16,63 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from actors.agents.base import Agent, AgentEvent, EventKind, Screen
+from actors.agents.base import Agent, AgentEvent, Composer, EventKind, Screen
 from actors.agents.hook import KNOCK_NAME, SPOOL_NAME
-from actors.agents.permissions import release
+from actors.agents.permissions import release, waits
 from actors.errors import TerminalError
 from actors.following.pace import Pace
 from actors.following.read_mark import ReadMark
 from actors.following.tail import Tail
 from actors.following.transcript import Conversation
-from actors.messaging.envelope import ids_in
 from actors.messaging.proofs import Proofs
 from actors.news import News
-from actors.process_end import process_end
-from actors.states import ALIVE, InstanceState, Status, fold, on_exit, on_screen
+from actors.process_end import is_halted, process_end
+from actors.states import (
+    ALIVE,
+    SETTLE_S,
+    InstanceState,
+    Status,
+    Turn,
+    fold,
+    on_exit,
+    on_halt,
+    on_own_status,
+    on_screen,
+    without,
+)
 from actors.terminal.pane import Pane
+from actors.troubles import Trouble
 
 logger = logging.getLogger(__name__)
 
 LAUNCH_MARK = b'{"phalanx_launch":true}'
 """The line that the host appends to the spool before it starts the agent: what stands before is of an earlier life."""
 
-_LOOK_EVERY_S = {Status.BUSY: 5.0, Status.WAITING_PERMISSION: 1.0}
-"""How often the screen is looked at where a hook may not tell; other states are never left without a hook, but for the
-start: an input box that is visible takes a paste, and is so up to a quarter of a second before SessionStart."""
+_ASK_EVERY_S = 2.0
+"""How often the process and its status file are asked: two system calls."""
+_CONFIRM_S = 0.5
+"""A look that contradicts the hooks is confirmed so soon."""
+_WAITING_LOOK_S = 1.0
+_BUSY_LOOK_S = 5.0
+_BLIND_LOOK_S = 10.0
+"""Where the program writes no status file, a dialog that no hook announces shows on the screen alone."""
+_BROKEN_S = 2.0
+"""A screen that cannot be made out for so long is not only being drawn."""
 _LAST_LINES = 12
 _LAST_WORDS_WIDTH = 160
 _WRITTEN_LOOK_S = 0.05
 _WRITE_LAG_S = 3.0
+_UNREAD_RETRY_S = 0.5
 
 
 class Observer:
     """Follows one agent in one pane. ``run`` is its loop; everything happens in one event loop."""
 
-    def __init__(self, agent: Agent, pane: Pane, directory: Path, session_id: str, news: News) -> None:
+    def __init__(self, agent: Agent, pane: Pane, directory: Path, session_id: str, pid: int, news: News) -> None:
+        """``session_id`` is the conversation that the agent was started with, ``pid`` the pane's process."""
         self._agent = agent
         self._pane = pane
         self._directory = directory
@@ -55,15 +80,23 @@ class Observer:
         self._spool = Tail(directory / SPOOL_NAME)
         self._knocked = False
         self._stirred = News()
+        self._unread = Trouble(logger, "the events of the agent cannot be read, which is tried again")
+        self._unseen = Trouble(logger, "the screen cannot be read")
         self.ending = False
         self.coming_back = False
-        self.conversation = Conversation(agent, ReadMark(directory))
-        self.state = InstanceState(since=time.time())
-        self._configured_session_id = self._session_id = session_id
-        self._screen_says: Status | None = None
+        self.proofs = Proofs()
+        self.conversation = Conversation(agent, ReadMark(directory), self.proofs)
+        self.state = InstanceState(session_id=session_id)
+        self.since = time.time()
+        """Since when it has had its status; seconds since the epoch."""
+        self._first_session_id = session_id
+        self._pane_pid = pid
+        self._agent_pid = 0
+        self._own = agent.status_file(pid)
+        self._broken_since: float | None = None
+        self._looked_at = 0.0
         self._shown: tuple[str, Screen] | None = None
         self._pace: Pace | None = None
-        self.proofs = Proofs(self.conversation.seen_ids)
         self._last_answer = ""
 
     @property
@@ -77,15 +110,18 @@ class Observer:
 
     def change(self, state: InstanceState) -> None:
         """Takes over a state that came of a verb or of a look."""
-        self._replace(state)
-        self._news.announce()
+        if state != self.state:
+            self._replace(state, time.time())
+            self._news.announce()
 
-    def _replace(self, state: InstanceState) -> None:
+    def _replace(self, state: InstanceState, at: float) -> None:
         """A hook whose request was decided at the terminal still waits: it is let go."""
         waiting = {asked.request_id for asked in state.permissions}
         for asked in self.state.permissions:
             if asked.request_id not in waiting:
                 release(self._directory, asked.request_id)
+        if state.status is not self.state.status:
+            self.since = at
         self.state = state
 
     async def look(self) -> Screen:
@@ -94,11 +130,24 @@ class Observer:
         try:
             screen = self._read(await self._pane.capture(styled=True))
         finally:
+            self._looked_at = time.monotonic()
             if self._pace is not None:
-                self._pace.looked(began, time.monotonic())
+                self._pace.looked(began, self._looked_at)
         self.absorb()
-        self._correct(on_screen(self.state, screen, time.time()))
+        self.change(on_own_status(self.state, self._own.read(), self._looked_at))
+        self.change(on_screen(self.state, screen, self._looked_at))
+        await self._mend(screen)
         return screen
+
+    async def _mend(self, screen: Screen) -> None:
+        """A screen without an input box or dialog may be one that the agent has not drawn whole: it is drawn anew."""
+        if screen.composer is not Composer.ABSENT or screen.dialog or self.state.status is Status.STARTING:
+            self._broken_since = None
+        elif self._broken_since is None:
+            self._broken_since = self._looked_at
+        elif self._looked_at - self._broken_since > _BROKEN_S:
+            self._broken_since = None
+            await self._pane.redraw()
 
     def _read(self, text: str) -> Screen:
         """A screen that stands still is read once: that takes longer than to capture it."""
@@ -106,18 +155,11 @@ class Observer:
             self._shown = text, self._agent.read_screen(text)
         return self._shown[1]
 
-    def _correct(self, seen: InstanceState) -> None:
-        """Believes the screen against the hooks only when two looks in a row agree."""
-        against_hooks = self.state.status is not Status.STARTING and seen.status is not self.state.status
-        if seen != self.state and (not against_hooks or self._screen_says is seen.status):
-            self.change(seen)
-        self._screen_says = seen.status if against_hooks else None
-
-    async def run(self, pid: int) -> None:
-        """Follows the agent until its process ``pid`` has ended. Returns at once when its end is known already."""
+    async def run(self) -> None:
+        """Follows the agent until its process has ended. Returns at once when its end is known already."""
         if not self.alive:
             return
-        end = asyncio.create_task(process_end(pid))
+        end = asyncio.create_task(process_end(self._pane_pid))
         end.add_done_callback(lambda _: self._stirred.announce())
         with self._knocks():
             try:
@@ -127,9 +169,12 @@ class Observer:
                         await self._follow_start(end)
                     else:
                         await self._wait(end, self._next_wake_s())
+                        self.absorb()
+                        self._ask_witnesses()
                         await self._look_if_due()
             finally:
                 end.cancel()
+        end.result()  # who watched for the end may have failed
         await self.note_end()
 
     async def _follow_start(self, end: asyncio.Task[None]) -> None:
@@ -142,6 +187,7 @@ class Observer:
                     await self._wait(end, left_s)
                     self.absorb()
                 else:
+                    self._ask_witnesses()
                     await self._look()
         self._pace = None
 
@@ -173,40 +219,85 @@ class Observer:
         await self._stirred.until(lambda: self._knocked or end.done(), timeout_s)
         self._knocked = False
 
-    def _next_wake_s(self) -> float | None:
-        look_every_s = _LOOK_EVERY_S.get(self.state.status)
-        lagging = time.time() - self.state.heard_at < _WRITE_LAG_S and not self.is_written()
-        return _WRITTEN_LOOK_S if lagging and look_every_s is None else look_every_s
+    def _next_wake_s(self) -> float:
+        if self._unread.lasts or self.conversation.unreadable:
+            return _UNREAD_RETRY_S
+        now = time.monotonic()
+        if now - self.state.heard_at < _WRITE_LAG_S and not self.is_written():
+            return _WRITTEN_LOOK_S
+        look_every_s = self._look_every_s()
+        return _ASK_EVERY_S if look_every_s is None else min(_ASK_EVERY_S, self._looked_at + look_every_s - now)
+
+    def _look_every_s(self) -> float | None:
+        """How often the screen is worth a look now; None: the other witnesses leave no doubt."""
+        state = self.state
+        if state.status in {Status.WAITING_PERMISSION, Status.WAITING_INPUT}:
+            return _WAITING_LOOK_S
+        if state.own is None:
+            return _BUSY_LOOK_S if state.status is Status.BUSY or not state.has_hooks else _BLIND_LOOK_S
+        under_way = state.turn is Turn.UNDER_WAY
+        if state.own.waiting or (state.own.idle and under_way):
+            return _CONFIRM_S
+        return _BUSY_LOOK_S if state.own.busy is not (under_way or state.in_background) else None
 
     async def _look_if_due(self) -> None:
-        self.absorb()
-        every_s = _LOOK_EVERY_S.get(self.state.status)
+        every_s = self._look_every_s()
         if every_s is None:
             return
-        if self.state.status is Status.BUSY and time.time() - self.state.heard_at < every_s:
+        now = time.monotonic()
+        # What contradicts a hook counts only after a while, and a look before is in vain.
+        if now - self._looked_at >= every_s and now - self.state.heard_at >= min(SETTLE_S, every_s):
+            await self._look()
+
+    def _ask_witnesses(self) -> None:
+        """What the process, its status file and the waiting hooks say now."""
+        now = time.monotonic()
+        self.change(on_halt(self.state, is_halted(self._pane_pid), now))
+        self.change(on_own_status(self.state, self._own.read(), now))
+        gone = [p.request_id for p in self.state.permissions if not waits(self._directory, p.request_id)]
+        if gone:
+            self.change(without(self.state, gone, now))
+        self._follow_unannounced(now)
+
+    def _follow_unannounced(self, now: float) -> None:
+        """A conversation that no hook has told of is found by the status file."""
+        own = self.state.own
+        if own is None or not own.session_id:
             return
-        await self._look()
+        same = own.session_id == self.state.session_id
+        if (same and self.state.transcript_path) or (not same and now - self.state.own_since < SETTLE_S):
+            return
+        path = self._own.transcript_of(own.session_id)
+        if path and path != self.state.transcript_path:
+            self.change(replace(self.state, transcript_path=path, session_id=own.session_id))
+            self._follow_conversation()
 
     async def _look(self) -> None:
         try:
             await self.look()
         except TerminalError as error:
-            logger.warning("the screen cannot be read: %s", error)
+            self._unseen.met(error)
+        else:
+            self._unseen.over()
 
     def absorb(self) -> None:
         """Takes in the events that are in the spool now."""
         found = False
-        for lines in self._spool.pieces():
-            found = True
-            for line in lines:
-                self._absorb_line(line)
+        try:
+            for lines in self._spool.pieces():
+                found = True
+                for line in lines:
+                    self._absorb_line(line)
+        except OSError as error:  # as without free file descriptors
+            self._unread.met(error)
+        else:
+            self._unread.over()
         if found:
             self._follow_conversation()
             self._news.announce()
 
     def _follow_conversation(self) -> bool:
         """Whether there was anything new."""
-        self.conversation.open(self.state.transcript_path)
         return self.conversation.follow()
 
     def _absorb_line(self, line: bytes) -> None:
@@ -223,21 +314,26 @@ class Observer:
 
     def _begin_life(self) -> None:
         """The conversation goes on where it was: what of it is written decides what of it was lost."""
-        self._session_id = self._configured_session_id
-        self.state = InstanceState(since=time.time(), transcript_path=self.state.transcript_path)
+        self.state = InstanceState(session_id=self._first_session_id, transcript_path=self.state.transcript_path)
+        self.since = time.time()
+        self._agent_pid = 0
         self.proofs.begin_life()
         self._last_answer = ""
 
     def _is_ours(self, event: AgentEvent) -> bool:
-        """A Claude that our agent itself started runs the same hooks, under a session of its own."""
-        if event.kind is EventKind.SESSION_STARTED and event.source == "clear":
-            self._session_id = event.session_id
-        return event.session_id == self._session_id
+        if not event.agent_pid:
+            return event.session_id == self.state.session_id
+        if not self._agent_pid and event.kind is EventKind.SESSION_STARTED:
+            self._agent_pid = event.agent_pid
+            if event.agent_pid != self._pane_pid:  # the command of Claude Code is a program that starts it
+                self._own = self._agent.status_file(event.agent_pid)
+        return event.agent_pid == (self._agent_pid or self._pane_pid)
 
     def _take_in(self, event: AgentEvent) -> None:
-        self._replace(fold(self.state, event))
+        self._replace(fold(self.state, event, time.monotonic()), event.at)
+        self.conversation.open(self.state.transcript_path)
         if event.kind is EventKind.PROMPT_SUBMITTED:
-            self.proofs.add(ids_in(event.text))
+            self.proofs.report(event.text)
         if event.kind is EventKind.TURN_ENDED:
             self._last_answer = event.text
 
@@ -266,7 +362,7 @@ class Observer:
         self.witness()
         if not self.ending and not reason:
             reason = await self._last_words()
-        self.change(on_exit(self.state, time.time(), asked=self.ending, reason="" if self.ending else reason))
+        self.change(on_exit(self.state, asked=self.ending, reason="" if self.ending else reason))
 
     async def _last_words(self) -> str:
         try:

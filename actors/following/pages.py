@@ -31,6 +31,8 @@ class PageQuery:
     """About the most entries."""
     whole: str = ""
     """The reference of one entry, which is wanted in whole and alone."""
+    leaves_unread: bool = False
+    """Who asks is not the lead: what is read so counts as unread all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

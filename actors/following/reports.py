@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from actors.agents.base import TokenUse
+from actors.agents.base import Dialog, TokenUse
 from actors.messages import Receipt
 from actors.news import News
 from actors.states import ALIVE, NEEDING_ATTENTION, PendingPermission, Status
@@ -24,12 +24,16 @@ class Snapshot:
     reason: str = ""
     permission: PendingPermission | None = None
     """WAITING_PERMISSION: the tool call that waits for a decision."""
+    dialog: Dialog | None = None
+    """WAITING_INPUT or STARTING: what is asked at its terminal, when a dialog is recognised."""
     transcript_path: str = ""
     """On the instance's host; empty before the agent has told."""
     unread: int = 0
     tokens: TokenUse = field(default_factory=TokenUse)
     context_tokens: int = 0
     """How long its conversation has grown."""
+    session_id: str = ""
+    """Of the conversation that it is in; empty before the agent has told."""
 
     @property
     def needs_attention(self) -> bool:

@@ -1,17 +1,21 @@
-"""The conversation of one instance, followed in the agent's own transcript: tokens, unread answers, the second
-witness of a delivery. What a lead reads of it comes from ``pages``.
+"""The conversation of one instance, followed in the agent's own transcript: tokens, unread answers, the proof of a
+delivery. What a lead reads of it comes from ``pages``.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from actors.agents.base import Agent, Entry, EntryKind, TokenUse
 from actors.following.read_mark import ReadMark
 from actors.following.tail import Tail
-from actors.messaging.envelope import ids_in
+from actors.messaging.proofs import Proofs
 from actors.messaging.recent import RecentIds
+from actors.troubles import Trouble
+
+logger = logging.getLogger(__name__)
 
 _ANSWER_IDS = 100
 """The lines of one answer stand close together; only they carry the same count of tokens again."""
@@ -30,10 +34,12 @@ def _parse(agent: Agent, lines: Sequence[bytes]) -> list[Entry]:
 class Conversation:
     """Follows one transcript. Blocking file reads: ``follow`` only on news."""
 
-    def __init__(self, agent: Agent, mark: ReadMark) -> None:
+    def __init__(self, agent: Agent, mark: ReadMark, proofs: Proofs) -> None:
         self._agent = agent
+        self._proofs = proofs
         self._mark = mark
         self._tail: Tail | None = None
+        self._trouble = Trouble(logger, "the transcript cannot be read, which is tried again")
         self._counted = RecentIds(_ANSWER_IDS)
         self.tokens = TokenUse()
         self.context_tokens = 0
@@ -42,12 +48,11 @@ class Conversation:
         """In the transcript that is followed now."""
         self._answers_read = 0
         self.last_answer = ""
-        self.seen_ids = RecentIds()
-        """Ids of messages that stand in the conversation."""
 
     def open(self, path: str) -> None:
-        """Begin to follow this transcript; no-op if it is followed already."""
+        """Begin to follow this transcript after the end of the one before; no-op if it is followed already."""
         if path and (self._tail is None or self._tail.path != Path(path)):
+            self.follow()
             self._tail = Tail(Path(path))
             self.answers = 0
             self._answers_read = self._mark.of(self._tail.path)
@@ -58,6 +63,11 @@ class Conversation:
         return None if self._tail is None else self._tail.path
 
     @property
+    def unreadable(self) -> bool:
+        """There may be more than could be read."""
+        return self._trouble.lasts
+
+    @property
     def is_open(self) -> bool:
         return self._tail is not None
 
@@ -66,15 +76,22 @@ class Conversation:
         if self._tail is None:
             return False
         found = False
-        for lines in self._tail.pieces():
-            for entry in _parse(self._agent, lines):
-                self._take_in(entry)
-                found = True
+        try:
+            for lines in self._tail.pieces():
+                for entry in _parse(self._agent, lines):
+                    self._take_in(entry)
+                    found = True
+        except OSError as error:  # as without free file descriptors: what is there is read the next time
+            self._trouble.met(error)
+        else:
+            self._trouble.over()
         return found
 
     def _take_in(self, entry: Entry) -> None:
         if entry.kind is EntryKind.QUESTION:
-            self.seen_ids.add(ids_in(entry.text))
+            self._proofs.write(entry.text)
+        if entry.refused:
+            self._proofs.refuse(entry.refused, entry.text)
         if entry.kind is EntryKind.ANSWER:
             self.answers += 1
             self.last_answer = entry.text

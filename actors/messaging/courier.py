@@ -2,7 +2,7 @@
 
 The courier owns the inbox and is the only one that types messages. It types only when the ``Gate`` is open: between
 turns, into an empty input box. What it may do to the pane is decided by the pure ``Delivery``; the proof comes from the
-``Observer``. Every queued message gets receipts as its lot changes.
+``Observer``. Every queued message gets receipts as its lot changes; one that is held back says why it is so now.
 
 Before it pastes it notes the batch in the journal. A courier whose predecessor was killed goes on from there: what the
 agent's own record shows has arrived; what tmux has not pasted is pasted; for the rest the screen decides.
@@ -13,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from actors.errors import TerminalError
 from actors.following.observer import Observer
 from actors.messages import Message, MessageStatus, Receipt
-from actors.messaging.delivery import Act, Delivery, NotLanded
+from actors.messaging.delivery import Act, Delivery, NotLanded, Turned
 from actors.messaging.envelope import compose
 from actors.messaging.gate import LONGEST_RETRY_S, Gate
 from actors.messaging.inbox import BatchLimits, Inbox
@@ -27,17 +27,18 @@ from actors.messaging.lease import Lease
 from actors.messaging.ledger import Ledger
 from actors.messaging.performer import Performer
 from actors.news import News
-from actors.states import TYPABLE, Status
+from actors.states import Status
 from actors.terminal.pane import Pane
 from actors.terminal.paste_names import paste_name
+from actors.troubles import Trouble
 
 logger = logging.getLogger(__name__)
 
 PATIENCE_S = 20.0
-"""Longest wait for the next sign of a delivery: draft, then proof."""
+"""Longest wait for the proof of what was entered."""
 SETTLE_S = 10.0
 """A paste of any size shows within 0.2 s and is reported within 0.4 s of Enter, or the agent is seen at work: an input
-box that stays empty and idle for so long without proof holds nothing of an earlier actor's paste."""
+box that stays empty and idle for so long without proof holds nothing of a paste."""
 _SETTLE_BYTES_PER_S = 100_000
 
 
@@ -50,10 +51,14 @@ class Courier:
         self._news = news
         self._ledger = ledger
         self._gate = Gate(observer)
-        self._performer = Performer(pane, observer, news, self._hold)
+        self._performer = Performer(pane, observer, news, ledger.hold)
         self._underway: tuple[Message, ...] = ()
         self._unfinished: Entry | None = None
-        self._permission_held = False
+        self._unsafe = ""
+        """Why the gate is shut; empty while that is not known."""
+        self._in_vain = 0
+        self._alone: set[str] = set()
+        self._unanswered = Trouble(logger, "what became of a paste cannot be asked now")
         self.inbox = Inbox(limits)
         self.batches = 0
         self.delivered = 0
@@ -71,10 +76,10 @@ class Courier:
         """Takes over what an earlier courier has left. The observer has taken in the spool before."""
         self._observer.witness()
         again = self._observer.alive and self._observer.conversation.is_open
-        recalled = self._ledger.recall(self._observer.proofs, again=again)
+        recalled = self._ledger.recall(again=again)
         self._unfinished = recalled.unfinished
         self._underway = recalled.unfinished.messages if recalled.unfinished else ()
-        self.inbox.put_back(recalled.again, time.monotonic())
+        self.inbox.put_back(recalled.again)
 
     def offer(self, messages: Iterable[Message]) -> None:
         """What one call has brought, in its order."""
@@ -90,7 +95,7 @@ class Courier:
             if known.final:
                 self._ledger.tell_again(known)
             return False
-        if self._observer.proofs.has_ever(message.id):
+        if self._observer.proofs.has(message.id):
             self._ledger.settle((message,), MessageStatus.SUBMITTED)
         elif self._observer.alive:
             self._ledger.accept(message)
@@ -99,27 +104,28 @@ class Courier:
             self._ledger.settle((message,), MessageStatus.FAILED, self._why_not())
         return False
 
+    def withdraw(self, message_ids: Collection[str], reason: str) -> None:
+        """What is not being typed yet never is."""
+        self._ledger.settle(self.inbox.remove(message_ids), MessageStatus.FAILED, reason)
+
     def interrupted(self) -> None:
-        """The agent's turn was stopped: what it worked on is not delivered again, even if it never wrote it down."""
-        self._ledger.take_back()
-        self._ledger.tidy(self._observer.proofs)
+        """The agent's turn was stopped: what it had just taken is not delivered again, also if it is never written."""
+        self._performer.interrupted()
 
     def acknowledged(self, receipts: Iterable[Receipt]) -> None:
         """The supervisor has taken these in."""
         self._ledger.acknowledged(receipts)
-        self._ledger.tidy(self._observer.proofs)
 
     async def run(self) -> None:
         """Delivers until the agent has ended, then says of every message left what became of it."""
         while self._observer.alive:
-            self._ledger.tidy(self._observer.proofs)
-            if not self._something_to_do():
+            self._ledger.settle_late_proofs()
+            self._ledger.hold(self.inbox, self._held_because())
+            if self._has_work():
+                await self._work()
+            else:
                 await self._news.next(self._next_try_s())
-                continue
-            self._ledger.settle_late_proofs(self._observer.proofs)
-            self._unblock()
-            await self._work()
-        self._ledger.tidy(self._observer.proofs)
+        self._ledger.settle_late_proofs()
         self._give_up()
 
     async def _work(self) -> None:
@@ -144,48 +150,40 @@ class Courier:
             return None
         return max(due_at, self._gate.retry_at) - time.monotonic()
 
-    def _something_to_do(self) -> bool:
-        if self._unfinished is not None or self._ledger.has_late_proofs(self._observer.proofs):
-            return True
-        if self._observer.state.status is Status.WAITING_PERMISSION:
-            return len(self._blocked()) < len(self.inbox)
-        return self._is_stale_block() or self._may_try(time.monotonic())
+    def _has_work(self) -> bool:
+        return self._unfinished is not None or self._may_try(time.monotonic())
 
     def _may_try(self, now: float) -> bool:
         due_at = self.inbox.due_at()
         return self._typable() and due_at is not None and max(due_at, self._gate.retry_at) <= now
 
     def _typable(self) -> bool:
-        return self._observer.state.status in TYPABLE
+        return self._observer.state.typable
 
-    async def _open_gate(self) -> tuple[Message, ...]:
-        """The next batch if it is due and typing is safe now; otherwise says why it is held and returns nothing."""
+    def _held_because(self) -> str:
+        """Why what is queued needs a decision of somebody; empty when it only waits for the end of a turn."""
         state = self._observer.state
         if state.status is Status.WAITING_PERMISSION:
             tool = state.permissions[0].tool if state.permissions else "a tool"
-            self._permission_held = True
-            self._hold(self.inbox, f"the agent waits for permission to use {tool}: answer it with respond")
-            return ()
+            return f"the agent waits for permission to use {tool}: answer it with respond"
+        if not self._typable():
+            self._unsafe = ""
+        return self._unsafe
+
+    async def _open_gate(self) -> tuple[Message, ...]:
+        """The next batch if it is due and typing is safe now; otherwise notes why it is not, and returns nothing."""
         if not self._may_try(time.monotonic()):
             return ()
-        verdict = await self._gate.look()
-        if verdict.reason:
-            self._hold(self.inbox, verdict.reason)
-        return self.inbox.take(time.monotonic()) if verdict.open else ()
+        verdict = await self._gate.look(self._attach())
+        if not verdict.open:
+            self._unsafe = verdict.reason or self._unsafe
+            return ()
+        self._unsafe = ""
+        return self.inbox.take(time.monotonic(), self._alone)
 
-    def _unblock(self) -> None:
-        """Nobody needs to decide any more: what was held back is only queued for the end of the turn again."""
-        if self._is_stale_block():
-            self._permission_held = False
-            self._ledger.settle(self._blocked(), MessageStatus.ACCEPTED)
-
-    def _is_stale_block(self) -> bool:
-        if self._observer.state.status is Status.WAITING_PERMISSION:
-            return False
-        return self._permission_held or (not self._typable() and bool(self._blocked()))
-
-    def _blocked(self) -> list[Message]:
-        return [message for message in self.inbox if self._ledger.is_blocked(message)]
+    def _attach(self) -> str:
+        first = next(iter(self.inbox), None) or next(iter(self._underway), None)
+        return f"run phalanx attach {first.instance_id}" if first else "attach"
 
     async def _deliver(self, batch: tuple[Message, ...]) -> None:
         self._underway = batch
@@ -193,52 +191,74 @@ class Courier:
             entry = self._ledger.begin(batch, paste_name())
         except OSError as error:
             self._put_back(batch)
-            self._hold(batch, f"what is typed cannot be noted in the instance's directory: {error.strerror}")
+            self._unsafe = f"what is typed cannot be noted in the instance's directory: {error.strerror}"
             self._gate.shut()
             return
-        delivery = Delivery(PATIENCE_S)
+        self._observer.proofs.begin(batch)
+        delivery = self._delivery(entry)
         await self._carry_out(entry, delivery, delivery.begin())
+
+    def _delivery(self, entry: Entry) -> Delivery:
+        settle_s = SETTLE_S + len(compose(entry.messages).encode()) / _SETTLE_BYTES_PER_S
+        return Delivery(PATIENCE_S, settle_s, self._attach())
 
     async def _resume(self, entry: Entry) -> None:
         """Goes on with a batch that was being pasted when its courier was killed or tmux did not answer."""
         try:
             was_pasted = await self._pane.has_pasted(entry.paste)
         except TerminalError as error:
-            logger.warning("what became of a paste cannot be asked now: %s", error)
+            self._unanswered.met(error)
             await self._news.next(LONGEST_RETRY_S)
             return
+        self._unanswered.over()
         self._unfinished = None
         if not was_pasted:
             self._put_back(entry.messages)
             return
-        delivery = Delivery(PATIENCE_S)
-        settle_s = SETTLE_S + len(compose(entry.messages).encode()) / _SETTLE_BYTES_PER_S
-        await self._carry_out(entry, delivery, delivery.resume(settle_s, time.monotonic()))
+        delivery = self._delivery(entry)
+        await self._carry_out(entry, delivery, delivery.resume(time.monotonic()))
 
     async def _carry_out(self, entry: Entry, delivery: Delivery, act: Act) -> None:
         try:
             end = await self._performer.perform(entry, delivery, act)
         except TerminalError as error:
-            self._hold(entry.messages, f"tmux did not say whether it has pasted, which is looked into: {error}")
+            self._ledger.hold(entry.messages, f"tmux did not say whether it has pasted, which is looked into: {error}")
             self._unfinished = entry
             await self._news.next(LONGEST_RETRY_S)
             return
+        arrived = [message for message in entry.messages if self._observer.proofs.has(message.id)]
+        self._ledger.settle(arrived, MessageStatus.SUBMITTED)
+        left = tuple(message for message in entry.messages if message not in arrived)
         if isinstance(end, NotLanded):
-            self._put_back(entry.messages)
+            self._in_vain += 1
+            self._put_back(left)
+            self._unsafe = _in_vain(self._in_vain)
+            return
+        self._in_vain = 0
+        if isinstance(end, Turned):
+            self._turned(left, end.reason)
             return
         self._underway = ()
+        self._alone.difference_update(message.id for message in entry.messages)
         self.batches += 1
         self.delivered += len(entry.messages)
         if end.status is MessageStatus.SUBMITTED or not self._observer.coming_back:
-            self._ledger.settle(entry.messages, end.status, end.reason)
+            self._ledger.settle(left, end.status, end.reason)
+
+    def _turned(self, batch: tuple[Message, ...], reason: str) -> None:
+        """The agent has refused the prompt: which message of several was the reason shows when each goes alone."""
+        if len(batch) > 1:
+            self._alone.update(message.id for message in batch)
+            self._put_back(batch)
+            return
+        self._underway = ()
+        self._alone.difference_update(message.id for message in batch)
+        self._ledger.settle(batch, MessageStatus.FAILED, reason)
 
     def _put_back(self, batch: tuple[Message, ...]) -> None:
         self._underway = ()
-        self.inbox.put_back(batch, time.monotonic())
-
-    def _hold(self, messages: Iterable[Message], reason: str) -> None:
-        held = [message for message in messages if not self._ledger.is_blocked(message)]
-        self._ledger.settle(held, MessageStatus.BLOCKED, reason)
+        self._ledger.typed_in_vain(batch)
+        self.inbox.put_back(batch)
 
     def _give_up(self) -> None:
         if self._observer.coming_back:
@@ -250,3 +270,8 @@ class Courier:
 
     def _why_not(self) -> str:
         return f"not delivered: {self._observer.state.reason or 'the instance was stopped'}"
+
+
+def _in_vain(times: int) -> str:
+    """Once may be a person's doing."""
+    return "" if times < 2 else f"it was pasted {times} times, but did not stay in the agent's input box"

@@ -2,24 +2,26 @@
 
 One delivery brings one batch into the conversation. The courier performs the acts and feeds back what came of them.
 A delivery whose paste was done by an actor that is gone is resumed: how far it came is not known, so looks decide.
-Guarantees, whatever the order of stimuli:
+Guarantees, whatever the order of stimuli and whoever else types:
 
-- ``Paste`` is asked for at most once per delivery, and never by one that was resumed. That one ends with ``NotLanded``
-  when the evidence says that nothing landed; only then may another delivery paste the batch again.
-- ``PressEnter`` is asked for only in answer to a look that showed our draft in the composer and no dialog; once the
-  composer was empty after an Enter, what stands in it is somebody else's.
+- ``Paste`` is asked for at most once per delivery, and never by one that was resumed. ``NotLanded`` ends a delivery of
+  which surely nothing is left, neither in the conversation nor on its way there; only then may another one paste.
+- ``PressEnter`` is asked for only in answer to a look that showed our draft, whole and nothing else, and no dialog.
+  Once the agent has taken the draft, one that stands there again was taken back by somebody and is theirs to send.
+- ``Clear`` is asked for only in answer to such a look, of a prompt that the agent's own record shows as refused.
 - ``Finish`` with SUBMITTED only after proof from the agent's own record.
-- A dialog stops everything but looking; the patience does not run meanwhile.
+- A dialog, or a draft that is not ours, stops everything but looking; the patience does not run meanwhile.
 
 ::
 
-    PASTE ──pasted──▶ DRAFT ──draft seen: Enter──▶ PROOF ──proof──▶ submitted
-                        │ never seen                │ draft still there: Enter again
-                        └─▶ unconfirmed             └ gone, or patience ends ─▶ unconfirmed
+    PASTE ──pasted──▶ BOX ──our draft seen: Enter──▶ ENTERED ──proof──▶ submitted
+    resumed ─────────▶ │                                │ our draft still there: Enter again
+                       │                                │ taken back, then deleted ─▶ not landed
+                       │                                └ gone, and no proof for the patience ─▶ unconfirmed
+                       └ empty, idle and without proof for the settle time ─▶ not landed
 
-    resumed ─────▶ SEARCH ──our draft seen: Enter──▶ PROOF (as above)
-                      │ empty, idle and without proof for the settle time
-                      └─▶ not landed
+    any ──refused by the agent──▶ REFUSED ──our draft seen: clear it; box empty──▶ refused
+    any ──interrupted──▶ proof, or failed
 """
 
 from __future__ import annotations
@@ -29,14 +31,22 @@ from enum import Enum, auto
 
 from actors.agents.base import Composer, Screen
 from actors.messages import MessageStatus
+from actors.messaging.draft import quoted
 
 FIRST_LOOK_S = 0.02
 """A paste is on the screen within 10 to 30 ms."""
 PROOF_LOOK_S = 0.3
-"""The agent's hook follows Enter within 60 to 190 ms; an Enter pressed again before is only a surplus one."""
+"""The agent's hook follows Enter within 20 to 190 ms; an Enter pressed again before is only a surplus one."""
 LONGEST_LOOK_S = 1.0
 REDRAW_S = 1.0
-"""For so long an input box that cannot be made out is only being drawn anew."""
+"""For so long what stands in the way may only be a screen that is being drawn anew."""
+INTERRUPTED_S = 2.0
+"""What was taken before an interrupt is written by then."""
+_CLEARS = 3
+_CLEAR_AGAIN_S = 5.0
+"""The key that clears the input box ends the agent when it comes again within a second; a screen may be that late."""
+_ENTERS = 8
+"""So many Enters in a row; after that one each time the patience has passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,11 @@ class Paste:
 @dataclass(frozen=True, slots=True)
 class PressEnter:
     """Press Enter, then feed ``Pressed``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Clear the input box, then feed ``Cleared``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +84,15 @@ class NotLanded:
     """Nothing of the batch reached the conversation or stands before it: it may be pasted again."""
 
 
-Act = Paste | PressEnter | Look | Finish | NotLanded
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """The agent has refused the prompt, and nothing is left of it: a message alone failed, several go one by one."""
+
+    reason: str
+
+
+Act = Paste | PressEnter | Clear | Look | Finish | NotLanded | Turned
+End = Finish | NotLanded | Turned
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +106,34 @@ class Pressed:
 
 
 @dataclass(frozen=True, slots=True)
+class Cleared:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
 class Saw:
     screen: Screen
-    foreign: bool = False
-    """The draft shows nothing of the batch. Asked of a resumed delivery only."""
+    ours: bool = False
+    """The draft is the batch, whole and nothing else."""
+    reported: bool = False
+    """A hook has told that the agent is about to take the batch as a prompt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proved:
     """The agent's own record shows the whole batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The agent's own record says that the prompt was refused."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The agent's turn was stopped on purpose, and what it took back was cleared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,41 +145,61 @@ class Lost:
     """Part of the text may have reached the agent."""
 
 
-Stimulus = Pasted | Pressed | Saw | Proved | Lost
+Stimulus = Pasted | Pressed | Cleared | Saw | Proved | Refused | Interrupted | Lost
 
 
 class _Phase(Enum):
     PASTE = auto()
-    DRAFT = auto()
-    SEARCH = auto()
-    PROOF = auto()
+    BOX = auto()
+    ENTERED = auto()
+    REFUSED = auto()
     DONE = auto()
 
 
 class Delivery:
-    """``begin`` gives the first act; each later act answers a stimulus. Times are seconds of any monotonic clock."""
+    """``begin`` gives the first act; each later act answers a stimulus. Times are seconds of any monotonic clock.
 
-    def __init__(self, patience_s: float) -> None:
+    ``settle_s``: what becomes of a paste shows within that time. ``attach`` is what a person does to see the pane.
+    """
+
+    def __init__(self, patience_s: float, settle_s: float, attach: str) -> None:
         self._patience_s = patience_s
+        self._settle_s = settle_s
+        self._attach = attach
         self._phase = _Phase.PASTE
         self._waited_since = 0.0
         self._look_s = FIRST_LOOK_S
-        self._unsafe_since: float | None = None
-        self._taken = False
-        self._settle_s = 0.0
+        self._in_the_way_since: float | None = None
+        self._reported_since: float | None = None
+        self._enters = 0
+        self._entered_at = 0.0
+        self._emptied = False
+        self._taken_back = False
+        self._interrupted = False
+        self._refusal = ""
+        self._clears = 0
+        self._clear_again_at = 0.0
 
     def begin(self) -> Act:
         return Paste()
 
-    def resume(self, settle_s: float, now: float) -> Act:
-        """Instead of ``begin``, for a paste that was done before: what became of it shows within ``settle_s``."""
-        self._settle_s = settle_s
-        return self._enter(_Phase.SEARCH, now, 0.0)
+    def resume(self, now: float) -> Act:
+        """Instead of ``begin``, for a paste that was done before."""
+        return self._enter(_Phase.BOX, now, 0.0)
 
     @property
     def typed(self) -> bool:
         """The text may be in the agent's composer or beyond."""
-        return self._phase in (_Phase.DRAFT, _Phase.SEARCH, _Phase.PROOF)
+        return self._phase in (_Phase.BOX, _Phase.ENTERED, _Phase.REFUSED)
+
+    @property
+    def taken(self) -> bool:
+        """The agent has taken the draft as a prompt: no key of ours is needed as things stand."""
+        return self._reported_since is not None or self._emptied
+
+    @property
+    def refused(self) -> bool:
+        return bool(self._refusal)
 
     def handle(self, stimulus: Stimulus, now: float) -> Act:
         match stimulus:
@@ -146,53 +208,95 @@ class Delivery:
             case Lost(reason, typed):
                 return self._finish(MessageStatus.UNCONFIRMED if typed else MessageStatus.FAILED, reason)
             case Pasted():
-                return self._enter(_Phase.DRAFT, now, FIRST_LOOK_S)
+                return self._enter(_Phase.BOX, now, FIRST_LOOK_S)
             case Pressed():
-                again = self._phase is _Phase.PROOF
-                return self._look_again() if again else self._enter(_Phase.PROOF, now, PROOF_LOOK_S)
-            case Saw(screen, foreign):
-                return self._after_look(screen, foreign, now)
+                self._enters, self._entered_at = self._enters + 1, now
+                again = self._phase is _Phase.ENTERED
+                return self._look_again() if again else self._enter(_Phase.ENTERED, now, PROOF_LOOK_S)
+            case Cleared():
+                self._clears, self._clear_again_at, self._waited_since = self._clears + 1, now + _CLEAR_AGAIN_S, now
+                return Look(FIRST_LOOK_S)
+            case Refused(reason):
+                self._refusal = reason
+                return self._enter(_Phase.REFUSED, now, 0.0)
+            case Interrupted():
+                self._interrupted, self._waited_since = True, now
+                return self._look_again()
+            case Saw():
+                return self._after_look(stimulus, now)
 
-    def _after_look(self, screen: Screen, foreign: bool, now: float) -> Act:
+    def _after_look(self, saw: Saw, now: float) -> Act:
+        screen = saw.screen
+        if saw.reported and self._reported_since is None:
+            self._reported_since = self._waited_since = now
+        if self._interrupted:
+            return self._after_interrupt(now)
         if screen.dialog or screen.composer is Composer.ABSENT:
-            return self._hold(screen, now)
-        self._unsafe_since = None
-        if self._phase is _Phase.SEARCH:
-            return self._search(screen, foreign, now)
-        self._taken = self._taken or (self._phase is _Phase.PROOF and screen.composer is Composer.EMPTY)
-        if screen.composer is Composer.DRAFT and not self._taken and now - self._waited_since < self._patience_s:
+            words = "a dialog is up" if screen.dialog else "the agent's input box is not visible"
+            return self._hold(words, now, at_once=bool(screen.dialog))
+        if self._phase is _Phase.REFUSED:
+            return self._after_refusal(saw, now)
+        if screen.composer is Composer.EMPTY:
+            return self._after_empty_box(screen, now)
+        return self._after_our_draft(now) if saw.ours else self._after_a_draft(screen, now)
+
+    def _after_our_draft(self, now: float) -> Act:
+        if self.taken:
+            still_drawn = not self._emptied and now - (self._reported_since or 0.0) < REDRAW_S
+            self._taken_back = self._taken_back or not still_drawn
+            return self._hold(f"the agent has given it back into its input box: {self._free()}", now)
+        if self._enters < _ENTERS or now - self._entered_at >= self._patience_s:
+            self._in_the_way_since = None
             return PressEnter()
+        return self._hold(f"it stands in the agent's input box, which takes no Enter: {self._free()}", now)
+
+    def _after_a_draft(self, screen: Screen, now: float) -> Act:
+        if self.taken and not self._taken_back:  # the next prompt of a person: it is in nobody's way
+            return self._await_proof(screen, now)
+        return self._hold(f"{quoted(screen.draft)} stands in the agent's input box: {self._free()}", now)
+
+    def _free(self) -> str:
+        return f"{self._attach}, and send or delete it"
+
+    def _after_empty_box(self, screen: Screen, now: float) -> Act:
+        self._in_the_way_since = None
+        if not self._emptied and (self._phase is _Phase.ENTERED or self._reported_since is not None):
+            self._emptied, self._waited_since = True, now
+        if self.taken and not self._taken_back:
+            return self._await_proof(screen, now)
         if screen.busy:
             self._waited_since = now
-        if now - self._waited_since >= self._patience_s:
-            return self._finish(MessageStatus.UNCONFIRMED, self._doubt(screen))
-        return self._look_again()
-
-    def _search(self, screen: Screen, foreign: bool, now: float) -> Act:
-        if screen.composer is Composer.DRAFT and not foreign:
-            return PressEnter()
-        if screen.composer is Composer.DRAFT or screen.busy:
-            self._waited_since = now
-            return self._look_again(held="someone is typing in the agent's input box" if foreign else "")
         if now - self._waited_since >= self._settle_s:
             self._phase = _Phase.DONE
             return NotLanded()
         return self._look_again()
 
-    def _hold(self, screen: Screen, now: float) -> Act:
-        self._waited_since = now
-        self._unsafe_since = now if self._unsafe_since is None else self._unsafe_since
-        if screen.dialog:
-            return self._look_again(held="a dialog is up")
-        redrawing = now - self._unsafe_since < REDRAW_S
-        return self._look_again(held="" if redrawing else "the agent's input box is not visible")
+    def _await_proof(self, screen: Screen, now: float) -> Act:
+        if screen.busy:
+            self._waited_since = now
+        if now - self._waited_since >= self._patience_s:
+            doubt = f"it was entered, but the agent's record has not shown it for {self._patience_s:.0f} s"
+            return self._finish(MessageStatus.UNCONFIRMED, doubt)
+        return self._look_again()
 
-    def _doubt(self, screen: Screen) -> str:
-        if screen.composer is Composer.DRAFT and not self._taken:
-            return f"it stands in the agent's input box, but Enter was not taken for {self._patience_s:.0f} s"
-        if self._phase is _Phase.DRAFT:
-            return "it was pasted, but never appeared in the agent's input box"
-        return f"it was entered, but the agent's record has not shown it for {self._patience_s:.0f} s"
+    def _after_refusal(self, saw: Saw, now: float) -> Act:
+        if saw.ours and saw.screen.composer is Composer.DRAFT and self._clears < _CLEARS:
+            return Clear() if now >= self._clear_again_at else self._look_again()
+        if now - self._waited_since < REDRAW_S:  # newer versions put it back into the box
+            return self._look_again()
+        self._phase = _Phase.DONE
+        return Turned(self._refusal)
+
+    def _after_interrupt(self, now: float) -> Act:
+        if now - self._waited_since < INTERRUPTED_S:
+            return self._look_again()
+        return self._finish(MessageStatus.FAILED, "the turn was stopped before the agent had written it down")
+
+    def _hold(self, words: str, now: float, *, at_once: bool = False) -> Act:
+        self._waited_since = now
+        self._in_the_way_since = now if self._in_the_way_since is None else self._in_the_way_since
+        lasting = at_once or now - self._in_the_way_since >= REDRAW_S
+        return self._look_again(held=words if lasting else "")
 
     def _enter(self, phase: _Phase, now: float, look_s: float) -> Act:
         self._phase = phase

@@ -14,8 +14,9 @@ from itertools import pairwise
 from actors.messages import Message
 
 _OPENING = r"\[phalanx (msg_[0-9a-z]+) from "
-_HEADER = re.compile(rf"^(?:\[Image #\d+\] ?)*{_OPENING}[^\]\n]+\]$", re.MULTILINE)
-"""Claude Code puts its marks of attached images in front of all else."""
+_HEADER = re.compile(rf"{_OPENING}[^\]\n]+\]$", re.MULTILINE)
+"""It ends its line, but may not begin it: there stands what a person had typed just before we pasted, or Claude Code's
+marks of attached images."""
 _IN_RECORD = re.compile(_OPENING.encode())
 _IMAGE_NAME = r"\.(?=(?:\\?p\\?n\\?g|\\?j\\?p(?:\\?e)?\\?g|\\?g\\?i\\?f|\\?w\\?e\\?b\\?p)\\?[\s\ufeff]*"
 _IMAGE_TAKEN = re.compile(rf"(?i:{_IMAGE_NAME}(?: /| [a-z]:\\|\Z)))")

@@ -1,7 +1,7 @@
 """Whether it is safe to begin typing into an agent's pane, and when to look again if it is not.
 
 Asked by the courier before each batch. The gate is open only between turns, when a fresh look shows an empty input box
-and no dialog: then no dialog can come up while the courier types.
+and no dialog.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from actors.agents.base import Composer, Screen
 from actors.errors import TerminalError
 from actors.following.observer import Observer
 from actors.messaging.delivery import REDRAW_S
+from actors.messaging.draft import quoted
 from actors.messaging.lease import Lease
-from actors.states import TYPABLE
 
 LONGEST_RETRY_S = 0.5
 _SHORTEST_RETRY_S = 0.03
@@ -34,15 +34,18 @@ class Gate:
         self._observer = observer
         self.lease = Lease(0)
         self._shut_since: float | None = None
+        self._draft = ""
+        self._drafted_since = 0.0
         self.retry_at = 0.0
 
-    async def look(self) -> Verdict:
+    async def look(self, attach: str) -> Verdict:
+        """``attach`` is what a person does to see the pane."""
         if not self.lease.held:
             self._shut(time.monotonic())
             return Verdict(open=False, reason="its host is cut off from the team: it may run elsewhere by now")
         try:
             screen = await self._observer.look()
-            reason = self._unsafe(screen)
+            reason = self._unsafe(screen, attach)
         except TerminalError as error:
             screen, reason = Screen(composer=Composer.ABSENT), f"the screen cannot be read: {error}"
         now = time.monotonic()
@@ -65,13 +68,22 @@ class Gate:
         self.retry_at = now + min(max(shut_s / 2, _SHORTEST_RETRY_S), LONGEST_RETRY_S)
         return shut_s
 
-    def _unsafe(self, screen: Screen) -> str:
+    def _unsafe(self, screen: Screen, attach: str) -> str:
         if screen.dialog:
-            return "a dialog is up in the agent's pane: attach and answer it"
+            return f"a dialog is up in the agent's pane: {attach}, and answer it"
         if screen.composer is Composer.DRAFT:
-            return "someone is typing in the agent's input box"
+            return self._about_draft(screen.draft, attach)
         if screen.composer is Composer.ABSENT:
-            return "the agent's input box is not visible"
-        if self._observer.state.status not in TYPABLE:
+            return f"the agent's input box is not visible: {attach} shows what is there"
+        if not self._observer.state.typable:
             return "the agent has just begun a turn"
         return ""
+
+    def _about_draft(self, draft: str, attach: str) -> str:
+        """It is quoted when it stands still: while somebody types each look would give other words."""
+        now = time.monotonic()
+        if draft != self._draft:
+            self._draft, self._drafted_since = draft, now
+        if now - self._drafted_since < REDRAW_S:
+            return "someone is typing in the agent's input box"
+        return f"{quoted(draft)} stands in the agent's input box: {attach}, and send or delete it"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Set
 from dataclasses import dataclass
 
 from actors.messages import Message
@@ -46,9 +46,9 @@ class Inbox:
         self._more_is_likely = now - self._last_came_at < self.limits.delay_s
         self._last_came_at = now
 
-    def put_back(self, messages: Iterable[Message], now: float) -> None:
+    def put_back(self, messages: Iterable[Message]) -> None:
         """Puts what was taken before to the front again, in its order; it is due at once."""
-        self._queue.extendleft((now - self.limits.delay_s, message) for message in reversed(tuple(messages)))
+        self._queue.extendleft((-math.inf, message) for message in reversed(tuple(messages)))
 
     def due_at(self) -> float | None:
         """When the next batch is due; None while nothing is queued."""
@@ -59,19 +59,25 @@ class Inbox:
         waits = self._more_is_likely and not full and not any(message.immediate for message in self)
         return oldest + self.limits.delay_s if waits else oldest
 
-    def take(self, now: float) -> tuple[Message, ...]:
-        """Removes and returns the batch that is due, empty if none is."""
+    def take(self, now: float, alone: Set[str] = frozenset()) -> tuple[Message, ...]:
+        """Removes and returns the batch that is due, empty if none is. Ids in ``alone`` go in no batch with others."""
         due_at = self.due_at()
         if due_at is None or due_at > now:
             return ()
         batch = [self._queue.popleft()[1]]
         size_bytes = len(batch[0].text.encode())
-        while self._queue and len(batch) < self.limits.size:
+        while self._queue and len(batch) < self.limits.size and alone.isdisjoint({batch[0].id, self._queue[0][1].id}):
             size_bytes += len(self._queue[0][1].text.encode())
             if size_bytes > self.limits.bytes:
                 break
             batch.append(self._queue.popleft()[1])
         return tuple(batch)
+
+    def remove(self, message_ids: Collection[str]) -> tuple[Message, ...]:
+        """Removes and returns those of these that are queued."""
+        removed = tuple(message for message in self if message.id in message_ids)
+        self._queue = deque(item for item in self._queue if item[1].id not in message_ids)
+        return removed
 
     def drain(self) -> tuple[Message, ...]:
         """Removes and returns all that is queued."""

@@ -2,7 +2,7 @@
 
 When a host is cut off, its instances are started again elsewhere after a while. The copy there must not type a
 message then that the other one gets as well: each question of the supervisor renews the lease, and without it nothing
-is typed. The supervisor waits longer than a lease lasts.
+is typed. The supervisor waits longer than a lease lasts. The lease runs out also while its machine is suspended.
 """
 
 from __future__ import annotations
@@ -11,8 +11,13 @@ import time
 from collections.abc import Callable
 
 
+def _since_boot_s() -> float:
+    """Of the clock that goes on while the machine is suspended, and that nobody sets."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Lease:
-    def __init__(self, lasts_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, lasts_s: float, clock: Callable[[], float] = _since_boot_s) -> None:
         """``lasts_s`` 0: for ever."""
         self._lasts_s = lasts_s
         self._clock = clock

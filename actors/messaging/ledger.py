@@ -2,7 +2,7 @@
 
 Kept by the courier. Every change of a message's lot goes through ``settle``, which tells the supervisor and brings the
 journal up to date, the journal first: so no message that the journal holds as being typed was ever told to be at its
-end, unless it was submitted, which the agent's own record shows as well. An end stays in the journal until the
+end, unless it was submitted, which the agent's transcript shows as well. An end stays in the journal until the
 supervisor has taken it in: a killed actor's successor tells it again.
 """
 
@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from actors.messages import FINAL_STATUSES, Message, MessageStatus, Receipt
+from actors.messages import Message, MessageStatus, Receipt
 from actors.messaging.journal import Entry, Journal, Stage
 from actors.messaging.proofs import Proofs
-from actors.messaging.recent import RecentIds
 
 ReceiptSink = Callable[[Receipt], None]
 
@@ -31,7 +30,7 @@ class Recalled:
     """What an earlier actor has left."""
 
     unfinished: Entry | None
-    """Its last batch, without proof so far: perhaps pasted, perhaps entered."""
+    """Its last batch, not in the transcript so far: perhaps pasted, perhaps entered."""
     again: tuple[Message, ...]
     """To be delivered before everything else, but after ``unfinished``."""
 
@@ -39,22 +38,27 @@ class Recalled:
 class Ledger:
     """``life`` names the agent process that is followed now."""
 
-    def __init__(self, journal: Journal, life: str, receipt_sink: ReceiptSink) -> None:
+    def __init__(self, journal: Journal, life: str, receipt_sink: ReceiptSink, proofs: Proofs) -> None:
         self._journal = journal
+        self._proofs = proofs
         self._life = life
         self._emit = receipt_sink
         self._open: dict[str, Receipt] = {}
         self._ended: dict[str, Receipt] = {}
         self._doubtful: dict[str, Message] = {}
-        self._untold: set[str] = set()
-        self._taken_back = RecentIds(ENDED_LIMIT)
 
     def receipt(self, message_id: str) -> Receipt | None:
         return self._open.get(message_id) or self._ended.get(message_id)
 
-    def is_blocked(self, message: Message) -> bool:
+    def held_because(self, message: Message) -> str:
+        """Why a message is held back; empty while it is not."""
         found = self._open.get(message.id)
-        return found is not None and found.status is MessageStatus.BLOCKED
+        return found.reason if found is not None and found.status is MessageStatus.BLOCKED else ""
+
+    def hold(self, messages: Iterable[Message], reason: str) -> None:
+        """These are held back for this reason now; without one they are held back no more."""
+        status = MessageStatus.BLOCKED if reason else MessageStatus.ACCEPTED
+        self.settle([message for message in messages if self.held_because(message) != reason], status, reason)
 
     def accept(self, message: Message) -> None:
         """The supervisor has said so already."""
@@ -68,20 +72,16 @@ class Ledger:
         ids = {message.id for message in messages}
         if stage := _ENDS.get(status):
             self._journal.end(ids, stage, reason)
-        if status in FINAL_STATUSES:
-            self._untold |= ids
         for receipt in self._note(messages, status, reason):
             self._emit(receipt)
 
     def acknowledged(self, receipts: Iterable[Receipt]) -> None:
         """The supervisor has taken these in, so it will never offer their messages again."""
         told = {r.message_id for r in receipts if r.final and self._ended.get(r.message_id) == r}
-        self._untold -= told
-        ended = {m.id for entry in self._journal.entries if entry.stage is not Stage.TYPING for m in entry.messages}
-        self._journal.forget(told & ended)
+        self._journal.forget(told)
 
     def _note(self, messages: Iterable[Message], status: MessageStatus, reason: str) -> list[Receipt]:
-        noted = [_receipt(message, status, reason) for message in messages]
+        noted = [self._receipt(message, status, reason) for message in messages]
         for message, receipt in zip(messages, noted, strict=True):
             self._open.pop(message.id, None)
             self._ended.pop(message.id, None)
@@ -99,32 +99,16 @@ class Ledger:
         self._journal.begin(entry)
         return entry
 
-    def has_late_proofs(self, proofs: Proofs) -> bool:
-        return any(map(proofs.has, self._doubtful))
+    def typed_in_vain(self, batch: Iterable[Message]) -> None:
+        """None of these is on its way any more: a successor gets them from the supervisor, which holds them pending."""
+        self._journal.forget({message.id for message in batch})
 
-    def settle_late_proofs(self, proofs: Proofs) -> None:
-        late = [message for message in self._doubtful.values() if proofs.has(message.id)]
+    def settle_late_proofs(self) -> None:
+        late = [message for message in self._doubtful.values() if self._proofs.has(message.id)]
         if late:
             self.settle(late, MessageStatus.SUBMITTED)
 
-    def tidy(self, proofs: Proofs) -> None:
-        """Forgets what the transcript shows, and what was submitted before: a transcript is written in order."""
-        submitted = [m for entry in self._journal.entries if self._is_submitted(entry) for m in entry.messages]
-        written = [i for i, m in enumerate(submitted) if m.id in proofs.written or m.id in self._taken_back]
-        if written:
-            self._journal.forget({message.id for message in submitted[: written[-1] + 1]} - self._untold)
-
-    def take_back(self) -> None:
-        """What the agent was working on was interrupted: that is how it ended, whatever of it is written."""
-        entries = filter(self._is_submitted, self._journal.entries)
-        self._taken_back.add(message.id for entry in entries for message in entry.messages)
-
-    def _is_submitted(self, entry: Entry) -> bool:
-        if entry.stage is not Stage.TYPING or entry.life != self._life:
-            return False
-        return all((r := self._ended.get(m.id)) and r.status is MessageStatus.SUBMITTED for m in entry.messages)
-
-    def recall(self, proofs: Proofs, *, again: bool) -> Recalled:
+    def recall(self, *, again: bool) -> Recalled:
         """Takes over what an earlier actor has left; to be called once, before anything is offered.
 
         ``again``: what an earlier life of the agent has lost shall be delivered to this one, which is alive and whose
@@ -134,7 +118,7 @@ class Ledger:
         unfinished: Entry | None = None
         for entry in self._journal.entries:
             ours = entry.life == self._life
-            proved = [m for m in entry.messages if (proofs.has(m.id) if ours else m.id in proofs.written)]
+            proved = [m for m in entry.messages if self._proofs.has(m.id)]
             if not ours:  # not forgotten: who was told before that it is delivered again has yet to hear of its end
                 self._journal.end({message.id for message in proved}, Stage.SUBMITTED, "")
             self.settle(proved, MessageStatus.SUBMITTED)
@@ -152,9 +136,17 @@ class Ledger:
         self._note([*lost, *(unfinished.messages if unfinished else ())], MessageStatus.ACCEPTED, "")
         return Recalled(unfinished=unfinished, again=tuple(lost))
 
-
-def _receipt(message: Message, status: MessageStatus, reason: str) -> Receipt:
-    return Receipt(message_id=message.id, instance_id=message.instance_id, status=status, at=time.time(), reason=reason)
+    def _receipt(self, message: Message, status: MessageStatus, reason: str) -> Receipt:
+        changes = self._proofs.changes(message.id) if status is MessageStatus.SUBMITTED else None
+        return Receipt(
+            message_id=message.id,
+            instance_id=message.instance_id,
+            status=status,
+            at=time.time(),
+            reason=reason,
+            exact=None if changes is None else not changes,
+            changes=changes or (),
+        )
 
 
 def _forget_oldest(known: dict[str, Receipt] | dict[str, Message], limit: int) -> None:

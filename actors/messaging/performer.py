@@ -1,7 +1,7 @@
 """Performs on a pane what a delivery asks for, and feeds back what came of it, until the delivery is at its end.
 
 Used by the courier alone. ``typing`` is held while keys go to the pane, so that no two key sequences mix; whoever
-resumes a delivery only looks before it holds it.
+resumes a delivery only looks before it holds it, and whoever only waits for the proof holds it no more.
 """
 
 from __future__ import annotations
@@ -14,41 +14,45 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 
 from actors.agents.base import Composer, Screen
 from actors.errors import PaneGoneError, SocketGoneError, TerminalError
+from actors.following.growth import Growth
 from actors.following.observer import Observer
 from actors.following.pace import Pace
 from actors.messages import Message
 from actors.messaging.delivery import (
     Act,
+    Clear,
+    Cleared,
     Delivery,
-    Finish,
+    End,
+    Interrupted,
     Look,
     Lost,
-    NotLanded,
     Paste,
     Pasted,
     Pressed,
     PressEnter,
     Proved,
+    Refused,
     Saw,
     Stimulus,
 )
+from actors.messaging.draft import is_whole
 from actors.messaging.envelope import compose, parts_of
 from actors.messaging.journal import Entry
 from actors.news import News
 from actors.states import Status
 from actors.terminal.pane import Pane
+from actors.troubles import Trouble
 
 logger = logging.getLogger(__name__)
 
 _HELD_LOOK_S = 0.5
-_COLLAPSED = "[Pasted text #"
-"""So the input box shows a long paste."""
 
 Hold = Callable[[Sequence[Message], str], None]
 
 
 class Performer:
-    """``hold`` is told why a batch is held back in the midst of its delivery."""
+    """``hold`` is told why a batch is held back in the midst of its delivery, and in empty words when it is no more."""
 
     def __init__(self, pane: Pane, observer: Observer, news: News, hold: Hold) -> None:
         self._pane = pane
@@ -56,26 +60,44 @@ class Performer:
         self._news = news
         self._hold = hold
         self._pace: Pace | None = None
+        self._growth: Growth | None = None
+        self._interrupted = False
+        self._unseen = Trouble(logger, "tmux did not do what a delivery needs, which looks again")
         self.typing = asyncio.Lock()
 
-    async def perform(self, entry: Entry, delivery: Delivery, act: Act) -> Finish | NotLanded:
+    def interrupted(self) -> None:
+        """The turn that has just begun was stopped on purpose."""
+        self._interrupted = True
+        self._news.announce()
+
+    async def perform(self, entry: Entry, delivery: Delivery, act: Act) -> End:
         """Raises ``TerminalError`` when tmux does not say whether it has pasted."""
-        async with AsyncExitStack() as keys:
+        paste = compose(entry.messages)
+        self._interrupted = False
+        async with AsyncExitStack() as keys, AsyncExitStack() as rest:
             drawing = keys.enter_context(ExitStack())
+            self._growth = rest.enter_context(Growth(self._read_transcript))
             typing = False
-            while not isinstance(act, Finish | NotLanded):
+            while not isinstance(act, End):
                 if not typing and not isinstance(act, Look):
                     await keys.enter_async_context(self.typing)
                     typing = True
-                    if isinstance(act, PressEnter):
+                    if not isinstance(act, Paste):
                         act = Look(0.0)  # what was seen before may be gone by now
                 if isinstance(act, Paste):
                     drawing.enter_context(self._drawing())
                 elif isinstance(act, PressEnter):
                     drawing.close()
-                stimulus = await self._do(act, entry, delivery)
+                stimulus = await self._do(act, entry, paste, delivery)
                 act = delivery.handle(stimulus, time.monotonic())
+                if typing and delivery.taken and isinstance(act, Look):
+                    await keys.aclose()
+                    typing = False
         return act
+
+    def _read_transcript(self) -> None:
+        self._observer.witness()
+        self._news.announce()
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:
@@ -94,61 +116,82 @@ class Performer:
             finally:
                 self._pace = None
 
-    async def _do(self, act: Act, entry: Entry, delivery: Delivery) -> Stimulus:
+    async def _do(self, act: Act, entry: Entry, paste: str, delivery: Delivery) -> Stimulus:
         try:
             match act:
                 case Paste():
-                    return await self._paste(entry)
+                    return await self._paste(paste, entry.paste)
                 case PressEnter():
-                    return await self._press_enter(entry.messages)
+                    return await self._press_enter(entry.messages, paste, delivery)
+                case Clear():
+                    await self._pane.press("C-c")
+                    return Cleared()
                 case Look(after_s, held):
-                    if held:
-                        self._hold(entry.messages, held)
-                    return await self._proof_or_look(entry.messages, after_s)
-                case Finish() | NotLanded():
+                    self._hold(entry.messages, held)
+                    return await self._proof_or_look(entry.messages, paste, delivery, after_s)
+                case _:
                     raise AssertionError("a finished delivery has no act left")
         except TerminalError as error:
             if isinstance(error, PaneGoneError) and not isinstance(error, SocketGoneError):
                 return await self._lost(entry.messages, str(error), typed=delivery.typed)
             if isinstance(act, Paste):
                 raise
-            logger.warning("tmux did not do what a delivery needs, which looks again: %s", error)
+            self._unseen.met(error)
             return Saw(Screen(composer=Composer.ABSENT))
 
-    async def _paste(self, entry: Entry) -> Stimulus:
+    async def _paste(self, paste: str, name: str) -> Stimulus:
         try:
-            await self._pane.paste(parts_of(compose(entry.messages)), entry.paste)
+            await self._pane.paste(parts_of(paste), name)
         except ValueError as error:
             return Lost(f"it cannot be typed: {error}", typed=False)
         return Pasted()
 
-    async def _press_enter(self, batch: Sequence[Message]) -> Stimulus:
+    async def _press_enter(self, batch: Sequence[Message], paste: str, delivery: Delivery) -> Stimulus:
         self._observer.absorb()
         if self._is_proved(batch):
             return Proved()
         if self._observer.state.status is Status.WAITING_PERMISSION:
-            return await self._proof_or_look(batch, _HELD_LOOK_S)
+            return await self._proof_or_look(batch, paste, delivery, _HELD_LOOK_S)
         await self._pane.press("Enter")
         return Pressed()
 
-    async def _proof_or_look(self, batch: Sequence[Message], after_s: float) -> Stimulus:
-        def settled() -> bool:
-            return self._is_proved(batch) or not self._observer.alive
+    async def _proof_or_look(
+        self, batch: Sequence[Message], paste: str, delivery: Delivery, after_s: float
+    ) -> Stimulus:
+        def told() -> Stimulus | None:
+            return self._told(batch, paste, delivery)
 
-        await self._wait(settled, after_s)
+        await self._wait(lambda: told() is not None or not self._observer.alive, after_s)
         self._observer.witness()
-        if self._is_proved(batch):
-            return Proved()
+        if (stimulus := told()) is not None:
+            self._interrupted = False
+            return stimulus
         if not self._observer.alive:
             return await self._lost(batch, f"the agent ended meanwhile: {self._observer.state.reason}", typed=True)
         began = time.monotonic()
-        screen = await self._observer.look()
-        if self._pace is not None:
-            self._pace.looked(began, time.monotonic())
-        return Saw(screen, foreign=not _shows_any(screen.draft, batch))
+        try:
+            screen = await self._observer.look()
+        finally:
+            if self._pace is not None:
+                self._pace.looked(began, time.monotonic())
+        self._unseen.over()
+        ours = is_whole(screen.draft, parts_of(paste), scrolled=screen.scrolled)
+        return Saw(screen, ours=ours, reported=self._observer.proofs.is_reported(paste))
+
+    def _told(self, batch: Sequence[Message], paste: str, delivery: Delivery) -> Stimulus | None:
+        """What the agent's own records say, or who has stopped it."""
+        if self._is_proved(batch):
+            return Proved()
+        if (reason := self._observer.proofs.refusal(paste)) and not delivery.refused:
+            return Refused(reason)
+        if self._interrupted and delivery.taken:
+            return Interrupted()
+        return None
 
     async def _wait(self, settled: Callable[[], bool], after_s: float) -> None:
         if self._pace is None:
+            if self._growth is not None:
+                self._growth.follow(self._observer.conversation.path)
             await self._news.until(settled, after_s)
             return
         while not settled() and (left_s := self._pace.due_at - time.monotonic()) > 0:
@@ -166,7 +209,3 @@ class Performer:
 
     def _is_proved(self, batch: Sequence[Message]) -> bool:
         return self._observer.proofs.has_all(message.id for message in batch)
-
-
-def _shows_any(draft: str, batch: Sequence[Message]) -> bool:
-    return _COLLAPSED in draft or any(message.id in draft for message in batch)

@@ -15,6 +15,7 @@ from pathlib import Path
 from actors.errors import WorkspaceError
 from actors.workspace.changes import Status, is_rebuilt, read_index, read_status, some_of
 from actors.workspace.command import GitRunner
+from actors.workspace.conversions import not_given_back
 from actors.workspace.site import KeptError, Site, registration_of
 
 MOST_FILES = 20_000
@@ -29,7 +30,13 @@ _UNDER_WAY = {
     "sequencer": "cherry-pick or revert",
     "BISECT_LOG": "bisect",
 }
-_STRICT = ("-c", "core.trustctime=true", "-c", "core.checkStat=default", "-c", "core.untrackedCache=false")
+_STRICT = (
+    *("-c", "core.trustctime=true"),
+    *("-c", "core.checkStat=default"),
+    *("-c", "core.untrackedCache=false"),
+    *("-c", "core.fileMode=true"),
+    *("-c", "core.ignoreCase=false"),
+)
 """A file is only taken for unchanged when all that git noted about it is: some settings make it look less closely."""
 
 
@@ -59,6 +66,8 @@ class Inventory:
     """Files of which git was told not to look at their changes. They may have none."""
     ignored: tuple[str, ...]
     """Files that git ignores and that no program makes anew."""
+    converted: tuple[str, ...]
+    """Files that git calls unchanged and would not give back as they are."""
     empty: tuple[str, ...]
     """Directories without a file, which no commit can hold."""
     files: dict[str, FileState | None]
@@ -72,6 +81,8 @@ class Inventory:
             return f"{len(self.status.changed)} uncommitted {changes} in it ({some_of(self.status.changed)})"
         if self.ignored:
             return f"files that git ignores are in it and nowhere else ({some_of(self.ignored)})"
+        if self.converted:
+            return f"git's filters do not keep all of some files in it ({some_of(self.converted)})"
         if self.hidden:
             return f"git was told not to look at changes of some files in it ({some_of(self.hidden)})"
         return None
@@ -103,13 +114,15 @@ def take_inventory(git: GitRunner, site: Site) -> Inventory:
     _check_all_listed(site.worktree, tree, {*index.paths, *status.changed, *status.ignored})
     hidden = (*index.unwatched, *(path for path in index.skipped if os.path.lexists(site.worktree / path)))
     ignored = tuple(_spread(site.worktree, (path for path in status.ignored if not is_rebuilt(path))))
+    converted = not_given_back(git, site, besides={*status.differing, *hidden})
     return Inventory(
         commit=head.output.strip(),
         status=status,
         hidden=hidden,
         ignored=ignored,
+        converted=converted,
         empty=tuple(sorted(path for path, names in tree.items() if names is None)),
-        files=_look_at(site.worktree, (*status.differing, *hidden, *ignored), tree),
+        files=_look_at(site.worktree, (*status.differing, *hidden, *ignored, *converted), tree),
         index=_state(registration / "index"),
     )
 

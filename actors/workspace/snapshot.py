@@ -6,7 +6,6 @@ differs from the files but was staged is the second parent, so ``git stash apply
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.workspace.blobs import blob_of, kind_of, read_link
 from actors.workspace.changes import some_of
 from actors.workspace.command import GitRunner
 from actors.workspace.inventory import Inventory
@@ -24,8 +24,6 @@ from actors.workspace.site import KeptError, Site
 
 _WRITE_TIMEOUT_S = 120.0
 _PLAIN_INDEX = ("-c", "core.splitIndex=false", "-c", "index.sparse=false", "-c", "core.sparseCheckout=false")
-_PLAIN_COMMIT = ("-c", "i18n.commitEncoding=UTF-8")
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +109,7 @@ class SnapshotMaker:
             source = path
             if mode == "120000":
                 target = scratch / f"link-{number}"
-                target.write_bytes(_read_link(self._site.worktree / path))
+                target.write_bytes(read_link(self._site.worktree / path))
                 source = str(target)
             sources.append(_quoted(source))
         if not sources:
@@ -122,12 +120,12 @@ class SnapshotMaker:
 
     def _verify(self, inventory: Inventory, staged: str, whole: str) -> None:
         """Reads the tree back and compares it with the files, without git: each by its own hash and mode."""
-        kind = "sha1" if len(whole) == hashlib.sha1(usedforsecurity=False).digest_size * 2 else "sha256"
+        kind = kind_of(whole)
         expected = self._list(staged)
         for path, state in inventory.files.items():
             expected.pop(path, None)
             if state is not None:
-                expected[path] = (state.git_mode, _hash(self._site.worktree / path, state.git_mode, kind))
+                expected[path] = (state.git_mode, blob_of(self._site.worktree / path, state.git_mode, kind))
         written = self._list(whole)
         refused = tuple(path for path in expected if path not in written)
         if refused:
@@ -156,7 +154,7 @@ class SnapshotMaker:
         person = {"NAME": "Phalanx", "EMAIL": "phalanx@localhost", "DATE": date}
         environment = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in person.items()}
         words = ("commit-tree", "--no-gpg-sign", *parents, "-F", "-", tree)
-        return self._ask(*_PLAIN_COMMIT, *words, stdin=message.encode(), environment=environment).strip()
+        return self._ask(*words, stdin=message.encode(), environment=environment).strip()
 
     def _ask(
         self,
@@ -191,6 +189,11 @@ def _message(site: Site, snapshot: Snapshot, inventory: Inventory, ref: str) -> 
         lines.append(f"Not committed: {len(inventory.status.changed)} file(s): {some_of(inventory.status.changed)}")
     if inventory.ignored:
         lines.append(f"Ignored by git, but part of this commit: {some_of(inventory.ignored)}")
+    if inventory.converted:
+        lines += [
+            f"As they were, not as git's filters would keep them: {some_of(inventory.converted)}",
+            f"To get such a file back: git cat-file blob {ref}:PATH > PATH",
+        ]
     if inventory.empty:
         lines.append(f"Empty directories, which no commit can hold: {some_of(inventory.empty)}")
     if snapshot.needs_second_parent:
@@ -204,26 +207,3 @@ def _message(site: Site, snapshot: Snapshot, inventory: Inventory, ref: str) -> 
 def _quoted(path: str) -> bytes:
     """As git takes any name in a list that has a name on each line."""
     return b'"' + b"".join(b"\\%03o" % byte for byte in os.fsencode(path)) + b'"'
-
-
-def _read_link(path: Path) -> bytes:
-    try:
-        return os.fsencode(os.readlink(path))  # noqa: PTH115  # Path would tidy the target
-    except OSError as error:
-        raise KeptError(f"a link in it cannot be read ({str(path)!a}: {error.strerror})") from error
-
-
-def _hash(path: Path, git_mode: str, kind: str) -> str:
-    """What git calls the file's content, computed from the file."""
-    if git_mode == "120000":
-        target = _read_link(path)
-        return hashlib.new(kind, b"blob %d\0" % len(target) + target, usedforsecurity=False).hexdigest()
-    try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            state = os.fstat(file.fileno())
-            digest = hashlib.new(kind, b"blob %d\0" % state.st_size, usedforsecurity=False)
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-    except OSError as error:
-        raise KeptError(f"a file in it cannot be read ({str(path)!a}: {error.strerror})") from error
-    return digest.hexdigest()

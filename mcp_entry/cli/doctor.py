@@ -21,6 +21,7 @@ from rich.text import Text
 from actors.errors import SettingsError
 from actors.home import Home
 from mcp_entry.cli.claude_config import ClaudeConfig, claude_config, claude_words
+from mcp_entry.cli.claude_versions import knowledge_of
 from mcp_entry.cli.session import HomeOption, JsonOption, World, session
 from mcp_entry.cli.terminal_text import one_line, plain
 from supervisor.redis_address import without_secrets
@@ -140,9 +141,17 @@ def _settings_and_claude(home: Home, world: World) -> Iterator[Finding]:
     claude = _program(world, words[0], [*words[1:], "--version"], _claude_remedy(), what="claude")
     yield claude if settings.agent == "claude" else _not_needed(claude)
     if claude.state == "ok":
+        yield _claude_version(claude)
         config = claude_config(world.environment)
         yield _login(config)
         yield _trust(config, home)
+
+
+def _claude_version(claude: Finding) -> Finding:
+    """Claude Code changes every few days, and what Phalanx reads of it is no interface that anybody promised."""
+    known = knowledge_of(claude.found)
+    state: State = "ok" if known.checked else "note"
+    return Finding(what="claude version", state=state, found=known.words, remedy=known.advice)
 
 
 def _claude_remedy() -> str:

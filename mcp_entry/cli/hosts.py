@@ -21,7 +21,7 @@ def hosts(context: typer.Context, home: HomeOption = None, as_json: JsonOption =
         team.output.show(result.model_dump(mode="json", by_alias=True), _table(result))
 
 
-def drain(  # noqa: PLR0913 - one parameter an option
+def drain(
     context: typer.Context,
     host: Annotated[str, typer.Argument(metavar="HOST", help="As `phalanx hosts` lists it.")],
     *,

@@ -19,10 +19,17 @@ from supervisor.requests import Role
 from supervisor.results import Result
 
 InstanceArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the instance, as `phalanx list` shows it.")]
+InstancesArgument = Annotated[
+    list[str], typer.Argument(metavar="ID...", help="Ids of instances, as `phalanx list` shows them.")
+]
 TextArgument = Annotated[
     str | None, typer.Argument(metavar="[TEXT|-]", help="The text; - reads stdin. After -- it may begin with a dash.")
 ]
 FileOption = Annotated[Path | None, typer.Option("--file", help="Read the text from this file.")]
+
+
+NEEDS_SOMEBODY = 3
+"""The exit status where something goes on only when somebody sees to it; 1 is an error, 2 wrong usage."""
 
 
 class Until(StrEnum):
@@ -38,7 +45,10 @@ class Decision(StrEnum):
 
 class Permissions(StrEnum):
     DEFAULT = "default"
+    MANUAL = "manual"
     ACCEPT_EDITS = "acceptEdits"
+    AUTO = "auto"
+    DONT_ASK = "dontAsk"
     PLAN = "plan"
     BYPASS = "bypassPermissions"
 
@@ -48,7 +58,7 @@ class Agent(StrEnum):
     DEMO = "demo"
 
 
-def spawn(  # noqa: PLR0913 - every option of the command
+def spawn(
     context: typer.Context,
     text: TextArgument = None,
     *,
@@ -92,7 +102,7 @@ def spawn(  # noqa: PLR0913 - every option of the command
         _say(team, "spawn", arguments, "starting")
 
 
-def send(  # noqa: PLR0913 - every option of the command
+def send(
     context: typer.Context,
     instance: InstanceArgument,
     text: TextArgument = None,
@@ -104,7 +114,11 @@ def send(  # noqa: PLR0913 - every option of the command
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give an instance a message. Exits with 1 when it was refused or, with --wait, is not in the conversation."""
+    """Give an instance a message.
+
+    Exits with 1 when it was refused or, with --wait, is not in the conversation, and with 3 when it is held back until
+    something is answered.
+    """
     with session(context, home, as_json) as team:
         arguments = {
             "instanceId": instance,
@@ -114,11 +128,13 @@ def send(  # noqa: PLR0913 - every option of the command
             "timeoutSeconds": timeout,
         }
         sent = cast("results.SendResult", _say(team, "send", arguments, "sending"))
+    if wait and sent.status is MessageStatus.BLOCKED:
+        raise typer.Exit(NEEDS_SOMEBODY)
     if not sent.success or (wait and sent.status is not MessageStatus.SUBMITTED):
         raise typer.Exit(1)
 
 
-def read(  # noqa: PLR0913 - every option of the command
+def read(
     context: typer.Context,
     instance: InstanceArgument,
     *,
@@ -137,7 +153,7 @@ def read(  # noqa: PLR0913 - every option of the command
         team.output.show(_document(result), views.of_read(result))
 
 
-def list_(  # noqa: PLR0913 - every option of the command
+def list_(
     context: typer.Context,
     *,
     role: Annotated[Role | None, typer.Option(help="Only these.")] = None,
@@ -156,29 +172,48 @@ def list_(  # noqa: PLR0913 - every option of the command
         team.output.show(_document(result), views.of_list(result, _now()))
 
 
-def wait(  # noqa: PLR0913 - every option of the command
+def wait(
     context: typer.Context,
-    instances: Annotated[list[str], typer.Argument(metavar="ID", help="The instances to wait for.")],
+    instances: Annotated[list[str] | None, typer.Argument(metavar="ID", help="The instances to wait for.")] = None,
     *,
-    until: Annotated[Until, typer.Option(help="All are done; one is; or one needs a decision.")] = Until.IDLE,
+    everybody: Annotated[bool, typer.Option("--all", help="Wait for the whole team.")] = False,
+    until: Annotated[Until, typer.Option(help="All are done; one is; or one needs somebody.")] = Until.IDLE,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Longest wait.")] = 600.0,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Wait until instances are done or need something. Exits with 1 when the time ran out first."""
+    """Wait until instances are done or need something.
+
+    Exits with 1 when the time ran out first, and with 3 when one of them cannot go on before somebody decides, answers
+    or looks: a message that is held back is not done.
+    """
     with session(context, home, as_json) as team:
-        arguments = {"instanceIds": instances, "until": until, "timeoutSeconds": timeout}
+        if bool(instances) == everybody:
+            raise InvalidRequestError("Name the instances to wait for, or give --all.")
+        arguments = {"instanceIds": instances or None, "until": until, "timeoutSeconds": timeout}
         result = cast("results.WaitResult", team.ask("wait", arguments, "waiting"))
         team.output.show(_document(result), views.of_wait(result, _now()))
-    if not result.reached:
-        raise typer.Exit(1)
+    if code := _exit_code(result, until):
+        raise typer.Exit(code)
 
 
-def respond(  # noqa: PLR0913 - every option of the command
+def _exit_code(result: results.WaitResult, until: Until) -> int:
+    somebody = any(each.needs_attention for each in result.instances)
+    if result.reached:
+        return NEEDS_SOMEBODY if somebody and until is Until.IDLE else 0
+    return NEEDS_SOMEBODY if somebody else 1
+
+
+def respond(
     context: typer.Context,
     instance: InstanceArgument,
-    decision: Annotated[Decision, typer.Argument(help="Look at `phalanx list` first: the tool and its input.")],
+    decision: Annotated[
+        Decision | None, typer.Argument(help="Look at `phalanx list` first: the tool and its input.")
+    ] = None,
     *,
+    option: Annotated[
+        str | None, typer.Option(help="Of a dialog or question: the option to choose, in its words or by its number.")
+    ] = None,
     message: Annotated[str | None, typer.Option(help="With deny: what to do instead.")] = None,
     permission: Annotated[
         str | None, typer.Option(metavar="ID", help="Answer only this request, as `phalanx list --json` names it.")
@@ -186,9 +221,15 @@ def respond(  # noqa: PLR0913 - every option of the command
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer the permission request that an instance waits on."""
+    """Answer what an instance waits on, a request or a dialog."""
     with session(context, home, as_json) as team:
-        arguments = {"instanceId": instance, "decision": decision, "message": message, "permissionId": permission}
+        arguments = {
+            "instanceId": instance,
+            "decision": decision,
+            "option": option,
+            "message": message,
+            "permissionId": permission,
+        }
         _say(team, "respond", arguments, "answering")
 
 
@@ -201,11 +242,13 @@ def interrupt(
 
 
 def restart(
-    context: typer.Context, instance: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
+    context: typer.Context, instances: InstancesArgument, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
-    """Start an instance again; its conversation goes on."""
+    """Start instances again; their conversations go on."""
     with session(context, home, as_json) as team:
-        _say(team, "restart", {"instanceId": instance}, "restarting")
+        result = cast("results.RestartsResult", _say(team, "restart", _named(instances), "restarting"))
+    if not result.success:
+        raise typer.Exit(1)
 
 
 def recycle(
@@ -221,15 +264,15 @@ def recycle(
 
 def terminate(
     context: typer.Context,
-    instance: InstanceArgument,
+    instances: InstancesArgument,
     *,
-    cascade: Annotated[bool, typer.Option("--cascade", help="Also those that it leads.")] = False,
+    cascade: Annotated[bool, typer.Option("--cascade", help="Also those that they lead.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Stop an instance for good. Work is never deleted: what is not merged stays."""
+    """Stop instances for good. Work is never deleted: what is not merged stays."""
     with session(context, home, as_json) as team:
-        arguments = {"instanceId": instance, "cascade": cascade}
+        arguments = {**_named(instances), "cascade": cascade}
         result = cast("results.TerminateResult", _say(team, "terminate", arguments, "terminating"))
     if not result.success:
         raise typer.Exit(1)
@@ -239,6 +282,11 @@ def _say(team: Session, verb: str, arguments: dict[str, Any], what: str) -> Resu
     result = team.ask(verb, arguments, what)
     team.output.show(_document(result), views.IN_WORDS[verb](result))
     return result
+
+
+def _named(instances: list[str]) -> dict[str, Any]:
+    """One is refused as it always was; of several each fails alone."""
+    return {"instanceIds": instances} if len(instances) > 1 else {"instanceId": instances[0]}
 
 
 def _document(result: Result) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def perf(
         team.output.show(result.model_dump(mode="json", by_alias=True), Group(*_of_performance(result)))
 
 
-def tune(  # noqa: PLR0913 - every option of the command
+def tune(
     context: typer.Context,
     *,
     profile: Annotated[Profile | None, typer.Option(help="For up to 10, 50, 100, and for more instances.")] = None,
@@ -114,7 +114,7 @@ def _times(metrics: figures.Metrics) -> Table:
     return table
 
 
-def _queues(metrics: figures.Metrics) -> Table:
+def _queues(metrics: figures.Metrics) -> Group:
     table = _table("QUEUE OR POOL", "RUNNING OR READY", "WAITING", "LIMIT OR WANTED")
     for name, queue in (("spawns", metrics.queues.spawn), ("git operations", metrics.queues.git)):
         table.add_row(name, str(queue.running), str(queue.pending), str(queue.limit))
@@ -122,12 +122,18 @@ def _queues(metrics: figures.Metrics) -> Table:
     stocks = (("spare agents", pools.instances), ("spare worktrees", pools.worktrees), ("spare actors", pools.actors))
     for name, stock in stocks:
         table.add_row(name, str(stock.ready), "", str(stock.wanted))
-    return table
+    waits = [plain(f"{name} wait for {stock.waits_for}", "dim") for name, stock in stocks if stock.waits_for]
+    return Group(table, *waits)
 
 
 def _of_settings(result: results.OptimizeSettingsResult) -> RenderableType:
-    table = _table("SETTING", "BEFORE", "NOW")
     old, new = (each.model_dump(by_alias=True) for each in (result.old_settings, result.new_settings))
+    if old == new:
+        table = _table("SETTING", "NOW")
+        for name, value in new.items():
+            table.add_row(name, texts.in_words(name, value))
+        return table
+    table = _table("SETTING", "BEFORE", "NOW")
     for name, value in new.items():
         style = "bold" if value != old[name] else ""
         table.add_row(name, texts.in_words(name, old[name]), texts.in_words(name, value), style=style)

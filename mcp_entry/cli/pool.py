@@ -14,12 +14,16 @@ from mcp_entry.cli.terminal_text import plain
 from supervisor import results
 
 
-def prewarm(  # noqa: PLR0913 - every option of the command
+def prewarm(
     context: typer.Context,
-    instances: Annotated[int, typer.Argument(help="Spare agents at their prompt; 0 lets them go.")] = 0,
+    instances: Annotated[
+        int | None, typer.Argument(help="Spare agents at their prompt; 0 lets them go, without it they stay.")
+    ] = None,
     *,
-    worktrees: Annotated[int, typer.Option(help="Spare worktrees for further instances.")] = 0,
-    directory: Annotated[Path | None, typer.Option("--dir", help="Where they will work; default: as last.")] = None,
+    worktrees: Annotated[
+        int | None, typer.Option(help="Spare worktrees for further instances; 0 lets them go, without it they stay.")
+    ] = None,
+    directory: Annotated[Path, typer.Option("--dir", help="Where they will work.")] = Path(),
     agent: Annotated[Agent | None, typer.Option(help="The program to run.")] = None,
     model: Annotated[str | None, typer.Option(help="The model to use.")] = None,
     permissions: Annotated[Permissions | None, typer.Option(help="Which tool calls need no asking.")] = None,
@@ -31,7 +35,7 @@ def prewarm(  # noqa: PLR0913 - every option of the command
         arguments = {
             "instances": instances,
             "worktrees": worktrees,
-            "workDir": str(directory.expanduser().absolute()) if directory else None,
+            "workDir": str(directory.expanduser().absolute()),
             "agent": agent,
             "model": model,
             "permissionMode": permissions,

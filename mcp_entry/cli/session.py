@@ -21,7 +21,7 @@ import typer
 from actors.errors import PhalanxError, to_wire
 from actors.home import Home
 from mcp_entry.cli.output import Output
-from mcp_entry.cli.words import typed_words
+from mcp_entry.cli.words import spoken, typed_words
 from supervisor.client import SupervisorClient
 from supervisor.refusals import parse
 from supervisor.results import Result
@@ -88,15 +88,21 @@ class Session:
         given = {name: value for name, value in arguments.items() if value is not None}
         request = parse(VERBS[verb].request, given, typed_words(verb))
 
+        notes: list[str] = []
+
         async def call(on_progress: ProgressCallback) -> Result:
             client = await self.world.connect(self.home)
             try:
                 return await client.call(verb, request, on_progress)
             finally:
+                notes.append(client.version_note)
                 await client.close()
 
         with self.if_stopped(_left_at(verb)), self.output.telling_progress(what) as on_progress:
-            return asyncio.run(call(on_progress))
+            result = asyncio.run(call(on_progress))
+        for note in filter(None, notes):
+            self.output.say(note, "yellow")
+        return result
 
     @contextmanager
     def if_stopped(self, words: str) -> Iterator[None]:
@@ -117,9 +123,10 @@ def session(context: typer.Context, home: Path | None, as_json: bool) -> Iterato
         named = {HOME_VARIABLE: str(home)} if home else {}
         yield Session(world=world, home=home_from({**world.environment, **named}), output=output)
     except PhalanxError as error:
+        said = spoken(str(error))
         if as_json:
-            output.show({"error": to_wire(error)}, "")
-        output.say(str(error), "red")
+            output.show({"error": {**to_wire(error), "message": said}}, "")
+        output.say(said, "red")
         raise typer.Exit(1) from None
 
 

@@ -21,6 +21,7 @@ _STYLES: Mapping[Status, str] = {
     Status.READY: "green",
     Status.BUSY: "blue",
     Status.WAITING_PERMISSION: "bold yellow",
+    Status.WAITING_INPUT: "bold yellow",
     Status.RATE_LIMITED: "yellow",
     Status.STOPPED: "dim",
     Status.FAILED: "bold red",
@@ -41,7 +42,7 @@ def of_instances(instances: Sequence[results.InstanceInfo], now: datetime.dateti
         table.add_row(
             plain(each.instance_id),
             plain(each.name or ""),
-            plain(each.status, _STYLES[each.status]),
+            _status(each),
             age(each.since, now),
             str(each.unread or ""),
             plain(each.branch if each.branch and each.workspace_mode == "isolated" else each.working_directory),
@@ -49,6 +50,11 @@ def of_instances(instances: Sequence[results.InstanceInfo], now: datetime.dateti
         if note := _note(each):
             notes.setdefault(note, []).append(each)
     return Group(table, Text(), *(_told(note, whom) for note, whom in notes.items())) if notes else table
+
+
+def _status(each: results.InstanceInfo) -> Text:
+    """Who seems idle is not done while a message for it is held back."""
+    return plain(f"{each.status}, held", "yellow") if each.held_messages else plain(each.status, _STYLES[each.status])
 
 
 def _told(note: str, whom: Sequence[results.InstanceInfo]) -> Text:
@@ -67,8 +73,13 @@ def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableTyp
 
 
 def of_wait(result: results.WaitResult, now: datetime.datetime) -> RenderableType:
-    heading = Text("Reached.") if result.reached else Text("The time ran out first.", "yellow")
-    return Group(heading, of_instances(result.instances, now))
+    heading = plain(texts.how_it_ended(result), "" if result.reached else "yellow")
+    others = [plain(f"The others: {counts_in_words(result.others)}.", "dim")] if result.others else []
+    return Group(heading, *([of_instances(result.instances, now)] if result.instances else []), *others)
+
+
+def counts_in_words(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {word}" for word, number in counts.items())
 
 
 def of_read(result: results.ReadResult) -> RenderableType:
@@ -83,7 +94,7 @@ def of_read(result: results.ReadResult) -> RenderableType:
 
 
 def of_status(result: results.StatusResult) -> RenderableType:
-    counts = ", ".join(f"{number} {word}" for word, number in result.counts.items()) or "none"
+    counts = counts_in_words(result.counts) or "none"
     spawns = (
         f"{result.spawns_running} running, {result.spawns_waiting} waiting (at most {result.max_concurrent_spawns})"
     )
@@ -183,7 +194,8 @@ def age(since: str, now: datetime.datetime) -> str:
 
 def _note(each: results.InstanceInfo) -> str:
     asks = f"asks for {each.permission.tool}: {_arguments(each.permission.input)}" if each.permission else each.reason
-    queued = f"queued messages: {each.queued_messages}" if each.queued_messages else ""
+    held = f", {each.held_messages} of them held back" if each.held_messages else ""
+    queued = f"queued messages: {each.queued_messages}{held}" if each.queued_messages else ""
     return one_line("; ".join(part for part in (asks, queued) if part), _LONGEST_NOTE)
 
 

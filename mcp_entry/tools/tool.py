@@ -14,11 +14,12 @@ from supervisor.results import Result
 from supervisor.verbs import VERBS, ProgressCallback, Verb
 
 ToolFunction = Callable[[SupervisorClient, Any, ProgressCallback], Awaitable[Result]]
+# What is left out is so by default: it adds and changes, and doing it twice is not doing it once.
 READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
-ADDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
-SETS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
-ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False)
-ACTS_ONCE = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
+ADDS = ToolAnnotations(destructive_hint=False, open_world_hint=False)
+SETS = ToolAnnotations(destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+ACTS = ToolAnnotations(destructive_hint=True, open_world_hint=False)
+ACTS_ONCE = ToolAnnotations(destructive_hint=True, idempotent_hint=True, open_world_hint=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,8 @@ class Tool:
     annotations: ToolAnnotations
     call: ToolFunction
     text: Callable[[Any], str]
+    text_is_answer: bool = False
+    """It is what was asked for, and no summary: it is bounded already, and nothing of it may be missing."""
 
     @property
     def verb(self) -> Verb:
@@ -42,7 +45,9 @@ class Tool:
         return bool(self.annotations.read_only_hint)
 
 
-def tool(title: str, annotations: ToolAnnotations, text: Callable[[Any], str]) -> Callable[[ToolFunction], Tool]:
+def tool(
+    title: str, annotations: ToolAnnotations, text: Callable[[Any], str], *, text_is_answer: bool = False
+) -> Callable[[ToolFunction], Tool]:
     def wrap(function: ToolFunction) -> Tool:
         return Tool(
             name=function.__name__.rstrip("_"),
@@ -51,6 +56,7 @@ def tool(title: str, annotations: ToolAnnotations, text: Callable[[Any], str]) -
             annotations=annotations.model_copy(update={"title": title}),
             call=function,
             text=text,
+            text_is_answer=text_is_answer,
         )
 
     return wrap

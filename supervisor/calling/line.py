@@ -39,10 +39,13 @@ class Line:
         self._writer = writer
         self._ids = itertools.count(1)
         self._calls: dict[int, _Call] = {}
+        self.team_version = ""
+        """Empty until the gateway has said it, which it does before its first answer; one of before says none."""
+        self.has_answered = False
         self._reading = asyncio.create_task(self._read(), name="answers of the gateway")
 
     @classmethod
-    async def open(cls, socket: Path, hello: Mapping[str, str]) -> Self:
+    async def open(cls, socket: Path, hello: Mapping[str, str | int]) -> Self:
         """Raises ``OSError`` when it cannot be reached."""
         async with asyncio.timeout(_OPEN_TIMEOUT_S):
             reader, writer = await asyncio.open_unix_connection(socket, limit=_READ_AHEAD_BYTES)
@@ -105,6 +108,9 @@ class Line:
         reason: Exception = ConnectionResetError("the connection ended")
         try:
             while (frame := await read_frame(self._reader)) is not None:
+                if "hello" in frame:
+                    self.team_version = str(frame["hello"].get("version", ""))
+                    continue
                 if "id" not in frame:
                     reason = from_wire(frame["error"])
                     break
@@ -118,6 +124,7 @@ class Line:
                     call.answer.set_exception(reason)
 
     def _take(self, frame: Mapping[str, Any]) -> None:
+        self.has_answered = True
         call = self._calls.get(frame["id"])
         if call is None or call.answer.done():
             return

@@ -8,15 +8,16 @@ from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 
-from actors.errors import PhalanxError
+from actors.errors import PhalanxError, from_wire
 from actors.git.values import Outcome
 from supervisor import requests, results
 from supervisor.desk import Handler
+from supervisor.failures import told
 from supervisor.git.answers import Answer
 from supervisor.git.cache import AnswerCache
 from supervisor.git.deeds import Deeds
 from supervisor.git.elsewhere import Elsewhere, MakeQueue
-from supervisor.git.params import operation_of
+from supervisor.git.params import PARAMS, operation_of
 from supervisor.git.queue import GitQueue, Job
 from supervisor.performance.figures import GitFigures, Queue
 from supervisor.permits import Permits
@@ -113,7 +114,7 @@ class GitDesk:
         def tell(number: int) -> None:
             nonlocal done
             done += 1
-            caller.progress(done, total, request.operations[number].type)
+            caller.progress(done, total, _type_of(request.operations[number]) or "failed")
 
         known = await self._deeds.begin(request, writes)
         left = [number for number in range(total) if number not in known]
@@ -146,19 +147,25 @@ class GitDesk:
             queue = self._elsewhere.queue(host, self._make) if host else self._queue
             try:
                 found = await queue.run([jobs[number][1] for number in numbers], lambda at: tell(numbers[at]))
-            except PhalanxError as error:
+            except Exception as error:
                 if not host:
                     raise
-                found = [Answer(outcome=Outcome.refused(error), result=None) for _ in numbers]
+                refused = Outcome.refused(from_wire(told(error, f"git on {host}")))
+                found = [Answer(outcome=refused, result=None) for _ in numbers]
             return list(zip(numbers, found, strict=True))
 
         answers = await asyncio.gather(*(on(host, numbers) for host, numbers in by_host.items()))
         return [answer for _, answer in sorted(chain(*answers), key=itemgetter(0))]
 
-    def _jobs(self, operations: Sequence[requests.GitOperation]) -> list[_Placed]:
-        named = {operation.workspace_dir for operation in operations}
-        places = {workspace_dir: self._place_of(workspace_dir) for workspace_dir in named}
-        return [_job(operation, *places[operation.workspace_dir]) for operation in operations]
+    def _jobs(self, operations: Sequence[requests.GitMember]) -> list[_Placed]:
+        well_formed = [each for each in operations if isinstance(each, requests.GitOperation)]
+        places = {named: self._place_of(named) for named in {each.workspace_dir for each in well_formed}}
+        return [
+            ("", operation.error)
+            if isinstance(operation, requests.Malformed)
+            else _job(operation, *places[operation.workspace_dir])
+            for operation in operations
+        ]
 
     def _place_of(self, workspace_dir: str) -> tuple[str, Path | PhalanxError]:
         """The host and the directory there."""
@@ -166,23 +173,30 @@ class GitDesk:
             return host, Path(workspace_dir)
         try:
             return "", self._work_dirs.check(workspace_dir, called="workspaceDir")
-        except PhalanxError as error:
-            return "", error
+        except Exception as error:  # noqa: BLE001 - told and logged
+            return "", from_wire(told(error, "Looking at workspaceDir"))
 
 
 def _job(asked: requests.GitOperation, host: str, directory: Path | PhalanxError) -> _Placed:
     try:
         operation = operation_of(asked)
-    except PhalanxError as error:
-        return "", error
+    except Exception as error:  # noqa: BLE001 - told and logged
+        return "", from_wire(told(error, f"This {asked.type}"))
     return host, directory if isinstance(directory, PhalanxError) else Job(directory=directory, operation=operation)
 
 
-def _outcome(asked: requests.GitOperation, answer: Answer) -> results.GitOutcome:
+def _type_of(asked: requests.GitMember) -> requests.GitType | None:
+    """What was asked for, also of one that is malformed in another place; None when that is no known type."""
+    if isinstance(asked, requests.GitOperation):
+        return asked.type
+    return next((known for known in PARAMS if known == asked.named("type")), None)
+
+
+def _outcome(asked: requests.GitMember, answer: Answer) -> results.GitOutcome:
     error = answer.outcome.error
     return results.GitOutcome(
-        type=asked.type,
-        workspace_dir=asked.workspace_dir,
+        type=_type_of(asked),
+        workspace_dir=asked.workspace_dir if isinstance(asked, requests.GitOperation) else asked.named("workspaceDir"),
         success=error is None,
         result=dict(answer.result) if answer.result is not None else None,
         cached=answer.cached,

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from actors.errors import InvalidRequestError, PhalanxError
+from actors.errors import InvalidRequestError, PhalanxError, from_wire
 from actors.git.values import READS, Asked, Operation, Outcome, Place
+from supervisor.failures import told
 from supervisor.git.answers import Answer, Answers
 from supervisor.git.cache import AnswerCache
 from supervisor.git.figures import GitFigures
@@ -25,7 +25,6 @@ from supervisor.performance.meters import Meters
 from supervisor.permits import Permits
 from supervisor.ports import GitPort
 
-logger = logging.getLogger(__name__)
 _MOST_PLACES = 10_000
 
 
@@ -119,11 +118,8 @@ class GitQueue:
             return _without_result(Outcome.refused(job))
         try:
             return await self._run(caller, job, places, is_awaited=is_awaited)
-        except PhalanxError as error:
-            return _without_result(Outcome.refused(error))
-        except Exception:
-            logger.exception("a git operation failed")
-            return _without_result(Outcome.refused(PhalanxError("An error in Phalanx: see its logs.")))
+        except Exception as error:  # noqa: BLE001 - told and logged
+            return _without_result(Outcome.refused(from_wire(told(error, "This operation"))))
 
     async def _run(self, caller: str, job: Job, places: dict[Path, Place], *, is_awaited: bool) -> Answer:
         place = places.get(job.directory)

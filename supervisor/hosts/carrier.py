@@ -73,6 +73,9 @@ class Carrier:
         except PhalanxError as error:
             self._turns.pop(instance_id, None)
             logger.warning("the work of %s could not be carried home now: %s", instance_id, error)
+        except Exception:
+            self._turns.pop(instance_id, None)
+            logger.exception("the work of %s could not be carried home now", instance_id)
         finally:
             self._carrying.remove(instance_id)
 

@@ -33,6 +33,7 @@ _ASK_S = 5.0
 _WHY = {
     Status.BUSY: "is at work: it goes when its turn is done",
     Status.WAITING_PERMISSION: "waits for permission: answer it, or terminate it",
+    Status.WAITING_INPUT: "waits for somebody at its terminal: answer it, or terminate it",
     Status.STARTING: "is just being started",
 }
 

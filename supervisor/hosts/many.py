@@ -233,8 +233,11 @@ class ManyHosts:
         if link is not own:
             await own.renew_agent(place, session_id, system_prompt)
 
-    async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
-        return await (await self._link(instance_id)).restart_agent(instance_id, session_name, transcript_path)
+    async def restart_agent(
+        self, instance_id: str, session_name: str, transcript_path: str, session_id: str
+    ) -> Restarted:
+        link = await self._link(instance_id)
+        return await link.restart_agent(instance_id, session_name, transcript_path, session_id)
 
     async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
         await (await self._link(instance_id)).end_agent(instance_id, session_name, grace_s)

@@ -127,6 +127,10 @@ class Mover:
             self._not_before[instance_id] = time.monotonic() + _AGAIN_S
             self._troubles[instance_id] = f"cannot go on elsewhere yet: {error}"
             logger.warning("%s could not be moved from %s yet: %s", instance_id, lost, error)
+        except Exception as error:
+            self._not_before[instance_id] = time.monotonic() + _AGAIN_S
+            self._troubles[instance_id] = f"cannot go on elsewhere yet: an error in Phalanx: {error!r}"
+            logger.exception("%s could not be moved from %s yet", instance_id, lost)
         else:
             self._troubles.pop(instance_id, None)
         finally:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import itertools
 import secrets
 
-from actors.errors import InvalidRequestError, PhalanxError, WrongStateError
+from actors.errors import InvalidRequestError, PhalanxError, WrongStateError, from_wire
 from actors.messages import Message
+from supervisor.failures import told
 from supervisor.messaging.drafts import Draft, check_text
 from supervisor.team.registry import Registry, Stage
 
@@ -25,20 +26,21 @@ class Intake:
 
     def checked(self, draft: Draft, sender: str, now: float) -> Message | PhalanxError:
         try:
-            if draft.fault:
-                raise InvalidRequestError(draft.fault)
-            member = self._registry.get(draft.instance_id)
-            if member.record.stage is Stage.STARTING:
-                raise WrongStateError(f"{draft.instance_id} is just being started: send again when it is ready.")
-            if member.terminated:
-                raise WrongStateError(f"{draft.instance_id} was terminated: spawn a new instance for this message.")
-            if not member.alive or member.ending:
-                raise WrongStateError(
-                    f"{draft.instance_id} is {member.snapshot.status} and takes no messages. Restart it first."
-                )
-            return self.message(draft, sender, now)
-        except PhalanxError as error:
-            return error
+            return self._checked(draft, sender, now)
+        except Exception as error:  # noqa: BLE001 - told and logged
+            return from_wire(told(error, "This message"))
+
+    def _checked(self, draft: Draft, sender: str, now: float) -> Message:
+        if draft.fault:
+            raise InvalidRequestError(draft.fault)
+        member = self._registry.get(draft.instance_id)
+        if member.record.stage is Stage.STARTING:
+            raise WrongStateError(f"{draft.instance_id} is just being started: send again when it is ready.")
+        if member.terminated:
+            raise WrongStateError(f"{draft.instance_id} was terminated: spawn a new instance for this message.")
+        if not member.alive or member.ending:
+            raise WrongStateError(f"{draft.instance_id} is {member.status} and takes no messages. Restart it first.")
+        return self.message(draft, sender, now)
 
     def message(self, draft: Draft, sender: str, now: float) -> Message:
         cleaned = check_text(draft.text)

@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from actors.errors import PhalanxError, StoreError
@@ -60,10 +61,14 @@ class Mail:
         self._unhanded: dict[str, set[str]] = {}
         self._carriers: dict[str, asyncio.Task[None]] = {}
         self._called: set[str] = set()
+        self._withheld: dict[str, str] = {}
+        """Who is given nothing now, but for the message with this id."""
         self._closed: set[str] = set()
         self._doubtful: set[str] = set()
         self._untouched: set[str] = set()
         self._receipts: dict[str, Receipt] = {}
+        self._doubted: dict[str, float] = {}
+        """When those were accepted that counted as lost: a late proof takes that back."""
         self._returned = Returned()
         self.abroad = Abroad(registry, store)
 
@@ -146,8 +151,8 @@ class Mail:
             self._untouched.difference_update(message.id for message in waiting)
             try:
                 await self._members.port(instance_id).deliver(waiting)
-            except PhalanxError as error:
-                logger.warning("%s takes over %d messages later: %s", instance_id, len(waiting), error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, they are handed over again
+                logger.warning("%s takes over %d messages later: %r", instance_id, len(waiting), error)
                 if instance_id in self._called:
                     continue  # since this call began it was said that the instance can be reached
                 return
@@ -155,7 +160,20 @@ class Mail:
 
     def _waiting(self, instance_id: str) -> list[Message]:
         unhanded = self._unhanded.get(instance_id, set())
+        if instance_id in self._withheld:
+            unhanded = unhanded & {self._withheld[instance_id]}
         return [message for message in self._pending.get(instance_id, {}).values() if message.id in unhanded]
+
+    @contextmanager
+    def withheld(self, instance_id: str, *, but: str) -> Iterator[None]:
+        """Inside, messages of this instance are accepted and wait here, whoever takes its agent over; ``but`` for the
+        one with this id. Those that were handed over before are with the instance."""
+        self._withheld[instance_id] = but
+        try:
+            yield
+        finally:
+            del self._withheld[instance_id]
+            self._carry(instance_id)
 
     def reachable(self, instance_id: str) -> None:
         """The instance answers: it gets what it could not take over before."""
@@ -166,6 +184,12 @@ class Mail:
         self._closed.discard(instance_id)
         self._unhanded[instance_id] = set(self._pending.get(instance_id, ()))
         self._carry(instance_id)
+
+    def begin_life(self, instance_id: str) -> None:
+        """Its agent is started again: what held messages back before holds them back no more."""
+        for message in self._pending.get(instance_id, {}).values():
+            if self._receipts[message.id].status is MessageStatus.BLOCKED:
+                self._receipts[message.id] = accepted(message)
 
     async def close(self, instance_id: str) -> None:
         """The instance is gone for good: every message that is still under way, or is just being accepted, ends here.
@@ -213,7 +237,9 @@ class Mail:
             )
         for message_id in forgotten:
             self._receipts.pop(message_id, None)
+            self._doubted.pop(message_id, None)
         for receipt in receipts:
+            self._note_late_proof(receipt)
             self._receipts[receipt.message_id] = receipt
             self._hear(receipt)
             if receipt.final:
@@ -237,15 +263,32 @@ class Mail:
         message = pending.pop(receipt.message_id, None)
         self._untouched.discard(receipt.message_id)
         if message is not None:
-            self._meters.receipt(message, receipt, spawning=self._is_starting(receipt.instance_id))
+            meant = self._is_being_started_or_ended(receipt.instance_id)
+            self._meters.receipt(message, receipt, meant=meant)
+            if receipt.status is not MessageStatus.SUBMITTED and not meant:
+                self._doubted[message.id] = message.accepted_at
             if self.abroad.keeps(receipt):
                 self.abroad.take(message)
         self._unhanded.get(receipt.instance_id, set()).discard(receipt.message_id)
         if not pending:
             self._pending.pop(receipt.instance_id, None)
 
-    def _is_starting(self, instance_id: str) -> bool:
-        return instance_id in self._registry and self._registry.get(instance_id).record.stage is Stage.STARTING
+    def _note_late_proof(self, receipt: Receipt) -> None:
+        """What counts as lost and has arrived all the same."""
+        earlier = self._receipts.get(receipt.message_id)
+        if receipt.status is not MessageStatus.SUBMITTED or earlier is None or not earlier.final:
+            return
+        accepted_at = self._doubted.pop(receipt.message_id, None)
+        was_counted = not self._is_being_started_or_ended(receipt.instance_id)
+        if earlier.status is not MessageStatus.SUBMITTED and was_counted:
+            self._meters.proved_late(earlier, receipt, accepted_at)
+
+    def _is_being_started_or_ended(self, instance_id: str) -> bool:
+        """By somebody who has asked for it: what does not arrive there is no loss of its own."""
+        if instance_id not in self._registry:
+            return False
+        member = self._registry.get(instance_id)
+        return member.ending or member.record.stage is Stage.STARTING
 
     def _too_old(self, receipts: Sequence[Receipt]) -> list[str]:
         told = {receipt.message_id for receipt in receipts}
@@ -259,9 +302,24 @@ class Mail:
         """The latest; None when it was so long ago that it is forgotten."""
         return self._receipts.get(message_id)
 
+    def is_final(self, message_id: str) -> bool:
+        """Whether it is at the end of its way, or not known any more."""
+        receipt = self._receipts.get(message_id)
+        return receipt is None or receipt.final
+
+    def under_way(self, instance_id: str) -> Iterator[tuple[Message, Receipt]]:
+        """Each accepted message of this instance that is not at its end, with its receipt."""
+        for message in self._pending.get(instance_id, {}).values():
+            yield message, self._receipts[message.id]
+
     def pending(self, instance_id: str) -> int:
         """How many accepted messages of this instance are not at the end of their way."""
         return len(self._under_way(instance_id))
+
+    def held(self, instance_id: str) -> int:
+        """How many messages of this instance are held back."""
+        under_way = self._receipts_of(self._under_way(instance_id))
+        return sum(receipt.status is MessageStatus.BLOCKED for receipt in under_way)
 
     def blocked_reason(self, instance_id: str) -> str:
         """Why a message of this instance is held back; empty when none is."""

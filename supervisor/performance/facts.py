@@ -24,6 +24,16 @@ class HostFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Somebody, or a message for somebody, that waits or stands still."""
+
+    instance_id: str
+    for_s: float
+    why: str = ""
+    """What is asked for, or what is in the way, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     window: Slot
     window_s: float
@@ -32,8 +42,20 @@ class Facts:
     alive: int
     silent: int
     """Instances whose actor does not answer."""
+    asking: tuple[Waiting, ...] = ()
+    """Instances that wait for a decision; ``why`` is the tool."""
+    limited: tuple[Waiting, ...] = ()
+    """Living instances that a rate limit holds up."""
+    troubled: tuple[Waiting, ...] = ()
+    """Other living instances that say what is wrong: the last turn failed, a dialog is up that nobody knows."""
     pending: int
     """Messages under way."""
+    held: tuple[Waiting, ...] = ()
+    """Messages to living instances that are held back."""
+    queued: tuple[Waiting, ...] = ()
+    """Messages to living instances that are on their way and not held back."""
+    no_memory: str = ""
+    """How many agents wait to be started until there is memory, for people; empty while none does."""
     spawns: Queue
     git: GitFigures
     pools: PoolFigures

@@ -24,10 +24,12 @@ class GitFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stock:
-    """Spares of one kind. ``wanted``: how many are kept ready."""
+    """Spares of one kind. ``wanted``: how many there shall be."""
 
     ready: int = 0
     wanted: int = 0
+    waits_for: str = ""
+    """Why there are fewer, in words that go on after "waits for"; empty when it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,3 +57,5 @@ class Sources:
 
     git: Callable[[], GitFigures] = GitFigures
     pools: Callable[[], PoolFigures] = PoolFigures
+    no_memory: Callable[[], str] = str
+    """Who waits to be started until there is memory, for people; empty while nobody does."""

@@ -74,6 +74,21 @@ class History:
             found = self._fine[start] = Slot(start)
         return found
 
+    def take_back(self, name: Count, at: float) -> bool:
+        """One less of what was counted at about ``at``; False when it is not kept any more.
+
+        What is counted is counted when it is heard of, a moment after it happened.
+        """
+        near = [
+            slot
+            for slot, span_s in self._slots()
+            if slot.start - COARSE_S < at < slot.start + span_s and slot.counted(name) > 0
+        ]
+        if not near:
+            return False
+        min(near, key=lambda slot: slot.start).count(name, -1)
+        return True
+
     def window(self, now: float, seconds: float) -> Slot:
         """All that happened in the last ``seconds``; what is old or was stored counts in whole slots."""
         since = now - seconds

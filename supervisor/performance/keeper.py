@@ -43,16 +43,17 @@ class HistoryKeeper:
 
     async def end(self) -> None:
         """Saves, and does so by itself no more."""
-        self._meters.on_change = lambda: None
+        self._meters.on_change = lambda _: None
         if self._saving is not None:
             await self._saving
         if self._timer is not None:
             self._timer.cancel()
         await self.save()
 
-    def _changed(self) -> None:
-        self._since = self._meters.clock()
-        self._save_later()
+    def _changed(self, at: float) -> None:
+        if self._since is None:
+            self._save_later()
+        self._since = at if self._since is None else min(self._since, at)
 
     def _save_later(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._save_after_s, self._begin_saving)

@@ -6,6 +6,7 @@ One ``Meters`` a team, in the supervisor's event loop. Whoever keeps the history
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,9 +24,10 @@ class Meters:
         """``clock``: seconds since the epoch."""
         self.clock = clock
         self.history = History()
-        self.on_change: Callable[[], None] = lambda: None
-        """Called with the first change after each ``settle``."""
-        self._changed = False
+        self.on_change: Callable[[float], None] = lambda _: None
+        """Called with the first change after each ``settle``, and with one that belongs to an earlier time than those
+        before; its argument is that time."""
+        self._changed_since = math.inf
         self._watchers: dict[str, Callable[[float], None]] = {}
 
     def watch(self, name: Count | Timing, watcher: Callable[[float], None]) -> None:
@@ -34,12 +36,14 @@ class Meters:
 
     def count(self, name: Count, by: int = 1) -> None:
         if by:
-            self.history.slot(self.clock()).count(name, by)
-            self._tell(name, by)
+            now = self.clock()
+            self.history.slot(now).count(name, by)
+            self._tell(name, by, now)
 
     def observe(self, name: Timing, seconds: float) -> None:
-        self.history.slot(self.clock()).observe(name, seconds)
-        self._tell(name, seconds)
+        now = self.clock()
+        self.history.slot(now).observe(name, seconds)
+        self._tell(name, seconds, now)
 
     @contextmanager
     def timing(self, name: Timing, failures: Count | None = None) -> Iterator[None]:
@@ -58,22 +62,30 @@ class Meters:
             raise
         self.observe(name, time.perf_counter() - begun)
 
-    def receipt(self, message: Message, receipt: Receipt, *, spawning: bool = False) -> None:
-        """A message has come to the end of its way. ``spawning``: of an instance that is only being started; one that
-        does not arrive then is no lost message but a failed spawn."""
+    def receipt(self, message: Message, receipt: Receipt, *, meant: bool = False) -> None:
+        """A message has come to the end of its way. ``meant``: it is no loss if it did not arrive, because its instance
+        is only being started (then the spawn has failed) or ends because somebody has asked for it."""
         if receipt.status is MessageStatus.SUBMITTED:
             self.observe(Timing.MESSAGE, receipt.at - message.accepted_at)
-        elif receipt.status in _LOST and not spawning:
+        elif receipt.status in _LOST and not meant:
             self.count(_LOST[receipt.status])
+
+    def proved_late(self, doubted: Receipt, receipt: Receipt, accepted_at: float | None) -> None:
+        """What counted as lost with ``doubted`` has arrived. ``accepted_at``: None where it is not known any more."""
+        name = _LOST[doubted.status]
+        if self.history.take_back(name, doubted.at):
+            self._tell(name, -1, doubted.at)
+        if accepted_at is not None:
+            self.observe(Timing.MESSAGE, receipt.at - accepted_at)
 
     def settle(self) -> None:
         """What was told so far has been taken care of."""
-        self._changed = False
+        self._changed_since = math.inf
 
-    def _tell(self, name: Count | Timing, value: float) -> None:
+    def _tell(self, name: Count | Timing, value: float, at: float) -> None:
         watcher = self._watchers.get(name)
         if watcher is not None:
             watcher(value)
-        if not self._changed:
-            self._changed = True
-            self.on_change()
+        if at < self._changed_since:
+            self._changed_since = at
+            self.on_change(at)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from actors.errors import PhalanxError
 from actors.host_load import HostLoad
+from actors.messages import MessageStatus
+from actors.states import Status
 from supervisor.fence import Fence
-from supervisor.performance.facts import Facts, HostFacts
+from supervisor.performance.facts import Facts, HostFacts, Waiting
 from supervisor.performance.figures import Queue, Sources
 from supervisor.permits import Permits
 from supervisor.ports import HostPort
+from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll
 from supervisor.tuning.tunables import Tunables
 
@@ -59,14 +62,21 @@ class Monitor:
         watched, now = self._watched, self._meters.clock()
         loads = await asyncio.gather(*(load_of(name, host) for name, host in watched.hosts().items()))
         members = list(watched.roll.registry)
+        held, queued = self._messages(members, now)
         slots = watched.slots()
         living = Counter(member.record.host for member in members if member.alive)
         return Facts(
             window=self._meters.history.window(now, window_s),
             window_s=window_s,
-            statuses=Counter(str(member.snapshot.status) for member in members),
+            statuses=Counter(str(member.status) for member in members),
             alive=living.total(),
             silent=sum(bool(member.silence) for member in members),
+            asking=tuple(_waiting(member, now) for member in members if _asks(member)),
+            limited=tuple(_waiting(member, now) for member in members if _is_limited(member)),
+            troubled=tuple(_waiting(member, now) for member in members if _is_troubled(member)),
+            held=held,
+            queued=queued,
+            no_memory=watched.sources.no_memory(),
             pending=sum(watched.roll.mail.pending(member.record.instance_id) for member in members),
             spawns=Queue(limit=watched.permits.limit, running=watched.permits.held, waiting=watched.permits.waiting),
             git=watched.sources.git(),
@@ -87,6 +97,21 @@ class Monitor:
             tuning=watched.tunables.current,
         )
 
+    def _messages(self, members: Sequence[Member], now: float) -> tuple[tuple[Waiting, ...], tuple[Waiting, ...]]:
+        """Those that are held back, and the others under way. Who does not live takes its messages when it lives
+        again: they are not late."""
+        held: list[Waiting] = []
+        queued: list[Waiting] = []
+        for member in members:
+            if not member.alive or member.ending:
+                continue
+            for message, receipt in self._watched.roll.mail.under_way(member.record.instance_id):
+                waiting = Waiting(
+                    instance_id=message.instance_id, for_s=max(0.0, now - message.accepted_at), why=receipt.reason
+                )
+                (held if receipt.status is MessageStatus.BLOCKED else queued).append(waiting)
+        return tuple(held), tuple(queued)
+
     def _busy(self, load: HostLoad, now: float) -> float:
         """Since the last reading when that was lately, otherwise estimated from the load of a minute."""
         at, before = self._readings.get(load.host, (0.0, load))
@@ -96,6 +121,27 @@ class Monitor:
             return min(1.0, load.load_1m / load.cpus)
         passed_s = load.cpu_total_s - before.cpu_total_s
         return min(1.0, (load.cpu_busy_s - before.cpu_busy_s) / passed_s) if passed_s > 0 else 0.0
+
+
+def _waiting(member: Member, now: float) -> Waiting:
+    snapshot = member.snapshot
+    why = snapshot.permission.tool if snapshot.permission else snapshot.reason
+    return Waiting(instance_id=member.record.instance_id, for_s=max(0.0, now - snapshot.since), why=why)
+
+
+def _asks(member: Member) -> bool:
+    return member.snapshot.status in {Status.WAITING_PERMISSION, Status.WAITING_INPUT}
+
+
+def _is_limited(member: Member) -> bool:
+    return member.snapshot.status is Status.RATE_LIMITED
+
+
+def _is_troubled(member: Member) -> bool:
+    """Who is only being started says for a moment what it waits for."""
+    changes = member.ending or member.coming_back or member.record.stage is Stage.STARTING
+    told_already = _asks(member) or _is_limited(member)
+    return member.alive and not (changes or told_already) and bool(member.snapshot.reason)
 
 
 async def load_of(name: str, host: HostPort) -> HostLoad | str:

@@ -124,7 +124,7 @@ def _messages(facts: Facts) -> results.MessageFigures:
         unconfirmed=window.counted(Count.MESSAGES_UNCONFIRMED),
         pending=facts.pending,
         turns=pastes,
-        avg_batch_size=round(pasted / pastes, 2) if pastes else 0.0,
+        avg_batch_size=round(pasted / pastes, 2) if pastes else None,
         time=_latency(delivered),
     )
 
@@ -153,7 +153,7 @@ def _cache(facts: Facts) -> results.CacheFigures:
 
 
 def _stock(stock: Stock) -> results.StockFigures:
-    return results.StockFigures(ready=stock.ready, wanted=stock.wanted)
+    return results.StockFigures(ready=stock.ready, wanted=stock.wanted, waits_for=stock.waits_for or None)
 
 
 def _host(host: HostFacts, pool: HostPool | None) -> results.HostFigures:

@@ -1,7 +1,8 @@
 """Spare agents: which there are, who gets one, and how many are kept.
 
 How many: as many as were ordered and not taken yet, and for the kind that was last asked for as many as the settings
-say. A spare that is dead, old or of an older program is replaced. What is made is made in the background, under the
+say, from the moment that the team is in use. A spare that is dead or of another program is replaced; one that is no
+longer wanted goes half an hour after its kind was last asked for. What is made is made in the background, under the
 spawn cap, while there is room. All in the supervisor's event loop.
 """
 
@@ -10,15 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from operator import itemgetter
 
 from actors.background import Background
 from actors.errors import FencedError, PhalanxError, UnavailableError
 from actors.states import Status
-from supervisor.pool.demand import Demand
+from supervisor.pool.demand import Demand, waits_for
 from supervisor.pool.maker import SpareMaker
+from supervisor.pool.orders import KindOfAgent, Orders
 from supervisor.pool.recipe import Recipe
 from supervisor.pool.seats import Seats
 from supervisor.spawning.staff import Staff
@@ -27,8 +30,10 @@ from supervisor.team.roll import Roll
 
 logger = logging.getLogger(__name__)
 
-AGE_S = 1800.0
-"""A conversation that begins later would begin with a program, and words of it about the day, of long ago."""
+UNUSED_S = 1800.0
+"""Who changes between kinds finds those of the other one still there for so long."""
+STUCK_S = 120.0
+"""After the supervisor came back it takes a while until all are followed again."""
 EVERY_S = 30.0
 _ASK_S = 10.0
 
@@ -41,8 +46,14 @@ class SpareAgents:
         self._maker = maker
         self._seats = seats
         self._size = size
+        self._kinds: dict[str, KindOfAgent] = {}
+        """All that are known; those in ``_recipes`` can be made."""
         self._recipes: dict[str, Recipe] = {}
         self._current: str = ""
+        self._in_use = False
+        """An instance of the team runs or was asked for: before that nobody needs the settings' spares."""
+        self._began_at = time.monotonic()
+        self._asked_at: dict[str, float] = {}
         self._gone: set[str] = set()
         self._leaving: set[str] = set()
         """Those of ``_gone`` that are just being taken away."""
@@ -59,20 +70,48 @@ class SpareAgents:
 
     @property
     def size(self) -> int:
-        """How many are kept."""
-        return max(self._size if self._current else 0, sum(map(self._wanted, self._recipes)))
+        """How many there shall be, also those that wait for something first."""
+        return max(self._size, sum(map(self._wanted, self._kinds)))
+
+    def restore(self, orders: Orders) -> None:
+        """What an earlier supervisor was asked for."""
+        for key, kind in orders.kinds.items():
+            self._kinds[key] = kind
+            if (recipe := kind.recipe) is not None:
+                self._recipes[key] = recipe
+        self._current = orders.current
+        for key, count in orders.agents.items():
+            self.demand.order(key, count)
+
+    @property
+    def kinds(self) -> Mapping[str, KindOfAgent]:
+        """Those that are ordered, and the one of the settings' spares."""
+        named = {*self.demand.orders, self._current}
+        return {key: kind for key, kind in self._kinds.items() if key in named}
+
+    @property
+    def current(self) -> str:
+        """Of which kind the settings' spares are; empty while none was asked for."""
+        return self._current
 
     def asked_for(self, recipe: Recipe) -> None:
-        """Somebody starts an instance of this kind: the settings' spares are of it from now on."""
-        self._recipes[recipe.key] = recipe
+        """An instance of this kind is being started: the settings' spares are of it from now on."""
+        self._learn(recipe)
         self._current = recipe.key
+        self._in_use = True
+
+    def _learn(self, recipe: Recipe) -> None:
+        self._kinds[recipe.key] = KindOfAgent.of(recipe)
+        self._recipes[recipe.key] = recipe
+        self._asked_at[recipe.key] = time.monotonic()
 
     def take(self, recipe: Recipe, hosts: Sequence[str] | None) -> Member | None:
         """A spare, which is the taker's from now on. ``hosts``: where it may be, best first; None: anywhere."""
         found = min(self._fitting(recipe, hosts), key=itemgetter(0), default=(0, None))[1]
         if found is not None:
             self._gone.add(found.record.instance_id)
-            self.demand.fill(recipe.key)
+            self.asked_for(recipe)
+            self.demand.take(recipe.key)
         return found
 
     def _fitting(self, recipe: Recipe, hosts: Sequence[str] | None) -> Iterator[tuple[int, Member]]:
@@ -97,7 +136,7 @@ class SpareAgents:
 
     def order(self, recipe: Recipe, count: int) -> None:
         """From now on there shall be ``count``, until they are taken."""
-        self._recipes[recipe.key] = recipe
+        self._learn(recipe)
         self._current = self._current or recipe.key
         self.demand.order(recipe.key, count)
         self._trim(recipe.key)
@@ -105,9 +144,13 @@ class SpareAgents:
 
     def resize(self, size: int) -> None:
         self._size = size
-        for key in {spare.record.recipe for spare in self._roll.registry.spares()}:
+        for key in self._keys():
             self._trim(key)
         self._roll.news.announce()
+
+    def _keys(self) -> set[str]:
+        """Of the spares that there are."""
+        return {spare.record.recipe for spare in self._roll.registry.spares()}
 
     def _trim(self, key: str) -> None:
         for spare in self.ready(key)[self._wanted(key) :]:
@@ -115,7 +158,7 @@ class SpareAgents:
 
     async def give_up(self) -> None:
         """Makes no more and takes away all that there are."""
-        self._size, self._current = 0, ""
+        self._size = 0
         self.demand.forget()
         await self.end()
         await asyncio.gather(*(self._maker.discard(spare) for spare in self._roll.registry.spares()))
@@ -140,8 +183,7 @@ class SpareAgents:
             return True
         found = next((spare for spare in here if self._is_ready(spare)), None)
         if found is not None:
-            self.demand.fill(found.record.recipe)
-            self.demand.pause()
+            self.demand.give_up(found.record.recipe, "One was given up, because an instance needed its room.")
             self.reject(found, "its memory is needed")
         return found is not None
 
@@ -150,8 +192,10 @@ class SpareAgents:
         await self._look_over()
         while True:
             try:
+                self._in_use = self._in_use or self._is_used
                 await self._learn_programs()
-                self._replace_old()
+                self._discard_useless()
+                self._let_unused_go()
                 self._make_missing()
             except FencedError:
                 return
@@ -171,7 +215,14 @@ class SpareAgents:
                 # One that was bound is found out when it is taken.
                 logger.warning("the spare agent %s could not be looked over: %s", spare.record.instance_id, error)
 
+    @property
+    def _is_used(self) -> bool:
+        """Those that an earlier supervisor has left, too, are there because somebody uses the team."""
+        return self._roll.members.any
+
     def _has_to_do(self) -> bool:
+        if self._is_used and not self._in_use:
+            return True
         dead = any(self._is_useless(spare) for spare in self._roll.registry.spares())
         return dead or any(self._missing(key) > 0 for key in self._recipes)
 
@@ -183,7 +234,7 @@ class SpareAgents:
                 async with asyncio.timeout(_ASK_S):
                     self._programs[host, agent] = await (await self._seats.link(host)).program(agent)
 
-    def _replace_old(self) -> None:
+    def _discard_useless(self) -> None:
         for spare in self._roll.registry.spares():
             if self._is_useless(spare):
                 self.reject(spare, self._why_useless(spare))
@@ -194,9 +245,30 @@ class SpareAgents:
             return False
         if not self._is_kept(spare):
             return True
-        outdated = record.program != self._programs.get((record.host, record.agent), record.program)
-        old = time.time() - record.created_at > AGE_S
-        return record.stage is Stage.SPARE and (outdated or old or not spare.alive)
+        return record.stage is Stage.SPARE and (self._is_outdated(spare) or not spare.alive or self._is_stuck(spare))
+
+    def _is_outdated(self, spare: Member) -> bool:
+        record = spare.record
+        return record.program != self._programs.get((record.host, record.agent), record.program)
+
+    def _is_stuck(self, spare: Member) -> bool:
+        """It lives and is not at its prompt any more. Nobody looks at its screen."""
+        snapshot = spare.snapshot
+        away = snapshot.status is not Status.READY and self._seats.is_open(spare.record.host)
+        return away and time.time() - snapshot.since > STUCK_S
+
+    def _let_unused_go(self) -> None:
+        now, there = time.monotonic(), self._keys()
+        for key in there | self._kinds.keys():
+            if now - self._asked_at.get(key, self._began_at) > UNUSED_S:
+                self._trim(key)
+                if key not in there | self.kinds.keys():
+                    self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        del self._kinds[key]
+        self._recipes.pop(key, None)
+        self._asked_at.pop(key, None)
 
     def _is_kept(self, spare: Member) -> bool:
         """One that is just being made on a host that is drained goes when it is made."""
@@ -207,7 +279,9 @@ class SpareAgents:
     def _why_useless(self, spare: Member) -> str:
         if not self._is_kept(spare):
             return f"the host {spare.record.host} is drained or lost"
-        return spare.snapshot.reason or "it is too old, or its program is"
+        if self._is_outdated(spare):
+            return "its program was changed"
+        return spare.snapshot.reason or f"it is {spare.snapshot.status}"
 
     def _is_ready(self, spare: Member) -> bool:
         record = spare.record
@@ -221,7 +295,27 @@ class SpareAgents:
         )
 
     def _wanted(self, key: str) -> int:
-        return max(self.demand.ordered(key), self._size if key == self._current else 0)
+        of_settings = self._size if key == self._current and (self._in_use or self._is_used) else 0
+        return max(self.demand.ordered(key), of_settings)
+
+    def lacking(self, key: str) -> int:
+        """How many of those that were ordered are neither ready nor taken nor given up."""
+        return max(self.demand.ordered(key) - len(self.ready(key)), 0)
+
+    @property
+    def waits_for(self) -> str:
+        """Why there are fewer than there shall be, in words that go on after "waits for"; empty when there are not."""
+        there = Counter(spare.record.recipe for spare in self.ready())
+        lacking = {key: wanted - there[key] for key in self._kinds if (wanted := self._wanted(key)) > there[key]}
+        if lacking and not lacking.keys() & self._recipes.keys():
+            return "a spawn of the same kind: the values of its environment are not stored"
+        if lacking:
+            return waits_for(sum(lacking.values()), self.demand, self._permits)
+        if self._size and not self._current:
+            return "the first spawn of an isolated instance: spares are of the kind that was spawned last"
+        if self._size > there[self._current]:
+            return "the first instance to be spawned or resumed: before that nobody needs spares"
+        return ""
 
     def _missing(self, key: str) -> int:
         there = sum(
@@ -232,6 +326,8 @@ class SpareAgents:
         return self.demand.missing(key, self._wanted(key), there)
 
     def _make_missing(self) -> None:
+        if not self._seats.linked:  # the hosts are just coming back, and what fails now would not be ordered any more
+            return
         for key, recipe in self._recipes.items():
             for _ in range(self._missing(key)):
                 self.demand.begin(key)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
+from actors.errors import InvalidRequestError
 from supervisor.desk import Handler
 from supervisor.pool.pool import Pool
 from supervisor.pool.recipe import Recipe
@@ -30,8 +30,7 @@ class PoolDesk:
         return {"prewarm_resources": self.prewarm}
 
     async def prewarm(self, request: PrewarmRequest, caller: Caller) -> PrewarmResult:
-        given = Path(request.work_dir) if request.work_dir else None
-        work_dir = self._work_dirs.check(str(self._pool.work_dir(given)))
+        work_dir = self._work_dirs.check(self._directory(request, caller))
         recipe = Recipe(
             work_dir=work_dir,
             agent=request.agent or self._pool.default_agent,
@@ -39,25 +38,31 @@ class PoolDesk:
             permission_mode=request.permission_mode,
             environment=tuple(sorted(request.env.items())),
         )
-        total = request.instances + request.number_of_worktrees
+        total = (request.instances or 0) + (request.number_of_worktrees or 0)
         ready = await self._pool.fill(
             recipe,
             request.instances,
             request.number_of_worktrees,
-            lambda done: caller.progress(done, total, "ready"),
+            lambda done, what: caller.progress(done, total, what),
             min(self._timeout_s * (total + 1), _MOST_S),
         )
-        enough = ready.instances >= request.instances and ready.worktrees >= request.number_of_worktrees
         return PrewarmResult(
-            success=enough,
+            success=not ready.errors,
             work_dir=str(work_dir),
             instances=ready.instances,
             worktrees=ready.worktrees,
+            taken=ready.taken,
             errors=list(ready.errors),
         )
 
+    def _directory(self, request: PrewarmRequest, caller: Caller) -> str:
+        found = request.work_dir or str(self._pool.last_work_dir or caller.directory)
+        if not found:
+            raise InvalidRequestError("No instance has worked anywhere yet: give workDir, the directory to prepare.")
+        return found
+
     async def begin(self) -> None:
-        self._pool.begin()
+        await self._pool.begin()
 
     async def end(self) -> None:
         await self._pool.end()

@@ -7,31 +7,37 @@ supervisor's event loop.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.errors import InvalidRequestError
+from actors.errors import FencedError, PhalanxError, StoreError
 from actors.workspace.values import Workspace
 from supervisor.performance.figures import HostPool, PoolFigures, Stock
 from supervisor.pool.agents import SpareAgents
+from supervisor.pool.orders import OrderBook, Orders
 from supervisor.pool.recipe import Recipe
 from supervisor.pool.seats import Seats
 from supervisor.pool.stock import ActorStock
 from supervisor.pool.worktrees import SpareWorktrees
 from supervisor.requests import SpawnRequest
-from supervisor.team.registry import Member
+from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll
 from supervisor.tuning.values import Tuning
+
+logger = logging.getLogger(__name__)
+_STORE_AGAIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """What an order has come to."""
+    """What an order has come to. ``taken``: agents and worktrees that spawns have taken of it meanwhile."""
 
     instances: int
     worktrees: int
+    taken: int = 0
     errors: tuple[str, ...] = ()
 
 
@@ -45,36 +51,35 @@ class Kept:
 
 
 class Pool:
-    def __init__(self, roll: Roll, stock: ActorStock, kept: Kept, default_agent: str) -> None:
+    def __init__(self, roll: Roll, stock: ActorStock, kept: Kept, book: OrderBook, default_agent: str) -> None:
         self._roll = roll
         self._stock = stock
         self._seats = kept.seats
         self._agents = kept.agents
         self._worktrees = kept.worktrees
+        self._book = book
         self._tasks: list[asyncio.Task[None]] = []
         self.default_agent = default_agent
-        self.last_work_dir: Path | None = None
 
     def take_agent(self, request: SpawnRequest, work_dir: Path, hosts: Sequence[str] | None) -> Member | None:
         """``hosts``: where it may be, best first; None on one machine."""
         recipe = Recipe.of(request, work_dir, self.default_agent)
-        if recipe is None:
-            return None
-        self.last_work_dir = work_dir
-        self._agents.asked_for(recipe)
-        return self._agents.take(recipe, hosts)
+        return None if recipe is None else self._agents.take(recipe, hosts)
 
     def reject_agent(self, spare: Member, why: str) -> None:
         self._agents.reject(spare, why)
 
     def take_worktree(self, work_dir: Path, host: str) -> Workspace | None:
         """``host``: where it must be; empty on one machine."""
-        self._worktrees.asked_for(work_dir)
         return self._worktrees.take(work_dir, host)
 
-    def bound(self, spare: Workspace) -> None:
-        """The spare worktree belongs to an instance now."""
-        self._worktrees.forget(spare)
+    def works(self, request: SpawnRequest, work_dir: Path, workspace: Workspace) -> None:
+        """An instance that starts cold has its workspace: it may have been a spare one, and the next may be like it."""
+        self._worktrees.forget(workspace)
+        recipe = Recipe.of(request, work_dir, self.default_agent)
+        if recipe is not None:
+            self._agents.asked_for(recipe)
+            self._worktrees.asked_for(work_dir)
 
     def reject_worktree(self, spare: Workspace, why: str) -> None:
         self._worktrees.reject(spare, why)
@@ -89,37 +94,71 @@ class Pool:
             self._roll.news.announce()
 
     async def fill(
-        self, recipe: Recipe, instances: int, worktrees: int, progress: Callable[[int], None], timeout_s: float
+        self,
+        recipe: Recipe,
+        instances: int | None,
+        worktrees: int | None,
+        progress: Callable[[int, str], None],
+        timeout_s: float,
     ) -> Ready:
-        """Orders so many and waits until they are ready or could not be made."""
-        self._agents.order(recipe, instances)
-        self._worktrees.order(recipe.work_dir, worktrees)
+        """Orders so many, and waits until each of them is ready, was taken or could not be made.
 
-        def errors() -> list[str]:
-            return [
-                *self._agents.demand.errors.get(recipe.key, ()),
-                *self._worktrees.demand.errors.get(recipe.work_dir, ()),
-            ]
+        None leaves those of its kind as they are. Raises ``StoreError`` when the order cannot be kept.
+        """
+        key, work_dir = recipe.key, recipe.work_dir
+        if instances is not None:
+            self._agents.order(recipe, instances)
+        if worktrees is not None:
+            self._worktrees.order(work_dir, worktrees)
+        await self._book.save(self._orders)
+        total = (instances or 0) + (worktrees or 0)
+
+        def lacking() -> tuple[int, int]:
+            agents = self._agents.lacking(key) if instances is not None else 0
+            return agents, self._worktrees.lacking(work_dir) if worktrees is not None else 0
+
+        def waits_for() -> str:
+            return self._agents.waits_for if lacking()[0] else self._worktrees.waits_for
 
         def settled() -> bool:
-            ready = (len(self._agents.ready(recipe.key)), self._worktrees.ready(recipe.work_dir))
-            progress(min(ready[0], instances) + min(ready[1], worktrees))
-            missing = max(instances - ready[0], 0) + max(worktrees - ready[1], 0)
-            return missing <= len(errors())
+            left = sum(lacking())
+            progress(max(total - left, 0), f"waits for {waits_for()}" if left else "ready")
+            return not left
 
-        await self._roll.news.until(settled, timeout_s)
+        errors, taken = [], 0
+        if not await self._roll.news.until(settled, timeout_s):
+            errors.append(f"{sum(lacking())} are not ready after {timeout_s:.0f} s: they wait for {waits_for()}.")
+        if instances is not None:
+            errors += self._agents.demand.errors.get(key, [])
+            taken += self._agents.demand.taken[key]
+        if worktrees is not None:
+            errors += self._worktrees.demand.errors.get(work_dir, [])
+            taken += self._worktrees.demand.taken[work_dir]
         return Ready(
-            instances=len(self._agents.ready(recipe.key)),
-            worktrees=self._worktrees.ready(recipe.work_dir),
-            errors=tuple(dict.fromkeys(errors())),
+            instances=len(self._agents.ready(key)),
+            worktrees=self._worktrees.ready(work_dir),
+            taken=taken,
+            errors=tuple(dict.fromkeys(errors)),
         )
 
-    def work_dir(self, given: Path | None) -> Path:
-        """The directory given, or the one last worked on. Raises ``InvalidRequestError`` when there is none."""
-        found = given or self.last_work_dir
-        if found is None:
-            raise InvalidRequestError("No instance has worked anywhere yet: give workDir, the directory to prepare.")
-        return found
+    @property
+    def _orders(self) -> Orders:
+        return Orders(
+            kinds=self._agents.kinds,
+            current=self._agents.current,
+            agents=self._agents.demand.orders,
+            worktrees={str(work_dir): count for work_dir, count in self._worktrees.demand.orders.items()},
+        )
+
+    @property
+    def last_work_dir(self) -> Path | None:
+        """Where the last isolated instance was started, as far as anybody remembers."""
+        started = (
+            member.record
+            for member in reversed(tuple(self._roll.registry))
+            if member.record.is_isolated and member.record.stage is not Stage.STARTING
+        )
+        return next((record.work_dir for record in started), None)
 
     def tuned(self, _before: Tuning, after: Tuning) -> None:
         self._agents.resize(after.prewarm_instances)
@@ -128,8 +167,12 @@ class Pool:
     @property
     def figures(self) -> PoolFigures:
         return PoolFigures(
-            instances=Stock(ready=len(self._agents.ready()), wanted=self._agents.size),
-            worktrees=Stock(ready=self._worktrees.ready(), wanted=self._worktrees.size),
+            instances=Stock(
+                ready=len(self._agents.ready()), wanted=self._agents.size, waits_for=self._agents.waits_for
+            ),
+            worktrees=Stock(
+                ready=self._worktrees.ready(), wanted=self._worktrees.size, waits_for=self._worktrees.waits_for
+            ),
             actors=Stock(ready=self._stock.ready, wanted=self._stock.size),
             hosts=self._by_host(),
         )
@@ -142,9 +185,26 @@ class Pool:
             for address, name in self._seats.names.items()
         }
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
+        """Raises ``StoreError``."""
+        orders = await self._book.load(self._roll.unreadable)
+        self._agents.restore(orders)
+        self._worktrees.restore(orders.worktrees)
         self._stock.begin(self._roll.confirm)
-        self._tasks = [asyncio.create_task(each.keep()) for each in (self._agents, self._worktrees)]
+        keeping = (self._agents.keep(), self._worktrees.keep(), self._keep_orders())
+        self._tasks = [asyncio.create_task(each) for each in keeping]
+
+    async def _keep_orders(self) -> None:
+        """What was taken of an order, or given up, is stored a moment later: a crash in between makes one too many."""
+        while True:
+            await self._roll.news.until(lambda: self._book.lacks(self._orders), None)
+            try:
+                await self._book.save(self._orders)
+            except FencedError:
+                return
+            except StoreError as error:
+                logger.warning("what is ordered of the pool is stored later: %s", error)
+                await asyncio.sleep(_STORE_AGAIN_S)
 
     async def end(self) -> None:
         """What is ready stays for the next supervisor."""
@@ -156,6 +216,10 @@ class Pool:
         await self._stock.end()
 
     async def give_up(self) -> None:
-        """For the team's own end: nothing is kept any more."""
+        """For the team's own end: nothing is kept any more, and nothing is ordered."""
         await self._agents.give_up()
         await self._worktrees.give_up()
+        try:
+            await self._book.save(self._orders)
+        except PhalanxError as error:
+            logger.warning("the pool's orders stay stored for the next team: %s", error)

@@ -1,14 +1,15 @@
 """Spare worktrees: for the directories that were last worked on, bound to an instance when it is started.
 
 They are known in memory only: what an earlier supervisor has left is cleared away, since one is made in a moment, and
-so is what a host has that comes back (``Clearing``). A spare is for instances that are placed on its host: to make one
-is quick, so it moves nobody. All in the supervisor's event loop.
+so is what a host has that comes back (``Clearing``). What is ordered is stored by ``Pool``. A spare is for instances
+that are placed on its host: to make one is quick, so it moves nobody. All in the supervisor's event loop.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -17,7 +18,7 @@ from actors.background import Background
 from actors.errors import PhalanxError
 from actors.workspace.values import Workspace
 from supervisor.pool.clearing import Clearing
-from supervisor.pool.demand import PAUSE_S, Demand
+from supervisor.pool.demand import PAUSE_S, Demand, waits_for
 from supervisor.pool.seats import Seats
 from supervisor.spawning.staff import Staff
 from supervisor.team.roll import Roll
@@ -66,8 +67,20 @@ class SpareWorktrees:
 
     @property
     def size(self) -> int:
-        """How many are kept."""
-        return sum(map(self._wanted, self._ready))
+        """How many there shall be; of the settings' in any case those of one directory, which may not be known yet."""
+        return max(self._size, sum(map(self._wanted, self._ready)))
+
+    def lacking(self, work_dir: Path) -> int:
+        """How many of those that were ordered are neither ready nor taken nor given up."""
+        return max(self.demand.ordered(work_dir) - self.ready(work_dir), 0)
+
+    @property
+    def waits_for(self) -> str:
+        """As that of ``SpareAgents``."""
+        if self._size and not self._ready:
+            return "the first spawn of an isolated instance: they are for the repositories that are worked on"
+        lacking = sum(max(self._wanted(each) - self.ready(each), 0) for each in self._ready)
+        return waits_for(lacking, self.demand, self._permits)
 
     def asked_for(self, work_dir: Path) -> None:
         """Somebody works there."""
@@ -85,7 +98,7 @@ class SpareWorktrees:
         found = next((each for each in spares if each.host == host and self._seats.is_open(host)), None)
         if found is None:
             return None
-        self.demand.fill(work_dir)
+        self.demand.take(work_dir)
         spares.remove(found)
         return found.workspace
 
@@ -93,6 +106,11 @@ class SpareWorktrees:
         """It was taken, and could not be used."""
         logger.warning("the spare worktree %s is discarded: %s", spare.worktree, why)
         self._work.begin(self._take_away(spare))
+
+    def restore(self, orders: Mapping[str, int]) -> None:
+        """What an earlier supervisor was asked for, by directory."""
+        for work_dir, count in orders.items():
+            self.order(Path(work_dir), count)
 
     def order(self, work_dir: Path, count: int) -> None:
         """From now on there shall be ``count``, until they are taken."""
@@ -126,12 +144,21 @@ class SpareWorktrees:
         """For ever."""
         while True:
             await self._clearing.look()
+            self._note_use()
             self._leave_closed()
             for work_dir in tuple(self._ready):
                 for _ in range(self._missing(work_dir)):
                     self.demand.begin(work_dir)
                     self._work.begin(self._make(work_dir))
             await self._roll.news.until(self._has_to_do, PAUSE_S)
+
+    def _note_use(self) -> None:
+        """Who lives works somewhere, also when an earlier supervisor has started it."""
+        for member in reversed(tuple(self._roll.registry)):
+            record = member.record
+            follows = record.is_isolated and self._roll.members.has(record.instance_id)
+            if follows and record.work_dir not in self._ready and len(self._ready) < DIRECTORIES:
+                self.asked_for(record.work_dir)
 
     def _has_to_do(self) -> bool:
         return self.misplaced or any(self._missing(work_dir) > 0 for work_dir in self._ready)

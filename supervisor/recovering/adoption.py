@@ -85,6 +85,13 @@ class Adoption:
             directory=self._home.instance_directory(record.place),
             tmux_socket=self._home.tmux_socket,
             limits=self._rules.batching.limits,
-            comes_back=self._rules.comes_back and record.wanted,
+            comes_back=self._comes_back(record),
             lease_s=LEASE_S if "@" in record.actor_name else 0.0,
         )
+
+    def _comes_back(self, record: InstanceRecord) -> bool:
+        """Whether what waits for it when its agent ends is kept for the agent's next life: also by an actor that was
+        killed, and has not been told so, while the agent is being ended only to be started again."""
+        known = record.instance_id in self._roll.registry
+        restarting = known and self._roll.registry.get(record.instance_id).coming_back
+        return record.wanted and (self._rules.comes_back or restarting)

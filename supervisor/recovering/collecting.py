@@ -1,4 +1,4 @@
-"""Clears away what is left of instances that nobody wants any more: ``phalanx gc``.
+"""Clears away what is left of instances that nobody wants any more; see ``clearing_desk`` for when.
 
 Terminated instances whose workspace was kept are retired once more, and forgotten when nothing of them is left; so are
 worktrees and directories in the home that belong to no instance. The host saves unsaved work before it removes
@@ -10,10 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from actors.errors import PhalanxError
 from actors.home import Home
 from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.values import Leftover, Retirement, Workspace
+from supervisor.failures import told
 from supervisor.ports import HostPort
 from supervisor.results import CollectedItem
 from supervisor.team.closing import Closing, where_saved
@@ -49,6 +49,10 @@ class Collecting:
             if instance_id not in self._places() and not self._may_be_of_unreadable(instance_id):
                 items.append(await self._directory(instance_id, removing))
         return items
+
+    async def dismiss(self, member: Member) -> CollectedItem:
+        """The same with one that was terminated."""
+        return await self._instance(member, _Doing(self._host, self._roll))
 
     def _worktrees(self) -> set[str]:
         """Names below the worktrees' root that belong to somebody."""
@@ -86,8 +90,8 @@ class Collecting:
                 if goes:
                     await removing.directory(record.place)
                     await removing.record(record.instance_id)
-            except PhalanxError as error:
-                return item.model_copy(update={"kept": str(error)})
+            except Exception as error:  # noqa: BLE001 - told and logged
+                return _not_cleared(item, error)
         kept = None if goes else retirement.kept_reason
         saved = {"saved_ref": retirement.saved_ref, "repository": where_saved(record, retirement)}
         return item.model_copy(update={"kept": kept, **saved})
@@ -96,16 +100,24 @@ class Collecting:
         item = CollectedItem(what="worktree", path=str(leftover.path), host=leftover.host or None)
         try:
             retirement = await removing.leftover(leftover)
-        except PhalanxError as error:
-            return item.model_copy(update={"kept": str(error)})
+        except Exception as error:  # noqa: BLE001 - told and logged
+            return _not_cleared(item, error)
         kept = None if retirement.removed else retirement.kept_reason
         saved_in = str(leftover.git_directory) if retirement.saved_ref and leftover.git_directory else None
         return item.model_copy(update={"kept": kept, "saved_ref": retirement.saved_ref, "repository": saved_in})
 
     async def _directory(self, instance_id: str, removing: _Removing) -> CollectedItem:
         path: Path = self._home.instance_directory(instance_id)
-        await removing.directory(instance_id)
-        return CollectedItem(what="directory", path=str(path), instance_id=instance_id)
+        item = CollectedItem(what="directory", path=str(path), instance_id=instance_id)
+        try:
+            await removing.directory(instance_id)
+        except Exception as error:  # noqa: BLE001 - told and logged
+            return _not_cleared(item, error)
+        return item
+
+
+def _not_cleared(item: CollectedItem, error: Exception) -> CollectedItem:
+    return item.model_copy(update={"kept": told(error, f"Clearing away {item.path}")["message"]})
 
 
 class _Removing(Protocol):

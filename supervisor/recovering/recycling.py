@@ -1,33 +1,50 @@
 """Hands an instance whose conversation has grown long over to a fresh one: same id, workspace and branch, a summary.
 
 The old conversation is asked for the summary as its last message; the fresh one begins with it in its system prompt.
-Nothing of the work is touched, and messages that come meanwhile wait. What fails before the old agent is ended leaves
-it as it was; what a crash cuts off afterwards is resumed as the fresh one.
+Promises: from that question on nothing else is typed into the old conversation: what is sent to the instance waits for
+the fresh one, or for the old one where that goes on. The summary is the answer to that very question. Whatever keeps it
+from being given, or somebody from going on with something else, leaves the old conversation as it was. What a crash
+cuts off before the record names the fresh one goes on with the old one, afterwards with the fresh one.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from actors.agents.base import EntryKind
 from actors.background import Background
-from actors.errors import AgentError, WrongStateError
-from actors.following.pages import PageQuery
-from actors.following.reports import Report
+from actors.errors import AgentError, UnavailableError, WrongStateError
+from actors.following.pages import PageQuery, Shown
+from actors.following.reports import Report, Snapshot
 from actors.messages import Message, MessageStatus
+from actors.messaging.envelope import ids_in
 from actors.states import Status
 from supervisor.messaging.drafts import Draft
+from supervisor.ports import InstancePort
 from supervisor.results import RecycleResult
 from supervisor.team.closing import Closing
 from supervisor.team.registry import Member
 from supervisor.team.roll import Roll
+from supervisor.tries import Tries
 
 SENDER = "phalanx"
 LONGEST_SUMMARY = 20_000
-_SUMMARY_S = 600.0
-_ENTRIES = 50
-_ASK = (
+SUMMARY_S = 600.0
+"""Longest wait for the summary."""
+FIRST_PAUSE_S = 60.0
+LONGEST_PAUSE_S = 3600.0
+"""Between tries that nobody has asked for: each costs a turn over the whole conversation."""
+_WRITTEN_S = 5.0
+"""An answer is written, and a turn that no hook tells of is seen, within so long."""
+_HELD_S = 5.0
+"""What is held back for longer waits for somebody."""
+_LOOK_S = 0.5
+_ASK_S = 5.0
+_ENTRIES = 200
+ASK = (
     "Your conversation has grown long, so it ends with this turn, and a fresh one goes on in your place: in the same "
     "worktree, on the same branch, knowing nothing but what you answer now. Change nothing any more. Answer with all "
     "that it needs: who wants what and why, what is decided, what is done and committed, what is not, where things "
@@ -43,6 +60,39 @@ class RecyclingRules:
     tasks: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What has come of the question for the summary so far."""
+
+    answer: tuple[Shown, ...] = ()
+    """Its last answer, in the pieces in which it was given; empty while something else came last."""
+    trouble: str = ""
+    """Why there will be none, in words; empty while there may."""
+
+
+def turn_of(entries: Sequence[Shown], message_id: str) -> Turn:
+    """What the conversation tells of the turn that this message began; pure."""
+    numbers = (n for n, shown in enumerate(entries) if message_id in ids_in(shown.entry.text))
+    asked = next((n for n in numbers if entries[n].entry.kind is EntryKind.QUESTION), None)
+    if asked is None:
+        return Turn()
+    answer: tuple[Shown, ...] = ()
+    for shown in entries[asked + 1 :]:
+        entry = shown.entry
+        if entry.kind is EntryKind.QUESTION:
+            return Turn(trouble="somebody has gone on with it at its terminal")
+        if entry.interrupted:
+            return Turn(trouble="its turn was interrupted")
+        if entry.kind is EntryKind.NOTICE and entry.answer_id:
+            return Turn(trouble=f"its turn failed: {entry.text}")
+        if entry.kind in (EntryKind.TOOL_CALL, EntryKind.TOOL_RESULT):
+            answer = ()
+        elif entry.kind is EntryKind.ANSWER:
+            goes_on = bool(answer) and bool(entry.answer_id) and answer[-1].entry.answer_id == entry.answer_id
+            answer = (*answer, shown) if goes_on else (shown,)
+    return Turn(answer=answer)
+
+
 class Recycling:
     """All in the supervisor's event loop."""
 
@@ -52,63 +102,139 @@ class Recycling:
         self._rules = rules
         self._under_way: set[str] = set()
         self._unasked = Background("recycling")
+        self._tries = Tries[str](FIRST_PAUSE_S, LONGEST_PAUSE_S)
 
     def reported(self, member: Member, report: Report) -> None:
         """Begins a recycling where the rules ask for one and the instance is idle."""
         snapshot, rules = report.snapshot, self._rules
         long = 0 < rules.context_tokens <= snapshot.context_tokens
         old = 0 < rules.tasks <= report.delivered
-        if (long or old) and self._is_idle(member) and member.record.instance_id not in self._under_way:
-            self._unasked.begin(self.recycle(member), name=f"recycle {member.record.instance_id}")
+        instance_id = member.record.instance_id
+        free = self._is_idle(member) and instance_id not in self._under_way
+        if (long or old) and free and self._tries.may(instance_id, time.monotonic()):
+            self._unasked.begin(self._recycle_unasked(member), name=f"recycle {instance_id}")
 
     async def stop(self) -> None:
         await self._unasked.end()
+
+    async def _recycle_unasked(self, member: Member) -> None:
+        instance_id = member.record.instance_id
+        try:
+            await self.recycle(member)
+        except Exception:
+            self._tries.failed(instance_id, time.monotonic())
+            raise
+        self._tries.worked(instance_id)
 
     async def recycle(self, member: Member) -> RecycleResult:
         """Raises ``WrongStateError`` when the instance is not idle, ``AgentError`` when it gives no summary."""
         instance_id = member.record.instance_id
         if instance_id in self._under_way or not self._is_idle(member):
             raise WrongStateError(
-                f"{instance_id} is {member.snapshot.status} or has messages: wait until it is idle, then recycle it."
+                f"{instance_id} is {member.status} or has messages: wait until it is idle, then recycle it."
             )
         self._under_way.add(instance_id)
         try:
-            summary = await self._summary(member)
-            status = await self._closing.renew(member, summary)
+            return await self._recycle(member)
         finally:
             self._under_way.discard(instance_id)
-        return RecycleResult(instance_id=instance_id, status=status, summary=summary)
 
     def _is_idle(self, member: Member) -> bool:
         idle = member.snapshot.status is Status.READY and not member.turn.locked() and not member.ending
         return idle and not self._roll.mail.pending(member.record.instance_id)
 
-    async def _summary(self, member: Member) -> str:
-        instance_id = member.record.instance_id
-        draft = Draft(instance_id=instance_id, text=_ASK, immediate=True)
+    async def _recycle(self, member: Member) -> RecycleResult:
+        instance_id, began = member.record.instance_id, member.record
+        draft = Draft(instance_id=instance_id, text=ASK, immediate=True)
         (asked,) = self._roll.mail.check([draft], SENDER, time.time())
         if not isinstance(asked, Message):
             raise asked
-        await self._roll.mail.accept([asked])
-        await self._roll.mail.settled([asked.id], _SUMMARY_S)
-        receipt = self._roll.mail.receipt(asked.id)
-        if receipt is None or receipt.status is not MessageStatus.SUBMITTED:
-            raise AgentError(
-                f"{instance_id} was not asked for its summary: {receipt.reason if receipt else 'no receipt'}"
-            )
-        await self._roll.news.until(lambda: member.snapshot.status is not Status.BUSY, _SUMMARY_S)
-        if member.snapshot.status is not Status.READY:
-            raise AgentError(f"{instance_id} gave no summary: it is {member.snapshot.status}. It goes on as it is.")
-        summary = await self._last_answer(instance_id)
+        # No await since it was found idle: what is sent from now on is withheld, and there was nothing before.
+        with self._roll.mail.withheld(instance_id, but=asked.id):
+            port = self._roll.members.port(instance_id)
+            place = (await port.page(PageQuery(cursor=None, limit=1, leaves_unread=True))).cursor
+            deadline = time.monotonic() + SUMMARY_S
+            await self._ask(member, asked, deadline)
+            await self._answered(member, asked, place, deadline)
+            async with member.turn:
+                now = member.record
+                if member.ending or (now.pid, now.session_id) != (began.pid, began.session_id):
+                    raise WrongStateError(f"{instance_id} was ended or begun anew before it gave its summary.")
+                port = self._roll.members.port(instance_id)
+                self._check_has_ended(instance_id, (await port.reports(-1, _ASK_S)).snapshot)
+                summary = await self._summary(member, asked, place)
+                status = await self._closing.renew(member, summary)
+        return RecycleResult(instance_id=instance_id, status=status, summary=summary)
+
+    async def _ask(self, member: Member, asked: Message, deadline: float) -> None:
+        """Returns when the question stands in the conversation; one that does not get there is taken back."""
+        mail, instance_id = self._roll.mail, member.record.instance_id
+        await mail.accept([asked])
+        if await mail.settled([asked.id], deadline - time.monotonic()):
+            await self._roll.news.until(lambda: mail.is_final(asked.id), _HELD_S)
+        receipt = mail.receipt(asked.id)
+        if receipt is not None and receipt.status is MessageStatus.SUBMITTED:
+            return
+        with suppress(UnavailableError):
+            await self._roll.members.port(instance_id).withdraw([asked.id], "the recycling was given up")
+            await self._roll.news.until(lambda: mail.is_final(asked.id), _ASK_S)
+        why = (receipt and receipt.reason) or f"that took longer than {SUMMARY_S:.0f} s"
+        raise _no_summary(instance_id, f"it could not be asked for one: {why}")
+
+    async def _answered(self, member: Member, asked: Message, place: str, deadline: float) -> None:
+        """Returns when its turn is over and nothing more of it is to be expected."""
+        instance_id, news = member.record.instance_id, self._roll.news
+        silent_until = None
+        while True:
+            if not await news.until(lambda: member.snapshot.status is not Status.BUSY, deadline - time.monotonic()):
+                raise _no_summary(instance_id, f"its turn lasts longer than {SUMMARY_S:.0f} s")
+            self._check_has_ended(instance_id, member.snapshot)
+            with suppress(UnavailableError):  # its actor may have been killed, and is back in a moment
+                turn = turn_of(await self._entries(self._roll.members.port(instance_id), place), asked.id)
+                silent_until = silent_until or time.monotonic() + _WRITTEN_S
+                if turn.answer or turn.trouble or time.monotonic() > silent_until:
+                    return
+            await news.next(_LOOK_S)
+
+    def _check_has_ended(self, instance_id: str, snapshot: Snapshot) -> None:
+        """Raises ``AgentError`` unless it stands at its prompt after a turn that went well."""
+        if snapshot.status is not Status.READY:
+            why = f"it is {snapshot.status}" + (f" ({snapshot.reason})" if snapshot.reason else "")
+            raise _no_summary(instance_id, why)
+        if snapshot.reason:
+            raise _no_summary(instance_id, snapshot.reason)
+
+    async def _summary(self, member: Member, asked: Message, place: str) -> str:
+        """Raises ``AgentError`` when there is none, or when there is something after it."""
+        instance_id = member.record.instance_id
+        port = self._roll.members.port(instance_id)
+        turn = turn_of(await self._entries(port, place), asked.id)
+        if turn.trouble:
+            raise _no_summary(instance_id, turn.trouble)
+        summary = "\n\n".join([await _whole(port, shown) for shown in turn.answer])
         if not summary.strip():
-            raise AgentError(f"{instance_id} gave no summary. It goes on as it is.")
+            raise _no_summary(instance_id, "its turn ended without an answer")
         return summary[:LONGEST_SUMMARY]
 
-    async def _last_answer(self, instance_id: str) -> str:
-        port = self._roll.members.port(instance_id)
-        page = await port.page(PageQuery(cursor=None, limit=_ENTRIES))
-        answers = [shown for shown in page.entries if shown.entry.kind is EntryKind.ANSWER]
-        if answers and answers[-1].reference:
-            page = await port.page(PageQuery(cursor=None, limit=1, whole=answers[-1].reference))
-            answers = list(page.entries)
-        return answers[-1].entry.text if answers else ""
+    async def _entries(self, port: InstancePort, place: str) -> list[Shown]:
+        """What was said since then."""
+        found: list[Shown] = []
+        while True:
+            page = await port.page(PageQuery(cursor=place or None, limit=_ENTRIES, leaves_unread=True))
+            found += page.entries
+            if not page.more:
+                return found
+            place = page.cursor
+
+
+async def _whole(port: InstancePort, shown: Shown) -> str:
+    if not shown.reference:
+        return shown.entry.text
+    page = await port.page(PageQuery(cursor=None, limit=1, whole=shown.reference))
+    return page.entries[0].entry.text
+
+
+def _no_summary(instance_id: str, why: str) -> AgentError:
+    return AgentError(
+        f"{instance_id} gave no summary: {why}. Its conversation goes on as it is, and nothing of it was thrown away."
+    )

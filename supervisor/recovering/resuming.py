@@ -80,6 +80,8 @@ class Resuming:
                 logger.info("%s goes on with its conversation", member.record.instance_id)
         except PhalanxError as error:
             logger.warning("%s could not be resumed: %s", member.record.instance_id, error)
+        except Exception:
+            logger.exception("%s could not be resumed", member.record.instance_id)
 
     async def stop(self) -> None:
         tasks = tuple(self._tasks.values())

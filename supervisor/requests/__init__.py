@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from supervisor.requests.acting import (
     InterruptRequest,
+    OneOrManyRequest,
     RecycleRequest,
     RespondRequest,
     RestartRequest,
@@ -27,7 +28,7 @@ from supervisor.requests.fields import (
     VariableName,
     WorkspaceMode,
 )
-from supervisor.requests.git import GitBatchRequest, GitOperation, GitType
+from supervisor.requests.git import GitBatchRequest, GitMember, GitOperation, GitType
 from supervisor.requests.hosts import DrainRequest, HostsRequest
 from supervisor.requests.looking import ListRequest, ReadRequest, WaitRequest
 from supervisor.requests.members import Malformed
@@ -49,6 +50,7 @@ __all__ = [
     "GcRequest",
     "GetPerformanceRequest",
     "GitBatchRequest",
+    "GitMember",
     "GitOperation",
     "GitType",
     "HostsRequest",
@@ -57,6 +59,7 @@ __all__ = [
     "ListRequest",
     "Malformed",
     "Name",
+    "OneOrManyRequest",
     "OptimizeSettingsRequest",
     "PermissionMode",
     "PrewarmRequest",

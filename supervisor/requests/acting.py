@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from supervisor.requests.fields import InstanceId, Request
+from supervisor.requests.fields import MAX_BATCH_MEMBERS, InstanceId, Request
 
 
 class RespondRequest(Request):
-    """Answer the permission request that an instance waits on."""
+    """Answer what an instance waits on: a permission request, a question, or a dialog at its terminal."""
 
     instance_id: InstanceId
-    decision: Literal["allow", "deny"]
+    decision: Literal["allow", "deny"] | None = Field(
+        default=None, description="Of a permission request. deny also closes a dialog that may be closed."
+    )
+    option: str | None = Field(
+        default=None,
+        max_length=2_000,
+        description="Of a dialog or question: the option to choose, in its words or by its number.",
+    )
+    answers: dict[str, str] = Field(
+        default_factory=dict, description="With allow of several questions: the answer to each, by its words."
+    )
     permission_id: str | None = Field(
         default=None,
         max_length=100,
-        description="The permissionId that you saw: if another request waits by now, nothing is answered.",
+        description="That you saw: if another request waits by now, nothing is answered.",
     )
     message: str | None = Field(
         default=None,
         max_length=10_000,
         description="With deny: what to do instead. With allow of AskUserQuestion: the answer.",
     )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> RespondRequest:
+        if (self.decision is None) == (self.option is None):
+            raise PydanticCustomError("one_of_both", "give either decision (allow or deny) or option")
+        return self
 
 
 class InterruptRequest(Request):
@@ -32,11 +50,28 @@ class InterruptRequest(Request):
     instance_id: InstanceId
 
 
-class TerminateRequest(Request):
-    """Stop an instance for good. Unmerged or uncommitted work stays where it is."""
+class OneOrManyRequest(Request):
+    instance_id: InstanceId | None = None
+    instance_ids: list[InstanceId] | None = Field(
+        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Several; each fails alone."
+    )
 
-    instance_id: InstanceId
-    cascade: bool = Field(default=False, description="Also stop the instances that it leads.")
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        if (self.instance_id is None) == (self.instance_ids is None):
+            raise PydanticCustomError("one_or_many", "give instanceId for one, or instanceIds for several")
+        return self
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Each once."""
+        return tuple(dict.fromkeys(self.instance_ids or [str(self.instance_id)]))
+
+
+class TerminateRequest(OneOrManyRequest):
+    """Stop instances for good. Unmerged or uncommitted work stays where it is."""
+
+    cascade: bool = Field(default=False, description="Also those that they lead.")
 
 
 class RecycleRequest(Request):
@@ -45,7 +80,5 @@ class RecycleRequest(Request):
     instance_id: InstanceId
 
 
-class RestartRequest(Request):
-    """Start a stopped or failed instance again (or a running one anew), with the same conversation and workspace."""
-
-    instance_id: InstanceId
+class RestartRequest(OneOrManyRequest):
+    """Start stopped or failed instances again (or running ones anew), with the same conversation and workspace."""

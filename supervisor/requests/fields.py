@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Literal
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 MAX_MESSAGE_BYTES = 1_000_000
@@ -13,6 +17,8 @@ MAX_MESSAGE_BYTES = 1_000_000
 MAX_BATCH_MEMBERS = 1000
 MAX_SPAWN_BATCH_MEMBERS = 200
 MAX_WAIT_S = 3600.0
+LEAD_WAIT_S = 100.0
+"""How long a call waits unless it says otherwise: Claude Code moves one that takes 120 s to the background."""
 
 
 class Role(StrEnum):
@@ -22,7 +28,8 @@ class Role(StrEnum):
 
 
 WorkspaceMode = Literal["isolated", "shared"]
-PermissionMode = Literal["default", "acceptEdits", "plan", "bypassPermissions"]
+PermissionMode = Literal["default", "manual", "acceptEdits", "auto", "dontAsk", "plan", "bypassPermissions"]
+"""Of Claude Code; ``manual`` is the newer word for ``default``."""
 
 
 def _not_reserved(name: str) -> str:
@@ -32,21 +39,29 @@ def _not_reserved(name: str) -> str:
     return name
 
 
+def _for_faults_only(schema: dict[str, Any]) -> None:
+    """The description tells who got it wrong what is right; who reads the schema knows it by the argument's name."""
+    schema.pop("description", None)
+
+
 InstanceId = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z]{3,4}(_[0-9]+){1,3}$", max_length=64),
-    Field(description="Id of an instance as spawn and list give it, for example spec_1_1_7."),
+    Field(
+        description="Id of an instance as spawn and list give it, for example spec_1_1_7.",
+        json_schema_extra=_for_faults_only,
+    ),
 ]
 Name = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"),
-    Field(description="A short label: letters, digits, '-' and '_', beginning with a letter or digit."),
+    Field(
+        description="A short label: letters, digits, '-' and '_', beginning with a letter or digit.",
+        json_schema_extra=_for_faults_only,
+    ),
 ]
 RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,119}$")]
-REQUEST_ID_USE = (
-    "Rarely needed. A name of your choice for this one call (letters, digits, . _ : / -, at most 120): when its answer "
-    "was lost, the same call with the same requestId is not done twice, but gives what the first one gave."
-)
+REQUEST_ID_USE = "Rarely needed: a name for this call; the same call with the same one is done only once."
 VariableName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100),
@@ -56,3 +71,35 @@ VariableName = Annotated[
 
 class Request(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_texts(cls, given: Any) -> Any:
+        """Models now and then write a list or an object as a text of its JSON: it is taken for what it holds."""
+        if not isinstance(given, dict):
+            return given
+        return {name: _held(value) if name in _containers(cls) else value for name, value in given.items()}
+
+
+def _held(value: Any) -> Any:
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+@cache
+def _containers(model: type[Request]) -> frozenset[str]:
+    """Names of the fields that are lists or objects, and never a text."""
+    fields = model.model_fields.items()
+    named = ((name, field.alias or name) for name, field in fields if _is_container(field.annotation))
+    return frozenset(each for names in named for each in names)
+
+
+def _is_container(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return all(_is_container(each) for each in get_args(annotation) if each is not NoneType)
+    return isinstance(origin, type) and issubclass(origin, (Sequence, Mapping))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from supervisor.requests.fields import MAX_BATCH_MEMBERS, REQUEST_ID_USE, Request, RequestId
+from supervisor.requests.members import FailsAlone, Malformed
 
 GitType = Literal["status", "branch", "tag", "checkout", "commit", "merge", "diff", "log", "worktree"]
 
@@ -18,22 +20,24 @@ class GitOperation(Request):
     workspace_dir: str = Field(
         min_length=1,
         max_length=4096,
-        description="Absolute path of a directory in the repository; an instance's is its workingDirectory.",
+        description="Absolute path in the repository; of an instance its workingDirectory.",
     )
-    params: dict[str, Any] = Field(default_factory=dict, description="What the type takes; see the tool's description.")
+    params: dict[str, Any] = Field(default_factory=dict, description="What the type takes.")
     cache_key: str | None = Field(
         default=None,
         max_length=200,
-        description="Not needed: answers are kept by what was asked, and given again only while they hold.",
+        description="Not needed.",
     )
+
+
+GitMember = Annotated[GitOperation | Malformed, FailsAlone(GitOperation, GitOperation)]
 
 
 class GitBatchRequest(Request):
     """Operate git in many directories at once. Results come in order; a failing operation fails alone."""
 
-    operations: list[GitOperation] = Field(
+    operations: Sequence[GitMember] = Field(
         min_length=1,
         max_length=MAX_BATCH_MEMBERS,
-        description="A list, also of one: each {type, workspaceDir, params}.",
     )
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from supervisor.requests.fields import MAX_BATCH_MEMBERS, MAX_WAIT_S, InstanceId, Request, Role
+from supervisor.requests.fields import LEAD_WAIT_S, MAX_BATCH_MEMBERS, MAX_WAIT_S, InstanceId, Request, Role
 
 
 class ReadRequest(Request):
@@ -14,32 +14,32 @@ class ReadRequest(Request):
 
     instance_id: InstanceId
     source: Literal["conversation", "screen"] = Field(
-        default="conversation", description="conversation: from the agent's own record; screen: the pane's text."
+        default="conversation", description="The agent's own record, or the pane's text."
     )
-    cursor: str | None = Field(
-        default=None, max_length=100, description="The cursor of an earlier answer: only what is newer is returned."
-    )
-    lines: int = Field(default=50, ge=1, le=2000, description="Most conversation entries, or screen lines, to return.")
-    full: str | None = Field(
-        default=None, max_length=100, description="The full of one shortened entry: only that one is returned, whole."
-    )
+    cursor: str | None = Field(default=None, max_length=100, description="Of an earlier answer: only what is newer.")
+    lines: int = Field(default=50, ge=1, le=2000, description="Most entries, or screen lines.")
+    full: str | None = Field(default=None, max_length=100, description="Of one shortened entry: that one, whole.")
 
 
 class ListRequest(Request):
     """See the team, those that need attention first."""
 
+    instance_ids: list[InstanceId] | None = Field(
+        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Only these, in full."
+    )
     role: Role | None = None
     parent_id: InstanceId | None = None
-    needs_attention: bool = Field(default=False, description="Only instances that wait for a decision or have failed.")
+    needs_attention: bool = Field(default=False, description="Only those that need somebody.")
     include_stopped: bool = Field(default=False, description="Also those that were terminated.")
 
 
 class WaitRequest(Request):
     """Wait until instances are done or need something."""
 
-    instance_ids: list[InstanceId] = Field(min_length=1, max_length=MAX_BATCH_MEMBERS)
-    until: Literal["idle", "any_idle", "needs_attention"] = Field(
-        default="idle",
-        description="idle: all are done or can go no further; any_idle: one is; needs_attention: one needs a decision.",
+    instance_ids: list[InstanceId] | None = Field(
+        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Default: the whole team."
     )
-    timeout_seconds: float = Field(default=60.0, gt=0, le=MAX_WAIT_S)
+    until: Literal["idle", "any_idle", "needs_attention"] = Field(
+        default="idle", description="idle: all are done; any_idle: one is; needs_attention: one needs somebody."
+    )
+    timeout_seconds: float = Field(default=LEAD_WAIT_S, gt=0, le=MAX_WAIT_S)

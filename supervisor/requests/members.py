@@ -16,6 +16,8 @@ from actors.errors import InvalidRequestError
 from supervisor.faults import tell_all
 from supervisor.requests.fields import Request
 
+_NAMED_AT_MOST = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
@@ -29,9 +31,9 @@ class Malformed:
         return InvalidRequestError(self.fault)
 
     def named(self, argument: str) -> str:
-        """What stands under this name in it, for telling whose it was; empty when it is no text."""
+        """What stands under this name in it, for telling whose it was; empty when it is no text. It may be cut."""
         value = self.given.get(argument) if isinstance(self.given, dict) else None
-        return value if isinstance(value, str) else ""
+        return value[:_NAMED_AT_MOST] if isinstance(value, str) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,21 +15,30 @@ MAX_SPARES = 200
 class PrewarmRequest(Request):
     """Have spare agents and worktrees ready, so that spawn need not wait for them."""
 
-    instances: int = Field(default=0, ge=0, le=MAX_SPARES, description="Spare agents at their prompt; 0 lets them go.")
-    worktrees: Annotated[int, Field(ge=0, le=MAX_SPARES)] | bool = Field(
-        default=0,
-        description="Spare worktrees for further instances; true: as many as instances, or 5 without any.",
+    instances: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_SPARES,
+        description="0 lets them go; without it they stay as they are.",
+    )
+    worktrees: Annotated[int, Field(ge=0, le=MAX_SPARES)] | bool | None = Field(
+        default=None,
+        description="Spare worktrees for further instances, likewise; true: as many as instances, or 5 without any.",
     )
     work_dir: str | None = Field(
-        default=None, min_length=1, max_length=4096, description="As for spawn; default: where one was spawned last."
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="As for spawn; default: where one was started last, at first your own directory.",
     )
-    agent: Literal["claude", "demo"] | None = Field(default=None, description="As for spawn.")
-    model: Model | None = Field(default=None, description="As for spawn: only a spawn that asks for the same gets one.")
-    permission_mode: PermissionMode | None = Field(default=None, description="As for spawn, likewise.")
-    env: dict[VariableName, str] = Field(default_factory=dict, description="As for spawn, likewise.")
+    agent: Literal["claude", "demo"] | None = Field(default=None)
+    model: Model | None = Field(default=None)
+    permission_mode: PermissionMode | None = Field(default=None)
+    env: dict[VariableName, str] = Field(default_factory=dict)
 
     @property
-    def number_of_worktrees(self) -> int:
+    def number_of_worktrees(self) -> int | None:
+        """None: those that there are stay."""
         if self.worktrees is True:
             return self.instances or 5
-        return int(self.worktrees)
+        return None if self.worktrees is None else int(self.worktrees)

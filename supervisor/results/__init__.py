@@ -6,7 +6,9 @@ from supervisor.results.acting import (
     InterruptResult,
     RecycleResult,
     RespondResult,
+    RestartOutcome,
     RestartResult,
+    RestartsResult,
     TerminatedInstance,
     TerminateResult,
 )
@@ -15,6 +17,7 @@ from supervisor.results.git import GitBatchResult, GitOutcome, GitPerformance
 from supervisor.results.hosts import DrainResult, HostInfo, HostsResult, Remaining
 from supervisor.results.looking import (
     ConversationEntry,
+    DialogInfo,
     InstanceInfo,
     ListResult,
     Permission,
@@ -42,6 +45,7 @@ __all__ = [
     "AutoStep",
     "CollectedItem",
     "ConversationEntry",
+    "DialogInfo",
     "DrainResult",
     "ErrorInfo",
     "EventsResult",
@@ -64,7 +68,9 @@ __all__ = [
     "RecycleResult",
     "Remaining",
     "RespondResult",
+    "RestartOutcome",
     "RestartResult",
+    "RestartsResult",
     "Result",
     "ResumeResult",
     "ResumedInstance",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from actors.messages import MessageStatus
-from supervisor.results.base import ErrorInfo, Result
+from supervisor.results.base import ROWS_AS_ELSEWHERE, ErrorInfo, Result
 
 
 class SendResult(Result):
@@ -15,6 +15,8 @@ class SendResult(Result):
     status: MessageStatus | None = None
     reason: str | None = None
     removed_characters: int = Field(default=0, description="control characters that were taken out of the text")
+    exact: bool | None = Field(default=None, description="submitted: every character arrived; null while not known")
+    changes: list[str] = Field(default_factory=list, description="what the agent's program changed in the text")
     error: ErrorInfo | None = None
 
 
@@ -27,5 +29,5 @@ class SendPerformance(Result):
 
 class SendBatchResult(Result):
     success: bool
-    results: list[SendResult]
+    results: list[SendResult] = Field(description="as send gives them", json_schema_extra=ROWS_AS_ELSEWHERE)
     performance: SendPerformance

@@ -7,7 +7,7 @@ import socket as sockets
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from actors.errors import PhalanxError
+from actors.errors import PhalanxError, VersionError
 from actors.home import Home
 from supervisor.client import SupervisorClient
 from supervisor.results import TerminateResult
@@ -18,11 +18,13 @@ _Answer = TypeVar("_Answer")
 
 
 def gateway_answers(home: Home) -> bool:
-    """Whether the supervisor answers ``status``."""
+    """Whether the supervisor answers ``status``; one of another version that understands nobody here is there, too."""
     if not _is_listening(home):
         return False
     try:
         _ask(home, SupervisorClient.status, _ANSWER_TIMEOUT_S)
+    except VersionError:
+        return True
     except (PhalanxError, TimeoutError):
         return False
     return True

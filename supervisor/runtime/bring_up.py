@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 from actors.agent_environment import read_environment, write_environment
 from actors.errors import SettingsError, TerminalError, UnavailableError
@@ -26,6 +25,7 @@ from supervisor.runtime.ray_head import HeadWatch, end_ray, is_head, start_head
 from supervisor.runtime.stopwatch import Stopwatch
 from supervisor.settings import Settings, keep_settings, kept_settings
 from supervisor.team_file import Team, read_team, write_team
+from supervisor.versions import VERSION
 
 BOOT_TIMEOUT_S = 120.0
 _BOOT_MARGIN_S = 5.0
@@ -113,7 +113,7 @@ class BringUp:
             end_all(self._home, dead)
             remove_files(self._home)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        team = Team(team_id=secrets.token_hex(16), version=version("phalanx"), started_at=now)
+        team = Team(team_id=secrets.token_hex(16), version=VERSION, started_at=now)
         self._undo.callback(self._end, team.team_id)
         write_team(self._home, team)
         self._write_environment(team, for_agents)

@@ -14,15 +14,19 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
-from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, to_wire
+from actors.errors import InvalidRequestError, UnavailableError, VersionError, to_wire
 from actors.frames import FrameError, pack, read_frame
+from actors.versions import PROTOCOL, RENEW, check_protocol
+from supervisor.failures import told
 from supervisor.refusals import parse
 from supervisor.requests import Request
 from supervisor.results import Result
 from supervisor.serving.progress import Progress
 from supervisor.verbs import LOOKING, VERBS, Caller, Verb, Verbs
+from supervisor.versions import VERSION
 
 logger = logging.getLogger(__name__)
 MAX_CALLS = 256
@@ -30,13 +34,29 @@ MAX_CALLS = 256
 HELLO_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 30.0
 _CLOSE_TIMEOUT_S = 5.0
+_MOST_VERSION = 40
 _SENDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 KeepTask = Callable[[asyncio.Task[None]], None]
 """Keeps a call that outlives its connection."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Hello:
+    """How a client has introduced itself."""
+
+    sender: str
+    version: str
+    protocol: int
+    directory: str
+    """The one that it works in; empty when it has not said."""
+    expects_answer: bool
+    """Clients from before protocols had numbers take an answer for an error."""
+
+
 class Connection:
+    """``version``: of the client, once it has said so."""
+
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, verbs: Verbs, keep: KeepTask
     ) -> None:
@@ -47,11 +67,16 @@ class Connection:
         self._calls: dict[int, tuple[str, asyncio.Task[None]]] = {}
         self._writing = asyncio.Lock()
         self._name = secrets.token_hex(8)
+        self.version = ""
 
     async def serve(self) -> None:
         """Returns when the client is gone or was sent away."""
         try:
-            await self._read_calls(await self._hello())
+            hello = await self._hello()
+            self.version = hello.version
+            if hello.expects_answer:
+                await self._write(pack({"hello": {"version": VERSION, "protocol": PROTOCOL}}))
+            await self._read_calls(hello)
         except (FrameError, InvalidRequestError) as error:
             logger.warning("a client is sent away: %s", error)
             with suppress(ConnectionError):
@@ -64,7 +89,7 @@ class Connection:
                     task.cancel()
             await self._close()
 
-    async def _hello(self) -> str:
+    async def _hello(self) -> _Hello:
         try:
             frame = await asyncio.wait_for(read_frame(self._reader), HELLO_TIMEOUT_S)
         except TimeoutError:
@@ -80,9 +105,18 @@ class Connection:
                 f"The sender cannot be {str(sender)[:80]!r}: up to 64 letters, digits, '_', '.' and '-', "
                 "beginning with a letter or digit."
             )
-        return sender
+        protocol = hello.get("protocol", 1)
+        directory = hello.get("directory")
+        return _Hello(
+            sender=sender,
+            version=str(hello.get("version", ""))[:_MOST_VERSION],
+            protocol=protocol if isinstance(protocol, int) else 0,
+            directory=directory if isinstance(directory, str) else "",
+            expects_answer="protocol" in hello,
+        )
 
-    async def _read_calls(self, sender: str) -> None:
+    async def _read_calls(self, hello: _Hello) -> None:
+        refusal = _refusal(hello)
         while (frame := await read_frame(self._reader)) is not None:
             if "cancel" in frame:
                 self._cancel(frame["cancel"])
@@ -94,22 +128,25 @@ class Connection:
                 busy = UnavailableError(f"{MAX_CALLS} calls of this client run already: wait for some of them.")
                 await self._write(pack({"id": call_id, "error": to_wire(busy)}))
                 continue
-            self._begin(call_id, verb, frame.get("params", {}), sender)
+            if refusal is not None:
+                await self._write(pack({"id": call_id, "error": to_wire(refusal)}))
+                continue
+            self._begin(call_id, verb, frame.get("params", {}), hello)
 
     def _cancel(self, call_id: Any) -> None:
         """A cancelled call has no answer: who cancels waits for none."""
         if isinstance(call_id, int) and call_id in self._calls:
             self._calls[call_id][1].cancel()
 
-    def _begin(self, call_id: int, verb: str, params: Any, sender: str) -> None:
-        task = asyncio.create_task(self._run(call_id, verb, params, sender), name=f"call {verb}")
+    def _begin(self, call_id: int, verb: str, params: Any, hello: _Hello) -> None:
+        task = asyncio.create_task(self._run(call_id, verb, params, hello), name=f"call {verb}")
         self._calls[call_id] = (verb, task)
         task.add_done_callback(lambda _: self._calls.pop(call_id, None))
         self._keep(task)
 
-    async def _run(self, call_id: int, verb: str, params: Any, sender: str) -> None:
+    async def _run(self, call_id: int, verb: str, params: Any, hello: _Hello) -> None:
         progress = Progress(call_id, self._writer)
-        caller = Caller(sender=sender, client=self._name, progress=progress.tell)
+        caller = Caller(sender=hello.sender, client=self._name, directory=hello.directory, progress=progress.tell)
         try:
             answer = pack({"id": call_id, **await self._answer(verb, params, caller)})
         except FrameError as error:
@@ -121,15 +158,20 @@ class Connection:
 
     async def _answer(self, verb: str, params: Any, caller: Caller) -> Mapping[str, Any]:
         try:
-            result = await self._result(verb, parse(_known(verb).request, params), caller)
+            result = await self._result(verb, self._request(verb, params), caller)
             return {"result": result.model_dump(mode="json", by_alias=True)}
-        except PhalanxError as error:
-            return {"error": to_wire(error)}
-        except Exception:
-            reference = secrets.token_hex(4)
-            logger.exception("call %s failed, reference %s", verb, reference)
-            text = f"{verb} failed inside the supervisor; its log says why under reference {reference}."
-            return {"error": {"code": PhalanxError.code, "message": text}}
+        except Exception as error:  # noqa: BLE001 - told and logged
+            return {"error": told(error, verb)}
+
+    def _request(self, verb: str, params: Any) -> Request:
+        """Raises ``InvalidRequestError``, which says so when the client may only know more than we do."""
+        try:
+            return parse(_known(verb).request, params)
+        except InvalidRequestError as error:
+            if self.version in ("", VERSION):
+                raise
+            words = f"This client is Phalanx {self.version}, the team runs {VERSION}. {RENEW}"
+            raise InvalidRequestError(f"{error}\n{words}") from None
 
     async def _result(self, verb: str, request: Request, caller: Caller) -> Result:
         try:
@@ -159,6 +201,16 @@ class Connection:
         with suppress(ConnectionError, TimeoutError):
             await asyncio.wait_for(self._writer.wait_closed(), _CLOSE_TIMEOUT_S)
         self._writer.transport.abort()
+
+
+def _refusal(hello: _Hello) -> VersionError | None:
+    """With what each call of a client is answered that we do not understand."""
+    try:
+        theirs = f"this client (Phalanx {hello.version or 'of an unknown version'})"
+        check_protocol(hello.protocol, f"the team (Phalanx {VERSION})", theirs)
+    except VersionError as error:
+        return error
+    return None
 
 
 def _known(verb: str) -> Verb:

@@ -15,8 +15,10 @@ from pathlib import Path
 from actors.background import Background
 from actors.errors import UnavailableError
 from actors.private_socket import check_is_socket, is_answered, listen
+from actors.versions import RENEW
 from supervisor.serving.connection import Connection
 from supervisor.verbs import Verbs
+from supervisor.versions import VERSION
 
 logger = logging.getLogger(__name__)
 _STOP_TIMEOUT_S = 5.0
@@ -33,6 +35,7 @@ class Gateway:
         self._server: asyncio.Server | None = None
         self._inode = 0
         self._clients = Background("client")
+        self._connections: set[Connection] = set()
 
     async def start(self) -> None:
         """Returns when clients can connect.
@@ -59,4 +62,23 @@ class Gateway:
         await self._clients.end(within_s=_STOP_TIMEOUT_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._clients.begin(Connection(reader, writer, self._verbs, self._clients.keep).serve())
+        connection = Connection(reader, writer, self._verbs, self._clients.keep)
+        self._clients.begin(self._serve_one(connection))
+
+    async def _serve_one(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        try:
+            await connection.serve()
+        finally:
+            self._connections.discard(connection)
+
+    @property
+    def warning(self) -> str:
+        """For people; empty while all clients are of the version that the team runs."""
+        others = sorted({each.version for each in self._connections} - {"", VERSION})
+        if not others:
+            return ""
+        return (
+            f"Clients of Phalanx {', '.join(others)} are connected, and the team runs {VERSION}: what only the newer "
+            f"one can do does not work. {RENEW}"
+        )

@@ -3,14 +3,14 @@
 ``once`` lets a repeated call join the one that is still under way. What is to be known after a crash stands in the
 store, written in the same transaction as what the call did: for messages a record here, for instances the instance's
 own record and, when that goes, a record here too. A request id belongs to one content; with another it is refused.
+The latest calls are kept, as many as ``KEPT`` and ``KEPT_BYTES`` allow; the last one is kept however large it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import itertools
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -22,6 +22,8 @@ from supervisor.store import keys
 
 KEPT = 20_000
 """So many of the latest calls are remembered."""
+KEPT_BYTES = 32_000_000
+"""So much their outcomes take at most, as they are stored."""
 _NO_CONTENT = {"request_id", "wait", "timeout_seconds"}
 _Outcome = TypeVar("_Outcome")
 
@@ -31,6 +33,8 @@ class _Running:
     content: str
     task: asyncio.Future[Any]
     waiting: int = 0
+    given_up: bool = False
+    """Nobody waits for it any more: it is being cancelled. What it has begun and does not undo goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,13 @@ class _Done:
     fingerprint: str
     outcomes: list[Any]
     order: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    fingerprint: str
+    outcomes: list[Any]
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +69,9 @@ class Noted:
 
 
 def fingerprint(request: Request) -> str:
-    """Tells whether two requests ask for the same."""
-    return hashlib.sha256(request.model_dump_json(exclude=_NO_CONTENT).encode()).hexdigest()[:16]
+    """Tells whether two requests ask for the same, also to a later version, which knows more that may be asked for."""
+    content = request.model_dump_json(exclude=_NO_CONTENT, exclude_defaults=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 class Repeats:
@@ -67,13 +79,14 @@ class Repeats:
 
     def __init__(self) -> None:
         self._running: dict[str, _Running] = {}
-        self._done: dict[str, tuple[str, list[Any]]] = {}
+        self._done: dict[str, _Known] = {}
+        self._size_bytes = 0
         self._unknown: set[str] = set()
         self._order = 0
 
     def restore(self, records: Mapping[str, bytes], unreadable: Unreadable) -> None:
         for key, done in sorted(unreadable.readable(records, _decode), key=lambda pair: pair[1].order):
-            self._done[key.removeprefix(keys.REQUEST_PREFIX)] = (done.fingerprint, done.outcomes)
+            self._remember(key.removeprefix(keys.REQUEST_PREFIX), done, len(records[key]))
             self._order = done.order
         unknown = (key for key in unreadable.keys if key.startswith(keys.REQUEST_PREFIX))
         self._unknown = {key.removeprefix(keys.REQUEST_PREFIX) for key in unknown}
@@ -81,24 +94,27 @@ class Repeats:
     async def once(self, request: Request, request_id: str | None, work: Callable[[], Awaitable[_Outcome]]) -> _Outcome:
         """Runs ``work``, or waits for the same call that is under way already.
 
-        It is cancelled when everybody who waits for it has been; a caller who only lost its connection waits on.
+        It is cancelled when everybody who waits for it has been; a caller who only lost its connection waits on. Who
+        repeats a call that is just being cancelled waits until it has ended: then ``work`` finds what went on.
         """
         if request_id is None:
             return await work()
-        running = self._joined(request_id, fingerprint(request), work)
+        running = await self._joined(request_id, fingerprint(request), work)
         running.waiting += 1
         try:
             return cast("_Outcome", await asyncio.shield(running.task))
         finally:
             running.waiting -= 1
             if running.waiting == 0:
+                running.given_up = True
                 running.task.cancel()
 
-    def _joined(self, request_id: str, content: str, work: Callable[[], Awaitable[Any]]) -> _Running:
-        running = self._running.get(request_id)
-        if running is not None:
+    async def _joined(self, request_id: str, content: str, work: Callable[[], Awaitable[Any]]) -> _Running:
+        while (running := self._running.get(request_id)) is not None:
             check_same(request_id, running.content, content)
-            return running
+            if not running.given_up:
+                return running
+            await asyncio.wait([running.task])
         task = asyncio.ensure_future(work())
         task.add_done_callback(lambda _: self._running.pop(request_id))
         self._running[request_id] = _Running(content, task)
@@ -113,9 +129,9 @@ class Repeats:
             )
         if request_id is None or request_id not in self._done:
             return None
-        earlier, outcomes = self._done[request_id]
-        check_same(request_id, earlier, content)
-        return outcomes
+        earlier = self._done[request_id]
+        check_same(request_id, earlier.fingerprint, content)
+        return earlier.outcomes
 
     def note(self, request_id: str | None, content: str, outcomes: list[Any]) -> Noted:
         """What is to be saved and deleted together with what the call does; ``keep`` it when that is stored.
@@ -126,18 +142,38 @@ class Repeats:
             return Noted()
         self._order += 1
         done = _Done(fingerprint=content, outcomes=outcomes, order=self._order)
-        surplus = len(self._done.keys() | {request_id}) - KEPT
-        oldest = itertools.islice((id_ for id_ in self._done if id_ != request_id), max(0, surplus))
-        return Noted(
-            request_id=request_id, done=done, records={keys.request(request_id): encode(done)}, forgotten=tuple(oldest)
-        )
+        record = encode(done)
+        forgotten = tuple(self._without_room(request_id, len(record)))
+        return Noted(request_id=request_id, done=done, records={keys.request(request_id): record}, forgotten=forgotten)
+
+    def _without_room(self, request_id: str, size_bytes: int) -> Iterator[str]:
+        """Oldest first, those who must go for this one to be kept."""
+        replaced = self._done.get(request_id)
+        surplus = len(self._done) + (replaced is None) - KEPT
+        surplus_bytes = self._size_bytes - (replaced.size_bytes if replaced else 0) + size_bytes - KEPT_BYTES
+        for id_, known in self._done.items():
+            if surplus <= 0 and surplus_bytes <= 0:
+                return
+            if id_ != request_id:
+                surplus -= 1
+                surplus_bytes -= known.size_bytes
+                yield id_
+
+    def _remember(self, request_id: str, done: _Done, size_bytes: int) -> None:
+        self._forget(request_id)
+        self._done[request_id] = _Known(done.fingerprint, done.outcomes, size_bytes)
+        self._size_bytes += size_bytes
+
+    def _forget(self, request_id: str) -> None:
+        known = self._done.pop(request_id, None)
+        self._size_bytes -= known.size_bytes if known else 0
 
     def keep(self, noted: Noted) -> None:
         """It is stored: from now on a repeated call gets this outcome."""
         for request_id in noted.forgotten:
-            self._done.pop(request_id, None)
+            self._forget(request_id)
         if noted.done is not None:
-            self._done[noted.request_id] = (noted.done.fingerprint, noted.done.outcomes)
+            self._remember(noted.request_id, noted.done, len(noted.records[keys.request(noted.request_id)]))
 
 
 def _decode(data: bytes) -> _Done:

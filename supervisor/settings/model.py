@@ -136,6 +136,13 @@ class Settings(BaseModel):
         "The program that is Claude Code.",
         pattern=r"^[^\x00]+$",
     )
+    allow_bypass_permissions: bool = setting(
+        False,
+        "PHALANX_ALLOW_BYPASS_PERMISSIONS",
+        "",
+        "true or false",
+        "Whether an instance may be spawned in the permission mode bypassPermissions, in which it asks for nothing.",
+    )
     demo_start_s: float = setting(
         0.0,
         "PHALANX_DEMO_START_S",
@@ -150,7 +157,7 @@ class Settings(BaseModel):
         "PHALANX_SPAWN_TIMEOUT_S",
         "s",
         "a number from 1 to 3600",
-        "Longest time from an agent's start to its first message.",
+        "Longest time from an agent's start to its first message; also how long a start waits for memory.",
         ge=1,
         le=3600,
     )

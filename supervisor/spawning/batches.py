@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from actors.errors import PhalanxError, to_wire
 from supervisor import requests, results
+from supervisor.failures import error_info
 from supervisor.permits import Permits
 from supervisor.results import ErrorInfo
 from supervisor.team import views
 from supervisor.team.registry import Member
 from supervisor.verbs import Caller, ProgressCallback
-
-logger = logging.getLogger(__name__)
 
 Spawn = Callable[[requests.SpawnRequest, Caller], Awaitable[results.SpawnResult]]
 Resume = Callable[[Member], Awaitable[results.RestartResult | None]]
@@ -47,14 +44,11 @@ async def _spawned(
     member: requests.SpawnRequest | requests.Malformed, caller: Caller, spawn: Spawn
 ) -> results.SpawnResult | ErrorInfo:
     if isinstance(member, requests.Malformed):
-        return ErrorInfo(**to_wire(member.error))
+        return error_info(member.error, "This spawn")
     try:
         return await spawn(member, caller)
-    except PhalanxError as error:
-        return ErrorInfo(**to_wire(error))
-    except Exception:
-        logger.exception("a member of a spawn batch failed")
-        return ErrorInfo(code="internal", message="An error in Phalanx: see its logs.")
+    except Exception as error:  # noqa: BLE001 - told and logged
+        return error_info(error, "This spawn")
 
 
 def _identified(request: requests.SpawnBatchRequest) -> Sequence[requests.SpawnRequest | requests.Malformed]:
@@ -88,12 +82,12 @@ async def resume_all(
         instance_id = member.record.instance_id
         try:
             async with permits.hold():
-                done = await resume(member)
-        except PhalanxError as error:
-            refused = ErrorInfo(**to_wire(error))
-            status = member.snapshot.status
+                restarted = await resume(member)
+        except Exception as error:  # noqa: BLE001 - told and logged
+            refused = error_info(error, f"Resuming {instance_id}")
+            status = member.status
             return results.ResumedInstance(instance_id=instance_id, status=status, resumed=False, error=refused)
-        status, resumed = (done.status, done.resumed) if done else (member.snapshot.status, False)
+        status, resumed = (restarted.status, restarted.resumed) if restarted else (member.status, False)
         return results.ResumedInstance(instance_id=instance_id, status=status, resumed=resumed)
 
     return await asyncio.gather(*map(one, members))

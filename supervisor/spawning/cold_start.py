@@ -61,7 +61,7 @@ class ColdStart:
         if workspace is None:
             workspace = await self._host.create_workspace(record.instance_id, record.work_dir, request.workspace_mode)
         self._roll.registry.change(record.instance_id, workspace=workspace)
-        self._pool.bound(workspace)
+        self._pool.works(request, record.work_dir, workspace)
         await self._roll.save(record.instance_id, host=record.host or await self._host.name())
 
     async def _from_pool(self, record: InstanceRecord, request: SpawnRequest) -> Workspace | None:

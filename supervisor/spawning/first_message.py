@@ -34,7 +34,12 @@ class FirstMessage:
 
     def _is_in_trouble(self, instance_id: str) -> bool:
         snapshot = self._roll.registry.get(instance_id).snapshot
-        return snapshot.status not in ALIVE or (snapshot.status is Status.STARTING and bool(snapshot.reason))
+        starts_not = snapshot.status is Status.STARTING and bool(snapshot.reason)
+        return snapshot.status not in ALIVE or snapshot.status is Status.WAITING_INPUT or starts_not
+
+    def is_held(self, member: Member) -> bool:
+        """Its agent asks something at its terminal that somebody can answer; the message waits for that."""
+        return member.alive and member.snapshot.dialog is not None
 
     async def why_not(self, member: Member, receipt: Receipt, port: InstancePort) -> str:
         snapshot = member.snapshot

@@ -12,13 +12,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from actors.errors import FencedError, PhalanxError, SettingsError, StateLostError
+from actors.errors import FencedError, PhalanxError, SettingsError, StateLostError, VersionError
 
 logger = logging.getLogger(__name__)
 
 PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 30.0, 30.0)
 """Before each further attempt. Something else, the host's actor for example, may only be coming back itself."""
-_HOPELESS = (FencedError, SettingsError, StateLostError)
+_HOPELESS = (FencedError, SettingsError, StateLostError, VersionError)
 """Needs a person, or another supervisor to go away."""
 
 

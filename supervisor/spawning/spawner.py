@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.errors import AgentError, UnavailableError, WrongStateError
+from actors.errors import AgentError, InvalidRequestError, UnavailableError, WrongStateError
 from actors.messages import MessageStatus
 from actors.states import Status
 from supervisor.hosts.requested import placed
@@ -50,6 +50,8 @@ class SpawnSettings:
     timeout_s: float
     """Longest time from the start of the agent to the proof of its first message."""
     work_dirs: WorkDirPolicy
+    allow_bypass: bool
+    """Instances may be started that ask for nothing."""
     roster: Roster | None
     """The hosts of a cluster; None on one machine."""
 
@@ -109,6 +111,7 @@ class Spawner:
             return dismissed
         work_dir = self._settings.work_dirs.check(request.work_dir)
         check_text(request.context)
+        self._check_mode(request)
         asked = time.perf_counter()
         async with AsyncExitStack() as waiting:
             placement = await waiting.enter_async_context(placed(self._settings.roster, request))
@@ -122,6 +125,15 @@ class Spawner:
         self._under_way.add(spawning)
         spawning.add_done_callback(self._under_way.discard)
         return await asyncio.shield(spawning)
+
+    def _check_mode(self, request: SpawnRequest) -> None:
+        """Who leads the team may be a Claude: whether instances work unasked is for the user to decide."""
+        if request.permission_mode == "bypassPermissions" and not self._settings.allow_bypass:
+            raise InvalidRequestError(
+                "This team may not start instances in the mode bypassPermissions, in which they ask for nothing. "
+                "Choose another mode. The user allows it by allow_bypass_permissions = true in config.toml of the "
+                "team's home, then `phalanx down` and `phalanx up`."
+            )
 
     async def end(self, why: str) -> None:
         """For the team's own end: what is under way is undone and nothing is begun any more; callers learn why."""
@@ -216,7 +228,7 @@ class Spawner:
         instance_id = member.record.instance_id
         await self._adoption.adopt(member.record, begun.port)
         receipt = await self._first.receipt(instance_id, begun.context)
-        if receipt.status is not MessageStatus.SUBMITTED:
+        if receipt.status is not MessageStatus.SUBMITTED and not (self._first.is_held(member) and not receipt.final):
             kind = _SpareLostError if from_pool and not member.alive else AgentError
             raise kind(await self._first.why_not(member, receipt, begun.port))
         self._roll.meters.count(Count.SPAWNS_FROM_POOL, int(from_pool))

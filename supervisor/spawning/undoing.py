@@ -101,7 +101,7 @@ async def _step(step: Callable[..., Awaitable[object]], *arguments: object) -> b
             logger.warning("a step of a failed spawn could not be undone: %s", error)
         except FencedError:
             raise
-        except PhalanxError:
+        except Exception:
             logger.exception("a step of a failed spawn could not be undone")
         else:
             return True

@@ -14,6 +14,9 @@ LAST_NUMBER = "team/last_number"
 LAST_SPARE = "team/last_spare"
 """Highest number that a spare of this team has ever had."""
 
+POOL_ORDERS = "pool/orders"
+"""What is to be kept ready."""
+
 
 def instance(instance_id: str) -> str:
     return INSTANCE_PREFIX + instance_id

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from redis import exceptions as faults
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -18,7 +17,7 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 
 from actors.errors import SettingsError
-from supervisor.redis_address import Watched, is_cluster, single, watched, without_secrets
+from supervisor.redis_address import Watched, is_cluster, password_of, single, watched, without_secrets
 from supervisor.store.redis_sentinel import connect_to_master
 
 CONNECT_S = 2.0
@@ -47,7 +46,7 @@ class RedisServer:
         """``address`` is one that the settings have checked."""
         sentinels = watched(address)
         passwords = (
-            unquote(urlsplit(address).password or ""),
+            password_of(address),
             sentinels.options.get("password", "") if sentinels else "",
         )
         return cls(

@@ -21,15 +21,16 @@ from actors.errors import (
     UnavailableError,
     WorkspaceError,
     WrongStateError,
-    to_wire,
 )
 from actors.following.reports import Snapshot
-from actors.states import Status
+from actors.states import ALIVE, Status
 from actors.workspace.values import Retirement, Workspace
+from supervisor.failures import error_info
 from supervisor.ports import HostPort, InstancePort
 from supervisor.recovering.adoption import Adoption
-from supervisor.results import ErrorInfo, RestartResult, TerminatedInstance, TerminateResult
+from supervisor.results import RestartResult, TerminatedInstance, TerminateResult
 from supervisor.spawning.identity import system_prompt
+from supervisor.spawning.room import Tell, say_nothing
 from supervisor.spawning.staff import Staff
 from supervisor.team.registry import InstanceRecord, Member, Stage
 from supervisor.team.roll import Roll
@@ -64,17 +65,25 @@ class Closing:
         members = [self._roll.registry.get(instance_id)]
         if cascade:
             members = [*self._descendants(instance_id), *members]
-        for member in members:
-            await self._begin_ending(member)
-        result = _result(await asyncio.gather(*(self._alone(member, self.finish) for member in members)))
+        begun = await asyncio.gather(*(self._begin_ending(member) for member in members), return_exceptions=True)
+        ends = (self._terminated(*each) for each in zip(members, begun, strict=True))
+        result = _result(await asyncio.gather(*ends))
         below = [member for member in self._descendants(instance_id) if member.alive]
         return result.model_copy(update={"still_running": [member.record.instance_id for member in below]})
+
+    async def _terminated(self, member: Member, not_begun: BaseException | None) -> TerminatedInstance:
+        async def finish(member: Member) -> Retirement:
+            if not_begun is not None:
+                raise not_begun
+            return await self.finish(member)
+
+        return await self._alone(member, finish)
 
     async def _begin_ending(self, member: Member) -> None:
         member.ending = True
         try:
             await self._roll.save(member.record.instance_id, wanted=False, stage=Stage.ENDING)
-        except StoreError:
+        except BaseException:
             member.ending = not member.record.wanted
             raise
 
@@ -97,12 +106,12 @@ class Closing:
         try:
             async with self._turns, member.turn:
                 retirement = await end(member)
-        except PhalanxError as error:
+        except Exception as error:  # noqa: BLE001 - told and logged
             return TerminatedInstance(
                 instance_id=member.record.instance_id,
-                status=member.snapshot.status,
+                status=member.status,
                 workspace_removed=False,
-                error=ErrorInfo(**to_wire(error)),
+                error=error_info(error, f"Ending {member.record.instance_id}"),
             )
         return TerminatedInstance(
             instance_id=member.record.instance_id,
@@ -197,24 +206,27 @@ class Closing:
                 await self._roll.members.port(record.instance_id).expect_end(coming_back)
         await self._host.end_agent(record.place, record.session_name, END_GRACE_S)
         if self._roll.members.has(record.instance_id):
-            await self._roll.news.until(lambda: not member.alive, _NOTICE_S)
+            await self._roll.news.until(lambda: member.snapshot.status not in ALIVE, _NOTICE_S)
 
-    async def restart(self, member: Member) -> RestartResult:
-        """Starts the agent again with the same conversation in the same workspace; returns when it is ready."""
-        async with self._slot(member), member.turn:
+    async def restart(self, member: Member, tell: Tell = say_nothing) -> RestartResult:
+        """Starts the agent again with the same conversation in the same workspace; returns when it is ready.
+
+        ``tell``: why it waits, if it does.
+        """
+        async with self._slot(member), self._place(member, tell, replaces=member.alive), member.turn:
             await self._roll.save(member.record.instance_id, resumes=0)
             return await self._restart(member)
 
     async def resume(self, member: Member) -> RestartResult | None:
         """As ``restart``; None when it runs again, or was terminated, by the time that it is its turn."""
-        async with self._slot(member), member.turn:
+        async with self._slot(member), self._place(member), member.turn:
             if not member.record.resumable:
                 return None
-            return await self.start_again(member)
+            return await self._restart(member)
 
     async def start_again(self, member: Member) -> RestartResult:
         """As ``restart``, for who holds the member's turn and its slot."""
-        async with self._room.hold(member.record.agent, host=member.record.host if member.record.elsewhere else ""):
+        async with self._place(member):
             return await self._restart(member)
 
     def _slot(self, member: Member) -> AbstractAsyncContextManager[None]:
@@ -223,9 +235,20 @@ class Closing:
             return nullcontext()
         return self._roster.kept(member.record.instance_id, member.record.host)
 
+    def _place(
+        self, member: Member, tell: Tell = say_nothing, *, replaces: bool = False
+    ) -> AbstractAsyncContextManager[None]:
+        """In the memory of its host. ``replaces``: its agent lives there, and gives its own place to the next one."""
+        record = member.record
+        host = record.host if record.elsewhere else ""
+        return self._room.hold(record.agent, tell, host, replaces=replaces)
+
     async def renew(self, member: Member, summary: str) -> Status:
-        """Begins a fresh conversation in place of the old one, which gave this summary; returns when it is ready."""
-        async with member.turn:
+        """Begins a fresh conversation in place of the old one, which gave this summary; returns when it is ready.
+
+        The caller holds the member's turn.
+        """
+        async with self._place(member, replaces=True):
             return (await self._restart(member, summary)).status
 
     async def _restart(self, member: Member, summary: str = "") -> RestartResult:
@@ -238,32 +261,44 @@ class Closing:
             raise WorkspaceError(
                 f"The workspace of {record.instance_id} is gone ({record.directory}): spawn a new instance."
             )
+        member.coming_back = True
+        try:
+            return await self._end_and_start(member, summary)
+        finally:
+            member.coming_back = False
+            self._roll.news.announce()
+
+    async def _end_and_start(self, member: Member, summary: str) -> RestartResult:
+        record = member.record
         await self._end_agent(member, coming_back=True)
         await self._roll.members.leave(record.instance_id)
         if summary:
             fresh = {"session_id": str(uuid.uuid4()), "transcript_path": "", "summary": summary}
             record = await self._roll.save_fresh(record.instance_id, **fresh)
+            await self._factory.destroy(record.actor_name)  # it has the conversation before in mind
         port = await self._adoption.actor(record)
         try:
             return await self._begin_again(member, port)
         except FencedError:
             raise
-        except PhalanxError as error:
+        except Exception as error:
             await self._host.end_agent(record.place, record.session_name, END_GRACE_S)
-            await self._roll.mark_ended(member, Stage.FAILED, str(error))
+            reason = str(error) if isinstance(error, PhalanxError) else f"an error in Phalanx: {error!r}"
+            await self._roll.mark_ended(member, Stage.FAILED, reason)
             raise
 
     async def _begin_again(self, member: Member, port: InstancePort) -> RestartResult:
         instance_id, path = member.record.instance_id, member.record.transcript_path
-        if member.record.summary:
-            prompt = system_prompt(member.record)
-            await self._host.renew_agent(member.record.place, member.record.session_id, prompt)
-        restarted = await self._host.restart_agent(member.record.place, member.record.session_name, path)
+        place, session_id = member.record.place, member.record.session_id
+        if member.record.summary and not path:  # the fresh conversation has not begun
+            await self._host.renew_agent(place, session_id, system_prompt(member.record))
+        restarted = await self._host.restart_agent(place, member.record.session_name, path, session_id)
         pane = restarted.pane
         running = {"stage": Stage.RUNNING, "wanted": True, "reason": "", "ended_at": 0.0}
         record = await self._roll.save(instance_id, pane_id=pane.pane_id, pid=pane.pid, **running)
         member.snapshot = Snapshot(since=time.time(), transcript_path=path)
-        member.ending = False
+        member.ending = member.coming_back = False
+        self._roll.mail.begin_life(instance_id)
         await self._adoption.adopt(record, port)
         return RestartResult(instance_id=instance_id, status=await self._ready(member), resumed=restarted.resumed)
 

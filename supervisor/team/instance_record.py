@@ -47,6 +47,7 @@ class InstanceRecord:
     name: str | None
     agent: str
     session_id: str
+    """Of the conversation that it was last heard to be in: a person may begin another one at its terminal."""
     created_at: float
     work_dir: Path
     request_id: str | None = None
@@ -120,6 +121,11 @@ class InstanceRecord:
     def directory(self) -> Path:
         """Where the agent works."""
         return self.workspace.directory if self.workspace else self.work_dir
+
+    @property
+    def is_isolated(self) -> bool:
+        """It has a worktree of its own."""
+        return self.workspace is not None and self.workspace.mode == "isolated"
 
     @property
     def resumable(self) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+
+from actors.errors import InvalidRequestError
 from actors.following.pages import Page, PageQuery
 from supervisor import requests, results
 from supervisor.ports import HostPort
 from supervisor.team import views
 from supervisor.team.registry import Member
 from supervisor.team.roll import Roll
-from supervisor.team.waiting import is_settled, wait_for
+from supervisor.team.waiting import is_done, is_settled, wait_for, why_held
 from supervisor.verbs import Caller
 
 
@@ -37,8 +40,10 @@ class Looking:
         return await self._host.page(record.agent, record.transcript_path, query)
 
     def list(self, request: requests.ListRequest) -> results.ListResult:
-        asked_for = [member for member in self._roll.registry if _matches(member, request)]
-        members = [member for member in asked_for if request.include_stopped or not member.terminated]
+        """Raises ``UnknownInstanceError`` for an id that nobody has."""
+        named = request.instance_ids is not None
+        asked_for = [member for member in self._named(request.instance_ids) if _matches(member, request)]
+        members = [member for member in asked_for if named or request.include_stopped or not member.terminated]
         needing = [member for member in members if self._roll.needs_attention(member)]
         ids = {member.record.instance_id for member in needing}
         others = [] if request.needs_attention else [one for one in members if one.record.instance_id not in ids]
@@ -51,26 +56,70 @@ class Looking:
         )
 
     async def wait(self, request: requests.WaitRequest, caller: Caller) -> results.WaitResult:
-        members = [self._roll.registry.get(instance_id) for instance_id in request.instance_ids]
+        """Raises ``InvalidRequestError`` when nobody is named and nobody is there."""
+        members = self._waited_for(request)
 
         def progress() -> None:
             settled = sum(is_settled(self._roll, member) for member in members)
             caller.progress(settled, len(members), "instances settled")
 
-        reached = await wait_for(self._roll, members, request.until, request.timeout_seconds, progress)
-        return results.WaitResult(reached=reached, instances=[self._info(member) for member in members])
+        waited = await wait_for(self._roll, members, request.until, request.timeout_seconds, progress)
+        needing, others = _parted(members, self._needs_somebody)
+        done, rest = _parted(others, lambda member: is_done(self._roll, member))
+        shown, rest = (needing, others) if request.until == "needs_attention" else ([*needing, *done], rest)
+        return results.WaitResult(
+            reached=waited.reached,
+            reason=waited.reason or None,
+            instances=[self._info(member) for member in shown],
+            others=views.counts(rest),
+        )
+
+    def _waited_for(self, request: requests.WaitRequest) -> Sequence[Member]:
+        named = request.instance_ids is not None
+        members = [member for member in self._named(request.instance_ids) if named or not member.terminated]
+        if not members:
+            raise InvalidRequestError("There is no instance to wait for.")
+        return members
+
+    def _named(self, instance_ids: Iterable[str] | None) -> Sequence[Member]:
+        """Each once; everybody when none is given."""
+        if instance_ids is None:
+            return tuple(self._roll.registry)
+        return [self._roll.registry.get(instance_id) for instance_id in dict.fromkeys(instance_ids)]
+
+    def _needs_somebody(self, member: Member) -> bool:
+        return self._roll.needs_attention(member) or bool(why_held(self._roll, member))
 
     def _info(self, member: Member) -> results.InstanceInfo:
         """Made anew only when something that it is made of has changed: most of a large team rests."""
         instance_id = member.record.instance_id
         followed = self._roll.members.has(instance_id)
         pending = self._roll.mail.pending(instance_id)
-        blocked_reason = self._roll.mail.blocked_reason(instance_id)
-        made_of = (member.record, member.snapshot, member.silence, followed, pending, blocked_reason)
+        held = self._roll.mail.held(instance_id) if pending else 0
+        blocked_reason = self._roll.mail.blocked_reason(instance_id) if held else ""
+        made_of = (
+            member.record,
+            member.snapshot,
+            member.status,
+            member.silence,
+            followed,
+            pending,
+            held,
+            blocked_reason,
+        )
         if member.shown is None or member.shown[0] != made_of:
-            info = views.instance_info(member, followed=followed, pending=pending, blocked_reason=blocked_reason)
+            post = views.Post(pending=pending, held=held, why_held=blocked_reason)
+            info = views.instance_info(member, post, followed=followed)
             member.shown = (made_of, info)
         return member.shown[1]
+
+
+def _parted(members: Sequence[Member], belongs: Callable[[Member], bool]) -> tuple[Sequence[Member], Sequence[Member]]:
+    """Those that belong, and the others, both in order."""
+    found: tuple[list[Member], list[Member]] = ([], [])
+    for member in members:
+        found[not belongs(member)].append(member)
+    return found
 
 
 def _matches(member: Member, request: requests.ListRequest) -> bool:

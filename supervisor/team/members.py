@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from actors.errors import FencedError, PhalanxError, UnavailableError
+from actors.errors import FencedError, PhalanxError, UnavailableError, VersionError
 from actors.following.reports import Report
 from supervisor.ports import InstancePort
 from supervisor.team.registry import COMING_BACK
@@ -65,6 +65,11 @@ class Members:
         """Whether the instance can be reached: false while it is only being started."""
         return instance_id in self._ends
 
+    @property
+    def any(self) -> bool:
+        """Whether somebody can be reached."""
+        return bool(self._ends)
+
     def follow(self, instance_id: str, port: InstancePort, incarnation: str, listener: Listener) -> None:
         """Begins to follow an instance whose actor, in this incarnation, has just adopted its agent."""
         earlier = self._ends.get(instance_id)
@@ -104,7 +109,7 @@ class _Follower:
             except FencedError:
                 logger.warning("%s is not followed any more: another supervisor has the state", self._instance_id)
                 return
-            except UnavailableError as error:
+            except (UnavailableError, VersionError) as error:
                 logger.warning("%s does not answer: %s", self._instance_id, error)
                 await asyncio.sleep(_RETRY_S)
                 await self._bear_silence(str(error))

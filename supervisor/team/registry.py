@@ -72,14 +72,22 @@ class Member:
     """Held while a change of the record is being stored, so that none is overwritten by an older one."""
     ending: bool = False
     """It is being terminated: nobody may be started under it."""
+    coming_back: bool = False
+    """Its agent is ended only to be started again: what comes for it meanwhile waits."""
     silence: str = ""
     """Why its actor does not answer, once that has lasted; empty while it does."""
     shown: tuple[object, InstanceInfo] | None = None
     """What was last shown of it, after all that it was made of; see ``looking``."""
 
     @property
+    def status(self) -> Status:
+        """What callers are told: who comes back in a moment has not stopped."""
+        heard = self.snapshot.status
+        return Status.STARTING if self.coming_back and heard not in ALIVE else heard
+
+    @property
     def alive(self) -> bool:
-        return self.snapshot.status in ALIVE
+        return self.status in ALIVE
 
     @property
     def terminated(self) -> bool:
@@ -213,7 +221,7 @@ class Registry:
         if parent.ending:
             raise InvalidRequestError(f"The parent {request.parent_id} is being terminated: choose another one.")
         if not parent.alive:
-            raise InvalidRequestError(f"The parent {request.parent_id} is {parent.snapshot.status}: restart it first.")
+            raise InvalidRequestError(f"The parent {request.parent_id} is {parent.status}: restart it first.")
         return parent.record
 
     def change(self, instance_id: str, **changes: object) -> InstanceRecord:

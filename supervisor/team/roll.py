@@ -131,7 +131,7 @@ class Roll:
     def status_of(self, instance_id: str) -> Status:
         """Also of one that was dismissed."""
         known = instance_id in self.registry
-        return self.registry.get(instance_id).snapshot.status if known else Status.STOPPED
+        return self.registry.get(instance_id).status if known else Status.STOPPED
 
     async def _remove(self, instance_id: str, noted: Noted) -> None:
         await self.members.leave(instance_id)
@@ -228,12 +228,16 @@ def _decode_number(data: bytes) -> int:
 
 def _changed(record: InstanceRecord, snapshot: Snapshot) -> InstanceRecord:
     """The record as the snapshot changes it. Who starts or terminates an instance decides what becomes of it."""
-    path = snapshot.transcript_path or record.transcript_path
+    heard = replace(
+        record,
+        session_id=snapshot.session_id or record.session_id,
+        transcript_path=snapshot.transcript_path or record.transcript_path,
+    )
     if record.stage in {Stage.STARTING, Stage.SPARE} or not record.wanted:
-        return replace(record, transcript_path=path)
+        return heard
     if snapshot.status in ALIVE:
-        return replace(record, transcript_path=path, stage=Stage.RUNNING, reason="", ended_at=0.0)
+        return replace(heard, stage=Stage.RUNNING, reason="", ended_at=0.0)
     stage = _STAGE_OF[snapshot.status]
     if stage is record.stage:
-        return replace(record, transcript_path=path)
-    return replace(record, transcript_path=path, stage=stage, reason=snapshot.reason, ended_at=snapshot.since)
+        return heard
+    return replace(heard, stage=stage, reason=snapshot.reason, ended_at=snapshot.since)

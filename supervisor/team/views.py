@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from actors.agents.base import Dialog
 from actors.following.pages import Page
 from actors.following.reports import Snapshot
 from actors.messages import Receipt
@@ -13,6 +15,7 @@ from actors.states import PendingPermission, Status
 from supervisor.messaging.sending import Sent
 from supervisor.results import (
     ConversationEntry,
+    DialogInfo,
     ErrorInfo,
     InstanceInfo,
     Permission,
@@ -30,7 +33,16 @@ def iso(at: float) -> str:
     return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="milliseconds")
 
 
-def instance_info(member: Member, *, followed: bool, pending: int, blocked_reason: str) -> InstanceInfo:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """What is on its way to an instance: messages, those of them that are held back, and why the first of these is."""
+
+    pending: int = 0
+    held: int = 0
+    why_held: str = ""
+
+
+def instance_info(member: Member, post: Post, *, followed: bool) -> InstanceInfo:
     """``followed``: its actor reports to this supervisor."""
     record, snapshot = member.record, member.snapshot
     workspace = record.workspace
@@ -41,12 +53,14 @@ def instance_info(member: Member, *, followed: bool, pending: int, blocked_reaso
         role=record.role,
         parent_id=record.parent_id,
         agent=record.agent,
-        status=snapshot.status,
+        status=member.status,
         since=iso(snapshot.since),
-        reason=snapshot.reason or blocked_reason or member.silence or unknown or None,
+        reason=snapshot.reason or post.why_held or member.silence or unknown or None,
         permission=permission(snapshot.permission) if snapshot.permission else None,
-        needs_attention=snapshot.needs_attention or bool(blocked_reason or member.silence),
-        queued_messages=pending,
+        dialog=dialog(snapshot.dialog) if snapshot.dialog else None,
+        needs_attention=snapshot.needs_attention or bool(post.held or member.silence),
+        queued_messages=post.pending,
+        held_messages=post.held,
         unread=snapshot.unread,
         session_name=record.session_name,
         workspace_mode=workspace.mode if workspace else "isolated",
@@ -55,6 +69,10 @@ def instance_info(member: Member, *, followed: bool, pending: int, blocked_reaso
         host=record.host,
         tokens=tokens(snapshot),
     )
+
+
+def dialog(shown: Dialog) -> DialogInfo:
+    return DialogInfo(question=shown.question, options=list(shown.options))
 
 
 def permission(asked: PendingPermission) -> Permission:
@@ -71,7 +89,7 @@ def tokens(snapshot: Snapshot) -> Tokens:
     )
 
 
-def spawn_result(record: InstanceRecord, status: Status) -> SpawnResult:
+def spawn_result(record: InstanceRecord, snapshot: Snapshot) -> SpawnResult:
     workspace = record.workspace
     return SpawnResult(
         instance_id=record.instance_id,
@@ -80,7 +98,8 @@ def spawn_result(record: InstanceRecord, status: Status) -> SpawnResult:
         workspace_mode=workspace.mode if workspace else "isolated",
         working_directory=str(record.directory),
         branch=workspace.branch if workspace else None,
-        status=status,
+        status=snapshot.status,
+        reason=snapshot.reason or None,
         notes=list(workspace.notes) if workspace else [],
         from_pool=bool(record.spare),
     )
@@ -103,11 +122,13 @@ def send_result(sent: Sent, receipt: Receipt | None) -> SendResult:
         status=receipt.status if receipt else None,
         reason=(receipt.reason or None) if receipt else "accepted long ago: its receipt is not kept any more",
         removed_characters=sent.removed_characters,
+        exact=receipt.exact and not sent.removed_characters if receipt and receipt.exact is not None else None,
+        changes=list(receipt.changes) if receipt else [],
     )
 
 
 def counts(members: Iterable[Member]) -> dict[str, int]:
-    found = Counter(member.snapshot.status.value for member in members)
+    found = Counter(member.status.value for member in members)
     return {status.value: found[status.value] for status in Status if found[status.value]}
 
 

@@ -1,8 +1,13 @@
-"""When a wait of a lead is over; wakes with the team's news, never polls."""
+"""When a wait of a lead is over; wakes with the team's news, never polls.
+
+An instance is *done* when no turn is under way and no message is on its way to it. It is *held* when it is not done and
+can go no further before somebody decides, answers or restarts something. Whoever is neither works.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from actors.states import IDLE, Status
@@ -10,31 +15,84 @@ from supervisor.team.registry import Member
 from supervisor.team.roll import Roll
 
 Until = Literal["idle", "any_idle", "needs_attention"]
+_MOST_NAMED = 5
+_LONGEST_WHY = 200
 
 
-def is_idle(roll: Roll, member: Member) -> bool:
-    """No turn is under way and no message will start one. What waits for an agent that has ended starts none."""
-    return member.snapshot.status in IDLE and (not member.alive or roll.mail.pending(member.record.instance_id) == 0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waited:
+    reached: bool
+    reason: str = ""
+    """Why not, in words."""
+
+
+def is_done(roll: Roll, member: Member) -> bool:
+    return member.status in IDLE and roll.mail.pending(member.record.instance_id) == 0
+
+
+def why_held(roll: Roll, member: Member) -> str:
+    """What is in the way of one that is not done, in words; empty while it is done, or works."""
+    if is_done(roll, member):
+        return ""
+    snapshot, instance_id = member.snapshot, member.record.instance_id
+    if snapshot.status is Status.WAITING_PERMISSION:
+        asked = f" on {snapshot.permission.tool}" if snapshot.permission else ""
+        return f"waits for a decision{asked}"
+    blocked = roll.mail.blocked_reason(instance_id)
+    if blocked:
+        return f"has {_messages(roll.mail.held(instance_id))} held back: {blocked}"
+    if not member.alive:
+        return f"is {snapshot.status}, with {_messages(roll.mail.pending(instance_id))} not delivered: restart it"
+    return snapshot.reason if member.status not in IDLE and not member.coming_back else ""
 
 
 def is_settled(roll: Roll, member: Member) -> bool:
-    """Idle, or it can go no further without a decision."""
-    waits = member.snapshot.status is Status.WAITING_PERMISSION
-    return waits or is_idle(roll, member) or bool(roll.mail.blocked_reason(member.record.instance_id))
+    """Done, or held."""
+    return is_done(roll, member) or bool(why_held(roll, member))
 
 
 async def wait_for(
     roll: Roll, members: Sequence[Member], until: Until, timeout_s: float, on_news: Callable[[], None]
-) -> bool:
-    """True as soon as the condition holds, False after ``timeout_s`` seconds."""
-    conditions: dict[Until, Callable[[], bool]] = {
-        "idle": lambda: all(is_settled(roll, member) for member in members),
-        "any_idle": lambda: any(is_settled(roll, member) for member in members),
-        "needs_attention": lambda: any(roll.needs_attention(member) for member in members),
-    }
+) -> Waited:
+    """Until the condition holds, or can hold only once somebody does something, or for ``timeout_s`` seconds."""
 
-    def satisfied() -> bool:
+    def is_over() -> bool:
         on_news()
-        return conditions[until]()
+        return _is_reached(roll, members, until) or _is_stuck(roll, members, until)
 
-    return await roll.news.until(satisfied, timeout_s)
+    await roll.news.until(is_over, timeout_s)
+    if _is_reached(roll, members, until):
+        return Waited(reached=True)
+    return Waited(reached=False, reason=_why_not(roll, members, until))
+
+
+def _is_reached(roll: Roll, members: Sequence[Member], until: Until) -> bool:
+    if until == "needs_attention":
+        return any(roll.needs_attention(member) for member in members)
+    done = (is_done(roll, member) for member in members)
+    return all(done) if until == "idle" else any(done)
+
+
+def _is_stuck(roll: Roll, members: Sequence[Member], until: Until) -> bool:
+    """``idle``: nobody works any more. ``any_idle``: one is held, which the caller may see to while the others work."""
+    if until == "needs_attention":
+        return False
+    if until == "idle":
+        return all(is_settled(roll, member) for member in members)
+    return any(why_held(roll, member) for member in members)
+
+
+def _why_not(roll: Roll, members: Sequence[Member], until: Until) -> str:
+    if until == "needs_attention":
+        return "The time ran out: nobody needs attention."
+    held = [(member.record.instance_id, why) for member in members if (why := why_held(roll, member))]
+    work = sum(not is_settled(roll, member) for member in members)
+    told = [f"{instance_id} {' '.join(why.split())[:_LONGEST_WHY]}" for instance_id, why in held[:_MOST_NAMED]]
+    more = [f"{len(held) - _MOST_NAMED} more are held"] if len(held) > _MOST_NAMED else []
+    at_work = [f"{work} {'is' if work == 1 else 'are'} still at work"] if work else []
+    ran_out = "" if _is_stuck(roll, members, until) else "The time ran out: "
+    return f"{ran_out}{'; '.join([*told, *more, *at_work])}."
+
+
+def _messages(number: int) -> str:
+    return "a message" if number == 1 else f"{number} messages"

@@ -6,15 +6,20 @@ import argparse
 import asyncio
 import random
 import sys
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from tests.chaos import promises, record
+from tests.chaos.crews import claude_crew
 from tests.chaos.figures import Row, rows_of, table
 from tests.chaos.plan import Target, plan_kills
 from tests.chaos.play import Outcome, RoundPlan, play
+from tests.standin.api import ApiStandIn
 
 _KILLS = 40
+_CLAUDES = 4
 _WITHOUT_REDIS = {Target.REDIS, Target.REDIS_EMPTIED, Target.REDIS_STALLED, Target.EVERYTHING}
 
 
@@ -26,18 +31,9 @@ def main() -> int:
     until = time.monotonic() + 60 * given.minutes
     total = record.Total(seed=seed, rows={target: Row(target) for target in Target})
     while not total.rounds or time.monotonic() < until:
-        plan = RoundPlan(
-            seed=seed + total.rounds,
-            kills=plan_kills(seed + total.rounds, given.kills, given.only or tuple(Target)),
-            output=given.output / f"seed-{seed + total.rounds}",
-            instances=given.instances,
-            messages=given.messages,
-            limit_s=given.limit,
-            spares=given.spares,
-        )
-        outcome = asyncio.run(play(plan))
+        plan, outcome = _round(given, seed + total.rounds, with_claude=_is_claudes_turn(given, total.rounds))
         _say(str(outcome))
-        _take(total, outcome, given.instances)
+        _take(total, outcome, plan.instances)
         if outcome.problems and given.stop:
             break
     tables = [*promises.table(total.put, total.problems), "", *table(total.rows.values())]
@@ -45,6 +41,31 @@ def main() -> int:
     if given.record:
         record.write(total)
     return 1 if total.problems else 0
+
+
+def _is_claudes_turn(given: argparse.Namespace, rounds: int) -> bool:
+    return given.claude is not None and (rounds + 1) % given.claude_every == 0
+
+
+def _round(given: argparse.Namespace, seed: int, *, with_claude: bool) -> tuple[RoundPlan, Outcome]:
+    """Real ones cost more, so they are fewer and get a tenth of the messages."""
+    plan = RoundPlan(
+        seed=seed,
+        kills=plan_kills(seed, given.kills, given.only or tuple(Target)),
+        output=given.output / f"seed-{seed}",
+        instances=given.instances,
+        messages=given.messages,
+        limit_s=given.limit,
+        spares=given.spares,
+        people=given.people,
+    )
+    if not with_claude:
+        return plan, asyncio.run(play(plan))
+    with ApiStandIn() as api, tempfile.TemporaryDirectory(prefix="pcc", dir="/tmp") as directory:
+        crew = claude_crew(given.claude.resolve(), api.url, Path(directory) / "user")
+        instances, messages = min(plan.instances, _CLAUDES), plan.messages // 10
+        plan = replace(plan, crew=crew, instances=instances, messages=messages, spares=0)
+        return plan, asyncio.run(play(plan))
 
 
 def _arguments() -> argparse.Namespace:
@@ -56,6 +77,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--instances", type=int, default=20)
     parser.add_argument("--messages", type=int, default=2000, help="in each round")
     parser.add_argument("--spares", type=int, default=0, help="spare agents that are kept ready; default 0")
+    parser.add_argument("--people", type=int, default=2, help="who sit at terminals, at most 4; default 2")
+    parser.add_argument("--claude", type=Path, help="a Claude Code to play some rounds with; default: none")
+    parser.add_argument(
+        "--claude-every", type=int, default=4, help="which rounds are played with it; default 4: each 4th"
+    )
     parser.add_argument("--kills", type=int, default=_KILLS, help=f"in each round; default {_KILLS}")
     parser.add_argument("--only", type=_target, action="append", help="kill only this; may be given several times")
     parser.add_argument(
@@ -88,6 +114,8 @@ def _take(total: record.Total, outcome: Outcome, instances: int) -> None:
     put.agents += instances
     put.looks += sum(probe.answered for probe in ledger.probes)
     put.kills += len(kills)
+    put.visits += ledger.visits
+    put.decisions += ledger.decisions
     put.while_typing += sum(bool(kill.being_typed) for kill in kills)
     put.redis_away += sum(kill.target in _WITHOUT_REDIS for kill in kills)
     put.loads.append(outcome.load)

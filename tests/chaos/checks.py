@@ -11,6 +11,7 @@ from itertools import pairwise
 from tests.chaos.arrivals import Arrival
 from tests.chaos.ledger import Fate, Ledger
 from tests.chaos.survey import RAY, Found, Kind
+from tests.chaos.visits import DRAFT_MARK
 
 Problems = list[str]
 _SHOWN = 8
@@ -91,6 +92,28 @@ def order_is_kept(fates: Iterable[Fate], arrivals: Sequence[Arrival]) -> Problem
             problems.append(f"order: {each.instance_id} got {letter.number} of {letter.client} after {newest[way]}")
         newest[way] = max(letter.number, newest.get(way, 0))
     return _few(problems)
+
+
+def nothing_was_sent_for_a_person(arrivals: Iterable[Arrival]) -> Problems:
+    """Also not together with a message."""
+    return _few(
+        [
+            f"submitted: {each.instance_id} got what a person had typed and not sent: {each.text[-300:]!r}"
+            for each in arrivals
+            if DRAFT_MARK in each.text
+        ]
+    )
+
+
+def nothing_was_approved(ledger: Ledger, ran: Iterable[tuple[str, str]]) -> Problems:
+    """``ran``: instance and command. What ran was asked for and allowed through ``respond``."""
+    return _few(
+        [
+            f"approved: {instance_id} ran {command!r}, and nobody had allowed it"
+            for instance_id, command in sorted(ran)
+            if (instance_id, command) not in ledger.allowed
+        ]
+    )
 
 
 def every_call_was_answered(ledger: Ledger) -> Problems:

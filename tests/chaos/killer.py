@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
@@ -33,6 +33,7 @@ _KINDS: Mapping[Target, Collection[Kind]] = MappingProxyType(
         Target.ENTRIES: {Kind.ENTRY},
         Target.BRING_UP: {Kind.BRING_UP, Kind.BOOT},
         Target.RAY: RAY,
+        Target.RAY_STARTING: RAY,
         Target.EVERYTHING: {*RAY, Kind.ENTRY},
     }
 )
@@ -41,6 +42,9 @@ _JOURNAL, _BEING_TYPED = "typing.journal", b"typing"
 
 _AIM_LIMIT_S = 2.0
 _AIM_POLL_S = 0.005
+_START_LIMIT_S, _START_POLL_S = 15.0, 0.05
+_START_SHARE = 0.4
+"""Of a kill's ``down_s``: Ray takes about two seconds to start."""
 
 UntilWell = Callable[[], Awaitable[None]]
 """Returns when the team has recovered, or after a bounded time."""
@@ -74,11 +78,11 @@ class Killer:
         found = await asyncio.to_thread(survey, self.home, self.run_id)
         typing = await self._aim(kill)
         victims = _chosen(kill, found, chance, typing)
+        if kill.target is Target.RAY_STARTING:
+            victims += await self._while_it_starts(kill, victims)
         under_way = {client.name: client.under_way for client in self.clients if client.under_way}
         at = time.time()
-        for victim in victims:
-            with suppress(psutil.Error):
-                victim.process.kill()
+        _end(victims)
         was_there = self._strike_redis(kill) or bool(victims)
         undelivered = await asyncio.to_thread(self._undelivered)
         killed = Killed(target=kill.target, at=at, found=was_there, undelivered=undelivered, being_typed=len(typing))
@@ -89,6 +93,17 @@ class Killer:
             typing=typing,
             down_s=kill.down_s,
         )
+
+    async def _while_it_starts(self, kill: Kill, victims: Sequence[Found]) -> list[Found]:
+        """Kills Ray and waits until somebody starts it again: its GCS, or all of it, dies while that is at work."""
+        _end(victims)
+        deadline = time.monotonic() + _START_LIMIT_S
+        while time.monotonic() < deadline:
+            if young := alive(await asyncio.to_thread(survey, self.home, self.run_id), Kind.GCS):
+                await asyncio.sleep(kill.down_s * _START_SHARE)
+                return young
+            await asyncio.sleep(_START_POLL_S)
+        return []
 
     async def _aim(self, kill: Kill) -> list[str]:
         """Waits for the moment, if it comes; returns the instances in which something is being typed then."""
@@ -142,6 +157,12 @@ class Killer:
             with suppress(OSError):
                 found += [path.parent.name] if _BEING_TYPED in path.read_bytes() else []
         return sorted(found)
+
+
+def _end(victims: Iterable[Found]) -> None:
+    for victim in victims:
+        with suppress(psutil.Error):
+            victim.process.kill()
 
 
 async def _next(event: asyncio.Event) -> None:

@@ -59,6 +59,11 @@ class Ledger:
     probes: list[Probe] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
     """Calls that were repeated for long and never answered."""
+    allowed: set[tuple[str, str]] = field(default_factory=set)
+    """Instance and command of each permission request to which yes was said, whether that came through or not."""
+    decisions: int = 0
+    visits: int = 0
+    """Of people at terminals."""
 
     def __post_init__(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,6 +89,12 @@ class Ledger:
                 fate.message_id, fate.accepted_at = result["messageId"], now
             else:
                 fate.refusal = str(result.get("error") or result.get("reason") or result)
+
+    def decided(self, instance_id: str, command: str, *, allow: bool) -> None:
+        self.decisions += 1
+        if allow:
+            self.allowed.add((instance_id, command))
+        self.note("decision", instance=instance_id, command=command, allow=allow)
 
     def killed(self, killed: Killed, **fields: Any) -> None:
         self.kills.append(killed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
@@ -11,6 +11,7 @@ from typing import Any
 _CALLS_BETWEEN_LOOKS = 6
 _LONGEST_BATCH = 25
 _WAITED_FOR_S = 20.0
+_ASKING = 0.04
 
 
 class Target(StrEnum):
@@ -28,6 +29,7 @@ class Target(StrEnum):
     ENTRIES = "both entries"
     BRING_UP = "a bring-up at work"
     RAY = "all of Ray"
+    RAY_STARTING = "Ray while it starts"
     EVERYTHING = "Ray, Redis and entries at once"
 
 
@@ -51,6 +53,7 @@ _WEIGHTS: Mapping[Target, int] = {
     Target.ENTRIES: 1,
     Target.BRING_UP: 1,
     Target.RAY: 1,
+    Target.RAY_STARTING: 1,
     Target.EVERYTHING: 1,
 }
 """How often each comes beside the one time that every round has it. Redis loses everything just once a round."""
@@ -122,14 +125,22 @@ def expected_length_s(kills: Sequence[Kill], recovery_s: float = 6.0) -> float:
     return sum(kill.after_s + (recovery_s if kill.let_recover else 0) for kill in kills)
 
 
-def plan_letters(seed: int, client: str, instance_ids: Sequence[str], numbers: range) -> list[Letter]:
+def plan_letters(
+    seed: int,
+    client: str,
+    instance_ids: Sequence[str],
+    numbers: range,
+    asks: Callable[[str], str] | None = None,
+) -> list[Letter]:
+    """``asks``: the line that makes an agent ask whether it may run a command; a share of the letters has one."""
     chance = Random(f"letters {client} {seed}")  # noqa: S311
-    return [
-        Letter(
-            number=number, client=client, instance_id=chance.choice(instance_ids), text=_text(chance, number, client)
-        )
-        for number in numbers
-    ]
+    letters = []
+    for number in numbers:
+        instance_id, text = chance.choice(instance_ids), _text(chance, number, client)
+        if asks is not None and chance.random() < _ASKING:
+            text = f"order {number} of {client}\n{asks(f'touch ran-{number}')}"
+        letters.append(Letter(number=number, client=client, instance_id=instance_id, text=text))
+    return letters
 
 
 def _text(chance: Random, number: int, client: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.chaos import copies
 from tests.chaos.arrivals import Arrival
 from tests.chaos.crews import Crew, demo_crew
+from tests.chaos.decider import Decider
 from tests.chaos.killer import Killer
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import LoadClient
@@ -20,9 +21,15 @@ from tests.chaos.plan import Call, Kill, expected_length_s, plan_calls, plan_let
 from tests.chaos.prober import Prober
 from tests.chaos.survey import Kind, alive
 from tests.chaos.verdict import Spawned, Verdict
+from tests.chaos.visitor import Visitor
+from tests.chaos.visits import plan_visits
 from tests.chaos.world import World, brought_up
+from tests.people import People
 
 CLIENTS = ("a", "b")
+_NAMES = ("ada", "bea", "caf", "dag")
+"""Of people; letters that answer no dialog."""
+_MOST_VISITS = 1000
 _PAUSE_LIMIT_S = 20.0
 """How long a pause between kills waits for recovery."""
 _LEAVE_S = 10.0
@@ -43,6 +50,8 @@ class RoundPlan:
     messages: int = 2000
     spares: int = 0
     """Spare agents that are kept ready; the first instances are made of them."""
+    people: int = 0
+    """Who sit at terminals meanwhile. With them agents ask for permissions, which a lead answers."""
     limit_s: float = 60.0
 
 
@@ -60,8 +69,9 @@ class Outcome:
 
     def __str__(self) -> str:
         recovered = "not recovered" if self.recovered_s is None else f"recovered after {self.recovered_s:.1f} s"
-        load = f"load average {self.load:.0f} on {os.cpu_count()} cores"
-        head = f"chaos: seed {self.seed}, {len(self.ledger.kills)} kills, {recovered}, {load}, {self.ledger.path}"
+        load = f"load average {self.load:.0f} on {os.cpu_count()} cores, {self.ledger.path}"
+        people = f", {self.ledger.visits} visits, {self.ledger.decisions} decisions" if self.ledger.visits else ""
+        head = f"chaos: seed {self.seed}, {len(self.ledger.kills)} kills{people}, {recovered}, {load}"
         return "\n".join([head, *(f"  {problem}" for problem in self.problems)])
 
 
@@ -92,10 +102,11 @@ class Round:
         verdict = Verdict(world=self._world, ledger=self._ledger, spawned=self._spawned, prober=prober)
         recovered_s = await self._under_fire(prober, verdict)
         seen, load = self._arrivals(), os.getloadavg()[0]
+        ran = self._plan.crew.ran(self._spawned.directories(self._world.home))
         late = [f"time: not recovered within {self._plan.limit_s:.0f} s of the last kill", *self._not_yet]
         return Outcome(
             seed=self._plan.seed,
-            problems=(late if recovered_s is None else []) + await verdict.problems(seen),
+            problems=(late if recovered_s is None else []) + await verdict.problems(seen, ran),
             ledger=self._ledger,
             arrivals=seen,
             recovered_s=recovered_s,
@@ -105,7 +116,12 @@ class Round:
     async def _spawn(self) -> None:
         """Through an entry, like everything else; the agents that run then must be the ones that run at the end."""
         members: list[dict[str, str]] = [
-            {"role": "specialist", "workDir": str(self._world.repository), "context": f"You are number {number}."}
+            {
+                "role": "specialist",
+                "workDir": str(self._world.repository),
+                "context": f"You are number {number}.",
+                "permissionMode": "default",
+            }
             for number in range(self._plan.instances)
         ]
         request_id = f"team-{self._plan.seed}"
@@ -142,12 +158,18 @@ class Round:
 
     async def _under_fire(self, prober: Prober, verdict: Verdict) -> float | None:
         """Load and kills side by side, then the time to recover. Returns how long that took after the last kill."""
-        over = asyncio.Event()
-        async with self._clients(CLIENTS) as clients, asyncio.TaskGroup() as group:
+        over, going_home = asyncio.Event(), asyncio.Event()
+        async with self._people() as people, self._clients(CLIENTS) as clients, asyncio.TaskGroup() as group:
             probing = group.create_task(prober.run())
+            deciding = group.create_task(self._decider.run())
+            visiting = [group.create_task(self._visits(person, going_home)) for person in people]
             loads = [group.create_task(client.run(self._calls(client), over)) for client in clients]
             await self._killer(clients).run(self._plan.kills, lambda: self._well(prober))
+            going_home.set()
             last_kill_at = max((kill.at for kill in self._ledger.kills), default=time.time())
+            if visiting:  # what still stands in an input box holds messages up until somebody clears it
+                await asyncio.wait(visiting)
+                last_kill_at = time.time()
             for client in clients:
                 client.in_a_hurry.set()
             is_well = await self._all_well(prober, verdict, last_kill_at)
@@ -155,14 +177,36 @@ class Round:
             self._ledger.note("recovered", recovered_s=recovered_s)
             over.set()
             _, unfinished = await asyncio.wait(loads, timeout=_LEAVE_S)
-            for task in (probing, *unfinished):
+            for task in (probing, deciding, *unfinished):
                 task.cancel()
         return recovered_s
+
+    @asynccontextmanager
+    async def _people(self) -> AsyncIterator[list[Visitor]]:
+        directory = self._world.home.root.parent
+        people = People(directory, self._world.environment, self._world.home.tmux_socket)
+        sessions = {instance_id: session for session, instance_id in self._spawned.sessions.items()}
+        try:
+            yield [
+                Visitor(name=_NAMES[number], people=people, sessions=sessions, ledger=self._ledger)
+                for number in range(self._plan.people)
+            ]
+        finally:
+            await people.close()
+
+    async def _visits(self, person: Visitor, going_home: asyncio.Event) -> None:
+        visits = plan_visits(self._plan.seed, person.name, self._spawned.ids, self._plan.crew.acts, _MOST_VISITS)
+        await person.run(visits, going_home)
+
+    @property
+    def _decider(self) -> Decider:
+        return Decider(home=self._world.home, ledger=self._ledger, seed=self._plan.seed)
 
     def _calls(self, client: LoadClient) -> list[Call]:
         each = self._plan.messages // len(CLIENTS)
         first = 1 + CLIENTS.index(client.name) * each
-        letters = plan_letters(self._plan.seed, client.name, self._spawned.ids, range(first, first + each))
+        asks = self._plan.crew.asks if self._plan.people else None
+        letters = plan_letters(self._plan.seed, client.name, self._spawned.ids, range(first, first + each), asks)
         self._ledger.expect(letters)
         return plan_calls(self._plan.seed, client.name, letters, expected_length_s(self._plan.kills))
 

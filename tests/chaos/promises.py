@@ -25,6 +25,10 @@ class Put:
     """Answers of ``list`` that were looked at."""
     kills: int = 0
     while_typing: int = 0
+    visits: int = 0
+    """Of people at terminals."""
+    decisions: int = 0
+    """Answers to permission requests."""
     redis_away: int = 0
     """Kills and stalls of Redis, alone or with everything else."""
     recovered_s: list[float] = field(default_factory=list)
@@ -73,7 +77,12 @@ PROMISES = (
         words=["copies"],
         put_to=lambda put: f"Redis away {put.redis_away} times; both copies compared {put.rounds} times",
     ),
-    Promise(title="6. Down is down", words=["left behind", "down"], put_to=lambda put: f"{put.rounds} times down"),
+    Promise(
+        title="6. Nothing is approved, and nothing sent for a person",
+        words=["approved", "submitted"],
+        put_to=lambda put: f"{put.visits} visits at terminals, {put.decisions} permission requests answered",
+    ),
+    Promise(title="7. Down is down", words=["left behind", "down"], put_to=lambda put: f"{put.rounds} times down"),
 )
 
 

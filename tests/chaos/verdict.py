@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -67,15 +67,16 @@ class Verdict:
     spawned: Spawned
     prober: Prober
 
-    async def problems(self, seen: Sequence[Arrival]) -> list[str]:
-        found = self._of_messages(seen)
+    async def problems(self, seen: Sequence[Arrival], ran: Collection[tuple[str, str]]) -> list[str]:
+        """``ran``: instance and command of all that agents ran."""
+        found = self._of_messages(seen, ran)
         found += await _settled(self.of_the_team)
         found += await _settled(self._of_the_store)
         found += checks.idle_team_is_quiet(await _cores_used(await self.world.survey()), _IDLE_CORES)
         await asyncio.to_thread(self.world.keep, self.ledger.path.parent)
         return found + await self._of_down()
 
-    def _of_messages(self, seen: Sequence[Arrival]) -> list[str]:
+    def _of_messages(self, seen: Sequence[Arrival], ran: Collection[tuple[str, str]]) -> list[str]:
         fates = list(self.ledger.fates.values())
         return [
             *checks.every_call_was_answered(self.ledger),
@@ -83,6 +84,8 @@ class Verdict:
             *checks.every_text_is_exact(fates, seen),
             *checks.nothing_else_arrived(fates, seen, self.spawned.contexts),
             *checks.order_is_kept(fates, seen),
+            *checks.nothing_was_sent_for_a_person(seen),
+            *checks.nothing_was_approved(self.ledger, ran),
             *checks.list_never_told_a_wrong_story(self.ledger),
         ]
 

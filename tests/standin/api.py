@@ -7,7 +7,8 @@ the last user turn, so that a test writes its scenario into the message it sends
 - a line ``@@tool NAME {json input}`` is answered with that tool call (several lines: parallel calls);
 - a line ``@@script NAME`` hands the turn to the script registered under that name (see ``ScriptStep``);
 - a line ``@@slow SECONDS`` delays the answer; ``@@pause SECONDS`` delays it after the first characters;
-- a line ``@@status CODE`` answers with that HTTP error; ``@@header NAME VALUE`` adds a header to the answer;
+- a line ``@@status CODE [WORDS]`` answers with that HTTP error; ``@@header NAME VALUE`` adds a header to the answer;
+- a line ``@@next-status CODE`` answers the turn after this one with that HTTP error, which is not tried again;
 - a line ``@@usage TOKENS`` says that the conversation so far is that many tokens long;
 - a turn that only carries tool results is answered ``tool result: …`` (or by the running script's next step);
 - Claude Code's request for a prompt suggestion is answered ``run the tests``;
@@ -34,7 +35,9 @@ Json = dict[str, Any]
 ScriptStep = Callable[[list[Json]], Json]
 """Given the conversation so far (Messages API form), returns the next content block."""
 
-_DIRECTIVE = re.compile(r"^@@(tool|script|slow|pause|status|header|usage)[ \t]+(\S+)[ \t]*(.*)$", re.MULTILINE)
+_DIRECTIVE = re.compile(
+    r"^@@(tool|script|slow|pause|status|next-status|header|usage)[ \t]+(\S+)[ \t]*(.*)$", re.MULTILINE
+)
 
 
 def text_block(text: str) -> Json:
@@ -85,12 +88,20 @@ def _last_typed_turn(messages: list[Json]) -> int:
     return 0
 
 
+def _typed_before(messages: list[Json], index: int) -> str:
+    """The user turn that was typed before the one at this index; empty when there is none."""
+    before = _last_typed_turn(messages[:index]) if index else 0
+    return turn_text(messages[before]) if before < index and messages[before]["role"] == "user" else ""
+
+
 @dataclass(slots=True)
 class Answer:
     blocks: list[Json]
     delay_s: float = 0.0
     pause_s: float = 0.0
     http_status: int = 200
+    error: str = ""
+    """Words of the HTTP error."""
     input_tokens: int = 10
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -102,6 +113,7 @@ class Answer:
             self.pause_s = float(argument)
         elif kind == "status":
             self.http_status = int(argument)
+            self.error = rest
         elif kind == "header":
             self.headers[argument] = rest
         elif kind == "usage":
@@ -133,6 +145,14 @@ class ApiStandIn:
         self._server.shutdown()
         self._server.server_close()
 
+    def requests_with(self, words: str) -> list[Json]:
+        """Those whose last typed turn has these words in it, in the order in which they came."""
+        return [
+            each
+            for each in list(self.requests)
+            if words in turn_text(each["messages"][_last_typed_turn(each["messages"])])
+        ]
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
@@ -153,6 +173,9 @@ class ApiStandIn:
                     answer.blocks.append(tool_block(argument, json.loads(rest or "{}")))
             else:
                 answer.obey(kind, argument, rest)
+        for kind, argument, _ in _DIRECTIVE.findall(_typed_before(messages, start)):
+            if kind == "next-status":
+                answer.http_status, answer.headers["x-should-retry"] = int(argument), "false"
         if not answer.blocks:
             answer.blocks = [_plain_answer(typed, tool_turns)]
         return answer
@@ -246,7 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
             kind = "rate_limit_error" if answer.http_status == 429 else "api_error"
             error = {
                 "type": "error",
-                "error": {"type": kind, "message": f"stand-in says {answer.http_status}"},
+                "error": {"type": kind, "message": answer.error or f"stand-in says {answer.http_status}"},
             }
             self._send(answer.http_status, json.dumps(error).encode(), headers=answer.headers)
         else:

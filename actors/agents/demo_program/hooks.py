@@ -41,7 +41,7 @@ class Hooks:
             ours = _our_directory(command)
             if ours and not self._always_processes:
                 with contextlib.suppress(OSError):
-                    hook.record(ours, event, payload)
+                    hook.record(ours, event, payload, os.getpid())
             else:
                 self._start(command, payload).wait()
 

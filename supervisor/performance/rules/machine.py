@@ -8,8 +8,9 @@ from supervisor.performance.facts import Facts, HostFacts
 from supervisor.performance.findings import Advice, Finding, Rule
 
 BUSY = 0.95
-_CROWDED = 4.0
-"""So many processes a core want to run."""
+CROWDED = 4.0
+OVERRUN = 10.0
+"""So many processes a core want to run, on average over a minute."""
 _GB = 1e9
 _LITTLE_MEMORY = (0.10, 1.0 * _GB)
 _HARDLY_ANY_MEMORY = (0.05, 0.5 * _GB)
@@ -65,28 +66,36 @@ def _less_memory(facts: Facts) -> Advice:
 
 
 def _cores(facts: Facts) -> Iterator[Finding]:
-    starts = facts.spawns.running or facts.spawns.waiting
     for host in facts.hosts:
-        crowded = host.load.load_1m > _CROWDED * host.load.cpus
-        if not (starts and crowded and host.busy > BUSY):
+        each = host.load.load_1m / host.load.cpus
+        if each <= CROWDED:
             continue
-        cap = max(1, facts.spawns.limit // 2)
-        can_shrink = cap < facts.spawns.limit and not facts.tuning.auto
+        overrun = each > OVERRUN
         yield Finding(
             code="cores",
             category="machine",
-            severity="warning",
-            points=5,
-            message=f"{host.load.load_1m:.0f} processes want the {host.load.cpus} cores of {host.load.host}.",
-            advice=Advice(
-                suggestion=f"Lower maxConcurrentSpawns to {cap}.",
-                impact="Each start is done sooner, and those who work are not held up.",
-                setting="maxConcurrentSpawns",
-                value=cap,
-            )
-            if can_shrink
-            else None,
+            severity="error" if overrun else "warning",
+            points=20 if overrun else 5,
+            message=f"{host.load.load_1m:.0f} processes want the {host.load.cpus} cores of {host.load.host} (over the "
+            f"last minute, {each:.0f} a core).",
+            advice=_less_work(facts),
         )
+
+
+def _less_work(facts: Facts) -> Advice:
+    starts = facts.spawns.running or facts.spawns.waiting
+    cap = max(1, facts.spawns.limit // 2)
+    if starts and cap < facts.spawns.limit and not facts.tuning.auto:
+        return Advice(
+            suggestion=f"Lower maxConcurrentSpawns to {cap}.",
+            impact="Each start is done sooner, and those who work are not held up.",
+            setting="maxConcurrentSpawns",
+            value=cap,
+        )
+    return Advice(
+        suggestion="Let fewer instances work at the same time, or see what else runs there.",
+        impact="All that runs there takes as many times as long.",
+    )
 
 
 def _disk(facts: Facts) -> Iterator[Finding]:

@@ -86,4 +86,21 @@ def _no_spares(facts: Facts) -> Iterator[Finding]:
     )
 
 
-spawning_rules: tuple[Rule, ...] = (_failures, _queue, _no_spares)
+def _no_memory(facts: Facts) -> Iterator[Finding]:
+    if not facts.no_memory:
+        return
+    yield Finding(
+        code="starts-wait-for-memory",
+        category="spawning",
+        severity="error",
+        points=20,
+        message=facts.no_memory,
+        advice=Advice(
+            suggestion="Terminate instances whose work is done.",
+            impact="A start that finds no memory for long fails.",
+            priority="high",
+        ),
+    )
+
+
+spawning_rules: tuple[Rule, ...] = (_failures, _queue, _no_memory, _no_spares)

@@ -13,6 +13,7 @@ from actors.agents.base import EntryKind, EventKind
 from actors.errors import UnavailableError
 from actors.messaging.envelope import compose
 from actors.messaging.journal import JOURNAL_NAME
+from actors.responding import Reply
 from actors.states import Status
 from tests.integration.agents.doomed_actor import MOMENTS
 from tests.integration.agents.rig import until
@@ -74,7 +75,7 @@ async def test_a_dialog_that_came_up_meanwhile_is_not_answered_by_the_successor(
     instance = await team.successor(SHORT)
     await team.told(SHORT, BLOCKED)
     assert not team.rig.has_run("touch trapped")
-    await instance.respond(allow=False, message="no")
+    await instance.respond(Reply(allow=False, message="no"))
     await team.told(SHORT, SUBMITTED)
 
     assert not team.rig.has_run("touch trapped")
@@ -90,7 +91,7 @@ async def test_a_message_that_asked_for_permission_is_not_entered_again(team: Te
     instance = await team.successor(asking)
     await team.told(asking, SUBMITTED)
     assert not team.rig.has_run("touch asked")
-    await instance.respond(allow=True, message="")
+    await instance.respond(Reply(allow=True))
     await until(lambda: team.rig.has_run("touch asked"))
 
     await team.shows_each_once(asking)

@@ -81,7 +81,9 @@ def test_beside_others_that_commit_in_the_same_tree_no_write_fails(project: Proj
     def disturb() -> None:
         for number in itertools.takewhile(lambda _: not ending.is_set(), itertools.count()):
             (project.repository / "README.md").write_text(str(number))
-            command = ["git", "-C", str(project.repository), "commit", "-q", "-m", "theirs", "--only", "README.md"]
+            # Without the upkeep that git begins in the background, which may hold a lock of its own at the end.
+            their_git = ["git", "-C", str(project.repository), "-c", "maintenance.auto=false"]
+            command = [*their_git, "commit", "-q", "-m", "theirs", "--only", "README.md"]
             subprocess.run(command, check=False, capture_output=True)
 
     disturber = threading.Thread(target=disturb)

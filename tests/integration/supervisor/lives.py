@@ -220,7 +220,7 @@ class Team:
         factory, permits = Mortal(self.actors, fate), Permits(found.max_concurrent_spawns)
         stock = ActorStock(factory, permits, found.spare_actors)
         reached = Mortal(host, fate, all_count=True)
-        room = Room(reached, found.agent_memory_mb, found.memory_reserve_mb)
+        room = Room(reached, found.agent_memory_mb, found.memory_reserve_mb, found.spawn_timeout_s)
         staff = Staff(host=reached, factory=factory, permits=permits, stock=stock, room=room)
         supervisor = build_supervisor(self.home, found, staff, Mortal(store, fate))
         life = Life(supervisor, store, fate)
@@ -252,9 +252,9 @@ class Team:
             await host.end_agent(name, name, 1.0)
 
 
-def _owned(loop: asyncio.AbstractEventLoop, work: Any, context: Any = None) -> asyncio.Task[Any]:
-    """Makes tasks that end with the life that began them."""
-    task = asyncio.Task(work, loop=loop, context=context)
+def _owned(loop: asyncio.AbstractEventLoop, work: Any, context: Any = None, **more: Any) -> asyncio.Task[Any]:
+    """Makes tasks that end with the life that began them. ``more``: newer Pythons give the task's name, too."""
+    task = asyncio.Task(work, loop=loop, context=context, **more)
     owner = context.get(_OWNER) if context is not None else _OWNER.get()
     if isinstance(owner, Life):
         owner.own(task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 import os
 import signal
@@ -11,9 +12,11 @@ from typing import cast
 
 import pytest
 
+from actors.errors import InvalidRequestError
 from actors.states import Status
 from supervisor import requests, results
 from supervisor.pool import agents as agents_module
+from supervisor.requests import Role
 from supervisor.team.registry import Member
 from supervisor.verbs import Caller
 from tests.integration.supervisor.asking import received, specialist
@@ -23,7 +26,7 @@ from tests.launches import command_of
 from tests.projects import git
 
 
-async def prewarm(life: Life, team: Team, instances: int, **more: object) -> results.PrewarmResult:
+async def prewarm(life: Life, team: Team, instances: int | None, **more: object) -> results.PrewarmResult:
     fields = {"instances": instances, "workDir": str(team.repository), **more}
     request = requests.PrewarmRequest.model_validate(fields)
     return cast("results.PrewarmResult", await life.call("prewarm_resources", request))
@@ -72,7 +75,8 @@ async def test_a_spare_is_given_to_an_instance_which_is_like_any_other(team: Tea
     assert prompt.endswith("the task")
     (identity,) = told(team, record.place)
     branch, commit = f"phalanx/{instance_id}", str(record.workspace.base_commit)
-    for words in (instance_id, "(cart)", "manager", "led by the lead", branch, commit):
+    today = datetime.datetime.now().astimezone().date()
+    for words in (instance_id, "(cart)", "manager", "led by the lead", branch, commit, f"Today is {today}."):
         assert words in identity
     await send(life, instance_id, "more")
     await settle(life, instance_id)
@@ -130,7 +134,7 @@ async def test_a_spare_that_dies_while_it_is_being_taken_costs_the_taker_nothing
     assert await disagreements(team, life) == []
 
 
-@pytest.mark.parametrize("why", ["dead", "old", "program"])
+@pytest.mark.parametrize("why", ["dead", "program"])
 async def test_a_spare_that_is_no_good_any_more_is_replaced(
     team: Team, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,8 +145,6 @@ async def test_a_spare_that_is_no_good_any_more_is_replaced(
     (spare,) = spares(life)
     if why == "dead":
         os.kill(spare.record.pid, signal.SIGKILL)
-    elif why == "old":
-        await life.supervisor._roll.save(spare.record.instance_id, created_at=1.0)
     else:
         await life.supervisor._roll.save(spare.record.instance_id, program="another")
     await until(lambda: [s.record.stage == "spare" and s is not spare for s in spares(life)] == [True])
@@ -182,7 +184,9 @@ async def test_spares_live_on_with_the_next_supervisor_and_end_with_the_team(tea
     assert not await listed(life)
     await until(lambda: all(spare.snapshot.status is Status.READY for spare in spares(life)))
     places = {spare.record.instance_id for spare in spares(life)}
-    await until(lambda: {entry.name for entry in team.home.worktrees.iterdir()} == places)
+    # What was left of the worktree is cleared away, and another one is made.
+    names = {*places, "spare_4"}
+    await until(lambda: {entry.name for entry in team.home.worktrees.iterdir()} == names)
     instance_id = await spawn(life, team, "the task")
     assert life.supervisor._roll.registry.get(instance_id).record.pid in before
     assert await disagreements(team, life) == []
@@ -190,6 +194,74 @@ async def test_spares_live_on_with_the_next_supervisor_and_end_with_the_team(tea
     assert not spares(life)
     assert {name for name, agent in agents(team).items() if agent.alive} == set()
     assert {entry.name for entry in team.home.worktrees.iterdir()} == {place_of(life, instance_id)}
+
+
+async def test_no_change_of_settings_ends_spares_that_an_earlier_supervisor_was_asked_for(team: Team) -> None:
+    life = await team.first_life()
+    await prewarm(life, team, 2, worktrees=1)
+    before = {spare.record.pid for spare in spares(life)}
+    life = await team.next_life(actors_die=True)
+    await until(lambda: all(spare.snapshot.status is Status.READY for spare in spares(life)))
+    await life.call("optimize_settings", requests.OptimizeSettingsRequest(message_batch_size=7, prewarm_instances=1))
+    assert (await prewarm(life, team, None, worktrees=None)).instances == 2
+    assert {spare.record.pid for spare in spares(life)} == before
+    await spawn(life, team)
+    found = cast("results.GetPerformanceResult", await life.call("get_performance", requests.GetPerformanceRequest()))
+    assert found.metrics.pools.instances.wanted == 1
+    await life.call("shutdown", requests.ShutdownRequest())
+    life = await team.next_life()
+    found = cast("results.GetPerformanceResult", await life.call("get_performance", requests.GetPerformanceRequest()))
+    pool = found.metrics.pools.instances
+    assert (pool.ready, pool.wanted) == (0, 1)
+    assert "the first instance to be spawned or resumed" in str(pool.waits_for)
+    await life.call("resume", requests.ResumeRequest())
+    await until(lambda: [spare.record.stage == "spare" for spare in spares(life)] == [True])
+
+
+async def test_what_was_ordered_and_not_made_when_the_supervisor_was_killed_is_made_by_the_next_one(team: Team) -> None:
+    life = await team.first_life(PHALANX_DEMO_START_S="0.5")
+    asked = life.begin(prewarm(life, team, 2))
+    await until(lambda: bool(spares(life)))
+    life = await team.next_life()
+    assert await life.supervisor._roll.news.until(
+        lambda: [spare.record.stage == "spare" for spare in spares(life)] == [True] * 2, 40.0
+    )
+    asked.cancel()
+    assert await disagreements(team, life) == []
+
+
+async def test_a_prewarm_names_what_it_changes_and_ends_when_spawns_take_what_it_makes(team: Team) -> None:
+    life = await team.first_life()
+    await prewarm(life, team, 2, worktrees=2)
+    more = await prewarm(life, team, None, worktrees=True)
+    assert (more.success, more.instances, more.worktrees) == (True, 2, 5)
+    asked = life.begin(prewarm(life, team, 3))
+    await until(lambda: len(spares(life)) == 3)
+    await spawn(life, team)
+    done = await asyncio.wait_for(asked, 30.0)
+    assert (done.success, done.instances, done.taken, done.worktrees) == (True, 2, 1, 5)
+
+
+async def test_without_a_directory_spares_are_for_where_an_instance_was_started_and_at_first_for_where_the_caller_is(
+    team: Team,
+) -> None:
+    life = await team.first_life()
+    request = requests.PrewarmRequest.model_validate({"instances": 1, "worktrees": True})
+    nowhere = life.begin(life.supervisor.call("prewarm_resources", request, Caller(sender="lead")))
+    with pytest.raises(InvalidRequestError, match="give workDir"):
+        await nowhere
+    refused = requests.SpawnRequest(role=Role.SPECIALIST, work_dir="/usr", context="hello")
+    with pytest.raises(InvalidRequestError, match="not in a git repository"):
+        await life.call("spawn", refused)
+    here = Caller(sender="lead", directory=str(team.repository))
+    done = await life.begin(life.supervisor.call("prewarm_resources", request, here))
+    assert isinstance(done, results.PrewarmResult)
+    assert (done.success, done.instances, done.worktrees, done.work_dir) == (True, 1, 1, str(team.repository))
+    await spawn(life, team)
+    elsewhere = Caller(sender="lead", directory="/usr")
+    done = await life.begin(life.supervisor.call("prewarm_resources", request, elsewhere))
+    assert isinstance(done, results.PrewarmResult)
+    assert done.work_dir == str(team.repository)
 
 
 async def test_an_instance_that_was_a_spare_is_restarted_as_who_it_is(team: Team) -> None:
@@ -226,8 +298,24 @@ async def test_a_spawn_for_which_there_is_no_memory_waits_and_the_team_says_so(t
     waiting = asyncio.create_task(life.supervisor.call("spawn_batch", request, caller))
     await until(lambda: bool(told))
     found = cast("results.ListResult", await life.call("list", requests.ListRequest()))
-    assert ["wait to be started until there is memory" in warning for warning in found.warnings] == [True]
+    assert ["waits to be started until there is memory" in warning for warning in found.warnings] == [True]
     assert "waits for room" in told[0]
     assert not agents(team)
     life.supervisor._spawner._room._reserve_mb = 0
     assert cast("results.SpawnBatchResult", await waiting).success
+
+
+async def test_a_batch_beyond_memory_fails_in_words_member_by_member_and_lets_its_caller_go(team: Team) -> None:
+    life = await team.first_life(PHALANX_MEMORY_RESERVE_MB="1000000", PHALANX_SPAWN_TIMEOUT_S="3")
+    members = [specialist(team.repository, f"task {number}") for number in range(12)]
+    request = requests.SpawnBatchRequest(instances=members)
+    asked = life.begin(life.supervisor.call("spawn_batch", request, Caller(sender="lead")))
+    done = await asyncio.wait_for(asked, 20.0)
+    assert isinstance(done, results.SpawnBatchResult)
+    for member in done.instances:
+        assert member.error is not None
+        assert member.error.code == "unavailable"
+        for words in ("beside the reserve of 1000000 MB", "needs up to 60 MB", "Terminate instances"):
+            assert words in member.error.message
+    assert await disagreements(team, life) == []
+    assert not agents(team)

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import cast
 
 import pytest
 
-from actors.errors import AgentError, WrongStateError
+from actors.agents.base import EntryKind
+from actors.agents.catalog import AgentCatalog
+from actors.errors import AgentError, PhalanxError, WrongStateError
+from actors.following.pages import PageQuery, read_page
+from actors.messages import MessageStatus
 from actors.states import Status
+from actors.terminal.pane import Pane, Tmux
 from supervisor import requests, results
-from tests.integration.supervisor.asking import received
-from tests.integration.supervisor.deeds import BUSY, agents, dies, listed, send, settle, spawn, terminate, texts
+from supervisor.recovering import recycling
+from supervisor.recovering.recycling import ASK
+from tests.integration.supervisor.deeds import (
+    BUSY,
+    PATIENCE_S,
+    agents,
+    dies,
+    kill_agent,
+    listed,
+    receipt_of,
+    send,
+    settle,
+    spawn,
+    terminate,
+    texts,
+)
 from tests.integration.supervisor.lives import Life, Team, disagreements
 from tests.integration.supervisor.test_crash_points import both, through_all_moments
 from tests.launches import command_of
@@ -57,23 +78,143 @@ async def test_a_fresh_conversation_goes_on_with_the_summary_on_the_same_branch(
     assert (await terminate(life, instance_id)).saved_ref
 
 
-async def test_who_is_busy_is_not_recycled_and_what_gives_no_summary_goes_on_as_it_is(
-    team: Team, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_is_busy_is_not_recycled(team: Team) -> None:
     life = await team.first_life()
-    busy, other = await spawn(life, team, BUSY), await spawn(life, team, "the task")
+    busy = await spawn(life, team, BUSY)
     with pytest.raises(WrongStateError, match="wait until it is idle"):
         await recycle(life, busy)
-    await settle(life, other)
-    monkeypatch.setattr(life.supervisor._recycling, "_last_answer", _nothing)
-    pid = agents(team)[other].pid
-    with pytest.raises(AgentError, match="goes on as it is"):
-        await recycle(life, other)
-    assert agents(team)[other].pid == pid
 
 
-async def _nothing(_instance_id: str) -> str:
-    return " "
+async def send_until(done: asyncio.Task[object], life: Life, instance_id: str, name: str) -> list[results.SendResult]:
+    """Begins when the instance is at work."""
+    member = life.supervisor._roll.registry.get(instance_id)
+    await life.supervisor._roll.news.until(lambda: member.status is Status.BUSY or done.done(), PATIENCE_S)
+    sent: list[results.SendResult] = []
+    while not done.done():
+        sent += await send(life, instance_id, f"{name} {len(sent)}")
+        await asyncio.sleep(0.02)
+    return sent
+
+
+def conversations(life: Life, instance_id: str, *before: str) -> list[list[str]]:
+    """What was said to it: in the conversations ``before`` (their transcripts), then in the one that goes on."""
+    path = life.supervisor._roll.registry.get(instance_id).record.transcript_path
+    agent = AgentCatalog(claude_command="no-such-claude", python=sys.executable).named("demo")
+    pages = [read_page(agent, Path(one), PageQuery(cursor=None, limit=10_000)) for one in (*before, path)]
+    return [[shown.entry.text for shown in page.entries if shown.entry.kind is EntryKind.QUESTION] for page in pages]
+
+
+async def test_what_is_sent_while_it_gives_its_summary_is_said_to_the_fresh_conversation_alone(team: Team) -> None:
+    life = await team.first_life()
+    instance_id = await spawn(life, team, "the task")
+    for number in range(4):
+        await settle(life, instance_id)
+        old = life.supervisor._roll.registry.get(instance_id).record.transcript_path
+        done = asyncio.create_task(recycle(life, instance_id))
+        sent = await asyncio.gather(*(send_until(done, life, instance_id, f"{number} {name}") for name in "abc"))
+        await done
+        await settle(life, instance_id)
+        before, now = conversations(life, instance_id, old)
+        assert ASK in before[-1]
+        said = [line for prompt in now for line in prompt.splitlines()]
+        every = [one for some in sent for one in some]
+        assert len(every) > 9
+        assert {one.success for one in every} == {True}
+        assert {receipt_of(life, one).status for one in every} == {MessageStatus.SUBMITTED}
+        for sender, some in zip("abc", sent, strict=True):
+            assert [line for line in said if line.startswith(f"{number} {sender}")] == [
+                f"{number} {sender} {n}" for n in range(len(some))
+            ]
+
+
+async def dies_meanwhile(_life: Life, team: Team, instance_id: str) -> None:
+    kill_agent(team, instance_id)
+
+
+async def is_interrupted(life: Life, _team: Team, instance_id: str) -> None:
+    await life.call("interrupt", requests.InterruptRequest(instance_id=instance_id))
+
+
+async def is_left_alone(_life: Life, _team: Team, _instance_id: str) -> None:
+    """What it was asked for is enough."""
+
+
+@pytest.mark.parametrize(
+    ("ask", "meanwhile", "why"),
+    [
+        ("@@demo fail api", is_left_alone, "failed: API Error: 500"),
+        ("@@demo fail rate_limit", is_left_alone, "429"),
+        ("@@demo never-answer", is_interrupted, "without an answer"),
+        ("@@demo never-answer", is_left_alone, "lasts longer than 2 s"),
+        ('@@demo dialog Bash {"command": "ls"}', is_left_alone, "waiting_permission"),
+        ("@@demo never-answer", dies_meanwhile, "it is failed"),
+    ],
+    ids=["API error", "rate limit", "interrupt", "timeout", "permission", "death"],
+)
+async def test_without_a_summary_the_old_conversation_goes_on_with_all_that_was_sent_meanwhile(
+    team: Team,
+    monkeypatch: pytest.MonkeyPatch,
+    ask: str,
+    meanwhile: Callable[[Life, Team, str], Awaitable[None]],
+    why: str,
+) -> None:
+    monkeypatch.setattr(recycling, "ASK", ask)
+    monkeypatch.setattr(recycling, "SUMMARY_S", 2.0)
+    life = await team.first_life()
+    instance_id = await spawn(life, team, "the task")
+    await settle(life, instance_id)
+    member = life.supervisor._roll.registry.get(instance_id)
+    before = member.record
+    done = asyncio.create_task(recycle(life, instance_id))
+    assert await life.supervisor._roll.news.until(lambda: member.status is not Status.READY or done.done(), PATIENCE_S)
+    (sent,) = await send(life, instance_id, "what comes next")
+    await meanwhile(life, team, instance_id)
+    with pytest.raises(AgentError, match=why) as raised:
+        await done
+    assert "goes on as it is" in str(raised.value)
+    assert (member.record.session_id, member.record.summary) == (before.session_id, "")
+    if member.status is not Status.READY:
+        await life.call("restart", requests.RestartRequest(instance_id=instance_id))
+    await settle(life, instance_id)
+    ((first, *later),) = conversations(life, instance_id)
+    assert first.endswith("the task")
+    # With an agent that ends by itself its messages end, too.
+    arrives = meanwhile is not dies_meanwhile
+    assert receipt_of(life, sent).status is (MessageStatus.SUBMITTED if arrives else MessageStatus.FAILED)
+    assert [prompt for prompt in later if prompt.endswith("what comes next")] == later[-1:] * arrives
+    assert await disagreements(team, life) == []
+
+
+async def test_who_cannot_be_asked_because_somebody_is_typing_is_never_told_that_its_conversation_ends(
+    team: Team,
+) -> None:
+    life = await team.first_life()
+    instance_id = await spawn(life, team, "the task")
+    await settle(life, instance_id)
+    pane = Pane(Tmux(team.home.tmux_socket), agents(team)[instance_id].pane_id)
+    await pane.paste("half a sentence")
+    with pytest.raises(AgentError, match="could not be asked"):
+        await recycle(life, instance_id)
+    await pane.press("C-c")
+    await send(life, instance_id, "what comes next")
+    await settle(life, instance_id)
+    assert texts(team, instance_id) == ["the task", "what comes next"]
+
+
+async def test_who_is_terminated_while_it_gives_its_summary_is_not_started_again(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recycling, "ASK", "@@demo busy 1")
+    life = await team.first_life()
+    instance_id = await spawn(life, team, "the task")
+    await settle(life, instance_id)
+    member = life.supervisor._roll.registry.get(instance_id)
+    done = asyncio.create_task(recycle(life, instance_id))
+    assert await life.supervisor._roll.news.until(lambda: member.status is Status.BUSY, PATIENCE_S)
+    assert (await terminate(life, instance_id)).status is Status.STOPPED
+    with pytest.raises(PhalanxError):
+        await done
+    assert (member.status, agents(team)) == (Status.STOPPED, {})
 
 
 @pytest.mark.parametrize(
@@ -101,21 +242,47 @@ async def test_no_message_and_no_instance_is_lost_whenever_the_supervisor_dies_i
         life = await team.first_life()
         instance_id = await spawn(life, team, "the task")
         await settle(life, instance_id)
+        old = life.supervisor._roll.registry.get(instance_id).record.transcript_path
         life.fate.ends_at(moment)
-        died = await dies(recycle(life, instance_id))
+        done = asyncio.create_task(recycle(life, instance_id))
+        sending = asyncio.create_task(send_two(done, life, instance_id))
+        died = await dies(done)
         calls = life.fate.calls
+        sent = await sending
         life = await team.next_life(actors_die=actors_die)
         assert await disagreements(team, life) == [], calls
         status = (await listed(life))[instance_id].status
         if status in (Status.STOPPED, Status.FAILED):
             assert (await life.call("resume", requests.ResumeRequest())).success, calls
-        await asyncio.gather(send(life, instance_id, "afterwards"))
+        await send(life, instance_id, "afterwards")
         await settle(life, instance_id)
-        # A long paste keeps the newline at its end, as it does in Claude Code.
-        prompts = [prompt.rstrip().rpartition("\n")[2] for prompt in received(team.home, instance_id)]
-        assert (prompts[0], prompts[-1]) == ("the task", "afterwards"), calls
-        assert len(prompts) <= 3, calls
+        *before, now = conversations(life, instance_id, *([old] if await began_anew(life, instance_id, old) else []))
+        assert all(ASK in one[-1] for one in before), calls
+        asked = [ASK in prompt for one in (*before, now) for prompt in one]
+        assert sum(asked) <= 1, calls
+        assert not (before and any(ASK in prompt for prompt in now)), calls
+        said = [line for one in (*before, now) for prompt in one for line in prompt.splitlines()]
+        lines = [line for line in said if line and not line.startswith("[phalanx") and line != ASK]
+        unanswered = [text for text in ("one", "two") if text not in sent and text in lines]
+        assert [line for line in lines if line not in unanswered] == ["the task", *sent, "afterwards"], calls
+        assert len(lines) == len(set(lines)), calls
         assert await disagreements(team, life) == [], calls
         return not died
 
     assert await through_all_moments(make_team, play) > 5
+
+
+async def send_two(done: asyncio.Task[object], life: Life, instance_id: str) -> list[str]:
+    """While it is recycled; what was accepted."""
+    accepted: list[str] = []
+    member = life.supervisor._roll.registry.get(instance_id)
+    await life.supervisor._roll.news.until(lambda: member.status is Status.BUSY or done.done(), 5.0)
+    for text in ("one", "two"):
+        if await dies(send(life, instance_id, text)):
+            break
+        accepted.append(text)
+    return accepted
+
+
+async def began_anew(life: Life, instance_id: str, old: str) -> bool:
+    return life.supervisor._roll.registry.get(instance_id).record.transcript_path != old

@@ -33,7 +33,7 @@ with open(sys.argv[1] + ".part", "w") as file:
 os.rename(sys.argv[1] + ".part", sys.argv[1])
 time.sleep(1000)
 """
-SET_BY_TMUX = {"TMUX", "TMUX_PANE", "TERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "PWD"}
+SET_BY_TMUX = {"TMUX", "TMUX_PANE", "TERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "COLORTERM", "PWD"}
 
 
 async def reported(server: TerminalServer, home: Path, *words: str, cwd: Path | None = None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -155,6 +156,136 @@ def convert_with_a_filter(place: Place, tree: Path) -> None:
     (tree / "utf").write_text("$Id: mine $")
 
 
+NOTEBOOK = b'{"source": "1 + 1"}\n{"output": "2"}\n'
+
+
+def _with_a_filter_that_strips(place: Place, tree: Path) -> None:
+    place.git(place.repository, "config", "filter.strip.clean", "sed /output/d")
+    place.git(place.repository, "config", "filter.strip.smudge", "cat")
+    place.git(place.repository, "config", "filter.strip.required", "true")
+    (tree / ".gitattributes").write_text("*.ipynb filter=strip\n")
+
+
+def commit_through_a_filter_that_strips(place: Place, tree: Path) -> None:
+    _with_a_filter_that_strips(place, tree)
+    (tree / "plain.ipynb").write_bytes(b'{"source": "1"}\n')
+    (tree / os.fsdecode(b"odd\n\xff name.ipynb")).write_bytes(NOTEBOOK)
+    _commit_all(place, tree)
+
+
+def stage_through_a_filter_that_strips(place: Place, tree: Path) -> None:
+    _with_a_filter_that_strips(place, tree)
+    (tree / "a.ipynb").write_bytes(NOTEBOOK)
+    place.git(tree, "add", "--all")
+
+
+def run_a_notebook_that_was_committed_before(place: Place, tree: Path) -> None:
+    _with_a_filter_that_strips(place, tree)
+    (tree / "a.ipynb").write_bytes(b'{"source": "1 + 1"}\n')
+    _commit_all(place, tree)
+    place.git(place.repository, "merge", "-q", "phalanx/spec_1")
+    (tree / "a.ipynb").write_bytes(NOTEBOOK)
+    place.git(tree, "add", "--update")
+    assert place.git(tree, "status", "--porcelain") == ""
+
+
+def keep_the_length_in_a_filter(place: Place, tree: Path) -> None:
+    place.git(place.repository, "config", "filter.secret.clean", "tr 0-9 x")
+    (tree / ".gitattributes").write_text("*.key filter=secret\n")
+    (tree / "a.key").write_bytes(b"1234\n")
+    _commit_all(place, tree)
+
+
+def lose_the_program_of_a_filter(place: Place, tree: Path) -> None:
+    place.git(place.repository, "config", "filter.packed.clean", "gzip --no-name --stdout")
+    place.git(place.repository, "config", "filter.packed.smudge", "/no/such/program")
+    place.git(place.repository, "config", "filter.packed.required", "true")
+    (tree / ".gitattributes").write_text("*.big filter=packed\n")
+    (tree / "a.big").write_bytes(b"large\n" * 1000)
+    _commit_all(place, tree)
+
+
+def commit_lines_that_end_in_two_ways(place: Place, tree: Path) -> None:
+    (tree / ".gitattributes").write_text("*.txt text=auto\n*.bat eol=crlf\n")
+    for name in ("mixed.txt", "mixed.bat"):
+        (tree / name).write_bytes(b"a\r\nb\nc\r")
+    _commit_all(place, tree)
+
+
+def commit_lines_under_autocrlf(place: Place, tree: Path) -> None:
+    place.git(place.repository, "config", "core.autocrlf", "input")
+    (tree / "mixed").write_bytes(b"a\r\nb\n")
+    _commit_all(place, tree)
+
+
+def commit_a_keyword(place: Place, tree: Path) -> None:
+    (tree / ".gitattributes").write_text("*.c ident\n")
+    (tree / "a.c").write_bytes(b"$Id: what I wrote there $\n")
+    _commit_all(place, tree)
+
+
+def commit_in_an_encoding(place: Place, tree: Path) -> None:
+    (tree / ".gitattributes").write_text("*.utf working-tree-encoding=UTF-16\n")
+    (tree / "big.utf").write_bytes("\ufeffh\u00e9\n".encode("utf-16-be"))
+    _commit_all(place, tree)
+
+
+def name_attributes_elsewhere(place: Place, tree: Path) -> None:
+    _with_a_filter_that_strips(place, tree)
+    (tree / ".gitattributes").rename(place.base / "attributes")
+    place.git(place.base, "config", "--global", "core.attributesFile", str(place.base / "attributes"))
+    (tree / "a.ipynb").write_bytes(NOTEBOOK)
+    _commit_all(place, tree)
+
+
+def commit_what_git_converts_back(place: Place, tree: Path) -> None:
+    """And merge it, so that nothing of it is in the worktree alone."""
+    place.git(place.repository, "config", "filter.packed.clean", "gzip --no-name --stdout")
+    place.git(place.repository, "config", "filter.packed.smudge", "gzip --decompress --stdout")
+    rules = (
+        "*.bat eol=crlf\n*.utf working-tree-encoding=UTF-16LE-BOM\n*.big filter=packed\n*.c ident\n*.txt text=auto\n"
+    )
+    (tree / ".gitattributes").write_text(rules)
+    (tree / "a.bat").write_bytes(b"a\r\nb\r\n")
+    (tree / "a.utf").write_bytes("\ufeffh\u00e9\n".encode("utf-16-le"))
+    (tree / "a.big").write_bytes(b"large\n" * 1000)
+    (tree / "a.c").write_bytes(b"$Id: 055c8729cdcc372500a08db659c045e16c4409fb $\n")
+    (tree / "a.txt").write_bytes(b"a\nb\n")
+    _commit_all(place, tree)
+    place.git(place.repository, "merge", "-q", "phalanx/spec_1")
+
+
+def _commit_all(place: Place, tree: Path) -> None:
+    place.git(tree, "add", "--all")
+    place.git(tree, "commit", "-q", "-m", "All of it")
+    assert place.git(tree, "status", "--porcelain") == ""
+
+
+def change_a_mode_that_git_does_not_look_at(place: Place, tree: Path) -> None:
+    place.git(place.repository, "config", "core.fileMode", "false")
+    (tree / "src/code.py").chmod(0o755)
+    assert place.git(tree, "status", "--porcelain") == ""
+
+
+def tell_names_apart_by_case_only(place: Place, tree: Path) -> None:
+    place.git(place.repository, "config", "core.ignoreCase", "true")
+    (tree / "src/CODE.py").write_text("another file\n")
+    assert place.git(tree, "status", "--porcelain") == ""
+
+
+def leave_pipes_and_sockets(place: Place, tree: Path) -> None:
+    modify(place, tree)
+    os.mkfifo(tree / "pipe")
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(tree / "socket"))
+
+
+def ignore_in_the_users_own_rules(place: Place, tree: Path) -> None:
+    (place.base / "ignored").write_text("*.mine\n")
+    place.git(place.base, "config", "--global", "core.excludesFile", str(place.base / "ignored"))
+    (tree / "notes.mine").write_text("an idea")
+
+
 def split_the_index(place: Place, tree: Path) -> None:
     place.git(tree, "update-index", "--split-index")
     stage_and_modify_again(place, tree)
@@ -216,6 +347,20 @@ STATES = [
     keep_the_time_of_a_file,
     end_lines_in_two_ways,
     convert_with_a_filter,
+    commit_through_a_filter_that_strips,
+    stage_through_a_filter_that_strips,
+    run_a_notebook_that_was_committed_before,
+    keep_the_length_in_a_filter,
+    lose_the_program_of_a_filter,
+    commit_lines_that_end_in_two_ways,
+    commit_lines_under_autocrlf,
+    commit_a_keyword,
+    commit_in_an_encoding,
+    name_attributes_elsewhere,
+    change_a_mode_that_git_does_not_look_at,
+    tell_names_apart_by_case_only,
+    leave_pipes_and_sockets,
+    ignore_in_the_users_own_rules,
     split_the_index,
     leave_a_lock,
     commit_on_the_branch,

@@ -33,7 +33,7 @@ def test_a_damaged_repository_is_not_taken_for_none(workspaces: Workspaces, plac
     directory = place.base / "damaged"
     directory.mkdir()
     (directory / ".git").write_text("gitdir: /nowhere\n")
-    with pytest.raises(WorkspaceError, match=r"cannot read the repository.*/nowhere"):
+    with pytest.raises(WorkspaceError, match=r"cannot read the repository of .*/damaged: fatal: not a git repository"):
         workspaces.create("a", directory, "isolated")
 
 

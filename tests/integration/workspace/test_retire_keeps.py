@@ -151,7 +151,7 @@ def _touch(path: Path) -> Path:
     ],
 )
 @pytest.mark.parametrize("end", [Workspaces.retire, Workspaces.undo])
-def test_work_is_kept_and_the_reason_told(  # noqa: PLR0917
+def test_work_is_kept_and_the_reason_told(
     workspaces: Workspaces,
     workspace: Workspace,
     place: Place,

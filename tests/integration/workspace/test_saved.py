@@ -92,6 +92,28 @@ def test_a_clean_and_merged_worktree_saves_nothing(workspaces: Workspaces, works
     assert place.saved() == set()
 
 
+def test_what_git_converts_back_as_it_was_is_not_saved_once_more(
+    workspaces: Workspaces, workspace: Workspace, place: Place
+) -> None:
+    states.commit_what_git_converts_back(place, workspace.directory)
+    photo = photograph(workspace.directory)
+    retirement = workspaces.retire(workspace)
+    assert (retirement.removed, retirement.saved_ref) == (True, None)
+    assert photograph(place.restore("main")) == photo
+
+
+def test_the_message_tells_how_to_get_back_what_a_filter_would_strip(
+    workspaces: Workspaces, workspace: Workspace, place: Place
+) -> None:
+    states.run_a_notebook_that_was_committed_before(place, workspace.directory)
+    retirement = workspaces.retire(workspace)
+    assert "git's filters do not keep all of some files in it ('a.ipynb')" in (retirement.kept_reason or "")
+    message = place.git(place.repository, "log", "-1", "--format=%B", REF)
+    command = next(line for line in message.splitlines() if "git cat-file blob" in line).split(": ", 1)[1]
+    words = command.replace("PATH", "a.ipynb").split(" > ")[0].split()
+    assert place.git_bytes(*words[1:]) == states.NOTEBOOK
+
+
 def test_commits_that_nobody_has_are_held_without_a_further_commit(
     workspaces: Workspaces, workspace: Workspace, place: Place
 ) -> None:

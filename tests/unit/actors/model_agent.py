@@ -1,6 +1,7 @@
 """A model of an agent in its pane, as little as a courier can tell from the real one, with every fault it may show.
 
-Time is that of the event loop. ``Faults`` come from the test and are used up one after the other.
+Beside the courier a person sits at the terminal: what they type holds ``TYPED``, which no text of ours does. Time is
+that of the event loop. ``Quirks`` come from the test and are used up one after the other.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from types import SimpleNamespace
 
-from actors.agents.base import Composer, Screen
+from actors.agents.base import Composer, Dialog, Screen
 from actors.errors import PaneGoneError
 from actors.messaging.proofs import Proofs
-from actors.messaging.recent import RecentIds
 from actors.news import News
 from actors.states import InstanceState, Status
 
-IDS = re.compile(r"^\[phalanx (msg_\w+) from", re.MULTILINE)
+IDS = re.compile(r"\[phalanx (msg_\w+) from lead\]$", re.MULTILINE)
+TYPED = "Q"
+FORBIDDEN = re.compile(r"from lead\]\nmsg_\d*7$", re.MULTILINE)
+"""The user's own hook refuses a prompt that holds such a text."""
 
 
 class Death(Enum):
@@ -42,6 +45,8 @@ class Quirks:
     hook_after_s: float = 0.1
     written_after_s: float = 0.5
     turn_s: float = 1.0
+    refused_is_given_back: bool = False
+    """A prompt that a hook refuses comes back into the input box."""
     death_at_paste: Death = Death.NEVER
     death_at_enter: Death = Death.NEVER
 
@@ -53,8 +58,16 @@ class ModelAgent:
         self._die = die
         self._timers: list[asyncio.TimerHandle] = []
         self.conversation: list[str] = []
-        self.spool: list[frozenset[str] | None] = [None]
-        """What the hooks have reported; None is a launch mark."""
+        self.written: list[tuple[str, bool]] = []
+        """Prompts that the transcript shows, and whether they were refused."""
+        self.spool: list[str | None] = [None]
+        """The prompts that the hooks have reported; None is a launch mark."""
+        self.wrongs: list[str] = []
+        """What was done to a person."""
+        self.dialog = False
+        self._cleared_at = 0.0
+        self._prompt = ""
+        """Taken, but not yet in the transcript."""
         self.life = 1
         self.draft = ""
         self.busy = False
@@ -77,7 +90,7 @@ class ModelAgent:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        self.alive, self.busy, self.draft = False, False, ""
+        self.alive, self.busy, self.dialog, self.draft, self._prompt = False, False, False, "", ""
         self.changed()
 
     def resume(self) -> None:
@@ -101,7 +114,8 @@ class ModelAgent:
             await asyncio.sleep(0)
         self.last_paste = name
         self.pastes += 1
-        self._later(self._now.draft_after_s, lambda: setattr(self, "draft", self.draft + "".join(data)))
+        if not self.dialog:  # which swallows it
+            self._later(self._now.draft_after_s, lambda: self._land("".join(data)))
         if self._now.death_at_paste is Death.AFTER:
             self._die()
         await asyncio.sleep(0)
@@ -111,10 +125,25 @@ class ModelAgent:
             raise PaneGoneError("gone")
         return self.last_paste == name
 
+    def _land(self, text: str) -> None:
+        if not self.dialog:
+            self.draft += text
+
     async def press(self, key: str) -> None:
-        assert key == "Enter"
         if not self.alive:
             raise PaneGoneError("gone")
+        if self.dialog:
+            self.wrongs.append(f"{key} into a dialog")
+        if TYPED in self.draft:
+            self.wrongs.append(f"{key} on what a person has typed: {self.draft!r}")
+        if key == "C-c":
+            now = asyncio.get_running_loop().time()
+            if now - self._cleared_at < 1.0:
+                self.wrongs.append("ended the agent")
+            self._cleared_at = now
+            self._later(0.2, lambda: setattr(self, "draft", ""))
+            await asyncio.sleep(0)
+            return
         quirks = self._now
         if quirks.death_at_enter is Death.BEFORE:
             self._now = Quirks()
@@ -122,19 +151,55 @@ class ModelAgent:
             await asyncio.sleep(0)
         if quirks.swallows_enters > 0:
             self._now = Quirks(swallows_enters=quirks.swallows_enters - 1)
-        elif self.draft:
+        elif self.draft.strip():
             self._submit(quirks)
         if quirks.death_at_enter is Death.AFTER:
             self._die()
         await asyncio.sleep(0)
 
     def _submit(self, quirks: Quirks) -> None:
-        ids = IDS.findall(self.draft)
-        self.draft, self.busy = "", True
-        self._later(quirks.hook_after_s, lambda: self.spool.append(frozenset(ids)))
-        self._later(quirks.hook_after_s + quirks.written_after_s, lambda: self.conversation.extend(ids))
-        turn_s = quirks.hook_after_s + max(quirks.turn_s, quirks.written_after_s)
+        if self.busy:
+            return  # the model has no queue of its own
+        prompt = self.draft.strip()
+        self.draft, self.busy, self._prompt = "", True, prompt
+        refused = FORBIDDEN.search(prompt) is not None
+        self._later(quirks.hook_after_s, lambda: self.spool.append(prompt))
+        self._later(quirks.hook_after_s + quirks.written_after_s, lambda: self._write(prompt, refused, quirks))
+        turn_s = quirks.hook_after_s + (0.0 if refused else quirks.turn_s)
         self._later(turn_s, lambda: setattr(self, "busy", False))
+
+    def _write(self, prompt: str, refused: bool, quirks: Quirks) -> None:
+        if self._prompt != prompt:
+            return  # a person took it back
+        self._prompt = ""
+        self.written.append((prompt, refused))
+        if not refused:
+            self.conversation.extend(IDS.findall(prompt))
+        elif quirks.refused_is_given_back and not self.draft:
+            self.draft = prompt
+
+    def person(self, what: str) -> None:
+        """Somebody at the terminal does one thing."""
+        if not self.alive:
+            return
+        if what == "dialog comes":
+            self.dialog = not self.busy
+        elif what == "dialog goes":
+            self.dialog = False
+        elif self.dialog:
+            return
+        elif what == "types":
+            self.draft += TYPED
+        elif what == "deletes a character":
+            self.draft = self.draft[:-1]
+        elif what == "deletes all":
+            self.draft = ""
+        elif what == "enters" and self.draft.strip():
+            self._submit(Quirks())
+        elif what == "escapes" and self._prompt and not self.draft:
+            self.draft, self._prompt, self.busy = self._prompt, "", False
+        self.changed()
+        self._tell()
 
 
 class ModelObserver:
@@ -142,10 +207,10 @@ class ModelObserver:
 
     def __init__(self, agent: ModelAgent, news: News) -> None:
         self._agent = agent
-        self._read = 0
+        self._read = self._witnessed = 0
         self.coming_back = False
-        self.conversation = SimpleNamespace(is_open=True)
-        self.proofs = Proofs(RecentIds())
+        self.conversation = SimpleNamespace(is_open=True, path=None)
+        self.proofs = Proofs()
         self.state = InstanceState(status=Status.READY)
         agent.changed = self._changed
         self._news = news
@@ -164,7 +229,7 @@ class ModelObserver:
             if reported is None:
                 self.proofs.begin_life()
             else:
-                self.proofs.add(reported)
+                self.proofs.report(reported)
         self._read = len(self._agent.spool)
         status = Status.BUSY if self._agent.busy else Status.READY
         self.state = InstanceState(status=status if self._agent.alive else Status.FAILED)
@@ -172,11 +237,19 @@ class ModelObserver:
             self.witness()
 
     def witness(self) -> None:
-        self.proofs.written.add(self._agent.conversation)
+        for prompt, refused in self._agent.written[self._witnessed :]:
+            if refused:
+                self.proofs.refuse(prompt, "a hook has refused it")
+            else:
+                self.proofs.write(prompt)
+        self._witnessed = len(self._agent.written)
 
     async def look(self) -> Screen:
         if not self._agent.alive:
             raise PaneGoneError("gone")
         self.absorb()
+        if self._agent.dialog:
+            return Screen(composer=Composer.ABSENT, dialog=Dialog())
         draft = self._agent.draft
-        return Screen(composer=Composer.DRAFT if draft else Composer.EMPTY, draft=draft, busy=self._agent.busy)
+        composer = Composer.DRAFT if draft else Composer.EMPTY
+        return Screen(composer=composer, draft=draft.rstrip("\n"), busy=self._agent.busy)

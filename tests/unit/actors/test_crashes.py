@@ -1,4 +1,5 @@
-"""Actors and agents killed at random: each message is once in the conversation, or its receipt says why not."""
+"""Actors and agents killed at random, and a person at the terminal: each message is once in the conversation, or its
+receipt says why not, and nothing is ever done to what the person types."""
 
 from __future__ import annotations
 
@@ -42,7 +43,10 @@ class Supervisor:
         news = News()
         observer: Any = ModelObserver(self.agent, news)
         pane: Any = self.agent
-        ledger = Ledger(Journal(self._directory), f"life {self.agent.life}", self._untold.append)
+        observer.witness()
+        journal = Journal(self._directory)
+        observer.proofs.expect(message for entry in journal.entries for message in entry.messages)
+        ledger = Ledger(journal, f"life {self.agent.life}", self._untold.append, observer.proofs)
         self.courier = Courier(pane, observer, BatchLimits(size=3, delay_s=0.0), news, ledger)
         self.courier.recall()
         self.courier.offer(self.pending.values())
@@ -107,8 +111,9 @@ QUIRKS = st.builds(
     drawing_is_told=st.booleans(),
     swallows_enters=st.sampled_from([0, 0, 1, 2]),
     hook_after_s=st.sampled_from([0.01, 0.1, 0.4, 15.0]),
-    written_after_s=st.sampled_from([0.0, 1.0, 3.0]),
+    written_after_s=st.sampled_from([0.0, 1.0, 3.0, 15.0]),
     turn_s=st.sampled_from([0.1, 2.0, 30.0]),
+    refused_is_given_back=st.booleans(),
     death_at_paste=DEATHS,
     death_at_enter=DEATHS,
 )
@@ -118,6 +123,10 @@ STEP = st.one_of(
     st.tuples(st.just("kill actor"), st.just(0), PAUSE_S, st.booleans()),
     st.tuples(st.just("kill agent"), st.just(0), PAUSE_S, st.booleans()),
 )
+DEED = st.sampled_from(
+    ["types", "types", "deletes a character", "deletes all", "enters", "escapes", "dialog comes", "dialog goes"]
+)
+WITH_A_PERSON = st.one_of(STEP, st.tuples(DEED, st.just(0), PAUSE_S, st.booleans()))
 """What is done, how many are sent, how long to wait then, and whether the supervisor asks for reports after it."""
 
 Step = tuple[str, int, float, bool]
@@ -145,17 +154,41 @@ async def play(supervisor: Supervisor, steps: Sequence[Step]) -> list[str]:
             supervisor.kill_actor()
         elif what == "kill agent":
             await supervisor.restart_agent()
+        elif what not in {"send", "kill actor"}:
+            supervisor.agent.person(what)
         await supervisor.pass_s(pause_s)
         if asks:
             supervisor.poll()
-    await supervisor.pass_s(600.0)
-    supervisor.poll()
+    for _ in range(10):  # the person leaves, after a look at what stands there
+        supervisor.agent.person("dialog goes")
+        supervisor.agent.person("deletes all")
+        await supervisor.pass_s(200.0)
+        supervisor.poll()
     await supervisor.close()
     return sent
 
 
 def _message(name: str) -> Message:
     return Message(id=name, instance_id="i", sender="lead", text=name, immediate=True, accepted_at=0.0)
+
+
+def outcome(steps: list[Step], quirks: list[Quirks]) -> tuple[Supervisor, list[str]]:
+    with tempfile.TemporaryDirectory(prefix="phx") as directory:
+        supervisor = Supervisor(Path(directory), quirks)
+        sent: list[str] = []
+
+        async def work() -> None:
+            sent.extend(await play(supervisor, steps))
+
+        run_in_virtual_time(work())
+    assert supervisor.agent.wrongs == []
+    assert not supervisor.pending, "every message is at its end"
+    arrived = supervisor.agent.conversation
+    for name in sent:
+        assert (name in arrived) == (supervisor.lot[name] is SUBMITTED), (name, supervisor.lot[name], arrived)
+        if name.endswith("7"):
+            assert name not in arrived
+    return supervisor, sent
 
 
 @settings(max_examples=500, deadline=None)
@@ -167,17 +200,22 @@ def _message(name: str) -> Message:
 def test_each_message_is_in_the_conversation_once_or_its_receipt_says_why_not(
     steps: list[Step], quirks: list[Quirks]
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="phx") as directory:
-        supervisor = Supervisor(Path(directory), quirks)
-        sent: list[str] = []
+    supervisor, _ = outcome(steps, quirks)
+    arrived = supervisor.agent.conversation
+    assert sorted(set(arrived)) == arrived, "once and in the order in which they were sent"
 
-        async def work() -> None:
-            sent.extend(await play(supervisor, steps))
 
-        run_in_virtual_time(work())
-        arrived = supervisor.agent.conversation
-        assert sorted(set(arrived)) == sorted(arrived), "nothing is there twice"
-        assert not supervisor.pending, "every message is at its end"
-        for name in sent:
-            assert (name in arrived) == (supervisor.lot[name] is SUBMITTED), (name, supervisor.lot[name], arrived)
-        assert arrived == sorted(arrived), "in the order in which they were sent"
+@settings(max_examples=500, deadline=None)
+@given(st.lists(WITH_A_PERSON, max_size=20), st.lists(QUIRKS, max_size=10))
+def test_a_person_at_the_terminal_loses_nothing_and_no_message_is_lost(steps: list[Step], quirks: list[Quirks]) -> None:
+    supervisor, _ = outcome(steps, quirks)
+    arrived = supervisor.agent.conversation
+    assert len(set(arrived)) == len(arrived), "nothing is there twice"
+
+
+def test_a_prompt_that_a_hook_refuses_fails_alone_and_the_others_of_its_batch_arrive() -> None:
+    for given_back in (False, True):
+        steps: list[Step] = [("send", 6, 5.0, True), ("send", 3, 60.0, True)]
+        supervisor, sent = outcome(steps, [Quirks(refused_is_given_back=given_back)] * 6)
+        assert supervisor.agent.conversation == [name for name in sent if name != "msg_007"]
+        assert supervisor.lot["msg_007"] is MessageStatus.FAILED

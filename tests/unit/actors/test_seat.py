@@ -10,6 +10,7 @@ from actors.agents.catalog import AgentCatalog
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
 from actors.instance import InstanceConfig
 from actors.messaging.inbox import BatchLimits
+from actors.responding import Reply
 from actors.seat import Seat
 
 
@@ -55,7 +56,7 @@ async def test_the_same_instance_may_come_under_another_id(seat: Seat, config: I
     before = await seat.adopt(replace(config, instance_id="spare_1"), "%1", 1)
     assert await seat.adopt(config, "%1", 1) == before
     with pytest.raises(WrongStateError, match="spec_0_0_1 waits for no permission"):
-        await seat.respond(True, "")
+        await seat.respond(Reply(allow=True))
     await seat.leave()
 
 

@@ -34,6 +34,7 @@ def test_the_promises_are_those_of_the_page() -> None:
         ("seed 7: lost: message 3 of a", "lost"),
         ("seed 7: … and 12 more that begin with doubled", "doubled"),
         ("seed 7: left behind: 12 sleep", "left behind"),
+        ("seed 7: submitted: spec_0_0_1 got what a person had typed", "submitted"),
     ],
 )
 def test_a_problem_is_known_by_how_it_begins(problem: str, word: str) -> None:
@@ -45,7 +46,7 @@ def test_what_was_found_stands_beside_its_promise_and_nothing_is_left_out() -> N
     put.recovered_s += [2.0, 10.0]
     lines = table(put, ["seed 1: lost: a", "seed 1: lost: b", "seed 2: strange: c"])
     assert lines[2].endswith("| 4000 accepted messages, 80 kills, 50 while typing | **2** |")
-    assert [line.endswith("| nothing |") for line in lines[3:8]] == [True] * 5
+    assert [line.endswith("| nothing |") for line in lines[3:9]] == [True] * 6
     assert "well 6.0 s (p50), 10.0 s (most) after the last kill" in lines[5]
-    assert lines[8:] == ["| anything else | | **1** |"]
-    assert len(table(put, [])) == 8
+    assert lines[9:] == ["| anything else | | **1** |"]
+    assert len(table(put, [])) == 9

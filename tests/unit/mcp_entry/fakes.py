@@ -208,7 +208,7 @@ REPLIES: dict[str, Reply] = {
             )
         ],
     ),
-    "restart": results.RestartResult(instance_id="spec_1_1_1", status=Status.READY, resumed=True),
+    "restart": results.RestartsResult(success=True, instance_id="spec_1_1_1", status=Status.READY, resumed=True),
     "git_batch": git_done(git_outcome(result={"branch": "main", "upstream": None}, cached=True)),
     "resume": results.ResumeResult(
         success=True,

@@ -8,6 +8,7 @@ life as kill -9 does: nothing that is left of it gets through to the world or to
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class _Reached:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._target, name)
-        if not asyncio.iscoroutinefunction(found):
+        if not inspect.iscoroutinefunction(found):
             return found
 
         async def call(*arguments: Any, **more: Any) -> Any:
@@ -95,14 +96,17 @@ class Life:
         self.permits = permits = Permits(3)
         stock, room = ActorStock(factory, permits, 0), Room(host, 1, 0)
         staff = Staff(host=host, factory=factory, permits=permits, stock=stock, room=room)
-        self.roll = roll = Roll(Fence(_Kept(records, self)))
+        store = Fence(_Kept(records, self))
+        self.roll = roll = Roll(store)
         batching = Batching(Tunables(Tuning.of(settings)), roll)
         adoption = Adoption(_HOME, InstanceRules(batching=batching, comes_back=False), factory, roll)
         undoing = Undoing(roll, host, factory)
         self.closing = Closing(roll, staff, adoption, 20.0)
         policy = WorkDirPolicy(_HOME, Path("/root"), ())
-        spawning = SpawnSettings(roll=roll, agent="demo", timeout_s=20.0, work_dirs=policy, roster=None)
-        pool = make_pool(_HOME, settings, staff, roll, adoption)
+        spawning = SpawnSettings(
+            roll=roll, agent="demo", timeout_s=20.0, work_dirs=policy, allow_bypass=False, roster=None
+        )
+        pool = make_pool(_HOME, settings, staff, roll, adoption, store=store)
         starts = Starts(warm=WarmStart(staff, roll, pool), cold=ColdStart(_HOME, staff, roll, adoption, pool))
         self.spawner = Spawner(spawning, staff, adoption, undoing, starts)
         self.recovery = Recovery(roll, staff, adoption, undoing, self.closing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from actors.host_load import HostLoad
 from actors.instance import InstanceConfig
 from actors.messages import Message, MessageStatus, Receipt
 from actors.messaging.inbox import BatchLimits
-from actors.states import PendingPermission, Status
+from actors.responding import Answered, Reply
+from actors.states import Status
 from supervisor.messaging.drafts import Draft
 from supervisor.requests import Role
 from supervisor.store.memory import MemoryStore
@@ -119,6 +120,7 @@ class StandInInstance:
         self.given: list[str] = []
         """Ids in the order in which they came first, as an instance knows them."""
         self.handed: list[list[str]] = []
+        self.withdrawn: list[str] = []
         self.at_once = 0
         self.most_at_once = 0
         self.answers: asyncio.Queue[Report | Exception] = asyncio.Queue()
@@ -147,6 +149,9 @@ class StandInInstance:
         finally:
             self.at_once -= 1
 
+    async def withdraw(self, message_ids: Collection[str], reason: str) -> None:
+        self.withdrawn.extend(message_ids)
+
     async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
         self.asked.append((after, incarnation))
         answer = await self.answers.get()
@@ -168,7 +173,7 @@ class StandInInstance:
     async def screen(self, lines: int) -> str:
         raise NotImplementedError
 
-    async def respond(self, allow: bool, message: str, permission_id: str = "") -> PendingPermission:
+    async def respond(self, reply: Reply) -> Answered:
         raise NotImplementedError
 
     async def interrupt(self, timeout_s: float) -> bool:

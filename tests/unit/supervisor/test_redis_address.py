@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.redis_address import SCHEMES, database_of, fault_in, watched, without_secrets
+from supervisor.redis_address import SCHEMES, database_of, fault_in, password_of, watched, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,8 @@ def test_an_address_that_can_be_used_has_no_fault_and_one_database(url: str, dat
         ("redis+sentinel:///mymaster", "the host is missing"),
         ("redis+sentinel://one,two:port/mymaster", "no number from 1 to 65535"),
         ("redis+sentinel://[::1]:1,[two]/mymaster", "hosts is none"),
+        ("redis+sentinel://one[::1]/mymaster", "hosts is none"),
+        ("redis://me:p[ss@db", "its host is none"),
         ("redis+sentinel://one/mymaster/first", "no number of a database"),
         ("unix://", "path of the socket is missing"),
         ("unix:///", "path of the socket is missing"),
@@ -103,3 +105,9 @@ def test_who_is_to_be_asked_for_the_master_is_read_from_the_address() -> None:
     assert found.url == "rediss://me:p%40ss@one:1/3?ssl_ca_certs=%2Fca"
     assert "p%40ss" not in repr(found)
     assert watched("redis://one/0") is None
+
+
+@pytest.mark.parametrize("places", ["db", "[::1]:7000", "one,[::1],three"])
+def test_the_password_is_read_whatever_stands_in_the_place_of_the_host(places: str) -> None:
+    assert password_of(f"redis+sentinel://me:p%40ss@{places}/mymaster") == "p@ss"
+    assert password_of(f"redis+sentinel://{places}/mymaster") == ""

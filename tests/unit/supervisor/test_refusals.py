@@ -8,12 +8,15 @@ import pytest
 from actors.errors import InvalidRequestError
 from supervisor.refusals import parse
 from supervisor.requests import (
+    GitBatchRequest,
     Malformed,
     Request,
+    RestartRequest,
     SendBatchRequest,
     SendRequest,
     SpawnBatchRequest,
     SpawnRequest,
+    TerminateRequest,
     WaitRequest,
 )
 
@@ -40,8 +43,13 @@ SPAWN = {"role": "specialist", "workDir": "/w", "context": "c"}
         (SendBatchRequest, {"messages": [], "wait": True}, ["messages has 0 items", "at least 1"]),
         (SpawnBatchRequest, {"instances": []}, ["instances has 0 items", "at least 1"]),
         (SpawnBatchRequest, {"instances": [SPAWN] * 201}, ["201 items", "at most 200"]),
-        (WaitRequest, {"instanceIds": "spec_1"}, ["instanceIds must be a list"]),
-        (WaitRequest, {"instanceIds": ["../x"]}, ["instanceIds[0] cannot be '../x'"]),
+        (WaitRequest, {"instanceIds": "spec_1"}, ["instanceIds must be a list, not 'spec_1'"]),
+        (WaitRequest, {"instanceIds": "[spec_1]"}, ["instanceIds must be a list, not '[spec_1]'"]),
+        (WaitRequest, {"instanceIds": ["../x"]}, ["instanceIds[0] cannot be '../x'. Id of an instance"]),
+        (WaitRequest, {"instanceIds": '["../x"]'}, ["instanceIds[0] cannot be '../x'"]),
+        (TerminateRequest, {}, ["give instanceId for one, or instanceIds for several"]),
+        (TerminateRequest, {"instanceId": "spec_1", "instanceIds": ["spec_2"]}, ["give instanceId for one"]),
+        (RestartRequest, {"instanceIds": []}, ["instanceIds has 0 items"]),
         (WaitRequest, {"instanceIds": ["spec_1"], "until": "done"}, ["until", "'done'", "'any_idle'"]),
         (SendRequest, {"instanceId": "spec_1", "message": "x", "wait": "perhaps"}, ["wait must be true or false"]),
         (SendRequest, [1], ["an object"]),
@@ -86,6 +94,14 @@ def test_a_malformed_message_tells_whose_it_was_as_far_as_that_can_be_told() -> 
     assert json.loads(batch.model_dump_json(by_alias=True))["messages"] == members
 
 
+def test_a_malformed_operation_of_git_is_kept_as_it_was_given_and_the_others_are_taken() -> None:
+    status = {"type": "status", "workspaceDir": "/w"}
+    members = [status, {**status, "path": "/x"}, {"type": ["status"]}, 7]
+    batch = parse(GitBatchRequest, {"operations": members})
+    assert [isinstance(member, Malformed) for member in batch.operations] == [False, True, True, True]
+    assert parse(GitBatchRequest, batch.model_dump(mode="json", by_alias=True)) == batch
+
+
 def test_a_hundred_faults_are_told_in_few_lines_and_without_anything_internal() -> None:
     with pytest.raises(InvalidRequestError) as refused:
         parse(WaitRequest, {"instanceIds": ["x" * 10_000] * 100})
@@ -99,3 +115,25 @@ def test_a_hundred_faults_are_told_in_few_lines_and_without_anything_internal() 
 
 def test_right_arguments_become_the_request() -> None:
     assert parse(SpawnRequest, SPAWN) == SpawnRequest.model_validate(SPAWN)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "value"),
+    [
+        (WaitRequest, "instanceIds", ["spec_1", "spec_2"]),
+        (TerminateRequest, "instanceIds", ["spec_1"]),
+        (SendBatchRequest, "messages", [{"instanceId": "spec_1", "message": '["a list that is a text"]'}]),
+        (SpawnBatchRequest, "instances", [SPAWN, {**SPAWN, "env": '{"A": "b"}'}]),
+        (GitBatchRequest, "operations", [{"type": "log", "workspaceDir": "/w", "params": '{"maxCount": 3}'}]),
+    ],
+)
+def test_a_list_or_an_object_that_is_given_as_the_text_of_its_json_is_taken(
+    model: type[Request], name: str, value: Any
+) -> None:
+    assert parse(model, {name: json.dumps(value)}) == parse(model, {name: value})
+
+
+def test_a_text_that_looks_like_json_stays_a_text() -> None:
+    assert parse(SendRequest, {"instanceId": "spec_1", "message": "[1, 2]"}).message == "[1, 2]"
+    assert parse(SpawnRequest, {**SPAWN, "context": '{"a": 1}'}).context == '{"a": 1}'
+    assert parse(SpawnRequest, {**SPAWN, "env": '{"A": "b"}'}).env == {"A": "b"}

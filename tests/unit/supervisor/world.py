@@ -197,7 +197,9 @@ class Hands:
     async def renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
         """Every start is like the one before."""
 
-    async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
+    async def restart_agent(
+        self, instance_id: str, session_name: str, transcript_path: str, session_id: str
+    ) -> Restarted:
         self._world.close_session(session_name)
         return Restarted(pane=_pane(session_name, self._world.open_session(session_name)), resumed=True)
 

@@ -25,15 +25,33 @@ REQUEST = LaunchRequest(
 
 def test_a_first_start_names_the_session_and_a_restart_resumes_it() -> None:
     common = ("--settings", "/home/i/settings.json", "--append-system-prompt", "You are --a specialist.")
+    mode = ("--permission-mode", "default")
 
-    assert start_options(REQUEST) == ("--session-id", SESSION, *common)
-    assert start_options(replace(REQUEST, resume=True)) == ("--resume", SESSION, *common)
+    assert start_options(REQUEST) == ("--session-id", SESSION, *common, *mode)
+    assert start_options(replace(REQUEST, resume=True)) == ("--resume", SESSION, *common, *mode)
 
 
 def test_model_and_permission_mode_are_passed_on() -> None:
     options = start_options(replace(REQUEST, model="claude-opus-4-8[1m]", permission_mode="acceptEdits"))
 
     assert options[-4:] == ("--model", "claude-opus-4-8[1m]", "--permission-mode", "acceptEdits")
+
+
+@pytest.mark.parametrize("given", [None, "default", "manual"])
+def test_an_agent_asks_unless_told_otherwise_in_the_word_that_every_version_takes(given: str | None) -> None:
+    request = replace(REQUEST, permission_mode=given)
+    assert start_options(request)[-2:] == ("--permission-mode", "default")
+    assert json.loads(settings_text("/python", request))["disableAutoMode"] == "disable"
+
+
+def test_hooks_of_ours_run_whatever_the_user_has_switched_off_and_approvals_of_the_project_hold() -> None:
+    request = replace(REQUEST, permission_mode="auto", approvals={"enabledMcpjsonServers": ["fs"], "hooks": {}})
+    settings = json.loads(settings_text("/python", request))
+    assert settings["disableAllHooks"] is False
+    assert settings["enabledMcpjsonServers"] == ["fs"]
+    assert "SessionStart" in settings["hooks"]
+    assert settings["skipAutoPermissionPrompt"] is True
+    assert "disableAutoMode" not in settings
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,19 @@ def test_a_lock_that_was_left_behind_does_not_hold(home: Path, environment: dict
     assert not lock.exists()
 
 
+def test_a_lock_that_was_left_behind_before_the_clock_was_set_back_does_not_hold_either(
+    home: Path, environment: dict[str, str], parent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust, "_STALE_LOCK_S", 0.05)
+    lock = home / ".claude.json.lock"
+    lock.mkdir()
+    os.utime(lock, (time.time() + 3600, time.time() + 3600))
+    ensure_trusted(parent, environment)
+
+    assert config(home)["projects"]
+    assert not lock.exists()
+
+
 def test_a_lock_that_is_held_is_respected(
     home: Path, environment: dict[str, str], parent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

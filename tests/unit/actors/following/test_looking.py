@@ -66,6 +66,19 @@ class Reader:
         self.read.append(text)
         return Screen(composer=Composer.EMPTY if text == "prompt" else Composer.ABSENT)
 
+    def status_file(self, pid: int) -> Silent:
+        return Silent()
+
+
+class Silent:
+    """A program that writes nothing about its status."""
+
+    def read(self) -> None:
+        return None
+
+    def transcript_of(self, session_id: str) -> str:
+        return ""
+
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
@@ -78,8 +91,8 @@ def watch(directory: Path, pane: SlowPane) -> Any:
     seen = SimpleNamespace(reader=Reader(), status=None)
 
     async def follow() -> None:
-        observer = Observer(cast("Agent", seen.reader), cast("Pane", pane), directory, "session", News())
-        following = asyncio.create_task(observer.run(os.getpid()))
+        observer = Observer(cast("Agent", seen.reader), cast("Pane", pane), directory, "session", os.getpid(), News())
+        following = asyncio.create_task(observer.run())
         await asyncio.sleep(WATCHED_S)
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)

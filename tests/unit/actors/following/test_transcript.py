@@ -9,12 +9,13 @@ import pytest
 from actors.agents.demo import DemoAgent
 from actors.following.read_mark import MARK_NAME, ReadMark
 from actors.following.transcript import Conversation
+from actors.messaging.proofs import Proofs
 from tests.unit.actors.following.test_pages import answered
 
 
 def following(place: Path, transcript: Path) -> Conversation:
     """As an actor that has just been started follows it."""
-    conversation = Conversation(DemoAgent("python"), ReadMark(place))
+    conversation = Conversation(DemoAgent("python"), ReadMark(place), Proofs())
     conversation.open(str(transcript))
     conversation.follow()
     return conversation

@@ -12,16 +12,20 @@ from typing import Any
 from actors.agents.base import Composer, Screen
 from actors.messages import Message, MessageStatus, Receipt
 from actors.messaging.courier import Courier
+from actors.messaging.envelope import compose
 from actors.messaging.inbox import BatchLimits
 from actors.messaging.journal import Journal
 from actors.messaging.ledger import Ledger
 from actors.messaging.proofs import Proofs
-from actors.messaging.recent import RecentIds
 from actors.news import News
 from actors.states import InstanceState, Status
 
 EMPTY = Screen(composer=Composer.EMPTY)
 DRAFT = Screen(composer=Composer.DRAFT)
+
+
+def message(name: str) -> Message:
+    return Message(id=f"msg_{name}", instance_id="i", sender="lead", text=name, immediate=True, accepted_at=0.0)
 
 
 class Pane:
@@ -34,6 +38,8 @@ class Pane:
         self.last = ""
         self.deaf = False
         """Takes no Enter."""
+        self.refuses = ""
+        """A prompt with this text in it is refused."""
         self.observer: Any = None
         self.fault: Exception | None = None
 
@@ -55,8 +61,15 @@ class Pane:
         if self.deaf:
             return
         self.observer.screen = EMPTY
-        self.observer.proofs.add({word for word in self.pasted[-1].split() if word.startswith("msg_")})
+        if key == "Enter":
+            self.taken(self.pasted[-1])
         self.news.announce()
+
+    def taken(self, prompt: str) -> None:
+        if self.refuses and self.refuses in prompt:
+            self.observer.proofs.refuse(prompt, "a hook says no")
+        else:
+            self.observer.proofs.write(prompt.replace("\t", "    "))
 
 
 class Observer:
@@ -64,8 +77,8 @@ class Observer:
         self.news = news
         self.state = InstanceState(status=Status.READY)
         self.screen = EMPTY
-        self.conversation = SimpleNamespace(is_open=True)
-        self.proofs = Proofs(RecentIds())
+        self.conversation = SimpleNamespace(is_open=True, path=None)
+        self.proofs = Proofs()
         self.coming_back = False
 
     @property
@@ -96,7 +109,9 @@ class Rig:
         """A courier as a new actor makes it."""
         pane: Any = self.pane
         observer: Any = self.observer
-        ledger = Ledger(Journal(self.directory), life, self._take)
+        journal = Journal(self.directory)
+        self.observer.proofs.expect(m for entry in journal.entries for m in entry.messages if m.text)
+        ledger = Ledger(journal, life, self._take, self.observer.proofs)
         self.courier = Courier(pane, observer, BatchLimits(size=3, delay_s=0.0), self.news, ledger)
         self.courier.recall()
         self.running = asyncio.create_task(self.courier.run())
@@ -112,10 +127,12 @@ class Rig:
         self.news.announce()
 
     def offer(self, *names: str) -> None:
-        self.courier.offer(
-            Message(id=f"msg_{name}", instance_id="i", sender="lead", text=name, immediate=True, accepted_at=0.0)
-            for name in names
-        )
+        self.courier.offer(map(message, names))
+
+    def write(self, name: str) -> None:
+        """The transcript shows it."""
+        self.observer.proofs.write(compose([message(name)]))
+        self.news.announce()
 
     async def receipt(self, name: str, status: MessageStatus) -> Receipt:
         def found() -> list[Receipt]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from actors.errors import PaneGoneError, TerminalError
 from actors.messages import MessageStatus
 from actors.messaging.journal import JOURNAL_NAME
 from actors.states import Status
-from tests.unit.actors.messaging.courier_rig import DRAFT, EMPTY, Rig
+from tests.unit.actors.messaging.courier_rig import DRAFT, EMPTY, Rig, message
 
 ACCEPTED, SUBMITTED = MessageStatus.ACCEPTED, MessageStatus.SUBMITTED
 
@@ -65,7 +66,7 @@ async def test_nothing_is_typed_into_what_somebody_else_is_typing(rig: Rig) -> N
     rig.observer.screen = DRAFT
     rig.offer("a")
     held = await rig.receipt("a", MessageStatus.BLOCKED)
-    assert "typing" in held.reason
+    assert "input box" in held.reason
     rig.observer.screen = EMPTY
     await rig.receipt("a", SUBMITTED)
     assert len(rig.pane.pasted) == 1
@@ -105,8 +106,7 @@ async def test_a_late_proof_makes_an_unconfirmed_message_submitted(rig: Rig) -> 
     rig.pane.fault = RuntimeError("after the paste")
     rig.offer("a")
     await rig.receipt("a", MessageStatus.UNCONFIRMED)
-    rig.observer.proofs.add({"msg_a"})
-    rig.news.announce()
+    rig.write("a")
     await rig.receipt("a", SUBMITTED)
 
 
@@ -121,8 +121,7 @@ async def test_an_unconfirmed_message_is_not_typed_again_by_a_successor_which_st
     await rig.receipt("b", SUBMITTED)
     await rig.receipt("a", MessageStatus.UNCONFIRMED)
     assert [paste.count("msg_a") for paste in rig.pane.pasted] == [0]
-    rig.observer.proofs.add({"msg_a"})
-    rig.news.announce()
+    rig.write("a")
     await rig.receipt("a", SUBMITTED)
 
 
@@ -141,14 +140,14 @@ async def test_an_end_is_told_again_until_the_supervisor_has_taken_it_in(rig: Ri
 
 
 async def test_the_end_of_what_was_delivered_again_is_told_until_it_is_taken_in(rig: Rig) -> None:
+    rig.pane.deaf = True
     rig.offer("a")
-    await rig.receipt("a", SUBMITTED)
-    rig.courier.acknowledged(rig.receipts)
+    await rig.news.until(lambda: bool(rig.pane.pressed), 5.0)
     await rig.kill()
     rig.observer.proofs.begin_life()
     rig.begin("life 2")
     await rig.receipt("a", ACCEPTED)
-    rig.observer.proofs.written.add({"msg_a"})
+    rig.observer.proofs.write("[phalanx msg_a from lead]\na")
     for _ in range(2):
         await rig.kill()
         rig.begin("life 3")
@@ -160,7 +159,6 @@ async def test_the_end_of_what_was_delivered_again_is_told_until_it_is_taken_in(
 async def test_the_journal_is_empty_when_all_is_written_and_taken_in(rig: Rig) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
-    rig.observer.proofs.written.add({"msg_a"})
     rig.courier.acknowledged(rig.receipts)
     assert list(rig.directory.iterdir()) == []
 
@@ -197,17 +195,90 @@ async def test_what_cannot_be_noted_is_not_typed_until_it_can(rig: Rig, tmp_path
     await rig.receipt("a", SUBMITTED)
 
 
-async def test_what_an_interrupt_took_back_is_not_delivered_to_the_next_life(rig: Rig) -> None:
+async def test_what_an_interrupt_took_back_fails_and_is_not_delivered_again(rig: Rig) -> None:
+    rig.pane.taken = rig.observer.proofs.report  # type: ignore[method-assign]
     rig.offer("a")
-    await rig.receipt("a", SUBMITTED)
-    rig.courier.acknowledged(rig.receipts)
+    await rig.news.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
+    async with asyncio.timeout(5.0):
+        while rig.courier.typing.locked():  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.01)
     rig.courier.interrupted()
-    await rig.kill()
-    rig.observer.proofs.begin_life()
-    rig.begin("life 2")
+    assert "stopped" in (await rig.receipt("a", MessageStatus.FAILED)).reason
+    assert len(rig.pane.pasted) == 1
+
+
+async def test_what_was_written_before_an_interrupt_is_submitted(rig: Rig) -> None:
+    rig.pane.taken = rig.observer.proofs.report  # type: ignore[method-assign]
+    rig.offer("a")
+    await rig.news.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
+    rig.courier.interrupted()
+    rig.write("a")
+    await rig.receipt("a", SUBMITTED)
+
+
+async def test_a_prompt_that_a_hook_only_reports_is_not_submitted(rig: Rig) -> None:
+    rig.pane.taken = rig.observer.proofs.report  # type: ignore[method-assign]
+    rig.offer("a")
+    await rig.news.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
+    assert not await rig.news.until(lambda: bool(rig.receipts), 0.5)
+    rig.write("a")
+    await rig.receipt("a", SUBMITTED)
+
+
+async def test_the_receipt_says_what_the_agent_s_program_has_changed(rig: Rig) -> None:
+    rig.offer("a")
+    assert (await rig.receipt("a", SUBMITTED)).exact
+    rig.courier.offer([replace(message("b"), text="a\ttab")])
+    changed = await rig.receipt("b", SUBMITTED)
+    assert (changed.exact, changed.changes) == (False, ("1 tab turned into spaces",))
+
+
+async def test_a_message_that_is_refused_takes_nobody_along(rig: Rig) -> None:
+    rig.pane.refuses = "b"
+    rig.observer.become(Status.BUSY)
+    rig.offer("a", "b", "c")
+    rig.observer.become(Status.READY)
+    assert (await rig.receipt("b", MessageStatus.FAILED)).reason == "a hook says no"
+    await rig.receipt("c", SUBMITTED)
+    await rig.receipt("a", SUBMITTED)
+    assert [paste.count("[phalanx") for paste in rig.pane.pasted] == [3, 1, 1, 1]
+
+
+async def test_a_message_that_is_held_always_says_why_it_is_held_now(rig: Rig) -> None:
+    rig.observer.screen = Screen(composer=Composer.DRAFT, draft="q)")
+    rig.offer("a")
+    async with asyncio.timeout(10.0):
+        while "'q)' stands in" not in (rig.receipts[-1].reason if rig.receipts else ""):
+            await rig.news.next(1.0)
+    assert "phalanx attach i" in rig.receipts[-1].reason
+    rig.observer.become(Status.WAITING_PERMISSION)
+    await rig.news.until(lambda: "respond" in rig.receipts[-1].reason, 5.0)
     rig.offer("b")
+    assert "respond" in (await rig.receipt("b", MessageStatus.BLOCKED)).reason
+    rig.observer.screen = Screen(composer=Composer.ABSENT)
+    rig.observer.become(Status.READY)
+    await rig.news.until(lambda: "not visible" in rig.receipts[-1].reason, 5.0)
+    assert {receipt.reason for receipt in rig.receipts[-2:]} == {rig.receipts[-1].reason}
+    rig.observer.screen = EMPTY
+    await rig.receipt("a", SUBMITTED)
     await rig.receipt("b", SUBMITTED)
-    assert [paste.count("msg_a") for paste in rig.pane.pasted] == [1, 0]
+
+
+async def test_what_a_person_types_behind_our_draft_is_not_entered_until_it_is_gone(rig: Rig) -> None:
+    plain = rig.pane.paste
+
+    async def paste(data: tuple[str, ...], name: str) -> None:
+        await plain(data, name)
+        rig.observer.screen = Screen(composer=Composer.DRAFT, draft="".join(data) + "q)")
+
+    rig.pane.paste = paste  # type: ignore[method-assign]
+    rig.offer("a")
+    held = await rig.receipt("a", MessageStatus.BLOCKED)
+    assert "q)' stands in the agent's input box" in held.reason
+    assert rig.pane.pressed == []
+    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
+    await rig.receipt("a", SUBMITTED)
+    assert (rig.pane.pressed, len(rig.pane.pasted)) == (["Enter"], 1)
 
 
 async def test_a_draft_of_somebody_else_is_not_entered_by_a_successor(rig: Rig) -> None:
@@ -218,7 +289,7 @@ async def test_a_draft_of_somebody_else_is_not_entered_by_a_successor(rig: Rig) 
     rig.pane.deaf, rig.pane.pressed = False, []
     rig.observer.screen = Screen(composer=Composer.DRAFT, draft="a person's words")
     rig.begin()
-    assert "typing" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
+    assert "'a person's words' stands in" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
     assert rig.pane.pressed == []
 
 

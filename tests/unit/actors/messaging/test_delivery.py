@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -7,8 +9,11 @@ from actors.agents.base import Composer, Dialog, Screen
 from actors.messages import MessageStatus
 from actors.messaging.delivery import (
     Act,
+    Clear,
+    Cleared,
     Delivery,
     Finish,
+    Interrupted,
     Look,
     Lost,
     NotLanded,
@@ -17,8 +22,10 @@ from actors.messaging.delivery import (
     Pressed,
     PressEnter,
     Proved,
+    Refused,
     Saw,
     Stimulus,
+    Turned,
 )
 
 EMPTY = Screen(composer=Composer.EMPTY)
@@ -26,33 +33,47 @@ DRAFT = Screen(composer=Composer.DRAFT, draft="[Pasted text #1 +3 lines]")
 DIALOG = Screen(composer=Composer.ABSENT, dialog=Dialog())
 UNKNOWN = Screen(composer=Composer.ABSENT)
 BUSY = Screen(composer=Composer.EMPTY, busy=True)
+TYPED = Screen(composer=Composer.DRAFT, draft="q)")
 PATIENCE_S = 5.0
+SETTLE_S = 10.0
+
+
+def made() -> Delivery:
+    return Delivery(PATIENCE_S, SETTLE_S, "run phalanx attach i")
+
+
+def ours(reported: bool = False) -> Saw:
+    return Saw(DRAFT, ours=True, reported=reported)
+
+
+Steps = list[tuple[float, Stimulus]]
+ENTERED: Steps = [(0.0, Pasted()), (0.1, ours()), (0.1, Pressed())]
 
 
 def run(*steps: tuple[float, Stimulus]) -> list[Act]:
-    delivery = Delivery(PATIENCE_S)
+    delivery = made()
     return [delivery.begin(), *(delivery.handle(stimulus, now) for now, stimulus in steps)]
 
 
 def test_the_plain_way_is_paste_look_enter_proof() -> None:
-    acts = run((0.0, Pasted()), (0.02, Saw(DRAFT)), (0.03, Pressed()), (0.06, Proved()))
+    acts = run((0.0, Pasted()), (0.02, ours()), (0.03, Pressed()), (0.06, Proved()))
     assert [type(act) for act in acts] == [Paste, Look, PressEnter, Look, Finish]
     assert acts[-1] == Finish(MessageStatus.SUBMITTED)
 
 
 def test_an_enter_that_was_swallowed_is_pressed_again_while_the_draft_is_seen() -> None:
-    acts = run((0.0, Pasted()), (0.02, Saw(DRAFT)), (0.03, Pressed()), (0.2, Saw(DRAFT)), (0.2, Pressed()))
+    acts = run((0.0, Pasted()), (0.02, ours()), (0.03, Pressed()), (0.2, ours()), (0.2, Pressed()))
     assert acts[4] == PressEnter()
     assert isinstance(acts[5], Look)
 
 
 def test_enter_is_not_pressed_again_once_the_draft_is_gone() -> None:
-    acts = run((0.0, Pasted()), (0.02, Saw(DRAFT)), (0.03, Pressed()), (0.2, Saw(EMPTY)), (1.0, Saw(EMPTY)))
+    acts = run((0.0, Pasted()), (0.02, ours()), (0.03, Pressed()), (0.2, Saw(EMPTY)), (1.0, Saw(EMPTY)))
     assert PressEnter() not in acts[3:]
 
 
 def test_no_key_is_pressed_while_a_dialog_is_up_and_the_message_is_held() -> None:
-    acts = run((0.0, Pasted()), (0.02, Saw(DIALOG)), (99.0, Saw(DIALOG)), (99.5, Saw(DRAFT)))
+    acts = run((0.0, Pasted()), (0.02, Saw(DIALOG)), (99.0, Saw(DIALOG)), (99.5, ours()))
     assert acts[2] == acts[3] or isinstance(acts[3], Look)
     assert all(isinstance(act, Look) and act.held for act in acts[2:4])
     assert acts[4] == PressEnter()
@@ -63,21 +84,124 @@ def test_an_input_box_that_is_only_drawn_anew_is_no_reason_to_report() -> None:
     assert [bool(act.held) for act in acts[2:] if isinstance(act, Look)] == [False, False, True]
 
 
-def test_a_paste_that_never_shows_is_unconfirmed_and_not_repeated() -> None:
-    acts = run((0.0, Pasted()), (1.0, Saw(EMPTY)), (6.0, Saw(EMPTY)))
-    assert isinstance(acts[-1], Finish)
-    assert acts[-1].status is MessageStatus.UNCONFIRMED
+def test_a_paste_that_never_shows_has_not_landed_and_may_be_repeated() -> None:
+    acts = run((0.0, Pasted()), (1.0, Saw(EMPTY)), (9.9, Saw(EMPTY)), (10.1, Saw(EMPTY)))
+    assert isinstance(acts[-2], Look)
+    assert acts[-1] == NotLanded()
     assert acts.count(Paste()) == 1
 
 
-def test_an_enter_that_is_never_taken_ends_unconfirmed_and_says_where_the_text_is() -> None:
-    acts = run((0.0, Pasted()), (0.1, Saw(DRAFT)), (0.1, Pressed()), (5.2, Saw(DRAFT)))
+def test_an_agent_that_takes_no_enter_holds_the_message_and_is_tried_now_and_then() -> None:
+    delivery = made()
+    delivery.begin()
+    act = delivery.handle(Pasted(), 0.0)
+    enters, now, words = 0, 0.0, ""
+    while now < 60.0:
+        act = delivery.handle(ours(), now)
+        if act == PressEnter():
+            enters += 1
+            act = delivery.handle(Pressed(), now)
+        assert isinstance(act, Look)
+        words = act.held or words
+        now += act.after_s
+    assert "takes no Enter: run phalanx attach i" in words
+    assert 8 < enters < 25
+
+
+def test_what_stands_in_the_box_beside_or_instead_of_ours_is_said_and_never_entered() -> None:
+    for shown in (TYPED, replace(DRAFT, draft=f"{DRAFT.draft}q)")):
+        acts = run((0.0, Pasted()), (0.1, Saw(shown)), (1.2, Saw(shown)), (99.0, Saw(shown)), (99.5, ours()))
+        assert PressEnter() not in acts[:-1]
+        assert isinstance(acts[4], Look)
+        assert acts[4].held.startswith(f"'{shown.draft}' stands in the agent's input box: run phalanx attach i")
+        assert acts[-1] == PressEnter()
+
+
+def test_a_draft_that_a_person_has_cleared_is_pasted_again_by_another_delivery() -> None:
+    acts = run((0.0, Pasted()), (0.1, Saw(TYPED)), (30.0, Saw(EMPTY)), (39.0, Saw(EMPTY)), (40.1, Saw(EMPTY)))
+    assert acts[-1] == NotLanded()
+
+
+def test_what_a_person_has_entered_for_us_is_waited_for_and_not_pasted_again() -> None:
+    acts = run(
+        (0.0, Pasted()), (0.1, Saw(TYPED)), (1.0, Saw(EMPTY, reported=True)), (5.9, Saw(EMPTY)), (6.1, Saw(EMPTY))
+    )
+    assert isinstance(acts[-2], Look)
     assert isinstance(acts[-1], Finish)
-    assert "input box" in acts[-1].reason
+    assert acts[-1].status is MessageStatus.UNCONFIRMED
+
+
+def test_what_the_agent_gave_back_is_left_to_who_took_it_back() -> None:
+    back: list[tuple[float, Stimulus]] = [
+        (0.0, Pasted()),
+        (0.1, ours()),
+        (0.1, Pressed()),
+        (0.4, Saw(BUSY)),
+        (1.0, ours(True)),
+        (2.5, ours(True)),
+    ]
+    acts = run(*back, (60.0, ours(True)))
+    assert acts.count(PressEnter()) == 1
+    assert isinstance(acts[-1], Look)
+    assert "given it back" in acts[-1].held
+    assert run(*back, (60.0, Saw(EMPTY)), (70.1, Saw(EMPTY)))[-1] == NotLanded()
+    assert run(*back, (60.0, Saw(BUSY)), (60.1, Proved()))[-1] == Finish(MessageStatus.SUBMITTED)
+
+
+def test_a_prompt_that_is_only_still_drawn_while_a_hook_reports_it_counts_as_taken() -> None:
+    taken: list[tuple[float, Stimulus]] = [
+        (0.0, Pasted()),
+        (0.1, ours()),
+        (0.1, Pressed()),
+        (0.2, ours(True)),
+        (0.3, ours(True)),
+    ]
+    acts = run(*taken, (0.5, Saw(EMPTY)), (5.0, Saw(EMPTY)), (5.6, Saw(EMPTY)))
+    assert acts.count(PressEnter()) == 1
+    assert isinstance(acts[-1], Finish)
+    assert acts[-1].status is MessageStatus.UNCONFIRMED
+
+
+def test_what_a_person_types_while_the_proof_is_awaited_holds_nothing_back() -> None:
+    acts = run((0.0, Pasted()), (0.1, ours()), (0.1, Pressed()), (0.4, Saw(BUSY)), (2.0, Saw(TYPED)), (5.5, Saw(TYPED)))
+    assert not any(isinstance(act, Look) and act.held for act in acts)
+    assert isinstance(acts[-1], Finish)
+
+
+def test_a_refused_prompt_is_cleared_only_when_it_stands_there_alone() -> None:
+    refused: list[tuple[float, Stimulus]] = [
+        (0.0, Pasted()),
+        (0.1, ours()),
+        (0.1, Pressed()),
+        (0.4, Refused("a hook says no")),
+    ]
+    given_back = run(*refused, (0.4, ours()), (0.5, Cleared()), (0.6, Saw(EMPTY)), (1.6, Saw(EMPTY)))
+    assert [type(act) for act in given_back[-4:]] == [Clear, Look, Look, Turned]
+    late = run(*refused, (0.4, ours()), (0.5, Cleared()), (0.6, ours()), (1.0, ours()), (5.6, ours()))
+    assert [act for act in late if isinstance(act, Clear)] == [late[-5], late[-1]], "twice in a second ends the agent"
+    for shown in (EMPTY, TYPED):
+        acts = run(*refused, (0.4, Saw(shown)), (1.5, Saw(shown)))
+        assert Clear() not in acts
+        assert acts[-1] == Turned("a hook says no")
+
+
+def test_an_interrupt_ends_what_the_transcript_never_shows() -> None:
+    taken: list[tuple[float, Stimulus]] = [
+        (0.0, Pasted()),
+        (0.1, ours()),
+        (0.1, Pressed()),
+        (0.4, Saw(BUSY)),
+        (0.5, Interrupted()),
+    ]
+    acts = run(*taken, (1.0, Saw(EMPTY)), (2.6, Saw(EMPTY)))
+    assert isinstance(acts[-2], Look)
+    assert isinstance(acts[-1], Finish)
+    assert acts[-1].status is MessageStatus.FAILED
+    assert run(*taken, (1.0, Proved()))[-1] == Finish(MessageStatus.SUBMITTED)
 
 
 def test_patience_does_not_run_while_the_agent_is_seen_at_work() -> None:
-    acts = run((0.0, Pasted()), (0.1, Saw(DRAFT)), (0.1, Pressed()), (60.0, Saw(BUSY)), (61.0, Proved()))
+    acts = run((0.0, Pasted()), (0.1, ours()), (0.1, Pressed()), (60.0, Saw(BUSY)), (61.0, Proved()))
     assert isinstance(acts[4], Look)
     assert acts[5] == Finish(MessageStatus.SUBMITTED)
 
@@ -90,48 +214,30 @@ def test_an_agent_that_dies_after_the_paste_leaves_doubt_and_before_it_none() ->
 
 
 MENU = Screen(composer=Composer.DRAFT, draft=DRAFT.draft, dialog=Dialog())
-SCREENS = st.sampled_from([EMPTY, DRAFT, DIALOG, UNKNOWN, BUSY, MENU])
-
-
-@given(st.lists(st.tuples(SCREENS, st.floats(0.01, 3.0), st.booleans())))
-def test_whatever_the_screen_shows_the_guarantees_hold(looks: list[tuple[Screen, float, bool]]) -> None:
-    delivery = Delivery(PATIENCE_S)
-    acts: list[Act] = [delivery.begin()]
-    now = 0.0
-    act = delivery.handle(Pasted(), now)
-    for screen, pause_s, proved in looks:
-        if isinstance(act, Finish):
-            break
-        now += pause_s
-        stimulus: Stimulus = Proved() if proved else Saw(screen)
-        act = delivery.handle(stimulus, now)
-        acts.append(act)
-        if act == PressEnter():
-            assert stimulus == Saw(DRAFT), "a key only in answer to a look that showed our draft"
-            act = delivery.handle(Pressed(), now)
-        if isinstance(act, Finish) and act.status is MessageStatus.SUBMITTED:
-            assert proved
-    assert acts.count(Paste()) == 1
-
-
-SETTLE_S = 10.0
+SIGHTS = st.sampled_from(
+    [ours(), ours(True), Saw(EMPTY, reported=True), *map(Saw, (EMPTY, BUSY, TYPED, DIALOG, UNKNOWN, MENU))]
+)
 
 
 def resume(*steps: tuple[float, Stimulus]) -> list[Act]:
-    delivery = Delivery(PATIENCE_S)
-    return [delivery.resume(SETTLE_S, 0.0), *(delivery.handle(stimulus, now) for now, stimulus in steps)]
+    delivery = made()
+    return [delivery.resume(0.0), *(delivery.handle(stimulus, now) for now, stimulus in steps)]
 
 
 def test_a_resumed_delivery_enters_the_draft_that_it_finds() -> None:
-    acts = resume((0.0, Saw(DRAFT)), (0.0, Pressed()), (0.1, Proved()))
+    acts = resume((0.0, ours()), (0.0, Pressed()), (0.1, Proved()))
     assert [type(act) for act in acts] == [Look, PressEnter, Look, Finish]
 
 
+def test_a_resumed_delivery_does_not_enter_what_the_agent_had_taken_and_gave_back() -> None:
+    assert PressEnter() not in resume(*((float(at), ours(True)) for at in range(60)))
+
+
 def test_a_resumed_delivery_leaves_the_draft_of_somebody_else_alone() -> None:
-    acts = resume(*((float(at), Saw(DRAFT, foreign=True)) for at in range(60)))
+    acts = resume(*((float(at), Saw(TYPED)) for at in range(60)))
     assert all(isinstance(act, Look) for act in acts)
     assert isinstance(acts[-1], Look)
-    assert "typing" in acts[-1].held
+    assert "'q)' stands in" in acts[-1].held
 
 
 def test_a_resumed_delivery_that_finds_nothing_for_long_says_so_and_pastes_nothing() -> None:
@@ -147,68 +253,78 @@ def test_an_agent_at_work_or_a_dialog_may_hide_what_landed_so_the_search_begins_
         assert acts[-1] == NotLanded()
 
 
-ENDS = (Finish, NotLanded)
+ENDS = (Finish, NotLanded, Turned)
+EVENTS = st.sampled_from(["", "", "", "", "", "proof", "crash", "refusal", "interrupt"])
 
 
-@given(
-    st.lists(st.tuples(SCREENS, st.booleans(), st.floats(0.01, 3.0), st.sampled_from(["", "", "", "proof", "crash"]))),
-    st.booleans(),
-)
-def test_crashed_and_resumed_at_any_point_the_guarantees_hold(
-    looks: list[tuple[Screen, bool, float, str]], pasted: bool
+@given(st.lists(st.tuples(SIGHTS, st.floats(0.01, 3.0), EVENTS)), st.booleans())
+def test_whatever_is_seen_and_whoever_crashes_the_guarantees_hold(
+    looks: list[tuple[Saw, float, str]], pasted: bool
 ) -> None:
     """``crash``: the courier is gone, its successor knows whether the paste was done, and resumes or begins anew."""
-    now, pastes, absences = 0.0, 0, 0
-    delivery = Delivery(PATIENCE_S)
-    act = delivery.resume(SETTLE_S, now) if pasted else delivery.begin()
+    now, pastes = 0.0, 0
+    delivery = made()
+    act = delivery.resume(now) if pasted else delivery.begin()
     is_pasted = pasted
-    quiet_since: float | None = None
-    for screen, foreign, pause_s, event in looks:
+    may_have_landed = refused = False
+    for saw, pause_s, event in looks:
         if isinstance(act, ENDS):
             break
         if event == "crash":
-            delivery = Delivery(PATIENCE_S)
-            act = delivery.resume(SETTLE_S, now) if is_pasted else delivery.begin()
-            quiet_since = None
+            delivery = made()
+            act = delivery.resume(now) if is_pasted else delivery.begin()
+            may_have_landed = refused = False
             continue
         if isinstance(act, Paste):
             pastes, is_pasted = pastes + 1, True
             act = delivery.handle(Pasted(), now)
             continue
         now += pause_s
-        stimulus: Stimulus = Proved() if event == "proof" else Saw(screen, foreign)
-        quiet = stimulus in {Saw(EMPTY), Saw(EMPTY, foreign=True)}
-        quiet_since = (now if quiet_since is None else quiet_since) if quiet else None
+        seen: dict[str, Stimulus] = {"proof": Proved(), "refusal": Refused("no"), "interrupt": Interrupted()}
+        stimulus: Stimulus = seen.get(event, saw)
+        refused = refused or event == "refusal"
         act = delivery.handle(stimulus, now)
-        if act == PressEnter():
+        if isinstance(act, PressEnter | Clear):
             assert isinstance(stimulus, Saw)
+            assert stimulus.ours, "a key only in answer to a look that showed our draft"
             assert stimulus.screen == DRAFT
-            act = delivery.handle(Pressed(), now)
+            assert refused == isinstance(act, Clear)
+            act = delivery.handle(Cleared() if isinstance(act, Clear) else Pressed(), now)
         elif isinstance(act, Finish) and act.status is MessageStatus.SUBMITTED:
             assert event == "proof"
         elif isinstance(act, NotLanded):
-            absences += 1
-            assert quiet_since is not None
+            assert isinstance(stimulus, Saw)
+            assert stimulus.screen == EMPTY
+            assert not may_have_landed, "taken by the agent, and given back to nobody"
+        if isinstance(stimulus, Saw) and stimulus.ours:
+            may_have_landed = False
+        elif isinstance(stimulus, Saw) and stimulus.reported:
+            may_have_landed = True
     assert pastes <= 1 - pasted
-    assert absences <= 1
 
 
-@given(st.booleans(), st.sampled_from([EMPTY, DRAFT]), st.booleans())
-def test_an_idle_agent_brings_every_delivery_to_an_end(resumed: bool, shown: Screen, enter_taken: bool) -> None:
-    delivery = Delivery(PATIENCE_S)
-    act = delivery.resume(SETTLE_S, 0.0) if resumed else delivery.begin()
+@given(st.booleans(), st.sampled_from([Saw(EMPTY), ours()]), st.booleans())
+def test_an_idle_agent_brings_every_delivery_to_an_end_or_says_what_stands_in_the_way(
+    resumed: bool, shown: Saw, enter_taken: bool
+) -> None:
+    delivery = made()
+    act = delivery.resume(0.0) if resumed else delivery.begin()
     now = 0.0
     for _ in range(200):
         match act:
             case Paste():
                 act = delivery.handle(Pasted(), now)
             case PressEnter():
-                shown = EMPTY if enter_taken else shown
+                shown = Saw(EMPTY) if enter_taken else shown
                 act = delivery.handle(Pressed(), now)
             case Look(after_s):
                 now += max(after_s, 0.01)
-                act = delivery.handle(Saw(shown), now)
+                act = delivery.handle(shown, now)
             case _:
                 break
-    assert isinstance(act, ENDS)
-    assert now < 3 * (PATIENCE_S + SETTLE_S)
+    if shown.ours:
+        assert isinstance(act, Look)
+        assert act.held
+    else:
+        assert isinstance(act, ENDS)
+        assert now < 3 * (PATIENCE_S + SETTLE_S)

@@ -126,7 +126,7 @@ def test_whatever_happens_nothing_is_lost_doubled_overtaken_or_too_large(
                 assert len(taken) <= size
                 assert len(taken) <= 1 or sum(len(m.text) for m in taken) <= limit_bytes
             if flag and taken:
-                inbox.put_back(taken, now)
+                inbox.put_back(taken)
                 due_at = inbox.due_at()
                 assert due_at is not None
                 assert due_at <= now

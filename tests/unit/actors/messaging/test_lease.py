@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, cast
+
+import pytest
 
 from actors.messaging.gate import Gate
 from actors.messaging.lease import Lease
@@ -24,6 +27,21 @@ def test_a_lease_ends_unless_it_is_renewed() -> None:
     assert not lease.held
 
 
+def test_it_runs_out_while_the_machine_is_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
+    suspended_s = [0.0]
+    ask = time.clock_gettime
+    monkeypatch.setattr(
+        time, "clock_gettime", lambda clock: ask(clock) + (suspended_s[0] if clock == time.CLOCK_BOOTTIME else 0.0)
+    )
+    lease = Lease(40.0)
+    assert lease.held
+
+    suspended_s[0] = 3600.0
+    assert not lease.held
+    lease.renew()
+    assert lease.held
+
+
 def test_on_one_machine_it_lasts_for_ever() -> None:
     now = [100.0]
     lease = Lease(0, lambda: now[0])
@@ -41,7 +59,7 @@ async def test_the_gate_stays_shut_without_even_a_look_while_the_lease_is_not_he
     gate.lease = Lease(1.0, lambda: now[0])
     now[0] = 2.0
 
-    verdict = await gate.look()
+    verdict = await gate.look("attach")
 
     assert not verdict.open
     assert "cut off" in verdict.reason

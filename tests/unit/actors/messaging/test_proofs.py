@@ -1,7 +1,16 @@
 from __future__ import annotations
 
+from actors.messages import Message
+from actors.messaging.envelope import compose
 from actors.messaging.proofs import Proofs
 from actors.messaging.recent import RecentIds
+
+
+def message(name: str, text: str = "text") -> Message:
+    return Message(id=f"msg_{name}", instance_id="i", sender="lead", text=text, immediate=False, accepted_at=0.0)
+
+
+A, B = message("a"), message("b")
 
 
 def test_only_the_latest_ids_are_remembered() -> None:
@@ -12,29 +21,51 @@ def test_only_the_latest_ids_are_remembered() -> None:
     assert len(recent) == 3
 
 
-def test_what_a_hook_reported_is_proved_until_the_agent_is_started_anew() -> None:
-    proofs = Proofs(RecentIds())
-    proofs.add({"a"})
-    assert (proofs.has("a"), proofs.has_ever("a")) == (True, True)
+def test_what_a_hook_reported_is_told_of_until_the_agent_is_started_anew_and_proves_nothing() -> None:
+    proofs = Proofs()
+    proofs.report(compose([A, B]))
+    assert proofs.is_reported(compose([A, B]))
+    assert not proofs.is_reported(compose([A]))
+    assert not proofs.has(A.id)
     proofs.begin_life()
-    assert (proofs.has("a"), proofs.has_ever("a")) == (False, True)
+    assert not proofs.is_reported(compose([A, B]))
 
 
 def test_what_the_transcript_shows_is_proved_in_every_life() -> None:
-    written = RecentIds()
-    proofs = Proofs(written)
-    proofs.add({"a"})
-    written.add({"a"})
+    proofs = Proofs()
+    proofs.write(compose([A]))
     proofs.begin_life()
-    assert proofs.has_all(["a"])
-    assert not proofs.has_all(["a", "b"])
+    assert proofs.has_all([A.id])
+    assert not proofs.has_all([A.id, B.id])
 
 
 def test_all_is_written_when_the_transcript_shows_it_or_never_will() -> None:
-    written = RecentIds()
-    proofs = Proofs(written)
-    proofs.add({"a", "b"})
-    written.add({"a"})
+    proofs = Proofs()
+    proofs.report(compose([A, B]))
+    proofs.write(compose([A]))
+    assert not proofs.all_written
+    proofs.refuse(compose([B]), "no")
+    assert proofs.all_written
+    proofs.report(compose([B]))
     assert not proofs.all_written
     proofs.await_no_more()
     assert proofs.all_written
+
+
+def test_a_refusal_is_of_one_paste_and_is_over_when_the_same_is_pasted_again() -> None:
+    proofs = Proofs()
+    proofs.refuse(compose([A, B]), "no")
+    proofs.report(compose([A, B]))
+    assert (proofs.refusal(compose([A, B])), proofs.refusal(compose([A]))) == ("no", "")
+    proofs.begin([A, B])
+    assert proofs.refusal(compose([A, B])) == ""
+    assert not proofs.is_reported(compose([A, B]))
+
+
+def test_only_what_was_expected_is_compared() -> None:
+    proofs = Proofs()
+    proofs.expect([message("a", "one\ttwo")])
+    proofs.write(compose([message("a", "one    two")]))
+    proofs.write(compose([B]))
+    assert proofs.changes(A.id) == ("1 tab turned into spaces",)
+    assert proofs.changes(B.id) is None

@@ -149,6 +149,12 @@ def test_no_session_name_can_shift_the_fields_of_a_listing(name: str) -> None:
     )
 
 
+async def test_a_program_that_has_ended_may_have_lost_its_process_id() -> None:
+    assert parse_pane("%4::1:2::1700000000:x").pid == 0
+    state = await Pane(RecordingTmux({"display-message": "1:%1::1:3::0:5:/dev/pts/9:\n"}), "%1").state()
+    assert (state.pid, state.dead, state.exit_status) == (0, True, 3)
+
+
 async def test_a_server_without_sessions_lists_no_panes() -> None:
     tmux = RecordingTmux({"list-panes": refusal("no current target\n")})
     assert await list_panes(tmux) == []

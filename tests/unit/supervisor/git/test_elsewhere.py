@@ -34,10 +34,13 @@ class Host:
         self.asked: list[Path] = []
         self.away = False
         self.outside = False
+        self.broken = False
 
     async def git_places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
         if self.away:
             raise UnavailableError(f"{self.name} is away")
+        if self.broken:
+            raise RuntimeError("a fault of ours")
         tops = [Path("/etc") if self.outside else directory for directory in directories]
         return tuple(Place(top=top, git_directory=top / ".git", common_directory=Path("/mirror")) for top in tops)
 
@@ -108,6 +111,13 @@ async def test_a_host_that_is_away_fails_its_own_operations_alone(scene: Scene) 
     scene.roster.hosts["worker"].away = True
     first, second = await scene.ask(scene.home.worktrees / AWAY, scene.project)
     assert (first.success, told(first)) == (False, "worker is away")
+    assert told(second) == "head"
+
+
+async def test_an_unexpected_error_on_a_host_fails_its_own_operations_alone(scene: Scene) -> None:
+    scene.roster.hosts["worker"].broken = True
+    first, second = await scene.ask(scene.home.worktrees / AWAY, scene.project)
+    assert "its log says why" in told(first)
     assert told(second) == "head"
 
 

@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.errors import FencedError, PhalanxError, StoreError, UnavailableError, WrongStateError
-from actors.messages import Message
+from actors.messages import Message, MessageStatus
+from actors.messaging.envelope import CleanText
+from supervisor.messaging import intake
+from supervisor.messaging.drafts import check_text
 from supervisor.store import keys
 from supervisor.team.registry import Stage
 from supervisor.team.roll import Roll
@@ -172,3 +175,59 @@ async def test_a_draft_that_is_refused_harms_no_other(office: Office) -> None:
     drafts = [draft("fits"), draft("\x1b\x07"), draft("x", "spec_0_0_9"), draft("fits too")]
     checked = office.mail.check(drafts, "lead", 1.0)
     assert [isinstance(one, PhalanxError) for one in checked] == [False, True, True, False]
+
+
+async def test_what_is_withheld_waits_whoever_takes_the_agent_over_and_then_comes_in_order(office: Office) -> None:
+    (through,) = [one for one in office.mail.check([draft("now")], "phalanx", 1.0) if isinstance(one, Message)]
+    with office.mail.withheld(ID, but=through.id):
+        first = await office.send("one")
+        await office.mail.accept([through])
+        office.mail.hand_over_again(ID)
+        office.mail.reachable(ID)
+        await turns()
+        second = await office.send("two")
+        await turns()
+        assert office.instance.given == [through.id]
+        assert office.mail.pending(ID) == 3
+    await turns()
+    assert office.instance.given == ids([through, *first, *second])
+
+
+async def test_what_held_a_message_back_does_not_hold_it_back_from_the_agents_next_life(office: Office) -> None:
+    sent = await office.send("one", "two")
+    await office.mail.take_receipts([receipt(message, MessageStatus.BLOCKED, "a dialog is up") for message in sent])
+    assert office.mail.blocked_reason(ID)
+    office.mail.begin_life(ID)
+    assert office.mail.blocked_reason(ID) == ""
+    assert not await office.mail.settled(ids(sent), 0.0)
+
+
+async def test_an_unexpected_failure_of_a_hand_over_keeps_nothing_back_for_ever() -> None:
+    errors: list[Exception] = [RuntimeError("a fault of ours")]
+
+    def once() -> None:
+        if errors:
+            raise errors.pop()
+
+    office = Office(TroubledStore(), once)
+    await office.open()
+    sent = await office.send("one")
+    await turns()
+    office.mail.reachable(ID)
+    await turns()
+    assert office.instance.given == ids(sent)
+    await office.close()
+
+
+async def test_an_unexpected_error_with_one_draft_harms_no_other(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(text: str) -> CleanText:
+        if text == "two":
+            raise RuntimeError("a fault of ours")
+        return check_text(text)
+
+    monkeypatch.setattr(intake, "check_text", breaks)
+    checked = office.mail.check([draft("one"), draft("two"), draft("three")], "lead", 1.0)
+    assert [isinstance(one, PhalanxError) for one in checked] == [False, True, False]
+    assert "its log says why" in str(checked[1])

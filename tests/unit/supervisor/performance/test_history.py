@@ -61,3 +61,12 @@ def test_a_record_of_yesterday_is_not_taken_in() -> None:
     history = History()
     assert not history.restore(record, NOON + KEPT_S + 1)
     assert failures(history.window(NOON + KEPT_S + 1, KEPT_S)) == 0
+
+
+def test_what_is_taken_back_is_taken_from_where_it_was_counted_and_from_nowhere_else() -> None:
+    history = History()
+    history.slot(100.0).count(Count.MESSAGES_UNCONFIRMED, 1)
+    history.slot(100.0 + 2 * COARSE_S).count(Count.MESSAGES_UNCONFIRMED, 1)
+    assert history.take_back(Count.MESSAGES_UNCONFIRMED, 99.0)
+    assert not history.take_back(Count.MESSAGES_UNCONFIRMED, 99.0)
+    assert history.window(110.0 + 2 * COARSE_S, 300).counted(Count.MESSAGES_UNCONFIRMED) == 1

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from actors.messages import MessageStatus, Receipt
 from supervisor.performance.history import COARSE_S, KEPT_S, Slot
 from supervisor.performance.keeper import SAVE_AFTER_S, HistoryKeeper
 from supervisor.performance.meters import Meters
@@ -181,4 +182,23 @@ async def test_a_damaged_record_is_reported_and_left_alone() -> None:
     life = Life(store)
     await life.begins()
     assert life.unreadable.keys == [keys.performance(NOON - 300), keys.performance(NOON)]
+    await life.keeper.end()
+
+
+@in_virtual_time
+async def test_what_is_taken_back_of_an_earlier_record_is_stored_there() -> None:
+    store = TroubledStore()
+    life = Life(store)
+    await life.begins()
+    life.meters.count(Count.MESSAGES_UNCONFIRMED)
+    doubted = Receipt(message_id="m", instance_id="i", status=MessageStatus.UNCONFIRMED, at=NOON)
+    await a_while()
+    life.now = NOON + 2 * COARSE_S
+    life.meters.count(Count.SPAWNS_FAILED)
+    life.meters.proved_late(doubted, doubted, None)
+    await a_while()
+    later = Life(store, life.now)
+    await later.begins()
+    assert later.meters.history.window(life.now, 3600).counted(Count.MESSAGES_UNCONFIRMED) == 0
+    assert later.failures() == 1
     await life.keeper.end()

@@ -59,15 +59,15 @@ def test_the_end_of_a_message_is_counted_by_what_became_of_it(
 
 def test_the_first_message_of_a_spawn_that_fails_is_no_lost_message() -> None:
     meters = Meters()
-    meters.receipt(message(), end(MessageStatus.FAILED), spawning=True)
-    meters.receipt(message(), end(MessageStatus.SUBMITTED), spawning=True)
+    meters.receipt(message(), end(MessageStatus.FAILED), meant=True)
+    meters.receipt(message(), end(MessageStatus.SUBMITTED), meant=True)
     assert told(meters).counted(Count.MESSAGES_FAILED) == 0
     assert told(meters).timed(Timing.MESSAGE).count == 1
 
 
 def test_the_first_change_after_each_settling_is_told_once() -> None:
     meters, changes = Meters(), list[str]()
-    meters.on_change = lambda: changes.append("change")
+    meters.on_change = lambda _: changes.append("change")
     meters.count(Count.PASTES, 0)
     assert changes == []
     meters.count(Count.PASTES, 2)

@@ -4,20 +4,23 @@ from dataclasses import replace
 from typing import Any
 
 from actors.errors import UnavailableError
+from actors.following.reports import Snapshot
 from actors.host_load import HostLoad
-from actors.states import Status
+from actors.messages import Message, MessageStatus
+from actors.states import PendingPermission, Status
 from supervisor.fence import Fence
-from supervisor.performance.facts import HostFacts
+from supervisor.performance.facts import HostFacts, Waiting
 from supervisor.performance.figures import Sources
 from supervisor.performance.meters import Meters
 from supervisor.performance.monitor import Monitor, Watched
 from supervisor.performance.rules import judge
 from supervisor.permits import Permits
 from supervisor.store.memory import MemoryStore
+from supervisor.team.registry import Stage
 from supervisor.team.roll import Roll
 from supervisor.tuning.tunables import Tunables
 from tests.unit.supervisor.performance.looks import LOAD, tuning
-from tests.unit.supervisor.stand_ins import recruit
+from tests.unit.supervisor.stand_ins import draft, receipt, recruit
 
 
 class Machine:
@@ -101,3 +104,34 @@ async def test_instances_are_counted_by_status_and_the_living_by_host() -> None:
     facts = await scene.monitor.facts(300)
     assert facts.statuses == {"ready": 3, "stopped": 1}
     assert (facts.alive, {host.load.host: host.instances for host in facts.hosts}) == (3, {"desk": 1, "rack": 2})
+
+
+async def test_who_waits_or_cannot_go_on_is_seen_with_how_long_and_why() -> None:
+    scene = Scene(Machine())
+    asks, limited, troubled, starts = [await recruit(scene.roll, number) for number in range(1, 5)]
+    permission = PendingPermission(request_id="p", tool="Bash", tool_input={})
+    asks.snapshot = Snapshot(status=Status.WAITING_PERMISSION, since=940.0, permission=permission)
+    limited.snapshot = Snapshot(status=Status.RATE_LIMITED, since=990.0, reason="the last turn failed: 429")
+    troubled.snapshot = Snapshot(status=Status.READY, since=999.0, reason="the last turn failed: API error")
+    starts.record = replace(starts.record, stage=Stage.STARTING)
+    starts.snapshot = Snapshot(status=Status.STARTING, reason="it asks whether the directory is trusted")
+    facts = await scene.monitor.facts(300)
+    assert facts.asking == (Waiting(instance_id="spec_0_0_1", for_s=60.0, why="Bash"),)
+    assert [one.instance_id for one in facts.limited] == ["spec_0_0_2"]
+    assert facts.troubled == (Waiting(instance_id="spec_0_0_3", for_s=1.0, why="the last turn failed: API error"),)
+
+
+async def test_messages_are_seen_as_held_or_queued_but_not_those_of_who_does_not_live() -> None:
+    scene = Scene(Machine())
+    living, stopped = [await recruit(scene.roll, number) for number in (1, 2)]
+    mail = scene.roll.mail
+    for member in (living, stopped):
+        checked = mail.check([draft("x", member.record.instance_id)] * 2, "lead", 400.0)
+        messages = [message for message in checked if isinstance(message, Message)]
+        await mail.accept(messages)
+        await mail.take_receipts([receipt(messages[0], MessageStatus.BLOCKED, "a dialog is up")])
+    stopped.snapshot = replace(stopped.snapshot, status=Status.STOPPED)
+    facts = await scene.monitor.facts(300)
+    assert facts.held == (Waiting(instance_id="spec_0_0_1", for_s=600.0, why="a dialog is up"),)
+    assert facts.queued == (Waiting(instance_id="spec_0_0_1", for_s=600.0),)
+    assert facts.pending == 4

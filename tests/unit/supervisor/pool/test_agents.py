@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from actors.errors import UnavailableError
+from actors.states import Status
 from actors.workspace.values import Workspace
 from supervisor.permits import Permits
-from supervisor.pool.agents import SpareAgents
+from supervisor.pool import agents as agents_module
+from supervisor.pool import demand as demand_module
+from supervisor.pool.agents import STUCK_S, UNUSED_S, SpareAgents
+from supervisor.pool.orders import KindOfAgent, Orders
 from supervisor.pool.recipe import Recipe
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
@@ -22,20 +29,38 @@ from tests.unit.supervisor.pool.hosts import Hosts
 from tests.unit.supervisor.stand_ins import READY, StandInInstance, record
 
 RECIPE = Recipe(work_dir=Path("/project"), agent="demo")
+OTHER = Recipe(work_dir=Path("/other"), agent="demo")
+SECRET = Recipe(work_dir=Path("/project"), agent="demo", environment=(("KEY", "secret"),))
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (agents_module, demand_module):
+        monkeypatch.setattr(module, "time", virtual_time.clock())
+
+
+def orders(*recipes: Recipe, current: Recipe | None = None, **counts: int) -> Orders:
+    """As they are stored; a count by the last part of the recipe's directory."""
+    return Orders(
+        kinds={each.key: KindOfAgent.of(each) for each in recipes},
+        current=current.key if current else "",
+        agents={each.key: counts[each.work_dir.name] for each in recipes if each.work_dir.name in counts},
+    )
 
 
 class Scene:
     """Spare agents on three hosts, with a maker that only takes down what it was asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = 0) -> None:
         self.roll = Roll(MemoryStore())
         self.hosts = Hosts()
         self.deeds: list[str] = []
         self.stuck: set[str] = set()
         this: Any = self
         nothing: Any = None
-        staff = Staff(host=this, factory=nothing, permits=Permits(8), stock=nothing, room=nothing)
-        self.agents = SpareAgents(self.roll, staff, this, self.hosts, 0)
+        self.permits = Permits(8)
+        staff = Staff(host=this, factory=nothing, permits=self.permits, stock=nothing, room=nothing)
+        self.agents = SpareAgents(self.roll, staff, this, self.hosts, size)
         self._number = 0
 
     async def make(self, recipe: Recipe) -> None:
@@ -54,9 +79,10 @@ class Scene:
     def add(self, host: str, recipe: Recipe = RECIPE) -> Member:
         self._number += 1
         name, workspace = f"spare_{self._number}", Workspace(mode="isolated", directory=Path("/w"))
+        now = asyncio.get_running_loop().time()
         made = {"instance_id": name, "host": host, "recipe": recipe.key, "workspace": workspace, "stage": Stage.SPARE}
-        member = self.roll.registry.restore(record(self._number, created_at=time.time(), **made), now=1.0)
-        member.snapshot = READY
+        member = self.roll.registry.restore(record(self._number, created_at=now, **made), now=now)
+        member.snapshot = replace(READY, since=now)
         instance: Any = StandInInstance()
         self.roll.members.follow(name, instance, "first", self)  # type: ignore[arg-type]
         return member
@@ -70,10 +96,22 @@ class Scene:
     async def on_silence(self, *_: object) -> None:
         """Nobody is silent."""
 
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        keeping = asyncio.create_task(self.agents.keep())
+        try:
+            yield
+        finally:
+            keeping.cancel()
 
-def played(test: Callable[[Scene], Awaitable[None]]) -> None:
+    def names(self) -> list[str]:
+        """Of those that are ready."""
+        return [spare.record.instance_id for spare in self.agents.ready()]
+
+
+def played(test: Callable[[Scene], Awaitable[None]], size: int = 0) -> None:
     async def play() -> None:
-        scene = Scene()
+        scene = Scene(size)
         try:
             await test(scene)
         finally:
@@ -187,5 +225,130 @@ def test_a_program_that_is_newer_on_one_host_makes_only_the_spares_of_that_host_
         await asyncio.sleep(1)
         assert scene.deeds == ["discard spare_2"]
         keeping.cancel()
+
+    played(test)
+
+
+def test_a_spare_is_kept_for_days_as_long_as_it_is_good() -> None:
+    async def test(scene: Scene) -> None:
+        scene.agents.asked_for(RECIPE)
+        async with scene.kept():
+            await asyncio.sleep(3 * 86_400)
+        assert scene.names() == ["spare_1", "spare_2"]
+        assert len(scene.deeds) == 2
+
+    played(test, size=2)
+
+
+def test_one_that_lives_but_is_not_at_its_prompt_for_long_is_replaced_with_the_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test(scene: Scene) -> None:
+        scene.agents.asked_for(RECIPE)
+        async with scene.kept():
+            await asyncio.sleep(1)
+            spare = scene.roll.registry.get("spare_1")
+            now = asyncio.get_running_loop().time()
+            spare.snapshot = replace(spare.snapshot, status=Status.RATE_LIMITED, since=now, reason="a limit")
+            await asyncio.sleep(STUCK_S - 30)
+            assert scene.names() == []
+            assert len(scene.deeds) == 1
+            await asyncio.sleep(60)
+            assert scene.names() == ["spare_2"]
+
+    played(test, size=1)
+    assert "the spare agent spare_1 is discarded: a limit" in caplog.text
+
+
+def test_spares_of_a_kind_that_nobody_wants_any_more_stay_for_half_an_hour() -> None:
+    async def test(scene: Scene) -> None:
+        scene.agents.asked_for(RECIPE)
+        async with scene.kept():
+            await asyncio.sleep(1)
+            scene.agents.asked_for(OTHER)
+            await asyncio.sleep(UNUSED_S - 60)
+            assert scene.names() == ["spare_1", "spare_2"]
+            await asyncio.sleep(120)
+            assert scene.names() == ["spare_2"]
+
+    played(test, size=1)
+
+
+def test_what_an_earlier_supervisor_was_asked_for_is_kept_whatever_is_tuned() -> None:
+    async def test(scene: Scene) -> None:
+        for recipe in (RECIPE, RECIPE, SECRET, OTHER):
+            scene.add("a", recipe)
+        scene.agents.restore(orders(RECIPE, OTHER, current=OTHER, project=2))
+        async with scene.kept():
+            await asyncio.sleep(1)
+            scene.agents.resize(1)
+            await asyncio.sleep(1)
+            assert scene.deeds == ["discard spare_3"]
+            assert scene.agents.take(RECIPE, None) is not None
+            assert scene.agents.demand.orders == {RECIPE.key: 1}
+            scene.agents.resize(0)
+            await asyncio.sleep(1)
+            assert scene.names() == ["spare_2"]
+
+    played(test)
+
+
+def test_what_an_earlier_supervisor_had_not_made_yet_is_made() -> None:
+    async def test(scene: Scene) -> None:
+        scene.agents.restore(orders(RECIPE, project=3))
+        async with scene.kept():
+            await asyncio.sleep(1)
+        assert len(scene.agents.ready(RECIPE.key)) == 3
+
+    played(test)
+
+
+def test_what_needs_an_environment_that_is_not_stored_stays_and_says_what_it_waits_for() -> None:
+    async def test(scene: Scene) -> None:
+        scene.add("a", SECRET)
+        scene.agents.restore(orders(SECRET, project=2))
+        async with scene.kept():
+            scene.agents.resize(0)
+            await asyncio.sleep(1)
+            assert scene.deeds == []
+            assert scene.agents.waits_for == "a spawn of the same kind: the values of its environment are not stored"
+            scene.agents.asked_for(SECRET)
+            scene.roll.news.announce()
+            await asyncio.sleep(1)
+            assert len(scene.agents.ready(SECRET.key)) == 2
+            assert scene.agents.waits_for == ""
+
+    played(test)
+
+
+def test_the_spares_of_the_settings_wait_for_the_first_instance_and_say_so() -> None:
+    async def test(scene: Scene) -> None:
+        assert (scene.agents.size, scene.agents.waits_for[:9]) == (1, "the first")
+        scene.agents.restore(orders(RECIPE, current=RECIPE))
+        async with scene.kept():
+            await asyncio.sleep(60)
+            assert scene.deeds == []
+            assert scene.agents.waits_for.startswith("the first instance to be spawned or resumed")
+            instance: Any = StandInInstance()
+            scene.roll.registry.restore(record(7), now=1.0)
+            scene.roll.members.follow("spec_0_0_7", instance, "first", scene)  # type: ignore[arg-type]
+            await asyncio.sleep(60)
+            assert len(scene.agents.ready()) == 1
+            assert scene.agents.waits_for == ""
+
+    played(test, size=1)
+
+
+def test_why_fewer_are_there_than_wanted_is_told_in_words() -> None:
+    async def test(scene: Scene) -> None:
+        scene.hosts.drained.update(scene.hosts.there)
+        scene.agents.order(RECIPE, 2)
+        async with scene.kept(), scene.permits.hold("lead"):
+            await asyncio.sleep(1)
+            assert scene.agents.waits_for == "spawns of callers, which come first: 1 run, 0 wait"
+        async with scene.kept():
+            await asyncio.sleep(1)
+        assert scene.agents.waits_for == ""
+        assert scene.agents.demand.errors[RECIPE.key] == ["no host has room"] * 2
 
     played(test)

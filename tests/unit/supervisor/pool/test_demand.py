@@ -38,10 +38,11 @@ def test_what_was_made_is_no_longer_being_made(demand: Demand[str]) -> None:
 def test_who_takes_one_leaves_one_less_ordered_and_never_less_than_none(demand: Demand[str]) -> None:
     demand.order(KIND, 1)
 
-    demand.fill(KIND)
-    demand.fill(KIND)
+    demand.take(KIND)
+    demand.take(KIND)
 
     assert demand.ordered(KIND) == 0
+    assert demand.taken[KIND] == 1
 
 
 def test_after_a_failure_nothing_is_missing_for_a_while(demand: Demand[str]) -> None:

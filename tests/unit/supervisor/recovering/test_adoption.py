@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.home import Home
+from actors.instance import InstanceConfig
 from supervisor.messaging.batching import Batching
 from supervisor.recovering.adoption import Adoption, InstanceRules
 from supervisor.settings import Settings
@@ -24,4 +25,29 @@ async def test_who_was_silent_and_is_adopted_is_silent_no_more() -> None:
     assert roll.needs_attention(member)
     await adoption.adopt(member.record, StandInInstance())
     assert not member.silence
+    await roll.members.leave_all()
+
+
+class Keeping(StandInInstance):
+    """Keeps what it was told at its adoption."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.configured: list[InstanceConfig] = []
+
+    async def adopt(self, config: InstanceConfig, pane_id: str, pid: int) -> str:
+        self.configured.append(config)
+        return await super().adopt(config, pane_id, pid)
+
+
+async def test_an_actor_that_comes_back_while_its_agent_is_restarted_keeps_what_waits_for_it() -> None:
+    """It was killed after it had been told, and would call messages failed that the agent's next life is to have."""
+    roll = Roll(MemoryStore())
+    nobody: Any = None
+    rules = InstanceRules(batching=Batching(Tunables(Tuning.of(Settings())), roll), comes_back=False)
+    adoption = Adoption(Home(Path("/h")), rules, nobody, roll)
+    member, port = await recruit(roll, 1), Keeping()
+    for member.coming_back in (False, True):
+        await adoption.adopt(member.record, port)
+    assert [config.comes_back for config in port.configured] == [False, True]
     await roll.members.leave_all()

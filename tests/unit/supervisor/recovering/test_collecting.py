@@ -26,6 +26,8 @@ class Disk:
         self.worktrees: list[str] = []
         self.directories: list[str] = []
         self.stuck: set[str] = set()
+        self.broken: set[str] = set()
+        """With these an error of ours comes up."""
         self.known: Collection[str] = ()
 
     async def retire(self, record: InstanceRecord, remove: Remove) -> Retirement:
@@ -56,6 +58,8 @@ class Disk:
         return self._remove(leftover.path.name)
 
     def _remove(self, name: str) -> Retirement:
+        if name in self.broken:
+            raise RuntimeError("a fault of ours")
         if name in self.stuck:
             raise WorkspaceError(f"git cannot tell about {name}")
         if name in self.worktrees:
@@ -67,6 +71,8 @@ class Disk:
         return tuple(self.directories)
 
     async def forget_instance(self, instance_id: str) -> None:
+        if instance_id in self.broken:
+            raise RuntimeError("a fault of ours")
         if instance_id in self.directories:
             self.directories.remove(instance_id)
 
@@ -178,3 +184,11 @@ async def test_a_supervisor_that_was_replaced_clears_nothing_away(scene: Scene) 
     with pytest.raises(FencedError):
         await scene.collect()
     assert "spec_0_0_4" in scene.disk.worktrees
+
+
+@pytest.mark.parametrize("broken", GOES)
+async def test_an_unexpected_error_with_one_thing_keeps_no_other_from_going(scene: Scene, broken: str) -> None:
+    scene.disk.broken.add(broken)
+    kept = await scene.collect()
+    assert {name for name, why in kept.items() if why is None} == GOES.keys() - {broken}
+    assert "its log says why" in (kept[broken] or "")

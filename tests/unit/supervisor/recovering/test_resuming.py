@@ -30,13 +30,16 @@ class Restarts:
     def __init__(self, roll: Roll) -> None:
         self._roll = roll
         self.at: list[float] = []
-        self.fails: Iterator[bool] = iter(())
+        self.fails: Iterator[bool | str] = iter(())
 
     async def resume(self, member: Member) -> RestartResult | None:
         if not member.record.resumable:
             return None
         self.at.append(asyncio.get_running_loop().time())
-        if next(self.fails, False):
+        fails = next(self.fails, False)
+        if fails == "unexpectedly":
+            raise RuntimeError("a fault of ours")
+        if fails:
             await self._roll.mark_ended(member, Stage.FAILED, "it did not start")
             raise AgentError("it did not start")
         await self._roll.save(member.record.instance_id, stage=Stage.RUNNING, ended_at=0.0)
@@ -100,6 +103,18 @@ def test_each_next_pause_is_longer_and_after_the_limit_it_stays_failed(play: Pla
         await asyncio.sleep(3600)
         assert stage.tried_after == [0.5, 1.5, 3.5]
         assert member.record.stage is Stage.FAILED
+
+    play(scene)
+
+
+def test_an_unexpected_error_costs_one_try_and_no_more(play: Play) -> None:
+    async def scene(stage: Scene) -> None:
+        member = await recruit(stage.roll)
+        stage.restarts.fails = iter(["unexpectedly", False])
+        await stage.agent_fails(member)
+        await asyncio.sleep(60)
+        assert stage.tried_after == [0.5, 1.5]
+        assert member.record.stage is Stage.RUNNING
 
     play(scene)
 

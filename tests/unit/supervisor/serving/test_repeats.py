@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -90,6 +91,56 @@ async def test_a_call_goes_on_while_one_of_those_who_wait_is_left_and_ends_with_
     await turns()
     work.gate.set()
     assert await known.once(request(), "r1", work) == 2
+
+
+async def test_a_call_that_is_repeated_right_after_it_was_cancelled_finds_what_goes_on() -> None:
+    known = Repeats()
+    gate, begun = asyncio.Event(), list[str]()
+
+    async def work() -> str:
+        if not begun:
+            begun.append("it")
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(gate.wait())
+            await turns()  # it takes a while to leave what it has begun to itself
+            raise asyncio.CancelledError
+        return f"what came of {begun[0]}"
+
+    first = asyncio.create_task(known.once(request(), "r1", work))
+    await turns()
+    first.cancel()
+    second, third = (asyncio.create_task(known.once(request(), "r1", work)) for _ in range(2))
+    with pytest.raises(InvalidRequestError, match="another call"):
+        await known.once(request("other"), "r1", work)
+    assert [await second, await third] == ["what came of it"] * 2
+    assert first.cancelled()
+    assert begun == ["it"]
+
+
+def test_outcomes_are_bounded_by_their_size_too_and_the_last_is_kept_in_any_case(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(repeats, "KEPT_BYTES", 1000)
+    store: dict[str, bytes] = {}
+    known = Repeats()
+
+    def note(request_id: str, size: int) -> list[str]:
+        noted = known.note(request_id, "content", ["x" * size])
+        known.keep(noted)
+        store.update(noted.records)
+        for key in noted.delete:
+            del store[key]
+        return [key.removeprefix(keys.REQUEST_PREFIX) for key in noted.delete]
+
+    assert [note(f"r{number}", 300) for number in range(4)] == [[], [], ["r0"], ["r1"]]
+    assert note("r3", 500) == []
+    assert note("large", 2000) == ["r2", "r3"]
+    assert sum(map(len, store.values())) > 1000
+    known = Repeats()
+    known.restore(store, Unreadable())
+    assert known.outcomes("large", "content") == ["x" * 2000]
+    assert note("small", 10) == ["large"]
+    assert [note(f"s{number}", 300) for number in range(2)] == [[], []]
 
 
 def test_what_was_done_is_known_after_a_restart_and_belongs_to_one_content() -> None:

@@ -4,12 +4,69 @@ from pathlib import Path
 
 from actors.errors import AgentError
 from actors.states import Status
+from supervisor import requests, results
 from supervisor.permits import Permits
+from supervisor.requests import Malformed, Role
 from supervisor.results import RestartResult
-from supervisor.spawning.batches import resume_all
-from supervisor.team.registry import Member
+from supervisor.spawning.batches import resume_all, spawn_all
+from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll
+from supervisor.verbs import Caller, ignore_progress
 from tests.unit.supervisor.stand_ins import TroubledStore, recruit
+
+CALLER = Caller(sender="lead")
+
+
+async def test_members_of_a_spawn_batch_fail_alone_whatever_goes_wrong() -> None:
+    async def spawn(member: requests.SpawnRequest, caller: Caller) -> results.SpawnResult:
+        if member.context == "refused":
+            raise AgentError("it did not start")
+        if member.context == "broken":
+            raise RuntimeError("a fault of ours")
+        return results.SpawnResult(
+            instance_id=member.context,
+            session_name="s",
+            role=member.role,
+            workspace_mode="shared",
+            working_directory="/usr",
+            branch=None,
+            status=Status.READY,
+            notes=[],
+            from_pool=False,
+        )
+
+    def member(context: str) -> requests.SpawnRequest:
+        return requests.SpawnRequest(role=Role.SPECIALIST, work_dir="/usr", context=context)
+
+    batch = requests.SpawnBatchRequest(
+        instances=[member("one"), member("refused"), Malformed({}, "no role"), member("broken"), member("two")]
+    )
+    outcomes = await spawn_all(batch, CALLER, spawn)
+    assert [one.instance_id or (one.error and one.error.code) for one in outcomes] == [
+        "one",
+        "agent",
+        "invalid_request",
+        "internal",
+        "two",
+    ]
+
+
+async def test_members_that_are_resumed_fail_alone_whatever_goes_wrong() -> None:
+    roll = Roll(TroubledStore())
+    members = [await recruit(roll, number, stage=Stage.FAILED) for number in range(1, 5)]
+
+    async def resume(member: Member) -> results.RestartResult | None:
+        match member.record.number:
+            case 1:
+                raise AgentError("it did not start")
+            case 2:
+                raise RuntimeError("a fault of ours")
+            case 3:
+                return None
+        return results.RestartResult(instance_id=member.record.instance_id, status=Status.READY, resumed=True)
+
+    outcomes = await resume_all(members, Permits(2), resume, ignore_progress)
+    assert [one.error.code if one.error else one.resumed for one in outcomes] == ["agent", "internal", False, True]
 
 
 async def test_those_that_are_started_again_are_counted_as_they_are_done() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from actors.errors import UnavailableError
 from actors.host_load import HostLoad
+from supervisor.permits import Permits
 from supervisor.spawning import room as room_module
 from supervisor.spawning.room import Room
 from tests.unit.supervisor import virtual_time
@@ -43,7 +45,7 @@ def test_who_does_not_fit_waits_says_so_and_goes_on_once_there_is_memory() -> No
             await asyncio.sleep(5)
             assert not late.done()
             assert "0 MB are free beside the reserve" in told[-1]
-            assert where.warning.startswith("1 agents wait")
+            assert where.warning.startswith("1 agent waits to be started")
             assert not await where.fits("demo")
             machine.free_mb += 300
             await late
@@ -94,12 +96,79 @@ def test_who_finds_no_room_for_very_long_is_refused_in_words_and_holds_nothing()
     async def play() -> None:
         machine = Machine(600)
         where = room(machine)
-        with pytest.raises(UnavailableError, match="no memory for another agent: 100 MB are free"):
+        words = (
+            "There was no memory for another agent for 90 s: 100 MB are free beside the reserve of 500 MB, and one "
+            "needs up to 300 MB. Terminate instances whose work is done, then start it again. Or lower agent_memory_mb"
+        )
+        with pytest.raises(UnavailableError, match=re.escape(words)):
             async with where.hold("claude"):
                 raise AssertionError("it did not fit")
+        assert asyncio.get_running_loop().time() - 1000.0 < 100.0
         assert where.warning == ""
         machine.free_mb = 800
         assert await where.fits("claude")
+
+    virtual_time.run(play)
+
+
+async def refused_after(where: Room, agent: str = "claude") -> float:
+    """Seconds."""
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    with pytest.raises(UnavailableError):
+        async with where.hold(agent):
+            raise AssertionError("it did not fit")
+    return clock() - begun
+
+
+def test_a_batch_beyond_memory_is_refused_together_and_not_a_few_at_a_time() -> None:
+    async def play() -> None:
+        where, told = room(Machine(500)), list[str]()
+        permits = Permits(5)
+
+        async def start() -> float:
+            async with permits.hold():
+                return await refused_after(where)
+
+        starts = [asyncio.create_task(start()) for _ in range(50)]
+        watching = asyncio.create_task(where.hold("claude", told.append).__aenter__())
+        await asyncio.sleep(1)
+        assert where.warning.startswith("6 agents wait to be started until there is memory for them: 0 MB are free")
+        assert told
+        waited = await asyncio.gather(*starts)
+        assert asyncio.get_running_loop().time() - 1000.0 < 100.0
+        assert sorted(waited)[44] < 1.0
+        with pytest.raises(UnavailableError):
+            await watching
+
+    virtual_time.run(play)
+
+
+def test_as_long_as_some_are_started_the_others_go_on_waiting() -> None:
+    async def play() -> None:
+        machine = Machine(500)
+        where = room(machine)
+        async with AsyncExitStack() as started:
+            starts = [asyncio.create_task(started.enter_async_context(where.hold("claude"))) for _ in range(4)]
+            for _ in range(4):
+                await asyncio.sleep(80)
+                machine.free_mb += 300
+            await asyncio.gather(*starts)
+
+    virtual_time.run(play)
+
+
+def test_who_comes_later_or_after_one_that_went_away_waits_his_own_time() -> None:
+    async def play() -> None:
+        where = room(Machine(500))
+        gone = asyncio.create_task(where.hold("claude").__aenter__())
+        await asyncio.sleep(60)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        assert await refused_after(where) > 89
+        assert await refused_after(where) < 1
+        await asyncio.sleep(10)
+        assert await refused_after(where) > 89
 
     virtual_time.run(play)
 
@@ -124,5 +193,20 @@ def test_on_another_host_only_its_slots_count_and_spares_there_give_way_one_afte
         assert told[-1].startswith("waits for room on full: each slot of this host is taken")
         left["full"] = 0
         await full
+
+    virtual_time.run(play)
+
+
+def test_who_takes_the_place_of_one_that_ends_for_it_need_not_wait_and_nobody_else_gets_that_place() -> None:
+    async def play() -> None:
+        machine = Machine(500)
+        where = room(machine)
+        async with where.hold("claude", replaces=True):
+            machine.free_mb += 300  # the earlier one has ended
+            assert not await where.fits("demo")
+            machine.free_mb -= 300  # the next one has grown as large
+        assert not await where.fits("demo")
+        machine.free_mb += 60
+        assert await where.fits("demo")
 
     virtual_time.run(play)

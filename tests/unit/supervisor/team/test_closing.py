@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,20 +9,23 @@ from typing import Any
 import pytest
 
 from actors.agents.base import Restarted
-from actors.errors import AgentError, StoreError
+from actors.errors import AgentError, StoreError, WrongStateError
+from actors.following.reports import Report
 from actors.messages import Message
 from actors.states import Status
 from actors.terminal.pane import PaneInfo
 from actors.workspace.values import Workspace
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
+from supervisor.records import decode_record
 from supervisor.spawning.room import Room
 from supervisor.spawning.staff import Staff
 from supervisor.store import keys
 from supervisor.team.closing import Closing
 from supervisor.team.registry import InstanceRecord, Stage
 from supervisor.team.roll import Roll
-from tests.unit.supervisor.stand_ins import READY, StandInInstance, TroubledStore, draft, load, receipt, recruit
+from supervisor.team.waiting import is_settled
+from tests.unit.supervisor.stand_ins import READY, StandInInstance, TroubledStore, draft, load, receipt, recruit, turns
 
 ID = "spec_0_0_1"
 
@@ -32,24 +37,41 @@ class Outside:
         self.store = TroubledStore()
         self.roll = Roll(self.store)
         self._reported = reported
+        host: Any = self
+        self.room = Room(host, 1, 0)
         self.ended = 0
+        self.destroyed: list[str] = []
+        self.renewed: list[str] = []
+        self.sessions: list[str] = []
+        """Of the conversations that were begun again."""
+        self.available_mb = 4000
+        self.while_away: Callable[[], object] = lambda: None
+        """Called while there is no agent."""
         self.refuses = ""
         """What the store says as soon as the agent is ended."""
 
     async def load(self) -> Any:
-        return load(available_mb=4000)
+        return load(available_mb=self.available_mb)
 
     async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
         self.ended += 1
+        self.roll.registry.get(instance_id).snapshot = replace(READY, status=Status.STOPPED)
         if self.refuses:
             self.store.fails(self.refuses)
 
-    async def restart_agent(self, instance_id: str, session_name: str, transcript_path: str) -> Restarted:
+    async def restart_agent(
+        self, instance_id: str, session_name: str, transcript_path: str, session_id: str
+    ) -> Restarted:
+        self.sessions.append(session_id)
+        self.while_away()
         pane = PaneInfo(session_name=session_name, pane_id="%2", pid=2, dead=False, exit_status=None, created_s=1)
         return Restarted(pane=pane, resumed=True)
 
+    async def destroy(self, name: str) -> None:
+        self.destroyed.append(name)
+
     async def renew_agent(self, instance_id: str, session_id: str, prompt: str) -> None:
-        """The fresh conversation begins with the restart."""
+        self.renewed.append(session_id)
 
     async def actor(self, record: InstanceRecord) -> StandInInstance:
         return StandInInstance()
@@ -69,7 +91,7 @@ async def closing(reported: Status) -> tuple[Closing, Roll, Outside]:
         factory=outside,
         permits=permits,
         stock=ActorStock(outside, permits, 0),
-        room=Room(outside, 1, 0),
+        room=outside.room,
     )
     member = await recruit(roll, work_dir=Path("/usr"), stage=Stage.FAILED)
     member.snapshot = replace(READY, status=Status.FAILED)
@@ -128,3 +150,104 @@ async def test_while_the_fresh_conversation_cannot_be_stored_nothing_of_the_one_
         await made.renew(roll.registry.get(ID), "what matters")
     assert set(roll.mail.abroad.of(ID)) == said
     assert roll.registry.get(ID).record.session_id == "s"
+
+
+async def test_a_restart_of_one_that_has_ended_waits_for_memory_and_says_so() -> None:
+    made, roll, outside = await closing(Status.READY)
+    outside.available_mb = 0
+    told: list[str] = []
+    restarting = asyncio.create_task(made.restart(roll.registry.get(ID), told.append))
+    await turns(50)
+    assert "waits for room" in told[0]
+    assert not roll.registry.get(ID).turn.locked()
+    assert outside.sessions == []
+    outside.available_mb = 4000
+    assert (await restarting).status is Status.READY
+
+
+async def test_a_restart_of_one_that_lives_takes_its_own_place_at_once() -> None:
+    made, roll, outside = await closing(Status.READY)
+    roll.registry.get(ID).snapshot = READY
+    outside.available_mb = 0
+    assert (await made.restart(roll.registry.get(ID))).status is Status.READY
+
+
+async def test_who_is_being_restarted_is_not_stopped_and_takes_messages_that_wait() -> None:
+    made, roll, outside = await closing(Status.READY)
+    member = roll.registry.get(ID)
+    member.snapshot = READY
+    seen: list[object] = []
+
+    def look() -> None:
+        (checked,) = roll.mail.check([draft()], "lead", 1.0)
+        seen.extend([isinstance(checked, Message), member.status, is_settled(roll, member)])
+
+    outside.while_away = look
+    await made.restart(member)
+    assert seen == [True, Status.STARTING, False]
+    assert (member.status, member.coming_back) == (Status.READY, False)
+
+
+async def test_one_that_could_not_be_started_again_takes_no_messages() -> None:
+    made, roll, _ = await closing(Status.FAILED)
+    member = roll.registry.get(ID)
+    with pytest.raises(AgentError):
+        await made.restart(member)
+    (checked,) = roll.mail.check([draft()], "lead", 1.0)
+    assert isinstance(checked, WrongStateError)
+
+
+async def test_a_restart_goes_on_with_the_conversation_that_was_heard_of_last() -> None:
+    made, roll, outside = await closing(Status.READY)
+    now = replace(READY, session_id="after a clear", transcript_path="/t/after.jsonl")
+    await roll.take_in(ID, Report(incarnation="i", sequence=1, snapshot=now, receipts=()))
+    await made.restart(roll.registry.get(ID))
+    assert outside.sessions == ["after a clear"]
+    stored = await outside.store.load(keys.INSTANCE_PREFIX)
+    assert decode_record(stored[keys.instance(ID)]).session_id == "after a clear"
+
+
+async def test_a_fresh_conversation_gets_an_actor_that_knows_nothing_of_the_one_before() -> None:
+    made, roll, outside = await closing(Status.READY)
+    await made.renew(roll.registry.get(ID), "what matters")
+    assert outside.destroyed == [ID]
+    assert outside.sessions == [roll.registry.get(ID).record.session_id] != ["s"]
+
+
+async def test_an_unexpected_error_with_one_of_a_cascade_ends_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, roll, outside = await closing(Status.READY)
+    for number, parent in ((2, ID), (3, ID), (4, "spec_0_0_3")):
+        await recruit(roll, number, parent_id=parent, work_dir=Path("/usr"))
+    end_agent, save = outside.end_agent, roll.save
+
+    async def fails_for_one(instance_id: str, session_name: str, grace_s: float) -> None:
+        if instance_id == "spec_0_0_2":
+            raise RuntimeError("a fault of ours")
+        await end_agent(instance_id, session_name, grace_s)
+
+    async def refuses_one(instance_id: str, **changes: object) -> InstanceRecord:
+        if instance_id == "spec_0_0_4" and "wanted" in changes:
+            raise StoreError("no space left")
+        return await save(instance_id, **changes)
+
+    monkeypatch.setattr(outside, "end_agent", fails_for_one)
+    monkeypatch.setattr(roll, "save", refuses_one)
+    result = await made.terminate(ID, cascade=True)
+    codes = {one.instance_id: one.error.code if one.error else "" for one in result.terminated}
+    assert codes == {"spec_0_0_2": "internal", "spec_0_0_4": "store", "spec_0_0_3": "", ID: ""}
+    assert {one.instance_id: one.status for one in result.terminated}["spec_0_0_3"] is Status.STOPPED
+    assert not roll.registry.get("spec_0_0_4").ending
+    assert not result.success
+
+
+async def test_only_a_conversation_that_has_not_begun_has_what_was_typed_before_forgotten() -> None:
+    made, roll, outside = await closing(Status.READY)
+    member = roll.registry.get(ID)
+    await made.renew(member, "what matters")
+    fresh = member.record.session_id
+    await made.restart(member)
+    cleared = replace(READY, session_id="after a clear", transcript_path="/t/after.jsonl")
+    await roll.take_in(ID, Report(incarnation="i", sequence=1, snapshot=cleared, receipts=()))
+    await made.restart(member)
+    assert outside.renewed == [fresh, fresh]
+    assert outside.sessions == [fresh, fresh, "after a clear"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors.errors import FencedError, StoreError, UnavailableError
+from actors.errors import FencedError, StoreError, UnavailableError, VersionError
 from actors.following.reports import Report
 from supervisor.ports import InstancePort
 from supervisor.team import members
@@ -106,6 +106,19 @@ def test_a_new_incarnation_takes_the_agent_over_and_is_followed_from_its_beginni
         assert later.asked[0] == (0, "second")
         assert stage.ear.taken == [5, 2]
         assert stage.members.port(ID) is later
+
+    play(scene)
+
+
+def test_an_actor_that_came_back_in_a_version_that_does_not_understand_us_is_told_of_in_words(play: Play) -> None:
+    async def scene(stage: Scene) -> None:
+        stage.port.tells(5)
+        await stage.seconds(1)
+        stage.ear.lost = [VersionError("they do not understand each other") for _ in range(100)]
+        for _ in range(100):
+            stage.port.tells(1, incarnation="second")
+        await stage.seconds(20)
+        assert stage.ear.silences == ["they do not understand each other"]
 
     play(scene)
 

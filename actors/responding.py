@@ -1,0 +1,190 @@
+"""Answering what an agent waits for: a permission request, or a dialog at its terminal; called by the instance.
+
+A permission request is answered through the hook that waits for it: no key is pressed. A dialog that no hook announced
+is answered at its terminal: the pointer is moved to the option that was named and Enter is pressed on it, each key only
+after a look that still shows this very dialog. Nothing is pressed where the screen does not tell which option Enter
+would take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from actors.agents.base import Agent, Composer, Decision, Dialog
+from actors.agents.permissions import answer
+from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
+from actors.following.observer import Observer
+from actors.states import PendingPermission, decided
+from actors.terminal.pane import Key, Pane
+
+_LOOK_S = 0.05
+_MOVED_S = 3.0
+"""How long a key may take to show."""
+
+_DISMISSABLE = frozenset(
+    {
+        "auto mode",
+        "external imports",
+        "help",
+        "history search",
+        "make auto default",
+        "mcp",
+        "mcp servers",
+        "menu",
+        "model",
+        "permission",
+        "permission rules",
+        "plan",
+        "question",
+        "resume",
+        "rewind",
+        "settings",
+        "transcript view",
+    }
+)
+"""Dialogs in which Escape declines or closes, and ends nothing else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What whoever leads answers. One of ``allow`` and ``option`` is given."""
+
+    allow: bool | None = None
+    option: str = ""
+    """Words of the option to choose."""
+    message: str = ""
+    """With a denial: what to do instead. With AskUserQuestion: the answer."""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """With AskUserQuestion: the answer to each question, by its words."""
+    permission_id: str = ""
+    """Answer this request and no other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What was answered: one of the two."""
+
+    permission: PendingPermission | None = None
+    dialog: Dialog | None = None
+
+
+class Responder:
+    """Of one agent in its pane. ``typing`` is held while keys go to the pane."""
+
+    def __init__(self, agent: Agent, pane: Pane, observer: Observer, directory: Path, typing: asyncio.Lock) -> None:
+        self._agent = agent
+        self._pane = pane
+        self._observer = observer
+        self._directory = directory
+        self._typing = typing
+
+    async def respond(self, reply: Reply) -> Answered:
+        """Raises ``WrongStateError`` when nothing waits or something else does, ``InvalidRequestError`` for an answer
+        that it cannot take, ``UnavailableError`` when the terminal does not follow."""
+        self._observer.absorb()
+        waiting = self._observer.state.permissions
+        if waiting or reply.permission_id:
+            return Answered(permission=self._decide(waiting, reply))
+        async with asyncio.timeout(_MOVED_S):
+            await self._typing.acquire()
+        try:
+            return Answered(dialog=await self._answer_dialog(reply))
+        finally:
+            self._typing.release()
+
+    def _decide(self, waiting: tuple[PendingPermission, ...], reply: Reply) -> PendingPermission:
+        asked = next((one for one in waiting if reply.permission_id in ("", one.request_id)), None)
+        if asked is None:
+            other = f"but another one, for {waiting[0].tool}" if waiting else "and no other does"
+            raise WrongStateError(
+                f"Nothing was answered: the request {reply.permission_id} waits no more, {other}. "
+                "Call list and look first."
+            )
+        decision = _decision(asked, reply)
+        taken = answer(self._directory, asked.request_id, self._agent.permission_answer(decision))
+        self._observer.change(decided(self._observer.state, asked.request_id, time.monotonic()))
+        if not taken:
+            raise WrongStateError(f"The request to use {asked.tool} was answered at the terminal meanwhile.")
+        return asked
+
+    async def _answer_dialog(self, reply: Reply) -> Dialog:
+        dialog = await self._dialog()
+        if dialog is None:
+            raise WrongStateError(
+                f"It waits for no permission and shows no dialog (it is {self._observer.state.status}). "
+                "Call list to see who waits."
+            )
+        if reply.option:
+            await self._choose(dialog, _index_of(dialog, reply.option))
+        elif reply.allow is False and dialog.kind in _DISMISSABLE:
+            await self._press("Escape", dialog)
+        else:
+            raise InvalidRequestError(
+                f"This dialog is no permission request: name one of its options as option ({_named(dialog)}), "
+                "or attach and answer it."
+            )
+        return dialog
+
+    async def _choose(self, dialog: Dialog, wanted: int) -> None:
+        for _ in range(2 * len(dialog.options) + 1):
+            now = await self._dialog()
+            if now is None or not _is_same(now, dialog):
+                raise WrongStateError("The dialog has changed meanwhile: look at it again.")
+            if now.chosen is None:
+                raise InvalidRequestError("Its screen does not show which option is chosen: attach and answer it.")
+            if now.chosen == wanted:
+                await self._press("Enter", now)
+                return
+            await self._press("Down" if now.chosen < wanted else "Up", now)
+        raise UnavailableError("The dialog does not follow the keys: attach and answer it.")
+
+    async def _press(self, key: Key, shown: Dialog) -> None:
+        """Returns when the dialog has moved on."""
+        await self._pane.press(key)
+        deadline = time.monotonic() + _MOVED_S
+        while (now := await self._dialog()) is not None and now == shown:
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"The dialog does not follow the key {key}: attach and answer it.")
+            await asyncio.sleep(_LOOK_S)
+
+    async def _dialog(self) -> Dialog | None:
+        screen = await self._observer.look()
+        return screen.dialog if screen.composer is Composer.ABSENT else None
+
+
+def _is_same(one: Dialog, other: Dialog) -> bool:
+    return replace(one, chosen=None) == replace(other, chosen=None)
+
+
+def _decision(asked: PendingPermission, reply: Reply) -> Decision:
+    asks = asked.tool == "AskUserQuestion"
+    if reply.option and not asks:
+        raise InvalidRequestError(f"It waits for permission to use {asked.tool}: give decision, not option.")
+    if reply.answers and not asks:
+        raise InvalidRequestError(f"answers is for questions; it waits for permission to use {asked.tool}.")
+    return Decision(
+        allow=bool(reply.allow or reply.option),
+        message=reply.option or reply.message,
+        answers=reply.answers,
+        tool=asked.tool,
+        tool_input=asked.tool_input,
+    )
+
+
+def _index_of(dialog: Dialog, option: str) -> int:
+    """By its words, or by its number as it is listed."""
+    words = " ".join(option.split())
+    found = [index for index, each in enumerate(dialog.options) if " ".join(each.split()) == words]
+    if not found and words.isdecimal() and 1 <= int(words) <= len(dialog.options):
+        found = [int(words) - 1]
+    if len(found) != 1:
+        raise InvalidRequestError(f"The dialog has no option {option!r}. It has: {_named(dialog)}.")
+    return found[0]
+
+
+def _named(dialog: Dialog) -> str:
+    return "; ".join(f"{number}. {each}" for number, each in enumerate(dialog.options, 1)) or "none that can be named"

@@ -1,0 +1,29 @@
+"""What a caller is told of a failure: ours in its own words, an unexpected one by a reference to the log; pure but for
+the log.
+
+The gateway uses it for a whole call, whoever runs a batch for one member of it: a member that fails, fails alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+from actors.errors import PhalanxError, to_wire
+from supervisor.results import ErrorInfo
+
+logger = logging.getLogger(__name__)
+
+
+def told(error: Exception, what: str) -> dict[str, str]:
+    """As ``to_wire``; ``what``: what has failed, as the subject of a sentence."""
+    if isinstance(error, PhalanxError):
+        return to_wire(error)
+    reference = secrets.token_hex(4)
+    logger.error("%s failed, reference %s", what, reference, exc_info=error)
+    text = f"{what} failed inside the supervisor; its log says why under reference {reference}."
+    return {"code": PhalanxError.code, "message": text}
+
+
+def error_info(error: Exception, what: str) -> ErrorInfo:
+    return ErrorInfo(**told(error, what))

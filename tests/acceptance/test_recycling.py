@@ -1,0 +1,321 @@
+"""Real Claude Code instances are recycled while several senders go on: each message is said in one living conversation.
+
+And what keeps a summary from being given leaves the old conversation as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from actors.agents.base import EntryKind
+from actors.agents.claude_transcript import read_transcript
+from actors.agents.hook import SPOOL_NAME
+from actors.errors import AgentError, InvalidRequestError, PhalanxError, TeamNotRunningError
+from actors.messaging.envelope import ids_in
+from actors.terminal.pane import Pane, Tmux
+from actors.terminal.server import TerminalServer
+from supervisor import requests
+from supervisor.client import SupervisorClient
+from supervisor.recovering.recycling import ASK
+from tests.acceptance.team import Team
+from tests.processes import called, of_ray, tell
+from tests.standin.api import Answer, ApiStandIn, Json, text_block, turn_text
+
+pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(900)]
+
+RUNS = 8
+PATIENCE_S = 120.0
+
+
+class Api(ApiStandIn):
+    """Answers the question for a summary as ``on_summary`` says."""
+
+    on_summary: Callable[[Answer], None] = staticmethod(lambda answer: answer.obey("slow", "1", ""))
+
+    def answer(self, request: Json) -> Answer:
+        answer = ApiStandIn.answer(self, request)
+        typed = [text for message in request["messages"] if message["role"] == "user" and (text := turn_text(message))]
+        if typed and typed[-1].rstrip().endswith(ASK):  # a version may put a word of its own after it
+            self.on_summary(answer)
+        return answer
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[Api]:
+    standin = Api()
+    with standin:
+        yield standin
+
+
+@pytest.fixture(autouse=True)
+def _slow_summaries(api: Api) -> Iterator[None]:
+    yield
+    api.on_summary = Api.on_summary
+
+
+@dataclass(slots=True)
+class Conversation:
+    """``said``: the prompts, each as the ids of the messages that it holds and whether it asks for a summary."""
+
+    path: Path
+    said: list[tuple[frozenset[str], bool]] = field(default_factory=list)
+
+    @property
+    def ids(self) -> list[str]:
+        return [one for ids, _ in self.said for one in ids]
+
+
+def conversations(team: Team, instance_id: str) -> list[Conversation]:
+    """All that its agents have had."""
+    found = []
+    for path in Path(team.environment["HOME"]).glob(f".claude/projects/*-{instance_id.replace('_', '-')}/*.jsonl"):
+        lines = [line for line in path.read_bytes().split(b"\n") if line]
+        entries = [entry for line in lines for entry in read_transcript(line)]
+        texts = [entry.text for entry in entries if entry.kind is EntryKind.QUESTION]
+        found.append(Conversation(path, [(ids_in(text), ASK in text) for text in texts]))
+    return found
+
+
+async def until(satisfied: Callable[[], object]) -> None:
+    """Claude Code writes a moment later what it does."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not satisfied():  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
+async def idle(claude: SupervisorClient, instance_id: str) -> None:
+    waited = await claude.wait(requests.WaitRequest(instance_ids=[instance_id], timeout_seconds=PATIENCE_S))
+    assert waited.reached, waited
+
+
+async def send_while(
+    over: asyncio.Event, claude: SupervisorClient, instance_id: str, name: str
+) -> list[requests.SendRequest]:
+    """The calls whose messages were accepted."""
+    accepted = []
+    number = 0
+    while not over.is_set():
+        number += 1
+        call = requests.SendRequest(instance_id=instance_id, message=f"{name} {number}", request_id=f"{name}/{number}")
+        try:
+            await claude.send(call)
+        except (InvalidRequestError, TeamNotRunningError):
+            pass  # it has ended, and nobody has started it again so far; or the supervisor is away for seconds
+        else:
+            accepted.append(call)
+        await asyncio.sleep(0.3)
+    return accepted
+
+
+async def back(claude: SupervisorClient) -> None:
+    """Returns when the supervisor answers and knows who lives."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            with suppress(TeamNotRunningError):
+                await claude.call("status", requests.StatusRequest(compared=True))
+                return
+
+
+async def check(
+    team: Team, claude: SupervisorClient, instance_id: str, calls: list[requests.SendRequest], last: str
+) -> None:
+    """Each call's message was told to have arrived, and stands once in all conversations: not after the question for
+    the summary in one that has given way to another. ``last`` is a message in the one that lives."""
+    told = [await claude.send(call.model_copy(update={"wait": True, "timeout_seconds": PATIENCE_S})) for call in calls]
+    ids = Counter(one.message_id or "" for one in told)
+    assert {one.status for one in told} == {"submitted"}, told
+    assert set(ids.values()) == {1}
+
+    def said() -> Counter[str]:
+        found = Counter(found for one in conversations(team, instance_id) for found in one.ids)
+        return Counter({message_id: number for message_id, number in found.items() if message_id in ids})
+
+    await until(lambda: said().keys() == ids.keys())
+    assert said() == ids
+    every = conversations(team, instance_id)
+    for one in every:
+        if last not in one.ids and one.said and any(asks for _, asks in one.said):
+            assert one.said[-1][1], one
+
+
+async def test_each_message_is_said_in_one_living_conversation_however_many_send_while_it_is_recycled(
+    claude: SupervisorClient, claude_team: Team
+) -> None:
+    instance_id = (await claude.spawn(claude_team.specialist("the task"))).instance_id
+    calls: list[requests.SendRequest] = []
+    for run in range(RUNS):
+        await idle(claude, instance_id)
+        over = asyncio.Event()
+        recycling = asyncio.create_task(claude.recycle(requests.RecycleRequest(instance_id=instance_id)))
+        await asyncio.sleep(0)  # now it is on its way, before all that is sent
+        senders = [asyncio.create_task(send_while(over, claude, instance_id, f"r{run}{name}")) for name in "abc"]
+        done = await recycling
+        over.set()
+        for sender in senders:
+            calls += await sender
+        assert (done.status != "failed", bool(done.summary)) == (True, True)
+    sent = await claude.send(requests.SendRequest(instance_id=instance_id, message="afterwards", wait=True))
+    assert sent.status == "submitted"
+    await idle(claude, instance_id)
+    print("messages:", len(calls))
+    assert len(calls) > 3 * RUNS
+    await check(claude_team, claude, instance_id, calls, sent.message_id or "")
+    assert len([one for one in conversations(claude_team, instance_id) if any(asks for _, asks in one.said)]) == RUNS
+    await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
+
+
+@pytest.mark.parametrize("victim", ["ray::Seat", "ray::_SupervisorServer"])
+async def test_no_message_is_lost_or_doubled_when_something_is_killed_in_the_midst_of_a_recycling(
+    claude: SupervisorClient, claude_team: Team, victim: str
+) -> None:
+    instance_id = (await claude.spawn(claude_team.specialist("the task"))).instance_id
+    calls: list[requests.SendRequest] = []
+    for run, delay_s in enumerate((0.05, 0.6, 1.2, 1.6, 2.2, 3.0)):
+        await idle(claude, instance_id)
+        over = asyncio.Event()
+        recycling = asyncio.create_task(claude.recycle(requests.RecycleRequest(instance_id=instance_id)))
+        await asyncio.sleep(0)
+        name = f"k{len(victim)}_{run}"
+        senders = [asyncio.create_task(send_while(over, claude, instance_id, f"{name}{each}")) for each in "ab"]
+        await asyncio.sleep(delay_s)
+        tell(called(of_ray(claude_team.home), victim))
+        with suppress(PhalanxError):
+            await asyncio.wait_for(recycling, PATIENCE_S)
+        await back(claude)
+        (info,) = [
+            one for one in (await claude.list(requests.ListRequest())).instances if one.instance_id == instance_id
+        ]
+        print(victim, delay_s, "recycled" if not recycling.exception() else recycling.exception(), info.status)
+        if info.status in ("failed", "stopped"):
+            await claude.restart(requests.RestartRequest(instance_id=instance_id))
+        over.set()
+        for sender in senders:
+            calls += await sender
+    sent = await claude.send(requests.SendRequest(instance_id=instance_id, message="afterwards", wait=True))
+    await idle(claude, instance_id)
+    await check(claude_team, claude, instance_id, calls, sent.message_id or "")
+    await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
+
+
+def fails(status: int, words: str = "") -> Callable[[Answer], None]:
+    def on_summary(answer: Answer) -> None:
+        answer.obey("status", str(status), words)
+        answer.obey("header", "x-should-retry", "false")
+
+    return on_summary
+
+
+def says_nothing(answer: Answer) -> None:
+    answer.blocks = [text_block("")]
+
+
+def takes_long(answer: Answer) -> None:
+    answer.obey("slow", "20", "")
+
+
+async def interrupt(claude: SupervisorClient, _team: Team, instance_id: str) -> None:
+    assert (await claude.interrupt(requests.InterruptRequest(instance_id=instance_id))).interrupted
+
+
+async def kill(_claude: SupervisorClient, team: Team, instance_id: str) -> None:
+    agents = {agent.session_name: agent.pid for agent in TerminalServer(team.home.tmux_socket).agents()}
+    tell([psutil.Process(agents[instance_id])])
+
+
+async def leave_alone(_claude: SupervisorClient, _team: Team, _instance_id: str) -> None:
+    """The answer is enough."""
+
+
+@pytest.mark.parametrize(
+    ("on_summary", "meanwhile"),
+    [
+        (fails(400), leave_alone),
+        (fails(529), leave_alone),
+        (fails(429), leave_alone),
+        (says_nothing, leave_alone),
+        (takes_long, interrupt),
+        (takes_long, kill),
+    ],
+    ids=["400", "529", "429", "nothing", "interrupt", "death"],
+)
+async def test_without_a_summary_the_old_conversation_goes_on_with_all_that_it_knows(
+    claude: SupervisorClient,
+    claude_team: Team,
+    api: Api,
+    on_summary: Callable[[Answer], None],
+    meanwhile: Callable[[SupervisorClient, Team, str], Awaitable[None]],
+) -> None:
+    api.on_summary = on_summary
+    instance_id = (await claude.spawn(claude_team.specialist("the secret word is marzipan"))).instance_id
+    await idle(claude, instance_id)
+    recycling = asyncio.create_task(claude.recycle(requests.RecycleRequest(instance_id=instance_id)))
+    if meanwhile is not leave_alone:
+        await until(lambda: any(asks for one in conversations(claude_team, instance_id) for _, asks in one.said))
+        await meanwhile(claude, claude_team, instance_id)
+    with pytest.raises(AgentError, match="goes on as it is") as raised:
+        await recycling
+    print(raised.value)
+    if meanwhile is kill:
+        await claude.restart(requests.RestartRequest(instance_id=instance_id))
+    sent = await claude.send(requests.SendRequest(instance_id=instance_id, message="what comes next", wait=True))
+    assert sent.status == "submitted", sent
+    await idle(claude, instance_id)
+    await until(lambda: [one for one in conversations(claude_team, instance_id) if sent.message_id in one.ids])
+    assert len(conversations(claude_team, instance_id)) == 1
+    assert any("marzipan" in str(request) and "what comes next" in str(request) for request in api.requests)
+    await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
+
+
+async def test_a_question_that_is_too_long_for_the_model_gives_no_old_answer_as_the_summary(
+    claude: SupervisorClient, claude_team: Team, api: Api
+) -> None:
+    """Some versions give up, others compact the conversation and answer then."""
+    api.on_summary = fails(400, "prompt is too long: 250000 tokens > 200000 maximum")
+    instance_id = (await claude.spawn(claude_team.specialist("the secret word is marzipan"))).instance_id
+    await idle(claude, instance_id)
+    (old,) = conversations(claude_team, instance_id)
+    recycled = claude.recycle(requests.RecycleRequest(instance_id=instance_id))
+    (done,) = await asyncio.gather(recycled, return_exceptions=True)
+    print(done)
+    if isinstance(done, BaseException):
+        assert isinstance(done, AgentError)
+        assert "goes on as it is" in str(done)
+    else:
+        entries = [entry for line in old.path.read_bytes().splitlines() for entry in read_transcript(line)]
+        asked = max(number for number, entry in enumerate(entries) if ASK in entry.text)
+        assert done.summary in [entry.text for entry in entries[asked:] if entry.kind is EntryKind.ANSWER]
+    await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
+
+
+@pytest.mark.parametrize("says_something", [False, True], ids=["at once", "after a turn"])
+async def test_a_restart_after_a_clear_goes_on_with_the_conversation_after_it(
+    claude: SupervisorClient, claude_team: Team, api: Api, says_something: bool
+) -> None:
+    instance_id = (await claude.spawn(claude_team.specialist("the secret word is marzipan"))).instance_id
+    await idle(claude, instance_id)
+    agents = {agent.session_name: agent.pane_id for agent in TerminalServer(claude_team.home.tmux_socket).agents()}
+    pane = Pane(Tmux(claude_team.home.tmux_socket), agents[instance_id])
+    await pane.paste("/clear")
+    await pane.press("Enter")
+    directory = claude_team.home.instance_directory(instance_id)
+    await until(lambda: b'"clear"' in (directory / SPOOL_NAME).read_bytes())
+    if says_something:
+        await claude.send(requests.SendRequest(instance_id=instance_id, message="after the clear", wait=True))
+        await idle(claude, instance_id)
+    done = await claude.restart(requests.RestartRequest(instance_id=instance_id))
+    assert (done.status, done.resumed) == ("ready", says_something)
+    sent = await claude.send(requests.SendRequest(instance_id=instance_id, message="after the restart", wait=True))
+    assert sent.status == "submitted"
+    await idle(claude, instance_id)
+    seen = [str(request["messages"]) for request in api.requests if "after the restart" in str(request["messages"])]
+    assert "marzipan" not in seen[-1]
+    assert ("after the clear" in seen[-1]) == says_something
+    await claude.terminate(requests.TerminateRequest(instance_id=instance_id))

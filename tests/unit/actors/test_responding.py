@@ -1,0 +1,140 @@
+"""Answering a dialog at a terminal: which keys are pressed, and when none is."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from actors.agents.base import Agent, Composer, Dialog, Screen
+from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
+from actors.following.observer import Observer
+from actors.responding import Reply, Responder
+from actors.states import InstanceState, PendingPermission, Status
+from actors.terminal.pane import Key, Pane
+from tests.unit.actors.virtual_time import run_in_virtual_time
+
+ASKS = Dialog(kind="mcp servers", question="New MCP server", options=("Use it", "Use all", "Go on without"), chosen=0)
+
+
+class Terminal:
+    """A dialog that follows the arrows; Enter and Escape close it."""
+
+    def __init__(self, dialog: Dialog | None, *, deaf: bool = False) -> None:
+        self.dialog = dialog
+        self.deaf = deaf
+        self.pressed: list[Key] = []
+        self.took: str | None = None
+
+    async def press(self, key: Key) -> None:
+        assert self.dialog is not None
+        self.pressed.append(key)
+        if self.deaf:
+            return
+        chosen = self.dialog.chosen or 0
+        if key in ("Up", "Down"):
+            step = 1 if key == "Down" else -1
+            self.dialog = replace(self.dialog, chosen=(chosen + step) % len(self.dialog.options))
+        else:
+            self.took = self.dialog.options[chosen] if key == "Enter" else key
+            self.dialog = None
+
+
+class Watcher:
+    def __init__(self, terminal: Terminal, *waiting: PendingPermission) -> None:
+        self._terminal = terminal
+        self.state = InstanceState(status=Status.WAITING_INPUT, permissions=waiting)
+
+    def absorb(self) -> None:
+        """Nothing comes."""
+
+    def change(self, state: InstanceState) -> None:
+        self.state = state
+
+    async def look(self) -> Screen:
+        shown = self._terminal.dialog
+        return Screen(composer=Composer.EMPTY if shown is None else Composer.ABSENT, dialog=shown)
+
+
+def respond(terminal: Terminal, reply: Reply, *waiting: PendingPermission) -> Any:
+    answered = SimpleNamespace(by=None)
+
+    async def ask() -> None:
+        watcher = cast("Observer", Watcher(terminal, *waiting))
+        responder = Responder(cast("Agent", None), cast("Pane", terminal), watcher, Path("/nowhere"), asyncio.Lock())
+        answered.by = await responder.respond(reply)
+
+    run_in_virtual_time(ask())
+    return answered.by
+
+
+@pytest.mark.parametrize(
+    ("option", "took", "pressed"),
+    [
+        ("Use it", "Use it", ["Enter"]),
+        ("Go  on without", "Go on without", ["Down", "Down", "Enter"]),
+        ("2", "Use all", ["Down", "Enter"]),
+    ],
+)
+def test_the_named_option_is_chosen(option: str, took: str, pressed: list[Key]) -> None:
+    terminal = Terminal(ASKS)
+    assert respond(terminal, Reply(option=option)).dialog == ASKS
+    assert (terminal.took, terminal.pressed) == (took, pressed)
+
+
+def test_the_pointer_goes_up_as_well() -> None:
+    terminal = Terminal(replace(ASKS, chosen=2))
+    respond(terminal, Reply(option="Use it"))
+    assert terminal.pressed == ["Up", "Up", "Enter"]
+
+
+def test_a_denial_closes_a_dialog_that_may_be_closed() -> None:
+    terminal = Terminal(ASKS)
+    respond(terminal, Reply(allow=False))
+    assert terminal.took == "Escape"
+
+
+@pytest.mark.parametrize(
+    ("dialog", "reply"),
+    [
+        (ASKS, Reply(option="Use nothing")),
+        (ASKS, Reply(option="4")),
+        (ASKS, Reply(allow=True)),
+        (replace(ASKS, kind="trust"), Reply(allow=False)),
+        (replace(ASKS, chosen=None), Reply(option="Use it")),
+        (replace(ASKS, options=("Same", "Same")), Reply(option="Same")),
+    ],
+)
+def test_without_certainty_no_key_is_pressed(dialog: Dialog, reply: Reply) -> None:
+    terminal = Terminal(dialog)
+    with pytest.raises(InvalidRequestError, match=r"attach|has no option"):
+        respond(terminal, reply)
+    assert terminal.pressed == []
+
+
+def test_a_dialog_that_does_not_follow_is_told() -> None:
+    terminal = Terminal(ASKS, deaf=True)
+    with pytest.raises(UnavailableError, match="does not follow"):
+        respond(terminal, Reply(option="Use all"))
+    assert terminal.pressed == ["Down"]
+
+
+def test_where_nothing_waits_nothing_is_answered() -> None:
+    terminal = Terminal(None)
+    with pytest.raises(WrongStateError, match="waits for no permission"):
+        respond(terminal, Reply(option="Yes"))
+    assert terminal.pressed == []
+
+
+def test_a_request_goes_before_a_dialog_and_takes_no_option_that_is_none_of_it() -> None:
+    terminal = Terminal(ASKS)
+    asked = PendingPermission(request_id="0" * 32, tool="Bash", tool_input={})
+    with pytest.raises(InvalidRequestError, match="Bash"):
+        respond(terminal, Reply(option="Use it"), asked)
+    with pytest.raises(WrongStateError, match="waits no more"):
+        respond(terminal, Reply(allow=True, permission_id="f" * 32), asked)
+    assert terminal.pressed == []

@@ -1,0 +1,160 @@
+"""When a wait is over, whether it was reached, and what it says when it was not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from actors.errors import InvalidRequestError
+from actors.following.reports import Snapshot
+from actors.messages import Message, MessageStatus
+from actors.states import PendingPermission, Status
+from supervisor import requests, results
+from supervisor.ports import HostPort
+from supervisor.store.memory import MemoryStore
+from supervisor.team.looking import Looking
+from supervisor.team.registry import Member, Stage
+from supervisor.team.roll import Roll
+from supervisor.verbs import Caller
+from tests.unit.supervisor import virtual_time
+from tests.unit.supervisor.stand_ins import READY, draft, receipt, recruit
+
+BUSY = replace(READY, status=Status.BUSY)
+ASKING = replace(
+    READY,
+    status=Status.WAITING_PERMISSION,
+    permission=PendingPermission(request_id="p", tool="Bash", tool_input={"command": "ls"}),
+)
+LONG_S, AT_ONCE_S = 3600.0, 1.0
+
+
+class Scene:
+    def __init__(self, *members: Member, roll: Roll) -> None:
+        self.members = members
+        self.roll = roll
+        self.looking = Looking(roll, cast("HostPort", None))
+
+    @classmethod
+    async def of(cls, *snapshots: Snapshot) -> Scene:
+        roll = Roll(MemoryStore())
+        members = [await recruit(roll, number) for number in range(1, len(snapshots) + 1)]
+        for member, snapshot in zip(members, snapshots, strict=True):
+            member.snapshot = snapshot
+        return cls(*members, roll=roll)
+
+    async def send(self, number: int = 1, status: MessageStatus | None = None, reason: str = "") -> Message:
+        checked = self.roll.mail.check([draft("x", f"spec_0_0_{number}")], "lead", 1.0)
+        (message,) = (one for one in checked if isinstance(one, Message))
+        await self.roll.mail.accept([message])
+        if status is not None:
+            await self.roll.mail.take_receipts([receipt(message, status, reason)])
+        return message
+
+    async def wait(self, until: str = "idle", timeout_s: float = 0.01) -> results.WaitResult:
+        request = requests.WaitRequest.model_validate({"until": until, "timeoutSeconds": timeout_s})
+        return await self.looking.wait(request, Caller(sender="lead"))
+
+
+def shown(waited: results.WaitResult) -> list[str]:
+    return [each.instance_id for each in waited.instances]
+
+
+async def test_a_team_that_is_idle_is_reached_without_a_reason() -> None:
+    waited = await (await Scene.of(READY, READY)).wait()
+    assert (waited.reached, waited.reason, waited.others) == (True, None, {})
+    assert shown(waited) == ["spec_0_0_1", "spec_0_0_2"]
+
+
+async def test_a_message_on_its_way_is_not_done_and_the_wait_ends_when_it_has_arrived() -> None:
+    scene = await Scene.of(READY)
+    message = await scene.send()
+    waited = await scene.wait()
+    assert (waited.reached, waited.reason) == (False, "The time ran out: 1 is still at work.")
+    assert (shown(waited), waited.others) == ([], {"ready": 1})
+    await scene.roll.mail.take_receipts([receipt(message)])
+    assert (await scene.wait()).reached
+
+
+def held() -> dict[str, tuple[Snapshot, MessageStatus | None, str]]:
+    dialog = "a dialog that asks for no permission is up"
+    return {
+        "a held message": (READY, MessageStatus.BLOCKED, "has a message held back: someone is typing"),
+        "a decision": (ASKING, None, "waits for a decision on Bash"),
+        "a decision, with a held message": (ASKING, MessageStatus.BLOCKED, "waits for a decision on Bash"),
+        "a dialog in the midst of a turn": (replace(BUSY, reason=dialog), None, dialog),
+        "a message for one that has failed": (
+            replace(READY, status=Status.FAILED),
+            MessageStatus.ACCEPTED,
+            "is failed, with a message not delivered: restart it",
+        ),
+    }
+
+
+@pytest.mark.parametrize("what", held())
+def test_what_only_somebody_can_see_to_ends_the_wait_at_once_unreached_and_in_words(what: str) -> None:
+    snapshot, status, words = held()[what]
+
+    async def run() -> None:
+        begun = asyncio.get_running_loop().time()
+        scene = await Scene.of(READY, READY)
+        if status is not None:
+            await scene.send(1, status, "someone is typing")
+        scene.members[0].snapshot = snapshot
+        waited = await scene.wait(timeout_s=LONG_S)
+        assert (waited.reached, waited.reason) == (False, f"spec_0_0_1 {words}.")
+        assert shown(waited) == ["spec_0_0_1", "spec_0_0_2"]
+        assert waited.instances[0].needs_attention
+        assert asyncio.get_running_loop().time() - begun < AT_ONCE_S
+
+    virtual_time.run(run)
+
+
+async def test_while_others_work_one_that_is_held_does_not_end_a_wait_for_all() -> None:
+    scene = await Scene.of(BUSY, ASKING, READY)
+    waited = await scene.wait()
+    assert not waited.reached
+    assert waited.reason == "The time ran out: spec_0_0_2 waits for a decision on Bash; 1 is still at work."
+    assert (shown(waited), waited.others) == (["spec_0_0_2", "spec_0_0_3"], {"busy": 1})
+
+
+@pytest.mark.parametrize(("snapshot", "reached"), [(READY, True), (ASKING, False)])
+def test_a_wait_for_any_ends_with_the_first_that_is_done_or_held(snapshot: Snapshot, reached: bool) -> None:
+    async def run() -> None:
+        begun = asyncio.get_running_loop().time()
+        scene = await Scene.of(BUSY, BUSY, snapshot)
+        waited = await scene.wait("any_idle", LONG_S)
+        assert (waited.reached, shown(waited), waited.others) == (reached, ["spec_0_0_3"], {"busy": 2})
+        assert asyncio.get_running_loop().time() - begun < AT_ONCE_S
+
+    virtual_time.run(run)
+
+
+async def test_a_wait_for_who_needs_attention_shows_only_those() -> None:
+    failed = replace(READY, status=Status.READY, reason="the last turn failed: API error")
+    waited = await (await Scene.of(READY, failed, BUSY)).wait("needs_attention")
+    assert (waited.reached, shown(waited), waited.others) == (True, ["spec_0_0_2"], {"ready": 1, "busy": 1})
+    waited = await (await Scene.of(READY)).wait("needs_attention")
+    assert (waited.reached, waited.reason) == (False, "The time ran out: nobody needs attention.")
+
+
+async def test_who_has_failed_or_stopped_with_nothing_on_its_way_can_do_no_more_and_is_done() -> None:
+    ended: Callable[[Status], Snapshot] = lambda status: replace(READY, status=status)  # noqa: E731
+    assert (await (await Scene.of(ended(Status.FAILED), ended(Status.STOPPED))).wait()).reached
+
+
+async def test_many_that_are_held_are_named_in_part() -> None:
+    waited = await (await Scene.of(*[ASKING] * 8)).wait()
+    assert (waited.reason or "").endswith("spec_0_0_5 waits for a decision on Bash; 3 more are held.")
+
+
+async def test_without_names_the_whole_team_is_waited_for_but_nobody_who_was_terminated() -> None:
+    scene = await Scene.of(READY, READY)
+    gone = scene.members[1]
+    await scene.roll.save(gone.record.instance_id, wanted=False, stage=Stage.STOPPED)
+    assert shown(await scene.wait()) == ["spec_0_0_1"]
+    with pytest.raises(InvalidRequestError, match="no instance to wait for"):
+        await (await Scene.of()).wait()
