@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import shlex
 import sys
 import time
@@ -18,8 +19,16 @@ from pathlib import Path
 
 PATIENCE_S = 30.0
 POLL_S = 0.1
-_COMMAND_S = 20.0
+_COMMAND_S = 60.0
+_USUAL_LOAD, _MOST_PATIENCE = 4.0, 4.0
+"""Processes that want to run for each core: as many are usual while scenarios are played."""
 _WHEEL = {"up": 64, "down": 65}
+
+
+def patient(within_s: float) -> float:
+    """As much longer as the machine has more to do than this: what is waited for then takes longer, too."""
+    crowd = os.getloadavg()[0] / (os.cpu_count() or 1) / _USUAL_LOAD
+    return within_s * min(_MOST_PATIENCE, max(1.0, crowd))
 
 
 @dataclass(slots=True)
@@ -125,7 +134,7 @@ class Person:
         self, condition: str | Callable[[str], object], what: str = "", within_s: float = PATIENCE_S
     ) -> str:
         """The screen once it meets the condition, or shows the words; raises ``AssertionError`` with the screen."""
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + patient(within_s)
         while True:
             screen = await self.sees()
             if condition in screen if isinstance(condition, str) else condition(screen):
@@ -142,7 +151,7 @@ class Person:
     async def detaches(self) -> None:
         """By Ctrl-b d."""
         await self.presses("C-b", "d")
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patient(PATIENCE_S)
         while not await self.has_left():
             if time.monotonic() > deadline:
                 raise AssertionError(f"Ctrl-b d does not detach:\n{rows(await self.sees())}")

@@ -32,7 +32,7 @@ WELL_WITHIN_S = 60.0
 _EACH = [target for target in Target if target is not Target.BRING_UP]
 """A bring-up is at work only after others were killed: it dies in the round of demo agents."""
 _TYPISTS = [Target.INSTANCES, Target.SUPERVISOR] * 2
-_TAKES_RAY = {Target.RAYLET, Target.GCS, Target.RAY, Target.EVERYTHING}
+_TAKES_RAY = {Target.RAYLET, Target.GCS, Target.RAY, Target.RAY_STARTING, Target.EVERYTHING}
 CONTEXT = "the first thing"
 _RESUMED_S = 60.0
 _WRITTEN_S = 10.0
@@ -69,6 +69,7 @@ async def test_messages_to_real_claudes_stand_in_the_transcript_once_whoever_die
         crew=claude_crew(claude_command, api.url, make_short_tmp() / "user"),
         instances=2,
         messages=200,
+        people=1,
         limit_s=WELL_WITHIN_S,
     )
     print(f"chaos: seed {SEED}; what happened is kept in {plan.output}")

@@ -62,7 +62,7 @@ def _round(given: argparse.Namespace, seed: int, *, with_claude: bool) -> tuple[
     if not with_claude:
         return plan, asyncio.run(play(plan))
     with ApiStandIn() as api, tempfile.TemporaryDirectory(prefix="pcc", dir="/tmp") as directory:
-        crew = claude_crew(given.claude, api.url, Path(directory) / "user")
+        crew = claude_crew(given.claude.resolve(), api.url, Path(directory) / "user")
         instances, messages = min(plan.instances, _CLAUDES), plan.messages // 10
         plan = replace(plan, crew=crew, instances=instances, messages=messages, spares=0)
         return plan, asyncio.run(play(plan))

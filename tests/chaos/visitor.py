@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ _SEEN_S = 3.0
 _TWICE_S = 1.2
 """A second Ctrl-C within a second would end the agent."""
 _TIDY_S = 20.0
+_COPY_MODE = re.compile(r"\[\d+/\d+\]\s*$")
+"""Where tmux says at the upper right how far back one has scrolled."""
 _GONE = (RuntimeError, AssertionError, TimeoutError)
 """A terminal that went away, or a screen that did not come."""
 
@@ -47,6 +50,8 @@ class Visitor:
         for instance_id in sorted(self.visited):
             try:
                 person = await self._sit_down(instance_id, (200, 50), plain_tmux=True)
+                if _COPY_MODE.search((await person.sees()).partition("\n")[0]):
+                    await person.presses("q")
                 async with asyncio.timeout(_TIDY_S):
                     while await self._clear(person):
                         pass

@@ -12,7 +12,7 @@ from tests.scenarios.scenario import Skipped, expect, scenario
 from tests.scenarios.stage import Stage, bash, tool
 
 _HELD_FOR_S = 4.0
-_TOUCH = bash("touch it-ran")
+TOUCH = bash("touch it-ran")
 
 
 def _in_the_background(prompt: str) -> str:
@@ -23,7 +23,7 @@ def _in_the_background(prompt: str) -> str:
 
 @scenario()
 async def a_background_subagent_that_asks_after_the_turn_is_shown_and_answered(stage: Stage) -> None:
-    member = await stage.member(_in_the_background(f"@@slow 3\n{_TOUCH}"))
+    member = await stage.member(_in_the_background(f"@@slow 3\n{TOUCH}"))
     await member.asks("Bash", 30)
     sent = await member.send("while the subagent waits")
     await asyncio.sleep(_HELD_FOR_S)
@@ -37,7 +37,7 @@ async def a_background_subagent_that_asks_after_the_turn_is_shown_and_answered(s
 
 @scenario()
 async def a_background_subagent_that_is_denied_after_the_turn_runs_nothing(stage: Stage) -> None:
-    member = await stage.member(_in_the_background(f"@@slow 2\n{_TOUCH}"))
+    member = await stage.member(_in_the_background(f"@@slow 2\n{TOUCH}"))
     await member.asks("Bash", 30)
     await asyncio.sleep(_HELD_FOR_S)
     asked = await member.asks("Bash")
@@ -48,7 +48,7 @@ async def a_background_subagent_that_is_denied_after_the_turn_runs_nothing(stage
 
 @scenario()
 async def a_message_beside_a_permission_dialog_presses_no_key_and_arrives_after_the_answer(stage: Stage) -> None:
-    member = await stage.member(_TOUCH)
+    member = await stage.member(TOUCH)
     await member.asks("Bash", 30)
     sent = await member.send("1", wait_s=5)
     expect(sent.status is MessageStatus.BLOCKED, f"its receipt is {sent.status}: {sent.reason}")
@@ -163,7 +163,7 @@ async def a_plan_is_denied_through_respond_and_the_agent_stays_in_plan_mode(stag
 
 @scenario()
 async def a_spawn_without_a_mode_asks_before_it_acts(stage: Stage) -> None:
-    member = await stage.member(_TOUCH, permission_mode=None)
+    member = await stage.member(TOUCH, permission_mode=None)
     await member.asks("Bash", 30)
     expect(not (member.directory / "it-ran").exists(), "approved: the call ran although nobody was asked")
     await member.answers("deny", message="no")
@@ -193,16 +193,19 @@ async def a_gateway_that_cannot_check_actions_is_told_in_words_in_mode_auto(stag
         raise Skipped("this version asks nothing in mode auto when its check fails")
     member = await stage.member(permission_mode="auto")
     await member.rests()
-    sent = await member.send(_TOUCH)
-    await member.says("auto", within_s=20)
+    sent = await member.send(bash("curl -s http://127.0.0.1:9/; touch it-ran"))
+    info = await member.says("auto", within_s=20)
     expect(not (member.directory / "it-ran").exists(), "approved: the call ran although nobody answered")
-    await member.answers("deny")
+    expect(info.dialog and info.dialog.options, f"no option is offered; {await member.describes()}")
+    assert info.dialog is not None
+    await member.answers(option=info.dialog.options[0])
     await member.holds(sent)
+    await member.takes("after the answer", 40)
 
 
 @scenario()
 async def a_request_outlives_a_restart_of_nobody_and_is_shown_for_as_long_as_it_waits(stage: Stage) -> None:
-    member = await stage.member(_TOUCH)
+    member = await stage.member(TOUCH)
     first = await member.asks("Bash", 30)
     for _ in range(15):
         await asyncio.sleep(1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.scenarios import asking, at_the_terminal, sessions, surroundings, trouble
+from tests.scenarios import asking, at_the_terminal, sessions, surroundings, tmux_habits, trouble
 from tests.scenarios.scenario import SCENARIOS
 
-MODULES = (at_the_terminal, sessions, asking, surroundings, trouble)
+MODULES = (at_the_terminal, tmux_habits, sessions, asking, surroundings, trouble)
 ALL = tuple(SCENARIOS)

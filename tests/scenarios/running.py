@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
 from actors.errors import PhalanxError
+from tests.people import patient
 from tests.scenarios.scenario import Outcome, Scenario, Skipped, Verdict
 from tests.scenarios.stage import SCENE, Scene, Stage, clear_away, settle_accounts
 
@@ -38,7 +39,7 @@ async def play(stage: Stage, scenario: Scenario) -> Outcome:
     SCENE.set(Scene())
     verdict, words = Verdict.HELD, ""
     try:
-        async with asyncio.timeout(scenario.limit_s):
+        async with asyncio.timeout(patient(scenario.limit_s)):
             await scenario.play(stage)
             await settle_accounts()
     except Skipped as skipped:

@@ -66,8 +66,8 @@ SCENARIOS: list[Scenario] = []
 """In the order in which they were told."""
 
 
-def scenario(limit_s: float = 90.0) -> Callable[[Play], Play]:
-    """Makes a function a scenario; ``limit_s`` is how long it may take on a machine that has little else to do."""
+def scenario(limit_s: float = 180.0) -> Callable[[Play], Play]:
+    """Makes a function a scenario; ``limit_s`` is how long it may take at most."""
 
     def take(play: Play) -> Play:
         SCENARIOS.append(Scenario(play=play, limit_s=limit_s))

@@ -11,7 +11,8 @@ from tests.people import Person
 from tests.scenarios.scenario import expect, scenario
 from tests.scenarios.stage import Member, Stage
 
-_HELD_FOR_S = 4.0
+_NO_DOUBLE_S = 2.0
+"""Two Escapes within a second open the menu of Rewind."""
 
 
 async def _with_a_person(stage: Stage) -> tuple[Member, Person]:
@@ -20,10 +21,10 @@ async def _with_a_person(stage: Stage) -> tuple[Member, Person]:
     return member, await member.is_visited((120, 40))
 
 
-async def _runs(person: Person, command: str) -> None:
+async def _runs(member: Member, person: Person, command: str) -> None:
     """A person types the command and presses Enter once its menu has come up."""
     await person.types(command)
-    await person.until(command.split(maxsplit=1)[0], "the command")
+    await member.shows(command)
     await asyncio.sleep(0.5)
     await person.presses("Enter")
     await asyncio.sleep(1.5)
@@ -32,7 +33,7 @@ async def _runs(person: Person, command: str) -> None:
 @scenario()
 async def after_a_person_typed_rename_messages_arrive_and_a_restart_goes_on_with_the_conversation(stage: Stage) -> None:
     member, person = await _with_a_person(stage)
-    await _runs(person, "/rename builder")
+    await _runs(member, person, "/rename builder")
     await member.takes("after the rename")
     await member.rests()
     restarted = await member.restart()
@@ -43,7 +44,7 @@ async def after_a_person_typed_rename_messages_arrive_and_a_restart_goes_on_with
 @scenario()
 async def after_a_person_typed_clear_messages_arrive_in_the_fresh_conversation(stage: Stage) -> None:
     member, person = await _with_a_person(stage)
-    await _runs(person, "/clear")
+    await _runs(member, person, "/clear")
     await member.takes("after the clear")
     await member.rests()
     await member.takes("and one more")
@@ -52,7 +53,7 @@ async def after_a_person_typed_clear_messages_arrive_in_the_fresh_conversation(s
 @scenario()
 async def a_restart_after_clear_goes_on_with_the_conversation_after_the_clear(stage: Stage) -> None:
     member, person = await _with_a_person(stage)
-    await _runs(person, "/clear")
+    await _runs(member, person, "/clear")
     await member.takes("only this is remembered")
     await member.rests()
     restarted = await member.restart()
@@ -68,7 +69,7 @@ async def a_restart_after_clear_goes_on_with_the_conversation_after_the_clear(st
 @scenario()
 async def a_restart_right_after_clear_starts_again(stage: Stage) -> None:
     member, person = await _with_a_person(stage)
-    await _runs(person, "/clear")
+    await _runs(member, person, "/clear")
     await asyncio.sleep(1)
     await member.restart()
     await member.takes("after the restart")
@@ -77,7 +78,7 @@ async def a_restart_right_after_clear_starts_again(stage: Stage) -> None:
 @scenario()
 async def after_a_person_typed_compact_messages_arrive(stage: Stage) -> None:
     member, person = await _with_a_person(stage)
-    await _runs(person, "/compact")
+    await _runs(member, person, "/compact")
     await member.takes("after the compaction", 40)
     await member.rests()
 
@@ -85,11 +86,11 @@ async def after_a_person_typed_compact_messages_arrive(stage: Stage) -> None:
 @scenario()
 async def after_a_person_resumed_an_earlier_conversation_messages_arrive_and_requests_are_shown(stage: Stage) -> None:
     member, person = await _with_a_person(stage)
-    await _runs(person, "/clear")
+    await _runs(member, person, "/clear")
     await member.takes("in the second conversation")
     await member.rests()
-    await _runs(person, "/resume")
-    await person.until(lambda screen: "Resume" in screen and "ago" in screen, "the list of conversations")
+    await _runs(member, person, "/resume")
+    await member.shows(lambda screen: "Resume" in screen and "ago" in screen)
     await person.presses("Down")
     await asyncio.sleep(0.5)
     await person.presses("Enter")
@@ -107,7 +108,7 @@ async def after_a_person_resumed_an_earlier_conversation_messages_arrive_and_req
 @scenario()
 async def after_a_person_typed_branch_messages_arrive_and_requests_are_shown(stage: Stage) -> None:
     member, person = await _with_a_person(stage)
-    await _runs(person, "/branch")
+    await _runs(member, person, "/branch")
     await asyncio.sleep(2)
     await member.takes("after the branch")
     await member.rests()
@@ -126,7 +127,7 @@ async def a_dialog_of_model_that_a_person_left_open_holds_a_message_in_words(sta
 
 @scenario()
 async def a_dialog_of_config_that_a_person_left_open_holds_a_message_in_words(stage: Stage) -> None:
-    await _left_open(stage, "/config", "config")
+    await _left_open(stage, "/config", "Esc to")
 
 
 @scenario()
@@ -141,24 +142,22 @@ async def a_page_of_help_that_a_person_left_open_holds_a_message_in_words(stage:
 
 async def _left_open(stage: Stage, command: str, words: str) -> None:
     member, person = await _with_a_person(stage)
-    await _runs(person, command)
-    await person.until(words, "the dialog")
+    await _runs(member, person, command)
+    await member.shows(words)
     sent = await member.send("behind a dialog")
-    await asyncio.sleep(_HELD_FOR_S)
-    if not member.conversations.times()[str(sent.message_id)]:
-        info = await member.says("")
-        expect(len(info.reason or "") > 10, f"no words say what is in the way; {await member.describes()}")
+    if not await member.holds_or_says(sent):
         expect("behind a dialog" not in await member.screen(), f"it was typed into; {await member.describes()}")
     await person.presses("Escape")
-    await asyncio.sleep(0.5)
-    await person.presses("Escape")
+    await asyncio.sleep(_NO_DOUBLE_S)
+    if not member.conversations.times()[str(sent.message_id)]:
+        await person.presses("Escape")
     await member.holds(sent)
 
 
 @scenario()
 async def an_agent_that_a_person_left_with_exit_says_so_and_comes_back_with_its_conversation(stage: Stage) -> None:
     member, person = await _with_a_person(stage)
-    await _runs(person, "/exit")
+    await _runs(member, person, "/exit")
     info = await member.says("ended", "exit", "left")
     expect(info.status in {Status.FAILED, Status.STOPPED}, f"its status is {info.status}")
     restarted = await member.restart()
@@ -170,6 +169,7 @@ async def an_agent_that_a_person_left_with_exit_says_so_and_comes_back_with_its_
 async def a_shell_command_that_a_person_runs_keeps_no_message_away(stage: Stage) -> None:
     member, person = await _with_a_person(stage)
     await person.types("!sleep 3; echo done")
+    await member.shows("! sleep 3; echo done")
     await person.presses("Enter")
     await member.takes("beside a shell command", 30)
     await member.rests()
@@ -179,7 +179,32 @@ async def a_shell_command_that_a_person_runs_keeps_no_message_away(stage: Stage)
 async def commands_that_start_nothing_leave_the_instance_ready(stage: Stage) -> None:
     member, person = await _with_a_person(stage)
     for command in ("/cost", "/nonsense-that-is-none"):
-        await _runs(person, command)
+        await _runs(member, person, command)
         await person.presses("Escape")
         await member.takes(f"after {command[1:]}")
     await member.rests()
+
+
+@scenario()
+async def dialogs_of_status_mcp_agents_and_memory_that_a_person_opens_hold_messages_in_words(stage: Stage) -> None:
+    await _one_after_the_other(stage, "/status", "/mcp", "/agents", "/memory")
+
+
+@scenario()
+async def dialogs_of_hooks_theme_login_and_rewind_that_a_person_opens_hold_messages_in_words(stage: Stage) -> None:
+    await _one_after_the_other(stage, "/hooks", "/theme", "/login", "/rewind")
+
+
+async def _one_after_the_other(stage: Stage, *commands: str) -> None:
+    member, person = await _with_a_person(stage)
+    for command in commands:
+        await _runs(member, person, command)
+        sent = await member.send(f"behind {command[1:]}")
+        await member.holds_or_says(sent)
+        for _ in range(3):
+            if member.conversations.times()[str(sent.message_id)]:
+                break
+            await person.presses("Escape")
+            await asyncio.sleep(_NO_DOUBLE_S)
+        await member.holds(sent)
+        await member.rests()

@@ -37,7 +37,7 @@ from supervisor.settings import Settings
 from tests.chaos.guard import guarded
 from tests.chaos.survey import RUN_MARK
 from tests.conversations import Conversations
-from tests.people import POLL_S, People, Person, rows
+from tests.people import POLL_S, People, Person, patient, rows
 from tests.projects import git, make_repository, shell_environment
 from tests.scenarios.scenario import expect
 from tests.standin.api import ApiStandIn
@@ -47,10 +47,14 @@ PATIENCE_S = 30.0
 """Generous: it tells coming from not coming and measures nothing."""
 WORDS_WITHIN_S = 10.0
 """How soon an instance that cannot go on has to say so."""
-_ARRIVES_S = 20.0
+_ARRIVES_S = 25.0
 """How long a message may take once nothing is in its way."""
 _START_S = 60.0
 _VERSION_S = 30.0
+DRAFT_WORDS = ("draft", "typed", "typing", "stands in")
+"""One of these says that something stands in the input box."""
+_HELD_FOR_S = 4.0
+"""How long something in the way is left there, so that whoever would run over it does so."""
 
 
 @dataclass(slots=True)
@@ -107,7 +111,7 @@ class Member:
         message_id = sent.message_id
         expect(message_id, f"the message was refused: {sent.error}")
         assert message_id is not None
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + patient(within_s)
         while not self.conversations.times()[message_id]:
             if time.monotonic() > deadline:
                 raise AssertionError(
@@ -120,7 +124,7 @@ class Member:
         self, condition: Callable[[results.InstanceInfo], object], what: str, within_s: float = PATIENCE_S
     ) -> results.InstanceInfo:
         """What ``list`` shows of it once the condition holds."""
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + patient(within_s)
         while True:
             info = await self.info()
             if condition(info):
@@ -154,15 +158,44 @@ class Member:
             within_s,
         )
 
+    async def holds_or_says(self, sent: results.SendResult, *words: str) -> bool:
+        """The message arrives, or ``list`` says with one of the words what is in its way. Whether it arrived."""
+        wanted = [each.lower() for each in words or ("",)]
+        began = time.monotonic()
+        while not self.conversations.times()[str(sent.message_id)]:
+            info, waited_s = await self.info(), time.monotonic() - began
+            reason = (info.reason or "").lower()
+            if waited_s > _HELD_FOR_S and info.needs_attention and any(each in reason for each in wanted) and reason:
+                return False
+            if waited_s > _HELD_FOR_S + patient(WORDS_WITHIN_S):
+                what = f"a reason that mentions {' or '.join(words)}" if words else "a reason"
+                raise AssertionError(
+                    f"a message does not arrive, and the list needs no attention for {what}; {await self.describes()}"
+                )
+            await asyncio.sleep(POLL_S)
+        return True
+
     async def describes(self) -> str:
         """How it is, for a reader of a failure."""
         info = await self.info()
         attention = "needs attention" if info.needs_attention else "needs no attention"
         asked = f", asks for {info.permission.tool}" if info.permission else ""
         queued = f", {info.queued_messages} messages queued" if info.queued_messages else ""
-        return f"list says {info.status} ({info.reason or 'no reason'}), {attention}{asked}{queued}; its screen:\n" + (
-            rows(await self.screen())
+        of_claude = ", ".join(f"{pid}: {status}" for pid, status in self.own_statuses().items())
+        return (
+            f"list says {info.status} ({info.reason or 'no reason'}), {attention}{asked}{queued}; "
+            f"Claude Code itself says {of_claude or 'nothing'}; its screen:\n{rows(await self.screen())}"
         )
+
+    def own_statuses(self) -> dict[str, str]:
+        """What each Claude Code that works in its directory notes of itself, by process id."""
+        found = {}
+        for path in self.user_home.glob(".claude/sessions/*.json"):
+            with suppress(OSError, ValueError):
+                noted = json.loads(path.read_text())
+                if noted.get("cwd") == str(self.directory):
+                    found[path.stem] = f"{noted.get('status')} {noted.get('waitingFor', '')}".strip()
+        return found
 
     async def screen(self) -> str:
         try:
@@ -173,15 +206,15 @@ class Member:
 
     async def said(self, *words: str, within_s: float = PATIENCE_S) -> None:
         """Its answers hold all of the words."""
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + patient(within_s)
         while not all(each in (answer := "\n".join(self.conversations.answers())) for each in words):
             expect(time.monotonic() < deadline, f"its answers do not hold {words}, but {answer[-400:]!r}")
             await asyncio.sleep(POLL_S)
 
-    async def answers(self, decision: str, **more: Any) -> results.RespondResult:
-        return await self.stage.client.respond(
-            requests.RespondRequest.model_validate({"instance_id": self.instance_id, "decision": decision, **more})
-        )
+    async def answers(self, decision: str | None = None, **more: Any) -> results.RespondResult:
+        """The lead's ``respond``: a decision, or ``option``."""
+        fields = {"instance_id": self.instance_id, "decision": decision, **more}
+        return await self.stage.client.respond(requests.RespondRequest.model_validate(fields))
 
     async def interrupt(self) -> results.InterruptResult:
         return await self.stage.client.interrupt(requests.InterruptRequest(instance_id=self.instance_id))
@@ -208,7 +241,7 @@ class Member:
 
     async def shows(self, words: str | Callable[[str], object], within_s: float = PATIENCE_S) -> str:
         """The screen of its pane once it has the words, or meets the condition."""
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + patient(within_s)
         while True:
             screen = await self.screen()
             if words in screen if isinstance(words, str) else words(screen):
@@ -243,7 +276,7 @@ class Member:
 
     async def settles(self) -> None:
         """The accounts of every scenario: all that was accepted stands in the conversation once, no draft does."""
-        deadline = time.monotonic() + _ARRIVES_S
+        deadline = time.monotonic() + patient(_ARRIVES_S)
         while missing := [each for each in self.sent if not self.conversations.times()[each]]:
             if time.monotonic() > deadline:
                 texts = ", ".join(repr(self.sent[each][:60]) for each in missing)
@@ -292,10 +325,13 @@ class Stage:
     def is_at_least(self, version: str) -> bool:
         return numbers(self.version) >= numbers(version)
 
-    async def told_of(self, name: str) -> str:
-        """What ``list`` says of the one with this name; for one that is still starting."""
+    async def named(self, name: str) -> results.InstanceInfo | None:
+        """The instance with this name; for one that is still starting."""
         listed = (await self.client.list(requests.ListRequest())).instances
-        found = next((each for each in listed if each.name == name), None)
+        return next((each for each in listed if each.name == name), None)
+
+    async def told_of(self, name: str) -> str:
+        found = await self.named(name)
         return f"{found.status}: {found.reason or 'no reason'}" if found else "it is not listed"
 
     def repository(self, files: Mapping[str, str] | None = None) -> Path:
@@ -342,7 +378,7 @@ class Stage:
         }
         request = expect_valid(fields)
         try:
-            async with asyncio.timeout(_START_S):
+            async with asyncio.timeout(patient(_START_S)):
                 spawned = await self.client.spawn(request)
         except TimeoutError:
             told = await self.told_of(str(fields["name"]))
@@ -418,7 +454,14 @@ async def set_up(program: Path) -> AsyncIterator[Stage]:
         claude.symlink_to(program.resolve())
         user = standin_environment(api.url, make_claude_home(directory / "user"))
         environment = shell_environment(
-            home, **{RUN_MARK: run_id, "PHALANX_CLAUDE_COMMAND": str(claude), "LANG": "C.UTF-8", **user}
+            home,
+            **{
+                RUN_MARK: run_id,
+                "PHALANX_CLAUDE_COMMAND": str(claude),
+                "PHALANX_ALLOW_BYPASS_PERMISSIONS": "true",
+                "LANG": "C.UTF-8",
+                **user,
+            },
         )
         runtime = Runtime(home, Settings.load(home, environment))
         await asyncio.to_thread(runtime.up, environment)

@@ -12,6 +12,7 @@ from actors.errors import PhalanxError
 from actors.messages import MessageStatus
 from actors.states import Status
 from supervisor import requests
+from tests.people import patient
 from tests.projects import git
 from tests.scenarios.scenario import expect, scenario
 from tests.scenarios.stage import WORDS_WITHIN_S, Stage, bash
@@ -60,17 +61,23 @@ async def _starts_or_says(stage: Stage, repository: Path, *words: str, user_home
     name = f"asked{next(_NUMBERS)}"
     spawning = asyncio.create_task(stage.member(repository=repository, user_home=user_home, name=name))
     reason = ""
-    deadline = time.monotonic() + _START_S + WORDS_WITHIN_S
+    deadline = time.monotonic() + patient(_START_S + WORDS_WITHIN_S)
     while not spawning.done() and time.monotonic() < deadline:
         reason = await stage.told_of(name)
         if any(word.lower() in reason.lower() for word in words):
             break
         await asyncio.sleep(0.2)
     if not spawning.done():
-        spawning.cancel()
         told = any(word.lower() in reason.lower() for word in words)
+        asked = await stage.named(name)
+        offered = asked.dialog.options if asked and asked.dialog else []
+        if not told or not asked or not offered:
+            spawning.cancel()
         expect(told, f"it does not start, and list says after {_START_S + WORDS_WITHIN_S:.0f} s: {reason!r}")
-        return
+        expect(offered, f"it asks at its terminal, and respond is offered nothing to choose: {reason!r}")
+        assert asked is not None
+        chosen = next((each for each in offered if "no" in each.lower().split()), offered[-1])
+        await stage.client.respond(requests.RespondRequest(instance_id=asked.instance_id, option=chosen))
     member = await spawning
     await member.rests()
     await member.takes("in a repository of everyday life")
@@ -273,3 +280,18 @@ async def a_nested_claude_is_not_taken_for_the_instance(stage: Stage) -> None:
     member = await stage.member(bash(nested), permission_mode="bypassPermissions", env={"IS_SANDBOX": "1"})
     await member.rests(60)
     await member.takes("after a nested claude")
+
+
+@scenario()
+async def a_merge_into_a_branch_with_merge_options_is_told_as_it_is(stage: Stage) -> None:
+    repository = stage.repository()
+    git(repository, "checkout", "-q", "-b", "side")
+    (repository / "new.txt").write_text("new")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "Side")
+    git(repository, "checkout", "-q", "main")
+    git(repository, "config", "branch.main.mergeOptions", "--squash")
+    operation = requests.GitOperation(type="merge", workspace_dir=str(repository), params={"branch": "side"})
+    (done,) = (await stage.client.git_batch(requests.GitBatchRequest(operations=[operation]))).results
+    merged = "Side" in git(repository, "log", "--format=%s")
+    expect(done.success is merged, f"the merge is told as {done.success} {done.result} {done.error}, merged: {merged}")

@@ -198,3 +198,48 @@ async def instances_that_are_ended_right_after_their_start_change_nothing_for_th
     config = json.loads((user / ".claude.json").read_text())
     changed = [name for name in ("fullscreenAutoDisabled", "fullscreenBootStrikes") if config.get(name)]
     expect(not changed, f"Claude Code noted {changed}: it draws otherwise for this user from now on")
+
+
+@scenario()
+async def messages_that_are_sent_while_an_instance_restarts_arrive_once(stage: Stage) -> None:
+    member = await stage.member()
+    await member.rests()
+    restarting = asyncio.create_task(member.restart())
+    for number in range(10):
+        await asyncio.sleep(0.2)
+        sent = await member.send(f"order {number} beside the restart")
+        expect(sent.success, f"refused while it restarts: {sent.error}")
+    await restarting
+    await member.takes("after the restart")
+
+
+@scenario()
+async def the_same_text_twice_arrives_twice(stage: Stage) -> None:
+    member = await stage.member()
+    await member.rests()
+    first, second = await member.send("again"), await member.send("again")
+    await member.holds(first)
+    await member.holds(second)
+    text = "\n".join(f"line {number}" for number in range(50))
+    first, second = await member.send(text), await member.send(text)
+    await member.holds(first)
+    await member.holds(second)
+
+
+@scenario()
+async def an_instance_that_is_interrupted_at_a_permission_dialog_runs_nothing_and_goes_on(stage: Stage) -> None:
+    member = await stage.member(bash("touch it-ran"))
+    await member.asks("Bash", 30)
+    await member.interrupt()
+    await member.rests()
+    expect(not (member.directory / "it-ran").exists(), "approved: the call ran although nobody allowed it")
+    await member.takes("after the interrupt")
+
+
+@scenario()
+async def an_instance_in_a_directory_that_is_no_repository_takes_messages(stage: Stage) -> None:
+    place = stage.directory / "a place with blanks, üñí and (brackets)"
+    place.mkdir()
+    member = await stage.member(repository=place, workspace_mode="shared")
+    await member.rests()
+    await member.takes("in a shared place")
