@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from actors.agents.base import Handover
-from actors.agents.hook import TELL_NAME, TOLD_NAME
+from actors.agents.hook import SPOOL_NAME, TELL_NAME, TOLD_NAME
 from actors.errors import AgentError
 from actors.messaging.journal import JOURNAL_NAME
 from actors.private_files import write_private
@@ -36,14 +36,16 @@ def tell(directory: Path, request_file: Path, handover: Handover) -> None:
 def renew(request_file: Path, session_id: str, system_prompt: str) -> None:
     """The next start begins another conversation. Raises ``AgentError`` when there was no start before.
 
-    What was typed into the conversation before has ended with it: the journal would have it typed into this one again.
+    What was typed into the conversation before, and what its hooks have told, has ended with it: the journal would have
+    it typed into this one again, and the spool would name the other one's transcript.
     """
     try:
         saved = json.loads(request_file.read_text())
     except FileNotFoundError:
         raise AgentError(f"{request_file.parent.name} was never started: spawn a new instance.") from None
     if saved["request"]["session_id"] != session_id:
-        (request_file.parent / JOURNAL_NAME).unlink(missing_ok=True)
+        for name in (JOURNAL_NAME, SPOOL_NAME):
+            (request_file.parent / name).unlink(missing_ok=True)
     saved["request"].update(session_id=session_id, system_prompt=system_prompt)
     write_private(request_file, json.dumps(saved))
 

@@ -137,7 +137,7 @@ class Host:
     async def renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
         """Its next start begins this conversation, unless it has begun, with this system prompt. May be repeated.
 
-        Of an agent that has ended and that no actor follows: what was typed into another conversation is forgotten.
+        Of an agent that has ended and that no actor follows: what is noted of another conversation is forgotten.
         """
         await asyncio.to_thread(self._renew_agent, place, session_id, system_prompt)
 

@@ -15,7 +15,7 @@ async def process_end(pid: int) -> None:
         watched = os.pidfd_open(pid)
     except ProcessLookupError:
         return
-    except OSError:  # forbidden in this container
+    except OSError:  # forbidden in this container, or there is no free file descriptor
         await _poll(pid)
         return
     loop = asyncio.get_running_loop()
@@ -47,4 +47,6 @@ def _exists(pid: int) -> bool:
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return False
+    except OSError:  # as without free file descriptors: it cannot be told now
+        return True
     return state not in {b"Z", b"X"}

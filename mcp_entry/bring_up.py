@@ -22,6 +22,7 @@ import supervisor
 from actors.errors import SettingsError, TeamNotRunningError
 from actors.home import Home
 from actors.leader import away_words, leader_of
+from mcp_entry.log import make_room
 from supervisor.team_file import wanted_team
 from supervisor.up_log import reason_in
 
@@ -30,6 +31,7 @@ _POLL_S = 0.05
 _OTHERS_POLL_S = 0.2
 _LIMIT_S = 300.0
 _TRIES = 3
+_DOCTOR = "`phalanx doctor`"
 _REASON_BYTES = 4000
 _PACKAGE_PARENT = Path(supervisor.__file__).resolve().parent.parent
 
@@ -69,6 +71,7 @@ class BringUpProcess:
         """One that is killed is begun again at once."""
         self.home.create()
         log = self.home.logs / "up.log"
+        make_room(log)
         for _ in range(_TRIES):
             begin = log.stat().st_size if log.exists() else 0
             process = await asyncio.to_thread(self._start, command, log)
@@ -77,9 +80,10 @@ class BringUpProcess:
             if code != -signal.SIGKILL:
                 break
         if code != 0:
+            reason = _reason(log, begin) or _how_it_ended(code)
+            help_words = "" if _DOCTOR in reason else f" {_DOCTOR} says what this machine lacks."
             raise TeamNotRunningError(
-                f"The team could not be brought up. {_reason(log, begin) or _how_it_ended(code)}\n"
-                f"The log is {log}. The next call tries again."
+                f"The team could not be brought up. {reason}\nThe log is {log}.{help_words} The next call tries again."
             )
 
     async def _end_of(self, process: subprocess.Popen[bytes]) -> int:

@@ -1,7 +1,8 @@
 """JSON schemas of the tools, made small: whoever lists the tools pays for every word of them.
 
-Used by ``tools``. Schemas come from the pydantic models of the verbs, without titles and references. "May be null" is
-written as "may be absent", and that is how values are sent: ``structured`` leaves nulls out.
+Schemas come from the pydantic models of the verbs, without titles, references, and what nobody has to know before a
+call is made. "May be null" is written as "may be absent", and that is how values are sent: ``structured`` leaves nulls
+out.
 """
 
 from __future__ import annotations
@@ -16,16 +17,23 @@ from supervisor.results import Result
 
 Schema = dict[str, Any]
 _NULL: Schema = {"type": "null"}
+_CHECKED_ANYWAY = frozenset(
+    {"title", "pattern", "minLength", "maxLength", "minItems", "maxItems", "exclusiveMinimum", "propertyNames"}
+)
+"""Who gets one of these wrong is told in words, so nobody has to read them before."""
+_SEEN_ANYWAY = _CHECKED_ANYWAY | {"default", "enum"}
+"""What a result holds shows these."""
 
 
 def input_schema(model: type[Request]) -> Schema:
     """What a tool takes: one flat object, unknown arguments forbidden."""
-    return _root(model.model_json_schema())
+    return _root(model.model_json_schema(), _CHECKED_ANYWAY)
 
 
 def output_schema(model: type[Result]) -> Schema:
     """What a tool gives, as ``structured`` writes it."""
-    return _root(model.model_json_schema())
+    schema = _root(model.model_json_schema(), _SEEN_ANYWAY)
+    return {**_without_required(schema), **({"required": schema["required"]} if schema.get("required") else {})}
 
 
 def structured(result: Result) -> dict[str, Any]:
@@ -68,34 +76,56 @@ def _fields(model: type[Result]) -> tuple[tuple[str, str, Any], ...]:
     )
 
 
-def _root(schema: Schema) -> Schema:
+def _root(schema: Schema, dropped: frozenset[str]) -> Schema:
     definitions = schema.pop("$defs", {})
     schema.pop("description", None)
-    return _slim(schema, definitions)
+    return _slim(schema, definitions, dropped)
 
 
-def _slim(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
+def _slim(schema: Schema, definitions: Mapping[str, Schema], dropped: frozenset[str]) -> Schema:
     """The same schema without titles, references and nulls; what stands beside a reference wins over its target."""
     if "$ref" in schema:
-        target = definitions[schema["$ref"].rpartition("/")[2]]
-        return _slim({**target, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions)
+        target = _described_by_its_fields(definitions[schema["$ref"].rpartition("/")[2]])
+        beside = {k: v for k, v in schema.items() if k != "$ref"}
+        return _slim({**target, **beside}, definitions, dropped)
     if _NULL in schema.get("anyOf", ()):
         options = [option for option in schema["anyOf"] if option != _NULL]
         present = options[0] if len(options) == 1 else {"anyOf": options}
         outside = {k: v for k, v in schema.items() if k != "anyOf" and (k, v) != ("default", None)}
-        return _slim({**present, **outside}, definitions)
-    slim = {key: _slim_value(key, value, definitions) for key, value in schema.items() if key != "title"}
+        return _slim({**present, **outside}, definitions, dropped)
+    if "patternProperties" in schema:
+        (values,) = schema["patternProperties"].values()
+        free = {k: v for k, v in schema.items() if k != "patternProperties"}
+        return _slim({**free, "additionalProperties": values}, definitions, dropped)
+    slim = {key: _slim_value(key, value, definitions, dropped) for key, value in schema.items() if key not in dropped}
     if "required" in slim:
         slim["required"] = [name for name in slim["required"] if not _may_be_null(schema["properties"][name])]
-    return slim
+    says_nothing: Schema = {"additionalProperties": True, "properties": {}}
+    return {key: value for key, value in slim.items() if key not in says_nothing or value != says_nothing[key]}
 
 
-def _slim_value(key: str, value: Any, definitions: Mapping[str, Schema]) -> Any:
-    if key in ("properties", "patternProperties"):
-        return {name: _slim(inner, definitions) for name, inner in value.items()}
+def _described_by_its_fields(definition: Schema) -> Schema:
+    """Without the docstring of the model, which is for programmers."""
+    is_docstring = bool(definition.get("properties")) or "enum" in definition
+    return {k: v for k, v in definition.items() if not (is_docstring and k == "description")}
+
+
+def _slim_value(key: str, value: Any, definitions: Mapping[str, Schema], dropped: frozenset[str]) -> Any:
+    if key == "properties":
+        return {name: _slim(inner, definitions, dropped) for name, inner in value.items()}
     if key in ("items", "additionalProperties") and isinstance(value, dict):
-        return _slim(value, definitions)
+        return _slim(value, definitions, dropped)
     return value
+
+
+def _without_required(schema: Any) -> Any:
+    """Of an object in a result one can see what it has."""
+    match schema:
+        case dict():
+            kept = {key: value for key, value in schema.items() if not (key == "required" and isinstance(value, list))}
+            return {key: _without_required(value) for key, value in kept.items()}
+        case _:
+            return schema
 
 
 def _may_be_null(schema: Schema) -> bool:

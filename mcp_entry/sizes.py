@@ -32,6 +32,7 @@ _REASONS, _INPUTS, _NAMED_INPUTS = 8_000, 12_000, 40_000
 """Characters of all reasons and of all inputs of permission requests in one answer."""
 _ERRORS = 15_000
 _GIT = 45_000
+_LONGEST_HELD = 100
 _MOST_FINDINGS, _MOST_HOSTS = 20, 20
 _CUT = "…"
 
@@ -93,6 +94,7 @@ def in_brief(info: results.InstanceInfo) -> results.InstanceInfo:
         status=info.status,
         reason=info.reason,
         permission=info.permission,
+        dialog=info.dialog,
         needs_attention=info.needs_attention,
         queued_messages=info.queued_messages,
         held_messages=info.held_messages,
@@ -153,7 +155,13 @@ def of_spawn_batch(result: results.SpawnBatchResult) -> results.SpawnBatchResult
         notes = [note for note in member.notes if note not in told]
         told.update(notes)
         brief.append(
-            results.SpawnOutcome(success=member.success, instance_id=member.instance_id, notes=notes, error=error)
+            results.SpawnOutcome(
+                success=member.success,
+                instance_id=member.instance_id,
+                reason=cut(member.reason, _LONGEST_HELD) if member.reason else None,
+                notes=notes,
+                error=error,
+            )
         )
     return result.model_copy(update={"instances": brief})
 
@@ -166,7 +174,12 @@ def of_send_batch(result: results.SendBatchResult) -> results.SendBatchResult:
     reasons = shares([len(member.reason or "") for member in members], _REASONS)
     brief = [
         member.model_copy(
-            update={"message_id": None, "error": error, "reason": cut(member.reason, room) if member.reason else None}
+            update={
+                "message_id": None,
+                "changes": [],
+                "error": error,
+                "reason": cut(member.reason, room) if member.reason else None,
+            }
         )
         for member, error, room in zip(members, errors, reasons, strict=True)
     ]

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from pathlib import PurePath
 
 from actors.messages import MessageStatus
 from actors.states import Status
 from supervisor import results
+from supervisor.team.instance_record import SPARE_PREFIX
 
 _LONGEST_REASON = 200
 _OUR_REFS = "refs/phalanx/"
@@ -20,10 +22,16 @@ _PLAIN = frozenset({MessageStatus.ACCEPTED, MessageStatus.SUBMITTED})
 
 def of_spawn(result: results.SpawnResult) -> str:
     where = f"branch {result.branch} in " if result.branch else ""
+    named = ", which keeps the name of the spare that it was" if _is_of_a_spare(result.working_directory) else ""
     started = (
-        f"{result.instance_id} ({result.role}) was started and is {result.status}: {where}{result.working_directory}."
+        f"{result.instance_id} ({result.role}) was started and is {result.status}: "
+        f"{where}{result.working_directory}{named}."
     )
     return "\n".join([started, *(f"Note: {note}" for note in result.notes)])
+
+
+def _is_of_a_spare(directory: str) -> bool:
+    return PurePath(directory).name.startswith(SPARE_PREFIX)
 
 
 def of_spawn_batch(result: results.SpawnBatchResult) -> str:

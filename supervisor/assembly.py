@@ -28,6 +28,7 @@ from supervisor.pool.assembly import make_pool
 from supervisor.pool.desk import PoolDesk
 from supervisor.pool.pool import Pool
 from supervisor.recovering.adoption import Adoption, InstanceRules
+from supervisor.recovering.clearing_desk import ClearingDesk
 from supervisor.recovering.collecting import Collecting
 from supervisor.recovering.recovery import Recovery
 from supervisor.recovering.recycling import Recycling, RecyclingRules
@@ -80,7 +81,6 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
             looking=Looking(roll, staff.host),
             spawner=_spawner(ground, pool),
             closing=closing,
-            collecting=Collecting(home, roll, staff.host, closing),
             resuming=_resuming(ground, closing),
             recycling=_recycling(ground, closing),
             recovery=Recovery(roll, staff, ground.adoption, ground.undoing, closing),
@@ -167,6 +167,7 @@ def _desks(ground: _Ground, pool: Pool, closing: Closing, keeper: HistoryKeeper)
     )
     return (
         git,
+        ClearingDesk(ground.roll, Collecting(ground.home, ground.roll, staff.host, closing)),
         *performance_desks(ground.home, watched, keeper, Tuning.of(settings.configured)),
         _hosts_desk(ground, closing, pool),  # before the pool, which asks for its spares where they are
         PoolDesk(pool, ground.work_dirs, settings.spawn_timeout_s),

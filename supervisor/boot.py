@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import os
 import time
 import traceback
@@ -24,14 +25,17 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError, RayTaskError
 
 from actors.calls import NAMESPACE
-from actors.errors import PhalanxError, UnavailableError
+from actors.errors import PhalanxError, SettingsError, UnavailableError
 from actors.home import Home
 
 _POLL_S = 0.02
+_AGAIN_S = 15.0
 _LONGEST_REASON = 4000
+_OUR_OWN = (ImportError, AttributeError, SettingsError)
+"""Faults that no other Ray would mend."""
 _REGISTERED = "logs/debug_state.txt"
 """The raylet writes it once it is registered; who connects earlier pauses for a second. The head tells its address only
 some time later."""
@@ -65,12 +69,20 @@ def start_supervisor(home: Home, factory: str, timeout_s: float, cluster: str = 
 
 
 def _until_started(supervisor: Any, deadline: float) -> None:
-    """Ray makes an actor that was killed anew: it is asked again. Raises the reason that the supervisor gives."""
+    """Ray makes an actor that was killed anew, and a host that was killed under the supervisor comes back: it is asked
+    again. Raises the reason that it gives."""
+    first_refused_at = math.inf
     while True:
         try:
             ray.get(supervisor.start.remote(), timeout=max(1.0, deadline - time.monotonic()))
-        except RayActorError:
+        except ActorUnavailableError:
             if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_S)
+        except RayTaskError as error:
+            first_refused_at = min(first_refused_at, time.monotonic())
+            may_change = isinstance(error.cause, UnavailableError)
+            if not may_change or time.monotonic() > min(deadline, first_refused_at + _AGAIN_S):
                 raise
             time.sleep(_POLL_S)
         else:
@@ -108,15 +120,15 @@ def _wait_for_address(ray_directory: Path, deadline: float) -> str:
 
 def _failure(error: Exception) -> dict[str, Any]:
     cause = error.cause if isinstance(error, RayTaskError) else error
-    lost = not isinstance(error, RayTaskError)
+    lost = not isinstance(error, (RayTaskError, *_OUR_OWN))
     if isinstance(cause, PhalanxError):
         text = str(cause)
     elif isinstance(cause, GetTimeoutError):
         text = "it was not ready in time"
-    elif isinstance(cause, RayError | ConnectionError):
-        text = f"Ray did not start it ({type(cause).__name__})"
+    elif isinstance(error, RayError | ConnectionError) and not isinstance(error, RayTaskError):
+        text = f"Ray did not start it ({type(error).__name__})"
     else:
-        text = f"{type(cause).__name__}: {cause}"
+        text = f"{type(cause).__name__}: {cause}".split("\n", maxsplit=1)[0]
     return {"ok": False, "message": text[:_LONGEST_REASON], "lost": lost}
 
 

@@ -31,7 +31,6 @@ from supervisor.messaging.drafts import Draft
 from supervisor.messaging.sending import Sending, Sent, draft_of
 from supervisor.performance.names import Timing
 from supervisor.permits import Permits
-from supervisor.recovering.collecting import Collecting
 from supervisor.recovering.recovery import Recovery
 from supervisor.recovering.recycling import Recycling
 from supervisor.recovering.resuming import Resuming
@@ -69,7 +68,6 @@ class Parts:
     looking: Looking
     spawner: Spawner
     closing: Closing
-    collecting: Collecting
     resuming: Resuming
     recycling: Recycling
     recovery: Recovery
@@ -90,7 +88,6 @@ class Supervisor:
         self._looking = parts.looking
         self._spawner = parts.spawner
         self._closing = parts.closing
-        self._collecting = parts.collecting
         self._resuming = parts.resuming
         self._recycling = parts.recycling
         self._recovery = parts.recovery
@@ -112,7 +109,6 @@ class Supervisor:
             "restart": self.restart,
             "recycle": self.recycle,
             "resume": self.resume,
-            "gc": self.gc,
             "status": self.status,
             "shutdown": self.shutdown,
         }
@@ -307,7 +303,3 @@ class Supervisor:
         members = [member for member in self._roll.registry if member.record.resumable and not member.turn.locked()]
         outcomes = await resume_all(members, self._permits, self._closing.resume, caller.progress)
         return results.ResumeResult(success=all(one.error is None for one in outcomes), instances=outcomes)
-
-    async def gc(self, request: requests.GcRequest, caller: Caller) -> results.GcResult:
-        items = await self._collecting.collect(dry_run=request.dry_run)
-        return results.GcResult(dry_run=request.dry_run, items=items)

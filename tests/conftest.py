@@ -7,7 +7,6 @@ processes running. ``short_directories`` is for fixtures that outlive one test; 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 import time
@@ -19,7 +18,8 @@ import hypothesis
 import psutil
 import pytest
 
-_ROOT = Path(__file__).resolve().parent.parent
+from tests.standin.claude_versions import CLAUDE_COMMANDS, installed_claude
+
 _RUN_MARK = "TEST_RUN_ID"
 """Set in the environment of this run, so that a process started by its tests is known wherever it moved to."""
 _ENDING_WAIT_S = 5.0
@@ -55,24 +55,10 @@ def short_tmp(make_short_tmp: Callable[[], Path]) -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _claude_commands() -> dict[str, Path]:
-    """The versions of Claude Code to test with: the one that TEST_CLAUDE_COMMAND names, else what is installed here."""
-    given = os.environ.get("TEST_CLAUDE_COMMAND")
-    if given:
-        return {"given": Path(given)}
-    return {which: _ROOT / f".venv/claude/{which}/node_modules/.bin/claude" for which in ("oldest", "newest")}
-
-
-@pytest.fixture(scope="session", params=_claude_commands().items(), ids=lambda version: version[0])
+@pytest.fixture(scope="session", params=CLAUDE_COMMANDS)
 def claude_command(request: pytest.FixtureRequest) -> Path:
     """The real Claude Code in each version that is tested."""
-    command: Path = request.param[1]
-    if os.access(command, os.X_OK):
-        return command
-    missing = f"There is no Claude Code at {command}: run scripts/setup --dev --claude"
-    if os.environ.get("CI") == "true":
-        pytest.fail(missing, pytrace=False)
-    pytest.skip(missing)
+    return installed_claude(request.param)
 
 
 @pytest.fixture(scope="session", autouse=True)

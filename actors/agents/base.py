@@ -236,10 +236,10 @@ class Screen:
     """A dialog or menu is recognised; with ``composer`` ABSENT and no dialog the screen is not understood."""
     busy: bool = False
     """The agent shows that a turn is under way."""
-    shown: str = ""
-    """With ``composer`` ABSENT: the last rows in words, for whoever has to be told."""
     trouble: str = ""
     """Words of a screen that stops every start: not logged in, trust asked, onboarding. Empty otherwise."""
+    shown: str = ""
+    """With ``composer`` ABSENT the last rows in words, for whoever has to be told: at most 12 of 160 characters."""
 
 
 class StatusSource(Protocol):
@@ -271,7 +271,7 @@ class Agent(Protocol):
         ...
 
     def read_screen(self, styled: str) -> Screen:
-        """``styled`` is the visible pane with its SGR sequences."""
+        """``styled`` is the visible pane as ``Pane.capture`` gives it, with its SGR sequences and the cursor."""
         ...
 
     def status_file(self, pid: int) -> StatusSource: ...

@@ -1,18 +1,40 @@
-"""Reads a pane's capture with its styles (``tmux capture-pane -e``) into rows; pure.
+"""Reads a pane's capture with its styles into rows; pure.
 
-Only the two styles that mean something are kept: dim, in which ghost text is written, and reversed, in which the caret
-is drawn. In a capture a style runs on over the end of a row, and trailing blanks are left out even when one of them is
-the caret.
+A styled capture is what ``tmux capture-pane -e`` prints, and behind it, where it is known, the sequence that puts a
+terminal's cursor at its place (``ESC [ row ; column H``, both from 1): shown on a terminal, the capture looks as the
+pane did. Row 0, which no terminal has, says that the pane's program reads no keys. Only the styles that mean something
+are kept: dim, in which ghost text is written, reversed, in which the caret is drawn, and the colour of the text. In a
+capture a style runs on over the end of a row, and trailing blanks are left out even when one of them is the caret.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
-_ESCAPE = re.compile(r"\x1b\[([0-9;:]*)m|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]|[\x0e\x0f\r]")
+ESCAPE = re.compile(
+    r"\x1b\[([0-9;:]*)m|\x1b\[[0-9;:?]*[@-ln-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]|[\x0e\x0f\r]"
+)
+"""Everything in a capture that is no text; the group holds the parameters of a style."""
 _STYLE = re.compile(r"\x1b\[([0-9;:]*)m")
+_CURSOR = re.compile(r"\x1b\[([0-9]+);([0-9]+)H\Z")
+
+
+class Cursor(NamedTuple):
+    """Where the terminal's cursor stands, from 0; ``column`` counts cells. ``row`` is -1 while nobody reads keys."""
+
+    row: int
+    column: int
+
+
+class Style(NamedTuple):
+    dim: bool = False
+    reverse: bool = False
+    colour: str = ""
+    """Of the text, as SGR parameters like ``38;5;246``; empty for the terminal's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +43,7 @@ class Run:
 
     start: int
     text: str
-    dim: bool
-    reverse: bool
+    style: Style
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +54,8 @@ class Row:
     reverse_at_end: bool
     """The style at the row's end is reversed: a caret may stand on a blank that was left out."""
     _line: str
-    _style: tuple[bool, bool]
-    """At its beginning: dim, reversed."""
+    _style: Style
+    """At its beginning."""
 
     @property
     def blank(self) -> bool:
@@ -45,10 +66,10 @@ class Row:
         style = self._style
         runs: list[Run] = []
         length = position = 0
-        for escape in [*_ESCAPE.finditer(self._line), None]:
+        for escape in [*ESCAPE.finditer(self._line), None]:
             end = escape.start() if escape else len(self._line)
             if end > position:
-                runs.append(Run(length, self._line[position:end], *style))
+                runs.append(Run(length, self._line[position:end], style))
                 length += end - position
             if escape:
                 position = escape.end()
@@ -59,43 +80,73 @@ class Row:
     def caret(self) -> int | None:
         """Index of the first reversed character, or of the one left out at the end; None without any."""
         for run in self.runs:
-            if run.reverse:
+            if run.style.reverse:
                 return run.start
         return len(self.text) if self.reverse_at_end else None
 
-    def has_colour(self, number: int) -> bool:
-        """Whether some of it is written in this one of the 256 colours."""
-        return f"38;5;{number}m" in self._line
+    def style_at(self, index: int) -> Style:
+        """Of one character; the plain style beyond the row's text."""
+        return next((run.style for run in self.runs if run.start <= index < run.start + len(run.text)), Style())
 
-    def is_dim_at(self, index: int) -> bool:
-        return any(run.dim and run.start <= index < run.start + len(run.text) for run in self.runs)
+    def index_at(self, column: int) -> int:
+        """Index of the character that covers the cell ``column``; beyond the text one for each cell."""
+        cells = 0
+        for index, character in enumerate(self.text):
+            taken = cells_of(character)
+            if cells + taken > column:
+                return index
+            cells += taken
+        return len(self.text) + column - cells
+
+
+def read_capture(styled: str) -> tuple[list[Row], Cursor | None]:
+    """The rows of a capture from the top, and the cursor where the capture tells it."""
+    cursor = _CURSOR.search(styled)
+    if cursor is None:
+        return read_rows(styled), None
+    return read_rows(styled[: cursor.start()]), Cursor(int(cursor[1]) - 1, int(cursor[2]) - 1)
 
 
 def read_rows(styled: str) -> list[Row]:
-    """The rows of a capture from the top."""
+    """The rows of a capture without its cursor, from the top."""
     rows: list[Row] = []
-    style = (False, False)
+    style = Style()
     for line in styled.split("\n"):
         begin = style
         for escape in _STYLE.findall(line):
             style = _after(style, escape)
-        rows.append(Row(_ESCAPE.sub("", line), style[1], line, begin))
+        rows.append(Row(ESCAPE.sub("", line), style.reverse, line, begin))
     return rows
 
 
-@lru_cache(maxsize=256)
-def _after(style: tuple[bool, bool], parameters: str) -> tuple[bool, bool]:
-    """The style, dim and reversed, after an SGR sequence with these parameters: few, again and again."""
-    dim, reverse = style
+def cells_of(character: str) -> int:
+    """How many cells of a terminal's row it takes."""
+    if character.isascii():
+        return 1
+    if unicodedata.combining(character) or unicodedata.category(character) in {"Cf", "Me", "Mn"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+@lru_cache(maxsize=1024)
+def _after(style: Style, parameters: str) -> Style:
+    """The style after an SGR sequence with these parameters: few, again and again."""
     codes = parameters.replace(":", ";").split(";")
     while codes:
         code = codes.pop(0)
         if code in {"38", "48", "58"}:  # a colour follows: 5;N or 2;R;G;B
-            del codes[: 2 if codes[:1] == ["5"] else 4]
+            length = 2 if codes[:1] == ["5"] else 4
+            if code == "38":
+                style = style._replace(colour=";".join([code, *codes[:length]]))
+            del codes[:length]
         elif code in {"", "0"}:
-            dim = reverse = False
+            style = Style()
         elif code in {"2", "22"}:
-            dim = code == "2"
+            style = style._replace(dim=code == "2")
         elif code in {"7", "27"}:
-            reverse = code == "7"
-    return dim, reverse
+            style = style._replace(reverse=code == "7")
+        elif code == "39":
+            style = style._replace(colour="")
+        elif len(code) == 2 and code[0] in "39" and code[1] in "01234567":
+            style = style._replace(colour=code)
+    return style

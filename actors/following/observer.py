@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from actors.agents.base import Agent, AgentEvent, EventKind, Screen
+from actors.agents.base import Agent, AgentEvent, Composer, EventKind, Screen
 from actors.agents.hook import KNOCK_NAME, SPOOL_NAME
 from actors.agents.permissions import release, waits
 from actors.errors import TerminalError
@@ -59,6 +59,8 @@ _WAITING_LOOK_S = 1.0
 _BUSY_LOOK_S = 5.0
 _BLIND_LOOK_S = 10.0
 """Where the program writes no status file, a dialog that no hook announces shows on the screen alone."""
+_BROKEN_S = 2.0
+"""A screen that cannot be made out for so long is not only being drawn."""
 _LAST_LINES = 12
 _LAST_WORDS_WIDTH = 160
 _WRITTEN_LOOK_S = 0.05
@@ -91,6 +93,7 @@ class Observer:
         self._pane_pid = pid
         self._agent_pid = 0
         self._own = agent.status_file(pid)
+        self._broken_since: float | None = None
         self._looked_at = 0.0
         self._shown: tuple[str, Screen] | None = None
         self._pace: Pace | None = None
@@ -133,7 +136,18 @@ class Observer:
         self.absorb()
         self.change(on_own_status(self.state, self._own.read(), self._looked_at))
         self.change(on_screen(self.state, screen, self._looked_at))
+        await self._mend(screen)
         return screen
+
+    async def _mend(self, screen: Screen) -> None:
+        """A screen without an input box or dialog may be one that the agent has not drawn whole: it is drawn anew."""
+        if screen.composer is not Composer.ABSENT or screen.dialog or self.state.status is Status.STARTING:
+            self._broken_since = None
+        elif self._broken_since is None:
+            self._broken_since = self._looked_at
+        elif self._looked_at - self._broken_since > _BROKEN_S:
+            self._broken_since = None
+            await self._pane.redraw()
 
     def _read(self, text: str) -> Screen:
         """A screen that stands still is read once: that takes longer than to capture it."""
@@ -160,6 +174,7 @@ class Observer:
                         await self._look_if_due()
             finally:
                 end.cancel()
+        end.result()  # who watched for the end may have failed
         await self.note_end()
 
     async def _follow_start(self, end: asyncio.Task[None]) -> None:

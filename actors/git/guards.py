@@ -10,6 +10,7 @@ memory, as long as it is open; therefore refs and index are never left to a guar
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import stat
@@ -17,7 +18,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from actors.inotify import GONE, IN_DIRECTORY, MOVED, Event, Inotify
 
@@ -25,8 +25,17 @@ _MOST_DIRECTORIES = 2000
 """Of one tree."""
 _MOST_WATCHES = 8000
 """Of all: users have a limit, and other programs need some, too."""
-_LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs", "overlay"})
-"""Nobody changes files of these behind this kernel's back."""
+_LOCAL = {
+    "ext2, ext3 and ext4": 0xEF53,
+    "xfs": 0x58465342,
+    "btrfs": 0x9123683E,
+    "f2fs": 0xF2F52010,
+    "tmpfs": 0x01021994,
+    "overlay": 0x794C7630,
+}
+"""File systems by the number that the kernel has for each. Nobody changes files of these behind this kernel's back."""
+_STATFS_BYTES = 512
+"""More than the kernel tells of a file system."""
 
 
 class _UnguardedError(Exception):
@@ -101,7 +110,7 @@ class Guards:
     def _watch_all(self, inotify: Inotify, guard: _Guard) -> None:
         """Each directory is watched before it is looked into, so that nothing that comes meanwhile is missed."""
         device = os.stat(guard.top).st_dev  # noqa: PTH116 - as all of this, many times
-        if _file_system_of(device) not in _LOCAL:
+        if _file_system_of(guard.top) not in _LOCAL.values():
             raise _UnguardedError
         skipped = {path.rstrip("/") for path in guard.ignored}
         below = [""]
@@ -173,11 +182,11 @@ def _is_to_be_watched(event: Event, top: str, path: str, is_ignored: bool) -> bo
         return False
 
 
-def _file_system_of(device: int) -> str | None:
-    """Its type, by the kernel's list of mounts."""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
-        fields = line.split(" ")
-        if fields[2] == wanted:
-            return fields[fields.index("-") + 1]
-    return None
+def _file_system_of(path: str) -> int:
+    """The number of its kind. The list of mounts does not tell it in a chroot, nor of a part of a btrfs. Raises
+    ``OSError``."""
+    told = ctypes.create_string_buffer(_STATFS_BYTES)
+    if ctypes.CDLL(None, use_errno=True).statfs(os.fsencode(path), told):
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error), path)
+    return int(ctypes.c_ulong.from_buffer(told).value)

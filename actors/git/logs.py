@@ -47,7 +47,16 @@ def _log_of(commit: str, told: Mapping[str, dict[str, Any]], limit: int) -> list
 
 def _ask(hand: Hand, revisions: Collection[str], limit: int, files: Collection[str] = ()) -> Answer:
     return hand.ask(
-        *("log", "-z", f"--max-count={limit}", "--no-color", "--no-show-signature", "--no-decorate"),
+        *(
+            "-c",
+            "log.follow=false",
+            "log",
+            "-z",
+            f"--max-count={limit}",
+            "--no-color",
+            "--no-show-signature",
+            "--no-decorate",
+        ),
         f"--format=tformat:{'%x00'.join(_FIELDS.values())}",
         *("--end-of-options", *revisions, "--", *files),
     )

@@ -18,6 +18,17 @@ from actors.git.watching import under_way
 from actors.workspace.changes import some_of
 
 _CONFLICTS = 1
+_AS_FORESEEN = (
+    "--commit",
+    "--no-squash",
+    "--ff",
+    "--strategy=ort",
+    "--no-autostash",
+    "--no-log",
+    "--cleanup=whitespace",
+)
+"""Whatever git's configuration says: what was foreseen is made, committed, with the words that were given. Whether it
+must be signed, and what the hooks say to it, stays with the user."""
 _WAS_UNDER_WAY = ("MERGE_HEAD exists", "unresolved conflict")
 """So git says of a merge that another has begun."""
 
@@ -70,7 +81,7 @@ def merge(hand: Hand, branch: str, message: str | None) -> dict[str, Any]:
     _refuse_to_overwrite(hand, branch, foreseen)
     on = hand.head().branch
     words = message or f"Merge branch '{branch}'{f' into {on}' if on else ''}"
-    _merge(hand, foreseen, words)
+    _merge(hand, foreseen, on, words)
     after = hand.head().commit
     return {
         "branch": branch,
@@ -104,10 +115,12 @@ def _refuse_to_overwrite(hand: Hand, branch: str, foreseen: _Foreseen) -> None:
         )
 
 
-def _merge(hand: Hand, foreseen: _Foreseen, words: str) -> None:
-    command = ("merge", "--quiet", "--no-edit", "--no-overwrite-ignore", "-m", words, foreseen.theirs)
+def _merge(hand: Hand, foreseen: _Foreseen, on: str | None, words: str) -> None:
+    command = ("merge", "--quiet", "--no-edit", "--no-overwrite-ignore", *_AS_FORESEEN, "-m", words, foreseen.theirs)
+    # Options that the branch has of its own may name another strategy, which git would take as well.
+    settings = {f"branch.{on}.mergeOptions": ""} if on else {}
     try:
-        answer = hand.act(hand.top, *command, begun=lambda: _is_ours(hand, foreseen))
+        answer = hand.act(hand.top, *command, begun=lambda: _is_ours(hand, foreseen), settings=settings)
     except WorkspaceError as late:
         now = hand.head().commit
         if now != foreseen.ours:

@@ -74,6 +74,7 @@ def _diff(hand: Hand, read: ReadDiff) -> dict[str, Any]:
     against = [revision for revision in (read.base, read.head) if revision is not None]
     answer = hand.ask(
         *("diff", "-z", "--numstat", "--patch", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames"),
+        *("--src-prefix=a/", "--dst-prefix=b/", "--no-relative", "--submodule=short"),
         *(["--cached"] if read.staged else []),
         *("--end-of-options", *against, "--", *read.files),
         most_bytes=_MOST_DIFF_BYTES,

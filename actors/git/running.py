@@ -54,15 +54,20 @@ class Hand:
         return self.output_of(self.ask(*arguments, stdin=stdin))
 
     def act(
-        self, directory: Path, *arguments: str, stdin: bytes = b"", begun: Callable[[], bool] = lambda: False
+        self,
+        directory: Path,
+        *arguments: str,
+        stdin: bytes = b"",
+        begun: Callable[[], bool] = lambda: False,
+        settings: Mapping[str, str] | None = None,
     ) -> Answer:
         """For what changes something; again for a while when another git was in the way: then nothing was done, unless
-        ``begun`` says otherwise."""
-        answer = self._act_once(directory, arguments, stdin)
+        ``begun`` says otherwise. ``settings`` go before those of git's configuration."""
+        answer = self._act_once(directory, arguments, stdin, settings or {})
         waiting = Waiting()
         while _is_in_the_way(answer) and not begun() and waiting.goes_on(answer.error):
             self.retries += 1
-            answer = self._act_once(directory, arguments, stdin)
+            answer = self._act_once(directory, arguments, stdin, settings or {})
         return answer
 
     def done(self, directory: Path, *arguments: str, stdin: bytes = b"") -> str:
@@ -94,11 +99,21 @@ class Hand:
             raise refusal(answer)
         return answer.output
 
-    def _act_once(self, directory: Path, arguments: tuple[str, ...], stdin: bytes) -> Answer:
-        environment = {**_LITERAL, **self._identity}
+    def _act_once(
+        self, directory: Path, arguments: tuple[str, ...], stdin: bytes, settings: Mapping[str, str]
+    ) -> Answer:
+        environment = {**_LITERAL, **self._identity, **_as_variables(settings)}
         return self.git.run_once(
             directory, *_NO_UPKEEP, *arguments, stdin=stdin, timeout_s=HEAVY_S, environment=environment
         )
+
+
+def _as_variables(settings: Mapping[str, str]) -> dict[str, str]:
+    """So a name may hold anything; an option of git's ends it at the first ``=``."""
+    variables = {"GIT_CONFIG_COUNT": str(len(settings))} if settings else {}
+    for number, (name, value) in enumerate(settings.items()):
+        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables
 
 
 def _is_in_the_way(answer: Answer) -> bool:

@@ -79,7 +79,7 @@ def _was_overtaken(answer: Answer, copy: IndexCopy | None) -> bool:
 
 def _commit(hand: Hand, operation: Commit) -> Answer:
     only = ("--only", "--", *operation.files) if operation.files else ()
-    words = ("-c", "core.abbrev=no", "commit", "--file=-", *only)
+    words = ("-c", "core.abbrev=no", "commit", "--file=-", "--cleanup=whitespace", *only)
     return hand.act(hand.directory, *words, stdin=operation.message.encode(errors="replace"))
 
 

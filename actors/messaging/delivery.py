@@ -42,6 +42,9 @@ REDRAW_S = 1.0
 """For so long what stands in the way may only be a screen that is being drawn anew."""
 INTERRUPTED_S = 2.0
 """What was taken before an interrupt is written by then."""
+_CLEARS = 3
+_CLEAR_AGAIN_S = 5.0
+"""The key that clears the input box ends the agent when it comes again within a second; a screen may be that late."""
 _ENTERS = 8
 """So many Enters in a row; after that one each time the patience has passed."""
 
@@ -174,6 +177,8 @@ class Delivery:
         self._taken_back = False
         self._interrupted = False
         self._refusal = ""
+        self._clears = 0
+        self._clear_again_at = 0.0
 
     def begin(self) -> Act:
         return Paste()
@@ -209,7 +214,7 @@ class Delivery:
                 again = self._phase is _Phase.ENTERED
                 return self._look_again() if again else self._enter(_Phase.ENTERED, now, PROOF_LOOK_S)
             case Cleared():
-                self._waited_since = now
+                self._clears, self._clear_again_at, self._waited_since = self._clears + 1, now + _CLEAR_AGAIN_S, now
                 return Look(FIRST_LOOK_S)
             case Refused(reason):
                 self._refusal = reason
@@ -275,8 +280,8 @@ class Delivery:
         return self._look_again()
 
     def _after_refusal(self, saw: Saw, now: float) -> Act:
-        if saw.ours and saw.screen.composer is Composer.DRAFT:
-            return Clear()
+        if saw.ours and saw.screen.composer is Composer.DRAFT and self._clears < _CLEARS:
+            return Clear() if now >= self._clear_again_at else self._look_again()
         if now - self._waited_since < REDRAW_S:  # newer versions put it back into the box
             return self._look_again()
         self._phase = _Phase.DONE

@@ -25,6 +25,8 @@ from actors.terminal.command import NO_SESSION, never_late
 from actors.terminal.drawing import told_of_drawing
 from actors.terminal.paste_names import checked, paste_name
 from actors.terminal.payload import paste_options, payload
+from actors.terminal.sizes import own_size
+from actors.terminal.stopped import is_stopped
 from actors.terminal.tmux import Tmux
 
 __all__ = ["Key", "Pane", "PaneInfo", "PaneState", "Tmux", "list_panes", "parse_pane"]
@@ -53,6 +55,8 @@ PANE_FORMAT = (
 )
 """One pane a line, as ``parse_pane`` reads it. The name stands last: whatever it holds, it ends no other field."""
 
+_LOOK_FORMAT = "#{cursor_x}:#{cursor_y}:#{pane_dead}:#{pane_tty}"
+
 _STATE_FORMAT = (
     "#{pid}:#{pane_id}:#{pane_pid}:#{pane_dead}:#{pane_dead_status}:#{pane_dead_signal}:#{pane_in_mode}:"
     "#{session_created}:#{pane_tty}:#{pane_current_command}"
@@ -79,7 +83,8 @@ class PaneInfo:
 class PaneState:
     """``pid`` as in ``PaneInfo``. ``exit_status`` is None while the program runs, negative (-9) when a signal ended it.
     ``command`` is the name of the program in the foreground; ``in_mode`` says that copy mode or the like takes the
-    keys; ``created_s`` is the session's birth, Unix seconds."""
+    keys; ``created_s`` is the session's birth, Unix seconds. ``stopped`` says that the program runs but reads no keys:
+    it has suspended itself (Ctrl-Z) until SIGCONT comes, or has not set up its terminal yet."""
 
     pid: int
     dead: bool
@@ -87,6 +92,7 @@ class PaneState:
     in_mode: bool
     created_s: int
     command: str
+    stopped: bool
 
 
 class Pane:
@@ -104,12 +110,25 @@ class Pane:
 
     async def capture(self, *, history_lines: int = 0, styled: bool = False) -> str:
         """The screen's lines as they stand there, joined by newlines, after up to ``history_lines`` that have scrolled
-        off; with their SGR sequences when ``styled``. A program that has ended leaves its last screen."""
+        off. A program that has ended leaves its last screen.
+
+        When ``styled``, lines have their SGR sequences, and the sequence that puts the cursor at its place on the
+        screen ends it all: programs may hide the cursor, but they leave it where the next character would go. The
+        place is row 0, which no screen has, while the program reads no keys (see ``PaneState.stopped``).
+        """
         options = ["-e"] if styled else []
         if history_lines > 0:
             options += ["-S", f"-{history_lines}"]
-        text = await self._tmux.run("capture-pane", "-p", *options, "-t", self._id)
-        return text.removesuffix("\n")
+        capture = ("capture-pane", "-p", *options, "-t", self._id)
+        if not styled:
+            return (await self._tmux.run(*capture)).removesuffix("\n")
+        # In one step, because tmux reads no event between the two.
+        look = ("display-message", "-p", "-t", self._id, _LOOK_FORMAT, ";")
+        seen, _, text = (await self._tmux.run(*look, *capture)).partition("\n")
+        column, row, dead, terminal = seen.split(":", 3)
+        stopped = dead != "1" and is_stopped(terminal)
+        place = "0;0" if stopped else f"{int(row or 0) + 1};{int(column or 0) + 1}"
+        return text.removesuffix("\n") + f"\x1b[{place}H"
 
     async def paste(self, data: str | tuple[str, ...], name: str = "") -> None:
         """Types ``data`` as one bracketed paste, or each of its parts as one, in one step; newlines arrive as carriage
@@ -150,6 +169,12 @@ class Pane:
         """Sends one key to the program, after leaving copy mode."""
         await self._type(f"send-keys -t {self._id} -H {_KEY_BYTES[key]}", paste_name(), b"")
 
+    async def redraw(self) -> None:
+        """Makes the program draw its whole screen anew, by another height of its window. No-op while somebody looks
+        into it: then its size is theirs."""
+        unseen = "#{==:#{session_attached},0}"
+        await self._tmux.run("if-shell", "-F", "-t", self._id, unseen, own_size(self._id))
+
     def drawing(self, tell: Callable[[], None]) -> AbstractContextManager[bool]:
         """Inside, ``tell`` is called when the program has written to its terminal: a look then shows what it drew.
 
@@ -179,6 +204,7 @@ class Pane:
             in_mode=modes not in {"", "0"},
             created_s=int(created_s or 0),
             command=command,
+            stopped=dead != "1" and is_stopped(terminal),
         )
 
     def _check_is_this(self, pane_id: str) -> None:

@@ -36,6 +36,7 @@ from actors.terminal.bounded import BoundedServer
 from actors.terminal.command import NO_SESSION, check_socket_path, never_late, no_answer, refusal, tmux_program
 from actors.terminal.listening import is_reachable_within, listener
 from actors.terminal.pane import PANE_FORMAT, PaneInfo, parse_pane
+from actors.terminal.sizes import COLUMNS, ROWS, own_size
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PEER_CREDENTIALS = struct.Struct("3i")
@@ -43,7 +44,7 @@ _ABSENT = ("can't find session", NO_SESSION, "no server running", "No such file 
 _END_POLL_S = 0.01
 _REMAKE_S = 0.2
 
-_CONFIG = """\
+_CONFIG = f"""\
 # Written by Phalanx at every start of its tmux server; changes here are lost.
 set -sq exit-empty off
 set -sq escape-time 0
@@ -52,7 +53,7 @@ set -sq set-clipboard off
 set -sq default-terminal screen-256color
 set -gq update-environment ''
 set -gq destroy-unattached off
-set -gq default-size 200x50
+set -gq default-size {COLUMNS}x{ROWS}
 set -gq history-limit 5000
 set -gq status off
 set -gq mouse on
@@ -60,9 +61,14 @@ set -gwq remain-on-exit on
 set -gwq remain-on-exit-format ''
 set -gwq allow-rename off
 set -gwq automatic-rename off
+set -gwq window-size latest
+bind -n C-z display-message "Ctrl-Z is not passed on: it would stop the agent, and no shell is here to bring it back"
+set-hook -g client-detached {{ if-shell -F '#{{==:#{{session_attached}},0}}' {{ {own_size()} }} }}
 """
 # remain-on-exit-format: the note about the dead pane would push the first line, perhaps the reason, off the screen.
-# window-size stays out of here: "manual" as a global option makes tmux 3.3a die at its first new-session.
+# window-size: a window has the size of who looks, of several the one who typed last. When the last one has gone it gets
+# its own back, or an agent would be left with a window that is too small for its dialogs. As a global option "manual"
+# makes tmux 3.3a die at its first new-session.
 
 
 class TerminalServer:
@@ -123,8 +129,12 @@ class TerminalServer:
             credentials = probe.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, _PEER_CREDENTIALS.size)
         return int(_PEER_CREDENTIALS.unpack(credentials)[0])
 
-    def open_session(self, name: str, argv: Sequence[str], cwd: Path, columns: int = 200, rows: int = 50) -> PaneInfo:
-        """Starts ``argv`` in ``cwd`` as the only pane of the new session ``name``; the size stays whoever attaches.
+    def open_session(
+        self, name: str, argv: Sequence[str], cwd: Path, columns: int = COLUMNS, rows: int = ROWS
+    ) -> PaneInfo:
+        """Starts ``argv`` in ``cwd`` as the only pane of the new session ``name``.
+
+        The size changes to that of who attaches, and to the window's own when the last one has gone.
 
         A program that cannot be started shows as a dead pane. Raises ``InvalidRequestError`` for a bad name, command or
         directory, ``TerminalError`` for a name in use and when tmux fails. When tmux did not answer, close the session
@@ -134,9 +144,7 @@ class TerminalServer:
         if not cwd.is_dir():
             raise InvalidRequestError(f"not a directory: {cwd}. Give one that exists to work in.")
         command = ("new-session", "-d", "-P", "-F", PANE_FORMAT, "-s", name, "-x", str(columns), "-y", str(rows))
-        # resize-window also makes the size manual: an attached smaller terminal does not reflow the agent's screen.
-        keep_size = ("resize-window", "-t", f"={name}:", "-x", str(columns), "-y", str(rows))
-        answer = self._tmux.run((*never_late(), *command, "--", *_pane_command(argv), ";", *keep_size), cwd)
+        answer = self._tmux.run((*never_late(), *command, "--", *_pane_command(argv)), cwd)
         if answer.returncode:
             raise refusal("\n".join(answer.stderr))
         return parse_pane(answer.stdout[0])

@@ -36,6 +36,9 @@ _CONFIG = (
     # A monitor would be one more daemon per worktree, and may call a changed file clean.
     *("-c", "core.fsmonitor=false"),
     *("-c", "status.showUntrackedFiles=all"),
+    # Messages go in and come out as UTF-8.
+    *("-c", "i18n.commitEncoding=UTF-8"),
+    *("-c", "i18n.logOutputEncoding=UTF-8"),
     *("-c", "core.filesRefLockTimeout=5000"),
     *("-c", "core.packedRefsTimeout=5000"),
     *("-c", "reftable.lockTimeout=5000"),

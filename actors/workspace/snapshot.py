@@ -24,7 +24,6 @@ from actors.workspace.site import KeptError, Site
 
 _WRITE_TIMEOUT_S = 120.0
 _PLAIN_INDEX = ("-c", "core.splitIndex=false", "-c", "index.sparse=false", "-c", "core.sparseCheckout=false")
-_PLAIN_COMMIT = ("-c", "i18n.commitEncoding=UTF-8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +154,7 @@ class SnapshotMaker:
         person = {"NAME": "Phalanx", "EMAIL": "phalanx@localhost", "DATE": date}
         environment = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in person.items()}
         words = ("commit-tree", "--no-gpg-sign", *parents, "-F", "-", tree)
-        return self._ask(*_PLAIN_COMMIT, *words, stdin=message.encode(), environment=environment).strip()
+        return self._ask(*words, stdin=message.encode(), environment=environment).strip()
 
     def _ask(
         self,

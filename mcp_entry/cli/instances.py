@@ -221,7 +221,7 @@ def respond(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer what an instance waits on: a permission request or a dialog."""
+    """Answer what an instance waits on, a request or a dialog."""
     with session(context, home, as_json) as team:
         arguments = {
             "instanceId": instance,

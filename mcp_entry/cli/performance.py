@@ -127,8 +127,13 @@ def _queues(metrics: figures.Metrics) -> Group:
 
 
 def _of_settings(result: results.OptimizeSettingsResult) -> RenderableType:
-    table = _table("SETTING", "BEFORE", "NOW")
     old, new = (each.model_dump(by_alias=True) for each in (result.old_settings, result.new_settings))
+    if old == new:
+        table = _table("SETTING", "NOW")
+        for name, value in new.items():
+            table.add_row(name, texts.in_words(name, value))
+        return table
+    table = _table("SETTING", "BEFORE", "NOW")
     for name, value in new.items():
         style = "bold" if value != old[name] else ""
         table.add_row(name, texts.in_words(name, old[name]), texts.in_words(name, value), style=style)

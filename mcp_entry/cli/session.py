@@ -21,7 +21,7 @@ import typer
 from actors.errors import PhalanxError, to_wire
 from actors.home import Home
 from mcp_entry.cli.output import Output
-from mcp_entry.cli.words import typed_words
+from mcp_entry.cli.words import spoken, typed_words
 from supervisor.client import SupervisorClient
 from supervisor.refusals import parse
 from supervisor.results import Result
@@ -123,9 +123,10 @@ def session(context: typer.Context, home: Path | None, as_json: bool) -> Iterato
         named = {HOME_VARIABLE: str(home)} if home else {}
         yield Session(world=world, home=home_from({**world.environment, **named}), output=output)
     except PhalanxError as error:
+        said = spoken(str(error))
         if as_json:
-            output.show({"error": to_wire(error)}, "")
-        output.say(str(error), "red")
+            output.show({"error": {**to_wire(error), "message": said}}, "")
+        output.say(said, "red")
         raise typer.Exit(1) from None
 
 

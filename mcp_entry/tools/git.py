@@ -13,11 +13,10 @@ from supervisor.verbs import ProgressCallback
 async def git_batch(
     team: SupervisorClient, request: requests.GitBatchRequest, on_progress: ProgressCallback
 ) -> results.GitBatchResult:
-    """Run many git operations at once, in one or many working trees; far quicker and safer than git by git in a shell.
+    """Run many git operations at once, in one or many working trees; quicker and safer than git in a shell.
 
-    Use it to look over the branches of the team and to merge them. Operations that touch the same are done in the order
-    given, all others side by side. Nothing deletes work, and a merge that would conflict touches nothing: it is
-    refused with conflicts, the files.
+    Use it to look over the branches of the team and to merge them. What touches the same is done in the order given.
+    Nothing deletes work; a merge that would conflict touches nothing and is refused with conflicts, the files.
 
     params by type: status {}. branch {} lists; {branchName, startPoint?} creates; {action: "delete", branchName} only
     what is merged. tag {} lists; {tagName, target?}. checkout {branchName, create?, startPoint?}. commit {message} what
@@ -25,8 +24,9 @@ async def git_batch(
     checked out; dryRun true only tells what would be. diff {base?, head?, staged?, files?}. log {ref?, maxCount?,
     files?}. worktree {} lists.
 
-    Returns results in the order given, each with success and result, or an error; an operation that fails fails alone.
-    cached true: an earlier answer that was found to hold still.
+    Returns results in the order given, each with success and result, or an error; one that fails fails alone. All
+    results of a call share about 45,000 characters: with leftOut, ask for that one alone, by files or maxCount, or use
+    git in a shell.
 
     Example: {"operations": [{"type": "status", "workspaceDir": "/home/me/shop"}, {"type": "merge", "workspaceDir":
     "/home/me/shop", "params": {"branchName": "phalanx/spec_1_1_7"}}]}

@@ -13,16 +13,14 @@ from supervisor.verbs import ProgressCallback
 async def send(
     team: SupervisorClient, request: requests.SendRequest, on_progress: ProgressCallback
 ) -> results.SendResult:
-    """Give one instance a message: more work, an answer, a correction. For several messages use send_batch.
+    """Give one instance a message: more work, an answer, a correction. For several use send_batch.
 
-    The text arrives exactly as given, is never run as a command, and is never typed into a dialog. It may be sent at
-    any time: a busy instance takes it when its turn ends. Without wait the answer is only that it was accepted; with
-    wait true the call returns when its fate is known.
+    It is typed as text, never run as a command, never typed into a dialog. A busy instance takes it when its turn
+    ends. Returns that it was accepted; with wait true, its fate.
 
-    status: accepted = on its way. submitted = it is in the instance's conversation (that is not yet an answer: wait,
-    then read). blocked = held back while typing is not safe, as a rule because a permission dialog waits: look at it
-    with list, respond, and the message goes on by itself. unconfirmed = typed, but no proof came: read the instance
-    before you consider sending it again. failed = it did not arrive; reason says why.
+    status: accepted = on its way. submitted = in the conversation (that is no answer yet: wait, then read). blocked =
+    held while typing is not safe, mostly behind a permission request: respond, and it goes on by itself. unconfirmed =
+    typed, but no proof came: read before you consider sending it again. failed = did not arrive; see reason.
 
     Example: {"instanceId": "spec_1_1_7", "message": "Also cover the empty cart.", "wait": true}
     """
@@ -35,9 +33,8 @@ async def send_batch(
 ) -> results.SendBatchResult:
     """Give many messages at once, to one or many instances; far quicker than send in a row.
 
-    Messages to the same instance stay in order and may reach it as one turn. Returns results in the order given,
-    each with success, messageId and status (see send), or an error; a message that fails fails alone. With wait true
-    the call returns when the fate of each is known. Next: wait for the instances, then read them.
+    Messages to the same instance stay in order and may reach it as one turn. Returns results in the order given, each
+    as send returns it, or an error; one that fails fails alone. Next: wait for the instances, then read them.
 
     Example: {"messages": [{"instanceId": "spec_1_1_7", "message": "Rebase on main."}, {"instanceId": "spec_1_1_8",
     "message": "Rebase on main."}], "wait": true}

@@ -13,20 +13,15 @@ from supervisor.verbs import ProgressCallback
 async def spawn(
     team: SupervisorClient, request: requests.SpawnRequest, on_progress: ProgressCallback
 ) -> results.SpawnResult:
-    """Start one Claude Code instance in a tmux session of its own and give it its first message.
+    """Start one Claude Code instance and give it its first message. For two or more use spawn_batch.
 
-    Use it for a single member; for two or more use spawn_batch, which starts them at the same time. context is all
-    that the instance knows: state the task, the files, what done means, and that it should commit its work. With
-    workspaceMode isolated (the default) it works in a git worktree on a branch of its own, made from the last commit
-    of workDir's repository: uncommitted changes there are not in it. shared lets it work in workDir itself, beside
-    everyone else who does.
+    context is all that it knows: state the task, the files, what done means, and that it should commit. An isolated
+    one works in a git worktree on a branch of its own, made from the last commit of workDir: uncommitted changes are
+    not in it. A manager does not start or address its specialists by itself unless Phalanx is among its own tools:
+    you do, and pass on what they found.
 
-    role and parentId say who is who, and nothing more: a manager does not start or address its specialists by itself
-    unless Phalanx is among its own tools. Otherwise you start them, send them work and pass on what they found.
-
-    Returns once the context is in its conversation: instanceId (use it in every other tool), branch,
-    workingDirectory, status, and notes that you should heed. If it fails, nothing is left behind. Next: wait for it,
-    then read.
+    Returns once the context is in its conversation: instanceId, branch, workingDirectory, status, and notes to heed.
+    If it fails, nothing is left behind. Next: wait for it, then read.
 
     Example: {"role": "specialist", "workDir": "/home/me/shop", "name": "cart-tests", "context": "Write tests for
     src/cart.py. Done when pytest passes. Commit to your branch."}
@@ -40,12 +35,11 @@ async def spawn_batch(
 ) -> results.SpawnBatchResult:
     """Start many Claude Code instances at once; the way to build a team. Each member is given as for spawn.
 
-    They start side by side, as many at a time as the team's limit allows, and progress is reported for each. Give
-    every member a task that it can do alone, on files that no other member changes, so that the branches merge.
+    Give every member a task that it can do alone, on files that no other member changes, so that the branches merge.
 
-    Returns instances in the order given, each with success and either instanceId, branch, workingDirectory, status,
-    notes, or an error with code and message. A member that fails fails alone and leaves nothing behind: start only
-    those again, corrected. success is true when all started. Next: wait with the ids that you got.
+    Returns instances in the order given, each with success and what spawn returns, or an error; of more than twenty
+    only instanceId and what is to note. A member that fails fails alone and leaves nothing behind: start only those
+    again, corrected. Next: wait.
 
     Example: {"instances": [{"role": "specialist", "workDir": "/home/me/shop", "name": "cart", "context": "…"},
     {"role": "specialist", "workDir": "/home/me/shop", "name": "search", "context": "…"}]}

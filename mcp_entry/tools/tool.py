@@ -14,11 +14,12 @@ from supervisor.results import Result
 from supervisor.verbs import VERBS, ProgressCallback, Verb
 
 ToolFunction = Callable[[SupervisorClient, Any, ProgressCallback], Awaitable[Result]]
+# What is left out is so by default: it adds and changes, and doing it twice is not doing it once.
 READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
-ADDS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
-SETS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
-ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False)
-ACTS_ONCE = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
+ADDS = ToolAnnotations(destructive_hint=False, open_world_hint=False)
+SETS = ToolAnnotations(destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+ACTS = ToolAnnotations(destructive_hint=True, open_world_hint=False)
+ACTS_ONCE = ToolAnnotations(destructive_hint=True, idempotent_hint=True, open_world_hint=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,13 +71,16 @@ class Attempt:
     def params(self) -> dict[str, Any]:
         """What is sent. A call that waits for something waits, when it is made again, only for what is left of it.
 
-        What is as it is by itself is left out: a team of before, which does not know it, need not.
+        What is as it is by itself is left out: a team of before, which does not know it, need not. But for how long it
+        may wait, by which we wait for the answer.
         """
         request = self._request
         if self.lost and (wanted_s := waits_s(request)):
             left_s = max(_SHORTEST_WAIT_S, wanted_s - (self.limit_s - self.left_s))
             request = request.model_copy(update={"timeout_seconds": left_s})
-        return request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        params = request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        timeout_s = getattr(request, "timeout_seconds", None)
+        return params if timeout_s is None else {**params, "timeoutSeconds": timeout_s}
 
     def connection_lost(self, *, was_sent: bool) -> None:
         self.lost = True

@@ -139,8 +139,9 @@ def _is_limited(member: Member) -> bool:
 
 def _is_troubled(member: Member) -> bool:
     """Who is only being started says for a moment what it waits for."""
-    quiet = member.ending or member.record.stage is Stage.STARTING or _asks(member) or _is_limited(member)
-    return member.alive and not quiet and bool(member.snapshot.reason)
+    changes = member.ending or member.coming_back or member.record.stage is Stage.STARTING
+    told_already = _asks(member) or _is_limited(member)
+    return member.alive and not (changes or told_already) and bool(member.snapshot.reason)
 
 
 async def load_of(name: str, host: HostPort) -> HostLoad | str:

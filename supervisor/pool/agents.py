@@ -295,7 +295,7 @@ class SpareAgents:
         )
 
     def _wanted(self, key: str) -> int:
-        of_settings = self._size if key == self._current and self._in_use else 0
+        of_settings = self._size if key == self._current and (self._in_use or self._is_used) else 0
         return max(self.demand.ordered(key), of_settings)
 
     def lacking(self, key: str) -> int:
@@ -306,14 +306,16 @@ class SpareAgents:
     def waits_for(self) -> str:
         """Why there are fewer than there shall be, in words that go on after "waits for"; empty when there are not."""
         there = Counter(spare.record.recipe for spare in self.ready())
-        lacking = [key for key in self._kinds if self._wanted(key) > there[key]]
+        lacking = {key: wanted - there[key] for key in self._kinds if (wanted := self._wanted(key)) > there[key]}
+        if lacking and not lacking.keys() & self._recipes.keys():
+            return "a spawn of the same kind: the values of its environment are not stored"
+        if lacking:
+            return waits_for(sum(lacking.values()), self.demand, self._permits)
         if self._size and not self._current:
             return "the first spawn of an isolated instance: spares are of the kind that was spawned last"
-        if self._size and not self._in_use:
+        if self._size > there[self._current]:
             return "the first instance to be spawned or resumed: before that nobody needs spares"
-        if lacking and not any(key in self._recipes for key in lacking):
-            return "a spawn of the same kind: the values of its environment are not stored"
-        return waits_for(sum(self._wanted(key) - there[key] for key in lacking), self.demand, self._permits)
+        return ""
 
     def _missing(self, key: str) -> int:
         there = sum(

@@ -10,7 +10,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,11 +31,14 @@ from supervisor.runtime import Runtime
 from supervisor.runtime.environment import agent_environment
 from supervisor.runtime.joined import TOKEN_FILE
 from supervisor.runtime.open_files import allow_many_files
+from supervisor.runtime.ray_head import HeadWatch
 from supervisor.settings import Settings
 
 _START_S = 120.0
 _OTHERS_S = 60.0
 _SWEEPS = 5
+_TRIES = 3
+_LOOK_EVERY_S = 0.1
 
 
 def start_node(home: Home, options: NodeOptions, environment: Mapping[str, str]) -> str:
@@ -49,27 +54,61 @@ def start_node(home: Home, options: NodeOptions, environment: Mapping[str, str])
     options.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
     led_node_from(home, options.head_address.rpartition(":")[0])
     allow_many_files(os.getpid())
-    try:
+    command, variables = start_command(options), node_environment({UMASK_MARK: own_umask(), **environment}, home)
+    lost = ""
+    for _ in range(_TRIES):
+        try:
+            return _start(command, variables)
+        except UnavailableError as error:
+            end_node(home)
+            if not isinstance(error, _LostError):
+                raise
+            lost = str(error)
+    raise UnavailableError(f"Ray did not start on this host in {_TRIES} tries, the last time because {lost}.")
+
+
+class _LostError(UnavailableError):
+    """A process of Ray ended while it was starting: another try may do better."""
+
+
+def _start(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """What Ray said, once it is up. Raises ``UnavailableError``; what has come up so far is the caller's to end."""
+    with tempfile.TemporaryFile() as output:
         with no_signal_blocked():
-            done = subprocess.run(
-                start_command(options),
-                env=node_environment({UMASK_MARK: own_umask(), **environment}, home),
+            process = subprocess.Popen(
+                command,
+                env=environment,
                 cwd="/",
                 umask=0o077,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdout=output,
                 stderr=subprocess.STDOUT,
-                timeout=_START_S,
-                check=False,
             )
-    except subprocess.TimeoutExpired:
-        end_node(home)
-        raise UnavailableError(f"Ray did not start within {_START_S:.0f} s.") from None
-    said = done.stdout.decode(errors="replace")
-    if done.returncode:
-        end_node(home)
+        try:
+            _wait(process)
+        finally:
+            process.kill()
+            process.wait()
+        output.seek(0)
+        said = output.read().decode(errors="replace")
+    if process.returncode < 0:
+        raise _LostError(f"the program that starts it was ended by signal {-process.returncode}")
+    if process.returncode:
         raise UnavailableError(f"Ray did not start on this host:\n{said[-3000:]}")
     return said
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    """Returns when it has ended. Raises ``_LostError`` when it waits for something that has ended."""
+    watch = HeadWatch(process.pid)
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_LOOK_EVERY_S)
+            return
+        if (which := watch.ended()) and process.poll() is None:
+            raise _LostError(f"Ray's {which} ended")
+    raise UnavailableError(f"Ray did not start within {_START_S:.0f} s.")
 
 
 def stop_node(home: Home) -> list[str]:

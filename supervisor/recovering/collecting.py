@@ -1,4 +1,4 @@
-"""Clears away what is left of instances that nobody wants any more: ``phalanx gc``.
+"""Clears away what is left of instances that nobody wants any more; see ``clearing_desk`` for when.
 
 Terminated instances whose workspace was kept are retired once more, and forgotten when nothing of them is left; so are
 worktrees and directories in the home that belong to no instance. The host saves unsaved work before it removes
@@ -49,6 +49,10 @@ class Collecting:
             if instance_id not in self._places() and not self._may_be_of_unreadable(instance_id):
                 items.append(await self._directory(instance_id, removing))
         return items
+
+    async def dismiss(self, member: Member) -> CollectedItem:
+        """The same with one that was terminated."""
+        return await self._instance(member, _Doing(self._host, self._roll))
 
     def _worktrees(self) -> set[str]:
         """Names below the worktrees' root that belong to somebody."""

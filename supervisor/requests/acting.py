@@ -29,7 +29,7 @@ class RespondRequest(Request):
     permission_id: str | None = Field(
         default=None,
         max_length=100,
-        description="The permissionId that you saw: if another request waits by now, nothing is answered.",
+        description="That you saw: if another request waits by now, nothing is answered.",
     )
     message: str | None = Field(
         default=None,

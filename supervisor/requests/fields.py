@@ -39,21 +39,29 @@ def _not_reserved(name: str) -> str:
     return name
 
 
+def _for_faults_only(schema: dict[str, Any]) -> None:
+    """The description tells who got it wrong what is right; who reads the schema knows it by the argument's name."""
+    schema.pop("description", None)
+
+
 InstanceId = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z]{3,4}(_[0-9]+){1,3}$", max_length=64),
-    Field(description="Id of an instance as spawn and list give it, for example spec_1_1_7."),
+    Field(
+        description="Id of an instance as spawn and list give it, for example spec_1_1_7.",
+        json_schema_extra=_for_faults_only,
+    ),
 ]
 Name = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"),
-    Field(description="A short label: letters, digits, '-' and '_', beginning with a letter or digit."),
+    Field(
+        description="A short label: letters, digits, '-' and '_', beginning with a letter or digit.",
+        json_schema_extra=_for_faults_only,
+    ),
 ]
 RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,119}$")]
-REQUEST_ID_USE = (
-    "Rarely needed. A name of your choice for this one call (letters, digits, . _ : / -, at most 120): when its answer "
-    "was lost, the same call with the same requestId is not done twice, but gives what the first one gave."
-)
+REQUEST_ID_USE = "Rarely needed: a name for this call; the same call with the same one is done only once."
 VariableName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100),

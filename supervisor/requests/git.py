@@ -20,13 +20,13 @@ class GitOperation(Request):
     workspace_dir: str = Field(
         min_length=1,
         max_length=4096,
-        description="Absolute path of a directory in the repository; an instance's is its workingDirectory.",
+        description="Absolute path in the repository; of an instance its workingDirectory.",
     )
-    params: dict[str, Any] = Field(default_factory=dict, description="What the type takes; see the tool's description.")
+    params: dict[str, Any] = Field(default_factory=dict, description="What the type takes.")
     cache_key: str | None = Field(
         default=None,
         max_length=200,
-        description="Not needed: answers are kept by what was asked, and given again only while they hold.",
+        description="Not needed.",
     )
 
 
@@ -39,6 +39,5 @@ class GitBatchRequest(Request):
     operations: Sequence[GitMember] = Field(
         min_length=1,
         max_length=MAX_BATCH_MEMBERS,
-        description="A list, also of one: each {type, workspaceDir, params}.",
     )
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)

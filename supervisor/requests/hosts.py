@@ -20,7 +20,7 @@ class HostsRequest(Request):
 class DrainRequest(Request):
     """Place nothing new on a machine and hand those that are there over to others, each when its turn is done."""
 
-    host: HostName = Field(description="As hosts lists it.")
+    host: HostName = Field(description="As `phalanx hosts` lists it.")
     undo: bool = Field(default=False, description="Place instances there again.")
     wait: bool = Field(default=True, description="Return when all are handed over. They are in any case.")
     timeout_seconds: float = Field(default=600.0, gt=0, le=MAX_WAIT_S, description="With wait: longest wait.")

@@ -14,15 +14,11 @@ class ReadRequest(Request):
 
     instance_id: InstanceId
     source: Literal["conversation", "screen"] = Field(
-        default="conversation", description="conversation: from the agent's own record; screen: the pane's text."
+        default="conversation", description="The agent's own record, or the pane's text."
     )
-    cursor: str | None = Field(
-        default=None, max_length=100, description="The cursor of an earlier answer: only what is newer is returned."
-    )
-    lines: int = Field(default=50, ge=1, le=2000, description="Most conversation entries, or screen lines, to return.")
-    full: str | None = Field(
-        default=None, max_length=100, description="The full of one shortened entry: only that one is returned, whole."
-    )
+    cursor: str | None = Field(default=None, max_length=100, description="Of an earlier answer: only what is newer.")
+    lines: int = Field(default=50, ge=1, le=2000, description="Most entries, or screen lines.")
+    full: str | None = Field(default=None, max_length=100, description="Of one shortened entry: that one, whole.")
 
 
 class ListRequest(Request):
@@ -33,7 +29,7 @@ class ListRequest(Request):
     )
     role: Role | None = None
     parent_id: InstanceId | None = None
-    needs_attention: bool = Field(default=False, description="Only instances that wait for a decision or have failed.")
+    needs_attention: bool = Field(default=False, description="Only those that need somebody.")
     include_stopped: bool = Field(default=False, description="Also those that were terminated.")
 
 

@@ -23,22 +23,22 @@ class SendRequest(Request):
     """Give one instance a message."""
 
     instance_id: InstanceId
-    message: str = Field(min_length=1, description="The text, at most 1 MB. It arrives exactly as given.")
-    immediate: bool = Field(default=False, description="Deliver now, with what is queued before it, without batching.")
-    wait: bool = Field(default=False, description="Return when the message's fate is known instead of at once.")
+    message: str = Field(min_length=1, description="The text, at most 1 MB.")
+    immediate: bool = Field(default=False, description="Without waiting for others to go with it.")
+    wait: bool = Field(default=False, description="Return when its fate is known instead of at once.")
     timeout_seconds: float = Field(
         default=LEAD_WAIT_S,
         gt=0,
         le=MAX_WAIT_S,
-        description="With wait: longest wait; it goes on all the same.",
+        description="With wait: longest wait.",
     )
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
 
 
 class BatchMessage(Request):
     instance_id: InstanceId
-    message: str = Field(min_length=1, description="The text, at most 1 MB. It arrives exactly as given.")
-    immediate: bool = Field(default=False, description="Deliver now, with what is queued before it, without batching.")
+    message: str = Field(min_length=1, description="The text, at most 1 MB.")
+    immediate: bool = Field(default=False, description="Without waiting for others to go with it.")
 
 
 SendMember = Annotated[BatchMessage | Malformed, FailsAlone(BatchMessage, BatchMessage)]

@@ -25,40 +25,34 @@ class OptimizeSettingsRequest(Request):
 
     profile: Literal["small", "medium", "large", "very-large"] | None = Field(
         default=None,
-        description="Values for up to 10, 50, 100, and for more instances; what else is given wins over it.",
+        description="For up to 10, 50, 100, and more instances; what else is given wins.",
     )
     max_concurrent_spawns: int | None = Field(
-        default=None, ge=1, le=100, description="Most instances that start at the same time."
+        default=None, ge=1, le=100, description="Instances that start at the same time."
     )
     max_concurrent_git_ops: int | None = Field(
-        default=None, ge=1, le=100, description="Most operations of git_batch that run at the same time."
+        default=None, ge=1, le=100, description="Operations of git_batch at the same time."
     )
-    message_batch_size: int | None = Field(
-        default=None, ge=1, le=1000, description="Most messages that go to an instance in one turn."
-    )
+    message_batch_size: int | None = Field(default=None, ge=1, le=1000, description="Messages in one turn.")
     message_batch_delay: float | None = Field(
         default=None,
         ge=0,
         le=60_000,
-        description="ms that a message which came soon after another waits for more to join it.",
+        description="ms that a message which came soon after another waits for more.",
     )
-    cache_size: int | None = Field(default=None, ge=0, le=100_000, description="Most answers of git that are kept.")
+    cache_size: int | None = Field(default=None, ge=0, le=100_000, description="Answers of git that are kept.")
     cache_ttl: float | None = Field(
-        default=None, alias="cacheTTL", ge=0, le=86_400_000, description="ms that an answer of git is kept at most."
+        default=None, alias="cacheTTL", ge=0, le=86_400_000, description="ms that one is kept."
     )
     worktree_pool_size: int | None = Field(
-        default=None, ge=0, le=500, description="Spare worktrees kept ready for each repository."
+        default=None, ge=0, le=500, description="Spare worktrees for each repository."
     )
-    prewarm_instances: int | None = Field(
-        default=None, ge=0, le=500, description="Spare agents kept ready at their prompt."
-    )
+    prewarm_instances: int | None = Field(default=None, ge=0, le=500, description="Spare agents at their prompt.")
     auto: bool | None = Field(
         default=None,
-        description="true: the spawn cap tunes itself, beginning with maxConcurrentSpawns; false: it stays.",
+        description="The spawn cap tunes itself, beginning with maxConcurrentSpawns.",
     )
-    reset: bool = Field(
-        default=False, description="First take back everything that was changed: the configuration applies again."
-    )
+    reset: bool = Field(default=False, description="First take back all that was ever changed.")
 
     @model_validator(mode="before")
     @classmethod

@@ -19,7 +19,7 @@ class PrewarmRequest(Request):
         default=None,
         ge=0,
         le=MAX_SPARES,
-        description="Spare agents at their prompt; 0 lets them go, without it they stay as they are.",
+        description="0 lets them go; without it they stay as they are.",
     )
     worktrees: Annotated[int, Field(ge=0, le=MAX_SPARES)] | bool | None = Field(
         default=None,
@@ -31,10 +31,10 @@ class PrewarmRequest(Request):
         max_length=4096,
         description="As for spawn; default: where one was started last, at first your own directory.",
     )
-    agent: Literal["claude", "demo"] | None = Field(default=None, description="As for spawn.")
-    model: Model | None = Field(default=None, description="As for spawn: only a spawn that asks for the same gets one.")
-    permission_mode: PermissionMode | None = Field(default=None, description="As for spawn, likewise.")
-    env: dict[VariableName, str] = Field(default_factory=dict, description="As for spawn, likewise.")
+    agent: Literal["claude", "demo"] | None = Field(default=None)
+    model: Model | None = Field(default=None)
+    permission_mode: PermissionMode | None = Field(default=None)
+    env: dict[VariableName, str] = Field(default_factory=dict)
 
     @property
     def number_of_worktrees(self) -> int | None:

@@ -30,43 +30,37 @@ class SpawnRequest(Request):
     """Start one instance and give it its first message."""
 
     role: Role = Field(
-        description="What it is told its part is (executive: over managers, manager: over specialists, "
-        "specialist: does the work) and who may be its parent. It gives no rights and no tools."
+        description="What it is told its part is, and who may be its parent: executive, over managers, over "
+        "specialists, who do the work. It gives no rights and no tools."
     )
     work_dir: str = Field(
         min_length=1,
         max_length=4096,
-        description="Absolute path of the directory to work on; for an isolated workspace, in a git repository.",
+        description="Absolute path of the directory to work on, in a git repository unless shared.",
     )
-    context: str = Field(min_length=1, description="The first message: the task and all that is needed to begin it.")
+    context: str = Field(min_length=1, description="The first message: the whole task.")
     parent_id: InstanceId | None = Field(
         default=None,
-        description="Id of the instance above this one, for example mgr_1_2; without it, you are. It orders the team "
-        "(list, cascade of terminate) and is told to this one; it moves no messages.",
+        description="Id of the instance above this one; default: you. It orders the team; it moves no messages.",
     )
     workspace_mode: WorkspaceMode = Field(
         default="isolated",
-        description="isolated: a git worktree on a branch of its own; shared: workDir itself.",
+        description="A git worktree on a branch of its own, or workDir itself.",
     )
     host: HostName | None = Field(
-        default=None, description="The machine to run on, as hosts lists it; default: where there is most room."
+        default=None,
+        description="The machine to run on, as get_performance names it; default: where most room is.",
     )
-    labels: dict[LabelKey, LabelValue] = Field(
-        default_factory=dict, description="Labels that its machine must have, as hosts lists them."
-    )
-    name: Name | None = Field(
-        default=None, description="A label: up to 40 letters, digits, '-' and '_'; tools take the id."
-    )
-    agent: Literal["claude", "demo"] | None = Field(default=None, description="Program to run; default by settings.")
-    model: Model | None = Field(
-        default=None, description="Model to use, as Claude Code's --model takes it, such as sonnet; default: its own."
-    )
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="Which its machine must have.")
+    name: Name | None = Field(default=None, description="A label: letters, digits, - and _, at most 40.")
+    agent: Literal["claude", "demo"] | None = Field(default=None, description="Default by settings.")
+    model: Model | None = Field(default=None, description="As Claude Code's --model takes it; default: its own.")
     permission_mode: PermissionMode | None = Field(
         default=None,
         description="Which tool calls it may make without asking; default, which asks (see respond).",
     )
     env: dict[VariableName, str] = Field(
-        default_factory=dict, description="Environment variables for this agent, on top of the team's."
+        default_factory=dict, description="Environment variables, on top of the team's."
     )
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
 
@@ -77,15 +71,22 @@ def _of_a_batch(member: SpawnRequest) -> SpawnRequest:
     return member
 
 
-class _WithoutRequestId:
-    """Takes requestId out of a member's schema."""
+class _AsForSpawn:
+    """Takes requestId and the descriptions out of a member's schema."""
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         member = handler.resolve_ref_schema(handler(schema))
-        return {**member, "properties": {name: of for name, of in member["properties"].items() if name != "requestId"}}
+        return {
+            **{key: value for key, value in member.items() if key != "description"},
+            "properties": {
+                name: {key: value for key, value in of.items() if key != "description"}
+                for name, of in member["properties"].items()
+                if name != "requestId"
+            },
+        }
 
 
-_WellFormed = Annotated[SpawnRequest, AfterValidator(_of_a_batch), _WithoutRequestId()]
+_WellFormed = Annotated[SpawnRequest, AfterValidator(_of_a_batch), _AsForSpawn()]
 SpawnMember = Annotated[SpawnRequest | Malformed, FailsAlone(SpawnRequest, _WellFormed)]
 
 

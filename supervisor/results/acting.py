@@ -7,15 +7,15 @@ from typing import Literal
 from pydantic import Field
 
 from actors.states import Status
-from supervisor.results.base import ErrorInfo, Result
+from supervisor.results.base import AS_ELSEWHERE, ErrorInfo, Result
 from supervisor.results.looking import DialogInfo, Permission
 
 
 class RespondResult(Result):
     instance_id: str
     decision: Literal["allow", "deny"] | None = None
-    permission: Permission | None = Field(default=None, description="the request that was answered")
-    dialog: DialogInfo | None = Field(default=None, description="the dialog that was answered")
+    permission: Permission | None = Field(default=None, description="that was answered", json_schema_extra=AS_ELSEWHERE)
+    dialog: DialogInfo | None = Field(default=None, description="that was answered", json_schema_extra=AS_ELSEWHERE)
     status: Status
 
 
@@ -29,8 +29,8 @@ class TerminatedInstance(Result):
     instance_id: str
     status: Status | None = None
     workspace_removed: bool = False
-    kept: str | None = Field(default=None, description="where unmerged or uncommitted work was left, and why")
-    saved_ref: str | None = Field(default=None, description="git ref under which uncommitted work was saved")
+    kept: str | None = Field(default=None, description="where work was left, and why")
+    saved_ref: str | None = Field(default=None, description="of uncommitted work")
     repository: str | None = Field(default=None, description="where savedRef is")
     error: ErrorInfo | None = None
 

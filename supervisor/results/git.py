@@ -15,21 +15,19 @@ class GitOutcome(Result):
     workspace_dir: str
     success: bool
     result: dict[str, Any] | None = Field(default=None, description="by type; a merge that conflicts has conflicts")
-    left_out: int | None = Field(
-        default=None, description="characters of result not shown: ask for it alone, by files or maxCount"
-    )
-    cached: bool = Field(default=False, description="an earlier answer, of which was seen just now that it still holds")
+    left_out: int | None = Field(default=None, description="characters of result not shown")
+    cached: bool = Field(default=False, description="an earlier answer that still holds")
     error: ErrorInfo | None = None
 
 
 class GitPerformance(Result):
     total_operations: int
     cache_hits: int
-    avg_git_op_time: float = Field(description="ms that git took for each operation that was not cached")
-    queue_size: int = Field(description="operations of the whole team that wait now")
+    avg_git_op_time: float = Field(description="ms, of those not cached")
+    queue_size: int = Field(description="that wait now, of the whole team")
 
 
 class GitBatchResult(Result):
-    success: bool = Field(description="true when every operation succeeded")
+    success: bool = Field(description="all did")
     results: list[GitOutcome]
     performance: GitPerformance

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from actors.states import Status
 from supervisor.requests import Role, WorkspaceMode
-from supervisor.results.base import Result
+from supervisor.results.base import ROWS_AS_ELSEWHERE, Result, named_only
 
 
 class ConversationEntry(Result):
@@ -47,6 +47,8 @@ class DialogInfo(Result):
 
 
 class Tokens(Result):
+    model_config = ConfigDict(json_schema_extra=named_only)
+
     input: int = 0
     output: int = 0
     cache_read: int = 0
@@ -63,12 +65,12 @@ class InstanceInfo(Result):
     agent: str = ""
     status: Status
     since: str = ""
-    reason: str | None = Field(default=None, description="why it failed, is blocked or needs attention")
+    reason: str | None = Field(default=None, description="why it failed, is held or needs somebody")
     permission: Permission | None = None
     dialog: DialogInfo | None = None
     needs_attention: bool = False
-    queued_messages: int = Field(default=0, description="accepted, not yet in the conversation")
-    held_messages: int = Field(default=0, description="of these, held back until something is answered")
+    queued_messages: int = Field(default=0, description="on their way")
+    held_messages: int = Field(default=0, description="of these, held back")
     unread: int = Field(default=0, description="answers since the last read")
     session_name: str = ""
     workspace_mode: WorkspaceMode = "isolated"
@@ -79,17 +81,20 @@ class InstanceInfo(Result):
 
 
 class ListResult(Result):
-    needs_attention: list[str] = Field(description="ids of those that wait for a decision or have failed")
+    needs_attention: list[str] = Field(description="ids")
     counts: dict[str, int] = Field(description="instances by status")
     instances: list[InstanceInfo] = Field(description="those that need attention first, then by age")
     brief: bool | None = Field(default=None, description="name some by instanceIds to see all of them")
     left_out: int | None = Field(default=None, description="instances not shown for length: narrow it")
-    not_shown: int = Field(default=0, description="terminated instances, which includeStopped shows too")
-    warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself, for people")
+    not_shown: int = Field(default=0, description="terminated ones")
+    warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself")
 
 
 class WaitResult(Result):
     reached: bool
     reason: str | None = Field(default=None, description="why it was not reached")
-    instances: list[InstanceInfo] = Field(description="those that need attention, then those that are done")
+    instances: list[InstanceInfo] = Field(
+        description="those that need somebody, then those that are done; as list has them, in brief",
+        json_schema_extra=ROWS_AS_ELSEWHERE,
+    )
     others: dict[str, int] = Field(default_factory=dict, description="the rest, by status")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from actors.messages import MessageStatus
-from supervisor.results.base import ErrorInfo, Result
+from supervisor.results.base import ROWS_AS_ELSEWHERE, ErrorInfo, Result
 
 
 class SendResult(Result):
@@ -29,5 +29,5 @@ class SendPerformance(Result):
 
 class SendBatchResult(Result):
     success: bool
-    results: list[SendResult]
+    results: list[SendResult] = Field(description="as send gives them", json_schema_extra=ROWS_AS_ELSEWHERE)
     performance: SendPerformance

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from supervisor.results.base import Result
+from supervisor.results.base import AS_ELSEWHERE, Result, named_only
 
 Severity = Literal["info", "warning", "error"]
 
 
-def _named_only(schema: dict[str, Any]) -> None:
-    """Clients pay for every word of a schema, and these stand in it many times."""
-    schema["description"] = f"{', '.join(schema.pop('properties'))}; in ms"
+class Named(Result):
+    """Its fields are only named in a schema: clients pay for every word of one, and what these are can be seen."""
+
+    model_config = ConfigDict(json_schema_extra=named_only)
 
 
-_AS_ELSEWHERE: dict[str, Any] = {"properties": {}, "required": []}
-"""For the schema of a field whose parts are described where its like stands."""
-
-
-class Latency(Result):
-    model_config = ConfigDict(json_schema_extra=_named_only)
+class Latency(Named):
+    """In ms."""
 
     count: int = 0
     avg: float = 0.0
@@ -31,13 +28,13 @@ class Latency(Result):
     max: float = 0.0
 
 
-class InstanceFigures(Result):
+class InstanceFigures(Named):
     total: int
     alive: int
     by_status: dict[str, int]
 
 
-class SpawnFigures(Result):
+class SpawnFigures(Named):
     total: int = Field(description="started or failed in the window")
     failed: int
     from_pool: int
@@ -46,7 +43,7 @@ class SpawnFigures(Result):
     wait: Latency = Field(description="for the permit")
 
 
-class MessageFigures(Result):
+class MessageFigures(Named):
     total: int = Field(description="accepted in the window")
     delivered: int
     failed: int
@@ -57,7 +54,7 @@ class MessageFigures(Result):
     time: Latency = Field(description="from accepted to the proof")
 
 
-class GitFigures(Result):
+class GitFigures(Named):
     total: int
     failed: int
     retries: int = Field(description="met another one's lock and were tried again")
@@ -66,7 +63,7 @@ class GitFigures(Result):
     wait: Latency
 
 
-class CacheFigures(Result):
+class CacheFigures(Named):
     size: int
     limit: int
     hits: int
@@ -74,37 +71,37 @@ class CacheFigures(Result):
     hit_rate: float = Field(description="0 to 1")
 
 
-class QueueFigures(Result):
+class QueueFigures(Named):
     size: int = Field(description="running and waiting")
     pending: int = Field(description="waiting")
     running: int
     limit: int
 
 
-class Queues(Result):
+class Queues(Named):
     spawn: QueueFigures
     git: QueueFigures
 
 
-class StockFigures(Result):
+class StockFigures(Named):
     ready: int
     wanted: int
     waits_for: str | None = Field(default=None, description="why fewer are ready than wanted")
 
 
-class Pools(Result):
+class Pools(Named):
     instances: StockFigures
     worktrees: StockFigures
     actors: StockFigures
 
 
-class StoreFigures(Result):
+class StoreFigures(Named):
     mode: str
     warning: str | None = None
     write: Latency
 
 
-class HostFigures(Result):
+class HostFigures(Named):
     host: str
     instances: int = Field(description="alive on it")
     slots: int | None = Field(default=None, description="instances that it has room for; null on one machine")
@@ -131,14 +128,14 @@ class Metrics(Result):
     hosts: list[HostFigures]
 
 
-class Alert(Result):
+class Alert(Named):
     severity: Severity
     code: str
     category: str
     message: str
 
 
-class LostPoints(Result):
+class LostPoints(Named):
     points: int
     reason: str
 
@@ -149,7 +146,7 @@ class Performance(Result):
     alerts: list[Alert]
 
 
-class Recommendation(Result):
+class Recommendation(Named):
     category: str
     priority: Literal["high", "medium", "low"]
     suggestion: str
@@ -158,7 +155,7 @@ class Recommendation(Result):
     value: float | None = None
 
 
-class HistoryPoint(Result):
+class HistoryPoint(Named):
     at: str
     seconds: float
     spawns: int
@@ -170,7 +167,7 @@ class HistoryPoint(Result):
     cache_hits: int
 
 
-class TunedSettings(Result):
+class TunedSettings(Named):
     max_concurrent_spawns: int
     max_concurrent_git_ops: int
     message_batch_size: int
@@ -182,7 +179,7 @@ class TunedSettings(Result):
     auto: bool
 
 
-class AutoStep(Result):
+class AutoStep(Named):
     """What the supervisor did to the spawn cap by itself."""
 
     at: str
@@ -196,9 +193,9 @@ class GetPerformanceResult(Result):
     metrics: Metrics
     performance: Performance
     recommendations: list[Recommendation]
-    queues: Queues = Field(description="as in metrics", json_schema_extra=_AS_ELSEWHERE)
-    messages: MessageFigures = Field(description="as in metrics", json_schema_extra=_AS_ELSEWHERE)
-    settings: TunedSettings = Field(description="as optimize_settings names them", json_schema_extra=_AS_ELSEWHERE)
+    queues: Queues = Field(description="as in metrics", json_schema_extra=AS_ELSEWHERE)
+    messages: MessageFigures = Field(description="as in metrics", json_schema_extra=AS_ELSEWHERE)
+    settings: TunedSettings = Field(description="as optimize_settings names them", json_schema_extra=AS_ELSEWHERE)
     auto: list[AutoStep] = Field(description="latest last")
     history: list[HistoryPoint] = Field(description="oldest first; times in which nothing happened are left out")
 

@@ -8,9 +8,9 @@ from supervisor.results.base import Result
 
 
 class PrewarmResult(Result):
-    success: bool = Field(description="true when all that was asked for was made")
+    success: bool = Field(description="all that was asked for was made")
     work_dir: str
-    instances: int = Field(description="spare agents that are ready now")
-    worktrees: int = Field(description="spare worktrees that are ready now, beside those of the agents")
-    taken: int = Field(default=0, description="of what was asked for, by spawns before all was ready")
+    instances: int = Field(description="ready now")
+    worktrees: int = Field(description="beside those of the agents")
+    taken: int = Field(default=0, description="by spawns meanwhile")
     errors: list[str] = Field(default_factory=list, description="why some are not there")

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from actors.states import Status
 from supervisor.requests import Role, WorkspaceMode
-from supervisor.results.base import ErrorInfo, Result
+from supervisor.results.base import ROWS_AS_ELSEWHERE, ErrorInfo, Result
 
 
 class SpawnResult(Result):
@@ -20,8 +20,8 @@ class SpawnResult(Result):
     reason: str | None = Field(
         default=None, description="what keeps its first message back; it goes on by itself once that is answered"
     )
-    notes: list[str] = Field(default_factory=list, description="What the caller should know, for example a dirty tree.")
-    from_pool: bool = Field(default=False, description="its agent was ready before")
+    notes: list[str] = Field(default_factory=list, description="what to heed, such as uncommitted changes")
+    from_pool: bool = Field(default=False, description="it was ready before")
 
 
 class SpawnOutcome(Result):
@@ -42,13 +42,15 @@ class SpawnOutcome(Result):
 
 
 class SpawnPerformance(Result):
-    duration: float = Field(description="ms for the whole batch")
+    duration: float = Field(description="ms")
     avg_time_per_instance: float = Field(description="ms")
-    concurrent_spawns: int = Field(description="most spawns that ran at once")
-    from_pool: int = Field(default=0, description="members whose agent was ready before")
+    concurrent_spawns: int = Field(description="at once")
+    from_pool: int = Field(default=0, description="ready before")
 
 
 class SpawnBatchResult(Result):
-    success: bool = Field(description="true when every member succeeded")
-    instances: list[SpawnOutcome]
+    success: bool = Field(description="all did")
+    instances: list[SpawnOutcome] = Field(
+        description="success, and what spawn gives or an error", json_schema_extra=ROWS_AS_ELSEWHERE
+    )
     performance: SpawnPerformance

@@ -19,7 +19,7 @@ from supervisor.runtime.booting import Boot, BootKilledError, SupervisorLostErro
 from supervisor.runtime.ending import end_all, names_of, remove_files
 from supervisor.runtime.environment import Environments, agent_environment, kept_for_ray, kept_for_tls, ray_environment
 from supervisor.runtime.joined import check_cluster, cluster_answers, joined_environment, leave_cluster
-from supervisor.runtime.parts import Parts
+from supervisor.runtime.parts import Parts, has_head
 from supervisor.runtime.ray_head import LOG_NAME as HEAD_LOG
 from supervisor.runtime.ray_head import HeadWatch, end_ray, is_head, start_head
 from supervisor.runtime.stopwatch import Stopwatch
@@ -81,7 +81,7 @@ class BringUp:
                     raise UnavailableError(self._given_up(error, _TRIES - left)) from error
                 self._watch.tell(f"beginning again: {error}")
                 team = read_team(self._home) or team
-                head = isinstance(error, BootKilledError) and is_head(team.head_pid, team.team_id)
+                head = isinstance(error, BootKilledError) and has_head(team)
                 parts = replace(parts, head=head, terminal=self._terminal.is_running())
             except UnavailableError as error:
                 log = self._home.logs / BOOT_LOG

@@ -22,6 +22,22 @@ TOKEN_VARIABLE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105 - a path
 _OF_OTHERS = ("RAY_", "REDIS_", "PHALANX_", "CLAUDE_BG_")
 _DEMO = "PHALANX_DEMO_"
 _OF_THE_TERMINAL = frozenset({"TMUX", "TMUX_PANE", "STY", "COLUMNS", "LINES"})
+_OF_A_REPOSITORY = frozenset(
+    {
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_DIR",
+        "GIT_GRAFT_FILE",
+        "GIT_INDEX_FILE",
+        "GIT_NAMESPACE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_QUARANTINE_PATH",
+        "GIT_SHALLOW_FILE",
+        "GIT_WORK_TREE",
+    }
+)
+"""By which git knows where it is, as in a hook. An agent's work would go into the caller's repository."""
 _OF_A_CLAUDE_SESSION = frozenset(
     {
         "AI_AGENT",
@@ -159,7 +175,7 @@ def python_path() -> dict[str, str]:
 
 
 def _belongs_to_others(name: str) -> bool:
-    if name in _OF_THE_TERMINAL or name in _OF_A_CLAUDE_SESSION:
+    if name in _OF_THE_TERMINAL | _OF_A_REPOSITORY | _OF_A_CLAUDE_SESSION:
         return True
     if name.startswith("CLAUDE_CODE_") and name.endswith("_FILE_DESCRIPTOR"):
         return True

@@ -37,5 +37,8 @@ def look(home: Home, team: Team | None) -> Parts:
     terminal = False
     with suppress(TerminalError):
         terminal = mark_of_server(home) == team.team_id
-    head = cluster_answers(team.ray_address) if team.joined else is_head(team.head_pid, team.team_id)
-    return Parts(head=head, terminal=terminal, gateway=gateway_answers(home))
+    return Parts(head=has_head(team), terminal=terminal, gateway=gateway_answers(home))
+
+
+def has_head(team: Team) -> bool:
+    return cluster_answers(team.ray_address) if team.joined else is_head(team.head_pid, team.team_id)

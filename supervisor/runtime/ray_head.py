@@ -12,7 +12,8 @@ import shutil
 import socket as sockets
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import psutil
@@ -36,6 +37,7 @@ _AGENTS = ("dashboard/agent.py", "runtime_env/agent/main.py")
 _AGENT_TITLES = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 _FIRST_WORDS = 6
 """Of a command line: in those of Ray's processes later words are command lines of others."""
+_COLLECTED_S = 2.0
 _SWEEPS = 5
 
 
@@ -65,10 +67,11 @@ class HeadWatch:
     """Which of a head's processes has ended. Ray waits up to a minute for one that ended while it was starting, and
     ends by itself, some time later, without one that ended afterwards: nothing is worth waiting for then."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, now: Callable[[], float] = time.monotonic) -> None:
         self._pid = pid
+        self._now = now
         self._needed: dict[psutil.Process, str] = {}
-        self._not_collected: set[psutil.Process] = set()
+        self._uncollected_since: dict[psutil.Process, float] = {}
 
     def ended(self) -> str:
         """The name of one that has ended and without which this Ray is lost; empty while there is none."""
@@ -82,12 +85,12 @@ class HeadWatch:
         for process, name in self._needed.items():
             if not is_running(process):
                 return name
-        # The head collects at once what it only runs to ask something. What it started for good it never collects, and
-        # that may have ended before it was seen, even before it became the program that it was to be.
-        not_collected = {child for child in children if not is_running(child)}
-        if not_collected & self._not_collected:
+        # The head collects soon what it only runs to ask something. What it started for good it does not, and that may
+        # have ended before it was seen, even before it became the program that it was to be.
+        now, before = self._now(), self._uncollected_since
+        self._uncollected_since = {child: before.get(child, now) for child in children if not is_running(child)}
+        if any(now - since > _COLLECTED_S for since in self._uncollected_since.values()):
             return "server"
-        self._not_collected = not_collected
         self._needed.update({child: name for child in children if (name := _name_of_server(child))})
         for raylet in [child for child in children if name_of(child) == "raylet"]:
             self._needed.update({agent: "agent" for agent in _children_of(raylet) if _is_agent(agent)})

@@ -5,6 +5,8 @@ It goes in on the command line (``--append-system-prompt``), never as a file in 
 
 from __future__ import annotations
 
+import datetime
+
 from supervisor.requests import Role
 from supervisor.team.registry import InstanceRecord
 
@@ -45,11 +47,11 @@ def spare_prompt() -> str:
     return "\n".join([first, *_RULES])
 
 
-def spare_identity(record: InstanceRecord) -> str:
-    """For such an agent, with its first message; what it saw of git when it was started holds no longer."""
+def spare_identity(record: InstanceRecord, today: datetime.date) -> str:
+    """For such an agent, with its first message; what it saw when it was started, days ago perhaps, holds no longer."""
     commit = record.workspace.base_commit if record.workspace else None
     where = f"Your worktree was put on that branch just now, at the commit {commit}, whatever git status said before."
-    return f"{system_prompt(record)}\n{where}"
+    return f"{system_prompt(record)}\n{where}\nToday is {today.isoformat()}."
 
 
 def _who(record: InstanceRecord) -> list[str]:

@@ -12,6 +12,7 @@ seconds, and the next spawn evens that out. Otherwise the instance starts cold w
 
 from __future__ import annotations
 
+import datetime
 import time
 from dataclasses import replace
 
@@ -80,7 +81,7 @@ class WarmStart:
             place=given.place,
             session_name=given.session_name,
             instance_id=record.instance_id,
-            identity=spare_identity(bound),
+            identity=spare_identity(bound, datetime.date.fromtimestamp(time.time())),
         )
         await self._host.hand_over(handover)
         # From here on it is the instance's: whoever undoes that one undoes the spare with it.

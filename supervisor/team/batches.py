@@ -6,14 +6,10 @@ One that is named alone is refused as a call of its own.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
-from actors.errors import PhalanxError, to_wire
 from supervisor import requests, results
-from supervisor.results import ErrorInfo
-
-logger = logging.getLogger(__name__)
+from supervisor.failures import error_info
 
 Terminate = Callable[[str], Awaitable[results.TerminateResult]]
 Restart = Callable[[str], Awaitable[results.RestartResult]]
@@ -29,7 +25,7 @@ async def terminate_all(request: requests.TerminateRequest, terminate: Terminate
             return await terminate(instance_id)
         except Exception as error:  # noqa: BLE001 - the others are ended all the same
             refused = results.TerminatedInstance(
-                instance_id=instance_id, workspace_removed=False, error=_told("terminated", instance_id, error)
+                instance_id=instance_id, workspace_removed=False, error=error_info(error, f"Ending {instance_id}")
             )
             return results.TerminateResult(success=False, terminated=[refused])
 
@@ -57,16 +53,9 @@ async def restart_all(request: requests.RestartRequest, restart: Restart) -> res
             done = await restart(instance_id)
         except Exception as error:  # noqa: BLE001 - the others are restarted all the same
             return results.RestartOutcome(
-                instance_id=instance_id, success=False, error=_told("restarted", instance_id, error)
+                instance_id=instance_id, success=False, error=error_info(error, f"Restarting {instance_id}")
             )
         return results.RestartOutcome(instance_id=instance_id, success=True, status=done.status, resumed=done.resumed)
 
     outcomes = await asyncio.gather(*map(one, request.ids))
     return results.RestartsResult(success=all(each.success for each in outcomes), restarted=outcomes)
-
-
-def _told(what: str, instance_id: str, error: Exception) -> ErrorInfo:
-    if isinstance(error, PhalanxError):
-        return ErrorInfo(**to_wire(error))
-    logger.error("%s could not be %s", instance_id, what, exc_info=error)
-    return ErrorInfo(code="internal", message="An error in Phalanx: see its logs.")

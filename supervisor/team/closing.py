@@ -290,7 +290,7 @@ class Closing:
     async def _begin_again(self, member: Member, port: InstancePort) -> RestartResult:
         instance_id, path = member.record.instance_id, member.record.transcript_path
         place, session_id = member.record.place, member.record.session_id
-        if member.record.summary:
+        if member.record.summary and not path:  # the fresh conversation has not begun
             await self._host.renew_agent(place, session_id, system_prompt(member.record))
         restarted = await self._host.restart_agent(place, member.record.session_name, path, session_id)
         pane = restarted.pane

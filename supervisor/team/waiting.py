@@ -43,7 +43,7 @@ def why_held(roll: Roll, member: Member) -> str:
         return f"has {_messages(roll.mail.held(instance_id))} held back: {blocked}"
     if not member.alive:
         return f"is {snapshot.status}, with {_messages(roll.mail.pending(instance_id))} not delivered: restart it"
-    return snapshot.reason if member.status not in IDLE else ""
+    return snapshot.reason if member.status not in IDLE and not member.coming_back else ""
 
 
 def is_settled(roll: Roll, member: Member) -> bool:

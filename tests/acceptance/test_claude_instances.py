@@ -63,6 +63,9 @@ def unwrapped(prompt: str) -> str:
     return _WRAPPED.sub(lambda wrapped: wrapped[2], prompt).rstrip()
 
 
+_REMOVED = dict.fromkeys(map(ord, "\u200d\u200f\u202e\ufeff"))
+
+
 def as_claude_keeps_it(text: str) -> str:
     """Claude Code itself turns tabs into four spaces, composes Unicode and trims the end of a prompt.
 
@@ -75,17 +78,29 @@ async def test_the_nastiest_texts_stand_in_the_transcript_byte_for_byte(
     claude: SupervisorClient, claude_team: Team
 ) -> None:
     spawned = await claude.spawn(claude_team.specialist())
-    expected = {}
+    expected, receipts = {}, {}
     for name, text in NASTY.items():
         sent = await claude.send(
             requests.SendRequest(instance_id=spawned.instance_id, message=text, immediate=True, wait=True)
         )
         assert sent.status is MessageStatus.SUBMITTED, f"{name}: {sent.reason}"
         assert sent.removed_characters == 0, name
+        receipts[name] = sent
         expected[name] = as_claude_keeps_it(f"[phalanx {sent.message_id} from lead]\n{text}")
     await claude.wait(requests.WaitRequest(instance_ids=[spawned.instance_id], timeout_seconds=30))
     await claude.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
     found = [unwrapped(prompt) for prompt in prompts(claude_team)]
+    raw = "\n".join(prompts(claude_team))
+    for name, text in NASTY.items():
+        words, sent = "; ".join(receipts[name].changes), receipts[name]
+        wrapped = re.search(rf'<pasted_content id="\w+">\n\[phalanx {sent.message_id}', raw) is not None
+        header = f"[phalanx {sent.message_id} from lead]\n"
+        body = next(prompt for prompt in found if prompt.startswith(header)).removeprefix(header)
+        assert sent.exact == (not wrapped and body == text), f"{name}: {words}"
+        assert sent.exact == (not words), name
+        assert "differs" not in words, f"{name}: {words}"
+        assert wrapped == ("wrapped" in words), name
+        assert ("\t" in text) == ("tab" in words), name
     assert {name: found.count(text) for name, text in expected.items()} == dict.fromkeys(NASTY, 1)
     assert not list(claude_team.repository.glob("never"))
 

@@ -35,6 +35,12 @@ def phalanx(team: Team, *arguments: str) -> dict[str, Any]:
     return found
 
 
+def exit_status(team: Team, *arguments: str) -> int:
+    """Long before the time of a ``wait`` has run out."""
+    command = [sys.executable, "-c", "from mcp_entry.cli.app import main; main()", *arguments]
+    return subprocess.run(command, env=dict(team.environment), timeout=60, check=False, cwd=Path.cwd()).returncode
+
+
 async def test_an_idle_healthy_team_has_a_hundred_points(demo_team: Team, demo: SupervisorClient) -> None:
     spawned = await demo.spawn(demo_team.specialist())
     await demo.wait(requests.WaitRequest(instance_ids=[spawned.instance_id]))
@@ -53,13 +59,15 @@ async def test_who_waits_for_a_decision_and_what_is_held_behind_it_cost_points_a
     messages = [requests.BatchMessage(instance_id=spawned.instance_id, message=f"note {n}") for n in range(3)]
     sent = await demo.send_batch(requests.SendBatchRequest(messages=messages, wait=True))
     assert {str(each.status) for each in sent.results} == {"blocked"}
+    assert await asyncio.to_thread(exit_status, demo_team, "wait", spawned.instance_id) == 3
+    assert await asyncio.to_thread(exit_status, demo_team, "send", spawned.instance_id, "and?", "--wait") == 3
 
     seen = (await demo.get_performance(requests.GetPerformanceRequest())).performance
     assert seen.score < 100
     assert {"decisions", "messages-held"} <= {alert.code for alert in seen.alerts}
     reasons = " ".join(lost.reason for lost in seen.lost)
     assert f"{spawned.instance_id} (Bash)" in reasons
-    assert "3 messages for 1 instance are held back" in reasons
+    assert "4 messages for 1 instance are held back" in reasons
 
     await demo.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
     after = (await demo.get_performance(requests.GetPerformanceRequest())).performance

@@ -1,16 +1,17 @@
 """Kills of single processes of a team's Ray at chosen moments, while somebody waits for an answer of the team.
 
-``Strikes`` carries one plan out over a real entry: it lets calls of ``list`` follow each other without a pause, kills,
-and tells how long a call had to wait, counted from the last kill before its answer.
+``Strikes`` carries plans out over a real entry: it lets calls of ``list`` follow each other, kills meanwhile, and tells
+how long a call had to wait.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from random import Random
@@ -22,7 +23,10 @@ from actors.home import Home
 from actors.processes import is_running
 
 ANSWER_S = 120.0
-_APPEARS_S = 15.0
+_APPEARS_S = 60.0
+_ENDED_S = 10.0
+_ALL_IS_THERE_S = 2.0
+"""Since the team answers: who has not appeared by then does not come."""
 _LOOK_EVERY_S = 0.01
 _CALL_EVERY_S = 0.05
 _LATEST_S = 1.5
@@ -109,65 +113,112 @@ def _is(victim: Victim, command: Sequence[bytes]) -> bool:
     return any(word.startswith(victim) if victim.startswith("ray::") else victim in word for word in words)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Struck:
+    """What came of a plan. ``killed`` may be less than planned: not everybody is there each time. ``longest_s``: that a
+    call waited for its answer, counted from the last kill before it."""
+
+    plan: Plan
+    killed: int
+    longest_s: float
+    refusals: tuple[str, ...]
+
+    def __str__(self) -> str:
+        refused = f"; refused: {self.refusals[0]}" if self.refusals else ""
+        return f"{self.longest_s:6.1f} s  {self.killed} killed  {self.plan}{refused}"
+
+
 class Strikes:
-    """``waits_s``: one for each plan, the longest that a call waited after a kill."""
+    """``is_whole``: whether nothing of the team is missing; it blocks."""
 
-    home: Home
-    client: Client
-    refusals: list[str] = field(default_factory=list)
-    _struck_at: float = 0.0
-    _longest_s: float = 0.0
-    _answered_at: float = 0.0
+    def __init__(self, home: Home, client: Client, is_whole: Callable[[], bool]) -> None:
+        self._home = home
+        self._client = client
+        self._is_whole = is_whole
+        self._struck_at = 0.0
+        self._longest_s = 0.0
+        self._answered_at = math.inf
+        self._refusals: list[str] = []
 
-    async def carry_out(self, plan: Plan) -> tuple[int, float]:
-        """How many were killed, and the longest wait for an answer after a kill, in seconds."""
-        self._longest_s = self._answered_at = 0.0
+    async def carry_out(self, plan: Plan) -> Struck:
+        """Returns when the team is whole and has answered once more."""
         if plan.while_starting:
-            self._kill_all()
-        self._struck_at = time.monotonic()
-        done = asyncio.Event()
-        calling = asyncio.create_task(self._call(done))
+            await asyncio.to_thread(kill_all, self._home)
+        self._struck_at, self._longest_s, self._answered_at = time.monotonic(), 0.0, math.inf
+        self._refusals = []
+        last_kill_done = asyncio.Event()
+        calling = asyncio.create_task(self._call_until_answered_after(last_kill_done))
         struck: set[psutil.Process] = set()
         for kill in plan.kills:
             process = await self._appeared(kill.victim, struck)
             if process is None:
                 break
             await asyncio.sleep(kill.after_s)
-            if is_running(process):
+            with suppress(psutil.NoSuchProcess):
                 process.kill()
-                self._struck_at = time.monotonic()
-            struck.add(process)
-        done.set()
+                self._struck_at, self._answered_at = time.monotonic(), math.inf
+                struck.add(process)
+        last_kill_done.set()
         await calling
-        return len(struck), self._longest_s
+        return Struck(
+            plan=plan, killed=len(struck), longest_s=self._longest_s, refusals=tuple(dict.fromkeys(self._refusals))
+        )
 
-    async def _appeared(self, victim: Victim, before: set[psutil.Process]) -> psutil.Process | None:
-        deadline = time.monotonic() + _APPEARS_S
-        while time.monotonic() < deadline:
-            fresh = [each for each in find(self.home, victim) if each not in before]
+    async def _appeared(self, victim: Victim, before: Collection[psutil.Process]) -> psutil.Process | None:
+        """None when none comes: what brings the team up is not there in each case, nor again after each kill."""
+        begun = time.monotonic()
+        while time.monotonic() < min(begun + _APPEARS_S, self._answered_at + _ALL_IS_THERE_S):
+            fresh = [each for each in find(self._home, victim) if each not in before]
             if fresh:
                 return fresh[0]
             await asyncio.sleep(_LOOK_EVERY_S)
         return None
 
-    async def _call(self, done: asyncio.Event) -> None:
-        """Until two calls were answered that were made after the last kill, a while apart."""
-        answered = 0
-        while not (done.is_set() and answered > 1):
-            begun = time.monotonic()
-            async with asyncio.timeout(ANSWER_S):
-                answer = await self.client.call_tool("list", {}, read_timeout_seconds=2 * ANSWER_S)
-            now = time.monotonic()
-            self._longest_s = max(self._longest_s, now - max(begun, self._struck_at))
-            if answer.is_error:
-                self.refusals.append("".join(getattr(block, "text", "") for block in answer.content))
-            answered = answered + 1 if done.is_set() and begun > self._struck_at else 0
-            await asyncio.sleep(_CALL_EVERY_S if not done.is_set() or answered == 0 else 3.0)
+    async def _call_until_answered_after(self, last_kill_done: asyncio.Event) -> None:
+        while not last_kill_done.is_set():
+            await self._call()
+            await asyncio.sleep(_CALL_EVERY_S)
+        await self._call()
+        async with asyncio.timeout(ANSWER_S):
+            while not await asyncio.to_thread(self._is_whole):  # a Ray that has lost a part still answers for a moment
+                await self._call()
+                await asyncio.sleep(_CALL_EVERY_S)
+        await self._call()
 
-    def _kill_all(self) -> None:
-        mark = f"RAY_AUTH_TOKEN_PATH={self.home.ray_token_file}".encode()
-        for directory in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError, psutil.Error):
-                if mark in (directory / "environ").read_bytes().split(b"\0"):
-                    psutil.Process(int(directory.name)).kill()
+    async def _call(self) -> None:
+        begun = time.monotonic()
+        async with asyncio.timeout(ANSWER_S):
+            answer = await self._client.call_tool("list", {}, read_timeout_seconds=2 * ANSWER_S)
+        now = time.monotonic()
+        self._longest_s = max(self._longest_s, now - max(begun, self._struck_at))
+        if begun > self._struck_at or now - self._struck_at > _CALL_EVERY_S:
+            self._answered_at = min(self._answered_at, now)
+        if answer.is_error:
+            self._refusals.append("".join(getattr(block, "text", "") for block in answer.content))
+
+
+def kill_all(home: Home) -> None:
+    """All of Ray, and nothing of the agents and their terminal; returns when they have ended."""
+    mark = f"RAY_AUTH_TOKEN_PATH={home.ray_token_file}".encode()
+    killed = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, psutil.Error):
+            if mark in (directory / "environ").read_bytes().split(b"\0"):
+                killed.append(psutil.Process(int(directory.name)))
+                killed[-1].kill()
+    psutil.wait_procs(killed, _ENDED_S)
+
+
+def table(struck: Sequence[Struck]) -> str:
+    """By victim and phase: how many kills, and how long the longest wait of each plan was."""
+    rows = [f"{'killed':32} {'kills':>5} {'p50':>7} {'most':>7}"]
+    by_name: dict[str, list[Struck]] = {}
+    for each in struck:
+        phase = "while starting" if each.plan.while_starting else "while running"
+        victim = each.plan.kills[0].victim.name.lower() if each.plan.kills else "nothing else"
+        by_name.setdefault(f"{victim} {phase}", []).append(each)
+    for name, those in [*sorted(by_name.items()), ("all", list(struck))]:
+        waits = sorted(each.longest_s for each in those)
+        kills = sum(each.killed for each in those)
+        rows.append(f"{name:32} {kills:5} {waits[len(waits) // 2]:5.1f} s {waits[-1]:5.1f} s")
+    return "\n".join(rows)

@@ -54,7 +54,18 @@ def paint(view: View, width: int, height: int) -> str:
     """What to write so that the terminal shows ``view``: the last ``height`` rows of it."""
     below = _dialog(view.dialog, width) if view.dialog else [*_busy_rows(view, width), *_composer(view, width)]
     shown = [*_conversation(view, width, height), *below][-height:]
-    return "\x1b[H" + "\r\n".join(f"{_RESET}{row}{_RESET}\x1b[K" for row in shown) + "\x1b[J"
+    text = "\r\n".join(f"{_RESET}{row}{_RESET}\x1b[K" for row in shown)
+    return f"\x1b[H{text}\x1b[J{_cursor(view, width, shown)}"
+
+
+def _cursor(view: View, width: int, shown: list[str]) -> str:
+    """Puts the cursor, which nobody sees, where the next character goes, or on the chosen option."""
+    if view.dialog:
+        options = len(view.dialog.options)
+        return f"\x1b[{max(len(shown) - options - 1, 1)};2H"
+    last = wrapped(view.draft.removeprefix("!"), width - 3)[-1]
+    below = len(view.menu) or 1
+    return f"\x1b[{len(shown) - below - 1};{3 + sum(map(_cells, last))}H"
 
 
 def _conversation(view: View, width: int, height: int) -> list[str]:

@@ -97,7 +97,7 @@ def _no_memory(facts: Facts) -> Iterator[Finding]:
         message=facts.no_memory,
         advice=Advice(
             suggestion="Terminate instances whose work is done.",
-            impact="A start that finds no memory for ten minutes fails.",
+            impact="A start that finds no memory for long fails.",
             priority="high",
         ),
     )

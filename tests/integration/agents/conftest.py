@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.integration.agents.rig import ClaudeRig, DemoRig, path_only
 from tests.integration.agents.succession import Team
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
+from tests.standin.claude_versions import CLAUDE_COMMANDS, installed_claude
 
 
 @pytest.fixture(scope="module")
@@ -44,28 +46,37 @@ def demo(server: TerminalServer, tmux: Tmux, short_tmp: Path) -> DemoRig:
 
 
 @pytest.fixture
-def claude(
-    short_tmp: Path, claude_command: Path, api: ApiStandIn, request: pytest.FixtureRequest
-) -> Iterator[ClaudeRig]:
+def claude(short_tmp: Path, claude_command: Path, api: ApiStandIn) -> Iterator[ClaudeRig]:
     """The real program, with a HOME of its own that trusts the test's directories."""
+    with _claude_rig(short_tmp, claude_command, api) as rig:
+        yield rig
+
+
+@contextmanager
+def _claude_rig(directory: Path, command: Path, api: ApiStandIn) -> Iterator[ClaudeRig]:
     environment = {
         **path_only(),
-        **standin_environment(api.url, make_claude_home(short_tmp / "user")),
-        "PHALANX_HOME": str(short_tmp),
+        **standin_environment(api.url, make_claude_home(directory / "user")),
+        "PHALANX_HOME": str(directory),
     }
-    server = TerminalServer(short_tmp / "tmux.sock")
+    server = TerminalServer(directory / "tmux.sock")
     server.start(environment)
-    rig = ClaudeRig(ClaudeAgent(str(claude_command), sys.executable), server, Tmux(short_tmp / "tmux.sock"), short_tmp)
+    rig = ClaudeRig(ClaudeAgent(str(command), sys.executable), server, Tmux(directory / "tmux.sock"), directory)
     ensure_trusted(rig.cwd.parent, environment)
-    yield rig
-    server.stop()
+    try:
+        yield rig
+    finally:
+        server.stop()
 
 
-@pytest.fixture(params=["demo", pytest.param("claude", marks=pytest.mark.real_claude)])
-def rig(request: pytest.FixtureRequest) -> DemoRig | ClaudeRig:
-    """Either agent: what holds for the one must hold for the other."""
-    found: DemoRig | ClaudeRig = request.getfixturevalue(request.param)
-    return found
+@pytest.fixture(params=["demo", *(pytest.param(name, marks=pytest.mark.real_claude) for name in CLAUDE_COMMANDS)])
+def rig(request: pytest.FixtureRequest, short_tmp: Path, api: ApiStandIn) -> Iterator[DemoRig | ClaudeRig]:
+    """Each agent, the real one in each version: what holds for the one must hold for the other."""
+    if request.param == "demo":
+        yield request.getfixturevalue("demo")
+    else:
+        with _claude_rig(short_tmp, installed_claude(request.param), api) as made:
+            yield made
 
 
 @pytest.fixture

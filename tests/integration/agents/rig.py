@@ -136,6 +136,16 @@ class Rig:
                     return
                 await asyncio.sleep(0.02)
 
+    async def window_columns(self) -> int:
+        return int(await self._tmux.run("display-message", "-p", "-t", "rig1:", "#{window_width}"))
+
+    async def pane_terminal(self) -> str:
+        return (await self._tmux.run("display-message", "-p", "-t", "rig1:", "#{pane_tty}")).strip()
+
+    async def suspend(self) -> None:
+        """What Ctrl-Z does when it reaches the agent."""
+        await self._tmux.run("send-keys", "-t", "rig1:", "C-z")
+
     async def ended(self) -> PaneState:
         await until(self._is_dead)
         return await self.pane.state()

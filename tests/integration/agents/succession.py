@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from actors.agents.base import EntryKind, EventKind
 from actors.agents.hook import SPOOL_NAME
@@ -58,6 +59,22 @@ class Team:
         await self.rig.shows_empty_composer()
 
     async def doomed(self, moment: str, messages: Sequence[Message]) -> asyncio.subprocess.Process:
+        return await self._actor("tests.integration.agents.doomed_actor", moment, messages)
+
+    async def play(self, program: str, moment: str, messages: Sequence[Message]) -> dict[str, Any]:
+        """What an actor in a process of its own tells at its end, as JSON."""
+        actor = await self._actor(program, moment, messages)
+        try:
+            async with asyncio.timeout(2 * PATIENCE_S):
+                said, _ = await actor.communicate()
+        finally:
+            if actor.returncode is None:
+                actor.kill()
+                await actor.wait()
+        told: dict[str, Any] = json.loads(said)
+        return told
+
+    async def _actor(self, program: str, moment: str, messages: Sequence[Message]) -> asyncio.subprocess.Process:
         told = {
             "directory": str(self.rig.instance_directory),
             "session_id": self.rig.session_id,
@@ -68,8 +85,8 @@ class Team:
             "messages": [encode(each).hex() for each in messages],
         }
         self._file.write_text(json.dumps(told))
-        program = (sys.executable, "-m", "tests.integration.agents.doomed_actor", str(self._file))
-        return await asyncio.create_subprocess_exec(*program, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+        words = (sys.executable, "-m", program, str(self._file))
+        return await asyncio.create_subprocess_exec(*words, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
 
     async def killed(self, moment: str, messages: Sequence[Message]) -> None:
         """An actor followed the agent, got the messages and was killed at that moment."""

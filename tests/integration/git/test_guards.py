@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +122,21 @@ def test_a_tree_in_which_changes_could_be_missed_has_no_guard(tree: Path, short_
     (tree / "a/.git").mkdir()
     assert guards.begin(str(tree), NOTHING) is None
     assert guards.begin("/proc/self", NOTHING) is None
+
+
+IN_ANOTHER_ROOT = """
+import os, sys
+from actors.git.guards import Guards
+os.chroot(sys.argv[1])
+print(Guards().begin("/tree", frozenset()))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the root")
+def test_a_tree_is_guarded_where_the_list_of_mounts_does_not_tell_of_it(tree: Path) -> None:
+    command = [sys.executable, "-c", IN_ANOTHER_ROOT, str(tree.parent)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+    assert told.stdout == "1\n"
 
 
 def test_guards_do_not_disturb_each_other(tree: Path, short_tmp: Path) -> None:

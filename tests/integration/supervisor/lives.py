@@ -252,9 +252,9 @@ class Team:
             await host.end_agent(name, name, 1.0)
 
 
-def _owned(loop: asyncio.AbstractEventLoop, work: Any, context: Any = None) -> asyncio.Task[Any]:
-    """Makes tasks that end with the life that began them."""
-    task = asyncio.Task(work, loop=loop, context=context)
+def _owned(loop: asyncio.AbstractEventLoop, work: Any, context: Any = None, **more: Any) -> asyncio.Task[Any]:
+    """Makes tasks that end with the life that began them. ``more``: newer Pythons give the task's name, too."""
+    task = asyncio.Task(work, loop=loop, context=context, **more)
     owner = context.get(_OWNER) if context is not None else _OWNER.get()
     if isinstance(owner, Life):
         owner.own(task)

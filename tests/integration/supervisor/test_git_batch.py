@@ -101,7 +101,8 @@ async def test_fifty_branches_are_made_by_one_git(supervisor: Supervisor, reposi
 
     assert result.success
     assert len(git(repository, "branch", "--list", "b*").split()) == 50
-    assert (short_tmp / "transactions").read_text().split() == ["prepared", "committed"]
+    states = (short_tmp / "transactions").read_text().split()  # git 2.55 also tells the hook "preparing"
+    assert [state for state in states if state != "preparing"] == ["prepared", "committed"]
 
 
 async def test_an_answer_is_cached_until_something_changes(supervisor: Supervisor, repository: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 import os
 import signal
@@ -74,7 +75,8 @@ async def test_a_spare_is_given_to_an_instance_which_is_like_any_other(team: Tea
     assert prompt.endswith("the task")
     (identity,) = told(team, record.place)
     branch, commit = f"phalanx/{instance_id}", str(record.workspace.base_commit)
-    for words in (instance_id, "(cart)", "manager", "led by the lead", branch, commit):
+    today = datetime.datetime.now().astimezone().date()
+    for words in (instance_id, "(cart)", "manager", "led by the lead", branch, commit, f"Today is {today}."):
         assert words in identity
     await send(life, instance_id, "more")
     await settle(life, instance_id)

@@ -65,6 +65,7 @@ class ModelAgent:
         self.wrongs: list[str] = []
         """What was done to a person."""
         self.dialog = False
+        self._cleared_at = 0.0
         self._prompt = ""
         """Taken, but not yet in the transcript."""
         self.life = 1
@@ -136,7 +137,11 @@ class ModelAgent:
         if TYPED in self.draft:
             self.wrongs.append(f"{key} on what a person has typed: {self.draft!r}")
         if key == "C-c":
-            self.draft = ""
+            now = asyncio.get_running_loop().time()
+            if now - self._cleared_at < 1.0:
+                self.wrongs.append("ended the agent")
+            self._cleared_at = now
+            self._later(0.2, lambda: setattr(self, "draft", ""))
             await asyncio.sleep(0)
             return
         quirks = self._now

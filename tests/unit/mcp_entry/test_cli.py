@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from actors.errors import TeamNotRunningError, UnknownInstanceError
+from actors.errors import InvalidRequestError, TeamNotRunningError, UnknownInstanceError
 from actors.states import Status
 from mcp_entry.cli.words import typed_words
 from supervisor import requests, results
 from supervisor.verbs import VERBS, ProgressCallback
 from tests.unit.mcp_entry.fakes import FakeClient, asking, entry, info, listing, sent
+from tests.unit.mcp_entry.performing import tuned
 from tests.unit.mcp_entry.worlds import Terminal
 
 COMMANDS = {
@@ -290,3 +291,47 @@ def test_what_is_to_say_of_many_instances_is_said_once() -> None:
     named = ", ".join(f"spec_0_0_{number}" for number in range(1, 6))
     assert shown.splitlines()[-2:] == [f"{named} and 3 more: the server is gone", "spec_0_0_9: it ended"]
     assert shown.count("the server is gone") == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [
+        ("There is no instance spec_9. Call list to see the team.", "`phalanx list` shows the team."),
+        ("spec_1 waits for no permission. Call list to see who does.", "`phalanx list` shows who does."),
+        ("another one, for Bash. Call list and look at it first.", "Look at it with `phalanx list` first."),
+        ("workDir '/x/workDir' is not a directory.", "--dir '/x/workDir' is not a directory."),
+        ("Choose another parentId or leave it out.", "Choose another --parent or leave it out."),
+        ("A file /srv/parentId/workDir is in the way.", "A file /srv/parentId/workDir is in the way."),
+    ],
+)
+def test_what_the_team_refuses_is_said_in_the_words_of_the_command_line(refusal: str, words: str) -> None:
+    terminal = Terminal(FakeClient(read=InvalidRequestError(refusal)))
+    assert terminal("read", "spec_1_1_1").stderr.endswith(f"{words}\n")
+    assert json.loads(terminal("read", "spec_1_1_1", "--json").stdout)["error"]["message"].endswith(words)
+
+
+def test_settings_that_are_only_looked_at_are_shown_once_and_changed_ones_before_and_after() -> None:
+    changed = Terminal()("tune", "--spawns", "10").stdout
+    assert "BEFORE" in changed
+    same = results.OptimizeSettingsResult(old_settings=tuned(), new_settings=tuned())
+    shown = Terminal(FakeClient(optimize_settings=same))("tune").stdout
+    assert "BEFORE" not in shown
+    assert "maxConcurrentSpawns" in shown
+
+
+def test_several_are_named_in_one_command_and_one_that_failed_ends_it_with_1() -> None:
+    terminal = Terminal()
+    assert terminal("terminate", "spec_1_1_1", "spec_1_1_2", "--cascade").exit_code == 0
+    assert terminal.request() == requests.TerminateRequest(instance_ids=["spec_1_1_1", "spec_1_1_2"], cascade=True)
+    error = results.ErrorInfo(code="unknown_instance", message="There is no instance spec_1_1_2.")
+    outcomes = [
+        results.RestartOutcome(instance_id="spec_1_1_1", success=True, status=Status.READY, resumed=True),
+        results.RestartOutcome(instance_id="spec_1_1_2", success=False, error=error),
+    ]
+    reply = results.RestartsResult(success=False, restarted=outcomes)
+    ended = Terminal(FakeClient(restart=reply))("restart", "spec_1_1_1", "spec_1_1_2")
+    assert ended.exit_code == 1
+    assert ended.stdout.splitlines() == [
+        "spec_1_1_1 was restarted and is ready; its conversation goes on.",
+        "spec_1_1_2 was not restarted: There is no instance spec_1_1_2. (unknown_instance)",
+    ]

@@ -121,6 +121,26 @@ async def test_an_attempt_in_the_background_that_failed_is_made_again_by_the_fir
     assert not (await team.client()).closed
 
 
+@pytest.mark.parametrize(("losses", "brought_up"), [(1, 2), (9, 3)])
+async def test_a_team_that_is_lost_as_soon_as_it_is_there_is_brought_up_again_but_not_for_ever(
+    losses: int, brought_up: int
+) -> None:
+    machine = Machine()
+
+    async def connect() -> Any:
+        if machine.brought_up <= losses:
+            raise TeamNotRunningError("The team was lost.")
+        return await machine.connect()
+
+    team = Team(connect, machine.bring_up, patience_s=5.0)
+    if losses < brought_up:
+        assert not (await team.client()).closed
+    else:
+        with pytest.raises(TeamNotRunningError, match="was lost"):
+            await team.client()
+    assert machine.brought_up == brought_up
+
+
 async def test_waiting_for_the_team_is_bounded_and_does_not_end_its_start() -> None:
     machine = Machine()
     machine.may_come_up.clear()

@@ -5,10 +5,12 @@ import io
 
 from rich.console import Console, RenderableType
 
-from mcp_entry import texts
+from mcp_entry import performance_texts, texts
 from mcp_entry.cli import views
 from supervisor import results
-from tests.unit.mcp_entry.fakes import entry, info, listing
+from supervisor.results.performance import StockFigures
+from tests.unit.mcp_entry.fakes import entry, git_done, git_outcome, info, listing, spawned
+from tests.unit.mcp_entry.performing import performing
 
 NOW = datetime.datetime(2026, 11, 1, 10, 5, tzinfo=datetime.UTC)
 
@@ -46,3 +48,42 @@ def test_a_list_says_how_many_terminated_ones_it_does_not_show() -> None:
     assert "3 terminated" in texts.of_list(nobody)
     assert "3 terminated" in drawn(views.of_list(nobody, NOW))
     assert "terminated" not in texts.of_list(listing(info()))
+
+
+def test_who_works_in_the_worktree_of_a_spare_is_told_why_it_is_called_so() -> None:
+    own, spare = (spawned(working_directory=f"/home/worktrees/{name}") for name in ("spec_1_1_1", "spare_2"))
+    assert "spare" not in texts.of_spawn(own)
+    assert "/home/worktrees/spare_2, which keeps the name of the spare that it was." in texts.of_spawn(spare)
+
+
+def test_a_malformed_operation_of_git_is_told_with_what_is_known_of_it() -> None:
+    error = results.ErrorInfo(code="invalid_request", message="type is missing.")
+    failed = [
+        git_outcome(success=False, error=error, type=kind, workspace_dir=where)
+        for kind, where in (("tag", "/src"), (None, "/src"), (None, ""))
+    ]
+    told = texts.of_git_batch(git_done(*failed)).split("\n")
+    assert [line.partition(" failed")[0] for line in told[1:]] == [
+        "operations[0] tag in /src",
+        "operations[1] in /src",
+        "operations[2]",
+    ]
+
+
+def test_an_order_of_spares_says_what_was_taken_and_what_is_not_there() -> None:
+    done = results.PrewarmResult(
+        success=False, work_dir="/src", instances=1, worktrees=0, taken=1, errors=["no memory"]
+    )
+    told = texts.of_prewarm(done)
+    assert "Spawns have taken 1 of what was asked for meanwhile." in told
+    assert "Some are not there: no memory" in told
+
+
+def test_spares_that_are_not_there_yet_are_told_with_what_they_wait_for() -> None:
+    seen = performing()
+    waiting = StockFigures(ready=0, wanted=5, waits_for="the first instance to be spawned or resumed")
+    pools = seen.metrics.pools.model_copy(update={"instances": waiting})
+    seen = seen.model_copy(update={"metrics": seen.metrics.model_copy(update={"pools": pools})})
+    words = "wait for the first instance to be spawned or resumed"
+    assert f"0 of 5 spare agents are ready; the others {words}" in performance_texts.of_get_performance(seen)
+    assert "waits" not in performance_texts.of_get_performance(performing())

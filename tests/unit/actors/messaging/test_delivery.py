@@ -177,6 +177,8 @@ def test_a_refused_prompt_is_cleared_only_when_it_stands_there_alone() -> None:
     ]
     given_back = run(*refused, (0.4, ours()), (0.5, Cleared()), (0.6, Saw(EMPTY)), (1.6, Saw(EMPTY)))
     assert [type(act) for act in given_back[-4:]] == [Clear, Look, Look, Turned]
+    late = run(*refused, (0.4, ours()), (0.5, Cleared()), (0.6, ours()), (1.0, ours()), (5.6, ours()))
+    assert [act for act in late if isinstance(act, Clear)] == [late[-5], late[-1]], "twice in a second ends the agent"
     for shown in (EMPTY, TYPED):
         acts = run(*refused, (0.4, Saw(shown)), (1.5, Saw(shown)))
         assert Clear() not in acts

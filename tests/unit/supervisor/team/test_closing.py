@@ -41,6 +41,7 @@ class Outside:
         self.room = Room(host, 1, 0)
         self.ended = 0
         self.destroyed: list[str] = []
+        self.renewed: list[str] = []
         self.sessions: list[str] = []
         """Of the conversations that were begun again."""
         self.available_mb = 4000
@@ -70,7 +71,7 @@ class Outside:
         self.destroyed.append(name)
 
     async def renew_agent(self, instance_id: str, session_id: str, prompt: str) -> None:
-        """The fresh conversation begins with the restart."""
+        self.renewed.append(session_id)
 
     async def actor(self, record: InstanceRecord) -> StandInInstance:
         return StandInInstance()
@@ -237,3 +238,16 @@ async def test_an_unexpected_error_with_one_of_a_cascade_ends_all_others(monkeyp
     assert {one.instance_id: one.status for one in result.terminated}["spec_0_0_3"] is Status.STOPPED
     assert not roll.registry.get("spec_0_0_4").ending
     assert not result.success
+
+
+async def test_only_a_conversation_that_has_not_begun_has_what_was_typed_before_forgotten() -> None:
+    made, roll, outside = await closing(Status.READY)
+    member = roll.registry.get(ID)
+    await made.renew(member, "what matters")
+    fresh = member.record.session_id
+    await made.restart(member)
+    cleared = replace(READY, session_id="after a clear", transcript_path="/t/after.jsonl")
+    await roll.take_in(ID, Report(incarnation="i", sequence=1, snapshot=cleared, receipts=()))
+    await made.restart(member)
+    assert outside.renewed == [fresh, fresh]
+    assert outside.sessions == [fresh, fresh, "after a clear"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,12 @@ from actors.agents.claude_screen import read_screen
 from actors.agents.demo_program.paint import DialogView, View, paint, wrapped
 
 DIALOG = DialogView(title="Bash command", body=("ls",), question="Do you want to proceed?", options=("Yes", "No"))
+ASKED = Dialog(
+    kind="permission",
+    question="Bash command\nls\nDo you want to proceed?",
+    options=("Yes", "No"),
+    chosen=0,
+)
 TEXTS = st.lists(st.tuples(st.sampled_from(["user", "agent", "tool", "program"]), st.text()), max_size=4)
 
 
@@ -28,14 +35,23 @@ def capture(view: View, width: int = 80, height: int = 30) -> str:
         (View(busy=True), Screen(composer=Composer.EMPTY, busy=True)),
         (View(busy=True, queued=("a", "b\nc")), Screen(composer=Composer.EMPTY, busy=True)),
         (View(draft="a\n  b"), Screen(composer=Composer.DRAFT, draft="a\n  b")),
-        (View(draft="/x", menu=("/x  Does it",)), Screen(composer=Composer.DRAFT, draft="/x", dialog=Dialog())),
-        (View(draft="!ls"), Screen(composer=Composer.ABSENT, dialog=Dialog())),
-        (View(dialog=DIALOG), Screen(composer=Composer.ABSENT, dialog=Dialog())),
-        (View(dialog=DIALOG, busy=True, draft="a"), Screen(composer=Composer.ABSENT, dialog=Dialog())),
+        (
+            View(draft="/x", menu=("/x  Does it",)),
+            Screen(composer=Composer.DRAFT, draft="/x", dialog=Dialog(kind="completion")),
+        ),
+        (View(dialog=DIALOG), Screen(composer=Composer.ABSENT, dialog=ASKED)),
+        (View(dialog=DIALOG, busy=True, draft="a"), Screen(composer=Composer.ABSENT, dialog=ASKED)),
     ],
 )
 def test_what_the_demo_draws_reads_like_the_real_program(view: View, screen: Screen) -> None:
-    assert read_screen(capture(view)) == screen
+    assert replace(read_screen(capture(view)), shown="") == screen
+
+
+def test_the_mode_for_commands_of_the_shell_is_no_input_box() -> None:
+    screen = read_screen(capture(View(draft="!ls")))
+    assert screen.composer is Composer.ABSENT
+    assert screen.dialog
+    assert screen.dialog.kind == "bash mode"
 
 
 @given(TEXTS, st.integers(20, 120), st.integers(8, 40))
@@ -59,7 +75,7 @@ def test_nothing_that_somebody_wrote_reaches_the_terminal_as_a_command(
 ) -> None:
     shown = capture(View(conversation=tuple(said), draft=draft, queued=(draft,)), width, height)
 
-    bare = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    bare = re.sub(r"\x1b\[[0-9;]*[mH]", "", shown)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", bare)
     assert len(bare.split("\n")) <= height
 
