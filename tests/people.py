@@ -20,7 +20,7 @@ from pathlib import Path
 PATIENCE_S = 30.0
 POLL_S = 0.1
 _COMMAND_S = 60.0
-_USUAL_LOAD, _MOST_PATIENCE = 4.0, 4.0
+_USUAL_LOAD, _MOST_PATIENCE = 4.0, 2.5
 """Processes that want to run for each core: as many are usual while scenarios are played."""
 _WHEEL = {"up": 64, "down": 65}
 
