@@ -168,8 +168,8 @@ class Pane:
         return state
 
     async def _read_state(self) -> tuple[int, PaneState]:
-        # tmux 3.2a dies, with every agent, when it is asked for the state of a pane that is gone: so it is asked for the
-        # pane first, in the same step.
+        # tmux 3.2a dies, with every agent, when it is asked for the state of a pane that is gone. So it is asked for
+        # the pane first, in the same step.
         there = ("has-session", "-t", self._id, ";")
         answer = await self._tmux.run(*there, "display-message", "-p", "-t", self._id, _STATE_FORMAT)
         fields = answer.removesuffix("\n").split(":", 9)
