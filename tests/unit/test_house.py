@@ -39,7 +39,7 @@ def test_every_module_says_what_it_owns_and_stays_short(path: Path) -> None:
     module = ast.parse(source)
 
     assert not module.body or ast.get_docstring(module)
-    assert source.count("\n") <= 300
+    assert source.count("\n") <= 400
 
 
 def test_every_file_of_the_tests_stays_short() -> None:
