@@ -24,8 +24,10 @@ _LOCAL = ("<command-", "<local-command-", "<bash-")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """One thing that the agent was given: typed, or queued while it worked. ``at``: seconds since the epoch."""
+    """One thing that the agent was given: typed, or queued while it worked. ``kind``: that of its line; ``at``: seconds
+    since the epoch."""
 
+    kind: str
     text: str
     at: float
 
@@ -45,7 +47,7 @@ def said_in(transcripts: Iterable[bytes]) -> list[Said]:
         text = _given_text(entry)
         if text and not text.startswith(_LOCAL):
             at = datetime.fromisoformat(entry["timestamp"]).timestamp()
-            found.setdefault(entry.get("uuid", number), Said(text=text, at=at))
+            found.setdefault(entry.get("uuid", number), Said(kind=str(entry["type"]), text=text, at=at))
     return sorted(found.values(), key=lambda said: said.at)
 
 

@@ -282,8 +282,13 @@ class Member:
                 texts = ", ".join(repr(self.sent[each][:60]) for each in missing)
                 raise AssertionError(f"lost: {texts} is in no conversation; {await self.describes()}")
             await asyncio.sleep(POLL_S)
-        doubled = [self.sent[each][:60] for each, times in self.conversations.times().items() if times > 1]
-        expect(not doubled, f"doubled: {doubled}")
+        doubled = [message_id for message_id, times in self.conversations.times().items() if times > 1]
+        where = [
+            f"{said.at:.3f} {said.kind} {said.text[:120]!r}"
+            for said in self.conversations.said()
+            if any(message_id in said.text for message_id in doubled)
+        ]
+        expect(not doubled, "doubled: " + "\n".join(where))
         undead = [text[:60] for each, text in self.failed.items() if self.conversations.times()[each]]
         expect(not undead, f"called failed, and yet in the conversation: {undead}")
         submitted = [text[:200] for draft in self.drafts for text in self.conversations.mentions(draft)]
