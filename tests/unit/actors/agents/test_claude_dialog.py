@@ -25,7 +25,7 @@ OFFERED = {
         "No",
     ),
     "2.1.332/dialog-question-80x24": ("Red", "Blue", "Type something.", "Chat about this"),
-    "2.1.332/dialog-question-submit-80x24": ("Submit answers", "Cancel"),
+    "2.1.332/dialog-question-submit-100x30": ("Submit answers", "Cancel"),
     "2.1.332/dialog-trust-80x24": ("No, exit", "Yes, I trust this folder"),
     "2.1.332/dialog-external-imports-80x24": ("No, disable external imports", "Yes, allow external imports"),
     "2.1.332/dialog-make-auto-default-80x24": (
