@@ -67,7 +67,8 @@ def shortened(value: Any, most: int) -> tuple[Any, int]:
     match value:
         case str():
             kept = cut(value, most)
-            return kept, len(value) - len(kept)
+            shorter = len(kept) < len(value)  # the mark of a cut takes a character itself
+            return (kept, len(value) - len(kept)) if shorter else (value, 0)
         case dict():
             room = most - sum(len(str(name)) + 4 for name in value)
             allowed = shares([size_of(each) for each in value.values()], max(0, room))

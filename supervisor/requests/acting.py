@@ -15,17 +15,13 @@ class RespondRequest(Request):
     """Answer what an instance waits on: a permission request, a question, or a dialog at its terminal."""
 
     instance_id: InstanceId
-    decision: Literal["allow", "deny"] | None = Field(
-        default=None, description="Of a permission request. deny also closes a dialog that may be closed."
-    )
+    decision: Literal["allow", "deny"] | None = Field(default=None, description="deny also closes a dialog.")
     option: str | None = Field(
         default=None,
         max_length=2_000,
-        description="Of a dialog or question: the option to choose, in its words or by its number.",
+        description="Of a dialog or question: in its words or by its number.",
     )
-    answers: dict[str, str] = Field(
-        default_factory=dict, description="With allow of several questions: the answer to each, by its words."
-    )
+    answers: dict[str, str] = Field(default_factory=dict, description="To several questions, by their words.")
     permission_id: str | None = Field(
         default=None,
         max_length=100,
