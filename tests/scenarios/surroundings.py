@@ -76,7 +76,7 @@ async def _starts_or_says(stage: Stage, repository: Path, *words: str, user_home
         expect(told, f"it does not start, and list says after {_START_S + WORDS_WITHIN_S:.0f} s: {reason!r}")
         expect(offered, f"it asks at its terminal, and respond is offered nothing to choose: {reason!r}")
         assert asked is not None
-        chosen = next((each for each in offered if "no" in each.lower().split()), offered[-1])
+        chosen = next((each for each in offered if each.lower().startswith("no")), offered[-1])
         await stage.client.respond(requests.RespondRequest(instance_id=asked.instance_id, option=chosen))
     member = await spawning
     await member.rests()
