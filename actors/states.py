@@ -356,7 +356,7 @@ def _is_at_work(state: InstanceState, now: float) -> bool:
         return not (free and (state.own is None or (own is not None and own.idle)))
     if state.in_background:
         return own is None or not own.idle
-    return working or (own is not None and own.busy)
+    return working if own is None else own.busy
 
 
 def _question(state: InstanceState, now: float) -> str:

@@ -276,6 +276,10 @@ class Agent(Protocol):
 
     def status_file(self, pid: int) -> StatusSource: ...
 
+    def scrub_screen(self, styled: str) -> str:
+        """A capture without what was said in the conversation, for people who are to learn from it."""
+        ...
+
     def permission_answer(self, decision: Decision) -> str:
         """What the waiting permission hook prints to decide its request, on one line."""
         ...

@@ -21,6 +21,7 @@ _LOWER_RULE = re.compile(r"─{3,}(?: ↓ \d+ more ─+)?\s*")
 _SCROLLED_RULE = re.compile(r"─+ ↑ \d+ more ─+\s*")
 _PROMPT = f"{POINTER}\xa0"
 _BASH_PROMPT = "!\xa0"
+_BASH_COLOUR = "38;5;211"
 _INDENT = "  "
 
 _BUSY_HINT = re.compile(r"\besc to interrupt\b", re.IGNORECASE)
@@ -46,8 +47,9 @@ class InputBox:
 
     @property
     def bash_mode(self) -> bool:
-        """What is typed runs as a command."""
-        return self.inside[0].text.startswith(_BASH_PROMPT)
+        """What is typed runs as a command. Of a scrolled box only the colour of its rules tells."""
+        pink = self.scrolled and self.rule.style_at(0).colour == _BASH_COLOUR
+        return pink or self.inside[0].text.startswith(_BASH_PROMPT)
 
     @property
     def scrolled(self) -> bool:
@@ -95,6 +97,8 @@ def find_box(rows: list[Row], cursor: Cursor | None) -> InputBox | None:
     first = 0 if upper is None else upper + 1
     inside, below = tuple(rows[first:lower]), tuple(rows[lower + 1 :])
     if not inside or not _is_bordered(None if upper is None else rows[upper], inside, rows[lower]):
+        return None
+    if upper is None and not _holds_only_hints(below):
         return None
     caret = _caret(inside, below, None if cursor is None else Cursor(cursor.row - first, cursor.column))
     if caret is None:

@@ -15,6 +15,8 @@ from actors.agents.base import Dialog
 from actors.agents.styled import Row
 
 POINTER = "\u276f"
+SUSPENDED = re.compile(r"Claude Code (?:is|has been) suspended\.")
+"""How the row begins that says it."""
 _RULE = re.compile(r"(?:─{3,}|▔{3,})\s*")
 _MENU_RULE = "▔"
 """Newer versions draw it above what a command of the user has opened, and nowhere else."""
@@ -107,10 +109,11 @@ def read_dialog(rows: Sequence[Row]) -> Dialog | None:
     options = _options(region)
     filled = [row.text.rstrip() for row in region if not _FRAME.fullmatch(row.text)]
     hints = "\n".join(filled[-_HINT_ROWS:])
-    opened = begin is not None and rows[begin].text.startswith(_MENU_RULE)
-    if not opened and not _HINT.search(hints) and not any(option.pointed for option in options):
-        return None
     title = filled[0].strip() if begin is not None and filled else ""
+    opened = begin is not None and rows[begin].text.startswith(_MENU_RULE)
+    known = opened or any(re.match(sign, title) for _, sign in _TITLES)
+    if not known and not _HINT.search(hints) and not any(option.pointed for option in options):
+        return None
     above = region[: options[0].row] if options else region
     question = [words for words in (_words(row.text) for row in above if not _FRAME.fullmatch(row.text)) if words]
     return Dialog(

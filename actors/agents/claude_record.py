@@ -5,6 +5,7 @@ from __future__ import annotations
 from actors.agents.base import AgentEvent, Decision, Entry, Screen
 from actors.agents.claude_events import read_event
 from actors.agents.claude_screen import read_screen
+from actors.agents.claude_scrubbing import scrubbed
 from actors.agents.claude_status import StatusFile
 from actors.agents.claude_transcript import read_transcript
 from actors.agents.permissions import decision_text
@@ -23,6 +24,9 @@ class ClaudeRecord:
 
     def read_screen(self, styled: str) -> Screen:
         return read_screen(styled)
+
+    def scrub_screen(self, styled: str) -> str:
+        return scrubbed(styled)
 
     def status_file(self, pid: int) -> StatusFile:
         return StatusFile(pid)

@@ -6,13 +6,14 @@ import re
 
 from actors.agents.base import Composer, Dialog, Screen
 from actors.agents.claude_box import InputBox, find_box
-from actors.agents.claude_dialog import read_dialog
+from actors.agents.claude_dialog import SUSPENDED, read_dialog
 from actors.agents.styled import Row, read_capture
 
 _SHOWN_ROWS = 12
 _SHOWN_WIDTH = 160
 
-_NOT_LOGGED_IN = re.compile(r"  (?:.*  )?Not logged in · Run /login\s*")
+_NOT_LOGGED_IN = re.compile(r"  (?:\S.*  | {20,})Not logged in · Run /login\s*")
+"""At the right end of the row of hints; what a status line says begins at the left."""
 _TROUBLES = {
     "trust": "Claude Code asks whether to trust the working directory",
     "api key": "Claude Code asks whether to use the API key of the environment",
@@ -28,8 +29,9 @@ _TROUBLES = {
     "auto mode": "Claude Code asks how to go on in mode auto, whose safety check is not available",
 }
 """By the kind of a dialog that stands in the way of a start."""
-_SUSPENDED = re.compile(r"Claude Code (?:is|has been) suspended\.")
-_SUSPENDED_WORDS = "Claude Code is stopped (Ctrl-Z). It goes on when its process is sent SIGCONT."
+_SUSPENDED_WORDS = (
+    "Claude Code reads no keys. If it was suspended (Ctrl-Z), it goes on when its process is sent SIGCONT."
+)
 _UNKNOWN_HOOK = "Unknown hook event"
 _TOO_OLD = "This Claude Code is too old for Phalanx: its settings dialog names hooks it does not know"
 _NO_CONNECTION = "Unable to connect to Anthropic services"
@@ -66,7 +68,7 @@ def _with_composer(box: InputBox) -> Screen:
 
 def _of_deaf_program(rows: list[Row]) -> Screen:
     """Claude Code has not begun, or was suspended: it may still draw its box, but nobody reads what is typed."""
-    suspended = find_box(rows, None) is not None or any(_SUSPENDED.match(row.text) for row in rows)
+    suspended = find_box(rows, None) is not None or any(SUSPENDED.match(row.text) for row in rows)
     dialog = Dialog(kind="suspended", question=_SUSPENDED_WORDS) if suspended else None
     return Screen(composer=Composer.ABSENT, dialog=dialog, shown=_shown(rows))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from actors.agents.claude_box import find_box
-from actors.agents.claude_dialog import begin_of_dialog, read_dialog
+from actors.agents.claude_dialog import SUSPENDED, begin_of_dialog, read_dialog
 from actors.agents.styled import ESCAPE, cells_of, read_capture
 
 _LETTERS = {0: "", 1: "x", 2: "ｘ"}  # noqa: RUF001 - as wide as what it stands for
@@ -24,11 +24,14 @@ def _rows_kept(styled: str) -> Collection[int]:
     rows, cursor = read_capture(styled)
     while rows and rows[-1].blank:
         rows.pop()
-    box = find_box(rows, cursor)
+    box = find_box(rows, None if cursor is None or cursor.row < 0 else cursor)
     if box is not None:
         lower = len(rows) - len(box.below) - 1
         # The rule above says how much of the draft is not on the screen.
         return {*range(lower, len(rows)), *([len(box.above)] if box.scrolled else [])}
+    suspended = [index for index, row in enumerate(rows) if SUSPENDED.match(row.text)]
+    if suspended:
+        return suspended
     begin = begin_of_dialog(rows)
     if begin is not None:
         return range(begin, len(rows))

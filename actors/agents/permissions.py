@@ -61,8 +61,10 @@ def waits(instance_directory: Path, request_id: str) -> bool:
     """Whether the hook of this request still waits: it holds a lock that the kernel frees with it."""
     try:
         reader = os.open(_fifo(instance_directory, request_id), os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:  # as without free file descriptors: nothing says that it has ended
+        return True
     try:
         fcntl.flock(reader, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -22,13 +22,14 @@ from pathlib import Path
 from actors.agents.base import Agent, AgentEvent, Composer, EventKind, Screen
 from actors.agents.hook import KNOCK_NAME, SPOOL_NAME
 from actors.agents.permissions import release, waits
-from actors.errors import TerminalError
+from actors.errors import SettingsError, TerminalError
 from actors.following.pace import Pace
 from actors.following.read_mark import ReadMark
 from actors.following.tail import Tail
 from actors.following.transcript import Conversation
 from actors.messaging.proofs import Proofs
 from actors.news import News
+from actors.private_files import write_private
 from actors.process_end import is_halted, process_end
 from actors.states import (
     ALIVE,
@@ -36,6 +37,7 @@ from actors.states import (
     InstanceState,
     Status,
     Turn,
+    View,
     fold,
     on_exit,
     on_halt,
@@ -56,11 +58,13 @@ _ASK_EVERY_S = 2.0
 _CONFIRM_S = 0.5
 """A look that contradicts the hooks is confirmed so soon."""
 _WAITING_LOOK_S = 1.0
+_SHORTEST_WAIT_S = 0.01
 _BUSY_LOOK_S = 5.0
 _BLIND_LOOK_S = 10.0
 """Where the program writes no status file, a dialog that no hook announces shows on the screen alone."""
 _BROKEN_S = 2.0
 """A screen that cannot be made out for so long is not only being drawn."""
+_MOST_CAPTURES = 5
 _LAST_LINES = 12
 _LAST_WORDS_WIDTH = 160
 _WRITTEN_LOOK_S = 0.05
@@ -96,6 +100,7 @@ class Observer:
         self._broken_since: float | None = None
         self._looked_at = 0.0
         self._shown: tuple[str, Screen] | None = None
+        self._kept: set[str] = set()
         self._pace: Pace | None = None
         self._last_answer = ""
 
@@ -137,7 +142,23 @@ class Observer:
         self.change(on_own_status(self.state, self._own.read(), self._looked_at))
         self.change(on_screen(self.state, screen, self._looked_at))
         await self._mend(screen)
+        stuck = self.state.status in {Status.STARTING, Status.WAITING_INPUT} and bool(self.state.reason)
+        if stuck and self.state.sight.view is View.NO_BOX:
+            self._keep_capture()
         return screen
+
+    def _keep_capture(self) -> None:
+        """A screen that is not understood is kept without what was said, so that the reading can learn of it."""
+        if self._shown is None or self._shown[1].shown in self._kept or len(self._kept) >= _MOST_CAPTURES:
+            return
+        text, screen = self._shown
+        self._kept.add(screen.shown)
+        kept = self._agent.scrub_screen(text).encode("utf-8", "replace").decode()
+        path = self._directory / f"screen-{len(self._kept)}.txt"
+        try:
+            write_private(path, kept)
+        except SettingsError as error:
+            logger.warning("a screen that is not understood could not be kept: %s", error)
 
     async def _mend(self, screen: Screen) -> None:
         """A screen without an input box or dialog may be one that the agent has not drawn whole: it is drawn anew."""
@@ -225,8 +246,15 @@ class Observer:
         now = time.monotonic()
         if now - self.state.heard_at < _WRITE_LAG_S and not self.is_written():
             return _WRITTEN_LOOK_S
-        look_every_s = self._look_every_s()
-        return _ASK_EVERY_S if look_every_s is None else min(_ASK_EVERY_S, self._looked_at + look_every_s - now)
+        due_at = self._look_due_at()
+        return _ASK_EVERY_S if due_at is None else min(_ASK_EVERY_S, max(due_at - now, _SHORTEST_WAIT_S))
+
+    def _look_due_at(self) -> float | None:
+        """What contradicts a hook counts only after a while: a look before would be in vain."""
+        every_s = self._look_every_s()
+        if every_s is None:
+            return None
+        return max(self._looked_at + every_s, self.state.heard_at + min(SETTLE_S, every_s))
 
     def _look_every_s(self) -> float | None:
         """How often the screen is worth a look now; None: the other witnesses leave no doubt."""
@@ -235,18 +263,14 @@ class Observer:
             return _WAITING_LOOK_S
         if state.own is None:
             return _BUSY_LOOK_S if state.status is Status.BUSY or not state.has_hooks else _BLIND_LOOK_S
-        under_way = state.turn is Turn.UNDER_WAY
-        if state.own.waiting or (state.own.idle and under_way):
+        if state.own.waiting or (state.own.idle and state.status is Status.BUSY):
             return _CONFIRM_S
-        return _BUSY_LOOK_S if state.own.busy is not (under_way or state.in_background) else None
+        explained = state.turn is Turn.UNDER_WAY or state.in_background
+        return _BUSY_LOOK_S if state.own.busy and not explained else None
 
     async def _look_if_due(self) -> None:
-        every_s = self._look_every_s()
-        if every_s is None:
-            return
-        now = time.monotonic()
-        # What contradicts a hook counts only after a while, and a look before is in vain.
-        if now - self._looked_at >= every_s and now - self.state.heard_at >= min(SETTLE_S, every_s):
+        due_at = self._look_due_at()
+        if due_at is not None and due_at <= time.monotonic():
             await self._look()
 
     def _ask_witnesses(self) -> None:

@@ -71,12 +71,14 @@ def _difference(accepted: str, arrived: str) -> tuple[str, ...]:
         if without.count("\n") <= arrived_body.count("\n"):
             changes.append(_count(separators, "line separator") + " turned into newlines")
             body = without
-    gone = sorted({one for one in body if _is_invisible(one)} - set(arrived_body))
+    lost_of = {one: body.count(one) - arrived_body.count(one) for one in sorted(set(body)) if _is_invisible(one)}
+    gone = [one for one, lost in lost_of.items() if lost > 0]
     if gone:
-        removed = sum(map(body.count, gone))
+        removed = sum(lost_of[one] for one in gone)
         named = ", ".join(f"U+{ord(one):04X}" for one in gone[:_NAMED]) + (" …" if len(gone) > _NAMED else "")
         changes.append(f"{_count(removed, 'invisible character')} removed ({named})")
-        body = body.translate(dict.fromkeys(map(ord, gone)))
+        invisible = dict.fromkeys(map(ord, gone))  # some of one kind may be left: which, is not looked into
+        body, arrived_body = body.translate(invisible), arrived_body.translate(invisible)
     if body != arrived_body and unicodedata.normalize("NFC", body) == unicodedata.normalize("NFC", arrived_body):
         changes.append("Unicode composed (NFC)")
     elif body != arrived_body:

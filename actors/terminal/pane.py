@@ -81,7 +81,8 @@ class PaneInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaneState:
-    """``pid`` as in ``PaneInfo``. ``exit_status`` is None while the program runs, negative (-9) when a signal ended it.
+    """``pid`` as in ``PaneInfo``. ``exit_status`` is None while the program runs, negative (-9) when a signal ended it,
+    which tmux tells since 3.3: before, it stays None.
     ``command`` is the name of the program in the foreground; ``in_mode`` says that copy mode or the like takes the
     keys; ``created_s`` is the session's birth, Unix seconds. ``stopped`` says that the program runs but reads no keys:
     it has suspended itself (Ctrl-Z) until SIGCONT comes, or has not set up its terminal yet."""
@@ -170,7 +171,7 @@ class Pane:
         await self._type(f"send-keys -t {self._id} -H {_KEY_BYTES[key]}", paste_name(), b"")
 
     async def redraw(self) -> None:
-        """Makes the program draw its whole screen anew, by another height of its window. No-op while somebody looks
+        """Makes the program draw its whole screen anew, by another width of its window. No-op while somebody looks
         into it: then its size is theirs."""
         unseen = "#{==:#{session_attached},0}"
         await self._tmux.run("if-shell", "-F", "-t", self._id, unseen, own_size(self._id))
@@ -192,7 +193,10 @@ class Pane:
         return state
 
     async def _read_state(self) -> tuple[int, PaneState]:
-        answer = await self._tmux.run("display-message", "-p", "-t", self._id, _STATE_FORMAT)
+        # tmux 3.2a dies, with every agent, when it is asked for the state of a pane that is gone. So it is asked for
+        # the pane first, in the same step.
+        there = ("has-session", "-t", self._id, ";")
+        answer = await self._tmux.run(*there, "display-message", "-p", "-t", self._id, _STATE_FORMAT)
         fields = answer.removesuffix("\n").split(":", 9)
         server_pid, pane_id, pid, dead, status, ended_by, modes, created_s, terminal, command = fields
         self._check_is_this(pane_id)

@@ -16,10 +16,10 @@ async def send(
     """Give one instance a message: more work, an answer, a correction. For several use send_batch.
 
     It is typed as text, never run as a command, never typed into a dialog. A busy instance takes it when its turn
-    ends. Returns that it was accepted; with wait true, its fate.
+    ends. Returns that it was accepted; with wait true, its fate: exact, or changes that Claude Code made in it.
 
     status: accepted = on its way. submitted = in the conversation (that is no answer yet: wait, then read). blocked =
-    held while typing is not safe, mostly behind a permission request: respond, and it goes on by itself. unconfirmed =
+    held while typing is not safe; reason says why and how to free it, then it goes on by itself. unconfirmed =
     typed, but no proof came: read before you consider sending it again. failed = did not arrive; see reason.
 
     Example: {"instanceId": "spec_1_1_7", "message": "Also cover the empty cart.", "wait": true}

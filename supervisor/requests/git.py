@@ -37,7 +37,6 @@ class GitBatchRequest(Request):
     """Operate git in many directories at once. Results come in order; a failing operation fails alone."""
 
     operations: Sequence[GitMember] = Field(
-        min_length=1,
-        max_length=MAX_BATCH_MEMBERS,
+        min_length=1, max_length=MAX_BATCH_MEMBERS, description="A list of {type, workspaceDir, params}."
     )
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)

@@ -28,6 +28,8 @@ from supervisor.team_file import Team, read_team, write_team
 from supervisor.versions import VERSION
 
 BOOT_TIMEOUT_S = 120.0
+KEPT_HEAD_S = 10.0
+"""In a Ray that runs the supervisor is back within two seconds, or this Ray waits for something that has ended."""
 _BOOT_MARGIN_S = 5.0
 """For the boot program to say itself that the time ran out."""
 Lost = Callable[[], str]
@@ -96,7 +98,8 @@ class BringUp:
             if not parts.terminal:
                 team = replace(team, tmux_pid=self._start_terminal(team, given.agents))
                 write_team(self._home, team)
-            return replace(team, ray_address=self._supervisor(run, lost))
+            patience_s = KEPT_HEAD_S if parts.head and not team.joined else BOOT_TIMEOUT_S + _BOOT_MARGIN_S
+            return replace(team, ray_address=self._supervisor(run, lost, patience_s))
 
     def _given_up(self, error: SupervisorLostError, tries: int) -> str:
         """For people: what failed, where more of it stands, what to do."""
@@ -182,7 +185,7 @@ class BringUp:
             self._undo.callback(self._terminal.stop)
             return self._terminal.start(environment)
 
-    def _supervisor(self, run: Boot, lost: Lost) -> str:
+    def _supervisor(self, run: Boot, lost: Lost, patience_s: float) -> str:
         """Ray's address, when the supervisor answers."""
 
         def check() -> None:
@@ -190,7 +193,7 @@ class BringUp:
                 raise SupervisorLostError(f"Ray's {which} ended")
 
         with self._watch.step("starting the supervisor"):
-            answer = run.answer(BOOT_TIMEOUT_S + _BOOT_MARGIN_S, check)
+            answer = run.answer(patience_s, check)
             for what, seconds in answer["steps"].items():
                 self._watch.add(what, seconds)
             if not gateway_answers(self._home):

@@ -35,6 +35,7 @@ _SERVERS = frozenset({"gcs_server", "raylet"})
 _DASHBOARD = "dashboard/dashboard.py"
 _AGENTS = ("dashboard/agent.py", "runtime_env/agent/main.py")
 _AGENT_TITLES = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+_WORKER = "workers/default_worker.py"
 _FIRST_WORDS = 6
 """Of a command line: in those of Ray's processes later words are command lines of others."""
 _COLLECTED_S = 2.0
@@ -72,6 +73,7 @@ class HeadWatch:
         self._now = now
         self._needed: dict[psutil.Process, str] = {}
         self._uncollected_since: dict[psutil.Process, float] = {}
+        self._starting: set[psutil.Process] = set()
 
     def ended(self) -> str:
         """The name of one that has ended and without which this Ray is lost; empty while there is none."""
@@ -92,8 +94,12 @@ class HeadWatch:
         if any(now - since > _COLLECTED_S for since in self._uncollected_since.values()):
             return "server"
         self._needed.update({child: name for child in children if (name := _name_of_server(child))})
-        for raylet in [child for child in children if name_of(child) == "raylet"]:
-            self._needed.update({agent: "agent" for agent in _children_of(raylet) if _is_agent(agent)})
+        below = [each for child in children if name_of(child) == "raylet" for each in _children_of(child)]
+        self._needed.update({each: "agent" for each in below if _is_agent(each)})
+        # The raylet takes one that ended before it had come to it for one that is still starting, for a minute.
+        if any(not is_running(worker) for worker in self._starting):
+            return "worker"
+        self._starting = {each for each in below if _is_starting_worker(each)}
         return ""
 
 
@@ -109,6 +115,11 @@ def _is_agent(child: psutil.Process) -> bool:
     """Whether a child of the raylet is one of those that it needs; the others are workers."""
     words = _words_of(child)
     return any(word.startswith(_AGENT_TITLES) or word.endswith(_AGENTS) for word in words)
+
+
+def _is_starting_worker(child: psutil.Process) -> bool:
+    """Once it has come to the raylet it bears another title, and the raylet itself sees how it ends."""
+    return any(word.endswith(_WORKER) for word in _words_of(child))
 
 
 def _children_of(process: psutil.Process) -> list[psutil.Process]:

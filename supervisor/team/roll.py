@@ -128,10 +128,10 @@ class Roll:
         outcomes = self.repeats.outcomes(request_id, fingerprint)
         return None if outcomes is None else decode_record(outcomes[0])
 
-    def status_of(self, instance_id: str) -> Status:
+    def snapshot_of(self, instance_id: str) -> Snapshot:
         """Also of one that was dismissed."""
         known = instance_id in self.registry
-        return self.registry.get(instance_id).status if known else Status.STOPPED
+        return self.registry.get(instance_id).snapshot if known else Snapshot(status=Status.STOPPED)
 
     async def _remove(self, instance_id: str, noted: Noted) -> None:
         await self.members.leave(instance_id)

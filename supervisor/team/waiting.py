@@ -1,4 +1,4 @@
-"""When a wait of a lead is over; wakes with the team's news, never polls.
+"""When a wait of a lead is over; wakes with the team's news, and every few seconds to see what has lasted.
 
 An instance is *done* when no turn is under way and no message is on its way to it. It is *held* when it is not done and
 can go no further before somebody decides, answers or restarts something. Whoever is neither works.
@@ -6,6 +6,7 @@ can go no further before somebody decides, answers or restarts something. Whoeve
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +16,8 @@ from supervisor.team.registry import Member
 from supervisor.team.roll import Roll
 
 Until = Literal["idle", "any_idle", "needs_attention"]
+LASTS_S = 3.0
+"""What has held an instance for so long will not be over by itself in a moment."""
 _MOST_NAMED = 5
 _LONGEST_WHY = 200
 
@@ -55,15 +58,41 @@ async def wait_for(
     roll: Roll, members: Sequence[Member], until: Until, timeout_s: float, on_news: Callable[[], None]
 ) -> Waited:
     """Until the condition holds, or can hold only once somebody does something, or for ``timeout_s`` seconds."""
+    held = _Held(roll)
 
     def is_over() -> bool:
         on_news()
-        return _is_reached(roll, members, until) or _is_stuck(roll, members, until)
+        return _is_reached(roll, members, until) or _is_stuck(held, members, until)
 
-    await roll.news.until(is_over, timeout_s)
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + timeout_s
+    while (left_s := deadline - clock()) > 0:
+        # What is held for a moment only becomes certain by time, of which there is no news.
+        if await roll.news.until(is_over, min(left_s, LASTS_S)):
+            break
     if _is_reached(roll, members, until):
         return Waited(reached=True)
-    return Waited(reached=False, reason=_why_not(roll, members, until))
+    return Waited(reached=False, reason=_why_not(held, members, until))
+
+
+class _Held:
+    """Who is held for certain: a request waits until it is answered, but a dialog that has just been answered is still
+    drawn for a moment, and a message is let go a moment later."""
+
+    def __init__(self, roll: Roll) -> None:
+        self.roll = roll
+        self._since: dict[str, float] = {}
+
+    def why(self, member: Member) -> str:
+        """As ``why_held``; empty as long as it may be over in a moment."""
+        why, instance_id = why_held(self.roll, member), member.record.instance_id
+        if not why:
+            self._since.pop(instance_id, None)
+            return ""
+        now = asyncio.get_running_loop().time()
+        since = self._since.setdefault(instance_id, now)
+        certain = member.snapshot.status is Status.WAITING_PERMISSION or not member.alive
+        return why if certain or now - since >= LASTS_S else ""
 
 
 def _is_reached(roll: Roll, members: Sequence[Member], until: Until) -> bool:
@@ -73,24 +102,26 @@ def _is_reached(roll: Roll, members: Sequence[Member], until: Until) -> bool:
     return all(done) if until == "idle" else any(done)
 
 
-def _is_stuck(roll: Roll, members: Sequence[Member], until: Until) -> bool:
+def _is_stuck(held: _Held, members: Sequence[Member], until: Until) -> bool:
     """``idle``: nobody works any more. ``any_idle``: one is held, which the caller may see to while the others work."""
     if until == "needs_attention":
         return False
-    if until == "idle":
-        return all(is_settled(roll, member) for member in members)
-    return any(why_held(roll, member) for member in members)
+    # Each is looked at, also where one decides: from now on its time counts.
+    stuck = [bool(held.why(member)) for member in members]
+    if until == "any_idle":
+        return any(stuck)
+    return all(is_stuck or is_done(held.roll, member) for is_stuck, member in zip(stuck, members, strict=True))
 
 
-def _why_not(roll: Roll, members: Sequence[Member], until: Until) -> str:
+def _why_not(held: _Held, members: Sequence[Member], until: Until) -> str:
     if until == "needs_attention":
         return "The time ran out: nobody needs attention."
-    held = [(member.record.instance_id, why) for member in members if (why := why_held(roll, member))]
-    work = sum(not is_settled(roll, member) for member in members)
-    told = [f"{instance_id} {' '.join(why.split())[:_LONGEST_WHY]}" for instance_id, why in held[:_MOST_NAMED]]
-    more = [f"{len(held) - _MOST_NAMED} more are held"] if len(held) > _MOST_NAMED else []
+    stuck = [(member.record.instance_id, why) for member in members if (why := why_held(held.roll, member))]
+    work = sum(not is_settled(held.roll, member) for member in members)
+    told = [f"{instance_id} {' '.join(why.split())[:_LONGEST_WHY]}" for instance_id, why in stuck[:_MOST_NAMED]]
+    more = [f"{len(stuck) - _MOST_NAMED} more are held"] if len(stuck) > _MOST_NAMED else []
     at_work = [f"{work} {'is' if work == 1 else 'are'} still at work"] if work else []
-    ran_out = "" if _is_stuck(roll, members, until) else "The time ran out: "
+    ran_out = "" if _is_stuck(held, members, until) else "The time ran out: "
     return f"{ran_out}{'; '.join([*told, *more, *at_work])}."
 
 

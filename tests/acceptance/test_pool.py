@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 from actors.terminal.server import TerminalServer
 from supervisor import requests
 from supervisor.client import SupervisorClient
+from supervisor.results.performance import StockFigures
 from tests.acceptance.team import Team
 from tests.standin.api import ApiStandIn
 
@@ -67,6 +69,37 @@ async def test_a_spare_whose_actor_was_just_killed_is_given_all_the_same(
     read = await claude.read(requests.ReadRequest(instance_id=spawned.instance_id))
     assert sum("after the kill" in entry.text for entry in read.entries if entry.kind == "question") == 1
     await claude.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
+
+
+async def test_spare_claudes_outlive_the_supervisor_and_whatever_is_tuned_afterwards(
+    claude: SupervisorClient, claude_team: Team
+) -> None:
+    ready = await claude.prewarm_instances(2, str(claude_team.repository))
+    assert ready.success, ready.errors
+    before = {agent.pid for agent in TerminalServer(claude_team.home.tmux_socket).agents()}
+    os.kill((await claude.status()).supervisor_pid, signal.SIGKILL)
+    await claude.optimize_settings(requests.OptimizeSettingsRequest(message_batch_size=9))
+    pool = await _pool_with(claude, 2)
+    assert (pool.ready, pool.wanted) == (2, 2)
+    assert {agent.pid for agent in TerminalServer(claude_team.home.tmux_socket).agents()} == before
+    spawned = await claude.spawn(claude_team.specialist("after the supervisor's death"))
+    after = {agent.session_name: agent.pid for agent in TerminalServer(claude_team.home.tmux_socket).agents()}
+    assert spawned.from_pool
+    assert after[spawned.instance_id] in before
+    unchanged = await claude.prewarm_resources(requests.PrewarmRequest(worktrees=True))
+    assert (unchanged.success, unchanged.instances, unchanged.worktrees) == (True, 1, 5)
+    await claude.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
+    assert (await claude.prewarm_resources(requests.PrewarmRequest(instances=0, worktrees=0))).instances == 0
+
+
+async def _pool_with(claude: SupervisorClient, ready: int) -> StockFigures:
+    """Once so many spare agents are ready."""
+    async with asyncio.timeout(60):
+        while True:
+            seen = await claude.get_performance(requests.GetPerformanceRequest())
+            if seen.metrics.pools.instances.ready >= ready:
+                return seen.metrics.pools.instances
+            await asyncio.sleep(0.2)
 
 
 def _seats_of_spares(team: Team) -> list[int]:

@@ -17,10 +17,8 @@ import pytest
 
 from actors.agents.base import EntryKind
 from actors.agents.claude_transcript import read_transcript
-from actors.agents.hook import SPOOL_NAME
 from actors.errors import AgentError, InvalidRequestError, PhalanxError, TeamNotRunningError
 from actors.messaging.envelope import ids_in
-from actors.terminal.pane import Pane, Tmux
 from actors.terminal.server import TerminalServer
 from supervisor import requests
 from supervisor.client import SupervisorClient
@@ -32,7 +30,8 @@ from tests.standin.api import Answer, ApiStandIn, Json, text_block, turn_text
 pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(900)]
 
 RUNS = 8
-PATIENCE_S = 120.0
+PATIENCE_S = 180.0
+_QUICK = 10
 
 
 class Api(ApiStandIn):
@@ -111,7 +110,7 @@ async def send_while(
             pass  # it has ended, and nobody has started it again so far; or the supervisor is away for seconds
         else:
             accepted.append(call)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.1 if number < _QUICK else 2.0)  # a slow machine must not have to answer hundreds
     return accepted
 
 
@@ -292,30 +291,4 @@ async def test_a_question_that_is_too_long_for_the_model_gives_no_old_answer_as_
         entries = [entry for line in old.path.read_bytes().splitlines() for entry in read_transcript(line)]
         asked = max(number for number, entry in enumerate(entries) if ASK in entry.text)
         assert done.summary in [entry.text for entry in entries[asked:] if entry.kind is EntryKind.ANSWER]
-    await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
-
-
-@pytest.mark.parametrize("says_something", [False, True], ids=["at once", "after a turn"])
-async def test_a_restart_after_a_clear_goes_on_with_the_conversation_after_it(
-    claude: SupervisorClient, claude_team: Team, api: Api, says_something: bool
-) -> None:
-    instance_id = (await claude.spawn(claude_team.specialist("the secret word is marzipan"))).instance_id
-    await idle(claude, instance_id)
-    agents = {agent.session_name: agent.pane_id for agent in TerminalServer(claude_team.home.tmux_socket).agents()}
-    pane = Pane(Tmux(claude_team.home.tmux_socket), agents[instance_id])
-    await pane.paste("/clear")
-    await pane.press("Enter")
-    directory = claude_team.home.instance_directory(instance_id)
-    await until(lambda: b'"clear"' in (directory / SPOOL_NAME).read_bytes())
-    if says_something:
-        await claude.send(requests.SendRequest(instance_id=instance_id, message="after the clear", wait=True))
-        await idle(claude, instance_id)
-    done = await claude.restart(requests.RestartRequest(instance_id=instance_id))
-    assert (done.status, done.resumed) == ("ready", says_something)
-    sent = await claude.send(requests.SendRequest(instance_id=instance_id, message="after the restart", wait=True))
-    assert sent.status == "submitted"
-    await idle(claude, instance_id)
-    seen = [str(request["messages"]) for request in api.requests if "after the restart" in str(request["messages"])]
-    assert "marzipan" not in seen[-1]
-    assert ("after the clear" in seen[-1]) == says_something
     await claude.terminate(requests.TerminateRequest(instance_id=instance_id))

@@ -46,7 +46,7 @@ async def has_size(rig: DemoRig | ClaudeRig, *expected: tuple[int, int]) -> None
 
 
 async def has_own_size(rig: DemoRig | ClaudeRig) -> None:
-    await has_size(rig, (COLUMNS, ROWS), (COLUMNS, ROWS + 1))
+    await has_size(rig, (COLUMNS, ROWS), (COLUMNS + 1, ROWS))
 
 
 def is_empty(screen: Screen) -> bool:

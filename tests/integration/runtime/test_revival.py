@@ -20,7 +20,7 @@ from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.processes import end_processes, is_running, processes_with
 from actors.terminal.server import TerminalServer
-from supervisor.runtime import Runtime, bring_up
+from supervisor.runtime import Runtime
 from supervisor.runtime.asking import gateway_answers
 from supervisor.settings import Settings
 from supervisor.team_file import Team, read_team, wanted_team, write_team
@@ -135,8 +135,7 @@ def test_a_ray_that_is_just_dying_is_replaced_and_not_waited_for(home: Home, tea
     check_whole(home)
 
 
-def test_a_ray_that_hangs_is_replaced(home: Home, team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bring_up, "BOOT_TIMEOUT_S", 20.0)
+def test_a_ray_that_hangs_is_replaced(home: Home, team: Team) -> None:
     hanging = named(home, "gcs_server")
     hanging.suspend()
     tell([named(home, "ray::_Supervisor")])

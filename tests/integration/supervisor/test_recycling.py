@@ -196,8 +196,8 @@ async def test_who_cannot_be_asked_because_somebody_is_typing_is_never_told_that
     with pytest.raises(AgentError, match="could not be asked"):
         await recycle(life, instance_id)
     await pane.press("C-c")
-    await send(life, instance_id, "what comes next")
-    await settle(life, instance_id)
+    (sent,) = await send(life, instance_id, "what comes next")
+    assert await life.supervisor._roll.news.until(lambda: receipt_of(life, sent).final, PATIENCE_S)
     assert texts(team, instance_id) == ["the task", "what comes next"]
 
 

@@ -52,10 +52,19 @@ async def test_a_seat_serves_one_instance_and_no_other(seat: Seat, config: Insta
     await seat.leave()
 
 
+async def test_an_instance_that_is_in_another_conversation_by_now_is_followed_on_undisturbed(
+    seat: Seat, config: InstanceConfig
+) -> None:
+    """Its agent has said so itself: a person has cleared the conversation."""
+    before = await seat.adopt(config, "%1", 1)
+    assert await seat.adopt(replace(config, session_id="1"), "%1", 1) == before
+    await seat.leave()
+
+
 async def test_the_same_instance_may_come_under_another_id(seat: Seat, config: InstanceConfig) -> None:
     before = await seat.adopt(replace(config, instance_id="spare_1"), "%1", 1)
     assert await seat.adopt(config, "%1", 1) == before
-    with pytest.raises(WrongStateError, match="spec_0_0_1 waits for no permission"):
+    with pytest.raises(UnavailableError, match="The terminal of spec_0_0_1"):
         await seat.respond(Reply(allow=True))
     await seat.leave()
 

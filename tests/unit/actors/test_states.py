@@ -207,6 +207,12 @@ def test_work_that_a_person_started_is_seen_without_a_hook() -> None:
     assert Story(PROMPT, ENDED).screen(WORKING, WORKING, after=LATE).status is Status.BUSY
 
 
+def test_a_screen_that_has_not_caught_up_with_the_end_of_a_turn_is_overruled_by_the_file() -> None:
+    story = Story(PROMPT, ENDED).screen(WORKING, WORKING, after=LATE)
+    assert story.status is Status.BUSY
+    assert story.file(IDLE).file(IDLE, after=LATE).status is Status.READY
+
+
 def test_subagents_in_the_background_keep_it_busy_but_a_message_may_be_typed() -> None:
     story = Story(PROMPT, ENDED_WITH_SUBAGENTS).file(AT_WORK, after=LATE)
     assert (story.status, story.state.typable) == (Status.BUSY, True)

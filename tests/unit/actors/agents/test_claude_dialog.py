@@ -12,6 +12,7 @@ from actors.agents.claude_screen import read_screen
 from actors.agents.styled import read_rows
 
 FIXTURES = Path(__file__).resolve().parents[3] / "fixtures" / "screens" / "claude"
+SIZES = ("80x24", "100x30", "120x40", "250x80")
 RULE = "─" * 80
 POINTER = "\u276f"
 
@@ -24,7 +25,7 @@ OFFERED = {
         "No",
     ),
     "2.1.332/dialog-question-80x24": ("Red", "Blue", "Type something.", "Chat about this"),
-    "2.1.332/dialog-question-submit-80x24": ("Submit answers", "Cancel"),
+    "2.1.332/dialog-question-submit-100x30": ("Submit answers", "Cancel"),
     "2.1.332/dialog-trust-80x24": ("No, exit", "Yes, I trust this folder"),
     "2.1.332/dialog-external-imports-80x24": ("No, disable external imports", "Yes, allow external imports"),
     "2.1.332/dialog-make-auto-default-80x24": (
@@ -54,10 +55,15 @@ def test_the_options_of_a_real_dialog_and_the_chosen_one_are_told(name: str) -> 
     assert dialog.chosen == CHOSEN.get(name, 0)
 
 
-@pytest.mark.parametrize("size", ["80x24", "100x30", "120x40", "250x80"])
-@pytest.mark.parametrize("name", ["dialog-permission-bash", "dialog-permission-bash-long", "dialog-permission-write"])
-def test_a_permission_is_answerable_at_every_size(name: str, size: str) -> None:
-    dialog = read_screen((FIXTURES / "2.1.332" / f"{name}-{size}.txt").read_bytes().decode()).dialog
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"dialog-permission-{tool}-{size}" for tool in ("bash", "write") for size in SIZES),
+        "dialog-permission-bash-long-100x30",
+    ],
+)
+def test_a_permission_is_answerable_at_every_size(name: str) -> None:
+    dialog = read_screen((FIXTURES / "2.1.332" / f"{name}.txt").read_bytes().decode()).dialog
     assert dialog
     assert (dialog.options[0], dialog.options[-1], dialog.chosen) == ("Yes", "No", 0)
     assert dialog.question.split("\n")[-1].startswith("Do you want to")

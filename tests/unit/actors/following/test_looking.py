@@ -64,7 +64,12 @@ class Reader:
 
     def read_screen(self, text: str) -> Screen:
         self.read.append(text)
-        return Screen(composer=Composer.EMPTY if text == "prompt" else Composer.ABSENT)
+        if text == "prompt":
+            return Screen(composer=Composer.EMPTY)
+        return Screen(composer=Composer.ABSENT, shown=text if text.startswith("odd") else "")
+
+    def scrub_screen(self, text: str) -> str:
+        return f"scrubbed: {text}"
 
     def status_file(self, pid: int) -> Silent:
         return Silent()
@@ -169,3 +174,14 @@ def test_the_prompt_is_seen_by_the_first_look_that_shows_it(directory: Path) -> 
     seen = watch(directory, SlowPane(0.001, ["starts", "prompt"]))
 
     assert seen.status is Status.READY
+
+
+def test_a_screen_that_is_not_understood_is_kept_once_without_what_was_said_and_named_as_reason(
+    directory: Path,
+) -> None:
+    seen = watch(directory, SlowPane(0.001, ["odd words"]))
+
+    (kept,) = directory.glob("screen-*.txt")
+    assert kept.read_text() == "scrubbed: odd words"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert seen.status is Status.STARTING

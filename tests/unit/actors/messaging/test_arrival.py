@@ -42,6 +42,7 @@ def test_a_text_of_which_every_character_arrived_is_exact_with_or_without_our_ne
         ("e\u0301", "é", "Unicode composed (NFC)"),
         ("a\u2028b", "a\nb", "1 line separator turned into newlines"),
         ("a\u200bb\ufeffc", "abc", "2 invisible characters removed (U+200B, U+FEFF)"),
+        ("🧑\u200d🚀 \u200d.", "🧑\u200d🚀 .", "1 invisible character removed (U+200D)"),
         ("soft\u00adhyphen", "softhyphen", "1 invisible character removed (U+00AD)"),
         ("end  \n", "end", "3 blanks at the end trimmed"),
         ("text", "text and more", "the text differs: 4 characters were accepted, 13 arrived"),

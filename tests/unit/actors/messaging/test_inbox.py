@@ -149,3 +149,10 @@ def test_nobody_waits_longer_than_the_delay_and_only_who_came_soon_after_another
         soon = number > 0 and pause / 64 < delay_s
         assert inbox.due_at() == (oldest + delay_s if soon else oldest)
         inbox.take(now)
+
+
+def test_what_is_withdrawn_goes_and_the_rest_keeps_its_order() -> None:
+    inbox = Inbox(LIMITS)
+    inbox.offer([message(1), message(2), message(3)], now=10.0)
+    assert ids(inbox.remove({"msg_2", "msg_9"})) == ["msg_2"]
+    assert ids(inbox.drain()) == ["msg_1", "msg_3"]

@@ -128,18 +128,18 @@ def test_only_a_pane_id_names_a_pane(pane_id: str) -> None:
     ],
 )
 async def test_the_state_tells_an_exit_status_from_a_signal(answer: str, dead: bool, exit_status: int | None) -> None:
-    state = await Pane(RecordingTmux({"display-message": answer}), "%1").state()
+    state = await Pane(RecordingTmux({"has-session": answer}), "%1").state()
     assert (state.pid, state.dead, state.exit_status) == (7, dead, exit_status)
 
 
 async def test_a_colon_in_the_commands_name_does_not_shift_the_fields() -> None:
-    state = await Pane(RecordingTmux({"display-message": "1:%1:7:0:::2:5:/dev/pts/9:a:b\n"}), "%1").state()
+    state = await Pane(RecordingTmux({"has-session": "1:%1:7:0:::2:5:/dev/pts/9:a:b\n"}), "%1").state()
     assert (state.command, state.in_mode) == ("a:b", True)
 
 
 async def test_the_state_of_a_pane_that_tmux_does_not_find_is_gone() -> None:
     with pytest.raises(PaneGoneError):
-        await Pane(RecordingTmux({"display-message": "1:::::::::\n"}), "%1").state()
+        await Pane(RecordingTmux({"has-session": "1:::::::::\n"}), "%1").state()
 
 
 @given(st.text(string.printable.replace("\n", "")))
@@ -151,7 +151,7 @@ def test_no_session_name_can_shift_the_fields_of_a_listing(name: str) -> None:
 
 async def test_a_program_that_has_ended_may_have_lost_its_process_id() -> None:
     assert parse_pane("%4::1:2::1700000000:x").pid == 0
-    state = await Pane(RecordingTmux({"display-message": "1:%1::1:3::0:5:/dev/pts/9:\n"}), "%1").state()
+    state = await Pane(RecordingTmux({"has-session": "1:%1::1:3::0:5:/dev/pts/9:\n"}), "%1").state()
     assert (state.pid, state.dead, state.exit_status) == (0, True, 3)
 
 

@@ -64,4 +64,4 @@ def test_params_that_mean_nothing_are_refused_by_name(kind: str, params: dict[st
 def test_an_operation_that_stands_by_itself_is_refused_with_the_form_of_a_batch() -> None:
     with pytest.raises(InvalidRequestError) as refused:
         parse(GitBatchRequest, {"type": "status"})
-    assert "operations is missing. A list, also of one: each {type, workspaceDir, params}." in str(refused.value)
+    assert "operations is missing. A list of {type, workspaceDir, params}." in str(refused.value)

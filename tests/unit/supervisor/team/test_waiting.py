@@ -19,6 +19,7 @@ from supervisor.store.memory import MemoryStore
 from supervisor.team.looking import Looking
 from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll
+from supervisor.team.waiting import LASTS_S
 from supervisor.verbs import Caller
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, draft, receipt, recruit
@@ -29,7 +30,7 @@ ASKING = replace(
     status=Status.WAITING_PERMISSION,
     permission=PendingPermission(request_id="p", tool="Bash", tool_input={"command": "ls"}),
 )
-LONG_S, AT_ONCE_S = 3600.0, 1.0
+LONG_S, AT_ONCE_S = 3600.0, 2 * LASTS_S
 
 
 class Scene:
@@ -158,3 +159,47 @@ async def test_without_names_the_whole_team_is_waited_for_but_nobody_who_was_ter
     assert shown(await scene.wait()) == ["spec_0_0_1"]
     with pytest.raises(InvalidRequestError, match="no instance to wait for"):
         await (await Scene.of()).wait()
+
+
+def test_a_dialog_that_has_just_been_answered_and_is_still_drawn_does_not_end_a_wait() -> None:
+    drawn = replace(READY, status=Status.WAITING_INPUT, reason="a dialog is up at its terminal")
+
+    async def run() -> None:
+        scene = await Scene.of(BUSY)
+        (member,) = scene.members
+
+        async def go_on() -> None:
+            for snapshot in (drawn, BUSY, drawn, READY):
+                member.snapshot = snapshot
+                scene.roll.news.announce()
+                await asyncio.sleep(LASTS_S / 2)
+
+        going = asyncio.create_task(go_on())
+        waited = await scene.wait(timeout_s=LONG_S)
+        assert waited.reached
+        await going
+
+    virtual_time.run(run)
+
+
+def test_a_dialog_that_stays_ends_a_wait_in_its_words() -> None:
+    stays = replace(READY, status=Status.WAITING_INPUT, reason="a dialog is up at its terminal")
+
+    async def run() -> None:
+        begun = asyncio.get_running_loop().time()
+        waited = await (await Scene.of(stays, READY)).wait(timeout_s=LONG_S)
+        assert (waited.reached, waited.reason) == (False, "spec_0_0_1 a dialog is up at its terminal.")
+        assert LASTS_S <= asyncio.get_running_loop().time() - begun < 2 * LASTS_S
+
+    virtual_time.run(run)
+
+
+def test_many_that_are_held_at_the_same_time_end_a_wait_as_soon_as_one_does() -> None:
+    stays = replace(READY, status=Status.WAITING_INPUT, reason="a dialog is up at its terminal")
+
+    async def run() -> None:
+        begun = asyncio.get_running_loop().time()
+        assert not (await (await Scene.of(*[stays] * 9)).wait(timeout_s=LONG_S)).reached
+        assert asyncio.get_running_loop().time() - begun < 2 * LASTS_S
+
+    virtual_time.run(run)
