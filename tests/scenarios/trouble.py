@@ -163,7 +163,7 @@ async def a_conversation_whose_summary_fails_is_not_thrown_away(stage: Stage) ->
         raise AssertionError(f"it was recycled with the summary {recycled.summary[:200]!r}")
     await member.rests()
     await member.takes("what was it?")
-    await member.said("what was it?")
+    await member.until(lambda _: stage.api.requests_with("what was it?"), "asked what it was")
     asked = str(stage.api.requests_with("what was it?")[-1]["messages"])
     expect("this must not be forgotten" in asked, "the conversation was thrown away")
 
