@@ -16,7 +16,7 @@ from tests.scenarios.running import play_all
 from tests.scenarios.scenario import Outcome, Scenario, Verdict
 from tests.scenarios.stage import set_up, version_of
 
-_AT_ONCE = 6
+_AT_ONCE = 8
 _AGAIN = 8
 """As many failed ones are played once more with nothing beside them; with more it is no matter of chance."""
 _RACE = ": it failed once beside others, so look for a race"

@@ -367,6 +367,7 @@ async def what_a_person_sends_and_what_the_lead_sends_stand_in_the_conversation_
     person = await member.is_visited()
     for number in range(3):
         await person.types(f"a question of the person, number {number}")
+        await member.shows(f"❯ a question of the person, number {number}")
         await person.presses("Enter")
         await member.takes(f"an order beside it, number {number}")
     said = [each.text for each in member.conversations.said()]

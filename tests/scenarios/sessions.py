@@ -58,7 +58,7 @@ async def a_restart_after_clear_goes_on_with_the_conversation_after_the_clear(st
     await member.rests()
     restarted = await member.restart()
     await member.takes("after the restart")
-    await member.rests()
+    await member.said("echo: after the restart")
     asked = str(stage.api.requests_with("after the restart")[-1]["messages"])
     expect(
         "only this is remembered" in asked, f"the conversation after the clear is gone (resumed: {restarted.resumed})"

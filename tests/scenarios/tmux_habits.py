@@ -10,15 +10,21 @@ from tests.scenarios.scenario import expect, scenario
 from tests.scenarios.stage import Stage
 
 
+def _has_a_prompt(screen: str) -> bool:
+    """Of a shell: root's ends otherwise."""
+    return any(row.rstrip().endswith(("$", "#")) for row in screen.splitlines())
+
+
 @scenario()
 async def a_pane_that_a_person_splits_off_gets_no_message_and_keeps_none_away(stage: Stage) -> None:
     member = await stage.member()
     await member.rests()
     person = await member.is_visited((160, 50))
     await person.presses("C-b", "%")
-    await person.until("$", "a shell in the new pane", 10)
+    await person.until(_has_a_prompt, "a shell in the new pane", 10)
     await member.takes("beside a shell")
-    expect("phalanx msg" not in (await person.sees()).partition("│")[2], "the message went into the person's shell")
+    shell = "\n".join(row.partition("│")[2] for row in (await person.sees()).splitlines())
+    expect("phalanx msg" not in shell, "the message went into the person's shell")
     await person.types("exit")
     await person.presses("Enter")
     await member.takes("after the shell")
@@ -30,7 +36,7 @@ async def a_window_that_a_person_opens_gets_no_message_and_keeps_none_away(stage
     await member.rests()
     person = await member.is_visited((120, 40))
     await person.presses("C-b", "c")
-    await person.until("$", "a shell in the new window", 10)
+    await person.until(_has_a_prompt, "a shell in the new window", 10)
     await member.takes("behind another window")
     expect("phalanx msg" not in await person.sees(), "the message went into the person's shell")
     await person.types("exit")
@@ -113,5 +119,6 @@ async def a_permission_is_shown_and_answered_while_somebody_reads_in_copy_mode(s
     await member.answers("allow")
     await member.rests()
     expect((member.directory / "it-ran").exists(), "the call was allowed and did not run")
-    await person.presses("q")
+    if "[0/" in await person.sees():  # a delivery may have led out of copy mode
+        await person.presses("q")
     await member.takes("after the reading")
