@@ -289,6 +289,7 @@ class Supervisor:
 
     async def shutdown(self, request: requests.ShutdownRequest, caller: Caller) -> results.TerminateResult:
         """First nothing is begun any more, then what is under way is undone, then all are ended."""
+        await self._roll.confirm()  # a supervisor that cannot store must not close its door and go on
         self._permits.close(GOING_DOWN)
         await self._resuming.stop()
         await self._recycling.stop()

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable
 from actors.errors import TerminalError
 from actors.following.observer import Observer
 from actors.messages import Message, MessageStatus, Receipt
-from actors.messaging.delivery import Act, Delivery, NotLanded, Turned
+from actors.messaging.delivery import Act, Delivery, Finish, NotLanded, Turned
 from actors.messaging.envelope import compose
 from actors.messaging.gate import LONGEST_RETRY_S, Gate
 from actors.messaging.inbox import BatchLimits, Inbox
@@ -226,6 +226,9 @@ class Courier:
             self._unfinished = entry
             await self._news.next(LONGEST_RETRY_S)
             return
+        if isinstance(end, Finish):  # before the receipts, which carry the counts
+            self.batches += 1
+            self.delivered += len(entry.messages)
         arrived = [message for message in entry.messages if self._observer.proofs.has(message.id)]
         self._ledger.settle(arrived, MessageStatus.SUBMITTED)
         left = tuple(message for message in entry.messages if message not in arrived)
@@ -240,8 +243,6 @@ class Courier:
             return
         self._underway = ()
         self._alone.difference_update(message.id for message in entry.messages)
-        self.batches += 1
-        self.delivered += len(entry.messages)
         if end.status is MessageStatus.SUBMITTED or not self._observer.coming_back:
             self._ledger.settle(left, end.status, end.reason)
 

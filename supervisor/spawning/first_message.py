@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from actors.errors import PhalanxError, TerminalError
 from actors.messages import Receipt
 from actors.states import ALIVE, Status
@@ -28,8 +30,14 @@ class FirstMessage:
         def decided() -> bool:
             return receipt().final or self._is_in_trouble(instance_id)
 
-        await self._roll.news.until(decided, self._timeout_s)
-        await self._roll.news.until(lambda: receipt().final, _TROUBLE_PATIENCE_S)
+        def over() -> bool:
+            return receipt().final or not self._is_in_trouble(instance_id)
+
+        deadline = time.monotonic() + self._timeout_s
+        while await self._roll.news.until(decided, deadline - time.monotonic()) and not receipt().final:
+            # A dialog that somebody has just answered, or a screen that is drawn late, is no trouble a moment later.
+            if not await self._roll.news.until(over, _TROUBLE_PATIENCE_S):
+                break
         return receipt()
 
     def _is_in_trouble(self, instance_id: str) -> bool:

@@ -16,6 +16,7 @@ from actors.states import Status
 from supervisor import requests
 from supervisor.client import SupervisorClient
 from tests.acceptance.team import Team
+from tests.standin.wrapping import unwrapped
 
 pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300)]
 
@@ -53,14 +54,6 @@ def prompts(team: Team) -> list[str]:
             if entry.get("type") == "user" and isinstance(entry["message"]["content"], str):
                 found.append(entry["message"]["content"])
     return found
-
-
-_WRAPPED = re.compile(r'(?:\n\n)?<pasted_content id="(\w+)">\n(.*?)\n?</pasted_content id="\1">\n?', re.DOTALL)
-
-
-def unwrapped(prompt: str) -> str:
-    """Newer versions of Claude Code put each long paste between marks of their own."""
-    return _WRAPPED.sub(lambda wrapped: wrapped[2], prompt).rstrip()
 
 
 _NOT_KEPT: dict[int, str | None] = {

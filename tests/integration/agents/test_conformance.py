@@ -9,9 +9,12 @@ import os
 import signal
 from functools import partial
 
+import pytest
+
 from actors.agents.base import Composer, EntryKind, EventKind
 from actors.agents.permissions import answer, release
 from tests.integration.agents.rig import ClaudeRig, DemoRig, until
+from tests.standin.wrapping import unwrapped
 
 AnyRig = DemoRig | ClaudeRig
 
@@ -57,11 +60,11 @@ async def test_a_pasted_text_is_submitted_exactly_and_answered(rig: AnyRig) -> N
     answered = await rig.event(EventKind.TURN_ENDED)
     await rig.shows_empty_composer()
 
-    assert submitted.text.rstrip("\n") == AWKWARD
+    assert unwrapped(submitted.text) == AWKWARD
     assert answered.text.endswith("esc to interrupt")
     await until(lambda: len(rig.entries(EntryKind.ANSWER)) == 1)
     (question,), (said,) = rig.entries(EntryKind.QUESTION), rig.entries(EntryKind.ANSWER)
-    assert question.text.rstrip("\n") == AWKWARD
+    assert unwrapped(question.text) == AWKWARD
     assert (said.text, said.tokens is not None) == (answered.text, True)
     assert not (rig.cwd / "no").exists()
 
@@ -169,10 +172,13 @@ async def test_what_is_entered_while_busy_is_queued_and_all_of_it_is_one_turn(ri
     assert rig.kinds().count(EventKind.TURN_ENDED) == 2
 
 
-async def test_a_backslash_and_a_mention_at_the_end_keep_enter_from_submitting(rig: AnyRig) -> None:
+async def test_a_backslash_and_a_mention_at_the_end_keep_enter_from_submitting(
+    rig: AnyRig, request: pytest.FixtureRequest
+) -> None:
     await rig.ready()
     (rig.cwd / "alpha.txt").touch()
-    for text in ("[x]\nends in \\", "[x]\nsee @al"):
+    newest = request.node.callspec.params["rig"] == "newest"  # which submits what ends in a mention
+    for text in ("[x]\nends in \\", *(() if newest else ("[x]\nsee @al",))):
         await rig.paste(text)
         if "@" in text:
             await rig.shows(lambda screen: screen.dialog)

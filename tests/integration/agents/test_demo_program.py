@@ -212,7 +212,7 @@ async def _scenario(demo: DemoRig) -> list[dict[str, object]]:
     await demo.event(EventKind.TURN_ENDED)
     await demo.shows_empty_composer()
     lines = (demo.instance_directory / "events.jsonl").read_bytes().split(b"\n")
-    varying = {"phalanx_at", "phalanx_request_id", "session_id", "transcript_path", "tool_use_id"}
+    varying = {"phalanx_at", "phalanx_pid", "phalanx_request_id", "session_id", "transcript_path", "tool_use_id"}
     return [{k: v for k, v in json.loads(line).items() if k not in varying} for line in lines if line]
 
 

@@ -18,6 +18,7 @@ from actors.states import Status
 from tests.integration.agents.doomed_actor import MOMENTS
 from tests.integration.agents.rig import until
 from tests.integration.agents.succession import BLOCKED, LONG, SHORT, SUBMITTED, Team, message
+from tests.standin.wrapping import unwrapped
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -51,7 +52,7 @@ async def test_actors_that_die_one_after_the_other_lose_and_double_nothing(team:
 
 def turns(team: Team) -> list[str]:
     """The whole texts of our turns in the agent's transcript."""
-    return [entry.text.rstrip() for entry in team.rig.entries(EntryKind.QUESTION)]
+    return [unwrapped(entry.text) for entry in team.rig.entries(EntryKind.QUESTION)]
 
 
 async def test_new_messages_do_not_overtake_what_a_killed_actor_was_typing(team: Team) -> None:

@@ -60,13 +60,15 @@ async def test_what_cannot_be_stored_is_refused_and_everything_works_when_there_
     for deed in (
         send(life, first, "refused", request_id="m1"),
         spawn(life, team, "refused", requestId="s1"),
-        terminate(life, first),
         life.call("restart", requests.RestartRequest(instance_id=first)),
         life.call("shutdown", ShutdownRequest()),
         life.call("gc", requests.GcRequest()),
     ):
         with pytest.raises(StoreError, match="no space left"):
             await deed
+    refused = await terminate(life, first)
+    assert refused.error is not None
+    assert (refused.error.code, refused.error.message) == ("store", "no space left")
     assert agents(team)[first].pid == pid
     store.error = None
     await life.supervisor._recovery.reconcile()

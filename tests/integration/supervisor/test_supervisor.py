@@ -95,18 +95,29 @@ async def test_a_message_is_held_while_a_dialog_is_up_and_goes_on_after_the_answ
     assert received(home, spawned.instance_id)[-1].endswith("held?")
 
 
-@pytest.mark.parametrize(
-    ("faults", "words"),
-    [("exit-at-start=7", "exit status 7"), ("trust-dialog", "trust")],
-)
 async def test_an_agent_that_cannot_start_fails_in_words_and_leaves_nothing(
-    supervisor: Supervisor, repository: Path, home: Home, faults: str, words: str
+    supervisor: Supervisor, repository: Path, home: Home
 ) -> None:
-    with pytest.raises(AgentError, match=words):
-        await supervisor.spawn(specialist(repository, env={"PHALANX_DEMO_FAULTS": faults}), LEAD)
+    with pytest.raises(AgentError, match="exit status 7"):
+        await supervisor.spawn(specialist(repository, env={"PHALANX_DEMO_FAULTS": "exit-at-start=7"}), LEAD)
     assert not list(home.worktrees.iterdir())
     assert not list(home.instances.iterdir())
     assert not git(repository, "branch", "--list", "phalanx/*")
+
+
+async def test_an_agent_that_asks_something_at_its_start_stays_and_takes_its_message_once_it_is_answered(
+    supervisor: Supervisor, repository: Path, home: Home
+) -> None:
+    spawned = await supervisor.spawn(specialist(repository, env={"PHALANX_DEMO_FAULTS": "trust-dialog"}), LEAD)
+    assert spawned.status is Status.STARTING
+    assert "trust" in (spawned.reason or "")
+    (asks,) = (await supervisor.list(requests.ListRequest(), LEAD)).instances
+    assert asks.needs_attention
+    assert asks.dialog is not None
+    answer = requests.RespondRequest(instance_id=spawned.instance_id, option=asks.dialog.options[0])
+    await supervisor.respond(answer, LEAD)
+    await settle(supervisor, spawned.instance_id)
+    assert len(received(home, spawned.instance_id)) == 1
 
 
 @pytest.mark.parametrize("faults", ["swallow-first-enter", "start-slow=1.5"])

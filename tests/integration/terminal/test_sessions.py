@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import pty
@@ -16,9 +17,8 @@ from pathlib import Path
 import pytest
 
 from actors.errors import InvalidRequestError, PaneGoneError, TerminalError
-from actors.terminal.pane import Pane, Tmux, list_panes
+from actors.terminal.pane import Tmux, list_panes
 from actors.terminal.server import TerminalServer
-from tests.integration.terminal.conftest import shown, until
 
 
 async def test_a_session_that_was_given_up_does_not_open_late(server: TerminalServer, tmux: Tmux, home: Path) -> None:
@@ -97,15 +97,20 @@ async def test_a_session_opens_in_the_size_asked_for(server: TerminalServer, tmu
     assert [await size(tmux, info.pane_id) for info in (usual, small)] == ["200x50", "90x20"]
 
 
-async def test_a_person_with_a_small_terminal_does_not_change_the_agents_screen(
+async def test_the_window_has_the_size_of_a_person_who_looks_and_its_own_when_they_leave(
     server: TerminalServer, tmux: Tmux, home: Path
 ) -> None:
-    info = server.open_session("agent", ["sh", "-c", "printf '%0200d~' 0; exec sleep 1000"], home)
+    info = server.open_session("agent", ["sleep", "1000"], home)
+
+    async def has(*sizes: str) -> None:
+        async with asyncio.timeout(10):
+            while await size(tmux, info.pane_id) not in sizes:  # noqa: ASYNC110 - tmux tells nobody
+                await asyncio.sleep(0.01)
+
+    await has("200x50")
     with attached(home / "tmux.sock", "agent", columns=40, rows=10):
-        await until(lambda: clients(home / "tmux.sock") == 1)
-        assert await size(tmux, info.pane_id) == "200x50"
-        assert (await shown(Pane(tmux, info.pane_id), "~")).startswith("0" * 200 + "\n~")
-    assert await size(tmux, info.pane_id) == "200x50"
+        await has("40x10")
+    await has("200x50", "201x50")
 
 
 def clients(path: Path) -> int:
