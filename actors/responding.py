@@ -22,8 +22,11 @@ from actors.states import PendingPermission, decided
 from actors.terminal.pane import Key, Pane
 
 _LOOK_S = 0.05
-_MOVED_S = 3.0
+_TYPING_PATIENCE_S = 3.0
+_MOVED_S = 6.0
 """How long a key may take to show."""
+_AGAIN_S = 1.5
+"""A program that has just drawn its first dialog may not read keys yet: then the key is lost."""
 
 _DISMISSABLE = frozenset(
     {
@@ -89,7 +92,7 @@ class Responder:
         waiting = self._observer.state.permissions
         if waiting or reply.permission_id:
             return Answered(permission=self._decide(waiting, reply))
-        async with asyncio.timeout(_MOVED_S):
+        async with asyncio.timeout(_TYPING_PATIENCE_S):
             await self._typing.acquire()
         try:
             return Answered(dialog=await self._answer_dialog(reply))
@@ -143,12 +146,16 @@ class Responder:
         raise UnavailableError("The dialog does not follow the keys: attach and answer it.")
 
     async def _press(self, key: Key, shown: Dialog) -> None:
-        """Returns when the dialog has moved on."""
+        """Returns when the dialog has moved on; a key that shows no effect is pressed again."""
         await self._pane.press(key)
-        deadline = time.monotonic() + _MOVED_S
+        pressed_at = time.monotonic()
+        deadline = pressed_at + _MOVED_S
         while (now := await self._dialog()) is not None and now == shown:
             if time.monotonic() > deadline:
                 raise UnavailableError(f"The dialog does not follow the key {key}: attach and answer it.")
+            if time.monotonic() > pressed_at + _AGAIN_S:
+                await self._pane.press(key)
+                pressed_at = time.monotonic()
             await asyncio.sleep(_LOOK_S)
 
     async def _dialog(self) -> Dialog | None:

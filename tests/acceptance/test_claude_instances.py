@@ -16,7 +16,7 @@ from actors.states import Status
 from supervisor import requests
 from supervisor.client import SupervisorClient
 from tests.acceptance.team import Team
-from tests.standin.wrapping import unwrapped
+from tests.standin.wrapping import as_each_version_keeps_it, unwrapped
 
 pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300)]
 
@@ -54,17 +54,6 @@ def prompts(team: Team) -> list[str]:
             if entry.get("type") == "user" and isinstance(entry["message"]["content"], str):
                 found.append(entry["message"]["content"])
     return found
-
-
-_NOT_KEPT: dict[int, str | None] = {
-    **dict.fromkeys(map(ord, "\u200d\u200f\u202e\ufeff")),
-    **dict.fromkeys(map(ord, "\u2028\u2029"), "\n"),
-}
-"""What newer versions take out of a prompt, and what they turn into newlines."""
-
-
-def as_each_version_keeps_it(text: str) -> str:
-    return text.translate(_NOT_KEPT).rstrip()
 
 
 def as_claude_keeps_it(text: str) -> str:
