@@ -186,7 +186,8 @@ def _plain_answer(typed: str, tool_turns: list[Json]) -> Json:
         return text_block("tool result: " + " | ".join(tool_results(tool_turns[-1])))
     if typed.lstrip().startswith("[SUGGESTION MODE"):
         return text_block("run the tests")
-    lines = [line for line in typed.splitlines() if line.strip()]
+    # Newer versions close a long paste with a mark of their own.
+    lines = [line for line in typed.splitlines() if line.strip() and not line.startswith("</pasted_content ")]
     return text_block("echo: " + (lines[-1][:200] if lines else ""))
 
 
