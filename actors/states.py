@@ -342,11 +342,12 @@ def _verdict(state: InstanceState, now: float) -> tuple[Status, str]:
         return Status.WAITING_PERMISSION, ""
     if question := _question(state, now):
         return Status.WAITING_INPUT, question
+    beside = state.sight.screen.trouble if state.sight.view in (View.FREE, View.WORKING) else ""
     if _is_at_work(state, now):
-        return Status.BUSY, ""
+        return Status.BUSY, beside
     if state.sight.view is View.NO_BOX and state.sight.looks >= _LOOKS and now - state.sight.since >= UNSEEN_S:
         return Status.WAITING_INPUT, _no_box(state.sight.screen)
-    return Status.RATE_LIMITED if state.rate_limited else Status.READY, state.failure or _no_hooks(state, now)
+    return Status.RATE_LIMITED if state.rate_limited else Status.READY, state.failure or beside or _no_hooks(state, now)
 
 
 def _is_at_work(state: InstanceState, now: float) -> bool:

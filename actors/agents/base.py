@@ -237,7 +237,8 @@ class Screen:
     busy: bool = False
     """The agent shows that a turn is under way."""
     trouble: str = ""
-    """Words of a screen that stops every start: not logged in, trust asked, onboarding. Empty otherwise."""
+    """What a person should know: why no start comes to an end (trust asked, onboarding), or what goes wrong beside an
+    input box (not logged in, an API that does not answer). Empty otherwise."""
     shown: str = ""
     """With ``composer`` ABSENT the last rows in words, for whoever has to be told: at most 12 of 160 characters."""
 

@@ -26,6 +26,8 @@ _INDENT = "  "
 
 _BUSY_HINT = re.compile(r"\besc to interrupt\b", re.IGNORECASE)
 _SPINNER = re.compile(r"[·✢✳✶✻✽*] (?:\S.*…(?: \(.*)?|.*\bRetrying in .*)\s*")
+_RETRYING = re.compile(r"[·✢✳✶✻✽*] .*\bretrying in \d+.*\battempt (\d+/\d+)", re.IGNORECASE)
+_RETRY_ROWS = 8
 _GREY = re.compile(r"90|38;5;(?:8|23[2-9]|24\d|25[0-5])|38;2;(\d+);\1;\1")
 
 _OPTION = re.compile(rf"\s{{0,4}}{POINTER} \d+\. ")
@@ -74,6 +76,14 @@ class InputBox:
                 return False
         spins = any(_SPINNER.fullmatch(row.text) for row in self.above)
         return spins or any(_BUSY_HINT.search(row.text) for row in self.below)
+
+    @property
+    def retrying(self) -> str:
+        """Which try of how many it is, where the API does not answer; empty where it does."""
+        found = next(
+            (tries for row in reversed(self.above[-_RETRY_ROWS:]) if (tries := _RETRYING.match(row.text))), None
+        )
+        return "" if found is None else found[1]
 
     def typed(self) -> str:
         """The draft without ghost text. Blank rows that were typed count."""

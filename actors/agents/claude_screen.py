@@ -62,8 +62,14 @@ def _with_composer(box: InputBox) -> Screen:
         scrolled=box.scrolled,
         dialog=Dialog(kind="completion") if box.menu else None,
         busy=box.busy,
-        trouble=_TROUBLES["login"] if any(_NOT_LOGGED_IN.fullmatch(row.text) for row in box.below) else "",
+        trouble=_trouble_beside(box),
     )
+
+
+def _trouble_beside(box: InputBox) -> str:
+    if box.retrying:
+        return f"the API does not answer: Claude Code tries again (attempt {box.retrying})"
+    return _TROUBLES["login"] if any(_NOT_LOGGED_IN.fullmatch(row.text) for row in box.below) else ""
 
 
 def _of_deaf_program(rows: list[Row]) -> Screen:

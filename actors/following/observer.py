@@ -36,7 +36,6 @@ from actors.states import (
     SETTLE_S,
     InstanceState,
     Status,
-    Turn,
     View,
     fold,
     on_exit,
@@ -265,8 +264,8 @@ class Observer:
             return _BUSY_LOOK_S if state.status is Status.BUSY or not state.has_hooks else _BLIND_LOOK_S
         if state.own.waiting or (state.own.idle and state.status is Status.BUSY):
             return _CONFIRM_S
-        explained = state.turn is Turn.UNDER_WAY or state.in_background
-        return _BUSY_LOOK_S if state.own.busy and not explained else None
+        # What goes wrong beside an input box, as an API that does not answer, shows on the screen alone.
+        return _BUSY_LOOK_S if state.status is Status.BUSY or state.sight.screen.trouble else None
 
     async def _look_if_due(self) -> None:
         due_at = self._look_due_at()

@@ -207,6 +207,15 @@ def test_work_that_a_person_started_is_seen_without_a_hook() -> None:
     assert Story(PROMPT, ENDED).screen(WORKING, WORKING, after=LATE).status is Status.BUSY
 
 
+def test_what_goes_wrong_beside_an_input_box_is_told_and_taken_back() -> None:
+    retries = Screen(composer=Composer.EMPTY, busy=True, trouble="the API does not answer")
+    story = Story(PROMPT).file(AT_WORK).screen(retries, after=LATE)
+    assert (story.status, story.state.reason) == (Status.BUSY, "the API does not answer")
+    assert story.screen(WORKING).state.reason == ""
+    logged_out = Screen(composer=Composer.EMPTY, trouble="not logged in")
+    assert Story(PROMPT, ENDED).screen(logged_out, after=LATE).state.reason == "not logged in"
+
+
 def test_a_screen_that_has_not_caught_up_with_the_end_of_a_turn_is_overruled_by_the_file() -> None:
     story = Story(PROMPT, ENDED).screen(WORKING, WORKING, after=LATE)
     assert story.status is Status.BUSY
