@@ -80,9 +80,8 @@ class InputBox:
     @property
     def retrying(self) -> str:
         """Which try of how many it is, where the API does not answer; empty where it does."""
-        found = next(
-            (tries for row in reversed(self.above[-_RETRY_ROWS:]) if (tries := _RETRYING.match(row.text))), None
-        )
+        told = map(_RETRYING.match, (row.text for row in reversed(self.above[-_RETRY_ROWS:])))
+        found = next(filter(None, told), None)
         return "" if found is None else found[1]
 
     def typed(self) -> str:

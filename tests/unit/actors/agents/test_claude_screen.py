@@ -34,7 +34,8 @@ EMPTY_ONES = (
     "api-error-429-account-limit",
     "login-needed*",
 )
-BUSY_ONES = ("busy-[!d]*", "api-error-401-after-4s", "api-error-429-after-4s", "api-error-5??-after-4s", "compacting")
+BUSY_ONES = ("busy-[!d]*", "compacting")
+RETRYING_ONES = ("api-error-401-after-4s", "api-error-429-after-4s", "api-error-5??-after-4s")
 DRAFTS = (
     ("composer-draft-one-line", r"one line draft"),
     ("composer-draft-esc-again-to-clear", r"draft then esc"),
@@ -138,7 +139,7 @@ def read(pattern: str) -> list[Screen]:
 
 
 def test_each_fixture_is_read_by_a_test() -> None:
-    patterns = [*EMPTY_ONES, *BUSY_ONES, *COMPLETIONS, *NOT_UNDERSTOOD]
+    patterns = [*EMPTY_ONES, *BUSY_ONES, *RETRYING_ONES, *COMPLETIONS, *NOT_UNDERSTOOD]
     patterns += [pattern for pattern, _ in (*DRAFTS, *BUSY_DRAFTS, *DIALOGS)]
 
     assert [path.name for path in CAPTURES if not any(fnmatch(path.stem, pattern) for pattern in patterns)] == []
@@ -148,6 +149,13 @@ def test_each_fixture_is_read_by_a_test() -> None:
 def test_an_input_box_without_a_draft_is_empty(pattern: str) -> None:
     for screen in read(pattern):
         assert (screen.composer, screen.draft, screen.dialog, screen.busy) == (Composer.EMPTY, "", None, False)
+
+
+@pytest.mark.parametrize("pattern", RETRYING_ONES)
+def test_an_api_that_is_tried_again_is_told_with_the_attempt(pattern: str) -> None:
+    for screen in read(pattern):
+        assert (screen.composer, screen.busy) == (Composer.EMPTY, True)
+        assert "/10)" in screen.trouble
 
 
 @pytest.mark.parametrize("pattern", BUSY_ONES)
