@@ -336,7 +336,8 @@ def weighed(state: InstanceState, now: float) -> InstanceState:
 def _verdict(state: InstanceState, now: float) -> tuple[Status, str]:
     if state.halted:
         return Status.WAITING_INPUT, _HALTED
-    if state.status is Status.STARTING and state.sight.view not in (View.FREE, View.WORKING):
+    untold = state.turn is Turn.NONE and not state.permissions  # whoever has had a turn has started
+    if state.status is Status.STARTING and untold and state.sight.view not in (View.FREE, View.WORKING):
         return Status.STARTING, _why_not_started(state, now)
     if state.permissions:
         return Status.WAITING_PERMISSION, ""

@@ -95,6 +95,11 @@ def test_an_agent_is_ready_when_its_input_box_is_visible_and_not_when_its_sessio
     assert on_screen(started, FREE, 1.0).status is Status.READY
 
 
+def test_an_agent_that_had_turns_before_it_was_followed_has_started_whatever_its_screen_shows() -> None:
+    asked = fold(fold(fold(InstanceState(), STARTED, 0.0), PROMPT, 0.0), ASK, 0.0)
+    assert on_screen(asked, DIALOG, 1.0).status is Status.WAITING_PERMISSION
+
+
 def test_a_screen_that_stops_the_start_gives_the_reason() -> None:
     stuck = on_screen(InstanceState(), Screen(composer=Composer.ABSENT, trouble="not logged in"), 1.0)
     assert (stuck.status, stuck.reason) == (Status.STARTING, "not logged in")
