@@ -37,6 +37,9 @@ FIRST_LOOK_S = 0.02
 """A paste is on the screen within 10 to 30 ms."""
 PROOF_LOOK_S = 0.3
 """The agent's hook follows Enter within 20 to 190 ms; an Enter pressed again before is only a surplus one."""
+ENTER_AGAIN_S = 2.0
+"""An agent that has much to do may still take the first Enter; what stands in its box then, perhaps a draft that a
+person had stashed, a second one would submit."""
 LONGEST_LOOK_S = 1.0
 REDRAW_S = 1.0
 """For so long what stands in the way may only be a screen that is being drawn anew."""
@@ -245,6 +248,8 @@ class Delivery:
             still_drawn = not self._emptied and now - (self._reported_since or 0.0) < REDRAW_S
             self._taken_back = self._taken_back or not still_drawn
             return self._hold(f"the agent has given it back into its input box: {self._free()}", now)
+        if 0 < self._enters < _ENTERS and now - self._entered_at < ENTER_AGAIN_S:
+            return self._look_again()
         if self._enters < _ENTERS or now - self._entered_at >= self._patience_s:
             self._in_the_way_since = None
             return PressEnter()
