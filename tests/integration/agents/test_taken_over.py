@@ -61,7 +61,7 @@ async def test_a_loop_that_dies_is_seen_and_the_agent_is_taken_over_anew(
     instance = await team.successor([])
     first = (await instance.reports(0, 5.0)).incarnation
     with monkeypatch.context() as broken:
-        broken.setattr(Courier, "_something_to_do", _fail)
+        broken.setattr(Courier, "_has_work", _fail)
         await instance.deliver(SHORT)
         await until(lambda: "an error in Phalanx" in team.reason)
     await until(lambda: team.reason == "")

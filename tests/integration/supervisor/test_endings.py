@@ -53,7 +53,7 @@ async def test_a_restart_whose_caller_goes_away_in_the_middle_is_done_all_the_sa
     member = supervisor._roll.registry.get(spawned.instance_id)
     before = member.record.pid
     calling = asyncio.create_task(supervisor.restart(requests.RestartRequest(instance_id=spawned.instance_id), LEAD))
-    await supervisor._roll.news.until(lambda: not member.alive, 20)
+    await supervisor._roll.news.until(lambda: member.coming_back, 20)
     calling.cancel()
     await asyncio.gather(calling, return_exceptions=True)
     assert calling.cancelled()

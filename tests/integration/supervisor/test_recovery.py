@@ -128,6 +128,7 @@ async def test_nobody_is_there_to_be_resumed_twice(team: Team) -> None:
     first = await spawn(life, team)
     await settle(life, first)
     await life.call("shutdown", ShutdownRequest())
+    life = await team.next_life(actors_die=True)
     both_at_once = [life.call("resume", requests.ResumeRequest()) for _ in range(2)]
     answers = [cast("results.ResumeResult", answer) for answer in await asyncio.gather(*both_at_once)]
     assert all(answer.success for answer in answers)
