@@ -14,12 +14,15 @@ import struct
 import subprocess
 import termios
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 _KEPT_BYTES = 1_000_000
 _END_PATIENCE_S = 10.0
+_APART_S = 0.02
+"""tmux takes keys that come within a millisecond of each other for pasted text, in which no key has a meaning."""
 DETACH = "\x02d"
 """Ctrl-b d, the keys that leave tmux."""
 FOCUS_IN, FOCUS_OUT = "\x1b[I", "\x1b[O"
@@ -80,6 +83,7 @@ class Person:
 
     def detach(self) -> None:
         """Leaves tmux by its keys; returns when the program has ended."""
+        time.sleep(_APART_S)
         self.type(DETACH)
         self._program.wait(_END_PATIENCE_S)
 

@@ -28,6 +28,8 @@ _BUSY_HINT = re.compile(r"\besc to interrupt\b", re.IGNORECASE)
 _SPINNER = re.compile(r"[·✢✳✶✻✽*] (?:\S.*…(?: \(.*)?|.*\bRetrying in .*)\s*")
 _RETRYING = re.compile(r"[·✢✳✶✻✽*] .*\bretrying in \d+.*\battempt (\d+/\d+)", re.IGNORECASE)
 _RETRY_ROWS = 8
+_WIDTHS_APART = 2
+"""A character that Claude Code and tmux take for differently wide leaves the rule below it shorter."""
 _GREY = re.compile(r"90|38;5;(?:8|23[2-9]|24\d|25[0-5])|38;2;(\d+);\1;\1")
 
 _OPTION = re.compile(rf"\s{{0,4}}{POINTER} \d+\. ")
@@ -121,7 +123,7 @@ def _last_match(rows: list[Row], pattern: re.Pattern[str], before: int) -> int |
 
 def _is_bordered(upper: Row | None, inside: tuple[Row, ...], lower: Row) -> bool:
     """Whether the rows between the rules are a box: with its prompt, or with its beginning scrolled away."""
-    if upper is not None and _width(upper) != _width(lower):
+    if upper is not None and abs(_width(upper) - _width(lower)) > _WIDTHS_APART:
         return False
     if inside[0].text.startswith((_PROMPT, _BASH_PROMPT)):
         return _all_indented(inside[1:])

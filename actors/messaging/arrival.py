@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from actors.messages import Message
 
-_WRAPPED = re.compile(r'(?:\n\n)?<pasted_content id="(\w+)">\n(.*?)\n?</pasted_content id="\1">\n?', re.DOTALL)
+_WRAPPED = re.compile(r'(?:\n\n)?<pasted_content id="(\w+)">\n(.*?)\n?</pasted_content id="\1">\n{0,2}', re.DOTALL)
 _SEPARATORS = "\u2028\u2029"
 _BETWEEN_MESSAGES = "\n\n"
 _NAMED = 4

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
-_WRAPPED = re.compile(r'(?:\n\n)?<pasted_content id="(\w+)">\n(.*?)\n?</pasted_content id="\1">\n?', re.DOTALL)
+_WRAPPED = re.compile(r'(?:\n\n)?<pasted_content id="(\w+)">\n(.*?)\n?</pasted_content id="\1">\n{0,2}', re.DOTALL)
 
 
-def unwrapped(prompt: str) -> str:
-    """The prompt without the marks, and without blanks at its end, which some versions trim."""
-    return _WRAPPED.sub(lambda wrapped: wrapped[2], prompt).rstrip()
+def unwrapped(prompt: str, end: str = "") -> str:
+    """The prompt without the marks, and without blanks at its end, which some versions trim.
+
+    ``end``: what stood at the end of each paste; a newline there is taken away, and nothing tells whether there was one.
+    """
+    return _WRAPPED.sub(lambda wrapped: wrapped[2] + end, prompt).rstrip()
 
 
 _NOT_KEPT: dict[int, str | None] = {
