@@ -10,7 +10,7 @@ _WRAPPED = re.compile(r'(?:\n\n)?<pasted_content id="(\w+)">\n(.*?)\n?</pasted_c
 def unwrapped(prompt: str, end: str = "") -> str:
     """The prompt without the marks, and without blanks at its end, which some versions trim.
 
-    ``end``: what stood at the end of each paste; a newline there is taken away, and nothing tells whether there was one.
+    ``end``: what stood at the end of each paste: a newline there is taken away, and nothing tells of it.
     """
     return _WRAPPED.sub(lambda wrapped: wrapped[2] + end, prompt).rstrip()
 
