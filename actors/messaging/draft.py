@@ -84,11 +84,15 @@ def _begins_within(shown: str, parts: Sequence[_Part], number: int, odd: bool) -
 @lru_cache(maxsize=16)
 def _firm(text: str, *, with_symbols: bool) -> str:
     """What every terminal shows of it: no blanks, nothing invisible, no marks over letters."""
-    kinds = _OWN_CHARACTERS | ({"S"} if with_symbols else frozenset())
     if text.isascii():
-        kept = "".join(text.split())
-        return kept if with_symbols else "".join(c for c in kept if unicodedata.category(c)[0] in kinds)
-    return "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c)[0] in kinds and c != "�")
+        return "".join(text.split())
+
+    def is_shown(character: str) -> bool:
+        kind = unicodedata.category(character)[0]
+        symbol = kind == "S" and (with_symbols or character.isascii())  # the mark of a long part has a plus sign
+        return (kind in _OWN_CHARACTERS or symbol) and character != "�"
+
+    return "".join(filter(is_shown, unicodedata.normalize("NFD", text)))
 
 
 def _has_odd(text: str) -> bool:

@@ -33,6 +33,8 @@ LONG = "one\ntwo\nthree\nfour"
         ("[Pasted text #1 +2 lines]", parts("hello there")),
         ("[Pasted text #12 +5 lines]", parts(LONG)),
         ("[Pasted text\n#12 +5 lines]", parts(LONG)),
+        ("[Pasted text #3 +5 lines]", parts(f"{LONG} \U0001f680")),
+        ("[phalanx msg_00 from lead]\n\U0001f680 a=b $(x) `y` +1", parts("\U0001f680 a=b $(x) `y` +1")),
         (f"[phalanx msg_00 from lead]\n{LONG}", parts(LONG)),
         ("[phalanx msg_00 from lead]\n    é tab", parts("\te\u0301\u200b tab\ufeff")),
         ("[phalanx msg_00 from lead]\n[Pasted text #3 +9 lines]", parts("[Pasted text #3 +9 lines]")),
