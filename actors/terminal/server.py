@@ -174,11 +174,13 @@ class TerminalServer:
         Panes that somebody has added to a session are not its agent's.
         """
         answer = self._list_panes()
-        if answer.returncode:
-            if NO_SESSION in "\n".join(answer.stderr) or not self.is_running():
+        if answer.returncode and NO_SESSION not in "\n".join(answer.stderr):
+            if not self.is_running():
                 return ()
-            answer = self._list_panes()  # its socket may just have been made again
+            answer = self._list_panes()  # its socket, or a new server, may just have been made
         if answer.returncode:
+            if NO_SESSION in "\n".join(answer.stderr):
+                return ()
             raise refusal("\n".join(answer.stderr))
         first: dict[str, PaneInfo] = {}
         for pane in sorted(map(parse_pane, answer.stdout), key=lambda pane: int(pane.pane_id[1:])):
