@@ -138,7 +138,7 @@ class Round:
                 raise RuntimeError(f"a member could not be spawned: {result['error']}")
             self._spawned.contexts[result["instanceId"]] = member["context"]
             self._spawned.sessions[result["sessionName"]] = result["instanceId"]
-        if self._plan.spares and not any(each["fromPool"] for each in client.answers[request_id]["instances"]):
+        if self._plan.spares and not any(each.get("fromPool") for each in client.answers[request_id]["instances"]):
             raise RuntimeError("none of the spare agents was given to a member")
         self._spawned.places.update(copies.places(await asyncio.to_thread(copies.in_file, self._world.home)))
         team, _ = self._spawned.divide(await self._world.survey())
