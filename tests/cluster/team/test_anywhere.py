@@ -49,7 +49,7 @@ def times(entry: EntryProcess, instance_id: str, text: str) -> int:
 def queued(head: RigHost, instance_id: str) -> int:
     """Messages for it that were accepted and wait."""
     listed = phalanx(head, "list")["instances"]
-    return next(int(each["queuedMessages"]) for each in listed if each["instanceId"] == instance_id)
+    return next(int(each.get("queuedMessages", 0)) for each in listed if each["instanceId"] == instance_id)
 
 
 def actor_on(host: RigHost, kind: str) -> int:
