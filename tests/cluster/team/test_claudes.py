@@ -12,12 +12,12 @@ from tests.cluster.asking import phalanx
 from tests.cluster.rig import Rig, RigHost
 from tests.cluster.team.calling import wait_until
 from tests.cluster.team.claude import serve_standin
+from tests.standin.claude_versions import installed_claude
 
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.real_claude,
     pytest.mark.timeout(400),
-    pytest.mark.usefixtures("claude_command"),
 ]
 
 ASKED_S = 60.0
@@ -26,7 +26,8 @@ CARRIED_S = 30.0
 
 @pytest.fixture(scope="module")
 def team(rig: Rig, head: RigHost) -> Iterator[RigHost]:
-    """The head; the workers have their stand-ins."""
+    """The head; the workers have their stand-ins. The hosts run the newest Claude Code."""
+    installed_claude("newest")
     for host in rig.hosts[1:]:
         serve_standin(host)
     phalanx(head, "up")
