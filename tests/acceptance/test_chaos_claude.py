@@ -68,7 +68,7 @@ async def test_messages_to_real_claudes_stand_in_the_transcript_once_whoever_die
         output=tmp_path / "chaos",
         crew=claude_crew(claude_command, api.url, make_short_tmp() / "user"),
         instances=2,
-        messages=200,
+        messages=320,
         people=0,
         limit_s=WELL_WITHIN_S,
     )
