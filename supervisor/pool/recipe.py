@@ -19,6 +19,10 @@ class Recipe:
     permission_mode: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.permission_mode in {None, "manual"}:  # the mode in which an agent starts that is told none
+            object.__setattr__(self, "permission_mode", "default")
+
     @classmethod
     def of(cls, request: SpawnRequest, work_dir: Path, agent: str) -> Self | None:
         """None for what no spare is made for: an instance that shares its directory."""

@@ -85,8 +85,10 @@ class Scene:
         return self.pool.fill(RECIPE, instances, worktrees, lambda *told: self.told.append(told), timeout_s)
 
     def take(self) -> Member | None:
-        """As a spawn does."""
-        return self.pool.take_agent(REQUEST, RECIPE.work_dir, None)
+        """As a spawn does, which has news to tell as well."""
+        taken = self.pool.take_agent(REQUEST, RECIPE.work_dir, None)
+        self.roll.news.announce()
+        return taken
 
     def ready(self) -> tuple[int, int]:
         figures = self.pool.figures
