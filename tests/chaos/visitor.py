@@ -14,9 +14,12 @@ from tests.people import People, Person
 _SEEN_S = 3.0
 _TWICE_S = 1.2
 """A second Ctrl-C within a second would end the agent."""
-_TIDY_S = 20.0
+_TIDY_S = 30.0
+_BEING_TYPED_S = 5.0
 _COPY_MODE = re.compile(r"\[\d+/\d+\]\s*$")
 """Where tmux says at the upper right how far back one has scrolled."""
+_TYPED = re.compile(r"q|/[a-z]")
+"""What a person types beside drafts: no message begins like it."""
 _GONE = (RuntimeError, AssertionError, TimeoutError)
 """A terminal that went away, or a screen that did not come."""
 
@@ -110,18 +113,36 @@ class Visitor:
             return
         await person.presses("Enter")
         if command is Act.RESUME:
-            await asyncio.sleep(1)
-            await person.presses("Enter")  # takes the first one that is offered
+            await self._take_from_the_list(person)
         self.ledger.note("command", person=self.name, words=words)
 
+    async def _take_from_the_list(self, person: Person) -> None:
+        """The first conversation that is offered; a list that offers none is closed again."""
+        await person.until(lambda screen: _is_list(screen) and "Loading" not in screen, "the list", _SEEN_S)
+        await person.presses("Enter")
+        try:
+            await person.until(lambda screen: not _is_list(screen), "the end of the list", _SEEN_S)
+        except AssertionError:
+            await person.presses("Escape")
+
     async def _clear(self, person: Person) -> bool:
-        """Clears the input box; whether there was anything in it."""
+        """Clears the input box of what people have left there; whether there was anything."""
         screen = await person.sees()
-        if not _in_the_box(screen) and DRAFT_MARK not in screen.rpartition("❯")[2]:
+        left = _in_the_box(screen)
+        mine = bool(_TYPED.match(left)) or DRAFT_MARK in screen.rpartition("❯")[2]
+        if not mine and not (left and await self._stays(person, left)):
             return False
         await person.presses("C-c")
         await asyncio.sleep(_TWICE_S)
         return True
+
+    async def _stays(self, person: Person, left: str) -> bool:
+        """Whether it was put back by an Escape: a message that is being typed is gone in a moment."""
+        try:
+            await person.until(lambda screen: _in_the_box(screen) != left, within_s=_BEING_TYPED_S)
+        except AssertionError:
+            return True
+        return False
 
 
 def _in_the_box(screen: str) -> str:
@@ -129,6 +150,10 @@ def _in_the_box(screen: str) -> str:
     rows = [row.replace("\xa0", " ").rstrip() for row in screen.splitlines()]
     places = [at for at, row in enumerate(rows) if row.startswith("❯") and at and rows[at - 1].startswith("─")]
     return rows[places[-1]].removeprefix("❯").strip() if places else ""
+
+
+def _is_list(screen: str) -> bool:
+    return "resume session" in screen.lower()
 
 
 async def _is_set_within(event: asyncio.Event, limit_s: float) -> bool:

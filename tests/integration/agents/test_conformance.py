@@ -117,11 +117,14 @@ async def test_text_and_enter_in_a_dialog_approve_the_tool_and_lose_the_text(rig
     asked = await rig.event(EventKind.PERMISSION_REQUESTED)
     await rig.shows_dialog()
 
+    async def entered() -> bool:
+        await rig.pane.press("Enter")
+        return rig.has_run("touch trapped")
+
     await rig.pane.paste("[phalanx msg_2 from lead]\nplease do not")
-    await rig.pane.press("Enter")
+    await until(entered)  # newer versions take no key within 0.2 s of drawing a dialog
     await rig.event(EventKind.TURN_ENDED)
 
-    assert rig.has_run("touch trapped")
     assert len(rig.events(EventKind.PROMPT_SUBMITTED)) == 1
     assert release(rig.instance_directory, asked.request_id)
     await until(lambda: rig.waiting_hooks() == [])
