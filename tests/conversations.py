@@ -18,8 +18,8 @@ from typing import Any
 
 HEADER = re.compile(r"^\[phalanx (msg_[0-9a-z]+) from [^\]\n]+\]$", re.MULTILINE)
 _NOBODY_SAID = ("isMeta", "isSidechain", "isCompactSummary")
-_LOCAL = ("<command-", "<local-command-", "<bash-")
-"""What a person ran in the program itself, and what it printed."""
+_OF_THE_PROGRAM = ("<command-", "<local-command-", "<bash-", "[Request interrupted by user")
+"""What a person ran in the program itself or stopped, and what it printed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ def said_in(transcripts: Iterable[bytes]) -> list[Said]:
     found: dict[object, Said] = {}
     for number, entry in enumerate(each for transcript in transcripts for each in lines_of(transcript)):
         text = _given_text(entry)
-        if text and not text.startswith(_LOCAL):
+        if text and not text.startswith(_OF_THE_PROGRAM):
             at = datetime.fromisoformat(entry["timestamp"]).timestamp()
             found.setdefault(entry.get("uuid", number), Said(kind=str(entry["type"]), text=text, at=at))
     return sorted(found.values(), key=lambda said: said.at)

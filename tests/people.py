@@ -75,7 +75,11 @@ class People:
             else [str(Path(sys.executable).with_name("phalanx")), "attach", instance_id]
         )
         person = await self.runs(command, size)
-        await person.until(lambda screen: "❯" in screen or "─────" in screen, "the agent's screen")
+        try:
+            await person.until(lambda screen: "❯" in screen or "─────" in screen, "the agent's screen")
+        except AssertionError:
+            await person.closes_the_window()
+            raise
         return person
 
     async def runs(self, command: Sequence[str], size: tuple[int, int]) -> Person:

@@ -69,7 +69,7 @@ async def test_messages_to_real_claudes_stand_in_the_transcript_once_whoever_die
         crew=claude_crew(claude_command, api.url, make_short_tmp() / "user"),
         instances=2,
         messages=320,
-        people=0,
+        people=1,
         limit_s=WELL_WITHIN_S,
     )
     print(f"chaos: seed {SEED}; what happened is kept in {plan.output}")
