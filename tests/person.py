@@ -22,7 +22,8 @@ from pathlib import Path
 _KEPT_BYTES = 1_000_000
 _END_PATIENCE_S = 10.0
 _APART_S = 0.02
-"""tmux takes keys that come within a millisecond of each other for pasted text, in which no key has a meaning."""
+"""tmux takes keys that it reads within a millisecond of each other for pasted text, in which no key has a meaning."""
+_PRESS_AGAIN_S = 2.0
 DETACH = "\x02d"
 """Ctrl-b d, the keys that leave tmux."""
 FOCUS_IN, FOCUS_OUT = "\x1b[I", "\x1b[O"
@@ -82,10 +83,14 @@ class Person:
         fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
 
     def detach(self) -> None:
-        """Leaves tmux by its keys; returns when the program has ended."""
-        time.sleep(_APART_S)
-        self.type(DETACH)
-        self._program.wait(_END_PATIENCE_S)
+        """Leaves tmux by its keys, pressed again until they count; returns when the program has ended."""
+        deadline = time.monotonic() + _END_PATIENCE_S
+        while not self.has_ended():
+            assert time.monotonic() < deadline, "Ctrl-b d does not detach"
+            time.sleep(_APART_S)
+            self.type(DETACH)
+            with suppress(subprocess.TimeoutExpired):
+                self._program.wait(_PRESS_AGAIN_S)
 
     def has_ended(self) -> bool:
         return self._program.poll() is not None
