@@ -33,14 +33,6 @@ async def _poll(pid: int) -> None:
         await asyncio.sleep(_POLL_S)
 
 
-def is_halted(pid: int) -> bool:
-    """Whether a signal has stopped the process (Ctrl-Z, SIGSTOP); False when there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
-    except (OSError, IndexError):
-        return False
-
-
 def _exists(pid: int) -> bool:
     """tmux now and then leaves an agent that has ended uncollected: such a process is none any more."""
     try:

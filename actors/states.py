@@ -5,8 +5,7 @@ Five witnesses tell about one agent, none of them everything, and each may be mi
 =================  ================================  ==============================  ===============================
 witness            proves                            only suggests                   is silent or wrong
 =================  ================================  ==============================  ===============================
-process            that the agent has ended, or is   --                              --
-                   stopped by a signal
+process            that the agent has ended          --                              --
 permission hook    while it waits: that a tool call  that its dialog is up (one of   waits on when a person has
                    waits for a decision              a subagent in the background    answered the dialog
                                                      is drawn after the hook ends)
@@ -19,7 +18,7 @@ screen             that a dialog or the input box    that a turn is under way; t
                    is drawn                          nothing waits                   or setting hides the signs
 =================  ================================  ==============================  ===============================
 
-So, in this order: the end of the process; a stop by a signal; a permission request that waits; a dialog (the file or
+So, in this order: the end of the process; a permission request that waits; a dialog (the file or
 the screen shows it); a turn that hooks began and nobody saw end; work that only file or screen show; an input box that
 cannot be seen; else the agent is ready. What contradicts the hooks must stand for ``SETTLE_S``, because hooks come
 first. The screen takes a request back only after its dialog was seen and is gone, and never a subagent's.
@@ -53,7 +52,7 @@ class Status(StrEnum):
     WAITING_PERMISSION = "waiting_permission"
     WAITING_INPUT = "waiting_input"
     """Something at its terminal waits for a person: a dialog that no hook announced, a view without an input box, a
-    program that was stopped. ``reason`` says what."""
+    program that was suspended (Ctrl-Z). ``reason`` says what."""
     RATE_LIMITED = "rate_limited"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -152,8 +151,6 @@ class InstanceState:
     """What the program itself writes about its status; None where it writes nothing."""
     own_since: float = 0.0
     sight: Sight = Sight()
-    halted: bool = False
-    """The process is stopped by a signal."""
     transcript_path: str = ""
     session_id: str = ""
     """Of the conversation that the agent is in now."""
@@ -302,11 +299,6 @@ def _without_answered(state: InstanceState, now: float) -> InstanceState:
     return replace(state, permissions=left)
 
 
-def on_halt(state: InstanceState, halted: bool, now: float) -> InstanceState:
-    """The state after a look whether the process is stopped by a signal."""
-    return weighed(replace(state, halted=halted), now)
-
-
 def on_exit(state: InstanceState, *, asked: bool, reason: str) -> InstanceState:
     """The state after the agent's process has ended."""
     if state.status not in ALIVE:
@@ -334,8 +326,6 @@ def weighed(state: InstanceState, now: float) -> InstanceState:
 
 
 def _verdict(state: InstanceState, now: float) -> tuple[Status, str]:
-    if state.halted:
-        return Status.WAITING_INPUT, _HALTED
     untold = state.turn is Turn.NONE and not state.permissions  # whoever has had a turn has started
     if state.status is Status.STARTING and untold and state.sight.view not in (View.FREE, View.WORKING):
         return Status.STARTING, _why_not_started(state, now)
@@ -383,12 +373,6 @@ def _why_not_started(state: InstanceState, now: float) -> str:
         return in_words(screen.dialog)
     long = state.sight.view is View.NO_BOX and now - state.sight.since >= UNSEEN_S and bool(screen.shown)
     return _no_box(screen) if long else ""
-
-
-_HALTED = (
-    "its program is stopped by a signal (Ctrl-Z, or kill -STOP): attach and continue it, "
-    "or terminate or restart the instance"
-)
 
 
 def in_words(dialog: Dialog) -> str:

@@ -30,7 +30,7 @@ from actors.following.transcript import Conversation
 from actors.messaging.proofs import Proofs
 from actors.news import News
 from actors.private_files import write_private
-from actors.process_end import is_halted, process_end
+from actors.process_end import process_end
 from actors.states import (
     ALIVE,
     SETTLE_S,
@@ -39,7 +39,6 @@ from actors.states import (
     View,
     fold,
     on_exit,
-    on_halt,
     on_own_status,
     on_screen,
     without,
@@ -273,9 +272,8 @@ class Observer:
             await self._look()
 
     def _ask_witnesses(self) -> None:
-        """What the process, its status file and the waiting hooks say now."""
+        """What the program's status file and the waiting hooks say now."""
         now = time.monotonic()
-        self.change(on_halt(self.state, is_halted(self._pane_pid), now))
         self.change(on_own_status(self.state, self._own.read(), now))
         gone = [p.request_id for p in self.state.permissions if not waits(self._directory, p.request_id)]
         if gone:

@@ -30,6 +30,16 @@ async def _runs(member: Member, person: Person, command: str) -> None:
     await asyncio.sleep(1.5)
 
 
+async def _asks_and_restarts(member: Member) -> None:
+    await member.rests()
+    await member.send('@@tool Bash {"command": "touch it-ran", "description": "touch"}')
+    await member.asks("Bash", 20)
+    await member.answers("deny", message="no")
+    await member.rests()
+    await member.restart()
+    await member.takes("after the restart")
+
+
 @scenario()
 async def after_a_person_typed_rename_messages_arrive_and_a_restart_goes_on_with_the_conversation(stage: Stage) -> None:
     member, person = await _with_a_person(stage)
@@ -96,13 +106,7 @@ async def after_a_person_resumed_an_earlier_conversation_messages_arrive_and_req
     await person.presses("Enter")
     await asyncio.sleep(3)
     await member.takes("after the resume")
-    await member.rests()
-    await member.send('@@tool Bash {"command": "touch it-ran", "description": "touch"}')
-    await member.asks("Bash", 20)
-    await member.answers("deny", message="no")
-    await member.rests()
-    await member.restart()
-    await member.takes("after the restart")
+    await _asks_and_restarts(member)
 
 
 @scenario()
@@ -111,13 +115,7 @@ async def after_a_person_typed_branch_messages_arrive_and_requests_are_shown(sta
     await _runs(member, person, "/branch")
     await asyncio.sleep(2)
     await member.takes("after the branch")
-    await member.rests()
-    await member.send('@@tool Bash {"command": "touch it-ran", "description": "touch"}')
-    await member.asks("Bash", 20)
-    await member.answers("deny", message="no")
-    await member.rests()
-    await member.restart()
-    await member.takes("after the restart")
+    await _asks_and_restarts(member)
 
 
 @scenario()

@@ -100,8 +100,8 @@ async def _server_pid(pane: Pane) -> int:
     return int(await pane._tmux.run("display-message", "-p", "#{pid}"))
 
 
-async def _main(told: dict[str, Any]) -> None:
-    _doom(told["moment"])
+async def adopted(told: dict[str, Any]) -> tuple[Instance, list[Message]]:
+    """The instance that follows the agent of the file, and what is to be delivered to it."""
     config = InstanceConfig(
         instance_id="spec_1",
         agent="demo",
@@ -113,8 +113,14 @@ async def _main(told: dict[str, Any]) -> None:
     # The demo's records are read by the same code as those of the real program.
     instance = Instance(config, DemoAgent(sys.executable))
     await instance.adopt(told["pane_id"], told["pid"])
+    return instance, [decode(Message, bytes.fromhex(each)) for each in told["messages"]]
+
+
+async def _main(told: dict[str, Any]) -> None:
+    _doom(told["moment"])
+    instance, messages = await adopted(told)
     print("adopted", flush=True)
-    await instance.deliver([decode(Message, bytes.fromhex(each)) for each in told["messages"]])
+    await instance.deliver(messages)
     await asyncio.Event().wait()
 
 

@@ -16,11 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from actors.agents.demo import DemoAgent
-from actors.instance import Instance, InstanceConfig
-from actors.messages import Message, decode
 from actors.terminal.pane import Pane
-from tests.integration.agents.doomed_actor import LIMITS
+from tests.integration.agents.doomed_actor import adopted
 
 STARVED_S = 4.0
 BEAT_S = 0.05
@@ -37,17 +34,7 @@ class Counting(logging.Handler):
 async def _main(told: dict[str, Any]) -> None:
     log = Counting()
     logging.getLogger().addHandler(log)
-    config = InstanceConfig(
-        instance_id="spec_1",
-        agent="demo",
-        session_id=told["session_id"],
-        directory=Path(told["directory"]),
-        tmux_socket=Path(told["tmux_socket"]),
-        limits=LIMITS,
-    )
-    instance = Instance(config, DemoAgent(sys.executable))
-    await instance.adopt(told["pane_id"], told["pid"])
-    messages = [decode(Message, bytes.fromhex(each)) for each in told["messages"]]
+    instance, messages = await adopted(told)
     starved = asyncio.Event()
     if told["moment"] == "after the paste":
         paste = Pane.paste

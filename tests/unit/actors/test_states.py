@@ -19,7 +19,6 @@ from actors.states import (
     in_words,
     interrupted,
     on_exit,
-    on_halt,
     on_own_status,
     on_screen,
     without,
@@ -260,13 +259,6 @@ def test_a_view_without_an_input_box_waits_for_a_person_when_no_turn_is_under_wa
     assert story.screen(NO_BOX, after=UNSEEN_S).status is Status.WAITING_INPUT
     assert "a view of the transcript" in story.state.reason
     assert Story(PROMPT).file(AT_WORK).screen(NO_BOX, NO_BOX, NO_BOX, after=LATE).status is Status.BUSY
-
-
-def test_a_stopped_program_says_so_and_goes_on_as_before() -> None:
-    halted = on_halt(Story(PROMPT).state, True, LATE)
-    assert halted.status is Status.WAITING_INPUT
-    assert "Ctrl-Z" in halted.reason
-    assert on_halt(halted, False, LATE).status is Status.BUSY
 
 
 def test_a_new_conversation_in_the_same_program_ends_the_turn() -> None:
