@@ -1,9 +1,9 @@
 """Answering what an agent waits for: a permission request, or a dialog at its terminal; called by the instance.
 
 A permission request is answered through the hook that waits for it: no key is pressed. A dialog that no hook announced
-is answered at its terminal: the pointer is moved to the option that was named and Enter is pressed on it, each key only
-after a look that still shows this very dialog. Nothing is pressed where the screen does not tell which option Enter
-would take.
+is answered at its terminal: the pointer is moved to the option that was named and Enter is pressed on it, or the key is
+pressed that the dialog names for it, each key only after a look that still shows this very dialog. Nothing is pressed
+where the screen does not tell which option a key would take.
 """
 
 from __future__ import annotations
@@ -133,6 +133,9 @@ class Responder:
         return dialog
 
     async def _choose(self, dialog: Dialog, wanted: int) -> None:
+        if dialog.keys:
+            await self._press(dialog.keys[wanted], dialog)
+            return
         for _ in range(2 * len(dialog.options) + 1):
             now = await self._dialog()
             if now is None or not _is_same(now, dialog):

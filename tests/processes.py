@@ -36,9 +36,14 @@ def called(processes: Iterable[psutil.Process], name: str) -> list[psutil.Proces
 
 def title_of(process: psutil.Process) -> str:
     """The first word of the command line; empty when the process has ended."""
+    return next(iter(command_of(process)), "")
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """The words of the command line; none when the process has ended."""
     with suppress(psutil.Error):
-        return next(iter(process.cmdline()), "")
-    return ""
+        return process.cmdline()
+    return []
 
 
 def environment_of(process: psutil.Process) -> dict[str, str]:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from actors.terminal.pane import PaneInfo
+from actors.terminal.pane import Key, PaneInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +222,8 @@ class Dialog:
     """What can be chosen, in the order shown, without numbers."""
     chosen: int | None = None
     """Index of the option that Enter would take; None when the screen does not tell."""
+    keys: tuple[Key, ...] = ()
+    """The key that takes each option, where each has one of its own and there is no pointer; empty otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

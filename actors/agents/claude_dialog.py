@@ -8,11 +8,12 @@ rule, only keys. What cannot be told stays empty: nobody decides by it alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.agents.base import Dialog
 from actors.agents.styled import Row
+from actors.terminal.pane import Key
 
 POINTER = "\u276f"
 SUSPENDED = re.compile(r"Claude Code (?:is|has been) suspended\.")
@@ -31,6 +32,8 @@ _HINT = re.compile(
     r"\b(?:esc|enter|space)(?:/\S+)? to\s+\w+|↑/↓ to|\bPress Enter\b|Showing detailed transcript|^  search prompts:",
     re.IGNORECASE | re.MULTILINE,
 )
+_KEYED = re.compile(r"\b(?P<key>Enter|shift\+Tab) to (?P<label>[^·]+)", re.IGNORECASE)
+_KEYS: Mapping[str, Key] = {"enter": "Enter", "shift+tab": "Shift-Tab"}
 _LAST_ROWS = 20
 _HINT_ROWS = 3
 _LONGEST_QUESTION = 40
@@ -79,6 +82,8 @@ _HINTS = (
     ("permission", r"Esc to cancel · Tab to amend"),
 )
 """By what the last rows hold."""
+_TAKEN_BY_KEYS = frozenset({"auto mode"})
+"""Dialogs without a pointer: their last rows name a key for each answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +121,14 @@ def read_dialog(rows: Sequence[Row]) -> Dialog | None:
         return None
     above = region[: options[0].row] if options else region
     question = [words for words in (_words(row.text) for row in above if not _FRAME.fullmatch(row.text)) if words]
+    kind = _kind(title, question, hints) or ("menu" if opened else "")
+    keyed = list(_KEYED.finditer(" ".join(hints.split()))) if kind in _TAKEN_BY_KEYS and not options else []
     return Dialog(
-        kind=_kind(title, question, hints) or ("menu" if opened else ""),
+        kind=kind,
         question="\n".join(question[-_LONGEST_QUESTION:]),
-        options=tuple(option.label for option in options),
+        options=tuple([option.label for option in options] or [found["label"].strip() for found in keyed]),
         chosen=next((i for i, option in enumerate(options) if option.pointed and not _BOX.match(option.label)), None),
+        keys=tuple(_KEYS[found["key"].lower()] for found in keyed),
     )
 
 

@@ -7,7 +7,7 @@ Guarantees, whatever the order of stimuli and whoever else types:
 - ``Paste`` is asked for at most once per delivery, and never by one that was resumed. ``NotLanded`` ends a delivery of
   which surely nothing is left, neither in the conversation nor on its way there; only then may another one paste.
 - ``PressEnter`` is asked for only in answer to a look that showed our draft, whole and nothing else, and no dialog.
-  Once the agent has taken the draft, one that stands there again was taken back by somebody and is theirs to send.
+  Once a hook has reported the draft, one that stands there again was taken back by somebody and is theirs to send.
 - ``Clear`` is asked for only in answer to such a look, of a prompt that the agent's own record shows as refused.
 - ``Finish`` with SUBMITTED only after proof from the agent's own record.
 - A dialog, or a draft that is not ours, stops everything but looking; the patience does not run meanwhile.
@@ -244,10 +244,11 @@ class Delivery:
         return self._after_our_draft(now) if saw.ours else self._after_a_draft(screen, now)
 
     def _after_our_draft(self, now: float) -> Act:
-        if self.taken:
-            still_drawn = not self._emptied and now - (self._reported_since or 0.0) < REDRAW_S
+        if self._reported_since is not None:
+            still_drawn = not self._emptied and now - self._reported_since < REDRAW_S
             self._taken_back = self._taken_back or not still_drawn
             return self._hold(f"the agent has given it back into its input box: {self._free()}", now)
+        self._emptied = False  # it was only queued behind what a person had begun, or the screen was drawn anew
         if 0 < self._enters < _ENTERS and now - self._entered_at < ENTER_AGAIN_S:
             return self._look_again()
         if self._enters < _ENTERS or now - self._entered_at >= self._patience_s:

@@ -31,7 +31,7 @@ from actors.terminal.tmux import Tmux
 
 __all__ = ["Key", "Pane", "PaneInfo", "PaneState", "Tmux", "list_panes", "parse_pane"]
 
-Key = Literal["Enter", "Escape", "C-c", "Up", "Down"]
+Key = Literal["Enter", "Escape", "C-c", "Up", "Down", "Shift-Tab"]
 
 _KEY_BYTES: Final[dict[Key, str]] = {
     "Enter": "0d",
@@ -39,6 +39,7 @@ _KEY_BYTES: Final[dict[Key, str]] = {
     "C-c": "03",
     "Up": "1b 5b 41",
     "Down": "1b 5b 42",
+    "Shift-Tab": "1b 5b 5a",
 }
 """In hexadecimal. Sent as bytes, because what a key's name sends depends on tmux's version and extended-keys."""
 

@@ -7,6 +7,7 @@ import json
 
 from actors.messages import MessageStatus
 from actors.states import Status
+from tests.processes import command_of
 from tests.scenarios.scenario import Skipped, expect, scenario
 from tests.scenarios.stage import DRAFT_WORDS, Member, Stage, bash
 
@@ -321,7 +322,8 @@ async def a_person_who_presses_left_at_the_empty_prompt_takes_nothing_away_from_
     if not await member.holds_or_says(sent):
         await person.presses("Right", "Escape")
     await member.holds(sent)
-    daemons = [each for each in await asyncio.to_thread(member.processes) if "daemon" in " ".join(each.cmdline())]
+    commands = [command_of(each) for each in await asyncio.to_thread(member.processes)]
+    daemons = [command for command in commands if "daemon" in " ".join(command)]
     expect(not daemons, f"a daemon of Claude's carries the instance's mark and will be ended with it: {daemons}")
 
 

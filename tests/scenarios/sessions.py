@@ -199,10 +199,11 @@ async def _one_after_the_other(stage: Stage, *commands: str) -> None:
         await _runs(member, person, command)
         sent = await member.send(f"behind {command[1:]}")
         await member.holds_or_says(sent)
-        for _ in range(3):
-            if member.conversations.times()[str(sent.message_id)]:
+        for _ in range(4):
+            if (await member.info()).needs_attention:
+                await person.presses("Escape")
+            elif member.conversations.times()[str(sent.message_id)]:
                 break
-            await person.presses("Escape")
             await asyncio.sleep(_NO_DOUBLE_S)
         await member.holds(sent)
         await member.rests()

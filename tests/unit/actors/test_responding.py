@@ -151,3 +151,9 @@ def test_a_request_goes_before_a_dialog_and_takes_no_option_that_is_none_of_it()
     with pytest.raises(WrongStateError, match="waits no more"):
         respond(terminal, Reply(allow=True, permission_id="f" * 32), asked)
     assert terminal.pressed == []
+
+
+def test_the_key_that_a_dialog_names_for_an_option_is_pressed() -> None:
+    terminal = Terminal(Dialog(kind="auto mode", options=("stay", "leave"), keys=("Enter", "Shift-Tab")))
+    respond(terminal, Reply(option="leave"))
+    assert terminal.pressed == ["Shift-Tab"]

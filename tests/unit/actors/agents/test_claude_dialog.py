@@ -69,6 +69,14 @@ def test_a_permission_is_answerable_at_every_size(name: str) -> None:
     assert dialog.question.split("\n")[-1].startswith("Do you want to")
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_a_dialog_without_a_pointer_offers_what_its_keys_do(size: str) -> None:
+    dialog = read_screen((FIXTURES / "2.1.332" / f"dialog-auto-mode-{size}.txt").read_bytes().decode()).dialog
+    assert dialog
+    assert dialog.options == ("stay in auto mode", "leave for accept edits mode and stop")
+    assert dialog.keys == ("Enter", "Shift-Tab")
+
+
 def test_a_question_is_told_without_its_options() -> None:
     dialog = read(
         RULE,

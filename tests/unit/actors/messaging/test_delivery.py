@@ -150,6 +150,13 @@ def test_what_the_agent_gave_back_is_left_to_who_took_it_back() -> None:
     assert run(*back, (60.0, Saw(BUSY)), (60.1, Proved()))[-1] == Finish(MessageStatus.SUBMITTED)
 
 
+def test_what_was_queued_behind_a_dialog_of_a_person_and_came_back_is_entered_again() -> None:
+    queued: list[tuple[float, Stimulus]] = [(0.0, Pasted()), (0.1, ours()), (0.1, Pressed()), (0.4, Saw(EMPTY))]
+    acts = run(*queued, (0.8, Saw(DIALOG)), (4.0, ours()), (4.0, Pressed()), (4.3, Proved()))
+    assert acts.count(PressEnter()) == 2
+    assert acts[-1] == Finish(MessageStatus.SUBMITTED)
+
+
 def test_a_prompt_that_is_only_still_drawn_while_a_hook_reports_it_counts_as_taken() -> None:
     taken: list[tuple[float, Stimulus]] = [
         (0.0, Pasted()),
