@@ -200,7 +200,12 @@ async def a_gateway_that_cannot_check_actions_is_told_in_words_in_mode_auto(stag
     assert info.dialog is not None
     await member.answers(option=info.dialog.options[0])
     await member.holds(sent)
+    await member.says("Do you want to proceed?")
+    info = await member.info()
+    expect(info.dialog and "No" in info.dialog.options, f"the call cannot be declined; {await member.describes()}")
+    await member.answers(option="No")
     await member.takes("after the answer", 40)
+    expect(not (member.directory / "it-ran").exists(), "approved: the call ran although it was declined")
 
 
 @scenario()

@@ -404,8 +404,9 @@ def test_no_text_of_the_conversation_hides_or_fakes_the_state_of_the_input_box(l
 
 @given(st.lists(NASTY, max_size=8))
 def test_no_text_above_a_dialog_makes_an_input_box_of_it(lines: list[str]) -> None:
+    rows = "\n".join(lines).count("\n") + 1 if lines else 0
     for dialog in captures("dialog-*"):
-        screen = read_screen("\n".join([*lines, lowered(dialog, len(lines))]))
+        screen = read_screen("\n".join([*lines, lowered(dialog, rows)]))
         assert (screen.composer, bool(screen.dialog)) == (Composer.ABSENT, True)
 
 
