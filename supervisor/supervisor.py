@@ -42,7 +42,7 @@ from supervisor.team import views
 from supervisor.team.batches import restart_all, terminate_all
 from supervisor.team.closing import Closing
 from supervisor.team.looking import Looking
-from supervisor.team.registry import Member
+from supervisor.team.registry import InstanceRecord, Member
 from supervisor.team.roll import Roll
 from supervisor.verbs import Caller
 from supervisor.versions import VERSION
@@ -255,15 +255,18 @@ class Supervisor:
         member = self._roll.registry.get(instance_id)
         if member.turn.locked():
             raise WrongStateError(f"{instance_id} is just being started or stopped: wait until that is done.")
+        asked_of = member.record
         async with AsyncExitStack() as waiting:
             await waiting.enter_async_context(self._permits.hold(caller.client))
             # A caller who goes away in the middle must not leave an agent that has ended and was not started again.
-            restarting = asyncio.create_task(self._restart_holding(waiting.pop_all(), member, caller))
+            restarting = asyncio.create_task(self._restart_holding(waiting.pop_all(), member, asked_of, caller))
         return await asyncio.shield(restarting)
 
-    async def _restart_holding(self, held: AsyncExitStack, member: Member, caller: Caller) -> results.RestartResult:
+    async def _restart_holding(
+        self, held: AsyncExitStack, member: Member, asked_of: InstanceRecord, caller: Caller
+    ) -> results.RestartResult:
         async with held:
-            return await self._closing.restart(member, lambda what: caller.progress(0, 1, what))
+            return await self._closing.restart(member, asked_of, lambda what: caller.progress(0, 1, what))
 
     async def recycle(self, request: requests.RecycleRequest, caller: Caller) -> results.RecycleResult:
         member = self._roll.registry.get(request.instance_id)

@@ -99,7 +99,7 @@ class GitDesk:
         await self._deeds.end()
 
     async def git_batch(self, request: requests.GitBatchRequest, caller: Caller) -> results.GitBatchResult:
-        jobs = self._jobs(request.operations)
+        jobs = await self._jobs(request.operations)
         writes = [number for number, (_, job) in enumerate(jobs) if isinstance(job, Job) and not job.only_looks]
         if not writes:
             return await self._batch(request, caller, jobs, writes)
@@ -157,9 +157,10 @@ class GitDesk:
         answers = await asyncio.gather(*(on(host, numbers) for host, numbers in by_host.items()))
         return [answer for _, answer in sorted(chain(*answers), key=itemgetter(0))]
 
-    def _jobs(self, operations: Sequence[requests.GitMember]) -> list[_Placed]:
+    async def _jobs(self, operations: Sequence[requests.GitMember]) -> list[_Placed]:
         well_formed = [each for each in operations if isinstance(each, requests.GitOperation)]
-        places = {named: self._place_of(named) for named in {each.workspace_dir for each in well_formed}}
+        named = list({each.workspace_dir for each in well_formed})
+        places = dict(zip(named, await asyncio.gather(*map(self._place_of, named)), strict=True))
         return [
             ("", operation.error)
             if isinstance(operation, requests.Malformed)
@@ -167,12 +168,12 @@ class GitDesk:
             for operation in operations
         ]
 
-    def _place_of(self, workspace_dir: str) -> tuple[str, Path | PhalanxError]:
+    async def _place_of(self, workspace_dir: str) -> tuple[str, Path | PhalanxError]:
         """The host and the directory there."""
         if host := self._elsewhere.host_of(workspace_dir):
             return host, Path(workspace_dir)
         try:
-            return "", self._work_dirs.check(workspace_dir, called="workspaceDir")
+            return "", await self._work_dirs.checked(workspace_dir, called="workspaceDir")
         except Exception as error:  # noqa: BLE001 - told and logged
             return "", from_wire(told(error, "Looking at workspaceDir"))
 

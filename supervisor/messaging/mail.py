@@ -187,6 +187,7 @@ class Mail:
 
     def begin_life(self, instance_id: str) -> None:
         """Its agent is started again: what held messages back before holds them back no more."""
+        self._closed.discard(instance_id)
         for message in self._pending.get(instance_id, {}).values():
             if self._receipts[message.id].status is MessageStatus.BLOCKED:
                 self._receipts[message.id] = accepted(message)

@@ -61,12 +61,9 @@ class Demand(Generic[Kind]):
     def _fill(self, kind: Kind) -> None:
         self._ordered[kind] = max(self._ordered[kind] - 1, 0)
 
-    def forget(self, kind: Kind | None = None) -> None:
-        """What is ordered of this kind, or of all."""
-        if kind is None:
-            self._ordered.clear()
-        else:
-            self._ordered.pop(kind, None)
+    def forget(self) -> None:
+        """All that is ordered."""
+        self._ordered.clear()
 
     def missing(self, kind: Kind, wanted: int, there: int) -> int:
         """How many more are to be made now; not above 0 when there are enough."""

@@ -30,7 +30,7 @@ class PoolDesk:
         return {"prewarm_resources": self.prewarm}
 
     async def prewarm(self, request: PrewarmRequest, caller: Caller) -> PrewarmResult:
-        work_dir = self._work_dirs.check(self._directory(request, caller))
+        work_dir = await self._work_dirs.checked(self._directory(request, caller))
         recipe = Recipe(
             work_dir=work_dir,
             agent=request.agent or self._pool.default_agent,

@@ -37,6 +37,8 @@ class ActorStock:
         self._found: deque[str] = deque()
         self._making = ""
         self._recognised = False
+        self._busy: set[str] = set()
+        """Found to follow somebody: none of ours, and the reconciler's to end if nobody knows them."""
         self._failures = 0
         self._news = News()
         self._keeping: asyncio.Task[None] | None = None
@@ -92,7 +94,7 @@ class ActorStock:
 
     def recognise(self, actors: Collection[str]) -> None:
         """Takes in the spares among ``actors``, which belong to no instance. Who follows somebody is let go again."""
-        names = self.names
+        names = self.names | self._busy
         self._found.extend(name for name in sorted(actors) if name.startswith(PREFIX) and name not in names)
         self._recognised = True
         self._news.announce()
@@ -160,6 +162,8 @@ class ActorStock:
         try:
             if await (await self._factory.create(name)).vacant():
                 self._ready.append(name)
+            else:
+                self._busy.add(name)
         finally:
             self._found.popleft()
 

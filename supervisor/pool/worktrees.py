@@ -26,7 +26,7 @@ from supervisor.team.roll import Roll
 logger = logging.getLogger(__name__)
 
 DIRECTORIES = 4
-"""For so many, those that were worked on last, spares are kept."""
+"""For so many, those that were worked on last, spares are kept, and for all of which some are ordered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,9 @@ class SpareWorktrees:
         """Somebody works there."""
         self._ready.setdefault(work_dir, [])
         self._ready.move_to_end(work_dir)
-        while len(self._ready) > DIRECTORIES:
-            old, spares = self._ready.popitem(last=False)
-            self.demand.forget(old)
-            for spare in spares:
+        unordered = [each for each in self._ready if each != work_dir and not self.demand.ordered(each)]
+        for old in unordered[: max(len(self._ready) - DIRECTORIES, 0)]:
+            for spare in self._ready.pop(old):
                 self._discard(spare)
 
     def take(self, work_dir: Path, host: str) -> Workspace | None:

@@ -18,10 +18,11 @@ from supervisor.ports import HostPort
 from supervisor.results import CollectedItem
 from supervisor.team.closing import Closing, where_saved
 from supervisor.team.instance_record import SPARE_PREFIX
-from supervisor.team.registry import Member, Stage
+from supervisor.team.registry import Member
 from supervisor.team.roll import Roll
 
 _IN_USE = "an instance is being started, restarted or ended in it"
+_CHANGED = "it was restarted or cleared away meanwhile"
 
 
 class Collecting:
@@ -40,7 +41,7 @@ class Collecting:
         removing: _Removing = _Rehearsing(self._host) if dry_run else _Doing(self._host, self._roll)
         items = []
         for member in self._roll.registry:
-            if not member.record.wanted and member.record.stage is Stage.STOPPED:
+            if member.terminated:
                 items.append(await self._instance(member, removing))
         for leftover in await self._host.leftovers(self._worktrees()):
             if not self._is_taken(leftover.path.name):
@@ -84,6 +85,8 @@ class Collecting:
         if member.turn.locked():
             return item.model_copy(update={"kept": _IN_USE})
         async with member.turn:
+            if not member.terminated or record.instance_id not in self._roll.registry:
+                return item.model_copy(update={"kept": _CHANGED})
             try:
                 retirement = await self._closing.retire(record, removing.workspace)
                 goes = retirement.removed or record.workspace is None or record.workspace.worktree is None

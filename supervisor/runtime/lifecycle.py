@@ -122,12 +122,11 @@ class Runtime:
         given = replace(given, ray={UMASK_MARK: own_umask(), **given.ray})
         team = read_team(self._home)
         parts = look(self._home, team)
+        if team is not None and team.ending:  # a bring-down was cut short: this supervisor may refuse all from then on
+            parts = replace(parts, head=False)
         already_running = not parts.missing
         if team is None or not already_running:
             team = self._brought_up(team, parts, given, watch)
-        elif team.ending:
-            team = replace(team, ending=False)
-            write_team(self._home, team)
         return TeamAddress(
             home=self._home.root,
             gateway_socket=self._home.gateway_socket,

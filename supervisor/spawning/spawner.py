@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 import uuid
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +109,7 @@ class Spawner:
         dismissed = self._roll.dismissed(request.request_id, fingerprint(request))
         if dismissed is not None:
             return dismissed
-        work_dir = self._settings.work_dirs.check(request.work_dir)
+        work_dir = await self._settings.work_dirs.checked(request.work_dir)
         check_text(request.context)
         self._check_mode(request)
         asked = time.perf_counter()
@@ -190,8 +190,16 @@ class Spawner:
             try:
                 return await self._make(member, task, warm=warm)
             except BaseException:
-                await self._undoing.undo(member.record)
+                await self._undo(member.record)
                 raise
+
+    async def _undo(self, record: InstanceRecord) -> None:
+        """To its end, also when the spawn is cancelled meanwhile: half an instance would be resumed later."""
+        undoing = asyncio.create_task(self._undoing.undo(record), name=f"undo {record.instance_id}")
+        while not undoing.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([undoing])
+        undoing.result()
 
     def _take_in(self, task: Task) -> Member:
         request = task.request

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from actors.errors import InvalidRequestError
 from actors.home import Home
+
+ANSWERS_S = 5.0
+"""A directory that does not answer for so long is on a file system that hangs."""
+_THREADS = 32
+"""What hangs keeps its thread."""
 
 
 class WorkDirPolicy:
@@ -19,6 +26,17 @@ class WorkDirPolicy:
         self._worktrees = home.worktrees.resolve()
         self._user_home = user_home.resolve()
         self._allowed = tuple(directory.resolve() for directory in allowed)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="workDir")
+
+    async def checked(self, work_dir: str, called: str = "workDir") -> Path:
+        """As ``check``, without the event loop waiting for a file system that hangs."""
+        try:
+            async with asyncio.timeout(ANSWERS_S):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, self.check, work_dir, called)
+        except TimeoutError:
+            raise InvalidRequestError(
+                f"{called} {work_dir[:200]!r} does not answer within {ANSWERS_S:.0f} s: its file system hangs."
+            ) from None
 
     def check(self, work_dir: str, called: str = "workDir") -> Path:
         """The real path; ``called`` is the argument's name. Raises ``InvalidRequestError`` saying what is possible."""

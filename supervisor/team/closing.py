@@ -208,13 +208,21 @@ class Closing:
         if self._roll.members.has(record.instance_id):
             await self._roll.news.until(lambda: member.snapshot.status not in ALIVE, _NOTICE_S)
 
-    async def restart(self, member: Member, tell: Tell = say_nothing) -> RestartResult:
+    async def restart(self, member: Member, asked_of: InstanceRecord, tell: Tell = say_nothing) -> RestartResult:
         """Starts the agent again with the same conversation in the same workspace; returns when it is ready.
 
-        ``tell``: why it waits, if it does.
+        ``asked_of``: its record when the caller asked, who may have waited since. ``tell``: why it waits, if it does.
+        Raises ``WrongStateError`` when it was restarted or terminated meanwhile.
         """
         async with self._slot(member), self._place(member, tell, replaces=member.alive), member.turn:
-            await self._roll.save(member.record.instance_id, resumes=0)
+            now = member.record
+            if now.instance_id not in self._roll.registry or (asked_of.wanted and not now.wanted):
+                raise WrongStateError(f"{now.instance_id} was terminated before it could be restarted.")
+            if member.alive and now.pid != asked_of.pid:
+                raise WrongStateError(
+                    f"{now.instance_id} was restarted meanwhile by another call; it is {member.status}."
+                )
+            await self._roll.save(now.instance_id, resumes=0)
             return await self._restart(member)
 
     async def resume(self, member: Member) -> RestartResult | None:
@@ -272,13 +280,12 @@ class Closing:
         record = member.record
         await self._end_agent(member, coming_back=True)
         await self._roll.members.leave(record.instance_id)
-        if summary:
-            fresh = {"session_id": str(uuid.uuid4()), "transcript_path": "", "summary": summary}
-            record = await self._roll.save_fresh(record.instance_id, **fresh)
-            await self._factory.destroy(record.actor_name)  # it has the conversation before in mind
-        port = await self._adoption.actor(record)
         try:
-            return await self._begin_again(member, port)
+            if summary:
+                fresh = {"session_id": str(uuid.uuid4()), "transcript_path": "", "summary": summary}
+                record = await self._roll.save_fresh(record.instance_id, **fresh)
+                await self._factory.destroy(record.actor_name)  # it has the conversation before in mind
+            return await self._begin_again(member, await self._adoption.actor(record))
         except FencedError:
             raise
         except Exception as error:

@@ -11,7 +11,7 @@ from supervisor.ports import HostPort
 from supervisor.team import views
 from supervisor.team.registry import Member
 from supervisor.team.roll import Roll
-from supervisor.team.waiting import is_done, is_settled, wait_for, why_held
+from supervisor.team.waiting import is_done, is_settled, still_there, wait_for, why_held
 from supervisor.verbs import Caller
 
 
@@ -64,6 +64,7 @@ class Looking:
             caller.progress(settled, len(members), "instances settled")
 
         waited = await wait_for(self._roll, members, request.until, request.timeout_seconds, progress)
+        members = still_there(self._roll, members)
         needing, others = _parted(members, self._needs_somebody)
         done, rest = _parted(others, lambda member: is_done(self._roll, member))
         shown, rest = (needing, others) if request.until == "needs_attention" else ([*needing, *done], rest)

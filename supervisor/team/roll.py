@@ -200,8 +200,10 @@ class Roll:
         return [text for text in told if text]
 
     def needs_attention(self, member: Member) -> bool:
-        from_messages = self.mail.blocked_reason(member.record.instance_id)
-        return member.snapshot.needs_attention or bool(from_messages) or bool(member.silence)
+        instance_id = member.record.instance_id
+        undelivered = not member.alive and self.mail.pending(instance_id) > 0
+        from_messages = undelivered or bool(self.mail.blocked_reason(instance_id))
+        return member.snapshot.needs_attention or from_messages or bool(member.silence)
 
     @property
     def average_batch(self) -> float:

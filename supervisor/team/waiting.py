@@ -57,10 +57,15 @@ def is_settled(roll: Roll, member: Member) -> bool:
 async def wait_for(
     roll: Roll, members: Sequence[Member], until: Until, timeout_s: float, on_news: Callable[[], None]
 ) -> Waited:
-    """Until the condition holds, or can hold only once somebody does something, or for ``timeout_s`` seconds."""
+    """Until the condition holds, or can hold only once somebody does something, or for ``timeout_s`` seconds.
+
+    Whoever is no longer in the team, as after a spawn that failed, is not waited for.
+    """
     held = _Held(roll)
 
     def is_over() -> bool:
+        nonlocal members
+        members = still_there(roll, members)
         on_news()
         return _is_reached(roll, members, until) or _is_stuck(held, members, until)
 
@@ -73,6 +78,11 @@ async def wait_for(
     if _is_reached(roll, members, until):
         return Waited(reached=True)
     return Waited(reached=False, reason=_why_not(held, members, until))
+
+
+def still_there(roll: Roll, members: Sequence[Member]) -> Sequence[Member]:
+    """Those of them that are in the team now."""
+    return [member for member in members if member.record.instance_id in roll.registry]
 
 
 class _Held:

@@ -242,6 +242,19 @@ def test_a_team_whose_bringing_down_was_cut_short_is_not_revived(home: Home, tea
     assert runtime(home).up(caller()).team_id == team.team_id
 
 
+def test_a_team_whose_bringing_down_was_cut_short_gets_a_supervisor_that_refuses_nothing(
+    home: Home, team: Team
+) -> None:
+    write_team(home, replace(team, ending=True))
+    before = of_ray(home)
+
+    address = runtime(home).up(caller())
+
+    assert (address.team_id, address.already_running) == (team.team_id, False)
+    assert not any(is_running(process) for process in before)
+    check_whole(home)
+
+
 def test_a_team_that_is_just_being_brought_down_is_not_revived_afterwards(home: Home, team: Team) -> None:
     with ThreadPoolExecutor(1) as pool:
         down = pool.submit(runtime(home).down)

@@ -83,6 +83,13 @@ class _Kept(MemoryStore):
         await super().save(records, delete)
 
 
+class _AnyWorkDir(WorkDirPolicy):
+    """Without threads, whose time is not that of the world."""
+
+    async def checked(self, work_dir: str, called: str = "workDir") -> Path:
+        return self.check(work_dir, called)
+
+
 class Life:
     """One supervisor: its core, put together as in a team."""
 
@@ -102,7 +109,7 @@ class Life:
         adoption = Adoption(_HOME, InstanceRules(batching=batching, comes_back=False), factory, roll)
         undoing = Undoing(roll, host, factory)
         self.closing = Closing(roll, staff, adoption, 20.0)
-        policy = WorkDirPolicy(_HOME, Path("/root"), ())
+        policy = _AnyWorkDir(_HOME, Path("/root"), ())
         spawning = SpawnSettings(
             roll=roll, agent="demo", timeout_s=20.0, work_dirs=policy, allow_bypass=False, roster=None
         )

@@ -74,3 +74,10 @@ async def test_what_an_instance_says_of_its_messages_while_it_is_terminated_is_n
     office.roll.registry.get(ID).ending = True
     await told(office, message, status)
     assert lost(office) == (0, 0)
+
+
+async def test_what_is_sent_to_one_that_was_terminated_and_is_just_being_restarted_waits_for_it(office: Office) -> None:
+    await office.mail.close(ID)
+    office.mail.begin_life(ID)
+    await office.send("one")
+    assert office.mail.pending(ID) == 1

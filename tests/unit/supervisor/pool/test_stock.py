@@ -217,3 +217,12 @@ async def test_spares_that_an_earlier_supervisor_has_left_on_other_hosts_are_rec
     scene.stock.rooms = lambda: {"": 0, WORKER: 1}
     await scene.begin(f"{PREFIX}ab@{WORKER}")
     assert scene.stock.take(WORKER) == f"{PREFIX}ab@{WORKER}"
+
+
+async def test_who_follows_somebody_is_looked_at_once_and_then_left_to_the_reconciler(scene: Scene) -> None:
+    stray = f"{PREFIX}1"
+    scene.factory.occupied.add(stray)
+    await scene.begin(stray)
+    assert stray not in scene.stock.names
+    scene.stock.recognise({stray})
+    assert stray not in scene.stock.names

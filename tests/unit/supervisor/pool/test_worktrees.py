@@ -12,7 +12,7 @@ from actors.errors import UnavailableError
 from actors.workspace.values import Workspace
 from supervisor.permits import Permits
 from supervisor.pool.demand import PAUSE_S
-from supervisor.pool.worktrees import SpareWorktrees
+from supervisor.pool.worktrees import DIRECTORIES, SpareWorktrees
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
 from supervisor.team.roll import Roll
@@ -102,5 +102,18 @@ def test_one_that_could_not_be_taken_away_is_nobodys_and_goes_as_soon_as_it_can(
         assert name not in scene.roll.registry.names()
         await asyncio.sleep(PAUSE_S)
         assert scene.hosts.machines["b"].deeds == ["look", "look", f"collect {name}"]
+
+    played(test)
+
+
+def test_what_was_ordered_stays_however_many_other_directories_are_worked_on() -> None:
+    async def test(scene: Scene) -> None:
+        ordered = [PROJECT / str(number) for number in range(DIRECTORIES + 2)]
+        for work_dir in ordered:
+            scene.worktrees.order(work_dir, 1)
+        for number in range(DIRECTORIES):
+            scene.worktrees.asked_for(Path("/elsewhere") / str(number))
+        await asyncio.sleep(3)
+        assert [scene.worktrees.ready(work_dir) for work_dir in ordered] == [1] * len(ordered)
 
     played(test)

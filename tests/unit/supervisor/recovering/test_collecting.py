@@ -10,9 +10,10 @@ from actors.home import Home
 from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.values import Leftover, Retirement, Workspace
 from supervisor.recovering.collecting import Collecting
+from supervisor.results import CollectedItem
 from supervisor.store import keys
 from supervisor.team.closing import Remove
-from supervisor.team.registry import InstanceRecord, Stage
+from supervisor.team.registry import InstanceRecord, Member, Stage
 from supervisor.team.roll import Roll
 from tests.unit.supervisor.stand_ins import TroubledStore, recruit
 
@@ -93,6 +94,9 @@ class Scene:
 
     async def collect(self, *, dry_run: bool = False) -> dict[str, str | None]:
         return {Path(item.path).name: item.kept for item in await self._collecting.collect(dry_run=dry_run)}
+
+    async def dismiss(self, member: Member) -> CollectedItem:
+        return await self._collecting.dismiss(member)
 
 
 @pytest.fixture
@@ -192,3 +196,12 @@ async def test_an_unexpected_error_with_one_thing_keeps_no_other_from_going(scen
     kept = await scene.collect()
     assert {name for name, why in kept.items() if why is None} == GOES.keys() - {broken}
     assert "its log says why" in (kept[broken] or "")
+
+
+async def test_who_was_restarted_after_it_was_chosen_to_go_is_left_alone(scene: Scene) -> None:
+    chosen = scene.roll.registry.get("spec_0_0_4")
+    await scene.roll.save("spec_0_0_4", stage=Stage.RUNNING, wanted=True)
+    item = await scene.dismiss(chosen)
+    assert "restarted" in (item.kept or "")
+    assert "spec_0_0_4" in scene.disk.worktrees
+    assert "spec_0_0_4" in scene.roll.registry

@@ -110,7 +110,8 @@ class Team(RuleBasedStateMachine):
         instance_id = self.one(which)
         if instance_id in self.life.roll.registry:
             self.world.free.add(instance_id)
-            self.ask(self.life.closing.restart(self.life.roll.registry.get(instance_id)))
+            member = self.life.roll.registry.get(instance_id)
+            self.ask(self.life.closing.restart(member, member.record))
 
     @precondition(lambda self: self.known)
     @rule(which=WHICH)

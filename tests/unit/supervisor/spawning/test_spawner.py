@@ -53,3 +53,24 @@ def test_what_is_under_way_when_the_team_ends_is_undone_and_its_callers_learn_wh
     told, left, there = virtual_time.run(the_team_ends)
     assert told == ["it ends"] * 2 * CAP
     assert (left, there) == ([], 0)
+
+
+def test_the_undoing_of_a_spawn_goes_to_its_end_however_often_the_team_is_told_to_end() -> None:
+    async def the_team_ends_twice() -> tuple[list[str], int]:
+        world = World()
+        life = Life(world, {})
+        await life.begin()
+        call = asyncio.create_task(life.spawn("r"))
+        while not world.sessions:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        life.permits.close("it ends")
+        first = asyncio.create_task(life.spawner.end("it ends"))
+        await asyncio.sleep(0.001)
+        await life.spawner.end("it ends")
+        await asyncio.gather(first, call, return_exceptions=True)
+        left = [name for name, agent in world.sessions.items() if agent.alive]
+        there = len(list(life.roll.registry.everyone()))
+        await life.kill()
+        return left, there
+
+    assert virtual_time.run(the_team_ends_twice) == ([], 0)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
 from actors.errors import InvalidRequestError
 from actors.home import Home
+from supervisor.spawning import work_dirs
 from supervisor.spawning.work_dirs import WorkDirPolicy
 
 
@@ -71,3 +73,19 @@ def test_outside_of_what_is_allowed_the_refusal_names_what_is(place: Path, direc
 
 def test_an_allowed_directory_may_itself_be_reached_by_a_link(place: Path) -> None:
     assert policy(place, "user/src/away").check(str(place / "other/shop")) == place / "other/shop"
+
+
+async def test_a_directory_whose_file_system_hangs_is_refused_and_holds_up_nobody(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    checked = policy(place)
+    monkeypatch.setattr(work_dirs, "ANSWERS_S", 0.05)
+    monkeypatch.setattr(checked, "check", lambda *_: answers.wait(20))
+    with pytest.raises(InvalidRequestError, match="hangs"):
+        await checked.checked(str(place / "user/src/shop"))
+    answers.set()
+
+
+async def test_a_directory_that_answers_is_given_as_it_is(place: Path) -> None:
+    assert await policy(place).checked(str(place / "other/shop")) == place / "other/shop"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actors.agents.base import Restarted
-from actors.errors import AgentError, StoreError, WrongStateError
+from actors.errors import AgentError, StoreError, UnavailableError, WrongStateError
 from actors.following.reports import Report
 from actors.messages import Message
 from actors.states import Status
@@ -138,7 +138,7 @@ async def test_a_fresh_conversation_is_given_nothing_again_of_what_the_one_befor
 async def test_a_conversation_that_is_only_begun_again_still_misses_what_its_host_alone_has() -> None:
     made, roll, _ = await closing(Status.READY)
     said = await said_abroad(roll)
-    await made.restart(roll.registry.get(ID))
+    await made.restart(roll.registry.get(ID), roll.registry.get(ID).record)
     assert set(roll.mail.abroad.of(ID)) == said
 
 
@@ -156,7 +156,7 @@ async def test_a_restart_of_one_that_has_ended_waits_for_memory_and_says_so() ->
     made, roll, outside = await closing(Status.READY)
     outside.available_mb = 0
     told: list[str] = []
-    restarting = asyncio.create_task(made.restart(roll.registry.get(ID), told.append))
+    restarting = asyncio.create_task(made.restart(roll.registry.get(ID), roll.registry.get(ID).record, told.append))
     await turns(50)
     assert "waits for room" in told[0]
     assert not roll.registry.get(ID).turn.locked()
@@ -169,7 +169,7 @@ async def test_a_restart_of_one_that_lives_takes_its_own_place_at_once() -> None
     made, roll, outside = await closing(Status.READY)
     roll.registry.get(ID).snapshot = READY
     outside.available_mb = 0
-    assert (await made.restart(roll.registry.get(ID))).status is Status.READY
+    assert (await made.restart(roll.registry.get(ID), roll.registry.get(ID).record)).status is Status.READY
 
 
 async def test_who_is_being_restarted_is_not_stopped_and_takes_messages_that_wait() -> None:
@@ -183,7 +183,7 @@ async def test_who_is_being_restarted_is_not_stopped_and_takes_messages_that_wai
         seen.extend([isinstance(checked, Message), member.status, is_settled(roll, member)])
 
     outside.while_away = look
-    await made.restart(member)
+    await made.restart(member, member.record)
     assert seen == [True, Status.STARTING, False]
     assert (member.status, member.coming_back) == (Status.READY, False)
 
@@ -192,7 +192,7 @@ async def test_one_that_could_not_be_started_again_takes_no_messages() -> None:
     made, roll, _ = await closing(Status.FAILED)
     member = roll.registry.get(ID)
     with pytest.raises(AgentError):
-        await made.restart(member)
+        await made.restart(member, member.record)
     (checked,) = roll.mail.check([draft()], "lead", 1.0)
     assert isinstance(checked, WrongStateError)
 
@@ -201,7 +201,7 @@ async def test_a_restart_goes_on_with_the_conversation_that_was_heard_of_last() 
     made, roll, outside = await closing(Status.READY)
     now = replace(READY, session_id="after a clear", transcript_path="/t/after.jsonl")
     await roll.take_in(ID, Report(incarnation="i", sequence=1, snapshot=now, receipts=()))
-    await made.restart(roll.registry.get(ID))
+    await made.restart(roll.registry.get(ID), roll.registry.get(ID).record)
     assert outside.sessions == ["after a clear"]
     stored = await outside.store.load(keys.INSTANCE_PREFIX)
     assert decode_record(stored[keys.instance(ID)]).session_id == "after a clear"
@@ -245,9 +245,46 @@ async def test_only_a_conversation_that_has_not_begun_has_what_was_typed_before_
     member = roll.registry.get(ID)
     await made.renew(member, "what matters")
     fresh = member.record.session_id
-    await made.restart(member)
+    await made.restart(member, member.record)
     cleared = replace(READY, session_id="after a clear", transcript_path="/t/after.jsonl")
     await roll.take_in(ID, Report(incarnation="i", sequence=1, snapshot=cleared, receipts=()))
-    await made.restart(member)
+    await made.restart(member, member.record)
     assert outside.renewed == [fresh, fresh]
     assert outside.sessions == [fresh, fresh, "after a clear"]
+
+
+async def test_a_restart_that_had_to_wait_does_not_end_what_another_one_has_started_meanwhile() -> None:
+    made, roll, outside = await closing(Status.READY)
+    member = roll.registry.get(ID)
+    asked_of = member.record
+    await made.restart(member, asked_of)
+    with pytest.raises(WrongStateError, match="restarted meanwhile"):
+        await made.restart(member, asked_of)
+    assert len(outside.sessions) == 1
+
+
+async def test_a_restart_that_had_to_wait_does_not_bring_back_what_was_terminated_meanwhile() -> None:
+    made, roll, outside = await closing(Status.READY)
+    member = roll.registry.get(ID)
+    asked_of = member.record
+    await roll.save(ID, wanted=False, stage=Stage.STOPPED)
+    with pytest.raises(WrongStateError, match="terminated"):
+        await made.restart(member, asked_of)
+    assert outside.sessions == []
+    assert (await made.restart(member, member.record)).status is Status.READY
+
+
+async def test_when_no_actor_can_be_had_the_agent_that_was_ended_has_failed_and_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, roll, outside = await closing(Status.READY)
+    member = roll.registry.get(ID)
+    await roll.save(ID, stage=Stage.RUNNING)
+
+    async def no_actor(record: InstanceRecord) -> StandInInstance:
+        raise UnavailableError("Ray gives no actor")
+
+    monkeypatch.setattr(outside, "actor", no_actor)
+    with pytest.raises(UnavailableError):
+        await made.restart(member, member.record)
+    assert (member.record.stage, member.record.reason) == (Stage.FAILED, "Ray gives no actor")

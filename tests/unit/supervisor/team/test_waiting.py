@@ -203,3 +203,23 @@ def test_many_that_are_held_at_the_same_time_end_a_wait_as_soon_as_one_does() ->
         assert asyncio.get_running_loop().time() - begun < 2 * LASTS_S
 
     virtual_time.run(run)
+
+
+def test_a_spawn_that_fails_while_it_is_waited_for_is_waited_for_no_more() -> None:
+    async def wait() -> results.WaitResult:
+        scene = await Scene.of(READY, replace(READY, status=Status.STARTING))
+        waiting = asyncio.create_task(scene.wait(timeout_s=LONG_S))
+        await asyncio.sleep(AT_ONCE_S)
+        await scene.roll.remove("spec_0_0_2")
+        return await waiting
+
+    waited = virtual_time.run(wait)
+    assert (waited.reached, shown(waited)) == (True, ["spec_0_0_1"])
+
+
+async def test_one_that_has_stopped_with_messages_on_their_way_needs_attention() -> None:
+    scene = await Scene.of(READY)
+    await scene.send()
+    scene.members[0].snapshot = replace(READY, status=Status.STOPPED)
+    waited = await scene.wait("needs_attention")
+    assert (waited.reached, shown(waited)) == (True, ["spec_0_0_1"])
