@@ -43,6 +43,8 @@ person had stashed, a second one would submit."""
 LONGEST_LOOK_S = 1.0
 REDRAW_S = 1.0
 """For so long what stands in the way may only be a screen that is being drawn anew."""
+TAKEN_S = 5.0
+"""For so long what a hook has reported may still stand in the box: Claude clears it when all hooks have ended."""
 INTERRUPTED_S = 2.0
 """What was taken before an interrupt is written by then."""
 _CLEARS = 3
@@ -241,12 +243,14 @@ class Delivery:
             return self._after_refusal(saw, now)
         if screen.composer is Composer.EMPTY:
             return self._after_empty_box(screen, now)
-        return self._after_our_draft(now) if saw.ours else self._after_a_draft(screen, now)
+        return self._after_our_draft(screen, now) if saw.ours else self._after_a_draft(screen, now)
 
-    def _after_our_draft(self, now: float) -> Act:
+    def _after_our_draft(self, screen: Screen, now: float) -> Act:
         if self._reported_since is not None:
-            still_drawn = not self._emptied and now - self._reported_since < REDRAW_S
-            self._taken_back = self._taken_back or not still_drawn
+            still_drawn = not self._emptied and (screen.busy or now - self._reported_since < TAKEN_S)
+            if still_drawn and not self._taken_back:
+                return self._look_again()
+            self._taken_back = True
             return self._hold(f"the agent has given it back into its input box: {self._free()}", now)
         self._emptied = False  # it was only queued behind what a person had begun, or the screen was drawn anew
         if 0 < self._enters < _ENTERS and now - self._entered_at < ENTER_AGAIN_S:

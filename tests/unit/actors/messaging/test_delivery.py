@@ -171,6 +171,13 @@ def test_a_prompt_that_is_only_still_drawn_while_a_hook_reports_it_counts_as_tak
     assert acts[-1].status is MessageStatus.UNCONFIRMED
 
 
+def test_a_prompt_that_is_drawn_for_as_long_as_the_hooks_of_a_user_run_counts_as_taken() -> None:
+    drawn = Saw(replace(DRAFT, busy=True), ours=True, reported=True)
+    acts = run((0.0, Pasted()), (0.1, ours()), (0.1, Pressed()), (0.4, drawn), (9.0, drawn), (30.0, drawn))
+    assert not any(isinstance(act, Look) and act.held for act in acts)
+    assert acts.count(PressEnter()) == 1
+
+
 def test_what_a_person_types_while_the_proof_is_awaited_holds_nothing_back() -> None:
     acts = run((0.0, Pasted()), (0.1, ours()), (0.1, Pressed()), (0.4, Saw(BUSY)), (2.0, Saw(TYPED)), (5.5, Saw(TYPED)))
     assert not any(isinstance(act, Look) and act.held for act in acts)
