@@ -20,14 +20,13 @@ from actors.following.observer import Observer
 from actors.messages import Message, MessageStatus, Receipt
 from actors.messaging.delivery import Act, Delivery, Finish, NotLanded, Turned
 from actors.messaging.envelope import compose
-from actors.messaging.gate import LONGEST_RETRY_S, Gate
+from actors.messaging.gate import LONGEST_RETRY_S, Gate, asks_for_permission
 from actors.messaging.inbox import BatchLimits, Inbox
 from actors.messaging.journal import Entry
 from actors.messaging.lease import Lease
 from actors.messaging.ledger import Ledger
 from actors.messaging.performer import Performer
 from actors.news import News
-from actors.states import Status
 from actors.terminal.pane import Pane
 from actors.terminal.paste_names import paste_name
 from actors.troubles import Trouble
@@ -65,7 +64,7 @@ class Courier:
 
     def heed(self, lease: Lease) -> None:
         """Nothing is typed while the lease is not held."""
-        self._gate.lease = lease
+        self._gate.lease = self._performer.lease = lease
 
     @property
     def typing(self) -> asyncio.Lock:
@@ -162,13 +161,9 @@ class Courier:
 
     def _held_because(self) -> str:
         """Why what is queued needs a decision of somebody; empty when it only waits for the end of a turn."""
-        state = self._observer.state
-        if state.status is Status.WAITING_PERMISSION:
-            tool = state.permissions[0].tool if state.permissions else "a tool"
-            return f"the agent waits for permission to use {tool}: answer it with respond"
         if not self._typable():
             self._unsafe = ""
-        return self._unsafe
+        return asks_for_permission(self._observer.state) or self._unsafe
 
     async def _open_gate(self) -> tuple[Message, ...]:
         """The next batch if it is due and typing is safe now; otherwise notes why it is not, and returns nothing."""
@@ -233,9 +228,9 @@ class Courier:
         self._ledger.settle(arrived, MessageStatus.SUBMITTED)
         left = tuple(message for message in entry.messages if message not in arrived)
         if isinstance(end, NotLanded):
-            self._in_vain += 1
+            self._in_vain += 0 if end.reason else 1
             self._put_back(left)
-            self._unsafe = _in_vain(self._in_vain)
+            self._unsafe = end.reason or _in_vain(self._in_vain)
             return
         self._in_vain = 0
         if isinstance(end, Turned):

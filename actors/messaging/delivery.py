@@ -10,7 +10,8 @@ Guarantees, whatever the order of stimuli and whoever else types:
   Once a hook has reported the draft, one that stands there again was taken back by somebody and is theirs to send.
 - ``Clear`` is asked for only in answer to such a look, of a prompt that the agent's own record shows as refused.
 - ``Finish`` with SUBMITTED only after proof from the agent's own record.
-- A dialog, or a draft that is not ours, stops everything but looking; the patience does not run meanwhile.
+- A dialog, a draft that is not ours, or whatever bars the keys (``Barred``) stops everything but looking; the patience
+  does not run meanwhile.
 
 ::
 
@@ -19,6 +20,8 @@ Guarantees, whatever the order of stimuli and whoever else types:
                        │                                │ taken back, then deleted ─▶ not landed
                        │                                └ gone, and no proof for the patience ─▶ unconfirmed
                        └ empty, idle and without proof for the settle time ─▶ not landed
+
+    PASTE ──barred──▶ not landed
 
     any ──refused by the agent──▶ REFUSED ──our draft seen: clear it; box empty──▶ refused
     any ──interrupted──▶ proof, or failed
@@ -88,6 +91,9 @@ class Finish:
 class NotLanded:
     """Nothing of the batch reached the conversation or stands before it: it may be pasted again."""
 
+    reason: str = ""
+    """Why it was not pasted at all; empty when it was."""
+
 
 @dataclass(frozen=True, slots=True)
 class Turned:
@@ -113,6 +119,13 @@ class Pressed:
 @dataclass(frozen=True, slots=True)
 class Cleared:
     pass
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """The act was not done: no key may go to the pane now, for a reason that the screen does not show."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +163,7 @@ class Lost:
     """Part of the text may have reached the agent."""
 
 
-Stimulus = Pasted | Pressed | Cleared | Saw | Proved | Refused | Interrupted | Lost
+Stimulus = Pasted | Pressed | Cleared | Barred | Saw | Proved | Refused | Interrupted | Lost
 
 
 class _Phase(Enum):
@@ -212,6 +225,21 @@ class Delivery:
                 return self._finish(MessageStatus.SUBMITTED)
             case Lost(reason, typed):
                 return self._finish(MessageStatus.UNCONFIRMED if typed else MessageStatus.FAILED, reason)
+            case Pasted() | Pressed() | Cleared():
+                return self._after_act(stimulus, now)
+            case Barred(reason):
+                return self._after_bar(reason, now)
+            case Refused(reason):
+                self._refusal = reason
+                return self._enter(_Phase.REFUSED, now, 0.0)
+            case Interrupted():
+                self._interrupted, self._waited_since = True, now
+                return self._look_again()
+            case Saw():
+                return self._after_look(stimulus, now)
+
+    def _after_act(self, done: Pasted | Pressed | Cleared, now: float) -> Act:
+        match done:
             case Pasted():
                 return self._enter(_Phase.BOX, now, FIRST_LOOK_S)
             case Pressed():
@@ -221,14 +249,12 @@ class Delivery:
             case Cleared():
                 self._clears, self._clear_again_at, self._waited_since = self._clears + 1, now + _CLEAR_AGAIN_S, now
                 return Look(FIRST_LOOK_S)
-            case Refused(reason):
-                self._refusal = reason
-                return self._enter(_Phase.REFUSED, now, 0.0)
-            case Interrupted():
-                self._interrupted, self._waited_since = True, now
-                return self._look_again()
-            case Saw():
-                return self._after_look(stimulus, now)
+
+    def _after_bar(self, reason: str, now: float) -> Act:
+        if self._phase is _Phase.PASTE:
+            self._phase = _Phase.DONE
+            return NotLanded(reason)
+        return self._hold(reason, now, at_once=True)
 
     def _after_look(self, saw: Saw, now: float) -> Act:
         screen = saw.screen

@@ -14,7 +14,8 @@ from actors.errors import TerminalError
 from actors.following.observer import Observer
 from actors.messaging.delivery import REDRAW_S
 from actors.messaging.draft import quoted
-from actors.messaging.lease import Lease
+from actors.messaging.lease import CUT_OFF, Lease
+from actors.states import InstanceState, Status
 
 LONGEST_RETRY_S = 0.5
 _SHORTEST_RETRY_S = 0.03
@@ -25,6 +26,14 @@ class Verdict:
     open: bool
     reason: str = ""
     """Why it is shut; empty while that may only be the end of a turn being drawn."""
+
+
+def asks_for_permission(state: InstanceState) -> str:
+    """In words what the agent waits for a decision on, so that no key may go to its pane; empty when it does not."""
+    if state.status is not Status.WAITING_PERMISSION:
+        return ""
+    tool = state.permissions[0].tool if state.permissions else "a tool"
+    return f"the agent waits for permission to use {tool}: answer it with respond"
 
 
 class Gate:
@@ -42,7 +51,7 @@ class Gate:
         """``attach`` is what a person does to see the pane."""
         if not self.lease.held:
             self._shut(time.monotonic())
-            return Verdict(open=False, reason="its host is cut off from the team: it may run elsewhere by now")
+            return Verdict(open=False, reason=CUT_OFF)
         try:
             screen = await self._observer.look()
             reason = self._unsafe(screen, attach)

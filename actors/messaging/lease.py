@@ -10,6 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+CUT_OFF = "its host is cut off from the team: it may run elsewhere by now"
+"""Why nothing is typed while the lease is not held."""
+
 
 def _since_boot_s() -> float:
     """Of the clock that goes on while the machine is suspended, and that nobody sets."""

@@ -1,7 +1,8 @@
 """Performs on a pane what a delivery asks for, and feeds back what came of it, until the delivery is at its end.
 
-Used by the courier alone. ``typing`` is held while keys go to the pane, so that no two key sequences mix; whoever
-resumes a delivery only looks before it holds it, and whoever only waits for the proof holds it no more.
+Used by the courier alone. ``typing`` is held while keys go to the pane, so that no two key sequences mix. Whoever
+resumes a delivery only looks before it holds it. Whoever waits, for the proof or until what stands in the way is gone,
+holds it no more: perhaps it is for ``respond`` or ``interrupt`` to take that away. Before the next key it looks anew.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from actors.following.pace import Pace
 from actors.messages import Message
 from actors.messaging.delivery import (
     Act,
+    Barred,
     Clear,
     Cleared,
     Delivery,
@@ -38,15 +40,16 @@ from actors.messaging.delivery import (
 )
 from actors.messaging.draft import is_whole
 from actors.messaging.envelope import compose, parts_of
+from actors.messaging.gate import asks_for_permission
 from actors.messaging.journal import Entry
+from actors.messaging.lease import CUT_OFF, Lease
 from actors.news import News
-from actors.states import Status
 from actors.terminal.pane import Pane
 from actors.troubles import Trouble
 
 logger = logging.getLogger(__name__)
 
-_HELD_LOOK_S = 0.5
+_LAST_WORDS_S = 0.5
 
 Hold = Callable[[Sequence[Message], str], None]
 
@@ -61,36 +64,43 @@ class Performer:
         self._hold = hold
         self._pace: Pace | None = None
         self._growth: Growth | None = None
+        self._delivery: Delivery | None = None
         self._interrupted = False
         self._unseen = Trouble(logger, "tmux did not do what a delivery needs, which looks again")
         self.typing = asyncio.Lock()
+        self.lease = Lease(0)
 
     def interrupted(self) -> None:
-        """The turn that has just begun was stopped on purpose."""
-        self._interrupted = True
-        self._news.announce()
+        """The turn that has just begun was stopped on purpose. What had not begun one is entered later."""
+        if self._delivery is not None and self._delivery.taken:
+            self._interrupted = True
+            self._news.announce()
 
     async def perform(self, entry: Entry, delivery: Delivery, act: Act) -> End:
         """Raises ``TerminalError`` when tmux does not say whether it has pasted."""
         paste = compose(entry.messages)
-        self._interrupted = False
+        self._delivery, self._interrupted = delivery, False
         async with AsyncExitStack() as keys, AsyncExitStack() as rest:
             drawing = keys.enter_context(ExitStack())
             self._growth = rest.enter_context(Growth(self._read_transcript))
             typing = False
+            held = ""
             while not isinstance(act, End):
                 if not typing and not isinstance(act, Look):
                     await keys.enter_async_context(self.typing)
                     typing = True
                     if not isinstance(act, Paste):
-                        act = Look(0.0)  # what was seen before may be gone by now
+                        act = Look(0.0, held)  # what was seen before may be gone by now
                 if isinstance(act, Paste):
                     drawing.enter_context(self._drawing())
                 elif isinstance(act, PressEnter):
                     drawing.close()
+                elif isinstance(act, Look):
+                    held = act.held
                 stimulus = await self._do(act, entry, paste, delivery)
                 act = delivery.handle(stimulus, time.monotonic())
-                if typing and delivery.taken and isinstance(act, Look):
+                at_work = isinstance(stimulus, Saw) and stimulus.screen.busy
+                if typing and isinstance(act, Look) and (act.held or delivery.taken or at_work):
                     await keys.aclose()
                     typing = False
         return act
@@ -119,10 +129,12 @@ class Performer:
     async def _do(self, act: Act, entry: Entry, paste: str, delivery: Delivery) -> Stimulus:
         try:
             match act:
+                case Paste() | PressEnter() | Clear() if barred := self._barred():
+                    return Barred(barred)
                 case Paste():
                     return await self._paste(paste, entry.paste)
                 case PressEnter():
-                    return await self._press_enter(entry.messages, paste, delivery)
+                    return await self._press_enter(entry.messages)
                 case Clear():
                     await self._pane.press("C-c")
                     return Cleared()
@@ -146,12 +158,14 @@ class Performer:
             return Lost(f"it cannot be typed: {error}", typed=False)
         return Pasted()
 
-    async def _press_enter(self, batch: Sequence[Message], paste: str, delivery: Delivery) -> Stimulus:
+    def _barred(self) -> str:
+        """Why no key may go to the pane now, by what is known without its screen; empty when keys may."""
         self._observer.absorb()
+        return asks_for_permission(self._observer.state) if self.lease.held else CUT_OFF
+
+    async def _press_enter(self, batch: Sequence[Message]) -> Stimulus:
         if self._is_proved(batch):
             return Proved()
-        if self._observer.state.status is Status.WAITING_PERMISSION:
-            return await self._proof_or_look(batch, paste, delivery, _HELD_LOOK_S)
         await self._pane.press("Enter")
         return Pressed()
 
@@ -184,7 +198,7 @@ class Performer:
             return Proved()
         if (reason := self._observer.proofs.refusal(paste)) and not delivery.refused:
             return Refused(reason)
-        if self._interrupted and delivery.taken:
+        if self._interrupted:
             return Interrupted()
         return None
 
@@ -199,7 +213,7 @@ class Performer:
 
     async def _lost(self, batch: Sequence[Message], reason: str, *, typed: bool) -> Stimulus:
         """An agent that has ended writes no more: what its transcript does not show by now is not in it."""
-        await self._news.until(lambda: not self._observer.alive, _HELD_LOOK_S)
+        await self._news.until(lambda: not self._observer.alive, _LAST_WORDS_S)
         self._observer.absorb()
         self._observer.witness()
         if self._is_proved(batch):

@@ -9,6 +9,7 @@ import pytest
 
 from actors.agents.base import Composer, EntryKind, EventKind
 from actors.messages import Message, MessageStatus, Receipt
+from actors.responding import Reply
 from actors.states import Status
 from tests.integration.agents.rig import ClaudeRig, until
 from tests.integration.agents.succession import BLOCKED, SUBMITTED, AnyRig, Team, message
@@ -86,6 +87,31 @@ def type_behind_the_next_paste(patch: pytest.MonkeyPatch, rig: AnyRig, words: st
         await rig.shows(lambda screen: words in screen.draft)
 
     patch.setattr(pane, "paste", and_somebody_types)
+
+
+async def test_a_view_that_hides_our_draft_is_closed_through_respond_and_the_message_arrives(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not isinstance(team.rig, ClaudeRig):
+        pytest.skip("the demo has no such view")
+    await team.start()
+    instance = await team.successor([])
+    pane = type(team.rig.pane)
+    paste = pane.paste
+
+    async def and_somebody_opens_a_view(self: object, data: object, name: str = "") -> None:
+        await paste(self, data, name)  # type: ignore[arg-type]
+        await team.rig.shows(lambda screen: screen.composer is Composer.DRAFT)
+        await keys(team.rig, "C-o")
+        await team.rig.shows_dialog()
+
+    with monkeypatch.context() as slow:
+        slow.setattr(pane, "paste", and_somebody_opens_a_view)
+        await instance.deliver([ONE])
+        await held(team, ONE, "a dialog is up")
+    await instance.respond(Reply(allow=False))
+    await team.told([ONE], SUBMITTED)
+    await team.shows_each_once([ONE])
 
 
 async def test_our_draft_that_a_person_clears_is_pasted_again(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:

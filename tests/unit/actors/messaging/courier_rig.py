@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +36,8 @@ class Pane:
         self.pasted: list[str] = []
         self.pressed: list[str] = []
         self.last = ""
+        self.drawn_for = 0
+        """So many wait to be told what is drawn."""
         self.deaf = False
         """Takes no Enter."""
         self.refuses = ""
@@ -43,8 +45,13 @@ class Pane:
         self.observer: Any = None
         self.fault: Exception | None = None
 
-    def drawing(self, _tell: Callable[[], None]) -> AbstractContextManager[bool]:
-        return nullcontext(False)
+    @contextmanager
+    def drawing(self, _tell: Callable[[], None]) -> Iterator[bool]:
+        self.drawn_for += 1
+        try:
+            yield False
+        finally:
+            self.drawn_for -= 1
 
     async def paste(self, data: tuple[str, ...], name: str) -> None:
         if self.fault:

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from actors.agents.base import Composer, Screen
+from actors.agents.base import Composer, Dialog, Screen
 from actors.errors import PaneGoneError, TerminalError
 from actors.messages import MessageStatus
 from actors.messaging.journal import JOURNAL_NAME
+from actors.messaging.lease import Lease
 from actors.states import Status
 from tests.unit.actors.messaging.courier_rig import DRAFT, EMPTY, Rig, message
 
+DIALOG = Screen(composer=Composer.ABSENT, dialog=Dialog(kind="permission"))
 ACCEPTED, SUBMITTED = MessageStatus.ACCEPTED, MessageStatus.SUBMITTED
 
 
@@ -279,6 +281,98 @@ async def test_what_a_person_types_behind_our_draft_is_not_entered_until_it_is_g
     rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
     await rig.receipt("a", SUBMITTED)
     assert (rig.pane.pressed, len(rig.pane.pasted)) == (["Enter"], 1)
+
+
+def paste_shows(rig: Rig, screen: Screen) -> None:
+    """Something comes up the moment that our paste is done."""
+    plain = rig.pane.paste
+
+    async def paste(data: tuple[str, ...], name: str) -> None:
+        await plain(data, name)
+        rig.observer.screen = screen
+
+    rig.pane.paste = paste  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    "screen",
+    [DIALOG, Screen(composer=Composer.DRAFT, draft="not ours"), replace(EMPTY, busy=True)],
+    ids=["dialog", "draft", "turn of a person"],
+)
+async def test_while_something_stands_in_the_way_of_what_was_pasted_others_may_press_keys(
+    rig: Rig, screen: Screen
+) -> None:
+    paste_shows(rig, screen)
+    rig.offer("a")
+    async with asyncio.timeout(5.0):
+        while not rig.pane.pasted or rig.courier.typing.locked() or rig.pane.drawn_for:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        async with rig.courier.typing:
+            rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
+            await asyncio.sleep(0.3)
+            assert rig.pane.pressed == [], "who has the keys alone presses them"
+    await rig.receipt("a", SUBMITTED)
+    assert (rig.pane.pressed, len(rig.pane.pasted)) == (["Enter"], 1)
+
+
+async def test_an_interrupt_of_a_turn_that_a_held_message_had_not_begun_does_not_end_the_message(rig: Rig) -> None:
+    paste_shows(rig, DIALOG)
+    rig.offer("a")
+    await rig.receipt("a", MessageStatus.BLOCKED)
+    rig.courier.interrupted()
+    rig.pane.taken = rig.observer.proofs.report  # type: ignore[method-assign]
+    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
+    await rig.news.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
+    assert not await rig.news.until(lambda: rig.receipts[-1].status is MessageStatus.FAILED, 3.0)
+    rig.write("a")
+    await rig.receipt("a", SUBMITTED)
+
+
+async def test_what_was_pasted_is_not_entered_while_a_request_without_a_dialog_waits(rig: Rig) -> None:
+    plain = rig.pane.paste
+
+    async def paste(data: tuple[str, ...], name: str) -> None:
+        await plain(data, name)
+        rig.observer.become(Status.WAITING_PERMISSION)
+
+    rig.pane.paste = paste  # type: ignore[method-assign]
+    rig.offer("a")
+    assert "respond" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
+    assert not await rig.news.until(lambda: bool(rig.pane.pressed), 2.0)
+    assert not rig.courier.typing.locked()
+    assert [receipt.status for receipt in rig.receipts] == [MessageStatus.BLOCKED]
+    rig.observer.become(Status.READY)
+    await rig.receipt("a", SUBMITTED)
+
+
+async def test_what_was_pasted_before_the_lease_ran_out_is_not_entered_until_it_is_renewed(rig: Rig) -> None:
+    now = [0.0]
+    lease = Lease(40.0, lambda: now[0])
+    rig.courier.heed(lease)
+    paste_shows(rig, DIALOG)
+    rig.offer("a")
+    await rig.receipt("a", MessageStatus.BLOCKED)
+    now[0] = 41.0
+    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
+    assert await rig.news.until(lambda: "cut off from the team" in rig.receipts[-1].reason, 5.0)
+    assert not await rig.news.until(lambda: bool(rig.pane.pressed), 1.5)
+    lease.renew()
+    await rig.receipt("a", SUBMITTED)
+    assert (rig.pane.pressed, len(rig.pane.pasted)) == (["Enter"], 1)
+
+
+async def test_nothing_is_pasted_when_the_lease_runs_out_while_others_press_keys(rig: Rig) -> None:
+    now = [0.0]
+    lease = Lease(40.0, lambda: now[0])
+    rig.courier.heed(lease)
+    async with rig.courier.typing:
+        rig.offer("a")
+        await asyncio.sleep(0.1)
+        now[0] = 41.0
+    assert "cut off from the team" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
+    assert rig.pane.pasted == []
+    lease.renew()
+    await rig.receipt("a", SUBMITTED)
 
 
 async def test_a_draft_of_somebody_else_is_not_entered_by_a_successor(rig: Rig) -> None:

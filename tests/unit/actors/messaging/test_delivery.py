@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from actors.agents.base import Composer, Dialog, Screen
 from actors.messages import MessageStatus
 from actors.messaging.delivery import (
+    PROOF_LOOK_S,
     Act,
+    Barred,
     Clear,
     Cleared,
     Delivery,
@@ -269,8 +271,20 @@ def test_an_agent_at_work_or_a_dialog_may_hide_what_landed_so_the_search_begins_
         assert acts[-1] == NotLanded()
 
 
+def test_a_batch_that_may_not_be_pasted_now_is_given_back_with_the_reason() -> None:
+    assert run((0.0, Barred("cut off")))[-1] == NotLanded("cut off")
+
+
+def test_a_draft_that_may_not_be_entered_now_is_held_with_the_reason_until_it_may() -> None:
+    acts = run((0.0, Pasted()), (0.1, ours()), (0.1, Barred("cut off")), (60.0, ours()), (60.0, Pressed()))
+    assert isinstance(acts[3], Look)
+    assert acts[3].held == "cut off"
+    assert acts[4] == PressEnter()
+    assert acts[5] == Look(PROOF_LOOK_S)
+
+
 ENDS = (Finish, NotLanded, Turned)
-EVENTS = st.sampled_from(["", "", "", "", "", "proof", "crash", "refusal", "interrupt"])
+EVENTS = st.sampled_from(["", "", "", "", "", "proof", "crash", "refusal", "interrupt", "bar"])
 
 
 @given(st.lists(st.tuples(SIGHTS, st.floats(0.01, 3.0), EVENTS)), st.booleans())
@@ -305,7 +319,8 @@ def test_whatever_is_seen_and_whoever_crashes_the_guarantees_hold(
             assert stimulus.ours, "a key only in answer to a look that showed our draft"
             assert stimulus.screen == DRAFT
             assert refused == isinstance(act, Clear)
-            act = delivery.handle(Cleared() if isinstance(act, Clear) else Pressed(), now)
+            done = Cleared() if isinstance(act, Clear) else Pressed()
+            act = delivery.handle(Barred("now") if event == "bar" else done, now)
         elif isinstance(act, Finish) and act.status is MessageStatus.SUBMITTED:
             assert event == "proof"
         elif isinstance(act, NotLanded):
