@@ -19,8 +19,8 @@ from actors.errors import InvalidRequestError
 
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 _ANSWERED_BY_INPUT = frozenset({"AskUserQuestion", "ExitPlanMode"})
-"""Tools whose dialog newer versions of Claude Code leave open unless the input is given back. A call of any other tool
-is checked again then, as if it had been changed: where a rule of the user asks, the dialog comes back without a hook."""
+"""Tools whose dialog newer versions of Claude Code leave open unless the input is given back. A call of another tool is
+checked again then, as if it had been changed: where a rule of the user asks, the dialog comes back without a hook."""
 _DRAIN_MS = 1000
 """The hook reads at once; only an answer longer than a pipe holds waits at all."""
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 
 from actors.agents.base import Composer, Screen
 from actors.errors import PaneGoneError, SocketGoneError, TerminalError
@@ -50,6 +50,8 @@ from actors.troubles import Trouble
 logger = logging.getLogger(__name__)
 
 _LAST_WORDS_S = 0.5
+_KEPT_AWAY_S = 1.5
+"""For so long after a paste people's keys are kept away for certain; tmux ends it half a second later."""
 
 Hold = Callable[[Sequence[Message], str], None]
 
@@ -85,12 +87,15 @@ class Performer:
             self._growth = rest.enter_context(Growth(self._read_transcript))
             typing = False
             held = ""
+            kept_away_until = 0.0
             while not isinstance(act, End):
                 if not typing and not isinstance(act, Look):
                     await keys.enter_async_context(self.typing)
                     typing = True
-                    if not isinstance(act, Paste):
-                        act = Look(0.0, held)  # what was seen before may be gone by now
+                if isinstance(act, PressEnter | Clear) and time.monotonic() >= kept_away_until:
+                    await self._keep_people_away(entry)
+                    kept_away_until = time.monotonic() + _KEPT_AWAY_S
+                    act = Look(0.0, held)  # what was seen before may be gone by now
                 if isinstance(act, Paste):
                     drawing.enter_context(self._drawing())
                 elif isinstance(act, PressEnter):
@@ -98,12 +103,26 @@ class Performer:
                 elif isinstance(act, Look):
                     held = act.held
                 stimulus = await self._do(act, entry, paste, delivery)
+                if isinstance(stimulus, Pasted):
+                    kept_away_until = time.monotonic() + _KEPT_AWAY_S
+                elif isinstance(stimulus, Pressed | Cleared):
+                    kept_away_until = 0.0
                 act = delivery.handle(stimulus, time.monotonic())
                 at_work = isinstance(stimulus, Saw) and stimulus.screen.busy
                 if typing and isinstance(act, Look) and (act.held or delivery.taken or at_work):
+                    await self._let_people_type()
                     await keys.aclose()
-                    typing = False
+                    typing, kept_away_until = False, 0.0
         return act
+
+    async def _keep_people_away(self, entry: Entry) -> None:
+        """What they type from now on gets lost: a key of ours must meet only what the look before it has shown."""
+        with suppress(TerminalError):  # the look says what is wrong
+            await self._pane.keep_away(entry.paste)
+
+    async def _let_people_type(self) -> None:
+        with suppress(TerminalError):  # tmux does so by itself in a moment
+            await self._pane.let_type()
 
     def _read_transcript(self) -> None:
         self._observer.witness()

@@ -43,6 +43,8 @@ _KEY_BYTES: Final[dict[Key, str]] = {
 }
 """In hexadecimal. Sent as bytes, because what a key's name sends depends on tmux's version and extended-keys."""
 
+_KEPT_AWAY_S = 2
+"""Longest that people's keys are kept away at a time."""
 _PANE_ID = re.compile(r"%[0-9]+")
 _LAST_PASTE = "@phalanx_pasted"
 """The pane's own note of the paste that tmux carried out last, set in the same step as the paste."""
@@ -134,7 +136,7 @@ class Pane:
 
     async def paste(self, data: str | tuple[str, ...], name: str = "") -> None:
         """Types ``data`` as one bracketed paste, or each of its parts as one, in one step; newlines arrive as carriage
-        returns. Leaves copy mode first.
+        returns. Leaves copy mode first. What people type from then on is kept away, see ``keep_away``.
 
         ``name`` (see ``paste_name``) is for asking later with ``has_pasted``. Raises ``ValueError`` for empty text and
         for control characters other than newline and tab.
@@ -146,7 +148,7 @@ class Pane:
         paste = f"paste-buffer {paste_options(parts)} -b {buffer} -t {self._id}"
         noted = f"set-option -p -t {self._id} {_LAST_PASTE} {buffer}"
         try:
-            await self._type(f"{paste} ; {noted}", buffer, content)
+            await self._type(f"{paste} ; {noted} ; {self._keeping_away(buffer)}", buffer, content)
             pasted = True
         finally:
             if not pasted:
@@ -168,8 +170,28 @@ class Pane:
         return last == name
 
     async def press(self, key: Key) -> None:
-        """Sends one key to the program, after leaving copy mode."""
-        await self._type(f"send-keys -t {self._id} -H {_KEY_BYTES[key]}", paste_name(), b"")
+        """Sends one key to the program, after leaving copy mode. From then on people's keys are passed on again."""
+        letting = f"select-pane -e -t {self._id}"
+        await self._type(f"{letting} ; send-keys -t {self._id} -H {_KEY_BYTES[key]}", paste_name(), b"")
+
+    async def keep_away(self, name: str) -> None:
+        """Keys that people press in the pane get lost from now on, until ``press`` or ``let_type``: so a look shows all
+        that a key of ours will meet. ``name`` is that of the last paste.
+
+        tmux itself ends it after two seconds, whatever has become of us.
+        """
+        await self._tmux.run("if-shell", "-F", "-t", self._id, "1", self._keeping_away(checked(name)))
+
+    async def let_type(self) -> None:
+        """Ends ``keep_away``; no-op when it is over."""
+        await self._tmux.run("select-pane", "-e", "-t", self._id)
+
+    def _keeping_away(self, name: str) -> str:
+        """A command of tmux; it does nothing while nobody looks into the pane."""
+        last = f"##{{==:##{{{_LAST_PASTE}}},{name}}}"  # run-shell expands formats once before it waits
+        let = f'if-shell -F -t {self._id} \\"{last}\\" \\"select-pane -e -t {self._id}\\"'
+        keep = f"select-pane -d -t {self._id} ; run-shell -b -d {_KEPT_AWAY_S} -C '{let}'"
+        return f'if-shell -F -t {self._id} "#{{session_attached}}" "{keep}"'
 
     async def redraw(self) -> None:
         """Makes the program draw its whole screen anew, by another width of its window. No-op while somebody looks

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -14,8 +14,10 @@ import pytest
 
 from actors.errors import PaneGoneError, TerminalError
 from actors.terminal.pane import Key, Pane, Tmux
+from actors.terminal.paste_names import paste_name
 from actors.terminal.server import TerminalServer
 from tests.integration.terminal.conftest import PASTE_BEGIN, PASTE_END, CallTmux, OpenReader, ended, shown, until
+from tests.person import Person, attach_command
 
 TEXTS = {
     "one byte": "x",
@@ -182,3 +184,56 @@ def tmux_clients() -> list[psutil.Process]:
 
 def open_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@asynccontextmanager
+async def looking(home: Path, tmux: Tmux) -> AsyncIterator[Person]:
+    """Somebody who looks into the session ``agent``."""
+    with Person(attach_command(home / "tmux.sock", "agent"), 80, 24) as person:
+        while not (await tmux.run("list-clients")).strip():  # noqa: ASYNC110 - tmux tells nobody
+            await asyncio.sleep(0.01)
+        yield person
+
+
+async def test_what_a_person_types_between_a_paste_and_our_key_gets_lost_and_what_comes_later_does_not(
+    open_reader: OpenReader, tmux: Tmux, home: Path
+) -> None:
+    reader = await open_reader("agent").ready()
+    async with looking(home, tmux) as person:
+        await reader.pane.paste("ours")
+        person.type("theirs")
+        await asyncio.to_thread(person.detach)  # so tmux has read what came before
+    await reader.pane.press("Enter")
+    await until(lambda: reader.received() == PASTE_BEGIN + b"ours" + PASTE_END + b"\r")
+    async with looking(home, tmux) as person:
+        person.type("later")
+        await until(lambda: reader.received().endswith(b"later"))
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_person_can_type_again_when_no_key_follows(
+    open_reader: OpenReader, tmux: Tmux, home: Path, told: bool
+) -> None:
+    reader = await open_reader("agent").ready()
+    name = paste_name()
+    await reader.pane.paste("ours", name)
+    async with looking(home, tmux) as person:
+        await reader.pane.keep_away(name)
+        if told:
+            await reader.pane.let_type()
+
+        def typed() -> bool:
+            person.type("x")
+            return reader.received().endswith(b"x")
+
+        await until(typed, 1.0 if told else 10.0)
+
+
+async def test_nobody_is_kept_away_from_a_pane_that_nobody_looks_into(
+    open_reader: OpenReader, tmux: Tmux, home: Path
+) -> None:
+    reader = await open_reader("agent").ready()
+    await reader.pane.paste("ours")
+    async with looking(home, tmux) as person:
+        person.type("theirs")
+        await until(lambda: reader.received().endswith(b"theirs"), 1.0)

@@ -125,6 +125,13 @@ class ModelAgent:
             raise PaneGoneError("gone")
         return self.last_paste == name
 
+    async def keep_away(self, name: str) -> None:
+        if not self.alive:
+            raise PaneGoneError("gone")
+
+    async def let_type(self) -> None:
+        """What a person types here comes at moments of its own."""
+
     def _land(self, text: str) -> None:
         if not self.dialog:
             self.draft += text

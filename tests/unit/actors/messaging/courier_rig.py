@@ -63,6 +63,11 @@ class Pane:
     async def has_pasted(self, name: str) -> bool:
         return name == self.last
 
+    async def keep_away(self, name: str) -> None:
+        assert name == self.last
+
+    async def let_type(self) -> None: ...
+
     async def press(self, key: str) -> None:
         self.pressed.append(key)
         if self.deaf:
