@@ -22,9 +22,10 @@ from tests.chaos.prober import Prober
 from tests.chaos.survey import Kind, alive
 from tests.chaos.verdict import Spawned, Verdict
 from tests.chaos.visitor import Visitor
-from tests.chaos.visits import plan_visits
+from tests.chaos.visits import Act, plan_visits
 from tests.chaos.world import World, brought_up
 from tests.people import People
+from tests.projects import make_repository
 
 CLIENTS = ("a", "b")
 _NAMES = ("ada", "bea", "caf", "dag")
@@ -118,7 +119,7 @@ class Round:
         members: list[dict[str, str]] = [
             {
                 "role": "specialist",
-                "workDir": str(self._world.repository),
+                "workDir": str(self._project(number)),
                 "context": f"You are number {number}.",
                 "permissionMode": "default",
             }
@@ -144,6 +145,12 @@ class Round:
         team, _ = self._spawned.divide(await self._world.survey())
         agents = alive(team, Kind.AGENT)
         self._spawned.agents.update({each.instance_id: each.identity for each in agents})
+
+    def _project(self, number: int) -> Path:
+        """Each has one of its own where people resume: Claude Code offers the conversations of a whole repository."""
+        if Act.RESUME not in self._plan.crew.acts:
+            return self._world.repository
+        return make_repository(self._world.repository.with_name(f"project{number}"))
 
     @asynccontextmanager
     async def _clients(self, names: Sequence[str]) -> AsyncIterator[list[LoadClient]]:
