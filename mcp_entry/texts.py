@@ -107,7 +107,10 @@ def of_wait(result: results.WaitResult) -> str:
 
 
 def how_it_ended(result: results.WaitResult) -> str:
-    return "Reached." if result.reached else f"Not reached. {result.reason or 'The time ran out.'}"
+    if not result.reached:
+        return f"Not reached. {result.reason or 'The time ran out.'}"
+    needing = [each.instance_id for each in result.instances if each.needs_attention]
+    return f"Reached. Needs attention: {', '.join(needing)}." if needing else "Reached."
 
 
 def of_respond(result: results.RespondResult) -> str:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn, Protocol
 
 import typer
 
-from actors.errors import PhalanxError, to_wire
+from actors.errors import InvalidRequestError, PhalanxError, to_wire
 from actors.home import Home
 from mcp_entry.cli.output import Output
 from mcp_entry.cli.words import spoken, typed_words
@@ -31,6 +31,7 @@ from supervisor.verbs import LOOKING, VERBS, ProgressCallback
 
 SENDER = "operator"
 PROGRAM_LIMIT_S = 60.0
+WRONG_USAGE = 2
 STOPPED = 130
 """The exit status after Ctrl-C, as shells have it."""
 _LEFT = {
@@ -127,7 +128,8 @@ def session(context: typer.Context, home: Path | None, as_json: bool) -> Iterato
         if as_json:
             output.show({"error": {**to_wire(error), "message": said}}, "")
         output.say(said, "red")
-        raise typer.Exit(1) from None
+        usage = type(error) is InvalidRequestError  # those derived from it say what is the matter with the team
+        raise typer.Exit(WRONG_USAGE if usage else 1) from None
 
 
 def _left_at(verb: str) -> str:

@@ -67,7 +67,8 @@ def _told(note: str, whom: Sequence[results.InstanceInfo]) -> Text:
 def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableType:
     hidden = [plain(f"{result.not_shown} terminated: --all shows them too.", "dim")] if result.not_shown else []
     if not result.instances:
-        nobody = Text("There is nobody to show. `phalanx spawn` starts an instance.")
+        rest = f"Nobody needs attention: {counts_in_words(result.counts)}." if result.counts else ""
+        nobody = Text(rest or "There is nobody to show. `phalanx spawn` starts an instance.")
         return Group(*_warnings(result.warnings), nobody, *hidden)
     return Group(*_warnings(result.warnings), of_instances(result.instances, now), *hidden)
 

@@ -124,7 +124,7 @@ def test_a_message_is_given_exactly_once_and_in_utf8(tmp_path: Path) -> None:
     assert "Give the text once" in Terminal()("send", "spec_1_1_1", "x", "--file", "/x").stderr
     assert "cannot be read" in Terminal()("send", "spec_1_1_1", "--file", str(tmp_path / "none")).stderr
     ended = Terminal()("send", "spec_1_1_1", "-", stdin=b"ab\xff")
-    assert ended.exit_code == 1
+    assert ended.exit_code == 2
     assert "not valid UTF-8 at byte 2" in ended.stderr
 
 
@@ -170,7 +170,7 @@ def test_wait_takes_names_or_all_and_not_both() -> None:
     assert terminal.request().instance_ids is None
     for arguments in (["wait"], ["wait", "spec_1_1_1", "--all"]):
         ended = Terminal()(*arguments)
-        assert (ended.exit_code, ended.stderr) == (1, "Name the instances to wait for, or give --all.\n")
+        assert (ended.exit_code, ended.stderr) == (2, "Name the instances to wait for, or give --all.\n")
 
 
 def test_the_list_shows_what_an_instance_asks_for() -> None:
@@ -252,7 +252,7 @@ def test_who_presses_ctrl_c_is_told_what_goes_on_and_how_to_end_it(command: tupl
 )
 def test_what_a_person_has_typed_is_refused_in_the_words_of_the_command_line(arguments: list[str], words: str) -> None:
     ended = Terminal()(*arguments)
-    assert ended.exit_code == 1
+    assert ended.exit_code == 2
     assert words in ended.stderr
     assert not re.search(r"Value error|[Ii]nput should|instanceIds?|timeoutSeconds|maxConcurrent", ended.stderr)
 

@@ -43,7 +43,7 @@ def test_attach_says_on_which_machine_the_terminal_is_when_it_is_not_this_one() 
 
 def test_attach_needs_a_terminal_and_a_known_instance() -> None:
     ended = Terminal(is_terminal=False)("attach", "spec_1_1_1")
-    assert (ended.exit_code, ended.exception.__class__) == (1, SystemExit)
+    assert (ended.exit_code, ended.exception.__class__) == (2, SystemExit)
     assert "attach needs a terminal" in ended.stderr
     ended = Terminal()("attach", "spec_1_1")
     assert ended.exit_code == 1

@@ -50,6 +50,18 @@ def test_a_list_says_how_many_terminated_ones_it_does_not_show() -> None:
     assert "terminated" not in texts.of_list(listing(info()))
 
 
+def test_when_nobody_needs_attention_the_list_says_so_and_who_is_there() -> None:
+    calm = listing(info()).model_copy(update={"instances": []})
+    assert "Nobody needs attention: 1 ready." in drawn(views.of_list(calm, NOW))
+    assert "spawn" in drawn(views.of_list(listing(), NOW))
+
+
+def test_a_wait_that_was_reached_names_those_that_need_attention() -> None:
+    failed = info("spec_1_1_2", status=Status.FAILED, needs_attention=True)
+    waited = results.WaitResult(reached=True, reason=None, instances=[failed, info()], others={})
+    assert texts.how_it_ended(waited) == "Reached. Needs attention: spec_1_1_2."
+
+
 def test_who_works_in_the_worktree_of_a_spare_is_told_why_it_is_called_so() -> None:
     own, spare = (spawned(working_directory=f"/home/worktrees/{name}") for name in ("spec_1_1_1", "spare_2"))
     assert "spare" not in texts.of_spawn(own)
