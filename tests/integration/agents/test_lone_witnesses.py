@@ -1,0 +1,77 @@
+"""What is still known of a Claude Code when one of its witnesses is missing or tells less than usual."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from actors.agents.base import EntryKind, EventKind, Launch, LaunchRequest
+from actors.agents.claude import ClaudeAgent
+from actors.agents.options import settings_file
+from actors.following.pages import PageQuery
+from actors.responding import Reply
+from actors.states import Status
+from tests.integration.agents.rig import ClaudeRig, until
+from tests.integration.agents.succession import SHORT, SUBMITTED, Team, message
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class WithoutHooks(ClaudeAgent):
+    """As where managed settings forbid ours."""
+
+    def launch(self, request: LaunchRequest) -> Launch:
+        launch = super().launch(request)
+        path = settings_file(request.instance_directory)
+        settings = {**json.loads(launch.files[path]), "hooks": {}}
+        return Launch(argv=launch.argv, environment=launch.environment, files={path: json.dumps(settings)})
+
+
+def of_the_user(rig: ClaudeRig, settings: dict[str, object]) -> Path:
+    home = rig.cwd.parents[1] / "user" / ".claude"
+    home.mkdir(exist_ok=True)
+    (home / "settings.json").write_text(json.dumps(settings))
+    return home
+
+
+async def test_where_hooks_are_forbidden_messages_arrive_and_the_conversation_can_be_read(team: Team) -> None:
+    rig = team.rig
+    if not isinstance(rig, ClaudeRig):
+        pytest.skip("the demo always runs its hooks")
+    assert isinstance(rig.agent, ClaudeAgent)
+    rig.agent = WithoutHooks(command=rig.agent.command, python=rig.agent.python)
+    await team.start()
+    first = await team.successor(SHORT)
+    await team.told(SHORT, SUBMITTED)
+    assert rig.events() == []
+    await first.leave()
+
+    later = message(9, "to the successor")
+    second = await team.successor([*SHORT, later])
+    await team.told([later], SUBMITTED)
+    said = (await second.page(PageQuery(cursor=None, limit=50))).entries
+    texts = "\n".join(shown.entry.text for shown in said if shown.entry.kind is EntryKind.QUESTION)
+    assert [texts.count(each.id) for each in (*SHORT, later)] == [1, 1, 1, 1]
+
+
+async def test_an_agent_whose_hooks_run_in_a_wrapper_is_heard(team: Team) -> None:
+    rig = team.rig
+    if not isinstance(rig, ClaudeRig):
+        pytest.skip("the demo knows no wrapper")
+    home = of_the_user(rig, {})
+    prefix = home / "prefix.sh"
+    prefix.write_text('#!/bin/bash\nbash -c "$1"\nexit $?\n')
+    prefix.chmod(0o755)
+    of_the_user(rig, {"env": {"CLAUDE_CODE_SHELL_PREFIX": str(prefix)}})
+    await team.start()
+    asks = message(8, rig.use_tool("touch allowed"))
+    instance = await team.successor([asks])
+    await until(lambda: team.status is Status.WAITING_PERMISSION)
+    assert {event.agent_pid for event in rig.events()} == {rig.pid}
+
+    await instance.respond(Reply(allow=True))
+    await until(lambda: team.status is Status.READY)
+    assert rig.has_run("touch allowed")
+    assert EventKind.TURN_ENDED in rig.kinds()
