@@ -145,8 +145,8 @@ class InstanceState:
     """When the last hook event was taken in."""
     has_hooks: bool = False
     permissions: tuple[PendingPermission, ...] = ()
-    decided: tuple[PendingPermission, ...] = ()
-    """Requests that were decided through us in this turn and whose tool has not run yet."""
+    allowed: tuple[PendingPermission, ...] = ()
+    """Requests that were allowed through us in this turn and whose tool has not run yet."""
     own: OwnStatus | None = None
     """What the program itself writes about its status; None where it writes nothing."""
     own_since: float = 0.0
@@ -199,7 +199,7 @@ def fold(state: InstanceState, event: AgentEvent, now: float) -> InstanceState:
         case EventKind.SESSION_STARTED:
             state = replace(state, session_id=event.session_id)
             if event.source != "compact":  # which happens in the midst of a turn
-                state = replace(state, turn=Turn.NONE, decided=(), failure="", rate_limited=False, in_background=False)
+                state = replace(state, turn=Turn.NONE, allowed=(), failure="", rate_limited=False, in_background=False)
         case EventKind.ATTENTION | EventKind.SESSION_ENDED:
             pass
     return weighed(state, now)
@@ -215,36 +215,37 @@ def _after_turn(state: InstanceState, event: AgentEvent) -> InstanceState:
         failure=f"the last turn failed: {event.text}" if failed else "",
         rate_limited=failed and event.rate_limited,
         permissions=tuple(asked for asked in state.permissions if asked.subagent),
-        decided=(),
+        allowed=(),
     )
 
 
 def _after_tool(state: InstanceState, event: AgentEvent) -> InstanceState:
-    """A call that was decided through us is matched first, so that its equal that still waits is not taken for it.
-
-    A long event comes without its input and matches nothing: the screen tells when its dialog is gone.
-    """
+    """A call that was allowed through us is matched first, so that its equal that still waits is not taken for it."""
     if not event.subagent and state.turn is Turn.NONE:
         state = replace(state, turn=Turn.UNDER_WAY)
-    mine = next((asked for asked in state.decided if _asked_for(asked, event)), None)
-    if mine is not None:
-        return replace(state, decided=tuple(asked for asked in state.decided if asked is not mine))
-    used = next((asked for asked in state.permissions if _asked_for(asked, event)), None)
-    return replace(state, permissions=tuple(asked for asked in state.permissions if asked is not used))
-
-
-def _asked_for(permission: PendingPermission, event: AgentEvent) -> bool:
-    return (permission.tool, permission.subagent, permission.tool_input) == (
-        event.tool,
-        event.subagent,
-        event.tool_input,
+    ran = _asked_before((*state.allowed, *state.permissions), event)
+    return replace(
+        state,
+        allowed=tuple(asked for asked in state.allowed if asked is not ran),
+        permissions=tuple(asked for asked in state.permissions if asked is not ran),
     )
 
 
-def decided(state: InstanceState, request_id: str, now: float) -> InstanceState:
-    """The state after a permission request got its answer through us; others that wait go on waiting."""
-    mine = tuple(asked for asked in state.permissions if asked.request_id == request_id)
-    return without(replace(state, decided=(*state.decided, *mine)), {request_id}, now)
+def _asked_before(asked: Collection[PendingPermission], event: AgentEvent) -> PendingPermission | None:
+    """The request for the call that has run. An event without its input matches the only one of its tool."""
+    alike = [one for one in asked if (one.tool, one.subagent) == (event.tool, event.subagent)]
+    if event.slimmed:
+        return alike[0] if len(alike) == 1 else None
+    return next((one for one in alike if one.tool_input == event.tool_input), None)
+
+
+def decided(state: InstanceState, request_id: str, now: float, *, allowed: bool) -> InstanceState:
+    """The state after a permission request got its answer through us; others that wait go on waiting.
+
+    Of a call that was not allowed no event follows.
+    """
+    mine = tuple(asked for asked in state.permissions if asked.request_id == request_id and allowed)
+    return without(replace(state, allowed=(*state.allowed, *mine)), {request_id}, now)
 
 
 def without(state: InstanceState, request_ids: Collection[str], now: float) -> InstanceState:
@@ -257,7 +258,7 @@ def interrupted(state: InstanceState, now: float) -> InstanceState:
     """The state after a turn was stopped from outside, which no hook reports."""
     if state.status not in ALIVE:
         return state
-    return weighed(replace(state, turn=Turn.ENDED, permissions=(), decided=(), heard_at=now, own=None), now)
+    return weighed(replace(state, turn=Turn.ENDED, permissions=(), allowed=(), heard_at=now, own=None), now)
 
 
 def on_own_status(state: InstanceState, own: OwnStatus | None, now: float) -> InstanceState:
@@ -303,7 +304,7 @@ def on_exit(state: InstanceState, *, asked: bool, reason: str) -> InstanceState:
     """The state after the agent's process has ended."""
     if state.status not in ALIVE:
         return state
-    return replace(state, status=Status.STOPPED if asked else Status.FAILED, reason=reason, permissions=(), decided=())
+    return replace(state, status=Status.STOPPED if asked else Status.FAILED, reason=reason, permissions=(), allowed=())
 
 
 def _stands(state: InstanceState, view: View, now: float) -> bool:

@@ -75,3 +75,34 @@ async def test_an_agent_whose_hooks_run_in_a_wrapper_is_heard(team: Team) -> Non
     await until(lambda: team.status is Status.READY)
     assert rig.has_run("touch allowed")
     assert EventKind.TURN_ENDED in rig.kinds()
+
+
+async def test_a_tool_that_failed_is_told_and_no_request_of_it_waits_any_more(team: Team) -> None:
+    rig = team.rig
+    if not isinstance(rig, ClaudeRig):
+        pytest.skip("no tool of the demo fails")
+    await team.start()
+    instance = await team.successor([message(1, rig.use_tool("touch a; exit 3"))])
+    await until(lambda: team.status is Status.WAITING_PERMISSION)
+    await instance.respond(Reply(allow=True))
+    await until(lambda: team.status is Status.READY)
+    (used,) = rig.events(EventKind.TOOL_USED)
+    assert used.tool_input["command"] == "touch a; exit 3"
+
+
+@pytest.mark.parametrize("command", ["exit 3", f"true {'x' * 10_000}"], ids=["failed", "long"])
+async def test_a_subagent_s_request_that_a_person_allowed_waits_no_more_whatever_became_of_it(
+    team: Team, command: str, request: pytest.FixtureRequest
+) -> None:
+    rig = team.rig
+    if not isinstance(rig, ClaudeRig) or request.node.callspec.params["rig"] == "newest":
+        pytest.skip("only older versions run a subagent in the foreground")
+    work = {"subagent_type": "general-purpose", "description": "w", "prompt": rig.use_tool(command)}
+    await team.start()
+    await team.successor([message(1, f"@@tool Agent {json.dumps(work)}")])
+    await until(lambda: team.status is Status.WAITING_PERMISSION)
+    await rig.shows_dialog()
+    await rig.pane.press("Enter")
+    await rig.event(EventKind.TURN_ENDED)
+    await until(lambda: team.status is Status.READY)
+    assert rig.waiting_hooks() == []

@@ -127,7 +127,7 @@ def test_a_permission_request_waits_until_it_is_decided() -> None:
     story = Story(PROMPT, ASK)
     assert story.status is Status.WAITING_PERMISSION
     assert story.state.permissions[0].tool_input == {"command": "ls"}
-    assert decided(story.state, "r1", 2.0).status is Status.BUSY
+    assert decided(story.state, "r1", 2.0, allowed=True).status is Status.BUSY
 
 
 def test_of_two_requests_the_other_goes_on_waiting() -> None:
@@ -140,8 +140,31 @@ def test_of_two_requests_the_other_goes_on_waiting() -> None:
 def test_a_call_that_was_allowed_is_not_taken_for_its_equal_that_still_waits() -> None:
     again = event(EventKind.PERMISSION_REQUESTED, request_id="r9", tool="Bash", tool_input={"command": "ls"})
     story = Story(PROMPT, ASK, again)
-    story.state = decided(story.state, "r1", story.now)
+    story.state = decided(story.state, "r1", story.now, allowed=True)
     assert [asked.request_id for asked in story.hooks(USED).state.permissions] == ["r9"]
+
+
+def test_a_call_that_was_denied_or_has_failed_is_not_taken_for_a_later_one_of_the_same_words() -> None:
+    again = event(EventKind.PERMISSION_REQUESTED, request_id="r9", tool="Bash", tool_input={"command": "ls"})
+    denied = Story(PROMPT, ASK)
+    denied.state = decided(denied.state, "r1", denied.now, allowed=False)
+    failed = Story(PROMPT, ASK)
+    failed.state = decided(failed.state, "r1", failed.now, allowed=True)
+    for story in (denied, failed.hooks(USED)):
+        assert story.hooks(again).status is Status.WAITING_PERMISSION
+        assert story.hooks(USED).status is Status.BUSY
+
+
+def test_a_call_that_ran_with_a_long_input_is_matched_by_its_tool_when_only_one_was_asked_for() -> None:
+    slimmed = event(EventKind.TOOL_USED, tool="Bash", subagent="a1", slimmed=True)
+    assert Story(PROMPT, SUBAGENT_ASKS, slimmed).status is Status.BUSY
+    other = event(
+        EventKind.PERMISSION_REQUESTED, request_id="r8", tool="Bash", tool_input={"command": "x"}, subagent="a1"
+    )
+    assert len(Story(PROMPT, SUBAGENT_ASKS, other, slimmed).state.permissions) == 2
+    for tool, subagent in (("Bash", ""), ("Bash", "a2"), ("Write", "a1")):
+        another = event(EventKind.TOOL_USED, tool=tool, subagent=subagent, slimmed=True)
+        assert Story(PROMPT, SUBAGENT_ASKS, another).status is Status.WAITING_PERMISSION
 
 
 def test_no_request_is_dropped_because_the_screen_shows_no_dialog() -> None:
