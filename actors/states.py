@@ -136,6 +136,9 @@ class InstanceState:
     """What a person should know; empty when nothing needs one."""
 
     turn: Turn = Turn.NONE
+    prompt_is_ahead: bool = False
+    """A prompt was told of while a turn was under way. Newer versions do so for one that they only queue, and tell no
+    more when its own turn begins; but it may have become part of that turn, or have been refused or taken back."""
     in_background: bool = False
     """Subagents went on working when the last turn ended; their end starts another."""
     failure: str = ""
@@ -182,7 +185,8 @@ def fold(state: InstanceState, event: AgentEvent, now: float) -> InstanceState:
         return state
     match event.kind:
         case EventKind.PROMPT_SUBMITTED:
-            state = replace(state, turn=Turn.UNDER_WAY, failure="", rate_limited=False)
+            ahead = state.prompt_is_ahead or (state.turn is Turn.UNDER_WAY and state.status not in IDLE)
+            state = replace(state, turn=Turn.UNDER_WAY, prompt_is_ahead=ahead, failure="", rate_limited=False)
         case EventKind.TOOL_USED:
             state = _after_tool(state, event)
         case EventKind.PERMISSION_REQUESTED:
@@ -199,24 +203,32 @@ def fold(state: InstanceState, event: AgentEvent, now: float) -> InstanceState:
         case EventKind.SESSION_STARTED:
             state = replace(state, session_id=event.session_id)
             if event.source != "compact":  # which happens in the midst of a turn
-                state = replace(state, turn=Turn.NONE, allowed=(), failure="", rate_limited=False, in_background=False)
+                state = _between_turns(state, Turn.NONE)
+                state = replace(state, failure="", rate_limited=False, in_background=False)
         case EventKind.ATTENTION | EventKind.SESSION_ENDED:
             pass
     return weighed(state, now)
 
 
 def _after_turn(state: InstanceState, event: AgentEvent) -> InstanceState:
-    """The agent's own requests end with its turn; those of its subagents in the background wait on."""
+    """The agent's own requests end with its turn; those of its subagents in the background wait on.
+
+    The turn of a prompt that is ahead begins at once; where none comes, file and screen tell that soon. With subagents
+    in the background it is busy anyway, and what may be typed is to be typed.
+    """
     failed = event.kind is EventKind.TURN_FAILED
+    goes_on = state.prompt_is_ahead and not event.in_background
     return replace(
-        state,
-        turn=Turn.ENDED,
+        _between_turns(state, Turn.UNDER_WAY if goes_on else Turn.ENDED),
         in_background=event.in_background,
         failure=f"the last turn failed: {event.text}" if failed else "",
         rate_limited=failed and event.rate_limited,
         permissions=tuple(asked for asked in state.permissions if asked.subagent),
-        allowed=(),
     )
+
+
+def _between_turns(state: InstanceState, turn: Turn) -> InstanceState:
+    return replace(state, turn=turn, prompt_is_ahead=False, allowed=())
 
 
 def _after_tool(state: InstanceState, event: AgentEvent) -> InstanceState:
@@ -258,7 +270,7 @@ def interrupted(state: InstanceState, now: float) -> InstanceState:
     """The state after a turn was stopped from outside, which no hook reports."""
     if state.status not in ALIVE:
         return state
-    return weighed(replace(state, turn=Turn.ENDED, permissions=(), allowed=(), heard_at=now, own=None), now)
+    return weighed(replace(_between_turns(state, Turn.ENDED), permissions=(), heard_at=now, own=None), now)
 
 
 def on_own_status(state: InstanceState, own: OwnStatus | None, now: float) -> InstanceState:

@@ -106,3 +106,19 @@ async def test_a_subagent_s_request_that_a_person_allowed_waits_no_more_whatever
     await rig.event(EventKind.TURN_ENDED)
     await until(lambda: team.status is Status.READY)
     assert rig.waiting_hooks() == []
+
+
+async def test_an_agent_is_not_ready_between_two_turns_of_which_the_second_was_entered_during_the_first(
+    team: Team, request: pytest.FixtureRequest
+) -> None:
+    rig = team.rig
+    if request.node.callspec.params["rig"] != "newest":
+        pytest.skip("older versions tell of a prompt when its turn begins")
+    await team.start()
+    await team.successor([message(1, rig.work(3))])
+    await rig.event(EventKind.PROMPT_SUBMITTED)
+    await rig.submit(f"[x]\n{rig.work(4)}")
+    await rig.event(EventKind.TURN_ENDED)
+    await until(lambda: team.status is not Status.BUSY)
+    assert len(rig.events(EventKind.TURN_ENDED)) == 2
+    assert len(rig.events(EventKind.PROMPT_SUBMITTED)) == 2

@@ -123,6 +123,35 @@ def test_a_prompt_makes_it_busy_and_an_answer_ready() -> None:
     assert story.hooks(ENDED).status is Status.READY
 
 
+def test_a_prompt_that_came_while_a_turn_was_under_way_keeps_it_busy_when_that_turn_ends() -> None:
+    story = Story(PROMPT, PROMPT, ENDED)
+    assert story.status is Status.BUSY
+    assert story.file(AT_WORK).screen(WORKING, WORKING, after=LATE).status is Status.BUSY
+    assert story.hooks(ENDED).status is Status.READY
+
+
+def test_a_prompt_that_makes_no_turn_of_its_own_keeps_it_busy_only_until_file_and_screen_say_otherwise() -> None:
+    story = Story(PROMPT, PROMPT, ENDED).file(IDLE)
+    assert story.screen(FREE, FREE, after=SOON).status is Status.BUSY
+    assert story.screen(FREE, FREE, after=SETTLE_S).status is Status.READY
+    assert story.hooks(PROMPT, ENDED).status is Status.READY
+
+
+def test_a_prompt_after_a_turn_that_no_hook_ended_is_no_second_one() -> None:
+    stopped = Story(PROMPT).file(IDLE).screen(FREE, FREE, after=LATE)
+    assert stopped.hooks(PROMPT, ENDED).status is Status.READY
+    cleared = Story(PROMPT, PROMPT, event(EventKind.SESSION_STARTED, source="clear"), PROMPT, ENDED)
+    assert cleared.status is Status.READY
+    interrupted_one = Story(PROMPT, PROMPT)
+    interrupted_one.state = interrupted(interrupted_one.state, interrupted_one.now)
+    assert interrupted_one.hooks(PROMPT, ENDED).status is Status.READY
+
+
+def test_a_message_may_be_typed_beside_subagents_although_a_prompt_came_while_the_turn_was_under_way() -> None:
+    story = Story(PROMPT, PROMPT, ENDED_WITH_SUBAGENTS).file(AT_WORK, after=LATE)
+    assert (story.status, story.state.typable) == (Status.BUSY, True)
+
+
 def test_a_permission_request_waits_until_it_is_decided() -> None:
     story = Story(PROMPT, ASK)
     assert story.status is Status.WAITING_PERMISSION
