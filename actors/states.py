@@ -21,7 +21,7 @@ screen             that a dialog or the input box    that a turn is under way; t
 So, in this order: the end of the process; a permission request that waits; a dialog (the file or
 the screen shows it); a turn that hooks began and nobody saw end; work that only file or screen show; an input box that
 cannot be seen; else the agent is ready. What contradicts the hooks must stand for ``SETTLE_S``, because hooks come
-first. The screen takes a request back only after its dialog was seen and is gone, and never a subagent's.
+first. The screen takes a request back only after its dialog has come up and is gone, and never a subagent's.
 
 The transcript is no witness of status: it proves what arrived (see ``actors.messaging.proofs``). Times are seconds of a
 clock that is never set: the wall clock may be.
@@ -78,6 +78,8 @@ SETTLE_S = 2.0
 """A hook fires before the file and the screen show what it reports; for so long they are no argument against it."""
 UNSEEN_S = 5.0
 """An input box that cannot be made out for so long is not only being drawn."""
+_EARLIER_S = 0.1
+"""What the file is first seen to say so soon after a hook may still be about what was before."""
 _LOOKS = 2
 """So many looks in a row must agree."""
 _LONGEST_QUOTE = 600
@@ -94,7 +96,7 @@ class PendingPermission:
     """Id of the subagent that asks; empty for the agent itself."""
     subagent_type: str = ""
     shown: bool = False
-    """A dialog was seen while it waited, which a person may have answered once it is gone."""
+    """A dialog came up while it waited, which a person may have answered once it is gone."""
 
 
 class Turn(StrEnum):
@@ -276,8 +278,15 @@ def interrupted(state: InstanceState, now: float) -> InstanceState:
 def on_own_status(state: InstanceState, own: OwnStatus | None, now: float) -> InstanceState:
     """The state after a look into the program's own status file."""
     if own != state.own:
+        dialog_came_up = own is not None and own.waiting and not (state.own is not None and state.own.waiting)
+        if dialog_came_up and now - state.heard_at >= _EARLIER_S:
+            state = _with_dialog(state)
         state = replace(state, own=own, own_since=now)
     return weighed(state, now)
+
+
+def _with_dialog(state: InstanceState) -> InstanceState:
+    return replace(state, permissions=tuple(replace(asked, shown=True) for asked in state.permissions))
 
 
 def on_screen(state: InstanceState, screen: Screen, now: float) -> InstanceState:
@@ -292,7 +301,7 @@ def on_screen(state: InstanceState, screen: Screen, now: float) -> InstanceState
     )
     state = replace(state, sight=sight)
     if view is View.DIALOG:
-        state = replace(state, permissions=tuple(replace(asked, shown=True) for asked in state.permissions))
+        state = _with_dialog(state)
     return weighed(_without_answered(state, now), now)
 
 

@@ -57,6 +57,8 @@ _ASK_EVERY_S = 2.0
 _CONFIRM_S = 0.5
 """A look that contradicts the hooks is confirmed so soon."""
 _WAITING_LOOK_S = 1.0
+_DRAWN_LOOK_S = 0.2
+"""A dialog is drawn so soon after its hook, and whoever sits before it may answer within a second."""
 _SHORTEST_WAIT_S = 0.01
 _BUSY_LOOK_S = 5.0
 _BLIND_LOOK_S = 10.0
@@ -258,6 +260,9 @@ class Observer:
     def _look_every_s(self) -> float | None:
         """How often the screen is worth a look now; None: the other witnesses leave no doubt."""
         state = self.state
+        just_asked = any(not asked.shown for asked in state.permissions)
+        if just_asked and self._looked_at - state.heard_at < _WAITING_LOOK_S:
+            return _DRAWN_LOOK_S
         if state.status in {Status.WAITING_PERMISSION, Status.WAITING_INPUT}:
             return _WAITING_LOOK_S
         if state.own is None:

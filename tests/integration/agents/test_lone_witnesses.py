@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from tests.integration.agents.rig import ClaudeRig, until
 from tests.integration.agents.succession import SHORT, SUBMITTED, Team, message
 
 pytestmark = pytest.mark.timeout(300)
+
+_READING_S = 0.4
+"""How long the quickest person needs to read a dialog. Newer versions take no key within 0.2 s of drawing one."""
 
 
 class WithoutHooks(ClaudeAgent):
@@ -122,3 +126,20 @@ async def test_an_agent_is_not_ready_between_two_turns_of_which_the_second_was_e
     await until(lambda: team.status is not Status.BUSY)
     assert len(rig.events(EventKind.TURN_ENDED)) == 2
     assert len(rig.events(EventKind.PROMPT_SUBMITTED)) == 2
+
+
+async def test_a_request_that_a_person_allows_quickly_waits_no_more_while_its_tool_runs(team: Team) -> None:
+    rig = team.rig
+    if not isinstance(rig, ClaudeRig):
+        pytest.skip("no tool of the demo takes long")
+    await team.start()
+    await team.successor([message(1, rig.use_tool("python3 -c 'import time; time.sleep(60)'"))])
+    await rig.event(EventKind.PERMISSION_REQUESTED)
+    await rig.shows_dialog()
+    await asyncio.sleep(_READING_S)
+    await rig.pane.press("Enter")
+    await rig.shows(lambda screen: not screen.dialog)
+    await until(lambda: team.status is Status.BUSY, timeout_s=20)
+    assert EventKind.TOOL_USED not in rig.kinds()
+    await rig.pane.press("Escape")
+    await rig.shows_empty_composer()

@@ -222,6 +222,22 @@ def test_a_dialog_that_a_person_answered_no_longer_waits() -> None:
     assert story.screen(WORKING).status is Status.BUSY
 
 
+def test_a_dialog_that_only_the_program_told_of_no_longer_waits_when_it_is_gone() -> None:
+    story = Story(PROMPT, ASK).file(AT_WORK).file(own("waiting", "permission prompt"), after=SOON)
+    assert story.screen(WORKING, WORKING, after=LATE).status is Status.WAITING_PERMISSION
+    assert story.file(AT_WORK).screen(WORKING, WORKING, after=SOON).status is Status.BUSY
+
+
+def test_the_program_s_word_on_an_earlier_dialog_is_not_taken_for_one_on_a_request_that_has_just_come() -> None:
+    waits = own("waiting", "permission prompt")
+    for before in ((AT_WORK,), (AT_WORK, waits)):
+        story = Story(PROMPT)
+        for says in before:
+            story.file(says)
+        story.hooks(ASK).file(waits, after=0.01).file(AT_WORK, after=SOON)
+        assert story.screen(WORKING, WORKING, WORKING, after=LATE).status is Status.WAITING_PERMISSION
+
+
 def test_a_request_waits_on_while_the_program_says_so_whatever_the_screen_shows() -> None:
     story = Story(PROMPT, ASK).screen(DIALOG, after=LATE).file(own("waiting", "permission prompt"))
     assert story.screen(FREE, FREE, FREE).status is Status.WAITING_PERMISSION
