@@ -389,7 +389,7 @@ class Observer:
     async def note_end(self, reason: str = "") -> None:
         """The agent has ended; ``reason`` says why where its pane cannot. Takes in what it told before."""
         self.absorb()
-        self.witness()
+        self._follow_conversation()  # the file of a program that has ended tells nothing
         if not self.ending and not reason:
             reason = await self._last_words()
         self.change(on_exit(self.state, asked=self.ending, reason="" if self.ending else reason))
