@@ -109,7 +109,8 @@ class Responder:
             )
         decision = _decision(asked, reply)
         taken = answer(self._directory, asked.request_id, self._agent.permission_answer(decision))
-        self._observer.change(decided(self._observer.state, asked.request_id, time.monotonic()))
+        allowed = taken and decision.allow
+        self._observer.change(decided(self._observer.state, asked.request_id, time.monotonic(), allowed=allowed))
         if not taken:
             raise WrongStateError(f"The request to use {asked.tool} was answered at the terminal meanwhile.")
         return asked

@@ -21,7 +21,7 @@ screen             that a dialog or the input box    that a turn is under way; t
 So, in this order: the end of the process; a permission request that waits; a dialog (the file or
 the screen shows it); a turn that hooks began and nobody saw end; work that only file or screen show; an input box that
 cannot be seen; else the agent is ready. What contradicts the hooks must stand for ``SETTLE_S``, because hooks come
-first. The screen takes a request back only after its dialog was seen and is gone, and never a subagent's.
+first. The screen takes a request back only after its dialog has come up and is gone, and never a subagent's.
 
 The transcript is no witness of status: it proves what arrived (see ``actors.messaging.proofs``). Times are seconds of a
 clock that is never set: the wall clock may be.
@@ -78,6 +78,8 @@ SETTLE_S = 2.0
 """A hook fires before the file and the screen show what it reports; for so long they are no argument against it."""
 UNSEEN_S = 5.0
 """An input box that cannot be made out for so long is not only being drawn."""
+_EARLIER_S = 0.1
+"""What the file is first seen to say so soon after a hook may still be about what was before."""
 _LOOKS = 2
 """So many looks in a row must agree."""
 _LONGEST_QUOTE = 600
@@ -94,7 +96,7 @@ class PendingPermission:
     """Id of the subagent that asks; empty for the agent itself."""
     subagent_type: str = ""
     shown: bool = False
-    """A dialog was seen while it waited, which a person may have answered once it is gone."""
+    """A dialog came up while it waited, which a person may have answered once it is gone."""
 
 
 class Turn(StrEnum):
@@ -136,6 +138,9 @@ class InstanceState:
     """What a person should know; empty when nothing needs one."""
 
     turn: Turn = Turn.NONE
+    prompt_is_ahead: bool = False
+    """A prompt was told of while a turn was under way. Newer versions do so for one that they only queue, and tell no
+    more when its own turn begins; but it may have become part of that turn, or have been refused or taken back."""
     in_background: bool = False
     """Subagents went on working when the last turn ended; their end starts another."""
     failure: str = ""
@@ -145,8 +150,8 @@ class InstanceState:
     """When the last hook event was taken in."""
     has_hooks: bool = False
     permissions: tuple[PendingPermission, ...] = ()
-    decided: tuple[PendingPermission, ...] = ()
-    """Requests that were decided through us in this turn and whose tool has not run yet."""
+    allowed: tuple[PendingPermission, ...] = ()
+    """Requests that were allowed through us in this turn and whose tool has not run yet."""
     own: OwnStatus | None = None
     """What the program itself writes about its status; None where it writes nothing."""
     own_since: float = 0.0
@@ -182,7 +187,8 @@ def fold(state: InstanceState, event: AgentEvent, now: float) -> InstanceState:
         return state
     match event.kind:
         case EventKind.PROMPT_SUBMITTED:
-            state = replace(state, turn=Turn.UNDER_WAY, failure="", rate_limited=False)
+            ahead = state.prompt_is_ahead or (state.turn is Turn.UNDER_WAY and state.status not in IDLE)
+            state = replace(state, turn=Turn.UNDER_WAY, prompt_is_ahead=ahead, failure="", rate_limited=False)
         case EventKind.TOOL_USED:
             state = _after_tool(state, event)
         case EventKind.PERMISSION_REQUESTED:
@@ -199,52 +205,61 @@ def fold(state: InstanceState, event: AgentEvent, now: float) -> InstanceState:
         case EventKind.SESSION_STARTED:
             state = replace(state, session_id=event.session_id)
             if event.source != "compact":  # which happens in the midst of a turn
-                state = replace(state, turn=Turn.NONE, decided=(), failure="", rate_limited=False, in_background=False)
+                state = _between_turns(state, Turn.NONE)
+                state = replace(state, failure="", rate_limited=False, in_background=False)
         case EventKind.ATTENTION | EventKind.SESSION_ENDED:
             pass
     return weighed(state, now)
 
 
 def _after_turn(state: InstanceState, event: AgentEvent) -> InstanceState:
-    """The agent's own requests end with its turn; those of its subagents in the background wait on."""
+    """The agent's own requests end with its turn; those of its subagents in the background wait on.
+
+    The turn of a prompt that is ahead begins at once; where none comes, file and screen tell that soon. With subagents
+    in the background it is busy anyway, and what may be typed is to be typed.
+    """
     failed = event.kind is EventKind.TURN_FAILED
+    goes_on = state.prompt_is_ahead and not event.in_background
     return replace(
-        state,
-        turn=Turn.ENDED,
+        _between_turns(state, Turn.UNDER_WAY if goes_on else Turn.ENDED),
         in_background=event.in_background,
         failure=f"the last turn failed: {event.text}" if failed else "",
         rate_limited=failed and event.rate_limited,
         permissions=tuple(asked for asked in state.permissions if asked.subagent),
-        decided=(),
     )
+
+
+def _between_turns(state: InstanceState, turn: Turn) -> InstanceState:
+    return replace(state, turn=turn, prompt_is_ahead=False, allowed=())
 
 
 def _after_tool(state: InstanceState, event: AgentEvent) -> InstanceState:
-    """A call that was decided through us is matched first, so that its equal that still waits is not taken for it.
-
-    A long event comes without its input and matches nothing: the screen tells when its dialog is gone.
-    """
+    """A call that was allowed through us is matched first, so that its equal that still waits is not taken for it."""
     if not event.subagent and state.turn is Turn.NONE:
         state = replace(state, turn=Turn.UNDER_WAY)
-    mine = next((asked for asked in state.decided if _asked_for(asked, event)), None)
-    if mine is not None:
-        return replace(state, decided=tuple(asked for asked in state.decided if asked is not mine))
-    used = next((asked for asked in state.permissions if _asked_for(asked, event)), None)
-    return replace(state, permissions=tuple(asked for asked in state.permissions if asked is not used))
-
-
-def _asked_for(permission: PendingPermission, event: AgentEvent) -> bool:
-    return (permission.tool, permission.subagent, permission.tool_input) == (
-        event.tool,
-        event.subagent,
-        event.tool_input,
+    ran = _asked_before((*state.allowed, *state.permissions), event)
+    return replace(
+        state,
+        allowed=tuple(asked for asked in state.allowed if asked is not ran),
+        permissions=tuple(asked for asked in state.permissions if asked is not ran),
     )
 
 
-def decided(state: InstanceState, request_id: str, now: float) -> InstanceState:
-    """The state after a permission request got its answer through us; others that wait go on waiting."""
-    mine = tuple(asked for asked in state.permissions if asked.request_id == request_id)
-    return without(replace(state, decided=(*state.decided, *mine)), {request_id}, now)
+def _asked_before(asked: Collection[PendingPermission], event: AgentEvent) -> PendingPermission | None:
+    """The request for the call that has run. An event without its input matches the only one of its tool."""
+    alike = [one for one in asked if (one.tool, one.subagent) == (event.tool, event.subagent)]
+    if event.slimmed:
+        return alike[0] if len(alike) == 1 else None
+    return next((one for one in alike if one.tool_input == event.tool_input), None)
+
+
+def decided(state: InstanceState, request_id: str, now: float, *, allowed: bool) -> InstanceState:
+    """The state after a permission request got its answer through us; others that wait go on waiting.
+
+    Of a call that was not allowed no event follows.
+    """
+    mine = tuple(asked for asked in state.permissions if asked.request_id == request_id and allowed)
+    return without(replace(state, allowed=(*state.allowed, *mine)), {request_id}, now)
 
 
 def without(state: InstanceState, request_ids: Collection[str], now: float) -> InstanceState:
@@ -257,14 +272,21 @@ def interrupted(state: InstanceState, now: float) -> InstanceState:
     """The state after a turn was stopped from outside, which no hook reports."""
     if state.status not in ALIVE:
         return state
-    return weighed(replace(state, turn=Turn.ENDED, permissions=(), decided=(), heard_at=now, own=None), now)
+    return weighed(replace(_between_turns(state, Turn.ENDED), permissions=(), heard_at=now, own=None), now)
 
 
 def on_own_status(state: InstanceState, own: OwnStatus | None, now: float) -> InstanceState:
     """The state after a look into the program's own status file."""
     if own != state.own:
+        dialog_came_up = own is not None and own.waiting and not (state.own is not None and state.own.waiting)
+        if dialog_came_up and now - state.heard_at >= _EARLIER_S:
+            state = _with_dialog(state)
         state = replace(state, own=own, own_since=now)
     return weighed(state, now)
+
+
+def _with_dialog(state: InstanceState) -> InstanceState:
+    return replace(state, permissions=tuple(replace(asked, shown=True) for asked in state.permissions))
 
 
 def on_screen(state: InstanceState, screen: Screen, now: float) -> InstanceState:
@@ -279,7 +301,7 @@ def on_screen(state: InstanceState, screen: Screen, now: float) -> InstanceState
     )
     state = replace(state, sight=sight)
     if view is View.DIALOG:
-        state = replace(state, permissions=tuple(replace(asked, shown=True) for asked in state.permissions))
+        state = _with_dialog(state)
     return weighed(_without_answered(state, now), now)
 
 
@@ -303,7 +325,7 @@ def on_exit(state: InstanceState, *, asked: bool, reason: str) -> InstanceState:
     """The state after the agent's process has ended."""
     if state.status not in ALIVE:
         return state
-    return replace(state, status=Status.STOPPED if asked else Status.FAILED, reason=reason, permissions=(), decided=())
+    return replace(state, status=Status.STOPPED if asked else Status.FAILED, reason=reason, permissions=(), allowed=())
 
 
 def _stands(state: InstanceState, view: View, now: float) -> bool:

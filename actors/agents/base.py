@@ -97,6 +97,7 @@ class EventKind(StrEnum):
     PROMPT_SUBMITTED = "prompt_submitted"
     PERMISSION_REQUESTED = "permission_requested"
     TOOL_USED = "tool_used"
+    """A tool has run, well or with an error."""
     TURN_ENDED = "turn_ended"
     TURN_FAILED = "turn_failed"
     ATTENTION = "attention"
@@ -118,6 +119,8 @@ class AgentEvent:
     """TURN_FAILED: the reason is a rate or usage limit."""
     tool: str = ""
     tool_input: Mapping[str, Any] = field(default_factory=dict)
+    slimmed: bool = False
+    """TOOL_USED: ``tool_input`` is left out, because it is long."""
     request_id: str = ""
     """PERMISSION_REQUESTED: names the waiting hook; see ``permission_answer``."""
     subagent: str = ""

@@ -16,12 +16,13 @@ from actors.agents.base import LaunchRequest
 from actors.errors import InvalidRequestError
 
 _SETTINGS_NAME = "settings.json"
-_TOOL_EVENTS = frozenset({"PermissionRequest", "PostToolUse"})
+_TOOL_EVENTS = frozenset({"PermissionRequest", "PostToolUse", "PostToolUseFailure"})
 _EVENTS = (
     "SessionStart",
     "UserPromptSubmit",
     "PermissionRequest",
     "PostToolUse",
+    "PostToolUseFailure",
     "Stop",
     "StopFailure",
     "Notification",

@@ -5,7 +5,8 @@ costs next to nothing), the agent's own status file, the end of its process, and
 It survives its own death: the spool is read from its start again and tells the same story.
 
 Which events are the agent's own: those of the process whose session began first after the launch. It may change its
-conversation (``/clear``, ``/resume``, ``/branch``); a Claude that it starts itself is another process.
+conversation (``/clear``, ``/resume``, ``/branch``); a Claude that it starts itself is another process, in another
+conversation.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ _ASK_EVERY_S = 2.0
 _CONFIRM_S = 0.5
 """A look that contradicts the hooks is confirmed so soon."""
 _WAITING_LOOK_S = 1.0
+_DRAWN_LOOK_S = 0.2
+"""A dialog is drawn so soon after its hook, and whoever sits before it may answer within a second."""
 _SHORTEST_WAIT_S = 0.01
 _BUSY_LOOK_S = 5.0
 _BLIND_LOOK_S = 10.0
@@ -257,6 +260,9 @@ class Observer:
     def _look_every_s(self) -> float | None:
         """How often the screen is worth a look now; None: the other witnesses leave no doubt."""
         state = self.state
+        just_asked = any(not asked.shown for asked in state.permissions)
+        if just_asked and self._looked_at - state.heard_at < _WAITING_LOOK_S:
+            return _DRAWN_LOOK_S
         if state.status in {Status.WAITING_PERMISSION, Status.WAITING_INPUT}:
             return _WAITING_LOOK_S
         if state.own is None:
@@ -281,16 +287,18 @@ class Observer:
         self._follow_unannounced(now)
 
     def _follow_unannounced(self, now: float) -> None:
-        """A conversation that no hook has told of is found by the status file."""
+        """A conversation that no hook has told of is found by the status file; where hooks run they come first."""
         own = self.state.own
         if own is None or not own.session_id:
             return
         same = own.session_id == self.state.session_id
-        if (same and self.state.transcript_path) or (not same and now - self.state.own_since < SETTLE_S):
+        may_be_told = self.state.has_hooks and now - self.state.own_since < SETTLE_S
+        if (same and self.state.transcript_path) or (not same and may_be_told):
             return
         path = self._own.transcript_of(own.session_id)
         if path and path != self.state.transcript_path:
             self.change(replace(self.state, transcript_path=path, session_id=own.session_id))
+            self.conversation.open(path)
             self._follow_conversation()
 
     async def _look(self) -> None:
@@ -338,17 +346,17 @@ class Observer:
         self.state = InstanceState(session_id=self._first_session_id, transcript_path=self.state.transcript_path)
         self.since = time.time()
         self._agent_pid = 0
+        self._own = self._agent.status_file(self._pane_pid)
         self.proofs.begin_life()
         self._last_answer = ""
 
     def _is_ours(self, event: AgentEvent) -> bool:
-        if not event.agent_pid:
-            return event.session_id == self.state.session_id
-        if not self._agent_pid and event.kind is EventKind.SESSION_STARTED:
+        if event.agent_pid and not self._agent_pid and event.kind is EventKind.SESSION_STARTED:
             self._agent_pid = event.agent_pid
             if event.agent_pid != self._pane_pid:  # the command of Claude Code is a program that starts it
                 self._own = self._agent.status_file(event.agent_pid)
-        return event.agent_pid == (self._agent_pid or self._pane_pid)
+        by_its_process = event.agent_pid == (self._agent_pid or self._pane_pid)
+        return by_its_process or event.session_id == self.state.session_id
 
     def _take_in(self, event: AgentEvent) -> None:
         self._replace(fold(self.state, event, time.monotonic()), event.at)
@@ -359,7 +367,8 @@ class Observer:
             self._last_answer = event.text
 
     def witness(self) -> None:
-        """Asks the transcript for what the hooks did not tell."""
+        """Asks the other witnesses for what the hooks did not tell: above all the transcript."""
+        self._ask_witnesses()
         self._follow_conversation()
 
     def is_written(self) -> bool:
@@ -380,7 +389,7 @@ class Observer:
     async def note_end(self, reason: str = "") -> None:
         """The agent has ended; ``reason`` says why where its pane cannot. Takes in what it told before."""
         self.absorb()
-        self.witness()
+        self._follow_conversation()  # the file of a program that has ended tells nothing
         if not self.ending and not reason:
             reason = await self._last_words()
         self.change(on_exit(self.state, asked=self.ending, reason="" if self.ending else reason))

@@ -39,6 +39,11 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+@pytest.fixture(autouse=True)
+def _outside_of_claude_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLAUDE_CODE_SESSION_ID", raising=False)
+
+
 class Asking:
     """A hook that waits for the answer to a permission request."""
 
@@ -178,6 +183,42 @@ def test_a_hook_whose_agent_died_ends_and_leaves_nothing(tmp_path: Path) -> None
 
     until(lambda: not waiting.is_running() or waiting.status() == psutil.STATUS_ZOMBIE)
     assert list(tmp_path.glob("permission-*")) == []
+
+
+@pytest.fixture
+def wrapped(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A hook of the session S that waits, in a wrapper as CLAUDE_CODE_SHELL_PREFIX names one; this is its agent."""
+    prefix = tmp_path / "prefix.sh"
+    prefix.write_text('#!/bin/sh\n/bin/sh -c "$1"\nexit $?\n')
+    prefix.chmod(0o755)
+    program = shlex.join((str(prefix), command(tmp_path, "PermissionRequest")[2]))
+    environment = {**os.environ, "CLAUDE_CODE_SESSION_ID": "S"}
+    (tmp_path / "event").write_bytes(REQUEST)
+    with (tmp_path / "event").open("rb") as event:
+        wrapper = subprocess.Popen(["/bin/sh", "-c", f"{program}\n:"], stdin=event, env=environment)
+    try:
+        until(lambda: list(tmp_path.glob("permission-*")))
+        yield wrapper
+    finally:
+        wrapper.kill()
+        wrapper.wait()
+
+
+def test_a_hook_in_a_wrapper_tells_which_process_its_agent_is(wrapped: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    spool = tmp_path / hook.SPOOL_NAME
+    until(lambda: spool.exists() and spool.stat().st_size)
+    event = read_event(spool.read_bytes().strip())
+    assert event
+    assert event.agent_pid == os.getpid()
+    assert wrapped.poll() is None
+    assert release(tmp_path, event.request_id)
+    assert wrapped.wait(10) == 0
+
+
+def test_a_hook_in_a_wrapper_that_the_agent_ends_ends_too(wrapped: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    wrapped.kill()
+    wrapped.wait()
+    until(lambda: not list(tmp_path.glob("permission-*")))
 
 
 def test_a_prompt_of_a_spare_that_was_given_away_prints_who_it_is_once(tmp_path: Path) -> None:

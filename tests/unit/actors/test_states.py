@@ -123,11 +123,40 @@ def test_a_prompt_makes_it_busy_and_an_answer_ready() -> None:
     assert story.hooks(ENDED).status is Status.READY
 
 
+def test_a_prompt_that_came_while_a_turn_was_under_way_keeps_it_busy_when_that_turn_ends() -> None:
+    story = Story(PROMPT, PROMPT, ENDED)
+    assert story.status is Status.BUSY
+    assert story.file(AT_WORK).screen(WORKING, WORKING, after=LATE).status is Status.BUSY
+    assert story.hooks(ENDED).status is Status.READY
+
+
+def test_a_prompt_that_makes_no_turn_of_its_own_keeps_it_busy_only_until_file_and_screen_say_otherwise() -> None:
+    story = Story(PROMPT, PROMPT, ENDED).file(IDLE)
+    assert story.screen(FREE, FREE, after=SOON).status is Status.BUSY
+    assert story.screen(FREE, FREE, after=SETTLE_S).status is Status.READY
+    assert story.hooks(PROMPT, ENDED).status is Status.READY
+
+
+def test_a_prompt_after_a_turn_that_no_hook_ended_is_no_second_one() -> None:
+    stopped = Story(PROMPT).file(IDLE).screen(FREE, FREE, after=LATE)
+    assert stopped.hooks(PROMPT, ENDED).status is Status.READY
+    cleared = Story(PROMPT, PROMPT, event(EventKind.SESSION_STARTED, source="clear"), PROMPT, ENDED)
+    assert cleared.status is Status.READY
+    interrupted_one = Story(PROMPT, PROMPT)
+    interrupted_one.state = interrupted(interrupted_one.state, interrupted_one.now)
+    assert interrupted_one.hooks(PROMPT, ENDED).status is Status.READY
+
+
+def test_a_message_may_be_typed_beside_subagents_although_a_prompt_came_while_the_turn_was_under_way() -> None:
+    story = Story(PROMPT, PROMPT, ENDED_WITH_SUBAGENTS).file(AT_WORK, after=LATE)
+    assert (story.status, story.state.typable) == (Status.BUSY, True)
+
+
 def test_a_permission_request_waits_until_it_is_decided() -> None:
     story = Story(PROMPT, ASK)
     assert story.status is Status.WAITING_PERMISSION
     assert story.state.permissions[0].tool_input == {"command": "ls"}
-    assert decided(story.state, "r1", 2.0).status is Status.BUSY
+    assert decided(story.state, "r1", 2.0, allowed=True).status is Status.BUSY
 
 
 def test_of_two_requests_the_other_goes_on_waiting() -> None:
@@ -140,8 +169,31 @@ def test_of_two_requests_the_other_goes_on_waiting() -> None:
 def test_a_call_that_was_allowed_is_not_taken_for_its_equal_that_still_waits() -> None:
     again = event(EventKind.PERMISSION_REQUESTED, request_id="r9", tool="Bash", tool_input={"command": "ls"})
     story = Story(PROMPT, ASK, again)
-    story.state = decided(story.state, "r1", story.now)
+    story.state = decided(story.state, "r1", story.now, allowed=True)
     assert [asked.request_id for asked in story.hooks(USED).state.permissions] == ["r9"]
+
+
+def test_a_call_that_was_denied_or_has_failed_is_not_taken_for_a_later_one_of_the_same_words() -> None:
+    again = event(EventKind.PERMISSION_REQUESTED, request_id="r9", tool="Bash", tool_input={"command": "ls"})
+    denied = Story(PROMPT, ASK)
+    denied.state = decided(denied.state, "r1", denied.now, allowed=False)
+    failed = Story(PROMPT, ASK)
+    failed.state = decided(failed.state, "r1", failed.now, allowed=True)
+    for story in (denied, failed.hooks(USED)):
+        assert story.hooks(again).status is Status.WAITING_PERMISSION
+        assert story.hooks(USED).status is Status.BUSY
+
+
+def test_a_call_that_ran_with_a_long_input_is_matched_by_its_tool_when_only_one_was_asked_for() -> None:
+    slimmed = event(EventKind.TOOL_USED, tool="Bash", subagent="a1", slimmed=True)
+    assert Story(PROMPT, SUBAGENT_ASKS, slimmed).status is Status.BUSY
+    other = event(
+        EventKind.PERMISSION_REQUESTED, request_id="r8", tool="Bash", tool_input={"command": "x"}, subagent="a1"
+    )
+    assert len(Story(PROMPT, SUBAGENT_ASKS, other, slimmed).state.permissions) == 2
+    for tool, subagent in (("Bash", ""), ("Bash", "a2"), ("Write", "a1")):
+        another = event(EventKind.TOOL_USED, tool=tool, subagent=subagent, slimmed=True)
+        assert Story(PROMPT, SUBAGENT_ASKS, another).status is Status.WAITING_PERMISSION
 
 
 def test_no_request_is_dropped_because_the_screen_shows_no_dialog() -> None:
@@ -168,6 +220,22 @@ def test_a_dialog_that_a_person_answered_no_longer_waits() -> None:
     assert story.status is Status.WAITING_PERMISSION
     assert story.screen(WORKING).status is Status.WAITING_PERMISSION
     assert story.screen(WORKING).status is Status.BUSY
+
+
+def test_a_dialog_that_only_the_program_told_of_no_longer_waits_when_it_is_gone() -> None:
+    story = Story(PROMPT, ASK).file(AT_WORK).file(own("waiting", "permission prompt"), after=SOON)
+    assert story.screen(WORKING, WORKING, after=LATE).status is Status.WAITING_PERMISSION
+    assert story.file(AT_WORK).screen(WORKING, WORKING, after=SOON).status is Status.BUSY
+
+
+def test_the_program_s_word_on_an_earlier_dialog_is_not_taken_for_one_on_a_request_that_has_just_come() -> None:
+    waits = own("waiting", "permission prompt")
+    for before in ((AT_WORK,), (AT_WORK, waits)):
+        story = Story(PROMPT)
+        for says in before:
+            story.file(says)
+        story.hooks(ASK).file(waits, after=0.01).file(AT_WORK, after=SOON)
+        assert story.screen(WORKING, WORKING, WORKING, after=LATE).status is Status.WAITING_PERMISSION
 
 
 def test_a_request_waits_on_while_the_program_says_so_whatever_the_screen_shows() -> None:

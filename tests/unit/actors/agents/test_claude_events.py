@@ -34,7 +34,14 @@ BASH = {"tool_name": "Bash", "tool_input": {"command": "ls"}}
             line("PostToolUse", **BASH, tool_response={"stdout": ""}),
             event(EventKind.TOOL_USED, tool="Bash", tool_input={"command": "ls"}),
         ),
-        (line("PostToolUse", tool_name="Bash"), event(EventKind.TOOL_USED, tool="Bash")),
+        (
+            line("PostToolUseFailure", **BASH, error="Exit code 1"),
+            event(EventKind.TOOL_USED, tool="Bash", tool_input={"command": "ls"}),
+        ),
+        (
+            line("PostToolUse", tool_name="Bash", phalanx_slimmed=True),
+            event(EventKind.TOOL_USED, tool="Bash", slimmed=True),
+        ),
         (line("Stop", last_assistant_message="done"), event(EventKind.TURN_ENDED, text="done")),
         (
             line("StopFailure", error="rate_limit", last_assistant_message="API Error: 429"),

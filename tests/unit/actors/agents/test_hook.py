@@ -69,13 +69,14 @@ def test_a_long_tool_response_is_left_out_and_the_input_kept(tmp_path: Path) -> 
     assert (tmp_path / SPOOL_NAME).stat().st_size < 1000
 
 
-def test_a_long_tool_input_is_left_out_too(tmp_path: Path) -> None:
-    fields = {"tool_name": "Write", "tool_input": {"content": '","tool_response":' * 10_000}, "tool_response": {}}
-    record(str(tmp_path), "PostToolUse", payload("PostToolUse", **fields), 7)
+@pytest.mark.parametrize("event", ["PostToolUse", "PostToolUseFailure"])
+def test_a_long_tool_input_is_left_out_too_and_the_event_says_so(tmp_path: Path, event: str) -> None:
+    fields = {"tool_name": "Write", "tool_input": {"content": '","tool_response":' * 10_000}, "tool_use_id": "t"}
+    record(str(tmp_path), event, payload(event, **fields), 7)
 
-    (event,) = spooled(tmp_path)
-    assert event["tool_name"] == "Write"
-    assert "tool_input" not in event
+    read = read_event((tmp_path / SPOOL_NAME).read_bytes().strip())
+    assert read is not None
+    assert (read.tool, read.tool_input, read.slimmed) == ("Write", {}, True)
 
 
 def test_a_permission_request_keeps_its_input_and_gets_its_id(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from actors.agents.options import settings_text, start_options
 from actors.errors import InvalidRequestError
 
 SESSION = "3733f530-410c-4841-bfdc-aaf88d841a14"
+TOOL_EVENTS = {"PermissionRequest", "PostToolUse", "PostToolUseFailure"}
 REQUEST = LaunchRequest(
     instance_id="spec_1",
     session_id=SESSION,
@@ -78,6 +79,7 @@ def test_every_event_runs_the_hook_program_in_place_of_the_shell() -> None:
     hooks = json.loads(settings_text("/py thon", replace(REQUEST, instance_directory=Path("/in'st"))))["hooks"]
 
     assert set(hooks) >= {"SessionStart", "UserPromptSubmit", "PermissionRequest", "Stop", "StopFailure", "SessionEnd"}
+    assert {event for event, (group,) in hooks.items() if group.get("matcher") == "*"} == TOOL_EVENTS
     for event, (group,) in hooks.items():
         (run,) = group["hooks"]
         assert shlex.split(run["command"]) == ["exec", "/py thon", "-I", "-S", hook.__file__, "/in'st", event]

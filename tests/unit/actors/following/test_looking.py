@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +14,8 @@ from typing import Any, cast
 
 import pytest
 
-from actors.agents.base import Agent, Composer, Screen
-from actors.agents.hook import KNOCK_NAME
+from actors.agents.base import Agent, AgentEvent, Composer, Dialog, EventKind, Screen
+from actors.agents.hook import KNOCK_NAME, PERMISSION_PREFIX, SPOOL_NAME
 from actors.following.observer import Observer
 from actors.news import News
 from actors.states import Status
@@ -66,7 +67,13 @@ class Reader:
         self.read.append(text)
         if text == "prompt":
             return Screen(composer=Composer.EMPTY)
+        if text == "dialog":
+            return Screen(composer=Composer.ABSENT, dialog=Dialog(question="May I?"))
         return Screen(composer=Composer.ABSENT, shown=text if text.startswith("odd") else "")
+
+    def read_event(self, line: bytes) -> AgentEvent:
+        kind = EventKind.PERMISSION_REQUESTED
+        return AgentEvent(kind=kind, at=1.0, session_id="session", request_id=line.decode(), tool="Bash")
 
     def scrub_screen(self, text: str) -> str:
         return f"scrubbed: {text}"
@@ -91,13 +98,15 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def watch(directory: Path, pane: SlowPane) -> Any:
-    """An agent that lives is followed for a while."""
+def watch(directory: Path, pane: SlowPane, asks_at: float | None = None) -> Any:
+    """An agent that lives is followed for a while; at ``asks_at`` it asks for a permission."""
     seen = SimpleNamespace(reader=Reader(), status=None)
 
     async def follow() -> None:
         observer = Observer(cast("Agent", seen.reader), cast("Pane", pane), directory, "session", os.getpid(), News())
         following = asyncio.create_task(observer.run())
+        if asks_at is not None:
+            asyncio.get_running_loop().call_later(asks_at, ask, directory)
         await asyncio.sleep(WATCHED_S)
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
@@ -185,3 +194,34 @@ def test_a_screen_that_is_not_understood_is_kept_once_without_what_was_said_and_
     assert kept.read_text() == "scrubbed: odd words"
     assert kept.stat().st_mode & 0o777 == 0o600
     assert seen.status is Status.STARTING
+
+
+def ask(directory: Path) -> None:
+    """As the hook does it."""
+    request_id = "a" * 32
+    fifo = directory / f"{PERMISSION_PREFIX}{request_id}"
+    os.mkfifo(fifo)
+    fcntl.flock(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), fcntl.LOCK_SH)
+    (directory / SPOOL_NAME).write_text(f"{request_id}\n")
+    (directory / KNOCK_NAME).write_bytes(b"k")
+
+
+def test_a_request_is_looked_at_soon_until_its_dialog_is_drawn_and_then_hardly(directory: Path) -> None:
+    pane = SlowPane(0.001, ["prompt", "prompt", "prompt", "dialog"])
+
+    seen = watch(directory, pane, asks_at=3.5)
+
+    after = [at - 3.5 for at in pane.looks_at if at >= 3.5]
+    assert after[:4] == pytest.approx([0.2, 0.4, 0.6, 1.6], abs=0.05)
+    assert seen.status is Status.WAITING_PERMISSION
+
+
+def test_a_request_whose_dialog_is_not_drawn_is_looked_at_each_second_after_the_first(directory: Path) -> None:
+    pane = SlowPane(0.001, ["prompt"])
+
+    seen = watch(directory, pane, asks_at=3.5)
+
+    after = [at - 3.5 for at in pane.looks_at if at >= 3.5]
+    assert len([at for at in after if at < 1.1]) in (4, 5)
+    assert len([at for at in after if 1.5 < at < 5.5]) == 4
+    assert seen.status is Status.WAITING_PERMISSION
