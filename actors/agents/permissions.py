@@ -18,6 +18,9 @@ from actors.agents.hook import PERMISSION_PREFIX
 from actors.errors import InvalidRequestError
 
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}")
+_ANSWERED_BY_INPUT = frozenset({"AskUserQuestion", "ExitPlanMode"})
+"""Tools whose dialog newer versions of Claude Code leave open unless the input is given back. A call of any other tool
+is then checked again, as if it had been changed: where a rule of the user asks, it asks anew, without a hook."""
 _DRAIN_MS = 1000
 """The hook reads at once; only an answer longer than a pipe holds waits at all."""
 
@@ -25,9 +28,10 @@ _DRAIN_MS = 1000
 def decision_text(decision: Decision) -> str:
     """What a hook prints to decide its request."""
     verdict: dict[str, object]
-    if decision.allow:
-        # Newer versions of Claude Code leave some dialogs open when the input is not given back.
+    if decision.allow and decision.tool in _ANSWERED_BY_INPUT:
         verdict = {"behavior": "allow", "updatedInput": _answered(decision)}
+    elif decision.allow:
+        verdict = {"behavior": "allow"}
     else:
         verdict = {"behavior": "deny", "message": decision.message or "Denied by the team's lead."}
     return json.dumps({"hookSpecificOutput": {"hookEventName": "PermissionRequest", "decision": verdict}})

@@ -5,6 +5,7 @@ A difference between the two is a defect of the demo: everything else is tested 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from functools import partial
@@ -90,6 +91,25 @@ async def test_an_allowed_tool_runs_and_the_turn_goes_on(rig: AnyRig) -> None:
     assert rig.waiting_hooks() == []
     await until(lambda: [entry.tool for entry in rig.entries(EntryKind.TOOL_CALL)] == ["Bash"])
     assert not answer(rig.instance_directory, asked.request_id, "too late")
+
+
+@pytest.mark.real_claude
+async def test_what_a_user_s_rule_always_asks_for_runs_when_it_is_allowed_and_asks_no_second_time(
+    claude: ClaudeRig,
+) -> None:
+    settings = claude.cwd.parents[1] / "user" / ".claude" / "settings.json"
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text(json.dumps({"permissions": {"ask": ["Bash(touch:*)"]}}))
+    await claude.ready()
+    await claude.submit(f"[x]\n{claude.use_tool('touch allowed')}")
+    asked = await claude.event(EventKind.PERMISSION_REQUESTED)
+    await claude.shows_dialog()
+
+    assert answer(claude.instance_directory, asked.request_id, claude.decide(asked, allow=True, message=""))
+    await claude.event(EventKind.TURN_ENDED)
+
+    assert claude.has_run("touch allowed")
+    assert len(claude.events(EventKind.PERMISSION_REQUESTED)) == 1
 
 
 async def test_a_denied_tool_does_not_run_and_the_agent_learns_why(rig: AnyRig) -> None:

@@ -80,7 +80,7 @@ def decide(allow: bool, message: str) -> str:
 
 
 def test_a_decision_says_what_the_agent_expects() -> None:
-    assert inner(decide(True, "")) == {"behavior": "allow", "updatedInput": {"command": "ls"}}
+    assert inner(decide(True, "")) == {"behavior": "allow"}
     assert inner(decide(False, "use\n日本")) == {"behavior": "deny", "message": "use\n日本"}
     assert "\n" not in decide(False, "a\nb")
 
@@ -89,3 +89,8 @@ def test_a_question_is_allowed_with_the_message_as_its_answer() -> None:
     asked = {"questions": [{"question": "Which colour?", "options": []}]}
     text = decision_text(Decision(allow=True, message="Blue", tool="AskUserQuestion", tool_input=asked))
     assert inner(text)["updatedInput"] == {**asked, "answers": {"Which colour?": "Blue"}}
+
+
+def test_a_plan_is_allowed_with_its_own_input() -> None:
+    text = decision_text(Decision(allow=True, message="", tool="ExitPlanMode", tool_input={"plan": "1. Think"}))
+    assert inner(text) == {"behavior": "allow", "updatedInput": {"plan": "1. Think"}}
