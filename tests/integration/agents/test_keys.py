@@ -1,13 +1,15 @@
-"""Stopping a turn: what of it is cleared away, what of a person's is left, and where no key is pressed at all."""
+"""Keys to an agent's pane beside messages: what an interrupt clears away and leaves, where no key is pressed."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from actors.agents.base import Composer, Screen
 from actors.errors import WrongStateError
+from actors.responding import Reply
 from actors.states import Status
 from tests.integration.agents.rig import ClaudeRig, until
 from tests.integration.agents.succession import SUBMITTED, AnyRig, Team, message
@@ -81,20 +83,35 @@ def is_view(screen: Screen) -> bool:
     return screen.dialog is not None and screen.dialog.kind == "transcript view"
 
 
-@pytest.mark.real_claude
-async def test_a_question_at_the_start_gets_no_key_that_would_end_the_agent(claude: ClaudeRig, short_tmp: Path) -> None:
+@pytest.fixture
+async def untrusted(claude: ClaudeRig, short_tmp: Path) -> AsyncIterator[Team]:
+    """An agent that asks at its start whether it may trust its directory."""
     claude.cwd = short_tmp / "untrusted"
     claude.cwd.mkdir()
     claude.instance_directory.mkdir(mode=0o700)
     claude.start()
     await claude.shows_dialog()
     team = Team(claude, short_tmp)
-    try:
-        instance = await team.successor([])
-        with pytest.raises(WrongStateError, match=r"Nothing was interrupted: .*trust"):
-            await instance.interrupt(TIMEOUT_S)
-        screen = await claude.screen()
-        assert screen.dialog is not None
-        assert screen.dialog.kind == "trust"
-    finally:
-        await team.close()
+    yield team
+    await team.close()
+
+
+@pytest.mark.real_claude
+async def test_a_question_at_the_start_gets_no_key_that_would_end_the_agent(untrusted: Team) -> None:
+    instance = await untrusted.successor([])
+    with pytest.raises(WrongStateError, match=r"Nothing was interrupted: .*trust"):
+        await instance.interrupt(TIMEOUT_S)
+    assert asks_for_trust(await untrusted.rig.screen())
+
+
+@pytest.mark.real_claude
+async def test_a_question_at_the_start_is_answered_as_soon_as_it_is_drawn(untrusted: Team) -> None:
+    instance = await untrusted.successor([])
+    dialog = (await untrusted.rig.screen()).dialog
+    assert dialog is not None
+    await instance.respond(Reply(option=next(option for option in dialog.options if "I trust" in option)))
+    await untrusted.rig.shows_empty_composer()
+
+
+def asks_for_trust(screen: Screen) -> bool:
+    return screen.dialog is not None and screen.dialog.kind == "trust"
