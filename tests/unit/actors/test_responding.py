@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from actors.agents.base import Agent, Composer, Dialog, Screen
+from actors.agents.permissions import decision_text
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
 from actors.following.observer import Observer
 from actors.responding import Reply, Responder
@@ -226,6 +227,27 @@ def test_a_request_goes_before_a_dialog_and_takes_no_option_that_is_none_of_it()
     with pytest.raises(WrongStateError, match="waits no more"):
         respond(terminal, Reply(allow=True, permission_id="f" * 32), asked)
     assert terminal.pressed == []
+
+
+def test_a_request_whose_hook_cannot_be_reached_now_still_waits(tmp_path: Path) -> None:
+    asked = PendingPermission(request_id="0" * 32, tool="Bash", tool_input={})
+    (tmp_path / f"permission-{asked.request_id}").mkdir()  # it cannot be opened, and not because nobody reads
+    terminal = Terminal(None)
+    watcher = Watcher(terminal, asked)
+    responder = Responder(
+        cast("Agent", SimpleNamespace(permission_answer=decision_text)),
+        cast("Pane", terminal),
+        cast("Observer", watcher),
+        tmp_path,
+        asyncio.Lock(),
+    )
+
+    async def ask() -> None:
+        with pytest.raises(UnavailableError, match="still waits"):
+            await responder.respond(Reply(allow=True))
+
+    run_in_virtual_time(ask())
+    assert watcher.state.permissions == (asked,)
 
 
 def test_the_key_that_a_dialog_names_for_an_option_is_pressed() -> None:
