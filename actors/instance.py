@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from actors.agents.base import Agent, Composer, Screen
-from actors.errors import TerminalError, UnavailableError
+from actors.errors import TerminalError, UnavailableError, WrongStateError
 from actors.following.life import Found, InstanceConfig, Life, find_agent
 from actors.following.pages import PAGE_CHARACTERS, Page, PageQuery, read_page
 from actors.following.reports import Report, ReportLog
@@ -24,7 +24,7 @@ from actors.messaging.inbox import BatchLimits
 from actors.messaging.lease import Lease
 from actors.messaging.typist import Typist
 from actors.responding import Answered, Reply, Responder
-from actors.states import IDLE, SETTLE_S, Status, interrupted
+from actors.states import IDLE, SETTLE_S, Status, in_words, interrupted
 from actors.terminal.pane import Pane, Tmux
 from actors.troubles import Trouble
 
@@ -32,6 +32,8 @@ __all__ = ["Instance", "InstanceConfig"]
 
 logger = logging.getLogger(__name__)
 
+_ASKED_IN_A_TURN = frozenset({"permission", "question", "plan"})
+"""Kinds of dialogs in which Escape stops the turn that asks."""
 _INTERRUPT_LOOK_S = 0.1
 _TYPING_PATIENCE_S = 5.0
 _WRITTEN_PATIENCE_S = 2.0
@@ -202,7 +204,11 @@ class Instance:
             raise UnavailableError(f"The terminal of {self._config.instance_id} does not answer: {error}") from error
 
     async def interrupt(self, timeout_s: float) -> bool:
-        """Stops the turn under way; False if there is none. Raises ``UnavailableError`` if the agent does not stop."""
+        """Stops the turn under way; False if there is none.
+
+        Raises ``UnavailableError`` if the agent does not stop, ``WrongStateError`` if a dialog of no turn is up: there
+        the key may end the agent.
+        """
         life = self._now
         try:
             async with asyncio.timeout(_TYPING_PATIENCE_S):
@@ -220,14 +226,20 @@ class Instance:
             return False
         await life.pane.press("Escape")
         cleared = before.composer is Composer.DRAFT
+        seen: tuple[Composer, bool] | None = None
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             await asyncio.sleep(_INTERRUPT_LOOK_S)
             screen = await life.observer.look()
             if screen.composer is Composer.ABSENT or screen.busy:
                 continue
-            if screen.composer is Composer.DRAFT and not cleared:
+            ours = life.courier.is_ours(screen)
+            if (screen.composer, ours) != seen:  # it may only be half drawn
+                seen = screen.composer, ours
+                continue
+            if ours and not cleared:
                 # An interrupt before any output puts the prompt back into the input box; it would hold up messages.
+                # Any other draft is a person's, and may have been hidden by the dialog.
                 await life.pane.press("C-c")
                 cleared = True
                 continue
@@ -244,8 +256,11 @@ class Instance:
         deadline = time.monotonic() + SETTLE_S
         while life.observer.alive:
             screen = await life.observer.look()
-            if screen.busy or screen.dialog:
+            dialog = screen.dialog if screen.composer is Composer.ABSENT else None
+            if screen.busy or (dialog is not None and dialog.kind in _ASKED_IN_A_TURN):
                 return screen
+            if dialog is not None:
+                raise WrongStateError(f"Nothing was interrupted: {in_words(dialog)}.")
             if life.observer.state.status is not Status.BUSY or time.monotonic() > deadline:
                 return None
             await asyncio.sleep(_INTERRUPT_LOOK_S)

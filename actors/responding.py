@@ -4,6 +4,10 @@ A permission request is answered through the hook that waits for it: no key is p
 is answered at its terminal: the pointer is moved to the option that was named and Enter is pressed on it, or the key is
 pressed that the dialog names for it, each key only after a look that still shows this very dialog. Nothing is pressed
 where the screen does not tell which option a key would take.
+
+A key that answers is pressed once: a second one might answer the next dialog, which may look the same. A program that
+has just drawn its dialog may not read keys yet, or ignore them. So the dialog has to have stood for a while before that
+key, and where there is a pointer an arrow has to have moved it.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeGuard
 
 from actors.agents.base import Agent, Composer, Decision, Dialog
 from actors.agents.permissions import answer
@@ -26,7 +31,11 @@ _TYPING_PATIENCE_S = 3.0
 _MOVED_S = 6.0
 """How long a key may take to show."""
 _AGAIN_S = 1.5
-"""A program that has just drawn its first dialog may not read keys yet: then the key is lost."""
+"""An arrow that shows no effect is pressed again then: it may have been lost, and only moves the pointer."""
+_STOOD_S = 0.5
+"""For so long a dialog has to stand before the key that answers it. Newer versions of Claude Code ignore keys within
+0.2 s of drawing a dialog, and an arrow that was pressed twice may move the pointer once more."""
+_CHANGED = "The dialog has changed meanwhile: look at it again."
 
 _DISMISSABLE = frozenset(
     {
@@ -123,9 +132,13 @@ class Responder:
                 "Call list to see who waits."
             )
         if reply.option:
-            await self._choose(dialog, _index_of(dialog, reply.option))
+            wanted = _index_of(dialog, reply.option)
+            if dialog.keys:
+                await self._press(dialog.keys[wanted], await self._settled(dialog))
+            else:
+                await self._press("Enter", await self._pointed(dialog, wanted))
         elif reply.allow is False and dialog.kind in _DISMISSABLE:
-            await self._press("Escape", dialog)
+            await self._press("Escape", await self._settled(dialog))
         else:
             raise InvalidRequestError(
                 f"This dialog is no permission request: name one of its options as option ({_named(dialog)}), "
@@ -133,33 +146,59 @@ class Responder:
             )
         return dialog
 
-    async def _choose(self, dialog: Dialog, wanted: int) -> None:
-        if dialog.keys:
-            await self._press(dialog.keys[wanted], dialog)
-            return
-        for _ in range(2 * len(dialog.options) + 1):
-            now = await self._dialog()
-            if now is None or not _is_same(now, dialog):
-                raise WrongStateError("The dialog has changed meanwhile: look at it again.")
+    async def _pointed(self, dialog: Dialog, wanted: int) -> Dialog:
+        """The dialog once its pointer stands at this option, and was moved there where there is another option."""
+        now, moved = dialog, len(dialog.options) == 1
+        for _ in range(2 * len(dialog.options) + 2):
             if now.chosen is None:
                 raise InvalidRequestError("Its screen does not show which option is chosen: attach and answer it.")
-            if now.chosen == wanted:
-                await self._press("Enter", now)
-                return
-            await self._press("Down" if now.chosen < wanted else "Up", now)
+            if now.chosen != wanted or not moved:
+                down = now.chosen < wanted or wanted == now.chosen < len(dialog.options) - 1
+                now, moved = await self._move("Down" if down else "Up", now), True
+            elif (settled := await self._settled(now)) == now:
+                return now
+            else:
+                now = settled
         raise UnavailableError("The dialog does not follow the keys: attach and answer it.")
 
-    async def _press(self, key: Key, shown: Dialog) -> None:
-        """Returns when the dialog has moved on; a key that shows no effect is pressed again."""
-        await self._pane.press(key)
+    async def _settled(self, shown: Dialog) -> Dialog:
+        """The dialog once it has stood as it is for a while. Its pointer may have moved before."""
+        deadline = time.monotonic() + _MOVED_S
+        stood_at = time.monotonic() + _STOOD_S
+        while time.monotonic() < stood_at:
+            if time.monotonic() > deadline:
+                raise UnavailableError("The pointer of the dialog does not stand still: attach and answer it.")
+            await asyncio.sleep(_LOOK_S)
+            now = await self._dialog()
+            if not _is_same(now, shown):
+                raise WrongStateError(_CHANGED)
+            if now != shown:
+                shown, stood_at = now, time.monotonic() + _STOOD_S
+        return shown
+
+    async def _move(self, arrow: Key, shown: Dialog) -> Dialog:
+        """The dialog once its pointer is elsewhere than ``shown``."""
+        await self._pane.press(arrow)
         pressed_at = time.monotonic()
         deadline = pressed_at + _MOVED_S
-        while (now := await self._dialog()) is not None and now == shown:
+        while (now := await self._dialog()) == shown:
             if time.monotonic() > deadline:
-                raise UnavailableError(f"The dialog does not follow the key {key}: attach and answer it.")
+                raise UnavailableError(f"The dialog does not follow the key {arrow}: attach and answer it.")
             if time.monotonic() > pressed_at + _AGAIN_S:
-                await self._pane.press(key)
+                await self._pane.press(arrow)
                 pressed_at = time.monotonic()
+            await asyncio.sleep(_LOOK_S)
+        if not _is_same(now, shown):
+            raise WrongStateError(_CHANGED)
+        return now
+
+    async def _press(self, key: Key, shown: Dialog) -> None:
+        """Presses the key that answers, and returns when the dialog has moved on."""
+        await self._pane.press(key)
+        deadline = time.monotonic() + _MOVED_S
+        while await self._dialog() == shown:
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"The dialog shows no effect of the key {key}: attach and look at it.")
             await asyncio.sleep(_LOOK_S)
 
     async def _dialog(self) -> Dialog | None:
@@ -167,8 +206,9 @@ class Responder:
         return screen.dialog if screen.composer is Composer.ABSENT else None
 
 
-def _is_same(one: Dialog, other: Dialog) -> bool:
-    return replace(one, chosen=None) == replace(other, chosen=None)
+def _is_same(now: Dialog | None, shown: Dialog) -> TypeGuard[Dialog]:
+    """But for where the pointer is."""
+    return now is not None and replace(now, chosen=shown.chosen) == shown
 
 
 def _decision(asked: PendingPermission, reply: Reply) -> Decision:

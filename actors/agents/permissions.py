@@ -6,8 +6,10 @@ closing it without a word releases the hook, for a request that a person has dec
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import logging
 import os
 import re
 import select
@@ -15,12 +17,14 @@ from pathlib import Path
 
 from actors.agents.base import Decision
 from actors.agents.hook import PERMISSION_PREFIX
-from actors.errors import InvalidRequestError
+from actors.errors import InvalidRequestError, UnavailableError
+
+logger = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 _ANSWERED_BY_INPUT = frozenset({"AskUserQuestion", "ExitPlanMode"})
-"""Tools whose dialog newer versions of Claude Code leave open unless the input is given back. A call of another tool is
-checked again then, as if it had been changed: where a rule of the user asks, the dialog comes back without a hook."""
+"""Tools whose dialog newer versions of Claude Code leave open unless the input is given back. A call of any other tool
+is then checked again, as if it had been changed: where a rule of the user asks, it asks anew, without a hook."""
 _DRAIN_MS = 1000
 """The hook reads at once; only an answer longer than a pipe holds waits at all."""
 
@@ -49,16 +53,28 @@ def _answered(decision: Decision) -> dict[str, object]:
 def answer(instance_directory: Path, request_id: str, text: str) -> bool:
     """Gives ``text``, one line, to the waiting hook. False when nobody waits any more.
 
-    Raises ``InvalidRequestError`` for an id that is none of ours or a text of several lines.
+    Raises ``InvalidRequestError`` for an id that is none of ours or a text of several lines, ``UnavailableError`` when
+    the hook cannot be reached now, as without free file descriptors: it waits on.
     """
     if "\n" in text:
         raise InvalidRequestError("The answer to a permission request is one line of JSON: see permission_answer.")
-    return _write(_fifo(instance_directory, request_id), text.encode() + b"\n")
+    fifo = _fifo(instance_directory, request_id)
+    try:
+        return _write(fifo, text.encode() + b"\n")
+    except OSError as error:
+        raise UnavailableError(f"The request still waits, but cannot be answered now ({error}): try again.") from error
 
 
 def release(instance_directory: Path, request_id: str) -> bool:
-    """Lets the waiting hook end without an answer. False when nobody waits any more."""
-    return _write(_fifo(instance_directory, request_id), b"")
+    """Lets the waiting hook end without an answer. False when nobody waits any more.
+
+    Where the hook cannot be reached, its FIFO is removed: it looks for that each second and ends without it.
+    """
+    fifo = _fifo(instance_directory, request_id)
+    try:
+        return _write(fifo, b"")
+    except OSError:
+        return _remove(fifo)
 
 
 def waits(instance_directory: Path, request_id: str) -> bool:
@@ -84,14 +100,25 @@ def _fifo(instance_directory: Path, request_id: str) -> Path:
     return instance_directory / f"{PERMISSION_PREFIX}{request_id}"
 
 
+def _remove(fifo: Path) -> bool:
+    try:
+        fifo.unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("a permission hook that nobody needs any more waits on: %s", error)
+        return False
+    return True
+
+
 def _write(fifo: Path, data: bytes) -> bool:
+    """False when nobody reads. Raises ``OSError`` when that cannot be told."""
     try:
         writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         return False
-    except OSError:
-        # Nobody reads: the hook was killed and could not remove its FIFO itself.
-        fifo.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        _remove(fifo)  # nobody reads: the hook was killed and could not remove it itself
         return False
     try:
         return _write_all(writer, data)

@@ -15,11 +15,13 @@ import logging
 import time
 from collections.abc import Collection, Iterable
 
+from actors.agents.base import Screen
 from actors.errors import TerminalError
 from actors.following.observer import Observer
 from actors.messages import Message, MessageStatus, Receipt
 from actors.messaging.delivery import Act, Delivery, Finish, NotLanded, Turned
-from actors.messaging.envelope import compose
+from actors.messaging.draft import is_whole
+from actors.messaging.envelope import compose, parts_of
 from actors.messaging.gate import LONGEST_RETRY_S, Gate, asks_for_permission
 from actors.messaging.inbox import BatchLimits, Inbox
 from actors.messaging.journal import Entry
@@ -52,6 +54,7 @@ class Courier:
         self._gate = Gate(observer)
         self._performer = Performer(pane, observer, news, ledger.hold)
         self._underway: tuple[Message, ...] = ()
+        self._typed: tuple[Message, ...] = ()
         self._unfinished: Entry | None = None
         self._unsafe = ""
         """Why the gate is shut; empty while that is not known."""
@@ -106,6 +109,13 @@ class Courier:
     def withdraw(self, message_ids: Collection[str], reason: str) -> None:
         """What is not being typed yet never is."""
         self._ledger.settle(self.inbox.remove(message_ids), MessageStatus.FAILED, reason)
+
+    def is_ours(self, screen: Screen) -> bool:
+        """Whether the draft is the batch that was typed last and nothing else, as it was pasted or as the agent gives
+        it back: without the newline at its end."""
+        paste = compose(self._typed)
+        forms = (paste, paste.removesuffix("\n")) if self._typed else ()
+        return any(is_whole(screen.draft, parts_of(form), scrolled=screen.scrolled) for form in forms)
 
     def interrupted(self) -> None:
         """The agent's turn was stopped: what it had just taken is not delivered again, also if it is never written."""
@@ -214,6 +224,7 @@ class Courier:
         await self._carry_out(entry, delivery, delivery.resume(time.monotonic()))
 
     async def _carry_out(self, entry: Entry, delivery: Delivery, act: Act) -> None:
+        self._typed = entry.messages
         try:
             end = await self._performer.perform(entry, delivery, act)
         except TerminalError as error:

@@ -21,6 +21,8 @@ class Key(Enum):
     CTRL_C = auto()
     CTRL_U = auto()
     BACKSPACE = auto()
+    UP = auto()
+    DOWN = auto()
 
 
 _KEYS = {
@@ -31,6 +33,7 @@ _KEYS = {
     "\x08": Key.BACKSPACE,
     "\x7f": Key.BACKSPACE,
 }
+_SEQUENCES = {"\x1b[A": Key.UP, "\x1b[B": Key.DOWN}
 
 
 class Typed(NamedTuple):
@@ -94,7 +97,8 @@ class KeyReader:
             return (Pasted(_LINE_END.sub("\n", text)),)
         if sequence := _SEQUENCE.match(self._rest):
             self._rest = self._rest[sequence.end() :]
-            return ()
+            key = _SEQUENCES.get(sequence[0])
+            return (key,) if key else ()
         if len(self._rest) == 1 or self._rest[1] in "[O":
             return None
         self._rest = self._rest[1:]

@@ -35,6 +35,8 @@ class DialogView(NamedTuple):
     question: str
     options: tuple[str, ...]
     hint: str = "Esc to cancel · Tab to amend"
+    chosen: int = 0
+    """Index of the option with the pointer."""
 
 
 class View(NamedTuple):
@@ -61,8 +63,8 @@ def paint(view: View, width: int, height: int) -> str:
 def _cursor(view: View, width: int, shown: list[str]) -> str:
     """Puts the cursor, which nobody sees, where the next character goes, or on the chosen option."""
     if view.dialog:
-        options = len(view.dialog.options)
-        return f"\x1b[{max(len(shown) - options - 1, 1)};2H"
+        below = len(view.dialog.options) - view.dialog.chosen
+        return f"\x1b[{max(len(shown) - below - 1, 1)};2H"
     last = wrapped(view.draft.removeprefix("!"), width - 3)[-1]
     below = len(view.menu) or 1
     return f"\x1b[{len(shown) - below - 1};{3 + sum(map(_cells, last))}H"
@@ -121,8 +123,8 @@ def _hint(view: View) -> str:
 def _dialog(dialog: DialogView, width: int) -> list[str]:
     body = [f"   {row}" for text in dialog.body for row in wrapped(text, width - 4)]
     options = [
-        f" {_BLUE}{POINTER}{_PLAIN} {_GREY}1.{_PLAIN} {_BLUE}{text}{_PLAIN}"
-        if i == 1
+        f" {_BLUE}{POINTER}{_PLAIN} {_GREY}{i}.{_PLAIN} {_BLUE}{text}{_PLAIN}"
+        if i == dialog.chosen + 1
         else f"   {_GREY}{i}.{_PLAIN} {text}"
         for i, text in enumerate(dialog.options, 1)
     ]

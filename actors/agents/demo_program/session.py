@@ -152,10 +152,12 @@ class Session:
 
 
 def _press_in_dialog(dialog: Dialog, each: Input) -> None:
-    """Enter takes the first option and a digit its own; all other text is lost."""
+    """Enter takes the option with the pointer and a digit its own; all other text is lost."""
     match each:
         case Key.ENTER:
-            dialog.choose(0)
+            dialog.choose(dialog.view.chosen)
+        case Key.UP | Key.DOWN:
+            dialog.move(1 if each is Key.DOWN else -1)
         case Key.ESCAPE | Key.CTRL_C:
             dialog.choose(None)
         case Typed(text) if text.isdecimal() and 1 <= int(text) <= len(dialog.view.options):

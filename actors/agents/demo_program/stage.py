@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from actors.agents.demo_program.draft import Draft
 from actors.agents.demo_program.hooks import Hooks
@@ -24,11 +23,16 @@ _LONGEST_CONVERSATION = 100
 _FALLBACK_SIZE = os.terminal_size((80, 24))
 
 
-class Dialog(NamedTuple):
+class Dialog:
     """``choose`` gets the index of the chosen option, None for Escape."""
 
-    view: DialogView
-    choose: Callable[[int | None], None]
+    def __init__(self, view: DialogView, choose: Callable[[int | None], None]) -> None:
+        self.view = view
+        self.choose = choose
+
+    def move(self, step: int) -> None:
+        """Puts the pointer to another option, from the last one to the first."""
+        self.view = self.view._replace(chosen=(self.view.chosen + step) % len(self.view.options))
 
 
 class Stage:

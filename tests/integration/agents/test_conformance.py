@@ -150,6 +150,22 @@ async def test_text_and_enter_in_a_dialog_approve_the_tool_and_lose_the_text(rig
     await until(lambda: rig.waiting_hooks() == [])
 
 
+async def test_an_arrow_in_a_dialog_moves_its_pointer_and_nothing_else(rig: AnyRig) -> None:
+    await rig.ready()
+    await rig.submit(f"[x]\n{rig.use_tool('touch pointed')}")
+    await rig.event(EventKind.PERMISSION_REQUESTED)
+    await rig.shows_dialog()
+
+    async def moved() -> bool:
+        await rig.pane.press("Down")
+        dialog = (await rig.screen()).dialog
+        assert dialog is not None
+        return dialog.chosen != 0
+
+    await until(moved)  # newer versions take no key within 0.2 s of drawing a dialog
+    assert not rig.has_run("touch pointed")
+
+
 async def test_escape_in_a_dialog_denies_and_stops_the_turn_without_a_hook(rig: AnyRig) -> None:
     await rig.ready()
     await rig.submit(f"[x]\n{rig.use_tool('touch escaped')}")

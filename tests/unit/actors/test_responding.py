@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from actors.agents.base import Agent, Composer, Dialog, Screen
+from actors.agents.permissions import decision_text
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
 from actors.following.observer import Observer
 from actors.responding import Reply, Responder
@@ -19,6 +21,8 @@ from actors.terminal.pane import Key, Pane
 from tests.unit.actors.virtual_time import run_in_virtual_time
 
 ASKS = Dialog(kind="mcp servers", question="New MCP server", options=("Use it", "Use all", "Go on without"), chosen=0)
+
+KEYED = Dialog(kind="auto mode", options=("stay", "leave"), keys=("Enter", "Shift-Tab"))
 
 
 class Terminal:
@@ -60,13 +64,26 @@ class Watcher:
         return Screen(composer=Composer.EMPTY if shown is None else Composer.ABSENT, dialog=shown)
 
 
-def respond(terminal: Terminal, reply: Reply, *waiting: PendingPermission) -> Any:
+async def nothing() -> None:
+    """Happens."""
+
+
+def respond(
+    terminal: Terminal,
+    reply: Reply,
+    *waiting: PendingPermission,
+    beside: Callable[[], Awaitable[None]] = nothing,
+) -> Any:
+    """``beside`` happens 0.2 s later."""
     answered = SimpleNamespace(by=None)
 
     async def ask() -> None:
         watcher = cast("Observer", Watcher(terminal, *waiting))
         responder = Responder(cast("Agent", None), cast("Pane", terminal), watcher, Path("/nowhere"), asyncio.Lock())
-        answered.by = await responder.respond(reply)
+        asked = asyncio.ensure_future(responder.respond(reply))
+        await asyncio.wait([asked], timeout=0.2)
+        await beside()
+        answered.by = await asked
 
     run_in_virtual_time(ask())
     return answered.by
@@ -75,7 +92,7 @@ def respond(terminal: Terminal, reply: Reply, *waiting: PendingPermission) -> An
 @pytest.mark.parametrize(
     ("option", "took", "pressed"),
     [
-        ("Use it", "Use it", ["Enter"]),
+        ("Use it", "Use it", ["Down", "Up", "Enter"]),
         ("Go  on without", "Go on without", ["Down", "Down", "Enter"]),
         ("2", "Use all", ["Down", "Enter"]),
     ],
@@ -123,17 +140,76 @@ def test_a_dialog_that_does_not_follow_is_told() -> None:
     assert set(terminal.pressed) == {"Down"}
 
 
-def test_a_key_that_was_lost_is_pressed_again() -> None:
-    terminal = Terminal(replace(ASKS, chosen=1), deaf=True)
+def losing(terminal: Terminal, lost: Key) -> None:
+    """The first press of this key is not read."""
     press = terminal.press
 
     async def lose_the_first(key: Key) -> None:
+        terminal.deaf = key == lost and lost not in terminal.pressed
         await press(key)
-        terminal.deaf = False
 
     terminal.press = lose_the_first  # type: ignore[method-assign]
+
+
+def test_an_arrow_that_was_lost_is_pressed_again_before_anything_is_entered() -> None:
+    terminal = Terminal(replace(ASKS, chosen=2))
+    losing(terminal, "Up")
+    respond(terminal, Reply(option="Go on without"))
+    assert (terminal.took, terminal.pressed) == ("Go on without", ["Up", "Up", "Down", "Enter"])
+
+
+def test_a_pointer_that_moves_by_itself_leads_to_no_other_answer() -> None:
+    """As when an arrow that was pressed again comes late, or when a program draws its first dialog anew."""
+    terminal = Terminal(replace(ASKS, chosen=1))
+    press = terminal.press
+
+    def point_at_the_last() -> None:
+        assert terminal.dialog is not None
+        terminal.dialog = replace(terminal.dialog, chosen=2)
+
+    async def then_it_moves(key: Key) -> None:
+        await press(key)
+        if terminal.pressed == ["Down", "Up"]:
+            asyncio.get_running_loop().call_later(0.2, point_at_the_last)
+
+    terminal.press = then_it_moves  # type: ignore[method-assign]
     respond(terminal, Reply(option="Use all"))
-    assert (terminal.took, terminal.pressed) == ("Use all", ["Enter", "Enter"])
+    assert (terminal.took, terminal.pressed) == ("Use all", ["Down", "Up", "Up", "Enter"])
+
+
+@pytest.mark.parametrize(
+    ("dialog", "reply", "key"),
+    [
+        (ASKS, Reply(option="Use it"), "Enter"),
+        (ASKS, Reply(allow=False), "Escape"),
+        (
+            Dialog(kind="auto mode", options=("stay", "leave"), keys=("Enter", "Shift-Tab")),
+            Reply(option="stay"),
+            "Enter",
+        ),
+        (Dialog(kind="settings warning", options=("Continue",), chosen=0), Reply(option="Continue"), "Enter"),
+    ],
+)
+def test_a_key_that_answers_is_pressed_once_even_when_it_shows_no_effect(
+    dialog: Dialog, reply: Reply, key: Key
+) -> None:
+    terminal = Terminal(dialog)
+    losing(terminal, key)
+    with pytest.raises(UnavailableError, match=f"no effect of the key {key}"):
+        respond(terminal, reply)
+    assert terminal.pressed.count(key) == 1
+
+
+@pytest.mark.parametrize("reply", [Reply(option="stay"), Reply(allow=False)])
+def test_a_dialog_that_has_only_just_come_up_gets_no_key(reply: Reply) -> None:
+    terminal = Terminal(KEYED)
+
+    async def another() -> None:
+        terminal.dialog = replace(KEYED, question="another")
+
+    with pytest.raises(WrongStateError, match="changed meanwhile"):
+        respond(terminal, reply, beside=another)
+    assert terminal.pressed == []
 
 
 def test_where_nothing_waits_nothing_is_answered() -> None:
@@ -153,7 +229,28 @@ def test_a_request_goes_before_a_dialog_and_takes_no_option_that_is_none_of_it()
     assert terminal.pressed == []
 
 
+def test_a_request_whose_hook_cannot_be_reached_now_still_waits(tmp_path: Path) -> None:
+    asked = PendingPermission(request_id="0" * 32, tool="Bash", tool_input={})
+    (tmp_path / f"permission-{asked.request_id}").mkdir()  # it cannot be opened, and not because nobody reads
+    terminal = Terminal(None)
+    watcher = Watcher(terminal, asked)
+    responder = Responder(
+        cast("Agent", SimpleNamespace(permission_answer=decision_text)),
+        cast("Pane", terminal),
+        cast("Observer", watcher),
+        tmp_path,
+        asyncio.Lock(),
+    )
+
+    async def ask() -> None:
+        with pytest.raises(UnavailableError, match="still waits"):
+            await responder.respond(Reply(allow=True))
+
+    run_in_virtual_time(ask())
+    assert watcher.state.permissions == (asked,)
+
+
 def test_the_key_that_a_dialog_names_for_an_option_is_pressed() -> None:
-    terminal = Terminal(Dialog(kind="auto mode", options=("stay", "leave"), keys=("Enter", "Shift-Tab")))
+    terminal = Terminal(KEYED)
     respond(terminal, Reply(option="leave"))
     assert terminal.pressed == ["Shift-Tab"]

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from actors.agents.base import Decision
 from actors.agents.permissions import answer, decision_text, release
-from actors.errors import InvalidRequestError
+from actors.errors import InvalidRequestError, UnavailableError
 
 REQUEST = "0123456789abcdef" * 2
 
@@ -46,6 +49,36 @@ def test_the_fifo_of_a_hook_that_was_killed_is_removed(tmp_path: Path) -> None:
 
     assert not answer(tmp_path, REQUEST, "x")
     assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = os.dup(0)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        os.close(taken)
+
+
+def test_a_hook_that_cannot_be_reached_waits_on_for_its_answer(tmp_path: Path) -> None:
+    hook = waiting(tmp_path)
+    with no_descriptor_left(), pytest.raises(UnavailableError, match="still waits"):
+        answer(tmp_path, REQUEST, "x")
+
+    assert answer(tmp_path, REQUEST, "x")
+    assert os.read(hook, 100) == b"x\n"
+    os.close(hook)
+
+
+def test_a_hook_that_cannot_be_reached_is_released_by_the_loss_of_its_fifo(tmp_path: Path) -> None:
+    hook = waiting(tmp_path)
+    with no_descriptor_left():
+        assert release(tmp_path, REQUEST)
+    assert list(tmp_path.iterdir()) == []
+    os.close(hook)
 
 
 def test_an_answer_that_nobody_takes_in_is_not_waited_for_forever(tmp_path: Path) -> None:

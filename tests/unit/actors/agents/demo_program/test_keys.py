@@ -15,7 +15,7 @@ def keys(*pieces: bytes) -> list[Input]:
 
 
 def test_text_and_keys_are_told_apart() -> None:
-    assert keys(b"ab\rc\x7f\x03\x15\n") == [
+    assert keys(b"ab\rc\x7f\x03\x15\n\x1b[A\x1b[B") == [
         Typed("ab"),
         Key.ENTER,
         Typed("c"),
@@ -23,6 +23,8 @@ def test_text_and_keys_are_told_apart() -> None:
         Key.CTRL_C,
         Key.CTRL_U,
         Key.NEWLINE,
+        Key.UP,
+        Key.DOWN,
     ]
 
 
@@ -38,7 +40,7 @@ def test_a_paste_arrives_whole_however_it_is_cut(text: str, size: int) -> None:
     assert keys(*pieces) == [Pasted(text), Key.ENTER]
 
 
-@pytest.mark.parametrize("sequence", [b"\x1b[A", b"\x1bOB", b"\x1b[1;5C", b"\x1b[?1;2c", b"\x00", b"\x02"])
+@pytest.mark.parametrize("sequence", [b"\x1b[C", b"\x1bOB", b"\x1b[1;5C", b"\x1b[?1;2c", b"\x00", b"\x02"])
 def test_sequences_that_mean_nothing_here_are_dropped(sequence: bytes) -> None:
     assert keys(b"a" + sequence + b"b") == [Typed("a"), Typed("b")]
 

@@ -40,6 +40,7 @@ def capture(view: View, width: int = 80, height: int = 30) -> str:
             Screen(composer=Composer.DRAFT, draft="/x", dialog=Dialog(kind="completion")),
         ),
         (View(dialog=DIALOG), Screen(composer=Composer.ABSENT, dialog=ASKED)),
+        (View(dialog=DIALOG._replace(chosen=1)), Screen(composer=Composer.ABSENT, dialog=replace(ASKED, chosen=1))),
         (View(dialog=DIALOG, busy=True, draft="a"), Screen(composer=Composer.ABSENT, dialog=ASKED)),
     ],
 )
