@@ -263,9 +263,9 @@ def decided(state: InstanceState, request_id: str, now: float, *, allowed: bool)
 
 
 def without(state: InstanceState, request_ids: Collection[str], now: float) -> InstanceState:
-    """The state after these requests have ended: their hooks wait no more."""
+    """The state after these requests have ended: their hooks wait no more. Their dialogs are drawn for a moment yet."""
     left = tuple(asked for asked in state.permissions if asked.request_id not in request_ids)
-    return weighed(replace(state, permissions=left), now)
+    return weighed(replace(state, permissions=left, heard_at=now), now)
 
 
 def interrupted(state: InstanceState, now: float) -> InstanceState:

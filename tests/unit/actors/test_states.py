@@ -87,6 +87,13 @@ class Story:
         return self.state.status
 
 
+def test_a_dialog_that_is_still_drawn_after_its_request_was_decided_asks_nobody() -> None:
+    story = Story(PROMPT, ASK).file(WAITING).screen(DIALOG, DIALOG, DIALOG, after=LATE)
+    story.state = decided(story.state, "r1", story.now, allowed=True)
+    assert story.status == Status.BUSY
+    assert story.screen(DIALOG, DIALOG, after=LATE).status == Status.WAITING_INPUT
+
+
 def test_an_agent_is_ready_when_its_input_box_is_visible_and_not_when_its_session_starts() -> None:
     started = fold(InstanceState(), STARTED, 0.0)
     assert started.status is Status.STARTING
