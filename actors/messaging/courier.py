@@ -112,9 +112,9 @@ class Courier:
 
     def is_ours(self, screen: Screen) -> bool:
         """Whether the draft is the batch that was typed last and nothing else, as it was pasted or as the agent gives
-        it back: without the newline at its end."""
-        paste = compose(self._typed)
-        forms = (paste, paste.removesuffix("\n")) if self._typed else ()
+        it back: without the newline at its end. Of one that an earlier actor has typed the transcript tells."""
+        typed = (compose(self._typed) if self._typed else "", self._observer.proofs.last_written)
+        forms = {form for paste in typed if paste for form in (paste, paste.removesuffix("\n"))}
         return any(is_whole(screen.draft, parts_of(form), scrolled=screen.scrolled) for form in forms)
 
     def interrupted(self) -> None:

@@ -25,6 +25,8 @@ class Proofs:
 
     def __init__(self) -> None:
         self.written = RecentIds()
+        self.last_written = ""
+        """The last prompt of ours that the transcript shows."""
         self._reported: OrderedDict[frozenset[str], None] = OrderedDict()
         self._refused: OrderedDict[frozenset[str], str] = OrderedDict()
         self._expected: OrderedDict[str, Message] = OrderedDict()
@@ -59,6 +61,7 @@ class Proofs:
         """The transcript shows this prompt."""
         ids = ids_in(prompt)
         self.written.add(ids)
+        self.last_written = prompt if ids else self.last_written
         expected = [self._expected.pop(one) for one in ids if one in self._expected]
         for message_id, changes in changes_in(prompt, expected).items():
             _remember(self._changes, message_id, changes)
