@@ -20,6 +20,9 @@ _COPY_MODE = re.compile(r"\[\d+/\d+\]\s*$")
 """Where tmux says at the upper right how far back one has scrolled."""
 _TYPED = re.compile(r"q|/[a-z]")
 """What a person types beside drafts: no message begins like it."""
+_DRAFT_END = DRAFT_MARK[-7:]
+_MESSAGE = re.compile(r"\[phalanx msg_")
+_DIALOG = re.compile(r"❯ \d\.|Do you want|Esc to")
 _GONE = (RuntimeError, AssertionError, TimeoutError)
 """A terminal that went away, or a screen that did not come."""
 
@@ -126,18 +129,19 @@ class Visitor:
             await person.presses("Escape")
 
     async def _clear(self, person: Person) -> bool:
-        """Clears the input box of what people have left there; whether there was anything."""
-        screen = await person.sees()
-        left = _in_the_box(screen)
-        mine = bool(_TYPED.match(left)) or DRAFT_MARK in screen.rpartition("❯")[2]
-        if not mine and not (left and await self._stays(person, left)):
+        """Leaves nothing of people's in the input box; whether there was anything.
+
+        A message that an Escape has put back is sent, as its receipt says; one that is being typed is gone in a moment.
+        """
+        left = _in_the_box(await person.sees())
+        if not left or (not _is_typed(left) and not await self._stays(person, left)):
             return False
-        await person.presses("C-c")
+        is_message = bool(_MESSAGE.match(left)) or "\n" in left  # of a tall one only the end is to be seen
+        await person.presses("Enter" if is_message and not _is_typed(left) else "C-c")
         await asyncio.sleep(_TWICE_S)
         return True
 
     async def _stays(self, person: Person, left: str) -> bool:
-        """Whether it was put back by an Escape: a message that is being typed is gone in a moment."""
         try:
             await person.until(lambda screen: _in_the_box(screen) != left, within_s=_BEING_TYPED_S)
         except AssertionError:
@@ -145,11 +149,19 @@ class Visitor:
         return False
 
 
+def _is_typed(left: str) -> bool:
+    """By a person; of a draft that began while a message was typed only the end may be there."""
+    return bool(_TYPED.match(left)) or _DRAFT_END in left
+
+
 def _in_the_box(screen: str) -> str:
-    """What stands behind the pointer of the input box; empty when no box can be seen."""
+    """What stands in the input box, between the last two rules; empty when no box can be seen."""
     rows = [row.replace("\xa0", " ").rstrip() for row in screen.splitlines()]
-    places = [at for at, row in enumerate(rows) if row.startswith("❯") and at and rows[at - 1].startswith("─")]
-    return rows[places[-1]].removeprefix("❯").strip() if places else ""
+    rules = [at for at, row in enumerate(rows) if row.startswith("───")]
+    inside = rows[rules[-2] + 1 : rules[-1]] if len(rules) > 1 else []
+    if any(_DIALOG.search(row) for row in inside):
+        return ""
+    return "\n".join(inside).removeprefix("❯").strip()
 
 
 def _is_list(screen: str) -> bool:
