@@ -44,14 +44,14 @@ from actors.messaging.gate import asks_for_permission
 from actors.messaging.journal import Entry
 from actors.messaging.lease import CUT_OFF, Lease
 from actors.news import News
-from actors.terminal.pane import Pane
+from actors.terminal.pane import LastKey, Pane
 from actors.troubles import Trouble
 
 logger = logging.getLogger(__name__)
 
 _LAST_WORDS_S = 0.5
-_KEPT_AWAY_S = 1.5
-"""For so long after a paste people's keys are kept away for certain; tmux ends it half a second later."""
+_DRAWN_S = 2.0
+"""A key is drawn within a second, and tmux tells its time in whole seconds."""
 
 Hold = Callable[[Sequence[Message], str], None]
 
@@ -68,6 +68,7 @@ class Performer:
         self._growth: Growth | None = None
         self._delivery: Delivery | None = None
         self._interrupted = False
+        self._last_key: LastKey | None = None
         self._unseen = Trouble(logger, "tmux did not do what a delivery needs, which looks again")
         self.typing = asyncio.Lock()
         self.lease = Lease(0)
@@ -87,15 +88,14 @@ class Performer:
             self._growth = rest.enter_context(Growth(self._read_transcript))
             typing = False
             held = ""
-            kept_away_until = 0.0
             while not isinstance(act, End):
                 if not typing and not isinstance(act, Look):
                     await keys.enter_async_context(self.typing)
                     typing = True
-                if isinstance(act, PressEnter | Clear) and time.monotonic() >= kept_away_until:
-                    await self._keep_people_away(entry)
-                    kept_away_until = time.monotonic() + _KEPT_AWAY_S
-                    act = Look(0.0, held)  # what was seen before may be gone by now
+                    self._last_key = None
+                if isinstance(act, PressEnter | Clear) and self._drawn_in_s() != 0.0:
+                    await self._ask_for_the_last_key()
+                    act = Look(self._drawn_in_s() or 0.0, held)  # what was seen before may be gone by now
                 if isinstance(act, Paste):
                     drawing.enter_context(self._drawing())
                 elif isinstance(act, PressEnter):
@@ -103,26 +103,23 @@ class Performer:
                 elif isinstance(act, Look):
                     held = act.held
                 stimulus = await self._do(act, entry, paste, delivery)
-                if isinstance(stimulus, Pasted):
-                    kept_away_until = time.monotonic() + _KEPT_AWAY_S
-                elif isinstance(stimulus, Pressed | Cleared):
-                    kept_away_until = 0.0
                 act = delivery.handle(stimulus, time.monotonic())
                 at_work = isinstance(stimulus, Saw) and stimulus.screen.busy
                 if typing and isinstance(act, Look) and (act.held or delivery.taken or at_work):
-                    await self._let_people_type()
                     await keys.aclose()
-                    typing, kept_away_until = False, 0.0
+                    typing = False
         return act
 
-    async def _keep_people_away(self, entry: Entry) -> None:
-        """What they type from now on gets lost: a key of ours must meet only what the look before it has shown."""
-        with suppress(TerminalError):  # the look says what is wrong
-            await self._pane.keep_away(entry.paste)
+    def _drawn_in_s(self) -> float | None:
+        """In how many seconds a look shows all that people have typed up to the last key that is known of; None when
+        none is known. A key of ours is pressed only if none has followed that one."""
+        if self._last_key is None:
+            return None
+        return max(self._last_key.at + _DRAWN_S - time.time(), 0.0) if self._last_key.looks else 0.0
 
-    async def _let_people_type(self) -> None:
-        with suppress(TerminalError):  # tmux does so by itself in a moment
-            await self._pane.let_type()
+    async def _ask_for_the_last_key(self) -> None:
+        with suppress(TerminalError):  # the look says what is wrong
+            self._last_key = await self._pane.last_key()
 
     def _read_transcript(self) -> None:
         self._observer.witness()
@@ -152,11 +149,8 @@ class Performer:
                     return Barred(barred)
                 case Paste():
                     return await self._paste(paste, entry.paste)
-                case PressEnter():
-                    return await self._press_enter(entry.messages)
-                case Clear():
-                    await self._pane.press("C-c")
-                    return Cleared()
+                case PressEnter() | Clear():
+                    return await self._press(act, entry.messages, paste, delivery)
                 case Look(after_s, held):
                     self._hold(entry.messages, held)
                     return await self._proof_or_look(entry.messages, paste, delivery, after_s)
@@ -172,7 +166,7 @@ class Performer:
 
     async def _paste(self, paste: str, name: str) -> Stimulus:
         try:
-            await self._pane.paste(parts_of(paste), name)
+            self._last_key = await self._pane.paste(parts_of(paste), name)
         except ValueError as error:
             return Lost(f"it cannot be typed: {error}", typed=False)
         return Pasted()
@@ -182,11 +176,16 @@ class Performer:
         self._observer.absorb()
         return asks_for_permission(self._observer.state) if self.lease.held else CUT_OFF
 
-    async def _press_enter(self, batch: Sequence[Message]) -> Stimulus:
-        if self._is_proved(batch):
+    async def _press(
+        self, act: PressEnter | Clear, batch: Sequence[Message], paste: str, delivery: Delivery
+    ) -> Stimulus:
+        enters = isinstance(act, PressEnter)
+        if enters and self._is_proved(batch):
             return Proved()
-        await self._pane.press("Enter")
-        return Pressed()
+        if await self._pane.press("Enter" if enters else "C-c", self._last_key):
+            return Pressed() if enters else Cleared()
+        self._last_key = None  # somebody has pressed a key since the last look, so ours was not
+        return await self._proof_or_look(batch, paste, delivery, 0.0)
 
     async def _proof_or_look(
         self, batch: Sequence[Message], paste: str, delivery: Delivery, after_s: float

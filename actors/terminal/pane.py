@@ -29,7 +29,7 @@ from actors.terminal.sizes import own_size
 from actors.terminal.stopped import is_stopped
 from actors.terminal.tmux import Tmux
 
-__all__ = ["Key", "Pane", "PaneInfo", "PaneState", "Tmux", "list_panes", "parse_pane"]
+__all__ = ["Key", "LastKey", "Pane", "PaneInfo", "PaneState", "Tmux", "list_panes", "parse_pane"]
 
 Key = Literal["Enter", "Escape", "C-c", "Up", "Down", "Shift-Tab"]
 
@@ -43,8 +43,8 @@ _KEY_BYTES: Final[dict[Key, str]] = {
 }
 """In hexadecimal. Sent as bytes, because what a key's name sends depends on tmux's version and extended-keys."""
 
-_KEPT_AWAY_S = 2
-"""Longest that people's keys are kept away at a time."""
+_LAST_KEY_FORMAT = "#{session_attached}:#{session_activity}"
+_TYPED = "typed"
 _PANE_ID = re.compile(r"%[0-9]+")
 _LAST_PASTE = "@phalanx_pasted"
 """The pane's own note of the paste that tmux carried out last, set in the same step as the paste."""
@@ -99,6 +99,15 @@ class PaneState:
     stopped: bool
 
 
+@dataclass(frozen=True, slots=True)
+class LastKey:
+    """The last key that a person has pressed in a pane's session: ``at``, in whole seconds since the epoch. ``looks``:
+    somebody looks into it now."""
+
+    looks: bool
+    at: int
+
+
 class Pane:
     """One agent's pane, addressed only by its ``%id``, which tmux never gives to another pane.
 
@@ -134,9 +143,9 @@ class Pane:
         place = "0;0" if stopped else f"{int(row or 0) + 1};{int(column or 0) + 1}"
         return text.removesuffix("\n") + f"\x1b[{place}H"
 
-    async def paste(self, data: str | tuple[str, ...], name: str = "") -> None:
+    async def paste(self, data: str | tuple[str, ...], name: str = "") -> LastKey:
         """Types ``data`` as one bracketed paste, or each of its parts as one, in one step; newlines arrive as carriage
-        returns. Leaves copy mode first. What people type from then on is kept away, see ``keep_away``.
+        returns. Leaves copy mode first. Gives the last key of a person before it.
 
         ``name`` (see ``paste_name``) is for asking later with ``has_pasted``. Raises ``ValueError`` for empty text and
         for control characters other than newline and tab.
@@ -148,11 +157,13 @@ class Pane:
         paste = f"paste-buffer {paste_options(parts)} -b {buffer} -t {self._id}"
         noted = f"set-option -p -t {self._id} {_LAST_PASTE} {buffer}"
         try:
-            await self._type(f"{paste} ; {noted} ; {self._keeping_away(buffer)}", buffer, content)
+            tell = f"display-message -p -t {self._id} '{_LAST_KEY_FORMAT}'"
+            told = await self._type(f"{paste} ; {noted} ; {tell}", buffer, content)
             pasted = True
         finally:
             if not pasted:
                 await self._discard(buffer)
+        return _last_key(told)
 
     async def has_pasted(self, name: str) -> bool:
         """Whether the last paste that tmux carried out in this pane is the one of this name.
@@ -169,29 +180,18 @@ class Pane:
         self._check_is_this(pane_id)
         return last == name
 
-    async def press(self, key: Key) -> None:
-        """Sends one key to the program, after leaving copy mode. From then on people's keys are passed on again."""
-        letting = f"select-pane -e -t {self._id}"
-        await self._type(f"{letting} ; send-keys -t {self._id} -H {_KEY_BYTES[key]}", paste_name(), b"")
-
-    async def keep_away(self, name: str) -> None:
-        """Keys that people press in the pane get lost from now on, until ``press`` or ``let_type``: so a look shows all
-        that a key of ours will meet. ``name`` is that of the last paste.
-
-        tmux itself ends it after two seconds, whatever has become of us.
+    async def press(self, key: Key, after: LastKey | None = None) -> bool:
+        """Sends one key to the program, after leaving copy mode. With ``after`` only if no person has pressed one since
+        that; False when somebody has. tmux decides and types in one step.
         """
-        await self._tmux.run("if-shell", "-F", "-t", self._id, "1", self._keeping_away(checked(name)))
+        send = f"send-keys -t {self._id} -H {_KEY_BYTES[key]}"
+        if after is not None:
+            still = f"#{{==:#{{session_activity}},{after.at}}}"
+            send = f'if-shell -F -t {self._id} "{still}" "{send}" "display-message -p {_TYPED}"'
+        return (await self._type(send, paste_name(), b"")).strip() != _TYPED
 
-    async def let_type(self) -> None:
-        """Ends ``keep_away``; no-op when it is over."""
-        await self._tmux.run("select-pane", "-e", "-t", self._id)
-
-    def _keeping_away(self, name: str) -> str:
-        """A command of tmux; it does nothing while nobody looks into the pane."""
-        last = f"##{{==:##{{{_LAST_PASTE}}},{name}}}"  # run-shell expands formats once before it waits
-        let = f'if-shell -F -t {self._id} \\"{last}\\" \\"select-pane -e -t {self._id}\\"'
-        keep = f"select-pane -d -t {self._id} ; run-shell -b -d {_KEPT_AWAY_S} -C '{let}'"
-        return f'if-shell -F -t {self._id} "#{{session_attached}}" "{keep}"'
+    async def last_key(self) -> LastKey:
+        return _last_key(await self._tmux.run("display-message", "-p", "-t", self._id, _LAST_KEY_FORMAT))
 
     async def redraw(self) -> None:
         """Makes the program draw its whole screen anew, by another width of its window. No-op while somebody looks
@@ -239,7 +239,7 @@ class Pane:
         if pane_id != self._id:
             raise PaneGoneError(f"the pane is gone ({self._id}): its agent has to be started again")
 
-    async def _type(self, command: str, buffer: str, content: bytes) -> None:
+    async def _type(self, command: str, buffer: str, content: bytes) -> str:
         # tmux 3.3a dies, with every agent, of a paste into a pane whose program has ended. Looking and typing are one
         # step, because tmux reads no event between the two.
         unwanted = f"#{{||:#{{pane_dead}},#{{==:#{{{_REFUSED_PASTE}}},{buffer}}}}}"
@@ -248,6 +248,7 @@ class Pane:
         answer = await self._tmux.run(*words, stdin=content or None)
         if answer.strip() == _ENDED:
             raise PaneGoneError(f"the program in pane {self._id} has ended: its agent has to be started again")
+        return answer
 
     async def _discard(self, buffer: str) -> None:
         with suppress(TerminalError, TimeoutError):
@@ -279,6 +280,11 @@ def parse_pane(line: str) -> PaneInfo:
         exit_status=_exit_status(status, ended_by),
         created_s=int(created_s),
     )
+
+
+def _last_key(told: str) -> LastKey:
+    clients, _, at = told.strip().partition(":")
+    return LastKey(looks=clients not in ("", "0"), at=int(at or 0))
 
 
 def _exit_status(status: str, ended_by: str) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -14,7 +15,6 @@ import pytest
 
 from actors.errors import PaneGoneError, TerminalError
 from actors.terminal.pane import Key, Pane, Tmux
-from actors.terminal.paste_names import paste_name
 from actors.terminal.server import TerminalServer
 from tests.integration.terminal.conftest import PASTE_BEGIN, PASTE_END, CallTmux, OpenReader, ended, shown, until
 from tests.person import Person, attach_command
@@ -195,45 +195,29 @@ async def looking(home: Path, tmux: Tmux) -> AsyncIterator[Person]:
         yield person
 
 
-async def test_what_a_person_types_between_a_paste_and_our_key_gets_lost_and_what_comes_later_does_not(
+async def test_a_key_is_not_pressed_when_a_person_has_pressed_one_since(
     open_reader: OpenReader, tmux: Tmux, home: Path
 ) -> None:
     reader = await open_reader("agent").ready()
     async with looking(home, tmux) as person:
-        await reader.pane.paste("ours")
+        before = await reader.pane.paste("ours")
+        assert before.looks
+        await asyncio.to_thread(time.sleep, max(before.at + 1 - time.time(), 0))  # tmux counts whole seconds
         person.type("theirs")
-        await asyncio.to_thread(person.detach)  # so tmux has read what came before
-    await reader.pane.press("Enter")
-    await until(lambda: reader.received() == PASTE_BEGIN + b"ours" + PASTE_END + b"\r")
-    async with looking(home, tmux) as person:
-        person.type("later")
-        await until(lambda: reader.received().endswith(b"later"))
+        await until(lambda: reader.received().endswith(b"theirs"))
+        assert not await reader.pane.press("Enter", before)
+        assert reader.received().endswith(b"theirs")
+        now = await reader.pane.last_key()
+        assert now.at > before.at
+        assert await reader.pane.press("Enter", now)
+        await until(lambda: reader.received().endswith(b"\r"))
 
 
-@pytest.mark.parametrize("told", [True, False])
-async def test_a_person_can_type_again_when_no_key_follows(
-    open_reader: OpenReader, tmux: Tmux, home: Path, told: bool
-) -> None:
+async def test_keys_of_ours_are_none_of_a_person(open_reader: OpenReader) -> None:
     reader = await open_reader("agent").ready()
-    name = paste_name()
-    await reader.pane.paste("ours", name)
-    async with looking(home, tmux) as person:
-        await reader.pane.keep_away(name)
-        if told:
-            await reader.pane.let_type()
-
-        def typed() -> bool:
-            person.type("x")
-            return reader.received().endswith(b"x")
-
-        await until(typed, 1.0 if told else 10.0)
-
-
-async def test_nobody_is_kept_away_from_a_pane_that_nobody_looks_into(
-    open_reader: OpenReader, tmux: Tmux, home: Path
-) -> None:
-    reader = await open_reader("agent").ready()
-    await reader.pane.paste("ours")
-    async with looking(home, tmux) as person:
-        person.type("theirs")
-        await until(lambda: reader.received().endswith(b"theirs"), 1.0)
+    before = await reader.pane.paste("ours")
+    assert not before.looks
+    for key in ("Up", "Down", "Enter"):
+        assert await reader.pane.press(key, before)
+    await until(lambda: reader.received().endswith(b"\r"))
+    assert await reader.pane.last_key() == before

@@ -20,6 +20,7 @@ from actors.errors import PaneGoneError
 from actors.messaging.proofs import Proofs
 from actors.news import News
 from actors.states import InstanceState, Status
+from actors.terminal.pane import LastKey
 
 IDS = re.compile(r"\[phalanx (msg_\w+) from lead\]$", re.MULTILINE)
 TYPED = "Q"
@@ -105,7 +106,7 @@ class ModelAgent:
         yield told
         self._tell = lambda: None
 
-    async def paste(self, data: tuple[str, ...], name: str) -> None:
+    async def paste(self, data: tuple[str, ...], name: str) -> LastKey:
         if not self.alive:
             raise PaneGoneError("gone")
         self._now = self._quirks.popleft() if self._quirks else Quirks()
@@ -119,24 +120,23 @@ class ModelAgent:
         if self._now.death_at_paste is Death.AFTER:
             self._die()
         await asyncio.sleep(0)
+        return LastKey(looks=False, at=0)
 
     async def has_pasted(self, name: str) -> bool:
         if not self.alive:
             raise PaneGoneError("gone")
         return self.last_paste == name
 
-    async def keep_away(self, name: str) -> None:
+    async def last_key(self) -> LastKey:
         if not self.alive:
             raise PaneGoneError("gone")
-
-    async def let_type(self) -> None:
-        """What a person types here comes at moments of its own."""
+        return LastKey(looks=False, at=0)
 
     def _land(self, text: str) -> None:
         if not self.dialog:
             self.draft += text
 
-    async def press(self, key: str) -> None:
+    async def press(self, key: str, _after: LastKey | None = None) -> bool:
         if not self.alive:
             raise PaneGoneError("gone")
         if self.dialog:
@@ -150,7 +150,7 @@ class ModelAgent:
             self._cleared_at = now
             self._later(0.2, lambda: setattr(self, "draft", ""))
             await asyncio.sleep(0)
-            return
+            return True
         quirks = self._now
         if quirks.death_at_enter is Death.BEFORE:
             self._now = Quirks()
@@ -163,6 +163,7 @@ class ModelAgent:
         if quirks.death_at_enter is Death.AFTER:
             self._die()
         await asyncio.sleep(0)
+        return True
 
     def _submit(self, quirks: Quirks) -> None:
         if self.busy:

@@ -19,6 +19,7 @@ from actors.messaging.ledger import Ledger
 from actors.messaging.proofs import Proofs
 from actors.news import News
 from actors.states import InstanceState, Status
+from actors.terminal.pane import LastKey
 
 EMPTY = Screen(composer=Composer.EMPTY)
 DRAFT = Screen(composer=Composer.DRAFT)
@@ -26,6 +27,9 @@ DRAFT = Screen(composer=Composer.DRAFT)
 
 def message(name: str) -> Message:
     return Message(id=f"msg_{name}", instance_id="i", sender="lead", text=name, immediate=True, accepted_at=0.0)
+
+
+NOBODY = LastKey(looks=False, at=0)
 
 
 class Pane:
@@ -53,29 +57,29 @@ class Pane:
         finally:
             self.drawn_for -= 1
 
-    async def paste(self, data: tuple[str, ...], name: str) -> None:
+    async def paste(self, data: tuple[str, ...], name: str) -> LastKey:
         if self.fault:
             raise self.fault
         self.pasted.append("".join(data))
         self.last = name
         self.observer.screen = Screen(composer=Composer.DRAFT, draft=self.pasted[-1])
+        return NOBODY
 
     async def has_pasted(self, name: str) -> bool:
         return name == self.last
 
-    async def keep_away(self, name: str) -> None:
-        assert name == self.last
+    async def last_key(self) -> LastKey:
+        return NOBODY
 
-    async def let_type(self) -> None: ...
-
-    async def press(self, key: str) -> None:
+    async def press(self, key: str, _after: LastKey | None = None) -> bool:
         self.pressed.append(key)
         if self.deaf:
-            return
+            return True
         self.observer.screen = EMPTY
         if key == "Enter":
             self.taken(self.pasted[-1])
         self.news.announce()
+        return True
 
     def taken(self, prompt: str) -> None:
         if self.refuses and self.refuses in prompt:

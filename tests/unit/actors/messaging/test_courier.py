@@ -15,6 +15,7 @@ from actors.messages import MessageStatus
 from actors.messaging.journal import JOURNAL_NAME
 from actors.messaging.lease import Lease
 from actors.states import Status
+from actors.terminal.pane import LastKey
 from tests.unit.actors.messaging.courier_rig import DRAFT, EMPTY, Rig, message
 
 DIALOG = Screen(composer=Composer.ABSENT, dialog=Dialog(kind="permission"))
@@ -287,9 +288,10 @@ def paste_shows(rig: Rig, screen: Screen) -> None:
     """Something comes up the moment that our paste is done."""
     plain = rig.pane.paste
 
-    async def paste(data: tuple[str, ...], name: str) -> None:
-        await plain(data, name)
+    async def paste(data: tuple[str, ...], name: str) -> LastKey:
+        pasted = await plain(data, name)
         rig.observer.screen = screen
+        return pasted
 
     rig.pane.paste = paste  # type: ignore[method-assign]
 
@@ -331,9 +333,10 @@ async def test_an_interrupt_of_a_turn_that_a_held_message_had_not_begun_does_not
 async def test_what_was_pasted_is_not_entered_while_a_request_without_a_dialog_waits(rig: Rig) -> None:
     plain = rig.pane.paste
 
-    async def paste(data: tuple[str, ...], name: str) -> None:
-        await plain(data, name)
+    async def paste(data: tuple[str, ...], name: str) -> LastKey:
+        pasted = await plain(data, name)
         rig.observer.become(Status.WAITING_PERMISSION)
+        return pasted
 
     rig.pane.paste = paste  # type: ignore[method-assign]
     rig.offer("a")

@@ -110,7 +110,7 @@ async def test_no_other_text_passes_for_the_name_of_a_paste(name: str) -> None:
 async def test_a_key_is_sent_as_the_byte_it_stands_for(key: Key, sent: str) -> None:
     tmux = RecordingTmux()
     await Pane(tmux, "%1").press(key)
-    assert tmux.calls[0][0][-1].endswith(f"; send-keys -t %1 -H {sent}")
+    assert tmux.calls[0][0][-1].endswith(f"send-keys -t %1 -H {sent}")
 
 
 @pytest.mark.parametrize("pane_id", ["", "1", "%", "%1 ; kill-server", "%1\n", "=name", "%x"])
