@@ -270,9 +270,10 @@ async def test_a_message_that_is_held_always_says_why_it_is_held_now(rig: Rig) -
 async def test_what_a_person_types_behind_our_draft_is_not_entered_until_it_is_gone(rig: Rig) -> None:
     plain = rig.pane.paste
 
-    async def paste(data: tuple[str, ...], name: str) -> None:
-        await plain(data, name)
+    async def paste(data: tuple[str, ...], name: str) -> LastKey:
+        pasted = await plain(data, name)
         rig.observer.screen = Screen(composer=Composer.DRAFT, draft="".join(data) + "q)")
+        return pasted
 
     rig.pane.paste = paste  # type: ignore[method-assign]
     rig.offer("a")
