@@ -24,7 +24,7 @@ BACK_S = 180.0
 def team(head: RigHost) -> Iterator[RigHost]:
     """The head; its repository has got a commit since it was prepared for."""
     phalanx(head, "up")
-    assert wait_until(lambda: len(phalanx(head, "hosts")["hosts"]) == 3, SOON_S)
+    assert wait_until(lambda: len(spares(head, "actors")) == 3, SOON_S)  # each has told what it has
     warm = phalanx(head, "prewarm", "--dir", ".", "--worktrees", "3", "3")
     assert (warm["success"], warm["instances"], warm["worktrees"]) == (True, 3, 3), warm
     git(head, "commit", "-q", "--allow-empty", "-m", "Later")
