@@ -46,7 +46,6 @@ from actors.workspace.workspaces import Workspaces
 _SWEEPS = 3
 _MOST_THREADS = 128
 """More than the supervisor ever asks at once; a thread is made only when it is needed."""
-_Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
 _REQUEST_NAME = "launch-request.json"
 
@@ -90,26 +89,26 @@ class Host:
         return await asyncio.to_thread(read_page, self._catalog.named(agent), Path(transcript_path), query)
 
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
-        return await self._on_workspaces(self._workspaces.create, instance_id, work_dir, mode)
+        return await self._in(self._workspace_threads, self._workspaces.create, instance_id, work_dir, mode)
 
     async def undo_workspace(self, workspace: Workspace) -> None:
-        await self._on_workspaces(self._workspaces.undo, workspace)
+        await self._in(self._workspace_threads, self._workspaces.undo, workspace)
 
     async def retire_workspace(self, workspace: Workspace) -> Retirement:
-        return await self._on_workspaces(self._workspaces.retire, workspace)
+        return await self._in(self._workspace_threads, self._workspaces.retire, workspace)
 
     async def rehearse_removal(self, what: Workspace | Leftover, rehearsal: Rehearsal) -> tuple[Retirement, Rehearsal]:
         """What retiring the workspace, or collecting the leftover, would do after all that was rehearsed before."""
         remove = self._workspaces.retire if isinstance(what, Workspace) else self._workspaces.collect
-        return await self._on_workspaces(remove, what, rehearsal), rehearsal
+        return await self._in(self._workspace_threads, remove, what, rehearsal), rehearsal
 
     async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
         """Worktrees of this home that belong to none of the instances ``known``."""
-        return await self._on_workspaces(self._workspaces.leftovers, known)
+        return await self._in(self._workspace_threads, self._workspaces.leftovers, known)
 
     async def collect_leftover(self, leftover: Leftover) -> Retirement:
         """Removes it as far as that loses nothing."""
-        return await self._on_workspaces(self._workspaces.collect, leftover)
+        return await self._in(self._workspace_threads, self._workspaces.collect, leftover)
 
     async def start_agent(self, start: AgentStart) -> PaneInfo:
         """Starts the agent as the process of a new tmux session. Raises ``AgentError`` or ``TerminalError``."""
@@ -117,15 +116,15 @@ class Host:
 
     async def create_spare(self, name: str, work_dir: Path) -> Workspace:
         """A worktree for nobody so far; ``undo_workspace`` discards it."""
-        return await self._on_workspaces(self._workspaces.create_spare, name, work_dir)
+        return await self._in(self._workspace_threads, self._workspaces.create_spare, name, work_dir)
 
     async def is_spare(self, workspace: Workspace) -> bool:
         """Whether it has been bound to nobody so far."""
-        return await self._on_workspaces(self._workspaces.is_spare, workspace)
+        return await self._in(self._workspace_threads, self._workspaces.is_spare, workspace)
 
     async def bind_spare(self, spare: Workspace, instance_id: str, work_dir: Path) -> Workspace:
         """Makes of it what ``create_workspace`` would make. Raises ``WorkspaceError``: then it is to be discarded."""
-        return await self._on_workspaces(self._workspaces.bind_spare, spare, instance_id, work_dir)
+        return await self._in(self._workspace_threads, self._workspaces.bind_spare, spare, instance_id, work_dir)
 
     async def hand_over(self, handover: Handover) -> None:
         """Gives a spare agent to an instance. Raises ``AgentError`` or ``TerminalError`` when it is gone."""
@@ -159,23 +158,20 @@ class Host:
 
     async def git_places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
         """The repository of each directory; None when it is in none."""
-        return await self._with_git(self._git.places, directories)
+        return await self._in(self._git_threads, self._git.places, directories)
 
     async def git_read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
         """Operations that only look, one after another."""
-        return await self._with_git(self._git.read, asked)
+        return await self._in(self._git_threads, self._git.read, asked)
 
     async def git_write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
         """Operations that change something; git goes on to its end, whatever becomes of this process."""
-        return await self._with_git(self._git.write, asked)
+        return await self._in(self._git_threads, self._git.write, asked)
 
-    async def _with_git(self, work: Callable[[_Given], _Made], given: _Given) -> _Made:
-        """In threads of its own: a hook that takes its time must not keep agents from being started."""
-        return await asyncio.get_running_loop().run_in_executor(self._git_threads, work, given)
-
-    async def _on_workspaces(self, work: Callable[..., _Made], *given: object) -> _Made:
-        """Likewise: the checkout of a large repository takes minutes."""
-        return await asyncio.get_running_loop().run_in_executor(self._workspace_threads, work, *given)
+    async def _in(self, threads: ThreadPoolExecutor, work: Callable[..., _Made], *given: object) -> _Made:
+        """In threads of its own: a hook, or the checkout of a large repository, must not keep agents from being
+        started."""
+        return await asyncio.get_running_loop().run_in_executor(threads, work, *given)
 
     def _instance_directories(self) -> tuple[str, ...]:
         return tuple(sorted(entry.name for entry in self._home.instances.iterdir() if entry.is_dir()))
