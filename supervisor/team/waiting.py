@@ -67,7 +67,7 @@ async def wait_for(
         nonlocal members
         members = still_there(roll, members)
         on_news()
-        return _is_reached(roll, members, until) or _is_stuck(held, members, until)
+        return not members or _is_reached(roll, members, until) or _is_stuck(held, members, until)
 
     clock = asyncio.get_running_loop().time
     deadline = clock() + timeout_s
@@ -124,6 +124,8 @@ def _is_stuck(held: _Held, members: Sequence[Member], until: Until) -> bool:
 
 
 def _why_not(held: _Held, members: Sequence[Member], until: Until) -> str:
+    if not members:
+        return "None of them is in the team any more."
     if until == "needs_attention":
         return "The time ran out: nobody needs attention."
     stuck = [(member.record.instance_id, why) for member in members if (why := why_held(held.roll, member))]

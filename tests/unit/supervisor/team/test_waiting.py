@@ -217,6 +217,19 @@ def test_a_spawn_that_fails_while_it_is_waited_for_is_waited_for_no_more() -> No
     assert (waited.reached, shown(waited)) == (True, ["spec_0_0_1"])
 
 
+@pytest.mark.parametrize("until", ["any_idle", "needs_attention"])
+def test_a_wait_for_nobody_but_a_spawn_that_fails_ends_and_says_so(until: str) -> None:
+    async def wait() -> results.WaitResult:
+        scene = await Scene.of(replace(READY, status=Status.STARTING))
+        waiting = asyncio.create_task(scene.wait(until, LONG_S))
+        await asyncio.sleep(AT_ONCE_S)
+        await scene.roll.remove("spec_0_0_1")
+        return await asyncio.wait_for(waiting, AT_ONCE_S)
+
+    waited = virtual_time.run(wait)
+    assert (waited.reached, waited.reason) == (False, "None of them is in the team any more.")
+
+
 async def test_one_that_has_stopped_with_messages_on_their_way_needs_attention() -> None:
     scene = await Scene.of(READY)
     await scene.send()
