@@ -18,7 +18,7 @@ from actors.instance import Instance, InstanceConfig
 from actors.messages import FINAL_STATUSES, Message, MessageStatus
 from actors.messaging.inbox import BatchLimits
 from actors.states import IDLE
-from actors.terminal.pane import Key, Pane
+from actors.terminal.pane import Key, LastKey, Pane
 from actors.terminal.server import TerminalServer
 from tests.projects import make_repository, shell_environment
 from tests.standin.api import ApiStandIn
@@ -70,14 +70,15 @@ async def test_the_first_message_arrives_once_although_enter_is_swallowed_at_sta
     presses: list[Key] = []
     press, paste = Pane.press, Pane.paste
 
-    async def counted(self: Pane, key: Key) -> None:
+    async def counted(self: Pane, key: Key, after: LastKey | None = None) -> bool:
         presses.append(key)
-        await press(self, key)
+        return await press(self, key, after)
 
-    async def hasty(self: Pane, data: str, name: str = "") -> None:
+    async def hasty(self: Pane, data: str | tuple[str, ...], name: str = "") -> LastKey:
         """An Enter in the same breath as the paste is what a starting Claude Code swallows."""
-        await paste(self, data, name)
+        last = await paste(self, data, name)
         await press(self, "Enter")
+        return last
 
     monkeypatch.setattr(Pane, "press", counted)
     monkeypatch.setattr(Pane, "paste", hasty)
