@@ -82,10 +82,12 @@ def delete_branch(git: GitRunner, git_directory: Path, branch: str, *, made_at: 
     kept = kept or _why_waited_for(git_directory, branch)
     if kept is not None:
         return kept
-    steps = f"delete {own.name}\0{own.target}\0"
+    steps = {own.name: f"delete {own.name}\0{own.target}\0"}
     if holder is not None and not holder.is_head:
-        steps = f"verify {holder.name}\0{holder.target}\0" + steps
-    stdin = steps.encode(errors="surrogateescape")
+        steps[holder.name] = f"verify {holder.name}\0{holder.target}\0"
+    # Git locks them in this order: two that hold each other's commits would otherwise wait for each other.
+    in_order = "".join(steps[name] for name in sorted(steps))
+    stdin = in_order.encode(errors="surrogateescape")
     answer = git.run_in_repository(git_directory, "update-ref", "--stdin", "-z", stdin=stdin)
     if not answer.ok:
         return f"The branch {branch} stays, because git did not delete it: {answer.last_words}"
