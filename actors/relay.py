@@ -124,5 +124,6 @@ async def _back(way: Way, writer: asyncio.StreamWriter) -> None:
 async def _close(writer: asyncio.StreamWriter) -> None:
     writer.close()
     with suppress(ConnectionError, TimeoutError):
-        await asyncio.wait_for(writer.wait_closed(), _CLOSE_S)
+        async with asyncio.timeout(_CLOSE_S):
+            await writer.wait_closed()
     writer.transport.abort()

@@ -70,6 +70,7 @@ class ProgressTeller:
 
     async def _next(self, last: _Word) -> _Word | None:
         try:
-            return await asyncio.wait_for(self._news.get(), self._at_least_every_s)
+            async with asyncio.timeout(self._at_least_every_s):
+                return await self._news.get()
         except TimeoutError:
             return last

@@ -133,6 +133,8 @@ class Saw:
     screen: Screen
     ours: bool = False
     """The draft is the batch, whole and nothing else."""
+    with_more: bool = False
+    """The draft is the batch, whole, and something else behind it."""
     reported: bool = False
     """A hook has told that the agent is about to take the batch as a prompt."""
 
@@ -269,16 +271,12 @@ class Delivery:
             return self._after_refusal(saw, now)
         if screen.composer is Composer.EMPTY:
             return self._after_empty_box(screen, now)
-        return self._after_our_draft(screen, now) if saw.ours else self._after_a_draft(screen, now)
+        return self._after_our_draft(screen, now) if saw.ours else self._after_a_draft(saw, now)
 
     def _after_our_draft(self, screen: Screen, now: float) -> Act:
         if self._reported_since is not None:
-            still_drawn = not self._emptied and (screen.busy or now - self._reported_since < TAKEN_S)
-            if still_drawn and not self._taken_back:
-                return self._look_again()
-            self._taken_back = True
-            return self._hold(f"the agent has given it back into its input box: {self._free()}", now)
-        self._emptied = False  # it was only queued behind what a person had begun, or the screen was drawn anew
+            return self._after_it_came_back(screen, now)
+        self._emptied = self._taken_back = False  # it was only queued behind what a person had begun, or drawn anew
         if 0 < self._enters < _ENTERS and now - self._entered_at < ENTER_AGAIN_S:
             return self._look_again()
         if self._enters < _ENTERS or now - self._entered_at >= self._patience_s:
@@ -286,10 +284,19 @@ class Delivery:
             return PressEnter()
         return self._hold(f"it stands in the agent's input box, which takes no Enter: {self._free()}", now)
 
-    def _after_a_draft(self, screen: Screen, now: float) -> Act:
+    def _after_it_came_back(self, screen: Screen, now: float) -> Act:
+        still_drawn = self._reported_since is not None and (screen.busy or now - self._reported_since < TAKEN_S)
+        if still_drawn and not self._emptied and not self._taken_back:
+            return self._look_again()
+        self._taken_back = True
+        return self._hold(f"the agent has given it back into its input box: {self._free()}", now)
+
+    def _after_a_draft(self, saw: Saw, now: float) -> Act:
+        if self.taken and saw.with_more:
+            return self._after_it_came_back(saw.screen, now)
         if self.taken and not self._taken_back:  # the next prompt of a person: it is in nobody's way
-            return self._await_proof(screen, now)
-        return self._hold(f"{quoted(screen.draft)} stands in the agent's input box: {self._free()}", now)
+            return self._await_proof(saw.screen, now)
+        return self._hold(f"{quoted(saw.screen.draft)} stands in the agent's input box: {self._free()}", now)
 
     def _free(self) -> str:
         return f"{self._attach}, and send or delete it"

@@ -18,6 +18,8 @@ _MARK = re.compile(r"\[Pastedtext#\d+(?:\+(\d+)lines?)?\]")
 _OWN_CHARACTERS = frozenset("LNP")
 _SHOWN_IN_PIECES = 5_000
 """Characters of a part that may have scrolled out of sight in part: longer ones are shown as marks."""
+_TELLING = 12
+"""So many characters at the end of a part tell it from what a person types."""
 _QUOTED = 60
 """Characters of a draft in words for people."""
 
@@ -27,14 +29,16 @@ def is_whole(draft: str, parts: Sequence[str], *, scrolled: bool = False) -> boo
 
     ``scrolled``: the rows above have scrolled out of the box, so it shows an end of them.
     """
-    expected = [_Part(part) for part in parts]
-    odd = any(part.odd for part in expected)
-    shown = _firm(draft, with_symbols=not odd)
+    shown, expected, odd = _compared(draft, parts)
     if not shown:
         return False
-    if _follows(shown, {0}, expected, odd):
-        return True
-    return scrolled and any(_begins_within(shown, expected, number, odd) for number in range(len(expected)))
+    return len(shown) in _ends(shown, expected, odd, scrolled=scrolled, least=1)
+
+
+def begins_with(draft: str, parts: Sequence[str], *, scrolled: bool = False) -> bool:
+    """Whether ``draft`` shows the ``parts`` that were pasted one after the other, with or without more behind them."""
+    shown, expected, odd = _compared(draft, parts)
+    return bool(shown) and bool(_ends(shown, expected, odd, scrolled=scrolled, least=_TELLING))
 
 
 def quoted(draft: str) -> str:
@@ -57,8 +61,27 @@ class _Part:
         return _firm(self._text, with_symbols=not odd)
 
 
-def _follows(shown: str, places: Iterable[int], parts: Sequence[_Part], odd: bool) -> bool:
-    """Whether from one of the places on ``shown`` is made of just these parts."""
+def _compared(draft: str, parts: Sequence[str]) -> tuple[str, list[_Part], bool]:
+    """What is shown and what it is compared with; whether symbols do not count because the parts have odd ones."""
+    expected = [_Part(part) for part in parts]
+    odd = any(part.odd for part in expected)
+    return _firm(draft, with_symbols=not odd), expected, odd
+
+
+def _ends(shown: str, parts: Sequence[_Part], odd: bool, *, scrolled: bool, least: int) -> set[int]:
+    """Where in ``shown`` the parts end. It begins with the first one, or, if it is ``scrolled``, in the midst of any of
+    which it shows ``least`` characters."""
+    ends = _after(shown, {0}, parts, odd)
+    for number, part in enumerate(parts) if scrolled else ():
+        text = part.firm(odd)
+        begun = range(len(text) - least + 1) if len(text) <= _SHOWN_IN_PIECES else ()
+        places = {len(text) - begin for begin in begun if shown.startswith(text[begin:])}
+        ends |= _after(shown, places, parts[number + 1 :], odd) | _after(shown, {0}, parts[number:], odd)
+    return ends
+
+
+def _after(shown: str, places: Iterable[int], parts: Sequence[_Part], odd: bool) -> set[int]:
+    """Where in ``shown`` the parts end that follow one another from one of the places on."""
     reached = set(places)
     for part in parts:
         text = part.firm(odd)
@@ -68,17 +91,7 @@ def _follows(shown: str, places: Iterable[int], parts: Sequence[_Part], odd: boo
             if mark and int(mark[1] or 0) in part.lines:
                 onwards.add(mark.end())
         reached = onwards
-    return len(shown) in reached
-
-
-def _begins_within(shown: str, parts: Sequence[_Part], number: int, odd: bool) -> bool:
-    """Whether ``shown`` begins in the midst of the part of this number, or with its mark."""
-    text = parts[number].firm(odd)
-    rest = parts[number + 1 :]
-    if len(text) > _SHOWN_IN_PIECES:
-        return _follows(shown, {0}, parts[number:], odd)
-    ends = {len(text) - begin for begin in range(len(text)) if shown.startswith(text[begin:])}
-    return _follows(shown, ends, rest, odd) or _follows(shown, {0}, parts[number:], odd)
+    return reached
 
 
 @lru_cache(maxsize=16)

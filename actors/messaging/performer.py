@@ -38,7 +38,7 @@ from actors.messaging.delivery import (
     Saw,
     Stimulus,
 )
-from actors.messaging.draft import is_whole
+from actors.messaging.draft import begins_with, is_whole
 from actors.messaging.envelope import compose, parts_of
 from actors.messaging.gate import asks_for_permission
 from actors.messaging.journal import Entry
@@ -207,8 +207,14 @@ class Performer:
             if self._pace is not None:
                 self._pace.looked(began, time.monotonic())
         self._unseen.over()
-        ours = is_whole(screen.draft, parts_of(paste), scrolled=screen.scrolled)
-        return Saw(screen, ours=ours, reported=self._observer.proofs.is_reported(paste))
+        parts = parts_of(paste)
+        ours = is_whole(screen.draft, parts, scrolled=screen.scrolled)
+        return Saw(
+            screen,
+            ours=ours,
+            with_more=not ours and begins_with(screen.draft, parts, scrolled=screen.scrolled),
+            reported=self._observer.proofs.is_reported(paste),
+        )
 
     def _told(self, batch: Sequence[Message], paste: str, delivery: Delivery) -> Stimulus | None:
         """What the agent's own records say, or who has stopped it."""

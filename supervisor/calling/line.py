@@ -90,10 +90,10 @@ class Line:
     async def close(self) -> None:
         self._writer.close()
         self._reading.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._reading
+        await asyncio.wait([self._reading])  # which, unlike the task itself, only raises when the caller is cancelled
         with suppress(ConnectionError, TimeoutError):
-            await asyncio.wait_for(self._writer.wait_closed(), _CLOSE_TIMEOUT_S)
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self._writer.wait_closed()
 
     def _write(self, data: bytes) -> None:
         if self.closed:

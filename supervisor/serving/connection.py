@@ -91,7 +91,8 @@ class Connection:
 
     async def _hello(self) -> _Hello:
         try:
-            frame = await asyncio.wait_for(read_frame(self._reader), HELLO_TIMEOUT_S)
+            async with asyncio.timeout(HELLO_TIMEOUT_S):
+                frame = await read_frame(self._reader)
         except TimeoutError:
             raise FrameError(f"no hello came within {HELLO_TIMEOUT_S:.0f} s") from None
         if frame is None:
@@ -199,7 +200,8 @@ class Connection:
     async def _close(self) -> None:
         self._writer.close()
         with suppress(ConnectionError, TimeoutError):
-            await asyncio.wait_for(self._writer.wait_closed(), _CLOSE_TIMEOUT_S)
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self._writer.wait_closed()
         self._writer.transport.abort()
 
 

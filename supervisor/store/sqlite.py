@@ -213,7 +213,8 @@ class SqliteStore:
 
     async def _bounded(self, future: Future[_T]) -> _T:
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), self._patience_s)
+            async with asyncio.timeout(self._patience_s):
+                return await asyncio.wrap_future(future)
         except TimeoutError:
             known = "Nothing was written" if future.cancel() else "Whether this was written is not known"
             raise self._no_answer(known) from None

@@ -18,10 +18,8 @@ _TIDY_S = 30.0
 _BEING_TYPED_S = 5.0
 _COPY_MODE = re.compile(r"\[\d+/\d+\]\s*$")
 """Where tmux says at the upper right how far back one has scrolled."""
-_TYPED = re.compile(r"q|/[a-z]")
-"""What a person types beside drafts: no message begins like it."""
-_DRAFT_END = DRAFT_MARK[-7:]
-_MESSAGE = re.compile(r"\[phalanx msg_")
+_TYPED = re.compile(rf"q?(?:/[a-z]*|{DRAFT_MARK.replace(' ', '')}[a-z]*)?")
+"""All that a person types, blanks left out: beside a message there is more."""
 _DIALOG = re.compile(r"❯ \d\.|Do you want|Esc to")
 _GONE = (RuntimeError, AssertionError, TimeoutError)
 """A terminal that went away, or a screen that did not come."""
@@ -129,15 +127,15 @@ class Visitor:
             await person.presses("Escape")
 
     async def _clear(self, person: Person) -> bool:
-        """Leaves nothing of people's in the input box; whether there was anything.
+        """Leaves nothing in the input box; whether there was anything.
 
-        A message that an Escape has put back is sent, as its receipt says; one that is being typed is gone in a moment.
+        What holds a message stays there for as long as it may only be being typed. One that an Escape has put back is
+        seen there by then: when it is gone it is entered again, unless the agent has it in its records.
         """
         left = _in_the_box(await person.sees())
-        if not left or (not _is_typed(left) and not await self._stays(person, left)):
+        if not left or (not _TYPED.fullmatch("".join(left.split())) and not await self._stays(person, left)):
             return False
-        is_message = bool(_MESSAGE.match(left)) or "\n" in left  # of a tall one only the end is to be seen
-        await person.presses("Enter" if is_message and not _is_typed(left) else "C-c")
+        await person.presses("C-c")
         await asyncio.sleep(_TWICE_S)
         return True
 
@@ -147,11 +145,6 @@ class Visitor:
         except AssertionError:
             return True
         return False
-
-
-def _is_typed(left: str) -> bool:
-    """By a person; of a draft that began while a message was typed only the end may be there."""
-    return bool(_TYPED.match(left)) or _DRAFT_END in left
 
 
 def _in_the_box(screen: str) -> str:

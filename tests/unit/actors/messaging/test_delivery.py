@@ -48,6 +48,10 @@ def ours(reported: bool = False) -> Saw:
     return Saw(DRAFT, ours=True, reported=reported)
 
 
+def with_more() -> Saw:
+    return Saw(TYPED, with_more=True)
+
+
 Steps = list[tuple[float, Stimulus]]
 ENTERED: Steps = [(0.0, Pasted()), (0.1, ours()), (0.1, Pressed())]
 
@@ -152,6 +156,29 @@ def test_what_the_agent_gave_back_is_left_to_who_took_it_back() -> None:
     assert run(*back, (60.0, Saw(BUSY)), (60.1, Proved()))[-1] == Finish(MessageStatus.SUBMITTED)
 
 
+def test_what_the_agent_gave_back_is_known_with_what_a_person_has_typed_behind_it() -> None:
+    for reported in (True, False):
+        back: list[tuple[float, Stimulus]] = [*ENTERED, (0.4, Saw(EMPTY, reported=reported)), (1.0, with_more())]
+        acts = run(*back, (60.0, with_more()))
+        assert isinstance(acts[-1], Look)
+        assert "given it back" in acts[-1].held
+        assert run(*back, (60.0, Saw(EMPTY)), (70.1, Saw(EMPTY)))[-1] == NotLanded()
+        assert run(*back, (60.0, Saw(BUSY)), (60.1, Proved()))[-1] == Finish(MessageStatus.SUBMITTED)
+
+
+def test_what_a_person_types_behind_a_prompt_that_is_still_drawn_takes_nothing_back() -> None:
+    acts = run(*ENTERED, (0.3, Saw(DRAFT, with_more=True, reported=True)), (0.5, Saw(TYPED)), (5.6, Saw(TYPED)))
+    assert not any(isinstance(act, Look) and act.held for act in acts)
+    assert isinstance(acts[-1], Finish)
+
+
+def test_what_came_back_and_is_entered_again_may_be_taken_again() -> None:
+    again: Steps = [(1.0, with_more()), (4.0, ours()), (4.0, Pressed()), (4.4, Saw(EMPTY)), (15.0, Saw(EMPTY))]
+    acts = run(*ENTERED, (0.4, Saw(EMPTY)), *again)
+    assert acts.count(PressEnter()) == 2
+    assert isinstance(acts[-1], Finish), "it may still be on its way into the transcript"
+
+
 def test_what_was_queued_behind_a_dialog_of_a_person_and_came_back_is_entered_again() -> None:
     queued: list[tuple[float, Stimulus]] = [(0.0, Pasted()), (0.1, ours()), (0.1, Pressed()), (0.4, Saw(EMPTY))]
     acts = run(*queued, (0.8, Saw(DIALOG)), (4.0, ours()), (4.0, Pressed()), (4.3, Proved()))
@@ -233,7 +260,7 @@ def test_an_agent_that_dies_after_the_paste_leaves_doubt_and_before_it_none() ->
 
 MENU = Screen(composer=Composer.DRAFT, draft=DRAFT.draft, dialog=Dialog())
 SIGHTS = st.sampled_from(
-    [ours(), ours(True), Saw(EMPTY, reported=True), *map(Saw, (EMPTY, BUSY, TYPED, DIALOG, UNKNOWN, MENU))]
+    [ours(), ours(True), with_more(), Saw(EMPTY, reported=True), *map(Saw, (EMPTY, BUSY, TYPED, DIALOG, UNKNOWN, MENU))]
 )
 
 
@@ -327,7 +354,7 @@ def test_whatever_is_seen_and_whoever_crashes_the_guarantees_hold(
             assert isinstance(stimulus, Saw)
             assert stimulus.screen == EMPTY
             assert not may_have_landed, "taken by the agent, and given back to nobody"
-        if isinstance(stimulus, Saw) and stimulus.ours:
+        if isinstance(stimulus, Saw) and (stimulus.ours or stimulus.with_more):
             may_have_landed = False
         elif isinstance(stimulus, Saw) and stimulus.reported:
             may_have_landed = True

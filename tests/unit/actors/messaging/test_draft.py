@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.messages import Message
-from actors.messaging.draft import is_whole, quoted
+from actors.messaging.draft import begins_with, is_whole, quoted
 from actors.messaging.envelope import compose, parts_of
 
 
@@ -83,7 +83,9 @@ def test_of_a_draft_that_is_taller_than_the_box_its_end_is_compared() -> None:
         assert is_whole(end, cut, scrolled=True)
         assert not is_whole(end, cut)
         assert not is_whole(f"{end}q", cut, scrolled=True)
+        assert begins_with(f"{end}q", cut, scrolled=True)
     assert not is_whole("q)", cut, scrolled=True)
+    assert not begins_with(f"{cut[0][-1]} is how a person may begin, too", cut, scrolled=True)
 
 
 def test_a_draft_is_quoted_shortly() -> None:
@@ -101,3 +103,4 @@ def test_what_a_person_adds_before_or_behind_is_always_seen(text: str, typed: st
     assert is_whole(whole, cut)
     assert not is_whole(whole + typed, cut)
     assert not is_whole(typed + whole, cut)
+    assert begins_with(whole + typed, cut)
