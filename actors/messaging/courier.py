@@ -29,7 +29,7 @@ from actors.messaging.lease import Lease
 from actors.messaging.ledger import Ledger
 from actors.messaging.performer import Performer
 from actors.news import News
-from actors.terminal.pane import Pane
+from actors.terminal.pane import LastKey, Pane
 from actors.terminal.paste_names import paste_name
 from actors.troubles import Trouble
 
@@ -51,7 +51,7 @@ class Courier:
         self._observer = observer
         self._news = news
         self._ledger = ledger
-        self._gate = Gate(observer)
+        self._gate = Gate(pane, observer)
         self._performer = Performer(pane, observer, news, ledger.hold)
         self._underway: tuple[Message, ...] = ()
         self._typed: tuple[Message, ...] = ()
@@ -142,8 +142,8 @@ class Courier:
         try:
             if self._unfinished is not None:
                 await self._resume(self._unfinished)
-            elif batch := await self._open_gate():
-                await self._deliver(batch)
+            else:
+                await self._deliver_if_safe()
         except Exception:
             if not self._underway:
                 raise
@@ -175,22 +175,23 @@ class Courier:
             self._unsafe = ""
         return asks_for_permission(self._observer.state) or self._unsafe
 
-    async def _open_gate(self) -> tuple[Message, ...]:
-        """The next batch if it is due and typing is safe now; otherwise notes why it is not, and returns nothing."""
+    async def _deliver_if_safe(self) -> None:
+        """Delivers the next batch if it is due and typing is safe now; otherwise notes why it is not."""
         if not self._may_try(time.monotonic()):
-            return ()
+            return
         verdict = await self._gate.look(self._attach())
         if not verdict.open:
             self._unsafe = verdict.reason or self._unsafe
-            return ()
+            return
         self._unsafe = ""
-        return self.inbox.take(time.monotonic(), self._alone)
+        if batch := self.inbox.take(time.monotonic(), self._alone):
+            await self._deliver(batch, verdict.last_key)
 
     def _attach(self) -> str:
         first = next(iter(self.inbox), None) or next(iter(self._underway), None)
         return f"run phalanx attach {first.instance_id}" if first else "attach"
 
-    async def _deliver(self, batch: tuple[Message, ...]) -> None:
+    async def _deliver(self, batch: tuple[Message, ...], after: LastKey | None) -> None:
         self._underway = batch
         try:
             entry = self._ledger.begin(batch, paste_name())
@@ -201,7 +202,7 @@ class Courier:
             return
         self._observer.proofs.begin(batch)
         delivery = self._delivery(entry)
-        await self._carry_out(entry, delivery, delivery.begin())
+        await self._carry_out(entry, delivery, delivery.begin(), after)
 
     def _delivery(self, entry: Entry) -> Delivery:
         settle_s = SETTLE_S + len(compose(entry.messages).encode()) / _SETTLE_BYTES_PER_S
@@ -223,10 +224,10 @@ class Courier:
         delivery = self._delivery(entry)
         await self._carry_out(entry, delivery, delivery.resume(time.monotonic()))
 
-    async def _carry_out(self, entry: Entry, delivery: Delivery, act: Act) -> None:
+    async def _carry_out(self, entry: Entry, delivery: Delivery, act: Act, after: LastKey | None = None) -> None:
         self._typed = entry.messages
         try:
-            end = await self._performer.perform(entry, delivery, act)
+            end = await self._performer.perform(entry, delivery, act, after)
         except TerminalError as error:
             self._ledger.hold(entry.messages, f"tmux did not say whether it has pasted, which is looked into: {error}")
             self._unfinished = entry
@@ -242,6 +243,8 @@ class Courier:
             self._in_vain += 0 if end.reason else 1
             self._put_back(left)
             self._unsafe = end.reason or _in_vain(self._in_vain)
+            if end.reason:
+                self._gate.shut()
             return
         self._in_vain = 0
         if isinstance(end, Turned):

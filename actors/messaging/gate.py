@@ -1,7 +1,7 @@
 """Whether it is safe to begin typing into an agent's pane, and when to look again if it is not.
 
 Asked by the courier before each batch. The gate is open only between turns, when a fresh look shows an empty input box
-and no dialog.
+and no dialog, and when nobody has pressed a key at the agent's terminal for so long that it would show.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from actors.messaging.delivery import REDRAW_S
 from actors.messaging.draft import quoted
 from actors.messaging.lease import CUT_OFF, Lease
 from actors.states import InstanceState, Status
+from actors.terminal.pane import LastKey, Pane
 
 LONGEST_RETRY_S = 0.5
 _SHORTEST_RETRY_S = 0.03
+SOMEBODY_TYPES = "someone is typing at the agent's terminal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,8 @@ class Verdict:
     open: bool
     reason: str = ""
     """Why it is shut; empty while that may only be the end of a turn being drawn."""
+    last_key: LastKey | None = None
+    """The last one that a person had pressed before the look that shows it open."""
 
 
 def asks_for_permission(state: InstanceState) -> str:
@@ -39,7 +43,8 @@ def asks_for_permission(state: InstanceState) -> str:
 class Gate:
     """``retry_at`` is when a look is worth while again; seconds of the monotonic clock."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, pane: Pane, observer: Observer) -> None:
+        self._pane = pane
         self._observer = observer
         self.lease = Lease(0)
         self._shut_since: float | None = None
@@ -52,9 +57,13 @@ class Gate:
         if not self.lease.held:
             self._shut(time.monotonic())
             return Verdict(open=False, reason=CUT_OFF)
+        last_key = None
         try:
+            last_key = await self._pane.last_key()
             screen = await self._observer.look()
             reason = self._unsafe(screen, attach)
+            if not reason and last_key.drawn_in_s(time.time()):
+                reason = SOMEBODY_TYPES
         except TerminalError as error:
             screen, reason = Screen(composer=Composer.ABSENT), f"the screen cannot be read: {error}"
         now = time.monotonic()
@@ -64,7 +73,7 @@ class Gate:
         if reason:
             return Verdict(open=False, reason=reason if self._shut(now) >= REDRAW_S else "")
         self._shut_since = None
-        return Verdict(open=True)
+        return Verdict(open=True, last_key=last_key)
 
     def shut(self) -> None:
         """Typing cannot begin for a reason that the screen does not show."""

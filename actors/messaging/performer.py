@@ -40,7 +40,7 @@ from actors.messaging.delivery import (
 )
 from actors.messaging.draft import begins_with, is_whole
 from actors.messaging.envelope import compose, parts_of
-from actors.messaging.gate import asks_for_permission
+from actors.messaging.gate import SOMEBODY_TYPES, asks_for_permission
 from actors.messaging.journal import Entry
 from actors.messaging.lease import CUT_OFF, Lease
 from actors.news import News
@@ -50,8 +50,6 @@ from actors.troubles import Trouble
 logger = logging.getLogger(__name__)
 
 _LAST_WORDS_S = 0.5
-_DRAWN_S = 2.0
-"""A key is drawn within a second, and tmux tells its time in whole seconds."""
 
 Hold = Callable[[Sequence[Message], str], None]
 
@@ -79,8 +77,11 @@ class Performer:
             self._interrupted = True
             self._news.announce()
 
-    async def perform(self, entry: Entry, delivery: Delivery, act: Act) -> End:
-        """Raises ``TerminalError`` when tmux does not say whether it has pasted."""
+    async def perform(self, entry: Entry, delivery: Delivery, act: Act, after: LastKey | None = None) -> End:
+        """``after``: the last key of a person before the look in answer to which is pasted.
+
+        Raises ``TerminalError`` when tmux does not say whether it has pasted.
+        """
         paste = compose(entry.messages)
         self._delivery, self._interrupted = delivery, False
         async with AsyncExitStack() as keys, AsyncExitStack() as rest:
@@ -92,7 +93,7 @@ class Performer:
                 if not typing and not isinstance(act, Look):
                     await keys.enter_async_context(self.typing)
                     typing = True
-                    self._last_key = None
+                    self._last_key = after if isinstance(act, Paste) else None
                 if isinstance(act, PressEnter | Clear) and self._drawn_in_s() != 0.0:
                     await self._ask_for_the_last_key()
                     act = Look(self._drawn_in_s() or 0.0, held)  # what was seen before may be gone by now
@@ -115,7 +116,7 @@ class Performer:
         none is known. A key of ours is pressed only if none has followed that one."""
         if self._last_key is None:
             return None
-        return max(self._last_key.at + _DRAWN_S - time.time(), 0.0) if self._last_key.looks else 0.0
+        return self._last_key.drawn_in_s(time.time())
 
     async def _ask_for_the_last_key(self) -> None:
         with suppress(TerminalError):  # the look says what is wrong
@@ -166,10 +167,10 @@ class Performer:
 
     async def _paste(self, paste: str, name: str) -> Stimulus:
         try:
-            self._last_key = await self._pane.paste(parts_of(paste), name)
+            self._last_key = await self._pane.paste(parts_of(paste), name, self._last_key)
         except ValueError as error:
             return Lost(f"it cannot be typed: {error}", typed=False)
-        return Pasted()
+        return Barred(SOMEBODY_TYPES) if self._last_key is None else Pasted()
 
     def _barred(self) -> str:
         """Why no key may go to the pane now, by what is known without its screen; empty when keys may."""

@@ -45,6 +45,8 @@ _KEY_BYTES: Final[dict[Key, str]] = {
 
 _LAST_KEY_FORMAT = "#{session_attached}:#{session_activity}"
 _TYPED = "typed"
+_DRAWN_S = 2.0
+"""A key is drawn within a second, and tmux tells its time in whole seconds."""
 _PANE_ID = re.compile(r"%[0-9]+")
 _LAST_PASTE = "@phalanx_pasted"
 """The pane's own note of the paste that tmux carried out last, set in the same step as the paste."""
@@ -107,6 +109,10 @@ class LastKey:
     looks: bool
     at: int
 
+    def drawn_in_s(self, now: float) -> float:
+        """In how many seconds a look shows all that people have typed up to it. ``now``: seconds since the epoch."""
+        return max(self.at + _DRAWN_S - now, 0.0) if self.looks else 0.0
+
 
 class Pane:
     """One agent's pane, addressed only by its ``%id``, which tmux never gives to another pane.
@@ -143,9 +149,10 @@ class Pane:
         place = "0;0" if stopped else f"{int(row or 0) + 1};{int(column or 0) + 1}"
         return text.removesuffix("\n") + f"\x1b[{place}H"
 
-    async def paste(self, data: str | tuple[str, ...], name: str = "") -> LastKey:
+    async def paste(self, data: str | tuple[str, ...], name: str = "", after: LastKey | None = None) -> LastKey | None:
         """Types ``data`` as one bracketed paste, or each of its parts as one, in one step; newlines arrive as carriage
-        returns. Leaves copy mode first. Gives the last key of a person before it.
+        returns. Leaves copy mode first. Gives the last key of a person before it. With ``after`` only if no person has
+        pressed one since that; None when somebody has.
 
         ``name`` (see ``paste_name``) is for asking later with ``has_pasted``. Raises ``ValueError`` for empty text and
         for control characters other than newline and tab.
@@ -158,12 +165,12 @@ class Pane:
         noted = f"set-option -p -t {self._id} {_LAST_PASTE} {buffer}"
         try:
             tell = f"display-message -p -t {self._id} '{_LAST_KEY_FORMAT}'"
-            told = await self._type(f"{paste} ; {noted} ; {tell}", buffer, content)
-            pasted = True
+            told = await self._type(self._unless_typed(f"{paste} ; {noted} ; {tell}", after), buffer, content)
+            pasted = told.strip() != _TYPED
         finally:
             if not pasted:
                 await self._discard(buffer)
-        return _last_key(told)
+        return _last_key(told) if pasted else None
 
     async def has_pasted(self, name: str) -> bool:
         """Whether the last paste that tmux carried out in this pane is the one of this name.
@@ -184,11 +191,14 @@ class Pane:
         """Sends one key to the program, after leaving copy mode. With ``after`` only if no person has pressed one since
         that; False when somebody has. tmux decides and types in one step.
         """
-        send = f"send-keys -t {self._id} -H {_KEY_BYTES[key]}"
-        if after is not None:
-            still = f"#{{==:#{{session_activity}},{after.at}}}"
-            send = f'if-shell -F -t {self._id} "{still}" "{send}" "display-message -p {_TYPED}"'
+        send = self._unless_typed(f"send-keys -t {self._id} -H {_KEY_BYTES[key]}", after)
         return (await self._type(send, paste_name(), b"")).strip() != _TYPED
+
+    def _unless_typed(self, command: str, after: LastKey | None) -> str:
+        if after is None:
+            return command
+        still = f"#{{==:#{{session_activity}},{after.at}}}"
+        return f'if-shell -F -t {self._id} "{still}" "{command}" "display-message -p {_TYPED}"'
 
     async def last_key(self) -> LastKey:
         return _last_key(await self._tmux.run("display-message", "-p", "-t", self._id, _LAST_KEY_FORMAT))

@@ -74,9 +74,11 @@ async def test_the_first_message_arrives_once_although_enter_is_swallowed_at_sta
         presses.append(key)
         return await press(self, key, after)
 
-    async def hasty(self: Pane, data: str | tuple[str, ...], name: str = "") -> LastKey:
+    async def hasty(
+        self: Pane, data: str | tuple[str, ...], name: str = "", after: LastKey | None = None
+    ) -> LastKey | None:
         """An Enter in the same breath as the paste is what a starting Claude Code swallows."""
-        last = await paste(self, data, name)
+        last = await paste(self, data, name, after)
         await press(self, "Enter")
         return last
 

@@ -15,6 +15,7 @@ import pytest
 
 from actors.errors import PaneGoneError, TerminalError
 from actors.terminal.pane import Key, Pane, Tmux
+from actors.terminal.paste_names import paste_name
 from actors.terminal.server import TerminalServer
 from tests.integration.terminal.conftest import PASTE_BEGIN, PASTE_END, CallTmux, OpenReader, ended, shown, until
 from tests.person import Person, attach_command
@@ -201,6 +202,7 @@ async def test_a_key_is_not_pressed_when_a_person_has_pressed_one_since(
     reader = await open_reader("agent").ready()
     async with looking(home, tmux) as person:
         before = await reader.pane.paste("ours")
+        assert before is not None
         assert before.looks
         await asyncio.to_thread(time.sleep, max(before.at + 1 - time.time(), 0))  # tmux counts whole seconds
         person.type("theirs")
@@ -213,9 +215,27 @@ async def test_a_key_is_not_pressed_when_a_person_has_pressed_one_since(
         await until(lambda: reader.received().endswith(b"\r"))
 
 
+async def test_nothing_is_pasted_when_a_person_has_pressed_a_key_since(
+    open_reader: OpenReader, tmux: Tmux, home: Path
+) -> None:
+    reader = await open_reader("agent").ready()
+    async with looking(home, tmux) as person:
+        before = await reader.pane.last_key()
+        await asyncio.to_thread(time.sleep, max(before.at + 1 - time.time(), 0))  # tmux counts whole seconds
+        person.type("theirs")
+        await until(lambda: reader.received().endswith(b"theirs"))
+        refused = paste_name()
+        assert await reader.pane.paste("ours", refused, before) is None
+        assert not await reader.pane.has_pasted(refused)
+        assert await reader.pane.paste("ours", paste_name(), await reader.pane.last_key())
+        await until(lambda: reader.received().endswith(b"ours\x1b[201~"))
+        assert reader.received().count(b"ours") == 1
+
+
 async def test_keys_of_ours_are_none_of_a_person(open_reader: OpenReader) -> None:
     reader = await open_reader("agent").ready()
     before = await reader.pane.paste("ours")
+    assert before is not None
     assert not before.looks
     for key in ("Up", "Down", "Enter"):
         assert await reader.pane.press(key, before)

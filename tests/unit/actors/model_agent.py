@@ -106,7 +106,7 @@ class ModelAgent:
         yield told
         self._tell = lambda: None
 
-    async def paste(self, data: tuple[str, ...], name: str) -> LastKey:
+    async def paste(self, data: tuple[str, ...], name: str, _after: LastKey | None = None) -> LastKey:
         if not self.alive:
             raise PaneGoneError("gone")
         self._now = self._quirks.popleft() if self._quirks else Quirks()

@@ -48,6 +48,8 @@ class Pane:
         """A prompt with this text in it is refused."""
         self.observer: Any = None
         self.fault: Exception | None = None
+        self.last_pressed = NOBODY
+        """By a person."""
 
     @contextmanager
     def drawing(self, _tell: Callable[[], None]) -> Iterator[bool]:
@@ -57,9 +59,11 @@ class Pane:
         finally:
             self.drawn_for -= 1
 
-    async def paste(self, data: tuple[str, ...], name: str) -> LastKey:
+    async def paste(self, data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
         if self.fault:
             raise self.fault
+        if after != self.last_pressed:
+            return None
         self.pasted.append("".join(data))
         self.last = name
         self.observer.screen = Screen(composer=Composer.DRAFT, draft=self.pasted[-1])
@@ -69,7 +73,7 @@ class Pane:
         return name == self.last
 
     async def last_key(self) -> LastKey:
-        return NOBODY
+        return self.last_pressed
 
     async def press(self, key: str, _after: LastKey | None = None) -> bool:
         self.pressed.append(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -270,8 +271,8 @@ async def test_a_message_that_is_held_always_says_why_it_is_held_now(rig: Rig) -
 async def test_what_a_person_types_behind_our_draft_is_not_entered_until_it_is_gone(rig: Rig) -> None:
     plain = rig.pane.paste
 
-    async def paste(data: tuple[str, ...], name: str) -> LastKey:
-        pasted = await plain(data, name)
+    async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
+        pasted = await plain(data, name, after)
         rig.observer.screen = Screen(composer=Composer.DRAFT, draft="".join(data) + "q)")
         return pasted
 
@@ -285,12 +286,37 @@ async def test_what_a_person_types_behind_our_draft_is_not_entered_until_it_is_g
     assert (rig.pane.pressed, len(rig.pane.pasted)) == (["Enter"], 1)
 
 
+async def test_nothing_is_pasted_while_a_person_types(rig: Rig) -> None:
+    rig.pane.last_pressed = LastKey(looks=True, at=int(time.time()) + 1)
+    rig.offer("a")
+    held = await rig.receipt("a", MessageStatus.BLOCKED)
+    assert (held.reason, rig.pane.pasted) == ("someone is typing at the agent's terminal", [])
+    await rig.receipt("a", SUBMITTED)
+    assert rig.pane.pressed == ["Enter"]
+
+
+async def test_what_a_person_has_begun_to_type_since_the_look_gets_no_paste_into_it(rig: Rig) -> None:
+    plain = rig.pane.paste
+
+    async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
+        rig.pane.paste = plain  # type: ignore[method-assign]
+        rig.pane.last_pressed = LastKey(looks=True, at=int(time.time()))
+        return await plain(data, name, after)
+
+    rig.pane.paste = paste  # type: ignore[method-assign]
+    rig.offer("a")
+    assert "typing" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
+    assert rig.pane.pasted == []
+    await rig.receipt("a", SUBMITTED)
+    assert len(rig.pane.pasted) == 1
+
+
 def paste_shows(rig: Rig, screen: Screen) -> None:
     """Something comes up the moment that our paste is done."""
     plain = rig.pane.paste
 
-    async def paste(data: tuple[str, ...], name: str) -> LastKey:
-        pasted = await plain(data, name)
+    async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
+        pasted = await plain(data, name, after)
         rig.observer.screen = screen
         return pasted
 
@@ -334,8 +360,8 @@ async def test_an_interrupt_of_a_turn_that_a_held_message_had_not_begun_does_not
 async def test_what_was_pasted_is_not_entered_while_a_request_without_a_dialog_waits(rig: Rig) -> None:
     plain = rig.pane.paste
 
-    async def paste(data: tuple[str, ...], name: str) -> LastKey:
-        pasted = await plain(data, name)
+    async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
+        pasted = await plain(data, name, after)
         rig.observer.become(Status.WAITING_PERMISSION)
         return pasted
 
