@@ -24,7 +24,7 @@ from actors.messages import Message, MessageStatus, decode
 from actors.messaging.inbox import BatchLimits
 from actors.messaging.ledger import Ledger
 from actors.terminal.dialogue import Dialogue
-from actors.terminal.pane import Pane
+from actors.terminal.pane import LastKey, Pane
 
 MOMENTS = ("before the paste", "after the paste", "after Enter", "after the proof")
 LIMITS = BatchLimits(size=50, delay_s=0.0)
@@ -53,14 +53,15 @@ def _doom(moment: str) -> None:
 
 
 def _replace(owner: type, name: str, moment: str, *, before: str = "", after: str) -> None:
-    act: Callable[..., Awaitable[None]] = getattr(owner, name)
+    act: Callable[..., Awaitable[Any]] = getattr(owner, name)
 
-    async def last(*arguments: Any) -> None:
+    async def last(*arguments: Any) -> Any:
         if moment == before:
             _die()
-        await act(*arguments)
+        done = await act(*arguments)
         if moment == after:
             _die()
+        return done
 
     setattr(owner, name, last)
 
@@ -68,11 +69,11 @@ def _replace(owner: type, name: str, moment: str, *, before: str = "", after: st
 def _replace_paste_by_one_that_waits() -> None:
     paste = Pane.paste
 
-    async def into_a_server_that_hangs(pane: Pane, data: str, name: str = "") -> None:
+    async def into_a_server_that_hangs(pane: Pane, *arguments: Any) -> LastKey | None:
         os.kill(await _server_pid(pane), signal.SIGSTOP)
         print("pastes", flush=True)
         pane._tmux.call_the_program("so that it outlives us")
-        await paste(pane, data, name)
+        return await paste(pane, *arguments)
 
     setattr(Pane, "paste", into_a_server_that_hangs)  # noqa: B010
 
@@ -80,7 +81,7 @@ def _replace_paste_by_one_that_waits() -> None:
 def _replace_paste_by_one_that_dies_with_its_text_sent() -> None:
     paste, hear = Pane.paste, Dialogue.hear
 
-    async def last(pane: Pane, data: str, name: str = "") -> None:
+    async def last(pane: Pane, *arguments: Any) -> LastKey | None:
         server_pid = await _server_pid(pane)
 
         def hear_and_die(dialogue: Dialogue, heard: bytes) -> bytes:
@@ -91,7 +92,7 @@ def _replace_paste_by_one_that_dies_with_its_text_sent() -> None:
             return said
 
         setattr(Dialogue, "hear", hear_and_die)  # noqa: B010
-        await paste(pane, data, name)
+        return await paste(pane, *arguments)
 
     setattr(Pane, "paste", last)  # noqa: B010
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from actors.agents.base import Composer, EntryKind, EventKind
 from actors.messages import Message, MessageStatus, Receipt
 from actors.responding import Reply
 from actors.states import Status
+from actors.terminal.pane import LastKey
 from tests.integration.agents.rig import ClaudeRig, until
 from tests.integration.agents.succession import BLOCKED, SUBMITTED, AnyRig, Team, message
 
@@ -80,11 +82,12 @@ def type_behind_the_next_paste(patch: pytest.MonkeyPatch, rig: AnyRig, words: st
     pane = type(rig.pane)
     paste = pane.paste
 
-    async def and_somebody_types(self: object, data: object, name: str = "") -> None:
-        await paste(self, data, name)  # type: ignore[arg-type]
+    async def and_somebody_types(*arguments: Any) -> LastKey | None:
+        last_key = await paste(*arguments)
         await rig.shows(lambda screen: screen.composer is Composer.DRAFT)
         await typed(rig, words)
         await rig.shows(lambda screen: words in screen.draft)
+        return last_key
 
     patch.setattr(pane, "paste", and_somebody_types)
 
@@ -99,11 +102,12 @@ async def test_a_view_that_hides_our_draft_is_closed_through_respond_and_the_mes
     pane = type(team.rig.pane)
     paste = pane.paste
 
-    async def and_somebody_opens_a_view(self: object, data: object, name: str = "") -> None:
-        await paste(self, data, name)  # type: ignore[arg-type]
+    async def and_somebody_opens_a_view(*arguments: Any) -> LastKey | None:
+        last_key = await paste(*arguments)
         await team.rig.shows(lambda screen: screen.composer is Composer.DRAFT)
         await keys(team.rig, "C-o")
         await team.rig.shows_dialog()
+        return last_key
 
     with monkeypatch.context() as slow:
         slow.setattr(pane, "paste", and_somebody_opens_a_view)

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from actors.messages import MessageStatus
-from actors.terminal.pane import Pane
+from actors.terminal.pane import LastKey, Pane
 from tests.integration.agents.rig import until
 from tests.integration.agents.starved_actor import BEAT_S, STARVED_S
 from tests.integration.agents.succession import SHORT, SUBMITTED, Team
@@ -41,9 +42,10 @@ async def test_a_socket_that_is_removed_after_a_paste_leaves_the_actor_awake_and
     socket, aside = short_tmp / "tmux.sock", short_tmp / "aside.sock"
     paste = Pane.paste
 
-    async def and_lose_the_socket(self: Pane, data: str | tuple[str, ...], name: str = "") -> None:
-        await paste(self, data, name)
+    async def and_lose_the_socket(*arguments: Any) -> LastKey | None:
+        last_key = await paste(*arguments)
         socket.rename(aside)
+        return last_key
 
     monkeypatch.setattr(Pane, "paste", and_lose_the_socket)
     caplog.set_level(logging.INFO)
