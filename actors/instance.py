@@ -225,7 +225,7 @@ class Instance:
         if before is None:
             return False
         await life.pane.press("Escape")
-        cleared = before.composer is Composer.DRAFT
+        cleared = before.composer is Composer.DRAFT and not life.courier.is_ours(before)
         seen: tuple[Composer, bool] | None = None
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from actors.terminal.pane import Pane
+from actors.terminal.pane import LastKey, Pane
 from tests.integration.agents.doomed_actor import adopted
 
 STARVED_S = 4.0
@@ -39,10 +39,11 @@ async def _main(told: dict[str, Any]) -> None:
     if told["moment"] == "after the paste":
         paste = Pane.paste
 
-        async def and_starve(pane: Pane, data: str | tuple[str, ...], name: str = "") -> None:
-            await paste(pane, data, name)
+        async def and_starve(*arguments: Any) -> LastKey | None:
+            last_key = await paste(*arguments)
             starved.set()
             _starve()
+            return last_key
 
         setattr(Pane, "paste", and_starve)  # noqa: B010
     else:

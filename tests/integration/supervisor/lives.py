@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 from actors.agents.catalog import AgentCatalog
@@ -276,8 +277,11 @@ async def disagreements(team: Team, life: Life) -> list[str]:
         if not record.is_spare and record.workspace and record.workspace.worktree and record.workspace.worktree.exists()
     }
     spare_worktrees = life.supervisor._roll.registry.spare_worktrees
-    branches = git(team.repository, "branch", "--list", "--format=%(refname:short)", "phalanx/*").split()
-    registered = git(team.repository, "worktree", "list", "--porcelain").count("worktree ") - 1
+    try:
+        branches = git(team.repository, "branch", "--list", "--format=%(refname:short)", "phalanx/*").split()
+        registered = git(team.repository, "worktree", "list", "--porcelain").count("worktree ") - 1
+    except CalledProcessError as error:  # a worktree is just being removed
+        return [f"git: {error}"]
     found = {
         "panes": ({name for name, agent in sessions.items() if agent.alive}, alive),
         "processes": ({sessions[one].pid for one in alive & sessions.keys()}, {records[one].pid for one in alive}),

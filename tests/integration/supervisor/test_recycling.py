@@ -147,7 +147,7 @@ async def is_left_alone(_life: Life, _team: Team, _instance_id: str) -> None:
         ("@@demo never-answer", is_interrupted, "without an answer"),
         ("@@demo never-answer", is_left_alone, "lasts longer than 2 s"),
         ('@@demo dialog Bash {"command": "ls"}', is_left_alone, "waiting_permission"),
-        ("@@demo never-answer", dies_meanwhile, "it is failed"),
+        ("@@demo never-answer", dies_meanwhile, "it is failed|the agent ended meanwhile"),
     ],
     ids=["API error", "rate limit", "interrupt", "timeout", "permission", "death"],
 )
