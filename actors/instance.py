@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from actors.agents.base import Agent, Composer, Screen
+from actors.agents.base import Agent, Composer
 from actors.errors import TerminalError, UnavailableError, WrongStateError
 from actors.following.life import Found, InstanceConfig, Life, find_agent
 from actors.following.pages import PAGE_CHARACTERS, Page, PageQuery, read_page
@@ -221,27 +221,18 @@ class Instance:
             life.courier.typing.release()
 
     async def _interrupt(self, life: Life, timeout_s: float) -> bool:
-        before = await self._turn_in_sight(life)
-        if before is None:
+        if not await self._is_turn_in_sight(life):
             return False
         await life.pane.press("Escape")
-        cleared = before.composer is Composer.DRAFT and not life.courier.is_ours(before)
-        seen: tuple[Composer, bool] | None = None
+        seen = False
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             await asyncio.sleep(_INTERRUPT_LOOK_S)
             screen = await life.observer.look()
             if screen.composer is Composer.ABSENT or screen.busy:
                 continue
-            ours = life.courier.is_ours(screen)
-            if (screen.composer, ours) != seen:  # it may only be half drawn
-                seen = screen.composer, ours
-                continue
-            if ours and not cleared:
-                # An interrupt before any output puts the prompt back into the input box; it would hold up messages.
-                # Any other draft is a person's, and may have been hidden by the dialog.
-                await life.pane.press("C-c")
-                cleared = True
+            if not seen:  # it may only be half drawn
+                seen = True
                 continue
             life.observer.change(interrupted(life.observer.state, time.monotonic()))
             life.courier.interrupted()
@@ -251,20 +242,20 @@ class Instance:
             "Read its screen, or terminate or restart it."
         )
 
-    async def _turn_in_sight(self, life: Life) -> Screen | None:
-        """The screen once it shows the turn under way, which it does a moment after the hooks; None without a turn."""
+    async def _is_turn_in_sight(self, life: Life) -> bool:
+        """Whether a turn is under way, which the screen shows a moment after the hooks."""
         deadline = time.monotonic() + SETTLE_S
         while life.observer.alive:
             screen = await life.observer.look()
             dialog = screen.dialog if screen.composer is Composer.ABSENT else None
             if screen.busy or (dialog is not None and dialog.kind in _ASKED_IN_A_TURN):
-                return screen
+                return True
             if dialog is not None:
                 raise WrongStateError(f"Nothing was interrupted: {in_words(dialog)}.")
             if life.observer.state.status is not Status.BUSY or time.monotonic() > deadline:
-                return None
+                return False
             await asyncio.sleep(_INTERRUPT_LOOK_S)
-        return None
+        return False
 
     async def expect_end(self, coming_back: bool = False) -> None:
         """The agent will be ended on purpose: its end is no failure. When it is ``coming_back`` its messages wait.

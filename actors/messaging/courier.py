@@ -14,15 +14,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 
 from actors.agents.base import Screen
 from actors.errors import TerminalError
 from actors.following.observer import Observer
 from actors.messages import Message, MessageStatus, Receipt
-from actors.messaging.delivery import Act, Delivery, Finish, NotLanded, Turned
+from actors.messaging.delivery import CLEAR_AGAIN_S, Act, Delivery, Finish, NotLanded, Turned
 from actors.messaging.draft import is_whole
 from actors.messaging.envelope import compose, parts_of
-from actors.messaging.gate import LONGEST_RETRY_S, Gate, asks_for_permission
+from actors.messaging.gate import LONGEST_RETRY_S, Gate, Verdict, asks_for_permission
 from actors.messaging.inbox import BatchLimits, Inbox
 from actors.messaging.journal import Entry
 from actors.messaging.lease import Lease
@@ -59,6 +60,8 @@ class Courier:
         self._unsafe = ""
         """Why the gate is shut; empty while that is not known."""
         self._in_vain = 0
+        self._may_have_come_back = False
+        self._clear_again_at = 0.0
         self._alone: set[str] = set()
         self._unanswered = Trouble(logger, "what became of a paste cannot be asked now")
         self.inbox = Inbox(limits)
@@ -110,7 +113,7 @@ class Courier:
         """What is not being typed yet never is."""
         self._ledger.settle(self.inbox.remove(message_ids), MessageStatus.FAILED, reason)
 
-    def is_ours(self, screen: Screen) -> bool:
+    def _is_ours(self, screen: Screen) -> bool:
         """Whether the draft is the batch that was typed last and nothing else, as it was pasted or as the agent gives
         it back: without the newline at its end. Of one that an earlier actor has typed the transcript tells."""
         typed = (compose(self._typed) if self._typed else "", self._observer.proofs.last_written)
@@ -118,8 +121,10 @@ class Courier:
         return any(is_whole(screen.draft, parts_of(form), scrolled=screen.scrolled) for form in forms)
 
     def interrupted(self) -> None:
-        """The agent's turn was stopped: what it had just taken is not delivered again, also if it is never written."""
+        """The agent's turn was stopped: what it had just taken is not delivered again, also if it is never written. An
+        agent that had shown nothing of the turn puts the prompt back into its input box, in its own time."""
         self._performer.interrupted()
+        self._may_have_come_back = True
 
     def acknowledged(self, receipts: Iterable[Receipt]) -> None:
         """The supervisor has taken these in."""
@@ -182,10 +187,23 @@ class Courier:
         verdict = await self._gate.look(self._attach())
         if not verdict.open:
             self._unsafe = verdict.reason or self._unsafe
+            if self._may_have_come_back:
+                await self._clear_what_came_back(verdict)
             return
         self._unsafe = ""
         if batch := self.inbox.take(time.monotonic(), self._alone):
             await self._deliver(batch, verdict.last_key)
+
+    async def _clear_what_came_back(self, verdict: Verdict) -> None:
+        """What an interrupt has put back into the input box would hold up messages. Any other draft is a person's."""
+        if not self._is_ours(verdict.screen) or self.typing.locked() or time.monotonic() < self._clear_again_at:
+            return
+        if verdict.last_key is None or verdict.last_key.drawn_in_s(time.time()):
+            return
+        async with self.typing:
+            with suppress(TerminalError):  # the next look says what is wrong
+                if await self._pane.press("C-c", verdict.last_key):
+                    self._clear_again_at = time.monotonic() + CLEAR_AGAIN_S
 
     def _attach(self) -> str:
         first = next(iter(self.inbox), None) or next(iter(self._underway), None)
@@ -225,7 +243,7 @@ class Courier:
         await self._carry_out(entry, delivery, delivery.resume(time.monotonic()))
 
     async def _carry_out(self, entry: Entry, delivery: Delivery, act: Act, after: LastKey | None = None) -> None:
-        self._typed = entry.messages
+        self._typed, self._may_have_come_back = entry.messages, False
         try:
             end = await self._performer.perform(entry, delivery, act, after)
         except TerminalError as error:

@@ -51,7 +51,7 @@ TAKEN_S = 5.0
 INTERRUPTED_S = 2.0
 """What was taken before an interrupt is written by then."""
 _CLEARS = 3
-_CLEAR_AGAIN_S = 5.0
+CLEAR_AGAIN_S = 5.0
 """The key that clears the input box ends the agent when it comes again within a second; a screen may be that late."""
 _ENTERS = 8
 """So many Enters in a row; after that one each time the patience has passed."""
@@ -249,7 +249,7 @@ class Delivery:
                 again = self._phase is _Phase.ENTERED
                 return self._look_again() if again else self._enter(_Phase.ENTERED, now, PROOF_LOOK_S)
             case Cleared():
-                self._clears, self._clear_again_at, self._waited_since = self._clears + 1, now + _CLEAR_AGAIN_S, now
+                self._clears, self._clear_again_at, self._waited_since = self._clears + 1, now + CLEAR_AGAIN_S, now
                 return Look(FIRST_LOOK_S)
 
     def _after_bar(self, reason: str, now: float) -> Act:

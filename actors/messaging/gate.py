@@ -7,7 +7,7 @@ and no dialog, and when nobody has pressed a key at the agent's terminal for so 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from actors.agents.base import Composer, Screen
 from actors.errors import TerminalError
@@ -28,8 +28,9 @@ class Verdict:
     open: bool
     reason: str = ""
     """Why it is shut; empty while that may only be the end of a turn being drawn."""
+    screen: Screen = field(default_factory=lambda: Screen(composer=Composer.ABSENT))
     last_key: LastKey | None = None
-    """The last one that a person had pressed before the look that shows it open."""
+    """The last one that a person had pressed before the look; None when it is not known."""
 
 
 def asks_for_permission(state: InstanceState) -> str:
@@ -69,11 +70,12 @@ class Gate:
         now = time.monotonic()
         if screen.busy:  # the end of a turn is drawn a moment after its hook
             self._shut(now)
-            return Verdict(open=False)
+            return Verdict(open=False, screen=screen, last_key=last_key)
         if reason:
-            return Verdict(open=False, reason=reason if self._shut(now) >= REDRAW_S else "")
+            told = reason if self._shut(now) >= REDRAW_S else ""
+            return Verdict(open=False, reason=told, screen=screen, last_key=last_key)
         self._shut_since = None
-        return Verdict(open=True, last_key=last_key)
+        return Verdict(open=True, screen=screen, last_key=last_key)
 
     def shut(self) -> None:
         """Typing cannot begin for a reason that the screen does not show."""

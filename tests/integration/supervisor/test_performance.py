@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
@@ -14,7 +15,7 @@ from supervisor.client import SupervisorClient
 from supervisor.performance.desk import PerformanceDesk, PerformanceParts
 from supervisor.refusals import parse
 from supervisor.requests import SpawnBatchRequest
-from supervisor.results.performance import Performance
+from supervisor.results.performance import Performance, TeamEvent
 from supervisor.serving.gateway import Gateway
 from supervisor.supervisor import Supervisor
 from tests.integration.supervisor import deeds
@@ -145,6 +146,13 @@ async def test_git_operations_are_counted_and_follow_their_cap_and_their_cache(t
     assert seen.metrics.cache.hits + seen.metrics.cache.misses >= 2
 
 
+async def _of_the_team(events: AsyncIterator[TeamEvent]) -> TeamEvent:
+    """The next that is not about what else the machine of the tests does."""
+    while (event := await anext(events)).alert is not None and event.alert.category == "machine":
+        pass
+    return event
+
+
 async def test_events_reach_a_listener_over_the_gateway_and_trouble_is_told_once(
     supervisor: Supervisor, home: Home
 ) -> None:
@@ -153,13 +161,13 @@ async def test_events_reach_a_listener_over_the_gateway_and_trouble_is_told_once
     try:
         async with await SupervisorClient.connect(home) as client, asyncio.timeout(10):
             listening = client.events()
-            first = await anext(listening)
-            assert (first.kind, first.health and first.health.score) == ("health-check", 100)
+            first = await _of_the_team(listening)
+            assert (first.kind, first.health is not None) == ("health-check", True)
             supervisor._roll.unreadable.keys.append("instance/spec_0_0_9")
             watch = parts(supervisor).watch
             await watch.look()
             await watch.look()
-            heard = [await anext(listening) for _ in range(3)]
+            heard = [await _of_the_team(listening) for _ in range(3)]
             assert [event.kind for event in heard] == ["performance-alert", "health-check", "health-check"]
             assert heard[0].alert is not None
             assert "spec_0_0_9" in heard[0].alert.message

@@ -211,6 +211,25 @@ async def test_what_an_interrupt_took_back_fails_and_is_not_delivered_again(rig:
     assert len(rig.pane.pasted) == 1
 
 
+async def test_what_an_interrupt_gives_back_however_late_is_cleared_before_the_next_message(rig: Rig) -> None:
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    rig.courier.interrupted()
+    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1].removesuffix("\n"))
+    rig.offer("b")
+    await rig.receipt("b", SUBMITTED)
+    assert rig.pane.pressed == ["Enter", "C-c", "Enter"]
+
+
+async def test_what_a_person_has_taken_back_is_not_cleared(rig: Rig) -> None:
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1].removesuffix("\n"))
+    rig.offer("b")
+    assert "stands in" in (await rig.receipt("b", MessageStatus.BLOCKED)).reason
+    assert rig.pane.pressed == ["Enter"]
+
+
 async def test_what_was_written_before_an_interrupt_is_submitted(rig: Rig) -> None:
     rig.pane.taken = rig.observer.proofs.report  # type: ignore[method-assign]
     rig.offer("a")
