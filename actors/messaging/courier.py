@@ -258,11 +258,12 @@ class Courier:
         self._ledger.settle(arrived, MessageStatus.SUBMITTED)
         left = tuple(message for message in entry.messages if message not in arrived)
         if isinstance(end, NotLanded):
-            self._in_vain += 0 if end.reason else 1
             self._put_back(left)
-            self._unsafe = end.reason or _in_vain(self._in_vain)
             if end.reason:
-                self._gate.shut()
+                self._gate.shut()  # it says so itself as long as that lasts
+            else:
+                self._in_vain += 1
+                self._unsafe = _in_vain(self._in_vain)
             return
         self._in_vain = 0
         if isinstance(end, Turned):

@@ -21,6 +21,8 @@ from actors.terminal.pane import LastKey, Pane
 LONGEST_RETRY_S = 0.5
 _SHORTEST_RETRY_S = 0.03
 SOMEBODY_TYPES = "someone is typing at the agent's terminal"
+_TYPING_S = 5.0
+"""Attaching counts as a key, and a pause in which the message goes comes soon for most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,8 @@ class Gate:
             self._shut(now)
             return Verdict(open=False, screen=screen, last_key=last_key)
         if reason:
-            told = reason if self._shut(now) >= REDRAW_S else ""
+            lasting_s = _TYPING_S if reason == SOMEBODY_TYPES else REDRAW_S
+            told = reason if self._shut(now) >= lasting_s else ""
             return Verdict(open=False, reason=told, screen=screen, last_key=last_key)
         self._shut_since = None
         return Verdict(open=True, screen=screen, last_key=last_key)
