@@ -39,6 +39,7 @@ _WORKER = "workers/default_worker.py"
 _FIRST_WORDS = 6
 """Of a command line: in those of Ray's processes later words are command lines of others."""
 _COLLECTED_S = 2.0
+_AGENTS_S = 3.0
 _SWEEPS = 5
 
 
@@ -73,6 +74,7 @@ class HeadWatch:
         self._now = now
         self._needed: dict[psutil.Process, str] = {}
         self._uncollected_since: dict[psutil.Process, float] = {}
+        self._agents_since: float | None = None
         self._starting: set[psutil.Process] = set()
 
     def ended(self) -> str:
@@ -95,7 +97,13 @@ class HeadWatch:
             return "server"
         self._needed.update({child: name for child in children if (name := _name_of_server(child))})
         below = [each for child in children if name_of(child) == "raylet" for each in _children_of(child)]
-        self._needed.update({each: "agent" for each in below if _is_agent(each)})
+        agents = [each for each in below if _is_agent(each)]
+        self._needed.update(dict.fromkeys(agents, "agent"))
+        if agents and self._agents_since is None:
+            self._agents_since = now
+        # The raylet starts all of them at once, so one that is not there by now had ended before it was seen.
+        if self._agents_since is not None and len(agents) < len(_AGENTS) and now - self._agents_since > _AGENTS_S:
+            return "agent"
         # The raylet takes one that ended before it had come to it for one that is still starting, for a minute.
         if any(not is_running(worker) for worker in self._starting):
             return "worker"

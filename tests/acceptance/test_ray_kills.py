@@ -72,6 +72,7 @@ async def test_whatever_of_ray_is_killed_whenever_a_waiting_call_is_answered_soo
             struck.append(await strikes.carry_out(plan))
             print(struck[-1], flush=True)
             assert all(is_running(agent) for agent in agents), plan
+        await lead.call_tool("wait", {"timeoutSeconds": LIMIT_S})  # the supervisor may just be adopting them
         listed = await lead.call_tool("list", {})
     assert listed.structured_content is not None
     assert [each["status"] for each in listed.structured_content["instances"]] == ["ready"] * AGENTS

@@ -99,3 +99,45 @@ def test_a_head_that_has_ended_is_told(begin: Begin) -> None:
 
     assert watch.ended() == "head"
     assert HeadWatch(head.pid).ended() == "head"
+
+
+_RAYLET = """
+import subprocess, sys, time
+for agent in sys.argv[1:]:
+    subprocess.Popen([sys.executable, agent])
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("agents", "told"), [(["dashboard/agent.py", "runtime_env/agent/main.py"], ""), (["dashboard/agent.py"], "agent")]
+)
+def test_an_agent_that_ended_before_it_was_seen_is_told_because_the_other_is_there(
+    tmp_path: Path, agents: list[str], told: str
+) -> None:
+    raylet = tmp_path / "raylet"
+    raylet.symlink_to(Path(sys.executable).resolve())
+    for agent in agents:
+        (tmp_path / agent).parent.mkdir(parents=True)
+        (tmp_path / agent).write_text("import time\ntime.sleep(60)\n")
+    words = [str(raylet), "-c", _RAYLET, *(str(tmp_path / agent) for agent in agents)]
+    head = subprocess.Popen([sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])", *words])
+    try:
+        times = iter([0.0, 2.9, 3.1])
+        _until_run(head, agents)
+        watch = HeadWatch(head.pid, lambda: next(times))
+        assert [watch.ended() for _ in range(3)] == ["", "", told]
+    finally:
+        end_processes([*psutil.Process(head.pid).children(recursive=True), psutil.Process(head.pid)], grace_s=0)
+        head.wait(10)
+
+
+def _until_run(head: subprocess.Popen[bytes], agents: list[str]) -> None:
+    """The agents are the programs that they are to be."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        lines = [" ".join(each.cmdline()[:2]) for each in psutil.Process(head.pid).children(recursive=True)]
+        if all(any(line.endswith(agent) for line in lines) for agent in agents):
+            return
+        time.sleep(0.01)
+    pytest.fail("the agents have not begun")
