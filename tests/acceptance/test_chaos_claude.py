@@ -80,7 +80,7 @@ async def test_messages_to_real_claudes_stand_in_the_transcript_once_whoever_die
     assert outcome.recovered_s is not None
     assert outcome.recovered_s <= WELL_WITHIN_S
     assert {kill.target for kill in outcome.ledger.kills if kill.found} == set(_EACH)
-    assert sum(bool(kill.being_typed) for kill in outcome.ledger.kills) >= len(plan.kills) // 4
+    assert sum(bool(kill.being_typed) for kill in outcome.ledger.kills) >= len(plan.kills) // 2
 
 
 async def agent_of(world: World, instance_id: str) -> psutil.Process:
