@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("actors", "supervisor", "mcp_entry")
 MODULES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+NAMES = {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in MODULES}
 LOCKS = ("runtime.txt", "dev.txt")
 
 
@@ -30,7 +32,7 @@ def wanted(requirements: list[str]) -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_every_module_can_be_imported(path: Path) -> None:
-    importlib.import_module(".".join(path.with_suffix("").parts).removesuffix(".__init__"))
+    importlib.import_module(module_of(path))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
@@ -38,6 +40,59 @@ def test_every_module_says_what_it_owns(path: Path) -> None:
     module = ast.parse((ROOT / path).read_text())
 
     assert not module.body or ast.get_docstring(module)
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module that is loaded with this one: what it imports outside of functions and ``if TYPE_CHECKING``."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse((ROOT / path).read_text())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            parts = {f"{node.module}.{each.name}" for each in node.names}
+            found |= {part if part in NAMES else node.module for part in parts}
+        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            waiting += node.orelse
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def test_no_module_loads_itself_through_others() -> None:
+    loads = {module_of(path): sorted(imports_of(path)) for path in MODULES}
+    order = TopologicalSorter({module: [each for each in found if each in loads] for module, found in loads.items()})
+
+    order.prepare()  # raises CycleError with the modules of a cycle
+
+
+def test_arrows_run_down_only() -> None:
+    up = [
+        (str(path), name)
+        for path in MODULES
+        for name in imports_of(path)
+        if name.partition(".")[0] in PACKAGES[PACKAGES.index(path.parts[0]) + 1 :]
+    ]
+
+    assert up == []
+
+
+def test_only_the_doors_import_ray() -> None:
+    doors = {str(path) for path in MODULES if "ray" in {name.partition(".")[0] for name in imports_of(path)}}
+
+    assert doors == {
+        "actors/calls.py",
+        "actors/ray_cluster.py",
+        "actors/supervisor_way.py",
+        "supervisor/boot.py",
+        "supervisor/leaving.py",
+        "supervisor/ray_node/everywhere.py",
+    }
 
 
 def test_every_dependency_is_locked() -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from mcp_entry.cli import doctor
-from tests.integration.mcp_entry.conftest import ROOT
 from tests.integration.store.redis_server import watched
 
 PROBE = Path(doctor.__file__).with_name("redis_probe.py")
@@ -148,10 +147,3 @@ def test_what_is_no_redis_and_what_speaks_no_tls_is_told() -> None:
         assert ask(f"redis://127.0.0.1:{port}") == (1, "what answers there is no Redis")
     with impostor(b"-ERR unknown command\r\n") as port:
         assert ask(f"rediss://127.0.0.1:{port}")[1].startswith("it speaks no TLS")
-
-
-def test_no_command_pays_for_the_client_of_redis() -> None:
-    words = "import sys, mcp_entry.cli.app; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "mcp_entry.cli.doctor" in loaded.split()
-    assert "redis" not in loaded.split()
