@@ -9,13 +9,22 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from actors.agents.catalog import AgentCatalog
-from actors.calls import actor_class, actor_names, answer_of, answer_when_back, end_actor, make_actor, meet, on_host
 from actors.following.pages import Page, PageQuery
 from actors.following.reports import Report
 from actors.instance import InstanceConfig
 from actors.lean import Lean
 from actors.messages import Message
 from actors.messaging.inbox import BatchLimits
+from actors.ray_client import (
+    actor_class,
+    actor_names,
+    answer_of,
+    answer_when_back,
+    end_actor,
+    make_actor,
+    meet,
+    on_host,
+)
 from actors.responding import Answered, Reply
 from actors.seat import Seat
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from actors.calls import answer_of, answer_when_back
+from actors.ray_client import answer_of, answer_when_back
 from actors.travel.depot import Depot
 from actors.travel.values import Arrival, Origin, Parcel, Work
 from actors.workspace.values import Workspace

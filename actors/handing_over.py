@@ -15,8 +15,8 @@ from pathlib import Path
 from actors.agents.base import Handover
 from actors.agents.hook import SPOOL_NAME, TELL_NAME, TOLD_NAME
 from actors.errors import AgentError
+from actors.files import write_private
 from actors.messaging.journal import JOURNAL_NAME
-from actors.private_files import write_private
 
 
 def tell(directory: Path, request_file: Path, handover: Handover) -> None:

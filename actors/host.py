@@ -26,6 +26,7 @@ from actors.agents.launch_file import write_launch
 from actors.agents.resumption import can_resume
 from actors.agents.trust import ensure_trusted
 from actors.errors import AgentError
+from actors.files import append_private, in_words, write_private
 from actors.following.observer import LAUNCH_MARK
 from actors.following.pages import Page, PageQuery, read_page
 from actors.git.hands import GitHands
@@ -34,7 +35,6 @@ from actors.handing_over import program_mark, renew, tell
 from actors.home import Home
 from actors.host_load import HostLoad, LoadMeter
 from actors.marks import INSTANCE_MARK
-from actors.private_files import append_private, in_words, write_private
 from actors.processes import end_processes, processes_with
 from actors.terminal.pane import PaneInfo
 from actors.terminal.server import TerminalServer

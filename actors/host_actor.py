@@ -10,22 +10,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from actors.agent_environment import read_environment
 from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
-from actors.calls import actor_class, answer_of, answer_when_back, make_actor, meet, on_host
 from actors.depot_door import DepotHandle, DepotServer
 from actors.errors import PhalanxError, SettingsError
 from actors.following.pages import Page, PageQuery
-from actors.foreign_home import Leader, prepare_home
 from actors.git.door import GitDoor, GitWay
 from actors.git.near import NearLook
 from actors.git.values import Asked, Outcome, Place
 from actors.git_handle import GitHandle, own_way_of
-from actors.home import Home
+from actors.home import Home, Leader, prepare_home, read_environment
 from actors.host import Host
 from actors.host_load import HostLoad
 from actors.marks import UMASK_MARK
+from actors.ray_client import actor_class, answer_of, answer_when_back, make_actor, meet, on_host
 from actors.relay import Relay
 from actors.supervisor_way import open_way
 from actors.terminal.pane import PaneInfo

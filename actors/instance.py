@@ -16,15 +16,15 @@ from dataclasses import replace
 
 from actors.agents.base import Agent, Composer
 from actors.errors import TerminalError, UnavailableError, WrongStateError
+from actors.files import Typist
 from actors.following.life import Found, InstanceConfig, Life, find_agent
 from actors.following.pages import PAGE_CHARACTERS, Page, PageQuery, read_page
 from actors.following.reports import Report, ReportLog
 from actors.messages import Message
 from actors.messaging.inbox import BatchLimits
 from actors.messaging.lease import Lease
-from actors.messaging.typist import Typist
 from actors.responding import Answered, Reply, Responder
-from actors.states import IDLE, SETTLE_S, Status, in_words, interrupted
+from actors.status import IDLE, SETTLE_S, Status, in_words, interrupted
 from actors.terminal.pane import Pane, Tmux
 from actors.troubles import Trouble
 

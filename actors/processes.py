@@ -1,16 +1,24 @@
-"""Finding processes by a mark in their environment, and ending them.
+"""Processes of a team: found by a mark, ended, and what they inherit of signals and limits.
+
+Finding processes by a mark in their environment, and ending them.
 
 Used by the runtime for everything of a team and by the host for everything of an instance. A mark is inherited by all
 that a process starts and survives a change of session or parent, which a tree of parents does not. Linux only; every
 function blocks. Promises: a process id that now belongs to another process is never signalled (processes are known by
 id and start time), and neither are the calling process and its ancestors.
+
+What a process that we start inherits of our signals.
+
+How many files a Ray may have open.
 """
 
 from __future__ import annotations
 
+import resource
+import signal
 import time
-from collections.abc import Container, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -99,3 +107,28 @@ def _running_after(processes: list[psutil.Process], timeout_s: float) -> list[ps
     while (left := [process for process in processes if is_running(process)]) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
     return left
+
+
+@contextmanager
+def no_signal_blocked() -> Iterator[None]:
+    """What is started inside inherits an empty signal mask. Only this thread's mask changes."""
+    before = signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_OPEN_FILES = 65_536
+
+
+def allow_many_files(pid: int) -> None:
+    """Every instance costs Ray some descriptors; the usual limit of 1024 is a few hundred instances.
+
+    As far as the system permits; what ``pid`` starts from now on inherits it.
+    """
+    with suppress(OSError, ValueError):
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (wanted, hard))

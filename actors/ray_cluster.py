@@ -9,11 +9,10 @@ import ray.autoscaler.sdk
 import ray.util
 
 from actors.agents.catalog import AgentCatalog
-from actors.calls import end_actor, in_thread
-from actors.foreign_home import Leader
-from actors.home import Home
+from actors.home import Home, Leader
 from actors.host_actor import HostHandle, start_other_host
 from actors.nodes import SLOT, Node, named
+from actors.ray_client import end_actor, in_thread
 
 
 class RayCluster:

@@ -16,10 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from actors.background import Background
+from actors.concurrency import Background
 from actors.errors import PhalanxError, UnavailableError, to_wire
-from actors.frames import pack
-from actors.private_socket import check_is_socket, is_answered, listen
+from actors.sockets import check_is_socket, is_answered, listen, pack
 
 logger = logging.getLogger(__name__)
 

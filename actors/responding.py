@@ -23,7 +23,7 @@ from actors.agents.base import Agent, Composer, Decision, Dialog
 from actors.agents.permissions import answer
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
 from actors.following.observer import Observer
-from actors.states import PendingPermission, decided
+from actors.status import PendingPermission, decided
 from actors.terminal.pane import Key, Pane
 
 _LOOK_S = 0.05

@@ -7,9 +7,9 @@ from typing import Any
 
 import ray
 
-from actors.calls import SUPERVISOR, answer_of, in_thread, own_namespace
 from actors.errors import TeamNotRunningError, UnavailableError
-from actors.leader import away_words
+from actors.home import away_words
+from actors.ray_client import SUPERVISOR, answer_of, in_thread, own_namespace
 from actors.relay import Way
 
 PATIENCE_S = 20.0

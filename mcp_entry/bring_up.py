@@ -20,8 +20,7 @@ from pathlib import Path
 
 import supervisor
 from actors.errors import SettingsError, TeamNotRunningError
-from actors.home import Home
-from actors.leader import away_words, leader_of
+from actors.home import Home, away_words, leader_of
 from mcp_entry.log import make_room
 from supervisor.team_file import wanted_team
 from supervisor.up_log import reason_in

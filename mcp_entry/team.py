@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from actors.background import Background
+from actors.concurrency import Background
 from actors.errors import PhalanxError, TeamNotRunningError, UnavailableError
 from supervisor.client import SupervisorClient
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import PurePath
 
 from actors.messages import MessageStatus
-from actors.states import Status
+from actors.status import Status
 from supervisor import results
 from supervisor.team.instance_record import SPARE_PREFIX
 

@@ -11,9 +11,9 @@ from typing import Any, cast
 
 from actors.actor import RayInstances
 from actors.agents.catalog import AgentCatalog
-from actors.calls import SUPERVISOR, actor_class, named_actor, on_host
 from actors.home import Home
 from actors.host_actor import start_host
+from actors.ray_client import SUPERVISOR, actor_class, named_actor, on_host
 from actors.ray_cluster import RayCluster, own_address
 from supervisor.assembly import build_supervisor
 from supervisor.beginning import unless_agents_live

@@ -27,9 +27,9 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError, RayTaskError
 
-from actors.calls import NAMESPACE
 from actors.errors import PhalanxError, SettingsError, UnavailableError
 from actors.home import Home
+from actors.ray_client import NAMESPACE
 
 _POLL_S = 0.02
 _AGAIN_S = 15.0

@@ -27,9 +27,8 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError
-from actors.frames import FrameError
-from actors.home import Home
-from actors.leader import away_words, leader_of
+from actors.home import Home, away_words, leader_of
+from actors.sockets import FrameError
 from actors.versions import PROTOCOL, RENEW
 from supervisor import requests
 from supervisor.calling.attempt import Attempt, advice, identified, waits_s

@@ -16,8 +16,8 @@ from typing import Any
 import ray
 import ray.util
 
-from actors.calls import SUPERVISOR
 from actors.home import Home
+from actors.ray_client import SUPERVISOR
 from supervisor.boot import namespace_of
 
 _RELEASE_S = 20.0

@@ -22,7 +22,7 @@ from actors.errors import WrongStateError, from_wire
 from actors.following.reports import Snapshot
 from actors.home import Home
 from actors.responding import Reply
-from actors.states import Status
+from actors.status import Status
 from supervisor import requests, results
 from supervisor.calling.attempt import waits_s
 from supervisor.desk import Desk, Handler

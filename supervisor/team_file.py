@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from actors.files import write_private
 from actors.home import Home
 from actors.marks import TEAM_MARK
-from actors.private_files import write_private
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

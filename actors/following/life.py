@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.agents.base import Agent
+from actors.concurrency import News
 from actors.errors import PaneGoneError, SocketGoneError
 from actors.following.observer import Observer
 from actors.following.reports import ReportLog, Snapshot
@@ -22,8 +23,7 @@ from actors.messaging.courier import Courier
 from actors.messaging.inbox import BatchLimits
 from actors.messaging.journal import Journal
 from actors.messaging.ledger import Ledger
-from actors.news import News
-from actors.states import Status
+from actors.status import Status
 from actors.terminal.pane import Pane, PaneState
 
 

@@ -1,4 +1,4 @@
-"""What one instance knows of its agent, gathered from its witnesses (see ``actors.states`` for how they are weighed).
+"""What one instance knows of its agent, gathered from its witnesses (see ``actors.status`` for how they are weighed).
 
 The observer follows the spool that the agent's hooks append to (woken by a knock on a FIFO, so that an idle agent
 costs next to nothing), the agent's own status file, the end of its process, and the screen where these leave a doubt.
@@ -23,27 +23,16 @@ from pathlib import Path
 from actors.agents.base import Agent, AgentEvent, Composer, EventKind, Screen
 from actors.agents.hook import KNOCK_NAME, SPOOL_NAME
 from actors.agents.permissions import release, waits
+from actors.concurrency import News
 from actors.errors import SettingsError, TerminalError
+from actors.files import write_private
 from actors.following.pace import Pace
 from actors.following.read_mark import ReadMark
 from actors.following.tail import Tail
 from actors.following.transcript import Conversation
 from actors.messaging.proofs import Proofs
-from actors.news import News
-from actors.private_files import write_private
 from actors.process_end import process_end
-from actors.states import (
-    ALIVE,
-    SETTLE_S,
-    InstanceState,
-    Status,
-    View,
-    fold,
-    on_exit,
-    on_own_status,
-    on_screen,
-    without,
-)
+from actors.status import ALIVE, SETTLE_S, InstanceState, Status, View, fold, on_exit, on_own_status, on_screen, without
 from actors.terminal.pane import Pane
 from actors.troubles import Trouble
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from actors.agents.base import Dialog, TokenUse
+from actors.concurrency import News
 from actors.messages import Receipt
-from actors.news import News
-from actors.states import ALIVE, NEEDING_ATTENTION, PendingPermission, Status
+from actors.status import ALIVE, NEEDING_ATTENTION, PendingPermission, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

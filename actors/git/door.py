@@ -16,10 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from actors.background import Background
+from actors.concurrency import Background
 from actors.errors import from_wire
 from actors.git.outcomes import failed
-from actors.private_socket import listen
+from actors.sockets import listen
 
 _LENGTH = struct.Struct(">Q")
 _READ_AHEAD_BYTES = 1 << 20

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 
 from actors.agents.base import Screen
+from actors.concurrency import News
 from actors.errors import TerminalError
 from actors.following.observer import Observer
 from actors.messages import Message, MessageStatus, Receipt
@@ -29,7 +30,6 @@ from actors.messaging.journal import Entry
 from actors.messaging.lease import Lease
 from actors.messaging.ledger import Ledger
 from actors.messaging.performer import Performer
-from actors.news import News
 from actors.terminal.pane import LastKey, Pane
 from actors.terminal.paste_names import paste_name
 from actors.troubles import Trouble

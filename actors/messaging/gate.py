@@ -15,7 +15,7 @@ from actors.following.observer import Observer
 from actors.messaging.delivery import REDRAW_S
 from actors.messaging.draft import quoted
 from actors.messaging.lease import CUT_OFF, Lease
-from actors.states import InstanceState, Status
+from actors.status import InstanceState, Status
 from actors.terminal.pane import LastKey, Pane
 
 LONGEST_RETRY_S = 0.5

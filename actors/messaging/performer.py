@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 
 from actors.agents.base import Composer, Screen
+from actors.concurrency import News
 from actors.errors import PaneGoneError, SocketGoneError, TerminalError
-from actors.following.growth import Growth
 from actors.following.observer import Observer
 from actors.following.pace import Pace
+from actors.inotify import Growth
 from actors.messages import Message
 from actors.messaging.delivery import (
     Act,
@@ -43,7 +44,6 @@ from actors.messaging.envelope import compose, parts_of
 from actors.messaging.gate import SOMEBODY_TYPES, asks_for_permission
 from actors.messaging.journal import Entry
 from actors.messaging.lease import CUT_OFF, Lease
-from actors.news import News
 from actors.terminal.pane import LastKey, Pane
 from actors.troubles import Trouble
 

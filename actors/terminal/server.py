@@ -30,8 +30,7 @@ from libtmux.exc import LibTmuxException
 
 from actors.agents.base import RunningAgent
 from actors.errors import InvalidRequestError, TerminalError
-from actors.processes import is_running
-from actors.signals import no_signal_blocked
+from actors.processes import is_running, no_signal_blocked
 from actors.terminal.bounded import BoundedServer
 from actors.terminal.command import NO_SESSION, check_socket_path, never_late, no_answer, refusal, tmux_program
 from actors.terminal.listening import is_reachable_within, listener

@@ -8,7 +8,7 @@ from typing import cast
 import typer
 
 from actors.errors import InvalidRequestError, PhalanxError, UnknownInstanceError, WrongStateError
-from actors.states import Status
+from actors.status import Status
 from mcp_entry.cli.instances import InstanceArgument
 from mcp_entry.cli.session import HomeOption, JsonOption, Session, session
 from supervisor import results

@@ -10,7 +10,7 @@ import typer
 from rich.console import Group
 
 from actors.errors import TeamNotRunningError
-from actors.leader import leader_of
+from actors.home import leader_of
 from mcp_entry import texts
 from mcp_entry.cli import views
 from mcp_entry.cli.session import HomeOption, JsonOption, Session, session

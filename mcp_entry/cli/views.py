@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from actors.states import Status
+from actors.status import Status
 from mcp_entry import texts
 from mcp_entry.cli.terminal_text import one_line, plain
 from supervisor import results

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from actors.errors import from_wire
-from actors.frames import FrameError, pack, read_frame
+from actors.sockets import FrameError, pack, read_frame
 from supervisor.verbs import LOOKING, ProgressCallback
 
 _OPEN_TIMEOUT_S = 5.0

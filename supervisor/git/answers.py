@@ -14,7 +14,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from actors.background import Background
+from actors.concurrency import Background
 from actors.git.values import Asked, ListRefs, Outcome, Read
 from supervisor.git.cache import AnswerCache, Kept
 from supervisor.git.figures import GitFigures

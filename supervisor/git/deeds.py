@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from actors.background import Background
+from actors.concurrency import Background
 from actors.errors import UnavailableError
 from actors.git.values import Outcome
 from supervisor.git.answers import Answer

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
-from actors.background import Background
+from actors.concurrency import Background
 from actors.errors import UnavailableError
 from actors.git.values import Asked, CreateRef, Outcome
 from supervisor.git.figures import GitFigures

@@ -10,9 +10,9 @@ import asyncio
 import logging
 import time
 
-from actors.background import Background
+from actors.concurrency import Background
 from actors.errors import PhalanxError
-from actors.states import IDLE
+from actors.status import IDLE
 from supervisor.hosts.many import ManyHosts
 from supervisor.team.registry import Member
 from supervisor.team.roll import Roll

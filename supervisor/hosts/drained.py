@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
+from actors.files import write_private
 from actors.home import Home
-from actors.private_files import write_private
 
 
 def read_drained(home: Home) -> set[str]:

@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
-from actors.background import Background
+from actors.concurrency import Background
 from actors.errors import FencedError, PhalanxError
 from actors.following.reports import Snapshot
-from actors.states import TYPABLE, Status
+from actors.status import TYPABLE, Status
 from supervisor.hosts.placing import Wanted
 from supervisor.hosts.relocation import MoveParts, Relocation
 from supervisor.hosts.roster import NoLongerWantedError, Placement

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from actors.background import Background
+from actors.concurrency import Background
 from actors.errors import PhalanxError
 from supervisor.hosts.roster import Roster
 

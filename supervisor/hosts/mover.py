@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
-from actors.background import Background
+from actors.concurrency import Background
 from actors.errors import PhalanxError
 from supervisor.hosts.absences import Absences
 from supervisor.hosts.placing import Wanted

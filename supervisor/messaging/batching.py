@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from actors.background import Background
+from actors.concurrency import Background
 from actors.errors import PhalanxError
 from actors.messaging.inbox import BatchLimits
 from supervisor.ports import InstancePort

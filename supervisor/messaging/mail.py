@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from actors.concurrency import News
 from actors.errors import PhalanxError, StoreError
 from actors.messages import Message, MessageStatus, Receipt, encode
-from actors.news import News
 from supervisor.messaging.abroad import Abroad
 from supervisor.messaging.drafts import Draft
 from supervisor.messaging.intake import Intake

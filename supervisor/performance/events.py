@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from actors.news import News
+from actors.concurrency import News
 from supervisor.results.performance import TeamEvent
 
 KEPT = 256

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from actors.errors import PhalanxError
 from actors.host_load import HostLoad
 from actors.messages import MessageStatus
-from actors.states import Status
+from actors.status import Status
 from supervisor.fence import Fence
 from supervisor.performance.facts import Facts, HostFacts, Waiting
 from supervisor.performance.figures import Queue, Sources

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from operator import itemgetter
 
-from actors.background import Background
+from actors.concurrency import Background
 from actors.errors import FencedError, PhalanxError, UnavailableError
-from actors.states import Status
+from actors.status import Status
 from supervisor.pool.demand import Demand, waits_for
 from supervisor.pool.maker import SpareMaker
 from supervisor.pool.orders import KindOfAgent, Orders

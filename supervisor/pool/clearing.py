@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from actors.background import Background
+from actors.concurrency import Background
 from actors.errors import PhalanxError, WorkspaceError
 from actors.workspace.values import Leftover
 from supervisor.pool.seats import Seats

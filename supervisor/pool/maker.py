@@ -9,10 +9,10 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from actors.background import beside
+from actors.concurrency import beside
 from actors.errors import AgentError
 from actors.home import Home
-from actors.states import ALIVE, Status
+from actors.status import ALIVE, Status
 from supervisor.pool.recipe import Recipe
 from supervisor.pool.seats import Seats
 from supervisor.ports import HostPort

@@ -14,8 +14,8 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
+from actors.concurrency import News
 from actors.errors import FencedError, PhalanxError
-from actors.news import News
 from supervisor.permits import Permits
 from supervisor.ports import InstanceFactory
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from actors.background import Background
+from actors.concurrency import Background
 from actors.errors import PhalanxError
 from actors.workspace.values import Workspace
 from supervisor.pool.clearing import Clearing

@@ -19,18 +19,15 @@ from pathlib import Path
 import psutil
 
 from actors.errors import PhalanxError, SettingsError, UnavailableError
-from actors.home import Home
-from actors.leader import led_node_from
+from actors.files import write_private
+from actors.home import Home, led_node_from
 from actors.marks import NODE_MARK, UMASK_MARK
-from actors.private_files import write_private
-from actors.processes import end_processes, own_umask, processes_with
-from actors.signals import no_signal_blocked
+from actors.processes import allow_many_files, end_processes, no_signal_blocked, own_umask, processes_with
 from supervisor.ray_node.command import NodeOptions, node_environment, start_command
 from supervisor.ray_node.ports import HEAD
 from supervisor.runtime import Runtime
 from supervisor.runtime.environment import agent_environment
 from supervisor.runtime.joined import TOKEN_FILE
-from supervisor.runtime.open_files import allow_many_files
 from supervisor.runtime.ray_head import HeadWatch
 from supervisor.settings import Settings
 

@@ -15,13 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from actors.agents.base import EntryKind
-from actors.background import Background
+from actors.concurrency import Background
 from actors.errors import AgentError, UnavailableError, WrongStateError
 from actors.following.pages import PageQuery, Shown
 from actors.following.reports import Report, Snapshot
 from actors.messages import Message, MessageStatus
 from actors.messaging.envelope import ids_in
-from actors.states import Status
+from actors.status import Status
 from supervisor.messaging.drafts import Draft
 from supervisor.ports import InstancePort
 from supervisor.results import RecycleResult

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from actors.states import Status
+from actors.status import Status
 from supervisor.requests import Role, WorkspaceMode
 from supervisor.results.base import ROWS_AS_ELSEWHERE, Result, named_only
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from actors.states import Status
+from actors.status import Status
 from supervisor.requests import Role, WorkspaceMode
 from supervisor.results.base import ROWS_AS_ELSEWHERE, ErrorInfo, Result
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from actors.states import Status
+from actors.status import Status
 from supervisor.results.base import ErrorInfo, Result
 
 

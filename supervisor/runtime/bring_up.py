@@ -9,9 +9,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from actors.agent_environment import read_environment, write_environment
 from actors.errors import SettingsError, TerminalError, UnavailableError
-from actors.home import Home
+from actors.home import Home, read_environment, write_environment
 from actors.terminal.server import TerminalServer
 from supervisor.runtime.asking import gateway_answers
 from supervisor.runtime.booting import LOG_NAME as BOOT_LOG

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from actors.errors import SettingsError
-from actors.signals import no_signal_blocked
+from actors.processes import no_signal_blocked
 
 
 def start_detached(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import actors.lean_start
+import actors.ray_startup
 import supervisor
 from actors.home import Home
 from actors.marks import TEAM_MARK, UMASK_MARK
@@ -168,7 +168,7 @@ def ray_environment(caller: Mapping[str, str], home: Home, team_id: str) -> dict
 
 def python_path() -> dict[str, str]:
     """By which Ray's processes start lean, and find our packages where they are not installed beside Ray."""
-    lean = Path(actors.lean_start.__file__).resolve().parent
+    lean = Path(actors.ray_startup.__file__).resolve().parent
     packages = Path(supervisor.__file__).resolve().parent.parent
     installed = packages == Path(sysconfig.get_path("purelib")).resolve()
     return {"PYTHONPATH": os.pathsep.join(map(str, [lean] if installed else [lean, packages]))}

@@ -18,8 +18,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 from actors.errors import InvalidRequestError, SettingsError, TeamNotRunningError
-from actors.home import Home
-from actors.leader import away_words, leader_of, team_leader_of
+from actors.home import Home, away_words, leader_of, team_leader_of
 from actors.marks import TEAM_MARK, UMASK_MARK
 from actors.processes import is_running, own_umask, processes_with
 from supervisor.runtime.asking import shut_down

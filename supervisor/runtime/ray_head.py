@@ -19,13 +19,12 @@ from contextlib import suppress
 import psutil
 
 from actors.errors import SettingsError
+from actors.files import write_private
 from actors.home import Home
 from actors.marks import TEAM_MARK
-from actors.private_files import write_private
-from actors.processes import end_processes, is_running, mark_of, name_of, processes_with
+from actors.processes import allow_many_files, end_processes, is_running, mark_of, name_of, processes_with
 from supervisor.runtime.detached import start_detached
 from supervisor.runtime.environment import TOKEN_VARIABLE
-from supervisor.runtime.open_files import allow_many_files
 
 LOG_NAME = "ray-head.log"
 _OBJECT_STORE_BYTES = 80_000_000

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.errors import InvalidRequestError, UnavailableError, VersionError, to_wire
-from actors.frames import FrameError, pack, read_frame
+from actors.sockets import FrameError, pack, read_frame
 from actors.versions import PROTOCOL, RENEW, check_protocol
 from supervisor.failures import told
 from supervisor.refusals import parse

@@ -12,9 +12,9 @@ import logging
 from contextlib import suppress
 from pathlib import Path
 
-from actors.background import Background
+from actors.concurrency import Background
 from actors.errors import UnavailableError
-from actors.private_socket import check_is_socket, is_answered, listen
+from actors.sockets import check_is_socket, is_answered, listen
 from actors.versions import RENEW
 from supervisor.serving.connection import Connection
 from supervisor.verbs import Verbs

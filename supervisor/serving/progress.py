@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from actors.frames import pack
+from actors.sockets import pack
 
 EVERY_S = 0.05
 

@@ -10,8 +10,8 @@ import json
 import logging
 
 from actors.errors import SettingsError
+from actors.files import write_private
 from actors.home import Home
-from actors.private_files import write_private
 from supervisor.settings.model import Settings
 from supervisor.settings.tuned import read_tuned
 

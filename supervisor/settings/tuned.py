@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.errors import SettingsError
+from actors.files import write_private
 from actors.home import Home
-from actors.private_files import write_private
 
 TUNABLE = (
     "max_concurrent_spawns",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from actors.background import beside
+from actors.concurrency import beside
 from actors.errors import PhalanxError, WorkspaceError
 from actors.home import Home
 from actors.messages import Receipt

@@ -6,7 +6,7 @@ import time
 
 from actors.errors import PhalanxError, TerminalError
 from actors.messages import Receipt
-from actors.states import ALIVE, Status
+from actors.status import ALIVE, Status
 from supervisor.ports import InstancePort
 from supervisor.team.registry import Member
 from supervisor.team.roll import Roll

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from actors.errors import AgentError, InvalidRequestError, UnavailableError, WrongStateError
 from actors.messages import MessageStatus
-from actors.states import Status
+from actors.status import Status
 from supervisor.hosts.requested import placed
 from supervisor.hosts.roster import Placement, Roster
 from supervisor.messaging.drafts import check_text

@@ -23,7 +23,7 @@ from actors.errors import (
     WrongStateError,
 )
 from actors.following.reports import Snapshot
-from actors.states import ALIVE, Status
+from actors.status import ALIVE, Status
 from actors.workspace.values import Retirement, Workspace
 from supervisor.failures import error_info
 from supervisor.ports import HostPort, InstancePort

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from actors.errors import InvalidRequestError, UnknownInstanceError
 from actors.following.reports import Snapshot
-from actors.states import ALIVE, Status
+from actors.status import ALIVE, Status
 from supervisor.requests import Role, SpawnRequest
 from supervisor.results import InstanceInfo
 from supervisor.team.instance_record import (

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from actors.concurrency import News
 from actors.following.reports import Report, Snapshot
-from actors.news import News
-from actors.states import ALIVE, Status
+from actors.status import ALIVE, Status
 from supervisor.keeping import Keeping
 from supervisor.messaging.mail import Extra, Mail
 from supervisor.performance.meters import Meters

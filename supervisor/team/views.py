@@ -11,7 +11,7 @@ from actors.agents.base import Dialog
 from actors.following.pages import Page
 from actors.following.reports import Snapshot
 from actors.messages import Receipt
-from actors.states import PendingPermission, Status
+from actors.status import PendingPermission, Status
 from supervisor.messaging.sending import Sent
 from supervisor.results import (
     ConversationEntry,

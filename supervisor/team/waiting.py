@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from actors.states import IDLE, Status
+from actors.status import IDLE, Status
 from supervisor.team.registry import Member
 from supervisor.team.roll import Roll
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from actors.messages import MessageStatus
-from actors.states import Status
+from actors.status import Status
 from supervisor import requests
 from supervisor.client import SupervisorClient
 from tests.acceptance.team import Team

@@ -17,7 +17,7 @@ from actors.host import Host
 from actors.instance import Instance, InstanceConfig
 from actors.messages import FINAL_STATUSES, Message, MessageStatus
 from actors.messaging.inbox import BatchLimits
-from actors.states import IDLE
+from actors.status import IDLE
 from actors.terminal.pane import Key, LastKey, Pane
 from actors.terminal.server import TerminalServer
 from tests.projects import make_repository, shell_environment

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from actors.errors import SettingsError
-from actors.private_files import write_private
+from actors.files import write_private
 from actors.processes import end_processes, is_running, own_umask
 from actors.terminal.server import TerminalServer
 from mcp_entry.team import Team as EntryTeam

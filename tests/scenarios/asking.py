@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 
 from actors.messages import MessageStatus
-from actors.states import Status
+from actors.status import Status
 from tests.scenarios.scenario import Skipped, expect, scenario
 from tests.scenarios.stage import Stage, bash, tool
 

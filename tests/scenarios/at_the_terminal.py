@@ -6,7 +6,7 @@ import asyncio
 import json
 
 from actors.messages import MessageStatus
-from actors.states import Status
+from actors.status import Status
 from tests.processes import command_of
 from tests.scenarios.scenario import Skipped, expect, scenario
 from tests.scenarios.stage import DRAFT_WORDS, Member, Stage, bash

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 
-from actors.states import Status
+from actors.status import Status
 from tests.people import Person
 from tests.scenarios.scenario import expect, scenario
 from tests.scenarios.stage import Member, Stage

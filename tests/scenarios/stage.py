@@ -28,7 +28,7 @@ from actors.home import Home
 from actors.marks import INSTANCE_MARK
 from actors.messages import MessageStatus
 from actors.processes import processes_with
-from actors.states import Status
+from actors.status import Status
 from supervisor import requests, results
 from supervisor.client import SupervisorClient
 from supervisor.requests import Role, SpawnRequest

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from actors.errors import PhalanxError
 from actors.messages import MessageStatus
-from actors.states import Status
+from actors.status import Status
 from supervisor import requests
 from tests.people import patient
 from tests.projects import git

@@ -86,7 +86,7 @@ def test_only_the_doors_import_ray() -> None:
     doors = {str(path) for path in MODULES if "ray" in {name.partition(".")[0] for name in imports_of(path)}}
 
     assert doors == {
-        "actors/calls.py",
+        "actors/ray_client.py",
         "actors/ray_cluster.py",
         "actors/supervisor_way.py",
         "supervisor/boot.py",

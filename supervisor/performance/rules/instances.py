@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from actors.states import Status
+from actors.status import Status
 from supervisor.performance.facts import Facts
 from supervisor.performance.findings import Advice, Finding, Rule
 from supervisor.performance.rules.words import duration, who

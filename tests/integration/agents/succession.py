@@ -16,7 +16,7 @@ from actors.agents.hook import SPOOL_NAME
 from actors.following.observer import LAUNCH_MARK
 from actors.instance import Instance, InstanceConfig
 from actors.messages import Message, MessageStatus, Receipt, encode
-from actors.states import Status
+from actors.status import Status
 from tests.integration.agents.doomed_actor import LIMITS
 from tests.integration.agents.rig import PATIENCE_S, ClaudeRig, DemoRig, until
 

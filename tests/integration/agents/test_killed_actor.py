@@ -14,7 +14,7 @@ from actors.errors import UnavailableError
 from actors.messaging.envelope import compose
 from actors.messaging.journal import JOURNAL_NAME
 from actors.responding import Reply
-from actors.states import Status
+from actors.status import Status
 from tests.integration.agents.doomed_actor import MOMENTS
 from tests.integration.agents.rig import until
 from tests.integration.agents.succession import BLOCKED, LONG, SHORT, SUBMITTED, Team, message

@@ -13,7 +13,7 @@ from actors.agents.base import EventKind
 from actors.following.transcript import Conversation
 from actors.messages import Message, MessageStatus
 from actors.messaging.journal import JOURNAL_NAME
-from actors.states import Status
+from actors.status import Status
 from tests.integration.agents.rig import until
 from tests.integration.agents.succession import SUBMITTED, AnyRig, Team, message
 

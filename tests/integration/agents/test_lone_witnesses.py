@@ -13,7 +13,7 @@ from actors.agents.claude import ClaudeAgent
 from actors.agents.options import settings_file
 from actors.following.pages import PageQuery
 from actors.responding import Reply
-from actors.states import Status
+from actors.status import Status
 from tests.integration.agents.rig import ClaudeRig, until
 from tests.integration.agents.succession import SHORT, SUBMITTED, Team, message
 

@@ -11,7 +11,7 @@ import pytest
 from actors.errors import UnavailableError
 from actors.messages import MessageStatus
 from actors.messaging.courier import Courier
-from actors.states import Status
+from actors.status import Status
 from tests.integration.agents.rig import until
 from tests.integration.agents.succession import SHORT, SUBMITTED, Team
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from actors import frames
+from actors import sockets
 from actors.errors import InvalidRequestError, PhalanxError, UnavailableError
 from supervisor.client import SupervisorClient
 from supervisor.requests import ReadRequest, Request, SendRequest, WaitRequest
@@ -21,7 +21,7 @@ WAIT = WaitRequest(instance_ids=["spec_1"])
 async def test_too_large_a_request_is_refused_before_it_is_sent(
     client: SupervisorClient, verbs: ScriptedVerbs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frames, "MAX_FRAME_BYTES", 10_000)
+    monkeypatch.setattr(sockets, "MAX_FRAME_BYTES", 10_000)
 
     with pytest.raises(InvalidRequestError, match="in parts"):
         await client.send(SendRequest(instance_id="spec_1", message="x" * 20_000))
@@ -37,7 +37,7 @@ async def test_too_large_an_answer_becomes_an_error_of_that_call(
         return ReadResult(instance_id="spec_1", source="screen", screen="x" * 20_000)
 
     verbs.answers["read"] = answer
-    monkeypatch.setattr(frames, "MAX_FRAME_BYTES", 10_000)
+    monkeypatch.setattr(sockets, "MAX_FRAME_BYTES", 10_000)
 
     with pytest.raises(PhalanxError, match="answer of read"):
         await client.read(ReadRequest(instance_id="spec_1"))

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from actors.errors import InvalidRequestError, SettingsError, TeamNotRunningError, UnavailableError
-from actors.frames import FrameError, pack, read_frame
 from actors.home import Home
+from actors.sockets import FrameError, pack, read_frame
 from supervisor.client import SupervisorClient
 from supervisor.requests import Request, SendRequest, WaitRequest
 from supervisor.results import Result, SendResult, WaitResult

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError
-from actors.frames import pack
-from actors.home import Home
-from actors.leader import away_words, led_team_from
+from actors.home import Home, away_words, led_team_from
 from actors.relay import PIECE_BYTES, Relay, Way
+from actors.sockets import pack
 from supervisor import client as client_module
 from supervisor.client import SupervisorClient
 from supervisor.requests import InterruptRequest, ListRequest, Request, SendRequest, StatusRequest, WaitRequest

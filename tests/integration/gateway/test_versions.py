@@ -9,8 +9,8 @@ import pytest
 from pydantic import Field
 
 from actors.errors import InvalidRequestError, VersionError
-from actors.frames import pack, read_frame
 from actors.home import Home
+from actors.sockets import pack, read_frame
 from actors.versions import PROTOCOL
 from supervisor import client as client_module
 from supervisor.client import SupervisorClient

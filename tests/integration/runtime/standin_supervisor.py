@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from actors.calls import actor_class, answer_of, make_actor, named_actor
 from actors.home import Home
+from actors.ray_client import actor_class, answer_of, make_actor, named_actor
 from supervisor.requests import Request
 from supervisor.results import Result, StatusResult, TerminateResult
 from supervisor.serving.gateway import Gateway

@@ -10,7 +10,7 @@ from typing import cast
 
 from actors.agents.base import RunningAgent
 from actors.messages import Receipt
-from actors.states import Status
+from actors.status import Status
 from actors.terminal.server import TerminalServer
 from supervisor import requests, results
 from supervisor.requests import BatchMessage

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from actors.errors import InvalidRequestError
-from actors.states import Status
+from actors.status import Status
 from supervisor import requests, results
 from tests.integration.supervisor.asking import specialist
 from tests.integration.supervisor.deeds import agents, listed, settle, spawn, terminate

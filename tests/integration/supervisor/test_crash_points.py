@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 
 from actors.messages import MessageStatus
-from actors.states import Status
+from actors.status import Status
 from actors.terminal.server import TerminalServer
 from supervisor import requests, results
 from supervisor.requests import ShutdownRequest, StatusRequest

@@ -10,7 +10,7 @@ import pytest
 from actors.errors import WrongStateError
 from actors.home import Home
 from actors.messages import MessageStatus
-from actors.states import Status
+from actors.status import Status
 from actors.terminal.pane import Tmux, list_panes
 from supervisor import requests
 from supervisor.supervisor import Supervisor

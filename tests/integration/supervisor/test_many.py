@@ -8,7 +8,7 @@ import pytest
 
 from actors.errors import InvalidRequestError
 from actors.home import Home
-from actors.states import Status
+from actors.status import Status
 from supervisor import requests
 from supervisor.assembly import build_supervisor
 from supervisor.requests import ShutdownRequest

@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 
 from actors.errors import InvalidRequestError
-from actors.states import Status
+from actors.status import Status
 from supervisor import requests, results
 from supervisor.pool import agents as agents_module
 from supervisor.requests import Role

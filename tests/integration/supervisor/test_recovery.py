@@ -9,7 +9,7 @@ import pytest
 
 from actors.errors import InvalidRequestError
 from actors.messages import MessageStatus
-from actors.states import Status
+from actors.status import Status
 from actors.terminal.server import TerminalServer
 from supervisor import requests, results
 from supervisor.requests import ShutdownRequest, StatusRequest

@@ -15,7 +15,7 @@ from actors.agents.catalog import AgentCatalog
 from actors.errors import AgentError, PhalanxError, WrongStateError
 from actors.following.pages import PageQuery, read_page
 from actors.messages import MessageStatus
-from actors.states import Status
+from actors.status import Status
 from actors.terminal.pane import Pane, Tmux
 from supervisor import requests, results
 from supervisor.recovering import recycling

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.states import Status
+from actors.status import Status
 from supervisor import requests
 from supervisor.settings import Settings
 from tests.integration.supervisor.deeds import (

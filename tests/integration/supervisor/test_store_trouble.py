@@ -10,7 +10,7 @@ import pytest
 from actors.errors import FencedError, StoreError
 from actors.home import Home
 from actors.messages import MessageStatus
-from actors.states import Status
+from actors.status import Status
 from supervisor import requests
 from supervisor.requests import Request, ShutdownRequest, StatusRequest
 from supervisor.store.sqlite import SqliteStore

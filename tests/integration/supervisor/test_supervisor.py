@@ -10,7 +10,7 @@ import pytest
 from actors.errors import AgentError, InvalidRequestError, UnavailableError, WrongStateError
 from actors.home import Home
 from actors.messages import MessageStatus
-from actors.states import Status
+from actors.status import Status
 from actors.terminal.server import TerminalServer
 from supervisor import requests
 from supervisor.requests import BatchMessage

@@ -16,10 +16,10 @@ from enum import Enum, auto
 from types import SimpleNamespace
 
 from actors.agents.base import Composer, Dialog, Screen
+from actors.concurrency import News
 from actors.errors import PaneGoneError
 from actors.messaging.proofs import Proofs
-from actors.news import News
-from actors.states import InstanceState, Status
+from actors.status import InstanceState, Status
 from actors.terminal.pane import LastKey
 
 IDS = re.compile(r"\[phalanx (msg_\w+) from lead\]$", re.MULTILINE)

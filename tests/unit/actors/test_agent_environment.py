@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.agent_environment import read_environment, write_environment
 from actors.errors import SettingsError
-from actors.home import Home
+from actors.home import Home, read_environment, write_environment
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 
 import pytest
 
-from actors.background import Background, beside
+from actors.concurrency import Background, beside
 from actors.errors import UnavailableError
 
 

@@ -11,8 +11,7 @@ from threading import Barrier
 import pytest
 
 from actors.errors import SettingsError
-from actors.home import Home
-from actors.home_format import FORMAT, TAG_NAME
+from actors.home import FORMAT, TAG_NAME, Home
 
 
 @pytest.fixture

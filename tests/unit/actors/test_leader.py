@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.foreign_home import Leader, prepare_home
-from actors.home import Home
-from actors.leader import leader_of, led_node_from, team_leader_of
+from actors.home import Home, Leader, leader_of, led_node_from, prepare_home, team_leader_of
 from actors.marks import TEAM_MARK
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.lean_start.sitecustomize import LaterRequests, put_off, run_next
+from actors.ray_startup.sitecustomize import LaterRequests, put_off, run_next
 
 NAME = "phalanx_test_library"
 

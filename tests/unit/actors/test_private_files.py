@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import SettingsError
-from actors.private_files import append_private, in_words, write_private
+from actors.files import append_private, in_words, write_private
 
 
 def test_a_private_file_is_replaced_whole_and_an_earlier_unfinished_one_is_no_hindrance(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from actors.agents.permissions import decision_text
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
 from actors.following.observer import Observer
 from actors.responding import Reply, Responder
-from actors.states import InstanceState, PendingPermission, Status
+from actors.status import InstanceState, PendingPermission, Status
 from actors.terminal.pane import Key, Pane
 from tests.unit.actors.virtual_time import run_in_virtual_time
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.agents.base import AgentEvent, Composer, Dialog, EventKind, OwnStatus, Screen
-from actors.states import (
+from actors.status import (
     SETTLE_S,
     UNSEEN_S,
     InstanceState,

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from actors.agents.catalog import AgentCatalog
-from actors.calls import meet
 from actors.errors import VersionError
+from actors.ray_client import meet
 from actors.seat import Seat
 from actors.versions import PROTOCOL, check_protocol
 

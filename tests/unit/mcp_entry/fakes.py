@@ -9,7 +9,7 @@ from typing import Any
 
 from actors.errors import TeamNotRunningError
 from actors.home import Home
-from actors.states import Status
+from actors.status import Status
 from supervisor import results
 from supervisor.client import SupervisorClient
 from supervisor.requests import EventKind, Request, Role

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnknownInstanceError
-from actors.states import Status
+from actors.status import Status
 from mcp_entry.cli.words import typed_words
 from supervisor import requests, results
 from supervisor.verbs import VERBS, ProgressCallback

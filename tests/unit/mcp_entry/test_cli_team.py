@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors.errors import TeamNotRunningError
-from actors.states import Status
+from actors.status import Status
 from mcp_entry.cli import lifecycle
 from supervisor import results
 from tests.unit.mcp_entry.fakes import REPLIES, FakeClient, info, listing

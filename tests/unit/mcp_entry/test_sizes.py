@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.states import Status
+from actors.status import Status
 from mcp_entry import sizes
 from supervisor import results
 from supervisor.performance.findings import Finding

@@ -5,7 +5,7 @@ import io
 
 from rich.console import Console, RenderableType
 
-from actors.states import Status
+from actors.status import Status
 from mcp_entry import performance_texts, texts
 from mcp_entry.cli import views
 from supervisor import results

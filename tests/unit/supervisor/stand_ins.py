@@ -15,7 +15,7 @@ from actors.instance import InstanceConfig
 from actors.messages import Message, MessageStatus, Receipt
 from actors.messaging.inbox import BatchLimits
 from actors.responding import Answered, Reply
-from actors.states import Status
+from actors.status import Status
 from supervisor.messaging.drafts import Draft
 from supervisor.requests import Role
 from supervisor.store.memory import MemoryStore

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import frames
-from actors.frames import FrameError, pack, read_frame
+from actors import sockets
+from actors.sockets import FrameError, pack, read_frame
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),
@@ -53,7 +53,7 @@ def test_what_is_no_frame_is_refused_and_never_anything_else(data: bytes) -> Non
         struct.pack(">I", 2) + b"\x81\xa1",
         struct.pack(">I", 3) + b"\x81\x01\x02",
         struct.pack(">I", 5) + b"\x81\xa1x\xa1\xff",
-        struct.pack(">I", frames.MAX_FRAME_BYTES + 1),
+        struct.pack(">I", sockets.MAX_FRAME_BYTES + 1),
     ],
 )
 def test_a_bad_frame_is_refused(data: bytes) -> None:
@@ -68,7 +68,7 @@ def test_what_msgpack_cannot_carry_is_refused(frame: dict[str, Any]) -> None:
 
 
 def test_a_frame_over_the_limit_is_refused_with_both_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "MAX_FRAME_BYTES", 1_000_000)
+    monkeypatch.setattr(sockets, "MAX_FRAME_BYTES", 1_000_000)
 
     with pytest.raises(FrameError, match="3 MB, at most 1 MB"):
         pack({"x": "y" * 3_000_000})

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from actors.agents.base import AgentStart, Restarted, RunningAgent
+from actors.concurrency import News
 from actors.errors import UnavailableError
 from actors.following.reports import Report, Snapshot
 from actors.host_load import HostLoad
 from actors.instance import InstanceConfig
 from actors.messages import Message, MessageStatus, Receipt
 from actors.messaging.inbox import BatchLimits
-from actors.news import News
-from actors.states import Status
+from actors.status import Status
 from actors.terminal.pane import PaneInfo
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
 from supervisor.team.registry import is_instance_id

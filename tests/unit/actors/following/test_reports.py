@@ -4,7 +4,7 @@ import asyncio
 
 from actors.following.reports import ReportLog, Snapshot
 from actors.messages import MessageStatus, Receipt
-from actors.states import Status
+from actors.status import Status
 
 READY = Snapshot(status=Status.READY)
 

@@ -13,9 +13,9 @@ import pytest
 from actors.agents.base import OwnStatus
 from actors.agents.claude import ClaudeAgent
 from actors.agents.hook import KNOCK_NAME, SPOOL_NAME
+from actors.concurrency import News
 from actors.following.observer import LAUNCH_MARK, Observer
-from actors.news import News
-from actors.states import Status
+from actors.status import Status
 from actors.terminal.pane import Pane
 
 PANE_PID = os.getpid()

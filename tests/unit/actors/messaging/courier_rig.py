@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from actors.agents.base import Composer, Screen
+from actors.concurrency import News
 from actors.messages import Message, MessageStatus, Receipt
 from actors.messaging.courier import Courier
 from actors.messaging.envelope import compose
@@ -17,8 +18,7 @@ from actors.messaging.inbox import BatchLimits
 from actors.messaging.journal import Journal
 from actors.messaging.ledger import Ledger
 from actors.messaging.proofs import Proofs
-from actors.news import News
-from actors.states import InstanceState, Status
+from actors.status import InstanceState, Status
 from actors.terminal.pane import LastKey
 
 EMPTY = Screen(composer=Composer.EMPTY)

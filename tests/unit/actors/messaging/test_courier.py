@@ -16,7 +16,7 @@ from actors.messages import MessageStatus
 from actors.messaging import gate
 from actors.messaging.journal import JOURNAL_NAME
 from actors.messaging.lease import Lease
-from actors.states import Status
+from actors.status import Status
 from actors.terminal.pane import LastKey
 from tests.unit.actors.messaging.courier_rig import DRAFT, EMPTY, Rig, message
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import UnavailableError
-from actors.messaging.typist import LOCK_NAME, Typist
+from actors.files import LOCK_NAME, Typist
 
 
 async def test_a_second_typist_waits_and_is_then_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from actors.errors import UnavailableError
 from actors.messages import Message
-from actors.states import Status
+from actors.status import Status
 from actors.workspace.values import Workspace
 from supervisor.hosts import carrier as carrier_module
 from supervisor.hosts.carrier import Carrier

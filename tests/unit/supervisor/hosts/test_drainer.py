@@ -10,7 +10,7 @@ import pytest
 from actors.errors import UnavailableError
 from actors.following.reports import Snapshot
 from actors.messages import Message, MessageStatus
-from actors.states import Status
+from actors.status import Status
 from supervisor.hosts import drainer as drainer_module
 from supervisor.team.registry import Stage
 from tests.unit.supervisor import virtual_time

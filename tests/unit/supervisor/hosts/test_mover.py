@@ -7,7 +7,7 @@ import pytest
 
 from actors.errors import FencedError
 from actors.messages import Message
-from actors.states import Status
+from actors.status import Status
 from supervisor.hosts import mover as mover_module
 from supervisor.hosts.absences import FENCE_S
 from supervisor.team.registry import Stage

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from actors.nodes import ELASTIC_LABEL, Node
-from actors.states import Status
+from actors.status import Status
 from actors.workspace.values import Workspace
 from supervisor.hosts.roster import Placement, Roster
 from supervisor.hosts.slots import Slots

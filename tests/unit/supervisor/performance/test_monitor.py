@@ -7,7 +7,7 @@ from actors.errors import UnavailableError
 from actors.following.reports import Snapshot
 from actors.host_load import HostLoad
 from actors.messages import Message, MessageStatus
-from actors.states import PendingPermission, Status
+from actors.status import PendingPermission, Status
 from supervisor.fence import Fence
 from supervisor.performance.facts import HostFacts, Waiting
 from supervisor.performance.figures import Sources

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from actors.errors import UnavailableError
-from actors.states import Status
+from actors.status import Status
 from actors.workspace.values import Workspace
 from supervisor.permits import Permits
 from supervisor.pool import agents as agents_module

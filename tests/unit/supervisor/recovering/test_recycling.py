@@ -12,7 +12,7 @@ from actors.agents.base import Entry, EntryKind
 from actors.errors import UnavailableError
 from actors.following.pages import Shown
 from actors.following.reports import Report
-from actors.states import Status
+from actors.status import Status
 from supervisor.recovering import recycling
 from supervisor.recovering.recycling import FIRST_PAUSE_S, Recycling, RecyclingRules, turn_of
 from supervisor.team.roll import Roll

@@ -9,7 +9,7 @@ import pytest
 
 from actors.errors import AgentError
 from actors.following.reports import Report
-from actors.states import Status
+from actors.status import Status
 from supervisor.permits import Permits
 from supervisor.recovering import resuming
 from supervisor.recovering.resuming import GIVEN_UP, Resuming

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import InvalidRequestError, TeamNotRunningError
-from actors.home import Home
-from actors.leader import led_node_from, led_team_from
+from actors.home import Home, led_node_from, led_team_from
 from actors.marks import TEAM_MARK
 from mcp_entry.bring_up import BringUpProcess
 from supervisor.runtime import Runtime

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from actors.errors import AgentError
-from actors.states import Status
+from actors.status import Status
 from supervisor import requests, results
 from supervisor.permits import Permits
 from supervisor.requests import Malformed, Role

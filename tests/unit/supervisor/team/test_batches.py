@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.errors import UnknownInstanceError
-from actors.states import Status
+from actors.status import Status
 from supervisor import requests, results
 from supervisor.team.batches import restart_all, terminate_all
 

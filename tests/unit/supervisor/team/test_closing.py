@@ -12,7 +12,7 @@ from actors.agents.base import Restarted
 from actors.errors import AgentError, StoreError, UnavailableError, WrongStateError
 from actors.following.reports import Report
 from actors.messages import Message
-from actors.states import Status
+from actors.status import Status
 from actors.terminal.pane import PaneInfo
 from actors.workspace.values import Workspace
 from supervisor.permits import Permits

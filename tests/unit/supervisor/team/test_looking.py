@@ -10,7 +10,7 @@ import pytest
 
 from actors.following.reports import Snapshot
 from actors.messages import MessageStatus
-from actors.states import PendingPermission, Status
+from actors.status import PendingPermission, Status
 from supervisor import requests
 from supervisor.ports import HostPort
 from supervisor.store.memory import MemoryStore

@@ -6,7 +6,7 @@ import pytest
 
 from actors.errors import InvalidRequestError, UnknownInstanceError
 from actors.following.reports import Snapshot
-from actors.states import Status
+from actors.status import Status
 from actors.workspace.values import Workspace
 from supervisor.records import decode_record, encode_record
 from supervisor.requests import SpawnRequest

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from actors.errors import FencedError, StoreError
 from actors.following.reports import Report, Snapshot
 from actors.messages import Message
-from actors.states import Status
+from actors.status import Status
 from supervisor.fence import Fence
 from supervisor.records import decode_record
 from supervisor.store import keys

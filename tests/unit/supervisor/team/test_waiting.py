@@ -12,7 +12,7 @@ import pytest
 from actors.errors import InvalidRequestError
 from actors.following.reports import Snapshot
 from actors.messages import Message, MessageStatus
-from actors.states import PendingPermission, Status
+from actors.status import PendingPermission, Status
 from supervisor import requests, results
 from supervisor.ports import HostPort
 from supervisor.store.memory import MemoryStore

@@ -1,4 +1,8 @@
-"""Work that goes on beside whoever began it.
+"""Waiting for a change inside one event loop, and tasks that go on beside their caller.
+
+Waiting inside one event loop until something has changed, without polling.
+
+Work that goes on beside whoever began it.
 
 asyncio keeps no reference to its tasks and tells nobody how they ended: ``Background`` does both, and ends them
 together. ``beside`` is for work that only its beginner needs, while it does something else. Used all over the
@@ -9,13 +13,57 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from actors.errors import PhalanxError
 
 logger = logging.getLogger(__name__)
+
+
+class News:
+    """``announce`` wakes everyone who waits; a waiter looks for itself whether it got what it waits for."""
+
+    def __init__(self) -> None:
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    def announce(self) -> None:
+        for waiter in self._waiters:
+            _wake(waiter)
+        self._waiters.clear()
+
+    async def next(self, timeout_s: float | None) -> None:
+        """Returns with the next announcement, or after ``timeout_s`` seconds."""
+        if timeout_s is not None and timeout_s <= 0:
+            return
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        timer = None if timeout_s is None else loop.call_later(timeout_s, _wake, waiter)
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+            if timer is not None:
+                timer.cancel()
+
+    async def until(self, satisfied: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Returns True as soon as ``satisfied()`` holds, False when ``timeout_s`` seconds have passed before."""
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout_s is None else loop.time() + timeout_s
+        while not satisfied():
+            left_s = None if deadline is None else deadline - loop.time()
+            if left_s is not None and left_s <= 0:
+                return False
+            await self.next(left_s)
+        return True
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
 
 _Result = TypeVar("_Result")
 
