@@ -18,20 +18,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
 
-from actors.agents.approvals import approvals_of
 from actors.agents.base import Agent, AgentStart, Handover, LaunchRequest, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
+from actors.agents.claude_trust import approvals_of, ensure_trusted
 from actors.agents.hook import SPOOL_NAME
-from actors.agents.launch_file import write_launch
-from actors.agents.resumption import can_resume
-from actors.agents.trust import ensure_trusted
+from actors.agents.launch import can_resume, program_mark, renew, tell, write_launch
 from actors.errors import AgentError
 from actors.files import append_private, in_words, write_private
 from actors.following.observer import LAUNCH_MARK
 from actors.following.pages import Page, PageQuery, read_page
 from actors.git.hands import GitHands
 from actors.git.values import Asked, Outcome, Place
-from actors.handing_over import program_mark, renew, tell
 from actors.home import Home
 from actors.host_load import HostLoad, LoadMeter
 from actors.marks import INSTANCE_MARK

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from actors.agents.launch_file import LAUNCH_NAME
+from actors.agents.launch import LAUNCH_NAME
 from actors.agents.launcher import read_launch
 
 

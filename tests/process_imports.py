@@ -68,7 +68,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "hook": _file("actors/agents/hook.py", "-I", "-S"),
         "launcher": _file("actors/agents/launcher.py", "-I", "-S"),
-        "demo agent": _file("actors/agents/demo_program/__main__.py", "-I", "-S"),
+        "demo agent": _file("actors/agents/demo/__main__.py", "-I", "-S"),
         "instance, without Ray": _module("actors.seat"),
         "instance": Kind(_READ_AN_INSTANCE, gives=_SEND_AN_INSTANCE),
         "host": _module("actors.host_actor"),

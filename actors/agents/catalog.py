@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from actors.agents.base import Agent
 from actors.agents.claude import ClaudeAgent
-from actors.agents.demo import DemoAgent
+from actors.agents.demo.agent import DemoAgent
 from actors.errors import InvalidRequestError
 
 

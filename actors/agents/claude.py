@@ -1,14 +1,124 @@
-"""Claude Code as an agent: how it is started; what it says is read by the ``claude_*`` modules."""
+"""Claude Code as an agent: how it is started, with which options and settings.
+
+Claude Code as an agent: how it is started; what it says is read by the ``claude_*`` modules.
+
+How an agent is told to be ours: its command-line options and the settings file with the hooks; pure.
+
+Claude Code and the demo program take the same options and the same settings file. Values that a caller chose are
+checked here, so that none can be taken for an option.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
+from actors.agents import hook
 from actors.agents.base import Launch, LaunchRequest
-from actors.agents.claude_record import ClaudeRecord
-from actors.agents.options import settings_file, settings_text, start_options
-from actors.errors import SettingsError
+from actors.agents.claude_records import ClaudeRecord
+from actors.errors import InvalidRequestError, SettingsError
+
+_SETTINGS_NAME = "settings.json"
+_TOOL_EVENTS = frozenset({"PermissionRequest", "PostToolUse", "PostToolUseFailure"})
+_EVENTS = (
+    "SessionStart",
+    "UserPromptSubmit",
+    "PermissionRequest",
+    "PostToolUse",
+    "PostToolUseFailure",
+    "Stop",
+    "StopFailure",
+    "Notification",
+    "SessionEnd",
+)
+_PERMISSION_TIMEOUT_S = 2_000_000
+"""23 days; a timer of Claude Code's runtime overflows, and fires at once, a little above 24."""
+
+_NO_LEAD = [{"serverName": "phalanx"}]
+"""The name under which ``phalanx mcp add`` registers."""
+
+_MODE_SETTINGS: dict[str, dict[str, object]] = {
+    # Whoever asked for a mode has been warned; at the agent's terminal nobody would answer.
+    "bypassPermissions": {"skipDangerousModePermissionPrompt": True},
+    "auto": {"skipAutoPermissionPrompt": True},
+    # Newer versions offer at their start to make auto mode the default instead.
+    "default": {"disableAutoMode": "disable"},
+}
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,199}")
+_PERMISSION_MODE = re.compile(r"[A-Za-z]{1,40}")
+_LONGEST_SYSTEM_PROMPT_BYTES = 100_000
+"""Linux takes at most 128 KiB in one argument."""
+
+
+def settings_file(instance_directory: Path) -> Path:
+    return instance_directory / _SETTINGS_NAME
+
+
+def settings_text(python: str, request: LaunchRequest) -> str:
+    """The settings of one agent: it runs ``hook.py`` for every event that Phalanx uses, and is no lead itself."""
+    # An agent that started the user's Phalanx server would take 70 MB and half a second of CPU to act as a lead.
+    settings: dict[str, object] = {
+        **request.approvals,
+        "hooks": _hooks(python, request.instance_directory),
+        "disableAllHooks": False,  # a user or a project may have set it for hooks of their own
+        "deniedMcpServers": _NO_LEAD,
+        **_MODE_SETTINGS.get(permission_mode(request), {}),
+    }
+    return json.dumps(settings, indent=1)
+
+
+def permission_mode(request: LaunchRequest) -> str:
+    """The mode in the word that every version takes. Without one asked for the agent asks: versions differ there."""
+    return "default" if request.permission_mode in {None, "manual"} else str(request.permission_mode)
+
+
+def _hooks(python: str, instance_directory: Path) -> dict[str, object]:
+    words = (python, "-I", "-S", str(Path(hook.__file__).resolve()), str(instance_directory))
+    # The shell becomes the hook, so that the hook's parent is the agent itself.
+    command = "exec " + shlex.join(words)
+    hooks: dict[str, object] = {}
+    for event in _EVENTS:
+        run: dict[str, object] = {"type": "command", "command": f"{command} {event}"}
+        if event == "PermissionRequest":
+            run["timeout"] = _PERMISSION_TIMEOUT_S
+        hooks[event] = [{"matcher": "*", "hooks": [run]} if event in _TOOL_EVENTS else {"hooks": [run]}]
+    return hooks
+
+
+def start_options(request: LaunchRequest) -> tuple[str, ...]:
+    """The options of one start. Raises ``InvalidRequestError`` for a value that cannot be one."""
+    if not _UUID.fullmatch(request.session_id):
+        raise InvalidRequestError(f"The session id {request.session_id!r} is no UUID in lower case.")
+    options = ["--resume" if request.resume else "--session-id", request.session_id]
+    options += ["--settings", str(settings_file(request.instance_directory))]
+    if request.system_prompt:
+        options += ["--append-system-prompt", _checked_system_prompt(request.system_prompt)]
+    if request.model is not None:
+        options += ["--model", _checked("model", request.model, _MODEL)]
+    options += ["--permission-mode", _checked("permissionMode", permission_mode(request), _PERMISSION_MODE)]
+    return tuple(options)
+
+
+def _checked(name: str, value: str, pattern: re.Pattern[str]) -> str:
+    if not pattern.fullmatch(value):
+        raise InvalidRequestError(f"{name} {value!r} is not one: it must match {pattern.pattern}")
+    return value
+
+
+def _checked_system_prompt(text: str) -> str:
+    length_bytes = len(text.encode(errors="surrogatepass"))
+    if length_bytes > _LONGEST_SYSTEM_PROMPT_BYTES or "\0" in text:
+        raise InvalidRequestError(
+            f"The instance's role and rules have {length_bytes} bytes; at most {_LONGEST_SYSTEM_PROMPT_BYTES} without "
+            "a NUL are possible. Say the rest in a message."
+        )
+    return text
+
 
 _ENVIRONMENT = {
     # The program must stay the one that was started, and its input box must hold only what was typed.

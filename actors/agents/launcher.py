@@ -1,6 +1,6 @@
 """The pane's own process: takes on the agent's environment and becomes the agent.
 
-Run as ``<python> -I -S launcher.py <path of the launch file>``, which ``launch_file`` has written. So no shell is ever
+Run as ``<python> -I -S launcher.py <path of the launch file>``, which ``launch`` has written. So no shell is ever
 in the pane, and the environment with its secrets is in no command line. When the agent cannot be started it says why in
 the pane and exits with 126 or 127, as shells do. It stands before the start of every agent, so it imports only what is
 nearly free: ``json``, ``pathlib`` and ``signal`` would more than double its cost.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from actors.agents.base import Composer
 from actors.agents.claude_screen import read_screen
-from actors.agents.demo import PROGRAM
+from actors.agents.demo.agent import PROGRAM
 from actors.terminal.pane import Pane, Tmux
 from actors.terminal.server import TerminalServer
 from scripts.benchmarks import batches

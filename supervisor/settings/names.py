@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from actors.agents.demo_program.options import VARIABLES as DEMO_VARIABLES
+from actors.agents.demo.options import VARIABLES as DEMO_VARIABLES
 from actors.errors import SettingsError
 from actors.marks import MARKS
 from supervisor.settings.place import HOME_VARIABLE

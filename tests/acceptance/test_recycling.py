@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from actors.agents.base import EntryKind
-from actors.agents.claude_transcript import read_transcript
+from actors.agents.claude_records import read_transcript
 from actors.errors import AgentError, InvalidRequestError, PhalanxError, TeamNotRunningError
 from actors.messaging.envelope import ids_in
 from actors.terminal.server import TerminalServer

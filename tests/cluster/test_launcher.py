@@ -178,7 +178,7 @@ def test_a_drained_host_hands_over_who_is_idle_at_once_and_who_is_at_work_after_
     assert [questions(head, idle, text) for text in ("@@demo commit", "afterwards")] == [1, 1]
     assert [questions(head, busy, text) for text in ("@@demo never-answer", "for later")] == [1, 1], waiting
     assert rig.hosts[1].ssh("sh", "-c", "ls .phalanx/worktrees") == ""
-    assert "demo_program" not in programs_on(rig.hosts[1])
+    assert "agents/demo/" not in programs_on(rig.hosts[1])
     phalanx(head, "drain", "host3", "--undo")
 
 
@@ -249,7 +249,7 @@ def test_the_team_goes_down_on_all_hosts_and_leaves_ray_alone(rig: Rig, head: Ri
 
     for host in rig.hosts:
         assert wait_without(host, "tmux -u -S", 10), programs_on(host)
-        assert "demo_program" not in programs_on(host)
+        assert "agents/demo/" not in programs_on(host)
         assert "ray/raylet/raylet" in programs_on(host)
 
 

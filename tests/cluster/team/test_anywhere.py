@@ -141,4 +141,4 @@ def test_when_the_team_is_down_a_worker_says_where_it_is_led(
     assert f"led from {head.address}" in answer["content"][0]["text"]
     assert f"led from {head.address}" in phalanx_there(worker, "status")["error"]["message"]
     assert "gcs_server" not in programs_on(worker)
-    assert "demo_program" not in programs_on(worker)
+    assert "agents/demo/" not in programs_on(worker)

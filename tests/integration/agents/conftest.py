@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from actors.agents.claude import ClaudeAgent
-from actors.agents.demo import DemoAgent
-from actors.agents.trust import ensure_trusted
+from actors.agents.claude_trust import ensure_trusted
+from actors.agents.demo.agent import DemoAgent
 from actors.terminal.pane import Tmux
 from actors.terminal.server import TerminalServer
 from tests.integration.agents.rig import ClaudeRig, DemoRig, path_only

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from actors.agents.demo import DemoAgent
+from actors.agents.demo.agent import DemoAgent
 from actors.instance import Instance, InstanceConfig
 from actors.messages import Message, MessageStatus, decode
 from actors.messaging.inbox import BatchLimits

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from actors.agents.base import Agent, AgentEvent, Composer, Decision, Entry, EntryKind, EventKind, LaunchRequest, Screen
 from actors.agents.hook import SPOOL_NAME
-from actors.agents.launch_file import write_launch
+from actors.agents.launch import write_launch
 from actors.terminal.pane import Pane, PaneState, Tmux
 from actors.terminal.server import TerminalServer
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from actors.agents import hook
-from actors.agents.claude_events import read_event
+from actors.agents.claude_records import read_event
 from actors.agents.permissions import answer, release
 
 REQUEST = b'{"session_id":"s","hook_event_name":"PermissionRequest","tool_name":"Bash","tool_input":{"command":"ls"}}'

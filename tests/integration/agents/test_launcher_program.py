@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from actors.agents.base import Launch
-from actors.agents.launch_file import write_launch
+from actors.agents.launch import write_launch
 
 REPORT = (
     "import json, os, signal, sys;"

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors.agents.base import EntryKind, EventKind, Launch, LaunchRequest
-from actors.agents.claude import ClaudeAgent
-from actors.agents.options import settings_file
+from actors.agents.claude import ClaudeAgent, settings_file
 from actors.following.pages import PageQuery
 from actors.responding import Reply
 from actors.status import Status

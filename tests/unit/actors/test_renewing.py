@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from actors.agents.hook import SPOOL_NAME
+from actors.agents.launch import renew
 from actors.errors import AgentError
-from actors.handing_over import renew
 from actors.messaging.journal import JOURNAL_NAME
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.agents.approvals import approvals_of
+from actors.agents.claude_trust import approvals_of
 
 
 def checkout(directory: Path, settings: Any) -> Path:

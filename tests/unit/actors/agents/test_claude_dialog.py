@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.agents.base import Dialog
-from actors.agents.claude_dialog import read_dialog
-from actors.agents.claude_screen import read_screen
+from actors.agents.claude_screen import read_dialog, read_screen
 from actors.agents.styled import read_rows
 
 FIXTURES = Path(__file__).resolve().parents[3] / "fixtures" / "screens" / "claude"

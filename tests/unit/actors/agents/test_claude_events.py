@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from actors.agents.base import AgentEvent, EventKind
-from actors.agents.claude_events import read_event
+from actors.agents.claude_records import read_event
 
 
 def line(name: str, **fields: Any) -> bytes:

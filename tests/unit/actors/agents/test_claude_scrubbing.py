@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agents.claude_screen import read_screen
-from actors.agents.claude_scrubbing import scrubbed
+from actors.agents.claude_screen import read_screen, scrubbed
 from actors.agents.styled import cells_of, read_rows
 
 FIXTURES = Path(__file__).resolve().parents[3] / "fixtures" / "screens" / "claude"

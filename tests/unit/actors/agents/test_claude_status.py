@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from actors.agents.base import OwnStatus
-from actors.agents.claude_status import StatusFile
+from actors.agents.claude_records import StatusFile
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from actors.agents.base import Entry, EntryKind, TokenUse
-from actors.agents.claude_transcript import read_transcript
+from actors.agents.claude_records import read_transcript
 
 AT = "2026-11-23T22:18:32.028Z"
 USAGE = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actors.agents.claude_events import read_event
+from actors.agents.claude_records import read_event
 from actors.agents.hook import KNOCK_NAME, SPOOL_NAME, TELL_NAME, context, record
 
 

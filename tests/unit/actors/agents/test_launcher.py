@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors.agents.base import Launch
-from actors.agents.launch_file import LAUNCH_NAME, write_launch
+from actors.agents.launch import LAUNCH_NAME, write_launch
 from actors.agents.launcher import built_environment, main, read_launch
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from actors.agents import hook
 from actors.agents.base import LaunchRequest
-from actors.agents.options import settings_text, start_options
+from actors.agents.claude import settings_text, start_options
 from actors.errors import InvalidRequestError
 
 SESSION = "3733f530-410c-4841-bfdc-aaf88d841a14"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from actors.agents import trust
-from actors.agents.trust import config_file, ensure_trusted
+from actors.agents import claude_trust
+from actors.agents.claude_trust import config_file, ensure_trusted
 from actors.errors import AgentError
 
 
@@ -117,7 +117,7 @@ def test_a_lock_that_was_left_behind_does_not_hold(home: Path, environment: dict
 def test_a_lock_that_was_left_behind_before_the_clock_was_set_back_does_not_hold_either(
     home: Path, environment: dict[str, str], parent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trust, "_STALE_LOCK_S", 0.05)
+    monkeypatch.setattr(claude_trust, "_STALE_LOCK_S", 0.05)
     lock = home / ".claude.json.lock"
     lock.mkdir()
     os.utime(lock, (time.time() + 3600, time.time() + 3600))
@@ -130,7 +130,7 @@ def test_a_lock_that_was_left_behind_before_the_clock_was_set_back_does_not_hold
 def test_a_lock_that_is_held_is_respected(
     home: Path, environment: dict[str, str], parent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trust, "_LOCK_PATIENCE_S", 0.05)
+    monkeypatch.setattr(claude_trust, "_LOCK_PATIENCE_S", 0.05)
     (home / ".claude.json.lock").mkdir()
 
     with pytest.raises(AgentError, match="held by another program"):
@@ -142,7 +142,7 @@ def test_a_lock_that_is_held_is_respected(
 def test_what_undoes_the_trust_again_and_again_is_reported(
     home: Path, environment: dict[str, str], parent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trust, "_replace", lambda path, config: path.write_text("{}"))
+    monkeypatch.setattr(claude_trust, "_replace", lambda path, config: path.write_text("{}"))
 
     with pytest.raises(AgentError, match="keeps undoing"):
         ensure_trusted(parent, environment)

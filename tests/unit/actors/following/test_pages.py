@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.agents.demo import DemoAgent
+from actors.agents.demo.agent import DemoAgent
 from actors.errors import InvalidRequestError
 from actors.following.pages import PAGE_CHARACTERS, Page, PageQuery, read_page
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.agents.demo import DemoAgent
+from actors.agents.demo.agent import DemoAgent
 from actors.following.read_mark import MARK_NAME, ReadMark
 from actors.following.transcript import Conversation
 from actors.messaging.proofs import Proofs

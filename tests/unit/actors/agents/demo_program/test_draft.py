@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.agents.demo_program.draft import Draft
+from actors.agents.demo.terminal import Draft
 
 
 def pasted(*texts: str) -> Draft:

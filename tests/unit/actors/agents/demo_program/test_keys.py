@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agents.demo_program.keys import Input, Key, KeyReader, Pasted, Typed
+from actors.agents.demo.terminal import Input, Key, KeyReader, Pasted, Typed
 
 PASTE = "\x1b[200~{}\x1b[201~"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.agents.demo_program.options import Options, UsageError, read_options
+from actors.agents.demo.options import Options, UsageError, read_options
 
 DIRECTORY = {"PHALANX_DEMO_DIRECTORY": "/i"}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from actors.agents.base import Composer, Dialog, Screen
 from actors.agents.claude_screen import read_screen
-from actors.agents.demo_program.paint import DialogView, View, paint, wrapped
+from actors.agents.demo.terminal import DialogView, View, paint, wrapped
 
 DIALOG = DialogView(title="Bash command", body=("ls",), question="Do you want to proceed?", options=("Yes", "No"))
 ASKED = Dialog(

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from actors.agents.base import EntryKind
-from actors.agents.claude_transcript import read_transcript
-from actors.agents.demo_program.transcript import Transcript
+from actors.agents.claude_records import read_transcript
+from actors.agents.demo.records import Transcript
 
 AWKWARD = 'a\u2028b\n\\ " 日本 [Request interrupted by user]'
 

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from actors.agents.demo_program.directives import Directive, answer_to, directives_in
-from actors.agents.demo_program.turn import (
+from actors.agents.demo.turns import (
     Act,
     Choose,
     Commit,
     Crash,
+    Directive,
     Outcome,
     SwallowEnter,
     UseTool,
     Work,
+    answer_to,
+    directives_in,
     turn,
 )
 

@@ -1,7 +1,7 @@
 """The demo program as an agent: behaves like Claude Code in a real pane, without a model behind it.
 
 It takes the same options and settings, writes the same events and transcript and shows the same screen, so everything
-is read by the same code. See ``demo_program`` for what it can be told to do.
+is read by the same code. See ``program`` for what it can be told to do.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.agents.base import Launch, LaunchRequest
-from actors.agents.claude_record import ClaudeRecord
-from actors.agents.options import settings_file, settings_text, start_options
+from actors.agents.claude import settings_file, settings_text, start_options
+from actors.agents.claude_records import ClaudeRecord
 
-PROGRAM = Path(__file__).resolve().parent / "demo_program" / "__main__.py"
+PROGRAM = Path(__file__).resolve().with_name("__main__.py")
 
 
 @dataclass(frozen=True, slots=True)

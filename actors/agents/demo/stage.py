@@ -7,12 +7,10 @@ import os
 import time
 from collections.abc import Callable
 
-from actors.agents.demo_program.draft import Draft
-from actors.agents.demo_program.hooks import Hooks
-from actors.agents.demo_program.loop import Loop
-from actors.agents.demo_program.options import Options
-from actors.agents.demo_program.paint import DialogView, View, paint
-from actors.agents.demo_program.transcript import Transcript
+from actors.agents.demo.loop import Loop
+from actors.agents.demo.options import Options
+from actors.agents.demo.records import Hooks, Transcript
+from actors.agents.demo.terminal import DialogView, Draft, View, paint
 
 PROMPT_LOG = "demo-log.jsonl"
 """Every prompt that the demo took, and every line that it swallowed as a command."""

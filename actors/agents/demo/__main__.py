@@ -6,7 +6,7 @@ import sys
 
 sys.path.append(__file__.rsplit("/actors/", 1)[0])
 
-from actors.agents.demo_program.program import main
+from actors.agents.demo.program import main
 
 if __name__ == "__main__":
     sys.exit(main())

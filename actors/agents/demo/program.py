@@ -9,13 +9,12 @@ import termios
 import tty
 from pathlib import Path
 
-from actors.agents.demo_program.hooks import Hooks
-from actors.agents.demo_program.loop import Loop
-from actors.agents.demo_program.options import Options, UsageError, read_options
-from actors.agents.demo_program.paint import DialogView
-from actors.agents.demo_program.session import Session
-from actors.agents.demo_program.stage import Dialog, Stage
-from actors.agents.demo_program.transcript import Transcript
+from actors.agents.demo.loop import Loop
+from actors.agents.demo.options import Options, UsageError, read_options
+from actors.agents.demo.records import Hooks, Transcript
+from actors.agents.demo.session import Session
+from actors.agents.demo.stage import Dialog, Stage
+from actors.agents.demo.terminal import DialogView
 
 _PIECE_BYTES = 65536
 _TERMINATED = 143

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from actors.agents.demo_program.keys import Input, Key, KeyReader, Pasted, Typed
-from actors.agents.demo_program.paint import DialogView
-from actors.agents.demo_program.runner import Runner
-from actors.agents.demo_program.stage import PROMPT_LOG, Dialog, Stage
+from actors.agents.demo.stage import PROMPT_LOG, Dialog, Stage
+from actors.agents.demo.terminal import DialogView, Input, Key, KeyReader, Pasted, Typed
+from actors.agents.demo.turns import Runner
 
 _ESCAPE_ALONE_S = 0.03
 _TWICE_S = 0.8

@@ -1,0 +1,328 @@
+"""What Claude Code writes about itself: hook events, transcript, status file.
+
+What Claude Code's hook events mean, as ``hook.py`` puts them into the spool; pure.
+
+One line of JSON that Claude Code wrote, as text that can be sent on.
+
+Reading and answering as Claude Code does it, which is the same for every agent that behaves like it.
+
+What the lines of Claude Code's transcript say; pure.
+
+A transcript is the conversation as Claude Code itself keeps it, between bookkeeping that is left out here. The exact
+text is kept. A message that was typed while a tool ran stands in an attachment and nowhere else: Claude Code takes it
+into the turn under way without any hook.
+
+Claude Code's own status file: what the program itself says of its status.
+
+``<configuration>/sessions/<pid>.json`` is written by each interactive Claude Code and replaced as a whole. It is not
+documented, so it is one witness among others: whatever is missing, unknown or another process's reads as None.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from actors.agents.base import AgentEvent, Decision, Entry, EntryKind, EventKind, OwnStatus, Screen, TokenUse
+from actors.agents.claude_screen import read_screen, scrubbed
+from actors.agents.permissions import decision_text
+
+
+def parse(line: bytes) -> Any:
+    """Like ``json.loads``, but with ``?`` for half of a surrogate pair: JavaScript cuts an emoji in two, and no encoder
+    of ours would take what is left."""
+    value = json.loads(line)
+    if b"\\ud" not in line and b"\\uD" not in line:
+        return value
+    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+_KINDS = {
+    "SessionStart": EventKind.SESSION_STARTED,
+    "UserPromptSubmit": EventKind.PROMPT_SUBMITTED,
+    "PermissionRequest": EventKind.PERMISSION_REQUESTED,
+    "PostToolUse": EventKind.TOOL_USED,
+    "PostToolUseFailure": EventKind.TOOL_USED,
+    "Stop": EventKind.TURN_ENDED,
+    "StopFailure": EventKind.TURN_FAILED,
+    "Notification": EventKind.ATTENTION,
+    "SessionEnd": EventKind.SESSION_ENDED,
+}
+_TEXT_KEYS = {
+    EventKind.PROMPT_SUBMITTED: ("prompt",),
+    EventKind.TURN_ENDED: ("last_assistant_message",),
+    EventKind.TURN_FAILED: ("last_assistant_message", "error"),
+    EventKind.ATTENTION: ("message",),
+    EventKind.SESSION_ENDED: ("reason",),
+}
+_NOBODY_IS_NEEDED = frozenset({"idle_prompt", "auth_success"})
+"""Notifications that come although the agent waits for nothing but its next turn."""
+
+
+_NO_WORK = frozenset({"shell", "bash", "monitor"})
+"""Tasks in the background that may run for ever, as a server does."""
+
+
+def read_event(line: bytes) -> AgentEvent | None:
+    """See ``Agent.read_event``."""
+    data = parse(line)
+    if not isinstance(data, dict):
+        raise ValueError("a line of the spool is no JSON object")  # noqa: TRY004 - as for any torn line
+    kind = _KINDS.get(_text(data, "hook_event_name"))
+    if kind is None or data.get("notification_type") in _NOBODY_IS_NEEDED:
+        return None
+    tool_input = data.get("tool_input")
+    return AgentEvent(
+        kind=kind,
+        at=float(data.get("phalanx_at", 0.0)),
+        session_id=_text(data, "session_id"),
+        text=next((text for key in _TEXT_KEYS.get(kind, ()) if (text := _text(data, key))), ""),
+        rate_limited=kind is EventKind.TURN_FAILED and data.get("error") == "rate_limit",
+        tool=_text(data, "tool_name"),
+        tool_input=tool_input if isinstance(tool_input, dict) else {},
+        slimmed=data.get("phalanx_slimmed") is True,
+        request_id=_text(data, "phalanx_request_id"),
+        subagent=_text(data, "agent_id"),
+        subagent_type=_text(data, "agent_type"),
+        in_background=_works_on(data.get("background_tasks")),
+        transcript_path=_text(data, "transcript_path"),
+        source=_text(data, "source"),
+        agent_pid=pid if isinstance(pid := data.get("phalanx_pid"), int) else 0,
+    )
+
+
+def _works_on(tasks: object) -> bool:
+    """Whether work of the agent itself goes on in the background; a command that it left running is none."""
+    if not isinstance(tasks, list):
+        return False
+    return any(isinstance(task, dict) and task.get("type") not in _NO_WORK for task in tasks)
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    value = data.get(key)
+    return value if isinstance(value, str) else ""
+
+
+Json = Mapping[str, Any]
+
+_INTERRUPTED = re.compile(r"\[Request interrupted by user(?: for tool use)?\]")
+_OWN_NOTE = re.compile(
+    r"<(?:command-name|command-message|local-command-\w+|bash-(?:input|stdout|stderr)|task-notification)>"
+)
+"""How Claude Code notes commands that a person typed, what they printed, and background work that ended."""
+_REFUSED = re.compile(r"UserPromptSubmit operation blocked by hook:\n(.*?)\n+Original prompt: (.*)", re.DOTALL)
+"""So Claude Code notes a prompt that a hook of the user's has blocked."""
+_SYNTHETIC_FILLER = "No response requested."
+
+
+def read_transcript(line: bytes) -> tuple[Entry, ...]:
+    """See ``Agent.read_transcript``."""
+    data = parse(line)
+    if not isinstance(data, dict):
+        raise ValueError("a line of the transcript is no JSON object")  # noqa: TRY004 - as for any torn line
+    if data.get("isSidechain") or data.get("isMeta") or data.get("isCompactSummary"):
+        return ()
+    read = _READERS.get(_text(data, "type"))
+    return tuple(read(data)) if read else ()
+
+
+def _read_user(data: Json) -> Iterator[Entry]:
+    content = _message(data).get("content")
+    if isinstance(content, str):
+        kind = EntryKind.NOTICE if _OWN_NOTE.match(content) else EntryKind.QUESTION
+        yield _entry(data, kind, content)
+        return
+    for block in _blocks(content):
+        if block.get("type") == "tool_result":
+            yield _entry(data, EntryKind.TOOL_RESULT, _joined_text(block.get("content")))
+        elif block.get("type") == "text":
+            yield _typed_block(data, _text(block, "text"))
+
+
+def _typed_block(data: Json, text: str) -> Entry:
+    if _INTERRUPTED.fullmatch(text):
+        return _entry(data, EntryKind.NOTICE, text, interrupted=True)
+    return _entry(data, EntryKind.QUESTION, text)
+
+
+def _read_assistant(data: Json) -> Iterator[Entry]:
+    message = _message(data)
+    common: dict[str, Any] = {"answer_id": _text(message, "id"), "tokens": _tokens(message.get("usage"))}
+    failed = bool(data.get("isApiErrorMessage"))
+    for block in _blocks(message.get("content")):
+        if block.get("type") == "tool_use":
+            tool_input = block.get("input")
+            common_tool = {
+                "tool": _text(block, "name"),
+                "tool_input": tool_input if isinstance(tool_input, dict) else {},
+            }
+            yield _entry(data, EntryKind.TOOL_CALL, "", **common_tool, **common)
+        elif block.get("type") == "text" and _text(block, "text") != _SYNTHETIC_FILLER:
+            yield _entry(data, EntryKind.NOTICE if failed else EntryKind.ANSWER, _text(block, "text"), **common)
+
+
+def _read_attachment(data: Json) -> Iterator[Entry]:
+    attachment = data.get("attachment")
+    if not isinstance(attachment, dict) or attachment.get("type") != "queued_command":
+        return
+    if attachment.get("commandMode", "prompt") == "prompt":
+        yield _entry(data, EntryKind.QUESTION, _joined_text(attachment.get("prompt")))
+
+
+def _read_system(data: Json) -> Iterator[Entry]:
+    content = _text(data, "content")
+    if data.get("subtype") == "compact_boundary":
+        yield _entry(data, EntryKind.NOTICE, content)
+    elif data.get("subtype") == "informational" and (found := _REFUSED.match(content)):
+        words = " ".join(found[1].split())
+        yield _entry(data, EntryKind.NOTICE, f"a hook for UserPromptSubmit has refused it: {words}", refused=found[2])
+
+
+_READERS = {
+    "user": _read_user,
+    "assistant": _read_assistant,
+    "attachment": _read_attachment,
+    "system": _read_system,
+}
+
+
+def _entry(data: Json, kind: EntryKind, text: str, **more: Any) -> Entry:
+    return Entry(kind=kind, at=_text(data, "timestamp"), text=text, **more)
+
+
+def _message(data: Json) -> Json:
+    message = data.get("message")
+    return message if isinstance(message, dict) else {}
+
+
+def _blocks(content: object) -> list[Json]:
+    return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+
+
+def _joined_text(content: object) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(_text(block, "text") for block in _blocks(content) if block.get("type") == "text")
+
+
+def _tokens(usage: object) -> TokenUse | None:
+    if not isinstance(usage, dict):
+        return None
+    counts = {key: value for key, value in usage.items() if isinstance(value, int)}
+    return TokenUse(
+        input_tokens=counts.get("input_tokens", 0),
+        output_tokens=counts.get("output_tokens", 0),
+        cache_read_tokens=counts.get("cache_read_input_tokens", 0),
+        cache_creation_tokens=counts.get("cache_creation_input_tokens", 0),
+    )
+
+
+_KNOWN = frozenset({"idle", "busy", "waiting", "shell"})
+
+
+class StatusFile:
+    """Of one process. Reading is cheap while the file does not change: one ``stat``."""
+
+    def __init__(self, pid: int, configuration: Path | None = None) -> None:
+        """``configuration`` is Claude Code's directory; default: the one that the process's environment names."""
+        self._pid = pid
+        self._given = configuration
+        self._configuration = configuration
+        self._stamp: tuple[int, int] | None = None
+        self._read: OwnStatus | None = None
+
+    def read(self) -> OwnStatus | None:
+        """What it says now; None when there is none, or none that can be understood."""
+        if self._read is None:  # a process that has just been started takes on its environment a moment later
+            self._configuration = self._given or _configuration_of(self._pid)
+        if self._configuration is None:
+            return None
+        path = self._configuration / "sessions" / f"{self._pid}.json"
+        try:
+            found = path.stat()
+            stamp = (found.st_ino, found.st_mtime_ns)
+            if stamp != self._stamp:
+                self._stamp, self._read = stamp, _own_status(path.read_bytes(), self._pid)
+        except OSError:
+            self._stamp = self._read = None
+        return self._read
+
+    def transcript_of(self, session_id: str) -> str:
+        """Path of the transcript of this conversation; empty when there is none."""
+        if self._configuration is None or not _is_plain(session_id):
+            return ""
+        try:
+            return str(next(self._configuration.glob(f"projects/*/{session_id}.jsonl"), ""))
+        except OSError:
+            return ""
+
+
+def _own_status(data: bytes, pid: int) -> OwnStatus | None:
+    try:
+        read = json.loads(data)
+    except ValueError:
+        return None
+    if not isinstance(read, dict) or read.get("status") not in _KNOWN:
+        return None
+    started = read.get("procStart")
+    if started is not None and str(started) != _start_ticks(pid):
+        return None  # of a process that had this number before
+    waiting_for = read.get("waitingFor")
+    session_id = read.get("sessionId")
+    return OwnStatus(
+        session_id=session_id if isinstance(session_id, str) else "",
+        status=read["status"],
+        waiting_for=waiting_for if isinstance(waiting_for, str) else "",
+    )
+
+
+def _configuration_of(pid: int) -> Path | None:
+    """Where this process keeps its configuration, by its environment."""
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    environment = dict(variable.partition(b"=")[::2] for variable in variables if variable)
+    if given := environment.get(b"CLAUDE_CONFIG_DIR"):
+        return Path(os.fsdecode(given))
+    home = environment.get(b"HOME")
+    return Path(os.fsdecode(home)) / ".claude" if home else None
+
+
+def _start_ticks(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _is_plain(session_id: str) -> bool:
+    return bool(session_id) and all(character.isalnum() or character == "-" for character in session_id)
+
+
+class ClaudeRecord:
+    """The reading half of an ``Agent``; see there."""
+
+    __slots__ = ()
+
+    def read_event(self, line: bytes) -> AgentEvent | None:
+        return read_event(line)
+
+    def read_transcript(self, line: bytes) -> tuple[Entry, ...]:
+        return read_transcript(line)
+
+    def read_screen(self, styled: str) -> Screen:
+        return read_screen(styled)
+
+    def scrub_screen(self, styled: str) -> str:
+        return scrubbed(styled)
+
+    def status_file(self, pid: int) -> StatusFile:
+        return StatusFile(pid)
+
+    def permission_answer(self, decision: Decision) -> str:
+        return decision_text(decision)

@@ -1,0 +1,168 @@
+"""How an agent's start is prepared on its host, from nothing, from a spare, or from an ended conversation.
+
+Prepares an instance's private directory for the start of its agent: for the host, which then runs the launcher.
+
+The launch file says what the launcher is to start: strings that each end with a zero byte, as the kernel itself tells
+command lines and environments, because the launcher can read that without importing anything.
+
+What makes of a spare agent the one of an instance, and of an instance one with a fresh conversation; for the host.
+
+The agent was started before anybody knew for whom, so it is told who it is with its first message, by the hook that
+reports that message; one that is started again later is told with its system prompt, as any other.
+
+Whether an agent that has ended can go on with its conversation.
+
+The host asks before it starts the agent again. Claude Code writes its transcript a moment after its hooks: one that was
+killed early has left a file that holds no conversation yet. It refuses to resume such a file, and also to begin a
+session anew while the file is there, so the file is put aside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+
+from actors.agents import launcher
+from actors.agents.base import Agent, EntryKind, Handover, Launch
+from actors.agents.hook import SPOOL_NAME, TELL_NAME, TOLD_NAME
+from actors.errors import AgentError
+from actors.files import write_private
+from actors.following.tail import Tail
+from actors.messaging.journal import JOURNAL_NAME
+
+LAUNCH_NAME = "launch"
+KNOCK_NAME = "knock"
+
+_NOT_INHERITED = (
+    "AI_AGENT",
+    "CLAUDECODE",
+    "CLAUDE_CODE_CHILD_SESSION",
+    "CLAUDE_CODE_ENTRYPOINT",
+    "CLAUDE_CODE_EXECPATH",
+    "CLAUDE_CODE_SESSION_ID",
+    "CLAUDE_CODE_SSE_PORT",
+    "CLAUDE_EFFORT",
+    "CLAUDE_ENV_FILE",
+    "CLAUDE_PROJECT_DIR",
+    "TRACEPARENT",
+    "TMUX",
+    "TMUX_PANE",
+)
+"""A Claude sets the first for what it starts; one that finds CLAUDE_CODE_CHILD_SESSION writes no transcript. Without
+the last two a ``tmux kill-server`` of an agent does not end the team."""
+
+
+def write_launch(
+    instance_directory: Path,
+    launch: Launch,
+    working_directory: Path,
+    *,
+    python: str,
+    remove: Sequence[str] = _NOT_INHERITED,
+) -> tuple[str, ...]:
+    """Writes all that the start needs, readable by its user only, and returns the command for the pane.
+
+    ``remove`` names variables that the agent must not inherit; ``NAME*`` stands for all that begin so. May be called
+    again for the same directory. Raises ``OSError``, and ``ValueError`` for what no process can be started with.
+    """
+    content = _content(launch, working_directory, remove)
+    instance_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    instance_directory.chmod(0o700)
+    knock = instance_directory / KNOCK_NAME
+    if not knock.is_fifo():
+        os.mkfifo(knock, 0o600)
+    for path, text in launch.files.items():
+        _write_private(path, text.encode())
+    launch_file = instance_directory / LAUNCH_NAME
+    _write_private(launch_file, content)
+    return (python, "-I", "-S", str(Path(launcher.__file__).resolve()), str(launch_file))
+
+
+def _content(launch: Launch, working_directory: Path, remove: Sequence[str]) -> bytes:
+    added = launch.environment
+    head = f"{len(launch.argv)} {len(remove)} {len(added)}"
+    words = (head, str(working_directory), *launch.argv, *remove, *chain.from_iterable(added.items()))
+    return b"".join(_ended(words))
+
+
+def _ended(words: Iterable[str]) -> Iterable[bytes]:
+    for word in words:
+        if "\0" in word:
+            raise ValueError("a zero byte is in the command line or the environment")
+        yield os.fsencode(word) + b"\0"
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "wb") as file:  # noqa: PTH123 - opened with its mode above
+        os.fchmod(descriptor, 0o600)
+        file.write(content)
+
+
+def tell(directory: Path, request_file: Path, handover: Handover) -> None:
+    """Raises ``AgentError`` when the spare is gone, ``SettingsError`` when its directory cannot be written."""
+    try:
+        saved = json.loads(request_file.read_text())
+    except FileNotFoundError:
+        raise AgentError(f"The spare agent {handover.place} is gone.") from None
+    saved["session_name"] = handover.instance_id
+    saved["request"].update(instance_id=handover.instance_id, system_prompt=handover.identity)
+    write_private(request_file, json.dumps(saved))
+    (directory / TOLD_NAME).unlink(missing_ok=True)
+    output = {"hookEventName": "UserPromptSubmit", "additionalContext": handover.identity}
+    write_private(directory / TELL_NAME, json.dumps({"hookSpecificOutput": output}) + "\n")
+
+
+def renew(request_file: Path, session_id: str, system_prompt: str) -> None:
+    """The next start begins another conversation. Raises ``AgentError`` when there was no start before.
+
+    What was typed into the conversation before, and what its hooks have told, has ended with it: the journal would have
+    it typed into this one again, and the spool would name the other one's transcript.
+    """
+    try:
+        saved = json.loads(request_file.read_text())
+    except FileNotFoundError:
+        raise AgentError(f"{request_file.parent.name} was never started: spawn a new instance.") from None
+    if saved["request"]["session_id"] != session_id:
+        for name in (JOURNAL_NAME, SPOOL_NAME):
+            (request_file.parent / name).unlink(missing_ok=True)
+    saved["request"].update(session_id=session_id, system_prompt=system_prompt)
+    write_private(request_file, json.dumps(saved))
+
+
+def program_mark(command: str, environment: Mapping[str, str]) -> str:
+    """Tells one installed program from the next one that takes its place; empty when it cannot be found."""
+    found = shutil.which(command.split(maxsplit=1)[0] if command.split() else "", path=environment.get("PATH"))
+    if found is None:
+        return ""
+    path = os.path.realpath(found)
+    return f"{path} {Path(path).stat().st_mtime_ns}"
+
+
+_ASIDE = ".unfinished"
+
+
+def can_resume(agent: Agent, transcript_path: str) -> bool:
+    """Whether the transcript holds a conversation; one that holds none is put aside. Raises ``OSError``."""
+    path = Path(transcript_path)
+    if not transcript_path or not path.is_file():
+        return False
+    if _holds_a_question(agent, path):
+        return True
+    path.replace(path.with_name(path.name + _ASIDE))
+    return False
+
+
+def _holds_a_question(agent: Agent, path: Path) -> bool:
+    return any(_is_question(agent, line) for piece in Tail(path).pieces() for line in piece)
+
+
+def _is_question(agent: Agent, line: bytes) -> bool:
+    try:
+        return any(entry.kind is EntryKind.QUESTION for entry in agent.read_transcript(line))
+    except ValueError:
+        return False
