@@ -33,8 +33,8 @@ from actors.home import Home
 from actors.host_load import HostLoad, LoadMeter
 from actors.marks import INSTANCE_MARK
 from actors.processes import end_processes, processes_with
-from actors.terminal.pane import PaneInfo
-from actors.terminal.server import TerminalServer
+from actors.tmux.pane import PaneInfo
+from actors.tmux.server import TerminalServer
 from actors.travel.depot import Depot
 from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode

@@ -26,7 +26,7 @@ from actors.marks import UMASK_MARK
 from actors.ray_client import actor_class, answer_of, answer_when_back, make_actor, meet, on_host
 from actors.relay import Relay
 from actors.supervisor_way import open_way
-from actors.terminal.pane import PaneInfo
+from actors.tmux.pane import PaneInfo
 from actors.versions import check_protocol
 from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode

@@ -25,7 +25,8 @@ from actors.messaging.inbox import BatchLimits
 from actors.messaging.lease import Lease
 from actors.responding import Answered, Reply, Responder
 from actors.status import IDLE, SETTLE_S, Status, in_words, interrupted
-from actors.terminal.pane import Pane, Tmux
+from actors.tmux.client import Tmux
+from actors.tmux.pane import Pane
 from actors.troubles import Trouble
 
 __all__ = ["Instance", "InstanceConfig"]

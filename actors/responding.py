@@ -24,7 +24,7 @@ from actors.agents.permissions import answer
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
 from actors.following.observer import Observer
 from actors.status import PendingPermission, decided
-from actors.terminal.pane import Key, Pane
+from actors.tmux.pane import Key, Pane
 
 _LOOK_S = 0.05
 _TYPING_PATIENCE_S = 3.0

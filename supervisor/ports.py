@@ -19,7 +19,7 @@ from actors.instance import InstanceConfig
 from actors.messages import Message
 from actors.messaging.inbox import BatchLimits
 from actors.responding import Answered, Reply
-from actors.terminal.pane import PaneInfo
+from actors.tmux.pane import PaneInfo
 from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
 

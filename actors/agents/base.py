@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from actors.terminal.pane import Key, PaneInfo
+from actors.tmux.pane import Key, PaneInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 from actors.agents.base import Composer, Dialog, Screen
 from actors.agents.styled import ESCAPE, Cursor, Row, Style, cells_of, read_capture
-from actors.terminal.pane import Key
+from actors.tmux.pane import Key
 
 POINTER = "\u276f"
 SUSPENDED = re.compile(r"Claude Code (?:is|has been) suspended\.")

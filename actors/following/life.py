@@ -24,7 +24,7 @@ from actors.messaging.inbox import BatchLimits
 from actors.messaging.journal import Journal
 from actors.messaging.ledger import Ledger
 from actors.status import Status
-from actors.terminal.pane import Pane, PaneState
+from actors.tmux.pane import Pane, PaneState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ from actors.following.transcript import Conversation
 from actors.messaging.proofs import Proofs
 from actors.process_end import process_end
 from actors.status import ALIVE, SETTLE_S, InstanceState, Status, View, fold, on_exit, on_own_status, on_screen, without
-from actors.terminal.pane import Pane
+from actors.tmux.pane import Pane
 from actors.troubles import Trouble
 
 logger = logging.getLogger(__name__)

@@ -30,8 +30,7 @@ from actors.messaging.journal import Entry
 from actors.messaging.lease import Lease
 from actors.messaging.ledger import Ledger
 from actors.messaging.performer import Performer
-from actors.terminal.pane import LastKey, Pane
-from actors.terminal.paste_names import paste_name
+from actors.tmux.pane import LastKey, Pane, paste_name
 from actors.troubles import Trouble
 
 logger = logging.getLogger(__name__)

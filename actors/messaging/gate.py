@@ -16,7 +16,7 @@ from actors.messaging.delivery import REDRAW_S
 from actors.messaging.draft import quoted
 from actors.messaging.lease import CUT_OFF, Lease
 from actors.status import InstanceState, Status
-from actors.terminal.pane import LastKey, Pane
+from actors.tmux.pane import LastKey, Pane
 
 LONGEST_RETRY_S = 0.5
 _SHORTEST_RETRY_S = 0.03

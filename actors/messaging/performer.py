@@ -44,7 +44,7 @@ from actors.messaging.envelope import compose, parts_of
 from actors.messaging.gate import SOMEBODY_TYPES, asks_for_permission
 from actors.messaging.journal import Entry
 from actors.messaging.lease import CUT_OFF, Lease
-from actors.terminal.pane import LastKey, Pane
+from actors.tmux.pane import LastKey, Pane
 from actors.troubles import Trouble
 
 logger = logging.getLogger(__name__)

@@ -13,8 +13,9 @@ from pathlib import Path
 from actors.agents.base import Composer
 from actors.agents.claude_screen import read_screen
 from actors.agents.demo.agent import PROGRAM
-from actors.terminal.pane import Pane, Tmux
-from actors.terminal.server import TerminalServer
+from actors.tmux.client import Tmux
+from actors.tmux.pane import Pane
+from actors.tmux.server import TerminalServer
 from scripts.benchmarks import batches
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.minimal_ray import BareActors, make_environment

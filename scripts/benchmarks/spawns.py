@@ -9,8 +9,9 @@ from pathlib import Path
 
 from actors.agents.base import Composer
 from actors.agents.claude_screen import read_screen
-from actors.terminal.pane import Pane, Tmux
-from actors.terminal.server import TerminalServer
+from actors.tmux.client import Tmux
+from actors.tmux.pane import Pane
+from actors.tmux.server import TerminalServer
 from scripts.benchmarks.figures import Figure
 from supervisor import requests
 from tests.acceptance.team import Team

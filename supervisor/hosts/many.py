@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
 from actors.errors import PhalanxError, WorkspaceError
-from actors.terminal.pane import PaneInfo
+from actors.tmux.pane import PaneInfo
 from actors.workspace.rehearsal import Rehearsal
 from actors.workspace.site import name_in
 from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode

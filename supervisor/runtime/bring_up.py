@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from actors.errors import SettingsError, TerminalError, UnavailableError
 from actors.home import Home, read_environment, write_environment
-from actors.terminal.server import TerminalServer
+from actors.tmux.server import TerminalServer
 from supervisor.runtime.asking import gateway_answers
 from supervisor.runtime.booting import LOG_NAME as BOOT_LOG
 from supervisor.runtime.booting import Boot, BootKilledError, SupervisorLostError, boot

@@ -16,7 +16,7 @@ from actors.errors import InvalidRequestError, TerminalError, UnavailableError
 from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.processes import end_processes, mark_of, processes_with
-from actors.terminal.server import TerminalServer
+from actors.tmux.server import TerminalServer
 from supervisor.runtime.joined import leave_cluster
 from supervisor.runtime.ray_head import end_ray
 from supervisor.runtime.values import Ended

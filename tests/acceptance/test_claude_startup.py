@@ -18,8 +18,8 @@ from actors.instance import Instance, InstanceConfig
 from actors.messages import FINAL_STATUSES, Message, MessageStatus
 from actors.messaging.inbox import BatchLimits
 from actors.status import IDLE
-from actors.terminal.pane import Key, LastKey, Pane
-from actors.terminal.server import TerminalServer
+from actors.tmux.pane import Key, LastKey, Pane
+from actors.tmux.server import TerminalServer
 from tests.projects import make_repository, shell_environment
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment

@@ -14,7 +14,7 @@ import pytest
 from actors.errors import SettingsError, UnavailableError
 from actors.home import Home
 from actors.processes import end_processes, is_running
-from actors.terminal.server import TerminalServer
+from actors.tmux.server import TerminalServer
 from mcp_entry.team import Team as EntryTeam
 from supervisor.requests import ListRequest, SendRequest
 from supervisor.settings import Settings

@@ -14,7 +14,7 @@ import pytest
 from actors.errors import SettingsError
 from actors.files import write_private
 from actors.processes import end_processes, is_running, own_umask
-from actors.terminal.server import TerminalServer
+from actors.tmux.server import TerminalServer
 from mcp_entry.team import Team as EntryTeam
 from supervisor.requests import ListRequest, SendRequest, TerminateRequest
 from tests.acceptance.team import Team

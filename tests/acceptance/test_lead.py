@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from actors.home import Home
-from actors.terminal.pane import Pane, Tmux
-from actors.terminal.server import TerminalServer
+from actors.tmux.client import Tmux
+from actors.tmux.pane import Pane
+from actors.tmux.server import TerminalServer
 from supervisor.client import SupervisorClient
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings

@@ -16,7 +16,7 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from actors.terminal.server import TerminalServer
+from actors.tmux.server import TerminalServer
 from supervisor import requests
 from supervisor.client import SupervisorClient
 from tests.acceptance.team import Team, bring_up

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.terminal.server import TerminalServer
+from actors.tmux.server import TerminalServer
 from supervisor import requests
 from supervisor.client import SupervisorClient
 from supervisor.results.performance import StockFigures

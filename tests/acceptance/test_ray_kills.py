@@ -19,7 +19,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from actors.home import Home
 from actors.processes import is_running
-from actors.terminal.server import TerminalServer
+from actors.tmux.server import TerminalServer
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
 from tests.chaos.ray_kills import Kill, Plan, Strikes, Struck, Victim, plans, table

@@ -15,7 +15,7 @@ import pytest
 
 from actors.marks import TEAM_MARK
 from actors.processes import end_processes, is_running, processes_with
-from actors.terminal.server import TerminalServer
+from actors.tmux.server import TerminalServer
 from supervisor import requests
 from supervisor.client import SupervisorClient
 from supervisor.results import InstanceInfo

@@ -19,7 +19,7 @@ from actors.agents.base import EntryKind
 from actors.agents.claude_records import read_transcript
 from actors.errors import AgentError, InvalidRequestError, PhalanxError, TeamNotRunningError
 from actors.messaging.envelope import ids_in
-from actors.terminal.server import TerminalServer
+from actors.tmux.server import TerminalServer
 from supervisor import requests
 from supervisor.client import SupervisorClient
 from supervisor.recovering.recycling import ASK

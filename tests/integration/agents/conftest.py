@@ -12,8 +12,8 @@ import pytest
 from actors.agents.claude import ClaudeAgent
 from actors.agents.claude_trust import ensure_trusted
 from actors.agents.demo.agent import DemoAgent
-from actors.terminal.pane import Tmux
-from actors.terminal.server import TerminalServer
+from actors.tmux.client import Tmux
+from actors.tmux.server import TerminalServer
 from tests.integration.agents.rig import ClaudeRig, DemoRig, path_only
 from tests.integration.agents.succession import Team
 from tests.standin.api import ApiStandIn

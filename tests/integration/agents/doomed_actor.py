@@ -23,8 +23,8 @@ from actors.instance import Instance, InstanceConfig
 from actors.messages import Message, MessageStatus, decode
 from actors.messaging.inbox import BatchLimits
 from actors.messaging.ledger import Ledger
-from actors.terminal.dialogue import Dialogue
-from actors.terminal.pane import LastKey, Pane
+from actors.tmux.pane import LastKey, Pane
+from actors.tmux.protocol import Dialogue
 
 MOMENTS = ("before the paste", "after the paste", "after Enter", "after the proof")
 LIMITS = BatchLimits(size=50, delay_s=0.0)

@@ -15,8 +15,9 @@ from pathlib import Path
 from actors.agents.base import Agent, AgentEvent, Composer, Decision, Entry, EntryKind, EventKind, LaunchRequest, Screen
 from actors.agents.hook import SPOOL_NAME
 from actors.agents.launch import write_launch
-from actors.terminal.pane import Pane, PaneState, Tmux
-from actors.terminal.server import TerminalServer
+from actors.tmux.client import Tmux
+from actors.tmux.pane import Pane, PaneState
+from actors.tmux.server import TerminalServer
 
 Condition = Callable[[], object] | Callable[[], Awaitable[object]]
 PATIENCE_S = 40.0

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from actors.terminal.pane import LastKey, Pane
+from actors.tmux.pane import LastKey, Pane
 from tests.integration.agents.doomed_actor import adopted
 
 STARVED_S = 4.0

@@ -12,7 +12,7 @@ from actors.agents.base import Composer, EntryKind, EventKind
 from actors.messages import Message, MessageStatus, Receipt
 from actors.responding import Reply
 from actors.status import Status
-from actors.terminal.pane import LastKey
+from actors.tmux.pane import LastKey
 from tests.integration.agents.rig import ClaudeRig, until
 from tests.integration.agents.succession import BLOCKED, SUBMITTED, AnyRig, Team, message
 

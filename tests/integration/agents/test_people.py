@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from actors.agents.base import Composer, EventKind, Screen
-from actors.terminal.sizes import COLUMNS, ROWS
+from actors.tmux.pane import COLUMNS, ROWS
 from tests.integration.agents.rig import ClaudeRig, DemoRig, until
 from tests.person import Person, attach_command
 

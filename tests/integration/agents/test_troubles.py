@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from actors.messages import MessageStatus
-from actors.terminal.pane import LastKey, Pane
+from actors.tmux.pane import LastKey, Pane
 from tests.integration.agents.rig import until
 from tests.integration.agents.starved_actor import BEAT_S, STARVED_S
 from tests.integration.agents.succession import SHORT, SUBMITTED, Team

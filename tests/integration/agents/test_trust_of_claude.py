@@ -10,8 +10,8 @@ import pytest
 
 from actors.agents.claude import ClaudeAgent
 from actors.agents.claude_trust import ensure_trusted
-from actors.terminal.pane import Tmux
-from actors.terminal.server import TerminalServer
+from actors.tmux.client import Tmux
+from actors.tmux.server import TerminalServer
 from tests.integration.agents.rig import ClaudeRig, path_only
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment

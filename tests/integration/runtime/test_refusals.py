@@ -18,7 +18,7 @@ from actors.errors import SettingsError, TerminalError, UnavailableError
 from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.processes import end_processes
-from actors.terminal.server import TerminalServer
+from actors.tmux.server import TerminalServer
 from supervisor.runtime import DownReport, Runtime
 from supervisor.runtime.checks import check_programs, only_one
 from supervisor.runtime.values import ignore_steps

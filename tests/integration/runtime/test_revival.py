@@ -19,7 +19,7 @@ import pytest
 from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.processes import end_processes, is_running, processes_with
-from actors.terminal.server import TerminalServer
+from actors.tmux.server import TerminalServer
 from supervisor.runtime import Runtime
 from supervisor.runtime.asking import gateway_answers
 from supervisor.settings import Settings

@@ -21,7 +21,7 @@ from actors.errors import UnavailableError
 from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.processes import end_processes, is_running, name_of, processes_with
-from actors.terminal.server import TerminalServer
+from actors.tmux.server import TerminalServer
 from supervisor.runtime import DownReport, Runtime, TeamAddress
 from supervisor.settings import Settings
 from supervisor.team_file import Team, read_team

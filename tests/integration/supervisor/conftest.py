@@ -11,7 +11,7 @@ import pytest
 from actors.agents.catalog import AgentCatalog
 from actors.home import Home
 from actors.host import Host
-from actors.terminal.server import TerminalServer
+from actors.tmux.server import TerminalServer
 from supervisor.assembly import build_supervisor
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock

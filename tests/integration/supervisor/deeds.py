@@ -11,7 +11,7 @@ from typing import cast
 from actors.agents.base import RunningAgent
 from actors.messages import Receipt
 from actors.status import Status
-from actors.terminal.server import TerminalServer
+from actors.tmux.server import TerminalServer
 from supervisor import requests, results
 from supervisor.requests import BatchMessage
 from tests.integration.supervisor.asking import received, specialist

@@ -22,7 +22,7 @@ from actors.errors import StateHeldError
 from actors.home import Home
 from actors.host import Host
 from actors.seat import Seat
-from actors.terminal.server import TerminalServer
+from actors.tmux.server import TerminalServer
 from supervisor.assembly import build_supervisor
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock

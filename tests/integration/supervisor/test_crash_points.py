@@ -14,7 +14,7 @@ import pytest
 
 from actors.messages import MessageStatus
 from actors.status import Status
-from actors.terminal.server import TerminalServer
+from actors.tmux.server import TerminalServer
 from supervisor import requests, results
 from supervisor.requests import ShutdownRequest, StatusRequest
 from supervisor.team.registry import Stage

@@ -11,7 +11,8 @@ from actors.errors import WrongStateError
 from actors.home import Home
 from actors.messages import MessageStatus
 from actors.status import Status
-from actors.terminal.pane import Tmux, list_panes
+from actors.tmux.client import Tmux
+from actors.tmux.pane import list_panes
 from supervisor import requests
 from supervisor.supervisor import Supervisor
 from tests.integration.supervisor.asking import received, settle, specialist

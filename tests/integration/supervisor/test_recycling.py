@@ -16,7 +16,8 @@ from actors.errors import AgentError, PhalanxError, WrongStateError
 from actors.following.pages import PageQuery, read_page
 from actors.messages import MessageStatus
 from actors.status import Status
-from actors.terminal.pane import Pane, Tmux
+from actors.tmux.client import Tmux
+from actors.tmux.pane import Pane
 from supervisor import requests, results
 from supervisor.recovering import recycling
 from supervisor.recovering.recycling import ASK

@@ -11,7 +11,7 @@ from actors.errors import AgentError, InvalidRequestError, UnavailableError, Wro
 from actors.home import Home
 from actors.messages import MessageStatus
 from actors.status import Status
-from actors.terminal.server import TerminalServer
+from actors.tmux.server import TerminalServer
 from supervisor import requests
 from supervisor.requests import BatchMessage
 from supervisor.supervisor import Supervisor

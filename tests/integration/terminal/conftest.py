@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.terminal.pane import Pane, PaneState, Tmux
-from actors.terminal.server import TerminalServer
+from actors.tmux.client import Tmux
+from actors.tmux.pane import Pane, PaneState
+from actors.tmux.server import TerminalServer
 
 READER = Path(__file__).with_name("raw_reader.py")
 PASTE_BEGIN, PASTE_END = b"\x1b[200~", b"\x1b[201~"

@@ -15,8 +15,9 @@ from typing import Any
 import psutil
 import pytest
 
-from actors.terminal.pane import Pane, Tmux
-from actors.terminal.server import TerminalServer
+from actors.tmux.client import Tmux
+from actors.tmux.pane import Pane
+from actors.tmux.server import TerminalServer
 from tests.integration.terminal.conftest import shown, until
 
 REPORT = """\
@@ -93,7 +94,7 @@ async def test_an_agent_has_the_usual_standing_when_a_worker_without_it_starts_t
     home: Path, environment: dict[str, str]
 ) -> None:
     program = (
-        "import os, sys; from pathlib import Path; from actors.terminal.server import TerminalServer;"
+        "import os, sys; from pathlib import Path; from actors.tmux.server import TerminalServer;"
         "os.nice(15); Path('/proc/self/oom_score_adj').write_text('1000');"
         "TerminalServer(Path(sys.argv[1])).start({'PATH': os.environ['PATH']})"
     )

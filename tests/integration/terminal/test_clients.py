@@ -15,12 +15,10 @@ from pathlib import Path
 import pytest
 
 from actors.errors import PaneGoneError, TerminalError
-from actors.terminal.blocking_client import ask
-from actors.terminal.command import CLIENT_ENVIRONMENT, client_command
-from actors.terminal.frames import FrameReader, Kind, command_frame, identification
-from actors.terminal.pane import Pane, Tmux
-from actors.terminal.paste_names import paste_name
-from actors.terminal.server import TerminalServer
+from actors.tmux.client import CLIENT_ENVIRONMENT, Tmux, ask, client_command
+from actors.tmux.pane import Pane, paste_name
+from actors.tmux.protocol import FrameReader, Kind, command_frame, identification
+from actors.tmux.server import TerminalServer
 from tests.integration.terminal.conftest import OpenReader, until
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

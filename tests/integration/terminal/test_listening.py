@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.terminal.listening import listener
+from actors.tmux.server import listener
 
 LISTENS_AND_FORKS = """
 import os, signal, socket, sys

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from actors.errors import TerminalError
-from actors.terminal.pane import Pane, Tmux, list_panes
-from actors.terminal.server import TerminalServer
+from actors.tmux.client import Tmux
+from actors.tmux.pane import Pane, list_panes
+from actors.tmux.server import TerminalServer
 from tests.integration.terminal.conftest import ended, shown
 
 

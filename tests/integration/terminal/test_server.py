@@ -15,8 +15,9 @@ import pytest
 
 from actors.errors import SettingsError, TerminalError
 from actors.processes import end_processes
-from actors.terminal.pane import Pane, Tmux
-from actors.terminal.server import TerminalServer
+from actors.tmux.client import Tmux
+from actors.tmux.pane import Pane
+from actors.tmux.server import TerminalServer
 from tests.integration.terminal.conftest import ended
 from tests.processes import ends, runs
 

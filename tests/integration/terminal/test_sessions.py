@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from actors.errors import InvalidRequestError, PaneGoneError, TerminalError
-from actors.terminal.pane import Tmux, list_panes
-from actors.terminal.server import TerminalServer
+from actors.tmux.client import Tmux
+from actors.tmux.pane import list_panes
+from actors.tmux.server import TerminalServer
 
 
 async def test_a_session_that_was_given_up_does_not_open_late(server: TerminalServer, tmux: Tmux, home: Path) -> None:

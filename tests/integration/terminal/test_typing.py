@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from actors.errors import PaneGoneError, TerminalError
-from actors.terminal.pane import Key, Pane, Tmux
-from actors.terminal.paste_names import paste_name
-from actors.terminal.server import TerminalServer
+from actors.tmux.client import Tmux
+from actors.tmux.pane import Key, Pane, paste_name
+from actors.tmux.server import TerminalServer
 from tests.integration.terminal.conftest import PASTE_BEGIN, PASTE_END, CallTmux, OpenReader, ended, shown, until
 from tests.person import Person, attach_command
 

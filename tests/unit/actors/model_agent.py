@@ -20,7 +20,7 @@ from actors.concurrency import News
 from actors.errors import PaneGoneError
 from actors.messaging.proofs import Proofs
 from actors.status import InstanceState, Status
-from actors.terminal.pane import LastKey
+from actors.tmux.pane import LastKey
 
 IDS = re.compile(r"\[phalanx (msg_\w+) from lead\]$", re.MULTILINE)
 TYPED = "Q"

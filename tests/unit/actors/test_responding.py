@@ -17,7 +17,7 @@ from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
 from actors.following.observer import Observer
 from actors.responding import Reply, Responder
 from actors.status import InstanceState, PendingPermission, Status
-from actors.terminal.pane import Key, Pane
+from actors.tmux.pane import Key, Pane
 from tests.unit.actors.virtual_time import run_in_virtual_time
 
 ASKS = Dialog(kind="mcp servers", question="New MCP server", options=("Use it", "Use all", "Go on without"), chosen=0)

@@ -19,7 +19,7 @@ from actors.agents.hook import KNOCK_NAME, PERMISSION_PREFIX, SPOOL_NAME
 from actors.concurrency import News
 from actors.following.observer import Observer
 from actors.status import Status
-from actors.terminal.pane import Pane
+from actors.tmux.pane import Pane
 from tests.unit.actors.virtual_time import run_in_virtual_time
 
 WATCHED_S = 10.0

@@ -16,7 +16,7 @@ from actors.agents.hook import KNOCK_NAME, SPOOL_NAME
 from actors.concurrency import News
 from actors.following.observer import LAUNCH_MARK, Observer
 from actors.status import Status
-from actors.terminal.pane import Pane
+from actors.tmux.pane import Pane
 
 PANE_PID = os.getpid()
 EARLIER_PID = 111

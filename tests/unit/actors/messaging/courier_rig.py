@@ -19,7 +19,7 @@ from actors.messaging.journal import Journal
 from actors.messaging.ledger import Ledger
 from actors.messaging.proofs import Proofs
 from actors.status import InstanceState, Status
-from actors.terminal.pane import LastKey
+from actors.tmux.pane import LastKey
 
 EMPTY = Screen(composer=Composer.EMPTY)
 DRAFT = Screen(composer=Composer.DRAFT)

@@ -17,7 +17,7 @@ from actors.messaging import gate
 from actors.messaging.journal import JOURNAL_NAME
 from actors.messaging.lease import Lease
 from actors.status import Status
-from actors.terminal.pane import LastKey
+from actors.tmux.pane import LastKey
 from tests.unit.actors.messaging.courier_rig import DRAFT, EMPTY, Rig, message
 
 DIALOG = Screen(composer=Composer.ABSENT, dialog=Dialog(kind="permission"))

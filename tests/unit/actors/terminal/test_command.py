@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import PaneGoneError, SettingsError, TerminalError
-from actors.terminal.command import CLIENT_ENVIRONMENT, client_command, refusal, tmux_program
+from actors.tmux.client import CLIENT_ENVIRONMENT, client_command, refusal, tmux_program
 
 
 @pytest.mark.parametrize("path", ["/" + "x" * 107, "/" + "é" * 54])

@@ -9,9 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import TerminalError
-from actors.terminal.answer import Answer
-from actors.terminal.dialogue import Dialogue
-from actors.terminal.frames import Frame, FrameError, FrameReader, Kind, OtherProtocolError, command_frame
+from actors.tmux.protocol import (
+    Answer,
+    Dialogue,
+    Frame,
+    FrameError,
+    FrameReader,
+    Kind,
+    OtherProtocolError,
+    command_frame,
+)
 
 KINDS = st.sampled_from([kind for kind in Kind if kind is not Kind.VERSION])
 ANY_FRAMES = st.lists(st.builds(Frame, KINDS, st.binary(max_size=100)))

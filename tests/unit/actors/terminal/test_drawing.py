@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from actors.inotify import Inotify
-from actors.terminal.drawing import told_of_drawing
+from actors.tmux.pane import told_of_drawing
 
 TOLD_WITHIN_S = 5.0
 

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import PaneGoneError, TerminalError
-from actors.terminal.command import refusal
-from actors.terminal.pane import Key, Pane, PaneInfo, Tmux, list_panes, parse_pane
-from actors.terminal.paste_names import paste_name
+from actors.tmux.client import Tmux, refusal
+from actors.tmux.pane import Key, Pane, PaneInfo, list_panes, parse_pane, paste_name
 
 
 class RecordingTmux(Tmux):

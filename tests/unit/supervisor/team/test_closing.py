@@ -13,7 +13,7 @@ from actors.errors import AgentError, StoreError, UnavailableError, WrongStateEr
 from actors.following.reports import Report
 from actors.messages import Message
 from actors.status import Status
-from actors.terminal.pane import PaneInfo
+from actors.tmux.pane import PaneInfo
 from actors.workspace.values import Workspace
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock

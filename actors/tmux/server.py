@@ -1,4 +1,6 @@
-"""The tmux server of one home and its sessions, one session per agent.
+"""The tmux server of one home: started, found, asked, and its sessions.
+
+The tmux server of one home and its sessions, one session per agent.
 
 Used by the host actor and the runtime. Every method blocks, up to ``timeout_s`` for each tmux process: call them with
 ``asyncio.to_thread`` from an event loop. Nothing is remembered between calls: whoever holds the socket's path, in any
@@ -8,6 +10,16 @@ blocked; an agent is its pane's own process, never a shell's child; ``stop`` end
 
 Closing a session or stopping the server hangs up on the programs in the panes (SIGHUP). A program that ignores this
 lives on: who must be sure, ends the agent's processes first.
+
+libtmux over our way of calling tmux.
+
+libtmux starts each tmux process without a time limit and with the whole environment of the caller: a server that hangs
+would hold a thread for ever, and TMUX or PATH of the caller would reach tmux. Its commands go through ``Server.cmd``,
+which this module replaces; its listings (``Server.sessions`` and the like) do not, and are not used here. The server is
+spoken to directly, because to start a process from one as large as the host's takes longer than what tmux then does;
+tmux's own program is used for a server of another protocol.
+
+Who listens on a Unix socket, and whether one can connect to it. Blocking; used by ``server``.
 """
 
 from __future__ import annotations
@@ -23,7 +35,9 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import libtmux
 import psutil
 from libtmux.common import tmux_cmd
 from libtmux.exc import LibTmuxException
@@ -31,11 +45,130 @@ from libtmux.exc import LibTmuxException
 from actors.agents.base import RunningAgent
 from actors.errors import InvalidRequestError, TerminalError
 from actors.processes import is_running, no_signal_blocked
-from actors.terminal.bounded import BoundedServer
-from actors.terminal.command import NO_SESSION, check_socket_path, never_late, no_answer, refusal, tmux_program
-from actors.terminal.listening import is_reachable_within, listener
-from actors.terminal.pane import PANE_FORMAT, PaneInfo, parse_pane
-from actors.terminal.sizes import COLUMNS, ROWS, own_size
+from actors.tmux.client import (
+    CLIENT_ENVIRONMENT,
+    NO_SESSION,
+    ask,
+    check_socket_path,
+    client_command,
+    never_late,
+    no_answer,
+    refusal,
+    tmux_program,
+)
+from actors.tmux.pane import COLUMNS, PANE_FORMAT, ROWS, PaneInfo, own_size, parse_pane
+from actors.tmux.protocol import Answer, FrameError, OtherProtocolError
+
+
+class BoundedServer(libtmux.Server):
+    """A ``libtmux.Server`` whose ``cmd`` raises ``TerminalError`` when tmux does not answer within ``timeout_s``."""
+
+    def __init__(self, socket: Path, timeout_s: float) -> None:
+        super().__init__(socket_path=socket)
+        self._socket = socket
+        self._timeout_s = timeout_s
+
+    def cmd(self, cmd: str, *args: Any, target: str | int | None = None) -> tmux_cmd:
+        addressed = () if target is None else ("-t", str(target))
+        return self.run((cmd, *addressed, *map(str, args)), Path("/"))
+
+    def run(self, words: Sequence[str], cwd: Path) -> tmux_cmd:
+        """Runs one command (or a chain) by a client that works in ``cwd``, which becomes the directory of a new pane.
+        Unlike ``-c DIRECTORY`` this way takes any name: tmux expands formats, even ``#(command)``, in the option."""
+        command = [*client_command(self._socket), *words]
+        try:
+            return _Answer(command, ask(self._socket, tuple(words), cwd, self._timeout_s))
+        except OtherProtocolError:
+            return _Answer(command, _run_program(command, cwd, self._timeout_s))
+        except (FrameError, ValueError) as error:
+            raise TerminalError(f"tmux could not be called: {error}") from error
+
+
+class _Answer(tmux_cmd):
+    """What libtmux reads of a tmux process that has ended; its own constructor, which starts one, is not used."""
+
+    def __init__(self, command: list[str], answer: Answer) -> None:
+        self.cmd = command
+        self.returncode = answer.status
+        self.stdout = _lines(answer.output)
+        self.stderr = _lines(answer.errors)
+
+
+def _run_program(command: Sequence[str], cwd: Path, timeout_s: float) -> Answer:
+    try:
+        ended = subprocess.run(
+            command,
+            cwd=cwd,
+            env=CLIENT_ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise no_answer(timeout_s) from None
+    except (OSError, ValueError) as error:
+        raise TerminalError(f"tmux could not be started: {error}") from error
+    return Answer(status=ended.returncode, output=ended.stdout, errors=ended.stderr)
+
+
+def _lines(output: bytes) -> list[str]:
+    return [line for line in output.decode(errors="replace").split("\n") if line]
+
+
+_POLL_S = 0.01
+
+
+def listener(socket: Path) -> int | None:
+    """The process that listens there, as the kernel knows it: also when the file has lost its name.
+
+    A child that the process has forked and that runs no program yet holds the socket as well: the parent is told.
+    """
+    inodes = _inodes_of(os.fsencode(socket))
+    holders = {pid for pid in psutil.pids() if inodes and _holds(pid, inodes)}
+    return next((pid for pid in sorted(holders) if _parent_of(pid) not in holders), None)
+
+
+def _inodes_of(socket: bytes) -> set[bytes]:
+    """As in the links of ``/proc/PID/fd``."""
+    rows = (line.split(maxsplit=7) for line in Path("/proc/net/unix").read_bytes().splitlines())
+    return {b"socket:[%b]" % row[6] for row in rows if len(row) == 8 and row[7] == socket}
+
+
+def _holds(pid: int, inodes: set[bytes]) -> bool:
+    with suppress(OSError):  # it has ended, or is another user's
+        for descriptor in os.listdir(b"/proc/%d/fd" % pid):  # noqa: PTH208 - of every process
+            with suppress(OSError):
+                if os.readlink(b"/proc/%d/fd/%b" % (pid, descriptor)) in inodes:  # noqa: PTH115
+                    return True
+    return False
+
+
+def _parent_of(pid: int) -> int | None:
+    try:
+        return psutil.Process(pid).ppid()
+    except psutil.NoSuchProcess:
+        return None
+
+
+def is_reachable_within(socket: Path, patience_s: float, pid: int | None = None) -> bool:
+    """Whether somebody can connect before the time, or the process ``pid``, has ended."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline and (pid is None or psutil.pid_exists(pid)):
+        if _connects(socket):
+            return True
+        time.sleep(_POLL_S)
+    return False
+
+
+def _connects(socket: Path) -> bool:
+    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(socket))
+        except OSError:
+            return False
+    return True
+
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PEER_CREDENTIALS = struct.Struct("3i")

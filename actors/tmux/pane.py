@@ -1,4 +1,6 @@
-"""Typing into one agent's pane and reading its screen: the hot path of every instance actor.
+"""One agent's pane: typing, reading its screen, and waiting for it to change.
+
+Typing into one agent's pane and reading its screen: the hot path of every instance actor.
 
 A client for each chain of commands. Not one in control mode for all: tmux 3.3a dies, with every agent, when a session
 comes or goes while such a client attaches. Imports the standard library only, because what an instance actor imports is
@@ -7,6 +9,28 @@ paid once per instance.
 After ``PaneGoneError`` or ``ValueError`` nothing was typed, and nothing of it will be. After any other
 ``TerminalError`` from ``paste`` or ``press`` this is likely too, but not certain: the server may have typed without
 saying so in time.
+
+The names of pastes: each paste has one of its own, which is also the name of its tmux buffer.
+
+What tmux is given to type as one paste or several; pure.
+
+tmux types a newline of a buffer as the separator that it is told, and everything else as it is. So parts that are to
+arrive as pastes of their own go in one buffer, in one step: between them stands the newline, whose separator ends one
+bracketed paste and begins the next. Newlines within the parts are then written as what tmux makes of them otherwise.
+
+Tells who waits for a screen to change that its program has drawn: nobody need look at one that stands still.
+
+Used by ``Pane``. The kernel's inotify sees what a program writes to its terminal as it sees what is written to a file:
+no process, no client of tmux. A user has only some hundred inotifies, so one is held while something is waited for and
+no longer. Standard library only.
+
+The size of a window, which is that of who looks into it and otherwise its own. Standard library only.
+
+Whether a program reads the keys of its terminal, as the kernel knows it. Used by ``Pane``. Standard library only.
+
+A program in a pane has no shell above it. The kernel does not stop such a one on Ctrl-Z, and tmux lets go on what was
+stopped otherwise. But a program that suspends itself gives its terminal back and waits for SIGCONT: meanwhile keys are
+echoed, gathered into lines, and read by nobody.
 """
 
 from __future__ import annotations
@@ -15,21 +39,128 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from actors.errors import PaneGoneError, TerminalError
-from actors.terminal.command import NO_SESSION, never_late
-from actors.terminal.drawing import told_of_drawing
-from actors.terminal.paste_names import checked, paste_name
-from actors.terminal.payload import paste_options, payload
-from actors.terminal.sizes import own_size
-from actors.terminal.stopped import is_stopped
-from actors.terminal.tmux import Tmux
+from actors.inotify import WRITTEN, Inotify
+from actors.tmux.client import NO_SESSION, Tmux, never_late
 
-__all__ = ["Key", "LastKey", "Pane", "PaneInfo", "PaneState", "Tmux", "list_panes", "parse_pane"]
+_NAME = re.compile(r"phalanx-[0-9a-f]{32}")
+
+
+def paste_name() -> str:
+    """A name that no other paste has."""
+    return f"phalanx-{os.urandom(16).hex()}"
+
+
+def checked(name: str) -> str:
+    """The name, which holds nothing that tmux could take for a command. Raises ``ValueError`` for any other text."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"not the name of a paste: {name!r} (take one from paste_name)")
+    return name
+
+
+_UNTYPABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_NEXT_PASTE = r'-s "\e[201~\e[200~"'
+
+
+def payload(parts: tuple[str, ...]) -> bytes:
+    """The content of the buffer. Raises ``ValueError`` for empty text and control characters but newline and tab."""
+    if not all(parts) or not parts:
+        raise ValueError("there is nothing to paste: the text is empty")
+    for part in parts:
+        if found := _UNTYPABLE.search(part):
+            raise ValueError(
+                f"the text holds {found[0]!r} at character {found.start()}: remove control characters before it is "
+                "pasted"
+            )
+    if len(parts) == 1:
+        return parts[0].encode()
+    return "\n".join(part.replace("\n", "\r") for part in parts).encode()
+
+
+def paste_options(parts: tuple[str, ...]) -> str:
+    """With which tmux types them."""
+    return f"-p -d {_NEXT_PASTE}" if len(parts) > 1 else "-p -d"
+
+
+@contextmanager
+def told_of_drawing(terminal: str, tell: Callable[[], None]) -> Iterator[bool]:
+    """Inside, ``tell`` is called in the running event loop whenever something was written to ``terminal``.
+
+    Yields False where that cannot be told: then ``tell`` is never called.
+    """
+    inotify = _watching(terminal)
+    if inotify is None:
+        yield False
+        return
+
+    def hear() -> None:
+        for _ in inotify.events():
+            pass
+        tell()
+
+    loop = asyncio.get_running_loop()
+    loop.add_reader(inotify.fileno(), hear)
+    try:
+        yield True
+    finally:
+        loop.remove_reader(inotify.fileno())
+        # The kernel takes some 10 ms for it.
+        loop.run_in_executor(None, inotify.close)
+
+
+def _watching(terminal: str) -> Inotify | None:
+    inotify = Inotify.open() if terminal else None
+    if inotify is None:
+        return None
+    with suppress(OSError):
+        inotify.add(terminal, WRITTEN)
+        return inotify
+    inotify.close()
+    return None
+
+
+COLUMNS, ROWS = 200, 50
+"""The size of a window that nobody looks into, or one column more: room for whole dialogs."""
+
+_WIDER = "@phalanx_wider"
+
+
+def own_size(target: str = "") -> str:
+    """The tmux command that gives a window its own size: of one column more than the last time, or one less.
+
+    A program learns that its window has changed a moment later and looks only at the size that it has by then. Were
+    that the size that it knows, it would not draw again what tmux has cut off meanwhile. Claude Code draws all of its
+    screen again for another width, not for another height.
+    """
+    to = f"-t {target} " if target else ""
+    return (
+        f"if-shell -F {to}'#{{{_WIDER}}}' "
+        f"{{ resize-window {to}-x {COLUMNS} -y {ROWS} ; set-option -w {to}-u {_WIDER} }} "
+        f"{{ resize-window {to}-x {COLUMNS + 1} -y {ROWS} ; set-option -w {to}{_WIDER} 1 }} ; "
+        # resize-window makes a window keep that size whoever comes.
+        f"set-option -w {to}-u window-size"
+    )
+
+
+_LOCAL_MODES = 3
+
+
+def is_stopped(terminal: str) -> bool:
+    """Whether the terminal gathers lines; False where that cannot be told."""
+    with suppress(OSError, termios.error):
+        descriptor = os.open(terminal, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            return bool(termios.tcgetattr(descriptor)[_LOCAL_MODES] & termios.ICANON)
+        finally:
+            os.close(descriptor)
+    return False
+
 
 Key = Literal["Enter", "Escape", "C-c", "Up", "Down", "Shift-Tab"]
 
