@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import UnavailableError
-from actors.git.door import GitWay, NotSentError
-from actors.git.near import NearLook
-from actors.git.sending import asked_of, outcome_of, plain_asked, plain_outcome
-from actors.git.values import READ_S, WRITE_S, Asked, Outcome, Place
+from actors.git.local import GitWay, NearLook, NotSentError, asked_of, outcome_of, plain_asked, plain_outcome
+from actors.git.model import READ_S, WRITE_S, Asked, Outcome, Place
 from actors.ray_client import ActorAwayError, answer_of, answer_when_back
 
 _LOOK_S = 30.0

@@ -27,18 +27,17 @@ from actors.errors import AgentError
 from actors.files import append_private, in_words, write_private
 from actors.following.observer import LAUNCH_MARK
 from actors.following.pages import Page, PageQuery, read_page
-from actors.git.hands import GitHands
-from actors.git.values import Asked, Outcome, Place
+from actors.git.executor import GitHands
+from actors.git.model import Asked, Outcome, Place
 from actors.home import Home
 from actors.host_load import HostLoad, LoadMeter
 from actors.marks import INSTANCE_MARK
 from actors.processes import end_processes, processes_with
 from actors.tmux.pane import PaneInfo
 from actors.tmux.server import TerminalServer
-from actors.travel.depot import Depot
-from actors.workspace.rehearsal import Rehearsal
-from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
-from actors.workspace.workspaces import Workspaces
+from actors.transfer.service import Depot
+from actors.worktrees.manager import Workspaces
+from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace, WorkspaceMode
 
 _SWEEPS = 3
 _MOST_THREADS = 128

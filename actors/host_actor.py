@@ -12,12 +12,10 @@ from typing import Any
 
 from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
-from actors.depot_door import DepotHandle, DepotServer
 from actors.errors import PhalanxError, SettingsError
 from actors.following.pages import Page, PageQuery
-from actors.git.door import GitDoor, GitWay
-from actors.git.near import NearLook
-from actors.git.values import Asked, Outcome, Place
+from actors.git.local import GitDoor, GitWay, NearLook
+from actors.git.model import Asked, Outcome, Place
 from actors.git_handle import GitHandle, own_way_of
 from actors.home import Home, Leader, prepare_home, read_environment
 from actors.host import Host
@@ -27,9 +25,9 @@ from actors.ray_client import actor_class, answer_of, answer_when_back, make_act
 from actors.relay import Relay
 from actors.supervisor_way import open_way
 from actors.tmux.pane import PaneInfo
+from actors.transfer.actor import DepotHandle, DepotServer
 from actors.versions import check_protocol
-from actors.workspace.rehearsal import Rehearsal
-from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
+from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace, WorkspaceMode
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from actors.home import Home
 from supervisor.desk import Desk
 from supervisor.fence import Fence
-from supervisor.git.desk import git_desk
-from supervisor.git.elsewhere import Elsewhere
+from supervisor.git.service import Elsewhere, git_desk
 from supervisor.hosts.carrier import Carrier
 from supervisor.hosts.desk import HostsDesk, HostsParts
 from supervisor.hosts.drainer import Drainer

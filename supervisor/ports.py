@@ -13,15 +13,14 @@ from typing import Protocol
 from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
 from actors.following.pages import Page, PageQuery
 from actors.following.reports import Report
-from actors.git.values import Asked, Outcome, Place
+from actors.git.model import Asked, Outcome, Place
 from actors.host_load import HostLoad
 from actors.instance import InstanceConfig
 from actors.messages import Message
 from actors.messaging.inbox import BatchLimits
 from actors.responding import Answered, Reply
 from actors.tmux.pane import PaneInfo
-from actors.workspace.rehearsal import Rehearsal
-from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
+from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace, WorkspaceMode
 
 
 class InstancePort(Protocol):

@@ -17,9 +17,7 @@ from typing import Any, TypeVar
 from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
 from actors.errors import PhalanxError, WorkspaceError
 from actors.tmux.pane import PaneInfo
-from actors.workspace.rehearsal import Rehearsal
-from actors.workspace.site import name_in
-from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
+from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace, WorkspaceMode, name_in
 from supervisor.hosts.conversations import Conversations
 from supervisor.hosts.ports import FullHost
 from supervisor.hosts.roster import Roster

@@ -8,13 +8,13 @@ from typing import Any, Protocol
 
 from actors.agents.base import AgentStart
 from actors.nodes import Node
-from actors.travel.values import Arrival, Origin, Parcel, Work
-from actors.workspace.values import Workspace
+from actors.transfer.bundles import Arrival, Origin, Parcel, Work
+from actors.worktrees.model import Workspace
 from supervisor.ports import HostPort
 
 
 class DepotPort(Protocol):
-    """See ``actors.travel.depot``. Another depot is handed over as it is: the two speak to each other."""
+    """See ``actors.transfer.service``. Another depot is handed over as it is: the two speak to each other."""
 
     async def origin(self, instance_id: str, work_dir: Path) -> Origin: ...
     async def origin_of_spare(self, name: str, work_dir: Path) -> Origin: ...

@@ -13,7 +13,7 @@ import logging
 
 from actors.concurrency import Background
 from actors.errors import PhalanxError, WorkspaceError
-from actors.workspace.values import Leftover
+from actors.worktrees.model import Leftover
 from supervisor.pool.seats import Seats
 from supervisor.ports import HostPort
 from supervisor.team.instance_record import SPARE_PREFIX

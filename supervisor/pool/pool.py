@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.errors import FencedError, PhalanxError, StoreError
-from actors.workspace.values import Workspace
+from actors.worktrees.model import Workspace
 from supervisor.performance.figures import HostPool, PoolFigures, Stock
 from supervisor.pool.agents import SpareAgents
 from supervisor.pool.orders import OrderBook, Orders

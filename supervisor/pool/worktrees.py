@@ -16,7 +16,7 @@ from pathlib import Path
 
 from actors.concurrency import Background
 from actors.errors import PhalanxError
-from actors.workspace.values import Workspace
+from actors.worktrees.model import Workspace
 from supervisor.pool.clearing import Clearing
 from supervisor.pool.demand import PAUSE_S, Demand, waits_for
 from supervisor.pool.seats import Seats

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from actors.home import Home
-from actors.workspace.rehearsal import Rehearsal
-from actors.workspace.values import Leftover, Retirement, Workspace
+from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace
 from supervisor.failures import told
 from supervisor.ports import HostPort
 from supervisor.results import CollectedItem

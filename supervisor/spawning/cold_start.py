@@ -13,7 +13,7 @@ from actors.concurrency import beside
 from actors.errors import PhalanxError, WorkspaceError
 from actors.home import Home
 from actors.messages import Receipt
-from actors.workspace.values import Workspace
+from actors.worktrees.model import Workspace
 from supervisor.messaging.drafts import Draft
 from supervisor.pool.pool import Pool
 from supervisor.ports import HostPort, InstancePort

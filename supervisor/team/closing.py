@@ -24,7 +24,7 @@ from actors.errors import (
 )
 from actors.following.reports import Snapshot
 from actors.status import ALIVE, Status
-from actors.workspace.values import Retirement, Workspace
+from actors.worktrees.model import Retirement, Workspace
 from supervisor.failures import error_info
 from supervisor.ports import HostPort, InstancePort
 from supervisor.recovering.adoption import Adoption

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from actors.workspace.values import Workspace
+from actors.worktrees.model import Workspace
 from supervisor.requests import Role
 
 _ID = re.compile(r"exec_\d+|mgr_\d+_\d+|spec_\d+_\d+_\d+|spare_\d+")

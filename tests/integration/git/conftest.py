@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.git.hands import GitHands
-from actors.git.near import NearLook
-from actors.git.values import Asked, Commit, CreateRef, Operation, Outcome, Proof, Read
+from actors.git.executor import GitHands
+from actors.git.local import NearLook
+from actors.git.model import Asked, Commit, CreateRef, Operation, Outcome, Proof, Read
 from tests.projects import git, make_repository
 
 

@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from actors.git.hands import GitHands
-from actors.git.values import Asked
+from actors.git.executor import GitHands
+from actors.git.model import Asked
 from tests.integration.git.conftest import ALL
 
 if __name__ == "__main__":

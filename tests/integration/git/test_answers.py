@@ -13,9 +13,9 @@ from random import Random
 
 import pytest
 
-from actors.git.near import NearLook
-from actors.git.sight import MOST_ENTRIES, STEP_NS
-from actors.git.values import Asked, ListRefs, ListWorktrees, Outcome, Proof, Read, ReadDiff, ReadLog, ReadStatus
+from actors.git.fingerprint import MOST_ENTRIES, STEP_NS
+from actors.git.local import NearLook
+from actors.git.model import Asked, ListRefs, ListWorktrees, Outcome, Proof, Read, ReadDiff, ReadLog, ReadStatus
 from tests.integration.git.conftest import Project, count_gits, result
 
 STATUS, LOG, BRANCHES = ReadStatus(), ReadLog(revision=None, limit=5), ListRefs(kind="branch")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from actors.git.hands import GitHands
-from actors.git.values import (
+from actors.git.executor import GitHands
+from actors.git.model import (
     Checkout,
     Commit,
     CreateRef,
@@ -25,7 +25,7 @@ from actors.git.values import (
     ReadLog,
     ReadStatus,
 )
-from actors.workspace.workspaces import Workspaces
+from actors.worktrees.manager import Workspaces
 from tests.integration.git.conftest import Project, branch, refusal, result
 
 CONFIGURATIONS: dict[str, dict[str, str]] = {

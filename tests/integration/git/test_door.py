@@ -13,24 +13,23 @@ from typing import Any
 import pytest
 
 from actors.errors import InvalidRequestError
-from actors.git import values
-from actors.git.door import GitDoor, GitWay, NotSentError
-from actors.git.sending import asked_of, outcome_of, plain_asked, plain_outcome
-from actors.git.values import Asked, Outcome, Proof
+from actors.git import model
+from actors.git.local import GitDoor, GitWay, NotSentError, asked_of, outcome_of, plain_asked, plain_outcome
+from actors.git.model import Asked, Outcome, Proof
 
 PROOF = Proof(digest=b"\0\xff", watched=frozenset({"head"}), ignored=frozenset({"a\udcff/"}), guard=3)
-OPERATIONS: Sequence[values.Operation] = [
-    values.ReadStatus(),
-    values.ListRefs(kind="tag"),
-    values.ReadLog(revision=None, limit=3, files=("a", "b\udcff")),
-    values.ReadDiff(base="a", head=None, staged=True, files=()),
-    values.ListWorktrees(),
-    values.PredictMerge(branch="b"),
-    values.CreateRef(kind="branch", name="n", start="s"),
-    values.DeleteBranch(name="n"),
-    values.Checkout(branch="n", create=True, start=None),
-    values.Commit(message="m", files=("a",), everything=False),
-    values.Merge(branch="b", message=None),
+OPERATIONS: Sequence[model.Operation] = [
+    model.ReadStatus(),
+    model.ListRefs(kind="tag"),
+    model.ReadLog(revision=None, limit=3, files=("a", "b\udcff")),
+    model.ReadDiff(base="a", head=None, staged=True, files=()),
+    model.ListWorktrees(),
+    model.PredictMerge(branch="b"),
+    model.CreateRef(kind="branch", name="n", start="s"),
+    model.DeleteBranch(name="n"),
+    model.Checkout(branch="n", create=True, start=None),
+    model.Commit(message="m", files=("a",), everything=False),
+    model.Merge(branch="b", message=None),
 ]
 OUTCOMES = [
     Outcome(result={"paths": ["a"], "clean": True, "ahead": None}, proof=PROOF, ignored=frozenset({"x"}), took_s=0.5),
@@ -65,7 +64,7 @@ async def echo(given: Any) -> Any:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: type(each).__name__)
-async def test_every_operation_arrives_as_it_was_sent(short_tmp: Path, operation: values.Operation) -> None:
+async def test_every_operation_arrives_as_it_was_sent(short_tmp: Path, operation: model.Operation) -> None:
     asked = Asked(directory=Path("/srv/a\udcff"), operation=operation, known=PROOF, guard=7)
     async with door(short_tmp / "s", echo=echo), way_to(short_tmp / "s") as way:
         assert asked_of(await way.call("echo", plain_asked(asked))) == asked
@@ -73,7 +72,7 @@ async def test_every_operation_arrives_as_it_was_sent(short_tmp: Path, operation
 
 
 def test_no_operation_is_left_out() -> None:
-    assert {type(each) for each in OPERATIONS} == {*values.Read.__args__, *values.Write.__args__}
+    assert {type(each) for each in OPERATIONS} == {*model.Read.__args__, *model.Write.__args__}
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)

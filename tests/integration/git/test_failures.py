@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from actors.git import reading
-from actors.git.places import find_place
-from actors.git.running import Hand
-from actors.git.values import Asked, Commit, Merge, ReadDiff, ReadStatus
-from actors.workspace.command import Answer, GitRunner
+from actors.git import reads
+from actors.git.layout import find_place
+from actors.git.model import Asked, Commit, Merge, ReadDiff, ReadStatus
+from actors.git.process import Answer, GitRunner
+from actors.git.repository import Hand
 from tests.integration.git.conftest import ALL, Project, branch, refusal, result
 
 
@@ -52,7 +52,7 @@ def test_new_branches_where_the_file_system_refuses_fail_without_the_others(
     def broken(creations: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("actors.git.refs.create", broken)
+    monkeypatch.setattr("actors.git.executor.create", broken)
     (project.repository / "README.md").write_text("changed\n")
 
     made, done = project.hands.write(
@@ -84,7 +84,7 @@ def test_a_status_is_told_though_files_vanish_while_it_is_looked_at(
         shutil.rmtree(below)
         return nullcontext(entries) if which == "entry" else scandir(path)
 
-    monkeypatch.setattr("actors.git.sight.os.scandir", vanishing)
+    monkeypatch.setattr("actors.git.fingerprint.os.scandir", vanishing)
 
     outcome = project.read(ReadStatus())
 
@@ -101,7 +101,7 @@ def test_a_status_is_told_though_a_directory_may_not_be_read(project: Project, m
             raise PermissionError(13, "Permission denied", path)
         return scandir(path)
 
-    monkeypatch.setattr("actors.git.sight.os.scandir", guarded)
+    monkeypatch.setattr("actors.git.fingerprint.os.scandir", guarded)
 
     outcome = project.read(ReadStatus())
 
@@ -137,13 +137,13 @@ def test_a_start_with_an_odd_line_end_fails_alone(project: Project) -> None:
 
 
 def test_of_a_huge_diff_only_the_beginning_is_read(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_MOST_DIFF_BYTES", 1_000)
+    monkeypatch.setattr(reads, "_MOST_DIFF_BYTES", 1_000)
     for name in ("a", "b"):
         (project.repository / name).write_text("line\n" * 100_000)
     project.git("add", "--all")
 
     cut = result(project.read(ReadDiff(base=None, head=None, staged=True)))
-    monkeypatch.setattr(reading, "_MOST_DIFF_BYTES", 20)
+    monkeypatch.setattr(reads, "_MOST_DIFF_BYTES", 20)
     short = result(project.read(ReadDiff(base=None, head=None, staged=True)))
 
     assert cut["files"] == [{"path": name, "added": 100_000, "deleted": 0} for name in ("a", "b")]

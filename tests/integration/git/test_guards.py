@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.git.guards import Guards
+from actors.git.tree_watch import Guards
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -126,7 +126,7 @@ def test_a_tree_in_which_changes_could_be_missed_has_no_guard(tree: Path, short_
 
 IN_ANOTHER_ROOT = """
 import os, sys
-from actors.git.guards import Guards
+from actors.git.tree_watch import Guards
 os.chroot(sys.argv[1])
 print(Guards().begin("/tree", frozenset()))
 """

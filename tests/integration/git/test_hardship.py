@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from actors.git.hands import GitHands
-from actors.git.values import Asked, Checkout, Commit, Merge, ReadStatus
+from actors.git.executor import GitHands
+from actors.git.model import Asked, Checkout, Commit, Merge, ReadStatus
 from tests.integration.git.conftest import ALL, Project, branch, refusal, result
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from actors.git.values import Asked, ReadLog
+from actors.git.model import Asked, ReadLog
 from tests.integration.git.conftest import Project, count_gits, result
 from tests.integration.git.test_answers import holds
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.git.values import Merge, PredictMerge, ReadStatus
+from actors.git.model import Merge, PredictMerge, ReadStatus
 from tests.integration.git.conftest import ALL, Project, refusal, result
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.git import near as near_module
-from actors.git.near import NearLook
-from actors.git.values import Asked, Outcome
+from actors.git import local as near_module
+from actors.git.local import NearLook
+from actors.git.model import Asked, Outcome
 from tests.integration.git.conftest import Project
 from tests.integration.git.test_answers import LOG, settled
 

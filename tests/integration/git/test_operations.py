@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from actors.git.reading import MOST_PATCH_CHARACTERS
-from actors.git.values import (
+from actors.git.model import (
     Checkout,
     Commit,
     CreateRef,
@@ -16,6 +15,7 @@ from actors.git.values import (
     ReadLog,
     ReadStatus,
 )
+from actors.git.reads import MOST_PATCH_CHARACTERS
 from tests.integration.git.conftest import ALL, Project, branch, refusal, result
 
 BRANCHES = ListRefs(kind="branch")

@@ -6,11 +6,10 @@ import time
 
 import pytest
 
-from actors.git import answering
-from actors.git.places import find_place
-from actors.git.sight import MOST_ENTRIES, STEP_NS
-from actors.git.values import Read, ReadLog
-from actors.git.watching import Watch
+from actors.git import reads
+from actors.git.fingerprint import MOST_ENTRIES, STEP_NS, Watch
+from actors.git.layout import find_place
+from actors.git.model import Read, ReadLog
 from tests.integration.git.conftest import Project
 from tests.integration.git.test_answers import BRANCHES, LOG, STATUS, holds, settled
 
@@ -85,7 +84,7 @@ def test_a_status_with_very_many_ignored_files_is_not_kept(project: Project) -> 
 
 def test_a_large_answer_is_not_kept(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     settled(project, STATUS)
-    monkeypatch.setattr(answering, "LARGEST_KEPT", 10)
+    monkeypatch.setattr(reads, "LARGEST_KEPT", 10)
 
     assert project.read(STATUS).proof is None
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.git import running
-from actors.git.values import Checkout, Commit, DeleteBranch, Merge
+from actors.git import repository
+from actors.git.model import Checkout, Commit, DeleteBranch, Merge
 from tests.integration.git.conftest import ALL, Project, refusal, result
 
 MEMBER = Merge(branch="member", message=None)
@@ -46,7 +46,7 @@ def test_a_merge_that_meets_one_begun_at_the_same_moment_leaves_it_alone(
 ) -> None:
     project.commit("a", at=project.tree)
     begin_merge(project)
-    monkeypatch.setattr("actors.git.merging.under_way", lambda place: None)
+    monkeypatch.setattr("actors.git.merge.under_way", lambda place: None)
 
     assert "unresolved conflict" in refusal(project.write(MEMBER))
     project.git("add", "f")
@@ -98,7 +98,7 @@ def test_a_merge_whose_hook_hangs_is_taken_back(project: Project, monkeypatch: p
     project.hook("pre-merge-commit", "sleep 60")
     (project.repository / "README.md").write_text("uncommitted\n")
     before = project.git("status", "--porcelain=v2", "--branch")
-    monkeypatch.setattr(running, "HEAVY_S", 0.5)
+    monkeypatch.setattr(repository, "HEAVY_S", 0.5)
 
     assert "was not done" in refusal(project.write(MEMBER))
 
@@ -112,7 +112,7 @@ def test_a_merge_whose_hook_hangs_leaves_what_was_staged_meanwhile(
 ) -> None:
     diverge(project)
     project.hook("pre-merge-commit", "echo mine > mine; git add mine; sleep 60")
-    monkeypatch.setattr(running, "HEAVY_S", 1.0)
+    monkeypatch.setattr(repository, "HEAVY_S", 1.0)
 
     refusal(project.write(MEMBER))
 
@@ -124,7 +124,7 @@ def test_a_merge_that_is_made_before_a_hook_hangs_is_told_to_be_looked_for(
 ) -> None:
     diverge(project)
     project.hook("post-merge", "sleep 60")
-    monkeypatch.setattr(running, "HEAVY_S", 1.0)
+    monkeypatch.setattr(repository, "HEAVY_S", 1.0)
 
     assert "HEAD is at" in refusal(project.write(MEMBER))
     assert project.git("log", "-1", "--format=%s") == "Merge branch 'member' into main"
@@ -138,7 +138,7 @@ def test_a_commit_whose_hook_hangs_leaves_the_index_as_it_was(
     project.hook("pre-commit", "sleep 60")
     (project.repository / "new").write_text("x")
     before = project.git("status", "--porcelain")
-    monkeypatch.setattr(running, "HEAVY_S", 1.0)
+    monkeypatch.setattr(repository, "HEAVY_S", 1.0)
 
     assert "git commit in" in refusal(project.write(operation))
     assert project.git("status", "--porcelain") == before
@@ -149,7 +149,7 @@ def test_a_commit_that_is_made_before_a_hook_hangs_is_told_to_be_looked_for(
 ) -> None:
     project.hook("post-commit", "sleep 60")
     (project.repository / "new").write_text("x")
-    monkeypatch.setattr(running, "HEAVY_S", 1.0)
+    monkeypatch.setattr(repository, "HEAVY_S", 1.0)
 
     assert "HEAD is at" in refusal(project.write(ALL))
     assert project.git("status", "--porcelain") == ""

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from actors.travel.depot import Depot
-from actors.travel.values import Arrival, Origin, Parcel
-from actors.workspace.values import Workspace
-from actors.workspace.workspaces import Workspaces
+from actors.transfer.bundles import Arrival, Origin, Parcel
+from actors.transfer.service import Depot
+from actors.worktrees.manager import Workspaces
+from actors.worktrees.model import Workspace
 from tests.projects import git, make_repository
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}

@@ -10,7 +10,7 @@ from pathlib import PurePath
 import pytest
 
 from actors.errors import WorkspaceError
-from actors.workspace.values import Workspace
+from actors.worktrees.model import Workspace
 from tests.integration.travel.conftest import Hosts, commit
 from tests.projects import git
 

@@ -9,10 +9,10 @@ from pathlib import Path, PurePath
 import pytest
 
 from actors.errors import WorkspaceError
-from actors.travel.depot import Depot
-from actors.travel.values import PIECE_BYTES, Origin
-from actors.workspace.values import Workspace
-from actors.workspace.workspaces import Workspaces
+from actors.transfer.bundles import PIECE_BYTES, Origin
+from actors.transfer.service import Depot
+from actors.worktrees.manager import Workspaces
+from actors.worktrees.model import Workspace
 from tests.integration.travel.conftest import ENVIRONMENT, Hosts, commit
 from tests.projects import git
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.workspace.values import Workspace
-from actors.workspace.workspaces import Workspaces
+from actors.worktrees.manager import Workspaces
+from actors.worktrees.model import Workspace
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actors.workspace.workspaces import Workspaces
+from actors.worktrees.manager import Workspaces
 from tests.integration.workspace.conftest import Place, photograph, photograph_of_blobs
 
 _NAMES = st.sampled_from(["a", "b", "src", "src/code.py", "src/new", "d/e", "d/e/f", ".env", "x.log", "out/y", "\n"])

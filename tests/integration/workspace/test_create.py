@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from actors.errors import InvalidRequestError
-from actors.workspace.command import Answer, GitRunner
-from actors.workspace.source import find_source, source_fact_by_fact
-from actors.workspace.values import Workspace
-from actors.workspace.workspaces import Workspaces
+from actors.git.process import Answer, GitRunner
+from actors.worktrees.manager import Workspaces
+from actors.worktrees.model import Workspace
+from actors.worktrees.source import find_source, source_fact_by_fact
 from tests.integration.workspace.conftest import Place
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import InvalidRequestError, WorkspaceError
-from actors.workspace.workspaces import Workspaces
+from actors.worktrees.manager import Workspaces
 from tests.integration.workspace.conftest import Place
 
 

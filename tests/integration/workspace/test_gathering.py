@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import WorkspaceError
-from actors.workspace.command import Answer, GitRunner
+from actors.git.process import Answer, GitRunner
 
 
 def run(tmp_path: Path, script: str, **more: object) -> Answer:
@@ -85,7 +85,7 @@ def test_no_file_stays_open_when_no_more_can_be_opened(
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     before = set(Path("/proc/self/fd").iterdir())
-    monkeypatch.setattr(f"actors.workspace.gathering.os.{opening}", no_more)
+    monkeypatch.setattr(f"actors.git.process.os.{opening}", no_more)
     with pytest.raises(WorkspaceError, match="when the host has room"):
         run(tmp_path, "true")
 

@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from actors.errors import WorkspaceError
-from actors.workspace import worktree
-from actors.workspace.workspaces import Workspaces
+from actors.worktrees import create
+from actors.worktrees.manager import Workspaces
 from tests.integration.workspace.conftest import Place
 from tests.processes import ends, runs, tell
 
@@ -25,7 +25,7 @@ _ROOT = Path(__file__).parents[3]
 _CREATE = """
 import json, sys
 from pathlib import Path
-from actors.workspace.workspaces import Workspaces
+from actors.worktrees.manager import Workspaces
 Workspaces(Path(sys.argv[1]), json.loads(sys.argv[3])).create("a", Path(sys.argv[2]), "isolated")
 """
 
@@ -108,7 +108,7 @@ def test_a_hook_that_hangs_is_ended_and_nothing_is_left(
 ) -> None:
     place.hook(f"trap '' TERM; echo $$ > {place.base}/pid; sleep 600")
     before = place.snapshot()
-    monkeypatch.setattr(worktree, "CHECKOUT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(create, "CHECKOUT_TIMEOUT_S", 1.0)
     with pytest.raises(WorkspaceError, match="not done after 1 s"):
         workspaces.create("a", place.repository, "isolated")
     assert place.snapshot() == before
@@ -119,7 +119,7 @@ def test_a_checkout_that_hangs_is_ended_and_nothing_is_left(
     workspaces: Workspaces, place: Place, creator: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = place.snapshot()
-    monkeypatch.setattr(worktree, "CHECKOUT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(create, "CHECKOUT_TIMEOUT_S", 1.0)
     with pytest.raises(WorkspaceError, match="not done after 1 s"):
         workspaces.create("a", place.repository, "isolated")
     creator.touch()
@@ -208,7 +208,7 @@ def test_what_another_home_is_just_making_is_not_taken_for_left_over(place: Plac
     half_made = one.create("a", place.repository, "isolated")
     # As git has it for a moment: registered and locked, and its HEAD not yet on the branch.
     place.git(half_made.directory, "checkout", "-q", "--detach")
-    place.git(place.repository, "worktree", "lock", "--reason", worktree._UNFINISHED, str(half_made.directory))
+    place.git(place.repository, "worktree", "lock", "--reason", create._UNFINISHED, str(half_made.directory))
     assert two.create("a", place.repository, "isolated").branch == "phalanx/a-2"
     assert "phalanx/a" in place.branches()
 

@@ -19,9 +19,9 @@ import psutil
 import pytest
 
 from actors.errors import WorkspaceError
-from actors.workspace import inventory
-from actors.workspace.values import Workspace
-from actors.workspace.workspaces import Workspaces
+from actors.worktrees import snapshot
+from actors.worktrees.manager import Workspaces
+from actors.worktrees.model import Workspace
 from tests.integration.workspace.conftest import Place, photograph, photograph_of_blobs
 from tests.processes import tell
 
@@ -30,8 +30,8 @@ _ROOT = Path(__file__).parents[3]
 _RETIRE = """
 import json, sys
 from pathlib import Path
-from actors.workspace.values import Workspace
-from actors.workspace.workspaces import Workspaces
+from actors.worktrees.model import Workspace
+from actors.worktrees.manager import Workspaces
 root, environment, worktree, git_directory, base = sys.argv[1:]
 workspaces = Workspaces(Path(root), json.loads(environment))
 workspace = Workspace(mode="isolated", directory=Path(worktree), worktree=Path(worktree),
@@ -139,14 +139,14 @@ def test_retiring_while_the_repository_is_cleaned_up_loses_nothing(workspaces: W
 def test_somebody_who_goes_on_writing_keeps_the_worktree(
     workspaces: Workspaces, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken = inventory._walk
+    taken = snapshot._walk
 
     def write_and_walk(worktree: Path) -> dict[str, list[str] | None]:
         with (worktree / "log").open("a") as log:
             log.write("and on\n")
         return taken(worktree)
 
-    monkeypatch.setattr(inventory, "_walk", write_and_walk)
+    monkeypatch.setattr(snapshot, "_walk", write_and_walk)
     retirement = workspaces.retire(workspace)
     assert not retirement.removed
     assert "something still writes in it" in (retirement.kept_reason or "")
@@ -158,7 +158,7 @@ def test_what_is_written_while_it_is_saved_is_saved_too(
 ) -> None:
     (workspace.directory / "log").write_text("one\n")
     looked = []
-    taken = inventory._walk
+    taken = snapshot._walk
 
     def write_once_and_walk(worktree: Path) -> dict[str, list[str] | None]:
         looked.append(worktree)
@@ -166,7 +166,7 @@ def test_what_is_written_while_it_is_saved_is_saved_too(
             (worktree / "log").write_text("two\n")
         return taken(worktree)
 
-    monkeypatch.setattr(inventory, "_walk", write_once_and_walk)
+    monkeypatch.setattr(snapshot, "_walk", write_once_and_walk)
     retirement = workspaces.retire(workspace)
     assert retirement.removed
     assert place.git(place.repository, "show", f"{retirement.saved_ref}:log") == "two"

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from actors.errors import InvalidRequestError
-from actors.workspace import claims, worktree
-from actors.workspace.values import Leftover, Workspace
-from actors.workspace.workspaces import Workspaces
+from actors.worktrees import create
+from actors.worktrees.manager import Workspaces
+from actors.worktrees.model import Leftover, Workspace
 from tests.integration.workspace.conftest import Place, photograph
 
 REF = "refs/phalanx/saved/spec_1"
@@ -90,7 +90,7 @@ def test_what_cannot_be_saved_is_kept_and_told(workspaces: Workspaces, workspace
 def test_a_creation_that_was_cut_off_is_taken_back(workspaces: Workspaces, place: Place) -> None:
     before = place.snapshot()
     half_made = workspaces.create("spec_1", place.repository, "isolated")
-    place.git(place.repository, "worktree", "lock", "--reason", worktree._UNFINISHED, str(half_made.worktree))
+    place.git(place.repository, "worktree", "lock", "--reason", create._UNFINISHED, str(half_made.worktree))
     leftover = _one(workspaces)
     assert leftover.unfinished
     assert workspaces.collect(leftover).removed
@@ -164,7 +164,7 @@ def test_a_leftover_of_a_vanished_repository_is_kept(
 def test_what_another_call_holds_is_neither_listed_nor_collected(
     workspaces: Workspaces, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(create, "PATIENCE_S", 0.2)
     leftover = _one(workspaces)
     with _locked(workspace.directory):
         assert workspaces.leftovers(()) == ()
@@ -175,7 +175,7 @@ def test_what_another_call_holds_is_neither_listed_nor_collected(
 def test_a_directory_in_which_a_worktree_is_just_being_made_stays(
     workspaces: Workspaces, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(create, "PATIENCE_S", 0.2)
     claimed = place.worktrees / "spec_1"
     claimed.mkdir()
     leftover = _one(workspaces)

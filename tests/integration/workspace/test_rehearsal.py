@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.workspace.rehearsal import Rehearsal
-from actors.workspace.values import Retirement, Workspace
-from actors.workspace.workspaces import Workspaces
+from actors.worktrees.manager import Workspaces
+from actors.worktrees.model import Rehearsal, Retirement, Workspace
 from tests.integration.workspace import states
 from tests.integration.workspace.conftest import Place
 

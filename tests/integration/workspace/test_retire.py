@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from actors.errors import InvalidRequestError
-from actors.workspace.values import Retirement, Workspace
-from actors.workspace.workspaces import Workspaces
+from actors.worktrees.manager import Workspaces
+from actors.worktrees.model import Retirement, Workspace
 from tests.integration.workspace.conftest import Place
 
 GONE = Retirement(removed=True, kept_reason=None, branch_deleted=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from actors.workspace import inventory
-from actors.workspace.inventory import MOST_FILE_BYTES
-from actors.workspace.values import Retirement, Workspace
-from actors.workspace.workspaces import Workspaces
+from actors.worktrees import snapshot
+from actors.worktrees.manager import Workspaces
+from actors.worktrees.model import Retirement, Workspace
+from actors.worktrees.snapshot import MOST_FILE_BYTES
 from tests.integration.workspace.conftest import Place, photograph
 
 MOST_FILES = 500
@@ -160,7 +160,7 @@ def test_work_is_kept_and_the_reason_told(
     end: Callable[[Workspaces, Workspace], Retirement],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(inventory, "MOST_FILES", MOST_FILES)
+    monkeypatch.setattr(snapshot, "MOST_FILES", MOST_FILES)
     do(place, workspace.directory)
     before, index = photograph(place.base), (place.repository / ".git/worktrees/spec_1/index").read_bytes()
     retirement = end(workspaces, workspace)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.workspace.values import Workspace
-from actors.workspace.workspaces import Workspaces
+from actors.worktrees.manager import Workspaces
+from actors.worktrees.model import Workspace
 from tests.integration.workspace import states
 from tests.integration.workspace.conftest import Place, photograph, photograph_of_blobs
 

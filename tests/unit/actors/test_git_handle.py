@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from actors.errors import UnavailableError
-from actors.git.door import NotSentError
-from actors.git.sending import plain_outcome
-from actors.git.values import Asked, Commit, Outcome, ReadStatus
+from actors.git.local import NotSentError, plain_outcome
+from actors.git.model import Asked, Commit, Outcome, ReadStatus
 from actors.git_handle import GitHandle
 
 READ = [Asked(directory=Path("/r"), operation=ReadStatus())]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.messages import RECORD_VERSION, Message, encode
-from actors.workspace.values import Workspace
+from actors.worktrees.model import Workspace
 from supervisor.records import decode_record, encode_plain, encode_record
 from supervisor.requests import Role, SpawnRequest
 from supervisor.serving.repeats import Repeats

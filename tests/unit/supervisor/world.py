@@ -22,7 +22,7 @@ from actors.messages import Message, MessageStatus, Receipt
 from actors.messaging.inbox import BatchLimits
 from actors.status import Status
 from actors.tmux.pane import PaneInfo
-from actors.workspace.values import Leftover, Retirement, Workspace, WorkspaceMode
+from actors.worktrees.model import Leftover, Retirement, Workspace, WorkspaceMode
 from supervisor.team.registry import is_instance_id
 from tests.unit.supervisor.stand_ins import load
 

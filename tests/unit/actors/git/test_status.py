@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from actors.git.status import MOST_PATHS, read_porcelain
+from actors.git.reads import MOST_PATHS, read_porcelain
 
 _MODES = "N... 100644 100644 100644 aaaa bbbb"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.git.waiting import OTHERS_AT_WORK_S, SAME_LOCK_S, Waiting, lock_in
+from actors.git.repository import OTHERS_AT_WORK_S, SAME_LOCK_S, Waiting, lock_in
 
 MOST = 10_000
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.workspace.changes import Status, is_rebuilt, read_index, read_status, some_of
+from actors.worktrees.source import Status, is_rebuilt, read_index, read_status, some_of
 
 _NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 

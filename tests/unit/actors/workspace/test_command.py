@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.workspace.command import Answer
+from actors.git.process import Answer
 
 
 @pytest.mark.parametrize(

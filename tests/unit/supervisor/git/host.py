@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actors.errors import UnavailableError
-from actors.git.values import Asked, CreateRef, Outcome, Place, Proof
+from actors.git.model import Asked, CreateRef, Outcome, Place, Proof
 
 
 class StandInHost:

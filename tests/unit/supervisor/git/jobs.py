@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from actors.git.values import Commit, CreateRef, Operation, ReadStatus
-from supervisor.git.answers import Answer
-from supervisor.git.cache import AnswerCache
+from actors.git.model import Commit, CreateRef, Operation, ReadStatus
 from supervisor.git.queue import GitQueue, Job
+from supervisor.git.scheduling import Answer, AnswerCache
 from supervisor.permits import Permits
 from tests.unit.supervisor.git.host import StandInHost
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from actors.git.values import Proof
-from supervisor.git.cache import AnswerCache
+from actors.git.model import Proof
+from supervisor.git.scheduling import AnswerCache
 
 PROOF = Proof(digest=b"1", watched=frozenset())
 

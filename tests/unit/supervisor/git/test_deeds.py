@@ -8,8 +8,7 @@ import pytest
 
 from actors.errors import InvalidRequestError
 from actors.home import Home
-from supervisor.git.desk import git_desk
-from supervisor.git.elsewhere import Elsewhere
+from supervisor.git.service import Elsewhere, git_desk
 from supervisor.requests import GitBatchRequest
 from supervisor.results import GitBatchResult
 from supervisor.settings import Settings

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from actors.git.places import find_place
-from actors.git.values import Commit, CreateRef, Operation, Place, ReadStatus
+from actors.git.layout import find_place
+from actors.git.model import Commit, CreateRef, Operation, Place, ReadStatus
 from actors.home import Home
-from supervisor.git.cache import AnswerCache
-from supervisor.git.desk import repository_check
-from supervisor.git.figures import GitFigures
 from supervisor.git.queue import GitQueue, Job
+from supervisor.git.scheduling import AnswerCache, GitFigures
+from supervisor.git.service import repository_check
 from supervisor.performance.meters import Meters
 from supervisor.performance.names import Count
 from supervisor.permits import Permits

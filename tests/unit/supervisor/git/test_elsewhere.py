@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from actors.errors import UnavailableError
-from actors.git.values import Asked, Outcome, Place
+from actors.git.model import Asked, Outcome, Place
 from actors.home import Home
-from supervisor.git.desk import GitDesk, git_desk
-from supervisor.git.elsewhere import Elsewhere
+from supervisor.git.service import Elsewhere, GitDesk, git_desk
 from supervisor.requests import GitBatchRequest
 from supervisor.results import GitOutcome
 from supervisor.settings import Settings

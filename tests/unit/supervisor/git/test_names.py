@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.git.names import base_of, check_file, check_name, check_revision
+from supervisor.git.params import base_of, check_file, check_name, check_revision
 
 
 @pytest.mark.parametrize("name", ["main", "feature/login", "a.b", "ümlaut", "a@b", "x-y_z", "phalanx/spec_1_1_7"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.git.values import (
+from actors.git.model import (
     Checkout,
     Commit,
     CreateRef,
@@ -17,7 +17,7 @@ from actors.git.values import (
     ReadLog,
     ReadStatus,
 )
-from supervisor.git.order import predecessors
+from supervisor.git.queue import predecessors
 
 
 def place(name: str = "a", repository: str = "r") -> Place:

@@ -5,34 +5,34 @@ from typing import Any
 import pytest
 
 from actors.errors import InvalidRequestError
-from actors.git import values
+from actors.git import model
 from supervisor.git.params import operation_of
 from supervisor.refusals import parse
 from supervisor.requests import GitBatchRequest, GitOperation
 
 
-def operation(kind: str, **params: Any) -> values.Operation:
+def operation(kind: str, **params: Any) -> model.Operation:
     return operation_of(GitOperation.model_validate({"type": kind, "workspaceDir": "/src", "params": params}))
 
 
 @pytest.mark.parametrize(
     ("kind", "params", "meant"),
     [
-        ("status", {}, values.ReadStatus()),
-        ("branch", {}, values.ListRefs(kind="branch")),
-        ("branch", {"branchName": "a/b"}, values.CreateRef(kind="branch", name="a/b", start=None)),
-        ("branch", {"action": "delete", "branchName": "a"}, values.DeleteBranch(name="a")),
-        ("tag", {"tagName": "v1", "target": "main~1"}, values.CreateRef(kind="tag", name="v1", start="main~1")),
-        ("checkout", {"branchName": "a"}, values.Checkout(branch="a", create=False, start=None)),
-        ("commit", {"message": "m", "all": True}, values.Commit(message="m", files=(), everything=True)),
-        ("merge", {"branchName": "a"}, values.Merge(branch="a", message=None)),
-        ("merge", {"branchName": "a", "dryRun": True}, values.PredictMerge(branch="a")),
-        ("diff", {"base": "a", "head": "b"}, values.ReadDiff(base="a", head="b", staged=False)),
-        ("log", {"maxCount": 3}, values.ReadLog(revision=None, limit=3)),
-        ("worktree", {}, values.ListWorktrees()),
+        ("status", {}, model.ReadStatus()),
+        ("branch", {}, model.ListRefs(kind="branch")),
+        ("branch", {"branchName": "a/b"}, model.CreateRef(kind="branch", name="a/b", start=None)),
+        ("branch", {"action": "delete", "branchName": "a"}, model.DeleteBranch(name="a")),
+        ("tag", {"tagName": "v1", "target": "main~1"}, model.CreateRef(kind="tag", name="v1", start="main~1")),
+        ("checkout", {"branchName": "a"}, model.Checkout(branch="a", create=False, start=None)),
+        ("commit", {"message": "m", "all": True}, model.Commit(message="m", files=(), everything=True)),
+        ("merge", {"branchName": "a"}, model.Merge(branch="a", message=None)),
+        ("merge", {"branchName": "a", "dryRun": True}, model.PredictMerge(branch="a")),
+        ("diff", {"base": "a", "head": "b"}, model.ReadDiff(base="a", head="b", staged=False)),
+        ("log", {"maxCount": 3}, model.ReadLog(revision=None, limit=3)),
+        ("worktree", {}, model.ListWorktrees()),
     ],
 )
-def test_params_mean_an_operation(kind: str, params: dict[str, Any], meant: values.Operation) -> None:
+def test_params_mean_an_operation(kind: str, params: dict[str, Any], meant: model.Operation) -> None:
     assert operation(kind, **params) == meant
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from actors.errors import InvalidRequestError, PhalanxError
-from actors.git.values import ReadLog
-from supervisor.git.answers import MOST_TOGETHER
+from actors.git.model import ReadLog
 from supervisor.git.queue import Job
+from supervisor.git.scheduling import MOST_TOGETHER
 from tests.unit.supervisor.git.host import StandInHost
 from tests.unit.supervisor.git.jobs import COMMIT, STATUS, branch, cached, job, made
 from tests.unit.supervisor.stand_ins import turns

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from supervisor.git.cache import AnswerCache
 from supervisor.git.queue import GitQueue
-from supervisor.git.writes import MOST_OTHERS
+from supervisor.git.scheduling import MOST_OTHERS, AnswerCache
 from supervisor.performance.meters import Meters
 from supervisor.performance.names import Count
 from supervisor.permits import Permits

@@ -12,7 +12,7 @@ from actors.errors import InvalidRequestError, UnavailableError
 from actors.following.reports import Report
 from actors.messages import Message, Receipt
 from actors.nodes import Node
-from actors.workspace.values import Workspace
+from actors.worktrees.model import Workspace
 from supervisor.hosts.drainer import Drainer
 from supervisor.hosts.relocation import MoveParts
 from supervisor.hosts.roster import NoLongerWantedError, Placement

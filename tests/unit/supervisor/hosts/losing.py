@@ -10,7 +10,7 @@ from typing import Any
 
 from actors.errors import InvalidRequestError, UnavailableError
 from actors.nodes import Node
-from actors.workspace.values import Workspace
+from actors.worktrees.model import Workspace
 from supervisor.hosts.mover import Mover
 from supervisor.hosts.placing import Wanted
 from supervisor.hosts.relocation import MoveParts

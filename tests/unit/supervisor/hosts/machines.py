@@ -11,8 +11,7 @@ from typing import Any
 from actors.agents.base import Handover, RunningAgent
 from actors.errors import UnavailableError, WorkspaceError
 from actors.nodes import Node
-from actors.workspace.rehearsal import Rehearsal
-from actors.workspace.values import Leftover, Retirement, Workspace
+from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace
 from supervisor.hosts.many import ManyHosts
 from supervisor.hosts.roster import Roster
 

@@ -11,7 +11,7 @@ import pytest
 from actors.errors import UnavailableError
 from actors.messages import Message
 from actors.status import Status
-from actors.workspace.values import Workspace
+from actors.worktrees.model import Workspace
 from supervisor.hosts import carrier as carrier_module
 from supervisor.hosts.carrier import Carrier
 from supervisor.store import keys

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import UnavailableError
-from actors.workspace.rehearsal import Rehearsal
+from actors.worktrees.model import Rehearsal
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.hosts.machines import HERE, THERE, Scene, workspace
 

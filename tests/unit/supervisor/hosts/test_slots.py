@@ -7,7 +7,7 @@ from typing import Any
 
 from actors.nodes import ELASTIC_LABEL, Node
 from actors.status import Status
-from actors.workspace.values import Workspace
+from actors.worktrees.model import Workspace
 from supervisor.hosts.roster import Placement, Roster
 from supervisor.hosts.slots import Slots
 from supervisor.store.memory import MemoryStore

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from actors.following.reports import Report
 from actors.messages import Message
-from actors.workspace.values import Workspace
+from actors.worktrees.model import Workspace
 from supervisor.store import keys
 from tests.unit.supervisor.messaging.office import ACCEPTED, BLOCKED, ID, Office
 from tests.unit.supervisor.stand_ins import READY, StandInInstance, receipt, turns

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import UnavailableError
-from actors.workspace.values import Leftover, Retirement
+from actors.worktrees.model import Leftover, Retirement
 from supervisor.pool.seats import Seat
 from supervisor.pool.worktrees import SpareWorktrees
 

@@ -13,7 +13,7 @@ import pytest
 
 from actors.errors import UnavailableError
 from actors.status import Status
-from actors.workspace.values import Workspace
+from actors.worktrees.model import Workspace
 from supervisor.permits import Permits
 from supervisor.pool import agents as agents_module
 from supervisor.pool import demand as demand_module

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actors.workspace.values import Workspace
+from actors.worktrees.model import Workspace
 from supervisor.permits import Permits
 from supervisor.pool import agents as agents_module
 from supervisor.pool import demand as demand_module

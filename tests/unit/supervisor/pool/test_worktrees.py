@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import UnavailableError
-from actors.workspace.values import Workspace
+from actors.worktrees.model import Workspace
 from supervisor.permits import Permits
 from supervisor.pool.demand import PAUSE_S
 from supervisor.pool.worktrees import DIRECTORIES, SpareWorktrees

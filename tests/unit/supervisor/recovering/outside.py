@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from actors.agents.base import RunningAgent
-from actors.workspace.values import Leftover, Retirement
+from actors.worktrees.model import Leftover, Retirement
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.ports import InstancePort

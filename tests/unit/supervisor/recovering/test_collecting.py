@@ -7,8 +7,7 @@ import pytest
 
 from actors.errors import FencedError, WorkspaceError
 from actors.home import Home
-from actors.workspace.rehearsal import Rehearsal
-from actors.workspace.values import Leftover, Retirement, Workspace
+from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace
 from supervisor.recovering.collecting import Collecting
 from supervisor.results import CollectedItem
 from supervisor.store import keys

@@ -12,7 +12,7 @@ from actors.agents.base import Handover
 from actors.errors import TerminalError, UnavailableError
 from actors.following.reports import Report
 from actors.nodes import Node
-from actors.workspace.values import Workspace
+from actors.worktrees.model import Workspace
 from supervisor.hosts.roster import Placement, Roster
 from supervisor.permits import Permits
 from supervisor.requests import Role, SpawnRequest

@@ -14,7 +14,7 @@ from actors.following.reports import Report
 from actors.messages import Message
 from actors.status import Status
 from actors.tmux.pane import PaneInfo
-from actors.workspace.values import Workspace
+from actors.worktrees.model import Workspace
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.records import decode_record

@@ -7,7 +7,7 @@ import pytest
 from actors.errors import InvalidRequestError, UnknownInstanceError
 from actors.following.reports import Snapshot
 from actors.status import Status
-from actors.workspace.values import Workspace
+from actors.worktrees.model import Workspace
 from supervisor.records import decode_record, encode_record
 from supervisor.requests import SpawnRequest
 from supervisor.team.registry import Member, Registry, Spare, Stage

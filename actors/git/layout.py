@@ -1,0 +1,118 @@
+"""Finds the repository of a directory as git does, without asking git: it is needed before every operation."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.git.model import Place
+
+_BRANCHES = "refs/heads/"
+ASK_GIT = ".invalid"
+"""Stands for the branch in HEAD where git keeps refs elsewhere (reftable)."""
+_REMOVED = " (deleted)"
+"""So the kernel marks the name of a directory that is gone."""
+_SMALL_BYTES = 4096
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def find_place(directory: Path) -> Place | None:
+    """None when the directory is in no repository, as far as can be seen."""
+    candidate = _real_path(os.fspath(directory))
+    while True:
+        git_directory = _linked(candidate)
+        if git_directory is not None:
+            return _place(candidate, git_directory)
+        if _is_repository(candidate):
+            return _place(None, candidate)
+        above = candidate.rpartition("/")[0] or "/"
+        if above == candidate:
+            return None
+        candidate = above
+
+
+def _place(top: str | None, git_directory: str) -> Place:
+    written = read_line(f"{git_directory}/commondir")
+    # Paths are costly to make, and this one often is the one before.
+    own = Path(git_directory)
+    common = own if not written else Path(_real_path(os.path.join(git_directory, written)))  # noqa: PTH118
+    return Place(top=Path(top) if top else None, git_directory=own, common_directory=common)
+
+
+def _real_path(path: str) -> str:
+    """``os.path.realpath``, of a directory that is there by one question to the kernel."""
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return os.path.realpath(path)
+    try:
+        found = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - called for every answer
+    except OSError:
+        return os.path.realpath(path)
+    finally:
+        os.close(descriptor)
+    return os.path.realpath(path) if found.endswith(_REMOVED) else found
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is checked out. ``commit`` is None when only git can tell it, or when there is none yet; ``branch`` is
+    ``ASK_GIT`` when only git can tell it."""
+
+    branch: str | None
+    commit: str | None
+
+
+def read_head(place: Place) -> Head:
+    written = read_line(f"{place.git_directory}/HEAD") or ""
+    ref = written.removeprefix("ref: ") if written.startswith("ref: ") else None
+    commit = written if ref is None else read_line(f"{place.common_directory}/{ref}") or ""
+    branch = ref.removeprefix(_BRANCHES) if ref and ref.startswith(_BRANCHES) else None
+    return Head(branch, commit if _HASH.fullmatch(commit) else None)
+
+
+def read_line(path: str | Path) -> str | None:
+    """The only line of one of git's small files; None when it is not there."""
+    content = read_small(path)
+    return None if content is None else os.fsdecode(content).removesuffix("\n")
+
+
+def read_small(path: str | Path) -> bytes | None:
+    """The bytes of a file, None when it is not there. Called for every answer, and often: room for a large file costs
+    more than to read a small one."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        content = os.read(descriptor, _SMALL_BYTES)
+        while len(content) % _SMALL_BYTES == 0 and (more := os.read(descriptor, _SMALL_BYTES)):
+            content += more
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return content
+
+
+def _linked(directory: str) -> str | None:
+    """The git directory that ``.git`` in it is or names."""
+    dot_git = f"{directory}/.git"
+    try:
+        is_directory = stat.S_ISDIR(os.stat(dot_git).st_mode)  # noqa: PTH116 - called for every answer
+    except OSError:
+        return None
+    if is_directory:
+        return _real_path(dot_git) if os.path.exists(f"{dot_git}/HEAD") else None  # noqa: PTH110
+    written = read_line(dot_git)
+    if written is None or not written.startswith("gitdir:"):
+        return None
+    named = _real_path(os.path.join(directory, written.removeprefix("gitdir:").strip()))  # noqa: PTH118
+    return named if os.path.isdir(named) else None  # noqa: PTH112
+
+
+def _is_repository(directory: str) -> bool:
+    return all(os.path.exists(f"{directory}/{name}") for name in ("HEAD", "objects", "refs"))  # noqa: PTH110

@@ -1,0 +1,210 @@
+"""The values of git operations: what is asked, what comes back, and how both travel.
+
+The values of this package that travel between the supervisor and a host.
+
+They are hashable: an operation together with its directory is what an answer is kept under. They import no git.
+
+Makes what git told fit to travel: names and contents of files need be no UTF-8, but messages between processes are.
+
+``executor`` passes every outcome through here; proofs stay as they are, because they must name the same files again.
+
+What an operation becomes that failed, or took its time: for ``executor`` and ``reads``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import msgpack
+
+from actors.errors import PhalanxError, WorkspaceError, to_wire
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """The repository that a directory lies in. All paths are real."""
+
+    top: Path | None
+    """Root of the working tree; None in a bare repository."""
+    git_directory: Path
+    """The one of this working tree."""
+    common_directory: Path
+    """What all working trees of the repository have in common: it stands for the repository."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadStatus:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListRefs:
+    kind: Literal["branch", "tag"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadLog:
+    revision: str | None
+    """None: HEAD."""
+    limit: int
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadDiff:
+    """Of two commits, or of the working tree (or with ``staged`` of the index) against one; by default as git does."""
+
+    base: str | None
+    head: str | None
+    staged: bool
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListWorktrees:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictMerge:
+    branch: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRef:
+    kind: Literal["branch", "tag"]
+    name: str
+    start: str | None
+    """A revision; None: HEAD of the working tree."""
+
+    @property
+    def ref(self) -> str:
+        return f"refs/{'heads' if self.kind == 'branch' else 'tags'}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteBranch:
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkout:
+    branch: str
+    create: bool
+    start: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    message: str
+    files: tuple[str, ...]
+    everything: bool
+    """All changes of the working tree, also new files. Without it and without ``files``: what is staged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merge:
+    branch: str
+    message: str | None
+
+
+Read: TypeAlias = ReadStatus | ListRefs | ReadLog | ReadDiff | ListWorktrees | PredictMerge
+Write: TypeAlias = CreateRef | DeleteBranch | Checkout | Commit | Merge
+Operation: TypeAlias = Read | Write
+READS = (ReadStatus, ListRefs, ReadLog, ReadDiff, ListWorktrees, PredictMerge)
+WRITES = (CreateRef, DeleteBranch, Checkout, Commit, Merge)
+HEAVY_S = 300.0
+"""Longest that one git may take that changes something: hooks of the user's run in it."""
+READ_S = 90.0
+WRITE_S = 2 * HEAVY_S + READ_S
+"""Longest that one operation may take: of several gits each has a bound of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What a host saw of everything that an answer depends on. As long as it sees the same, the answer holds."""
+
+    digest: bytes
+    watched: frozenset[str]
+    ignored: frozenset[str] = frozenset()
+    """Paths in the working tree that git ignores, with all that is below them."""
+    guard: int | None = None
+    """Token of the guard that was over the working tree when the answer was made; then ``digest`` is without it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One operation in one directory."""
+
+    directory: Path
+    operation: Operation
+    known: Proof | None = None
+    """Of an answer that the asker has: then it is only given anew if it does not hold any more."""
+    guard: int | None = None
+    """Token of a guard that the asker has over the working tree."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one operation: a result, or an error, or ``unchanged``: the known answer still holds."""
+
+    result: Mapping[str, Any] | None = None
+    error: Mapping[str, str] | None = None
+    """As ``errors.to_wire`` gives it."""
+    proof: Proof | None = None
+    """None: the result must not be kept."""
+    unchanged: bool = False
+    ignored: frozenset[str] | None = None
+    """Of a status: what git ignores in the working tree."""
+    retries: int = 0
+    """How often another git was in the way."""
+    took_s: float = 0.0
+
+    @classmethod
+    def refused(cls, error: PhalanxError, result: Mapping[str, Any] | None = None) -> Outcome:
+        return cls(error=to_wire(error), result=result)
+
+
+def sendable(value: Any) -> Any:
+    """The same with a mark in place of every byte that is no UTF-8."""
+    try:
+        msgpack.packb(value)
+    except UnicodeEncodeError:
+        return _marked(value)
+    return value
+
+
+def _marked(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode(errors="surrogateescape").decode(errors="replace")
+    if isinstance(value, Mapping):
+        return {key: _marked(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_marked(each) for each in value]
+    return value
+
+
+def failed(error: Exception) -> Outcome:
+    """Of the operation that failed, and of no other."""
+    if isinstance(error, PhalanxError):
+        return Outcome.refused(error)
+    if isinstance(error, OSError):
+        return Outcome.refused(
+            WorkspaceError(f"The file system refused: {error}. See to its permissions and room, then try again.")
+        )
+    logger.error("a git operation failed", exc_info=error)
+    return Outcome.refused(PhalanxError("An error in Phalanx: see the logs of this host."))
+
+
+def with_times(outcomes: Sequence[Outcome], took_s: float) -> list[Outcome]:
+    return [with_time(outcome, took_s) for outcome in outcomes]
+
+
+def with_time(outcome: Outcome, took_s: float) -> Outcome:
+    return replace(outcome, result=sendable(outcome.result), error=sendable(outcome.error), took_s=took_s)

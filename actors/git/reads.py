@@ -1,0 +1,411 @@
+"""Operations that only look, asked together where one git can answer several.
+
+Answers what only looks: all that one call of the host asks for, in three steps.
+
+First all is looked at that the answers depend on, then git is asked, then all is looked at once more; so what several
+answers have in common is looked at twice in all. What one git can tell is asked of one: the lists of a repository, and
+the logs of its commits. ``executor`` makes an ``Answering`` for each call.
+
+The operations that only look. Each gives its result and the paths that git ignores, as far as it told them.
+
+Reads ``git log``; the logs of several commits of a repository by one git.
+
+git tells the commits of all of them together in an order of its own. Where each commit has one parent at most, the log
+of a commit is it, its parent, the parent of that and so on: such logs are picked out of what was told. Of any other git
+is to be asked by itself.
+
+Reads ``git status``: pure, so that it is tested without git.
+"""
+
+from __future__ import annotations
+
+import marshal
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from actors.errors import InvalidRequestError
+from actors.git.fingerprint import MOST_ENTRIES, Parts, Watch, Watching, under_way
+from actors.git.layout import read_head
+from actors.git.merge import predict
+from actors.git.model import (
+    READS,
+    Asked,
+    ListRefs,
+    ListWorktrees,
+    Outcome,
+    PredictMerge,
+    Read,
+    ReadDiff,
+    ReadLog,
+    ReadStatus,
+    failed,
+    with_time,
+)
+from actors.git.process import Answer
+from actors.git.repository import Hand
+
+_FIELDS = {"commit": "%H", "parents": "%P", "author": "%an", "email": "%ae", "date": "%aI", "subject": "%s"}
+
+
+def tell_log(hand: Hand, read: ReadLog) -> dict[str, Any]:
+    """Raises ``GitRefusedError``."""
+    answer = _ask_log(hand, [read.revision or "HEAD"], read.limit, read.files)
+    if not answer.ok and read.revision is None and hand.commit_of("HEAD") is None:
+        return {"commits": []}
+    return {"commits": _commits(hand.output_of(answer))}
+
+
+def tell_logs(hand: Hand, commits: Collection[str], limit: int) -> dict[str, dict[str, Any]]:
+    """Of the commits, named by their hashes; those are left out of which git is to be asked by itself."""
+    answer = _ask_log(hand, commits, limit * len(commits))
+    told = {each["commit"]: each for each in _commits(answer.output)} if answer.ok else {}
+    found = {commit: _log_of(commit, told, limit) for commit in commits}
+    return {commit: {"commits": log} for commit, log in found.items() if log is not None}
+
+
+def _log_of(commit: str, told: Mapping[str, dict[str, Any]], limit: int) -> list[dict[str, Any]] | None:
+    log: list[dict[str, Any]] = []
+    following = [commit]
+    while following and len(log) < limit:
+        here = told.get(following[0])
+        if here is None or len(following) > 1:
+            return None
+        log.append(here)
+        following = here["parents"]
+    return log
+
+
+def _ask_log(hand: Hand, revisions: Collection[str], limit: int, files: Collection[str] = ()) -> Answer:
+    return hand.ask(
+        *(
+            "-c",
+            "log.follow=false",
+            "log",
+            "-z",
+            f"--max-count={limit}",
+            "--no-color",
+            "--no-show-signature",
+            "--no-decorate",
+        ),
+        f"--format=tformat:{'%x00'.join(_FIELDS.values())}",
+        *("--end-of-options", *revisions, "--", *files),
+    )
+
+
+def _commits(told: str) -> list[dict[str, Any]]:
+    values = iter(told.split("\0")[:-1])
+    rows = zip(*([values] * len(_FIELDS)), strict=True)
+    return [{**dict(zip(_FIELDS, row, strict=True)), "parents": row[1].split()} for row in rows]
+
+
+MOST_PATHS = 500
+"""Of each kind in a result; the numbers count all."""
+COMMAND = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--ignored=matching")
+
+
+def read_porcelain(output: str) -> tuple[dict[str, Any], frozenset[str]]:
+    """The result, and the paths that git ignores."""
+    head: dict[str, str] = {}
+    paths: dict[str, list[str]] = {"staged": [], "unstaged": [], "untracked": [], "conflicted": []}
+    ignored = []
+    entries = iter(output.split("\0")[:-1])
+    for entry in entries:
+        match entry[:1]:
+            case "#":
+                name, _, value = entry[2:].partition(" ")
+                head[name] = value
+            case "?":
+                paths["untracked"].append(entry[2:])
+            case "!":
+                ignored.append(entry[2:])
+            case _:
+                _read_change(entry, entries, paths)
+    return {**_branch(head), **_shown(paths)}, frozenset(ignored)
+
+
+def _read_change(entry: str, entries: Iterator[str], paths: dict[str, list[str]]) -> None:
+    """``1 XY sub mH mI mW hH hI path``; ``2`` has a score before the path and the old path as an entry of its own."""
+    kind, states = entry[0], entry[2:4]
+    if kind == "u":
+        paths["conflicted"].append(entry.split(" ", 10)[10])
+        return
+    path = entry.split(" ", 9 if kind == "2" else 8)[-1]
+    if kind == "2":
+        next(entries)
+    if states[0] != ".":
+        paths["staged"].append(path)
+    if states[1] != ".":
+        paths["unstaged"].append(path)
+
+
+def _branch(head: dict[str, str]) -> dict[str, Any]:
+    ahead, _, behind = head.get("branch.ab", "").partition(" ")
+    name, commit = head.get("branch.head"), head.get("branch.oid")
+    return {
+        "branch": None if name == "(detached)" else name,
+        "commit": None if commit == "(initial)" else commit,
+        "upstream": head.get("branch.upstream"),
+        "ahead": int(ahead) if ahead else None,
+        "behind": -int(behind) if behind else None,
+    }
+
+
+def _shown(paths: dict[str, list[str]]) -> dict[str, Any]:
+    counts = {kind: len(found) for kind, found in paths.items()}
+    shown: dict[str, Sequence[str]] = {kind: found[:MOST_PATHS] for kind, found in paths.items()}
+    return {"clean": not any(counts.values()), "counts": counts, **shown}
+
+
+MOST_PATCH_CHARACTERS = 100_000
+_MOST_DIFF_BYTES = 4_000_000
+"""Of numbers and patch together: the process that reads them serves all agents of its host."""
+_REF_FIELDS = ("refname:lstrip=2", "objectname", "*objectname", "upstream:short", "worktreepath", "contents:subject")
+_NONE_IGNORED: frozenset[str] = frozenset()
+
+
+def answer(hand: Hand, read: Read) -> tuple[dict[str, Any], frozenset[str]]:
+    """Raises ``WorkspaceError`` or ``InvalidRequestError``."""
+    match read:
+        case ReadStatus():
+            return _status(hand)
+        case ListRefs():
+            return listed(hand, read, list_refs(hand, read)), _NONE_IGNORED
+        case ReadLog():
+            return tell_log(hand, read), _NONE_IGNORED
+        case ReadDiff():
+            return _diff(hand, read), _NONE_IGNORED
+        case ListWorktrees():
+            return _list_worktrees(hand), _NONE_IGNORED
+        case PredictMerge():
+            return predict(hand, read.branch), _NONE_IGNORED
+
+
+def _status(hand: Hand) -> tuple[dict[str, Any], frozenset[str]]:
+    told = hand.output_of(hand.git.run(hand.top, *COMMAND))
+    result, ignored = read_porcelain(told)
+    return {**result, "underWay": under_way(hand.place)}, ignored
+
+
+def list_refs(hand: Hand, read: ListRefs) -> list[dict[str, str]]:
+    """All branches or tags: the same in every working tree."""
+    place = "refs/heads" if read.kind == "branch" else "refs/tags"
+    told = hand.told("for-each-ref", "--format=" + "".join(f"%({field})%00" for field in _REF_FIELDS), "--", place)
+    # git ends each with a newline, which then stands before the next one's name.
+    rows = _rows(told.removesuffix("\n"), len(_REF_FIELDS))
+    return [
+        {"name": name.removeprefix("\n"), "commit": peeled or commit, "subject": subject, **_of_branch(upstream, tree)}
+        for name, commit, peeled, upstream, tree, subject in rows
+    ]
+
+
+def listed(hand: Hand, read: ListRefs, found: list[dict[str, str]]) -> dict[str, Any]:
+    """What ``list_refs`` found, as it is told in one working tree."""
+    if read.kind == "tag":
+        return {"tags": found}
+    current = hand.branch()
+    return {"current": current if any(each["name"] == current for each in found) else None, "branches": found}
+
+
+def _of_branch(upstream: str, tree: str) -> dict[str, str]:
+    return {name: value for name, value in (("upstream", upstream), ("worktree", tree)) if value}
+
+
+def _diff(hand: Hand, read: ReadDiff) -> dict[str, Any]:
+    """Numbers of each file, and the patch, which is cut where it is too long."""
+    if hand.place.top is None and not (read.base and read.head):
+        raise InvalidRequestError("A bare repository has no files: give the diff a base and a head.")
+    against = [revision for revision in (read.base, read.head) if revision is not None]
+    answer = hand.ask(
+        *("diff", "-z", "--numstat", "--patch", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames"),
+        *("--src-prefix=a/", "--dst-prefix=b/", "--no-relative", "--submodule=short"),
+        *(["--cached"] if read.staged else []),
+        *("--end-of-options", *against, "--", *read.files),
+        most_bytes=_MOST_DIFF_BYTES,
+    )
+    numbers, patched, patch = hand.output_of(answer).partition("\0\0")
+    entries = numbers.split("\0")
+    if answer.is_cut and not patched:
+        entries.pop()  # it ends anywhere
+    return {
+        "files": [_numbered(entry) for entry in entries if entry],
+        "patch": patch[:MOST_PATCH_CHARACTERS],
+        "truncated": answer.is_cut or len(patch) > MOST_PATCH_CHARACTERS,
+    }
+
+
+def _numbered(entry: str) -> dict[str, Any]:
+    """``added TAB deleted TAB path``, with dashes for a binary file."""
+    added, deleted, path = entry.split("\t", 2)
+    if added == "-":
+        return {"path": path, "binary": True}
+    return {"path": path, "added": int(added), "deleted": int(deleted)}
+
+
+def _list_worktrees(hand: Hand) -> dict[str, Any]:
+    told = hand.told("worktree", "list", "--porcelain", "-z")
+    blocks = (block.split("\0") for block in told.split("\0\0") if block)
+    return {"worktrees": [_worktree(lines) for lines in blocks]}
+
+
+def _worktree(lines: list[str]) -> dict[str, Any]:
+    about = {name: value for name, _, value in (line.partition(" ") for line in lines)}
+    branch = about.get("branch", "").removeprefix("refs/heads/")
+    return {"path": about["worktree"], "commit": about.get("HEAD"), "branch": branch or None, "bare": "bare" in about}
+
+
+def _rows(told: str, width: int) -> Iterator[tuple[str, ...]]:
+    """Fields that each end in a zero byte, ``width`` to a row."""
+    fields = iter(told.split("\0")[:-1])
+    return zip(*([fields] * width), strict=True)
+
+
+LARGEST_KEPT = 100_000
+"""Bytes: the supervisor keeps many answers, and holds all of them in memory."""
+
+
+@dataclass(eq=False, slots=True)
+class _Question:
+    """``read`` is what git is asked: a log of HEAD as that of the commit which HEAD is at, where that is seen without
+    git, because it never changes."""
+
+    asked: Asked
+    hand: Hand
+    read: Read
+    watching: Watching | None = None
+    result: dict[str, Any] = field(default_factory=dict)
+    ignored: frozenset[str] = frozenset()
+    outcome: Outcome | None = None
+    took_s: float = 0.0
+
+
+class Answering:
+    def __init__(self, watch: Watch, hand_of: Callable[[Path], Hand]) -> None:
+        self._watch = watch
+        self._hand_of = hand_of
+        self._hands: dict[Path, Hand] = {}
+        self._since_ns = time.time_ns()
+        self._before: Parts = {}
+        self._after: Parts = {}
+
+    def answer(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+        """Each answered, or found unchanged; one that fails fails alone."""
+        begun = [self._begin(each) for each in asked]
+        questions = [each for each in begun if isinstance(each, _Question)]
+        for together in _groups(questions):
+            _ask_together(together)
+        for question in questions:
+            with _own(question):
+                question.outcome = question.outcome or self._told(question)
+        return tuple(each if isinstance(each, Outcome) else _outcome(each) for each in begun)
+
+    def _begin(self, asked: Asked) -> _Question | Outcome:
+        begun = time.monotonic()
+        try:
+            question = self._looked_at(asked)
+        except Exception as error:  # noqa: BLE001 - as in _own
+            question = failed(error)
+        took_s = time.monotonic() - begun
+        if isinstance(question, Outcome):
+            return with_time(question, took_s)
+        question.took_s = took_s
+        return question
+
+    def _looked_at(self, asked: Asked) -> _Question | Outcome:
+        hand = self._hands.get(asked.directory)
+        if hand is None:
+            hand = self._hands[asked.directory] = self._hand_of(asked.directory)
+        # What a guard is over can be told only where that guard is.
+        known = asked.known if asked.known is not None and asked.known.guard is None else None
+        if known is not None and self._watch.holds(hand.place, known, self._before):
+            return Outcome(unchanged=True)
+        if not isinstance(asked.operation, READS):
+            raise TypeError(f"{type(asked.operation).__name__} does not only look")
+        read = _pinned(hand, asked.operation)
+        watching = self._watch.begin(hand.place, read, self._since_ns, self._before, asked.guard)
+        return _Question(asked, hand, read, watching)
+
+    def _told(self, question: _Question) -> Outcome:
+        result, ignored, watching = question.result, question.ignored, question.watching
+        told = ignored if isinstance(question.read, ReadStatus) and len(ignored) <= MOST_ENTRIES else None
+        is_kept = len(marshal.dumps(result)) <= LARGEST_KEPT and _is_still_at(question)
+        proof = watching.proof(ignored, self._after) if watching is not None and is_kept else None
+        return Outcome(result=result, proof=proof, ignored=told)
+
+
+@contextmanager
+def _own(*questions: _Question) -> Iterator[None]:
+    """What goes wrong is these questions' own: other callers' go in the same call. So is the time that it takes."""
+    begun = time.monotonic()
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        for question in questions:
+            question.outcome = failed(error)
+    took_s = (time.monotonic() - begun) / len(questions)
+    for question in questions:
+        question.took_s += took_s
+
+
+def _groups(questions: Iterable[_Question]) -> Iterable[list[_Question]]:
+    """Those that one git can answer."""
+    groups: dict[object, list[_Question]] = {}
+    for question in questions:
+        read, repository = question.read, question.hand.place.common_directory
+        match read:
+            case ListRefs():
+                key: object = (read, repository)
+            case ReadLog(revision=str(), files=()) if read != question.asked.operation:
+                key = (read.limit, repository)
+            case _:
+                key = id(question)
+        groups.setdefault(key, []).append(question)
+    return groups.values()
+
+
+def _ask_together(together: Sequence[_Question]) -> None:
+    first = together[0]
+    if isinstance(first.read, ListRefs):
+        with _own(*together):
+            found = list_refs(first.hand, first.read)
+            for question in together:
+                question.result = listed(question.hand, first.read, found)
+        return
+    left = together if len(together) == 1 else _ask_for_logs(together)
+    for question in left:
+        with _own(question):
+            question.result, question.ignored = answer(question.hand, question.read)
+
+
+def _ask_for_logs(together: Sequence[_Question]) -> list[_Question]:
+    """Those that it could not tell are left."""
+    reads = [question.read for question in together if isinstance(question.read, ReadLog)]
+    found: dict[str, dict[str, Any]] = {}
+    with _own(*together):
+        found = tell_logs(together[0].hand, {read.revision or "" for read in reads}, reads[0].limit)
+    left = []
+    for question, read in zip(together, reads, strict=True):
+        question.result = found.get(read.revision or "", {})
+        if not question.result:
+            question.outcome = None
+            left.append(question)
+    return left
+
+
+def _pinned(hand: Hand, read: Read) -> Read:
+    if not isinstance(read, ReadLog) or read.revision is not None:
+        return read
+    return replace(read, revision=read_head(hand.place).commit)
+
+
+def _is_still_at(question: _Question) -> bool:
+    """HEAD, at the commit that it was at."""
+    read = question.asked.operation
+    return not isinstance(read, ReadLog) or _pinned(question.hand, read) == question.read
+
+
+def _outcome(question: _Question) -> Outcome:
+    return with_time(question.outcome or Outcome(), question.took_s)

@@ -1,0 +1,321 @@
+"""Both ends of a transfer: mirrors on a worker, work laid out there, and work brought home.
+
+Bare mirrors of repositories on a host that does not have them, one a repository, below one directory.
+
+Worktrees of the host's instances are made from them. A mirror only ever gains: what was carried here once is not
+carried again. Every method blocks; calls on one mirror may run at the same time.
+
+What another host must know to work on a repository of this one, and the branch that it is given here.
+
+Work of instances on other hosts, in the repository that it belongs to.
+
+What an instance has is always held under ``refs/phalanx/instances/<name>``. Its branch follows as long as nobody else
+has moved it or works on it; otherwise it stays and a note says so. Saves are only ever added. Every method blocks.
+
+What an instance on this host has made in the mirror of its repository, to be carried home. Every method blocks.
+
+Laying what was saved of uncommitted work over a fresh worktree. Blocks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import replace
+from pathlib import Path, PurePath
+
+from actors.errors import InvalidRequestError, WorkspaceError
+from actors.git.process import GitRunner
+from actors.transfer.bundles import Arrival, Origin, Work, unpack
+from actors.worktrees.create import Ref, create_branch, find_branch
+from actors.worktrees.manager import Workspaces
+from actors.worktrees.model import Workspace, branch_of, name_in
+from actors.worktrees.snapshot import DURABLE, NO_HOOKS, SAVED_REFS, add_saved, list_saved
+from actors.worktrees.source import Source, describe_left_behind
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
+_ORIGIN_REFS = "refs/phalanx/origin/"
+_EARLIER_REFS = "refs/phalanx/earlier/"
+_MOST_TIPS = 500
+_TIPS = ("for-each-ref", "--sort=-committerdate", f"--count={_MOST_TIPS}", "--format=%(objectname)")
+
+
+class Mirrors:
+    def __init__(self, root: Path, git: GitRunner) -> None:
+        self._root = root
+        self._git = git
+
+    def tips(self, origin: Origin) -> tuple[str, ...]:
+        """Commits that the mirror has, newest first; it is made if it is not there. Raises ``WorkspaceError``."""
+        mirror = self._made(origin)
+        answer = self._git.run_in_repository(mirror, *_TIPS)
+        if not answer.ok:
+            raise WorkspaceError(f"The mirror {mirror} cannot be read: {answer.last_words}. Remove it, then try again.")
+        tips = dict.fromkeys(answer.output.split())
+        return origin.commits if all(self._has(mirror, commit) for commit in origin.commits) else tuple(tips)
+
+    def take_in(self, origin: Origin, parcel: Path | None) -> Source:
+        """Takes what the parcel holds in and gives what a worktree of ``origin`` is made from.
+
+        Raises ``WorkspaceError`` when the mirror then still lacks something.
+        """
+        mirror = self._made(origin)
+        if parcel is not None:
+            unpack(self._git, mirror, parcel, origin.commits)
+        # Held by the repository's own branch there, so that it is known to be here also when no instance needs it.
+        for commit in origin.commits:
+            kept = self._git.run_in_repository(mirror, "update-ref", f"{_ORIGIN_REFS}{commit}", commit)
+            if not kept.ok:
+                raise WorkspaceError(f"The mirror {mirror} did not get {commit}: {kept.last_words}. Try again.")
+        self._put_aside(mirror, origin.branch)
+        return Source(
+            top=mirror,
+            git_directory=mirror,
+            prefix=origin.prefix,
+            bare=True,
+            branch=origin.branch,
+            commit=origin.commit,
+        )
+
+    def _put_aside(self, mirror: Path, branch: str) -> None:
+        """A branch of this name is from an earlier stay of the instance on this host; what is in it is kept."""
+        earlier = find_branch(self._git, mirror, branch)
+        if earlier is not None and not earlier.checked_out_in:
+            steps = f"update {_EARLIER_REFS}{earlier.target} {earlier.target}\ndelete {earlier.name} {earlier.target}\n"
+            self._git.run_in_repository(mirror, "update-ref", "--stdin", stdin=steps.encode())
+
+    def _has(self, mirror: Path, commit: str) -> bool:
+        return self._git.run_in_repository(mirror, "rev-parse", "--verify", "--quiet", _ORIGIN_REFS + commit).ok
+
+    def _made(self, origin: Origin) -> Path:
+        if _KEY.fullmatch(origin.key) is None:
+            raise InvalidRequestError(f"{origin.key!r} cannot name a mirror.")
+        mirror = self._root / f"{origin.key}.git"
+        if not (mirror / "HEAD").exists():
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            made = self._git.run(
+                self._root, "init", "--bare", "--quiet", "--initial-branch=phalanx-mirror", str(mirror)
+            )
+            if not made.ok:
+                raise WorkspaceError(f"A mirror could not be made in {self._root}: {made.last_words}")
+        for name, value in origin.author.items():
+            self._git.run_in_repository(mirror, "config", "--local", name, value)
+        return mirror
+
+
+INSTANCE_REFS = "refs/phalanx/instances/"
+_WRITE = ("update-ref", "-m", "Carried home by phalanx")
+_LATEST = ".latest"
+"""Ends the ref of the newest save that was made while the agent was at work."""
+
+
+def tips_at_home(git: GitRunner, git_directory: Path, work: Work) -> tuple[str, ...]:
+    """What of the work is there, and where it may have begun, so that only the rest is carried."""
+    refs = (f"refs/heads/{work.branch}", INSTANCE_REFS + work.name, SAVED_REFS + work.name, "refs/heads")
+    answer = git.run_in_repository(git_directory, "for-each-ref", "--format=%(objectname)", "--", *refs)
+    if not answer.ok:
+        raise WorkspaceError(f"git cannot list the branches of {git_directory}: {answer.last_words}. Repair it.")
+    present = [commit for commit in work.commits if git.run_in_repository(git_directory, "cat-file", "-e", commit).ok]
+    held = [*dict.fromkeys(answer.output.split())]
+    return tuple(dict.fromkeys([*(present if _all_held(git, git_directory, present) else ()), *held]))
+
+
+def _all_held(git: GitRunner, git_directory: Path, commits: list[str]) -> bool:
+    """Whether refs reach all of them: an object that is merely there may lack what belongs to it."""
+    if not commits:
+        return False
+    answer = git.run_in_repository(git_directory, "rev-list", "--max-count=1", *commits, "--not", "--all")
+    return answer.ok and not answer.output.strip()
+
+
+def bring_home(git: GitRunner, git_directory: Path, work: Work, parcel: Path | None) -> Arrival:
+    """Takes what came into refs, and moves the branch if that is safe. May be repeated. Raises ``WorkspaceError``."""
+    if parcel is not None:
+        unpack(git, git_directory, parcel, work.commits)
+    known = tip_of(git, git_directory, INSTANCE_REFS + work.name)
+    for ref, commit in work.saved.items():
+        _keep_saved(git, git_directory, work.name, ref, commit)
+    note = _move_branch(git, git_directory, work, known)
+    _update(git, git_directory, INSTANCE_REFS + work.name, work.commit)
+    return Arrival(work=work, note=note)
+
+
+def forget_instance_ref(git: GitRunner, git_directory: Path, name: str) -> None:
+    """Once the branch was deleted because another one holds what is in it, nothing else needs it either."""
+    git.run_in_repository(git_directory, *NO_HOOKS, "update-ref", "-d", INSTANCE_REFS + name)
+
+
+def _move_branch(git: GitRunner, git_directory: Path, work: Work, known: str) -> str:
+    branch = find_branch(git, git_directory, work.branch)
+    where = f"what {work.name} has done is in {INSTANCE_REFS}{work.name}"
+    if branch is None:
+        if known:
+            return f"The branch {work.branch} was deleted here; {where}."
+        _update(git, git_directory, f"refs/heads/{work.branch}", work.commit)
+        return ""
+    if branch.target == work.commit:
+        return ""
+    if branch.checked_out_in or branch.is_head:
+        return f"The branch {work.branch} is checked out in {branch.checked_out_in or git_directory}; {where}."
+    ours = branch.target == known or _is_ancestor(git, git_directory, branch.target, work.commit)
+    if not ours:
+        return f"Somebody else has moved the branch {work.branch}; {where}."
+    moved = _move(git, git_directory, branch, work.commit)
+    return "" if moved else f"The branch {work.branch} could not be moved just now; {where}."
+
+
+def _keep_saved(git: GitRunner, git_directory: Path, name: str, ref: str, commit: str) -> None:
+    if ref == latest_ref(name):
+        _update(git, git_directory, ref, commit)
+    elif all(saved.commit != commit for saved in list_saved(git, git_directory, name)):
+        add_saved(git, git_directory, name, lambda _: commit)
+
+
+def latest_ref(name: str) -> str:
+    """Where the state of a worktree is saved while its agent is at work; each save takes the place of the last."""
+    return f"{SAVED_REFS}{name}{_LATEST}"
+
+
+def _is_ancestor(git: GitRunner, git_directory: Path, ancestor: str, commit: str) -> bool:
+    return git.run_in_repository(git_directory, "merge-base", "--is-ancestor", ancestor, commit).ok
+
+
+def tip_of(git: GitRunner, git_directory: Path, ref: str) -> str:
+    """The commit that the ref is at; empty when there is no such ref."""
+    answer = git.run_in_repository(git_directory, "rev-parse", "--verify", "--quiet", ref)
+    return answer.output.strip() if answer.ok else ""
+
+
+def _update(git: GitRunner, git_directory: Path, ref: str, commit: str) -> None:
+    answer = git.run_in_repository(git_directory, *NO_HOOKS, *DURABLE, *_WRITE, ref, commit)
+    if not answer.ok:
+        raise WorkspaceError(f"git does not write {ref} in {git_directory}: {answer.last_words}. Set this right.")
+
+
+def _move(git: GitRunner, git_directory: Path, ref: Ref, commit: str) -> bool:
+    """Whether it was still where it was when it was looked at."""
+    return git.run_in_repository(git_directory, *NO_HOOKS, *DURABLE, *_WRITE, ref.name, commit, ref.target).ok
+
+
+_MOST_NAMES = 50
+_AUTHOR = ("user.name", "user.email")
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def origin_of(git: GitRunner, source: Source, instance_id: str) -> Origin:
+    """Claims a branch for the instance, named as its worktree on one machine would be. Raises ``WorkspaceError``."""
+    origin = origin_of_spare(git, source, instance_id)
+    branch = _claimed(git, source, instance_id)
+    return replace(origin, branch=branch, notes=describe_left_behind(git, source))
+
+
+def origin_of_spare(git: GitRunner, source: Source, name: str) -> Origin:
+    """As it is now, and nothing is claimed: who gets the spare has a branch of his own."""
+    return Origin(
+        key=repository_key(source.git_directory),
+        git_directory=source.git_directory,
+        top=source.top,
+        prefix=source.prefix,
+        commit=source.commit or "",
+        branch=branch_of(name),
+        author=_author(git, source.top),
+    )
+
+
+def origin_again(git: GitRunner, git_directory: Path, branch: str, prefix: PurePath) -> Origin:
+    """To go on elsewhere with what came home of an instance last. Raises ``WorkspaceError``."""
+    name = branch.removeprefix("phalanx/")
+    tips = [tip_of(git, git_directory, ref) for ref in (INSTANCE_REFS + name, f"refs/heads/{branch}")]
+    commit = next((tip for tip in tips if tip), "")
+    if not commit:
+        raise WorkspaceError(f"Nothing of {name} is in {git_directory}: there is nothing to go on with.")
+    return Origin(
+        key=repository_key(git_directory),
+        git_directory=git_directory,
+        top=git_directory,
+        prefix=prefix,
+        commit=commit,
+        branch=branch,
+        author=_author(git, git_directory),
+        uncommitted=tip_of(git, git_directory, latest_ref(name)),
+    )
+
+
+def _claimed(git: GitRunner, source: Source, instance_id: str) -> str:
+    for number in range(1, _MOST_NAMES):
+        branch = branch_of(instance_id if number == 1 else f"{instance_id}-{number}")
+        answer = create_branch(git, source.git_directory, branch, source.commit or "")
+        if answer.ok:
+            return branch
+        if find_branch(git, source.git_directory, branch) is None:
+            break
+    raise WorkspaceError(
+        f"git could not make the branch {branch} in {source.top}: {answer.last_words}. Set this right."
+    )
+
+
+def repository_key(git_directory: Path) -> str:
+    """A name for people, and a hash that tells two repositories of one name apart."""
+    named = git_directory.parent.name if git_directory.name == ".git" else git_directory.stem
+    readable = _NOT_IN_A_NAME.sub("-", named).strip("-.")[:40] or "repository"
+    return f"{readable}-{hashlib.sha256(str(git_directory).encode(errors='surrogateescape')).hexdigest()[:16]}"
+
+
+def _author(git: GitRunner, directory: Path) -> dict[str, str]:
+    answers = {name: git.run(directory, "config", "--get", name) for name in _AUTHOR}
+    return {name: answer.output.strip() for name, answer in answers.items() if answer.ok and answer.output.strip()}
+
+
+def work_of(git: GitRunner, workspace: Workspace) -> Work:
+    """As it is now. Raises ``WorkspaceError`` when the mirror cannot be read."""
+    git_directory, name, branch = _place(workspace)
+    patterns = (f"refs/heads/{branch}", SAVED_REFS + name, f"{SAVED_REFS}{name}.*")
+    answer = git.run_in_repository(git_directory, "for-each-ref", "--format=%(refname) %(objectname)", "--", *patterns)
+    if not answer.ok:
+        raise WorkspaceError(f"git cannot list the branches of {git_directory}: {answer.last_words}. Repair it.")
+    refs = dict(line.split(" ", 1) for line in answer.output.splitlines())
+    commit = refs.pop(f"refs/heads/{branch}", workspace.base_commit or "")
+    return Work(name=name, branch=branch, commit=commit, saved=refs)
+
+
+def save_latest(git: GitRunner, workspaces: Workspaces, workspace: Workspace) -> None:
+    """Saves what is not committed, beside the agent that is at work; it takes the place of the last such save.
+
+    Raises ``WorkspaceError`` when it cannot be saved as it is.
+    """
+    git_directory, name, branch = _place(workspace)
+    before = {saved.name for saved in list_saved(git, git_directory, name)}
+    ref = workspaces.save(workspace)
+    if ref is None or ref in before:
+        return
+    (saved,) = (each for each in list_saved(git, git_directory, name) if each.name == ref)
+    head = git.run_in_repository(git_directory, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")
+    steps = [f"delete {ref} {saved.commit}"]
+    if saved.commit != head.output.strip():
+        steps.append(f"update {latest_ref(name)} {saved.commit}")
+    stdin = "".join(f"{step}\n" for step in steps).encode()
+    answer = git.run_in_repository(git_directory, *NO_HOOKS, *DURABLE, "update-ref", "--stdin", stdin=stdin)
+    if not answer.ok:
+        raise WorkspaceError(f"git does not write {latest_ref(name)}: {answer.last_words}. Try again.")
+
+
+def _place(workspace: Workspace) -> tuple[Path, str, str]:
+    if workspace.worktree is None or workspace.git_directory is None or workspace.branch is None:
+        raise WorkspaceError(f"{workspace.directory} is no worktree of a mirror, so nothing of it is carried.")
+    return workspace.git_directory, name_in(workspace.branch), workspace.branch
+
+
+def lay_over(git: GitRunner, worktree: Path, saved: str) -> str:
+    """The files become what was saved, not committed and not staged; why they did not, if so: empty when they did.
+
+    Only over the very commit on which the save was made: over a later one it would take work back.
+    """
+    where = f"What was not committed is not in the worktree but in the commit {saved}"
+    parents = git.run(worktree, "rev-parse", "HEAD", f"{saved}^1")
+    if not parents.ok or len(set(parents.output.split())) != 1:
+        return f"{where}: it was saved before the last commit."
+    laid = git.run(worktree, "read-tree", "-m", "-u", "HEAD", saved)
+    if not laid.ok:
+        return f"{where}: {laid.last_words}."
+    unstaged = git.run(worktree, "reset", "--quiet", "--mixed")
+    return "" if unstaged.ok else f"What was not committed is staged in the worktree: {unstaged.last_words}."

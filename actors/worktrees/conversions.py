@@ -1,0 +1,171 @@
+"""Content that git would not give back as it is.
+
+What git calls the content of a file: computed from the file, without git.
+
+Which files git would not give back as they are, though it calls them unchanged.
+
+git compares what its conversions make of a file (filters, ends of lines, encodings, keywords) with what it has. A
+filter that keeps less than the file holds, such as one that strips the output from notebooks, hides all the rest. So
+here the bytes are compared: those of the file with those that a checkout would write.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import os
+import tempfile
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.errors import WorkspaceError
+from actors.git.process import GitRunner
+from actors.worktrees.model import KeptError, Site
+
+_CHUNK_BYTES = 1 << 20
+_SHA1_DIGITS = 40
+
+
+def kind_of(name: str) -> str:
+    """The kind of hash that the repository uses which calls something so."""
+    return "sha1" if len(name) == _SHA1_DIGITS else "sha256"
+
+
+def blob_of(path: Path, git_mode: str, kind: str) -> str:
+    """The hash of a file or symbolic link as it is. Raises ``KeptError`` when it cannot be read."""
+    if git_mode == "120000":
+        target = read_link(path)
+        return hashlib.new(kind, b"blob %d\0" % len(target) + target, usedforsecurity=False).hexdigest()
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            state = os.fstat(file.fileno())
+            digest = hashlib.new(kind, b"blob %d\0" % state.st_size, usedforsecurity=False)
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    except OSError as error:
+        raise KeptError(f"a file in it cannot be read ({str(path)!a}: {error.strerror})") from error
+    return digest.hexdigest()
+
+
+def read_link(path: Path) -> bytes:
+    """Raises ``KeptError``."""
+    try:
+        return os.fsencode(os.readlink(path))  # noqa: PTH115  # Path would tidy the target
+    except OSError as error:
+        raise KeptError(f"a link in it cannot be read ({str(path)!a}: {error.strerror})") from error
+
+
+_CHECKOUT_TIMEOUT_S = 120.0
+_OF_ANY_KIND = "filter ident working-tree-encoding"
+"""Attributes of conversions that may make anything of a file."""
+_OF_LINES = "text eol crlf"
+"""Attributes of the one that only takes carriage returns away."""
+_OFF = frozenset({"", "false", "no", "off", "0"})
+_REGULAR = frozenset({"100644", "100755"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A file as the index has it."""
+
+    path: str
+    blob: str
+
+
+def not_given_back(git: GitRunner, site: Site, *, besides: Collection[str]) -> tuple[str, ...]:
+    """Paths in the worktree; ``besides`` are those of which it is known. Nothing is changed.
+
+    Raises ``WorkspaceError`` when git cannot tell, ``KeptError`` when a file cannot be read.
+    """
+    known = set(besides)
+    of_any_kind = [entry for entry in _with(git, site, _OF_ANY_KIND) if entry.path not in known]
+    known.update(entry.path for entry in of_any_kind)
+    of_lines = [entry for entry in _converted_in_lines(git, site) if entry.path not in known]
+    suspects = [
+        *(entry for entry in of_any_kind if _differs(site.worktree / entry.path, entry.blob)),
+        *_of_another_size(git, site, of_lines),
+    ]
+    return _differing_from_checkout(git, site, suspects) if suspects else ()
+
+
+def _with(git: GitRunner, site: Site, attributes: str) -> list[_Entry]:
+    """Those for which any of the attributes is specified."""
+    none_of_them = " ".join(f"!{attribute}" for attribute in attributes.split())
+    return _listed(git, site, "--", ".", f":(exclude,attr:{none_of_them})")
+
+
+def _converted_in_lines(git: GitRunner, site: Site) -> list[_Entry]:
+    setting = git.run(site.worktree, "config", "--get", "core.autocrlf").output.strip().lower()
+    return _with(git, site, _OF_LINES) if setting in _OFF else _listed(git, site)
+
+
+def _listed(git: GitRunner, site: Site, *which: str) -> list[_Entry]:
+    listing = _told(git, site, "ls-files", "--stage", "-z", *which)
+    rows = (entry.split("\t", 1) for entry in listing.split("\0") if entry)
+    found = ((about.split(" "), path) for about, path in rows)
+    return [
+        _Entry(path, blob)
+        for (mode, blob, stage), path in found
+        if mode in _REGULAR and stage == "0" and _is_file(site.worktree / path)
+    ]
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _differs(path: Path, blob: str) -> bool:
+    return blob_of(path, "100644", kind_of(blob)) != blob
+
+
+def _of_another_size(git: GitRunner, site: Site, entries: list[_Entry]) -> list[_Entry]:
+    """What has the size of its blob has lost no carriage return on the way."""
+    if not entries:
+        return []
+    asked = "".join(f"{entry.blob}\n" for entry in entries).encode()
+    sizes = _told(git, site, "cat-file", "--batch-check=%(objectsize)", stdin=asked).split("\n")
+    return [
+        entry
+        for entry, size in zip(entries, sizes, strict=False)
+        if str((site.worktree / entry.path).lstat().st_size) != size
+    ]
+
+
+def _differing_from_checkout(git: GitRunner, site: Site, suspects: list[_Entry]) -> tuple[str, ...]:
+    """What cannot be checked out, for want of a filter's program, does not come back as it is."""
+    paths = [entry.path for entry in suspects]
+    try:
+        with tempfile.TemporaryDirectory(prefix="phalanx-", dir=site.registration) as directory:
+            written = Path(directory)
+            _check_out(git, site, paths, written)
+            return tuple(path for path in paths if not _same(site.worktree / path, written / path))
+    except OSError as error:
+        raise KeptError(f"it cannot be compared with what git has ({error.strerror})") from error
+
+
+def _check_out(git: GitRunner, site: Site, paths: Iterable[str], to: Path) -> None:
+    """As far as git does it in time."""
+    stdin = os.fsencode("".join(f"{path}\0" for path in paths))
+    try:
+        git.run_once(
+            *(site.worktree, "checkout-index", "--quiet", "-z", "--stdin", f"--prefix={to}/"),
+            stdin=stdin,
+            timeout_s=_CHECKOUT_TIMEOUT_S,
+        )
+    except WorkspaceError:
+        return
+
+
+def _same(file: Path, written: Path) -> bool:
+    return _is_file(written) and filecmp.cmp(file, written, shallow=False)
+
+
+def _told(git: GitRunner, site: Site, *arguments: str, stdin: bytes = b"") -> str:
+    answer = git.run(site.worktree, *arguments, stdin=stdin)
+    if not answer.ok:
+        raise WorkspaceError(
+            f"git cannot tell what it makes of the files in {site.worktree}, so nothing was removed: "
+            f"{answer.last_words}. Look at it by hand."
+        )
+    return answer.output

@@ -1,0 +1,289 @@
+"""Makes and retires the workspaces of a host's instances. The host actor calls it through ``asyncio.to_thread``.
+
+What it promises: work is never deleted; nothing that exists is reused or reset; a call that raises has left nothing
+behind; calls may run at the same time, in several threads and processes, on one repository or several. Every call
+blocks and ends by itself: the longest wait is for a checkout (``CHECKOUT_TIMEOUT_S``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from actors.errors import InvalidRequestError, PhalanxError, WorkspaceError
+from actors.git.process import GitRunner
+from actors.worktrees.create import bind_spare, claimed_existing, make_spare, make_worktree, make_worktree_on
+from actors.worktrees.model import (
+    KeptError,
+    Leftover,
+    Rehearsal,
+    Retirement,
+    Site,
+    Workspace,
+    WorkspaceMode,
+    bound_to,
+    branch_of,
+    note_bound,
+    registration_at,
+)
+from actors.worktrees.remove import collect_leftover, list_leftovers, remove, save_state
+from actors.worktrees.source import Source, check_directory, describe_left_behind, find_source
+
+_INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+
+
+class Workspaces:
+    """The worktrees below one directory, ``$PHALANX_HOME/worktrees``."""
+
+    def __init__(self, worktrees_root: Path, environment: Mapping[str, str]) -> None:
+        """Makes ``worktrees_root`` (0700). Of ``environment``, the team's, git sees ``HOME``, ``PATH`` and the like."""
+        try:
+            worktrees_root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkspaceError(f"{worktrees_root} cannot be made: {error.strerror}. Set it right.") from error
+        self._root = worktrees_root.resolve()
+        self._git = GitRunner(environment)
+
+    def create(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
+        """The place where an instance can begin to work.
+
+        Raises ``InvalidRequestError`` when ``work_dir`` cannot be worked on in this mode, ``WorkspaceError`` when git
+        or the file system refuses; both say what to do, and nothing is left behind.
+        """
+        check_directory(work_dir)
+        if mode == "shared":
+            return self._share(work_dir)
+        if _INSTANCE_ID.fullmatch(instance_id) is None:
+            raise InvalidRequestError(f"{instance_id!r} cannot name a branch. Use letters, digits, '_' and '-'.")
+        return self._isolate(instance_id, work_dir)
+
+    def create_from(self, name: str, source: Source, directory: str = "") -> Workspace:
+        """A worktree of the mirror ``source`` on the branch ``phalanx/<name>``, and no other.
+
+        ``directory``: its name, where that is another one. Raises ``WorkspaceError`` as ``create`` does, also when a
+        name is taken here.
+        """
+        worktree, branch = self._root / (directory or name), branch_of(name)
+        notes = make_worktree_on(self._git, source, worktree, branch)
+        made = self._placed(source, worktree, branch, notes)
+        if worktree.name != name:
+            self._note_bound(made)
+        return made
+
+    def _note_bound(self, made: Workspace) -> None:
+        """Whoever clears away later shall know whose it was."""
+        if made.git_directory is None or made.worktree is None or made.branch is None:
+            return
+        try:
+            note_bound(registration_at(made.git_directory, made.worktree), made.branch)
+        except OSError as error:
+            self.undo(made)
+            raise WorkspaceError(f"{made.git_directory} cannot be written: {error.strerror}.") from error
+
+    def create_spare(self, name: str, work_dir: Path) -> Workspace:
+        """A worktree as ``create`` makes one, but for nobody so far and on no branch. ``name`` names its directory.
+
+        Raises as ``create``. ``undo`` discards it.
+        """
+        check_directory(work_dir)
+        source = usable(find_source(self._git, work_dir), work_dir)
+        self._check_outside(source)
+        worktree = self._root / name
+        make_spare(self._git, source, worktree)
+        return self._placed(source, worktree, branch_of(name), ())
+
+    def create_spare_from(self, name: str, source: Source) -> Workspace:
+        """The same as a worktree of the mirror ``source``."""
+        worktree = self._root / name
+        make_spare(self._git, source, worktree)
+        return self._placed(source, worktree, branch_of(name), ())
+
+    def bound_branch(self, workspace: Workspace) -> str:
+        """The branch that a spare was bound to; empty: none so far, or it is gone."""
+        if workspace.worktree is None or workspace.git_directory is None:
+            return ""
+        return bound_to(registration_at(workspace.git_directory, workspace.worktree)) or ""
+
+    def is_spare(self, workspace: Workspace) -> bool:
+        """Whether it has been bound to nobody so far."""
+        if workspace.worktree is None or workspace.git_directory is None:
+            return False
+        registration = registration_at(workspace.git_directory, workspace.worktree)
+        return workspace.worktree.is_dir() and bound_to(registration) is None
+
+    def bind_spare(self, spare: Workspace, instance_id: str, work_dir: Path) -> Workspace:
+        """Makes of a spare what ``create`` would have made for the instance, at the last commit of ``work_dir`` now.
+
+        Raises ``WorkspaceError`` when the spare is no longer as it was made, or is of another repository: discard it.
+        """
+        check_directory(work_dir)
+        if spare.worktree is None:
+            raise WorkspaceError(f"There is no spare worktree for {work_dir}.")
+        with ThreadPoolExecutor(2) as aside:  # the spare and its repository are looked at side by side
+            finding = aside.submit(self._source_for, spare, work_dir)
+            notes = aside.submit(lambda: describe_left_behind(self._git, finding.result()))
+            bound = bind_spare(self._git, spare.worktree, instance_id, finding.result)
+        return self._placed(finding.result(), spare.worktree, bound.branch, (*notes.result(), *bound.notes))
+
+    def _source_for(self, spare: Workspace, work_dir: Path) -> Source:
+        source = usable(find_source(self._git, work_dir), work_dir)
+        if spare.git_directory != source.git_directory:
+            raise WorkspaceError(f"The spare worktree {spare.worktree} is of another repository than {work_dir}.")
+        return source
+
+    def bind_spare_from(self, spare: Workspace, name: str, source: Source) -> Workspace:
+        """The same for a spare of the mirror ``source``: on the branch ``phalanx/<name>`` and no other."""
+        if spare.worktree is None or spare.git_directory != source.git_directory:
+            raise WorkspaceError(f"The spare worktree {spare.worktree} is of another repository than {source.top}.")
+        bound = bind_spare(self._git, spare.worktree, name, lambda: source)
+        if bound.branch != branch_of(name):
+            raise WorkspaceError(f"{branch_of(name)} is taken in {source.top}. Try again.")
+        return self._placed(source, spare.worktree, bound.branch, bound.notes)
+
+    def retire(self, workspace: Workspace, rehearsal: Rehearsal | None = None) -> Retirement:
+        """Removes the worktree; what of it is nowhere else is saved under ``refs/phalanx/saved/<name>`` before.
+
+        What cannot be saved as it is keeps the worktree, and the branch stays while no other one has its commits: the
+        answer says why and where. Call it when the instance's agent has ended. May be repeated, also to finish what
+        was cut off. With a ``rehearsal`` nothing is changed, and the answer is what it would be. Raises
+        ``WorkspaceError`` when git cannot tell.
+        """
+        return self._remove(workspace, made_at=None, rehearsal=rehearsal)
+
+    def undo(self, workspace: Workspace) -> Retirement:
+        """As if ``create`` had never been: also a branch at a commit that no other branch has goes, if it began there.
+
+        An agent may have worked in the meantime; its work stays, as in ``retire``.
+        """
+        return self._remove(workspace, made_at=workspace.base_commit)
+
+    def save(self, workspace: Workspace) -> str | None:
+        """Saves what is in the worktree as ``retire`` does, and removes nothing: the ref, or None if all is held.
+
+        The agent may be at work. The same state is saved once only. Raises ``WorkspaceError`` with the reason when it
+        cannot be saved as it is.
+        """
+        site = self._site_of(workspace)
+        if site is None:
+            return None
+        try:
+            with claimed_existing(site.worktree) as there:
+                saved = save_state(self._git, site) if there else None
+        except KeptError as reason:
+            raise WorkspaceError(f"The work in {site.worktree} was not saved: {reason}. Save it by hand.") from reason
+        return saved.ref if saved else None
+
+    def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+        """The directories below the root that belong to none of ``known``; those of which a call is at work are left
+        out. Changes nothing.
+
+        ``known`` are names of worktrees (``Workspace.worktree.name``), not of instances: they differ when a name was
+        taken. A worktree that is just being spawned for must be among them.
+        """
+        return list_leftovers(self._git, self._root, frozenset(known))
+
+    def collect(self, leftover: Leftover, rehearsal: Rehearsal | None = None) -> Retirement:
+        """Removes a leftover as ``retire`` does a workspace, and finishes what was cut off; ``rehearsal`` as there.
+
+        It stays, with the reason, when it is no worktree or some process is at work in it. What was found when it was
+        listed is looked at again. Raises ``InvalidRequestError`` when it is not below the root.
+        """
+        if leftover.path.parent != self._root:
+            raise InvalidRequestError(f"{leftover.path} is not below {self._root}, so it is not ours to remove.")
+        return collect_leftover(self._git, leftover.path, rehearsal)
+
+    def _share(self, work_dir: Path) -> Workspace:
+        shared = Workspace(mode="shared", directory=work_dir)
+        try:
+            source = find_source(self._git, work_dir)
+        except PhalanxError as error:
+            return replace(shared, notes=(f"What git knows of workDir could not be read: {error}",))
+        if source is None:
+            return shared
+        return replace(
+            shared,
+            repository=source.top,
+            git_directory=source.git_directory,
+            branch=source.branch,
+            base_commit=source.commit,
+        )
+
+    def _isolate(self, instance_id: str, work_dir: Path) -> Workspace:
+        source = usable(find_source(self._git, work_dir), work_dir)
+        self._check_outside(source)
+        with self._looked_over(source) as left_behind:
+            worktree, branch, notes = make_worktree(self._git, source, self._root, instance_id)
+        return self._placed(source, worktree, branch, (*left_behind.result(), *notes))
+
+    @contextmanager
+    def _looked_over(self, source: Source) -> Iterator[Future[tuple[str, ...]]]:
+        """What is left behind, found out beside the block, which it does not outlive: a large tree takes long."""
+        with ThreadPoolExecutor(1) as aside:
+            yield aside.submit(describe_left_behind, self._git, source)
+
+    def _placed(self, source: Source, worktree: Path, branch: str, more: tuple[str, ...]) -> Workspace:
+        directory = (worktree / source.prefix).resolve()
+        if not (directory.is_dir() and directory.is_relative_to(worktree)):
+            more = (
+                *more,
+                f"{source.prefix} is no directory of the last commit, so the agent works in the worktree's root.",
+            )
+            directory = worktree
+        if source.branch is None:
+            more = (*more, f"HEAD of {source.top} is detached; {branch} starts at its commit.")
+        return Workspace(
+            mode="isolated",
+            directory=directory,
+            worktree=worktree,
+            repository=source.top,
+            git_directory=source.git_directory,
+            branch=branch,
+            base_commit=source.commit,
+            notes=more,
+        )
+
+    def _check_outside(self, source: Source) -> None:
+        """Worktrees inside the repository's own tree would show up in it as untracked files."""
+        trees = (source.top, source.git_directory.parent if source.git_directory.name == ".git" else source.top)
+        inside = next((tree for tree in trees if self._root.is_relative_to(tree)), None)
+        if inside is not None:
+            raise InvalidRequestError(
+                f"The worktrees' directory {self._root} lies inside the repository {inside}. Set PHALANX_HOME to a "
+                "directory outside of it and bring the team up again, or use a shared workspace."
+            )
+
+    def _remove(self, workspace: Workspace, *, made_at: str | None, rehearsal: Rehearsal | None = None) -> Retirement:
+        site = self._site_of(workspace)
+        if site is None:
+            return Retirement(removed=False, kept_reason=None, branch_deleted=False)
+        return remove(self._git, site, made_at=made_at, rehearsal=rehearsal)
+
+    def _site_of(self, workspace: Workspace) -> Site | None:
+        """None when shared. Raises ``InvalidRequestError`` when the worktree is not below the root."""
+        worktree, git_directory, branch = workspace.worktree, workspace.git_directory, workspace.branch
+        if workspace.mode == "shared" or worktree is None or git_directory is None or branch is None:
+            return None
+        if worktree.parent != self._root:
+            raise InvalidRequestError(f"{worktree} is not below {self._root}, so it is not ours to remove.")
+        bound = bound_to(registration_at(git_directory, worktree))
+        base = workspace.base_commit
+        return Site(worktree=worktree, git_directory=git_directory, branch=bound or branch, base_commit=base)
+
+
+def usable(source: Source | None, work_dir: Path) -> Source:
+    """Raises ``InvalidRequestError`` unless there is something to make a worktree from."""
+    if source is None:
+        raise InvalidRequestError(
+            f"workDir {work_dir} is not in a git repository, and an isolated workspace is a worktree of one. Run "
+            "`git init` there and make a first commit, or use a shared workspace."
+        )
+    if source.commit is None:
+        raise InvalidRequestError(
+            f"The repository {source.top} has no commit yet on {source.branch or 'its HEAD'}, so there is nothing to "
+            "start from. Make a first commit (`git commit --allow-empty -m start` will do), or use a shared workspace."
+        )
+    return source

@@ -1,0 +1,511 @@
+"""Saving work: what of a worktree is nowhere else, as a commit under a ref of its own.
+
+Writes the state of a worktree as a commit, beside the agent's index and files, and checks what was written.
+
+Files are stored as they are, byte for byte: no filter, end-of-line rule or hook of the repository has a say. What
+differs from the files but was staged is the second parent, so ``git stash apply --index`` understands the commit.
+
+The refs under which work is kept: ``refs/phalanx/saved/<name>``, then ``<name>.2``, ``<name>.3``, …
+
+Each save stands alone and is only ever added, never moved: it can be looked at, merged or deleted by itself, and what
+was saved before does not become part of its history. A worktree's name has no dot, so the numbers cannot be mistaken.
+
+Takes stock of a worktree without changing anything: what of it is nowhere else, and whether a commit could hold it.
+
+Retiring and saving call it before they do anything, and once more before a directory goes: two inventories that are
+equal mean that nobody wrote in between.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.errors import WorkspaceError
+from actors.git.process import GitRunner
+from actors.worktrees.conversions import blob_of, kind_of, not_given_back, read_link
+from actors.worktrees.model import KeptError, Site, registration_of
+from actors.worktrees.source import Status, is_rebuilt, read_index, read_status, some_of
+
+SAVED_REFS = "refs/phalanx/saved/"
+NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
+DURABLE = ("-c", "core.fsync=all")
+_MOST_TRIES = 5
+_FIELDS = "--format=%(refname) %(objectname) %(tree) %(parent)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedRef:
+    name: str
+    number: int
+    commit: str
+    tree: str
+    parents: tuple[str, ...]
+
+
+def list_saved(git: GitRunner, git_directory: Path, name: str) -> list[SavedRef]:
+    """The saves of the worktree ``name``, oldest first."""
+    patterns = (SAVED_REFS + name, f"{SAVED_REFS}{name}.*")
+    answer = git.run_in_repository(git_directory, "for-each-ref", _FIELDS, "--", *patterns)
+    if not answer.ok:
+        raise WorkspaceError(f"git cannot list what was saved in {git_directory}: {answer.last_words}. Repair it.")
+    found = []
+    for line in answer.output.splitlines():
+        ref, commit, tree, *parents = line.split(" ")
+        number = ref.removeprefix(SAVED_REFS + name).removeprefix(".") or "1"
+        if number.isdecimal():
+            parents = [parent for parent in parents if parent]
+            found.append(SavedRef(name=ref, number=int(number), commit=commit, tree=tree, parents=tuple(parents)))
+    return sorted(found, key=lambda saved: saved.number)
+
+
+def next_saved(git: GitRunner, git_directory: Path, name: str) -> str:
+    """The ref that ``add_saved`` would make."""
+    return _named(name, _last_number(git, git_directory, name) + 1)
+
+
+def _last_number(git: GitRunner, git_directory: Path, name: str) -> int:
+    return max((saved.number for saved in list_saved(git, git_directory, name)), default=0)
+
+
+def _named(name: str, number: int) -> str:
+    return f"{SAVED_REFS}{name}" if number == 1 else f"{SAVED_REFS}{name}.{number}"
+
+
+def add_saved(git: GitRunner, git_directory: Path, name: str, commit_for: Callable[[str], str]) -> str:
+    """Makes the next ref of ``name`` and returns it. ``commit_for`` gets the ref's name and gives the commit.
+
+    Raises ``KeptError`` when git does not make it.
+    """
+    last = _last_number(git, git_directory, name)
+    for number in range(last + 1, last + _MOST_TRIES):
+        ref = _named(name, number)
+        commit = commit_for(ref)
+        absent = "0" * len(commit)
+        words = ("update-ref", "-m", "Saved by phalanx", ref, commit, absent)
+        answer = git.run_in_repository(git_directory, *NO_HOOKS, *DURABLE, *words)
+        if answer.ok:
+            return ref
+        # Somebody else took the number in the meantime, or a git that was killed has left its lock on it.
+        if "exists" not in answer.error:
+            break
+    raise KeptError(f"git does not make {ref}: {answer.last_words}")
+
+
+MOST_FILES = 20_000
+MOST_FILE_BYTES = 100_000_000
+MOST_BYTES = 500_000_000
+_UNDER_WAY = {
+    "MERGE_HEAD": "merge",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+    "sequencer": "cherry-pick or revert",
+    "BISECT_LOG": "bisect",
+}
+_STRICT = (
+    *("-c", "core.trustctime=true"),
+    *("-c", "core.checkStat=default"),
+    *("-c", "core.untrackedCache=false"),
+    *("-c", "core.fileMode=true"),
+    *("-c", "core.ignoreCase=false"),
+)
+"""A file is only taken for unchanged when all that git noted about it is: some settings make it look less closely."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """A regular file or a symbolic link. Whoever writes to it changes this."""
+
+    mode: int
+    size_bytes: int
+    modified_ns: int
+    changed_ns: int
+    inode: int
+
+    @property
+    def git_mode(self) -> str:
+        if stat.S_ISLNK(self.mode):
+            return "120000"
+        return "100755" if self.mode & stat.S_IXUSR else "100644"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    commit: str
+    """What HEAD is at."""
+    status: Status
+    hidden: tuple[str, ...]
+    """Files of which git was told not to look at their changes. They may have none."""
+    ignored: tuple[str, ...]
+    """Files that git ignores and that no program makes anew."""
+    converted: tuple[str, ...]
+    """Files that git calls unchanged and would not give back as they are."""
+    empty: tuple[str, ...]
+    """Directories without a file, which no commit can hold."""
+    files: dict[str, FileState | None]
+    """All that may differ from what the index has, by path; None for a file that is not there (any more)."""
+    index: FileState | None
+
+    def describe(self) -> str | None:
+        """What is not committed, in words; None when everything is."""
+        if self.status.changed:
+            changes = "change is" if len(self.status.changed) == 1 else "changes are"
+            return f"{len(self.status.changed)} uncommitted {changes} in it ({some_of(self.status.changed)})"
+        if self.ignored:
+            return f"files that git ignores are in it and nowhere else ({some_of(self.ignored)})"
+        if self.converted:
+            return f"git's filters do not keep all of some files in it ({some_of(self.converted)})"
+        if self.hidden:
+            return f"git was told not to look at changes of some files in it ({some_of(self.hidden)})"
+        return None
+
+
+def take_inventory(git: GitRunner, site: Site) -> Inventory:
+    """Raises ``KeptError`` when a commit could not hold all of it, ``WorkspaceError`` when git cannot tell."""
+    registration = registration_of(site.worktree)
+    if registration is None or registration != site.registration.resolve():
+        raise KeptError("it is no longer the worktree that was made for the instance (its .git points elsewhere)")
+    _check_idle(registration)
+    tree = _walk(site.worktree)
+    if (registration / "modules").exists():
+        raise KeptError("repositories of submodules are in it")
+    status = read_status(
+        _read(
+            *(git, site, *_STRICT, "status", "--porcelain=v1", "-z", "--no-renames"),
+            *("--untracked-files=all", "--ignored=matching", "--ignore-submodules=none"),
+        )
+    )
+    if status.in_conflict:
+        raise KeptError(f"conflicts are not resolved in it ({some_of(status.in_conflict)})")
+    if _read(git, site, "for-each-ref", "--count=1", "--", "refs/worktree", "refs/rewritten"):
+        raise KeptError("it has refs that belong to it alone (git for-each-ref refs/worktree refs/rewritten)")
+    head = git.run(site.worktree, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    if not head.ok:
+        raise KeptError("its HEAD is no commit")
+    index = read_index(_read(git, site, "ls-files", "-v", "-z"))
+    _check_all_listed(site.worktree, tree, {*index.paths, *status.changed, *status.ignored})
+    hidden = (*index.unwatched, *(path for path in index.skipped if os.path.lexists(site.worktree / path)))
+    ignored = tuple(_spread(site.worktree, (path for path in status.ignored if not is_rebuilt(path))))
+    converted = not_given_back(git, site, besides={*status.differing, *hidden})
+    return Inventory(
+        commit=head.output.strip(),
+        status=status,
+        hidden=hidden,
+        ignored=ignored,
+        converted=converted,
+        empty=tuple(sorted(path for path, names in tree.items() if names is None)),
+        files=_look_at(site.worktree, (*status.differing, *hidden, *ignored, *converted), tree),
+        index=_state(registration / "index"),
+    )
+
+
+def _check_idle(registration: Path) -> None:
+    under_way = next((what for name, what in _UNDER_WAY.items() if (registration / name).exists()), None)
+    if under_way is not None:
+        raise KeptError(f"a {under_way} is under way in it")
+    if (registration / "locked").exists():
+        raise KeptError("it is locked (git worktree unlock ends that)")
+
+
+def _walk(worktree: Path) -> dict[str, list[str] | None]:
+    """The names of the files and links in every directory, None when that is empty. Git does not look everywhere."""
+    device = worktree.lstat().st_dev
+    tree: dict[str, list[str] | None] = {}
+    for place, below, files in os.walk(worktree, onerror=_refuse):
+        path = os.path.relpath(place, worktree)
+        if path == ".":
+            files.remove(".git")
+        elif ".git" in below or ".git" in files:
+            raise KeptError(f"another repository is in it ({path + '/'!a})")
+        if Path(place).lstat().st_dev != device:
+            raise KeptError(f"another file system is mounted in it ({path!a})")
+        links = [name for name in below if (Path(place) / name).is_symlink()]
+        tree[path] = [*files, *links] if files or below else None
+    return tree
+
+
+def _check_all_listed(worktree: Path, tree: dict[str, list[str] | None], listed: Container[str]) -> None:
+    """Raises ``KeptError`` when there are files of which git says nothing, as in the directory of a submodule."""
+    for directory, names in tree.items():
+        parents = (directory, *map(str, Path(directory).parents))
+        if not names or any(f"{parent}/" in listed for parent in parents):
+            continue
+        paths = [name if directory == "." else f"{directory}/{name}" for name in names]
+        unlisted = tuple(path for path in paths if path not in listed and _is_savable(worktree / path))
+        if unlisted:
+            raise KeptError(f"git does not look at files in it ({some_of(unlisted)})")
+
+
+def _spread(worktree: Path, ignored: Iterator[str]) -> Iterator[str]:
+    """Each file of what git lists as one directory. Sockets and pipes hold nothing that could be lost."""
+    for path in ignored:
+        if not path.endswith("/"):
+            yield path
+            continue
+        for place, below, files in os.walk(worktree / path, onerror=_refuse):
+            below[:] = sorted(below)
+            links = [name for name in below if (Path(place) / name).is_symlink()]
+            found = (os.path.relpath(Path(place) / name, worktree) for name in (*links, *sorted(files)))
+            yield from (name for name in found if not is_rebuilt(name) and _is_savable(worktree / name))
+
+
+def _refuse(error: OSError) -> None:
+    raise KeptError(f"a directory in it cannot be read ({error.filename!a}: {error.strerror})") from error
+
+
+def _look_at(worktree: Path, paths: tuple[str, ...], tree: Container[str]) -> dict[str, FileState | None]:
+    if len(paths) > MOST_FILES:
+        raise KeptError(f"{len(paths)} files would have to be saved, and {MOST_FILES} are the most ({some_of(paths)})")
+    places = tuple(path for path in paths if path.endswith("/"))
+    if places:
+        raise KeptError(f"git does not look into directories in it ({some_of(places)})")
+    # A path below a link that was once a directory leads to somebody else's file.
+    files = {path: _state(worktree / path) if _parent(path) in tree else None for path in paths}
+    large = tuple(path for path, state in files.items() if state is not None and state.size_bytes > MOST_FILE_BYTES)
+    if large:
+        raise KeptError(f"files in it are larger than {MOST_FILE_BYTES // 1_000_000} MB ({some_of(large)})")
+    if sum(state.size_bytes for state in files.values() if state is not None) > MOST_BYTES:
+        raise KeptError(f"what would have to be saved is larger than {MOST_BYTES // 1_000_000} MB together")
+    return files
+
+
+def _parent(path: str) -> str:
+    return str(Path(path).parent)
+
+
+def _state(path: Path) -> FileState | None:
+    """None when there is no file. Raises ``KeptError`` for what is no plain file."""
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise KeptError(f"a file in it cannot be read ({str(path)!a}: {error.strerror})") from error
+    if stat.S_ISDIR(found.st_mode):
+        return None
+    if not _is_plain(found.st_mode):
+        raise KeptError(f"something that is no plain file has the place of one ({str(path)!a})")
+    return FileState(
+        mode=found.st_mode,
+        size_bytes=found.st_size,
+        modified_ns=found.st_mtime_ns,
+        changed_ns=found.st_ctime_ns,
+        inode=found.st_ino,
+    )
+
+
+def _is_plain(mode: int) -> bool:
+    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
+
+
+def _is_savable(path: Path) -> bool:
+    try:
+        return _is_plain(path.lstat().st_mode)
+    except OSError:
+        return True
+
+
+def _read(git: GitRunner, site: Site, *arguments: str) -> str:
+    answer = git.run(site.worktree, *arguments)
+    if not answer.ok:
+        raise WorkspaceError(
+            f"git cannot tell whether {site.worktree} holds work, so nothing was removed: {answer.last_words}. "
+            f"Look at it by hand."
+        )
+    return answer.output
+
+
+_WRITE_TIMEOUT_S = 120.0
+_PLAIN_INDEX = ("-c", "core.splitIndex=false", "-c", "index.sparse=false", "-c", "core.sparseCheckout=false")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The trees of one moment. They are in the repository, but nothing refers to them yet."""
+
+    commit: str
+    """What HEAD is at."""
+    committed: str
+    staged: str
+    whole: str
+    """Everything that was in the worktree."""
+
+    @property
+    def adds_nothing(self) -> bool:
+        return self.committed == self.staged == self.whole
+
+    @property
+    def needs_second_parent(self) -> bool:
+        return self.staged not in {self.committed, self.whole}
+
+
+class SnapshotMaker:
+    """Makes the snapshots of one worktree. It writes below the worktree's registration, which goes with it."""
+
+    def __init__(self, git: GitRunner, site: Site, objects: Path | None = None) -> None:
+        """``objects``: an empty directory for what it writes, when nothing may come into the repository."""
+        self._git = git
+        self._site = site
+        own = str(site.git_directory / "objects")
+        self._objects = (
+            {"GIT_OBJECT_DIRECTORY": str(objects), "GIT_ALTERNATE_OBJECT_DIRECTORIES": own} if objects else {}
+        )
+
+    def take(self, inventory: Inventory) -> Snapshot:
+        """Raises ``KeptError`` when git cannot hold it, or somebody wrote in the meantime."""
+        committed = self._ask("rev-parse", "--verify", f"{inventory.commit}^{{tree}}").strip()
+        try:
+            with tempfile.TemporaryDirectory(prefix="phalanx-", dir=self._site.registration) as directory:
+                return self._take(inventory, committed, Path(directory))
+        except OSError as error:
+            raise KeptError(f"its state cannot be written down ({error.strerror})") from error
+
+    def keep(self, snapshot: Snapshot, inventory: Inventory) -> str:
+        """The ref that holds the snapshot: one that was made before, or a new one. Everything is there when it is."""
+        ref = self.find(snapshot) or add_saved(
+            *(self._git, self._site.git_directory, self._site.name),
+            lambda ref: self._commit(snapshot, inventory, ref),
+        )
+        # Whatever a clean-up of the repository took away before the ref was there shows now.
+        self._ask("rev-list", "--objects", "--quiet", ref, "--not", inventory.commit)
+        return ref
+
+    def find(self, snapshot: Snapshot) -> str | None:
+        """The ref that holds it already."""
+        parents = (snapshot.commit, *((self._commit_staged(snapshot),) if snapshot.needs_second_parent else ()))
+        saves = list_saved(self._git, self._site.git_directory, self._site.name)
+        return next((saved.name for saved in saves if (saved.tree, saved.parents) == (snapshot.whole, parents)), None)
+
+    def _take(self, inventory: Inventory, committed: str, scratch: Path) -> Snapshot:
+        index = scratch / "index"
+        with suppress(FileNotFoundError):
+            shutil.copyfile(self._site.registration / "index", index)
+        environment = {"GIT_INDEX_FILE": str(index)}
+        staged = self._ask("write-tree", environment=environment).strip()
+        blobs = self._write_blobs(inventory, scratch)
+        index.unlink(missing_ok=True)
+        self._ask("read-tree", staged, environment=environment)
+        absent = "0" * len(staged)
+        gone = [f"0 {absent}\t{path}" for path, state in inventory.files.items() if state is None]
+        there = [f"{mode} {blob}\t{path}" for path, (mode, blob) in blobs.items()]
+        changes = "".join(f"{line}\0" for line in (*gone, *there))
+        self._ask("update-index", "-z", "--index-info", stdin=os.fsencode(changes), environment=environment)
+        whole = self._ask("write-tree", environment=environment).strip()
+        self._verify(inventory, staged, whole)
+        return Snapshot(commit=inventory.commit, committed=committed, staged=staged, whole=whole)
+
+    def _write_blobs(self, inventory: Inventory, scratch: Path) -> dict[str, tuple[str, str]]:
+        """Mode and hash of each file that is there."""
+        there = {path: state.git_mode for path, state in inventory.files.items() if state is not None}
+        sources = []
+        for number, (path, mode) in enumerate(there.items()):
+            source = path
+            if mode == "120000":
+                target = scratch / f"link-{number}"
+                target.write_bytes(read_link(self._site.worktree / path))
+                source = str(target)
+            sources.append(_quoted(source))
+        if not sources:
+            return {}
+        stdin = b"".join(source + b"\n" for source in sources)
+        written = self._ask("hash-object", "-w", "-t", "blob", "--no-filters", "--stdin-paths", stdin=stdin).split()
+        return {path: (mode, blob) for (path, mode), blob in zip(there.items(), written, strict=True)}
+
+    def _verify(self, inventory: Inventory, staged: str, whole: str) -> None:
+        """Reads the tree back and compares it with the files, without git: each by its own hash and mode."""
+        kind = kind_of(whole)
+        expected = self._list(staged)
+        for path, state in inventory.files.items():
+            expected.pop(path, None)
+            if state is not None:
+                expected[path] = (state.git_mode, blob_of(self._site.worktree / path, state.git_mode, kind))
+        written = self._list(whole)
+        refused = tuple(path for path in expected if path not in written)
+        if refused:
+            raise KeptError(f"git refuses the names of files in it ({some_of(refused)})")
+        if expected != written:
+            raise KeptError("its files are not what was saved of them a moment before: something still writes in it")
+
+    def _list(self, tree: str) -> dict[str, tuple[str, str]]:
+        entries = (entry.split("\t", 1) for entry in self._ask("ls-tree", "-r", "-z", tree).split("\0") if entry)
+        return {path: (about.split(" ")[0], about.split(" ")[2]) for about, path in entries}
+
+    def _commit(self, snapshot: Snapshot, inventory: Inventory, ref: str) -> str:
+        parents = ["-p", snapshot.commit]
+        if snapshot.needs_second_parent:
+            parents += ["-p", self._commit_staged(snapshot)]
+        message = _message(self._site, snapshot, inventory, ref)
+        return self._commit_tree(snapshot.whole, parents, message, f"@{int(time.time())} +0000")
+
+    def _commit_staged(self, snapshot: Snapshot) -> str:
+        """The same for the same state, whenever it is made: by that an earlier save is recognised."""
+        date = self._ask("show", "--no-patch", "--format=%ct", snapshot.commit, "--").split()[-1]
+        message = f"What was staged by {self._site.name}\n"
+        return self._commit_tree(snapshot.staged, ["-p", snapshot.commit], message, f"@{date} +0000")
+
+    def _commit_tree(self, tree: str, parents: list[str], message: str, date: str) -> str:
+        person = {"NAME": "Phalanx", "EMAIL": "phalanx@localhost", "DATE": date}
+        environment = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in person.items()}
+        words = ("commit-tree", "--no-gpg-sign", *parents, "-F", "-", tree)
+        return self._ask(*words, stdin=message.encode(), environment=environment).strip()
+
+    def _ask(
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+    ) -> str:
+        words = (*NO_HOOKS, *DURABLE, *_PLAIN_INDEX, *arguments)
+        answer = self._git.run(
+            self._site.worktree,
+            *words,
+            stdin=stdin,
+            environment={**self._objects, **(environment or {})},
+            timeout_s=_WRITE_TIMEOUT_S,
+        )
+        if not answer.ok:
+            raise KeptError(f"git cannot save its state: {answer.last_words}")
+        return answer.output
+
+
+def _message(site: Site, snapshot: Snapshot, inventory: Inventory, ref: str) -> str:
+    lines = [
+        f"Work of {site.name}, saved by Phalanx",
+        "",
+        f"Instance: {site.name}",
+        f"Branch: {site.branch}",
+        f"Commit that it was on: {snapshot.commit}",
+        f"Worktree: {str(site.worktree)!a}",
+        f"Saved: {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}",
+    ]
+    if inventory.status.changed:
+        lines.append(f"Not committed: {len(inventory.status.changed)} file(s): {some_of(inventory.status.changed)}")
+    if inventory.ignored:
+        lines.append(f"Ignored by git, but part of this commit: {some_of(inventory.ignored)}")
+    if inventory.converted:
+        lines += [
+            f"As they were, not as git's filters would keep them: {some_of(inventory.converted)}",
+            f"To get such a file back: git cat-file blob {ref}:PATH > PATH",
+        ]
+    if inventory.empty:
+        lines.append(f"Empty directories, which no commit can hold: {some_of(inventory.empty)}")
+    if snapshot.needs_second_parent:
+        lines.append("What was staged is not what the files hold; it is the second parent of this commit.")
+    lines += ["", "To get all of it back:", f"    git checkout -b {site.name}-saved {ref}"]
+    if snapshot.needs_second_parent:
+        lines += ["To get it back as changes, staged and not:", f"    git stash apply --index {ref}"]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(path: str) -> bytes:
+    """As git takes any name in a list that has a name on each line."""
+    return b'"' + b"".join(b"\\%03o" % byte for byte in os.fsencode(path)) + b'"'

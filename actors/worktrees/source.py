@@ -1,0 +1,218 @@
+"""What the directory is that an instance shall work on, before anything is made.
+
+Reads what ``workDir`` is before anything is made: which repository, commit and branch, and what is not committed.
+
+Reads what git lists: pure, so that what counts as work is decided (and tested) without git.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from actors.errors import InvalidRequestError, WorkspaceError
+from actors.git.process import Answer, GitRunner
+
+_REBUILT = frozenset(
+    {
+        "__pycache__",
+        "node_modules",
+        ".venv",
+        ".pytest_cache",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".hypothesis",
+        ".tox",
+        ".gradle",
+    }
+)
+"""Directories that programs fill and fill again. Everything else that git ignores (a ``.env``, a database, ``build/``)
+may be somebody's work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Paths relative to the root of the worktree, as git lists them: a directory ends in a slash."""
+
+    changed: tuple[str, ...]
+    """Modified, staged, in conflict or untracked."""
+    ignored: tuple[str, ...]
+    differing: tuple[str, ...] = ()
+    """Those of ``changed`` whose file is not what the index has: modified, deleted or untracked."""
+    in_conflict: tuple[str, ...] = ()
+
+
+def read_status(listing: str) -> Status:
+    """Parses ``git status --porcelain=v1 -z --no-renames``."""
+    entries = [(entry[:2], entry[3:]) for entry in listing.split("\0") if entry]
+    return Status(
+        changed=tuple(path for state, path in entries if state != "!!"),
+        ignored=tuple(path for state, path in entries if state == "!!"),
+        differing=tuple(path for state, path in entries if state != "!!" and state[1:] != " "),
+        in_conflict=tuple(path for state, path in entries if "U" in state or state in {"AA", "DD"}),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexListing:
+    paths: tuple[str, ...]
+    unwatched: tuple[str, ...]
+    """Those marked as assumed to be unchanged."""
+    skipped: tuple[str, ...]
+    """Those marked to be skipped in the worktree. Status does not look at either."""
+
+
+def read_index(listing: str) -> IndexListing:
+    """Parses ``git ls-files -v -z``."""
+    entries = [(entry[:1], entry[2:]) for entry in listing.split("\0") if entry]
+    return IndexListing(
+        paths=tuple(path for _, path in entries),
+        unwatched=tuple(path for tag, path in entries if tag.islower()),
+        skipped=tuple(path for tag, path in entries if tag == "S"),
+    )
+
+
+def is_rebuilt(path: str) -> bool:
+    """Whether an ignored path is, or lies in, a directory that its program makes anew."""
+    return any(part in _REBUILT for part in PurePath(path).parts)
+
+
+def some_of(paths: tuple[str, ...]) -> str:
+    """The first paths for a sentence, quoted so that any name is safe to print."""
+    return ", ".join(map(ascii, paths[:3])) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+
+
+_BRANCHES = "refs/heads/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The repository around ``workDir``."""
+
+    top: Path
+    """Root of the worktree that ``workDir`` is in, or of the bare repository."""
+    git_directory: Path
+    prefix: PurePath
+    """``workDir`` relative to ``top``."""
+    bare: bool
+    branch: str | None
+    commit: str | None
+
+
+def check_directory(work_dir: Path) -> None:
+    """Raises ``InvalidRequestError`` unless ``work_dir`` is absolute, there, a directory and readable."""
+    if not work_dir.is_absolute():
+        raise InvalidRequestError(f"workDir must be an absolute path, not {str(work_dir)!r}.")
+    try:
+        is_directory = work_dir.is_dir()
+        exists = is_directory or work_dir.exists()
+    except (OSError, ValueError) as error:
+        raise InvalidRequestError(f"workDir {str(work_dir)!r} cannot be read: {error}. Give another path.") from error
+    if not exists:
+        raise InvalidRequestError(f"workDir {str(work_dir)!r} does not exist. Create it first, or give another path.")
+    if not is_directory:
+        raise InvalidRequestError(f"workDir {work_dir} is not a directory. Give the directory to work in.")
+    if not os.access(work_dir, os.R_OK | os.X_OK):
+        raise InvalidRequestError(f"workDir {work_dir} may not be read by this user. Change its permissions first.")
+
+
+def find_source(git: GitRunner, work_dir: Path) -> Source | None:
+    """The repository around ``work_dir``; None when there is none. Raises ``WorkspaceError`` when git refuses it."""
+    return _plain_source(git, work_dir) or source_fact_by_fact(git, work_dir)
+
+
+def _plain_source(git: GitRunner, work_dir: Path) -> Source | None:
+    """By one git alone; None for all that is not a working tree with a commit on a branch and paths of one line."""
+    facts = ("--git-common-dir", "--show-toplevel", "HEAD^{commit}", "--symbolic-full-name", "HEAD")
+    answer = git.run(work_dir, "rev-parse", "--path-format=absolute", *facts)
+    lines = answer.output.removesuffix("\n").split("\n")
+    if not answer.ok or len(lines) != len(facts) - 1 or not lines[-1].startswith(_BRANCHES):
+        return None
+    common, top, commit, head = lines
+    return Source(
+        top=Path(top),
+        git_directory=Path(common),
+        prefix=_prefix(work_dir, Path(top)),
+        bare=False,
+        branch=head.removeprefix(_BRANCHES),
+        commit=commit,
+    )
+
+
+def _prefix(work_dir: Path, top: Path) -> PurePath:
+    here = work_dir.resolve()
+    return here.relative_to(top) if here.is_relative_to(top) else PurePath()
+
+
+def source_fact_by_fact(git: GitRunner, work_dir: Path) -> Source | None:
+    """By one git for each fact."""
+    answer = git.run(
+        work_dir,
+        "rev-parse",
+        "--is-bare-repository",
+        "--is-inside-work-tree",
+        "--path-format=absolute",
+        "--git-common-dir",
+    )
+    if not answer.ok:
+        if "not a git repository (or any" in answer.error:
+            return None
+        raise WorkspaceError(_refusal(work_dir, answer))
+    # The path comes last, because it may hold a newline.
+    bare, inside, common = answer.output.removesuffix("\n").split("\n", 2)
+    if inside == "true":
+        shown = git.run(work_dir, "rev-parse", "--show-toplevel")
+        if not shown.ok:
+            raise WorkspaceError(_refusal(work_dir, shown))
+        top = Path(_line(shown))
+    elif bare == "true":
+        top = Path(common)
+    else:
+        raise InvalidRequestError(f"workDir {work_dir} lies inside a .git directory. Give the working tree instead.")
+    head = git.run(work_dir, "symbolic-ref", "--quiet", "HEAD")
+    commit = git.run(work_dir, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    return Source(
+        top=top,
+        git_directory=Path(common),
+        prefix=_prefix(work_dir, top) if inside == "true" else PurePath(),
+        bare=inside != "true",
+        branch=_line(head).removeprefix(_BRANCHES) if _line(head).startswith(_BRANCHES) else None,
+        commit=_line(commit) if commit.ok else None,
+    )
+
+
+def describe_left_behind(git: GitRunner, source: Source) -> tuple[str, ...]:
+    """Sentences on what of ``source`` a new worktree does not have."""
+    if source.bare:
+        return ()
+    notes = []
+    try:
+        answer = git.run(source.top, "status", "--porcelain=v1", "-z", "--untracked-files=normal", "--no-renames")
+        trouble = None if answer.ok else answer.last_words
+        changed = len(read_status(answer.output).changed) if answer.ok else 0
+    except WorkspaceError as error:
+        trouble, changed = str(error), 0
+    if trouble is not None:
+        notes.append(f"Uncommitted changes in {source.top}, if any, are not in the worktree (git status: {trouble}).")
+    elif changed:
+        notes.append(
+            f"{changed} uncommitted change(s) in {source.top} are not in the worktree; commit them to hand them on."
+        )
+    if (source.top / ".gitmodules").exists():
+        notes.append("Submodules are not checked out in the worktree; `git submodule update --init` there does it.")
+    return tuple(notes)
+
+
+def _refusal(work_dir: Path, answer: Answer) -> str:
+    if "dubious ownership" in answer.error:
+        return (
+            f"git does not trust {work_dir}, because another user owns it. If you do, run "
+            f"`git config --global --add safe.directory <the repository's directory>`, then try again. "
+            f"git says: {answer.last_words}"
+        )
+    return f"git cannot read the repository of {work_dir}: {answer.last_words}. Repair it, or use a shared workspace."
+
+
+def _line(answer: Answer) -> str:
+    return answer.output.removesuffix("\n")

@@ -1,0 +1,329 @@
+"""The verb ``git_batch``, here and on other hosts.
+
+The verb ``git_batch``: checks what is asked, has the queue run it, and says what became of it.
+
+What the writes of a ``git_batch`` have come to, so that a repeated call does none of them twice.
+
+Before the first write of a call is begun it is stored, under the call's request id, that they are; afterwards, what
+became of them. A repeated call gets that. Of one that the supervisor did not outlive it is not known what was done, and
+nothing is done again. Reads may be made anew.
+
+git on other hosts of a team: in the worktrees of the instances that are there, each host with a queue of its own.
+
+Paths of two hosts look alike, and so do their repositories: nothing of one is kept or put in order with the other's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
+
+from actors.concurrency import Background
+from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, from_wire
+from actors.git.model import Asked, Outcome, Place
+from supervisor import requests, results
+from supervisor.desk import Handler
+from supervisor.failures import told
+from supervisor.git.params import PARAMS, operation_of
+from supervisor.git.queue import GitQueue, Job
+from supervisor.git.scheduling import Answer, AnswerCache
+from supervisor.hosts.roster import Roster
+from supervisor.performance.figures import GitFigures, Queue
+from supervisor.permits import Permits
+from supervisor.ports import GitPort
+from supervisor.requests import GitBatchRequest
+from supervisor.results import ErrorInfo, GitBatchResult
+from supervisor.serving.repeats import fingerprint
+from supervisor.spawning.work_dirs import WorkDirPolicy
+from supervisor.team.roll import Roll
+from supervisor.tuning.tunables import Tunables
+from supervisor.tuning.values import Tuning
+from supervisor.verbs import Caller
+
+_LOST = (
+    "The same call was begun before and cut off: whether this was done is not known. Look with status, log or branch; "
+    "if it is still to be done, ask again with a new requestId."
+)
+
+
+class Deeds:
+    """All in the supervisor's event loop."""
+
+    def __init__(self, roll: Roll) -> None:
+        self._roll = roll
+        self._storing = Background("store what git has done")
+
+    async def end(self) -> None:
+        await self._storing.done()
+
+    async def once(self, request: GitBatchRequest, work: Callable[[], Awaitable[GitBatchResult]]) -> GitBatchResult:
+        """Runs ``work``, or waits for the same call that is under way already."""
+        return await self._roll.repeats.once(request, request.request_id, work)
+
+    async def begin(self, request: GitBatchRequest, writes: Sequence[int]) -> Mapping[int, Answer]:
+        """The answers of the operations ``writes`` of a repeated call; nothing of a new one, which is stored then.
+
+        Raises ``StoreError``, and ``InvalidRequestError`` when the id was used for something else.
+        """
+        if request.request_id is None or not writes:
+            return {}
+        repeats, content = self._roll.repeats, fingerprint(request)
+        earlier = repeats.outcomes(request.request_id, content)
+        if earlier is None:
+            begun = repeats.note(request.request_id, content, [])
+            await self._roll.save_noted(begun)
+            repeats.keep(begun)
+            return {}
+        known = {number: Outcome(result=result, error=error) for number, result, error in earlier}
+        return {number: _answer(known.get(number) or Outcome.refused(UnavailableError(_LOST))) for number in writes}
+
+    def done(self, request: GitBatchRequest, answers: Mapping[int, Answer]) -> None:
+        """It is stored beside: whoever gets the answer does not make the call again."""
+        if request.request_id is None or not answers:
+            return
+        outcomes = [[number, answer.outcome.result, answer.outcome.error] for number, answer in answers.items()]
+        noted = self._roll.repeats.note(request.request_id, fingerprint(request), outcomes)
+        self._roll.repeats.keep(noted)
+        self._storing.begin(self._roll.save_noted(noted))
+
+
+def _answer(outcome: Outcome) -> Answer:
+    return Answer(outcome=outcome, result=outcome.result)
+
+
+MakeQueue = Callable[[GitPort, Callable[[Path], object]], GitQueue]
+
+
+class Elsewhere:
+    """All in the supervisor's event loop."""
+
+    def __init__(self, worktrees: Path, roster: Roster | None) -> None:
+        """``worktrees``: root of those of every host. ``roster``: None on one machine, where nothing is elsewhere."""
+        self._worktrees = worktrees
+        self._roster = roster
+        self.queues: dict[str, GitQueue] = {}
+
+    def host_of(self, directory: str) -> str:
+        """Empty for what is on this host, or nowhere."""
+        path = Path(directory)
+        if self._roster is None or ".." in path.parts or not path.is_relative_to(self._worktrees):
+            return ""
+        below = path.relative_to(self._worktrees).parts
+        host = self._roster.places.get(below[0].partition("-")[0], "") if below else ""
+        return "" if host == self._roster.own else host
+
+    def queue(self, host: str, make: MakeQueue) -> GitQueue:
+        if host not in self.queues and self._roster is not None:
+            self.queues[host] = make(_OtherHost(host, self._roster, self._worktrees), self._check)
+        return self.queues[host]
+
+    def _check(self, root: Path) -> None:
+        if not _is_in(root, self._worktrees):
+            raise InvalidRequestError(f"The repository of workspaceDir, {root}, is none of an instance of that host.")
+
+
+def _is_in(root: Path, worktrees: Path) -> bool:
+    """``root`` is a real path."""
+    return root.is_relative_to(worktrees) or root.is_relative_to(worktrees.resolve())
+
+
+class _OtherHost:
+    """A ``GitPort``."""
+
+    def __init__(self, name: str, roster: Roster, worktrees: Path) -> None:
+        self._name = name
+        self._roster = roster
+        self._worktrees = worktrees
+
+    async def git_places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
+        """A link that leads out of the worktrees leads nowhere."""
+        places = await (await self._roster.link(self._name)).git_places(directories)
+        return tuple(place if place is None or self._is_below(place) else None for place in places)
+
+    def _is_below(self, place: Place) -> bool:
+        return place.top is not None and _is_in(place.top, self._worktrees)
+
+    async def git_read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+        return await (await self._roster.link(self._name)).git_read(asked)
+
+    async def git_write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+        return await (await self._roster.link(self._name)).git_write(asked)
+
+
+_Placed = tuple[str, Job | PhalanxError]
+"""With the host; empty: this one."""
+
+
+def git_desk(tunables: Tunables, host: GitPort, work_dirs: WorkDirPolicy, roll: Roll, elsewhere: Elsewhere) -> GitDesk:
+    """With caps that follow what is tuned, those of each host for itself."""
+
+    def make(port: GitPort, check: Callable[[Path], object]) -> GitQueue:
+        now = tunables.current
+        cache = AnswerCache(now.cache_size, now.cache_ttl / 1000)
+        return GitQueue(port, Permits(now.max_concurrent_git_ops), cache, roll.meters, check)
+
+    desk = GitDesk(make(host, repository_check(work_dirs)), work_dirs, elsewhere, make, Deeds(roll))
+    tunables.subscribe(desk.tuned)
+    return desk
+
+
+def repository_check(work_dirs: WorkDirPolicy) -> Callable[[Path], object]:
+    """Raises ``InvalidRequestError`` for a repository of which not all may be worked on."""
+    return lambda root: work_dirs.check(str(root), called="The repository of workspaceDir")
+
+
+class GitDesk:
+    def __init__(
+        self, queue: GitQueue, work_dirs: WorkDirPolicy, elsewhere: Elsewhere, make: MakeQueue, deeds: Deeds
+    ) -> None:
+        self._queue = queue
+        self._work_dirs = work_dirs
+        self._elsewhere = elsewhere
+        self._make = make
+        self._deeds = deeds
+
+    @property
+    def verbs(self) -> Mapping[str, Handler]:
+        return {"git_batch": self.git_batch}
+
+    @property
+    def figures(self) -> GitFigures:
+        queues = self._queues
+        return GitFigures(
+            queue=Queue(
+                limit=sum(queue.permits.limit for queue in queues),
+                running=sum(queue.permits.held for queue in queues),
+                waiting=self._waiting,
+            ),
+            cached=sum(len(queue.cache) for queue in queues),
+        )
+
+    @property
+    def _queues(self) -> list[GitQueue]:
+        return [self._queue, *self._elsewhere.queues.values()]
+
+    @property
+    def _waiting(self) -> int:
+        return sum(queue.waiting for queue in self._queues)
+
+    def tuned(self, before: Tuning, after: Tuning) -> None:
+        """Settings have changed."""
+        for queue in self._queues:
+            queue.permits.resize(after.max_concurrent_git_ops)
+            queue.cache.resize(after.cache_size, after.cache_ttl / 1000)
+
+    async def begin(self) -> None:
+        """Nothing is to be brought back here: answers are kept in memory only, and what calls have done by the roll."""
+
+    async def end(self) -> None:
+        await asyncio.gather(*(queue.end() for queue in self._queues))
+        await self._deeds.end()
+
+    async def git_batch(self, request: requests.GitBatchRequest, caller: Caller) -> results.GitBatchResult:
+        jobs = await self._jobs(request.operations)
+        writes = [number for number, (_, job) in enumerate(jobs) if isinstance(job, Job) and not job.only_looks]
+        if not writes:
+            return await self._batch(request, caller, jobs, writes)
+        return await self._deeds.once(request, lambda: self._batch(request, caller, jobs, writes))
+
+    async def _batch(
+        self, request: requests.GitBatchRequest, caller: Caller, jobs: Sequence[_Placed], writes: Sequence[int]
+    ) -> results.GitBatchResult:
+        total = len(jobs)
+        done = 0
+
+        def tell(number: int) -> None:
+            nonlocal done
+            done += 1
+            caller.progress(done, total, _type_of(request.operations[number]) or "failed")
+
+        known = await self._deeds.begin(request, writes)
+        left = [number for number in range(total) if number not in known]
+        found = await self._answers([jobs[number] for number in left], lambda at: tell(left[at]))
+        by_number = {**known, **dict(zip(left, found, strict=True))}
+        if not known:
+            self._deeds.done(request, {number: by_number[number] for number in writes})
+        return self._result(request, [by_number[number] for number in range(total)])
+
+    def _result(self, request: requests.GitBatchRequest, answers: Sequence[Answer]) -> results.GitBatchResult:
+        ran = [answer.outcome.took_s for answer in answers if not answer.cached]
+        return results.GitBatchResult(
+            success=all(answer.outcome.error is None for answer in answers),
+            results=[_outcome(*pair) for pair in zip(request.operations, answers, strict=True)],
+            performance=results.GitPerformance(
+                total_operations=len(answers),
+                cache_hits=sum(answer.cached for answer in answers),
+                avg_git_op_time=round(sum(ran) / len(ran) * 1000, 2) if ran else 0.0,
+                queue_size=self._waiting,
+            ),
+        )
+
+    async def _answers(self, jobs: Sequence[_Placed], tell: Callable[[int], None]) -> list[Answer]:
+        """In order; what is on several hosts is done on all of them at the same time."""
+        by_host: dict[str, list[int]] = {}
+        for number, (host, _) in enumerate(jobs):
+            by_host.setdefault(host, []).append(number)
+
+        async def on(host: str, numbers: list[int]) -> list[tuple[int, Answer]]:
+            queue = self._elsewhere.queue(host, self._make) if host else self._queue
+            try:
+                found = await queue.run([jobs[number][1] for number in numbers], lambda at: tell(numbers[at]))
+            except Exception as error:
+                if not host:
+                    raise
+                refused = Outcome.refused(from_wire(told(error, f"git on {host}")))
+                found = [Answer(outcome=refused, result=None) for _ in numbers]
+            return list(zip(numbers, found, strict=True))
+
+        answers = await asyncio.gather(*(on(host, numbers) for host, numbers in by_host.items()))
+        return [answer for _, answer in sorted(chain(*answers), key=itemgetter(0))]
+
+    async def _jobs(self, operations: Sequence[requests.GitMember]) -> list[_Placed]:
+        well_formed = [each for each in operations if isinstance(each, requests.GitOperation)]
+        named = list({each.workspace_dir for each in well_formed})
+        places = dict(zip(named, await asyncio.gather(*map(self._place_of, named)), strict=True))
+        return [
+            ("", operation.error)
+            if isinstance(operation, requests.Malformed)
+            else _job(operation, *places[operation.workspace_dir])
+            for operation in operations
+        ]
+
+    async def _place_of(self, workspace_dir: str) -> tuple[str, Path | PhalanxError]:
+        """The host and the directory there."""
+        if host := self._elsewhere.host_of(workspace_dir):
+            return host, Path(workspace_dir)
+        try:
+            return "", await self._work_dirs.checked(workspace_dir, called="workspaceDir")
+        except Exception as error:  # noqa: BLE001 - told and logged
+            return "", from_wire(told(error, "Looking at workspaceDir"))
+
+
+def _job(asked: requests.GitOperation, host: str, directory: Path | PhalanxError) -> _Placed:
+    try:
+        operation = operation_of(asked)
+    except Exception as error:  # noqa: BLE001 - told and logged
+        return "", from_wire(told(error, f"This {asked.type}"))
+    return host, directory if isinstance(directory, PhalanxError) else Job(directory=directory, operation=operation)
+
+
+def _type_of(asked: requests.GitMember) -> requests.GitType | None:
+    """What was asked for, also of one that is malformed in another place; None when that is no known type."""
+    if isinstance(asked, requests.GitOperation):
+        return asked.type
+    return next((known for known in PARAMS if known == asked.named("type")), None)
+
+
+def _outcome(asked: requests.GitMember, answer: Answer) -> results.GitOutcome:
+    error = answer.outcome.error
+    return results.GitOutcome(
+        type=_type_of(asked),
+        workspace_dir=asked.workspace_dir if isinstance(asked, requests.GitOperation) else asked.named("workspaceDir"),
+        success=error is None,
+        result=dict(answer.result) if answer.result is not None else None,
+        cached=answer.cached,
+        error=ErrorInfo(**error) if error else None,
+    )
