@@ -25,12 +25,12 @@ from actors.agents.hook import SPOOL_NAME
 from actors.agents.launch import can_resume, program_mark, renew, tell, write_launch
 from actors.errors import AgentError
 from actors.files import append_private, in_words, write_private
-from actors.following.observer import LAUNCH_MARK
-from actors.following.pages import Page, PageQuery, read_page
 from actors.git.executor import GitHands
 from actors.git.model import Asked, Outcome, Place
 from actors.home import Home
 from actors.host_load import HostLoad, LoadMeter
+from actors.instance.observer import LAUNCH_MARK
+from actors.instance.transcript import Page, PageQuery, read_page
 from actors.marks import INSTANCE_MARK
 from actors.processes import end_processes, processes_with
 from actors.tmux.pane import PaneInfo

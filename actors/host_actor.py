@@ -13,13 +13,13 @@ from typing import Any
 from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
 from actors.errors import PhalanxError, SettingsError
-from actors.following.pages import Page, PageQuery
 from actors.git.local import GitDoor, GitWay, NearLook
 from actors.git.model import Asked, Outcome, Place
 from actors.git_handle import GitHandle, own_way_of
 from actors.home import Home, Leader, prepare_home, read_environment
 from actors.host import Host
 from actors.host_load import HostLoad
+from actors.instance.transcript import Page, PageQuery
 from actors.marks import UMASK_MARK
 from actors.ray_client import actor_class, answer_of, answer_when_back, make_actor, meet, on_host
 from actors.relay import Relay

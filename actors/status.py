@@ -23,8 +23,8 @@ the screen shows it); a turn that hooks began and nobody saw end; work that only
 cannot be seen; else the agent is ready. What contradicts the hooks must stand for ``SETTLE_S``, because hooks come
 first. The screen takes a request back only after its dialog has come up and is gone, and never a subagent's.
 
-The transcript is no witness of status: it proves what arrived (see ``actors.messaging.proofs``). Times are seconds of a
-clock that is never set: the wall clock may be.
+The transcript is no witness of status: it proves what arrived (see ``actors.instance.evidence``). Times are seconds of
+a clock that is never set: the wall clock may be.
 
 ::
 

@@ -9,10 +9,10 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, cast
 
-from actors.actor import RayInstances
 from actors.agents.catalog import AgentCatalog
 from actors.home import Home
 from actors.host_actor import start_host
+from actors.instance.actor import RayInstances
 from actors.ray_client import SUPERVISOR, actor_class, named_actor, on_host
 from actors.ray_cluster import RayCluster, own_address
 from supervisor.assembly import build_supervisor

@@ -1,7 +1,8 @@
 """What the supervisor needs from the parts below it, as protocols.
 
-The real ones are Ray actors behind handles (``actors.actor``, ``actors.host_actor``); tests give the plain classes.
-Every method is bounded in time and raises ``PhalanxError``; ``UnavailableError`` means that the part did not answer.
+The real ones are Ray actors behind handles (``actors.instance.actor``, ``actors.host_actor``); tests give the plain
+classes. Every method is bounded in time and raises ``PhalanxError``; ``UnavailableError`` means that the part did not
+answer.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from pathlib import Path
 from typing import Protocol
 
 from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
-from actors.following.pages import Page, PageQuery
-from actors.following.reports import Report
 from actors.git.model import Asked, Outcome, Place
 from actors.host_load import HostLoad
-from actors.instance import InstanceConfig
+from actors.instance.inbox import BatchLimits
+from actors.instance.instance import InstanceConfig
+from actors.instance.reports import Report
+from actors.instance.responding import Answered, Reply
+from actors.instance.transcript import Page, PageQuery
 from actors.messages import Message
-from actors.messaging.inbox import BatchLimits
-from actors.responding import Answered, Reply
 from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace, WorkspaceMode
 

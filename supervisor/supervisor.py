@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from actors.errors import WrongStateError, from_wire
-from actors.following.reports import Snapshot
 from actors.home import Home
-from actors.responding import Reply
+from actors.instance.reports import Snapshot
+from actors.instance.responding import Reply
 from actors.status import Status
 from supervisor import requests, results
 from supervisor.calling.attempt import waits_s

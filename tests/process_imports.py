@@ -24,7 +24,7 @@ print(rss_kb, *names)
 _SEND_AN_INSTANCE = """\
 import sys
 from ray import cloudpickle
-from actors.actor import InstanceActor
+from actors.instance.actor import InstanceActor
 sys.stdout.buffer.write(cloudpickle.dumps(InstanceActor.__ray_metadata__.modified_class))
 """
 _READ_AN_INSTANCE = """\
@@ -69,7 +69,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "hook": _file("actors/agents/hook.py", "-I", "-S"),
         "launcher": _file("actors/agents/launcher.py", "-I", "-S"),
         "demo agent": _file("actors/agents/demo/__main__.py", "-I", "-S"),
-        "instance, without Ray": _module("actors.seat"),
+        "instance, without Ray": _module("actors.instance.instance"),
         "instance": Kind(_READ_AN_INSTANCE, gives=_SEND_AN_INSTANCE),
         "host": _module("actors.host_actor"),
         "supervisor": _module("supervisor.actor"),

@@ -31,8 +31,8 @@ from actors.agents.base import Agent, EntryKind, Handover, Launch
 from actors.agents.hook import SPOOL_NAME, TELL_NAME, TOLD_NAME
 from actors.errors import AgentError
 from actors.files import write_private
-from actors.following.tail import Tail
-from actors.messaging.journal import JOURNAL_NAME
+from actors.instance.journal import JOURNAL_NAME
+from actors.instance.transcript import Tail
 
 LAUNCH_NAME = "launch"
 KNOCK_NAME = "knock"

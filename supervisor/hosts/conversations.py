@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from actors.errors import WorkspaceError
-from actors.following.tail import Tail
-from actors.messaging.envelope import ids_in_record
+from actors.instance.inbox import ids_in_record
+from actors.instance.transcript import Tail
 
 _PIECE_BYTES = 1 << 16
 

@@ -16,7 +16,7 @@ from functools import partial
 
 from actors.concurrency import Background
 from actors.errors import FencedError, PhalanxError
-from actors.following.reports import Snapshot
+from actors.instance.reports import Snapshot
 from actors.status import TYPABLE, Status
 from supervisor.hosts.placing import Wanted
 from supervisor.hosts.relocation import MoveParts, Relocation

@@ -10,7 +10,7 @@ import logging
 
 from actors.concurrency import Background
 from actors.errors import PhalanxError
-from actors.messaging.inbox import BatchLimits
+from actors.instance.inbox import BatchLimits
 from supervisor.ports import InstancePort
 from supervisor.team.roll import Roll
 from supervisor.tuning.tunables import Tunables

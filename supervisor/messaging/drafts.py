@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from actors.errors import InvalidRequestError
-from actors.messaging.envelope import CleanText, clean
+from actors.instance.inbox import CleanText, clean
 from supervisor.requests import MAX_MESSAGE_BYTES
 
 

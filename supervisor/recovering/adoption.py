@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from actors.following.reports import Report
 from actors.home import Home
-from actors.instance import InstanceConfig
+from actors.instance.instance import InstanceConfig
+from actors.instance.reports import Report
 from supervisor.messaging.batching import Batching
 from supervisor.ports import InstanceFactory, InstancePort
 from supervisor.team.registry import InstanceRecord

@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from actors.agents.base import RunningAgent
 from actors.errors import FencedError, PhalanxError, UnavailableError
-from actors.following.reports import Snapshot
+from actors.instance.reports import Snapshot
 from supervisor.pool.stock import PREFIX
 from supervisor.ports import HostPort
 from supervisor.recovering.adoption import Adoption

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from actors.agents.base import EntryKind
 from actors.concurrency import Background
 from actors.errors import AgentError, UnavailableError, WrongStateError
-from actors.following.pages import PageQuery, Shown
-from actors.following.reports import Report, Snapshot
+from actors.instance.inbox import ids_in
+from actors.instance.reports import Report, Snapshot
+from actors.instance.transcript import PageQuery, Shown
 from actors.messages import Message, MessageStatus
-from actors.messaging.envelope import ids_in
 from actors.status import Status
 from supervisor.messaging.drafts import Draft
 from supervisor.ports import InstancePort

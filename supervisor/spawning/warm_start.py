@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from actors.agents.base import Handover
 from actors.errors import AgentError, TerminalError, UnavailableError, WorkspaceError
-from actors.following.reports import Snapshot
+from actors.instance.reports import Snapshot
 from actors.messages import Receipt
 from supervisor.hosts.roster import Placement
 from supervisor.messaging.drafts import Draft

@@ -22,7 +22,7 @@ from actors.errors import (
     WorkspaceError,
     WrongStateError,
 )
-from actors.following.reports import Snapshot
+from actors.instance.reports import Snapshot
 from actors.status import ALIVE, Status
 from actors.worktrees.model import Retirement, Workspace
 from supervisor.failures import error_info

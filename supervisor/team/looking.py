@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from actors.errors import InvalidRequestError
-from actors.following.pages import Page, PageQuery
+from actors.instance.transcript import Page, PageQuery
 from supervisor import requests, results
 from supervisor.ports import HostPort
 from supervisor.team import views

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from actors.errors import FencedError, PhalanxError, UnavailableError, VersionError
-from actors.following.reports import Report
+from actors.instance.reports import Report
 from supervisor.ports import InstancePort
 from supervisor.team.registry import COMING_BACK
 

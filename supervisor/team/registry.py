@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, UnknownInstanceError
-from actors.following.reports import Snapshot
+from actors.instance.reports import Snapshot
 from actors.status import ALIVE, Status
 from supervisor.requests import Role, SpawnRequest
 from supervisor.results import InstanceInfo

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from actors.concurrency import News
-from actors.following.reports import Report, Snapshot
+from actors.instance.reports import Report, Snapshot
 from actors.status import ALIVE, Status
 from supervisor.keeping import Keeping
 from supervisor.messaging.mail import Extra, Mail

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from actors.agents.base import Dialog
-from actors.following.pages import Page
-from actors.following.reports import Snapshot
+from actors.instance.reports import Snapshot
+from actors.instance.transcript import Page
 from actors.messages import Receipt
 from actors.status import PendingPermission, Status
 from supervisor.messaging.sending import Sent

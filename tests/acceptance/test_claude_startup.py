@@ -14,9 +14,9 @@ from actors.agents.base import AgentStart, LaunchRequest
 from actors.agents.catalog import AgentCatalog
 from actors.home import Home
 from actors.host import Host
-from actors.instance import Instance, InstanceConfig
+from actors.instance.inbox import BatchLimits
+from actors.instance.instance import Instance, InstanceConfig
 from actors.messages import FINAL_STATUSES, Message, MessageStatus
-from actors.messaging.inbox import BatchLimits
 from actors.status import IDLE
 from actors.tmux.pane import Key, LastKey, Pane
 from actors.tmux.server import TerminalServer

@@ -18,7 +18,7 @@ import pytest
 from actors.agents.base import EntryKind
 from actors.agents.claude_records import read_transcript
 from actors.errors import AgentError, InvalidRequestError, PhalanxError, TeamNotRunningError
-from actors.messaging.envelope import ids_in
+from actors.instance.inbox import ids_in
 from actors.tmux.server import TerminalServer
 from supervisor import requests
 from supervisor.client import SupervisorClient

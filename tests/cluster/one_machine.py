@@ -13,9 +13,9 @@ import ray
 import ray.util
 from ray.cluster_utils import Cluster
 
-from actors.actor import RayInstances
 from actors.agents.catalog import AgentCatalog
 from actors.home import Home
+from actors.instance.actor import RayInstances
 from actors.ray_cluster import RayCluster, own_address
 from supervisor.hosts.placing import Wanted
 from supervisor.hosts.roster import Roster

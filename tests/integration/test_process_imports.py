@@ -85,7 +85,7 @@ def test_an_instance_loads_the_standard_library_and_msgpack_only() -> None:
 def test_the_class_of_an_instance_is_read_in_its_process_without_what_ray_loads_for_other_values() -> None:
     loaded = loaded_by("instance")
 
-    assert "actors.instance" in loaded.modules
+    assert "actors.instance.instance" in loaded.modules
     assert not {"pydantic", "pydantic_core", "starlette", "anyio"} & loaded.packages
 
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from actors.agents.demo.agent import DemoAgent
-from actors.instance import Instance, InstanceConfig
+from actors.instance.inbox import BatchLimits
+from actors.instance.instance import Instance, InstanceConfig
+from actors.instance.journal import Ledger
 from actors.messages import Message, MessageStatus, decode
-from actors.messaging.inbox import BatchLimits
-from actors.messaging.ledger import Ledger
 from actors.tmux.pane import LastKey, Pane
 from actors.tmux.protocol import Dialogue
 

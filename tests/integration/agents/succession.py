@@ -13,8 +13,8 @@ from typing import Any
 
 from actors.agents.base import EntryKind, EventKind
 from actors.agents.hook import SPOOL_NAME
-from actors.following.observer import LAUNCH_MARK
-from actors.instance import Instance, InstanceConfig
+from actors.instance.instance import Instance, InstanceConfig
+from actors.instance.observer import LAUNCH_MARK
 from actors.messages import Message, MessageStatus, Receipt, encode
 from actors.status import Status
 from tests.integration.agents.doomed_actor import LIMITS

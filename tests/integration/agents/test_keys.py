@@ -9,7 +9,7 @@ import pytest
 
 from actors.agents.base import Composer, Screen
 from actors.errors import WrongStateError
-from actors.responding import Reply
+from actors.instance.responding import Reply
 from actors.status import Status
 from tests.integration.agents.rig import ClaudeRig, until
 from tests.integration.agents.succession import SUBMITTED, AnyRig, Team, message

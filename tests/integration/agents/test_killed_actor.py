@@ -11,9 +11,9 @@ import pytest
 
 from actors.agents.base import EntryKind, EventKind
 from actors.errors import UnavailableError
-from actors.messaging.envelope import compose
-from actors.messaging.journal import JOURNAL_NAME
-from actors.responding import Reply
+from actors.instance.inbox import compose
+from actors.instance.journal import JOURNAL_NAME
+from actors.instance.responding import Reply
 from actors.status import Status
 from tests.integration.agents.doomed_actor import MOMENTS
 from tests.integration.agents.rig import until

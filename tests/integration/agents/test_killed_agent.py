@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from actors.agents.base import EventKind
-from actors.following.transcript import Conversation
+from actors.instance.journal import JOURNAL_NAME
+from actors.instance.transcript import Conversation
 from actors.messages import Message, MessageStatus
-from actors.messaging.journal import JOURNAL_NAME
 from actors.status import Status
 from tests.integration.agents.rig import until
 from tests.integration.agents.succession import SUBMITTED, AnyRig, Team, message

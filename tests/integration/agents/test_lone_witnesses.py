@@ -10,8 +10,8 @@ import pytest
 
 from actors.agents.base import EntryKind, EventKind, Launch, LaunchRequest
 from actors.agents.claude import ClaudeAgent, settings_file
-from actors.following.pages import PageQuery
-from actors.responding import Reply
+from actors.instance.responding import Reply
+from actors.instance.transcript import PageQuery
 from actors.status import Status
 from tests.integration.agents.rig import ClaudeRig, until
 from tests.integration.agents.succession import SHORT, SUBMITTED, Team, message

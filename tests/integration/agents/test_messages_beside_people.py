@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from actors.agents.base import Composer, EntryKind, EventKind
+from actors.instance.responding import Reply
 from actors.messages import Message, MessageStatus, Receipt
-from actors.responding import Reply
 from actors.status import Status
 from actors.tmux.pane import LastKey
 from tests.integration.agents.rig import ClaudeRig, until

@@ -9,8 +9,8 @@ import signal
 import pytest
 
 from actors.errors import UnavailableError
+from actors.instance.deliverer import Courier
 from actors.messages import MessageStatus
-from actors.messaging.courier import Courier
 from actors.status import Status
 from tests.integration.agents.rig import until
 from tests.integration.agents.succession import SHORT, SUBMITTED, Team

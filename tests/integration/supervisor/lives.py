@@ -21,7 +21,7 @@ from actors.agents.catalog import AgentCatalog
 from actors.errors import StateHeldError
 from actors.home import Home
 from actors.host import Host
-from actors.seat import Seat
+from actors.instance.instance import Seat
 from actors.tmux.server import TerminalServer
 from supervisor.assembly import build_supervisor
 from supervisor.permits import Permits

@@ -13,7 +13,7 @@ import pytest
 from actors.agents.base import EntryKind
 from actors.agents.catalog import AgentCatalog
 from actors.errors import AgentError, PhalanxError, WrongStateError
-from actors.following.pages import PageQuery, read_page
+from actors.instance.transcript import PageQuery, read_page
 from actors.messages import MessageStatus
 from actors.status import Status
 from actors.tmux.client import Tmux

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from actors.agents.base import Composer, Dialog, Screen
 from actors.concurrency import News
 from actors.errors import PaneGoneError
-from actors.messaging.proofs import Proofs
+from actors.instance.evidence import Proofs
 from actors.status import InstanceState, Status
 from actors.tmux.pane import LastKey
 

@@ -14,11 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actors.concurrency import News
+from actors.instance.deliverer import Courier
+from actors.instance.inbox import BatchLimits
+from actors.instance.journal import Journal, Ledger
 from actors.messages import Message, MessageStatus, Receipt
-from actors.messaging.courier import Courier
-from actors.messaging.inbox import BatchLimits
-from actors.messaging.journal import Journal
-from actors.messaging.ledger import Ledger
 from tests.unit.actors.model_agent import Death, ModelAgent, ModelObserver, Quirks
 from tests.unit.actors.virtual_time import run_in_virtual_time
 

@@ -10,7 +10,7 @@ import pytest
 from actors.agents.hook import SPOOL_NAME
 from actors.agents.launch import renew
 from actors.errors import AgentError
-from actors.messaging.journal import JOURNAL_NAME
+from actors.instance.journal import JOURNAL_NAME
 
 
 def begun(directory: Path, session_id: str) -> Path:

@@ -14,8 +14,8 @@ import pytest
 from actors.agents.base import Agent, Composer, Dialog, Screen
 from actors.agents.permissions import decision_text
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
-from actors.following.observer import Observer
-from actors.responding import Reply, Responder
+from actors.instance.observer import Observer
+from actors.instance.responding import Reply, Responder
 from actors.status import InstanceState, PendingPermission, Status
 from actors.tmux.pane import Key, Pane
 from tests.unit.actors.virtual_time import run_in_virtual_time

@@ -8,10 +8,9 @@ import pytest
 
 from actors.agents.catalog import AgentCatalog
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
-from actors.instance import InstanceConfig
-from actors.messaging.inbox import BatchLimits
-from actors.responding import Reply
-from actors.seat import Seat
+from actors.instance.inbox import BatchLimits
+from actors.instance.instance import InstanceConfig, Seat
+from actors.instance.responding import Reply
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 from actors.agents.catalog import AgentCatalog
 from actors.errors import VersionError
+from actors.instance.instance import Seat
 from actors.ray_client import meet
-from actors.seat import Seat
 from actors.versions import PROTOCOL, check_protocol
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import FencedError, StoreError, UnavailableError
-from actors.following.pages import Page, PageQuery
-from actors.following.reports import Report, Snapshot
 from actors.host_load import HostLoad
-from actors.instance import InstanceConfig
+from actors.instance.inbox import BatchLimits
+from actors.instance.instance import InstanceConfig
+from actors.instance.reports import Report, Snapshot
+from actors.instance.responding import Answered, Reply
+from actors.instance.transcript import Page, PageQuery
 from actors.messages import Message, MessageStatus, Receipt
-from actors.messaging.inbox import BatchLimits
-from actors.responding import Answered, Reply
 from actors.status import Status
 from supervisor.messaging.drafts import Draft
 from supervisor.requests import Role

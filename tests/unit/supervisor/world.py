@@ -15,11 +15,11 @@ from typing import Any
 from actors.agents.base import AgentStart, Restarted, RunningAgent
 from actors.concurrency import News
 from actors.errors import UnavailableError
-from actors.following.reports import Report, Snapshot
 from actors.host_load import HostLoad
-from actors.instance import InstanceConfig
+from actors.instance.inbox import BatchLimits
+from actors.instance.instance import InstanceConfig
+from actors.instance.reports import Report, Snapshot
 from actors.messages import Message, MessageStatus, Receipt
-from actors.messaging.inbox import BatchLimits
 from actors.status import Status
 from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import Leftover, Retirement, Workspace, WorkspaceMode

@@ -17,7 +17,7 @@ import pytest
 from actors.agents.base import Agent, AgentEvent, Composer, Dialog, EventKind, Screen
 from actors.agents.hook import KNOCK_NAME, PERMISSION_PREFIX, SPOOL_NAME
 from actors.concurrency import News
-from actors.following.observer import Observer
+from actors.instance.observer import Observer
 from actors.status import Status
 from actors.tmux.pane import Pane
 from tests.unit.actors.virtual_time import run_in_virtual_time

@@ -8,7 +8,7 @@ import pytest
 
 from actors.agents.demo.agent import DemoAgent
 from actors.errors import InvalidRequestError
-from actors.following.pages import PAGE_CHARACTERS, Page, PageQuery, read_page
+from actors.instance.transcript import PAGE_CHARACTERS, Page, PageQuery, read_page
 
 AGENT = DemoAgent("python")
 

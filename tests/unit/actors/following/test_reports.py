@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from actors.following.reports import ReportLog, Snapshot
+from actors.instance.reports import ReportLog, Snapshot
 from actors.messages import MessageStatus, Receipt
 from actors.status import Status
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.agents.base import Entry, EntryKind
-from actors.following.shortening import LONGEST_OTHER, LONGEST_SPOKEN, shortened, size_of
+from actors.instance.transcript import LONGEST_OTHER, LONGEST_SPOKEN, shortened, size_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3000),

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from actors.agents.demo.agent import DemoAgent
-from actors.following.read_mark import MARK_NAME, ReadMark
-from actors.following.transcript import Conversation
-from actors.messaging.proofs import Proofs
+from actors.instance.evidence import Proofs
+from actors.instance.transcript import MARK_NAME, Conversation, ReadMark
 from tests.unit.actors.following.test_pages import answered
 
 

@@ -14,7 +14,7 @@ from actors.agents.base import OwnStatus
 from actors.agents.claude import ClaudeAgent
 from actors.agents.hook import KNOCK_NAME, SPOOL_NAME
 from actors.concurrency import News
-from actors.following.observer import LAUNCH_MARK, Observer
+from actors.instance.observer import LAUNCH_MARK, Observer
 from actors.status import Status
 from actors.tmux.pane import Pane
 

@@ -11,13 +11,11 @@ from typing import Any
 
 from actors.agents.base import Composer, Screen
 from actors.concurrency import News
+from actors.instance.deliverer import Courier
+from actors.instance.evidence import Proofs
+from actors.instance.inbox import BatchLimits, compose
+from actors.instance.journal import Journal, Ledger
 from actors.messages import Message, MessageStatus, Receipt
-from actors.messaging.courier import Courier
-from actors.messaging.envelope import compose
-from actors.messaging.inbox import BatchLimits
-from actors.messaging.journal import Journal
-from actors.messaging.ledger import Ledger
-from actors.messaging.proofs import Proofs
 from actors.status import InstanceState, Status
 from actors.tmux.pane import LastKey
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.instance.evidence import changes_in
+from actors.instance.inbox import compose
 from actors.messages import Message
-from actors.messaging.arrival import changes_in
-from actors.messaging.envelope import compose
 
 
 def message(text: str, name: str = "a") -> Message:

@@ -12,10 +12,10 @@ import pytest
 
 from actors.agents.base import Composer, Dialog, Screen
 from actors.errors import PaneGoneError, TerminalError
+from actors.instance import deliverer
+from actors.instance.deliverer import Lease
+from actors.instance.journal import JOURNAL_NAME
 from actors.messages import MessageStatus
-from actors.messaging import gate
-from actors.messaging.journal import JOURNAL_NAME
-from actors.messaging.lease import Lease
 from actors.status import Status
 from actors.tmux.pane import LastKey
 from tests.unit.actors.messaging.courier_rig import DRAFT, EMPTY, Rig, message
@@ -309,7 +309,7 @@ async def test_what_a_person_types_behind_our_draft_is_not_entered_until_it_is_g
 async def test_nothing_is_pasted_while_a_person_types_and_it_is_told_when_that_lasts(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "_TYPING_S", 0.0)
+    monkeypatch.setattr(deliverer, "_TYPING_S", 0.0)
     rig.pane.last_pressed = LastKey(looks=True, at=int(time.time()) + 1)
     rig.offer("a")
     held = await rig.receipt("a", MessageStatus.BLOCKED)

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.agents.base import Composer, Dialog, Screen
-from actors.messages import MessageStatus
-from actors.messaging.delivery import (
+from actors.instance.delivery import (
     PROOF_LOOK_S,
     Act,
     Barred,
@@ -29,6 +28,7 @@ from actors.messaging.delivery import (
     Stimulus,
     Turned,
 )
+from actors.messages import MessageStatus
 
 EMPTY = Screen(composer=Composer.EMPTY)
 DRAFT = Screen(composer=Composer.DRAFT, draft="[Pasted text #1 +3 lines]")

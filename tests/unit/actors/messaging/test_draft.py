@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.instance.evidence import begins_with, is_whole, quoted
+from actors.instance.inbox import compose, parts_of
 from actors.messages import Message
-from actors.messaging.draft import begins_with, is_whole, quoted
-from actors.messaging.envelope import compose, parts_of
 
 
 def parts(*texts: str) -> tuple[str, ...]:

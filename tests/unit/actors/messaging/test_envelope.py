@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.instance.inbox import clean, compose, ids_in, parts_of
 from actors.messages import Message
-from actors.messaging.envelope import clean, compose, ids_in, parts_of
 
 
 def message(text: str, message_id: str = "msg_0a1b2c") -> Message:

@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.instance.inbox import BatchLimits, Inbox
 from actors.messages import Message
-from actors.messaging.inbox import BatchLimits, Inbox
 
 LIMITS = BatchLimits(size=3, delay_s=0.1)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from actors.instance.journal import JOURNAL_NAME, Entry, Journal, Stage
 from actors.messages import Message, RecordVersionError
-from actors.messaging.journal import JOURNAL_NAME, Entry, Journal, Stage
 
 
 def message(name: str, text: str = "text") -> Message:

@@ -7,8 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from actors.messaging.gate import Gate
-from actors.messaging.lease import Lease
+from actors.instance.deliverer import Gate, Lease
 from supervisor.hosts.absences import FENCE_S
 from supervisor.recovering.adoption import LEASE_S
 from supervisor.team.members import POLL_S

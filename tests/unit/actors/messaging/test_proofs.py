@@ -1,9 +1,8 @@
 from __future__ import annotations
 
+from actors.instance.evidence import Proofs, RecentIds
+from actors.instance.inbox import compose
 from actors.messages import Message
-from actors.messaging.envelope import compose
-from actors.messaging.proofs import Proofs
-from actors.messaging.recent import RecentIds
 
 
 def message(name: str, text: str = "text") -> Message:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import InvalidRequestError, UnavailableError
-from actors.following.reports import Report
+from actors.instance.reports import Report
 from actors.messages import Message, Receipt
 from actors.nodes import Node
 from actors.worktrees.model import Workspace

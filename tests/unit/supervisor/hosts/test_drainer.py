@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from actors.errors import UnavailableError
-from actors.following.reports import Snapshot
+from actors.instance.reports import Snapshot
 from actors.messages import Message, MessageStatus
 from actors.status import Status
 from supervisor.hosts import drainer as drainer_module

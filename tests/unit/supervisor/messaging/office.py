@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from actors.following.reports import Report
+from actors.instance.reports import Report
 from actors.messages import Message, MessageStatus
 from supervisor.ports import InstancePort
 from supervisor.team.roll import Roll

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from actors.following.reports import Report
+from actors.instance.reports import Report
 from actors.messages import Message
 from actors.worktrees.model import Workspace
 from supervisor.store import keys

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.errors import FencedError, PhalanxError, StoreError, UnavailableError, WrongStateError
+from actors.instance.inbox import CleanText
 from actors.messages import Message, MessageStatus
-from actors.messaging.envelope import CleanText
 from supervisor.messaging import intake
 from supervisor.messaging.drafts import check_text
 from supervisor.store import keys

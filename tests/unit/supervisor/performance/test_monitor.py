@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from actors.errors import UnavailableError
-from actors.following.reports import Snapshot
 from actors.host_load import HostLoad
+from actors.instance.reports import Snapshot
 from actors.messages import Message, MessageStatus
 from actors.status import PendingPermission, Status
 from supervisor.fence import Fence

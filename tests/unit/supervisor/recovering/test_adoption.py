@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.home import Home
-from actors.instance import InstanceConfig
+from actors.instance.instance import InstanceConfig
 from supervisor.messaging.batching import Batching
 from supervisor.recovering.adoption import Adoption, InstanceRules
 from supervisor.settings import Settings

@@ -10,8 +10,8 @@ import pytest
 
 from actors.agents.base import Entry, EntryKind
 from actors.errors import UnavailableError
-from actors.following.pages import Shown
-from actors.following.reports import Report
+from actors.instance.reports import Report
+from actors.instance.transcript import Shown
 from actors.status import Status
 from supervisor.recovering import recycling
 from supervisor.recovering.recycling import FIRST_PAUSE_S, Recycling, RecyclingRules, turn_of

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors.errors import AgentError
-from actors.following.reports import Report
+from actors.instance.reports import Report
 from actors.status import Status
 from supervisor.permits import Permits
 from supervisor.recovering import resuming

@@ -10,7 +10,7 @@ import pytest
 
 from actors.agents.base import Handover
 from actors.errors import TerminalError, UnavailableError
-from actors.following.reports import Report
+from actors.instance.reports import Report
 from actors.nodes import Node
 from actors.worktrees.model import Workspace
 from supervisor.hosts.roster import Placement, Roster

@@ -10,7 +10,7 @@ import pytest
 
 from actors.agents.base import Restarted
 from actors.errors import AgentError, StoreError, UnavailableError, WrongStateError
-from actors.following.reports import Report
+from actors.instance.reports import Report
 from actors.messages import Message
 from actors.status import Status
 from actors.tmux.pane import PaneInfo

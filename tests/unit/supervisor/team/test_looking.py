@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from actors.following.reports import Snapshot
+from actors.instance.reports import Snapshot
 from actors.messages import MessageStatus
 from actors.status import PendingPermission, Status
 from supervisor import requests

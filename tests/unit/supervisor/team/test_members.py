@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors.errors import FencedError, StoreError, UnavailableError, VersionError
-from actors.following.reports import Report
+from actors.instance.reports import Report
 from supervisor.ports import InstancePort
 from supervisor.team import members
 from supervisor.team.members import Members

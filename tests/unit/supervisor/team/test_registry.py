@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import InvalidRequestError, UnknownInstanceError
-from actors.following.reports import Snapshot
+from actors.instance.reports import Snapshot
 from actors.status import Status
 from actors.worktrees.model import Workspace
 from supervisor.records import decode_record, encode_record

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.errors import FencedError, StoreError
-from actors.following.reports import Report, Snapshot
+from actors.instance.reports import Report, Snapshot
 from actors.messages import Message
 from actors.status import Status
 from supervisor.fence import Fence

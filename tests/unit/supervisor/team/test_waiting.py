@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from actors.errors import InvalidRequestError
-from actors.following.reports import Snapshot
+from actors.instance.reports import Snapshot
 from actors.messages import Message, MessageStatus
 from actors.status import PendingPermission, Status
 from supervisor import requests, results

@@ -22,7 +22,7 @@ from typing import TypeGuard
 from actors.agents.base import Agent, Composer, Decision, Dialog
 from actors.agents.permissions import answer
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
-from actors.following.observer import Observer
+from actors.instance.observer import Observer
 from actors.status import PendingPermission, decided
 from actors.tmux.pane import Key, Pane
 

@@ -9,12 +9,13 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from actors.agents.catalog import AgentCatalog
-from actors.following.pages import Page, PageQuery
-from actors.following.reports import Report
-from actors.instance import InstanceConfig
+from actors.instance.inbox import BatchLimits
+from actors.instance.instance import InstanceConfig, Seat
+from actors.instance.reports import Report
+from actors.instance.responding import Answered, Reply
+from actors.instance.transcript import Page, PageQuery
 from actors.lean import Lean
 from actors.messages import Message
-from actors.messaging.inbox import BatchLimits
 from actors.ray_client import (
     actor_class,
     actor_names,
@@ -25,8 +26,6 @@ from actors.ray_client import (
     meet,
     on_host,
 )
-from actors.responding import Answered, Reply
-from actors.seat import Seat
 
 START_S = 120.0
 """Many actors that start at once on few cores wait for each other."""

@@ -33,8 +33,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from actors.agents.base import Composer, Screen
+from actors.instance.evidence import quoted
 from actors.messages import MessageStatus
-from actors.messaging.draft import quoted
 
 FIRST_LOOK_S = 0.02
 """A paste is on the screen within 10 to 30 ms."""

@@ -1,0 +1,664 @@
+"""The delivery of messages: the queue, the gate, the lease, and the keys that are pressed.
+
+Brings the queued messages of one instance into its agent, one batch at a time.
+
+The courier owns the inbox and is the only one that types messages. It types only when the ``Gate`` is open: between
+turns, into an empty input box. What it may do to the pane is decided by the pure ``Delivery``; the proof comes from the
+``Observer``. Every queued message gets receipts as its lot changes; one that is held back says why it is so now.
+
+Before it pastes it notes the batch in the journal. A courier whose predecessor was killed goes on from there: what the
+agent's own record shows has arrived; what tmux has not pasted is pasted; for the rest the screen decides.
+
+Performs on a pane what a delivery asks for, and feeds back what came of it, until the delivery is at its end.
+
+Used by the courier alone. ``typing`` is held while keys go to the pane, so that no two key sequences mix. Whoever
+resumes a delivery only looks before it holds it. Whoever waits, for the proof or until what stands in the way is gone,
+holds it no more: perhaps it is for ``respond`` or ``interrupt`` to take that away. Before the next key it looks anew.
+
+Whether it is safe to begin typing into an agent's pane, and when to look again if it is not.
+
+Asked by the courier before each batch. The gate is open only between turns, when a fresh look shows an empty input box
+and no dialog, and when nobody has pressed a key at the agent's terminal for so long that it would show.
+
+Whether an instance on another host than the supervisor's may still be typed into.
+
+When a host is cut off, its instances are started again elsewhere after a while. The copy there must not type a
+message then that the other one gets as well: each question of the supervisor renews the lease, and without it nothing
+is typed. The supervisor waits longer than a lease lasts. The lease runs out also while its machine is suspended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+
+from actors.agents.base import Composer, Screen
+from actors.concurrency import News
+from actors.errors import PaneGoneError, SocketGoneError, TerminalError
+from actors.inotify import Growth
+from actors.instance.delivery import (
+    CLEAR_AGAIN_S,
+    REDRAW_S,
+    Act,
+    Barred,
+    Clear,
+    Cleared,
+    Delivery,
+    End,
+    Finish,
+    Interrupted,
+    Look,
+    Lost,
+    NotLanded,
+    Paste,
+    Pasted,
+    Pressed,
+    PressEnter,
+    Proved,
+    Refused,
+    Saw,
+    Stimulus,
+    Turned,
+)
+from actors.instance.evidence import begins_with, is_whole, quoted
+from actors.instance.inbox import BatchLimits, Inbox, compose, parts_of
+from actors.instance.journal import Entry, Ledger
+from actors.instance.observer import Observer, Pace
+from actors.messages import Message, MessageStatus, Receipt
+from actors.status import InstanceState, Status
+from actors.tmux.pane import LastKey, Pane, paste_name
+from actors.troubles import Trouble
+
+logger = logging.getLogger(__name__)
+
+CUT_OFF = "its host is cut off from the team: it may run elsewhere by now"
+"""Why nothing is typed while the lease is not held."""
+
+
+def _since_boot_s() -> float:
+    """Of the clock that goes on while the machine is suspended, and that nobody sets."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Lease:
+    def __init__(self, lasts_s: float, clock: Callable[[], float] = _since_boot_s) -> None:
+        """``lasts_s`` 0: for ever."""
+        self._lasts_s = lasts_s
+        self._clock = clock
+        self._renewed_at = clock()
+
+    def renew(self) -> None:
+        self._renewed_at = self._clock()
+
+    @property
+    def held(self) -> bool:
+        return not self._lasts_s or self._clock() - self._renewed_at < self._lasts_s
+
+
+LONGEST_RETRY_S = 0.5
+_SHORTEST_RETRY_S = 0.03
+SOMEBODY_TYPES = "someone is typing at the agent's terminal"
+_TYPING_S = 5.0
+"""Attaching counts as a key, and a pause in which the message goes comes soon for most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    open: bool
+    reason: str = ""
+    """Why it is shut; empty while that may only be the end of a turn being drawn."""
+    screen: Screen = field(default_factory=lambda: Screen(composer=Composer.ABSENT))
+    last_key: LastKey | None = None
+    """The last one that a person had pressed before the look; None when it is not known."""
+
+
+def asks_for_permission(state: InstanceState) -> str:
+    """In words what the agent waits for a decision on, so that no key may go to its pane; empty when it does not."""
+    if state.status is not Status.WAITING_PERMISSION:
+        return ""
+    tool = state.permissions[0].tool if state.permissions else "a tool"
+    return f"the agent waits for permission to use {tool}: answer it with respond"
+
+
+class Gate:
+    """``retry_at`` is when a look is worth while again; seconds of the monotonic clock."""
+
+    def __init__(self, pane: Pane, observer: Observer) -> None:
+        self._pane = pane
+        self._observer = observer
+        self.lease = Lease(0)
+        self._shut_since: float | None = None
+        self._draft = ""
+        self._drafted_since = 0.0
+        self.retry_at = 0.0
+
+    async def look(self, attach: str) -> Verdict:
+        """``attach`` is what a person does to see the pane."""
+        if not self.lease.held:
+            self._shut(time.monotonic())
+            return Verdict(open=False, reason=CUT_OFF)
+        last_key = None
+        try:
+            last_key = await self._pane.last_key()
+            screen = await self._observer.look()
+            reason = self._unsafe(screen, attach)
+            if not reason and last_key.drawn_in_s(time.time()):
+                reason = SOMEBODY_TYPES
+        except TerminalError as error:
+            screen, reason = Screen(composer=Composer.ABSENT), f"the screen cannot be read: {error}"
+        now = time.monotonic()
+        if screen.busy:  # the end of a turn is drawn a moment after its hook
+            self._shut(now)
+            return Verdict(open=False, screen=screen, last_key=last_key)
+        if reason:
+            lasting_s = _TYPING_S if reason == SOMEBODY_TYPES else REDRAW_S
+            told = reason if self._shut(now) >= lasting_s else ""
+            return Verdict(open=False, reason=told, screen=screen, last_key=last_key)
+        self._shut_since = None
+        return Verdict(open=True, screen=screen, last_key=last_key)
+
+    def shut(self) -> None:
+        """Typing cannot begin for a reason that the screen does not show."""
+        self._shut(time.monotonic())
+
+    def _shut(self, now: float) -> float:
+        """For how many seconds it has been shut by now."""
+        self._shut_since = now if self._shut_since is None else self._shut_since
+        shut_s = now - self._shut_since
+        self.retry_at = now + min(max(shut_s / 2, _SHORTEST_RETRY_S), LONGEST_RETRY_S)
+        return shut_s
+
+    def _unsafe(self, screen: Screen, attach: str) -> str:
+        if screen.dialog:
+            return f"a dialog is up in the agent's pane: {attach}, and answer it"
+        if screen.composer is Composer.DRAFT:
+            return self._about_draft(screen.draft, attach)
+        if screen.composer is Composer.ABSENT:
+            return f"the agent's input box is not visible: {attach} shows what is there"
+        if not self._observer.state.typable:
+            return "the agent has just begun a turn"
+        return ""
+
+    def _about_draft(self, draft: str, attach: str) -> str:
+        """It is quoted when it stands still: while somebody types each look would give other words."""
+        now = time.monotonic()
+        if draft != self._draft:
+            self._draft, self._drafted_since = draft, now
+        if now - self._drafted_since < REDRAW_S:
+            return "someone is typing in the agent's input box"
+        return f"{quoted(draft)} stands in the agent's input box: {attach}, and send or delete it"
+
+
+_LAST_WORDS_S = 0.5
+
+Hold = Callable[[Sequence[Message], str], None]
+
+
+class Performer:
+    """``hold`` is told why a batch is held back in the midst of its delivery, and in empty words when it is no more."""
+
+    def __init__(self, pane: Pane, observer: Observer, news: News, hold: Hold) -> None:
+        self._pane = pane
+        self._observer = observer
+        self._news = news
+        self._hold = hold
+        self._pace: Pace | None = None
+        self._growth: Growth | None = None
+        self._delivery: Delivery | None = None
+        self._interrupted = False
+        self._last_key: LastKey | None = None
+        self._unseen = Trouble(logger, "tmux did not do what a delivery needs, which looks again")
+        self.typing = asyncio.Lock()
+        self.lease = Lease(0)
+
+    def interrupted(self) -> None:
+        """The turn that has just begun was stopped on purpose. What had not begun one is entered later."""
+        if self._delivery is not None and self._delivery.taken:
+            self._interrupted = True
+            self._news.announce()
+
+    async def perform(self, entry: Entry, delivery: Delivery, act: Act, after: LastKey | None = None) -> End:
+        """``after``: the last key of a person before the look in answer to which is pasted.
+
+        Raises ``TerminalError`` when tmux does not say whether it has pasted.
+        """
+        paste = compose(entry.messages)
+        self._delivery, self._interrupted = delivery, False
+        async with AsyncExitStack() as keys, AsyncExitStack() as rest:
+            drawing = keys.enter_context(ExitStack())
+            self._growth = rest.enter_context(Growth(self._read_transcript))
+            typing = False
+            held = ""
+            while not isinstance(act, End):
+                if not typing and not isinstance(act, Look):
+                    await keys.enter_async_context(self.typing)
+                    typing = True
+                    self._last_key = after if isinstance(act, Paste) else None
+                if isinstance(act, PressEnter | Clear) and self._drawn_in_s() != 0.0:
+                    await self._ask_for_the_last_key()
+                    act = Look(self._drawn_in_s() or 0.0, held)  # what was seen before may be gone by now
+                if isinstance(act, Paste):
+                    drawing.enter_context(self._drawing())
+                elif isinstance(act, PressEnter):
+                    drawing.close()
+                elif isinstance(act, Look):
+                    held = act.held
+                stimulus = await self._do(act, entry, paste, delivery)
+                act = delivery.handle(stimulus, time.monotonic())
+                at_work = isinstance(stimulus, Saw) and stimulus.screen.busy
+                if typing and isinstance(act, Look) and (act.held or delivery.taken or at_work):
+                    await keys.aclose()
+                    typing = False
+        return act
+
+    def _drawn_in_s(self) -> float | None:
+        """In how many seconds a look shows all that people have typed up to the last key that is known of; None when
+        none is known. A key of ours is pressed only if none has followed that one."""
+        if self._last_key is None:
+            return None
+        return self._last_key.drawn_in_s(time.time())
+
+    async def _ask_for_the_last_key(self) -> None:
+        with suppress(TerminalError):  # the look says what is wrong
+            self._last_key = await self._pane.last_key()
+
+    def _read_transcript(self) -> None:
+        self._observer.witness()
+        self._news.announce()
+
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """Inside, a look is due when the agent has drawn, which may be the draft."""
+
+        def note() -> None:
+            pace.drawn(time.monotonic())
+            self._news.announce()
+
+        pace = Pace(told=True)
+        pace.looked(time.monotonic(), time.monotonic())
+        with self._pane.drawing(note) as told:
+            self._pace = pace if told else None
+            try:
+                yield
+            finally:
+                self._pace = None
+
+    async def _do(self, act: Act, entry: Entry, paste: str, delivery: Delivery) -> Stimulus:
+        try:
+            match act:
+                case Paste() | PressEnter() | Clear() if barred := self._barred():
+                    return Barred(barred)
+                case Paste():
+                    return await self._paste(paste, entry.paste)
+                case PressEnter() | Clear():
+                    return await self._press(act, entry.messages, paste, delivery)
+                case Look(after_s, held):
+                    self._hold(entry.messages, held)
+                    return await self._proof_or_look(entry.messages, paste, delivery, after_s)
+                case _:
+                    raise AssertionError("a finished delivery has no act left")
+        except TerminalError as error:
+            if isinstance(error, PaneGoneError) and not isinstance(error, SocketGoneError):
+                return await self._lost(entry.messages, str(error), typed=delivery.typed)
+            if isinstance(act, Paste):
+                raise
+            self._unseen.met(error)
+            return Saw(Screen(composer=Composer.ABSENT))
+
+    async def _paste(self, paste: str, name: str) -> Stimulus:
+        try:
+            self._last_key = await self._pane.paste(parts_of(paste), name, self._last_key)
+        except ValueError as error:
+            return Lost(f"it cannot be typed: {error}", typed=False)
+        return Barred(SOMEBODY_TYPES) if self._last_key is None else Pasted()
+
+    def _barred(self) -> str:
+        """Why no key may go to the pane now, by what is known without its screen; empty when keys may."""
+        self._observer.absorb()
+        return asks_for_permission(self._observer.state) if self.lease.held else CUT_OFF
+
+    async def _press(
+        self, act: PressEnter | Clear, batch: Sequence[Message], paste: str, delivery: Delivery
+    ) -> Stimulus:
+        enters = isinstance(act, PressEnter)
+        if enters and self._is_proved(batch):
+            return Proved()
+        if await self._pane.press("Enter" if enters else "C-c", self._last_key):
+            return Pressed() if enters else Cleared()
+        self._last_key = None  # somebody has pressed a key since the last look, so ours was not
+        return await self._proof_or_look(batch, paste, delivery, 0.0)
+
+    async def _proof_or_look(
+        self, batch: Sequence[Message], paste: str, delivery: Delivery, after_s: float
+    ) -> Stimulus:
+        def told() -> Stimulus | None:
+            return self._told(batch, paste, delivery)
+
+        await self._wait(lambda: told() is not None or not self._observer.alive, after_s)
+        self._observer.witness()
+        if (stimulus := told()) is not None:
+            self._interrupted = False
+            return stimulus
+        if not self._observer.alive:
+            return await self._lost(batch, f"the agent ended meanwhile: {self._observer.state.reason}", typed=True)
+        began = time.monotonic()
+        try:
+            screen = await self._observer.look()
+        finally:
+            if self._pace is not None:
+                self._pace.looked(began, time.monotonic())
+        self._unseen.over()
+        parts = parts_of(paste)
+        ours = is_whole(screen.draft, parts, scrolled=screen.scrolled)
+        return Saw(
+            screen,
+            ours=ours,
+            with_more=not ours and begins_with(screen.draft, parts, scrolled=screen.scrolled),
+            reported=self._observer.proofs.is_reported(paste),
+        )
+
+    def _told(self, batch: Sequence[Message], paste: str, delivery: Delivery) -> Stimulus | None:
+        """What the agent's own records say, or who has stopped it."""
+        if self._is_proved(batch):
+            return Proved()
+        if (reason := self._observer.proofs.refusal(paste)) and not delivery.refused:
+            return Refused(reason)
+        if self._interrupted:
+            return Interrupted()
+        return None
+
+    async def _wait(self, settled: Callable[[], bool], after_s: float) -> None:
+        if self._pace is None:
+            if self._growth is not None:
+                self._growth.follow(self._observer.conversation.path)
+            await self._news.until(settled, after_s)
+            return
+        while not settled() and (left_s := self._pace.due_at - time.monotonic()) > 0:
+            await self._news.next(left_s)
+
+    async def _lost(self, batch: Sequence[Message], reason: str, *, typed: bool) -> Stimulus:
+        """An agent that has ended writes no more: what its transcript does not show by now is not in it."""
+        await self._news.until(lambda: not self._observer.alive, _LAST_WORDS_S)
+        self._observer.absorb()
+        self._observer.witness()
+        if self._is_proved(batch):
+            return Proved()
+        certain = not self._observer.alive and self._observer.conversation.is_open
+        return Lost(reason, typed=typed and not certain)
+
+    def _is_proved(self, batch: Sequence[Message]) -> bool:
+        return self._observer.proofs.has_all(message.id for message in batch)
+
+
+PATIENCE_S = 20.0
+"""Longest wait for the proof of what was entered."""
+SETTLE_S = 10.0
+"""A paste of any size shows within 0.2 s and is reported within 0.4 s of Enter, or the agent is seen at work: an input
+box that stays empty and idle for so long without proof holds nothing of a paste."""
+_SETTLE_BYTES_PER_S = 100_000
+
+
+class Courier:
+    """``recall`` it once, then ``run`` it: its loop ends with the agent. All in the event loop of the instance."""
+
+    def __init__(self, pane: Pane, observer: Observer, limits: BatchLimits, news: News, ledger: Ledger) -> None:
+        self._pane = pane
+        self._observer = observer
+        self._news = news
+        self._ledger = ledger
+        self._gate = Gate(pane, observer)
+        self._performer = Performer(pane, observer, news, ledger.hold)
+        self._underway: tuple[Message, ...] = ()
+        self._typed: tuple[Message, ...] = ()
+        self._unfinished: Entry | None = None
+        self._unsafe = ""
+        """Why the gate is shut; empty while that is not known."""
+        self._in_vain = 0
+        self._may_have_come_back = False
+        self._clear_again_at = 0.0
+        self._alone: set[str] = set()
+        self._unanswered = Trouble(logger, "what became of a paste cannot be asked now")
+        self.inbox = Inbox(limits)
+        self.batches = 0
+        self.delivered = 0
+
+    def heed(self, lease: Lease) -> None:
+        """Nothing is typed while the lease is not held."""
+        self._gate.lease = self._performer.lease = lease
+
+    @property
+    def typing(self) -> asyncio.Lock:
+        """Held while keys go to the pane, so that no two key sequences mix."""
+        return self._performer.typing
+
+    def recall(self) -> None:
+        """Takes over what an earlier courier has left. The observer has taken in the spool before."""
+        self._observer.witness()
+        again = self._observer.alive and self._observer.conversation.is_open
+        recalled = self._ledger.recall(again=again)
+        self._unfinished = recalled.unfinished
+        self._underway = recalled.unfinished.messages if recalled.unfinished else ()
+        self.inbox.put_back(recalled.again)
+
+    def offer(self, messages: Iterable[Message]) -> None:
+        """What one call has brought, in its order."""
+        new = [message for message in messages if self._is_to_be_delivered(message)]
+        if new:
+            self.inbox.offer(new, time.monotonic())
+            self._news.announce()
+
+    def _is_to_be_delivered(self, message: Message) -> bool:
+        """Of what is known or can come to nothing it only tells what became of it."""
+        known = self._ledger.receipt(message.id)
+        if known is not None:
+            if known.final:
+                self._ledger.tell_again(known)
+            return False
+        if self._observer.proofs.has(message.id):
+            self._ledger.settle((message,), MessageStatus.SUBMITTED)
+        elif self._observer.alive:
+            self._ledger.accept(message)
+            return True
+        elif not self._observer.coming_back:  # otherwise it is offered again to the agent's next life
+            self._ledger.settle((message,), MessageStatus.FAILED, self._why_not())
+        return False
+
+    def withdraw(self, message_ids: Collection[str], reason: str) -> None:
+        """What is not being typed yet never is."""
+        self._ledger.settle(self.inbox.remove(message_ids), MessageStatus.FAILED, reason)
+
+    def _is_ours(self, screen: Screen) -> bool:
+        """Whether the draft is the batch that was typed last and nothing else, as it was pasted or as the agent gives
+        it back: without the newline at its end. Of one that an earlier actor has typed the transcript tells."""
+        typed = (compose(self._typed) if self._typed else "", self._observer.proofs.last_written)
+        forms = {form for paste in typed if paste for form in (paste, paste.removesuffix("\n"))}
+        return any(is_whole(screen.draft, parts_of(form), scrolled=screen.scrolled) for form in forms)
+
+    def interrupted(self) -> None:
+        """The agent's turn was stopped: what it had just taken is not delivered again, also if it is never written. An
+        agent that had shown nothing of the turn puts the prompt back into its input box, in its own time."""
+        self._performer.interrupted()
+        self._may_have_come_back = True
+
+    def acknowledged(self, receipts: Iterable[Receipt]) -> None:
+        """The supervisor has taken these in."""
+        self._ledger.acknowledged(receipts)
+
+    async def run(self) -> None:
+        """Delivers until the agent has ended, then says of every message left what became of it."""
+        while self._observer.alive:
+            self._ledger.settle_late_proofs()
+            self._ledger.hold(self.inbox, self._held_because())
+            if self._has_work():
+                await self._work()
+            else:
+                await self._news.next(self._next_try_s())
+        self._ledger.settle_late_proofs()
+        self._give_up()
+
+    async def _work(self) -> None:
+        """A fault of ours in one delivery must not leave all later messages without an end."""
+        try:
+            if self._unfinished is not None:
+                await self._resume(self._unfinished)
+            else:
+                await self._deliver_if_safe()
+        except Exception:
+            if not self._underway:
+                raise
+            logger.exception("a delivery failed")
+            failed, self._underway, self._unfinished = self._underway, (), None
+            reason = "an error in Phalanx: see the log of the instance's actor"
+            self._ledger.settle(failed, MessageStatus.UNCONFIRMED, reason)
+
+    def _next_try_s(self) -> float | None:
+        """Seconds until time alone gives the courier something to do."""
+        due_at = self.inbox.due_at()
+        if due_at is None or not self._typable():
+            return None
+        return max(due_at, self._gate.retry_at) - time.monotonic()
+
+    def _has_work(self) -> bool:
+        return self._unfinished is not None or self._may_try(time.monotonic())
+
+    def _may_try(self, now: float) -> bool:
+        due_at = self.inbox.due_at()
+        return self._typable() and due_at is not None and max(due_at, self._gate.retry_at) <= now
+
+    def _typable(self) -> bool:
+        return self._observer.state.typable
+
+    def _held_because(self) -> str:
+        """Why what is queued needs a decision of somebody; empty when it only waits for the end of a turn."""
+        if not self._typable():
+            self._unsafe = ""
+        return asks_for_permission(self._observer.state) or self._unsafe
+
+    async def _deliver_if_safe(self) -> None:
+        """Delivers the next batch if it is due and typing is safe now; otherwise notes why it is not."""
+        if not self._may_try(time.monotonic()):
+            return
+        verdict = await self._gate.look(self._attach())
+        if not verdict.open:
+            self._unsafe = verdict.reason or self._unsafe
+            if self._may_have_come_back:
+                await self._clear_what_came_back(verdict)
+            return
+        self._unsafe = ""
+        if batch := self.inbox.take(time.monotonic(), self._alone):
+            await self._deliver(batch, verdict.last_key)
+
+    async def _clear_what_came_back(self, verdict: Verdict) -> None:
+        """What an interrupt has put back into the input box would hold up messages. Any other draft is a person's."""
+        if not self._is_ours(verdict.screen) or self.typing.locked() or time.monotonic() < self._clear_again_at:
+            return
+        if verdict.last_key is None or verdict.last_key.drawn_in_s(time.time()):
+            return
+        async with self.typing:
+            with suppress(TerminalError):  # the next look says what is wrong
+                if await self._pane.press("C-c", verdict.last_key):
+                    self._clear_again_at = time.monotonic() + CLEAR_AGAIN_S
+
+    def _attach(self) -> str:
+        first = next(iter(self.inbox), None) or next(iter(self._underway), None)
+        return f"run phalanx attach {first.instance_id}" if first else "attach"
+
+    async def _deliver(self, batch: tuple[Message, ...], after: LastKey | None) -> None:
+        self._underway = batch
+        try:
+            entry = self._ledger.begin(batch, paste_name())
+        except OSError as error:
+            self._put_back(batch)
+            self._unsafe = f"what is typed cannot be noted in the instance's directory: {error.strerror}"
+            self._gate.shut()
+            return
+        self._observer.proofs.begin(batch)
+        delivery = self._delivery(entry)
+        await self._carry_out(entry, delivery, delivery.begin(), after)
+
+    def _delivery(self, entry: Entry) -> Delivery:
+        settle_s = SETTLE_S + len(compose(entry.messages).encode()) / _SETTLE_BYTES_PER_S
+        return Delivery(PATIENCE_S, settle_s, self._attach())
+
+    async def _resume(self, entry: Entry) -> None:
+        """Goes on with a batch that was being pasted when its courier was killed or tmux did not answer."""
+        try:
+            was_pasted = await self._pane.has_pasted(entry.paste)
+        except TerminalError as error:
+            self._unanswered.met(error)
+            await self._news.next(LONGEST_RETRY_S)
+            return
+        self._unanswered.over()
+        self._unfinished = None
+        if not was_pasted:
+            self._put_back(entry.messages)
+            return
+        delivery = self._delivery(entry)
+        await self._carry_out(entry, delivery, delivery.resume(time.monotonic()))
+
+    async def _carry_out(self, entry: Entry, delivery: Delivery, act: Act, after: LastKey | None = None) -> None:
+        self._typed, self._may_have_come_back = entry.messages, False
+        try:
+            end = await self._performer.perform(entry, delivery, act, after)
+        except TerminalError as error:
+            self._ledger.hold(entry.messages, f"tmux did not say whether it has pasted, which is looked into: {error}")
+            self._unfinished = entry
+            await self._news.next(LONGEST_RETRY_S)
+            return
+        if isinstance(end, Finish):  # before the receipts, which carry the counts
+            self.batches += 1
+            self.delivered += len(entry.messages)
+        arrived = [message for message in entry.messages if self._observer.proofs.has(message.id)]
+        self._ledger.settle(arrived, MessageStatus.SUBMITTED)
+        left = tuple(message for message in entry.messages if message not in arrived)
+        if isinstance(end, NotLanded):
+            self._put_back(left)
+            if end.reason:
+                self._gate.shut()  # it says so itself as long as that lasts
+            else:
+                self._in_vain += 1
+                self._unsafe = _in_vain(self._in_vain)
+            return
+        self._in_vain = 0
+        if isinstance(end, Turned):
+            self._turned(left, end.reason)
+            return
+        self._underway = ()
+        self._alone.difference_update(message.id for message in entry.messages)
+        if end.status is MessageStatus.SUBMITTED or not self._observer.coming_back:
+            self._ledger.settle(left, end.status, end.reason)
+
+    def _turned(self, batch: tuple[Message, ...], reason: str) -> None:
+        """The agent has refused the prompt: which message of several was the reason shows when each goes alone."""
+        if len(batch) > 1:
+            self._alone.update(message.id for message in batch)
+            self._put_back(batch)
+            return
+        self._underway = ()
+        self._alone.difference_update(message.id for message in batch)
+        self._ledger.settle(batch, MessageStatus.FAILED, reason)
+
+    def _put_back(self, batch: tuple[Message, ...]) -> None:
+        self._underway = ()
+        self._ledger.typed_in_vain(batch)
+        self.inbox.put_back(batch)
+
+    def _give_up(self) -> None:
+        if self._observer.coming_back:
+            return  # the supervisor hands what is pending to the agent's next life
+        left, self._underway, self._unfinished = self._underway, (), None
+        certain = self._observer.conversation.is_open
+        self._ledger.settle(left, MessageStatus.FAILED if certain else MessageStatus.UNCONFIRMED, self._why_not())
+        self._ledger.settle(self.inbox.drain(), MessageStatus.FAILED, self._why_not())
+
+    def _why_not(self) -> str:
+        return f"not delivered: {self._observer.state.reason or 'the instance was stopped'}"
+
+
+def _in_vain(times: int) -> str:
+    """Once may be a person's doing."""
+    return "" if times < 2 else f"it was pasted {times} times, but did not stay in the agent's input box"

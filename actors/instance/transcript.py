@@ -1,0 +1,400 @@
+"""The conversation of one instance: followed, paged and shortened for reading, and what of it was read.
+
+The conversation of one instance, followed in the agent's own transcript: tokens, unread answers, the proof of a
+delivery. What a lead reads of it comes from ``read_page``.
+
+How many answers of a conversation have been read: what remembers it for the actors to come.
+
+``Conversation`` keeps it, in the instance's own directory, so that after a restart of anybody only what is new counts
+as unread. It is not synced: what a power cut takes is counted as unread once more, and nothing else.
+
+Pages of a conversation, read from the agent's own transcript, also when the agent is long gone.
+
+A cursor is ``<file>:<byte offset>`` of a line's beginning; it stays good across restarts of everybody, and reading
+starts anew when the agent began another file. A page holds whole lines and is bounded in entries and characters; long
+entries are shortened, and each such entry has a reference by which it can be read in whole. Blocking file reads: call
+in a thread.
+
+Shortens what a lead reads: tools print and take far more than whoever leads needs to pay for; pure.
+
+Nothing is lost: what was cut is counted, and each entry can be read in whole.
+
+Reading files that another program appends to: the spool of hook events and the agent's transcript.
+
+Lines end with the byte ``\n`` only: transcripts hold U+2028 raw, so text splitting would tear records apart. A last
+line without its end is left for later. A file that shrank is read from its start again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from actors.agents.base import Agent, Entry, EntryKind, TokenUse
+from actors.errors import InvalidRequestError
+from actors.instance.evidence import Proofs, RecentIds
+from actors.troubles import Trouble
+
+logger = logging.getLogger(__name__)
+
+MARK_NAME = "read.json"
+
+
+class ReadMark:
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / MARK_NAME
+
+    def of(self, transcript: Path) -> int:
+        """How many answers of this transcript have been read; none of one that was never read."""
+        try:
+            found = json.loads(self._path.read_text())
+            return int(found["answers"]) if found["transcript"] == transcript.name else 0
+        except FileNotFoundError:
+            return 0
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            logger.warning("%s cannot be read (%s): all counts as unread", self._path, error)
+            return 0
+
+    def set(self, transcript: Path, answers: int) -> None:
+        unfinished = self._path.with_suffix(".new")
+        try:
+            descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                json.dump({"transcript": transcript.name, "answers": answers}, file)
+            unfinished.replace(self._path)
+        except OSError as error:
+            logger.warning("%s cannot be written (%s): what was read will count as unread again", self._path, error)
+
+
+LONGEST_SPOKEN = 20_000
+"""Most characters shown of a question or an answer."""
+LONGEST_OTHER = 2_000
+"""Most characters shown of anything else, and of a tool's input."""
+_SPOKEN = frozenset({EntryKind.QUESTION, EntryKind.ANSWER})
+
+
+def shortened(entry: Entry) -> tuple[Entry, int]:
+    """The entry as it is shown, and how many characters of its text and input are left out."""
+    longest = LONGEST_SPOKEN if entry.kind in _SPOKEN else LONGEST_OTHER
+    left_out = max(0, len(entry.text) - longest)
+    budget = _Budget(LONGEST_OTHER)
+    tool_input = budget.within(entry.tool_input)
+    if not left_out and not budget.left_out:
+        return entry, 0
+    return replace(entry, text=entry.text[:longest], tool_input=tool_input), left_out + budget.left_out
+
+
+def size_of(entry: Entry) -> int:
+    """About how many characters it takes to show it."""
+    return len(entry.text) + (len(json.dumps(entry.tool_input, ensure_ascii=False)) if entry.tool_input else 0)
+
+
+class _Budget:
+    """Keeps the form of a JSON value, so that names and short values still tell what it is about."""
+
+    def __init__(self, characters: int) -> None:
+        self._rest = characters
+        self.left_out = 0
+
+    def within(self, value: Any) -> Any:
+        if isinstance(value, str):
+            kept = value[: self._rest]
+            self.left_out += len(value) - len(kept)
+            self._rest -= len(kept)
+            return kept
+        if isinstance(value, Mapping):
+            return {name: self.within(inner) for name, inner in value.items() if self._takes(f"{name}", inner)}
+        if isinstance(value, list | tuple):
+            return [self.within(inner) for inner in value if self._takes("", inner)]
+        return value
+
+    def _takes(self, name: str, value: Any) -> bool:
+        """Whether there is room for its name, and for itself where it cannot be shortened."""
+        shortens = isinstance(value, str | Mapping | list | tuple)
+        needed = len(name) + (0 if shortens else len(str(value)))
+        if needed <= self._rest and self._rest > 0:
+            self._rest -= needed
+            return True
+        self._rest = 0
+        self.left_out += len(name) + len(json.dumps(value, ensure_ascii=False))
+        return False
+
+
+PAGE_CHARACTERS = 40_000
+"""A page ends before the entry that would go beyond it."""
+_LATEST_BYTES = 2_000_000
+"""How far back a read without a cursor looks for the latest entries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageQuery:
+    cursor: str | None
+    """None: the latest ``limit`` entries, from the oldest of them on."""
+    limit: int
+    """About the most entries."""
+    whole: str = ""
+    """The reference of one entry, which is wanted in whole and alone."""
+    leaves_unread: bool = False
+    """Who asks is not the lead: what is read so counts as unread all the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One entry of a page."""
+
+    entry: Entry
+    left_out: int = 0
+    """Characters of its text and input that are not shown."""
+    reference: str = ""
+    """By this it can be read in whole; empty when it is whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    entries: tuple[Shown, ...]
+    cursor: str
+    more: bool
+    """Complete entries stand after the cursor already."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    begin: int
+    end: int
+    entries: tuple[Entry, ...]
+
+
+def read_page(agent: Agent, path: Path, query: PageQuery) -> Page:
+    """Raises ``InvalidRequestError`` for a cursor or reference that was never given for this conversation."""
+    if query.whole:
+        return _whole(agent, path, query.whole)
+    if query.cursor:
+        return _page(_lines(agent, path, _offset(path, query.cursor)), path, query.limit)
+    return _page(_latest(agent, path, query.limit), path, query.limit)
+
+
+def _lines(agent: Agent, path: Path, offset: int) -> Iterator[_Line]:
+    """The complete lines that say something; the last one says where reading goes on, even if it says nothing."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        yield _Line(offset, offset, ())
+        return
+    with file:
+        begin = offset if offset <= file.seek(0, 2) else 0
+        file.seek(begin)
+        silent = _Line(begin, begin, ())
+        for raw in file:
+            if not raw.endswith(b"\n"):
+                break
+            line = _Line(silent.end, silent.end + len(raw), _parse_line(agent, raw))
+            silent = _Line(line.end, line.end, ())
+            if line.entries:
+                yield line
+        yield silent
+
+
+def _parse_line(agent: Agent, raw: bytes) -> tuple[Entry, ...]:
+    try:
+        return agent.read_transcript(raw.removesuffix(b"\n")) if raw.strip() else ()
+    except ValueError:
+        return ()  # torn by a crash of the agent, or by a look into the middle of it; what follows is whole
+
+
+def _latest(agent: Agent, path: Path, limit: int) -> Iterator[_Line]:
+    size = path.stat().st_size if path.exists() else 0
+    lines = list(_lines(agent, path, max(0, size - _LATEST_BYTES)))
+    count, first = 0, len(lines)
+    while first > 0 and count < limit:
+        first -= 1
+        count += len(lines[first].entries)
+    yield from lines[first:]
+
+
+def _page(lines: Iterator[_Line], path: Path, limit: int) -> Page:
+    shown: list[Shown] = []
+    size = 0
+    end = 0
+    for line in lines:
+        found = [_shown(path, line, index) for index in range(len(line.entries))]
+        size += sum(size_of(one.entry) for one in found)
+        if found and shown and (len(shown) >= limit or size > PAGE_CHARACTERS):
+            return Page(entries=tuple(shown), cursor=_place(path, end), more=True)
+        shown += found
+        end = line.end
+    return Page(entries=tuple(shown), cursor=_place(path, end), more=False)
+
+
+def _shown(path: Path, line: _Line, index: int) -> Shown:
+    entry, left_out = shortened(line.entries[index])
+    reference = f"{_place(path, line.begin)}:{index}" if left_out else ""
+    return Shown(entry=entry, left_out=left_out, reference=reference)
+
+
+def _whole(agent: Agent, path: Path, reference: str) -> Page:
+    place, _, index = reference.rpartition(":")
+    line = next(_lines(agent, path, _offset(path, place)), None) if index.isdecimal() else None
+    if line is None or _place(path, line.begin) != place or int(index) >= len(line.entries):
+        raise InvalidRequestError(
+            f"There is no entry {reference!r}: give the reference of one that read has shortened."
+        )
+    return Page(entries=(Shown(entry=line.entries[int(index)]),), cursor="", more=False)
+
+
+def _place(path: Path, offset: int) -> str:
+    return f"{zlib.crc32(str(path).encode()):08x}:{offset}"
+
+
+def _offset(path: Path, cursor: str) -> int:
+    mark, _, offset = cursor.partition(":")
+    if not offset.isdecimal():
+        raise InvalidRequestError(f"The cursor {cursor!r} is not one of ours: give the cursor of an earlier read.")
+    return int(offset) if mark == _place(path, 0).partition(":")[0] else 0
+
+
+_PIECE_BYTES = 1 << 22
+
+
+class Tail:
+    """Complete lines of a growing file from ``offset`` (bytes) on; a missing file has none yet."""
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self.path = path
+        self.offset = offset
+
+    def read(self, limit_bytes: int | None = None) -> list[bytes]:
+        """The lines that are complete and new, blank ones left out.
+
+        ``limit_bytes`` bounds how much is read at once, but one complete line is always read.
+        """
+        try:
+            if self.path.stat().st_size == self.offset:
+                return []
+            with self.path.open("rb") as file:
+                size = file.seek(0, 2)
+                if size < self.offset:
+                    self.offset = 0
+                file.seek(self.offset)
+                data = file.read(-1 if limit_bytes is None else limit_bytes)
+                if b"\n" not in data:
+                    data += file.readline()
+        except FileNotFoundError:
+            return []
+        end = data.rfind(b"\n") + 1
+        self.offset += end
+        return [line for line in data[:end].split(b"\n") if line.strip()]
+
+    def pieces(self) -> Iterator[list[bytes]]:
+        """All lines that are complete and new, some megabytes at a time: a long life leaves long files."""
+        read_to = -1
+        while self.offset != read_to:
+            read_to = self.offset
+            if lines := self.read(_PIECE_BYTES):
+                yield lines
+
+
+_ANSWER_IDS = 100
+"""The lines of one answer stand close together; only they carry the same count of tokens again."""
+
+
+def _parse_lines(agent: Agent, lines: Sequence[bytes]) -> list[Entry]:
+    entries: list[Entry] = []
+    for line in lines:
+        try:
+            entries.extend(agent.read_transcript(line))
+        except ValueError:
+            continue  # torn by a crash of the agent; what follows is whole
+    return entries
+
+
+class Conversation:
+    """Follows one transcript. Blocking file reads: ``follow`` only on news."""
+
+    def __init__(self, agent: Agent, mark: ReadMark, proofs: Proofs) -> None:
+        self._agent = agent
+        self._proofs = proofs
+        self._mark = mark
+        self._tail: Tail | None = None
+        self._trouble = Trouble(logger, "the transcript cannot be read, which is tried again")
+        self._counted = RecentIds(_ANSWER_IDS)
+        self.tokens = TokenUse()
+        self.context_tokens = 0
+        """What the latest request to the model held, with its answer: how long the conversation has grown."""
+        self.answers = 0
+        """In the transcript that is followed now."""
+        self._answers_read = 0
+        self.last_answer = ""
+
+    def open(self, path: str) -> None:
+        """Begin to follow this transcript after the end of the one before; no-op if it is followed already."""
+        if path and (self._tail is None or self._tail.path != Path(path)):
+            self.follow()
+            self._tail = Tail(Path(path))
+            self.answers = 0
+            self._answers_read = self._mark.of(self._tail.path)
+
+    @property
+    def path(self) -> Path | None:
+        """Where the transcript is; None while that is not known."""
+        return None if self._tail is None else self._tail.path
+
+    @property
+    def unreadable(self) -> bool:
+        """There may be more than could be read."""
+        return self._trouble.lasts
+
+    @property
+    def is_open(self) -> bool:
+        return self._tail is not None
+
+    def follow(self) -> bool:
+        """Takes in what is new; whether there was anything."""
+        if self._tail is None:
+            return False
+        found = False
+        try:
+            for lines in self._tail.pieces():
+                for entry in _parse_lines(self._agent, lines):
+                    self._take_in(entry)
+                    found = True
+        except OSError as error:  # as without free file descriptors: what is there is read the next time
+            self._trouble.met(error)
+        else:
+            self._trouble.over()
+        return found
+
+    def _take_in(self, entry: Entry) -> None:
+        if entry.kind is EntryKind.QUESTION:
+            self._proofs.write(entry.text)
+        if entry.refused:
+            self._proofs.refuse(entry.refused, entry.text)
+        if entry.kind is EntryKind.ANSWER:
+            self.answers += 1
+            self.last_answer = entry.text
+        if entry.tokens and entry.answer_id not in self._counted:
+            self._counted.add((entry.answer_id,))
+            used = entry.tokens
+            held = used.input_tokens + used.cache_read_tokens + used.cache_creation_tokens
+            self.context_tokens = held + used.output_tokens
+            self.tokens = TokenUse(
+                input_tokens=self.tokens.input_tokens + entry.tokens.input_tokens,
+                output_tokens=self.tokens.output_tokens + entry.tokens.output_tokens,
+                cache_read_tokens=self.tokens.cache_read_tokens + entry.tokens.cache_read_tokens,
+                cache_creation_tokens=self.tokens.cache_creation_tokens + entry.tokens.cache_creation_tokens,
+            )
+
+    @property
+    def unread(self) -> int:
+        return max(0, self.answers - self._answers_read)
+
+    def read_to(self, answers: int) -> None:
+        """The reader of pages has seen so many answers."""
+        if self._tail is not None and answers != self._answers_read:
+            self._answers_read = answers
+            self._mark.set(self._tail.path, answers)

@@ -1,1 +1,0 @@
-"""The way of a message inside an instance: from its inbox into the agent, with proof."""
