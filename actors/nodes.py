@@ -1,4 +1,4 @@
-"""The hosts of a cluster and what they offer, as values. ``actors.ray_cluster`` asks Ray for them."""
+"""The hosts of a cluster and what they offer, as values. ``actors.host.cluster`` asks Ray for them."""
 
 from __future__ import annotations
 

@@ -11,10 +11,10 @@ from typing import Any, cast
 
 from actors.agents.catalog import AgentCatalog
 from actors.home import Home
-from actors.host_actor import start_host
+from actors.host.actor import start_host
+from actors.host.cluster import RayCluster, own_address
 from actors.instance.actor import RayInstances
 from actors.ray_client import SUPERVISOR, actor_class, named_actor, on_host
-from actors.ray_cluster import RayCluster, own_address
 from supervisor.assembly import build_supervisor
 from supervisor.beginning import unless_agents_live
 from supervisor.hosts.many import ManyHosts

@@ -1,6 +1,6 @@
 """What the supervisor needs from the parts below it, as protocols.
 
-The real ones are Ray actors behind handles (``actors.instance.actor``, ``actors.host_actor``); tests give the plain
+The real ones are Ray actors behind handles (``actors.instance.actor``, ``actors.host.actor``); tests give the plain
 classes. Every method is bounded in time and raises ``PhalanxError``; ``UnavailableError`` means that the part did not
 answer.
 """
@@ -13,7 +13,7 @@ from typing import Protocol
 
 from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
 from actors.git.model import Asked, Outcome, Place
-from actors.host_load import HostLoad
+from actors.host.load import HostLoad
 from actors.instance.inbox import BatchLimits
 from actors.instance.instance import InstanceConfig
 from actors.instance.reports import Report

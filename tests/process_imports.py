@@ -71,7 +71,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "demo agent": _file("actors/agents/demo/__main__.py", "-I", "-S"),
         "instance, without Ray": _module("actors.instance.instance"),
         "instance": Kind(_READ_AN_INSTANCE, gives=_SEND_AN_INSTANCE),
-        "host": _module("actors.host_actor"),
+        "host": _module("actors.host.actor"),
         "supervisor": _module("supervisor.actor"),
         "boot": _module("supervisor.boot"),
         "leaving": _module("supervisor.leaving"),

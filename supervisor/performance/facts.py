@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from actors.host_load import HostLoad
+from actors.host.load import HostLoad
 from supervisor.performance.figures import GitFigures, PoolFigures, Queue
 from supervisor.performance.history import Slot
 from supervisor.store import StoreHealth

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from actors.errors import PhalanxError
-from actors.host_load import HostLoad
+from actors.host.load import HostLoad
 from actors.messages import MessageStatus
 from actors.status import Status
 from supervisor.fence import Fence

@@ -1,8 +1,8 @@
 """The supervisor's end of the relays on other hosts: for each of their clients a connection to the gateway's socket.
 
-The supervisor's actor keeps one ``RelayedConnections``; ``actors.relay`` is the other end. Promises: bytes are passed
-on as they are and in order; a connection that nobody has asked about for ``LEASE_S`` seconds is closed, because its
-relay has died; there are at most ``MAX_CONNECTIONS``.
+The supervisor's actor keeps one ``RelayedConnections``; ``actors.host.relay`` is the other end. Promises: bytes are
+passed on as they are and in order; a connection that nobody has asked about for ``LEASE_S`` seconds is closed, because
+its relay has died; there are at most ``MAX_CONNECTIONS``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, UnavailableError
-from actors.relay import PIECE_BYTES
+from actors.host.relay import PIECE_BYTES
 
 logger = logging.getLogger(__name__)
 

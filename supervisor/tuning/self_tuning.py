@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 
-from actors.host_load import HostLoad
+from actors.host.load import HostLoad
 from supervisor.performance.meters import Meters
 from supervisor.performance.monitor import Hosts, load_of
 from supervisor.performance.names import Count, Timing

@@ -13,7 +13,7 @@ import pytest
 from actors.agents.base import AgentStart, LaunchRequest
 from actors.agents.catalog import AgentCatalog
 from actors.home import Home
-from actors.host import Host
+from actors.host.host import Host
 from actors.instance.inbox import BatchLimits
 from actors.instance.instance import Instance, InstanceConfig
 from actors.messages import FINAL_STATUSES, Message, MessageStatus

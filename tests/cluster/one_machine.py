@@ -15,8 +15,8 @@ from ray.cluster_utils import Cluster
 
 from actors.agents.catalog import AgentCatalog
 from actors.home import Home
+from actors.host.cluster import RayCluster, own_address
 from actors.instance.actor import RayInstances
-from actors.ray_cluster import RayCluster, own_address
 from supervisor.hosts.placing import Wanted
 from supervisor.hosts.roster import Roster
 

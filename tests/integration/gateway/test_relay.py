@@ -12,7 +12,7 @@ import pytest
 
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError
 from actors.home import Home, away_words, led_team_from
-from actors.relay import PIECE_BYTES, Relay, Way
+from actors.host.relay import PIECE_BYTES, Relay, Way
 from actors.sockets import pack
 from supervisor import client as client_module
 from supervisor.client import SupervisorClient

@@ -10,7 +10,7 @@ import pytest
 
 from actors.agents.catalog import AgentCatalog
 from actors.home import Home
-from actors.host import Host
+from actors.host.host import Host
 from actors.tmux.server import TerminalServer
 from supervisor.assembly import build_supervisor
 from supervisor.permits import Permits

@@ -20,7 +20,7 @@ from typing import Any
 from actors.agents.catalog import AgentCatalog
 from actors.errors import StateHeldError
 from actors.home import Home
-from actors.host import Host
+from actors.host.host import Host
 from actors.instance.instance import Seat
 from actors.tmux.server import TerminalServer
 from supervisor.assembly import build_supervisor

@@ -11,7 +11,7 @@ import pytest
 from actors.errors import UnavailableError
 from actors.git.local import NotSentError, plain_outcome
 from actors.git.model import Asked, Commit, Outcome, ReadStatus
-from actors.git_handle import GitHandle
+from actors.host.actor import GitHandle
 
 READ = [Asked(directory=Path("/r"), operation=ReadStatus())]
 WRITE = [Asked(directory=Path("/r"), operation=Commit(message="m", files=(), everything=True))]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from actors import host_actor
-from actors.host_actor import HostHandle
+from actors.host import actor as host_actor
+from actors.host.actor import HostHandle
 
 
 class Actor:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.host_load import LoadMeter
+from actors.host.load import LoadMeter
 
 TICKS = os.sysconf("SC_CLK_TCK")
 GB = 1 << 30

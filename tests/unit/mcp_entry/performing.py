@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from actors.host_load import HostLoad
+from actors.host.load import HostLoad
 from supervisor import results
 from supervisor.performance import views
 from supervisor.performance.facts import Facts, HostFacts

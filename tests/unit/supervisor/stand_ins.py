@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import FencedError, StoreError, UnavailableError
-from actors.host_load import HostLoad
+from actors.host.load import HostLoad
 from actors.instance.inbox import BatchLimits
 from actors.instance.instance import InstanceConfig
 from actors.instance.reports import Report, Snapshot

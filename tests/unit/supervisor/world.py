@@ -15,7 +15,7 @@ from typing import Any
 from actors.agents.base import AgentStart, Restarted, RunningAgent
 from actors.concurrency import News
 from actors.errors import UnavailableError
-from actors.host_load import HostLoad
+from actors.host.load import HostLoad
 from actors.instance.inbox import BatchLimits
 from actors.instance.instance import InstanceConfig
 from actors.instance.reports import Report, Snapshot

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from actors.host_load import HostLoad
+from actors.host.load import HostLoad
 from supervisor.performance.facts import Facts, HostFacts
 from supervisor.performance.figures import GitFigures, PoolFigures, Queue
 from supervisor.performance.history import Slot

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from actors.errors import UnavailableError
-from actors.host_load import HostLoad
+from actors.host.load import HostLoad
 from actors.instance.reports import Snapshot
 from actors.messages import Message, MessageStatus
 from actors.status import PendingPermission, Status

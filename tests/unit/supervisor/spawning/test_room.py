@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors.errors import UnavailableError
-from actors.host_load import HostLoad
+from actors.host.load import HostLoad
 from supervisor.permits import Permits
 from supervisor.spawning import room as room_module
 from supervisor.spawning.room import Room

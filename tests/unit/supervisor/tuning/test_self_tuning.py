@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from actors.errors import UnavailableError
-from actors.host_load import HostLoad
+from actors.host.load import HostLoad
 from supervisor.performance.meters import Meters
 from supervisor.performance.names import Timing
 from supervisor.permits import Permits

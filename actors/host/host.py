@@ -1,6 +1,6 @@
 """One machine of the team: starts and ends agents, keeps workspaces.
 
-A plain class; ``actors.host_actor`` puts it into one Ray actor a host. It is the only part that changes tmux sessions,
+A plain class; ``actors.host.actor`` puts it into one Ray actor a host. It is the only part that changes tmux sessions,
 worktrees and processes on its machine, so the supervisor asks it and nobody else. Agents are children of the tmux
 server, never of an actor: they outlive this process.
 """
@@ -28,7 +28,7 @@ from actors.files import append_private, in_words, write_private
 from actors.git.executor import GitHands
 from actors.git.model import Asked, Outcome, Place
 from actors.home import Home
-from actors.host_load import HostLoad, LoadMeter
+from actors.host.load import HostLoad, LoadMeter
 from actors.instance.observer import LAUNCH_MARK
 from actors.instance.transcript import Page, PageQuery, read_page
 from actors.marks import INSTANCE_MARK

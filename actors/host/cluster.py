@@ -10,7 +10,7 @@ import ray.util
 
 from actors.agents.catalog import AgentCatalog
 from actors.home import Home, Leader
-from actors.host_actor import HostHandle, start_other_host
+from actors.host.actor import HostHandle, start_other_host
 from actors.nodes import SLOT, Node, named
 from actors.ray_client import end_actor, in_thread
 

@@ -1,35 +1,118 @@
-"""The door of the host: its detached, named Ray actor, and the handle by which the supervisor calls it."""
+"""The host's Ray actor, and the handles by which the supervisor calls it.
+
+How the supervisor has a host's actor work with git: near by a way of its own where there is one, else through Ray.
+
+``HostHandle`` makes one. Of a call whose answer was lost on the way of its own the same is true as of one through Ray:
+what only looks is asked again, of the rest the outcome is not known.
+
+The door of the host: its detached, named Ray actor, and the handle by which the supervisor calls it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
 from actors.agents.catalog import AgentCatalog
-from actors.errors import PhalanxError, SettingsError
-from actors.git.local import GitDoor, GitWay, NearLook
-from actors.git.model import Asked, Outcome, Place
-from actors.git_handle import GitHandle, own_way_of
+from actors.errors import PhalanxError, SettingsError, UnavailableError
+from actors.git.local import GitDoor, GitWay, NearLook, NotSentError, asked_of, outcome_of, plain_asked, plain_outcome
+from actors.git.model import READ_S, WRITE_S, Asked, Outcome, Place
 from actors.home import Home, Leader, prepare_home, read_environment
-from actors.host import Host
-from actors.host_load import HostLoad
+from actors.host.host import Host
+from actors.host.load import HostLoad
+from actors.host.relay import Relay
+from actors.host.relay_link import open_way
 from actors.instance.transcript import Page, PageQuery
 from actors.marks import UMASK_MARK
-from actors.ray_client import actor_class, answer_of, answer_when_back, make_actor, meet, on_host
-from actors.relay import Relay
-from actors.supervisor_way import open_way
+from actors.ray_client import ActorAwayError, actor_class, answer_of, answer_when_back, make_actor, meet, on_host
 from actors.tmux.pane import PaneInfo
 from actors.transfer.actor import DepotHandle, DepotServer
 from actors.versions import check_protocol
 from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace, WorkspaceMode
 
 logger = logging.getLogger(__name__)
+
+_LOOK_S = 30.0
+_GIT_FRESH_S = 0.5
+"""A host that has answered so lately is taken to be there, and not asked for that before something is written."""
+_Write = Callable[[Sequence[Asked]], Awaitable[Sequence[Outcome | None]]]
+
+
+class GitHandle:
+    def __init__(self, actor: Any, near: NearLook | None, way: GitWay | None) -> None:
+        """``near`` and ``way``: to the host of this machine, whose repositories this process can look at itself."""
+        self._actor = actor
+        self._near = near
+        self._way = way
+        self._answered_at = -_GIT_FRESH_S
+
+    def close(self) -> None:
+        """The host is released."""
+        if self._way is not None:
+            self._way.close()
+
+    async def places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
+        places: tuple[Place | None, ...] = await answer_when_back(
+            lambda: self._actor.git_places.remote(directories), "The host", _LOOK_S
+        )
+        return places
+
+    async def read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+        return await self._near.read(asked, self._read) if self._near else await self._read(asked)
+
+    async def _read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+        limit_s = _LOOK_S + READ_S * len(asked)
+        try:
+            told = await self._by_own_way("read", asked, limit_s)
+        except (NotSentError, ConnectionError):
+            told = await answer_when_back(lambda: self._actor.git_read.remote(asked), "The host", limit_s)
+            self._answered_at = asyncio.get_running_loop().time()
+        return tuple(told)
+
+    async def write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+        try:
+            return tuple(await self._by_own_way("write", asked, WRITE_S))
+        except NotSentError:
+            return await self._write_through_ray(asked)
+        except ConnectionError as error:
+            raise ActorAwayError("The host is not running just now: try again.") from error
+
+    async def _write_through_ray(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+        if asyncio.get_running_loop().time() - self._answered_at > _GIT_FRESH_S:
+            await answer_when_back(self._actor.name.remote, "The host", _LOOK_S)
+        done: tuple[Outcome | None, ...] = await answer_of(self._actor.git_write.remote(asked), "The host", WRITE_S)
+        self._answered_at = asyncio.get_running_loop().time()
+        return done
+
+    async def _by_own_way(self, what: str, asked: Sequence[Asked], limit_s: float) -> list[Any]:
+        """Raises ``NotSentError`` and ``ConnectionError``."""
+        if self._way is None:
+            raise NotSentError
+        try:
+            async with asyncio.timeout(limit_s):
+                told = await self._way.call(what, list(map(plain_asked, asked)))
+        except TimeoutError:
+            raise UnavailableError(f"The host did not answer within {limit_s:.0f} s: try again.") from None
+        return list(map(outcome_of, told))
+
+
+def own_way_of(read: _Write, write: _Write) -> dict[str, Callable[[Any], Awaitable[Any]]]:
+    """What the host's end of the way answers."""
+
+    def answering(work: _Write) -> Callable[[Any], Awaitable[Any]]:
+        async def answer(given: Any) -> Any:
+            return list(map(plain_outcome, await work(tuple(map(asked_of, given)))))
+
+        return answer
+
+    return {"read": answering(read), "write": answering(write)}
+
 
 START_S = 60.0
 GIT_S = 300.0

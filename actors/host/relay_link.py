@@ -9,8 +9,8 @@ import ray
 
 from actors.errors import TeamNotRunningError, UnavailableError
 from actors.home import away_words
+from actors.host.relay import Way
 from actors.ray_client import SUPERVISOR, answer_of, in_thread, own_namespace
-from actors.relay import Way
 
 PATIENCE_S = 20.0
 """How long a new connection waits for a supervisor that is just coming back."""
