@@ -15,20 +15,18 @@ from actors.host.actor import start_host
 from actors.host.cluster import RayCluster, own_address
 from actors.instance.actor import RayInstances
 from actors.ray_client import SUPERVISOR, actor_class, named_actor, on_host
-from supervisor.assembly import build_supervisor
-from supervisor.beginning import unless_agents_live
+from supervisor.build import build_supervisor
 from supervisor.hosts.many import ManyHosts
-from supervisor.hosts.ports import ClusterPort, FullHost
 from supervisor.hosts.roster import Roster
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
-from supervisor.ports import HostPort
+from supervisor.ports import ClusterPort, FullHost, HostPort
 from supervisor.serving.gateway import Gateway
 from supervisor.serving.relayed import RelayedConnections
 from supervisor.settings import Settings, kept_settings
-from supervisor.spawning.own_start import OwnStart
 from supervisor.spawning.room import Room
 from supervisor.spawning.staff import Staff
+from supervisor.startup import OwnStart, unless_agents_live
 from supervisor.store.opening import make_store
 from supervisor.team_file import read_team
 

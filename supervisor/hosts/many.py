@@ -19,8 +19,8 @@ from actors.errors import PhalanxError, WorkspaceError
 from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace, WorkspaceMode, name_in
 from supervisor.hosts.conversations import Conversations
-from supervisor.hosts.ports import FullHost
 from supervisor.hosts.roster import Roster
+from supervisor.ports import FullHost
 from supervisor.team.instance_record import SPARE_PREFIX
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from actors.errors import PhalanxError, UnavailableError
 from actors.nodes import Node
 from supervisor.hosts.absences import RETURN_S
 from supervisor.hosts.placing import Wanted, choose, nearly_as_good, roomiest
-from supervisor.hosts.ports import ClusterPort, FullHost
+from supervisor.ports import ClusterPort, FullHost
 from supervisor.ray_node.slots import slots_for
 
 logger = logging.getLogger(__name__)

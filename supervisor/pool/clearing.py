@@ -14,11 +14,11 @@ import logging
 from actors.concurrency import Background
 from actors.errors import PhalanxError, WorkspaceError
 from actors.worktrees.model import Leftover
+from supervisor.backoff import Tries
 from supervisor.pool.seats import Seats
 from supervisor.ports import HostPort
 from supervisor.team.instance_record import SPARE_PREFIX
 from supervisor.team.roll import Roll
-from supervisor.tries import Tries
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 
 from actors.errors import FencedError, PhalanxError
 from supervisor import requests, results
+from supervisor.backoff import Tries
 from supervisor.desk import Handler
 from supervisor.recovering.collecting import Collecting
 from supervisor.team.registry import Member
 from supervisor.team.roll import Roll
-from supervisor.tries import Tries
 from supervisor.verbs import Caller
 
 logger = logging.getLogger(__name__)

@@ -2,8 +2,8 @@
 
 ``run`` compares what the records tell with what the host and Ray tell (see ``reconciler``) and carries out what has to
 be done, each act alone and under the instance's turn. What has changed since it was looked at is left alone and looked
-at again. An act that fails is tried again after pauses that grow (see ``tries``); one that hangs is not waited for: the
-others go on. Nothing is touched before the store has confirmed that no other supervisor has the team.
+at again. An act that fails is tried again after pauses that grow (see ``backoff``); one that hangs is not waited for:
+the others go on. Nothing is touched before the store has confirmed that no other supervisor has the team.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import suppress
 from actors.agents.base import RunningAgent
 from actors.errors import FencedError, PhalanxError, UnavailableError
 from actors.instance.reports import Snapshot
+from supervisor.backoff import Tries
 from supervisor.pool.stock import PREFIX
 from supervisor.ports import HostPort
 from supervisor.recovering.adoption import Adoption
@@ -26,7 +27,6 @@ from supervisor.spawning.undoing import Undoing
 from supervisor.team.closing import Closing
 from supervisor.team.registry import InstanceRecord, Member, Stage, is_instance_id
 from supervisor.team.roll import Roll
-from supervisor.tries import Tries
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from actors.ray_client import actor_class, answer_of, make_actor, named_actor
 from supervisor.requests import Request
 from supervisor.results import Result, StatusResult, TerminateResult
 from supervisor.serving.gateway import Gateway
-from supervisor.spawning.own_start import OwnStart
+from supervisor.startup import OwnStart
 from supervisor.verbs import Caller
 
 

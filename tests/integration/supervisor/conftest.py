@@ -12,7 +12,7 @@ from actors.agents.catalog import AgentCatalog
 from actors.home import Home
 from actors.host.host import Host
 from actors.tmux.server import TerminalServer
-from supervisor.assembly import build_supervisor
+from supervisor.build import build_supervisor
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.requests import ShutdownRequest

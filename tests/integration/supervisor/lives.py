@@ -23,7 +23,7 @@ from actors.home import Home
 from actors.host.host import Host
 from actors.instance.instance import Seat
 from actors.tmux.server import TerminalServer
-from supervisor.assembly import build_supervisor
+from supervisor.build import build_supervisor
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.requests import Request

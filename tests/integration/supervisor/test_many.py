@@ -10,7 +10,7 @@ from actors.errors import InvalidRequestError
 from actors.home import Home
 from actors.status import Status
 from supervisor import requests
-from supervisor.assembly import build_supervisor
+from supervisor.build import build_supervisor
 from supervisor.requests import ShutdownRequest
 from supervisor.settings import Settings
 from supervisor.spawning.staff import Staff

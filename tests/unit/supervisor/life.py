@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from actors.home import Home
+from supervisor.build import make_pool
 from supervisor.fence import Fence
 from supervisor.messaging.batching import Batching
 from supervisor.permits import Permits
-from supervisor.pool.assembly import make_pool
 from supervisor.pool.stock import ActorStock
 from supervisor.recovering.adoption import Adoption, InstanceRules
 from supervisor.recovering.recovery import Recovery

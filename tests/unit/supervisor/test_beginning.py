@@ -9,7 +9,7 @@ import pytest
 from actors.agents.base import RunningAgent
 from actors.errors import StateLostError
 from actors.home import Home
-from supervisor.beginning import unless_agents_live
+from supervisor.startup import unless_agents_live
 
 
 def home_with(*agents: RunningAgent) -> Any:

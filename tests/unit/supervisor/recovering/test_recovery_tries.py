@@ -9,10 +9,10 @@ import pytest
 
 from actors.agents.base import RunningAgent
 from actors.errors import AgentError, FencedError, TerminalError
+from supervisor.backoff import FIRST_PAUSE_S
 from supervisor.recovering.recovery import EVERY_S
 from supervisor.spawning import undoing
 from supervisor.team.registry import Stage
-from supervisor.tries import FIRST_PAUSE_S
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.recovering.outside import FIRST, SECOND, Scene
 from tests.unit.supervisor.stand_ins import recruit, turns

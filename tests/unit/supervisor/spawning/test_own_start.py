@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from actors.errors import FencedError, SettingsError, UnavailableError
-from supervisor.spawning.own_start import OwnStart
+from supervisor.startup import OwnStart
 
 
 class Attempts:

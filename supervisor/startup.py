@@ -1,9 +1,16 @@
-"""A start that is made by itself and again until it works.
+"""How a supervisor starts: again until it works, and never an empty team beside living agents.
+
+A start that is made by itself and again until it works.
 
 The supervisor's actor holds one: Ray runs the constructor of a killed actor again and nothing else, so what the actor
 is there for must begin in it. Promises: one attempt at a time; whoever waits learns the reason of a failure and begins
 the next attempt when none is under way; between failures the pauses grow; what cannot get better by itself is not
 tried again unasked.
+
+Whether a home that has no state may begin an empty team: not beside agents that live in it.
+
+Without its records a team does not know its agents; it would take them for nobody's and end them. So whoever lost the
+state is told, and nothing is touched. Asked by the store before it goes on with a state that holds nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +20,10 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from actors.errors import FencedError, PhalanxError, SettingsError, StateLostError, VersionError
+from actors.home import Home
+from supervisor.ports import HostPort
+from supervisor.store import MayBegin
+from supervisor.team.registry import is_instance_id
 
 logger = logging.getLogger(__name__)
 
@@ -76,3 +87,27 @@ class OwnStart:
 
 def _has_failed(attempt: asyncio.Task[None]) -> bool:
     return attempt.done() and (attempt.cancelled() or attempt.exception() is not None)
+
+
+_NAMED = 3
+
+
+def unless_agents_live(home: Home, host: HostPort) -> MayBegin:
+    async def check() -> None:
+        """Raises ``StateLostError``."""
+        found = await host.agents()
+        alive = [agent.session_name for agent in found if agent.alive and is_instance_id(agent.session_name)]
+        if alive:
+            raise StateLostError(_words(home, alive))
+
+    return check
+
+
+def _words(home: Home, alive: list[str]) -> str:
+    named = ", ".join(alive[:_NAMED]) + (" and others" if len(alive) > _NAMED else "")
+    return (
+        f"The team's state {home.state_file} is missing or empty, while {len(alive)} of its agents live ({named}). "
+        "Nothing was begun beside them and none was touched. Put the file back, with its -wal if there is one, and try "
+        "again. If it is lost for good: phalanx down ends these agents, keeping their worktrees, and phalanx up then "
+        "begins a new team."
+    )

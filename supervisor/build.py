@@ -1,4 +1,11 @@
-"""How a supervisor is put together from settings, its store and those who do the work."""
+"""Puts a supervisor together: which part gets which.
+
+How a supervisor is put together from settings, its store and those who do the work.
+
+How the pool is put together.
+
+How the desks of performance and tuning are put together.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +24,22 @@ from supervisor.hosts.many import ManyHosts
 from supervisor.hosts.mover import Mover
 from supervisor.hosts.relocation import MoveParts
 from supervisor.hosts.slots import Slots
+from supervisor.keeping import Keeping
 from supervisor.messaging.batching import Batching
-from supervisor.performance.assembly import performance_desks
+from supervisor.performance.desk import PerformanceDesk, PerformanceParts
+from supervisor.performance.events import Events
 from supervisor.performance.figures import Sources
 from supervisor.performance.keeper import HistoryKeeper
 from supervisor.performance.meters import Meters
-from supervisor.performance.monitor import Watched
-from supervisor.pool.assembly import make_pool
+from supervisor.performance.monitor import Monitor, Watched
+from supervisor.performance.watch import Watch
+from supervisor.pool.agents import SpareAgents
 from supervisor.pool.desk import PoolDesk
-from supervisor.pool.pool import Pool
+from supervisor.pool.maker import MakerParts, SpareMaker
+from supervisor.pool.orders import OrderBook, this_boot
+from supervisor.pool.pool import Kept, Pool
+from supervisor.pool.seats import Seats, SeatsHere, SeatsOnHosts
+from supervisor.pool.worktrees import SpareWorktrees
 from supervisor.recovering.adoption import Adoption, InstanceRules
 from supervisor.recovering.clearing_desk import ClearingDesk
 from supervisor.recovering.collecting import Collecting
@@ -44,8 +58,51 @@ from supervisor.supervisor import Parts, Supervisor
 from supervisor.team.closing import Closing
 from supervisor.team.looking import Looking
 from supervisor.team.roll import Roll
+from supervisor.tuning.desk import TuningDesk
+from supervisor.tuning.self_tuning import SelfTuning
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import Tuning
+
+
+def make_pool(
+    home: Home, settings: Settings, staff: Staff, roll: Roll, adoption: Adoption, *, store: StateStore
+) -> Pool:
+    seats: Seats = SeatsHere(staff.host, staff.room)
+    if staff.roster is not None:
+        seats = SeatsOnHosts(roll, staff.roster, staff.room)
+    parts = MakerParts(
+        home=home,
+        host=staff.host,
+        roll=roll,
+        adoption=adoption,
+        undoing=Undoing(roll, staff.host, staff.factory),
+        room=staff.room,
+        seats=seats,
+        timeout_s=settings.spawn_timeout_s,
+    )
+    agents = SpareAgents(roll, staff, SpareMaker(parts), seats, settings.prewarm_instances)
+    worktrees = SpareWorktrees(roll, staff, seats, settings.worktree_pool_size)
+    book = OrderBook(Keeping(store, roll.unreadable), this_boot())
+    return Pool(roll, staff.stock, Kept(seats=seats, agents=agents, worktrees=worktrees), book, settings.agent)
+
+
+def performance_desks(home: Home, watched: Watched, keeper: HistoryKeeper, configured: Tuning) -> tuple[Desk, ...]:
+    """``configured``: what applies without anything that was changed while a team ran."""
+    meters = watched.roll.meters
+    self_tuning = SelfTuning(watched.tunables, watched.permits, meters, watched.hosts)
+    monitor, events = Monitor(watched), Events()
+    performance = PerformanceDesk(
+        PerformanceParts(
+            monitor=monitor,
+            meters=meters,
+            keeper=keeper,
+            unreadable=watched.roll.unreadable,
+            events=events,
+            watch=Watch(monitor, events),
+            auto_steps=lambda: self_tuning.steps,
+        )
+    )
+    return performance, TuningDesk(home, watched.tunables, self_tuning, configured)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
