@@ -19,9 +19,9 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from actors.errors import PhalanxError
 from mcp_entry.schemas import structured
+from supervisor.api.requests import EventKind
+from supervisor.api.results import TeamEvent
 from supervisor.client import SupervisorClient
-from supervisor.requests import EventKind
-from supervisor.results import TeamEvent
 
 logger = logging.getLogger(__name__)
 

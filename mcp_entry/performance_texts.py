@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from supervisor import results
-from supervisor.results import performance as figures
+from supervisor.api import results
+from supervisor.api import results as figures
 
 _SPARES = {"instances": "spare agents", "worktrees": "spare worktrees", "actors": "spare actors"}
 _UNITS = {"messageBatchDelay": " ms", "cacheTTL": " ms"}

@@ -12,8 +12,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from supervisor.requests import Request
-from supervisor.results import Result
+from supervisor.api.requests import Request
+from supervisor.api.results import Result
 
 Schema = dict[str, Any]
 _NULL: Schema = {"type": "null"}

@@ -28,11 +28,11 @@ from mcp_entry.schemas import input_schema, output_schema, structured
 from mcp_entry.team import Team
 from mcp_entry.tools import TOOLS
 from mcp_entry.tools.tool import Tool
+from supervisor.api.requests import Request
+from supervisor.api.results import Result
+from supervisor.api.validation import parse
 from supervisor.calling.attempt import identified
 from supervisor.client import SupervisorClient
-from supervisor.refusals import parse
-from supervisor.requests import Request
-from supervisor.results import Result
 
 logger = logging.getLogger(__name__)
 PROGRESS_AT_LEAST_EVERY_S = 8.0

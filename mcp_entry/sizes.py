@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from supervisor import results
+from supervisor.api import results
 
 CHARACTERS_A_TOKEN = 3.5
 MOST_STRUCTURED = 55_000

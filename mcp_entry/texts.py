@@ -12,7 +12,7 @@ from pathlib import PurePath
 
 from actors.messages import MessageStatus
 from actors.status import Status
-from supervisor import results
+from supervisor.api import results
 from supervisor.team.instance_record import SPARE_PREFIX
 
 _LONGEST_REASON = 200

@@ -29,10 +29,10 @@ from actors.marks import TEAM_MARK
 from actors.messages import MessageStatus
 from actors.processes import is_running, name_of, processes_with
 from mcp_entry.cli.claude_config import claude_config
-from supervisor import requests
+from supervisor.api import requests
+from supervisor.api.requests import Role
+from supervisor.api.results import InstanceInfo, SpawnOutcome
 from supervisor.client import SupervisorClient
-from supervisor.requests import Role
-from supervisor.results import InstanceInfo, SpawnOutcome
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings, setting_variables
 from supervisor.team_file import Team, read_team

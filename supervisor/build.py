@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.home import Home
-from supervisor.desk import Desk
+from supervisor.api.verbs import Desk
 from supervisor.fence import Fence
 from supervisor.git.service import Elsewhere, git_desk
 from supervisor.hosts.carrier import Carrier

@@ -30,14 +30,14 @@ from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableE
 from actors.home import Home, away_words, leader_of
 from actors.sockets import FrameError
 from actors.versions import PROTOCOL, RENEW
-from supervisor import requests
+from supervisor.api import requests
+from supervisor.api.requests import Request
+from supervisor.api.results import Result
+from supervisor.api.verbs import VERBS, ProgressCallback, ignore_progress
 from supervisor.calling.attempt import Attempt, advice, identified, waits_s
 from supervisor.calling.line import Line, NotSentError
 from supervisor.client_verbs import TypedVerbs
-from supervisor.requests import Request
-from supervisor.results import Result
 from supervisor.team_file import head_runs, wanted_team
-from supervisor.verbs import VERBS, ProgressCallback, ignore_progress
 from supervisor.versions import VERSION
 
 CONNECT_PATIENCE_S = 4.0

@@ -1,6 +1,6 @@
 """The verbs of a team as methods with types; ``SupervisorClient`` is one of these over a connection.
 
-Each method is one line of ``supervisor.verbs.VERBS``: it takes that verb's request and gives its result.
+Each method is one line of ``supervisor.api.verbs.VERBS``: it takes that verb's request and gives its result.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar
 
 from actors.errors import from_wire
-from supervisor import requests, results
-from supervisor.requests import Request
-from supervisor.results import Result
-from supervisor.verbs import ProgressCallback, ignore_progress
+from supervisor.api import requests, results
+from supervisor.api.requests import Request
+from supervisor.api.results import Result
+from supervisor.api.verbs import ProgressCallback, ignore_progress
 
 _ResultT = TypeVar("_ResultT", bound=Result)
 EVENT_POLL_S = 60.0

@@ -23,9 +23,11 @@ from actors.home import Home
 from actors.instance.reports import Snapshot
 from actors.instance.responding import Reply
 from actors.status import Status
-from supervisor import requests, results
+from supervisor.api import requests, results
+from supervisor.api.requests import Request
+from supervisor.api.results import Result
+from supervisor.api.verbs import Caller, Desk, Handler
 from supervisor.calling.attempt import waits_s
-from supervisor.desk import Desk, Handler
 from supervisor.fence import Fence
 from supervisor.messaging.drafts import Draft
 from supervisor.messaging.sending import Sending, Sent, draft_of
@@ -34,8 +36,6 @@ from supervisor.permits import Permits
 from supervisor.recovering.recovery import Recovery
 from supervisor.recovering.recycling import Recycling
 from supervisor.recovering.resuming import Resuming
-from supervisor.requests import Request
-from supervisor.results import Result
 from supervisor.spawning.batches import resume_all, spawn_all
 from supervisor.spawning.spawner import Spawner
 from supervisor.team import views
@@ -44,7 +44,6 @@ from supervisor.team.closing import Closing
 from supervisor.team.looking import Looking
 from supervisor.team.registry import InstanceRecord, Member
 from supervisor.team.roll import Roll
-from supervisor.verbs import Caller
 from supervisor.versions import VERSION
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from actors.errors import InvalidRequestError, PhalanxError, UnknownInstanceErro
 from actors.status import Status
 from mcp_entry.cli.instances import InstanceArgument
 from mcp_entry.cli.session import HomeOption, JsonOption, Session, session
-from supervisor import results
+from supervisor.api import results
 
 
 def attach(

@@ -12,7 +12,7 @@ import typer
 from actors.errors import InvalidRequestError
 from mcp_entry.cli import views
 from mcp_entry.cli.session import HomeOption, JsonOption, session
-from supervisor import results
+from supervisor.api import results
 
 _LONGEST = 64_000_000
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mcp_entry.cli.session import HomeOption, JsonOption, session
 from mcp_entry.cli.terminal_text import plain, visible
-from supervisor import results
+from supervisor.api import results
 
 
 def hosts(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:

@@ -14,9 +14,9 @@ from actors.errors import InvalidRequestError
 from actors.messages import MessageStatus
 from mcp_entry.cli import views
 from mcp_entry.cli.session import HomeOption, JsonOption, Session, session
-from supervisor import results
-from supervisor.requests import Role
-from supervisor.results import Result
+from supervisor.api import results
+from supervisor.api.requests import Role
+from supervisor.api.results import Result
 
 InstanceArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the instance, as `phalanx list` shows it.")]
 InstancesArgument = Annotated[

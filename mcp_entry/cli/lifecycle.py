@@ -15,7 +15,7 @@ from mcp_entry import texts
 from mcp_entry.cli import views
 from mcp_entry.cli.session import HomeOption, JsonOption, Session, session
 from mcp_entry.cli.terminal_text import plain
-from supervisor import results
+from supervisor.api import results
 from supervisor.runtime import TeamAddress
 from supervisor.settings import Settings, waiting_settings
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from mcp_entry.cli.terminal_text import visible
-from supervisor.verbs import ProgressCallback, ignore_progress
+from supervisor.api.verbs import ProgressCallback, ignore_progress
 
 _UNLIMITED_COLUMNS = 10_000
 

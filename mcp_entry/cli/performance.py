@@ -14,8 +14,8 @@ from rich.text import Text
 from mcp_entry import performance_texts as texts
 from mcp_entry.cli.session import HomeOption, JsonOption, session
 from mcp_entry.cli.terminal_text import plain
-from supervisor import results
-from supervisor.results import performance as figures
+from supervisor.api import results
+from supervisor.api import results as figures
 
 _ENOUGH = 80
 """A score from which on all is well, as the guide has it."""

@@ -11,7 +11,7 @@ from mcp_entry import texts
 from mcp_entry.cli.instances import Agent, Permissions
 from mcp_entry.cli.session import HomeOption, JsonOption, session
 from mcp_entry.cli.terminal_text import plain
-from supervisor import results
+from supervisor.api import results
 
 
 def prewarm(

@@ -22,12 +22,12 @@ from actors.errors import InvalidRequestError, PhalanxError, to_wire
 from actors.home import Home
 from mcp_entry.cli.output import Output
 from mcp_entry.cli.words import spoken, typed_words
+from supervisor.api.results import Result
+from supervisor.api.validation import parse
+from supervisor.api.verbs import LOOKING, VERBS, ProgressCallback
 from supervisor.client import SupervisorClient
-from supervisor.refusals import parse
-from supervisor.results import Result
 from supervisor.runtime import DownReport, OnStep, Runtime, TeamAddress, TeamState
 from supervisor.settings import HOME_VARIABLE, Settings, home_from
-from supervisor.verbs import LOOKING, VERBS, ProgressCallback
 
 SENDER = "operator"
 PROGRAM_LIMIT_S = 60.0

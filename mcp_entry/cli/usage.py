@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
-from supervisor.faults import tell_value
+from supervisor.api.faults import tell_value
 
 
 class Commands(TyperGroup):

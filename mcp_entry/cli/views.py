@@ -14,7 +14,7 @@ from rich.text import Text
 from actors.status import Status
 from mcp_entry import texts
 from mcp_entry.cli.terminal_text import one_line, plain
-from supervisor import results
+from supervisor.api import results
 
 _STYLES: Mapping[Status, str] = {
     Status.STARTING: "cyan",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mcp_entry import sizes, texts
 from mcp_entry.tools.tool import ACTS, ACTS_ONCE, tool
-from supervisor import requests, results
+from supervisor.api import requests, results
+from supervisor.api.verbs import ProgressCallback
 from supervisor.client import SupervisorClient
-from supervisor.verbs import ProgressCallback
 
 
 @tool("Answer what an instance waits on", ACTS, texts.of_respond)

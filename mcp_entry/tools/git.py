@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mcp_entry import sizes, texts
 from mcp_entry.tools.tool import ADDS, tool
-from supervisor import requests, results
+from supervisor.api import requests, results
+from supervisor.api.verbs import ProgressCallback
 from supervisor.client import SupervisorClient
-from supervisor.verbs import ProgressCallback
 
 
 @tool("Operate git in many places", ADDS, texts.of_git_batch)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from mcp_entry import performance_texts as texts
 from mcp_entry import sizes
 from mcp_entry.tools.tool import READS, SETS, tool
-from supervisor import requests, results
+from supervisor.api import requests, results
+from supervisor.api.verbs import ProgressCallback
 from supervisor.client import SupervisorClient
-from supervisor.verbs import ProgressCallback
 
 
 @tool("See how the team performs", READS, texts.of_get_performance)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mcp_entry import texts
 from mcp_entry.tools.tool import SETS, tool
-from supervisor import requests, results
+from supervisor.api import requests, results
+from supervisor.api.verbs import ProgressCallback
 from supervisor.client import SupervisorClient
-from supervisor.verbs import ProgressCallback
 
 
 @tool("Have spares ready", SETS, texts.of_prewarm)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from supervisor import requests
+from supervisor.api import requests
 from supervisor.client import SupervisorClient
 
 

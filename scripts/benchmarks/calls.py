@@ -10,7 +10,7 @@ from actors.messages import MessageStatus
 from scripts.benchmarks import batches
 from scripts.benchmarks.figures import Figure
 from scripts.benchmarks.raw_server import tool_calls_ms
-from supervisor import requests
+from supervisor.api import requests
 from supervisor.client import SupervisorClient
 from tests.acceptance.team import Team
 

@@ -9,7 +9,7 @@ import psutil
 from scripts.benchmarks import batches
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.section import Part, Section
-from supervisor import requests
+from supervisor.api import requests
 from supervisor.client import SupervisorClient
 from tests.acceptance.team import Team
 

@@ -20,9 +20,9 @@ from git import Repo
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.git_work import WORKS, Bare, Site, Work
 from scripts.benchmarks.section import Part, Plot, Section
+from supervisor.api.requests import GitBatchRequest, GitOperation
+from supervisor.api.results import GitBatchResult, GitOutcome
 from supervisor.client import SupervisorClient
-from supervisor.requests import GitBatchRequest, GitOperation
-from supervisor.results import GitBatchResult, GitOutcome
 from tests.projects import git
 
 _ROUNDS = 10

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from supervisor.requests import GitOperation
+from supervisor.api.requests import GitOperation
 from tests.projects import git, make_repository
 
 _MEMBERS = 10

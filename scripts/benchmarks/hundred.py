@@ -12,7 +12,7 @@ from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.figures import Figure
 from scripts.benchmarks.raw_server import tool_calls_ms
 from scripts.benchmarks.section import Part, Section, of_figures
-from supervisor import requests
+from supervisor.api import requests
 
 _SIZE = 100
 _CALLS = 300

@@ -8,7 +8,7 @@ from scripts.benchmarks import batches
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.figures import Figure
 from scripts.benchmarks.section import Part, Section
-from supervisor import requests
+from supervisor.api import requests
 from tests.acceptance.team import Team
 
 _SINGLES = 10

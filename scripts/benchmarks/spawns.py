@@ -13,7 +13,7 @@ from actors.tmux.client import Tmux
 from actors.tmux.pane import Pane
 from actors.tmux.server import TerminalServer
 from scripts.benchmarks.figures import Figure
-from supervisor import requests
+from supervisor.api import requests
 from tests.acceptance.team import Team
 
 _RUNS = 7

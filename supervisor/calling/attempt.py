@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from actors.errors import UnavailableError
-from supervisor.requests import EventsRequest, Request, WaitRequest
-from supervisor.verbs import REPEATABLE
+from supervisor.api.requests import EventsRequest, Request, WaitRequest
+from supervisor.api.verbs import REPEATABLE
 
 RETURN_PATIENCE_S = 60.0
 """How long a call waits at once for a team that was lost: somebody may be bringing back all of Ray."""

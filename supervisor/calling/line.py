@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from actors.errors import from_wire
 from actors.sockets import FrameError, pack, read_frame
-from supervisor.verbs import LOOKING, ProgressCallback
+from supervisor.api.verbs import LOOKING, ProgressCallback
 
 _OPEN_TIMEOUT_S = 5.0
 _CLOSE_TIMEOUT_S = 2.0

@@ -19,8 +19,8 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from actors.git import model as values
-from supervisor.refusals import parse
-from supervisor.requests import GitOperation, GitType, Request
+from supervisor.api.requests import GitOperation, GitType, Request
+from supervisor.api.validation import parse
 
 _NOT_IN_NAMES = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)")
 _NOT_IN_REVISIONS = re.compile(r"[\x00-\x1f\x7f]")

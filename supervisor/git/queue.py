@@ -25,7 +25,7 @@ from typing import Literal
 from actors.errors import InvalidRequestError, PhalanxError, from_wire
 from actors.git import model
 from actors.git.model import READS, Asked, Operation, Outcome, Place
-from supervisor.failures import told
+from supervisor.api.failures import told
 from supervisor.git.params import base_of
 from supervisor.git.scheduling import Answer, AnswerCache, Answers, GitFigures, Writes
 from supervisor.performance.meters import Meters

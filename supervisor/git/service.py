@@ -24,9 +24,11 @@ from pathlib import Path
 from actors.concurrency import Background
 from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, from_wire
 from actors.git.model import Asked, Outcome, Place
-from supervisor import requests, results
-from supervisor.desk import Handler
-from supervisor.failures import told
+from supervisor.api import requests, results
+from supervisor.api.failures import told
+from supervisor.api.requests import GitBatchRequest
+from supervisor.api.results import ErrorInfo, GitBatchResult
+from supervisor.api.verbs import Caller, Handler
 from supervisor.git.params import PARAMS, operation_of
 from supervisor.git.queue import GitQueue, Job
 from supervisor.git.scheduling import Answer, AnswerCache
@@ -34,14 +36,11 @@ from supervisor.hosts.roster import Roster
 from supervisor.performance.figures import GitFigures, Queue
 from supervisor.permits import Permits
 from supervisor.ports import GitPort
-from supervisor.requests import GitBatchRequest
-from supervisor.results import ErrorInfo, GitBatchResult
 from supervisor.serving.repeats import fingerprint
 from supervisor.spawning.work_dirs import WorkDirPolicy
 from supervisor.team.roll import Roll
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import Tuning
-from supervisor.verbs import Caller
 
 _LOST = (
     "The same call was begun before and cut off: whether this was done is not known. Look with status, log or branch; "

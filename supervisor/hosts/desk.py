@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from actors.errors import InvalidRequestError
 from actors.home import Home
 from actors.nodes import Node
-from supervisor import requests, results
-from supervisor.desk import Handler
+from supervisor.api import requests, results
+from supervisor.api.verbs import Caller, Handler
 from supervisor.hosts.carrier import Carrier
 from supervisor.hosts.drained import read_drained, write_drained
 from supervisor.hosts.drainer import Drainer
@@ -20,7 +20,6 @@ from supervisor.hosts.greeter import Greeter
 from supervisor.hosts.mover import Mover
 from supervisor.hosts.roster import Roster
 from supervisor.team.roll import Roll
-from supervisor.verbs import Caller
 
 _SHOWN = 3
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from actors.errors import InvalidRequestError
+from supervisor.api.requests import SpawnRequest
 from supervisor.hosts.placing import Wanted
 from supervisor.hosts.roster import Placement, Roster
-from supervisor.requests import SpawnRequest
 
 
 @asynccontextmanager

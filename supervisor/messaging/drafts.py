@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from actors.errors import InvalidRequestError
 from actors.instance.inbox import CleanText, clean
-from supervisor.requests import MAX_MESSAGE_BYTES
+from supervisor.api.requests import MAX_MESSAGE_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

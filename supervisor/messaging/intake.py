@@ -10,7 +10,7 @@ import secrets
 
 from actors.errors import InvalidRequestError, PhalanxError, WrongStateError, from_wire
 from actors.messages import Message
-from supervisor.failures import told
+from supervisor.api.failures import told
 from supervisor.messaging.drafts import Draft, check_text
 from supervisor.team.registry import Registry, Stage
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from actors.errors import PhalanxError, to_wire
 from actors.messages import Message
+from supervisor.api.requests import BatchMessage, Malformed, Request
 from supervisor.messaging.drafts import Draft
 from supervisor.messaging.mail import Extra
-from supervisor.requests import BatchMessage, Malformed, Request
 from supervisor.serving.repeats import Noted, fingerprint
 from supervisor.team.roll import Roll
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from supervisor import requests, results
-from supervisor.desk import Handler
+from supervisor.api import requests, results
+from supervisor.api.verbs import Caller, Handler
 from supervisor.performance import views
 from supervisor.performance.events import Events
 from supervisor.performance.history import FINE_S
@@ -18,7 +18,6 @@ from supervisor.performance.watch import Watch
 from supervisor.records import Unreadable
 from supervisor.team.views import iso
 from supervisor.tuning.autopilot import Step
-from supervisor.verbs import Caller
 
 _MOST_POINTS = 30
 

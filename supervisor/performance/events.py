@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from actors.concurrency import News
-from supervisor.results.performance import TeamEvent
+from supervisor.api.results import TeamEvent
 
 KEPT = 256
 LISTENER_S = 90.0

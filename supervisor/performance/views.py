@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from supervisor.api import results
 from supervisor.performance.facts import Facts, HostFacts
 from supervisor.performance.figures import HostPool, Queue, Stock
 from supervisor.performance.findings import Finding, score
 from supervisor.performance.histogram import Histogram
 from supervisor.performance.history import Slot
 from supervisor.performance.names import Count, Timing
-from supervisor.results import performance as results
 from supervisor.team.views import iso
 from supervisor.tuning.values import Tuning
 

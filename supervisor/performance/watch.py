@@ -10,13 +10,13 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
+from supervisor.api.results import TeamEvent
 from supervisor.performance import views
 from supervisor.performance.events import Events
 from supervisor.performance.facts import Facts
 from supervisor.performance.findings import Finding
 from supervisor.performance.monitor import Monitor
 from supervisor.performance.rules import judge
-from supervisor.results.performance import TeamEvent
 from supervisor.team.views import iso
 
 logger = logging.getLogger(__name__)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from actors.errors import InvalidRequestError
-from supervisor.desk import Handler
+from supervisor.api.requests import PrewarmRequest
+from supervisor.api.results import PrewarmResult
+from supervisor.api.verbs import Caller, Handler
 from supervisor.pool.pool import Pool
 from supervisor.pool.recipe import Recipe
-from supervisor.requests import PrewarmRequest
-from supervisor.results import PrewarmResult
 from supervisor.spawning.work_dirs import WorkDirPolicy
-from supervisor.verbs import Caller
 
 _MOST_S = 3600.0
 

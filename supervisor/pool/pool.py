@@ -15,6 +15,7 @@ from pathlib import Path
 
 from actors.errors import FencedError, PhalanxError, StoreError
 from actors.worktrees.model import Workspace
+from supervisor.api.requests import SpawnRequest
 from supervisor.performance.figures import HostPool, PoolFigures, Stock
 from supervisor.pool.agents import SpareAgents
 from supervisor.pool.orders import OrderBook, Orders
@@ -22,7 +23,6 @@ from supervisor.pool.recipe import Recipe
 from supervisor.pool.seats import Seats
 from supervisor.pool.stock import ActorStock
 from supervisor.pool.worktrees import SpareWorktrees
-from supervisor.requests import SpawnRequest
 from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll
 from supervisor.tuning.values import Tuning

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from supervisor.requests import SpawnRequest
+from supervisor.api.requests import SpawnRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

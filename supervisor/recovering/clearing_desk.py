@@ -13,13 +13,12 @@ import time
 from collections.abc import Mapping, Sequence
 
 from actors.errors import FencedError, PhalanxError
-from supervisor import requests, results
+from supervisor.api import requests, results
+from supervisor.api.verbs import Caller, Handler
 from supervisor.backoff import Tries
-from supervisor.desk import Handler
 from supervisor.recovering.collecting import Collecting
 from supervisor.team.registry import Member
 from supervisor.team.roll import Roll
-from supervisor.verbs import Caller
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from typing import Protocol
 
 from actors.home import Home
 from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace
-from supervisor.failures import told
+from supervisor.api.failures import told
+from supervisor.api.results import CollectedItem
 from supervisor.ports import HostPort
-from supervisor.results import CollectedItem
 from supervisor.team.closing import Closing, where_saved
 from supervisor.team.instance_record import SPARE_PREFIX
 from supervisor.team.registry import Member

@@ -22,10 +22,10 @@ from actors.instance.reports import Report, Snapshot
 from actors.instance.transcript import PageQuery, Shown
 from actors.messages import Message, MessageStatus
 from actors.status import Status
+from supervisor.api.results import RecycleResult
 from supervisor.backoff import Tries
 from supervisor.messaging.drafts import Draft
 from supervisor.ports import InstancePort
-from supervisor.results import RecycleResult
 from supervisor.team.closing import Closing
 from supervisor.team.registry import Member
 from supervisor.team.roll import Roll

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from actors.errors import PhalanxError, VersionError
 from actors.home import Home
+from supervisor.api.results import TerminateResult
 from supervisor.client import SupervisorClient
-from supervisor.results import TerminateResult
 
 SENDER = "runtime"
 _ANSWER_TIMEOUT_S = 5.0

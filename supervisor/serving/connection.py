@@ -20,12 +20,12 @@ from typing import Any
 from actors.errors import InvalidRequestError, UnavailableError, VersionError, to_wire
 from actors.sockets import FrameError, pack, read_frame
 from actors.versions import PROTOCOL, RENEW, check_protocol
-from supervisor.failures import told
-from supervisor.refusals import parse
-from supervisor.requests import Request
-from supervisor.results import Result
+from supervisor.api.failures import told
+from supervisor.api.requests import Request
+from supervisor.api.results import Result
+from supervisor.api.validation import parse
+from supervisor.api.verbs import LOOKING, VERBS, Caller, Verb, Verbs
 from supervisor.serving.progress import Progress
-from supervisor.verbs import LOOKING, VERBS, Caller, Verb, Verbs
 from supervisor.versions import VERSION
 
 logger = logging.getLogger(__name__)

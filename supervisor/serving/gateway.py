@@ -16,8 +16,8 @@ from actors.concurrency import Background
 from actors.errors import UnavailableError
 from actors.sockets import check_is_socket, is_answered, listen
 from actors.versions import RENEW
+from supervisor.api.verbs import Verbs
 from supervisor.serving.connection import Connection
-from supervisor.verbs import Verbs
 from supervisor.versions import VERSION
 
 logger = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from typing import Any, TypeVar, cast
 
 from actors.errors import InvalidRequestError
 from actors.messages import decode, encode
+from supervisor.api.requests import Request
 from supervisor.records import Unreadable
-from supervisor.requests import Request
 from supervisor.store import keys
 
 KEPT = 20_000

@@ -10,8 +10,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from actors.home import Home
+from supervisor.api.requests import VariableName
 from supervisor.redis_address import RedisDatabase, RedisUrl, from_parts
-from supervisor.requests import VariableName
 from supervisor.settings.fields import SECRET, Directory, VariableValue, setting
 from supervisor.settings.reading import Places, read
 from supervisor.settings.tuned import Tuned, read_tuned

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from supervisor import requests, results
-from supervisor.failures import error_info
+from supervisor.api import requests, results
+from supervisor.api.failures import error_info
+from supervisor.api.results import ErrorInfo
+from supervisor.api.verbs import Caller, ProgressCallback
 from supervisor.permits import Permits
-from supervisor.results import ErrorInfo
 from supervisor.team import views
 from supervisor.team.registry import Member
-from supervisor.verbs import Caller, ProgressCallback
 
 Spawn = Callable[[requests.SpawnRequest, Caller], Awaitable[results.SpawnResult]]
 Resume = Callable[[Member], Awaitable[results.RestartResult | None]]

@@ -14,11 +14,11 @@ from actors.errors import PhalanxError, WorkspaceError
 from actors.home import Home
 from actors.messages import Receipt
 from actors.worktrees.model import Workspace
+from supervisor.api.requests import SpawnRequest
 from supervisor.messaging.drafts import Draft
 from supervisor.pool.pool import Pool
 from supervisor.ports import HostPort, InstancePort
 from supervisor.recovering.adoption import Adoption
-from supervisor.requests import SpawnRequest
 from supervisor.spawning.agent_start import Wishes, agent_start
 from supervisor.spawning.identity import system_prompt
 from supervisor.spawning.staff import Staff

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 
-from supervisor.requests import Role
+from supervisor.api.requests import Role
 from supervisor.team.registry import InstanceRecord
 
 _DUTIES = {

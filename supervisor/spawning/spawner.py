@@ -19,12 +19,13 @@ from pathlib import Path
 from actors.errors import AgentError, InvalidRequestError, UnavailableError, WrongStateError
 from actors.messages import MessageStatus
 from actors.status import Status
+from supervisor.api.requests import SpawnRequest
+from supervisor.api.verbs import Caller
 from supervisor.hosts.requested import placed
 from supervisor.hosts.roster import Placement, Roster
 from supervisor.messaging.drafts import check_text
 from supervisor.performance.names import Count, Timing
 from supervisor.recovering.adoption import Adoption
-from supervisor.requests import SpawnRequest
 from supervisor.serving.repeats import check_same, fingerprint
 from supervisor.spawning.cold_start import Begun, ColdStart
 from supervisor.spawning.first_message import FirstMessage
@@ -34,7 +35,6 @@ from supervisor.spawning.warm_start import WarmStart
 from supervisor.spawning.work_dirs import WorkDirPolicy
 from supervisor.team.registry import InstanceRecord, Member, Stage
 from supervisor.team.roll import Roll
-from supervisor.verbs import Caller
 
 logger = logging.getLogger(__name__)
 

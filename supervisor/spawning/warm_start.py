@@ -20,12 +20,12 @@ from actors.agents.base import Handover
 from actors.errors import AgentError, TerminalError, UnavailableError, WorkspaceError
 from actors.instance.reports import Snapshot
 from actors.messages import Receipt
+from supervisor.api.requests import SpawnRequest
 from supervisor.hosts.roster import Placement
 from supervisor.messaging.drafts import Draft
 from supervisor.messaging.mail import Extra
 from supervisor.pool.pool import Pool
 from supervisor.ports import HostPort
-from supervisor.requests import SpawnRequest
 from supervisor.spawning.cold_start import Begun
 from supervisor.spawning.identity import spare_identity
 from supervisor.spawning.staff import Staff

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from supervisor import requests, results
-from supervisor.failures import error_info
+from supervisor.api import requests, results
+from supervisor.api.failures import error_info
 
 Terminate = Callable[[str], Awaitable[results.TerminateResult]]
 Restart = Callable[[str], Awaitable[results.RestartResult]]

@@ -25,10 +25,10 @@ from actors.errors import (
 from actors.instance.reports import Snapshot
 from actors.status import ALIVE, Status
 from actors.worktrees.model import Retirement, Workspace
-from supervisor.failures import error_info
+from supervisor.api.failures import error_info
+from supervisor.api.results import RestartResult, TerminatedInstance, TerminateResult
 from supervisor.ports import HostPort, InstancePort
 from supervisor.recovering.adoption import Adoption
-from supervisor.results import RestartResult, TerminatedInstance, TerminateResult
 from supervisor.spawning.identity import system_prompt
 from supervisor.spawning.room import Tell, say_nothing
 from supervisor.spawning.staff import Staff

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from actors.worktrees.model import Workspace
-from supervisor.requests import Role
+from supervisor.api.requests import Role
 
 _ID = re.compile(r"exec_\d+|mgr_\d+_\d+|spec_\d+_\d+_\d+|spare_\d+")
 

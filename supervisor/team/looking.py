@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from actors.errors import InvalidRequestError
 from actors.instance.transcript import Page, PageQuery
-from supervisor import requests, results
+from supervisor.api import requests, results
+from supervisor.api.verbs import Caller
 from supervisor.ports import HostPort
 from supervisor.team import views
 from supervisor.team.registry import Member
 from supervisor.team.roll import Roll
 from supervisor.team.waiting import is_done, is_settled, still_there, wait_for, why_held
-from supervisor.verbs import Caller
 
 
 class Looking:

@@ -15,8 +15,8 @@ from pathlib import Path
 from actors.errors import InvalidRequestError, UnknownInstanceError
 from actors.instance.reports import Snapshot
 from actors.status import ALIVE, Status
-from supervisor.requests import Role, SpawnRequest
-from supervisor.results import InstanceInfo
+from supervisor.api.requests import Role, SpawnRequest
+from supervisor.api.results import InstanceInfo
 from supervisor.team.instance_record import (
     SPARE_PREFIX,
     InstanceRecord,

@@ -12,8 +12,7 @@ from actors.instance.reports import Snapshot
 from actors.instance.transcript import Page
 from actors.messages import Receipt
 from actors.status import PendingPermission, Status
-from supervisor.messaging.sending import Sent
-from supervisor.results import (
+from supervisor.api.results import (
     ConversationEntry,
     DialogInfo,
     ErrorInfo,
@@ -25,6 +24,7 @@ from supervisor.results import (
     SpawnResult,
     Tokens,
 )
+from supervisor.messaging.sending import Sent
 from supervisor.team.registry import COMING_BACK, InstanceRecord, Member, Stage
 
 

@@ -12,14 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 from actors.home import Home
-from supervisor import requests, results
-from supervisor.desk import Handler
+from supervisor.api import requests, results
+from supervisor.api.verbs import Caller, Handler
 from supervisor.performance import views
 from supervisor.settings.tuned import TUNABLE, Tuned, read_tuned, write_tuned
 from supervisor.tuning.self_tuning import SelfTuning
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import PROFILES, Tuning
-from supervisor.verbs import Caller
 
 
 class TuningDesk:

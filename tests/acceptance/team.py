@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.home import Home
+from supervisor.api.requests import Role, SpawnRequest
 from supervisor.client import SupervisorClient
-from supervisor.requests import Role, SpawnRequest
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
 from tests.projects import make_repository, shell_environment

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from actors.messages import MessageStatus
-from supervisor import requests
+from supervisor.api import requests
 from supervisor.client import SupervisorClient
 from tests.chaos import checks
 from tests.chaos.crews import Crew, claude_crew

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from actors.errors import UnavailableError
+from supervisor.api.requests import GitBatchRequest, GitOperation
 from supervisor.client import SupervisorClient
-from supervisor.requests import GitBatchRequest, GitOperation
 from tests.acceptance.team import Team
 from tests.processes import called, of_ray, tell
 from tests.projects import git

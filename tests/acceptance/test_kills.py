@@ -16,7 +16,7 @@ from actors.home import Home
 from actors.processes import end_processes, is_running
 from actors.tmux.server import TerminalServer
 from mcp_entry.team import Team as EntryTeam
-from supervisor.requests import ListRequest, SendRequest
+from supervisor.api.requests import ListRequest, SendRequest
 from supervisor.settings import Settings
 from supervisor.team_file import read_team
 from tests.acceptance.bringing import OwnedBringUp

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from actors.messages import MessageStatus
-from supervisor import requests
+from supervisor.api import requests
 from supervisor.client import SupervisorClient
 from tests.acceptance.team import Team
 from tests.person import Person, attach_command

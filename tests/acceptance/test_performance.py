@@ -17,7 +17,7 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from actors.tmux.server import TerminalServer
-from supervisor import requests
+from supervisor.api import requests
 from supervisor.client import SupervisorClient
 from tests.acceptance.team import Team, bring_up
 

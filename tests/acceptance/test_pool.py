@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from actors.tmux.server import TerminalServer
-from supervisor import requests
+from supervisor.api import requests
+from supervisor.api.results import StockFigures
 from supervisor.client import SupervisorClient
-from supervisor.results.performance import StockFigures
 from tests.acceptance.team import Team
 from tests.standin.api import ApiStandIn
 

@@ -16,9 +16,9 @@ import pytest
 from actors.marks import TEAM_MARK
 from actors.processes import end_processes, is_running, processes_with
 from actors.tmux.server import TerminalServer
-from supervisor import requests
+from supervisor.api import requests
+from supervisor.api.results import InstanceInfo
 from supervisor.client import SupervisorClient
-from supervisor.results import InstanceInfo
 from supervisor.team_file import read_team
 from tests.acceptance.team import Team, bring_up
 from tests.standin.api import ApiStandIn

@@ -20,7 +20,7 @@ from actors.agents.claude_records import read_transcript
 from actors.errors import AgentError, InvalidRequestError, PhalanxError, TeamNotRunningError
 from actors.instance.inbox import ids_in
 from actors.tmux.server import TerminalServer
-from supervisor import requests
+from supervisor.api import requests
 from supervisor.client import SupervisorClient
 from supervisor.recovering.recycling import ASK
 from tests.acceptance.team import Team

@@ -12,8 +12,8 @@ from random import Random
 
 from actors.errors import PhalanxError
 from actors.home import Home
+from supervisor.api.requests import ListRequest, RespondRequest
 from supervisor.client import SupervisorClient
-from supervisor.requests import ListRequest, RespondRequest
 from tests.chaos.ledger import Ledger
 
 _EVERY_S = 0.3

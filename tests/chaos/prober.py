@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from actors.errors import PhalanxError
 from actors.home import Home
+from supervisor.api.requests import ListRequest
+from supervisor.api.results import ListResult
 from supervisor.client import SupervisorClient
-from supervisor.requests import ListRequest
-from supervisor.results import ListResult
 from tests.chaos.ledger import Ledger, Probe
 
 _EVERY_S = 0.2

@@ -29,9 +29,9 @@ from actors.marks import INSTANCE_MARK
 from actors.messages import MessageStatus
 from actors.processes import processes_with
 from actors.status import Status
-from supervisor import requests, results
+from supervisor.api import requests, results
+from supervisor.api.requests import Role, SpawnRequest
 from supervisor.client import SupervisorClient
-from supervisor.requests import Role, SpawnRequest
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
 from tests.chaos.guard import guarded

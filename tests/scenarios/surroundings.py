@@ -11,7 +11,7 @@ from pathlib import Path
 from actors.errors import PhalanxError
 from actors.messages import MessageStatus
 from actors.status import Status
-from supervisor import requests
+from supervisor.api import requests
 from tests.people import patient
 from tests.projects import git
 from tests.scenarios.scenario import expect, scenario

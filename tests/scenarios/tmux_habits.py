@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from supervisor import requests
+from supervisor.api import requests
 from tests.scenarios.asking import TOUCH
 from tests.scenarios.scenario import expect, scenario
 from tests.scenarios.stage import Stage

@@ -9,7 +9,7 @@ import signal
 from actors.errors import PhalanxError
 from actors.messages import MessageStatus
 from actors.status import Status
-from supervisor import requests
+from supervisor.api import requests
 from tests.scenarios.scenario import expect, scenario
 from tests.scenarios.stage import Member, Stage, bash
 

@@ -10,12 +10,12 @@ import pytest
 
 from actors.home import Home
 from actors.marks import TEAM_MARK
+from supervisor.api.requests import Request
+from supervisor.api.results import Result, StatusResult
+from supervisor.api.verbs import Caller
 from supervisor.client import SupervisorClient
-from supervisor.requests import Request
-from supervisor.results import Result, StatusResult
 from supervisor.serving.gateway import Gateway
 from supervisor.team_file import Team, write_team
-from supervisor.verbs import Caller
 
 Answer = Callable[[Request, Caller], Awaitable[Result]]
 

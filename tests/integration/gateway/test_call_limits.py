@@ -8,11 +8,11 @@ import pytest
 
 from actors import sockets
 from actors.errors import InvalidRequestError, PhalanxError, UnavailableError
+from supervisor.api.requests import ReadRequest, Request, SendRequest, WaitRequest
+from supervisor.api.results import ReadResult, Result, SendResult, WaitResult
+from supervisor.api.verbs import Caller
 from supervisor.client import SupervisorClient
-from supervisor.requests import ReadRequest, Request, SendRequest, WaitRequest
-from supervisor.results import ReadResult, Result, SendResult, WaitResult
 from supervisor.serving import connection
-from supervisor.verbs import Caller
 from tests.integration.gateway.conftest import ScriptedVerbs, status_result
 
 WAIT = WaitRequest(instance_ids=["spec_1"])

@@ -15,12 +15,12 @@ import pytest
 from actors.errors import InvalidRequestError, SettingsError, TeamNotRunningError, UnavailableError
 from actors.home import Home
 from actors.sockets import FrameError, pack, read_frame
+from supervisor.api.requests import Request, SendRequest, WaitRequest
+from supervisor.api.results import Result, SendResult, WaitResult
+from supervisor.api.verbs import Caller
 from supervisor.client import SupervisorClient
-from supervisor.requests import Request, SendRequest, WaitRequest
-from supervisor.results import Result, SendResult, WaitResult
 from supervisor.serving import connection
 from supervisor.serving.gateway import Gateway
-from supervisor.verbs import Caller
 from tests.integration.gateway.conftest import ScriptedVerbs, status_result
 
 HELLO = pack({"hello": {"sender": "raw", "version": "1"}})

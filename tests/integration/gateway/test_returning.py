@@ -13,13 +13,13 @@ import pytest
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError
 from actors.home import Home
 from supervisor import client as client_module
+from supervisor.api.requests import InterruptRequest, ListRequest, Request, SendRequest, WaitRequest
+from supervisor.api.results import ListResult, Result, SendResult, WaitResult
+from supervisor.api.verbs import Caller
 from supervisor.calling import attempt as attempt_module
 from supervisor.client import SupervisorClient
-from supervisor.requests import InterruptRequest, ListRequest, Request, SendRequest, WaitRequest
-from supervisor.results import ListResult, Result, SendResult, WaitResult
 from supervisor.serving.gateway import Gateway
 from supervisor.team_file import read_team, write_team
-from supervisor.verbs import Caller
 from tests.integration.gateway.conftest import ScriptedVerbs, status_result
 
 pytestmark = pytest.mark.usefixtures("head")

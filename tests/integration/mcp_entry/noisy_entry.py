@@ -11,9 +11,9 @@ from typing import Any
 
 from mcp_entry.__main__ import run
 from mcp_entry.team import Team
+from supervisor.api.verbs import ProgressCallback
 from supervisor.client import SupervisorClient
 from supervisor.settings import home_from
-from supervisor.verbs import ProgressCallback
 from tests.unit.mcp_entry.fakes import REPLIES, FakeClient
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from actors.home import Home
 from actors.ray_client import actor_class, answer_of, make_actor, named_actor
-from supervisor.requests import Request
-from supervisor.results import Result, StatusResult, TerminateResult
+from supervisor.api.requests import Request
+from supervisor.api.results import Result, StatusResult, TerminateResult
+from supervisor.api.verbs import Caller
 from supervisor.serving.gateway import Gateway
 from supervisor.startup import OwnStart
-from supervisor.verbs import Caller
 
 
 class _NobodyThere:

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from actors.home import Home
-from supervisor import requests
-from supervisor.requests import SpawnRequest
+from supervisor.api import requests
+from supervisor.api.requests import SpawnRequest
 from supervisor.supervisor import Supervisor
 from tests.integration.supervisor.conftest import LEAD
 

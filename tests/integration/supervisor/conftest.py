@@ -12,16 +12,16 @@ from actors.agents.catalog import AgentCatalog
 from actors.home import Home
 from actors.host.host import Host
 from actors.tmux.server import TerminalServer
+from supervisor.api.requests import ShutdownRequest
+from supervisor.api.verbs import Caller
 from supervisor.build import build_supervisor
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
-from supervisor.requests import ShutdownRequest
 from supervisor.settings import Settings
 from supervisor.spawning.room import Room
 from supervisor.spawning.staff import Staff
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
-from supervisor.verbs import Caller
 from tests.integration.supervisor.lives import Actors, Team
 from tests.projects import make_repository, shell_environment
 

@@ -12,8 +12,8 @@ from actors.agents.base import RunningAgent
 from actors.messages import Receipt
 from actors.status import Status
 from actors.tmux.server import TerminalServer
-from supervisor import requests, results
-from supervisor.requests import BatchMessage
+from supervisor.api import requests, results
+from supervisor.api.requests import BatchMessage
 from tests.integration.supervisor.asking import received, specialist
 from tests.integration.supervisor.lives import Killed, Life, Team
 

@@ -23,17 +23,17 @@ from actors.home import Home
 from actors.host.host import Host
 from actors.instance.instance import Seat
 from actors.tmux.server import TerminalServer
+from supervisor.api.requests import Request
+from supervisor.api.verbs import Caller
 from supervisor.build import build_supervisor
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
-from supervisor.requests import Request
 from supervisor.settings import Settings
 from supervisor.spawning.room import Room
 from supervisor.spawning.staff import Staff
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
 from supervisor.team.registry import Stage
-from supervisor.verbs import Caller
 from tests.projects import git
 
 LEAD = Caller(sender="lead")

@@ -8,7 +8,7 @@ import pytest
 
 from actors.errors import InvalidRequestError
 from actors.status import Status
-from supervisor import requests, results
+from supervisor.api import requests, results
 from tests.integration.supervisor.asking import specialist
 from tests.integration.supervisor.deeds import agents, listed, settle, spawn, terminate
 from tests.integration.supervisor.lives import Life, Team, disagreements

@@ -15,8 +15,8 @@ import pytest
 from actors.messages import MessageStatus
 from actors.status import Status
 from actors.tmux.server import TerminalServer
-from supervisor import requests, results
-from supervisor.requests import ShutdownRequest, StatusRequest
+from supervisor.api import requests, results
+from supervisor.api.requests import ShutdownRequest, StatusRequest
 from supervisor.team.registry import Stage
 from tests.integration.supervisor.asking import received
 from tests.integration.supervisor.deeds import (

@@ -13,7 +13,7 @@ from actors.messages import MessageStatus
 from actors.status import Status
 from actors.tmux.client import Tmux
 from actors.tmux.pane import list_panes
-from supervisor import requests
+from supervisor.api import requests
 from supervisor.supervisor import Supervisor
 from tests.integration.supervisor.asking import received, settle, specialist
 from tests.integration.supervisor.conftest import LEAD

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from actors.home import Home
-from supervisor.requests import GitBatchRequest, Role, SpawnRequest
-from supervisor.results import GitBatchResult
+from supervisor.api.requests import GitBatchRequest, Role, SpawnRequest
+from supervisor.api.results import GitBatchResult
+from supervisor.api.verbs import Caller
 from supervisor.supervisor import Supervisor
-from supervisor.verbs import Caller
 from tests.projects import git
 
 

@@ -9,9 +9,9 @@ import pytest
 from actors.errors import InvalidRequestError
 from actors.home import Home
 from actors.status import Status
-from supervisor import requests
+from supervisor.api import requests
+from supervisor.api.requests import ShutdownRequest
 from supervisor.build import build_supervisor
-from supervisor.requests import ShutdownRequest
 from supervisor.settings import Settings
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore

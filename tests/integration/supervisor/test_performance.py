@@ -10,12 +10,12 @@ import pytest
 
 from actors.home import Home
 from actors.messages import MessageStatus
-from supervisor import requests, results
+from supervisor.api import requests, results
+from supervisor.api.requests import SpawnBatchRequest
+from supervisor.api.results import Performance, TeamEvent
+from supervisor.api.validation import parse
 from supervisor.client import SupervisorClient
 from supervisor.performance.desk import PerformanceDesk, PerformanceParts
-from supervisor.refusals import parse
-from supervisor.requests import SpawnBatchRequest
-from supervisor.results.performance import Performance, TeamEvent
 from supervisor.serving.gateway import Gateway
 from supervisor.supervisor import Supervisor
 from tests.integration.supervisor import deeds

@@ -14,11 +14,11 @@ import pytest
 
 from actors.errors import InvalidRequestError
 from actors.status import Status
-from supervisor import requests, results
+from supervisor.api import requests, results
+from supervisor.api.requests import Role
+from supervisor.api.verbs import Caller
 from supervisor.pool import agents as agents_module
-from supervisor.requests import Role
 from supervisor.team.registry import Member
-from supervisor.verbs import Caller
 from tests.integration.supervisor.asking import received, specialist
 from tests.integration.supervisor.deeds import agents, listed, send, settle, spawn, terminate
 from tests.integration.supervisor.lives import Life, Team, disagreements

@@ -11,8 +11,8 @@ from actors.errors import InvalidRequestError
 from actors.messages import MessageStatus
 from actors.status import Status
 from actors.tmux.server import TerminalServer
-from supervisor import requests, results
-from supervisor.requests import ShutdownRequest, StatusRequest
+from supervisor.api import requests, results
+from supervisor.api.requests import ShutdownRequest, StatusRequest
 from supervisor.store import keys
 from tests.integration.supervisor.asking import specialist
 from tests.integration.supervisor.deeds import (

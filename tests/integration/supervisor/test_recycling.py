@@ -18,7 +18,7 @@ from actors.messages import MessageStatus
 from actors.status import Status
 from actors.tmux.client import Tmux
 from actors.tmux.pane import Pane
-from supervisor import requests, results
+from supervisor.api import requests, results
 from supervisor.recovering import recycling
 from supervisor.recovering.recycling import ASK
 from tests.integration.supervisor.deeds import (

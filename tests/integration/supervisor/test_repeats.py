@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from supervisor import requests, results
+from supervisor.api import requests, results
 from tests.integration.supervisor.asking import specialist
 from tests.integration.supervisor.deeds import agents, send, settle, texts
 from tests.integration.supervisor.lives import LEAD, Team, disagreements

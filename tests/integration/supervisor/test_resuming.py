@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.status import Status
-from supervisor import requests
+from supervisor.api import requests
 from supervisor.settings import Settings
 from tests.integration.supervisor.deeds import (
     BUSY,

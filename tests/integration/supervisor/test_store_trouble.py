@@ -11,8 +11,8 @@ from actors.errors import FencedError, StoreError
 from actors.home import Home
 from actors.messages import MessageStatus
 from actors.status import Status
-from supervisor import requests
-from supervisor.requests import Request, ShutdownRequest, StatusRequest
+from supervisor.api import requests
+from supervisor.api.requests import Request, ShutdownRequest, StatusRequest
 from supervisor.store.sqlite import SqliteStore
 from tests.integration.supervisor.asking import specialist
 from tests.integration.supervisor.deeds import BUSY, agents, listed, receipt_of, send, settle, spawn, terminate, texts

@@ -12,8 +12,8 @@ from actors.home import Home
 from actors.messages import MessageStatus
 from actors.status import Status
 from actors.tmux.server import TerminalServer
-from supervisor import requests
-from supervisor.requests import BatchMessage
+from supervisor.api import requests
+from supervisor.api.requests import BatchMessage
 from supervisor.supervisor import Supervisor
 from tests.integration.supervisor.asking import received, settle, specialist
 from tests.integration.supervisor.conftest import LEAD

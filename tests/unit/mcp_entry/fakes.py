@@ -10,11 +10,11 @@ from typing import Any
 from actors.errors import TeamNotRunningError
 from actors.home import Home
 from actors.status import Status
-from supervisor import results
+from supervisor.api import results
+from supervisor.api.requests import EventKind, Request, Role
+from supervisor.api.results import Result
+from supervisor.api.verbs import ProgressCallback, ignore_progress
 from supervisor.client import SupervisorClient
-from supervisor.requests import EventKind, Request, Role
-from supervisor.results import Result
-from supervisor.verbs import ProgressCallback, ignore_progress
 from tests.unit.mcp_entry.performing import performing, tuned
 
 Reply = Result | Exception | Callable[[Any, ProgressCallback], Awaitable[Result]]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from actors.host.load import HostLoad
-from supervisor import results
+from supervisor.api import results
+from supervisor.api import results as figures
 from supervisor.performance import views
 from supervisor.performance.facts import Facts, HostFacts
 from supervisor.performance.figures import GitFigures, PoolFigures, Queue
 from supervisor.performance.findings import Finding
 from supervisor.performance.history import Slot
 from supervisor.performance.names import Timing
-from supervisor.results import performance as figures
 from supervisor.settings import Settings
 from supervisor.store import StoreHealth
 from supervisor.tuning.values import Tuning

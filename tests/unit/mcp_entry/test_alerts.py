@@ -15,8 +15,7 @@ from mcp.client import Client
 
 from mcp_entry.server import Entry
 from mcp_entry.team import Team
-from supervisor.results import Alert, TeamEvent
-from supervisor.results.performance import Severity
+from supervisor.api.results import Alert, Severity, TeamEvent
 from tests.unit.mcp_entry.fakes import FakeClient
 
 CHECK = TeamEvent(kind="health-check", at="now")

@@ -12,8 +12,8 @@ import pytest
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnknownInstanceError
 from actors.status import Status
 from mcp_entry.cli.words import typed_words
-from supervisor import requests, results
-from supervisor.verbs import VERBS, ProgressCallback
+from supervisor.api import requests, results
+from supervisor.api.verbs import VERBS, ProgressCallback
 from tests.unit.mcp_entry.fakes import FakeClient, asking, entry, info, listing, sent
 from tests.unit.mcp_entry.performing import tuned
 from tests.unit.mcp_entry.worlds import Terminal

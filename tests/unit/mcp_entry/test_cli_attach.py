@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
-from supervisor.verbs import ProgressCallback
+from supervisor.api.verbs import ProgressCallback
 from tests.unit.mcp_entry.fakes import FakeClient, info, listing
 from tests.unit.mcp_entry.worlds import HOME, BecameError, Terminal
 

@@ -8,7 +8,7 @@ import pytest
 
 from mcp_entry.cli import views
 from mcp_entry.cli.output import Output
-from supervisor import requests, results
+from supervisor.api import requests, results
 from tests.unit.mcp_entry.fakes import FakeClient, collected, terminated_with_saved_work
 from tests.unit.mcp_entry.worlds import Terminal
 

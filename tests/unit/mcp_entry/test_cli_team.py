@@ -10,7 +10,7 @@ import pytest
 from actors.errors import TeamNotRunningError
 from actors.status import Status
 from mcp_entry.cli import lifecycle
-from supervisor import results
+from supervisor.api import results
 from tests.unit.mcp_entry.fakes import REPLIES, FakeClient, info, listing
 from tests.unit.mcp_entry.worlds import HOME, HalfARuntime, RunningRuntime, Terminal
 

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from supervisor import requests
+from supervisor.api import requests
 from tests.unit.mcp_entry.fakes import REPLIES, FakeClient
 from tests.unit.mcp_entry.lead import BOTH_ERAS, lead, text_of
 

@@ -9,8 +9,8 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from actors.errors import InvalidRequestError, UnknownInstanceError
-from supervisor import requests, results
-from supervisor.refusals import parse
+from supervisor.api import requests, results
+from supervisor.api.validation import parse
 from tests.unit.mcp_entry.fakes import (
     ARGUMENTS,
     FakeClient,

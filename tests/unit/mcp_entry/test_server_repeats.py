@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from actors.errors import UnavailableError
-from supervisor import requests
-from supervisor.verbs import ProgressCallback
+from supervisor.api import requests
+from supervisor.api.verbs import ProgressCallback
 from tests.unit.mcp_entry.fakes import ARGUMENTS, FakeClient
 from tests.unit.mcp_entry.lead import lead, text_of
 

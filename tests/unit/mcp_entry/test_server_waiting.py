@@ -12,8 +12,8 @@ from mcp.client import Client
 from actors.errors import TeamNotRunningError
 from mcp_entry.server import Entry
 from mcp_entry.team import Team
-from supervisor import requests, results
-from supervisor.verbs import ProgressCallback
+from supervisor.api import requests, results
+from supervisor.api.verbs import ProgressCallback
 from tests.unit.mcp_entry.fakes import ARGUMENTS, FakeClient, info
 from tests.unit.mcp_entry.lead import BOTH_ERAS, lead
 

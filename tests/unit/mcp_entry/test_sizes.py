@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from actors.status import Status
 from mcp_entry import sizes
-from supervisor import results
+from supervisor.api import results
+from supervisor.api.requests import Request
+from supervisor.api.verbs import ProgressCallback
 from supervisor.performance.findings import Finding
-from supervisor.requests import Request
-from supervisor.verbs import ProgressCallback
 from tests.unit.mcp_entry.fakes import ARGUMENTS, FakeClient, batch, entry, git_done, git_outcome, info, listing, sent
 from tests.unit.mcp_entry.lead import lead, text_of
 from tests.unit.mcp_entry.performing import performing

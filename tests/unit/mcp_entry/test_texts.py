@@ -8,8 +8,8 @@ from rich.console import Console, RenderableType
 from actors.status import Status
 from mcp_entry import performance_texts, texts
 from mcp_entry.cli import views
-from supervisor import results
-from supervisor.results.performance import StockFigures
+from supervisor.api import results
+from supervisor.api.results import StockFigures
 from tests.unit.mcp_entry.fakes import entry, git_done, git_outcome, info, listing, spawned
 from tests.unit.mcp_entry.performing import performing
 

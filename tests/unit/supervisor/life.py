@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from actors.home import Home
+from supervisor.api.requests import Role, SpawnRequest
+from supervisor.api.verbs import Caller
 from supervisor.build import make_pool
 from supervisor.fence import Fence
 from supervisor.messaging.batching import Batching
@@ -21,7 +23,6 @@ from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.recovering.adoption import Adoption, InstanceRules
 from supervisor.recovering.recovery import Recovery
-from supervisor.requests import Role, SpawnRequest
 from supervisor.settings import Settings
 from supervisor.spawning.cold_start import ColdStart
 from supervisor.spawning.room import Room
@@ -36,7 +37,6 @@ from supervisor.team.registry import InstanceRecord
 from supervisor.team.roll import Roll
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import Tuning
-from supervisor.verbs import Caller
 from tests.unit.supervisor.world import Actor, Hands, World
 
 WORK_DIR = Path("/usr")

@@ -16,8 +16,8 @@ from actors.instance.responding import Answered, Reply
 from actors.instance.transcript import Page, PageQuery
 from actors.messages import Message, MessageStatus, Receipt
 from actors.status import Status
+from supervisor.api.requests import Role
 from supervisor.messaging.drafts import Draft
-from supervisor.requests import Role
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceRecord, Member, Stage
 from supervisor.team.roll import Roll

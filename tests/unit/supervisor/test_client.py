@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.client import timeout_s
-from supervisor.requests import (
+from supervisor.api.requests import (
     BatchMessage,
     InterruptRequest,
     ListRequest,
@@ -15,6 +14,7 @@ from supervisor.requests import (
     SpawnRequest,
     WaitRequest,
 )
+from supervisor.client import timeout_s
 
 ONE = SpawnRequest(role=Role.SPECIALIST, work_dir="/w", context="c")
 

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from actors.errors import InvalidRequestError
-from supervisor.refusals import parse
-from supervisor.requests import (
+from supervisor.api.requests import (
     GitBatchRequest,
     Malformed,
     Request,
@@ -19,6 +18,7 @@ from supervisor.requests import (
     TerminateRequest,
     WaitRequest,
 )
+from supervisor.api.validation import parse
 
 SPAWN = {"role": "specialist", "workDir": "/w", "context": "c"}
 

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.calling.attempt import RETURN_PATIENCE_S, Attempt, identified
-from supervisor.requests import (
+from supervisor.api.requests import (
     EventsRequest,
     InterruptRequest,
     ListRequest,
@@ -12,6 +11,7 @@ from supervisor.requests import (
     SendRequest,
     WaitRequest,
 )
+from supervisor.calling.attempt import RETURN_PATIENCE_S, Attempt, identified
 
 SEND = SendRequest(instance_id="spec_1", message="hello")
 WAIT = WaitRequest(instance_ids=["spec_1"], timeout_seconds=100)

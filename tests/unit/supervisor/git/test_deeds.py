@@ -8,16 +8,16 @@ import pytest
 
 from actors.errors import InvalidRequestError
 from actors.home import Home
+from supervisor.api.requests import GitBatchRequest
+from supervisor.api.results import GitBatchResult
+from supervisor.api.verbs import Caller
 from supervisor.git.service import Elsewhere, git_desk
-from supervisor.requests import GitBatchRequest
-from supervisor.results import GitBatchResult
 from supervisor.settings import Settings
 from supervisor.spawning.work_dirs import WorkDirPolicy
 from supervisor.store.memory import MemoryStore
 from supervisor.team.roll import Roll
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import Tuning
-from supervisor.verbs import Caller
 from tests.unit.supervisor.git.test_desk import Host
 
 COMMIT = {"type": "commit", "params": {"message": "m", "all": True}}

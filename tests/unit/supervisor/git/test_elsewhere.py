@@ -11,16 +11,16 @@ import pytest
 from actors.errors import UnavailableError
 from actors.git.model import Asked, Outcome, Place
 from actors.home import Home
+from supervisor.api.requests import GitBatchRequest
+from supervisor.api.results import GitOutcome
+from supervisor.api.verbs import Caller
 from supervisor.git.service import Elsewhere, GitDesk, git_desk
-from supervisor.requests import GitBatchRequest
-from supervisor.results import GitOutcome
 from supervisor.settings import Settings
 from supervisor.spawning.work_dirs import WorkDirPolicy
 from supervisor.store.memory import MemoryStore
 from supervisor.team.roll import Roll
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import Tuning
-from supervisor.verbs import Caller
 
 AWAY = "spec_0_0_2"
 

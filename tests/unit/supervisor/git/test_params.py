@@ -6,9 +6,9 @@ import pytest
 
 from actors.errors import InvalidRequestError
 from actors.git import model
+from supervisor.api.requests import GitBatchRequest, GitOperation
+from supervisor.api.validation import parse
 from supervisor.git.params import operation_of
-from supervisor.refusals import parse
-from supervisor.requests import GitBatchRequest, GitOperation
 
 
 def operation(kind: str, **params: Any) -> model.Operation:

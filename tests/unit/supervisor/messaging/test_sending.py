@@ -7,8 +7,8 @@ from contextlib import suppress
 import pytest
 
 from actors.errors import InvalidRequestError, StoreError
+from supervisor.api.requests import SendBatchRequest
 from supervisor.messaging.sending import Sending, Sent
-from supervisor.requests import SendBatchRequest
 from supervisor.store import keys
 from supervisor.team.roll import Roll
 from tests.unit.supervisor.stand_ins import TroubledStore, draft, recruit, turns

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import asyncio
 
+from supervisor.api.results import Alert, TeamEvent
 from supervisor.performance.events import KEPT, Events
 from supervisor.performance.findings import Finding, Severity
 from supervisor.performance.watch import new_alerts
-from supervisor.results import Alert, TeamEvent
 
 ALL = ("performance-alert", "health-check")
 

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor.api.requests import OptimizeSettingsRequest
+from supervisor.api.validation import parse
 from supervisor.performance import views
 from supervisor.performance.figures import GitFigures, Queue, Stock
 from supervisor.performance.findings import Advice, Finding, score
 from supervisor.performance.names import Count
 from supervisor.performance.rules import judge
-from supervisor.refusals import parse
-from supervisor.requests import OptimizeSettingsRequest
 from supervisor.store import StoreHealth
 from tests.unit.supervisor.performance.looks import GB, facts, host, tuning, window
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from supervisor.api.results import TeamEvent
 from supervisor.performance import events as events_module
 from supervisor.performance.events import LISTENER_S, Events
 from supervisor.performance.facts import Facts
 from supervisor.performance.watch import EVERY_S, Watch
-from supervisor.results import TeamEvent
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.performance.looks import facts
 

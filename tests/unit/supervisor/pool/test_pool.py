@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from actors.worktrees.model import Workspace
+from supervisor.api.requests import Role, SpawnRequest
 from supervisor.permits import Permits
 from supervisor.pool import agents as agents_module
 from supervisor.pool import demand as demand_module
@@ -20,7 +21,6 @@ from supervisor.pool.pool import Kept, Pool, Ready
 from supervisor.pool.recipe import Recipe
 from supervisor.pool.stock import ActorStock
 from supervisor.pool.worktrees import SpareWorktrees
-from supervisor.requests import Role, SpawnRequest
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Member, Stage

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from supervisor.api.requests import SpawnRequest
 from supervisor.pool.recipe import Recipe
-from supervisor.requests import SpawnRequest
 
 HERE = Path("/project")
 

@@ -8,8 +8,8 @@ import pytest
 from actors.errors import FencedError, WorkspaceError
 from actors.home import Home
 from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace
+from supervisor.api.results import CollectedItem
 from supervisor.recovering.collecting import Collecting
-from supervisor.results import CollectedItem
 from supervisor.store import keys
 from supervisor.team.closing import Remove
 from supervisor.team.registry import InstanceRecord, Member, Stage

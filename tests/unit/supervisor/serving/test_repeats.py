@@ -6,8 +6,8 @@ from contextlib import suppress
 import pytest
 
 from actors.errors import InvalidRequestError
+from supervisor.api.requests import SendRequest
 from supervisor.records import Unreadable
-from supervisor.requests import SendRequest
 from supervisor.serving import repeats
 from supervisor.serving.repeats import Repeats, check_same, fingerprint
 from supervisor.store import keys

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from actors.errors import AgentError
 from actors.status import Status
-from supervisor import requests, results
+from supervisor.api import requests, results
+from supervisor.api.requests import Malformed, Role
+from supervisor.api.results import RestartResult
+from supervisor.api.verbs import Caller, ignore_progress
 from supervisor.permits import Permits
-from supervisor.requests import Malformed, Role
-from supervisor.results import RestartResult
 from supervisor.spawning.batches import resume_all, spawn_all
 from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll
-from supervisor.verbs import Caller, ignore_progress
 from tests.unit.supervisor.stand_ins import TroubledStore, recruit
 
 CALLER = Caller(sender="lead")

@@ -6,7 +6,7 @@ import pytest
 
 from actors.errors import UnknownInstanceError
 from actors.status import Status
-from supervisor import requests, results
+from supervisor.api import requests, results
 from supervisor.team.batches import restart_all, terminate_all
 
 

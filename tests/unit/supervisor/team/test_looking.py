@@ -11,7 +11,7 @@ import pytest
 from actors.instance.reports import Snapshot
 from actors.messages import MessageStatus
 from actors.status import PendingPermission, Status
-from supervisor import requests
+from supervisor.api import requests
 from supervisor.ports import HostPort
 from supervisor.store.memory import MemoryStore
 from supervisor.team import views

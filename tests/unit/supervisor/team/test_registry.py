@@ -8,8 +8,8 @@ from actors.errors import InvalidRequestError, UnknownInstanceError
 from actors.instance.reports import Snapshot
 from actors.status import Status
 from actors.worktrees.model import Workspace
+from supervisor.api.requests import SpawnRequest
 from supervisor.records import decode_record, encode_record
-from supervisor.requests import SpawnRequest
 from supervisor.team.registry import Member, Registry, Spare, Stage
 from tests.unit.supervisor.stand_ins import record
 

@@ -13,14 +13,14 @@ from actors.errors import InvalidRequestError
 from actors.instance.reports import Snapshot
 from actors.messages import Message, MessageStatus
 from actors.status import PendingPermission, Status
-from supervisor import requests, results
+from supervisor.api import requests, results
+from supervisor.api.verbs import Caller
 from supervisor.ports import HostPort
 from supervisor.store.memory import MemoryStore
 from supervisor.team.looking import Looking
 from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll
 from supervisor.team.waiting import LASTS_S
-from supervisor.verbs import Caller
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, draft, receipt, recruit
 

@@ -9,11 +9,12 @@ import pytest
 
 from actors.errors import SettingsError
 from actors.home import Home
-from supervisor import results
+from supervisor.api import results
+from supervisor.api.requests import OptimizeSettingsRequest
+from supervisor.api.validation import parse
+from supervisor.api.verbs import Caller
 from supervisor.performance.meters import Meters
 from supervisor.permits import Permits
-from supervisor.refusals import parse
-from supervisor.requests import OptimizeSettingsRequest
 from supervisor.settings import Settings
 from supervisor.settings.tuned import Tuned, read_tuned, write_tuned
 from supervisor.tuning import desk
@@ -21,7 +22,6 @@ from supervisor.tuning.desk import TuningDesk
 from supervisor.tuning.self_tuning import SelfTuning
 from supervisor.tuning.tunables import Tunables
 from supervisor.tuning.values import Tuning
-from supervisor.verbs import Caller
 from tests.unit.supervisor.stand_ins import turns
 
 LEAD = Caller(sender="lead")

@@ -6,8 +6,8 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from actors.errors import InvalidRequestError
-from supervisor.refusals import parse
-from supervisor.requests import OptimizeSettingsRequest
+from supervisor.api.requests import OptimizeSettingsRequest
+from supervisor.api.validation import parse
 from supervisor.settings import Settings
 from supervisor.settings.tuned import TUNABLE
 from supervisor.tuning.values import PROFILES

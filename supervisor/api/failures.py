@@ -10,7 +10,7 @@ import logging
 import secrets
 
 from actors.errors import PhalanxError, to_wire
-from supervisor.results import ErrorInfo
+from supervisor.api.results import ErrorInfo
 
 logger = logging.getLogger(__name__)
 

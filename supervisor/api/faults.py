@@ -1,6 +1,7 @@
 """What is wrong with arguments, in words that a model or a person can correct them by; pure.
 
-Used by ``refusals`` for a whole call, by the requests for one member of a batch, and by the command line for one value.
+Used by ``validation`` for a whole call, by the requests for one member of a batch, and by the command line for one
+value.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _SHORT.maxstring = _SHORT.maxother = 60
 def tell_all(
     model: type[BaseModel], error: ValidationError, words: Mapping[str, str] = MappingProxyType({})
 ) -> list[str]:
-    """One line a fault, each with its place, but not more than a few. ``words`` as for ``refusals.parse``."""
+    """One line a fault, each with its place, but not more than a few. ``words`` as for ``validation.parse``."""
     faults = error.errors(include_url=False)
     told = [f"- {_tell(model, fault, words)}" for fault in faults[:_MOST_TOLD]]
     more = [f"- and {len(faults) - _MOST_TOLD} more"] if len(faults) > _MOST_TOLD else []

@@ -1,19 +1,26 @@
-"""The verbs of a team, once: what each takes and gives. Gateway, client, MCP tools and command line read this table.
+"""The verbs of a team, and the services that carry them out.
+
+The verbs of a team, once: what each takes and gives. Gateway, client, MCP tools and command line read this table.
 
 ``Verbs`` is what the supervisor offers to its gateway. Every verb has the form ``async verb(request, caller)``
 and raises ``PhalanxError`` when it refuses.
+
+A desk: one further subject of the team with verbs of its own, beside the instances that the supervisor knows itself.
+
+The supervisor takes its desks as collaborators, hands each call of one of their verbs to it, and begins and ends them.
+A desk's verbs stand in ``supervisor.api.verbs.VERBS`` like all others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
-from supervisor import requests, results
-from supervisor.requests import Request
-from supervisor.results import Result
+from supervisor.api import requests, results
+from supervisor.api.requests import Request
+from supervisor.api.results import Result
 
 ProgressCallback = Callable[[int, int, str], None]
 """Done so far, total, and a word on what was just done."""
@@ -78,4 +85,21 @@ REPEATABLE = LOOKING | {"optimize_settings", "drain"}
 class Verbs(Protocol):
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:
         """Runs one verb of ``VERBS`` with a request of its type."""
+        ...
+
+
+Handler = Callable[[Any, Caller], Awaitable[Result]]
+"""Runs one verb: takes a request of the verb's type and who asks."""
+
+
+class Desk(Protocol):
+    @property
+    def verbs(self) -> Mapping[str, Handler]: ...
+
+    async def begin(self) -> None:
+        """Called once, when the state has been loaded and before the first verb."""
+        ...
+
+    async def end(self) -> None:
+        """Stops what the desk does by itself; what it has made stays."""
         ...

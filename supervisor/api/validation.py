@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from actors.errors import InvalidRequestError
-from supervisor.faults import tell_all
-from supervisor.requests import Request
+from supervisor.api.faults import tell_all
+from supervisor.api.requests import Request
 
 _RequestT = TypeVar("_RequestT", bound=Request)
 

@@ -1,0 +1,588 @@
+"""Members of a batch: one that is malformed is kept as what it is, so that it fails alone and the others are done.
+
+Only the form of the call itself (no list, no member, too many) is refused as a whole. On the wire a malformed member
+is what the caller gave, so each end finds the same fault in it.
+
+What callers may ask of a team: one model a verb, the same for MCP tools, the command line and Python.
+
+Field names on the wire are camelCase, as the guide's users know them. Unknown fields are refused by name. The models
+check form only (types, ranges, patterns); what depends on the team's state is checked by the supervisor.
+
+What acts on one instance.
+
+What the requests have in common: their base, and the kinds of their fields.
+
+What operates git for the team.
+
+What concerns the machines of a team.
+
+What only looks.
+
+What gives instances messages.
+
+How the team performs, and what is changed while it runs.
+
+What is to be kept ready.
+
+What starts instances.
+
+What concerns the team itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from actors.errors import InvalidRequestError
+from supervisor.api.faults import tell_all
+
+MAX_MESSAGE_BYTES = 1_000_000
+"""Longest message or context, in bytes of UTF-8. The supervisor checks it, so that one long message fails alone."""
+MAX_BATCH_MEMBERS = 1000
+MAX_SPAWN_BATCH_MEMBERS = 200
+MAX_WAIT_S = 3600.0
+LEAD_WAIT_S = 100.0
+"""How long a call waits unless it says otherwise: Claude Code moves one that takes 120 s to the background."""
+
+
+class Role(StrEnum):
+    EXECUTIVE = "executive"
+    MANAGER = "manager"
+    SPECIALIST = "specialist"
+
+
+WorkspaceMode = Literal["isolated", "shared"]
+PermissionMode = Literal["default", "manual", "acceptEdits", "auto", "dontAsk", "plan", "bypassPermissions"]
+"""Of Claude Code; ``manual`` is the newer word for ``default``."""
+
+
+def _not_reserved(name: str) -> str:
+    # By PHALANX_TEAM and its like the processes of a team are found again.
+    if name.startswith(("PHALANX_", "RAY_")) and not name.startswith("PHALANX_DEMO_"):
+        raise ValueError("names that begin with PHALANX_ or RAY_ are Phalanx's own")
+    return name
+
+
+def _for_faults_only(schema: dict[str, Any]) -> None:
+    """The description tells who got it wrong what is right; who reads the schema knows it by the argument's name."""
+    schema.pop("description", None)
+
+
+InstanceId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z]{3,4}(_[0-9]+){1,3}$", max_length=64),
+    Field(
+        description="Id of an instance as spawn and list give it, for example spec_1_1_7.",
+        json_schema_extra=_for_faults_only,
+    ),
+]
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"),
+    Field(
+        description="A short label: letters, digits, '-' and '_', beginning with a letter or digit.",
+        json_schema_extra=_for_faults_only,
+    ),
+]
+RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,119}$")]
+REQUEST_ID_USE = "Rarely needed: a name for this call; the same call with the same one is done only once."
+VariableName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100),
+    AfterValidator(_not_reserved),
+]
+
+
+class Request(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_texts(cls, given: Any) -> Any:
+        """Models now and then write a list or an object as a text of its JSON: it is taken for what it holds."""
+        if not isinstance(given, dict):
+            return given
+        return {name: _held(value) if name in _containers(cls) else value for name, value in given.items()}
+
+
+def _held(value: Any) -> Any:
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+@cache
+def _containers(model: type[Request]) -> frozenset[str]:
+    """Names of the fields that are lists or objects, and never a text."""
+    fields = model.model_fields.items()
+    named = ((name, field.alias or name) for name, field in fields if _is_container(field.annotation))
+    return frozenset(each for names in named for each in names)
+
+
+def _is_container(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return all(_is_container(each) for each in get_args(annotation) if each is not NoneType)
+    return isinstance(origin, type) and issubclass(origin, (Sequence, Mapping))
+
+
+_NAMED_AT_MOST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """``given`` is no such member; ``fault`` says why, in words for the caller."""
+
+    given: Any
+    fault: str
+
+    @property
+    def error(self) -> InvalidRequestError:
+        return InvalidRequestError(self.fault)
+
+    def named(self, argument: str) -> str:
+        """What stands under this name in it, for telling whose it was; empty when it is no text. It may be cut."""
+        value = self.given.get(argument) if isinstance(self.given, dict) else None
+        return value[:_NAMED_AT_MOST] if isinstance(value, str) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailsAlone:
+    """Stands in the annotation ``Annotated[Model | Malformed, FailsAlone(Model, Model)]``; ``of`` may be annotated."""
+
+    model: type[Request]
+    of: Any
+
+    def __get_pydantic_core_schema__(self, _source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        inner = handler.generate_schema(self.of)
+        return core_schema.no_info_wrap_validator_function(
+            self._validate,
+            inner,
+            serialization=core_schema.wrap_serializer_function_ser_schema(_serialize, schema=inner),
+        )
+
+    def _validate(self, value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        if isinstance(value, Malformed):
+            return value
+        try:
+            return validate(value)
+        except ValidationError as error:
+            return Malformed(value, "\n".join(["The arguments are wrong:", *tell_all(self.model, error)]))
+
+
+def _serialize(member: Any, serialize: SerializerFunctionWrapHandler) -> Any:
+    return member.given if isinstance(member, Malformed) else serialize(member)
+
+
+class RespondRequest(Request):
+    """Answer what an instance waits on: a permission request, a question, or a dialog at its terminal."""
+
+    instance_id: InstanceId
+    decision: Literal["allow", "deny"] | None = Field(default=None, description="deny also closes a dialog.")
+    option: str | None = Field(
+        default=None,
+        max_length=2_000,
+        description="Of a dialog or question: in its words or by its number.",
+    )
+    answers: dict[str, str] = Field(default_factory=dict, description="To several questions, by their words.")
+    permission_id: str | None = Field(
+        default=None,
+        max_length=100,
+        description="That you saw: if another request waits by now, nothing is answered.",
+    )
+    message: str | None = Field(
+        default=None,
+        max_length=10_000,
+        description="With deny: what to do instead. With allow of AskUserQuestion: the answer.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> RespondRequest:
+        if (self.decision is None) == (self.option is None):
+            raise PydanticCustomError("one_of_both", "give either decision (allow or deny) or option")
+        return self
+
+
+class InterruptRequest(Request):
+    """Stop an instance's current turn; the instance stays."""
+
+    instance_id: InstanceId
+
+
+class OneOrManyRequest(Request):
+    instance_id: InstanceId | None = None
+    instance_ids: list[InstanceId] | None = Field(
+        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Several; each fails alone."
+    )
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        if (self.instance_id is None) == (self.instance_ids is None):
+            raise PydanticCustomError("one_or_many", "give instanceId for one, or instanceIds for several")
+        return self
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Each once."""
+        return tuple(dict.fromkeys(self.instance_ids or [str(self.instance_id)]))
+
+
+class TerminateRequest(OneOrManyRequest):
+    """Stop instances for good. Unmerged or uncommitted work stays where it is."""
+
+    cascade: bool = Field(default=False, description="Also those that they lead.")
+
+
+class RecycleRequest(Request):
+    """Let a fresh conversation go on in place of an instance's long one, with a summary, on the same branch."""
+
+    instance_id: InstanceId
+
+
+class RestartRequest(OneOrManyRequest):
+    """Start stopped or failed instances again (or running ones anew), with the same conversation and workspace."""
+
+
+GitType = Literal["status", "branch", "tag", "checkout", "commit", "merge", "diff", "log", "worktree"]
+
+
+class GitOperation(Request):
+    """One git operation in one directory."""
+
+    type: GitType
+    workspace_dir: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="Absolute path in the repository; of an instance its workingDirectory.",
+    )
+    params: dict[str, Any] = Field(default_factory=dict, description="What the type takes.")
+    cache_key: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Not needed.",
+    )
+
+
+GitMember = Annotated[GitOperation | Malformed, FailsAlone(GitOperation, GitOperation)]
+
+
+class GitBatchRequest(Request):
+    """Operate git in many directories at once. Results come in order; a failing operation fails alone."""
+
+    operations: Sequence[GitMember] = Field(
+        min_length=1, max_length=MAX_BATCH_MEMBERS, description="A list of {type, workspaceDir, params}."
+    )
+    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+
+
+HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$")]
+LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
+LabelValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,63}$")]
+
+
+class HostsRequest(Request):
+    """The machines of the team, how many instances each has and has room for."""
+
+
+class DrainRequest(Request):
+    """Place nothing new on a machine and hand those that are there over to others, each when its turn is done."""
+
+    host: HostName = Field(description="As `phalanx hosts` lists it.")
+    undo: bool = Field(default=False, description="Place instances there again.")
+    wait: bool = Field(default=True, description="Return when all are handed over. They are in any case.")
+    timeout_seconds: float = Field(default=600.0, gt=0, le=MAX_WAIT_S, description="With wait: longest wait.")
+
+
+class ReadRequest(Request):
+    """Read what an instance said, or its screen."""
+
+    instance_id: InstanceId
+    source: Literal["conversation", "screen"] = Field(
+        default="conversation", description="The agent's own record, or the pane's text."
+    )
+    cursor: str | None = Field(default=None, max_length=100, description="Of an earlier answer: only what is newer.")
+    lines: int = Field(default=50, ge=1, le=2000, description="Most entries, or screen lines.")
+    full: str | None = Field(default=None, max_length=100, description="Of one shortened entry: that one, whole.")
+
+
+class ListRequest(Request):
+    """See the team, those that need attention first."""
+
+    instance_ids: list[InstanceId] | None = Field(
+        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Only these, in full."
+    )
+    role: Role | None = None
+    parent_id: InstanceId | None = None
+    needs_attention: bool = Field(default=False, description="Only those that need somebody.")
+    include_stopped: bool = Field(default=False, description="Also those that were terminated.")
+
+
+class WaitRequest(Request):
+    """Wait until instances are done or need something."""
+
+    instance_ids: list[InstanceId] | None = Field(
+        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Default: the whole team."
+    )
+    until: Literal["idle", "any_idle", "needs_attention"] = Field(
+        default="idle", description="idle: all are done; any_idle: one is; needs_attention: one needs somebody."
+    )
+    timeout_seconds: float = Field(default=LEAD_WAIT_S, gt=0, le=MAX_WAIT_S)
+
+
+class SendRequest(Request):
+    """Give one instance a message."""
+
+    instance_id: InstanceId
+    message: str = Field(min_length=1, description="The text, at most 1 MB.")
+    immediate: bool = Field(default=False, description="Without waiting for others to go with it.")
+    wait: bool = Field(default=False, description="Return when its fate is known instead of at once.")
+    timeout_seconds: float = Field(
+        default=LEAD_WAIT_S,
+        gt=0,
+        le=MAX_WAIT_S,
+        description="With wait: longest wait.",
+    )
+    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+
+
+class BatchMessage(Request):
+    instance_id: InstanceId
+    message: str = Field(min_length=1, description="The text, at most 1 MB.")
+    immediate: bool = Field(default=False, description="Without waiting for others to go with it.")
+
+
+SendMember = Annotated[BatchMessage | Malformed, FailsAlone(BatchMessage, BatchMessage)]
+
+
+class SendBatchRequest(Request):
+    """Give many instances messages at once. Results come in order; a failing member fails alone."""
+
+    messages: Sequence[SendMember] = Field(min_length=1, max_length=MAX_BATCH_MEMBERS)
+    wait: bool = Field(default=False, description="Return when every message's fate is known.")
+    timeout_seconds: float = Field(default=LEAD_WAIT_S, gt=0, le=MAX_WAIT_S, description="With wait: longest wait.")
+    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+
+
+LONGEST_WINDOW_S = 86_400
+EventKind = Literal["performance-alert", "health-check"]
+
+
+class GetPerformanceRequest(Request):
+    """See how the team performs and what would help."""
+
+    window_seconds: float = Field(
+        default=300.0, ge=10, le=LONGEST_WINDOW_S, description="How far back counts, times and history reach."
+    )
+
+
+class OptimizeSettingsRequest(Request):
+    """Change settings of the running team; they hold for the next one too. Only what is given is changed."""
+
+    profile: Literal["small", "medium", "large", "very-large"] | None = Field(
+        default=None,
+        description="For up to 10, 50, 100, and more instances; what else is given wins.",
+    )
+    max_concurrent_spawns: int | None = Field(
+        default=None, ge=1, le=100, description="Instances that start at the same time."
+    )
+    max_concurrent_git_ops: int | None = Field(
+        default=None, ge=1, le=100, description="Operations of git_batch at the same time."
+    )
+    message_batch_size: int | None = Field(default=None, ge=1, le=1000, description="Messages in one turn.")
+    message_batch_delay: float | None = Field(
+        default=None,
+        ge=0,
+        le=60_000,
+        description="ms that a message which came soon after another waits for more.",
+    )
+    cache_size: int | None = Field(default=None, ge=0, le=100_000, description="Answers of git that are kept.")
+    cache_ttl: float | None = Field(
+        default=None, alias="cacheTTL", ge=0, le=86_400_000, description="ms that one is kept."
+    )
+    worktree_pool_size: int | None = Field(
+        default=None, ge=0, le=500, description="Spare worktrees for each repository."
+    )
+    prewarm_instances: int | None = Field(default=None, ge=0, le=500, description="Spare agents at their prompt.")
+    auto: bool | None = Field(
+        default=None,
+        description="The spawn cap tunes itself, beginning with maxConcurrentSpawns.",
+    )
+    reset: bool = Field(default=False, description="First take back all that was ever changed.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unwrapped(cls, given: Any) -> Any:
+        """The guide's form ``{"settings": {…}}`` means the same."""
+        if not isinstance(given, dict) or not isinstance(given.get("settings"), dict):
+            return given
+        outside = {name: value for name, value in given.items() if name != "settings"}
+        twice = sorted(outside.keys() & given["settings"].keys())
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is given twice, inside settings and beside it")
+        return {**outside, **given["settings"]}
+
+
+class EventsRequest(Request):
+    """Wait for what the team tells of itself."""
+
+    cursor: str | None = Field(
+        default=None, max_length=100, description="Of the last answer; without it only what happens from now on."
+    )
+    kinds: list[EventKind] = Field(default=["performance-alert", "health-check"], min_length=1)
+    timeout_seconds: float = Field(default=60.0, gt=0, le=MAX_WAIT_S)
+
+
+Model = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/\[\]@-]{0,99}$")]
+
+
+class SpawnRequest(Request):
+    """Start one instance and give it its first message."""
+
+    role: Role = Field(
+        description="What it is told its part is, and who may be its parent: executive, over managers, over "
+        "specialists, who do the work. It gives no rights and no tools."
+    )
+    work_dir: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="Absolute path of the directory to work on, in a git repository unless shared.",
+    )
+    context: str = Field(min_length=1, description="The first message: the whole task.")
+    parent_id: InstanceId | None = Field(
+        default=None,
+        description="Id of the instance above this one; default: you. It orders the team; it moves no messages.",
+    )
+    workspace_mode: WorkspaceMode = Field(
+        default="isolated",
+        description="A git worktree on a branch of its own, or workDir itself.",
+    )
+    host: HostName | None = Field(
+        default=None,
+        description="The machine to run on, as get_performance names it; default: where most room is.",
+    )
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="Which its machine must have.")
+    name: Name | None = Field(default=None, description="A label: letters, digits, - and _, at most 40.")
+    agent: Literal["claude", "demo"] | None = Field(default=None, description="Default by settings.")
+    model: Model | None = Field(default=None, description="As Claude Code's --model takes it; default: its own.")
+    permission_mode: PermissionMode | None = Field(
+        default=None,
+        description="Which tool calls it may make without asking; default, which asks (see respond).",
+    )
+    env: dict[VariableName, str] = Field(
+        default_factory=dict, description="Environment variables, on top of the team's."
+    )
+    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+
+
+def _of_a_batch(member: SpawnRequest) -> SpawnRequest:
+    if member.request_id is not None:
+        raise PydanticCustomError("of_a_batch", "requestId stands beside instances, one for the whole batch")
+    return member
+
+
+class _AsForSpawn:
+    """Takes requestId and the descriptions out of a member's schema."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        member = handler.resolve_ref_schema(handler(schema))
+        return {
+            **{key: value for key, value in member.items() if key != "description"},
+            "properties": {
+                name: {key: value for key, value in of.items() if key != "description"}
+                for name, of in member["properties"].items()
+                if name != "requestId"
+            },
+        }
+
+
+_WellFormed = Annotated[SpawnRequest, AfterValidator(_of_a_batch), _AsForSpawn()]
+SpawnMember = Annotated[SpawnRequest | Malformed, FailsAlone(SpawnRequest, _WellFormed)]
+
+
+class SpawnBatchRequest(Request):
+    """Start many instances at once. Results come in order; a failing member fails alone."""
+
+    instances: Sequence[SpawnMember] = Field(min_length=1, max_length=MAX_SPAWN_BATCH_MEMBERS)
+    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+
+
+MAX_SPARES = 200
+
+
+class PrewarmRequest(Request):
+    """Have spare agents and worktrees ready, so that spawn need not wait for them."""
+
+    instances: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_SPARES,
+        description="0 lets them go; without it they stay as they are.",
+    )
+    worktrees: Annotated[int, Field(ge=0, le=MAX_SPARES)] | bool | None = Field(
+        default=None,
+        description="Spare worktrees for further instances, likewise; true: as many as instances, or 5 without any.",
+    )
+    work_dir: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="As for spawn; default: where one was started last, at first your own directory.",
+    )
+    agent: Literal["claude", "demo"] | None = Field(default=None)
+    model: Model | None = Field(default=None)
+    permission_mode: PermissionMode | None = Field(default=None)
+    env: dict[VariableName, str] = Field(default_factory=dict)
+
+    @property
+    def number_of_worktrees(self) -> int | None:
+        """None: those that there are stay."""
+        if self.worktrees is True:
+            return self.instances or 5
+        return None if self.worktrees is None else int(self.worktrees)
+
+
+class ResumeRequest(Request):
+    """Start again every instance that ended without having been asked to, each with its conversation."""
+
+
+class GcRequest(Request):
+    """Clear away what instances that were terminated have left behind. Unsaved work is saved first."""
+
+    dry_run: bool = Field(default=False, description="Only tell what would go.")
+
+
+class StatusRequest(Request):
+    """How the team itself is."""
+
+    compared: bool = Field(
+        default=False, description="First wait until a team that has just come back knows who of it still lives."
+    )
+
+
+class ShutdownRequest(Request):
+    """Stop every instance gently, before the team is brought down."""

@@ -1,0 +1,596 @@
+"""What callers get back: one model a verb, camelCase on the wire. Times are ISO 8601 in UTC, durations in ms.
+
+What became of one instance.
+
+What the results have in common.
+
+What became of git operations.
+
+How the machines of a team are.
+
+What there is to see of instances.
+
+What became of messages.
+
+How the team performs: the guide's names, nested in ``metrics`` and, where its examples read them, beside it.
+
+What is kept ready.
+
+What became of instances that were started.
+
+How the team itself is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from actors.messages import MessageStatus
+from actors.status import Status
+from supervisor.api.requests import GitType, Role, WorkspaceMode
+
+AS_ELSEWHERE: dict[str, Any] = {"properties": {}, "required": []}
+"""For the schema of a field whose parts are described where its like stands."""
+ROWS_AS_ELSEWHERE: dict[str, Any] = {"items": {"type": "object"}}
+
+
+def named_only(schema: dict[str, Any]) -> None:
+    schema["description"] = ", ".join(schema.pop("properties"))
+    schema.pop("required", None)
+
+
+class Result(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+
+class ErrorInfo(Result):
+    model_config = ConfigDict(json_schema_extra=named_only)
+
+    code: str
+    message: str
+
+
+class GitOutcome(Result):
+    type: GitType | None = Field(default=None, description="null: no known type was given")
+    workspace_dir: str
+    success: bool
+    result: dict[str, Any] | None = Field(default=None, description="by type; a merge that conflicts has conflicts")
+    left_out: int | None = Field(default=None, description="characters of result not shown")
+    cached: bool = Field(default=False, description="an earlier answer that still holds")
+    error: ErrorInfo | None = None
+
+
+class GitPerformance(Result):
+    total_operations: int
+    cache_hits: int
+    avg_git_op_time: float = Field(description="ms, of those not cached")
+    queue_size: int = Field(description="that wait now, of the whole team")
+
+
+class GitBatchResult(Result):
+    success: bool = Field(description="all did")
+    results: list[GitOutcome]
+    performance: GitPerformance
+
+
+class HostInfo(Result):
+    host: str
+    address: str
+    status: Literal["up", "drained", "away"] = Field(description="away: Ray does not run there just now")
+    instances: int = Field(description="that run or start there")
+    slots: int = Field(description="instances that it has room for")
+    supervisor: bool = Field(description="the supervisor, its state and the repositories are there")
+    labels: dict[str, str]
+
+
+class HostsResult(Result):
+    hosts: list[HostInfo]
+
+
+class Remaining(Result):
+    instance_id: str
+    why: str
+
+
+class DrainResult(Result):
+    host: str
+    drained: bool
+    remaining: list[Remaining] = Field(description="instances that are still there")
+
+
+class ConversationEntry(Result):
+    kind: Literal["question", "answer", "tool_call", "tool_result", "notice"]
+    at: str
+    text: str
+    tool: str | None = None
+    input: dict[str, Any] | None = None
+    left_out: int | None = Field(default=None, description="characters of text and input that are not shown here")
+    full: str | None = Field(default=None, description="give it to read as full to get this entry in whole")
+
+
+class ReadResult(Result):
+    instance_id: str
+    source: Literal["conversation", "screen"]
+    entries: list[ConversationEntry] = Field(default_factory=list)
+    screen: str | None = None
+    cursor: str | None = Field(default=None, description="give it to the next read to get only what is new")
+    more: bool = Field(default=False, description="there is more after this cursor already")
+
+
+class Permission(Result):
+    """The tool call that an instance asks permission for."""
+
+    permission_id: str = Field(description="for respond")
+    tool: str
+    input: dict[str, Any]
+    left_out: int | None = Field(default=None, description="characters of input not shown: list its id alone")
+
+
+class DialogInfo(Result):
+    """A dialog at an instance's terminal, which respond can answer with one of its options."""
+
+    question: str
+    options: list[str]
+
+
+class Tokens(Result):
+    model_config = ConfigDict(json_schema_extra=named_only)
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_creation: int = 0
+
+
+class InstanceInfo(Result):
+    """In brief, as leads of many get it, what has a default is left at that."""
+
+    instance_id: str
+    name: str | None = None
+    role: Role
+    parent_id: str | None = None
+    agent: str = ""
+    status: Status
+    since: str = ""
+    reason: str | None = Field(default=None, description="why it failed, is held or needs somebody")
+    permission: Permission | None = None
+    dialog: DialogInfo | None = None
+    needs_attention: bool = False
+    queued_messages: int = Field(default=0, description="on their way")
+    held_messages: int = Field(default=0, description="of these, held back")
+    unread: int = Field(default=0, description="answers since the last read")
+    session_name: str = ""
+    workspace_mode: WorkspaceMode = "isolated"
+    working_directory: str = ""
+    branch: str | None = None
+    host: str = ""
+    tokens: Tokens = Tokens()
+
+
+class ListResult(Result):
+    needs_attention: list[str] = Field(description="ids")
+    counts: dict[str, int] = Field(description="instances by status")
+    instances: list[InstanceInfo] = Field(description="those that need attention first, then by age")
+    brief: bool | None = Field(default=None, description="name some by instanceIds to see all of them")
+    left_out: int | None = Field(default=None, description="instances not shown for length: narrow it")
+    not_shown: int = Field(default=0, description="terminated ones")
+    warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself")
+
+
+class WaitResult(Result):
+    reached: bool
+    reason: str | None = Field(default=None, description="why it was not reached")
+    instances: list[InstanceInfo] = Field(
+        description="those that need somebody, then those that are done; as list has them, in brief",
+        json_schema_extra=ROWS_AS_ELSEWHERE,
+    )
+    others: dict[str, int] = Field(default_factory=dict, description="the rest, by status")
+
+
+class RespondResult(Result):
+    instance_id: str
+    decision: Literal["allow", "deny"] | None = None
+    permission: Permission | None = Field(default=None, description="that was answered", json_schema_extra=AS_ELSEWHERE)
+    dialog: DialogInfo | None = Field(default=None, description="that was answered", json_schema_extra=AS_ELSEWHERE)
+    status: Status
+
+
+class InterruptResult(Result):
+    instance_id: str
+    interrupted: bool = Field(description="false: no turn was under way")
+    status: Status
+
+
+class TerminatedInstance(Result):
+    instance_id: str
+    status: Status | None = None
+    workspace_removed: bool = False
+    kept: str | None = Field(default=None, description="where work was left, and why")
+    saved_ref: str | None = Field(default=None, description="of uncommitted work")
+    repository: str | None = Field(default=None, description="where savedRef is")
+    error: ErrorInfo | None = None
+
+
+class TerminateResult(Result):
+    success: bool
+    terminated: list[TerminatedInstance]
+    still_running: list[str] = Field(default_factory=list, description="those that it led and that go on without it")
+
+
+class RecycleResult(Result):
+    instance_id: str
+    status: Status
+    summary: str = Field(description="what the old conversation left to the fresh one")
+
+
+class RestartResult(Result):
+    instance_id: str
+    status: Status
+    resumed: bool = Field(description="the same conversation goes on; false: it had none yet")
+
+
+class RestartOutcome(Result):
+    """One of several: the fields of ``RestartResult``, or an error."""
+
+    instance_id: str
+    success: bool
+    status: Status | None = None
+    resumed: bool | None = None
+    error: ErrorInfo | None = None
+
+
+class RestartsResult(Result):
+    """Of one the fields of ``RestartResult``, of several ``restarted``."""
+
+    success: bool
+    instance_id: str | None = None
+    status: Status | None = None
+    resumed: bool | None = Field(default=None, description="the same conversation goes on; false: it had none yet")
+    restarted: list[RestartOutcome] | None = Field(default=None, description="of instanceIds")
+
+
+class SendResult(Result):
+    success: bool
+    instance_id: str
+    message_id: str | None = None
+    status: MessageStatus | None = None
+    reason: str | None = None
+    removed_characters: int = Field(default=0, description="control characters that were taken out of the text")
+    exact: bool | None = Field(default=None, description="submitted: every character arrived; null while not known")
+    changes: list[str] = Field(default_factory=list, description="what the agent's program changed in the text")
+    error: ErrorInfo | None = None
+
+
+class SendPerformance(Result):
+    total_messages: int
+    queued: int
+    immediate: int
+    avg_batch_size: float = Field(description="messages per paste in this team so far")
+
+
+class SendBatchResult(Result):
+    success: bool
+    results: list[SendResult] = Field(description="as send gives them", json_schema_extra=ROWS_AS_ELSEWHERE)
+    performance: SendPerformance
+
+
+Severity = Literal["info", "warning", "error"]
+
+
+class Named(Result):
+    """Its fields are only named in a schema: clients pay for every word of one, and what these are can be seen."""
+
+    model_config = ConfigDict(json_schema_extra=named_only)
+
+
+class Latency(Named):
+    """In ms."""
+
+    count: int = 0
+    avg: float = 0.0
+    p50: float = 0.0
+    p95: float = 0.0
+    p99: float = 0.0
+    max: float = 0.0
+
+
+class InstanceFigures(Named):
+    total: int
+    alive: int
+    by_status: dict[str, int]
+
+
+class SpawnFigures(Named):
+    total: int = Field(description="started or failed in the window")
+    failed: int
+    from_pool: int
+    avg_time: float = Field(description="ms from the permit to the proof of the first message")
+    time: Latency
+    wait: Latency = Field(description="for the permit")
+
+
+class MessageFigures(Named):
+    total: int = Field(description="accepted in the window")
+    delivered: int
+    failed: int
+    unconfirmed: int
+    pending: int = Field(description="under way now")
+    turns: int = Field(description="pastes that the delivered ones took")
+    avg_batch_size: float | None = Field(default=None, description="null while no message was delivered")
+    time: Latency = Field(description="from accepted to the proof")
+
+
+class GitFigures(Named):
+    total: int
+    failed: int
+    retries: int = Field(description="met another one's lock and were tried again")
+    avg_time: float = Field(description="ms")
+    time: Latency
+    wait: Latency
+
+
+class CacheFigures(Named):
+    size: int
+    limit: int
+    hits: int
+    misses: int
+    hit_rate: float = Field(description="0 to 1")
+
+
+class QueueFigures(Named):
+    size: int = Field(description="running and waiting")
+    pending: int = Field(description="waiting")
+    running: int
+    limit: int
+
+
+class Queues(Named):
+    spawn: QueueFigures
+    git: QueueFigures
+
+
+class StockFigures(Named):
+    ready: int
+    wanted: int
+    waits_for: str | None = Field(default=None, description="why fewer are ready than wanted")
+
+
+class Pools(Named):
+    instances: StockFigures
+    worktrees: StockFigures
+    actors: StockFigures
+
+
+class StoreFigures(Named):
+    mode: str
+    warning: str | None = None
+    write: Latency
+
+
+class HostFigures(Named):
+    host: str
+    instances: int = Field(description="alive on it")
+    slots: int | None = Field(default=None, description="instances that it has room for; null on one machine")
+    spares: dict[str, int] | None = Field(default=None, description="ready there, by kind; null on one machine")
+    cpus: int
+    cpu_busy: float = Field(description="part of the cores' time, 0 to 1")
+    load: float = Field(description="processes that want a core, over a minute")
+    memory_total_mb: int
+    memory_available_mb: int
+    disk_available_mb: int
+
+
+class Metrics(Result):
+    window_seconds: float
+    instances: InstanceFigures
+    spawns: SpawnFigures
+    messages: MessageFigures
+    git: GitFigures
+    cache: CacheFigures
+    queues: Queues
+    pools: Pools
+    store: StoreFigures
+    calls: Latency = Field(description="calls that wait for no agent")
+    hosts: list[HostFigures]
+
+
+class Alert(Named):
+    severity: Severity
+    code: str
+    category: str
+    message: str
+
+
+class LostPoints(Named):
+    points: int
+    reason: str
+
+
+class Performance(Result):
+    score: int = Field(description="0 to 100")
+    lost: list[LostPoints] = Field(description="why it is not 100")
+    alerts: list[Alert]
+
+
+class Recommendation(Named):
+    category: str
+    priority: Literal["high", "medium", "low"]
+    suggestion: str
+    impact: str
+    setting: str | None = Field(default=None, description="argument of optimize_settings")
+    value: float | None = None
+
+
+class HistoryPoint(Named):
+    at: str
+    seconds: float
+    spawns: int
+    spawns_failed: int
+    avg_spawn_time: float
+    messages: int
+    avg_message_time: float
+    git_ops: int
+    cache_hits: int
+
+
+class TunedSettings(Named):
+    max_concurrent_spawns: int
+    max_concurrent_git_ops: int
+    message_batch_size: int
+    message_batch_delay: float
+    cache_size: int
+    cache_ttl: float = Field(alias="cacheTTL")
+    worktree_pool_size: int
+    prewarm_instances: int
+    auto: bool
+
+
+class AutoStep(Named):
+    """What the supervisor did to the spawn cap by itself."""
+
+    at: str
+    before: int
+    after: int
+    reason: str
+
+
+class GetPerformanceResult(Result):
+    success: bool = True
+    metrics: Metrics
+    performance: Performance
+    recommendations: list[Recommendation]
+    queues: Queues = Field(description="as in metrics", json_schema_extra=AS_ELSEWHERE)
+    messages: MessageFigures = Field(description="as in metrics", json_schema_extra=AS_ELSEWHERE)
+    settings: TunedSettings = Field(description="as optimize_settings names them", json_schema_extra=AS_ELSEWHERE)
+    auto: list[AutoStep] = Field(description="latest last")
+    history: list[HistoryPoint] = Field(description="oldest first; times in which nothing happened are left out")
+
+
+class OptimizeSettingsResult(Result):
+    success: bool = True
+    old_settings: TunedSettings
+    new_settings: TunedSettings
+
+
+class HealthReport(Result):
+    score: int
+    alerts: list[Alert]
+    instances: InstanceFigures
+    queues: Queues
+
+
+class TeamEvent(Result):
+    """``alert`` of a performance-alert, ``health`` of a health-check."""
+
+    kind: Literal["performance-alert", "health-check"]
+    at: str
+    alert: Alert | None = None
+    health: HealthReport | None = None
+
+
+class EventsResult(Result):
+    events: list[TeamEvent]
+    cursor: str
+    missed: int = Field(default=0, description="events that were forgotten before they were asked for")
+
+
+class PrewarmResult(Result):
+    success: bool = Field(description="all that was asked for was made")
+    work_dir: str
+    instances: int = Field(description="ready now")
+    worktrees: int = Field(description="beside those of the agents")
+    taken: int = Field(default=0, description="by spawns meanwhile")
+    errors: list[str] = Field(default_factory=list, description="why some are not there")
+
+
+class SpawnResult(Result):
+    instance_id: str
+    session_name: str
+    role: Role
+    workspace_mode: WorkspaceMode
+    working_directory: str
+    branch: str | None
+    status: Status
+    reason: str | None = Field(
+        default=None, description="what keeps its first message back; it goes on by itself once that is answered"
+    )
+    notes: list[str] = Field(default_factory=list, description="what to heed, such as uncommitted changes")
+    from_pool: bool = Field(default=False, description="it was ready before")
+
+
+class SpawnOutcome(Result):
+    """One member of a batch: the fields of ``SpawnResult``, or an error."""
+
+    success: bool
+    instance_id: str | None = None
+    session_name: str | None = None
+    role: Role | None = None
+    workspace_mode: WorkspaceMode | None = None
+    working_directory: str | None = None
+    branch: str | None = None
+    status: Status | None = None
+    reason: str | None = None
+    notes: list[str] = Field(default_factory=list)
+    from_pool: bool = False
+    error: ErrorInfo | None = None
+
+
+class SpawnPerformance(Result):
+    duration: float = Field(description="ms")
+    avg_time_per_instance: float = Field(description="ms")
+    concurrent_spawns: int = Field(description="at once")
+    from_pool: int = Field(default=0, description="ready before")
+
+
+class SpawnBatchResult(Result):
+    success: bool = Field(description="all did")
+    instances: list[SpawnOutcome] = Field(
+        description="success, and what spawn gives or an error", json_schema_extra=ROWS_AS_ELSEWHERE
+    )
+    performance: SpawnPerformance
+
+
+class StatusResult(Result):
+    home: str
+    version: str
+    supervisor_pid: int
+    started_at: str
+    store: str
+    warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself, for people")
+    resumable: list[str] = Field(default_factory=list, description="ids that resume would start again")
+    counts: dict[str, int]
+    spawns_running: int
+    spawns_waiting: int
+    max_concurrent_spawns: int
+
+
+class ResumedInstance(Result):
+    instance_id: str
+    status: Status
+    resumed: bool = Field(description="the same conversation goes on; false: it had none, or it did not start")
+    error: ErrorInfo | None = None
+
+
+class ResumeResult(Result):
+    success: bool
+    instances: list[ResumedInstance]
+
+
+class CollectedItem(Result):
+    """One thing that was cleared away, or would be."""
+
+    what: Literal["instance", "worktree", "directory"]
+    path: str
+    host: str | None = Field(default=None, description="where it is, when that is another host of the team")
+    instance_id: str | None = None
+    kept: str | None = Field(default=None, description="why it stays; null: it goes")
+    saved_ref: str | None = Field(default=None, description="git ref under which uncommitted work was saved")
+    repository: str | None = Field(default=None, description="where savedRef is")
+
+
+class GcResult(Result):
+    dry_run: bool
+    items: list[CollectedItem]
