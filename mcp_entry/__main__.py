@@ -23,7 +23,7 @@ from mcp_entry.log import log_to
 from mcp_entry.server import Entry
 from mcp_entry.team import Team
 from mcp_entry.wire import claim_wire
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from supervisor.settings import home_from
 
 SENDER = "lead"

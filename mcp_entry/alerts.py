@@ -21,7 +21,7 @@ from actors.errors import PhalanxError
 from mcp_entry.schemas import structured
 from supervisor.api.requests import EventKind
 from supervisor.api.results import TeamEvent
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 
 logger = logging.getLogger(__name__)
 

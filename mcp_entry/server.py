@@ -31,8 +31,8 @@ from mcp_entry.tools.tool import Tool
 from supervisor.api.requests import Request
 from supervisor.api.results import Result
 from supervisor.api.validation import parse
-from supervisor.calling.attempt import identified
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
+from supervisor.rpc.connection import identified
 
 logger = logging.getLogger(__name__)
 PROGRESS_AT_LEAST_EVERY_S = 8.0

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from actors.concurrency import Background
 from actors.errors import PhalanxError, TeamNotRunningError, UnavailableError
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 
 logger = logging.getLogger(__name__)
 

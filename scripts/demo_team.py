@@ -32,7 +32,7 @@ from mcp_entry.cli.claude_config import claude_config
 from supervisor.api import requests
 from supervisor.api.requests import Role
 from supervisor.api.results import InstanceInfo, SpawnOutcome
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings, setting_variables
 from supervisor.team_file import Team, read_team

@@ -21,8 +21,8 @@ from supervisor.hosts.roster import Roster
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.ports import ClusterPort, FullHost, HostPort
-from supervisor.serving.gateway import Gateway
-from supervisor.serving.relayed import RelayedConnections
+from supervisor.rpc.relayed import RelayedConnections
+from supervisor.rpc.server import Gateway
 from supervisor.settings import Settings, kept_settings
 from supervisor.spawning.room import Room
 from supervisor.spawning.staff import Staff

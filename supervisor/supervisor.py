@@ -27,7 +27,6 @@ from supervisor.api import requests, results
 from supervisor.api.requests import Request
 from supervisor.api.results import Result
 from supervisor.api.verbs import Caller, Desk, Handler
-from supervisor.calling.attempt import waits_s
 from supervisor.fence import Fence
 from supervisor.messaging.drafts import Draft
 from supervisor.messaging.sending import Sending, Sent, draft_of
@@ -36,6 +35,7 @@ from supervisor.permits import Permits
 from supervisor.recovering.recovery import Recovery
 from supervisor.recovering.recycling import Recycling
 from supervisor.recovering.resuming import Resuming
+from supervisor.rpc.connection import waits_s
 from supervisor.spawning.batches import resume_all, spawn_all
 from supervisor.spawning.spawner import Spawner
 from supervisor.team import views

@@ -80,7 +80,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "other nodes": _module("supervisor.ray_node.everywhere"),
         "entry": _module("mcp_entry.__main__"),
         "command": _module("mcp_entry.cli"),
-        "client": _module("supervisor.client"),
+        "client": _module("supervisor.rpc.client"),
         "Redis probe": _file("mcp_entry/cli/redis_probe.py", "-P"),
     }
 )

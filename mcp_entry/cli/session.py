@@ -25,7 +25,7 @@ from mcp_entry.cli.words import spoken, typed_words
 from supervisor.api.results import Result
 from supervisor.api.validation import parse
 from supervisor.api.verbs import LOOKING, VERBS, ProgressCallback
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import DownReport, OnStep, Runtime, TeamAddress, TeamState
 from supervisor.settings import HOME_VARIABLE, Settings, home_from
 

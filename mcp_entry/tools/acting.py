@@ -6,7 +6,7 @@ from mcp_entry import sizes, texts
 from mcp_entry.tools.tool import ACTS, ACTS_ONCE, tool
 from supervisor.api import requests, results
 from supervisor.api.verbs import ProgressCallback
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 
 
 @tool("Answer what an instance waits on", ACTS, texts.of_respond)

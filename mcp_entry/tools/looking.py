@@ -6,7 +6,7 @@ from mcp_entry import sizes, texts
 from mcp_entry.tools.tool import READS, tool
 from supervisor.api import requests, results
 from supervisor.api.verbs import ProgressCallback
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 
 
 @tool("Read an instance", READS, texts.of_read, text_is_answer=True)

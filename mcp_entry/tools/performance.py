@@ -7,7 +7,7 @@ from mcp_entry import sizes
 from mcp_entry.tools.tool import READS, SETS, tool
 from supervisor.api import requests, results
 from supervisor.api.verbs import ProgressCallback
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 
 
 @tool("See how the team performs", READS, texts.of_get_performance)

@@ -6,7 +6,7 @@ from mcp_entry import texts
 from mcp_entry.tools.tool import SETS, tool
 from supervisor.api import requests, results
 from supervisor.api.verbs import ProgressCallback
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 
 
 @tool("Have spares ready", SETS, texts.of_prewarm)

@@ -6,7 +6,7 @@ from mcp_entry import sizes, texts
 from mcp_entry.tools.tool import ADDS, tool
 from supervisor.api import requests, results
 from supervisor.api.verbs import ProgressCallback
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 
 
 @tool("Start one instance", ADDS, texts.of_spawn)

@@ -11,7 +11,7 @@ from mcp_types import ToolAnnotations
 
 from supervisor.api.results import Result
 from supervisor.api.verbs import VERBS, ProgressCallback, Verb
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 
 ToolFunction = Callable[[SupervisorClient, Any, ProgressCallback], Awaitable[Result]]
 # What is left out is so by default: it adds and changes, and doing it twice is not doing it once.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from supervisor.api import requests
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

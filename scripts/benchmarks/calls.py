@@ -11,7 +11,7 @@ from scripts.benchmarks import batches
 from scripts.benchmarks.figures import Figure
 from scripts.benchmarks.raw_server import tool_calls_ms
 from supervisor.api import requests
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team
 
 _LISTS = 200

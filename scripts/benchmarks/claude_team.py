@@ -10,7 +10,7 @@ from scripts.benchmarks import batches
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.section import Part, Section
 from supervisor.api import requests
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team
 
 _FEW, _MANY = 10, 50

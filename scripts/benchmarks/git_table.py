@@ -22,7 +22,7 @@ from scripts.benchmarks.git_work import WORKS, Bare, Site, Work
 from scripts.benchmarks.section import Part, Plot, Section
 from supervisor.api.requests import GitBatchRequest, GitOperation
 from supervisor.api.results import GitBatchResult, GitOutcome
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from tests.projects import git
 
 _ROUNDS = 10

@@ -36,7 +36,7 @@ from supervisor.hosts.roster import Roster
 from supervisor.performance.figures import GitFigures, Queue
 from supervisor.permits import Permits
 from supervisor.ports import GitPort
-from supervisor.serving.repeats import fingerprint
+from supervisor.rpc.idempotency import fingerprint
 from supervisor.spawning.work_dirs import WorkDirPolicy
 from supervisor.team.roll import Roll
 from supervisor.tuning.tunables import Tunables

@@ -16,7 +16,7 @@ from actors.messages import Message
 from supervisor.api.requests import BatchMessage, Malformed, Request
 from supervisor.messaging.drafts import Draft
 from supervisor.messaging.mail import Extra
-from supervisor.serving.repeats import Noted, fingerprint
+from supervisor.rpc.idempotency import Noted, fingerprint
 from supervisor.team.roll import Roll
 
 

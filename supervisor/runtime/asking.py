@@ -10,7 +10,7 @@ from typing import TypeVar
 from actors.errors import PhalanxError, VersionError
 from actors.home import Home
 from supervisor.api.results import TerminateResult
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 
 SENDER = "runtime"
 _ANSWER_TIMEOUT_S = 5.0

@@ -26,7 +26,7 @@ from supervisor.hosts.roster import Placement, Roster
 from supervisor.messaging.drafts import check_text
 from supervisor.performance.names import Count, Timing
 from supervisor.recovering.adoption import Adoption
-from supervisor.serving.repeats import check_same, fingerprint
+from supervisor.rpc.idempotency import check_same, fingerprint
 from supervisor.spawning.cold_start import Begun, ColdStart
 from supervisor.spawning.first_message import FirstMessage
 from supervisor.spawning.staff import Staff

@@ -19,7 +19,7 @@ from supervisor.messaging.mail import Extra, Mail
 from supervisor.performance.meters import Meters
 from supervisor.performance.names import Count
 from supervisor.records import Unreadable, decode_plain, decode_record, encode_plain, encode_record
-from supervisor.serving.repeats import Noted, Repeats
+from supervisor.rpc.idempotency import Noted, Repeats
 from supervisor.store import StateStore, keys
 from supervisor.team.members import Members
 from supervisor.team.registry import InstanceRecord, Member, Registry, Stage

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mcp_entry.team import Team as EntryTeam
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.bringing import OwnedBringUp
 from tests.acceptance.team import Team, bring_up
 from tests.standin.api import ApiStandIn

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from actors.home import Home
 from supervisor.api.requests import Role, SpawnRequest
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
 from tests.projects import make_repository, shell_environment

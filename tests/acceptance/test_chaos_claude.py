@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from actors.messages import MessageStatus
 from supervisor.api import requests
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from tests.chaos import checks
 from tests.chaos.crews import Crew, claude_crew
 from tests.chaos.ledger import Ledger

@@ -14,7 +14,7 @@ import pytest
 from actors.messages import MessageStatus
 from actors.status import Status
 from supervisor.api import requests
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team
 from tests.standin.wrapping import as_each_version_keeps_it, unwrapped
 

@@ -13,7 +13,7 @@ from actors.marks import TEAM_MARK
 from actors.processes import processes_with
 from supervisor.api.requests import ListRequest, StatusRequest
 from supervisor.api.results import SpawnResult
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from supervisor.team_file import read_team
 from tests.acceptance.team import Team, bring_up
 

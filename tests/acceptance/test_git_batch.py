@@ -11,7 +11,7 @@ import pytest
 
 from actors.errors import UnavailableError
 from supervisor.api.requests import GitBatchRequest, GitOperation
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team
 from tests.processes import called, of_ray, tell
 from tests.projects import git

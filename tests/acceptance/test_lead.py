@@ -19,7 +19,7 @@ from actors.home import Home
 from actors.tmux.client import Tmux
 from actors.tmux.pane import Pane
 from actors.tmux.server import TerminalServer
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
 from tests.projects import git, make_repository, shell_environment

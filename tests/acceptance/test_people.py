@@ -14,7 +14,7 @@ import pytest
 
 from actors.messages import MessageStatus
 from supervisor.api import requests
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team
 from tests.person import Person, attach_command
 

@@ -18,7 +18,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from actors.tmux.server import TerminalServer
 from supervisor.api import requests
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team, bring_up
 
 pytestmark = pytest.mark.timeout(300)

@@ -14,7 +14,7 @@ import pytest
 from actors.tmux.server import TerminalServer
 from supervisor.api import requests
 from supervisor.api.results import StockFigures
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team
 from tests.standin.api import ApiStandIn
 

@@ -18,7 +18,7 @@ from actors.processes import end_processes, is_running, processes_with
 from actors.tmux.server import TerminalServer
 from supervisor.api import requests
 from supervisor.api.results import InstanceInfo
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from supervisor.team_file import read_team
 from tests.acceptance.team import Team, bring_up
 from tests.standin.api import ApiStandIn

@@ -13,7 +13,7 @@ from random import Random
 from actors.errors import PhalanxError
 from actors.home import Home
 from supervisor.api.requests import ListRequest, RespondRequest
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from tests.chaos.ledger import Ledger
 
 _EVERY_S = 0.3

@@ -14,7 +14,7 @@ from actors.errors import PhalanxError
 from actors.home import Home
 from supervisor.api.requests import ListRequest
 from supervisor.api.results import ListResult
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from tests.chaos.ledger import Ledger, Probe
 
 _EVERY_S = 0.2

@@ -31,7 +31,7 @@ from actors.processes import processes_with
 from actors.status import Status
 from supervisor.api import requests, results
 from supervisor.api.requests import Role, SpawnRequest
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
 from tests.chaos.guard import guarded

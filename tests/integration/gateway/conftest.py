@@ -13,8 +13,8 @@ from actors.marks import TEAM_MARK
 from supervisor.api.requests import Request
 from supervisor.api.results import Result, StatusResult
 from supervisor.api.verbs import Caller
-from supervisor.client import SupervisorClient
-from supervisor.serving.gateway import Gateway
+from supervisor.rpc.client import SupervisorClient
+from supervisor.rpc.server import Gateway
 from supervisor.team_file import Team, write_team
 
 Answer = Callable[[Request, Caller], Awaitable[Result]]

@@ -11,8 +11,8 @@ from actors.errors import InvalidRequestError, PhalanxError, UnavailableError
 from supervisor.api.requests import ReadRequest, Request, SendRequest, WaitRequest
 from supervisor.api.results import ReadResult, Result, SendResult, WaitResult
 from supervisor.api.verbs import Caller
-from supervisor.client import SupervisorClient
-from supervisor.serving import connection
+from supervisor.rpc import server
+from supervisor.rpc.client import SupervisorClient
 from tests.integration.gateway.conftest import ScriptedVerbs, status_result
 
 WAIT = WaitRequest(instance_ids=["spec_1"])
@@ -47,7 +47,7 @@ async def test_too_large_an_answer_becomes_an_error_of_that_call(
 async def test_more_calls_at_once_than_allowed_are_refused_one_by_one(
     client: SupervisorClient, verbs: ScriptedVerbs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "MAX_CALLS", 3)
+    monkeypatch.setattr(server, "MAX_CALLS", 3)
     go_on = asyncio.Event()
 
     async def answer(request: Request, caller: Caller) -> Result:

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, UnknownInstanceError, WorkspaceError
-from supervisor import client as client_module
 from supervisor.api.requests import ListRequest, Request, SendRequest, WaitRequest
 from supervisor.api.results import Result, SendResult, WaitResult
 from supervisor.api.verbs import Caller
-from supervisor.calling.line import Line
-from supervisor.client import SupervisorClient
-from supervisor.serving.progress import EVERY_S
+from supervisor.rpc import client as client_module
+from supervisor.rpc.client import SupervisorClient
+from supervisor.rpc.connection import Line
+from supervisor.rpc.server import EVERY_S
 from tests.integration.gateway.conftest import ScriptedVerbs, status_result
 
 SEND = SendRequest(instance_id="spec_1", message="hello")

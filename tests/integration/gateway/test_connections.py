@@ -18,9 +18,9 @@ from actors.sockets import FrameError, pack, read_frame
 from supervisor.api.requests import Request, SendRequest, WaitRequest
 from supervisor.api.results import Result, SendResult, WaitResult
 from supervisor.api.verbs import Caller
-from supervisor.client import SupervisorClient
-from supervisor.serving import connection
-from supervisor.serving.gateway import Gateway
+from supervisor.rpc import server
+from supervisor.rpc.client import SupervisorClient
+from supervisor.rpc.server import Gateway
 from tests.integration.gateway.conftest import ScriptedVerbs, status_result
 
 HELLO = pack({"hello": {"sender": "raw", "version": "1"}})
@@ -151,7 +151,7 @@ async def test_nothing_is_done_without_a_hello(
 async def test_a_client_that_says_nothing_is_let_go(
     home: Home, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "HELLO_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(server, "HELLO_TIMEOUT_S", 0.1)
     reader, writer = await spoken_to(home)
 
     (told,) = await all_frames(reader)
@@ -195,7 +195,7 @@ async def test_when_the_client_goes_away_what_changes_something_is_finished_and_
 async def test_a_client_that_does_not_read_neither_blocks_others_nor_stays(
     home: Home, client: SupervisorClient, verbs: ScriptedVerbs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "WRITE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(server, "WRITE_TIMEOUT_S", 0.3)
 
     async def large(request: Request, caller: Caller) -> Result:
         for done in range(1000):

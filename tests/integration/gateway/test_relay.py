@@ -14,13 +14,13 @@ from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableE
 from actors.home import Home, away_words, led_team_from
 from actors.host.relay import PIECE_BYTES, Relay, Way
 from actors.sockets import pack
-from supervisor import client as client_module
 from supervisor.api.requests import InterruptRequest, ListRequest, Request, SendRequest, StatusRequest, WaitRequest
 from supervisor.api.results import ListResult, Result, SendResult, WaitResult
 from supervisor.api.verbs import Caller
-from supervisor.client import SupervisorClient
-from supervisor.serving.gateway import Gateway
-from supervisor.serving.relayed import RelayedConnections
+from supervisor.rpc import client as client_module
+from supervisor.rpc.client import SupervisorClient
+from supervisor.rpc.relayed import RelayedConnections
+from supervisor.rpc.server import Gateway
 from tests.integration.gateway.conftest import ScriptedVerbs
 
 HEAD = "10.0.0.1"

@@ -12,13 +12,13 @@ import pytest
 
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError
 from actors.home import Home
-from supervisor import client as client_module
 from supervisor.api.requests import InterruptRequest, ListRequest, Request, SendRequest, WaitRequest
 from supervisor.api.results import ListResult, Result, SendResult, WaitResult
 from supervisor.api.verbs import Caller
-from supervisor.calling import attempt as attempt_module
-from supervisor.client import SupervisorClient
-from supervisor.serving.gateway import Gateway
+from supervisor.rpc import client as client_module
+from supervisor.rpc import connection as attempt_module
+from supervisor.rpc.client import SupervisorClient
+from supervisor.rpc.server import Gateway
 from supervisor.team_file import read_team, write_team
 from tests.integration.gateway.conftest import ScriptedVerbs, status_result
 

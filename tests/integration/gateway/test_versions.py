@@ -12,13 +12,13 @@ from actors.errors import InvalidRequestError, VersionError
 from actors.home import Home
 from actors.sockets import pack, read_frame
 from actors.versions import PROTOCOL
-from supervisor import client as client_module
 from supervisor.api.requests import Request, SendRequest, StatusRequest
 from supervisor.api.results import Result, SendResult
 from supervisor.api.verbs import Caller
-from supervisor.client import SupervisorClient
+from supervisor.rpc import client as client_module
+from supervisor.rpc.client import SupervisorClient
+from supervisor.rpc.server import Gateway
 from supervisor.runtime.asking import gateway_answers
-from supervisor.serving.gateway import Gateway
 from supervisor.versions import VERSION
 from tests.integration.gateway.conftest import ScriptedVerbs, status_result
 

@@ -12,7 +12,7 @@ from typing import Any
 from mcp_entry.__main__ import run
 from mcp_entry.team import Team
 from supervisor.api.verbs import ProgressCallback
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from supervisor.settings import home_from
 from tests.unit.mcp_entry.fakes import REPLIES, FakeClient
 

@@ -11,7 +11,7 @@ from actors.ray_client import actor_class, answer_of, make_actor, named_actor
 from supervisor.api.requests import Request
 from supervisor.api.results import Result, StatusResult, TerminateResult
 from supervisor.api.verbs import Caller
-from supervisor.serving.gateway import Gateway
+from supervisor.rpc.server import Gateway
 from supervisor.startup import OwnStart
 
 

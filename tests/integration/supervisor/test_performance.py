@@ -14,9 +14,9 @@ from supervisor.api import requests, results
 from supervisor.api.requests import SpawnBatchRequest
 from supervisor.api.results import Performance, TeamEvent
 from supervisor.api.validation import parse
-from supervisor.client import SupervisorClient
 from supervisor.performance.desk import PerformanceDesk, PerformanceParts
-from supervisor.serving.gateway import Gateway
+from supervisor.rpc.client import SupervisorClient
+from supervisor.rpc.server import Gateway
 from supervisor.supervisor import Supervisor
 from tests.integration.supervisor import deeds
 from tests.integration.supervisor.asking import received, specialist

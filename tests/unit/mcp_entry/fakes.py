@@ -14,7 +14,7 @@ from supervisor.api import results
 from supervisor.api.requests import EventKind, Request, Role
 from supervisor.api.results import Result
 from supervisor.api.verbs import ProgressCallback, ignore_progress
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from tests.unit.mcp_entry.performing import performing, tuned
 
 Reply = Result | Exception | Callable[[Any, ProgressCallback], Awaitable[Result]]

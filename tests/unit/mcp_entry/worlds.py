@@ -14,7 +14,7 @@ from actors.errors import PhalanxError, SettingsError
 from actors.home import Home
 from mcp_entry.cli.app import app
 from mcp_entry.cli.session import World
-from supervisor.client import SupervisorClient
+from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import DownReport, Ended, OnStep, TeamAddress, TeamState
 from supervisor.settings import Settings
 from tests.unit.mcp_entry.fakes import FakeClient

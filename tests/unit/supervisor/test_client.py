@@ -14,7 +14,7 @@ from supervisor.api.requests import (
     SpawnRequest,
     WaitRequest,
 )
-from supervisor.client import timeout_s
+from supervisor.rpc.client import timeout_s
 
 ONE = SpawnRequest(role=Role.SPECIALIST, work_dir="/w", context="c")
 

@@ -14,7 +14,7 @@ from actors.messages import RECORD_VERSION, Message, encode
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.records import decode_record, encode_plain, encode_record
-from supervisor.serving.repeats import Repeats
+from supervisor.rpc.idempotency import Repeats
 from supervisor.store import keys
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceRecord

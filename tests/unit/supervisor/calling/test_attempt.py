@@ -11,7 +11,7 @@ from supervisor.api.requests import (
     SendRequest,
     WaitRequest,
 )
-from supervisor.calling.attempt import RETURN_PATIENCE_S, Attempt, identified
+from supervisor.rpc.connection import RETURN_PATIENCE_S, Attempt, identified
 
 SEND = SendRequest(instance_id="spec_1", message="hello")
 WAIT = WaitRequest(instance_ids=["spec_1"], timeout_seconds=100)

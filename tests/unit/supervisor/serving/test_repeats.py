@@ -8,8 +8,8 @@ import pytest
 from actors.errors import InvalidRequestError
 from supervisor.api.requests import SendRequest
 from supervisor.records import Unreadable
-from supervisor.serving import repeats
-from supervisor.serving.repeats import Repeats, check_same, fingerprint
+from supervisor.rpc import idempotency
+from supervisor.rpc.idempotency import Repeats, check_same, fingerprint
 from supervisor.store import keys
 from tests.unit.supervisor.stand_ins import turns
 
@@ -120,7 +120,7 @@ async def test_a_call_that_is_repeated_right_after_it_was_cancelled_finds_what_g
 def test_outcomes_are_bounded_by_their_size_too_and_the_last_is_kept_in_any_case(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(repeats, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(idempotency, "KEPT_BYTES", 1000)
     store: dict[str, bytes] = {}
     known = Repeats()
 
@@ -156,7 +156,7 @@ def test_what_was_done_is_known_after_a_restart_and_belongs_to_one_content() -> 
 def test_a_call_that_could_not_be_stored_is_new_and_has_cost_no_other_its_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(repeats, "KEPT", 2)
+    monkeypatch.setattr(idempotency, "KEPT", 2)
     known = Repeats()
     for request_id in ("r1", "r2"):
         remembered(known, request_id)
@@ -168,7 +168,7 @@ def test_a_call_that_could_not_be_stored_is_new_and_has_cost_no_other_its_place(
 def test_calls_that_are_stored_at_the_same_time_leave_no_more_than_there_is_room_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(repeats, "KEPT", 2)
+    monkeypatch.setattr(idempotency, "KEPT", 2)
     known = Repeats()
     for request_id in ("r1", "r2"):
         remembered(known, request_id)
@@ -182,7 +182,7 @@ def test_calls_that_are_stored_at_the_same_time_leave_no_more_than_there_is_room
 
 
 def test_only_the_latest_calls_are_kept_also_over_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repeats, "KEPT", 3)
+    monkeypatch.setattr(idempotency, "KEPT", 3)
     store: dict[str, bytes] = {}
     known = Repeats()
     for number in (9, 8, 7):

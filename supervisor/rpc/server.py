@@ -1,9 +1,22 @@
-"""One client's connection to the gateway: reads its calls, runs them side by side, writes the answers.
+"""The server of the team's socket: it accepts connections, runs their calls side by side, reports progress.
+
+The supervisor's door for everybody on this machine who may use it: a 0600 Unix socket that speaks frames.
+
+The supervisor's actor starts one gateway; ``SupervisorClient`` is the other end. Promises: nobody but the user can
+connect; the socket of a gateway that answers is never taken over, a stale one is; clients do not disturb each other
+(see ``Connection``).
+
+One client's connection to the gateway: reads its calls, runs them side by side, writes the answers.
 
 The gateway makes one ``Connection`` a client. Promises: a call's failure is answered and touches no other call; a bad
 frame ends this connection only; a client that does not read its answers is let go after ``WRITE_TIMEOUT_S`` and holds
 at most ``MAX_CALLS`` answers until then; when the client goes away, calls that only look are cancelled and calls that
 change something run to their end.
+
+Progress of one call on its way to the client: the newest word, at most every ``EVERY_S``, and the last one.
+
+``Connection`` makes one a call; all in one event loop. Words that come faster replace each other, and none is written
+while the client has not read what was written before, so progress takes no memory however slowly it is read.
 """
 
 from __future__ import annotations
@@ -15,20 +28,62 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from actors.concurrency import Background
 from actors.errors import InvalidRequestError, UnavailableError, VersionError, to_wire
-from actors.sockets import FrameError, pack, read_frame
+from actors.sockets import FrameError, check_is_socket, is_answered, listen, pack, read_frame
 from actors.versions import PROTOCOL, RENEW, check_protocol
 from supervisor.api.failures import told
 from supervisor.api.requests import Request
 from supervisor.api.results import Result
 from supervisor.api.validation import parse
 from supervisor.api.verbs import LOOKING, VERBS, Caller, Verb, Verbs
-from supervisor.serving.progress import Progress
 from supervisor.versions import VERSION
 
 logger = logging.getLogger(__name__)
+
+EVERY_S = 0.05
+
+
+class Progress:
+    def __init__(self, call_id: int, writer: asyncio.StreamWriter) -> None:
+        self._call_id = call_id
+        self._writer = writer
+        self._loop = asyncio.get_running_loop()
+        self._unsent: tuple[int, int, str] | None = None
+        self._next_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def tell(self, done: int, total: int, what: str) -> None:
+        """A ``ProgressCallback``."""
+        self._unsent = (done, total, what)
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._next_at, self._send)
+
+    def finish(self) -> bytes:
+        """The last word if it is not sent yet, for whoever writes the answer."""
+        if self._timer is not None:
+            self._timer.cancel()
+        return self._packed()
+
+    def _send(self) -> None:
+        self._next_at = self._loop.time() + EVERY_S
+        self._timer = None
+        if self._writer.transport.get_write_buffer_size() > 0:
+            self._timer = self._loop.call_at(self._next_at, self._send)
+        elif not self._writer.is_closing():
+            self._writer.write(self._packed())
+            self._unsent = None
+
+    def _packed(self) -> bytes:
+        if self._unsent is None:
+            return b""
+        done, total, what = self._unsent
+        return pack({"id": self._call_id, "progress": {"done": done, "total": total, "what": what}})
+
+
 MAX_CALLS = 256
 """Calls of one client that run at the same time."""
 HELLO_TIMEOUT_S = 10.0
@@ -219,3 +274,66 @@ def _known(verb: str) -> Verb:
     if verb not in VERBS:
         raise InvalidRequestError(f"There is no verb {verb[:80]!r}. Known are: {', '.join(VERBS)}.")
     return VERBS[verb]
+
+
+_STOP_TIMEOUT_S = 5.0
+_READ_AHEAD_BYTES = 1 << 20
+"""A connection is read up to twice this ahead, beside the frame in hand."""
+
+
+class Gateway:
+    """``start`` and ``stop`` belong to the event loop in which the verbs run."""
+
+    def __init__(self, socket: Path, verbs: Verbs) -> None:
+        self._socket = socket
+        self._verbs = verbs
+        self._server: asyncio.Server | None = None
+        self._inode = 0
+        self._clients = Background("client")
+        self._connections: set[Connection] = set()
+
+    async def start(self) -> None:
+        """Returns when clients can connect.
+
+        Raises ``UnavailableError`` when another gateway answers on the socket, ``SettingsError`` when the path is
+        taken by something that is no socket.
+        """
+        check_is_socket(self._socket)
+        if await is_answered(self._socket):
+            raise UnavailableError(f"Another supervisor answers on {self._socket}: `phalanx down` ends it.")
+        listener = listen(self._socket)
+        self._inode = self._socket.stat().st_ino
+        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=_READ_AHEAD_BYTES)
+
+    async def stop(self) -> None:
+        """Lets all clients go, cancels what runs, and takes the socket away. No-op when not started."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        with suppress(FileNotFoundError):
+            if self._socket.stat().st_ino == self._inode:
+                self._socket.unlink()
+        await self._clients.end(within_s=_STOP_TIMEOUT_S)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = Connection(reader, writer, self._verbs, self._clients.keep)
+        self._clients.begin(self._serve_one(connection))
+
+    async def _serve_one(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        try:
+            await connection.serve()
+        finally:
+            self._connections.discard(connection)
+
+    @property
+    def warning(self) -> str:
+        """For people; empty while all clients are of the version that the team runs."""
+        others = sorted({each.version for each in self._connections} - {"", VERSION})
+        if not others:
+            return ""
+        return (
+            f"Clients of Phalanx {', '.join(others)} are connected, and the team runs {VERSION}: what only the newer "
+            f"one can do does not work. {RENEW}"
+        )

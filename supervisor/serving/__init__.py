@@ -1,1 +1,0 @@
-"""The door for clients: the gateway's socket, its connections, and calls that come twice."""
