@@ -14,7 +14,6 @@ from pathlib import Path
 
 from actors.home import Home
 from supervisor.api.verbs import Desk
-from supervisor.fence import Fence
 from supervisor.git.service import Elsewhere, git_desk
 from supervisor.hosts.carrier import Carrier
 from supervisor.hosts.desk import HostsDesk, HostsParts
@@ -24,7 +23,6 @@ from supervisor.hosts.many import ManyHosts
 from supervisor.hosts.mover import Mover
 from supervisor.hosts.relocation import MoveParts
 from supervisor.hosts.slots import Slots
-from supervisor.keeping import Keeping
 from supervisor.messaging.batching import Batching
 from supervisor.performance.desk import PerformanceDesk, PerformanceParts
 from supervisor.performance.events import Events
@@ -53,7 +51,8 @@ from supervisor.spawning.staff import Staff
 from supervisor.spawning.undoing import Undoing
 from supervisor.spawning.warm_start import WarmStart
 from supervisor.spawning.work_dirs import WorkDirPolicy
-from supervisor.store import StateStore
+from supervisor.store.base import StateStore
+from supervisor.store.guards import Fence, Keeping
 from supervisor.supervisor import Parts, Supervisor
 from supervisor.team.closing import Closing
 from supervisor.team.looking import Looking

@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable
 from actors.errors import FencedError, PhalanxError, SettingsError, StateLostError, VersionError
 from actors.home import Home
 from supervisor.ports import HostPort
-from supervisor.store import MayBegin
+from supervisor.store.base import MayBegin
 from supervisor.team.registry import is_instance_id
 
 logger = logging.getLogger(__name__)

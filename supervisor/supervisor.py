@@ -27,7 +27,6 @@ from supervisor.api import requests, results
 from supervisor.api.requests import Request
 from supervisor.api.results import Result
 from supervisor.api.verbs import Caller, Desk, Handler
-from supervisor.fence import Fence
 from supervisor.messaging.drafts import Draft
 from supervisor.messaging.sending import Sending, Sent, draft_of
 from supervisor.performance.names import Timing
@@ -38,6 +37,7 @@ from supervisor.recovering.resuming import Resuming
 from supervisor.rpc.connection import waits_s
 from supervisor.spawning.batches import resume_all, spawn_all
 from supervisor.spawning.spawner import Spawner
+from supervisor.store.guards import Fence
 from supervisor.team import views
 from supervisor.team.batches import restart_all, terminate_all
 from supervisor.team.closing import Closing

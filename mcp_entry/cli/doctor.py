@@ -24,8 +24,8 @@ from mcp_entry.cli.claude_config import ClaudeConfig, claude_config, claude_word
 from mcp_entry.cli.claude_versions import knowledge_of
 from mcp_entry.cli.session import HomeOption, JsonOption, World, session
 from mcp_entry.cli.terminal_text import one_line, plain
-from supervisor.redis_address import without_secrets
 from supervisor.settings import Settings, check_variables, setting_variables
+from supervisor.store.redis_url import without_secrets
 
 State = Literal["ok", "missing", "note"]
 _OLDEST_PYTHON = (3, 11)

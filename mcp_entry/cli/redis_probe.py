@@ -31,7 +31,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from supervisor.redis_address import Watched, is_cluster, single, watched
+from supervisor.store.redis_url import Watched, is_cluster, single, watched
 
 LIMIT_S = 10
 _ANSWER_S = 3.0
@@ -77,7 +77,7 @@ def _connected(url: str, clustered: bool) -> Any:
 
 
 def _master(sentinels: Watched, bounds: Mapping[str, Any]) -> Any:
-    """The same client as the store's (``supervisor.store.redis_sentinel``), but one that blocks."""
+    """The same client as the store's (``supervisor.store.redis_client``), but one that blocks."""
     options: dict[str, Any] = {**parse_url(sentinels.url), **bounds}  # type: ignore[no-untyped-call]
     for place in ("host", "port"):
         options.pop(place, None)

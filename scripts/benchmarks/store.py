@@ -13,7 +13,8 @@ from pathlib import Path
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.figures import Figure
 from scripts.benchmarks.section import Part, Plot, Section
-from supervisor.store import StateStore, keys
+from supervisor.store import keys
+from supervisor.store.base import StateStore
 from supervisor.store.replicator import Pace
 from supervisor.store.sqlite import SqliteStore
 from tests.integration.store.copies import make_replicated

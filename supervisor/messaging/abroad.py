@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from actors.messages import Message, MessageStatus, Receipt
-from supervisor.store import StateStore, keys
+from supervisor.store import keys
+from supervisor.store.base import StateStore
 from supervisor.team.registry import Registry
 
 

@@ -26,7 +26,8 @@ from supervisor.messaging.returned import Returned
 from supervisor.performance.meters import Meters
 from supervisor.performance.names import Count
 from supervisor.records import Unreadable, decode_message, decode_receipt
-from supervisor.store import StateStore, keys
+from supervisor.store import keys
+from supervisor.store.base import StateStore
 from supervisor.team.members import Members
 from supervisor.team.registry import Registry, Stage
 

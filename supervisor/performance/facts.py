@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from actors.host.load import HostLoad
 from supervisor.performance.figures import GitFigures, PoolFigures, Queue
 from supervisor.performance.history import Slot
-from supervisor.store import StoreHealth
+from supervisor.store.base import StoreHealth
 from supervisor.tuning.values import Tuning
 
 

@@ -12,7 +12,8 @@ from actors.errors import FencedError, StoreError
 from supervisor.performance.history import COARSE_S, KEPT_S
 from supervisor.performance.meters import Meters
 from supervisor.records import Unreadable, decode_slot, encode_slot
-from supervisor.store import StateStore, keys
+from supervisor.store import keys
+from supervisor.store.base import StateStore
 
 logger = logging.getLogger(__name__)
 

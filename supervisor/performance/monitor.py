@@ -11,11 +11,11 @@ from actors.errors import PhalanxError
 from actors.host.load import HostLoad
 from actors.messages import MessageStatus
 from actors.status import Status
-from supervisor.fence import Fence
 from supervisor.performance.facts import Facts, HostFacts, Waiting
 from supervisor.performance.figures import Queue, Sources
 from supervisor.permits import Permits
 from supervisor.ports import HostPort
+from supervisor.store.guards import Fence
 from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll
 from supervisor.tuning.tunables import Tunables

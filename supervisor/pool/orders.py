@@ -18,7 +18,8 @@ from pydantic import TypeAdapter
 
 from supervisor.pool.recipe import Recipe
 from supervisor.records import Unreadable, decode_plain, encode_plain
-from supervisor.store import StateStore, keys
+from supervisor.store import keys
+from supervisor.store.base import StateStore
 
 logger = logging.getLogger(__name__)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from actors.home import Home
 from supervisor.api.requests import VariableName
-from supervisor.redis_address import RedisDatabase, RedisUrl, from_parts
 from supervisor.settings.fields import SECRET, Directory, VariableValue, setting
 from supervisor.settings.reading import Places, read
 from supervisor.settings.tuned import Tuned, read_tuned
+from supervisor.store.redis_url import RedisDatabase, RedisUrl, from_parts
 
 
 class Settings(BaseModel):

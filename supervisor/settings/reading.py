@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from actors.errors import SettingsError
-from supervisor.redis_address import WITH_REASON
 from supervisor.settings.fields import extra
+from supervisor.store.redis_url import WITH_REASON
 
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
 

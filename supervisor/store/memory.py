@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from supervisor.store import StoreHealth
+from supervisor.store.base import StoreHealth
 
 
 class MemoryStore:

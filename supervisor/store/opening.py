@@ -6,11 +6,10 @@ import socket
 
 from actors.home import Home
 from supervisor.settings import Settings
-from supervisor.store import MayBegin, StateStore, always
-from supervisor.store.reconciling import RedisSide
+from supervisor.store.base import MayBegin, StateStore, always
 from supervisor.store.redis import RedisCopy, Writer
 from supervisor.store.redis_client import RedisServer, connect
-from supervisor.store.replicated import Replicated
+from supervisor.store.replicated import RedisSide, Replicated
 from supervisor.store.replicator import Pace
 from supervisor.store.sqlite import SqliteStore
 

@@ -1,10 +1,17 @@
-"""Which Redis is meant, a client for it, and its faults in words.
+"""Connecting to Redis: one server, a cluster, or a master found by its sentinels.
+
+Which Redis is meant, a client for it, and its faults in words.
 
 A URL may hold a password: it leaves this module only inside the client. Everything that people read says ``shown``.
+
+A client of the Redis that its sentinels name as the master just now. Used by ``redis_client`` alone.
+
+Each new connection asks them again; a connection to a master that has become a replica ends with the first write.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,13 +19,45 @@ from typing import Any
 from redis import exceptions as faults
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import MasterNotFoundError
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool, SentinelManagedSSLConnection
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 
 from actors.errors import SettingsError
-from supervisor.redis_address import Watched, is_cluster, password_of, single, watched, without_secrets
-from supervisor.store.redis_sentinel import connect_to_master
+from supervisor.store.redis_url import Watched, is_cluster, password_of, single, watched, without_secrets
+
+_SENTINEL_S = 1.0
+"""Of several that are asked one after another, one may be away."""
+
+
+class _MasterClient(Redis):
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        """With the sentinels' clients, which the library leaves open."""
+        await super().aclose(close_connection_pool)
+        pool: Any = self.connection_pool
+        await asyncio.gather(*(sentinel.aclose() for sentinel in pool.sentinel_manager.sentinels))
+
+
+def connect_to_master(watched: Watched, **bounds: Any) -> Redis:
+    """Connects when it is used first. Raises ``TypeError`` or ``ValueError`` for options in the URL that are none."""
+    options: dict[str, Any] = {**parse_url(watched.url), **bounds}
+    for place in ("host", "port"):
+        options.pop(place, None)
+    of_sentinels: dict[str, Any] = {
+        **{name: value for name, value in options.items() if name.startswith("ssl_")},
+        **watched.options,
+        **bounds,
+        **{"socket_timeout": _SENTINEL_S, "socket_connect_timeout": _SENTINEL_S},
+    }
+    if options.pop("connection_class", None) is SSLConnection:
+        options["connection_class"] = SentinelManagedSSLConnection
+        of_sentinels["ssl"] = True
+    manager: Any = Sentinel(watched.sentinels, sentinel_kwargs=of_sentinels)  # type: ignore[no-untyped-call]
+    pool: Any = SentinelConnectionPool(watched.master, manager, **options)  # type: ignore[no-untyped-call]
+    pool.make_connection()
+    return _MasterClient.from_pool(pool)
+
 
 CONNECT_S = 2.0
 ANSWER_S = 5.0

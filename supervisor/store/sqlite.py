@@ -18,12 +18,10 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from actors.errors import StoreError
-from supervisor.store import MayBegin, StoreHealth, always
-from supervisor.store.sqlite_check import examine
-from supervisor.store.sqlite_file import StateFile
-from supervisor.store.sqlite_takeover import Takeover
-from supervisor.store.sqlite_words import in_words
-from supervisor.store.values import Change, Changes, Position
+from supervisor.store.base import MayBegin, StoreHealth, always
+from supervisor.store.lineage import Change, Changes, Position
+from supervisor.store.sqlite_file import StateFile, Takeover
+from supervisor.store.sqlite_schema import examine, in_words
 
 _PATIENCE_S = 30.0
 """A disk that takes longer is taken for one that does not answer."""

@@ -1,28 +1,81 @@
-"""The state file itself: blocking calls, all made from the one thread that ``SqliteStore`` keeps for it.
+"""The state file: opened by one supervisor at a time, written, replaced, set aside.
+
+The state file itself: blocking calls, all made from the one thread that ``SqliteStore`` keeps for it.
 
 Owns the lock, the connection and the file's modes. Every writing call is one transaction that begins by looking whether
 the file still carries our epoch, so a supervisor that was replaced cannot write even where locks do not work.
 Errors are ``sqlite3.Error`` and ``OSError`` as they come, and ``StoreError`` where this module knows better.
+
+Taking another copy's content over into the state file, which keeps its own content aside first.
+
+Blocking calls for ``SqliteStore``, in this order: ``begin``, ``stage`` for each part, ``finish``; ``abandon`` when any
+of them fails. The parts gather in a file of their own, so that giving up frees the disk again even when it is full;
+they take their place in one transaction at the end.
+
+Moves a damaged state file out of the way, so that a good copy can take its place. Nothing of it is deleted.
+
+One supervisor per state file: a lock beside it that the kernel frees when its holder dies, however it dies.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from actors.errors import FencedError, StoreError
+from actors.errors import FencedError, StateHeldError, StoreError
 from supervisor.store import sqlite_schema
-from supervisor.store.sqlite_check import examine
-from supervisor.store.sqlite_lock import StateLock
-from supervisor.store.sqlite_words import damaged
-from supervisor.store.values import Change, Changes, Position
+from supervisor.store.lineage import Change, Changes, Position
+from supervisor.store.sqlite_schema import damaged, examine
 
 logger = logging.getLogger(__name__)
+
+
+class StateLock:
+    """``path`` is never removed: two processes could then hold locks on two files of the same name."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def take(self) -> None:
+        """Raises ``StateHeldError`` at once when a living process holds it, ``OSError`` when it cannot be made."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            os.fchmod(descriptor, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            raise StateHeldError(
+                f"Another supervisor (process {holder}) has this team's state: it holds {self._path}. Use that one, "
+                "or end it first (phalanx down); for a second team set PHALANX_HOME to another directory."
+            ) from None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        self._sign(descriptor)
+
+    def release(self) -> None:
+        """No-op when it is not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _sign(self, descriptor: int) -> None:
+        """The process id is only there to be read by people; on a full disk it is left out."""
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError:
+            return
+
 
 _WRITE = (
     "INSERT INTO records VALUES (?1, ?2, ?3, record_checksum(?1, ?2, ?3)) ON CONFLICT (key) DO UPDATE "
@@ -271,3 +324,100 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+_SWAP = (
+    # The sequences are spread evenly, so that a further copy can be made of this one in parts.
+    "INSERT INTO main.records SELECT key, value, place, record_checksum(key, value, place) FROM (SELECT key, value, "
+    "1 + (row_number() OVER (ORDER BY key) - 1) * ?1 / (SELECT count(*) FROM incoming.records) AS place "
+    "FROM incoming.records)"
+)
+
+
+class Takeover:
+    def __init__(self, file: StateFile) -> None:
+        self._file = file
+        self._aside: Path | None = None
+        self._attached = False
+
+    def begin(self) -> None:
+        """Copies the file to ``<name>.superseded-<epoch>-<n>`` if it holds a record, and makes room for the parts."""
+        database, incoming = self._file.database, self._file.incoming
+        if database.execute("SELECT EXISTS (SELECT 1 FROM records WHERE value IS NOT NULL)").fetchone()[0]:
+            aside = _free_name(self._file.path, self._file.position.epoch)
+            copy_to(database, aside)
+            self._aside = aside
+        incoming.unlink(missing_ok=True)
+        os.close(_create(incoming))
+        database.execute("ATTACH ?1 AS incoming", (str(incoming.absolute()),))
+        self._attached = True
+        database.execute("PRAGMA incoming.journal_mode = OFF")
+        database.execute("PRAGMA incoming.synchronous = OFF")
+        database.execute("CREATE TABLE incoming.records (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
+
+    def stage(self, records: Mapping[str, bytes]) -> None:
+        database = self._file.database
+        database.execute("BEGIN")
+        database.executemany("INSERT OR REPLACE INTO incoming.records VALUES (?1, ?2)", records.items())
+        database.execute("COMMIT")
+
+    def finish(self, position: Position) -> None:
+        """Replaces every record by the staged ones. The epoch becomes the higher one of both, so ours stays valid."""
+        epoch = max(position.epoch, self._file.position.epoch)
+        with self._file.transaction() as database:
+            database.execute("DELETE FROM main.records")
+            database.execute(_SWAP, (max(position.sequence, 1),))
+            taken = Position(lineage=position.lineage, epoch=epoch, sequence=position.sequence)
+            self._file.note(database, taken, deletions_known_after=position.sequence)
+        self._aside = None  # from here on it is what is left of our own content
+        self._drop_parts()
+
+    def abandon(self) -> None:
+        """Leaves nothing behind. Our own content is in its place, unless ``finish`` had replaced it already."""
+        self._drop_parts()
+        if self._aside is not None:
+            self._aside.unlink()
+
+    def _drop_parts(self) -> None:
+        if self._file.database.in_transaction:
+            self._file.database.execute("ROLLBACK")
+        if self._attached:
+            self._file.database.execute("DETACH incoming")
+            self._attached = False
+        self._file.incoming.unlink(missing_ok=True)
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+
+
+def _free_name(path: Path, epoch: int) -> Path:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.superseded-{epoch}-{number}")).exists():
+        number += 1
+    return aside
+
+
+_PARTS = ("", "-wal", "-shm")
+
+
+def set_aside(path: Path) -> Path:
+    """The new name of the file. Raises ``StateHeldError`` when another supervisor has it, ``OSError``."""
+    lock = StateLock(path.with_name(f"{path.name}.lock"))
+    lock.take()
+    try:
+        number = 1
+        while any(_aside(path, number, part).exists() for part in _PARTS):
+            number += 1
+        for part in _PARTS:
+            old = path.with_name(path.name + part)
+            if old.exists():
+                old.rename(_aside(path, number, part))
+        sync_directory(path.parent)
+        return _aside(path, number, "")
+    finally:
+        lock.release()
+
+
+def _aside(path: Path, number: int, part: str) -> Path:
+    return path.with_name(f"{path.name}.damaged-{number}{part}")

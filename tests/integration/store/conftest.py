@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from supervisor.store import StateStore
+from supervisor.store.base import StateStore
 from supervisor.store.memory import MemoryStore
 from supervisor.store.sqlite import SqliteStore
 from tests.integration.store.copies import make_replicated

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.store.keys import SESSIONS, RedisKeys
-from supervisor.store.reconciling import RedisSide
 from supervisor.store.redis import RedisCopy, Writer
 from supervisor.store.redis_client import RedisServer, connect
-from supervisor.store.replicated import Replicated
+from supervisor.store.replicated import RedisSide, Replicated
 from supervisor.store.replicator import Pace
 
 TEAM = "team"

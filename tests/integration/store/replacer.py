@@ -11,8 +11,8 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from supervisor.store.lineage import Position
 from supervisor.store.sqlite import SqliteStore
-from supervisor.store.values import Position
 
 RECORDS = 300
 

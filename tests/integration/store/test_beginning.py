@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import StateLostError
-from supervisor.store import StateStore
+from supervisor.store.base import StateStore
 from supervisor.store.replicated import Replicated
 from supervisor.store.sqlite import SqliteStore
 from tests.integration.store.copies import PACE, make_replicated

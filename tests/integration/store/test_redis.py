@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from actors.errors import StoreError
+from supervisor.store.lineage import Position
 from supervisor.store.redis import CopyFencedError, CopyMovedError, RedisCopy, StagedPart, Writer
 from supervisor.store.redis_client import RedisServer, connect
-from supervisor.store.values import Position
 from tests.integration.store.copies import KEYS, TEAM, copies_agree, in_redis, make_replicated, until
 from tests.integration.store.redis_server import RedisProcess
 

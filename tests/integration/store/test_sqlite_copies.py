@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.errors import FencedError, StoreError
+from supervisor.store.lineage import Position
 from supervisor.store.sqlite import SqliteStore
-from supervisor.store.values import Position
 
 OTHER = Position(lineage="another", epoch=7, sequence=40)
 

@@ -16,8 +16,8 @@ import pytest
 
 from actors.errors import StoreError
 from supervisor.store import sqlite_schema
+from supervisor.store.lineage import Position
 from supervisor.store.sqlite import SqliteStore
-from supervisor.store.values import Position
 
 DISK_BYTES = 1_500_000
 FILLER_BYTES = 500_000

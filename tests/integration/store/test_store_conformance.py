@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from actors.errors import StateHeldError
-from supervisor.store import StateStore
+from supervisor.store.base import StateStore
 from tests.integration.store.conftest import SHARED, Reopen, StoreMaker
 
 AWKWARD_KEYS = [

@@ -14,7 +14,7 @@ from supervisor.performance.findings import Finding
 from supervisor.performance.history import Slot
 from supervisor.performance.names import Timing
 from supervisor.settings import Settings
-from supervisor.store import StoreHealth
+from supervisor.store.base import StoreHealth
 from supervisor.tuning.values import Tuning
 
 

@@ -17,7 +17,6 @@ from actors.home import Home
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.api.verbs import Caller
 from supervisor.build import make_pool
-from supervisor.fence import Fence
 from supervisor.messaging.batching import Batching
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
@@ -31,6 +30,7 @@ from supervisor.spawning.staff import Staff
 from supervisor.spawning.undoing import Undoing
 from supervisor.spawning.warm_start import WarmStart
 from supervisor.spawning.work_dirs import WorkDirPolicy
+from supervisor.store.guards import Fence
 from supervisor.store.memory import MemoryStore
 from supervisor.team.closing import Closing
 from supervisor.team.registry import InstanceRecord

@@ -3,9 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from actors.messages import MessageStatus
-from supervisor.keeping import Keeping
 from supervisor.records import Unreadable, decode_plain
 from supervisor.store import keys
+from supervisor.store.guards import Keeping
 from supervisor.store.memory import MemoryStore
 from supervisor.team.roll import Roll
 from tests.unit.supervisor.stand_ins import draft, receipt, recruit

@@ -11,7 +11,7 @@ from supervisor.performance.figures import GitFigures, PoolFigures, Queue
 from supervisor.performance.history import Slot
 from supervisor.performance.names import Count, Timing
 from supervisor.settings import Settings
-from supervisor.store import StoreHealth
+from supervisor.store.base import StoreHealth
 from supervisor.tuning.values import Tuning
 
 GB = 1_000_000_000

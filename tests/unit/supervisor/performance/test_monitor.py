@@ -8,13 +8,13 @@ from actors.host.load import HostLoad
 from actors.instance.reports import Snapshot
 from actors.messages import Message, MessageStatus
 from actors.status import PendingPermission, Status
-from supervisor.fence import Fence
 from supervisor.performance.facts import HostFacts, Waiting
 from supervisor.performance.figures import Sources
 from supervisor.performance.meters import Meters
 from supervisor.performance.monitor import Monitor, Watched
 from supervisor.performance.rules import judge
 from supervisor.permits import Permits
+from supervisor.store.guards import Fence
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Stage
 from supervisor.team.roll import Roll

@@ -13,7 +13,7 @@ from supervisor.performance.figures import GitFigures, Queue, Stock
 from supervisor.performance.findings import Advice, Finding, score
 from supervisor.performance.names import Count
 from supervisor.performance.rules import judge
-from supervisor.store import StoreHealth
+from supervisor.store.base import StoreHealth
 from tests.unit.supervisor.performance.looks import GB, facts, host, tuning, window
 
 

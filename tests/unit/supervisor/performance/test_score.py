@@ -13,7 +13,7 @@ from supervisor.performance.findings import Finding, score
 from supervisor.performance.names import Count
 from supervisor.performance.rules import judge
 from supervisor.performance.rules.words import duration, who
-from supervisor.store import StoreHealth
+from supervisor.store.base import StoreHealth
 from tests.unit.supervisor.performance.looks import GB, facts, host, window
 
 TABLE = (Path(__file__).resolve().parents[4] / "docs" / "score.md").read_text()

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from supervisor.store.lineage import Position
 from supervisor.store.redis import CopyDamagedError, CopyFencedError, CopyHeldError, RedisCopy, Writer
-from supervisor.store.values import Position
 
 
 class Answering:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from supervisor.store.lineage import Change, Changes, Ours, Position, Session
 from supervisor.store.redis import CopyState, RedisCopy
 from supervisor.store.redis_client import RedisServer
 from supervisor.store.replicator import Pace, Replicator
-from supervisor.store.sessions import Ours, Session
-from supervisor.store.values import Change, Changes, Position
 
 START = Position(lineage="l", epoch=1, sequence=1)
 

@@ -10,8 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor.store.sessions import Relation, Session, SessionsVersionError, Standing, compare, decode, encode
-from supervisor.store.values import Position
+from supervisor.store.lineage import (
+    Position,
+    Relation,
+    Session,
+    SessionsVersionError,
+    Standing,
+    compare,
+    decode,
+    encode,
+)
 
 
 @dataclass

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.store.backlog import Backlog, merged
-from supervisor.store.catching_up import CatchingUp, Portions
+from supervisor.store.lineage import Change, Changes, Position
 from supervisor.store.redis import RedisCopy, StagedPart
-from supervisor.store.values import Change, Changes, Position
+from supervisor.store.replicator import Backlog, CatchingUp, Portions, merged
 
 Records = Mapping[str, bytes | None]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import StoreError
-from supervisor.store.sqlite_words import DamagedFileError, in_words
+from supervisor.store.sqlite_schema import DamagedFileError, in_words
 
 PATH = Path("/home/someone/state.db")
 

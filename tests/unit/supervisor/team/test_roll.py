@@ -12,9 +12,9 @@ from actors.errors import FencedError, StoreError
 from actors.instance.reports import Report, Snapshot
 from actors.messages import Message
 from actors.status import Status
-from supervisor.fence import Fence
 from supervisor.records import decode_record
 from supervisor.store import keys
+from supervisor.store.guards import Fence
 from supervisor.team.registry import InstanceRecord, Member, Stage
 from supervisor.team.roll import Roll
 from tests.unit.supervisor.stand_ins import READY, TroubledStore, draft, receipt, recruit, turns
