@@ -45,6 +45,8 @@ from supervisor.recovering.recovery import Recovery
 from supervisor.recovering.recycling import Recycling, RecyclingRules
 from supervisor.recovering.resuming import Resuming
 from supervisor.settings import Settings
+from supervisor.settings.live import Tunables, Tuning
+from supervisor.settings.service import TuningDesk
 from supervisor.spawning.cold_start import ColdStart
 from supervisor.spawning.spawner import Spawner, SpawnSettings, Starts
 from supervisor.spawning.staff import Staff
@@ -57,10 +59,7 @@ from supervisor.supervisor import Parts, Supervisor
 from supervisor.team.closing import Closing
 from supervisor.team.looking import Looking
 from supervisor.team.roll import Roll
-from supervisor.tuning.desk import TuningDesk
 from supervisor.tuning.self_tuning import SelfTuning
-from supervisor.tuning.tunables import Tunables
-from supervisor.tuning.values import Tuning
 
 
 def make_pool(

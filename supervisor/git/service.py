@@ -37,10 +37,9 @@ from supervisor.performance.figures import GitFigures, Queue
 from supervisor.permits import Permits
 from supervisor.ports import GitPort
 from supervisor.rpc.idempotency import fingerprint
+from supervisor.settings.live import Tunables, Tuning
 from supervisor.spawning.work_dirs import WorkDirPolicy
 from supervisor.team.roll import Roll
-from supervisor.tuning.tunables import Tunables
-from supervisor.tuning.values import Tuning
 
 _LOST = (
     "The same call was begun before and cut off: whether this was done is not known. Look with status, log or branch; "

@@ -12,9 +12,8 @@ from actors.concurrency import Background
 from actors.errors import PhalanxError
 from actors.instance.inbox import BatchLimits
 from supervisor.ports import InstancePort
+from supervisor.settings.live import Tunables, Tuning
 from supervisor.team.roll import Roll
-from supervisor.tuning.tunables import Tunables
-from supervisor.tuning.values import Tuning
 
 logger = logging.getLogger(__name__)
 

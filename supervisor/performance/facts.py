@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from actors.host.load import HostLoad
 from supervisor.performance.figures import GitFigures, PoolFigures, Queue
 from supervisor.performance.history import Slot
+from supervisor.settings.live import Tuning
 from supervisor.store.base import StoreHealth
-from supervisor.tuning.values import Tuning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

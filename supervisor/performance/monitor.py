@@ -15,10 +15,10 @@ from supervisor.performance.facts import Facts, HostFacts, Waiting
 from supervisor.performance.figures import Queue, Sources
 from supervisor.permits import Permits
 from supervisor.ports import HostPort
+from supervisor.settings.live import Tunables
 from supervisor.store.guards import Fence
 from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll
-from supervisor.tuning.tunables import Tunables
 
 _SHORTEST_S = 2.0
 _LONGEST_S = 60.0

@@ -12,8 +12,8 @@ from supervisor.performance.findings import Finding, score
 from supervisor.performance.histogram import Histogram
 from supervisor.performance.history import Slot
 from supervisor.performance.names import Count, Timing
+from supervisor.settings.live import Tuning
 from supervisor.team.views import iso
-from supervisor.tuning.values import Tuning
 
 _MB = 1_000_000
 

@@ -23,9 +23,9 @@ from supervisor.pool.recipe import Recipe
 from supervisor.pool.seats import Seats
 from supervisor.pool.stock import ActorStock
 from supervisor.pool.worktrees import SpareWorktrees
+from supervisor.settings.live import Tuning
 from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll
-from supervisor.tuning.values import Tuning
 
 logger = logging.getLogger(__name__)
 _STORE_AGAIN_S = 5.0

@@ -7,10 +7,16 @@ Read once where a process begins; everything below gets values. ``describe`` is 
 from __future__ import annotations
 
 from supervisor.settings.kept import keep_settings, kept_settings, waiting_settings
-from supervisor.settings.model import Settings
-from supervisor.settings.names import check_variables
-from supervisor.settings.place import DEFAULT_HOME, HOME_VARIABLE, home_from
-from supervisor.settings.table import SettingInfo, describe, setting_variables
+from supervisor.settings.model import (
+    DEFAULT_HOME,
+    HOME_VARIABLE,
+    SettingInfo,
+    Settings,
+    check_variables,
+    describe,
+    home_from,
+    setting_variables,
+)
 
 __all__ = [
     "DEFAULT_HOME",

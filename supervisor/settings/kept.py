@@ -13,7 +13,7 @@ from actors.errors import SettingsError
 from actors.files import write_private
 from actors.home import Home
 from supervisor.settings.model import Settings
-from supervisor.settings.tuned import read_tuned
+from supervisor.settings.sources import read_tuned
 
 logger = logging.getLogger(__name__)
 

@@ -1,19 +1,42 @@
-"""The settings themselves: each with its variable, unit, what is allowed and what it means."""
+"""The settings: what each is, its table, and the names of their variables.
+
+The settings themselves: each with its variable, unit, what is allowed and what it means.
+
+The settings as a table, for the documentation and ``phalanx doctor``.
+
+Where the home of a team is.
+
+Which variables of the environment are Phalanx's, so that none that is only nearly so passes in silence.
+"""
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic.fields import FieldInfo
 
+from actors.agents.demo.options import VARIABLES as DEMO_VARIABLES
+from actors.errors import SettingsError
 from actors.home import Home
+from actors.marks import MARKS
 from supervisor.api.requests import VariableName
-from supervisor.settings.fields import SECRET, Directory, VariableValue, setting
-from supervisor.settings.reading import Places, read
-from supervisor.settings.tuned import Tuned, read_tuned
+from supervisor.settings.sources import (
+    SECRET,
+    Directory,
+    Places,
+    Tuned,
+    VariableValue,
+    extra,
+    read,
+    read_tuned,
+    setting,
+)
 from supervisor.store.redis_url import RedisDatabase, RedisUrl, from_parts
 
 
@@ -305,3 +328,78 @@ class Settings(BaseModel):
         settings = type(self)(**{**self.model_dump(exclude_unset=True), **tuned.values})
         settings._tuned, settings._configured = tuned, self
         return settings
+
+
+HOME_VARIABLE = "PHALANX_HOME"
+DEFAULT_HOME = "~/.phalanx"
+
+
+def home_from(environment: Mapping[str, str]) -> Home:
+    """The home that ``PHALANX_HOME`` names, else the default one; its path is absolute."""
+    given = environment.get(HOME_VARIABLE) or DEFAULT_HOME
+    user_home = environment.get("HOME")
+    if user_home and (given == "~" or given.startswith("~/")):
+        given = user_home + given[1:]
+    return Home(Path(os.path.normpath(Path(given).expanduser().absolute())))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingInfo:
+    """One row of ``describe``. ``name`` is the key in ``config.toml``; it or ``variable`` may be empty: not there."""
+
+    name: str
+    variable: str
+    unit: str
+    allowed: str
+    default: str
+    meaning: str
+
+
+def describe() -> tuple[SettingInfo, ...]:
+    """Every setting, in the order of the documentation; the home itself comes first."""
+    home = SettingInfo(
+        name="",
+        variable=HOME_VARIABLE,
+        unit="",
+        allowed="a directory of its own, with a short path",
+        default=DEFAULT_HOME,
+        meaning="Where everything of one team lives; two homes are two teams.",
+    )
+    return (home, *(_row(name, field) for name, field in Settings.model_fields.items()))
+
+
+def setting_variables() -> frozenset[str]:
+    """The environment variables that ``load`` reads."""
+    return frozenset(extra(field, "variable") for field in Settings.model_fields.values()) - {""}
+
+
+def _row(name: str, field: FieldInfo) -> SettingInfo:
+    return SettingInfo(
+        name=name,
+        variable=extra(field, "variable"),
+        unit=extra(field, "unit"),
+        allowed=extra(field, "allowed"),
+        default="" if field.default in ((), {}) else str(field.default),
+        meaning=field.description or "",
+    )
+
+
+_OURS = "PHALANX_"
+
+
+def check_variables(names: Iterable[str]) -> None:
+    """Raises ``SettingsError`` for variables that begin as ours do and are none: with a typo a setting has no effect.
+
+    For who brings a team up; one that is coming back must not fail because of what somebody has set meanwhile.
+    """
+    settings = setting_variables() | {HOME_VARIABLE}
+    known = settings | DEMO_VARIABLES | MARKS
+    told = [_unknown(name, settings) for name in sorted(names) if name.startswith(_OURS) and name not in known]
+    if told:
+        ours = ", ".join(sorted(name for name in settings if name.startswith(_OURS)))
+        raise SettingsError("\n".join([*told, f"Unset or correct it. Known are: {ours}."]))
+
+
+def _unknown(name: str, settings: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, sorted({*settings, *DEMO_VARIABLES}), n=1)
+    return f"{name} is no known variable.{f' Did you mean {close[0]}?' if close else ''}"

@@ -15,9 +15,8 @@ from supervisor.performance.meters import Meters
 from supervisor.performance.monitor import Hosts, load_of
 from supervisor.performance.names import Count, Timing
 from supervisor.permits import Permits
+from supervisor.settings.live import Tunables, Tuning
 from supervisor.tuning.autopilot import Autopilot, Sample, Spawned, Step
-from supervisor.tuning.tunables import Tunables
-from supervisor.tuning.values import Tuning
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from supervisor.performance.findings import Finding
 from supervisor.performance.history import Slot
 from supervisor.performance.names import Timing
 from supervisor.settings import Settings
+from supervisor.settings.live import Tuning
 from supervisor.store.base import StoreHealth
-from supervisor.tuning.values import Tuning
 
 
 def tuned(spawns: int = 5) -> figures.TunedSettings:

@@ -23,6 +23,7 @@ from supervisor.pool.stock import ActorStock
 from supervisor.recovering.adoption import Adoption, InstanceRules
 from supervisor.recovering.recovery import Recovery
 from supervisor.settings import Settings
+from supervisor.settings.live import Tunables, Tuning
 from supervisor.spawning.cold_start import ColdStart
 from supervisor.spawning.room import Room
 from supervisor.spawning.spawner import Spawner, SpawnSettings, Starts
@@ -35,8 +36,6 @@ from supervisor.store.memory import MemoryStore
 from supervisor.team.closing import Closing
 from supervisor.team.registry import InstanceRecord
 from supervisor.team.roll import Roll
-from supervisor.tuning.tunables import Tunables
-from supervisor.tuning.values import Tuning
 from tests.unit.supervisor.world import Actor, Hands, World
 
 WORK_DIR = Path("/usr")

@@ -18,7 +18,7 @@ from supervisor.settings import (
     setting_variables,
     waiting_settings,
 )
-from supervisor.settings.tuned import Tuned, write_tuned
+from supervisor.settings.sources import Tuned, write_tuned
 
 
 @pytest.fixture

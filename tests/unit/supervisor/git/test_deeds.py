@@ -13,11 +13,10 @@ from supervisor.api.results import GitBatchResult
 from supervisor.api.verbs import Caller
 from supervisor.git.service import Elsewhere, git_desk
 from supervisor.settings import Settings
+from supervisor.settings.live import Tunables, Tuning
 from supervisor.spawning.work_dirs import WorkDirPolicy
 from supervisor.store.memory import MemoryStore
 from supervisor.team.roll import Roll
-from supervisor.tuning.tunables import Tunables
-from supervisor.tuning.values import Tuning
 from tests.unit.supervisor.git.test_desk import Host
 
 COMMIT = {"type": "commit", "params": {"message": "m", "all": True}}

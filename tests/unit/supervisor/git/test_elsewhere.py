@@ -16,11 +16,10 @@ from supervisor.api.results import GitOutcome
 from supervisor.api.verbs import Caller
 from supervisor.git.service import Elsewhere, GitDesk, git_desk
 from supervisor.settings import Settings
+from supervisor.settings.live import Tunables, Tuning
 from supervisor.spawning.work_dirs import WorkDirPolicy
 from supervisor.store.memory import MemoryStore
 from supervisor.team.roll import Roll
-from supervisor.tuning.tunables import Tunables
-from supervisor.tuning.values import Tuning
 
 AWAY = "spec_0_0_2"
 

@@ -9,10 +9,9 @@ from actors.home import Home
 from supervisor.messaging.batching import Batching, limits_of
 from supervisor.recovering.adoption import Adoption, InstanceRules
 from supervisor.settings import Settings
+from supervisor.settings.live import Tunables, Tuning
 from supervisor.store.memory import MemoryStore
 from supervisor.team.roll import Roll
-from supervisor.tuning.tunables import Tunables
-from supervisor.tuning.values import Tuning
 from tests.unit.supervisor.stand_ins import StandInInstance, recruit, turns
 
 FIRST = Tuning.of(Settings())

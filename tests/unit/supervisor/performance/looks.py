@@ -11,8 +11,8 @@ from supervisor.performance.figures import GitFigures, PoolFigures, Queue
 from supervisor.performance.history import Slot
 from supervisor.performance.names import Count, Timing
 from supervisor.settings import Settings
+from supervisor.settings.live import Tuning
 from supervisor.store.base import StoreHealth
-from supervisor.tuning.values import Tuning
 
 GB = 1_000_000_000
 LOAD = HostLoad(

@@ -14,11 +14,11 @@ from supervisor.performance.meters import Meters
 from supervisor.performance.monitor import Monitor, Watched
 from supervisor.performance.rules import judge
 from supervisor.permits import Permits
+from supervisor.settings.live import Tunables
 from supervisor.store.guards import Fence
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Stage
 from supervisor.team.roll import Roll
-from supervisor.tuning.tunables import Tunables
 from tests.unit.supervisor.performance.looks import LOAD, tuning
 from tests.unit.supervisor.stand_ins import draft, receipt, recruit
 

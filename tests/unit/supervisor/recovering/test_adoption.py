@@ -8,10 +8,9 @@ from actors.instance.instance import InstanceConfig
 from supervisor.messaging.batching import Batching
 from supervisor.recovering.adoption import Adoption, InstanceRules
 from supervisor.settings import Settings
+from supervisor.settings.live import Tunables, Tuning
 from supervisor.store.memory import MemoryStore
 from supervisor.team.roll import Roll
-from supervisor.tuning.tunables import Tunables
-from supervisor.tuning.values import Tuning
 from tests.unit.supervisor.stand_ins import StandInInstance, recruit
 
 

@@ -15,13 +15,11 @@ from supervisor.api.validation import parse
 from supervisor.api.verbs import Caller
 from supervisor.performance.meters import Meters
 from supervisor.permits import Permits
-from supervisor.settings import Settings
-from supervisor.settings.tuned import Tuned, read_tuned, write_tuned
-from supervisor.tuning import desk
-from supervisor.tuning.desk import TuningDesk
+from supervisor.settings import Settings, service
+from supervisor.settings.live import Tunables, Tuning
+from supervisor.settings.service import TuningDesk
+from supervisor.settings.sources import Tuned, read_tuned, write_tuned
 from supervisor.tuning.self_tuning import SelfTuning
-from supervisor.tuning.tunables import Tunables
-from supervisor.tuning.values import Tuning
 from tests.unit.supervisor.stand_ins import turns
 
 LEAD = Caller(sender="lead")
@@ -91,7 +89,7 @@ async def test_a_change_whose_caller_went_away_is_done_before_the_next_one_begin
         assert go_on.wait(10)
         write_tuned(home, tuned)
 
-    monkeypatch.setattr(desk, "write_tuned", written_when_told)
+    monkeypatch.setattr(service, "write_tuned", written_when_told)
     life = Life(home)
     first = asyncio.create_task(life.tune(cacheSize=5))
     assert await asyncio.to_thread(begun.wait, 10)

@@ -9,8 +9,8 @@ from actors.errors import InvalidRequestError
 from supervisor.api.requests import OptimizeSettingsRequest
 from supervisor.api.validation import parse
 from supervisor.settings import Settings
-from supervisor.settings.tuned import TUNABLE
-from supervisor.tuning.values import PROFILES
+from supervisor.settings.live import PROFILES
+from supervisor.settings.sources import TUNABLE
 
 
 def asked(**arguments: Any) -> OptimizeSettingsRequest:

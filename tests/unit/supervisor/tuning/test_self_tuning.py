@@ -10,9 +10,8 @@ from supervisor.performance.meters import Meters
 from supervisor.performance.names import Timing
 from supervisor.permits import Permits
 from supervisor.settings import Settings
+from supervisor.settings.live import Tunables, Tuning
 from supervisor.tuning.self_tuning import SelfTuning
-from supervisor.tuning.tunables import Tunables
-from supervisor.tuning.values import Tuning
 from tests.unit.supervisor.performance.looks import GB, LOAD
 from tests.unit.supervisor.stand_ins import turns
 

@@ -1,6 +1,10 @@
-"""The desk of ``optimize_settings``: everything is checked, then kept in the home, then applied at once.
+"""The verb ``optimize_settings``.
+
+The desk of ``optimize_settings``: everything is checked, then kept in the home, then applied at once.
 
 A file that cannot be written changes nothing. What is kept wins over the configuration until it is reset.
+
+Settings that change while the team runs: their values, who is told, and the spawn cap that tunes itself.
 """
 
 from __future__ import annotations
@@ -15,10 +19,9 @@ from actors.home import Home
 from supervisor.api import requests, results
 from supervisor.api.verbs import Caller, Handler
 from supervisor.performance import views
-from supervisor.settings.tuned import TUNABLE, Tuned, read_tuned, write_tuned
+from supervisor.settings.live import PROFILES, Tunables, Tuning
+from supervisor.settings.sources import TUNABLE, Tuned, read_tuned, write_tuned
 from supervisor.tuning.self_tuning import SelfTuning
-from supervisor.tuning.tunables import Tunables
-from supervisor.tuning.values import PROFILES, Tuning
 
 
 class TuningDesk:

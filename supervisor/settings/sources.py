@@ -1,22 +1,60 @@
-"""Reads values from ``config.toml`` and the environment; a fault is told with its place and what is allowed."""
+"""Where the values of settings come from: ``config.toml``, the environment, changes of a running team.
+
+How a setting is declared, and the kinds of values that need more than a type.
+
+Reads values from ``config.toml`` and the environment; a fault is told with its place and what is allowed.
+
+What was changed of the settings while a team ran, kept in the home so that it holds for the next team too.
+
+``optimize_settings`` writes it; ``Settings.load`` reads it last, so it wins over the configuration until it is reset.
+"""
 
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import reprlib
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, StringConstraints, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from actors.errors import SettingsError
-from supervisor.settings.fields import extra
+from actors.files import write_private
+from actors.home import Home
 from supervisor.store.redis_url import WITH_REASON
+
+SECRET = frozenset({"env", "redis_url", "redis_host"})
+"""Settings whose values are never shown: whoever gets redis_host wrong may have put a password there."""
+
+
+def _absolute(directory: Path) -> Path:
+    expanded = directory.expanduser()
+    if not expanded.is_absolute():
+        raise ValueError("not absolute")
+    return expanded
+
+
+def setting(default: Any, variable: str, unit: str, allowed: str, meaning: str, **limits: Any) -> Any:
+    given: dict[str, JsonValue] = {"variable": variable, "unit": unit, "allowed": allowed}
+    return Field(default=default, description=meaning, json_schema_extra=given, **limits)
+
+
+def extra(field: FieldInfo, key: str) -> str:
+    """What ``setting`` was given under ``key``."""
+    given = field.json_schema_extra
+    return str(given[key]) if isinstance(given, dict) else ""
+
+
+Directory = Annotated[Path, AfterValidator(_absolute)]
+VariableValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+
 
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
 
@@ -102,3 +140,57 @@ class _Faults:
         if name in self.places.tuned:
             return f"{self.places.tuned_file}: {name}"
         return variable if name in self.in_environment else f"{self.places.config}: {name}"
+
+
+TUNABLE = (
+    "max_concurrent_spawns",
+    "max_concurrent_git_ops",
+    "message_batch_size",
+    "message_batch_delay",
+    "cache_size",
+    "cache_ttl",
+    "worktree_pool_size",
+    "prewarm_instances",
+)
+"""Settings that can be changed while the team runs."""
+_AUTO = "auto"
+HOW_TO_RESET = "`phalanx tune --reset` takes it back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    values: Mapping[str, Any]
+    """By the names of ``TUNABLE``; only what was changed."""
+    auto: bool = False
+    """The supervisor tunes the spawn cap by itself."""
+
+    @property
+    def in_words(self) -> str:
+        """For people; empty when nothing was changed."""
+        parts = [f"{name} = {value:g}" for name, value in self.values.items()]
+        if self.auto:
+            parts.append("the spawn cap tunes itself")
+        return f"changed while a team ran: {', '.join(parts)}; {HOW_TO_RESET}" if parts else ""
+
+
+def read_tuned(home: Home) -> Tuned:
+    """Raises ``SettingsError`` for a file that is damaged."""
+    path = home.tuned_file
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        auto = found.pop(_AUTO, False)
+        strange = [name for name, value in found.items() if name not in TUNABLE or not isinstance(value, int | float)]
+    except FileNotFoundError:
+        return Tuned(values={})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise SettingsError(f"{path} cannot be read ({error}): remove it, then the configuration applies.") from None
+    if strange or not isinstance(auto, bool):
+        raise SettingsError(
+            f"{path} holds {strange or auto!r}, which this version of Phalanx does not know: remove it."
+        )
+    return Tuned(values=found, auto=auto)
+
+
+def write_tuned(home: Home, tuned: Tuned) -> None:
+    """Raises ``SettingsError``; then it is as it was before."""
+    write_private(home.tuned_file, json.dumps({**tuned.values, _AUTO: tuned.auto}, indent=2) + "\n")

@@ -1,14 +1,22 @@
-"""The settings that can be changed while the team runs as one frozen value, and profiles for teams of each size."""
+"""The settings that can change while the team runs.
+
+What applies now, and who must hear when it changes.
+
+Whoever owns something that can be tuned (a cap, the batcher, a cache, the pool) subscribes once; ``change`` tells all
+of them at once. All in the supervisor's event loop.
+
+The settings that can be changed while the team runs as one frozen value, and profiles for teams of each size.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
 from supervisor.settings import Settings
-from supervisor.settings.tuned import TUNABLE
+from supervisor.settings.sources import TUNABLE
 
 Profile = Literal["small", "medium", "large", "very-large"]
 
@@ -67,3 +75,26 @@ PROFILES: Mapping[Profile, Mapping[str, Any]] = MappingProxyType(
     }
 )
 """For teams of up to 10, 50, 100 and more instances, as the guide advises."""
+
+
+Subscriber = Callable[[Tuning, Tuning], None]
+"""Takes what applied before and what applies now. Must neither fail nor block."""
+
+
+class Tunables:
+    def __init__(self, tuning: Tuning) -> None:
+        self._current = tuning
+        self._subscribers: list[Subscriber] = []
+
+    @property
+    def current(self) -> Tuning:
+        return self._current
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        self._subscribers.append(subscriber)
+
+    def change(self, tuning: Tuning) -> None:
+        before, self._current = self._current, tuning
+        if tuning != before:
+            for subscriber in self._subscribers:
+                subscriber(before, tuning)
