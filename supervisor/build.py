@@ -24,13 +24,11 @@ from supervisor.hosts.mover import Mover
 from supervisor.hosts.relocation import MoveParts
 from supervisor.hosts.slots import Slots
 from supervisor.messaging.batching import Batching
-from supervisor.performance.desk import PerformanceDesk, PerformanceParts
-from supervisor.performance.events import Events
-from supervisor.performance.figures import Sources
-from supervisor.performance.keeper import HistoryKeeper
-from supervisor.performance.meters import Meters
-from supervisor.performance.monitor import Monitor, Watched
-from supervisor.performance.watch import Watch
+from supervisor.metrics.autotune import SelfTuning
+from supervisor.metrics.metrics import Meters
+from supervisor.metrics.monitor import Monitor, Watched
+from supervisor.metrics.service import Events, HistoryKeeper, PerformanceDesk, PerformanceParts, Watch
+from supervisor.metrics.snapshot import Sources
 from supervisor.pool.agents import SpareAgents
 from supervisor.pool.desk import PoolDesk
 from supervisor.pool.maker import MakerParts, SpareMaker
@@ -59,7 +57,6 @@ from supervisor.supervisor import Parts, Supervisor
 from supervisor.team.closing import Closing
 from supervisor.team.looking import Looking
 from supervisor.team.roll import Roll
-from supervisor.tuning.self_tuning import SelfTuning
 
 
 def make_pool(

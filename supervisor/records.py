@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from actors.errors import PhalanxError
 from actors.messages import RECORD_VERSION, Message, Receipt, RecordVersionError
-from supervisor.performance.history import Slot
+from supervisor.metrics.metrics import Slot
 from supervisor.store import keys
 from supervisor.team.registry import InstanceRecord
 

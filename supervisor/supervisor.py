@@ -29,7 +29,7 @@ from supervisor.api.results import Result
 from supervisor.api.verbs import Caller, Desk, Handler
 from supervisor.messaging.drafts import Draft
 from supervisor.messaging.sending import Sending, Sent, draft_of
-from supervisor.performance.names import Timing
+from supervisor.metrics.metrics import Timing
 from supervisor.permits import Permits
 from supervisor.recovering.recovery import Recovery
 from supervisor.recovering.recycling import Recycling

@@ -28,7 +28,7 @@ from actors.git.model import READS, Asked, Operation, Outcome, Place
 from supervisor.api.failures import told
 from supervisor.git.params import base_of
 from supervisor.git.scheduling import Answer, AnswerCache, Answers, GitFigures, Writes
-from supervisor.performance.meters import Meters
+from supervisor.metrics.metrics import Meters
 from supervisor.permits import Permits
 from supervisor.ports import GitPort
 

@@ -36,8 +36,7 @@ from typing import Any, TypeVar
 from actors.concurrency import Background
 from actors.errors import UnavailableError
 from actors.git.model import Asked, CreateRef, ListRefs, Outcome, Proof, Read
-from supervisor.performance.meters import Meters
-from supervisor.performance.names import Count, Timing
+from supervisor.metrics.metrics import Count, Meters, Timing
 from supervisor.permits import Permits
 from supervisor.ports import GitPort
 

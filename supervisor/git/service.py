@@ -33,7 +33,7 @@ from supervisor.git.params import PARAMS, operation_of
 from supervisor.git.queue import GitQueue, Job
 from supervisor.git.scheduling import Answer, AnswerCache
 from supervisor.hosts.roster import Roster
-from supervisor.performance.figures import GitFigures, Queue
+from supervisor.metrics.snapshot import GitFigures, Queue
 from supervisor.permits import Permits
 from supervisor.ports import GitPort
 from supervisor.rpc.idempotency import fingerprint

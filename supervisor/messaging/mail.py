@@ -23,8 +23,7 @@ from supervisor.messaging.drafts import Draft
 from supervisor.messaging.intake import Intake
 from supervisor.messaging.receipts import accepted, again, is_settled, left_behind, lost
 from supervisor.messaging.returned import Returned
-from supervisor.performance.meters import Meters
-from supervisor.performance.names import Count
+from supervisor.metrics.metrics import Count, Meters
 from supervisor.records import Unreadable, decode_message, decode_receipt
 from supervisor.store import keys
 from supervisor.store.base import StateStore

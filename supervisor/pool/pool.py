@@ -16,7 +16,7 @@ from pathlib import Path
 from actors.errors import FencedError, PhalanxError, StoreError
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import SpawnRequest
-from supervisor.performance.figures import HostPool, PoolFigures, Stock
+from supervisor.metrics.snapshot import HostPool, PoolFigures, Stock
 from supervisor.pool.agents import SpareAgents
 from supervisor.pool.orders import OrderBook, Orders
 from supervisor.pool.recipe import Recipe

@@ -18,10 +18,10 @@ from typing import Any
 from actors.home import Home
 from supervisor.api import requests, results
 from supervisor.api.verbs import Caller, Handler
-from supervisor.performance import views
+from supervisor.metrics import views
+from supervisor.metrics.autotune import SelfTuning
 from supervisor.settings.live import PROFILES, Tunables, Tuning
 from supervisor.settings.sources import TUNABLE, Tuned, read_tuned, write_tuned
-from supervisor.tuning.self_tuning import SelfTuning
 
 
 class TuningDesk:

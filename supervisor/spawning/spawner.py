@@ -24,7 +24,7 @@ from supervisor.api.verbs import Caller
 from supervisor.hosts.requested import placed
 from supervisor.hosts.roster import Placement, Roster
 from supervisor.messaging.drafts import check_text
-from supervisor.performance.names import Count, Timing
+from supervisor.metrics.metrics import Count, Timing
 from supervisor.recovering.adoption import Adoption
 from supervisor.rpc.idempotency import check_same, fingerprint
 from supervisor.spawning.cold_start import Begun, ColdStart

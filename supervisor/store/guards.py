@@ -18,8 +18,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import TypeVar
 
 from actors.errors import FencedError
-from supervisor.performance.meters import Meters
-from supervisor.performance.names import Timing
+from supervisor.metrics.metrics import Meters, Timing
 from supervisor.records import Unreadable
 from supervisor.store.base import StateStore, StoreHealth
 

@@ -15,8 +15,7 @@ from actors.concurrency import News
 from actors.instance.reports import Report, Snapshot
 from actors.status import ALIVE, Status
 from supervisor.messaging.mail import Extra, Mail
-from supervisor.performance.meters import Meters
-from supervisor.performance.names import Count
+from supervisor.metrics.metrics import Count, Meters
 from supervisor.records import Unreadable, decode_plain, decode_record, encode_plain, encode_record
 from supervisor.rpc.idempotency import Noted, Repeats
 from supervisor.store import keys

@@ -14,7 +14,7 @@ from supervisor.api import requests, results
 from supervisor.api.requests import SpawnBatchRequest
 from supervisor.api.results import Performance, TeamEvent
 from supervisor.api.validation import parse
-from supervisor.performance.desk import PerformanceDesk, PerformanceParts
+from supervisor.metrics.service import PerformanceDesk, PerformanceParts
 from supervisor.rpc.client import SupervisorClient
 from supervisor.rpc.server import Gateway
 from supervisor.supervisor import Supervisor

@@ -7,12 +7,10 @@ from dataclasses import replace
 from actors.host.load import HostLoad
 from supervisor.api import results
 from supervisor.api import results as figures
-from supervisor.performance import views
-from supervisor.performance.facts import Facts, HostFacts
-from supervisor.performance.figures import GitFigures, PoolFigures, Queue
-from supervisor.performance.findings import Finding
-from supervisor.performance.history import Slot
-from supervisor.performance.names import Timing
+from supervisor.metrics import views
+from supervisor.metrics.health import Finding
+from supervisor.metrics.metrics import Slot, Timing
+from supervisor.metrics.snapshot import Facts, GitFigures, HostFacts, PoolFigures, Queue
 from supervisor.settings import Settings
 from supervisor.settings.live import Tuning
 from supervisor.store.base import StoreHealth

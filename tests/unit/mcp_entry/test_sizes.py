@@ -17,7 +17,7 @@ from mcp_entry import sizes
 from supervisor.api import results
 from supervisor.api.requests import Request
 from supervisor.api.verbs import ProgressCallback
-from supervisor.performance.findings import Finding
+from supervisor.metrics.health import Finding
 from tests.unit.mcp_entry.fakes import ARGUMENTS, FakeClient, batch, entry, git_done, git_outcome, info, listing, sent
 from tests.unit.mcp_entry.lead import lead, text_of
 from tests.unit.mcp_entry.performing import performing

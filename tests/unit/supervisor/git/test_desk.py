@@ -11,8 +11,7 @@ from actors.home import Home
 from supervisor.git.queue import GitQueue, Job
 from supervisor.git.scheduling import AnswerCache, GitFigures
 from supervisor.git.service import repository_check
-from supervisor.performance.meters import Meters
-from supervisor.performance.names import Count
+from supervisor.metrics.metrics import Count, Meters
 from supervisor.permits import Permits
 from supervisor.spawning.work_dirs import WorkDirPolicy
 from tests.unit.supervisor.git.host import StandInHost

@@ -6,8 +6,7 @@ import asyncio
 
 from supervisor.git.queue import GitQueue
 from supervisor.git.scheduling import MOST_OTHERS, AnswerCache
-from supervisor.performance.meters import Meters
-from supervisor.performance.names import Count
+from supervisor.metrics.metrics import Count, Meters
 from supervisor.permits import Permits
 from tests.unit.supervisor.git.host import StandInHost
 from tests.unit.supervisor.git.jobs import COMMIT, STATUS, branch, job, made

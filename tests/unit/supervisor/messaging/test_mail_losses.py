@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from actors.messages import Message, MessageStatus
-from supervisor.performance.history import Slot
-from supervisor.performance.names import Count, Timing
+from supervisor.metrics.metrics import Count, Slot, Timing
 from tests.unit.supervisor.messaging.office import FAILED, ID, SUBMITTED, UNCONFIRMED, Office
 from tests.unit.supervisor.stand_ins import receipt
 

@@ -6,10 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from actors.host.load import HostLoad
-from supervisor.performance.facts import Facts, HostFacts
-from supervisor.performance.figures import GitFigures, PoolFigures, Queue
-from supervisor.performance.history import Slot
-from supervisor.performance.names import Count, Timing
+from supervisor.metrics.metrics import Count, Slot, Timing
+from supervisor.metrics.snapshot import Facts, GitFigures, HostFacts, PoolFigures, Queue
 from supervisor.settings import Settings
 from supervisor.settings.live import Tuning
 from supervisor.store.base import StoreHealth

@@ -3,9 +3,8 @@ from __future__ import annotations
 import asyncio
 
 from supervisor.api.results import Alert, TeamEvent
-from supervisor.performance.events import KEPT, Events
-from supervisor.performance.findings import Finding, Severity
-from supervisor.performance.watch import new_alerts
+from supervisor.metrics.health import Finding, Severity
+from supervisor.metrics.service import KEPT, Events, new_alerts
 
 ALL = ("performance-alert", "health-check")
 

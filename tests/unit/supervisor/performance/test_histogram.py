@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.performance.histogram import Histogram
+from supervisor.metrics.metrics import Histogram
 
 DURATIONS = st.lists(st.floats(min_value=0, max_value=7000), min_size=1, max_size=200)
 

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import msgpack
 
-from supervisor.performance.history import COARSE_S, FINE_S, KEPT_S, History, Slot
-from supervisor.performance.names import Count, Timing
+from supervisor.metrics.metrics import COARSE_S, FINE_S, KEPT_S, Count, History, Slot, Timing
 
 NOON = 1_000_000 * COARSE_S
 

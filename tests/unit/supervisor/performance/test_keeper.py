@@ -5,10 +5,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from actors.messages import MessageStatus, Receipt
-from supervisor.performance.history import COARSE_S, KEPT_S, Slot
-from supervisor.performance.keeper import SAVE_AFTER_S, HistoryKeeper
-from supervisor.performance.meters import Meters
-from supervisor.performance.names import Count
+from supervisor.metrics.metrics import COARSE_S, KEPT_S, Count, Meters, Slot
+from supervisor.metrics.service import SAVE_AFTER_S, HistoryKeeper
 from supervisor.records import Unreadable, encode_slot
 from supervisor.store import keys
 from tests.unit.supervisor import virtual_time

@@ -4,9 +4,7 @@ import pytest
 
 from actors.errors import InvalidRequestError
 from actors.messages import Message, MessageStatus, Receipt
-from supervisor.performance.history import Slot
-from supervisor.performance.meters import Meters
-from supervisor.performance.names import Count, Timing
+from supervisor.metrics.metrics import Count, Meters, Slot, Timing
 
 
 def message() -> Message:

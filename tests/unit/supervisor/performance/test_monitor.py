@@ -8,11 +8,10 @@ from actors.host.load import HostLoad
 from actors.instance.reports import Snapshot
 from actors.messages import Message, MessageStatus
 from actors.status import PendingPermission, Status
-from supervisor.performance.facts import HostFacts, Waiting
-from supervisor.performance.figures import Sources
-from supervisor.performance.meters import Meters
-from supervisor.performance.monitor import Monitor, Watched
-from supervisor.performance.rules import judge
+from supervisor.metrics.health import judge
+from supervisor.metrics.metrics import Meters
+from supervisor.metrics.monitor import Monitor, Watched
+from supervisor.metrics.snapshot import HostFacts, Sources, Waiting
 from supervisor.permits import Permits
 from supervisor.settings.live import Tunables
 from supervisor.store.guards import Fence

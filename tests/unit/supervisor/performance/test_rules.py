@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 
 from supervisor.api.requests import OptimizeSettingsRequest
 from supervisor.api.validation import parse
-from supervisor.performance import views
-from supervisor.performance.figures import GitFigures, Queue, Stock
-from supervisor.performance.findings import Advice, Finding, score
-from supervisor.performance.names import Count
-from supervisor.performance.rules import judge
+from supervisor.metrics import views
+from supervisor.metrics.health import Advice, Finding, judge, score
+from supervisor.metrics.metrics import Count
+from supervisor.metrics.snapshot import GitFigures, Queue, Stock
 from supervisor.store.base import StoreHealth
 from tests.unit.supervisor.performance.looks import GB, facts, host, tuning, window
 

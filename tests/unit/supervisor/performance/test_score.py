@@ -7,12 +7,9 @@ from typing import Any
 
 import pytest
 
-from supervisor.performance.facts import Waiting
-from supervisor.performance.figures import GitFigures, Queue
-from supervisor.performance.findings import Finding, score
-from supervisor.performance.names import Count
-from supervisor.performance.rules import judge
-from supervisor.performance.rules.words import duration, who
+from supervisor.metrics.health import Finding, duration, judge, score, who
+from supervisor.metrics.metrics import Count
+from supervisor.metrics.snapshot import GitFigures, Queue, Waiting
 from supervisor.store.base import StoreHealth
 from tests.unit.supervisor.performance.looks import GB, facts, host, window
 

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from supervisor.api.results import TeamEvent
-from supervisor.performance import events as events_module
-from supervisor.performance.events import LISTENER_S, Events
-from supervisor.performance.facts import Facts
-from supervisor.performance.watch import EVERY_S, Watch
+from supervisor.metrics import service as events_module
+from supervisor.metrics.service import EVERY_S, LISTENER_S, Events, Watch
+from supervisor.metrics.snapshot import Facts
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.performance.looks import facts
 

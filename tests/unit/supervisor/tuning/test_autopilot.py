@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.tuning.autopilot import HIGHEST, HOLD_S, LOWEST, Autopilot, Sample, Spawned, Step
+from supervisor.metrics.autotune import HIGHEST, HOLD_S, LOWEST, Autopilot, Sample, Spawned, Step
 
 GB = 1_000_000_000
 

@@ -6,12 +6,11 @@ from typing import Any
 
 from actors.errors import UnavailableError
 from actors.host.load import HostLoad
-from supervisor.performance.meters import Meters
-from supervisor.performance.names import Timing
+from supervisor.metrics.autotune import SelfTuning
+from supervisor.metrics.metrics import Meters, Timing
 from supervisor.permits import Permits
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
-from supervisor.tuning.self_tuning import SelfTuning
 from tests.unit.supervisor.performance.looks import GB, LOAD
 from tests.unit.supervisor.stand_ins import turns
 

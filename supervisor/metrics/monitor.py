@@ -11,8 +11,7 @@ from actors.errors import PhalanxError
 from actors.host.load import HostLoad
 from actors.messages import MessageStatus
 from actors.status import Status
-from supervisor.performance.facts import Facts, HostFacts, Waiting
-from supervisor.performance.figures import Queue, Sources
+from supervisor.metrics.snapshot import Facts, HostFacts, Queue, Sources, Waiting
 from supervisor.permits import Permits
 from supervisor.ports import HostPort
 from supervisor.settings.live import Tunables

@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from supervisor.api import results
-from supervisor.performance.facts import Facts, HostFacts
-from supervisor.performance.figures import HostPool, Queue, Stock
-from supervisor.performance.findings import Finding, score
-from supervisor.performance.histogram import Histogram
-from supervisor.performance.history import Slot
-from supervisor.performance.names import Count, Timing
+from supervisor.metrics.health import Finding, score
+from supervisor.metrics.metrics import Count, Histogram, Slot, Timing
+from supervisor.metrics.snapshot import Facts, HostFacts, HostPool, Queue, Stock
 from supervisor.settings.live import Tuning
 from supervisor.team.views import iso
 

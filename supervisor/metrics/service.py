@@ -1,0 +1,303 @@
+"""The verbs ``get_performance`` and ``events``, and what goes on beside them.
+
+The desk of ``get_performance`` and ``events``; it also keeps the history while the team runs.
+
+What the team tells of itself to those who listen: the latest events, numbered, in bounded memory.
+
+Listeners pull: each asks for what came after its cursor and waits when there is nothing. One that is slow misses the
+oldest and learns how many. A cursor of an earlier supervisor begins anew.
+
+Looks at the team now and then, as long as somebody listens, and tells what it sees as events.
+
+A ``health-check`` tells how the team is; a ``performance-alert`` tells of trouble once, when it begins or gets worse.
+Nobody listens: nothing runs.
+
+Keeps the history in the store: one small record for five minutes, written half a minute after something happened.
+
+So a team that rests writes nothing, and one that is killed loses at most half a minute of its figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from actors.concurrency import News
+from actors.errors import FencedError, StoreError
+from supervisor.api import requests, results
+from supervisor.api.results import TeamEvent
+from supervisor.api.verbs import Caller, Handler
+from supervisor.metrics import views
+from supervisor.metrics.autotune import Step
+from supervisor.metrics.health import Finding, judge
+from supervisor.metrics.metrics import COARSE_S, FINE_S, KEPT_S, Meters
+from supervisor.metrics.monitor import Monitor
+from supervisor.metrics.snapshot import Facts
+from supervisor.records import Unreadable, decode_slot, encode_slot
+from supervisor.store import keys
+from supervisor.store.base import StateStore
+from supervisor.team.views import iso
+
+logger = logging.getLogger(__name__)
+
+KEPT = 256
+LISTENER_S = 90.0
+"""Who has asked lately listens, also between two asks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    events: tuple[TeamEvent, ...]
+    cursor: str
+    missed: int
+
+
+class Events:
+    """All in the supervisor's event loop."""
+
+    def __init__(self) -> None:
+        self._life = secrets.token_hex(4)
+        self._events: deque[tuple[int, TeamEvent]] = deque(maxlen=KEPT)
+        self._last = 0
+        self._news = News()
+        self._asking = 0
+        self._asked_at = float("-inf")
+
+    @property
+    def heard(self) -> bool:
+        """Somebody listens."""
+        return self._asking > 0 or time.monotonic() - self._asked_at < LISTENER_S
+
+    def publish(self, event: TeamEvent) -> None:
+        self._last += 1
+        self._events.append((self._last, event))
+        self._news.announce()
+
+    async def after(self, cursor: str | None, kinds: Collection[str], timeout_s: float) -> Heard:
+        """Events of these kinds after the cursor; waits up to ``timeout_s`` seconds for the first one."""
+        since = self._number(cursor)
+        self._asking += 1
+        try:
+            await self._news.until(lambda: any(True for _ in self._of(since, kinds)), timeout_s)
+        finally:
+            self._asking -= 1
+            self._asked_at = time.monotonic()
+        found = tuple(self._of(since, kinds))
+        oldest = self._events[0][0] if self._events else self._last + 1
+        return Heard(events=found, cursor=f"{self._life}:{self._last}", missed=max(0, oldest - since - 1))
+
+    def _of(self, since: int, kinds: Collection[str]) -> list[TeamEvent]:
+        return [event for number, event in self._events if number > since and event.kind in kinds]
+
+    def _number(self, cursor: str | None) -> int:
+        life, _, number = (cursor or "").partition(":")
+        if life == self._life and number.isdecimal():
+            return min(int(number), self._last)
+        return self._last if cursor is None else 0
+
+
+EVERY_S = 30.0
+WINDOW_S = 300.0
+_GRAVITY = {"info": 0, "warning": 1, "error": 2}
+
+
+class Watch:
+    """All in the supervisor's event loop."""
+
+    def __init__(self, monitor: Monitor, events: Events, every_s: float = EVERY_S) -> None:
+        self._monitor = monitor
+        self._events = events
+        self._every_s = every_s
+        self._task: asyncio.Task[None] | None = None
+        self._told: dict[str, int] = {}
+
+    def begin(self) -> None:
+        """Somebody listens. No-op when it runs already; otherwise trouble that is there already is told, too."""
+        if self._task is None or self._task.done():
+            self._told = {}
+            self._task = asyncio.create_task(self._run(), name="watch the team")
+
+    async def end(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while self._events.heard:
+            try:
+                await self.look()
+            except Exception:
+                logger.exception("the team could not be looked at")
+            await asyncio.sleep(self._every_s)
+
+    async def look(self) -> None:
+        """One look, and what is to tell of it."""
+        facts = await self._monitor.facts(WINDOW_S)
+        findings = judge(facts)
+        at = iso(self._monitor.now)
+        for finding in new_alerts(findings, self._told):
+            self._events.publish(TeamEvent(kind="performance-alert", at=at, alert=views.alert(finding)))
+        self._told = {finding.code: _GRAVITY[finding.severity] for finding in findings}
+        self._events.publish(self._health(facts, findings, at))
+
+    def _health(self, facts: Facts, findings: Sequence[Finding], at: str) -> TeamEvent:
+        return TeamEvent(kind="health-check", at=at, health=views.health(facts, findings))
+
+
+def new_alerts(findings: Sequence[Finding], told: Mapping[str, int]) -> list[Finding]:
+    """Those that were not told at the last look, or were less grave then. ``told``: gravity by code."""
+    return [
+        finding
+        for finding in findings
+        if finding.severity != "info" and _GRAVITY[finding.severity] > told.get(finding.code, 0)
+    ]
+
+
+SAVE_AFTER_S = 30.0
+
+
+class HistoryKeeper:
+    """All in the supervisor's event loop."""
+
+    def __init__(self, meters: Meters, store: StateStore, save_after_s: float = SAVE_AFTER_S) -> None:
+        self._meters = meters
+        self._store = store
+        self._save_after_s = save_after_s
+        self._stored: set[float] = set()
+        self._since: float | None = None
+        """When the first thing happened that is not stored yet; None while all is."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._saving: asyncio.Task[None] | None = None
+
+    async def begin(self, unreadable: Unreadable) -> None:
+        """Takes in what earlier supervisors have stored. Raises ``StoreError``."""
+        stored = await self._store.load(keys.PERFORMANCE_PREFIX)
+        for _, record in unreadable.readable(stored, decode_slot):
+            self._meters.history.restore(record, self._meters.clock())
+            self._stored.add(record.start)
+        self._meters.settle()
+        self._meters.on_change = self._changed
+
+    async def end(self) -> None:
+        """Saves, and does so by itself no more."""
+        self._meters.on_change = lambda _: None
+        if self._saving is not None:
+            await self._saving
+        if self._timer is not None:
+            self._timer.cancel()
+        await self.save()
+
+    def _changed(self, at: float) -> None:
+        if self._since is None:
+            self._save_later()
+        self._since = at if self._since is None else min(self._since, at)
+
+    def _save_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._save_after_s, self._begin_saving)
+
+    def _begin_saving(self) -> None:
+        self._saving = asyncio.create_task(self._save_or_try_again(), name="save the history")
+
+    async def _save_or_try_again(self) -> None:
+        await self.save()
+        if self._since is not None:
+            self._save_later()
+
+    async def save(self) -> None:
+        """Stores what has not been stored yet; a store in trouble leaves it for the next time."""
+        since, now = self._since, self._meters.clock()
+        if since is None:
+            return
+        records = [self._meters.history.record(start) for start in _starts(since, now)]
+        records = [record for record in records if record.counts or record.timings]
+        forgotten = {start for start in self._stored if start < now - KEPT_S}
+        try:
+            await self._store.save(
+                {keys.performance(record.start): encode_slot(record) for record in records},
+                delete=[keys.performance(start) for start in forgotten],
+            )
+        except FencedError:
+            self._since = None  # it is another supervisor's now, and nothing is ever stored here again
+            return
+        except StoreError as error:
+            logger.warning("the history is stored later: %s", error)
+            return
+        self._stored = (self._stored - forgotten) | {record.start for record in records}
+        # Not before: writing is itself observed, and would go on for ever.
+        self._since = None
+        self._meters.settle()
+
+
+def _starts(since: float, now: float) -> list[int]:
+    """Of the records between; they are many only when the store has been in trouble for long."""
+    first, last = (int(at // COARSE_S) for at in (since, now))
+    oldest = int((now - KEPT_S) // COARSE_S)
+    return [number * COARSE_S for number in sorted({first, last, *range(max(first, oldest), last)})]
+
+
+_MOST_POINTS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformanceParts:
+    monitor: Monitor
+    meters: Meters
+    keeper: HistoryKeeper
+    unreadable: Unreadable
+    events: Events
+    watch: Watch
+    auto_steps: Callable[[], Sequence[Step]]
+
+
+class PerformanceDesk:
+    """All in the supervisor's event loop."""
+
+    def __init__(self, parts: PerformanceParts) -> None:
+        self._parts = parts
+
+    @property
+    def verbs(self) -> Mapping[str, Handler]:
+        return {"get_performance": self.get_performance, "events": self.events}
+
+    async def begin(self) -> None:
+        await self._parts.keeper.begin(self._parts.unreadable)
+
+    async def end(self) -> None:
+        await self._parts.watch.end()
+        await self._parts.keeper.end()
+
+    async def get_performance(
+        self, request: requests.GetPerformanceRequest, caller: Caller
+    ) -> results.GetPerformanceResult:
+        facts = await self._parts.monitor.facts(request.window_seconds)
+        findings = judge(facts)
+        metrics = views.metrics(facts)
+        return results.GetPerformanceResult(
+            metrics=metrics,
+            performance=views.performance(findings),
+            recommendations=views.recommendations(findings),
+            queues=metrics.queues,
+            messages=metrics.messages,
+            settings=views.tuned(facts.tuning),
+            auto=[_step(step) for step in self._parts.auto_steps()],
+            history=self._history(request.window_seconds),
+        )
+
+    def _history(self, window_s: float) -> list[results.HistoryPoint]:
+        meters, seconds = self._parts.meters, max(FINE_S, window_s / _MOST_POINTS)
+        points = meters.history.points(meters.clock(), window_s, _MOST_POINTS)
+        return [views.history_point(point, seconds) for point in points]
+
+    async def events(self, request: requests.EventsRequest, caller: Caller) -> results.EventsResult:
+        self._parts.watch.begin()
+        heard = await self._parts.events.after(request.cursor, request.kinds, request.timeout_seconds)
+        return results.EventsResult(events=list(heard.events), cursor=heard.cursor, missed=heard.missed)
+
+
+def _step(step: Step) -> results.AutoStep:
+    return results.AutoStep(at=iso(step.at), before=step.before, after=step.after, reason=step.reason)
