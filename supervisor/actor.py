@@ -16,8 +16,8 @@ from actors.host.cluster import RayCluster, own_address
 from actors.instance.actor import RayInstances
 from actors.ray_client import SUPERVISOR, actor_class, named_actor, on_host
 from supervisor.build import build_supervisor
-from supervisor.hosts.many import ManyHosts
-from supervisor.hosts.roster import Roster
+from supervisor.cluster.router import ManyHosts
+from supervisor.cluster.scheduler import Roster
 from supervisor.permits import Permits
 from supervisor.pool.stock import ActorStock
 from supervisor.ports import ClusterPort, FullHost, HostPort

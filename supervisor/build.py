@@ -14,15 +14,11 @@ from pathlib import Path
 
 from actors.home import Home
 from supervisor.api.verbs import Desk
+from supervisor.cluster.migration import Carrier, Drainer, MoveParts, Mover
+from supervisor.cluster.router import ManyHosts
+from supervisor.cluster.service import Greeter, HostsDesk, HostsParts
+from supervisor.cluster.slots import Slots
 from supervisor.git.service import Elsewhere, git_desk
-from supervisor.hosts.carrier import Carrier
-from supervisor.hosts.desk import HostsDesk, HostsParts
-from supervisor.hosts.drainer import Drainer
-from supervisor.hosts.greeter import Greeter
-from supervisor.hosts.many import ManyHosts
-from supervisor.hosts.mover import Mover
-from supervisor.hosts.relocation import MoveParts
-from supervisor.hosts.slots import Slots
 from supervisor.messaging.batching import Batching
 from supervisor.metrics.autotune import SelfTuning
 from supervisor.metrics.metrics import Meters

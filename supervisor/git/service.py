@@ -29,10 +29,10 @@ from supervisor.api.failures import told
 from supervisor.api.requests import GitBatchRequest
 from supervisor.api.results import ErrorInfo, GitBatchResult
 from supervisor.api.verbs import Caller, Handler
+from supervisor.cluster.scheduler import Roster
 from supervisor.git.params import PARAMS, operation_of
 from supervisor.git.queue import GitQueue, Job
 from supervisor.git.scheduling import Answer, AnswerCache
-from supervisor.hosts.roster import Roster
 from supervisor.metrics.snapshot import GitFigures, Queue
 from supervisor.permits import Permits
 from supervisor.ports import GitPort

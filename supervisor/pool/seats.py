@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Protocol
 
 from actors.errors import UnavailableError
-from supervisor.hosts.roster import Roster
-from supervisor.hosts.slots import Slots
+from supervisor.cluster.scheduler import Roster
+from supervisor.cluster.slots import Slots
 from supervisor.ports import HostPort
 from supervisor.spawning.room import Room
 from supervisor.team.roll import Roll

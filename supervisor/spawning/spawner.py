@@ -21,8 +21,7 @@ from actors.messages import MessageStatus
 from actors.status import Status
 from supervisor.api.requests import SpawnRequest
 from supervisor.api.verbs import Caller
-from supervisor.hosts.requested import placed
-from supervisor.hosts.roster import Placement, Roster
+from supervisor.cluster.scheduler import Placement, Roster, placed
 from supervisor.messaging.drafts import check_text
 from supervisor.metrics.metrics import Count, Timing
 from supervisor.recovering.adoption import Adoption

@@ -21,7 +21,7 @@ from actors.errors import AgentError, TerminalError, UnavailableError, Workspace
 from actors.instance.reports import Snapshot
 from actors.messages import Receipt
 from supervisor.api.requests import SpawnRequest
-from supervisor.hosts.roster import Placement
+from supervisor.cluster.scheduler import Placement
 from supervisor.messaging.drafts import Draft
 from supervisor.messaging.mail import Extra
 from supervisor.pool.pool import Pool

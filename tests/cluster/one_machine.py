@@ -17,8 +17,7 @@ from actors.agents.catalog import AgentCatalog
 from actors.home import Home
 from actors.host.cluster import RayCluster, own_address
 from actors.instance.actor import RayInstances
-from supervisor.hosts.placing import Wanted
-from supervisor.hosts.roster import Roster
+from supervisor.cluster.scheduler import Roster, Wanted
 
 WORKER = "127.0.0.2"
 _STORE = 80_000_000

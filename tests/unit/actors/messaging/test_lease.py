@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from actors.instance.deliverer import Gate, Lease
-from supervisor.hosts.absences import FENCE_S
+from supervisor.cluster.scheduler import FENCE_S
 from supervisor.recovering.adoption import LEASE_S
 from supervisor.team.members import POLL_S
 

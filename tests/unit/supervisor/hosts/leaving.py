@@ -13,9 +13,8 @@ from actors.instance.reports import Report
 from actors.messages import Message, Receipt
 from actors.nodes import Node
 from actors.worktrees.model import Workspace
-from supervisor.hosts.drainer import Drainer
-from supervisor.hosts.relocation import MoveParts
-from supervisor.hosts.roster import NoLongerWantedError, Placement
+from supervisor.cluster.migration import Drainer, MoveParts
+from supervisor.cluster.scheduler import NoLongerWantedError, Placement
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceRecord, Member, Stage
 from supervisor.team.roll import Roll

@@ -11,10 +11,8 @@ from typing import Any
 from actors.errors import InvalidRequestError, UnavailableError
 from actors.nodes import Node
 from actors.worktrees.model import Workspace
-from supervisor.hosts.mover import Mover
-from supervisor.hosts.placing import Wanted
-from supervisor.hosts.relocation import MoveParts
-from supervisor.hosts.roster import NoLongerWantedError, Placement
+from supervisor.cluster.migration import MoveParts, Mover
+from supervisor.cluster.scheduler import NoLongerWantedError, Placement, Wanted
 from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll
 from tests.unit.supervisor import virtual_time

@@ -12,8 +12,8 @@ from actors.agents.base import Handover, RunningAgent
 from actors.errors import UnavailableError, WorkspaceError
 from actors.nodes import Node
 from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace
-from supervisor.hosts.many import ManyHosts
-from supervisor.hosts.roster import Roster
+from supervisor.cluster.router import ManyHosts
+from supervisor.cluster.scheduler import Roster
 
 HERE, THERE = "spec_0_0_1", "spec_0_0_2"
 

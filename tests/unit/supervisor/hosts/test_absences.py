@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supervisor.hosts.absences import FENCE_S, RETURN_S, Absences
+from supervisor.cluster.scheduler import FENCE_S, RETURN_S, Absences
 
 
 def test_a_host_that_was_there_is_given_up_when_no_copy_on_it_may_type_any_more() -> None:

@@ -12,8 +12,8 @@ from actors.errors import UnavailableError
 from actors.messages import Message
 from actors.status import Status
 from actors.worktrees.model import Workspace
-from supervisor.hosts import carrier as carrier_module
-from supervisor.hosts.carrier import Carrier
+from supervisor.cluster import migration as carrier_module
+from supervisor.cluster.migration import Carrier
 from supervisor.store import keys
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Member

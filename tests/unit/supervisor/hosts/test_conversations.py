@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import WorkspaceError
-from supervisor.hosts.conversations import Conversations
+from supervisor.cluster.router import Conversations
 
 ID, TRANSCRIPT = "spec_0_0_1", "/elsewhere/talk.jsonl"
 FIRST, SECOND, THIRD = "msg_00000a", "msg_00000b", "msg_00000c"

@@ -11,7 +11,7 @@ from actors.errors import UnavailableError
 from actors.instance.reports import Snapshot
 from actors.messages import Message, MessageStatus
 from actors.status import Status
-from supervisor.hosts import drainer as drainer_module
+from supervisor.cluster import migration as drainer_module
 from supervisor.team.registry import Stage
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.hosts.leaving import FIRST, World, played, workspace

@@ -8,10 +8,9 @@ import pytest
 
 from actors.errors import UnavailableError
 from actors.nodes import ELASTIC_LABEL, Node
-from supervisor.hosts import roster as roster_module
-from supervisor.hosts.greeter import LET_GO_S, Greeter
-from supervisor.hosts.placing import Wanted
-from supervisor.hosts.roster import Roster
+from supervisor.cluster import scheduler as roster_module
+from supervisor.cluster.scheduler import Roster, Wanted
+from supervisor.cluster.service import LET_GO_S, Greeter
 from tests.unit.supervisor import virtual_time
 
 

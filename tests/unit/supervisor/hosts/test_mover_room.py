@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from supervisor.hosts import mover as mover_module
-from supervisor.hosts.absences import FENCE_S
+from supervisor.cluster import migration as mover_module
+from supervisor.cluster.scheduler import FENCE_S
 from supervisor.team.registry import Stage
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.hosts.losing import SECOND, World, played

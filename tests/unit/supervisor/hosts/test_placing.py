@@ -8,7 +8,7 @@ import pytest
 
 from actors.errors import InvalidRequestError
 from actors.nodes import Node
-from supervisor.hosts.placing import Wanted, choose, nearly_as_good
+from supervisor.cluster.scheduler import Wanted, choose, nearly_as_good
 
 SMALL = Node(name="small", address="10.0.0.1", slots=2)
 LARGE = Node(name="large", address="10.0.0.2", slots=8, labels={"disk": "fast"})

@@ -7,9 +7,8 @@ import pytest
 
 from actors.errors import InvalidRequestError, UnavailableError
 from actors.nodes import Node
-from supervisor.hosts import roster as roster_module
-from supervisor.hosts.placing import Wanted
-from supervisor.hosts.roster import PLACE_S, NoLongerWantedError, Roster
+from supervisor.cluster import scheduler as roster_module
+from supervisor.cluster.scheduler import PLACE_S, NoLongerWantedError, Roster, Wanted
 from tests.unit.supervisor import virtual_time
 
 

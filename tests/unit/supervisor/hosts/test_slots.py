@@ -8,8 +8,8 @@ from typing import Any
 from actors.nodes import ELASTIC_LABEL, Node
 from actors.status import Status
 from actors.worktrees.model import Workspace
-from supervisor.hosts.roster import Placement, Roster
-from supervisor.hosts.slots import Slots
+from supervisor.cluster.scheduler import Placement, Roster
+from supervisor.cluster.slots import Slots
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Stage
 from supervisor.team.roll import Roll

@@ -9,9 +9,8 @@ import pytest
 
 from actors.errors import UnavailableError
 from actors.nodes import ELASTIC_LABEL, Node
-from supervisor.hosts import roster as roster_module
-from supervisor.hosts.absences import RETURN_S
-from supervisor.hosts.roster import Roster
+from supervisor.cluster import scheduler as roster_module
+from supervisor.cluster.scheduler import RETURN_S, Roster
 from supervisor.pool.seats import SeatsOnHosts
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Stage

@@ -14,7 +14,7 @@ from actors.instance.reports import Report
 from actors.nodes import Node
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import Role, SpawnRequest
-from supervisor.hosts.roster import Placement, Roster
+from supervisor.cluster.scheduler import Placement, Roster
 from supervisor.permits import Permits
 from supervisor.spawning.staff import Staff
 from supervisor.spawning.warm_start import WarmStart

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from supervisor.hosts.roster import Roster
+from supervisor.cluster.scheduler import Roster
 from supervisor.spawning.staff import Staff
 from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll

@@ -1,27 +1,137 @@
-"""Which hosts there are, how full they are, and the ways to them.
+"""The hosts of a cluster: which there are, which are lost, and where an instance is placed.
+
+Which hosts there are, how full they are, and the ways to them.
 
 Promises: a new instance gets a host at once when one has room, else it waits and Ray's autoscaler is told; a host is
 connected to when it is first needed. All in the supervisor's event loop.
+
+Where a new instance is placed. Pure.
+
+Which hosts are missed since when, and how long each is waited for before its instances go on elsewhere. Pure.
+
+What a spawn asks of its host.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from actors.errors import PhalanxError, UnavailableError
+from actors.errors import InvalidRequestError, PhalanxError, UnavailableError
 from actors.nodes import Node
-from supervisor.hosts.absences import RETURN_S
-from supervisor.hosts.placing import Wanted, choose, nearly_as_good, roomiest
+from supervisor.api.requests import SpawnRequest
 from supervisor.ports import ClusterPort, FullHost
 from supervisor.ray_node.slots import slots_for
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a spawn says about its host. Empty: any will do."""
+
+    host: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        parts = [self.host, *(f"{key}={value}" for key, value in self.labels.items())]
+        return ", ".join(part for part in parts if part)
+
+    @property
+    def on_another(self) -> str:
+        """For who waits for one, in words."""
+        return f"another host that is {self.words}" if self.words else "another host"
+
+
+def choose(wanted: Wanted, nodes: Sequence[Node], used: Mapping[str, int], drained: Collection[str]) -> Node | None:
+    """The fitting host with the greatest share of free slots; None while all that fit are full.
+
+    ``used``: instances by host. Raises ``InvalidRequestError`` when none of the hosts fits, full or not.
+    """
+    fitting = [node for node in nodes if _fits(node, wanted)]
+    if not fitting:
+        known = ", ".join(node.name for node in nodes) or "none"
+        raise InvalidRequestError(f"No host of the team is {wanted.words}. There are: {known}. See phalanx hosts.")
+    open_ones = [node for node in fitting if node.name not in drained]
+    if not open_ones:
+        who = f"Every host that is {wanted.words}" if wanted.labels else fitting[0].name
+        raise InvalidRequestError(f"{who} is drained: it takes no new instances. Choose another host.")
+    return roomiest(open_ones, used)
+
+
+def roomiest(nodes: Iterable[Node], used: Mapping[str, int]) -> Node | None:
+    """The one with the greatest share of free slots; None when all are full."""
+    free = [node for node in nodes if used.get(node.name, 0) < _slots(node)]
+    return max(free, key=lambda node: _order(node, used), default=None)
+
+
+def nearly_as_good(
+    wanted: Wanted, nodes: Sequence[Node], used: Mapping[str, int], drained: Collection[str]
+) -> list[Node]:
+    """The fitting hosts with room, best first, of which each would be the best with one instance less on it.
+
+    So whoever is placed on one of them for another reason leaves the spread of instances uneven by one at most.
+    """
+    free = [
+        node
+        for node in nodes
+        if _fits(node, wanted) and node.name not in drained and used.get(node.name, 0) < _slots(node)
+    ]
+    best = max((_share(node, used, 0) for node in free), default=0.0)
+    near = [node for node in free if _share(node, used, 1) >= best]
+    return sorted(near, key=lambda node: _order(node, used), reverse=True)
+
+
+def _share(node: Node, used: Mapping[str, int], without: int) -> float:
+    return (_slots(node) - used.get(node.name, 0) + without) / _slots(node)
+
+
+def _order(node: Node, used: Mapping[str, int]) -> tuple[float, int, str]:
+    left = _slots(node) - used.get(node.name, 0)
+    return left / _slots(node), left, node.name
+
+
+def _slots(node: Node) -> int:
+    return node.slots or 0
+
+
+def _fits(node: Node, wanted: Wanted) -> bool:
+    named = not wanted.host or wanted.host in (node.name, node.address)
+    return named and all(node.labels.get(key) == value for key, value in wanted.labels.items())
+
+
+FENCE_S = 45.0
+"""From when Ray takes a host for dead until its instances are started elsewhere."""
+RETURN_S = 300.0
+"""The same for a host that this supervisor has not seen yet: when the head comes back with a new Ray, the other hosts
+join it one after the other, and their agents live."""
+
+
+class Absences:
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._since: dict[str, float] = {}
+
+    def see(self, there: Collection[str]) -> list[str]:
+        """Takes down who is there; returns those that were missed until now."""
+        back = [host for host in self._since if host in there]
+        for host in back:
+            del self._since[host]
+        self._seen.update(there)
+        return back
+
+    def miss(self, host: str, now: float) -> bool:
+        """Takes down that it is not there; whether it is not waited for any more."""
+        waited_s = now - self._since.setdefault(host, now)
+        return waited_s >= (FENCE_S if host in self._seen else RETURN_S)
+
 
 PLACE_S = 900.0
 """Longest that a spawn waits for room: a new machine of a cloud takes minutes."""
@@ -261,3 +371,25 @@ class Roster:
 
 def _away(host: str) -> str:
     return f"The host {host} is away: Ray does not run there. See phalanx hosts."
+
+
+@asynccontextmanager
+async def placed(roster: Roster | None, request: SpawnRequest) -> AsyncIterator[Placement | None]:
+    """The place for the instance, kept while the block runs; None on one machine. Raises ``InvalidRequestError``."""
+    if roster is None:
+        if request.labels or request.host not in (None, socket.gethostname()):
+            raise InvalidRequestError(
+                f"This team is on one machine, {socket.gethostname()}: leave host and labels out. docs/cluster.md says "
+                "how a team gets more of them."
+            )
+        yield None
+        return
+    async with roster.placed(_wanted(roster, request)) as placement:
+        yield placement
+
+
+def _wanted(roster: Roster, request: SpawnRequest) -> Wanted:
+    """A directory itself is on this host, unless the caller says that it is on another one, too."""
+    if request.workspace_mode == "shared" and not request.host and not request.labels:
+        return Wanted(host=roster.own)
+    return Wanted(host=request.host or "", labels=request.labels)

@@ -1,0 +1,529 @@
+"""Moving instances between hosts: from lost and drained ones to others, and their work home.
+
+What becomes of the instances of a host that is lost: they go on elsewhere, with what came home of them last.
+
+A host is lost when Ray has taken it for dead; whether it is without power or only cut off cannot be told. So nothing is
+started elsewhere before the lease of its instances has run out, by which they type; then at most one copy takes
+messages. When the host is back in time they are adopted in place, as after any crash. All in the supervisor's loop.
+
+Giving an instance a place on another host, from what of it is on this one. It runs nowhere while that is done.
+
+Hands the instances of drained hosts over to others: each between two turns, with branch, work and conversation.
+
+Promises: an instance that is at work is not disturbed; messages that come while it is on its way wait for it; nothing
+is started twice; what a crash cuts off is gone on with, by the record (``moving_from``). What cannot be handed over now
+stays as it is, is told of (``remaining``) and tried again. All in the supervisor's event loop.
+
+Which hosts take no new instances, kept in the home so that it outlives the supervisor. Blocks.
+
+Brings the work of instances on other hosts home by itself: when a turn ends, and at intervals what is not committed.
+
+A host that is lost for good then costs at most what was done since the last interval. All in the supervisor's event
+loop; one instance at a time is carried by itself, so a large one does not hold up the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+
+from actors.concurrency import Background
+from actors.errors import FencedError, PhalanxError, WorkspaceError
+from actors.files import write_private
+from actors.home import Home
+from actors.instance.reports import Snapshot
+from actors.status import IDLE, TYPABLE, Status
+from supervisor.cluster.router import ManyHosts
+from supervisor.cluster.scheduler import Absences, NoLongerWantedError, Placement, Roster, Wanted
+from supervisor.ports import InstanceFactory
+from supervisor.recovering.adoption import Adoption
+from supervisor.team.closing import END_GRACE_S, Closing
+from supervisor.team.registry import InstanceRecord, Member, Stage
+from supervisor.team.roll import Roll
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveParts:
+    """What those work with who move instances."""
+
+    roll: Roll
+    roster: Roster
+    hosts: ManyHosts
+    factory: InstanceFactory
+    adoption: Adoption
+    closing: Closing
+
+
+class Relocation:
+    """All in the supervisor's event loop. Who calls holds the instance's turn, and the slot that is its from now on."""
+
+    def __init__(self, parts: MoveParts) -> None:
+        self._roll = parts.roll
+        self._roster = parts.roster
+        self._hosts = parts.hosts
+
+    async def settle(self, member: Member, placement: Placement, **changes: object) -> None:
+        """Worktree, launch and conversation are there afterwards, and the record says so, with ``changes``.
+
+        Raises ``PhalanxError``; then it belongs where it was before.
+        """
+        record, workspace = member.record, member.record.workspace
+        instance_id = record.instance_id
+        if workspace is None:
+            raise WorkspaceError(f"{instance_id} has no workspace: nothing of it can go on elsewhere.")
+        await self._roll.mail.leave_behind(instance_id)
+        self._roster.places.update(dict.fromkeys(record.names, placement.host))
+        try:
+            made = await self._hosts.settle_again(record.place, workspace, record.transcript_path)
+            actor = "" if placement.own else f"{instance_id}@{placement.address}"
+            await self._roll.save(
+                instance_id, host=placement.host, actor=actor, workspace=made, pid=0, pane_id="", **changes
+            )
+        except BaseException:
+            self._roster.places.update(dict.fromkeys(record.names, record.host))
+            raise
+        placement.instance_id = instance_id
+
+
+_MOVE_LOOK_S = 2.0
+_MOVES_AT_ONCE = 4
+_MOVE_AGAIN_S = 30.0
+
+
+class Mover:
+    def __init__(self, parts: MoveParts) -> None:
+        self._roll = parts.roll
+        self._roster = parts.roster
+        self._factory = parts.factory
+        self._hosts = parts.hosts
+        self._closing = parts.closing
+        self._relocation = Relocation(parts)
+        self._absences = Absences()
+        self._not_before: dict[str, float] = {}
+        self._moving: set[str] = set()
+        self._troubles: dict[str, str] = {}
+        """Why one that should go on elsewhere does not yet, by instance."""
+        self._turns = asyncio.Semaphore(_MOVES_AT_ONCE)
+        self._work = Background("watch the hosts")
+
+    def begin(self) -> None:
+        self._work.begin(self._watch())
+
+    async def end(self) -> None:
+        await self._work.end()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_MOVE_LOOK_S)
+            try:
+                await self._look(time.monotonic())
+            except PhalanxError as error:
+                logger.warning("the hosts cannot be seen now: %s", error)
+            except Exception:
+                logger.exception("the hosts could not be looked at")
+
+    async def _look(self, now: float) -> None:
+        there = {node.name for node in await self._roster.nodes()}
+        known = self._roll.registry.names()
+        for name in [each for each in self._roster.places if each not in known]:
+            del self._roster.places[name]
+        for name in self._absences.see(there):
+            logger.warning("the host %s is back", name)
+        ready: list[Member] = []
+        for member in self._roll.registry:
+            host = member.record.host
+            if not host or host in there or not self._goes_on(member):
+                continue
+            given_up = self._absences.miss(host, now)
+            if host not in self._roster.away:
+                logger.warning("the host %s is missing", host)
+            self._roster.away.add(host)
+            self._tell(member, host)
+            instance_id = member.record.instance_id
+            if given_up and instance_id not in self._moving and now >= self._not_before.get(instance_id, 0.0):
+                ready.append(member)
+        if ready:
+            await self._begin_moving(ready)
+
+    def _goes_on(self, member: Member) -> bool:
+        return not member.turn.locked() and self._may_go_on(member)
+
+    def _may_go_on(self, member: Member) -> bool:
+        return member.record.wanted and (member.alive or self._is_moving(member))
+
+    def _is_moving(self, member: Member) -> bool:
+        record = member.record
+        told = record.stage is Stage.FAILED and record.reason.startswith(_words(record.host))
+        return told or (record.resumable and bool(record.moving_from))
+
+    def _tell(self, member: Member, host: str) -> None:
+        trouble = self._troubles.get(member.record.instance_id)
+        soon = "if it is not back soon, it is started again on another one"
+        words = f"{_words(host)}: {soon}" if trouble is None else f"{_words(host)}, and it {trouble}"
+        if member.alive and member.silence != words:
+            member.silence = words
+            self._roll.news.announce()
+
+    async def _begin_moving(self, members: Sequence[Member]) -> None:
+        await self._roll.confirm()
+        for member in members:
+            self._moving.add(member.record.instance_id)
+            self._work.begin(self._move(member), name=f"move {member.record.instance_id}")
+
+    async def _move(self, member: Member) -> None:
+        """One that cannot be moved now is tried again later, and keeps no other from being moved."""
+        instance_id, lost, wanted = member.record.instance_id, member.record.host, Wanted(labels=member.record.labels)
+        self._troubles[instance_id] = f"waits until there is room on {wanted.on_another}"
+        try:
+            still = partial(self._is_still_lost, member, lost)
+            async with self._roster.placed(wanted, still) as placement, self._turns:
+                async with member.turn:
+                    await self._take_over(member, lost, placement)
+                await self._closing.resume(member)
+            await self._roll.save(instance_id, moving_from="")
+            logger.warning("%s goes on on %s", instance_id, placement.host)
+        except NoLongerWantedError:
+            self._troubles.pop(instance_id, None)
+        except PhalanxError as error:
+            self._not_before[instance_id] = time.monotonic() + _MOVE_AGAIN_S
+            self._troubles[instance_id] = f"cannot go on elsewhere yet: {error}"
+            logger.warning("%s could not be moved from %s yet: %s", instance_id, lost, error)
+        except Exception as error:
+            self._not_before[instance_id] = time.monotonic() + _MOVE_AGAIN_S
+            self._troubles[instance_id] = f"cannot go on elsewhere yet: an error in Phalanx: {error!r}"
+            logger.exception("%s could not be moved from %s yet", instance_id, lost)
+        else:
+            self._troubles.pop(instance_id, None)
+        finally:
+            self._moving.discard(instance_id)
+
+    async def _take_over(self, member: Member, lost: str, placement: Placement) -> None:
+        await self._roster.nodes()
+        if not self._is_still_lost(member, lost):
+            raise NoLongerWantedError
+        await self._give_up(member, lost)
+        await self._deliver_again_what_is_lost(member)
+        await self._relocation.settle(member, placement, moving_from=lost)
+
+    def _is_still_lost(self, member: Member, lost: str) -> bool:
+        """Room may be waited for so long that there is nothing to be moved any more."""
+        return self._may_go_on(member) and member.record.host == lost and lost not in self._roster.names
+
+    async def _give_up(self, member: Member, lost: str) -> None:
+        """Nobody follows the copy on the lost host any more; its actor must not come back with the host."""
+        await self._roll.members.leave(member.record.instance_id)
+        with suppress(PhalanxError):
+            await self._factory.destroy(member.record.actor_name)
+        if member.record.stage is not Stage.FAILED:
+            await self._roll.mark_ended(member, Stage.FAILED, f"{_words(lost)}.")
+
+    async def _deliver_again_what_is_lost(self, member: Member) -> None:
+        instance_id, mail = member.record.instance_id, self._roll.mail
+        if said := mail.abroad.of(instance_id):
+            shown = await self._hosts.shown_at_home(member.record.place, member.record.transcript_path, said)
+            await mail.abroad.came_home(instance_id, shown)
+        if lost := mail.abroad.of(instance_id):
+            await mail.deliver_again(instance_id)
+            logger.warning("%s is given %d messages again: the lost host alone had them", instance_id, len(lost))
+
+
+def _words(host: str) -> str:
+    return f"Its host {host} is lost"
+
+
+_DRAIN_LOOK_S = 1.0
+_DRAINS_AT_ONCE = 4
+_DRAIN_AGAIN_S = 15.0
+_ASK_S = 5.0
+_WHY = {
+    Status.BUSY: "is at work: it goes when its turn is done",
+    Status.WAITING_PERMISSION: "waits for permission: answer it, or terminate it",
+    Status.WAITING_INPUT: "waits for somebody at its terminal: answer it, or terminate it",
+    Status.STARTING: "is just being started",
+}
+
+
+class Drainer:
+    def __init__(self, parts: MoveParts) -> None:
+        self._roll = parts.roll
+        self._roster = parts.roster
+        self._hosts = parts.hosts
+        self._factory = parts.factory
+        self._adoption = parts.adoption
+        self._closing = parts.closing
+        self._relocation = Relocation(parts)
+        self._turns = asyncio.Semaphore(_DRAINS_AT_ONCE)
+        self._work = Background("hand over from drained hosts")
+        self._under_way: set[str] = set()
+        self._waiting: dict[str, str] = {}
+        """For which host, in words, by instance."""
+        self._troubles: dict[str, tuple[float, str]] = {}
+
+    def begin(self) -> None:
+        self._work.begin(self._watch())
+
+    async def end(self) -> None:
+        await self._work.end()
+
+    def remaining(self, host: str) -> Mapping[str, str]:
+        """Who is on the host still, or on its way from it, each with why."""
+        members = [member for member in self._roll.registry if host in (member.record.host, member.record.moving_from)]
+        return {member.record.instance_id: self._why(member) for member in members if _matters(member)}
+
+    def _why(self, member: Member) -> str:
+        instance_id, workspace = member.record.instance_id, member.record.workspace
+        if instance_id in self._waiting:
+            return f"waits until there is room on {self._waiting[instance_id]}"
+        if instance_id in self._under_way:
+            return "is being handed over"
+        if workspace is not None and workspace.home is None:
+            return "works in a directory of that host itself: it stays until it is terminated"
+        if instance_id in self._troubles:
+            return f"could not be handed over yet: {self._troubles[instance_id][1]}"
+        return _WHY.get(member.snapshot.status, "is handed over next")
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_DRAIN_LOOK_S)
+            try:
+                await self._look()
+            except PhalanxError as error:
+                logger.warning("the hosts cannot be seen now: %s", error)
+            except Exception:
+                logger.exception("the drained hosts could not be looked at")
+
+    async def _look(self) -> None:
+        if not self._roster.drained and not any(member.record.moving_from for member in self._roll.registry):
+            return
+        there = {node.name for node in await self._roster.nodes()}
+        for member in self._roll.registry:
+            instance_id = member.record.instance_id
+            pauses = time.monotonic() < self._troubles.get(instance_id, (0.0, ""))[0]
+            taken = instance_id in self._under_way or member.turn.locked() or pauses
+            if not taken and member.record.host in there and self._goes(member):
+                self._under_way.add(instance_id)
+                self._work.begin(self._try(member), name=f"hand over {instance_id}")
+
+    def _goes(self, member: Member) -> bool:
+        """Whether there is something to hand over, or to go on with."""
+        record = member.record
+        if not self._may_go(member):
+            return False
+        return self._is_moved(record) or (
+            record.host in self._roster.drained and (record.resumable or self._is_idle(member))
+        )
+
+    def _may_go(self, member: Member) -> bool:
+        record = member.record
+        carried = record.workspace is not None and record.workspace.home is not None
+        return carried and record.wanted and (member.alive or record.resumable)
+
+    def _is_leaving(self, member: Member) -> bool:
+        """It is to be handed over, if only when its turn is done."""
+        return self._may_go(member) and member.record.host in self._roster.drained
+
+    def _is_moved(self, record: InstanceRecord) -> bool:
+        """It has got to where it goes, or need not go any more, but that is not noted."""
+        return bool(record.moving_from) and (
+            record.moving_from != record.host or record.host not in self._roster.drained
+        )
+
+    def _is_idle(self, member: Member) -> bool:
+        idle = member.alive and member.snapshot.status in TYPABLE and not member.ending
+        return idle and not self._roll.mail.pending(member.record.instance_id)
+
+    async def _try(self, member: Member) -> None:
+        instance_id = member.record.instance_id
+        try:
+            await self._next_step(member)
+            self._troubles.pop(instance_id, None)
+        except NoLongerWantedError:
+            self._troubles.pop(instance_id, None)
+        except FencedError:
+            logger.warning("%s is not handed over: another supervisor has the state", instance_id)
+        except PhalanxError as error:
+            self._troubles[instance_id] = (time.monotonic() + _DRAIN_AGAIN_S, str(error))
+            logger.warning("%s could not be handed over yet: %s", instance_id, error)
+        except Exception as error:
+            self._troubles[instance_id] = (time.monotonic() + _DRAIN_AGAIN_S, f"an error in Phalanx: {error!r}")
+            logger.exception("%s could not be handed over yet", instance_id)
+        finally:
+            self._under_way.discard(instance_id)
+            self._roll.news.announce()
+
+    async def _next_step(self, member: Member) -> None:
+        record = member.record
+        if self._is_moved(record):
+            await self._closing.resume(member)
+            await self._roll.save(record.instance_id, moving_from="")
+            return
+        async with self._placed(member) as placement, self._turns, member.turn:
+            await self._hand_over(member, placement)
+
+    @asynccontextmanager
+    async def _placed(self, member: Member) -> AsyncIterator[Placement]:
+        """It may take long until there is room, and meanwhile others have their turn."""
+        record = member.record
+        wanted = Wanted(labels=record.labels)
+        self._waiting[record.instance_id] = wanted.on_another
+        try:
+            async with self._roster.placed(wanted, partial(self._is_leaving, member)) as placement:
+                del self._waiting[record.instance_id]
+                yield placement
+        finally:
+            self._waiting.pop(record.instance_id, None)
+
+    async def _hand_over(self, member: Member, placement: Placement) -> None:
+        """What does not hold any more, now that it is its turn, is left alone."""
+        record = member.record
+        if not self._goes(member) or placement.host == record.host:
+            return
+        starts = member.alive or bool(record.moving_from)
+        if member.alive and not await self._stop(member):
+            return
+        try:
+            await self._take_along(member, placement)
+        except PhalanxError:
+            if starts:  # where it was
+                await self._start(member)
+            raise
+        if starts:
+            await self._start(member)
+        logger.warning("%s has been handed over from %s to %s", record.instance_id, record.host, member.record.host)
+
+    async def _stop(self, member: Member) -> bool:
+        """Ends the agent if it is idle, seen from close by; from the first step on messages for it wait."""
+        record = member.record
+        port = self._roll.members.port(record.instance_id)
+        await self._roll.members.leave(record.instance_id)
+        try:
+            report = await port.reports(-1, _ASK_S)
+            under_way = self._roll.mail.pending(record.instance_id) or any(not each.final for each in report.receipts)
+            idle = report.snapshot.status in TYPABLE and not under_way
+            if idle:
+                await self._roll.save(record.instance_id, moving_from=record.host)
+        except BaseException:
+            await self._follow_again(record)
+            raise
+        if not idle:
+            await self._follow_again(record)
+            return False
+        await self._factory.destroy(record.actor_name)
+        await self._hosts.end_agent(record.place, record.session_name, END_GRACE_S)
+        member.snapshot = Snapshot(since=time.time(), transcript_path=record.transcript_path)
+        return True
+
+    async def _follow_again(self, record: InstanceRecord) -> None:
+        with suppress(PhalanxError):  # the reconciler does it later
+            await self._adoption.adopt(record, await self._adoption.actor(record))
+
+    async def _take_along(self, member: Member, placement: Placement) -> None:
+        before = member.record
+        if before.workspace is None:
+            return
+        await self._hosts.carry_conversation(before.place, before.transcript_path)
+        await self._hosts.carry_home(before.workspace, uncommitted=True)
+        await self._relocation.settle(member, placement)
+        try:
+            await self._hosts.clear_behind(before.host, before.place, before.workspace)
+        except PhalanxError as error:
+            logger.warning("what %s had on %s stays there: %s", before.instance_id, before.host, error)
+
+    async def _start(self, member: Member) -> None:
+        await self._closing.start_again(member)
+        await self._roll.save(member.record.instance_id, moving_from="")
+
+
+def _matters(member: Member) -> bool:
+    """What has ended and could go on counts, too: its work is on the host."""
+    record = member.record
+    carried = record.workspace is not None and record.workspace.home is not None
+    return member.alive or record.stage is Stage.STARTING or bool(record.moving_from) or (record.resumable and carried)
+
+
+def read_drained(home: Home) -> set[str]:
+    """Empty when nothing is kept."""
+    try:
+        return set(map(str, json.loads(home.drained_file.read_text())))
+    except (OSError, ValueError, TypeError):
+        return set()
+
+
+def write_drained(home: Home, hosts: Collection[str]) -> None:
+    """Raises ``SettingsError``."""
+    write_private(home.drained_file, json.dumps(sorted(hosts)))
+
+
+_CARRY_LOOK_S = 1.0
+
+
+class Carrier:
+    def __init__(self, roll: Roll, hosts: ManyHosts, every_s: float) -> None:
+        """``every_s``: how long what is not committed is on the other host alone, at most; 0: it is not carried."""
+        self._roll = roll
+        self._hosts = hosts
+        self._every_s = every_s
+        self._turns: dict[str, float] = {}
+        self._saved: dict[str, float] = {}
+        self._work = Background("carry work home")
+        self._carrying: set[str] = set()
+
+    def begin(self) -> None:
+        self._work.begin(self._run())
+
+    async def end(self) -> None:
+        await self._work.end()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(_CARRY_LOOK_S)
+            for member in self._roll.registry:
+                self._consider(member, time.monotonic())
+
+    def _consider(self, member: Member, now: float) -> None:
+        record = member.record
+        away = record.workspace is not None and record.workspace.home is not None
+        if not away or not member.alive or member.turn.locked() or record.instance_id in self._carrying:
+            return
+        idle_since = member.snapshot.since if member.snapshot.status in IDLE else 0.0
+        turn_ended = idle_since and self._turns.get(record.instance_id) != idle_since
+        due = self._every_s and now - self._saved.setdefault(record.instance_id, now) >= self._every_s
+        if turn_ended or due:
+            if idle_since:
+                self._turns[record.instance_id] = idle_since
+            if due:
+                self._saved[record.instance_id] = now
+            self._carrying.add(record.instance_id)
+            self._work.begin(self._carry(member, uncommitted=bool(due)))
+
+    async def _carry(self, member: Member, *, uncommitted: bool) -> None:
+        instance_id, workspace = member.record.instance_id, member.record.workspace
+        try:
+            if workspace is not None:
+                await self._hosts.carry_conversation(member.record.place, member.snapshot.transcript_path)
+                await self._note_what_came_home(member)
+                note = await self._hosts.carry_home(workspace, uncommitted=uncommitted)
+                if note:
+                    logger.info("%s", note)
+        except PhalanxError as error:
+            self._turns.pop(instance_id, None)
+            logger.warning("the work of %s could not be carried home now: %s", instance_id, error)
+        except Exception:
+            self._turns.pop(instance_id, None)
+            logger.exception("the work of %s could not be carried home now", instance_id)
+        finally:
+            self._carrying.remove(instance_id)
+
+    async def _note_what_came_home(self, member: Member) -> None:
+        instance_id, abroad = member.record.instance_id, self._roll.mail.abroad
+        if said := abroad.of(instance_id):
+            shown = await self._hosts.shown_at_home(member.record.place, member.snapshot.transcript_path, said)
+            await abroad.came_home(instance_id, shown)
