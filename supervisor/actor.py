@@ -18,13 +18,12 @@ from actors.ray_client import SUPERVISOR, actor_class, named_actor, on_host
 from supervisor.build import build_supervisor
 from supervisor.cluster.router import ManyHosts
 from supervisor.cluster.scheduler import Roster
-from supervisor.permits import Permits
-from supervisor.pool.stock import ActorStock
+from supervisor.pool.actors import ActorStock
 from supervisor.ports import ClusterPort, FullHost, HostPort
 from supervisor.rpc.relayed import RelayedConnections
 from supervisor.rpc.server import Gateway
 from supervisor.settings import Settings, kept_settings
-from supervisor.spawning.room import Room
+from supervisor.spawning.admission import Permits, Room
 from supervisor.spawning.staff import Staff
 from supervisor.startup import OwnStart, unless_agents_live
 from supervisor.store.opening import make_store

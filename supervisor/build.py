@@ -25,12 +25,10 @@ from supervisor.metrics.metrics import Meters
 from supervisor.metrics.monitor import Monitor, Watched
 from supervisor.metrics.service import Events, HistoryKeeper, PerformanceDesk, PerformanceParts, Watch
 from supervisor.metrics.snapshot import Sources
-from supervisor.pool.agents import SpareAgents
-from supervisor.pool.desk import PoolDesk
-from supervisor.pool.maker import MakerParts, SpareMaker
-from supervisor.pool.orders import OrderBook, this_boot
-from supervisor.pool.pool import Kept, Pool
-from supervisor.pool.seats import Seats, SeatsHere, SeatsOnHosts
+from supervisor.pool.agents import MakerParts, SpareAgents, SpareMaker
+from supervisor.pool.demand import OrderBook, this_boot
+from supervisor.pool.placement import Seats, SeatsHere, SeatsOnHosts
+from supervisor.pool.pool import Kept, Pool, PoolDesk
 from supervisor.pool.worktrees import SpareWorktrees
 from supervisor.recovering.adoption import Adoption, InstanceRules
 from supervisor.recovering.clearing_desk import ClearingDesk
@@ -41,12 +39,11 @@ from supervisor.recovering.resuming import Resuming
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.settings.service import TuningDesk
-from supervisor.spawning.cold_start import ColdStart
+from supervisor.spawning.admission import WorkDirPolicy
+from supervisor.spawning.rollback import Undoing
 from supervisor.spawning.spawner import Spawner, SpawnSettings, Starts
 from supervisor.spawning.staff import Staff
-from supervisor.spawning.undoing import Undoing
-from supervisor.spawning.warm_start import WarmStart
-from supervisor.spawning.work_dirs import WorkDirPolicy
+from supervisor.spawning.start import ColdStart, WarmStart
 from supervisor.store.base import StateStore
 from supervisor.store.guards import Fence, Keeping
 from supervisor.supervisor import Parts, Supervisor

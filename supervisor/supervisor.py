@@ -30,13 +30,12 @@ from supervisor.api.verbs import Caller, Desk, Handler
 from supervisor.messaging.drafts import Draft
 from supervisor.messaging.sending import Sending, Sent, draft_of
 from supervisor.metrics.metrics import Timing
-from supervisor.permits import Permits
 from supervisor.recovering.recovery import Recovery
 from supervisor.recovering.recycling import Recycling
 from supervisor.recovering.resuming import Resuming
 from supervisor.rpc.connection import waits_s
-from supervisor.spawning.batches import resume_all, spawn_all
-from supervisor.spawning.spawner import Spawner
+from supervisor.spawning.admission import Permits
+from supervisor.spawning.spawner import Spawner, resume_all, spawn_all
 from supervisor.store.guards import Fence
 from supervisor.team import views
 from supervisor.team.batches import restart_all, terminate_all

@@ -29,8 +29,8 @@ from supervisor.api.failures import told
 from supervisor.git.params import base_of
 from supervisor.git.scheduling import Answer, AnswerCache, Answers, GitFigures, Writes
 from supervisor.metrics.metrics import Meters
-from supervisor.permits import Permits
 from supervisor.ports import GitPort
+from supervisor.spawning.admission import Permits
 
 Mode = Literal["look", "add", "change"]
 """``look`` goes with ``look`` and ``add`` with ``add``: two new branches do not disturb each other, but a list of all

@@ -37,8 +37,8 @@ from actors.concurrency import Background
 from actors.errors import UnavailableError
 from actors.git.model import Asked, CreateRef, ListRefs, Outcome, Proof, Read
 from supervisor.metrics.metrics import Count, Meters, Timing
-from supervisor.permits import Permits
 from supervisor.ports import GitPort
+from supervisor.spawning.admission import Permits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,11 +34,10 @@ from supervisor.git.params import PARAMS, operation_of
 from supervisor.git.queue import GitQueue, Job
 from supervisor.git.scheduling import Answer, AnswerCache
 from supervisor.metrics.snapshot import GitFigures, Queue
-from supervisor.permits import Permits
 from supervisor.ports import GitPort
 from supervisor.rpc.idempotency import fingerprint
 from supervisor.settings.live import Tunables, Tuning
-from supervisor.spawning.work_dirs import WorkDirPolicy
+from supervisor.spawning.admission import Permits, WorkDirPolicy
 from supervisor.team.roll import Roll
 
 _LOST = (

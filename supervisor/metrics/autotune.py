@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from actors.host.load import HostLoad
 from supervisor.metrics.metrics import Count, Meters, Timing
 from supervisor.metrics.monitor import Hosts, load_of
-from supervisor.permits import Permits
 from supervisor.settings.live import Tunables, Tuning
+from supervisor.spawning.admission import Permits
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from actors.host.load import HostLoad
 from actors.messages import MessageStatus
 from actors.status import Status
 from supervisor.metrics.snapshot import Facts, HostFacts, Queue, Sources, Waiting
-from supervisor.permits import Permits
 from supervisor.ports import HostPort
 from supervisor.settings.live import Tunables
+from supervisor.spawning.admission import Permits
 from supervisor.store.guards import Fence
 from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll

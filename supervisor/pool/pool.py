@@ -1,7 +1,11 @@
-"""Everything that is kept ready: spare agents, spare worktrees and, in ``Staff.stock``, spare actors.
+"""All that is kept ready, and the verb ``prewarm_resources``.
+
+Everything that is kept ready: spare agents, spare worktrees and, in ``Staff.stock``, spare actors.
 
 ``WarmStart`` and ``ColdStart`` take from here, the desk orders, the settings' sizes may change at any time. All in the
 supervisor's event loop.
+
+The pool as a subject of the supervisor: ``prewarm_resources``, and its begin and end.
 """
 
 from __future__ import annotations
@@ -9,25 +13,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.errors import FencedError, PhalanxError, StoreError
+from actors.errors import FencedError, InvalidRequestError, PhalanxError, StoreError
 from actors.worktrees.model import Workspace
-from supervisor.api.requests import SpawnRequest
+from supervisor.api.requests import PrewarmRequest, SpawnRequest
+from supervisor.api.results import PrewarmResult
+from supervisor.api.verbs import Caller, Handler
 from supervisor.metrics.snapshot import HostPool, PoolFigures, Stock
+from supervisor.pool.actors import ActorStock
 from supervisor.pool.agents import SpareAgents
-from supervisor.pool.orders import OrderBook, Orders
-from supervisor.pool.recipe import Recipe
-from supervisor.pool.seats import Seats
-from supervisor.pool.stock import ActorStock
+from supervisor.pool.demand import OrderBook, Orders, Recipe
+from supervisor.pool.placement import Seats
 from supervisor.pool.worktrees import SpareWorktrees
 from supervisor.settings.live import Tuning
+from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll
 
 logger = logging.getLogger(__name__)
+
 _STORE_AGAIN_S = 5.0
 
 
@@ -223,3 +230,58 @@ class Pool:
             await self._book.save(self._orders)
         except PhalanxError as error:
             logger.warning("the pool's orders stay stored for the next team: %s", error)
+
+
+_MOST_S = 3600.0
+
+
+class PoolDesk:
+    """A ``Desk``."""
+
+    def __init__(self, pool: Pool, work_dirs: WorkDirPolicy, timeout_s: float) -> None:
+        """``timeout_s``: longest that one agent may take to its prompt."""
+        self._pool = pool
+        self._work_dirs = work_dirs
+        self._timeout_s = timeout_s
+
+    @property
+    def verbs(self) -> Mapping[str, Handler]:
+        return {"prewarm_resources": self.prewarm}
+
+    async def prewarm(self, request: PrewarmRequest, caller: Caller) -> PrewarmResult:
+        work_dir = await self._work_dirs.checked(self._directory(request, caller))
+        recipe = Recipe(
+            work_dir=work_dir,
+            agent=request.agent or self._pool.default_agent,
+            model=request.model,
+            permission_mode=request.permission_mode,
+            environment=tuple(sorted(request.env.items())),
+        )
+        total = (request.instances or 0) + (request.number_of_worktrees or 0)
+        ready = await self._pool.fill(
+            recipe,
+            request.instances,
+            request.number_of_worktrees,
+            lambda done, what: caller.progress(done, total, what),
+            min(self._timeout_s * (total + 1), _MOST_S),
+        )
+        return PrewarmResult(
+            success=not ready.errors,
+            work_dir=str(work_dir),
+            instances=ready.instances,
+            worktrees=ready.worktrees,
+            taken=ready.taken,
+            errors=list(ready.errors),
+        )
+
+    def _directory(self, request: PrewarmRequest, caller: Caller) -> str:
+        found = request.work_dir or str(self._pool.last_work_dir or caller.directory)
+        if not found:
+            raise InvalidRequestError("No instance has worked anywhere yet: give workDir, the directory to prepare.")
+        return found
+
+    async def begin(self) -> None:
+        await self._pool.begin()
+
+    async def end(self) -> None:
+        await self._pool.end()

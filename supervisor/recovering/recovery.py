@@ -18,12 +18,12 @@ from actors.agents.base import RunningAgent
 from actors.errors import FencedError, PhalanxError, UnavailableError
 from actors.instance.reports import Snapshot
 from supervisor.backoff import Tries
-from supervisor.pool.stock import PREFIX
+from supervisor.pool.actors import PREFIX
 from supervisor.ports import HostPort
 from supervisor.recovering.adoption import Adoption
 from supervisor.recovering.reconciler import Act, Adopt, EndActor, EndAgent, Finish, NoteEnd, Undo, plan, subject
+from supervisor.spawning.rollback import Undoing
 from supervisor.spawning.staff import Staff
-from supervisor.spawning.undoing import Undoing
 from supervisor.team.closing import Closing
 from supervisor.team.registry import InstanceRecord, Member, Stage, is_instance_id
 from supervisor.team.roll import Roll

@@ -12,7 +12,7 @@ import logging
 import time
 
 from actors.errors import PhalanxError
-from supervisor.permits import Permits
+from supervisor.spawning.admission import Permits
 from supervisor.team.closing import Closing
 from supervisor.team.registry import InstanceRecord, Member
 from supervisor.team.roll import Roll

@@ -1,9 +1,15 @@
-"""The one recipe by which an instance comes to be, undone when a step fails.
+"""How an instance comes to be, alone or in a batch, with its first message.
+
+The one recipe by which an instance comes to be, undone when a step fails.
 
 Promises: when ``spawn`` returns, the agent's own record shows the first message; when it raises, nothing that it made
-is left: no agent, session, actor, directory or branch. It takes an agent that is ready from the pool (``warm_start``),
-or starts one (``cold_start``). A spawn that a crash cut off is finished or undone; a call that is repeated with its
+is left: no agent, session, actor, directory or branch. It takes an agent that is ready from the pool,
+or starts one (both in ``start``). A spawn that a crash cut off is finished or undone; a call that is repeated with its
 request id gets the same instance.
+
+The first message of an instance: a spawn has worked when the agent's own record shows it, and not before.
+
+Calls that start many instances: results come in the order asked, and a failing member fails alone.
 """
 
 from __future__ import annotations
@@ -12,30 +18,91 @@ import asyncio
 import logging
 import time
 import uuid
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from actors.errors import AgentError, InvalidRequestError, UnavailableError, WrongStateError
-from actors.messages import MessageStatus
-from actors.status import Status
+from actors.errors import (
+    AgentError,
+    InvalidRequestError,
+    PhalanxError,
+    TerminalError,
+    UnavailableError,
+    WrongStateError,
+)
+from actors.messages import MessageStatus, Receipt
+from actors.status import ALIVE, Status
+from supervisor.api import requests, results
+from supervisor.api.failures import error_info
 from supervisor.api.requests import SpawnRequest
-from supervisor.api.verbs import Caller
+from supervisor.api.results import ErrorInfo
+from supervisor.api.verbs import Caller, ProgressCallback
 from supervisor.cluster.scheduler import Placement, Roster, placed
 from supervisor.messaging.drafts import check_text
 from supervisor.metrics.metrics import Count, Timing
+from supervisor.ports import InstancePort
 from supervisor.recovering.adoption import Adoption
 from supervisor.rpc.idempotency import check_same, fingerprint
-from supervisor.spawning.cold_start import Begun, ColdStart
-from supervisor.spawning.first_message import FirstMessage
+from supervisor.spawning.admission import Permits, WorkDirPolicy
+from supervisor.spawning.rollback import Undoing
 from supervisor.spawning.staff import Staff
-from supervisor.spawning.undoing import Undoing
-from supervisor.spawning.warm_start import WarmStart
-from supervisor.spawning.work_dirs import WorkDirPolicy
+from supervisor.spawning.start import Begun, ColdStart, WarmStart
+from supervisor.team import views
 from supervisor.team.registry import InstanceRecord, Member, Stage
 from supervisor.team.roll import Roll
 
 logger = logging.getLogger(__name__)
+
+_TROUBLE_PATIENCE_S = 2.0
+_SCREEN_LINES = 15
+
+
+class FirstMessage:
+    def __init__(self, roll: Roll, timeout_s: float) -> None:
+        """``timeout_s``: longest time from the start of the agent to the proof."""
+        self._roll = roll
+        self._timeout_s = timeout_s
+
+    async def receipt(self, instance_id: str, accepted: Receipt) -> Receipt:
+        """The receipt when it is final, or as it stands when the agent cannot get ready by itself."""
+
+        def receipt() -> Receipt:
+            return self._roll.mail.receipt(accepted.message_id) or accepted
+
+        def decided() -> bool:
+            return receipt().final or self._is_in_trouble(instance_id)
+
+        def over() -> bool:
+            return receipt().final or not self._is_in_trouble(instance_id)
+
+        deadline = time.monotonic() + self._timeout_s
+        while await self._roll.news.until(decided, deadline - time.monotonic()) and not receipt().final:
+            # A dialog that somebody has just answered, or a screen that is drawn late, is no trouble a moment later.
+            if not await self._roll.news.until(over, _TROUBLE_PATIENCE_S):
+                break
+        return receipt()
+
+    def _is_in_trouble(self, instance_id: str) -> bool:
+        snapshot = self._roll.registry.get(instance_id).snapshot
+        starts_not = snapshot.status is Status.STARTING and bool(snapshot.reason)
+        return snapshot.status not in ALIVE or snapshot.status is Status.WAITING_INPUT or starts_not
+
+    def is_held(self, member: Member) -> bool:
+        """Its agent asks something at its terminal that somebody can answer; the message waits for that."""
+        return member.alive and member.snapshot.dialog is not None
+
+    async def why_not(self, member: Member, receipt: Receipt, port: InstancePort) -> str:
+        snapshot = member.snapshot
+        reason = snapshot.reason or receipt.reason or f"no proof within {self._timeout_s:.0f} s"
+        words = f"The agent of {member.record.instance_id} did not take its first message ({snapshot.status}): {reason}"
+        if not member.alive:
+            return words
+        try:
+            return f"{words}\nIts screen:\n{await port.screen(_SCREEN_LINES)}"
+        except (PhalanxError, TerminalError):
+            return words
+
 
 _UNDONE_S = 30.0
 _FIRST_MESSAGE_WAITS = frozenset({Status.STARTING, Status.READY})
@@ -240,3 +307,82 @@ class Spawner:
             raise kind(await self._first.why_not(member, receipt, begun.port))
         self._roll.meters.count(Count.SPAWNS_FROM_POOL, int(from_pool))
         return await self._roll.save(instance_id, stage=Stage.RUNNING)
+
+
+Spawn = Callable[[requests.SpawnRequest, Caller], Awaitable[results.SpawnResult]]
+Resume = Callable[[Member], Awaitable[results.RestartResult | None]]
+"""None: it was not to be resumed any more when it was its turn."""
+
+
+async def spawn_all(request: requests.SpawnBatchRequest, caller: Caller, spawn: Spawn) -> list[results.SpawnOutcome]:
+    """Starts the members of a batch; each that is done is told as progress."""
+    members = _identified(request)
+    done = 0
+
+    def waits(_done: int, _total: int, what: str) -> None:
+        caller.progress(done, len(members), what)
+
+    each = replace(caller, progress=waits)
+
+    async def one(member: requests.SpawnRequest | requests.Malformed) -> results.SpawnOutcome:
+        nonlocal done
+        spawned = await _spawned(member, each, spawn)
+        done += 1
+        what = spawned.instance_id if isinstance(spawned, results.SpawnResult) else "failed"
+        caller.progress(done, len(members), what)
+        return views.spawn_outcome(spawned)
+
+    return await asyncio.gather(*map(one, members))
+
+
+async def _spawned(
+    member: requests.SpawnRequest | requests.Malformed, caller: Caller, spawn: Spawn
+) -> results.SpawnResult | ErrorInfo:
+    if isinstance(member, requests.Malformed):
+        return error_info(member.error, "This spawn")
+    try:
+        return await spawn(member, caller)
+    except Exception as error:  # noqa: BLE001 - told and logged
+        return error_info(error, "This spawn")
+
+
+def _identified(request: requests.SpawnBatchRequest) -> Sequence[requests.SpawnRequest | requests.Malformed]:
+    """Each member with a request id of its own that follows from the batch's, so that a repeat finds each again."""
+    if request.request_id is None:
+        return request.instances
+    ids = (f"{request.request_id}/{number}" for number in range(len(request.instances)))
+    return [
+        member.model_copy(update={"request_id": member.request_id or request_id})
+        if isinstance(member, requests.SpawnRequest)
+        else member
+        for member, request_id in zip(request.instances, ids, strict=True)
+    ]
+
+
+async def resume_all(
+    members: Sequence[Member], permits: Permits, resume: Resume, progress: ProgressCallback
+) -> list[results.ResumedInstance]:
+    """Starts members again that have ended, as many at a time as there are permits; each that is done is told."""
+    done = 0
+    progress(done, len(members), "starting them")
+
+    async def one(member: Member) -> results.ResumedInstance:
+        nonlocal done
+        outcome = await alone(member)
+        done += 1
+        progress(done, len(members), outcome.instance_id if outcome.error is None else f"{outcome.instance_id} failed")
+        return outcome
+
+    async def alone(member: Member) -> results.ResumedInstance:
+        instance_id = member.record.instance_id
+        try:
+            async with permits.hold():
+                restarted = await resume(member)
+        except Exception as error:  # noqa: BLE001 - told and logged
+            refused = error_info(error, f"Resuming {instance_id}")
+            status = member.status
+            return results.ResumedInstance(instance_id=instance_id, status=status, resumed=False, error=refused)
+        status, resumed = (restarted.status, restarted.resumed) if restarted else (member.status, False)
+        return results.ResumedInstance(instance_id=instance_id, status=status, resumed=resumed)
+
+    return await asyncio.gather(*map(one, members))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from supervisor.cluster.scheduler import Roster
-from supervisor.permits import Permits
-from supervisor.pool.stock import ActorStock
+from supervisor.pool.actors import ActorStock
 from supervisor.ports import HostPort, InstanceFactory
-from supervisor.spawning.room import Room
+from supervisor.spawning.admission import Permits, Room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

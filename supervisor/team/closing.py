@@ -29,8 +29,8 @@ from supervisor.api.failures import error_info
 from supervisor.api.results import RestartResult, TerminatedInstance, TerminateResult
 from supervisor.ports import HostPort, InstancePort
 from supervisor.recovering.adoption import Adoption
-from supervisor.spawning.identity import system_prompt
-from supervisor.spawning.room import Tell, say_nothing
+from supervisor.spawning.admission import Tell, say_nothing
+from supervisor.spawning.agent import system_prompt
 from supervisor.spawning.staff import Staff
 from supervisor.team.registry import InstanceRecord, Member, Stage
 from supervisor.team.roll import Roll

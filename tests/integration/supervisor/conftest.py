@@ -15,10 +15,9 @@ from actors.tmux.server import TerminalServer
 from supervisor.api.requests import ShutdownRequest
 from supervisor.api.verbs import Caller
 from supervisor.build import build_supervisor
-from supervisor.permits import Permits
-from supervisor.pool.stock import ActorStock
+from supervisor.pool.actors import ActorStock
 from supervisor.settings import Settings
-from supervisor.spawning.room import Room
+from supervisor.spawning.admission import Permits, Room
 from supervisor.spawning.staff import Staff
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor

@@ -18,19 +18,16 @@ from supervisor.api.requests import Role, SpawnRequest
 from supervisor.api.verbs import Caller
 from supervisor.build import make_pool
 from supervisor.messaging.batching import Batching
-from supervisor.permits import Permits
-from supervisor.pool.stock import ActorStock
+from supervisor.pool.actors import ActorStock
 from supervisor.recovering.adoption import Adoption, InstanceRules
 from supervisor.recovering.recovery import Recovery
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
-from supervisor.spawning.cold_start import ColdStart
-from supervisor.spawning.room import Room
+from supervisor.spawning.admission import Permits, Room, WorkDirPolicy
+from supervisor.spawning.rollback import Undoing
 from supervisor.spawning.spawner import Spawner, SpawnSettings, Starts
 from supervisor.spawning.staff import Staff
-from supervisor.spawning.undoing import Undoing
-from supervisor.spawning.warm_start import WarmStart
-from supervisor.spawning.work_dirs import WorkDirPolicy
+from supervisor.spawning.start import ColdStart, WarmStart
 from supervisor.store.guards import Fence
 from supervisor.store.memory import MemoryStore
 from supervisor.team.closing import Closing

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 import pytest
 
 from actors.errors import WrongStateError
-from supervisor.permits import Permits
+from supervisor.spawning.admission import Permits
 
 
 class Holder:

@@ -8,7 +8,7 @@ from pathlib import Path
 from actors.git.model import Commit, CreateRef, Operation, ReadStatus
 from supervisor.git.queue import GitQueue, Job
 from supervisor.git.scheduling import Answer, AnswerCache
-from supervisor.permits import Permits
+from supervisor.spawning.admission import Permits
 from tests.unit.supervisor.git.host import StandInHost
 
 STATUS = ReadStatus()

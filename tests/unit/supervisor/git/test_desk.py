@@ -12,8 +12,7 @@ from supervisor.git.queue import GitQueue, Job
 from supervisor.git.scheduling import AnswerCache, GitFigures
 from supervisor.git.service import repository_check
 from supervisor.metrics.metrics import Count, Meters
-from supervisor.permits import Permits
-from supervisor.spawning.work_dirs import WorkDirPolicy
+from supervisor.spawning.admission import Permits, WorkDirPolicy
 from tests.unit.supervisor.git.host import StandInHost
 
 WRITES = [Commit(message="m", files=(), everything=True), CreateRef(kind="branch", name="new", start=None)]

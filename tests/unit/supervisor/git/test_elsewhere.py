@@ -17,7 +17,7 @@ from supervisor.api.verbs import Caller
 from supervisor.git.service import Elsewhere, GitDesk, git_desk
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
-from supervisor.spawning.work_dirs import WorkDirPolicy
+from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.store.memory import MemoryStore
 from supervisor.team.roll import Roll
 

@@ -7,7 +7,7 @@ import asyncio
 from supervisor.git.queue import GitQueue
 from supervisor.git.scheduling import MOST_OTHERS, AnswerCache
 from supervisor.metrics.metrics import Count, Meters
-from supervisor.permits import Permits
+from supervisor.spawning.admission import Permits
 from tests.unit.supervisor.git.host import StandInHost
 from tests.unit.supervisor.git.jobs import COMMIT, STATUS, branch, job, made
 from tests.unit.supervisor.stand_ins import turns

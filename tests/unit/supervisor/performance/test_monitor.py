@@ -12,8 +12,8 @@ from supervisor.metrics.health import judge
 from supervisor.metrics.metrics import Meters
 from supervisor.metrics.monitor import Monitor, Watched
 from supervisor.metrics.snapshot import HostFacts, Sources, Waiting
-from supervisor.permits import Permits
 from supervisor.settings.live import Tunables
+from supervisor.spawning.admission import Permits
 from supervisor.store.guards import Fence
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Stage

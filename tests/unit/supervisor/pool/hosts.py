@@ -11,7 +11,7 @@ from typing import Any
 
 from actors.errors import UnavailableError
 from actors.worktrees.model import Leftover, Retirement
-from supervisor.pool.seats import Seat
+from supervisor.pool.placement import Seat
 from supervisor.pool.worktrees import SpareWorktrees
 
 

@@ -14,12 +14,11 @@ import pytest
 from actors.errors import UnavailableError
 from actors.status import Status
 from actors.worktrees.model import Workspace
-from supervisor.permits import Permits
 from supervisor.pool import agents as agents_module
 from supervisor.pool import demand as demand_module
 from supervisor.pool.agents import STUCK_S, UNUSED_S, SpareAgents
-from supervisor.pool.orders import KindOfAgent, Orders
-from supervisor.pool.recipe import Recipe
+from supervisor.pool.demand import KindOfAgent, Orders, Recipe
+from supervisor.spawning.admission import Permits
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Member, Stage

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from supervisor.permits import Permits
 from supervisor.pool.demand import PAUSE_S
 from supervisor.pool.worktrees import SpareWorktrees
+from supervisor.spawning.admission import Permits
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
 from supervisor.team.roll import Roll

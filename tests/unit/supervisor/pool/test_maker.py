@@ -9,9 +9,9 @@ import pytest
 
 from actors.errors import UnavailableError
 from actors.home import Home
-from supervisor.pool.maker import MakerParts, SpareMaker
-from supervisor.pool.recipe import Recipe
-from supervisor.spawning.undoing import Undoing
+from supervisor.pool.agents import MakerParts, SpareMaker
+from supervisor.pool.demand import Recipe
+from supervisor.spawning.rollback import Undoing
 from supervisor.store import keys
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Stage

@@ -11,16 +11,14 @@ import pytest
 
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import Role, SpawnRequest
-from supervisor.permits import Permits
 from supervisor.pool import agents as agents_module
 from supervisor.pool import demand as demand_module
+from supervisor.pool.actors import ActorStock
 from supervisor.pool.agents import SpareAgents
-from supervisor.pool.demand import PAUSE_S
-from supervisor.pool.orders import OrderBook
+from supervisor.pool.demand import PAUSE_S, OrderBook, Recipe
 from supervisor.pool.pool import Kept, Pool, Ready
-from supervisor.pool.recipe import Recipe
-from supervisor.pool.stock import ActorStock
 from supervisor.pool.worktrees import SpareWorktrees
+from supervisor.spawning.admission import Permits
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Member, Stage

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from supervisor.api.requests import SpawnRequest
-from supervisor.pool.recipe import Recipe
+from supervisor.pool.demand import Recipe
 
 HERE = Path("/project")
 

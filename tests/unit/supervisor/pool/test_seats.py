@@ -11,7 +11,7 @@ from actors.errors import UnavailableError
 from actors.nodes import ELASTIC_LABEL, Node
 from supervisor.cluster import scheduler as roster_module
 from supervisor.cluster.scheduler import RETURN_S, Roster
-from supervisor.pool.seats import SeatsOnHosts
+from supervisor.pool.placement import SeatsOnHosts
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Stage
 from supervisor.team.roll import Roll

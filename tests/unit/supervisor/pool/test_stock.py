@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from actors.errors import FencedError, UnavailableError
-from supervisor.permits import Permits
-from supervisor.pool import stock as stock_module
-from supervisor.pool.stock import PREFIX, ActorStock
+from supervisor.pool import actors as stock_module
+from supervisor.pool.actors import PREFIX, ActorStock
 from supervisor.ports import InstancePort
+from supervisor.spawning.admission import Permits
 from tests.unit.supervisor.stand_ins import StandInInstance, turns
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from actors.errors import UnavailableError
 from actors.worktrees.model import Workspace
-from supervisor.permits import Permits
 from supervisor.pool.demand import PAUSE_S
 from supervisor.pool.worktrees import DIRECTORIES, SpareWorktrees
+from supervisor.spawning.admission import Permits
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
 from supervisor.team.roll import Roll

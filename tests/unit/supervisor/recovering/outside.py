@@ -10,11 +10,11 @@ from typing import Any
 
 from actors.agents.base import RunningAgent
 from actors.worktrees.model import Leftover, Retirement
-from supervisor.permits import Permits
-from supervisor.pool.stock import ActorStock
+from supervisor.pool.actors import ActorStock
 from supervisor.ports import InstancePort
 from supervisor.recovering.recovery import Recovery
-from supervisor.spawning.undoing import Undoing
+from supervisor.spawning.admission import Permits
+from supervisor.spawning.rollback import Undoing
 from supervisor.team.registry import InstanceRecord, Member, Stage
 from supervisor.team.roll import Roll
 from tests.unit.supervisor.stand_ins import StandInInstance, TroubledStore

@@ -11,7 +11,7 @@ from actors.agents.base import RunningAgent
 from actors.errors import AgentError, FencedError, TerminalError
 from supervisor.backoff import FIRST_PAUSE_S
 from supervisor.recovering.recovery import EVERY_S
-from supervisor.spawning import undoing
+from supervisor.spawning import rollback
 from supervisor.team.registry import Stage
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.recovering.outside import FIRST, SECOND, Scene
@@ -159,7 +159,7 @@ def test_it_is_compared_only_once_everything_worked_and_who_has_failed_is_told_t
 def test_a_worktree_that_a_host_makes_for_a_spawn_that_was_undone_goes_too_and_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(undoing, "time", virtual_time.clock())
+    monkeypatch.setattr(rollback, "time", virtual_time.clock())
 
     async def play() -> None:
         scene = Scene()
@@ -182,7 +182,7 @@ def test_a_worktree_that_a_host_makes_for_a_spawn_that_was_undone_goes_too_and_n
 def test_a_part_of_an_undoing_that_does_not_answer_is_waited_for_and_the_record_stays_until_all_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(undoing, "time", virtual_time.clock())
+    monkeypatch.setattr(rollback, "time", virtual_time.clock())
 
     async def play() -> None:
         scene = Scene()

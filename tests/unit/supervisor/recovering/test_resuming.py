@@ -11,9 +11,9 @@ from actors.errors import AgentError
 from actors.instance.reports import Report
 from actors.status import Status
 from supervisor.api.results import RestartResult
-from supervisor.permits import Permits
 from supervisor.recovering import resuming
 from supervisor.recovering.resuming import GIVEN_UP, Resuming
+from supervisor.spawning.admission import Permits
 from supervisor.store.memory import MemoryStore
 from supervisor.team import roll
 from supervisor.team.registry import Member, Stage

@@ -8,8 +8,8 @@ from supervisor.api import requests, results
 from supervisor.api.requests import Malformed, Role
 from supervisor.api.results import RestartResult
 from supervisor.api.verbs import Caller, ignore_progress
-from supervisor.permits import Permits
-from supervisor.spawning.batches import resume_all, spawn_all
+from supervisor.spawning.admission import Permits
+from supervisor.spawning.spawner import resume_all, spawn_all
 from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll
 from tests.unit.supervisor.stand_ins import TroubledStore, recruit

@@ -9,9 +9,8 @@ import pytest
 
 from actors.errors import UnavailableError
 from actors.host.load import HostLoad
-from supervisor.permits import Permits
-from supervisor.spawning import room as room_module
-from supervisor.spawning.room import Room
+from supervisor.spawning import admission as room_module
+from supervisor.spawning.admission import Permits, Room
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import load
 

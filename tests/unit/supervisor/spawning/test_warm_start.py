@@ -15,9 +15,9 @@ from actors.nodes import Node
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.cluster.scheduler import Placement, Roster
-from supervisor.permits import Permits
+from supervisor.spawning.admission import Permits
 from supervisor.spawning.staff import Staff
-from supervisor.spawning.warm_start import WarmStart
+from supervisor.spawning.start import WarmStart
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Member, Stage
 from supervisor.team.roll import Roll

@@ -7,8 +7,8 @@ import pytest
 
 from actors.errors import InvalidRequestError
 from actors.home import Home
-from supervisor.spawning import work_dirs
-from supervisor.spawning.work_dirs import WorkDirPolicy
+from supervisor.spawning import admission
+from supervisor.spawning.admission import WorkDirPolicy
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ async def test_a_directory_whose_file_system_hangs_is_refused_and_holds_up_nobod
 ) -> None:
     answers = threading.Event()
     checked = policy(place)
-    monkeypatch.setattr(work_dirs, "ANSWERS_S", 0.05)
+    monkeypatch.setattr(admission, "ANSWERS_S", 0.05)
     monkeypatch.setattr(checked, "check", lambda *_: answers.wait(20))
     with pytest.raises(InvalidRequestError, match="hangs"):
         await checked.checked(str(place / "user/src/shop"))

@@ -15,10 +15,9 @@ from actors.messages import Message
 from actors.status import Status
 from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import Workspace
-from supervisor.permits import Permits
-from supervisor.pool.stock import ActorStock
+from supervisor.pool.actors import ActorStock
 from supervisor.records import decode_record
-from supervisor.spawning.room import Room
+from supervisor.spawning.admission import Permits, Room
 from supervisor.spawning.staff import Staff
 from supervisor.store import keys
 from supervisor.team.closing import Closing

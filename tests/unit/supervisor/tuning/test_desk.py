@@ -15,11 +15,11 @@ from supervisor.api.validation import parse
 from supervisor.api.verbs import Caller
 from supervisor.metrics.autotune import SelfTuning
 from supervisor.metrics.metrics import Meters
-from supervisor.permits import Permits
 from supervisor.settings import Settings, service
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.settings.service import TuningDesk
 from supervisor.settings.sources import Tuned, read_tuned, write_tuned
+from supervisor.spawning.admission import Permits
 from tests.unit.supervisor.stand_ins import turns
 
 LEAD = Caller(sender="lead")

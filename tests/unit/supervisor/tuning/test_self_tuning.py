@@ -8,9 +8,9 @@ from actors.errors import UnavailableError
 from actors.host.load import HostLoad
 from supervisor.metrics.autotune import SelfTuning
 from supervisor.metrics.metrics import Meters, Timing
-from supervisor.permits import Permits
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
+from supervisor.spawning.admission import Permits
 from tests.unit.supervisor.performance.looks import GB, LOAD
 from tests.unit.supervisor.stand_ins import turns
 

@@ -17,7 +17,7 @@ from actors.errors import UnavailableError
 from supervisor.cluster.scheduler import Roster
 from supervisor.cluster.slots import Slots
 from supervisor.ports import HostPort
-from supervisor.spawning.room import Room
+from supervisor.spawning.admission import Room
 from supervisor.team.roll import Roll
 
 

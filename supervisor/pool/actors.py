@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from actors.concurrency import News
 from actors.errors import FencedError, PhalanxError
-from supervisor.permits import Permits
 from supervisor.ports import InstanceFactory
+from supervisor.spawning.admission import Permits
 
 logger = logging.getLogger(__name__)
 
