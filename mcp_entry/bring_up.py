@@ -22,7 +22,7 @@ import supervisor
 from actors.errors import SettingsError, TeamNotRunningError
 from actors.home import Home, away_words, leader_of
 from mcp_entry.log import make_room
-from supervisor.team_file import wanted_team
+from supervisor.team.file import wanted_team
 from supervisor.up_log import reason_in
 
 logger = logging.getLogger(__name__)

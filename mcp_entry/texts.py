@@ -13,7 +13,7 @@ from pathlib import PurePath
 from actors.messages import MessageStatus
 from actors.status import Status
 from supervisor.api import results
-from supervisor.team.instance_record import SPARE_PREFIX
+from supervisor.team.instance import SPARE_PREFIX
 
 _LONGEST_REASON = 200
 _OUR_REFS = "refs/phalanx/"

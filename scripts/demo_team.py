@@ -35,7 +35,7 @@ from supervisor.api.results import InstanceInfo, SpawnOutcome
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings, setting_variables
-from supervisor.team_file import Team, read_team
+from supervisor.team.file import Team, read_team
 from tests.projects import git, make_repository
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment

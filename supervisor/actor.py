@@ -27,7 +27,7 @@ from supervisor.spawning.admission import Permits, Room
 from supervisor.spawning.staff import Staff
 from supervisor.startup import OwnStart, unless_agents_live
 from supervisor.store.opening import make_store
-from supervisor.team_file import read_team
+from supervisor.team.file import read_team
 
 LOG_NAME = "supervisor.log"
 _LOG_BYTES = 2_000_000

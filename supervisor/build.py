@@ -19,7 +19,6 @@ from supervisor.cluster.router import ManyHosts
 from supervisor.cluster.service import Greeter, HostsDesk, HostsParts
 from supervisor.cluster.slots import Slots
 from supervisor.git.service import Elsewhere, git_desk
-from supervisor.messaging.batching import Batching
 from supervisor.metrics.autotune import SelfTuning
 from supervisor.metrics.metrics import Meters
 from supervisor.metrics.monitor import Monitor, Watched
@@ -30,12 +29,8 @@ from supervisor.pool.demand import OrderBook, this_boot
 from supervisor.pool.placement import Seats, SeatsHere, SeatsOnHosts
 from supervisor.pool.pool import Kept, Pool, PoolDesk
 from supervisor.pool.worktrees import SpareWorktrees
-from supervisor.recovering.adoption import Adoption, InstanceRules
-from supervisor.recovering.clearing_desk import ClearingDesk
-from supervisor.recovering.collecting import Collecting
-from supervisor.recovering.recovery import Recovery
-from supervisor.recovering.recycling import Recycling, RecyclingRules
-from supervisor.recovering.resuming import Resuming
+from supervisor.recovery.gc import ClearingDesk, Collecting
+from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.settings.service import TuningDesk
@@ -47,9 +42,11 @@ from supervisor.spawning.start import ColdStart, WarmStart
 from supervisor.store.base import StateStore
 from supervisor.store.guards import Fence, Keeping
 from supervisor.supervisor import Parts, Supervisor
-from supervisor.team.closing import Closing
-from supervisor.team.looking import Looking
-from supervisor.team.roll import Roll
+from supervisor.team.adoption import Adoption, Batching, InstanceRules
+from supervisor.team.lifecycle import Closing, Resuming
+from supervisor.team.queries import Looking
+from supervisor.team.recycling import Recycling, RecyclingRules
+from supervisor.team.team import Roll
 
 
 def make_pool(

@@ -28,21 +28,19 @@ from supervisor.api.requests import Request
 from supervisor.api.results import Result
 from supervisor.api.verbs import Caller, Desk, Handler
 from supervisor.messaging.drafts import Draft
-from supervisor.messaging.sending import Sending, Sent, draft_of
+from supervisor.messaging.send import Sending, Sent, draft_of
 from supervisor.metrics.metrics import Timing
-from supervisor.recovering.recovery import Recovery
-from supervisor.recovering.recycling import Recycling
-from supervisor.recovering.resuming import Resuming
+from supervisor.recovery.recovery import Recovery
 from supervisor.rpc.connection import waits_s
 from supervisor.spawning.admission import Permits
 from supervisor.spawning.spawner import Spawner, resume_all, spawn_all
 from supervisor.store.guards import Fence
 from supervisor.team import views
-from supervisor.team.batches import restart_all, terminate_all
-from supervisor.team.closing import Closing
-from supervisor.team.looking import Looking
+from supervisor.team.lifecycle import Closing, Resuming, restart_all, terminate_all
+from supervisor.team.queries import Looking
+from supervisor.team.recycling import Recycling
 from supervisor.team.registry import InstanceRecord, Member
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from supervisor.versions import VERSION
 
 logger = logging.getLogger(__name__)

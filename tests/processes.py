@@ -14,7 +14,7 @@ from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.processes import is_running, mark_of, name_of, processes_with
 from supervisor.runtime.environment import TOKEN_VARIABLE
-from supervisor.team_file import read_team
+from supervisor.team.file import read_team
 
 
 def of_team(home: Home) -> list[psutil.Process]:

@@ -18,7 +18,7 @@ from scripts.benchmarks.minimal_ray import BareActors, make_environment
 from scripts.benchmarks.processes import processes_of, pss_mb
 from scripts.benchmarks.section import Part, Section
 from supervisor.api import requests
-from supervisor.team_file import read_team
+from supervisor.team.file import read_team
 from tests.acceptance.team import Team
 
 _SIZE = 10

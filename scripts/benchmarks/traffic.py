@@ -20,7 +20,7 @@ from scripts.benchmarks.processes import OURS, cpu_s, processes_of
 from scripts.benchmarks.section import Part, Plot, Section
 from supervisor.api import requests
 from supervisor.rpc.client import SupervisorClient
-from supervisor.team_file import read_team
+from supervisor.team.file import read_team
 from tests.acceptance.team import Team
 from tests.chaos.arrivals import of_demo
 

@@ -42,10 +42,10 @@ from actors.status import IDLE, TYPABLE, Status
 from supervisor.cluster.router import ManyHosts
 from supervisor.cluster.scheduler import Absences, NoLongerWantedError, Placement, Roster, Wanted
 from supervisor.ports import InstanceFactory
-from supervisor.recovering.adoption import Adoption
-from supervisor.team.closing import END_GRACE_S, Closing
+from supervisor.team.adoption import Adoption
+from supervisor.team.lifecycle import END_GRACE_S, Closing
 from supervisor.team.registry import InstanceRecord, Member, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 
 logger = logging.getLogger(__name__)
 

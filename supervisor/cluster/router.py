@@ -31,7 +31,7 @@ from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace, WorkspaceMode, name_in
 from supervisor.cluster.scheduler import Roster
 from supervisor.ports import FullHost
-from supervisor.team.instance_record import SPARE_PREFIX
+from supervisor.team.instance import SPARE_PREFIX
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from supervisor.api import requests, results
 from supervisor.api.verbs import Caller, Handler
 from supervisor.cluster.migration import Carrier, Drainer, Mover, read_drained, write_drained
 from supervisor.cluster.scheduler import Roster
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 
 logger = logging.getLogger(__name__)
 

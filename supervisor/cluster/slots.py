@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from supervisor.cluster.scheduler import Roster
 from supervisor.spawning.staff import Staff
 from supervisor.team.registry import Member, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 
 
 class Slots:

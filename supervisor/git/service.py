@@ -38,7 +38,7 @@ from supervisor.ports import GitPort
 from supervisor.rpc.idempotency import fingerprint
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.spawning.admission import Permits, WorkDirPolicy
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 
 _LOST = (
     "The same call was begun before and cut off: whether this was done is not known. Look with status, log or branch; "

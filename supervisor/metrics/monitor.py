@@ -17,7 +17,7 @@ from supervisor.settings.live import Tunables
 from supervisor.spawning.admission import Permits
 from supervisor.store.guards import Fence
 from supervisor.team.registry import Member, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 
 _SHORTEST_S = 2.0
 _LONGEST_S = 60.0

@@ -31,13 +31,13 @@ from actors.status import ALIVE, Status
 from supervisor.pool.demand import Demand, KindOfAgent, Orders, Recipe, waits_for
 from supervisor.pool.placement import Seats
 from supervisor.ports import HostPort
-from supervisor.recovering.adoption import Adoption
 from supervisor.spawning.admission import Room
 from supervisor.spawning.agent import Wishes, agent_start, spare_prompt
 from supervisor.spawning.rollback import Undoing
 from supervisor.spawning.staff import Staff
+from supervisor.team.adoption import Adoption
 from supervisor.team.registry import Member, Spare, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from supervisor.cluster.scheduler import Roster
 from supervisor.cluster.slots import Slots
 from supervisor.ports import HostPort
 from supervisor.spawning.admission import Room
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

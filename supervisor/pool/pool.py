@@ -31,7 +31,7 @@ from supervisor.pool.worktrees import SpareWorktrees
 from supervisor.settings.live import Tuning
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.team.registry import Member, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 
 logger = logging.getLogger(__name__)
 

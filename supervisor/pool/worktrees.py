@@ -32,8 +32,8 @@ from supervisor.pool.demand import PAUSE_S, Demand, waits_for
 from supervisor.pool.placement import Seats
 from supervisor.ports import HostPort
 from supervisor.spawning.staff import Staff
-from supervisor.team.instance_record import SPARE_PREFIX
-from supervisor.team.roll import Roll
+from supervisor.team.instance import SPARE_PREFIX
+from supervisor.team.team import Roll
 
 logger = logging.getLogger(__name__)
 

@@ -42,7 +42,7 @@ from supervisor.api.requests import Request
 from supervisor.api.results import Result
 from supervisor.api.verbs import VERBS, ProgressCallback, ignore_progress
 from supervisor.rpc.connection import Attempt, Line, NotSentError, advice, identified, waits_s
-from supervisor.team_file import head_runs, wanted_team
+from supervisor.team.file import head_runs, wanted_team
 from supervisor.versions import VERSION
 
 _ResultT = TypeVar("_ResultT", bound=Result)

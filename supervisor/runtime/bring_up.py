@@ -23,7 +23,7 @@ from supervisor.runtime.ray_head import LOG_NAME as HEAD_LOG
 from supervisor.runtime.ray_head import HeadWatch, end_ray, is_head, start_head
 from supervisor.runtime.stopwatch import Stopwatch
 from supervisor.settings import Settings, keep_settings, kept_settings
-from supervisor.team_file import Team, read_team, write_team
+from supervisor.team.file import Team, read_team, write_team
 from supervisor.versions import VERSION
 
 BOOT_TIMEOUT_S = 120.0

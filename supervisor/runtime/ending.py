@@ -20,7 +20,7 @@ from actors.tmux.server import TerminalServer
 from supervisor.runtime.joined import leave_cluster
 from supervisor.runtime.ray_head import end_ray
 from supervisor.runtime.values import Ended
-from supervisor.team_file import Team
+from supervisor.team.file import Team
 
 _GRACE_S = 3.0
 _SWEEPS = 5

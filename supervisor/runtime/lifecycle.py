@@ -30,7 +30,7 @@ from supervisor.runtime.parts import NONE, Parts, look
 from supervisor.runtime.stopwatch import Stopwatch
 from supervisor.runtime.values import DownReport, OnStep, TeamAddress, TeamState, ignore_steps
 from supervisor.settings import Settings, check_variables
-from supervisor.team_file import Team, read_team, wanted_team, write_team
+from supervisor.team.file import Team, read_team, wanted_team, write_team
 
 FACTORY = "supervisor.actor:create_supervisor"
 SHUTDOWN_TIMEOUT_S = 90.0

@@ -11,7 +11,7 @@ from supervisor.runtime.asking import gateway_answers
 from supervisor.runtime.ending import mark_of_server
 from supervisor.runtime.joined import cluster_answers
 from supervisor.runtime.ray_head import is_head
-from supervisor.team_file import Team
+from supervisor.team.file import Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

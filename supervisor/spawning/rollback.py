@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from actors.errors import FencedError, PhalanxError, UnavailableError
 from supervisor.ports import HostPort, InstanceFactory
 from supervisor.team.registry import InstanceRecord
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 
 logger = logging.getLogger(__name__)
 

@@ -42,15 +42,15 @@ from supervisor.cluster.scheduler import Placement, Roster, placed
 from supervisor.messaging.drafts import check_text
 from supervisor.metrics.metrics import Count, Timing
 from supervisor.ports import InstancePort
-from supervisor.recovering.adoption import Adoption
 from supervisor.rpc.idempotency import check_same, fingerprint
 from supervisor.spawning.admission import Permits, WorkDirPolicy
 from supervisor.spawning.rollback import Undoing
 from supervisor.spawning.staff import Staff
 from supervisor.spawning.start import Begun, ColdStart, WarmStart
 from supervisor.team import views
+from supervisor.team.adoption import Adoption
 from supervisor.team.registry import InstanceRecord, Member, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 
 logger = logging.getLogger(__name__)
 

@@ -33,15 +33,15 @@ from actors.worktrees.model import Workspace
 from supervisor.api.requests import SpawnRequest
 from supervisor.cluster.scheduler import Placement
 from supervisor.messaging.drafts import Draft
-from supervisor.messaging.mail import Extra
+from supervisor.messaging.outbox import Extra
 from supervisor.pool.pool import Pool
 from supervisor.ports import HostPort, InstancePort
-from supervisor.recovering.adoption import Adoption
 from supervisor.spawning.agent import Wishes, agent_start, spare_identity, system_prompt
 from supervisor.spawning.staff import Staff
 from supervisor.store import keys
+from supervisor.team.adoption import Adoption
 from supervisor.team.registry import InstanceRecord, Member
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,14 +17,7 @@ from actors.instance.reports import Snapshot
 from actors.status import ALIVE, Status
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.api.results import InstanceInfo
-from supervisor.team.instance_record import (
-    SPARE_PREFIX,
-    InstanceRecord,
-    Stage,
-    is_instance_id,
-    number_in,
-    worktree_names,
-)
+from supervisor.team.instance import SPARE_PREFIX, InstanceRecord, Stage, is_instance_id, number_in, worktree_names
 
 __all__ = ["InstanceRecord", "Member", "Registry", "Spare", "Stage", "is_instance_id", "number_in", "worktree_names"]
 
@@ -77,7 +70,7 @@ class Member:
     silence: str = ""
     """Why its actor does not answer, once that has lasted; empty while it does."""
     shown: tuple[object, InstanceInfo] | None = None
-    """What was last shown of it, after all that it was made of; see ``looking``."""
+    """What was last shown of it, after all that it was made of; see ``queries``."""
 
     @property
     def status(self) -> Status:

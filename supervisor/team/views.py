@@ -24,7 +24,7 @@ from supervisor.api.results import (
     SpawnResult,
     Tokens,
 )
-from supervisor.messaging.sending import Sent
+from supervisor.messaging.send import Sent
 from supervisor.team.registry import COMING_BACK, InstanceRecord, Member, Stage
 
 

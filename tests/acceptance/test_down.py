@@ -14,7 +14,7 @@ from actors.processes import processes_with
 from supervisor.api.requests import ListRequest, StatusRequest
 from supervisor.api.results import SpawnResult
 from supervisor.rpc.client import SupervisorClient
-from supervisor.team_file import read_team
+from supervisor.team.file import read_team
 from tests.acceptance.team import Team, bring_up
 
 pytestmark = pytest.mark.timeout(240)

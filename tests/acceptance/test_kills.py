@@ -18,7 +18,7 @@ from actors.tmux.server import TerminalServer
 from mcp_entry.team import Team as EntryTeam
 from supervisor.api.requests import ListRequest, SendRequest
 from supervisor.settings import Settings
-from supervisor.team_file import read_team
+from supervisor.team.file import read_team
 from tests.acceptance.bringing import OwnedBringUp
 from tests.acceptance.team import Team, bring_up
 from tests.chaos.checks import SPARE_ACTORS

@@ -19,7 +19,7 @@ from actors.tmux.server import TerminalServer
 from supervisor.api import requests
 from supervisor.api.results import InstanceInfo
 from supervisor.rpc.client import SupervisorClient
-from supervisor.team_file import read_team
+from supervisor.team.file import read_team
 from tests.acceptance.team import Team, bring_up
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment

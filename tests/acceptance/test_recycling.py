@@ -21,8 +21,8 @@ from actors.errors import AgentError, InvalidRequestError, PhalanxError, TeamNot
 from actors.instance.inbox import ids_in
 from actors.tmux.server import TerminalServer
 from supervisor.api import requests
-from supervisor.recovering.recycling import ASK
 from supervisor.rpc.client import SupervisorClient
+from supervisor.team.recycling import ASK
 from tests.acceptance.team import Team
 from tests.processes import called, of_ray, tell
 from tests.standin.api import Answer, ApiStandIn, Json, text_block, turn_text

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from actors.home import Home
-from supervisor.recovering.adoption import LEASE_S
+from supervisor.team.adoption import LEASE_S
 from tests.chaos import checks, copies
 from tests.chaos.ledger import Ledger
 from tests.cluster.asking import phalanx

@@ -15,7 +15,7 @@ from supervisor.api.results import Result, StatusResult
 from supervisor.api.verbs import Caller
 from supervisor.rpc.client import SupervisorClient
 from supervisor.rpc.server import Gateway
-from supervisor.team_file import Team, write_team
+from supervisor.team.file import Team, write_team
 
 Answer = Callable[[Request, Caller], Awaitable[Result]]
 

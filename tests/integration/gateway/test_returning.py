@@ -19,7 +19,7 @@ from supervisor.rpc import client as client_module
 from supervisor.rpc import connection as attempt_module
 from supervisor.rpc.client import SupervisorClient
 from supervisor.rpc.server import Gateway
-from supervisor.team_file import read_team, write_team
+from supervisor.team.file import read_team, write_team
 from tests.integration.gateway.conftest import ScriptedVerbs, status_result
 
 pytestmark = pytest.mark.usefixtures("head")

@@ -12,7 +12,7 @@ from actors.marks import TEAM_MARK
 from actors.processes import end_processes, processes_with
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
-from supervisor.team_file import read_team
+from supervisor.team.file import read_team
 from tests.integration.mcp_entry.conftest import PROMPTLY_S, StartEntry
 
 INSTALLED = str(Path(sys.executable).with_name("phalanx-mcp"))

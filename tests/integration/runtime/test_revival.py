@@ -23,7 +23,7 @@ from actors.tmux.server import TerminalServer
 from supervisor.runtime import Runtime
 from supervisor.runtime.asking import gateway_answers
 from supervisor.settings import Settings
-from supervisor.team_file import Team, read_team, wanted_team, write_team
+from supervisor.team.file import Team, read_team, wanted_team, write_team
 from tests.integration.runtime.conftest import STANDIN
 from tests.processes import called, environment_of, of_ray, session_of, tell, title_of
 

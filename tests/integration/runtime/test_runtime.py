@@ -24,7 +24,7 @@ from actors.processes import end_processes, is_running, name_of, processes_with
 from actors.tmux.server import TerminalServer
 from supervisor.runtime import DownReport, Runtime, TeamAddress
 from supervisor.settings import Settings
-from supervisor.team_file import Team, read_team
+from supervisor.team.file import Team, read_team
 from tests.integration.runtime.conftest import STANDIN
 from tests.processes import environment_of, session_of
 

@@ -19,8 +19,8 @@ from actors.status import Status
 from actors.tmux.client import Tmux
 from actors.tmux.pane import Pane
 from supervisor.api import requests, results
-from supervisor.recovering import recycling
-from supervisor.recovering.recycling import ASK
+from supervisor.team import recycling
+from supervisor.team.recycling import ASK
 from tests.integration.supervisor.deeds import (
     BUSY,
     PATIENCE_S,

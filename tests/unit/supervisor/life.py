@@ -17,10 +17,8 @@ from actors.home import Home
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.api.verbs import Caller
 from supervisor.build import make_pool
-from supervisor.messaging.batching import Batching
 from supervisor.pool.actors import ActorStock
-from supervisor.recovering.adoption import Adoption, InstanceRules
-from supervisor.recovering.recovery import Recovery
+from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.spawning.admission import Permits, Room, WorkDirPolicy
@@ -30,9 +28,10 @@ from supervisor.spawning.staff import Staff
 from supervisor.spawning.start import ColdStart, WarmStart
 from supervisor.store.guards import Fence
 from supervisor.store.memory import MemoryStore
-from supervisor.team.closing import Closing
+from supervisor.team.adoption import Adoption, Batching, InstanceRules
+from supervisor.team.lifecycle import Closing
 from supervisor.team.registry import InstanceRecord
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor.world import Actor, Hands, World
 
 WORK_DIR = Path("/usr")

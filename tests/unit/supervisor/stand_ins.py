@@ -20,7 +20,7 @@ from supervisor.api.requests import Role
 from supervisor.messaging.drafts import Draft
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceRecord, Member, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 
 READY = Snapshot(status=Status.READY, since=1.0)
 

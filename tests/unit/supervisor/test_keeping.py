@@ -7,7 +7,7 @@ from supervisor.records import Unreadable, decode_plain
 from supervisor.store import keys
 from supervisor.store.guards import Keeping
 from supervisor.store.memory import MemoryStore
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor.stand_ins import draft, receipt, recruit
 
 LATER = b"\x09written by a later version"

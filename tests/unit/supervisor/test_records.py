@@ -18,7 +18,7 @@ from supervisor.rpc.idempotency import Repeats
 from supervisor.store import keys
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceRecord
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor.stand_ins import receipt, record, recruit
 
 PATHS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).map(lambda text: Path("/") / text)

@@ -10,7 +10,7 @@ import pytest
 
 from actors.home import Home
 from actors.marks import TEAM_MARK
-from supervisor.team_file import Team, head_runs, read_team, wanted_team, write_team
+from supervisor.team.file import Team, head_runs, read_team, wanted_team, write_team
 
 TEAM = Team(
     team_id="abc",

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from supervisor.backoff import ENOUGH, FIRST_PAUSE_S, LONGEST_PAUSE_S, Tries
-from supervisor.recovering.reconciler import EndActor
+from supervisor.recovery.reconciler import EndActor
 
 ACT, OTHER = EndActor("spec_0_0_1"), EndActor("spec_0_0_2")
 

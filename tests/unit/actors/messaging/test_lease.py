@@ -9,8 +9,8 @@ import pytest
 
 from actors.instance.deliverer import Gate, Lease
 from supervisor.cluster.scheduler import FENCE_S
-from supervisor.recovering.adoption import LEASE_S
-from supervisor.team.members import POLL_S
+from supervisor.team.adoption import LEASE_S
+from supervisor.team.links import POLL_S
 
 
 def test_a_lease_ends_unless_it_is_renewed() -> None:

@@ -16,7 +16,7 @@ from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.store.memory import MemoryStore
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor.git.test_desk import Host
 
 COMMIT = {"type": "commit", "params": {"message": "m", "all": True}}

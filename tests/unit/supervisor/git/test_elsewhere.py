@@ -19,7 +19,7 @@ from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.store.memory import MemoryStore
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 
 AWAY = "spec_0_0_2"
 

@@ -17,7 +17,7 @@ from supervisor.cluster.migration import Drainer, MoveParts
 from supervisor.cluster.scheduler import NoLongerWantedError, Placement
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceRecord, Member, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, recruit
 

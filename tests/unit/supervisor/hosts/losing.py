@@ -14,7 +14,7 @@ from actors.worktrees.model import Workspace
 from supervisor.cluster.migration import MoveParts, Mover
 from supervisor.cluster.scheduler import NoLongerWantedError, Placement, Wanted
 from supervisor.team.registry import Member, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, TroubledStore, recruit
 

@@ -12,7 +12,7 @@ from supervisor.cluster.scheduler import Placement, Roster
 from supervisor.cluster.slots import Slots
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor.stand_ins import READY, recruit
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from actors.instance.reports import Report
 from actors.messages import Message, MessageStatus
 from supervisor.ports import InstancePort
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor.stand_ins import StandInInstance, TroubledStore, draft, recruit
 
 ID = "spec_0_0_1"

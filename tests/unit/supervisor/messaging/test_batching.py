@@ -6,12 +6,11 @@ from typing import Any
 
 from actors.errors import UnavailableError
 from actors.home import Home
-from supervisor.messaging.batching import Batching, limits_of
-from supervisor.recovering.adoption import Adoption, InstanceRules
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.store.memory import MemoryStore
-from supervisor.team.roll import Roll
+from supervisor.team.adoption import Adoption, Batching, InstanceRules, limits_of
+from supervisor.team.team import Roll
 from tests.unit.supervisor.stand_ins import StandInInstance, recruit, turns
 
 FIRST = Tuning.of(Settings())

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from actors.errors import FencedError, PhalanxError, StoreError, UnavailableError, WrongStateError
 from actors.instance.inbox import CleanText
 from actors.messages import Message, MessageStatus
-from supervisor.messaging import intake
+from supervisor.messaging import outbox
 from supervisor.messaging.drafts import check_text
 from supervisor.store import keys
 from supervisor.team.registry import Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor.messaging.office import ID, Office, ids
 from tests.unit.supervisor.stand_ins import TroubledStore, draft, receipt, recruit, turns
 
@@ -227,7 +227,7 @@ async def test_an_unexpected_error_with_one_draft_harms_no_other(
             raise RuntimeError("a fault of ours")
         return check_text(text)
 
-    monkeypatch.setattr(intake, "check_text", breaks)
+    monkeypatch.setattr(outbox, "check_text", breaks)
     checked = office.mail.check([draft("one"), draft("two"), draft("three")], "lead", 1.0)
     assert [isinstance(one, PhalanxError) for one in checked] == [False, True, False]
     assert "its log says why" in str(checked[1])

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from actors.errors import StoreError
-from supervisor.messaging import mail
+from supervisor.messaging import outbox
 from supervisor.store import keys
 from tests.unit.supervisor.messaging.office import ACCEPTED, BLOCKED, FAILED, ID, SUBMITTED, UNCONFIRMED, Office, ids
 from tests.unit.supervisor.stand_ins import receipt, turns
@@ -81,7 +81,7 @@ async def test_a_receipt_is_known_only_once_it_is_stored(office: Office) -> None
 async def test_the_oldest_receipts_are_forgotten_but_never_those_of_messages_under_way(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mail, "RECEIPTS_KEPT", 4)
+    monkeypatch.setattr(outbox, "RECEIPTS_KEPT", 4)
     sent = await office.send(*(f"{number}" for number in range(10)))
     blocked, done = sent[0], sent[1:]
     await office.mail.take_receipts([receipt(blocked, BLOCKED, "a dialog")])
@@ -95,7 +95,7 @@ async def test_the_oldest_receipts_are_forgotten_but_never_those_of_messages_und
 async def test_a_late_proof_of_the_oldest_receipt_is_kept_although_there_is_no_room(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mail, "RECEIPTS_KEPT", 2)
+    monkeypatch.setattr(outbox, "RECEIPTS_KEPT", 2)
     sent = await office.send("one", "two")
     for message in sent:
         await office.mail.take_receipts([receipt(message, UNCONFIRMED)])

@@ -8,9 +8,9 @@ import pytest
 
 from actors.errors import InvalidRequestError, StoreError
 from supervisor.api.requests import SendBatchRequest
-from supervisor.messaging.sending import Sending, Sent
+from supervisor.messaging.send import Sending, Sent
 from supervisor.store import keys
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor.stand_ins import TroubledStore, draft, recruit, turns
 
 ID = "spec_0_0_1"

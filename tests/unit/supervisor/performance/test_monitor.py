@@ -17,7 +17,7 @@ from supervisor.spawning.admission import Permits
 from supervisor.store.guards import Fence
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor.performance.looks import LOAD, tuning
 from tests.unit.supervisor.stand_ins import draft, receipt, recruit
 

@@ -11,7 +11,7 @@ from supervisor.pool.worktrees import SpareWorktrees
 from supervisor.spawning.admission import Permits
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.pool.hosts import Hosts, Machine, kept
 from tests.unit.supervisor.stand_ins import record

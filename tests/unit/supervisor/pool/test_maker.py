@@ -15,7 +15,7 @@ from supervisor.spawning.rollback import Undoing
 from supervisor.store import keys
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor.pool.hosts import Hosts
 from tests.unit.supervisor.stand_ins import recruit
 

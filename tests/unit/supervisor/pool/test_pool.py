@@ -22,7 +22,7 @@ from supervisor.spawning.admission import Permits
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Member, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.pool.hosts import Hosts
 from tests.unit.supervisor.stand_ins import READY, StandInInstance, TroubledStore, record

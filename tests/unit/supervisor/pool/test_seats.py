@@ -14,7 +14,7 @@ from supervisor.cluster.scheduler import RETURN_S, Roster
 from supervisor.pool.placement import SeatsOnHosts
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor.stand_ins import recruit
 
 

@@ -15,7 +15,7 @@ from supervisor.pool.worktrees import DIRECTORIES, SpareWorktrees
 from supervisor.spawning.admission import Permits
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.pool.hosts import Hosts, kept
 

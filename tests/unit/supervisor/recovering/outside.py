@@ -12,11 +12,11 @@ from actors.agents.base import RunningAgent
 from actors.worktrees.model import Leftover, Retirement
 from supervisor.pool.actors import ActorStock
 from supervisor.ports import InstancePort
-from supervisor.recovering.recovery import Recovery
+from supervisor.recovery.recovery import Recovery
 from supervisor.spawning.admission import Permits
 from supervisor.spawning.rollback import Undoing
 from supervisor.team.registry import InstanceRecord, Member, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor.stand_ins import StandInInstance, TroubledStore
 
 FIRST, SECOND = "spec_0_0_1", "spec_0_0_2"

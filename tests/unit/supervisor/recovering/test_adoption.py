@@ -5,12 +5,11 @@ from typing import Any
 
 from actors.home import Home
 from actors.instance.instance import InstanceConfig
-from supervisor.messaging.batching import Batching
-from supervisor.recovering.adoption import Adoption, InstanceRules
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.store.memory import MemoryStore
-from supervisor.team.roll import Roll
+from supervisor.team.adoption import Adoption, Batching, InstanceRules
+from supervisor.team.team import Roll
 from tests.unit.supervisor.stand_ins import StandInInstance, recruit
 
 

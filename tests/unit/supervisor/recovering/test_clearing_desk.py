@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from actors.home import Home
-from supervisor.recovering import clearing_desk
-from supervisor.recovering.clearing_desk import EVERY_S, KEPT, KEPT_S, ClearingDesk
-from supervisor.recovering.collecting import Collecting
+from supervisor.recovery import gc
+from supervisor.recovery.gc import EVERY_S, KEPT, KEPT_S, ClearingDesk, Collecting
 from supervisor.team.registry import Stage
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.recovering.test_collecting import Scene
@@ -21,7 +20,7 @@ HOUR_S = 3600.0
 
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clearing_desk, "time", virtual_time.clock())
+    monkeypatch.setattr(gc, "time", virtual_time.clock())
 
 
 class Team(Scene):

@@ -9,11 +9,11 @@ from actors.errors import FencedError, WorkspaceError
 from actors.home import Home
 from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace
 from supervisor.api.results import CollectedItem
-from supervisor.recovering.collecting import Collecting
+from supervisor.recovery.gc import Collecting
 from supervisor.store import keys
-from supervisor.team.closing import Remove
+from supervisor.team.lifecycle import Remove
 from supervisor.team.registry import InstanceRecord, Member, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor.stand_ins import TroubledStore, recruit
 
 ROOT = Path("/home/worktrees")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.agents.base import RunningAgent
-from supervisor.recovering.reconciler import Act, Adopt, EndActor, EndAgent, Finish, NoteEnd, Undo, plan
+from supervisor.recovery.reconciler import Act, Adopt, EndActor, EndAgent, Finish, NoteEnd, Undo, plan
 from supervisor.team.registry import InstanceRecord, Stage
 from tests.unit.supervisor.stand_ins import record
 

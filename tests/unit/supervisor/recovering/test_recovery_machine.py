@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from actors.errors import PhalanxError
 from supervisor.spawning import rollback
-from supervisor.team import members
+from supervisor.team import links
 from supervisor.team.registry import Stage, is_instance_id
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.life import Killed, Life
@@ -31,7 +31,7 @@ class Team(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.patches = pytest.MonkeyPatch()
-        for module in (members, rollback):
+        for module in (links, rollback):
             self.patches.setattr(module, "time", virtual_time.clock())
         self.runner = asyncio.Runner(loop_factory=virtual_time.new_loop)
         self.world = World()

@@ -13,9 +13,9 @@ from actors.errors import UnavailableError
 from actors.instance.reports import Report
 from actors.instance.transcript import Shown
 from actors.status import Status
-from supervisor.recovering import recycling
-from supervisor.recovering.recycling import FIRST_PAUSE_S, Recycling, RecyclingRules, turn_of
-from supervisor.team.roll import Roll
+from supervisor.team import recycling
+from supervisor.team.recycling import FIRST_PAUSE_S, Recycling, RecyclingRules, turn_of
+from supervisor.team.team import Roll
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, TroubledStore, recruit
 

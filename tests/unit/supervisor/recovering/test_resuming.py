@@ -11,13 +11,12 @@ from actors.errors import AgentError
 from actors.instance.reports import Report
 from actors.status import Status
 from supervisor.api.results import RestartResult
-from supervisor.recovering import resuming
-from supervisor.recovering.resuming import GIVEN_UP, Resuming
 from supervisor.spawning.admission import Permits
 from supervisor.store.memory import MemoryStore
-from supervisor.team import roll
+from supervisor.team import lifecycle, team
+from supervisor.team.lifecycle import GIVEN_UP, Resuming
 from supervisor.team.registry import Member, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, recruit
 
@@ -70,7 +69,7 @@ Play = Callable[[Callable[[Scene], Coroutine[Any, Any, None]]], None]
 @pytest.fixture
 def play(monkeypatch: pytest.MonkeyPatch) -> Play:
     """Runs a scene in virtual time."""
-    for module in (resuming, roll):
+    for module in (lifecycle, team):
         monkeypatch.setattr(module, "time", virtual_time.clock())
 
     def run(scene: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:

@@ -14,7 +14,7 @@ from actors.marks import TEAM_MARK
 from mcp_entry.bring_up import BringUpProcess
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
-from supervisor.team_file import Team, write_team
+from supervisor.team.file import Team, write_team
 
 HEAD = "10.0.0.1"
 

@@ -11,7 +11,7 @@ from supervisor.api.verbs import Caller, ignore_progress
 from supervisor.spawning.admission import Permits
 from supervisor.spawning.spawner import resume_all, spawn_all
 from supervisor.team.registry import Member, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor.stand_ins import TroubledStore, recruit
 
 CALLER = Caller(sender="lead")

@@ -20,7 +20,7 @@ from supervisor.spawning.staff import Staff
 from supervisor.spawning.start import WarmStart
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Member, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor.stand_ins import READY, StandInInstance, record
 
 NEW, SPARE = "spec_0_0_1", "spare_1"

@@ -7,7 +7,7 @@ import pytest
 from actors.errors import UnknownInstanceError
 from actors.status import Status
 from supervisor.api import requests, results
-from supervisor.team.batches import restart_all, terminate_all
+from supervisor.team.lifecycle import restart_all, terminate_all
 
 
 def ended(instance_id: str) -> results.TerminatedInstance:

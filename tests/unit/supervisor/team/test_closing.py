@@ -20,10 +20,10 @@ from supervisor.records import decode_record
 from supervisor.spawning.admission import Permits, Room
 from supervisor.spawning.staff import Staff
 from supervisor.store import keys
-from supervisor.team.closing import Closing
+from supervisor.team.lifecycle import Closing
+from supervisor.team.queries import is_settled
 from supervisor.team.registry import InstanceRecord, Stage
-from supervisor.team.roll import Roll
-from supervisor.team.waiting import is_settled
+from supervisor.team.team import Roll
 from tests.unit.supervisor.stand_ins import READY, StandInInstance, TroubledStore, draft, load, receipt, recruit, turns
 
 ID = "spec_0_0_1"

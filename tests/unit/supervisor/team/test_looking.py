@@ -15,9 +15,9 @@ from supervisor.api import requests
 from supervisor.ports import HostPort
 from supervisor.store.memory import MemoryStore
 from supervisor.team import views
-from supervisor.team.looking import Looking
+from supervisor.team.queries import Looking
 from supervisor.team.registry import Member, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor.stand_ins import READY, draft, receipt, recruit
 
 ALL = requests.ListRequest()

@@ -10,8 +10,8 @@ import pytest
 from actors.errors import FencedError, StoreError, UnavailableError, VersionError
 from actors.instance.reports import Report
 from supervisor.ports import InstancePort
-from supervisor.team import members
-from supervisor.team.members import Members
+from supervisor.team import links
+from supervisor.team.links import Members
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import StandInInstance
 
@@ -60,7 +60,7 @@ class Scene:
 @pytest.fixture
 def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Scene], Coroutine[Any, Any, None]]], None]:
     """Runs a scene in virtual time."""
-    monkeypatch.setattr(members, "time", virtual_time.clock())
+    monkeypatch.setattr(links, "time", virtual_time.clock())
 
     def run(scene: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:
         async def scene_with_its_end() -> None:
@@ -127,7 +127,7 @@ def test_silence_is_told_once_when_it_lasts_and_taken_back_with_the_next_report(
     async def scene(stage: Scene) -> None:
         for _ in range(100):
             stage.port.is_silent()
-        await stage.seconds(members.SILENCE_S - 1)
+        await stage.seconds(links.SILENCE_S - 1)
         assert stage.ear.silences == []
         await stage.seconds(10)
         assert stage.ear.silences == ["no answer"]

@@ -16,7 +16,7 @@ from supervisor.records import decode_record
 from supervisor.store import keys
 from supervisor.store.guards import Fence
 from supervisor.team.registry import InstanceRecord, Member, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 from tests.unit.supervisor.stand_ins import READY, TroubledStore, draft, receipt, recruit, turns
 
 ID = "spec_0_0_1"

@@ -17,10 +17,9 @@ from supervisor.api import requests, results
 from supervisor.api.verbs import Caller
 from supervisor.ports import HostPort
 from supervisor.store.memory import MemoryStore
-from supervisor.team.looking import Looking
+from supervisor.team.queries import LASTS_S, Looking
 from supervisor.team.registry import Member, Stage
-from supervisor.team.roll import Roll
-from supervisor.team.waiting import LASTS_S
+from supervisor.team.team import Roll
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, draft, receipt, recruit
 

@@ -15,9 +15,9 @@ from actors.errors import PhalanxError, to_wire
 from actors.messages import Message
 from supervisor.api.requests import BatchMessage, Malformed, Request
 from supervisor.messaging.drafts import Draft
-from supervisor.messaging.mail import Extra
+from supervisor.messaging.outbox import Extra
 from supervisor.rpc.idempotency import Noted, fingerprint
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

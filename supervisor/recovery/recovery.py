@@ -20,13 +20,13 @@ from actors.instance.reports import Snapshot
 from supervisor.backoff import Tries
 from supervisor.pool.actors import PREFIX
 from supervisor.ports import HostPort
-from supervisor.recovering.adoption import Adoption
-from supervisor.recovering.reconciler import Act, Adopt, EndActor, EndAgent, Finish, NoteEnd, Undo, plan, subject
+from supervisor.recovery.reconciler import Act, Adopt, EndActor, EndAgent, Finish, NoteEnd, Undo, plan, subject
 from supervisor.spawning.rollback import Undoing
 from supervisor.spawning.staff import Staff
-from supervisor.team.closing import Closing
+from supervisor.team.adoption import Adoption
+from supervisor.team.lifecycle import Closing
 from supervisor.team.registry import InstanceRecord, Member, Stage, is_instance_id
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 
 logger = logging.getLogger(__name__)
 

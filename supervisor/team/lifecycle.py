@@ -1,7 +1,19 @@
-"""How instances end and begin again: terminate, restart, and all of them when the team goes down.
+"""How instances end and begin again, asked or unasked, alone or several at once.
+
+How instances end and begin again: terminate, restart, and all of them when the team goes down.
 
 Promises: work is never deleted; a worktree goes only when the host finds nothing in it that would be lost, or has saved
 it. That an instance is being terminated is stored before its agent is ended, so what a crash cuts off is finished.
+
+Agents that ended without having been asked to are started again with their conversation, if the settings say so.
+
+``Roll`` tells of each failure, ``Recovery`` of those that a crash of the supervisor has left failed. Each next attempt
+for the same instance waits longer, and after ``limit`` in a row it stays failed until somebody restarts it. An instance
+that has run for a while has its attempts back.
+
+Calls that end or restart several instances: results come in the order asked, and each fails alone.
+
+One that is named alone is refused as a call of its own.
 """
 
 from __future__ import annotations
@@ -25,15 +37,16 @@ from actors.errors import (
 from actors.instance.reports import Snapshot
 from actors.status import ALIVE, Status
 from actors.worktrees.model import Retirement, Workspace
+from supervisor.api import requests, results
 from supervisor.api.failures import error_info
 from supervisor.api.results import RestartResult, TerminatedInstance, TerminateResult
 from supervisor.ports import HostPort, InstancePort
-from supervisor.recovering.adoption import Adoption
-from supervisor.spawning.admission import Tell, say_nothing
+from supervisor.spawning.admission import Permits, Tell, say_nothing
 from supervisor.spawning.agent import system_prompt
 from supervisor.spawning.staff import Staff
+from supervisor.team.adoption import Adoption
 from supervisor.team.registry import InstanceRecord, Member, Stage
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 
 logger = logging.getLogger(__name__)
 
@@ -325,3 +338,128 @@ def where_saved(record: InstanceRecord, retirement: Retirement) -> str | None:
 
 def _result(terminated: Sequence[TerminatedInstance]) -> TerminateResult:
     return TerminateResult(success=all(one.error is None for one in terminated), terminated=list(terminated))
+
+
+GIVEN_UP = "It is not started again by itself"
+FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 60.0
+_FORGIVEN_S = 600.0
+"""Who fails after having run for so long starts counting anew."""
+
+
+class Resuming:
+    """All in the supervisor's event loop."""
+
+    def __init__(self, roll: Roll, closing: Closing, permits: Permits, limit: int) -> None:
+        self._roll = roll
+        self._closing = closing
+        self._permits = permits
+        self._limit = limit
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def failed(self, member: Member) -> None:
+        """Begins to bring the instance back, unless that is under way or was tried too often."""
+        instance_id = member.record.instance_id
+        earlier = self._tasks.get(instance_id)
+        if not member.record.wanted or (earlier is not None and not earlier.done()):
+            return
+        self._tasks[instance_id] = asyncio.create_task(self._bring_back(member), name=f"resume {instance_id}")
+
+    async def _bring_back(self, member: Member) -> None:
+        resumes = _in_a_row(member.record)
+        while member.record.resumable and member.record.instance_id in self._roll.registry:
+            if resumes >= self._limit:
+                await self._give_up(member, resumes)
+                return
+            await asyncio.sleep(min(FIRST_PAUSE_S * 2**resumes, _LONGEST_PAUSE_S))
+            resumes += 1
+            await self._try(member, resumes)
+
+    async def _give_up(self, member: Member, resumes: int) -> None:
+        """Says in its reason that nothing more happens by itself; once, also over restarts of the supervisor."""
+        instance_id, reason = member.record.instance_id, member.record.reason
+        if GIVEN_UP in reason:
+            return
+        logger.warning("%s failed again after %d attempts in a row and stays failed", instance_id, resumes)
+        times = f"{resumes} times" if resumes != 1 else "once"
+        told = (
+            f"{reason}\n{GIVEN_UP}: it was started again {times} in a row, which is the limit. See why it ends, "
+            f"then restart {instance_id}, which goes on with its conversation, or terminate it."
+        )
+        try:
+            await self._roll.tell_reason(member, told.strip())
+        except PhalanxError as error:
+            logger.warning("why %s stays failed could not be stored: %s", instance_id, error)
+
+    async def _try(self, member: Member, resumes: int) -> None:
+        try:
+            async with self._permits.hold():
+                # Stored before: an agent that takes the supervisor down with it is not started again for ever.
+                await self._roll.save(member.record.instance_id, resumes=resumes, resumed_at=time.time())
+                done = await self._closing.resume(member)
+            if done is not None:
+                logger.info("%s goes on with its conversation", member.record.instance_id)
+        except PhalanxError as error:
+            logger.warning("%s could not be resumed: %s", member.record.instance_id, error)
+        except Exception:
+            logger.exception("%s could not be resumed", member.record.instance_id)
+
+    async def stop(self) -> None:
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _in_a_row(record: InstanceRecord) -> int:
+    return 0 if record.ended_at - record.resumed_at > _FORGIVEN_S else record.resumes
+
+
+Terminate = Callable[[str], Awaitable[results.TerminateResult]]
+Restart = Callable[[str], Awaitable[results.RestartResult]]
+
+
+async def terminate_all(request: requests.TerminateRequest, terminate: Terminate) -> results.TerminateResult:
+    """Whoever is named twice, also by a cascade, is told once."""
+    if request.instance_id is not None:
+        return await terminate(request.instance_id)
+
+    async def one(instance_id: str) -> results.TerminateResult:
+        try:
+            return await terminate(instance_id)
+        except Exception as error:  # noqa: BLE001 - the others are ended all the same
+            refused = results.TerminatedInstance(
+                instance_id=instance_id, workspace_removed=False, error=error_info(error, f"Ending {instance_id}")
+            )
+            return results.TerminateResult(success=False, terminated=[refused])
+
+    found = await asyncio.gather(*map(one, request.ids))
+    ended: dict[str, results.TerminatedInstance] = {}
+    for each in (each for result in found for each in result.terminated):
+        ended.setdefault(each.instance_id, each)
+    below = dict.fromkeys(instance_id for result in found for instance_id in result.still_running)
+    return results.TerminateResult(
+        success=all(each.error is None for each in ended.values()),
+        terminated=list(ended.values()),
+        still_running=[instance_id for instance_id in below if instance_id not in ended],
+    )
+
+
+async def restart_all(request: requests.RestartRequest, restart: Restart) -> results.RestartsResult:
+    if request.instance_id is not None:
+        done = await restart(request.instance_id)
+        return results.RestartsResult(
+            success=True, instance_id=done.instance_id, status=done.status, resumed=done.resumed
+        )
+
+    async def one(instance_id: str) -> results.RestartOutcome:
+        try:
+            done = await restart(instance_id)
+        except Exception as error:  # noqa: BLE001 - the others are restarted all the same
+            return results.RestartOutcome(
+                instance_id=instance_id, success=False, error=error_info(error, f"Restarting {instance_id}")
+            )
+        return results.RestartOutcome(instance_id=instance_id, success=True, status=done.status, resumed=done.resumed)
+
+    outcomes = await asyncio.gather(*map(one, request.ids))
+    return results.RestartsResult(success=all(each.success for each in outcomes), restarted=outcomes)

@@ -51,12 +51,12 @@ class InstanceRecord:
     created_at: float
     work_dir: Path
     request_id: str | None = None
-    """Of the call that made it; see ``repeats``."""
+    """Of the call that made it; see ``rpc.idempotency``."""
     fingerprint: str = ""
     workspace: Workspace | None = None
     host: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Which its host must have, whichever it is; see ``hosts.placing``."""
+    """Which its host must have, whichever it is; see ``cluster.scheduler``."""
     actor: str = ""
     """The spare actor that it was given; empty: it has one of its own name. See ``actor_name``."""
     spare: str = ""
@@ -71,7 +71,7 @@ class InstanceRecord:
     pid: int = 0
     stage: Stage = Stage.STARTING
     moving_from: str = ""
-    """The drained host from which it is just being handed over to another one; see ``hosts.drainer``."""
+    """The drained host from which it is just being handed over to another one; see ``cluster.migration``."""
     wanted: bool = True
     """Nobody has terminated it: when its agent ends, it may be started again."""
     ended_at: float = 0.0
@@ -80,7 +80,7 @@ class InstanceRecord:
     """Why it failed."""
     transcript_path: str = ""
     resumes: int = 0
-    """How often in a row it was started again by itself; see ``resuming``."""
+    """How often in a row it was started again by itself; see ``lifecycle``."""
     resumed_at: float = 0.0
     """When that was last; seconds since the epoch."""
 

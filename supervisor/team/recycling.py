@@ -26,9 +26,9 @@ from supervisor.api.results import RecycleResult
 from supervisor.backoff import Tries
 from supervisor.messaging.drafts import Draft
 from supervisor.ports import InstancePort
-from supervisor.team.closing import Closing
+from supervisor.team.lifecycle import Closing
 from supervisor.team.registry import Member
-from supervisor.team.roll import Roll
+from supervisor.team.team import Roll
 
 SENDER = "phalanx"
 LONGEST_SUMMARY = 20_000

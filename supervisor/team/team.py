@@ -14,14 +14,14 @@ from dataclasses import replace
 from actors.concurrency import News
 from actors.instance.reports import Report, Snapshot
 from actors.status import ALIVE, Status
-from supervisor.messaging.mail import Extra, Mail
+from supervisor.messaging.outbox import Extra, Mail
 from supervisor.metrics.metrics import Count, Meters
 from supervisor.records import Unreadable, decode_plain, decode_record, encode_plain, encode_record
 from supervisor.rpc.idempotency import Noted, Repeats
 from supervisor.store import keys
 from supervisor.store.base import StateStore
 from supervisor.store.guards import Keeping
-from supervisor.team.members import Members
+from supervisor.team.links import Members
 from supervisor.team.registry import InstanceRecord, Member, Registry, Stage
 
 logger = logging.getLogger(__name__)

@@ -1,9 +1,29 @@
-"""The way of a message above the instances: accepted, handed down, and what became of it.
+"""The messages of a team on their way to instances, from acceptance to the final receipt.
+
+The way of a message above the instances: accepted, handed down, and what became of it.
 
 A call's messages are checked one by one and stored together in one transaction; from then on they are accepted, and
 survive every crash. Each instance is handed what waits for it in order, by one task at a time; what it could not take
 over (its actor is just coming back) waits and is handed over again. Instances know ids, so nothing arrives twice. The
 instance's receipts decide, and are stored before they are acknowledged.
+
+Makes messages of drafts: whom they are for can take them, their text is clean, their numbers tell the order.
+
+Used by the mail, in the supervisor's event loop.
+
+The receipts that the supervisor itself writes, before and after an instance has had its say; pure.
+
+Messages that had arrived, that their agent has lost, and that its instance delivers again by itself.
+
+Kept by the mail. An agent may be killed before it has written down what its hook told of; the instance's actor alone
+has such a message then, in its journal on its host. So it counts as under way again, and nobody takes its instance away
+from that host meanwhile. All in the supervisor's event loop.
+
+Messages in conversations that are on another host alone so far, kept by the mail.
+
+Such a host may be lost, and with it what was said there since its conversation came home last. So a message that has
+arrived there stays stored until the copy of the conversation at home shows it; if the instance has to go on by a copy
+that does not, the message is delivered again. All in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -11,26 +31,179 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import secrets
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from actors.concurrency import News
-from actors.errors import PhalanxError, StoreError
+from actors.errors import InvalidRequestError, PhalanxError, StoreError, WrongStateError, from_wire
 from actors.messages import Message, MessageStatus, Receipt, encode
-from supervisor.messaging.abroad import Abroad
-from supervisor.messaging.drafts import Draft
-from supervisor.messaging.intake import Intake
-from supervisor.messaging.receipts import accepted, again, is_settled, left_behind, lost
-from supervisor.messaging.returned import Returned
+from supervisor.api.failures import told
+from supervisor.messaging.drafts import Draft, check_text
 from supervisor.metrics.metrics import Count, Meters
 from supervisor.records import Unreadable, decode_message, decode_receipt
 from supervisor.store import keys
 from supervisor.store.base import StateStore
-from supervisor.team.members import Members
+from supervisor.team.links import Members
 from supervisor.team.registry import Registry, Stage
 
 logger = logging.getLogger(__name__)
+
+
+class Intake:
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._numbers = itertools.count(1)
+
+    def go_on_after(self, number: int) -> None:
+        """Of the last message that was made."""
+        self._numbers = itertools.count(number + 1)
+
+    def checked(self, draft: Draft, sender: str, now: float) -> Message | PhalanxError:
+        try:
+            return self._checked(draft, sender, now)
+        except Exception as error:  # noqa: BLE001 - told and logged
+            return from_wire(told(error, "This message"))
+
+    def _checked(self, draft: Draft, sender: str, now: float) -> Message:
+        if draft.fault:
+            raise InvalidRequestError(draft.fault)
+        member = self._registry.get(draft.instance_id)
+        if member.record.stage is Stage.STARTING:
+            raise WrongStateError(f"{draft.instance_id} is just being started: send again when it is ready.")
+        if member.terminated:
+            raise WrongStateError(f"{draft.instance_id} was terminated: spawn a new instance for this message.")
+        if not member.alive or member.ending:
+            raise WrongStateError(f"{draft.instance_id} is {member.status} and takes no messages. Restart it first.")
+        return self.message(draft, sender, now)
+
+    def message(self, draft: Draft, sender: str, now: float) -> Message:
+        cleaned = check_text(draft.text)
+        return Message(
+            id=f"msg_{secrets.token_hex(6)}",
+            instance_id=draft.instance_id,
+            sender=sender,
+            text=cleaned.text,
+            immediate=draft.immediate,
+            accepted_at=now,
+            removed_characters=cleaned.removed,
+            number=next(self._numbers),
+        )
+
+
+def accepted(message: Message) -> Receipt:
+    return Receipt(
+        message_id=message.id,
+        instance_id=message.instance_id,
+        status=MessageStatus.ACCEPTED,
+        at=message.accepted_at,
+    )
+
+
+def again(message: Message) -> Receipt:
+    """For what has arrived in a conversation that is lost with its host."""
+    return Receipt(
+        message_id=message.id,
+        instance_id=message.instance_id,
+        status=MessageStatus.ACCEPTED,
+        at=time.time(),
+        reason="its host was lost before the conversation that has it came home: it is delivered again",
+    )
+
+
+def lost(message: Message, *, touched: bool) -> Receipt:
+    """For who was stopped; ``touched``: its actor may have had the message, and has not said what became of it."""
+    said = "the instance was stopped before its actor said what became of the message"
+    return Receipt(
+        message_id=message.id,
+        instance_id=message.instance_id,
+        status=MessageStatus.UNCONFIRMED if touched else MessageStatus.FAILED,
+        at=time.time(),
+        reason=said if touched else "the instance was stopped before the message was handed to it",
+    )
+
+
+def left_behind(message_id: str, instance_id: str) -> Receipt:
+    """For what was with an actor alone that is gone."""
+    return Receipt(
+        message_id=message_id,
+        instance_id=instance_id,
+        status=MessageStatus.UNCONFIRMED,
+        at=time.time(),
+        reason="the agent ended before it had written this down, and was taken away before it was delivered again",
+    )
+
+
+def is_settled(receipt: Receipt) -> bool:
+    """At its end, or held back by something that needs a decision."""
+    return receipt.final or receipt.status is MessageStatus.BLOCKED
+
+
+class Returned:
+    def __init__(self) -> None:
+        self._ids: dict[str, set[str]] = {}
+
+    def note(self, receipt: Receipt) -> None:
+        """What the instance says of a message of which the mail has nothing but the receipt."""
+        ids = self._ids.setdefault(receipt.instance_id, set())
+        if receipt.final:
+            ids.discard(receipt.message_id)
+        else:
+            ids.add(receipt.message_id)
+        if not ids:
+            del self._ids[receipt.instance_id]
+
+    def of(self, instance_id: str) -> Collection[str]:
+        return frozenset(self._ids.get(instance_id, ()))
+
+
+class Abroad:
+    def __init__(self, registry: Registry, store: StateStore) -> None:
+        self._registry = registry
+        self._store = store
+        self._said: dict[str, dict[str, Message]] = {}
+
+    def keeps(self, receipt: Receipt) -> bool:
+        """Whether what this tells of is lost with the host of its instance."""
+        if receipt.status is not MessageStatus.SUBMITTED or receipt.instance_id not in self._registry:
+            return False
+        return self._registry.get(receipt.instance_id).record.carried
+
+    def take(self, message: Message) -> None:
+        """It has arrived, and its record stays."""
+        self._said.setdefault(message.instance_id, {})[message.id] = message
+
+    def of(self, instance_id: str) -> Mapping[str, Message]:
+        """By id, in the order in which they were accepted."""
+        said = self._said.get(instance_id, {})
+        return dict(sorted(said.items(), key=lambda item: item[1].number))
+
+    async def came_home(self, instance_id: str, ids: Collection[str]) -> None:
+        """These are not lost with the host any more, nor what was said before: a conversation is written in order.
+
+        Raises ``StoreError``; then they are kept.
+        """
+        said = list(self.of(instance_id))
+        home = [at for at, message_id in enumerate(said, 1) if message_id in ids]
+        if home:
+            gone = said[: home[-1]]
+            await self._store.save({}, [keys.message(one) for one in gone])
+            self.forget(instance_id, gone)
+
+    async def end(self, instance_id: str) -> None:
+        """Nothing of what was said so far is missed any more. Raises ``StoreError``."""
+        await self.came_home(instance_id, self.of(instance_id))
+
+    def forget(self, instance_id: str, ids: Collection[str]) -> None:
+        """Their records are looked after by somebody else."""
+        said = self._said.get(instance_id, {})
+        for one in ids:
+            said.pop(one, None)
+        if not said:
+            self._said.pop(instance_id, None)
+
 
 RECEIPTS_KEPT = 50_000
 """So many of the latest receipts are remembered."""
