@@ -77,7 +77,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "leaving": _module("supervisor.leaving"),
         "runtime": _module("supervisor.runtime.__main__"),
         "node": _module("supervisor.ray_node.__main__"),
-        "other nodes": _module("supervisor.ray_node.everywhere"),
+        "other nodes": _module("supervisor.ray_node.stop_others"),
         "entry": _module("mcp_entry.__main__"),
         "command": _module("mcp_entry.cli"),
         "client": _module("supervisor.rpc.client"),

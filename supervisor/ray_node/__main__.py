@@ -15,8 +15,7 @@ from pathlib import Path
 import psutil
 
 from actors.errors import PhalanxError
-from supervisor.ray_node.command import NodeOptions
-from supervisor.ray_node.node import start_node, stop_node
+from supervisor.ray_node.node import NodeOptions, start_node, stop_node
 from supervisor.ray_node.slots import slots_for
 from supervisor.settings import home_from
 

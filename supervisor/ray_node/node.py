@@ -1,11 +1,16 @@
-"""Starting Ray on this host and ending it again, and nothing of anybody else's.
+"""Starting and ending Ray on this host.
+
+Starting Ray on this host and ending it again, and nothing of anybody else's.
 
 ``ray stop`` kills by substring whatever on the machine looks like a Ray, of whichever user and cluster. Here a process
 is ours when it carries the mark of the home, which Ray's processes hand on to each other. Everything blocks.
+
+What ``ray start`` is told on a host, and with which environment. Pure but for the look at what is installed.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -14,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -22,14 +28,75 @@ from actors.errors import PhalanxError, SettingsError, UnavailableError
 from actors.files import write_private
 from actors.home import Home, led_node_from
 from actors.marks import NODE_MARK, UMASK_MARK
+from actors.nodes import HOST_LABEL, SLOT
 from actors.processes import allow_many_files, end_processes, no_signal_blocked, own_umask, processes_with
-from supervisor.ray_node.command import NodeOptions, node_environment, start_command
-from supervisor.ray_node.ports import HEAD
+from supervisor.ray_node.ports import CLIENT_SERVER, HEAD, NODE_OPTIONS, WORKERS
 from supervisor.runtime import Runtime
-from supervisor.runtime.environment import agent_environment
-from supervisor.runtime.joined import TOKEN_FILE
+from supervisor.runtime.environment import RAY_SETTINGS, agent_environment, kept_for_ray, kept_for_tls, python_path
 from supervisor.runtime.ray_head import HeadWatch
-from supervisor.settings import Settings
+from supervisor.runtime.tear_down import TOKEN_FILE
+from supervisor.settings import HOME_VARIABLE, Settings
+
+_OBJECT_STORE_BYTES = 200_000_000
+"""Code travels through it in small pieces."""
+_FOR_THE_LAUNCHER = ("RAY_enable_autoscaler_v2", "RAY_CLOUD_INSTANCE_", "RAY_NODE_TYPE_NAME", "RAY_OVERRIDE_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOptions:
+    """``head_address``: "address:port" of the head for a worker, empty for the head itself."""
+
+    head_address: str
+    autoscaling_config: Path | None
+    cpus: int
+    slots: int
+    name: str
+    """Of the host, in lists and selectors."""
+    labels: str
+    """Further ones, "key=value,…", as ``ray start`` takes them."""
+    temporary: Path
+    """Ray's own directory; its sockets limit the length of the path."""
+
+
+def start_command(options: NodeOptions) -> tuple[str, ...]:
+    """Ray's own command for this host; it returns when Ray is up."""
+    return (
+        *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start"),
+        *(_of_a_worker(options) if options.head_address else _of_the_head(options)),
+        *(f"{option}={port}" for option, port in NODE_OPTIONS.items()),
+        *(f"--min-worker-port={WORKERS.start}", f"--max-worker-port={WORKERS.stop - 1}"),
+        *("--include-log-monitor=false", "--disable-usage-stats"),
+        f"--object-store-memory={_OBJECT_STORE_BYTES}",
+        f"--num-cpus={options.cpus}",
+        f"--labels={','.join(filter(None, (f'{HOST_LABEL}={options.name}', options.labels)))}",
+        f"--resources={json.dumps({SLOT: options.slots})}",
+    )
+
+
+def _of_the_head(options: NodeOptions) -> Sequence[str]:
+    scaling = [f"--autoscaling-config={options.autoscaling_config}"] if options.autoscaling_config else ["--no-monitor"]
+    client = [] if importlib.util.find_spec("grpc") is None else [f"--ray-client-server-port={CLIENT_SERVER}"]
+    own = ["--head", f"--port={HEAD}", "--include-dashboard=false", f"--temp-dir={options.temporary}"]
+    return [*own, *scaling, *client]
+
+
+def _of_a_worker(options: NodeOptions) -> Sequence[str]:
+    return [f"--address={options.head_address}"]
+
+
+def node_environment(given: Mapping[str, str], home: Home) -> dict[str, str]:
+    """What Ray and its workers run with: the basics, Ray's hygiene, and what the launcher and TLS need."""
+    passed = {name: value for name, value in given.items() if name.startswith(_FOR_THE_LAUNCHER)}
+    return {
+        **kept_for_ray(given),
+        **python_path(),
+        **RAY_SETTINGS,
+        **kept_for_tls(given),
+        **passed,
+        HOME_VARIABLE: str(home.root),
+        NODE_MARK: str(home.root),
+    }
+
 
 _START_S = 120.0
 _OTHERS_S = 60.0
@@ -131,7 +198,7 @@ def _stop_others(home: Home) -> list[str]:
     address = _address_of_head(home)
     if not address:
         return []
-    command = (sys.executable, "-P", "-m", "supervisor.ray_node.everywhere", address)
+    command = (sys.executable, "-P", "-m", "supervisor.ray_node.stop_others", address)
     try:
         asked = subprocess.run(
             command,

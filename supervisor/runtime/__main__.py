@@ -15,7 +15,7 @@ from pathlib import Path
 
 from actors.errors import PhalanxError
 from actors.home import Home
-from supervisor.runtime.lifecycle import Runtime
+from supervisor.runtime.runtime import Runtime
 from supervisor.settings import Settings, kept_settings
 from supervisor.up_log import step_line
 

@@ -1,30 +1,130 @@
-"""Bringing up the parts of a team that are missing, undone in reverse by the caller's stack when one fails."""
+"""Bringing up the parts of a team, the supervisor last.
+
+Bringing up the parts of a team that are missing, undone in reverse by the caller's stack when one fails.
+
+Running ``supervisor.boot`` and reading its answer.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
+import select
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from actors.errors import SettingsError, TerminalError, UnavailableError
 from actors.home import Home, read_environment, write_environment
 from actors.tmux.server import TerminalServer
-from supervisor.runtime.asking import gateway_answers
-from supervisor.runtime.booting import LOG_NAME as BOOT_LOG
-from supervisor.runtime.booting import Boot, BootKilledError, SupervisorLostError, boot
-from supervisor.runtime.ending import end_all, names_of, remove_files
 from supervisor.runtime.environment import Environments, agent_environment, kept_for_ray, kept_for_tls, ray_environment
-from supervisor.runtime.joined import check_cluster, cluster_answers, joined_environment, leave_cluster
-from supervisor.runtime.parts import Parts, has_head
+from supervisor.runtime.model import Stopwatch
+from supervisor.runtime.parts import Parts, gateway_answers, has_head
 from supervisor.runtime.ray_head import LOG_NAME as HEAD_LOG
-from supervisor.runtime.ray_head import HeadWatch, end_ray, is_head, start_head
-from supervisor.runtime.stopwatch import Stopwatch
+from supervisor.runtime.ray_head import HeadWatch, end_ray, is_head, start_detached, start_head
+from supervisor.runtime.tear_down import (
+    check_cluster,
+    cluster_answers,
+    end_all,
+    joined_environment,
+    leave_cluster,
+    names_of,
+    remove_files,
+)
 from supervisor.settings import Settings, keep_settings, kept_settings
 from supervisor.team.file import Team, read_team, write_team
 from supervisor.versions import VERSION
+
+LOG_NAME = "boot.log"
+_LOOK_EVERY_S = 0.1
+_ENDED_S = 1.0
+_END_GRACE_S = 2.0
+_MODULE = "supervisor.boot"
+
+
+class SupervisorLostError(UnavailableError):
+    """Nothing came of the supervisor's start: Ray or the boot program ended or hung. Another try may do better."""
+
+
+class BootKilledError(SupervisorLostError):
+    """Somebody killed the boot program: Ray is not to blame."""
+
+
+class Boot:
+    """One run of the boot program. ``answer`` may be asked for once."""
+
+    def __init__(self, process: subprocess.Popen[bytes], report: int) -> None:
+        """``report``: the descriptor on which the answer comes."""
+        self._process = process
+        self._report = report
+
+    def answer(self, timeout_s: float, check: Callable[[], None]) -> Mapping[str, Any]:
+        """The fields of a good answer. ``check`` is called now and then and raises when waiting is in vain.
+
+        Raises ``UnavailableError`` with the reason that the supervisor gave, ``SupervisorLostError`` when it gave none.
+        """
+        text = self._read(time.monotonic() + timeout_s, check)
+        if not text.endswith(b"\n"):
+            raise self._no_answer()
+        answer: Mapping[str, Any] = json.loads(text)
+        if answer["ok"]:
+            return answer
+        raise SupervisorLostError(answer["message"]) if answer.get("lost") else UnavailableError(answer["message"])
+
+    def _no_answer(self) -> SupervisorLostError:
+        try:
+            code = self._process.wait(_ENDED_S)
+        except subprocess.TimeoutExpired:
+            return SupervisorLostError("the program that starts it in Ray hung")
+        if code < 0:
+            return BootKilledError(f"the program that starts it in Ray was ended by signal {-code}")
+        return SupervisorLostError(f"the program that starts it in Ray ended with exit status {code}")
+
+    def _read(self, deadline: float, check: Callable[[], None]) -> bytes:
+        text = b""
+        while not text.endswith(b"\n") and time.monotonic() < deadline:
+            ready, _, _ = select.select([self._report], [], [], _LOOK_EVERY_S)
+            if not ready:
+                check()
+                continue
+            part = os.read(self._report, 65_536)
+            if not part:
+                break
+            text += part
+        return text
+
+
+@contextmanager
+def boot(
+    home: Home, environment: Mapping[str, str], factory: str, timeout_s: float, cluster: str = ""
+) -> Iterator[Boot]:
+    """Starts the program, which connects to ``cluster`` or else to the home's own Ray.
+
+    After the block it is given a moment to end by itself, after a failed one none.
+    """
+    report, for_program = os.pipe()
+    try:
+        command = (
+            *(sys.executable, "-P", "-m", _MODULE, "--home", str(home.root), "--report-fd", str(for_program)),
+            *("--timeout", str(timeout_s), "--factory", factory, "--cluster", cluster),
+        )
+        process = start_detached(command, environment, home.logs / LOG_NAME, inherited=[for_program])
+    finally:
+        os.close(for_program)
+    try:
+        yield Boot(process, report)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_END_GRACE_S)
+    finally:
+        os.close(report)
+        process.kill()
+
 
 BOOT_TIMEOUT_S = 120.0
 KEPT_HEAD_S = 10.0
@@ -85,7 +185,7 @@ class BringUp:
                 head = isinstance(error, BootKilledError) and has_head(team)
                 parts = replace(parts, head=head, terminal=self._terminal.is_running())
             except UnavailableError as error:
-                log = self._home.logs / BOOT_LOG
+                log = self._home.logs / LOG_NAME
                 raise UnavailableError(f"The supervisor could not be started: {error}\nThe log is {log}.") from error
         raise AssertionError
 
@@ -106,7 +206,7 @@ class BringUp:
         logs = self._home.logs
         return (
             f"The supervisor could not be started{often} {error}.\nThe logs are {logs / HEAD_LOG} and "
-            f"{logs / BOOT_LOG}. `phalanx doctor` says what this machine lacks; then try again."
+            f"{logs / LOG_NAME}. `phalanx doctor` says what this machine lacks; then try again."
         )
 
     def _begin(self, dead: Team | None, for_agents: Mapping[str, str]) -> Team:

@@ -1,6 +1,10 @@
-"""The local Ray head: one process of ours, its children all in its session and with the team's mark.
+"""The local Ray head, a process that outlives its starter.
+
+The local Ray head: one process of ours, its children all in its session and with the team's mark.
 
 Ports are chosen by the system, so homes never collide, and all listen on loopback (see ``environment``).
+
+Starting a process that outlives its starter: session of its own, no input, private files, no signal blocked.
 """
 
 from __future__ import annotations
@@ -12,9 +16,11 @@ import shutil
 import socket as sockets
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -22,9 +28,58 @@ from actors.errors import SettingsError
 from actors.files import write_private
 from actors.home import Home
 from actors.marks import TEAM_MARK
-from actors.processes import allow_many_files, end_processes, is_running, mark_of, name_of, processes_with
-from supervisor.runtime.detached import start_detached
+from actors.processes import (
+    allow_many_files,
+    end_processes,
+    is_running,
+    mark_of,
+    name_of,
+    no_signal_blocked,
+    processes_with,
+)
 from supervisor.runtime.environment import TOKEN_VARIABLE
+
+
+def start_detached(
+    command: Sequence[str], environment: Mapping[str, str], log: Path, inherited: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    """Starts ``command`` in ``/`` with exactly this environment; both outputs go to ``log``, which begins anew. What it
+    and its children write is private to the user.
+
+    ``inherited``: descriptors to hand down. The process is collected when it ends, by a thread. Raises
+    ``SettingsError`` when the log cannot be written.
+    """
+    try:
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as error:
+        raise SettingsError(f"{log} cannot be written: {error.strerror}. Set PHALANX_HOME elsewhere.") from error
+    try:
+        with no_signal_blocked():
+            process = subprocess.Popen(
+                command,
+                env=dict(environment),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                pass_fds=inherited,
+                umask=0o077,
+            )
+    finally:
+        os.close(output)
+    threading.Thread(target=process.wait, name=f"end of {process.pid}", daemon=True).start()
+    return process
+
+
+def last_lines(log: Path, count: int = 12) -> str:
+    """The end of a log, for an error's text; empty when there is none."""
+    try:
+        lines = log.read_bytes()[-8000:].decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(lines[-count:])
+
 
 LOG_NAME = "ray-head.log"
 _OBJECT_STORE_BYTES = 80_000_000

@@ -18,7 +18,7 @@ from supervisor.api.verbs import Caller
 from supervisor.rpc import client as client_module
 from supervisor.rpc.client import SupervisorClient
 from supervisor.rpc.server import Gateway
-from supervisor.runtime.asking import gateway_answers
+from supervisor.runtime.parts import gateway_answers
 from supervisor.versions import VERSION
 from tests.integration.gateway.conftest import ScriptedVerbs, status_result
 

@@ -20,8 +20,8 @@ from actors.marks import TEAM_MARK
 from actors.processes import end_processes
 from actors.tmux.server import TerminalServer
 from supervisor.runtime import DownReport, Runtime
-from supervisor.runtime.checks import check_programs, only_one
-from supervisor.runtime.values import ignore_steps
+from supervisor.runtime.environment import check_programs, only_one
+from supervisor.runtime.model import ignore_steps
 from supervisor.settings import Settings
 from supervisor.team.file import Team, write_team
 

@@ -21,7 +21,7 @@ from actors.marks import TEAM_MARK
 from actors.processes import end_processes, is_running, processes_with
 from actors.tmux.server import TerminalServer
 from supervisor.runtime import Runtime
-from supervisor.runtime.asking import gateway_answers
+from supervisor.runtime.parts import gateway_answers
 from supervisor.settings import Settings
 from supervisor.team.file import Team, read_team, wanted_team, write_team
 from tests.integration.runtime.conftest import STANDIN

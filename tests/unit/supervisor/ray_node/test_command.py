@@ -8,7 +8,7 @@ from pathlib import Path
 from actors.home import Home
 from actors.marks import NODE_MARK, UMASK_MARK
 from supervisor.ray_node import ports
-from supervisor.ray_node.command import NodeOptions, node_environment, start_command
+from supervisor.ray_node.node import NodeOptions, node_environment, start_command
 from supervisor.ray_node.slots import slots_for
 
 HOME = Home(Path("/home/u/.phalanx"))

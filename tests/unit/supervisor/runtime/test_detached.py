@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from supervisor.runtime.detached import last_lines
+from supervisor.runtime.ray_head import last_lines
 
 
 def test_the_last_lines_of_a_log_are_few_and_there_may_be_none(tmp_path: Path) -> None:

@@ -21,14 +21,11 @@ from actors.errors import InvalidRequestError, SettingsError, TeamNotRunningErro
 from actors.home import Home, away_words, leader_of, team_leader_of
 from actors.marks import TEAM_MARK, UMASK_MARK
 from actors.processes import is_running, own_umask, processes_with
-from supervisor.runtime.asking import shut_down
 from supervisor.runtime.bring_up import BringUp, stored_environment
-from supervisor.runtime.checks import check_programs, only_one
-from supervisor.runtime.ending import end_all, name_all, refuse_from_inside, remove_files
-from supervisor.runtime.environment import Environments
-from supervisor.runtime.parts import NONE, Parts, look
-from supervisor.runtime.stopwatch import Stopwatch
-from supervisor.runtime.values import DownReport, OnStep, TeamAddress, TeamState, ignore_steps
+from supervisor.runtime.environment import Environments, check_programs, only_one
+from supervisor.runtime.model import DownReport, OnStep, Stopwatch, TeamAddress, TeamState, ignore_steps
+from supervisor.runtime.parts import NONE, Parts, look, shut_down
+from supervisor.runtime.tear_down import end_all, name_all, refuse_from_inside, remove_files
 from supervisor.settings import Settings, check_variables
 from supervisor.team.file import Team, read_team, wanted_team, write_team
 

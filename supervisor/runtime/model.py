@@ -1,8 +1,15 @@
-"""What the runtime tells its callers."""
+"""What the runtime tells its callers, and how long its steps take.
+
+What the runtime tells its callers.
+
+How long the parts of bringing up and down take; each is told when it begins.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -60,3 +67,28 @@ class DownReport:
     ended: tuple[Ended, ...] = ()
     notes: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
+
+
+class Stopwatch:
+    def __init__(self, on_step: OnStep) -> None:
+        self._on_step = on_step
+        self._steps: list[Step] = []
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Those that are over, in order."""
+        return tuple(self._steps)
+
+    def tell(self, what: str) -> None:
+        """Something that is no step."""
+        self._on_step(what)
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        self._on_step(what)
+        begun = time.monotonic()
+        yield
+        self.add(what, time.monotonic() - begun)
+
+    def add(self, what: str, seconds: float) -> None:
+        self._steps.append(Step(what=what, seconds=round(seconds, 3)))
