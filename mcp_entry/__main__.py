@@ -1,7 +1,8 @@
 """``phalanx-mcp``: the stdio MCP server that a Claude starts.
 
-Nothing but MCP reaches stdout: ``wire`` keeps the descriptor for itself, and the log goes to the home. It ends with its
-input, and at once at SIGINT and SIGTERM: it owns nothing that would have to be put away, the team lives on without it.
+Nothing but MCP reaches stdout: ``stdio`` keeps the descriptor for itself, and the log goes to the home. It ends with
+its input, and at once at SIGINT and SIGTERM: it owns nothing that would have to be put away, the team lives on without
+it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,10 @@ from importlib.metadata import version
 from actors.errors import PhalanxError, TeamNotRunningError
 from actors.home import Home
 from actors.marks import TEAM_MARK
-from mcp_entry.bring_up import BringUpProcess
+from mcp_entry.connection import BringUpProcess, Team
 from mcp_entry.log import log_to
 from mcp_entry.server import Entry
-from mcp_entry.team import Team
-from mcp_entry.wire import claim_wire
+from mcp_entry.stdio import claim_wire
 from supervisor.rpc.client import SupervisorClient
 from supervisor.settings import home_from
 

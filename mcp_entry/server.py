@@ -21,13 +21,10 @@ from mcp.shared.exceptions import MCPError
 
 from actors.errors import PhalanxError, TeamNotRunningError, UnavailableError
 from mcp_entry import sizes
-from mcp_entry.alerts import Alerts
-from mcp_entry.instructions import INSTRUCTIONS
-from mcp_entry.progress import ProgressTeller
+from mcp_entry.connection import Team
+from mcp_entry.notifications import Alerts, ProgressTeller
 from mcp_entry.schemas import input_schema, output_schema, structured
-from mcp_entry.team import Team
-from mcp_entry.tools import TOOLS
-from mcp_entry.tools.tool import Tool
+from mcp_entry.tools import INSTRUCTIONS, TOOLS, Tool
 from supervisor.api.requests import Request
 from supervisor.api.results import Result
 from supervisor.api.validation import parse

@@ -28,7 +28,7 @@ from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.messages import MessageStatus
 from actors.processes import is_running, name_of, processes_with
-from mcp_entry.cli.claude_config import claude_config
+from mcp_entry.cli.doctor import claude_config
 from supervisor.api import requests
 from supervisor.api.requests import Role
 from supervisor.api.results import InstanceInfo, SpawnOutcome

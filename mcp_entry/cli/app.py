@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from mcp_entry.cli import attaching, doctor, git, hosts, instances, lifecycle, performance, pool, registration
-from mcp_entry.cli.session import real_world
-from mcp_entry.cli.usage import Commands
+from mcp_entry.cli import doctor, instances, team
+from mcp_entry.cli.session import Commands, real_world
 
 app = typer.Typer(
     name="phalanx",
@@ -20,9 +19,9 @@ app = typer.Typer(
 )
 mcp = typer.Typer(help="Phalanx as an MCP server of Claude Code.", no_args_is_help=True, rich_markup_mode=None)
 
-app.command("up")(lifecycle.up)
-app.command("down")(lifecycle.down)
-app.command("status")(lifecycle.status)
+app.command("up")(team.up)
+app.command("down")(team.down)
+app.command("status")(team.status)
 app.command("spawn")(instances.spawn)
 app.command("send")(instances.send)
 app.command("read")(instances.read)
@@ -32,16 +31,16 @@ app.command("respond")(instances.respond)
 app.command("interrupt")(instances.interrupt)
 app.command("restart")(instances.restart)
 app.command("recycle")(instances.recycle)
-app.command("attach")(attaching.attach)
+app.command("attach")(instances.attach)
 app.command("terminate")(instances.terminate)
-app.command("git")(git.git)
-app.command("prewarm")(pool.prewarm)
-app.command("perf")(performance.perf)
-app.command("tune")(performance.tune)
-app.command("hosts")(hosts.hosts)
-app.command("drain")(hosts.drain)
-app.command("gc")(lifecycle.gc)
-mcp.command("add")(registration.add)
+app.command("git")(team.git)
+app.command("prewarm")(team.prewarm)
+app.command("perf")(team.perf)
+app.command("tune")(team.tune)
+app.command("hosts")(team.hosts)
+app.command("drain")(team.drain)
+app.command("gc")(team.gc)
+mcp.command("add")(doctor.add)
 app.add_typer(mcp, name="mcp")
 app.command("doctor")(doctor.doctor)
 

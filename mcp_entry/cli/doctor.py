@@ -1,31 +1,236 @@
-"""``phalanx doctor``: what a team needs of this machine, what is missing, and how to get it."""
+"""``phalanx doctor`` and ``phalanx mcp add``: what a team needs of this machine and of Claude Code.
+
+``phalanx doctor``: what a team needs of this machine, what is missing, and how to get it.
+
+What Claude Code's own configuration file says, as far as this command needs it; only reads.
+
+ The file is Claude Code's: what is not as expected counts as not there.
+
+``phalanx mcp add``: registers the MCP server with Claude Code through Claude Code's own command.
+
+Which versions of Claude Code this Phalanx was tried with; pure.
+
+``requirements/claude`` pins the same two, for the tests; a test holds both together.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from actors.errors import SettingsError
+from actors.agents.claude_trust import config_file
+from actors.errors import AgentError, SettingsError
 from actors.home import Home
-from mcp_entry.cli.claude_config import ClaudeConfig, claude_config, claude_words
-from mcp_entry.cli.claude_versions import knowledge_of
-from mcp_entry.cli.session import HomeOption, JsonOption, World, session
-from mcp_entry.cli.terminal_text import one_line, plain
-from supervisor.settings import Settings, check_variables, setting_variables
+from mcp_entry.cli.output import one_line, plain
+from mcp_entry.cli.session import HomeOption, JsonOption, Session, World, session
+from supervisor.settings import HOME_VARIABLE, Settings, check_variables, home_from, setting_variables
 from supervisor.store.redis_url import without_secrets
+
+_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
+_PROVIDERS = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaudeConfig:
+    file: Path
+    content: Mapping[str, Any]
+    login: str
+    """Where a login was found; empty when none can be seen."""
+
+    @property
+    def onboarded(self) -> bool:
+        return self.content.get("hasCompletedOnboarding") is True
+
+    def trusts(self, directory: Path) -> bool:
+        """Trust is inherited: that of a parent covers what is below it."""
+        projects = _mapping(self.content.get("projects"))
+        return any(
+            _mapping(projects.get(str(each))).get("hasTrustDialogAccepted") is True
+            for each in (directory, *directory.parents)
+        )
+
+    def mcp_server(self, name: str) -> Mapping[str, Any] | None:
+        """How an MCP server is registered in the user's scope."""
+        return _mapping(_mapping(self.content.get("mcpServers")).get(name)) or None
+
+
+def claude_words(command: str) -> list[str]:
+    """The program and its arguments. Raises ``SettingsError`` for a command that is none."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise SettingsError(f"PHALANX_CLAUDE_COMMAND cannot be {command!r}: {error}. Correct its quotes.") from error
+    if not words:
+        raise SettingsError("PHALANX_CLAUDE_COMMAND is blank: set it to the path or name of Claude Code.")
+    return words
+
+
+def claude_config(environment: Mapping[str, str]) -> ClaudeConfig:
+    file = config_file(environment)
+    content = _read(file)
+    named = environment.get("CLAUDE_CONFIG_DIR")
+    home = Path(environment.get("HOME") or Path.home())
+    credentials = (Path(named) if named else home / ".claude") / ".credentials.json"
+    return ClaudeConfig(file=file, content=content, login=_login_of(environment, content, credentials))
+
+
+def _login_of(environment: Mapping[str, str], content: Mapping[str, Any], credentials: Path) -> str:
+    found = next((name for name in (*_KEYS, *_PROVIDERS) if environment.get(name)), "")
+    if found:
+        return f"{found} in the environment"
+    if credentials.is_file():
+        return str(credentials)
+    return "an account in Claude Code's configuration" if content.get("oauthAccount") else ""
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    try:
+        return _mapping(json.loads(file.read_bytes()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+NAME = "phalanx"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """What Claude Code is to start, and with which variables."""
+
+    program: Path
+    environment: Mapping[str, str]
+
+    def is_registered(self, found: Mapping[str, object] | None) -> bool:
+        return (
+            found is not None
+            and found.get("command") == str(self.program)
+            and not found.get("args")
+            and (found.get("env") or {}) == dict(self.environment)
+        )
+
+
+def add(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Register Phalanx with Claude Code for all your projects. May be repeated."""
+    with session(context, home, as_json) as team:
+        wanted = Registration(program=_entry_program(), environment=_home_variable(team))
+        claude = _claude(team)
+        found = claude_config(team.world.environment).mcp_server(NAME)
+        done = "already registered"
+        if not wanted.is_registered(found):
+            if found is not None:
+                _run(team.world, [*claude, "mcp", "remove", "--scope", "user", NAME])
+            _run(team.world, _add_command(claude, wanted))
+            done = "registered again" if found is not None else "registered"
+        undo = f"{shlex.join(claude)} mcp remove --scope user {NAME}"
+        document = {"done": done, "program": str(wanted.program), "environment": wanted.environment, "undo": undo}
+        team.output.show(
+            document,
+            plain(
+                f"Phalanx is {done} with Claude Code for all your projects: {wanted.program}\n"
+                f"Start claude anew and ask it to lead a team. To undo: {undo}"
+            ),
+        )
+
+
+def _add_command(claude: Sequence[str], wanted: Registration) -> list[str]:
+    """The name stands before ``-e``, which would take it for another variable."""
+    variables = [part for name, value in wanted.environment.items() for part in ("-e", f"{name}={value}")]
+    return [*claude, "mcp", "add", "--scope", "user", NAME, *variables, "--", str(wanted.program)]
+
+
+def _entry_program() -> Path:
+    program = Path(sys.executable).with_name("phalanx-mcp")
+    if not program.is_file():
+        raise SettingsError(f"{program} is missing. Install the package into this environment, then repeat.")
+    return program
+
+
+def _home_variable(team: Session) -> dict[str, str]:
+    """Names the home to the server, where it is not the one that it finds by itself."""
+    ordinary = home_from({name: value for name, value in team.world.environment.items() if name != HOME_VARIABLE})
+    return {} if team.home == ordinary else {HOME_VARIABLE: str(team.home.root)}
+
+
+def _claude(team: Session) -> list[str]:
+    """Claude Code's program, as it is found, with the arguments that the setting gives it."""
+    program, *arguments = claude_words(Settings.load(team.home, team.world.environment).claude_command)
+    found = shutil.which(program, path=team.world.environment.get("PATH"))
+    if found is None:
+        raise SettingsError(
+            f"Claude Code ({program}) is not on PATH. Install it with `npm install -g @anthropic-ai/claude-code`, "
+            "or set PHALANX_CLAUDE_COMMAND to its path."
+        )
+    return [found, *arguments]
+
+
+def _run(world: World, command: Sequence[str]) -> None:
+    try:
+        ended = world.run(command, world.environment)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise AgentError(f"`{' '.join(command)}` could not be run: {error}") from error
+    if ended.returncode != 0:
+        reason = (ended.stderr or ended.stdout).strip()
+        raise AgentError(f"`{' '.join(command)}` failed with status {ended.returncode}: {reason}")
+
+
+OLDEST = "2.1.197"
+NEWEST = "2.1.332"
+"""All scenarios of ``scripts/claude-check`` were played with both."""
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """``checked``: nothing speaks against this version. ``advice`` is empty when nothing is to be done."""
+
+    checked: bool
+    words: str
+    advice: str = ""
+
+
+def knowledge_of(said: str) -> Knowledge:
+    """What is known of the version that ``claude --version`` said, for example ``2.1.332 (Claude Code)``."""
+    found = _VERSION.search(said)
+    if found is None:
+        return Knowledge(checked=False, words="it does not say which version it is", advice=_TRY)
+    version, oldest, newest = (_version_numbers(each) for each in (found[0], OLDEST, NEWEST))
+    if version in {oldest, newest}:
+        return Knowledge(checked=True, words=f"{found[0]} is one of the versions that were checked")
+    if version < oldest:
+        words = f"{found[0]} is older than {OLDEST}, the oldest that was checked: it may not be understood"
+        return Knowledge(checked=False, words=words, advice=_UPGRADE)
+    if version > newest:
+        words = f"{found[0]} is newer than {NEWEST}, the newest that was checked: it may not be understood"
+        return Knowledge(checked=False, words=words, advice=_TRY)
+    return Knowledge(checked=True, words=f"{found[0]} lies between {OLDEST} and {NEWEST}, which were checked")
+
+
+_TRY = "Try it: `scripts/claude-check` in a checkout of Phalanx plays all scenarios with it, in a few minutes."
+_UPGRADE = "Upgrade it: `claude update`, or `npm install -g @anthropic-ai/claude-code`."
+
+
+def _version_numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
 
 State = Literal["ok", "missing", "note"]
 _OLDEST_PYTHON = (3, 11)
@@ -103,7 +308,7 @@ def _program(world: World, name: str, ask: list[str], remedy: str, what: str | N
     words = one_line(ended.stdout or ended.stderr, 80)
     if ended.returncode != 0:
         return Finding(what=what, state="missing", found=f"{path} fails: {words}", remedy=remedy)
-    if name == "tmux" and _numbers(words) < _OLDEST_TMUX:
+    if name == "tmux" and _tmux_numbers(words) < _OLDEST_TMUX:
         return Finding(what=what, state="missing", found=words, remedy="tmux 3.2 or newer is needed.")
     return Finding(what=what, state="ok", found=f"{words} at {path}")
 
@@ -122,7 +327,7 @@ def _git_identity(world: World) -> Finding:
     return Finding(what=what, state="ok", found=one_line(f"{who}>", 120))
 
 
-def _numbers(words: str) -> tuple[int, ...]:
+def _tmux_numbers(words: str) -> tuple[int, ...]:
     found = re.search(r"(\d+)\.(\d+)", words)
     return tuple(int(part) for part in found.groups()) if found else _OLDEST_TMUX
 
@@ -143,7 +348,7 @@ def _settings_and_claude(home: Home, world: World) -> Iterator[Finding]:
     if claude.state == "ok":
         yield _claude_version(claude)
         config = claude_config(world.environment)
-        yield _login(config)
+        yield _login_finding(config)
         yield _trust(config, home)
 
 
@@ -193,7 +398,7 @@ def _not_needed(finding: Finding) -> Finding:
     return replace(finding, state="note") if finding.state == "missing" else finding
 
 
-def _login(config: ClaudeConfig) -> Finding:
+def _login_finding(config: ClaudeConfig) -> Finding:
     if config.login and config.onboarded:
         return Finding(what="claude login", state="ok", found=config.login)
     found = "no login can be seen" if not config.login else f"{config.login}, but its first start was never finished"

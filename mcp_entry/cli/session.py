@@ -1,13 +1,23 @@
-"""One run of a command: which home, how to answer, and how refusals end it.
+"""One run of a command: its home, its answers, and its faults in the words that were typed.
+
+One run of a command: which home, how to answer, and how refusals end it.
 
 ``World`` is everything outside the process that a command touches; tests put another one in its place. ``session``
 turns every ``PhalanxError`` into a message on stderr and exit code 1.
+
+Wrong usage in the words of the house: typer hands on what its parser of values says to programmers.
+
+What a person has typed for an argument of a verb: an option or a place on the command line.
+
+``session`` tells faults with it, and what the team refuses, which it says in the words of the tools. An argument that
+is not here is one that a person has given by its own name (the operations of ``phalanx git``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -17,17 +27,91 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, Protocol
 
 import typer
+from pydantic import ValidationError
+from typer.core import TyperGroup
 
 from actors.errors import InvalidRequestError, PhalanxError, to_wire
 from actors.home import Home
 from mcp_entry.cli.output import Output
-from mcp_entry.cli.words import spoken, typed_words
+from supervisor.api.faults import tell_value
 from supervisor.api.results import Result
 from supervisor.api.validation import parse
 from supervisor.api.verbs import LOOKING, VERBS, ProgressCallback
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import DownReport, OnStep, Runtime, TeamAddress, TeamState
 from supervisor.settings import HOME_VARIABLE, Settings, home_from
+
+
+class Commands(TyperGroup):
+    """The commands; a value that is none of its option or argument ends one as before, with 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if isinstance(error.__cause__, ValidationError):
+                error.message = tell_value(error.__cause__)
+            raise
+
+
+_EVERYWHERE: Mapping[str, str] = {
+    "agent": "--agent",
+    "cacheSize": "--cache-size",
+    "cacheTTL": "--cache-ttl",
+    "context": "the text",
+    "cursor": "--cursor",
+    "env": "--env",
+    "full": "--full",
+    "host": "--host",
+    "instanceId": "ID",
+    "instanceIds": "ID",
+    "labels": "--label",
+    "lines": "--lines",
+    "maxConcurrentGitOps": "--git-ops",
+    "maxConcurrentSpawns": "--spawns",
+    "message": "the text",
+    "messageBatchDelay": "--batch-delay",
+    "messageBatchSize": "--batch-size",
+    "model": "--model",
+    "name": "--name",
+    "parentId": "--parent",
+    "permissionId": "--permission",
+    "prewarmInstances": "--prewarm",
+    "timeoutSeconds": "--timeout",
+    "windowSeconds": "--window",
+    "workDir": "--dir",
+    "worktreePoolSize": "--worktrees",
+    "worktrees": "--worktrees",
+}
+_OF_ONE_VERB: Mapping[str, Mapping[str, str]] = {
+    "drain": {"host": "HOST"},
+    "git_batch": {},
+    "prewarm_resources": {**_EVERYWHERE, "instances": "INSTANCES"},
+    "respond": {**_EVERYWHERE, "message": "--message"},
+}
+
+
+_PHRASES = (
+    (re.compile(r"\bCall list to see (the team|who does)\b"), r"`phalanx list` shows \1"),
+    (re.compile(r"\bCall list and look at it first\b"), "Look at it with `phalanx list` first"),
+)
+_ARGUMENTS = re.compile(
+    rf"(?<![\w/.'\"-])({'|'.join(name for name in _EVERYWHERE if name != name.lower())})(?![\w/'\"-])"
+)
+"""Names that are no words of any language, where they stand free: a path or a quoted text may hold them as well."""
+
+
+def spoken(refusal: str) -> str:
+    """What the team says to leads, in the words of the command line."""
+    for pattern, said in _PHRASES:
+        refusal = pattern.sub(said, refusal)
+    return _ARGUMENTS.sub(lambda found: _EVERYWHERE[found[1]], refusal)
+
+
+def typed_words(verb: str) -> Mapping[str, str]:
+    """By the names of the verb's arguments."""
+    return _OF_ONE_VERB.get(verb, _EVERYWHERE)
+
 
 SENDER = "operator"
 PROGRAM_LIMIT_S = 60.0

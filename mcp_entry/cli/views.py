@@ -1,4 +1,4 @@
-"""Results as a person sees them in a terminal; pure. Whatever agents or users wrote goes through ``terminal_text``."""
+"""Results as a person sees them in a terminal; pure. Whatever agents or users wrote goes through ``output``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from actors.status import Status
 from mcp_entry import texts
-from mcp_entry.cli.terminal_text import one_line, plain
+from mcp_entry.cli.output import one_line, plain
 from supervisor.api import results
 
 _STYLES: Mapping[Status, str] = {

@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mcp_entry.bring_up import BringUpProcess
+from mcp_entry.connection import BringUpProcess
 
 _END_S = 10.0
 

@@ -10,7 +10,7 @@ import warnings
 from typing import Any
 
 from mcp_entry.__main__ import run
-from mcp_entry.team import Team
+from mcp_entry.connection import Team
 from supervisor.api.verbs import ProgressCallback
 from supervisor.rpc.client import SupervisorClient
 from supervisor.settings import home_from

@@ -11,7 +11,7 @@ import pytest
 
 from actors.errors import TeamNotRunningError
 from actors.home import Home
-from mcp_entry.bring_up import BringUpProcess
+from mcp_entry.connection import BringUpProcess
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ import mcp_types as types
 import pytest
 from mcp.client import Client
 
+from mcp_entry.connection import Team
 from mcp_entry.server import Entry
-from mcp_entry.team import Team
 from supervisor.api.results import Alert, Severity, TeamEvent
 from tests.unit.mcp_entry.fakes import FakeClient
 

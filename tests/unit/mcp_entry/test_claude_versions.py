@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_entry.cli.claude_versions import NEWEST, OLDEST, knowledge_of
+from mcp_entry.cli.doctor import NEWEST, OLDEST, knowledge_of
 from tests.unit.mcp_entry.test_registration_and_doctor import Machine
 
 PINS = Path(__file__).resolve().parents[3] / "requirements" / "claude"

@@ -11,7 +11,7 @@ import pytest
 
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnknownInstanceError
 from actors.status import Status
-from mcp_entry.cli.words import typed_words
+from mcp_entry.cli.session import typed_words
 from supervisor.api import requests, results
 from supervisor.api.verbs import VERBS, ProgressCallback
 from tests.unit.mcp_entry.fakes import FakeClient, asking, entry, info, listing, sent

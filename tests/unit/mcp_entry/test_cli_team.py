@@ -9,7 +9,7 @@ import pytest
 
 from actors.errors import TeamNotRunningError
 from actors.status import Status
-from mcp_entry.cli import lifecycle
+from mcp_entry.cli import team
 from supervisor.api import results
 from tests.unit.mcp_entry.fakes import REPLIES, FakeClient, info, listing
 from tests.unit.mcp_entry.worlds import HOME, HalfARuntime, RunningRuntime, Terminal
@@ -36,7 +36,7 @@ def test_up_offers_to_start_again_those_that_were_alive() -> None:
 
 def test_up_of_a_team_that_runs_names_the_settings_that_it_does_not_know_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
-    monkeypatch.setattr(lifecycle, "waiting_settings", lambda *_: ["agent", "cache_size"])
+    monkeypatch.setattr(team, "waiting_settings", lambda *_: ["agent", "cache_size"])
     assert "not for this team" not in terminal("up").stdout
     terminal.runtime = RunningRuntime
     assert "not for this team before `phalanx down` and `phalanx up`: agent, cache_size." in terminal("up").stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mcp_types as types
 import pytest
 
-from mcp_entry.mending import mended
+from mcp_entry.stdio import mended
 
 
 def test_half_a_character_becomes_a_question_mark_and_the_rest_stays() -> None:

@@ -10,8 +10,8 @@ import anyio
 from mcp.client import Client
 
 from actors.errors import TeamNotRunningError
+from mcp_entry.connection import Team
 from mcp_entry.server import Entry
-from mcp_entry.team import Team
 from supervisor.api import requests, results
 from supervisor.api.verbs import ProgressCallback
 from tests.unit.mcp_entry.fakes import ARGUMENTS, FakeClient, info

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from actors.errors import TeamNotRunningError, UnavailableError
-from mcp_entry import team as team_module
-from mcp_entry.team import Team
+from mcp_entry import connection as team_module
+from mcp_entry.connection import Team
 from tests.unit.mcp_entry.fakes import FakeClient
 
 

@@ -6,7 +6,7 @@ import io
 from rich.console import Console, RenderableType
 
 from actors.status import Status
-from mcp_entry import performance_texts, texts
+from mcp_entry import texts
 from mcp_entry.cli import views
 from supervisor.api import results
 from supervisor.api.results import StockFigures
@@ -98,5 +98,5 @@ def test_spares_that_are_not_there_yet_are_told_with_what_they_wait_for() -> Non
     pools = seen.metrics.pools.model_copy(update={"instances": waiting})
     seen = seen.model_copy(update={"metrics": seen.metrics.model_copy(update={"pools": pools})})
     words = "wait for the first instance to be spawned or resumed"
-    assert f"0 of 5 spare agents are ready; the others {words}" in performance_texts.of_get_performance(seen)
-    assert "waits" not in performance_texts.of_get_performance(performing())
+    assert f"0 of 5 spare agents are ready; the others {words}" in texts.of_get_performance(seen)
+    assert "waits" not in texts.of_get_performance(performing())

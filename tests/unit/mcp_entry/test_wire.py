@@ -15,7 +15,7 @@ import mcp_types as types
 import pytest
 from mcp.shared.message import SessionMessage
 
-from mcp_entry.wire import LineReader, LineWriter
+from mcp_entry.stdio import LineReader, LineWriter
 
 LARGE = 300_000
 """More than a pipe holds."""

@@ -11,7 +11,7 @@ import pytest
 from actors.errors import InvalidRequestError, TeamNotRunningError
 from actors.home import Home, led_node_from, led_team_from
 from actors.marks import TEAM_MARK
-from mcp_entry.bring_up import BringUpProcess
+from mcp_entry.connection import BringUpProcess
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
 from supervisor.team.file import Team, write_team

@@ -1,0 +1,399 @@
+"""The commands about the whole team: its life, hosts, spares, git, performance.
+
+The commands for the team's own life: up, down, status, gc.
+
+The commands about the machines of a team.
+
+The command that has spares ready.
+
+The command that operates git for people and scripts: operations as JSON in, results out.
+
+The commands that measure the team and tune it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from actors.errors import InvalidRequestError, TeamNotRunningError
+from actors.home import leader_of
+from mcp_entry import texts
+from mcp_entry.cli import views
+from mcp_entry.cli.instances import Agent, Permissions
+from mcp_entry.cli.output import plain, visible
+from mcp_entry.cli.session import HomeOption, JsonOption, Session, session
+from supervisor.api import results
+from supervisor.runtime import TeamAddress
+from supervisor.settings import Settings, waiting_settings
+
+
+def up(
+    context: typer.Context,
+    *,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Then start again, with their conversations, those whose agents have ended."),
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the team up. Agents get the environment that you have now.
+
+    With --resume it exits with 1 when an instance did not start again.
+    """
+    with session(context, home, as_json) as team:
+        settings = Settings.load(team.home, team.world.environment)
+        with team.if_stopped("Stopped. What this command had started is ended again."):
+            address = team.world.runtime(team.home, settings).up(team.world.environment, team.output.say)
+        resumed = cast("results.ResumeResult", team.ask("resume", {}, "resuming")) if resume else None
+        resumable = cast("results.StatusResult", team.ask("status", {"compared": True}, "looking")).resumable
+        changed = settings.tuned.in_words
+        waiting = waiting_settings(team.home, settings) if address.already_running else []
+        document: dict[str, Any] = {
+            "home": str(address.home),
+            "teamId": address.team_id,
+            "alreadyRunning": address.already_running,
+            "resumable": resumable,
+            "changedSettings": changed or None,
+            "waitingSettings": waiting,
+        }
+        if resumed is not None:
+            document["resumed"] = resumed.model_dump(mode="json", by_alias=True)["instances"]
+        words = [*_up_words(address, resumed, resumable), *_waiting_words(waiting), *_changed_words(changed)]
+        team.output.show(document, plain("\n".join(words)))
+    if resumed is not None and not resumed.success:
+        raise typer.Exit(1)
+
+
+def _waiting_words(waiting: list[str]) -> list[str]:
+    if not waiting:
+        return []
+    return [f"Changed, but not for this team before `phalanx down` and `phalanx up`: {', '.join(waiting)}."]
+
+
+def _changed_words(changed: str) -> list[str]:
+    return [f"Settings were {changed}."] if changed else []
+
+
+def _up_words(address: TeamAddress, resumed: results.ResumeResult | None, resumable: list[str]) -> Iterator[str]:
+    runs = "is running already" if address.already_running else "runs"
+    yield f"The team in {address.home} {runs}. `phalanx spawn` starts an instance, `phalanx down` ends all."
+    if resumed is not None:
+        yield texts.of_resume(resumed) if resumed.instances else "There was nobody to start again."
+    elif resumable:
+        one = len(resumable) == 1
+        were = "1 instance was" if one else f"{len(resumable)} instances were"
+        ended = "its agent ended" if one else "their agents ended"
+        when = f"until {ended}" if address.already_running else "when the team ended last"
+        again = "starts it again with its conversation" if one else "starts them again with their conversations"
+        yield f"{were} alive {when}: `phalanx up --resume` {again}."
+
+
+def down(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """End the team and all that it started. Work stays where it is."""
+    with session(context, home, as_json) as team:
+        with team.if_stopped("Stopped on the way: `phalanx down` ends what is left."):
+            report = team.world.runtime(team.home, Settings()).down(team.output.say)
+        document = {
+            "home": str(team.home.root),
+            "wasRunning": report.was_running,
+            "ended": [asdict(process) for process in report.ended],
+            "notes": report.notes,
+        }
+        done = f"The team in {team.home.root} is down: {len(report.ended)} processes ended."
+        words = done if report.was_running else f"No team was running in {team.home.root}."
+        team.output.show(document, Group(*(plain(note) for note in report.notes), plain(words)))
+
+
+def status(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show how the team is. Exits with 1 when none runs."""
+    with session(context, home, as_json) as team:
+        result = _status(team)
+        team.output.show(result.model_dump(mode="json", by_alias=True), views.of_status(result))
+
+
+def _status(team: Session) -> results.StatusResult:
+    try:
+        return cast("results.StatusResult", team.ask("status", {}, "looking"))
+    except TeamNotRunningError:
+        state = team.world.runtime(team.home, Settings()).state()
+        if state.kind == "stopped" or leader_of(team.home):
+            raise
+        missing = " and ".join(state.missing) or "the supervisor"
+        raise TeamNotRunningError(
+            f"The team in {team.home.root} is only partly there, {missing} does not answer. "
+            "`phalanx up` brings it back, `phalanx down` ends the rest."
+        ) from None
+
+
+def gc(
+    context: typer.Context,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Clear away what terminated instances have left behind. Work that is nowhere else is saved first."""
+    with session(context, home, as_json) as team:
+        result = cast("results.GcResult", team.ask("gc", {"dryRun": dry_run}, "looking" if dry_run else "clearing"))
+        team.output.show(result.model_dump(mode="json", by_alias=True), views.of_gc(result))
+
+
+def hosts(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show the machines of the team."""
+    with session(context, home, as_json) as team:
+        result = cast("results.HostsResult", team.ask("hosts", {}, "asking Ray for its hosts"))
+        team.output.show(result.model_dump(mode="json", by_alias=True), _hosts_table(result))
+
+
+def drain(
+    context: typer.Context,
+    host: Annotated[str, typer.Argument(metavar="HOST", help="As `phalanx hosts` lists it.")],
+    *,
+    undo: Annotated[bool, typer.Option("--undo", help="Place instances there again.")] = False,
+    wait: Annotated[bool, typer.Option(help="Return when all are handed over. They are in any case.")] = True,
+    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Wait no longer; default: 600.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Place nothing new on a machine and empty it.
+
+    Those that are there are handed over to others, each when its turn is done.
+    """
+    asked = {"host": host, "undo": undo, "wait": wait, "timeoutSeconds": timeout}
+    with session(context, home, as_json) as team:
+        result = cast("results.DrainResult", team.ask("drain", asked, "handing over"))
+        team.output.show(result.model_dump(mode="json", by_alias=True), _in_words(result))
+
+
+def _hosts_table(result: results.HostsResult) -> RenderableType:
+    table = Table("host", "address", "status", "instances", "slots", "labels", box=None, header_style="bold")
+    for each in result.hosts:
+        name = f"{each.host} (supervisor)" if each.supervisor else each.host
+        labels = ", ".join(f"{key}={value}" for key, value in sorted(each.labels.items()))
+        style = {"up": "", "drained": "yellow", "away": "red"}[each.status]
+        words = (name, each.address, each.status, str(each.instances), str(each.slots), labels)
+        table.add_row(*map(plain, words), style=style)
+    return table
+
+
+def _in_words(result: results.DrainResult) -> RenderableType:
+    if not result.drained:
+        return Text(f"{result.host} takes instances again.")
+    left = [Text(visible(f"  {each.instance_id} {each.why}")) for each in result.remaining]
+    end = "Still there; who can be handed over will be:" if left else "Nothing of the team is there any more."
+    return Group(Text(f"{result.host} takes no new instances. {end}"), *left)
+
+
+def prewarm(
+    context: typer.Context,
+    instances: Annotated[
+        int | None, typer.Argument(help="Spare agents at their prompt; 0 lets them go, without it they stay.")
+    ] = None,
+    *,
+    worktrees: Annotated[
+        int | None, typer.Option(help="Spare worktrees for further instances; 0 lets them go, without it they stay.")
+    ] = None,
+    directory: Annotated[Path, typer.Option("--dir", help="Where they will work.")] = Path(),
+    agent: Annotated[Agent | None, typer.Option(help="The program to run.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model to use.")] = None,
+    permissions: Annotated[Permissions | None, typer.Option(help="Which tool calls need no asking.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have spare agents and worktrees ready. Exits with 1 when some could not be made."""
+    with session(context, home, as_json) as team:
+        arguments = {
+            "instances": instances,
+            "worktrees": worktrees,
+            "workDir": str(directory.expanduser().absolute()),
+            "agent": agent,
+            "model": model,
+            "permissionMode": permissions,
+        }
+        result = cast("results.PrewarmResult", team.ask("prewarm_resources", arguments, "preparing"))
+        team.output.show(result.model_dump(mode="json", by_alias=True), plain(texts.of_prewarm(result)))
+    if not result.success:
+        raise typer.Exit(1)
+
+
+_LONGEST = 64_000_000
+
+
+def git(
+    context: typer.Context,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Read the operations from this file instead of stdin.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run many git operations, given as JSON.
+
+    The list comes from stdin, as the tool git_batch takes it, such as [{"type": "status", "workspaceDir": "/shop"}].
+    Exits with 1 when one failed.
+    """
+    with session(context, home, as_json) as team:
+        arguments = {"operations": _operations(file)}
+        result = cast("results.GitBatchResult", team.ask("git_batch", arguments, "running git"))
+        team.output.show(result.model_dump(mode="json", by_alias=True), views.IN_WORDS["git_batch"](result))
+    if not result.success:
+        raise typer.Exit(1)
+
+
+def _operations(file: Path | None) -> Any:
+    """A list, or the object that the tool takes. Raises ``InvalidRequestError``."""
+    try:
+        text = file.read_bytes() if file is not None else sys.stdin.buffer.read(_LONGEST)
+        given = json.loads(text)
+    except OSError as error:
+        raise InvalidRequestError(f"{file} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise InvalidRequestError(
+            f'That is no JSON ({error}). Give a list such as [{{"type": "status", "workspaceDir": "/home/me/shop"}}].'
+        ) from error
+    return given.get("operations") if isinstance(given, dict) else given
+
+
+_ENOUGH = 80
+"""A score from which on all is well, as the guide has it."""
+
+
+class Profile(StrEnum):
+    SMALL = "small"
+    MEDIUM = "medium"
+    LARGE = "large"
+    VERY_LARGE = "very-large"
+
+
+def perf(
+    context: typer.Context,
+    *,
+    window: Annotated[float, typer.Option(metavar="SECONDS", help="How far back.")] = 300.0,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how the team performs and what would help."""
+    with session(context, home, as_json) as team:
+        result = cast("results.GetPerformanceResult", team.ask("get_performance", {"windowSeconds": window}, "looking"))
+        team.output.show(result.model_dump(mode="json", by_alias=True), Group(*_of_performance(result)))
+
+
+def tune(
+    context: typer.Context,
+    *,
+    profile: Annotated[Profile | None, typer.Option(help="For up to 10, 50, 100, and for more instances.")] = None,
+    spawns: Annotated[int | None, typer.Option(help="Most instances that start at the same time.")] = None,
+    git_ops: Annotated[int | None, typer.Option(help="Most git operations at the same time.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Most messages in one turn.")] = None,
+    batch_delay: Annotated[float | None, typer.Option(metavar="MS", help="Wait of a message for others.")] = None,
+    cache_size: Annotated[int | None, typer.Option(help="Most answers of git that are kept.")] = None,
+    cache_ttl: Annotated[float | None, typer.Option(metavar="MS", help="How long one is kept at most.")] = None,
+    worktrees: Annotated[int | None, typer.Option(help="Spare worktrees for each repository.")] = None,
+    prewarm: Annotated[int | None, typer.Option(help="Spare agents at their prompt.")] = None,
+    auto: Annotated[bool | None, typer.Option("--auto/--no-auto", help="Let the spawn cap tune itself.")] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Take back all that was changed; then the rest.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change settings of the running team; they are kept. Without options show them."""
+    with session(context, home, as_json) as team:
+        arguments = {
+            "profile": profile,
+            "maxConcurrentSpawns": spawns,
+            "maxConcurrentGitOps": git_ops,
+            "messageBatchSize": batch_size,
+            "messageBatchDelay": batch_delay,
+            "cacheSize": cache_size,
+            "cacheTTL": cache_ttl,
+            "worktreePoolSize": worktrees,
+            "prewarmInstances": prewarm,
+            "auto": auto,
+            "reset": reset,
+        }
+        result = cast("results.OptimizeSettingsResult", team.ask("optimize_settings", arguments, "tuning"))
+        team.output.show(result.model_dump(mode="json", by_alias=True), _of_settings(result))
+
+
+def _of_performance(result: results.GetPerformanceResult) -> Iterator[RenderableType]:
+    score, metrics = result.performance.score, result.metrics
+    yield Text(f"Score {score} of 100", "bold green" if score >= _ENOUGH else "bold yellow")
+    for lost in result.performance.lost:
+        yield plain(f"  -{lost.points}: {lost.reason}", "yellow")
+    for one in result.recommendations:
+        yield plain(f"  {one.suggestion} {one.impact}")
+    yield Text("")
+    yield _times(metrics)
+    yield Text("")
+    yield _queues(metrics)
+    yield Text("")
+    yield plain(f"instances: {metrics.instances.alive} alive of {metrics.instances.total}")
+    yield plain(f"state: {metrics.store.mode}")
+    for host in metrics.hosts:
+        yield plain(f"host {texts.of_host(host).removeprefix('- ')}")
+    for step in result.auto:
+        yield plain(f"{step.at} spawn cap {step.before} → {step.after}: {step.reason}", "dim")
+
+
+def _times(metrics: results.Metrics) -> Table:
+    table = _figures_table(
+        f"LAST {metrics.window_seconds:.0f} S", "DONE", "FAILED", "HALF WITHIN", "95 % WITHIN", "LONGEST"
+    )
+    failures = {"spawns": metrics.spawns.failed, "messages": metrics.messages.failed + metrics.messages.unconfirmed}
+    rows = {
+        "spawns": metrics.spawns.time,
+        "messages": metrics.messages.time,
+        "git operations": metrics.git.time,
+        "calls": metrics.calls,
+        "writes of the state": metrics.store.write,
+    }
+    failures["git operations"] = metrics.git.failed
+    for name, time in rows.items():
+        shown = [texts.seconds(ms) if time.count else "" for ms in (time.p50, time.p95, time.max)]
+        table.add_row(name, str(time.count), str(failures.get(name, "")), *shown)
+    return table
+
+
+def _queues(metrics: results.Metrics) -> Group:
+    table = _figures_table("QUEUE OR POOL", "RUNNING OR READY", "WAITING", "LIMIT OR WANTED")
+    for name, queue in (("spawns", metrics.queues.spawn), ("git operations", metrics.queues.git)):
+        table.add_row(name, str(queue.running), str(queue.pending), str(queue.limit))
+    pools = metrics.pools
+    stocks = (("spare agents", pools.instances), ("spare worktrees", pools.worktrees), ("spare actors", pools.actors))
+    for name, stock in stocks:
+        table.add_row(name, str(stock.ready), "", str(stock.wanted))
+    waits = [plain(f"{name} wait for {stock.waits_for}", "dim") for name, stock in stocks if stock.waits_for]
+    return Group(table, *waits)
+
+
+def _of_settings(result: results.OptimizeSettingsResult) -> RenderableType:
+    old, new = (each.model_dump(by_alias=True) for each in (result.old_settings, result.new_settings))
+    if old == new:
+        table = _figures_table("SETTING", "NOW")
+        for name, value in new.items():
+            table.add_row(name, texts.in_words(name, value))
+        return table
+    table = _figures_table("SETTING", "BEFORE", "NOW")
+    for name, value in new.items():
+        style = "bold" if value != old[name] else ""
+        table.add_row(name, texts.in_words(name, old[name]), texts.in_words(name, value), style=style)
+    return table
+
+
+def _figures_table(first: str, *others: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column(first)
+    for heading in others:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
