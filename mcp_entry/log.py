@@ -46,6 +46,8 @@ class SharedLog(RotatingFileHandler):
         if self.stream is not None and not self._is_there(self.stream):
             self.stream.close()
             self.stream = self._open()
+        if self.stream is not None:
+            self.stream.seek(0, os.SEEK_END)  # Python 3.13 asks for our own position, and others have written since
         return bool(super().shouldRollover(record))
 
     def _is_there(self, stream: TextIOWrapper) -> bool:
