@@ -1,0 +1,241 @@
+"""Calls over a real socket: requests, answers, refusals, progress, cancelling."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from typing import Any
+
+import pytest
+
+from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, UnknownInstanceError, WorkspaceError
+from supervisor.api.requests import ListRequest, Request, SendRequest, WaitRequest
+from supervisor.api.results import Result, SendResult, WaitResult
+from supervisor.api.verbs import Caller
+from supervisor.rpc import client as client_module
+from supervisor.rpc.client import SupervisorClient
+from supervisor.rpc.connection import Line
+from supervisor.rpc.server import EVERY_S
+from tests.integration.rpc.conftest import ScriptedVerbs, status_result
+
+SEND = SendRequest(instance_id="spec_1", message="hello")
+WAIT = WaitRequest(instance_ids=["spec_1"])
+
+
+def ignore(_done: int, _total: int, _what: str) -> None:
+    """No progress wanted."""
+
+
+async def raw_call(client: SupervisorClient, verb: str, params: Any) -> Any:
+    """What a client sends that checks nothing itself."""
+    line = client._line
+    assert isinstance(line, Line)
+    return await line.call(verb, params, ignore, 5.0)
+
+
+async def test_the_request_the_sender_and_the_result_arrive_as_they_were(
+    client: SupervisorClient, verbs: ScriptedVerbs
+) -> None:
+    text = "✓ “quotes” $(no) \\ \x00 \n 日本語"
+    sent = SendRequest(instance_id="spec_1_2", message=text, wait=True, request_id="mine")
+
+    async def answer(request: Request, caller: Caller) -> Result:
+        return SendResult(success=True, instance_id="spec_1_2", message_id="m1", reason=text)
+
+    verbs.answers["send"] = answer
+
+    result = await client.send(sent)
+
+    assert verbs.calls == [("send", sent, "tester")]
+    assert result == SendResult(success=True, instance_id="spec_1_2", message_id="m1", reason=text)
+
+
+async def test_who_is_cancelled_while_it_closes_is_cancelled(client: SupervisorClient) -> None:
+    closing = asyncio.create_task(client.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+    assert closing.cancelled()
+
+
+async def test_a_long_call_does_not_hold_up_a_short_one(client: SupervisorClient, verbs: ScriptedVerbs) -> None:
+    go_on = asyncio.Event()
+
+    async def wait(request: Request, caller: Caller) -> Result:
+        await go_on.wait()
+        return WaitResult(reached=True, instances=[])
+
+    verbs.answers["wait"] = wait
+    waiting = asyncio.create_task(client.wait(WAIT))
+
+    assert await asyncio.wait_for(client.status(), 5) == status_result()
+    assert not waiting.done()
+    go_on.set()
+    assert (await waiting).reached
+
+
+@pytest.mark.parametrize(
+    ("verb", "params", "words"),
+    [
+        ("send", {"instanceId": "spec_1", "message": "x", "wiat": True}, ["wiat", "wait"]),
+        ("send", {"instanceId": "../x", "message": "x"}, ["instanceId", "../x"]),
+        ("wait", {"instanceIds": ["spec_1"], "timeoutSeconds": 99999}, ["timeoutSeconds", "99999", "3600"]),
+        ("read", {}, ["instanceId"]),
+        ("list", [], ["object"]),
+        ("fly", {}, ["fly", "spawn_batch"]),
+    ],
+)
+async def test_a_wrong_call_is_refused_in_words_and_never_reaches_the_supervisor(
+    client: SupervisorClient, verbs: ScriptedVerbs, verb: str, params: Any, words: list[str]
+) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        await raw_call(client, verb, params)
+
+    assert all(word in str(refused.value) for word in words)
+    assert "pydantic" not in str(refused.value)
+    assert verbs.calls == []
+
+
+async def test_a_wrong_value_is_shortened_in_the_refusal(client: SupervisorClient) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        await raw_call(client, "send", {"instanceId": "x" * 100_000, "message": "x"})
+
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize("error", [UnknownInstanceError("no spec_9"), WorkspaceError("dirty"), PhalanxError("?")])
+async def test_an_error_of_the_supervisor_arrives_as_what_it_is(
+    client: SupervisorClient, verbs: ScriptedVerbs, error: PhalanxError
+) -> None:
+    async def answer(request: Request, caller: Caller) -> Result:
+        raise error
+
+    verbs.answers["send"] = answer
+
+    with pytest.raises(type(error), match=re.escape(str(error))) as raised:
+        await client.send(SEND)
+    assert type(raised.value) is type(error)
+
+
+@pytest.mark.parametrize("error", [KeyError("secret"), asyncio.CancelledError()])
+async def test_a_failure_inside_is_logged_and_answered_without_its_inside(
+    client: SupervisorClient, verbs: ScriptedVerbs, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    async def answer(request: Request, caller: Caller) -> Result:
+        raise error
+
+    verbs.answers["send"] = answer
+
+    with caplog.at_level(logging.ERROR), pytest.raises(PhalanxError) as raised:
+        await client.send(SEND)
+
+    assert raised.value.code == "internal"
+    assert "secret" not in str(raised.value)
+    reference = re.search(r"reference ([0-9a-f]{8})", str(raised.value))
+    assert reference
+    assert reference[1] in caplog.text
+    assert "Traceback" in caplog.text
+    assert await client.status() == status_result()
+
+
+async def test_fast_progress_is_thinned_out_but_its_last_word_arrives_before_the_answer(
+    client: SupervisorClient, verbs: ScriptedVerbs
+) -> None:
+    async def answer(request: Request, caller: Caller) -> Result:
+        for done in range(1, 1001):
+            caller.progress(done, 1000, f"spec_{done}")
+            if done % 20 == 10:
+                await asyncio.sleep(0.01)
+        return WaitResult(reached=True, instances=[])
+
+    verbs.answers["wait"] = answer
+    seen: list[tuple[int, int, str]] = []
+    begun = time.monotonic()
+
+    await client.wait(WAIT, lambda *word: seen.append(word))
+
+    assert seen[-1] == (1000, 1000, "spec_1000")
+    assert 2 <= len(seen) <= (time.monotonic() - begun) / EVERY_S + 2
+    assert seen == sorted(seen)
+
+
+async def test_a_progress_callback_that_fails_fails_its_own_call_only(
+    client: SupervisorClient, verbs: ScriptedVerbs
+) -> None:
+    async def answer(request: Request, caller: Caller) -> Result:
+        caller.progress(1, 2, "half")
+        await asyncio.sleep(0.2)
+        return WaitResult(reached=True, instances=[])
+
+    def fail(_done: int, _total: int, _what: str) -> None:
+        raise ZeroDivisionError
+
+    verbs.answers["wait"] = answer
+    well = asyncio.create_task(client.wait(WAIT))
+
+    with pytest.raises(ZeroDivisionError):
+        await client.wait(WAIT, fail)
+    assert (await well).reached
+
+
+async def test_cancelling_a_call_cancels_it_in_the_supervisor_and_nothing_else(
+    client: SupervisorClient, verbs: ScriptedVerbs
+) -> None:
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: Request, caller: Caller) -> Result:
+        begun.set()
+        try:
+            await asyncio.sleep(30)
+        finally:
+            cancelled.set()
+        raise AssertionError
+
+    verbs.answers["send"] = answer
+    call = asyncio.create_task(client.send(SEND))
+    await asyncio.wait_for(begun.wait(), 5)
+
+    call.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await asyncio.wait_for(cancelled.wait(), 5)
+    assert await client.status() == status_result()
+
+
+@pytest.mark.parametrize(("verb", "goes_on"), [("wait", False), ("send", True)])
+async def test_after_a_timeout_only_a_call_that_changes_something_goes_on(
+    client: SupervisorClient, verbs: ScriptedVerbs, monkeypatch: pytest.MonkeyPatch, verb: str, goes_on: bool
+) -> None:
+    go_on = asyncio.Event()
+    under_way: set[str] = set()
+    done = asyncio.Event()
+
+    async def answer(request: Request, caller: Caller) -> Result:
+        under_way.add(verb)
+        try:
+            await go_on.wait()
+        finally:
+            under_way.discard(verb)
+        done.set()
+        return WaitResult(reached=True, instances=[])
+
+    verbs.answers[verb] = answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client_module, "timeout_s", lambda *_: 0.1)
+        with pytest.raises(UnavailableError, match="not known" if goes_on else "Make the call again"):
+            await client.call(verb, SEND if goes_on else WAIT)
+    await client.status()  # answered in turn: by now the call, and its cancelling if there is any, has been seen
+    assert under_way == ({verb} if goes_on else set())
+    go_on.set()
+    if goes_on:
+        await asyncio.wait_for(done.wait(), 5)
+    assert done.is_set() == goes_on
+
+
+async def test_an_answer_of_another_version_is_told_as_that(client: SupervisorClient, verbs: ScriptedVerbs) -> None:
+    with pytest.raises(UnavailableError, match="another version"):
+        await client.list(ListRequest())  # answered with a status

@@ -1,0 +1,262 @@
+"""The socket itself, and clients that behave badly or go away."""
+
+from __future__ import annotations
+
+import asyncio
+import socket as sockets
+import stat
+import struct
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from actors.errors import InvalidRequestError, SettingsError, TeamNotRunningError, UnavailableError
+from actors.home import Home
+from actors.sockets import FrameError, pack, read_frame
+from supervisor.api.requests import Request, SendRequest, WaitRequest
+from supervisor.api.results import Result, SendResult, WaitResult
+from supervisor.api.verbs import Caller
+from supervisor.rpc import server
+from supervisor.rpc.client import SupervisorClient
+from supervisor.rpc.server import Gateway
+from tests.integration.rpc.conftest import ScriptedVerbs, status_result
+
+HELLO = pack({"hello": {"sender": "raw", "version": "1"}})
+SEND = SendRequest(instance_id="spec_1", message="hello")
+WAIT = WaitRequest(instance_ids=["spec_1"])
+
+
+async def spoken_to(home: Home, *parts: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_unix_connection(home.gateway_socket)
+    for part in parts:
+        writer.write(part)
+    await writer.drain()
+    return reader, writer
+
+
+async def all_frames(reader: asyncio.StreamReader) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = []
+    while (frame := await asyncio.wait_for(read_frame(reader), 5)) is not None:
+        found.append(frame)
+    return found
+
+
+async def test_only_the_user_can_connect(home: Home, gateway: Gateway) -> None:
+    assert stat.S_IMODE(home.gateway_socket.stat().st_mode) == 0o600
+    assert stat.S_IMODE(home.root.stat().st_mode) == 0o700
+    assert [path.name for path in home.root.glob("phalanx.sock*")] == ["phalanx.sock"]
+
+
+async def test_a_stale_socket_is_replaced(home: Home, verbs: ScriptedVerbs) -> None:
+    with sockets.socket(sockets.AF_UNIX) as dead:
+        dead.bind(str(home.gateway_socket))
+    gateway = Gateway(home.gateway_socket, verbs)
+
+    await gateway.start()
+
+    async with await SupervisorClient.connect(home) as client:
+        assert await client.status() == status_result()
+    await gateway.stop()
+    assert not home.gateway_socket.exists()
+
+
+async def test_the_socket_of_a_gateway_that_answers_is_not_taken(
+    home: Home, gateway: Gateway, client: SupervisorClient, verbs: ScriptedVerbs
+) -> None:
+    second = Gateway(home.gateway_socket, verbs)
+
+    with pytest.raises(UnavailableError, match="phalanx down"):
+        await second.start()
+    await second.stop()
+
+    assert await client.status() == status_result()
+    assert home.gateway_socket.is_socket()
+
+
+async def test_something_else_in_the_place_of_the_socket_is_left_alone(home: Home, verbs: ScriptedVerbs) -> None:
+    home.gateway_socket.write_text("mine")
+
+    with pytest.raises(SettingsError, match="not a socket"):
+        await Gateway(home.gateway_socket, verbs).start()
+
+    assert home.gateway_socket.read_text() == "mine"
+
+
+async def test_stopping_leaves_the_socket_of_a_successor(home: Home, gateway: Gateway, verbs: ScriptedVerbs) -> None:
+    home.gateway_socket.unlink()
+    successor = Gateway(home.gateway_socket, verbs)
+    await successor.start()
+
+    await gateway.stop()
+
+    async with await SupervisorClient.connect(home) as client:
+        assert await client.status() == status_result()
+    await successor.stop()
+
+
+@pytest.mark.parametrize("sender", ["", "-x", "a b", "x" * 65, "../x", "a\nb", "é"])
+async def test_a_sender_that_could_forge_a_header_line_is_refused(home: Home, gateway: Gateway, sender: str) -> None:
+    client = await SupervisorClient.connect(home, sender)
+
+    with pytest.raises(InvalidRequestError, match="sender"):
+        await client.status()
+    await client.close()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        struct.pack(">I", 2_000_000_000),
+        struct.pack(">I", 3) + b"\xc1\xc1\xc1",
+        struct.pack(">I", 1) + b"\x01",
+        pack({"nothing": 1}),
+        pack({"id": "one", "verb": "status", "params": {}}),
+        pack({"id": 1, "verb": 7, "params": {}}),
+        pack({"id": 5, "verb": "wait", "params": {"instanceIds": ["spec_1"]}}) * 2,
+    ],
+    ids=["length", "no msgpack", "no map", "no call", "id", "verb", "id twice"],
+)
+async def test_a_bad_frame_ends_its_own_connection_only(
+    home: Home, client: SupervisorClient, verbs: ScriptedVerbs, bad: bytes
+) -> None:
+    async def forever(request: Request, caller: Caller) -> Result:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    verbs.answers["wait"] = forever
+    reader, writer = await spoken_to(home, HELLO, bad)
+
+    (told,) = await all_frames(reader)
+
+    assert told["error"]["code"] == "frame"
+    writer.close()
+    assert await client.status() == status_result()
+
+
+@pytest.mark.parametrize("first", [pack({"id": 1, "verb": "status"}), pack({"hello": 1}), pack({"hello": {}})])
+async def test_nothing_is_done_without_a_hello(
+    home: Home, gateway: Gateway, verbs: ScriptedVerbs, first: bytes
+) -> None:
+    reader, writer = await spoken_to(home, first, pack({"id": 2, "verb": "status", "params": {}}))
+
+    (told,) = await all_frames(reader)
+
+    assert "error" in told
+    assert verbs.calls == []
+    writer.close()
+
+
+async def test_a_client_that_says_nothing_is_let_go(
+    home: Home, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HELLO_TIMEOUT_S", 0.1)
+    reader, writer = await spoken_to(home)
+
+    (told,) = await all_frames(reader)
+
+    assert told["error"]["code"] == "frame"
+    writer.close()
+
+
+async def test_when_the_client_goes_away_what_changes_something_is_finished_and_the_rest_cancelled(
+    home: Home, gateway: Gateway, verbs: ScriptedVerbs
+) -> None:
+    ends: asyncio.Queue[str] = asyncio.Queue()
+    begun: asyncio.Queue[None] = asyncio.Queue()
+
+    def answer(verb: str) -> Any:
+        async def run(request: Request, caller: Caller) -> Result:
+            begun.put_nowait(None)
+            try:
+                await asyncio.sleep(0.3)
+            except asyncio.CancelledError:
+                ends.put_nowait(f"{verb} cancelled")
+                raise
+            ends.put_nowait(f"{verb} done")
+            return SendResult(success=True, instance_id="spec_1")
+
+        return run
+
+    verbs.answers = {"send": answer("send"), "wait": answer("wait")}
+    client = await SupervisorClient.connect(home)
+    calls = [asyncio.create_task(client.send(SEND)), asyncio.create_task(client.wait(WAIT))]
+    for _ in calls:
+        await asyncio.wait_for(begun.get(), 5)
+
+    await client.close()
+
+    assert {await asyncio.wait_for(ends.get(), 5) for _ in calls} == {"send done", "wait cancelled"}
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [UnavailableError] * 2
+
+
+async def test_a_client_that_does_not_read_neither_blocks_others_nor_stays(
+    home: Home, client: SupervisorClient, verbs: ScriptedVerbs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "WRITE_TIMEOUT_S", 0.3)
+
+    async def large(request: Request, caller: Caller) -> Result:
+        for done in range(1000):
+            caller.progress(done, 1000, "x" * 10_000)
+            await asyncio.sleep(0)
+        return SendResult(success=True, instance_id="spec_1", reason="x" * 5_000_000)
+
+    verbs.answers["send"] = large
+    params = {"instanceId": "spec_1", "message": "x"}
+    calls = [pack({"id": number, "verb": "send", "params": params}) for number in range(10)]
+    reader, writer = await spoken_to(home, HELLO, *calls)
+    transport = writer.transport
+    assert isinstance(transport, asyncio.Transport)
+    transport.pause_reading()
+
+    for _ in range(20):
+        assert await asyncio.wait_for(client.status(), 2) == status_result()
+        await asyncio.sleep(0.05)
+
+    assert len(verbs.calls) == 10 + 20
+    transport.resume_reading()
+    answered = []
+    with suppress(ConnectionError, FrameError):  # the frame under way may be cut off
+        while (frame := await asyncio.wait_for(read_frame(reader), 5)) is not None:
+            answered += [frame["id"]] if "result" in frame else []
+    assert len(answered) < 2
+    writer.close()
+
+
+async def test_no_team_is_told_with_its_remedy(home: Home, short_tmp: Any) -> None:
+    with pytest.raises(TeamNotRunningError, match="phalanx up"):
+        await SupervisorClient.connect(home)
+    with pytest.raises(TeamNotRunningError, match="phalanx up"):
+        await SupervisorClient.connect(Home(short_tmp / "nowhere"))
+
+
+async def test_without_a_team_a_lost_connection_fails_the_calls_under_way_and_the_next_call_opens_another(
+    home: Home, verbs: ScriptedVerbs
+) -> None:
+    begun = asyncio.Event()
+
+    async def forever(request: Request, caller: Caller) -> Result:
+        begun.set()
+        await asyncio.sleep(60)
+        return WaitResult(reached=True, instances=[])
+
+    verbs.answers["send"] = forever
+    first = Gateway(home.gateway_socket, verbs)
+    await first.start()
+    client = await SupervisorClient.connect(home)
+    call = asyncio.create_task(client.send(SEND))
+    await asyncio.wait_for(begun.wait(), 5)
+
+    await first.stop()
+
+    with pytest.raises(UnavailableError, match="not known"):
+        await call
+    assert client.closed
+    second = Gateway(home.gateway_socket, verbs)
+    await second.start()
+    assert await client.status() == status_result()
+    assert not client.closed
+    await client.close()
+    await second.stop()

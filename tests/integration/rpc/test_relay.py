@@ -1,0 +1,290 @@
+"""A client on a host where the supervisor is not: over a relay it has what it would have at the gateway itself."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError
+from actors.home import Home, away_words, led_team_from
+from actors.host.relay import PIECE_BYTES, Relay, Way
+from actors.sockets import pack
+from supervisor.api.requests import InterruptRequest, ListRequest, Request, SendRequest, StatusRequest, WaitRequest
+from supervisor.api.results import ListResult, Result, SendResult, WaitResult
+from supervisor.api.verbs import Caller
+from supervisor.rpc import client as client_module
+from supervisor.rpc.client import SupervisorClient
+from supervisor.rpc.relayed import RelayedConnections
+from supervisor.rpc.server import Gateway
+from tests.integration.rpc.conftest import ScriptedVerbs
+
+HEAD = "10.0.0.1"
+NOTHING = ListResult(needs_attention=[], counts={}, instances=[])
+
+
+class NearWay:
+    """Without Ray between relay and supervisor. Remembers the largest piece."""
+
+    largest = 0
+
+    def __init__(self, far: RelayedConnections, name: str) -> None:
+        self._far = far
+        self._name = name
+
+    async def push(self, data: bytes) -> None:
+        NearWay.largest = max(NearWay.largest, len(data))
+        await self._far.push(self._name, data)
+
+    async def pull(self) -> bytes | None:
+        data = await self._far.pull(self._name)
+        NearWay.largest = max(NearWay.largest, len(data or b""))
+        return data
+
+    async def close(self) -> None:
+        self._far.close(self._name)
+
+
+class Worker:
+    """A host that is led from another, with its relay."""
+
+    def __init__(self, home: Home, far: RelayedConnections) -> None:
+        self.home = home
+        self.far = far
+        self.head_is_away = False
+        self.relay = Relay(home.gateway_socket, self._open)
+
+    async def restart(self) -> None:
+        """As when Ray starts the host's actor again."""
+        await self.relay.stop()
+        self.relay = Relay(self.home.gateway_socket, self._open)
+        await self.relay.start()
+
+    async def _open(self) -> Way:
+        if self.head_is_away:
+            raise TeamNotRunningError(away_words(HEAD))
+        return NearWay(self.far, await self.far.open())
+
+
+@pytest.fixture
+async def worker(short_tmp: Path, home: Home, gateway: Gateway) -> AsyncIterator[Worker]:
+    there = Home(short_tmp / "w")
+    there.create()
+    led_team_from(there, HEAD)
+    worker = Worker(there, RelayedConnections(home.gateway_socket, pull_s=0.1))
+    await worker.relay.start()
+    yield worker
+    await worker.relay.stop()
+
+
+@pytest.fixture
+async def away(worker: Worker) -> AsyncIterator[SupervisorClient]:
+    async with await SupervisorClient.connect(worker.home, "far") as client:
+        yield client
+
+
+def hang_first(verbs: ScriptedVerbs, verb: str, result: Result) -> asyncio.Event:
+    """The first call of the verb is never answered; set when it has come."""
+    called = asyncio.Event()
+
+    async def answer(request: Request, caller: Caller) -> Result:
+        if not called.is_set():
+            called.set()
+            await asyncio.sleep(60)
+        return result
+
+    verbs.answers[verb] = answer
+    return called
+
+
+async def test_calls_progress_and_refusals_come_through(verbs: ScriptedVerbs, away: SupervisorClient) -> None:
+    async def answer(request: Request, caller: Caller) -> Result:
+        for done in range(3):
+            caller.progress(done, 3, f"step {done}")
+            await asyncio.sleep(0.2)
+        return WaitResult(reached=True, instances=[])
+
+    async def refuse(request: Request, caller: Caller) -> Result:
+        raise InvalidRequestError("not like this")
+
+    verbs.answers |= {"wait": answer, "list": refuse}
+    told: list[int] = []
+
+    waited = await away.call("wait", WaitRequest(instance_ids=["spec_1"]), lambda done, *_: told.append(done))
+
+    assert waited == WaitResult(reached=True, instances=[])
+    assert told == [0, 1, 2]
+    with pytest.raises(InvalidRequestError, match="not like this"):
+        await away.list(ListRequest())
+    assert {sender for _, _, sender in verbs.calls} == {"far"}
+
+
+async def test_large_messages_go_in_pieces_that_stay_out_of_the_object_store(
+    verbs: ScriptedVerbs, away: SupervisorClient
+) -> None:
+    async def answer(request: Request, caller: Caller) -> Result:
+        assert isinstance(request, SendRequest)
+        return SendResult(success=True, instance_id="spec_1", message_id=request.message)
+
+    verbs.answers["send"] = answer
+    text = "ä line\n" * 400_000
+
+    sent = await away.send(SendRequest(instance_id="spec_1", message=text))
+
+    assert sent.message_id == text
+    assert 0 < NearWay.largest <= PIECE_BYTES
+
+
+async def test_many_clients_and_calls_do_not_disturb_each_other(worker: Worker, verbs: ScriptedVerbs) -> None:
+    clients = [await SupervisorClient.connect(worker.home, f"far{number}") for number in range(20)]
+    await asyncio.gather(*(client.call("status", StatusRequest()) for client in clients for _ in range(20)))
+    await asyncio.gather(*(client.close() for client in clients))
+
+    senders = [sender for _, _, sender in verbs.calls]
+    assert {sender: senders.count(sender) for sender in senders} == {f"far{number}": 20 for number in range(20)}
+
+
+async def test_nobody_else_can_connect(worker: Worker) -> None:
+    assert stat.S_IMODE(worker.home.gateway_socket.stat().st_mode) == 0o600
+    assert stat.S_IMODE(worker.home.root.stat().st_mode) == 0o700
+
+
+async def test_a_call_whose_relay_dies_is_made_again_with_the_same_id(
+    worker: Worker, verbs: ScriptedVerbs, away: SupervisorClient
+) -> None:
+    called = hang_first(verbs, "send", SendResult(success=True, instance_id="spec_1", message_id="msg_1"))
+    sending = asyncio.create_task(away.send(SendRequest(instance_id="spec_1", message="hello")))
+    await asyncio.wait_for(called.wait(), 5)
+
+    await worker.restart()
+
+    assert (await asyncio.wait_for(sending, 5)).message_id == "msg_1"
+    ids = [request.request_id for _, request, _ in verbs.calls if isinstance(request, SendRequest)]
+    assert len(ids) == 2
+    assert len(set(ids)) == 1
+
+
+async def test_a_deed_that_cannot_be_repeated_is_told_as_not_known(
+    worker: Worker, verbs: ScriptedVerbs, away: SupervisorClient
+) -> None:
+    called = hang_first(verbs, "interrupt", NOTHING)
+    interrupting = asyncio.create_task(away.interrupt(InterruptRequest(instance_id="spec_1")))
+    await asyncio.wait_for(called.wait(), 5)
+
+    await worker.restart()
+
+    with pytest.raises(UnavailableError, match="not known"):
+        await asyncio.wait_for(interrupting, 5)
+
+
+async def test_who_calls_while_the_head_is_away_is_told_so(worker: Worker, verbs: ScriptedVerbs) -> None:
+    worker.head_is_away = True
+    async with await SupervisorClient.connect(worker.home, "far") as client:
+        with pytest.raises(TeamNotRunningError, match=f"led from {HEAD}"):
+            await client.list(ListRequest())
+
+    worker.head_is_away = False
+    async with await SupervisorClient.connect(worker.home, "far") as client:
+        await client.status()
+    assert [verb for verb, _, _ in verbs.calls] == ["status"]
+
+
+async def test_a_lost_call_that_finds_the_head_away_waits_for_it_and_then_does_not_know(
+    worker: Worker, verbs: ScriptedVerbs, away: SupervisorClient
+) -> None:
+    called = hang_first(verbs, "send", SendResult(success=True, instance_id="spec_1", message_id="msg_1"))
+    sending = asyncio.create_task(away.send(SendRequest(instance_id="spec_1", message="hello")))
+    await asyncio.wait_for(called.wait(), 5)
+
+    worker.head_is_away = True
+    await worker.restart()
+
+    with pytest.raises(UnavailableError, match="not known"):
+        await asyncio.wait_for(sending, 5)
+
+
+async def test_without_a_relay_the_host_says_where_its_team_is_led(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "CONNECT_PATIENCE_S", 0.2)
+    await worker.relay.stop()
+
+    with pytest.raises(TeamNotRunningError, match=f"led from {HEAD}"):
+        await SupervisorClient.connect(worker.home, "far")
+
+
+async def test_a_first_connection_waits_for_a_relay_that_is_just_being_made(worker: Worker) -> None:
+    await worker.relay.stop()
+    connecting = asyncio.create_task(SupervisorClient.connect(worker.home, "far"))
+    await asyncio.sleep(0.05)
+
+    await worker.relay.start()
+
+    client = await asyncio.wait_for(connecting, 5)
+    await client.status()
+    await client.close()
+
+
+async def test_the_connection_of_a_relay_that_has_died_is_let_go_and_what_only_looked_is_cancelled(
+    home: Home, gateway: Gateway, verbs: ScriptedVerbs
+) -> None:
+    cancelled = asyncio.Event()
+
+    async def answer(request: Request, caller: Caller) -> Result:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cancelled.set()
+        return NOTHING
+
+    verbs.answers["list"] = answer
+    far = RelayedConnections(home.gateway_socket, lease_s=0.2, pull_s=0.05)
+    name = await far.open()
+    await far.push(name, pack({"hello": {"sender": "far", "version": "1"}}))
+    await far.push(name, pack({"id": 1, "verb": "list", "params": {}}))
+
+    await asyncio.wait_for(cancelled.wait(), 5)
+
+    with pytest.raises(UnavailableError):
+        await far.pull(name)
+
+
+async def test_a_client_that_goes_on_asking_for_answers_is_kept(home: Home, gateway: Gateway) -> None:
+    lease_s = 1.0
+    far = RelayedConnections(home.gateway_socket, lease_s=lease_s, pull_s=0.1)
+    name = await far.open()
+    await far.push(name, pack({"hello": {"sender": "far", "version": "1"}}))
+    begun = time.monotonic()
+
+    while time.monotonic() < begun + 1.5 * lease_s:
+        assert await far.pull(name) is not None
+
+    far.close(name)
+
+
+async def test_what_the_gateway_says_last_arrives_before_the_connection_ends(worker: Worker) -> None:
+    reader, writer = await asyncio.open_unix_connection(worker.home.gateway_socket)
+    writer.write(pack({"no": "hello"}))
+
+    said = await asyncio.wait_for(reader.read(), 5)
+
+    assert b"must be a hello" in said
+    writer.close()
+
+
+async def test_a_second_relay_does_not_take_the_socket_of_one_that_answers(worker: Worker) -> None:
+    second = Relay(worker.home.gateway_socket, worker.relay._open_way)
+    with pytest.raises(UnavailableError, match="Another team"):
+        await second.start()
+
+    async with await SupervisorClient.connect(worker.home, "far") as client:
+        await client.status()
+
+
+async def test_a_supervisor_that_only_just_starts_is_no_connection_yet(short_tmp: Path) -> None:
+    with pytest.raises(UnavailableError, match="only just starting"):
+        await RelayedConnections(short_tmp / "nobody.sock").open()

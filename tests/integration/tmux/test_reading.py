@@ -1,0 +1,157 @@
+"""What can be read of a pane and of all panes, with a real tmux."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from actors.errors import TerminalError
+from actors.tmux.client import Tmux
+from actors.tmux.pane import Pane, list_panes
+from actors.tmux.server import TerminalServer
+from tests.integration.tmux.conftest import ended, shown
+
+
+async def test_a_capture_holds_the_screen_line_by_line(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+    program = r"printf '  a\n\nb\303\244 \344\270\255 ~\n'; exec sleep 1000"
+    pane = Pane(tmux, server.open_session("agent", ["sh", "-c", program], home).pane_id)
+    await shown(pane, "~")
+    assert (await pane.capture()).split("\n") == ["  a", "", "bä 中 ~", *[""] * 47]
+
+
+async def test_history_comes_before_the_screen_and_only_when_asked_for(
+    server: TerminalServer, tmux: Tmux, home: Path
+) -> None:
+    program = "i=0; while [ $i -lt 100 ]; do echo line $i; i=$((i+1)); done; exec sleep 1000"
+    pane = Pane(tmux, server.open_session("agent", ["sh", "-c", program], home).pane_id)
+    await shown(pane, "line 99")
+    assert (await pane.capture()).split("\n")[0] == "line 51"
+    assert (await pane.capture(history_lines=10)).split("\n")[0] == "line 41"
+    assert (await pane.capture(history_lines=5000)).split("\n")[0] == "line 0"
+
+
+async def test_colours_are_kept_only_when_asked_for(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+    program = r"printf '\033[2mdim\033[0m \033[7mx\033[0m~'; exec sleep 1000"
+    pane = Pane(tmux, server.open_session("agent", ["sh", "-c", program], home).pane_id)
+    await shown(pane, "~")
+    assert (await pane.capture()).startswith("dim x~")
+    styled = await pane.capture(styled=True)
+    assert "\x1b[2mdim\x1b[0m" in styled
+    assert "\x1b[7mx\x1b[0m" in styled
+
+
+async def test_a_program_that_has_ended_leaves_its_status_and_its_whole_last_screen(
+    server: TerminalServer, tmux: Tmux, home: Path
+) -> None:
+    # tmux 3.3a now and then loses what a program says that ends within the first few milliseconds.
+    program = "sleep 0.05; echo first words; exit 3"
+    pane = Pane(tmux, server.open_session("agent", ["sh", "-c", program], home).pane_id)
+    assert (await ended(pane)).exit_status == 3
+    assert (await pane.capture()).rstrip("\n") == "first words"
+
+
+async def test_no_exit_status_is_lost(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+    """tmux before 3.5 misses the end of about one program in ten when nothing else ends."""
+    for status in range(1, 31):
+        name = f"agent_{status}"
+        pane = Pane(tmux, server.open_session(name, ["sh", "-c", f"exit {status}"], home).pane_id)
+        assert (await ended(pane)).exit_status == status
+        server.close_session(name)
+
+
+async def test_a_program_that_a_signal_ended_is_told_from_one_that_exited(
+    server: TerminalServer, tmux: Tmux, home: Path
+) -> None:
+    pane = Pane(tmux, server.open_session("agent", ["sh", "-c", "kill -9 $$"], home).pane_id)
+    assert (await ended(pane)).exit_status == -9
+
+
+async def test_a_program_that_has_ended_breaks_no_listing(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+    gone = server.open_session("gone", ["sh", "-c", "exit 3"], home)
+    runs = server.open_session("runs", ["sleep", "1000"], home)
+    assert (await ended(Pane(tmux, gone.pane_id))).pid in {gone.pid, 0}
+    listed = {pane.session_name: pane for pane in await list_panes(tmux)}
+    assert listed["runs"] == runs
+    assert listed["gone"] == replace(gone, pid=listed["gone"].pid, dead=True, exit_status=3)
+    assert [(agent.session_name, agent.alive) for agent in server.agents()] == [("gone", False), ("runs", True)]
+
+
+async def test_a_program_that_cannot_be_started_is_a_dead_pane(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+    pane = Pane(tmux, server.open_session("agent", ["/no/such/program", "x"], home).pane_id)
+    assert (await ended(pane)).exit_status not in {None, 0}
+
+
+async def test_the_state_of_a_running_program(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+    info = server.open_session("agent", ["sleep", "1000"], home)
+    state = await Pane(tmux, info.pane_id).state()
+    assert (state.pid, state.dead, state.exit_status, state.in_mode) == (info.pid, False, None, False)
+
+
+async def test_a_listing_tells_each_pane_apart(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+    began_s = int(time.time())
+    opened = [server.open_session(name, ["sleep", "1000"], home) for name in ("a", "ab", "-", "-t", "9", "_")]
+    listed = {pane.session_name: pane for pane in await list_panes(tmux)}
+    assert listed == {pane.session_name: pane for pane in opened}
+    assert all(began_s <= pane.created_s <= time.time() for pane in opened)
+
+
+async def test_odd_session_names_do_not_confuse_a_listing(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+    refused = []
+    names = ["a b", "a:b", "a\nb", "a\tb", "#{pid}", "'\"", "ä 中", "=x", "$1", "%7"]
+    for name in names:
+        try:
+            await tmux.run("new-session", "-d", "-s", name, "--", "sleep", "1000")
+        except TerminalError:
+            refused.append(name)
+    plain = server.open_session("plain", ["sleep", "1000"], home)
+    listed = await list_panes(tmux)
+    assert set(refused) <= {"a\nb", "a\tb"}, "since 3.8 tmux takes no control characters"
+    assert len(listed) == len(names) - len(refused) + 1
+    assert [pane for pane in listed if pane.session_name == "plain"] == [plain]
+
+
+async def test_panes_that_come_and_go_never_break_a_listing(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+    server.open_session("stays", ["sleep", "1000"], home)
+
+    async def churn(number: int) -> None:
+        for turn in range(5):
+            name = f"churn_{number}_{turn}"
+            await asyncio.to_thread(server.open_session, name, ["sleep", "1000"], home)
+            await asyncio.to_thread(server.close_session, name)
+
+    churning = asyncio.gather(*(churn(number) for number in range(4)))
+    listings = 0
+    while not churning.done():
+        assert "stays" in {pane.session_name for pane in await list_panes(tmux)}
+        listings += 1
+    await churning
+    assert listings > 5
+
+
+async def test_a_server_without_sessions_lists_nothing(tmux: Tmux) -> None:
+    assert await list_panes(tmux) == []
+
+
+async def test_no_server_is_an_error_and_not_an_empty_list(home: Path) -> None:
+    with pytest.raises(TerminalError, match="phalanx up"):
+        await list_panes(Tmux(home / "tmux.sock"))
+
+
+async def test_a_killed_server_is_an_error_and_not_an_empty_list(server: TerminalServer, tmux: Tmux) -> None:
+    server.stop()
+    with pytest.raises(TerminalError, match="phalanx up"):
+        await list_panes(tmux)
+
+
+async def test_what_is_read_is_utf_8_whatever_the_locale_of_the_caller(
+    server: TerminalServer, tmux: Tmux, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    program = "import sys, time; sys.stdout.buffer.write('ä中👍~'.encode()); sys.stdout.flush(); time.sleep(1000)"
+    pane = Pane(tmux, server.open_session("agent", [sys.executable, "-c", program], home).pane_id)
+    assert (await shown(pane, "~")).startswith("ä中👍~")

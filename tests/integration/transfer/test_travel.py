@@ -1,0 +1,272 @@
+"""Code goes to a host that does not have it, once and in pieces, and work comes home."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path, PurePath
+
+import pytest
+
+from actors.errors import WorkspaceError
+from actors.transfer.bundles import PIECE_BYTES, Origin
+from actors.transfer.service import Depot
+from actors.worktrees.manager import Workspaces
+from actors.worktrees.model import Workspace
+from tests.integration.transfer.conftest import ENVIRONMENT, Hosts, commit
+from tests.projects import git
+
+
+async def test_an_instance_works_on_a_host_without_the_repository_as_on_the_one_that_has_it(hosts: Hosts) -> None:
+    (hosts.repository / "src").mkdir()
+    (hosts.repository / "src" / "a.txt").write_text("a\n")
+    git(hosts.repository, "add", ".")
+    git(hosts.repository, "commit", "-q", "-m", "Source")
+
+    origin, workspace = await hosts.start("spec_0_0_1", hosts.repository / "src")
+
+    assert workspace.directory == hosts.root / "worker" / "worktrees" / "spec_0_0_1" / "src"
+    assert (workspace.directory / "a.txt").read_text() == "a\n"
+    assert workspace.branch == origin.branch == "phalanx/spec_0_0_1"
+    assert git(hosts.repository, "rev-parse", "phalanx/spec_0_0_1") == git(hosts.repository, "rev-parse", "main")
+    assert git(workspace.directory, "config", "user.name") == "Tester"
+    assert hosts.left_in_transit() == []
+
+
+async def test_work_comes_home_on_its_branch_and_can_be_merged_there(hosts: Hosts) -> None:
+    origin, workspace = await hosts.start("spec_0_0_1")
+    tip = commit(workspace, "new.txt")
+
+    arrival = await hosts.carry(origin, workspace)
+
+    assert arrival.note == ""
+    assert git(hosts.repository, "rev-parse", "phalanx/spec_0_0_1") == tip
+    assert git(hosts.repository, "rev-parse", "refs/phalanx/instances/spec_0_0_1") == tip
+    git(hosts.repository, "merge", "-q", "phalanx/spec_0_0_1")
+    assert (hosts.repository / "new.txt").exists()
+    git(hosts.repository, "fsck", "--strict")
+    assert hosts.left_in_transit() == []
+
+
+async def test_what_was_carried_once_is_not_carried_again(hosts: Hosts) -> None:
+    (hosts.repository / "large.bin").write_bytes(os.urandom(3_000_000))
+    git(hosts.repository, "add", ".")
+    git(hosts.repository, "commit", "-q", "-m", "Large")
+    await hosts.start("spec_0_0_1")
+    first = sum(hosts.to_worker.pieces)
+
+    await hosts.start("spec_0_0_2")
+    assert sum(hosts.to_worker.pieces) == first
+
+    (hosts.repository / "small.txt").write_text("small\n")
+    git(hosts.repository, "add", ".")
+    git(hosts.repository, "commit", "-q", "-m", "Small")
+    origin, workspace = await hosts.start("spec_0_0_3")
+
+    assert first > 3_000_000
+    assert sum(hosts.to_worker.pieces) - first < 2000
+    commit(workspace, "new.txt")
+    await hosts.carry(origin, workspace)
+    assert sum(hosts.to_head.pieces) < 2000
+    await hosts.carry(origin, workspace)
+    assert hosts.to_head.parcels[-1].size == 0
+
+
+async def test_many_at_once_make_one_transfer(hosts: Hosts) -> None:
+    (hosts.repository / "large.bin").write_bytes(os.urandom(500_000))
+    git(hosts.repository, "add", ".")
+    git(hosts.repository, "commit", "-q", "-m", "Large")
+
+    made = await asyncio.gather(*(hosts.start(f"spec_0_0_{number}") for number in range(1, 9)))
+
+    assert len({workspace.directory for _, workspace in made}) == 8
+    assert len([parcel for parcel in hosts.to_worker.parcels if parcel.size]) == 1
+
+
+async def test_a_large_repository_travels_in_pieces(hosts: Hosts) -> None:
+    (hosts.repository / "large.bin").write_bytes(os.urandom(PIECE_BYTES * 2 + 1000))
+    git(hosts.repository, "add", ".")
+    git(hosts.repository, "commit", "-q", "-m", "Large")
+
+    _, workspace = await hosts.start("spec_0_0_1")
+
+    assert len(hosts.to_worker.pieces) == 3
+    assert max(hosts.to_worker.pieces) == PIECE_BYTES
+    assert (workspace.directory / "large.bin").read_bytes() == (hosts.repository / "large.bin").read_bytes()
+
+
+async def test_a_transfer_that_breaks_off_leaves_nothing_and_can_be_made_again(hosts: Hosts) -> None:
+    (hosts.repository / "large.bin").write_bytes(os.urandom(PIECE_BYTES + 1000))
+    git(hosts.repository, "add", ".")
+    git(hosts.repository, "commit", "-q", "-m", "Large")
+    origin = await hosts.head.origin("spec_0_0_1", hosts.repository)
+
+    hosts.to_worker.break_after = 1
+    with pytest.raises(ConnectionResetError):
+        await hosts.worker.settle(origin, hosts.to_worker)
+
+    assert hosts.left_in_transit() == []
+    hosts.to_worker.break_after = -1
+    workspace = await hosts.worker.settle(origin, hosts.to_worker)
+    assert (workspace.directory / "large.bin").exists()
+
+
+async def test_a_host_that_does_not_answer_holds_up_nobody_else_s_work(hosts: Hosts) -> None:
+    stuck_origin, stuck = await hosts.start("spec_0_0_1")
+    origin, workspace = await hosts.start("spec_0_0_2")
+    commit(stuck, "stuck.txt")
+    tip = commit(workspace, "done.txt")
+    hosts.to_head.silent = asyncio.Event()
+    waiting = asyncio.create_task(hosts.carry(stuck_origin, stuck))
+    await asyncio.wait_for(hosts.to_head.silent.wait(), 10)
+    hosts.to_head.silent = None
+
+    await asyncio.wait_for(hosts.carry(origin, workspace), 10)
+
+    assert git(hosts.repository, "rev-parse", "phalanx/spec_0_0_2") == tip
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_uncommitted_work_is_saved_and_each_save_takes_the_place_of_the_last(hosts: Hosts) -> None:
+    origin, workspace = await hosts.start("spec_0_0_1")
+    tip = commit(workspace, "done.txt")
+    (workspace.directory / "draft.txt").write_text("one\n")
+    await hosts.carry(origin, workspace, uncommitted=True)
+    (workspace.directory / "draft.txt").write_text("two\n")
+
+    await hosts.carry(origin, workspace, uncommitted=True)
+
+    saved = "refs/phalanx/saved/spec_0_0_1.latest"
+    assert git(hosts.repository, "show", f"{saved}:draft.txt") == "two"
+    assert git(hosts.repository, "rev-parse", f"{saved}^1") == tip
+    refs = git(hosts.repository, "for-each-ref", "--format=%(refname)", "refs/phalanx/saved").split()
+    assert refs == [saved]
+    assert git(workspace.directory, "status", "--porcelain") == "?? draft.txt"
+
+
+async def test_what_terminating_saves_on_the_worker_comes_home_under_its_own_ref(hosts: Hosts) -> None:
+    origin, workspace = await hosts.start("spec_0_0_1")
+    commit(workspace, "done.txt")
+    (workspace.directory / "draft.txt").write_text("mine\n")
+    retirement = hosts.workspaces.retire(workspace)
+
+    await hosts.carry(origin, workspace)
+
+    assert retirement.removed
+    assert retirement.saved_ref is not None
+    assert git(hosts.repository, "show", f"{retirement.saved_ref}:draft.txt") == "mine"
+    assert git(hosts.repository, "show", "phalanx/spec_0_0_1:done.txt") == "x"
+
+
+async def test_a_rewritten_branch_follows_while_nobody_else_has_moved_it(hosts: Hosts) -> None:
+    origin, workspace = await hosts.start("spec_0_0_1")
+    commit(workspace, "a.txt")
+    await hosts.carry(origin, workspace)
+    git(workspace.directory, "commit", "-q", "--amend", "-m", "Better words")
+
+    arrival = await hosts.carry(origin, workspace)
+
+    assert arrival.note == ""
+    assert git(hosts.repository, "log", "-1", "--format=%s", "phalanx/spec_0_0_1") == "Better words"
+
+
+async def test_a_branch_that_somebody_works_on_at_home_is_left_alone(hosts: Hosts) -> None:
+    origin, workspace = await hosts.start("spec_0_0_1")
+    git(hosts.repository, "checkout", "-q", "phalanx/spec_0_0_1")
+    tip = commit(workspace, "a.txt")
+
+    arrival = await hosts.carry(origin, workspace)
+    assert "checked out" in arrival.note
+    assert git(hosts.repository, "status", "--porcelain") == ""
+
+    git(hosts.repository, "commit", "-q", "--allow-empty", "-m", "Mine")
+    mine = git(hosts.repository, "rev-parse", "HEAD")
+    git(hosts.repository, "checkout", "-q", "main")
+    arrival = await hosts.carry(origin, workspace)
+
+    assert "Somebody else has moved" in arrival.note
+    assert git(hosts.repository, "rev-parse", "phalanx/spec_0_0_1") == mine
+    assert git(hosts.repository, "rev-parse", "refs/phalanx/instances/spec_0_0_1") == tip
+
+
+async def test_a_name_that_is_taken_at_home_gets_a_number_on_both_sides(hosts: Hosts) -> None:
+    git(hosts.repository, "branch", "phalanx/spec_0_0_1")
+
+    origin, workspace = await hosts.start("spec_0_0_1")
+
+    assert origin.branch == workspace.branch == "phalanx/spec_0_0_1-2"
+
+
+async def test_a_spawn_that_is_given_up_leaves_no_branch(hosts: Hosts) -> None:
+    origin, workspace = await hosts.start("spec_0_0_1")
+
+    hosts.workspaces.undo(workspace)
+    await hosts.head.drop_branch(origin.git_directory, origin.branch, origin.commit)
+
+    assert git(hosts.repository, "for-each-ref", "refs/heads/phalanx", "refs/phalanx") == ""
+    again, _ = await hosts.start("spec_0_0_1")
+    assert again.branch == "phalanx/spec_0_0_1"
+
+
+async def test_a_shallow_clone_is_refused_in_words(hosts: Hosts) -> None:
+    git(hosts.repository, "commit", "-q", "--allow-empty", "-m", "Two")
+    clone = hosts.root / "clone"
+    git(hosts.root, "clone", "-q", "--depth", "1", f"file://{hosts.repository}", str(clone))
+
+    with pytest.raises(WorkspaceError, match="unshallow"):
+        await hosts.start("spec_0_0_1", clone)
+
+
+async def test_two_repositories_of_one_name_do_not_share_a_mirror(hosts: Hosts) -> None:
+    other = hosts.root / "elsewhere" / "project"
+    git(hosts.root, "clone", "-q", str(hosts.repository), str(other))
+    git(
+        other, "-c", "user.name=O", "-c", "user.email=o@example.invalid", "commit", "-q", "--allow-empty", "-m", "Other"
+    )
+
+    one, _ = await hosts.start("spec_0_0_1")
+    two, workspace = await hosts.start("spec_0_0_2", other)
+
+    assert one.key != two.key
+    assert git(Path(workspace.directory), "log", "-1", "--format=%s") == "Other"
+
+
+async def again(hosts: Hosts, origin: Origin) -> Workspace:
+    """As if the worker had been lost: a third host goes on."""
+    workspaces = Workspaces(hosts.root / "third" / "worktrees", ENVIRONMENT)
+    third = Depot(hosts.root / "third" / "travel", workspaces, ENVIRONMENT)
+    carried_on = await hosts.head.origin_again(origin.git_directory, origin.branch, PurePath())
+    return await third.settle(carried_on, hosts.to_worker)
+
+
+async def test_another_host_goes_on_with_what_came_home_committed_or_not(hosts: Hosts) -> None:
+    origin, workspace = await hosts.start("spec_0_0_1")
+    tip = commit(workspace, "done.txt")
+    (workspace.directory / "draft.txt").write_text("draft\n")
+    (workspace.directory / "README.md").unlink()
+    await hosts.carry(origin, workspace, uncommitted=True)
+
+    other = await again(hosts, origin)
+
+    assert other.notes == ()
+    assert other.branch == workspace.branch
+    assert git(other.directory, "rev-parse", "HEAD") == tip
+    assert (other.directory / "draft.txt").read_text() == "draft\n"
+    assert git(other.directory, "status", "--porcelain") == "D README.md\n?? draft.txt"
+    assert other.notes == ()
+    commit(other, "more.txt")
+
+
+async def test_what_was_saved_before_the_last_commit_takes_nothing_of_that_back(hosts: Hosts) -> None:
+    origin, workspace = await hosts.start("spec_0_0_1")
+    (workspace.directory / "draft.txt").write_text("draft\n")
+    await hosts.carry(origin, workspace, uncommitted=True)
+    commit(workspace, "draft.txt", "finished\n")
+    await hosts.carry(origin, workspace)
+
+    other = await again(hosts, origin)
+
+    assert (other.directory / "draft.txt").read_text() == "finished\n"
+    assert git(other.directory, "status", "--porcelain") == ""
+    assert "saved before the last commit" in other.notes[-1]

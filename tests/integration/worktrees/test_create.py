@@ -1,0 +1,254 @@
+"""A workspace is made: a worktree on a branch of its own, or the directory itself."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from actors.errors import InvalidRequestError
+from actors.git.process import Answer, GitRunner
+from actors.worktrees.manager import Workspaces
+from actors.worktrees.model import Workspace
+from actors.worktrees.source import find_source, source_fact_by_fact
+from tests.integration.worktrees.conftest import Place
+
+
+def test_an_isolated_workspace_is_a_worktree_on_a_branch_of_its_own(
+    workspaces: Workspaces, workspace: Workspace, place: Place
+) -> None:
+    worktree = place.worktrees / "spec_1"
+    assert workspace == Workspace(
+        mode="isolated",
+        directory=worktree,
+        worktree=worktree,
+        repository=place.repository,
+        git_directory=place.repository / ".git",
+        branch="phalanx/spec_1",
+        base_commit=place.git(place.repository, "rev-parse", "HEAD"),
+        notes=(),
+    )
+    assert (worktree / "src/code.py").read_text() == "x = 1\n"
+    assert place.git(worktree, "symbolic-ref", "HEAD") == "refs/heads/phalanx/spec_1"
+    assert place.git(worktree, "status", "--porcelain") == ""
+    assert place.git(place.repository, "symbolic-ref", "HEAD") == "refs/heads/main"
+    assert "locked" not in place.git(place.repository, "worktree", "list", "--porcelain")
+
+
+def test_worktrees_are_private_to_the_user(workspace: Workspace, place: Place) -> None:
+    assert stat.S_IMODE(place.worktrees.stat().st_mode) == 0o700
+    assert stat.S_IMODE(workspace.directory.stat().st_mode) == 0o700
+
+
+def test_the_agent_works_in_the_same_sub_directory(workspaces: Workspaces, place: Place) -> None:
+    workspace = workspaces.create("a", place.repository / "src", "isolated")
+    assert workspace.worktree == place.worktrees / "a"
+    assert workspace.directory == place.worktrees / "a/src"
+    assert workspace.repository == place.repository
+
+
+def test_a_sub_directory_that_is_not_committed_leaves_the_root(workspaces: Workspaces, place: Place) -> None:
+    (place.repository / "new").mkdir()
+    workspace = workspaces.create("a", place.repository / "new", "isolated")
+    assert workspace.directory == workspace.worktree
+    assert any("new is no directory of the last commit" in note for note in workspace.notes)
+
+
+def test_a_committed_link_does_not_lead_the_agent_out_of_its_worktree(workspaces: Workspaces, place: Place) -> None:
+    (place.repository / "data").symlink_to(place.base)
+    place.git(place.repository, "add", "data")
+    place.git(place.repository, "commit", "-q", "-m", "Link")
+    (place.repository / "data").unlink()
+    (place.repository / "data").mkdir()
+    workspace = workspaces.create("a", place.repository / "data", "isolated")
+    assert workspace.directory == workspace.worktree
+
+
+def test_changes_that_are_not_committed_are_counted_in_a_note(workspaces: Workspaces, place: Place) -> None:
+    (place.repository / "src/code.py").write_text("x = 2\n")
+    (place.repository / "new file").write_text("?")
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert len(workspace.notes) == 1
+    assert workspace.notes[0].startswith(f"2 uncommitted change(s) in {place.repository} are not in the worktree")
+    assert (workspace.directory / "src/code.py").read_text() == "x = 1\n"
+
+
+def test_a_broken_index_of_the_user_is_a_note_and_no_obstacle(workspaces: Workspaces, place: Place) -> None:
+    (place.repository / ".git/index").write_bytes(b"broken")
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert "if any, are not in the worktree" in workspace.notes[0]
+    assert (workspace.directory / "src/code.py").exists()
+
+
+def test_a_locked_index_of_the_user_is_no_obstacle(workspaces: Workspaces, place: Place) -> None:
+    lock = place.repository / ".git/index.lock"
+    lock.touch()
+    assert workspaces.create("a", place.repository, "isolated").notes == ()
+    assert lock.exists()
+
+
+def test_a_detached_head_is_where_the_branch_starts(workspaces: Workspaces, place: Place) -> None:
+    first = place.git(place.repository, "rev-parse", "HEAD")
+    place.commit(place.repository, "second")
+    place.git(place.repository, "checkout", "-q", "--detach", first)
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert workspace.base_commit == first == place.git(workspace.directory, "rev-parse", "HEAD")
+    assert any("detached" in note for note in workspace.notes)
+
+
+def test_another_instances_worktree_can_be_branched_from(
+    workspaces: Workspaces, workspace: Workspace, place: Place
+) -> None:
+    commit = place.commit(workspace.directory, "by the first")
+    second = workspaces.create("b", workspace.directory, "isolated")
+    assert (second.base_commit, second.repository) == (commit, workspace.worktree)
+    assert second.git_directory == place.repository / ".git"
+    assert second.worktree == place.worktrees / "b"
+
+
+def test_a_bare_repository_has_worktrees(workspaces: Workspaces, place: Place) -> None:
+    bare = place.base / "bare.git"
+    place.git(place.base, "clone", "-q", "--bare", str(place.repository), str(bare))
+    workspace = workspaces.create("a", bare, "isolated")
+    assert (workspace.directory / "src/code.py").exists()
+    assert workspace.repository == workspace.git_directory == bare
+    assert workspaces.retire(workspace).removed
+    assert place.git(bare, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
+
+
+def test_a_git_directory_behind_a_link_is_fine(workspaces: Workspaces, place: Place) -> None:
+    (place.repository / ".git").rename(place.base / "real.git")
+    (place.repository / ".git").symlink_to(place.base / "real.git")
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert workspaces.retire(workspace).kept_reason is None
+
+
+def test_submodules_are_left_to_be_fetched_by_hand(workspaces: Workspaces, place: Place) -> None:
+    other = place.base / "other"
+    place.git(place.base, "clone", "-q", str(place.repository), str(other))
+    place.git(place.repository, "submodule", "--quiet", "add", str(other), "lib")
+    place.git(place.repository, "commit", "-q", "-m", "Add lib")
+    place.git(place.base, "config", "--global", "submodule.recurse", "true")
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert list((workspace.directory / "lib").iterdir()) == []
+    assert any("git submodule update --init" in note for note in workspace.notes)
+    inside = workspaces.create("b", place.repository / "lib", "isolated")
+    assert (inside.directory / "src/code.py").exists()
+    assert workspaces.retire(inside).kept_reason is None
+    assert workspaces.retire(workspace).kept_reason is None
+
+
+def test_an_existing_branch_is_neither_reused_nor_reset(workspaces: Workspaces, place: Place) -> None:
+    place.git(place.repository, "branch", "phalanx/a")
+    place.git(place.repository, "branch", "phalanx/a-2/deeper")
+    first = place.git(place.repository, "rev-parse", "HEAD")
+    place.commit(place.repository, "later")
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert workspace.branch == "phalanx/a-3"
+    assert workspace.worktree == place.worktrees / "a-3"
+    assert place.git(place.repository, "rev-parse", "phalanx/a") == first
+    assert any("phalanx/a-3" in note for note in workspace.notes)
+    assert sorted(path.name for path in place.worktrees.iterdir()) == ["a-3"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_branch_named_phalanx_is_refused_in_words(workspaces: Workspaces, place: Place, packed: bool) -> None:
+    place.git(place.repository, "branch", "phalanx")
+    if packed:
+        place.git(place.repository, "pack-refs", "--all")
+    before = place.snapshot()
+    with pytest.raises(InvalidRequestError, match="git branch -m phalanx"):
+        workspaces.create("a", place.repository, "isolated")
+    assert place.snapshot() == before
+
+
+def test_a_tag_of_the_branchs_name_does_not_mislead(workspaces: Workspaces, place: Place) -> None:
+    place.git(place.repository, "tag", "phalanx/a")
+    commit = place.commit(place.repository, "later")
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert place.git(workspace.directory, "rev-parse", "HEAD") == commit
+    assert place.git(workspace.directory, "symbolic-ref", "HEAD") == "refs/heads/phalanx/a"
+    assert place.git(workspace.directory, "status", "--porcelain") == ""
+
+
+def test_whatever_has_the_directorys_name_stays(workspaces: Workspaces, place: Place) -> None:
+    (place.worktrees / "a").mkdir()
+    (place.worktrees / "a/precious").write_text("work")
+    (place.worktrees / "a-2").write_text("a file")
+    (place.worktrees / "a-3").symlink_to(place.base)
+    before = place.snapshot()
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert workspace.worktree == place.worktrees / "a-4"
+    assert workspaces.retire(workspace).removed
+    assert place.snapshot() == before
+
+
+def test_a_worktree_that_was_deleted_by_hand_keeps_its_registration(
+    workspaces: Workspaces, workspace: Workspace, place: Place
+) -> None:
+    place.git(workspace.directory, "checkout", "-q", "--detach")
+    commit = place.commit(workspace.directory, "only here")
+    workspace.directory.rename(place.base / "moved away")
+    place.git(place.repository, "branch", "-D", "phalanx/spec_1")
+    assert workspaces.create("spec_1", place.repository, "isolated").branch == "phalanx/spec_1-2"
+    assert commit in place.git(place.repository, "worktree", "list", "--porcelain")
+
+
+def test_a_shared_workspace_is_the_directory_itself(workspaces: Workspaces, place: Place) -> None:
+    before = place.snapshot()
+    workspace = workspaces.create("a", place.repository / "src", "shared")
+    assert workspace.directory == place.repository / "src"
+    assert (workspace.branch, workspace.repository) == ("main", place.repository)
+    assert workspace.worktree is None
+    assert workspaces.retire(workspace).removed is False
+    assert workspaces.undo(workspace).kept_reason is None
+    assert place.snapshot() == before
+
+
+def test_a_shared_workspace_needs_no_git(place: Place) -> None:
+    directory = place.base / "plain"
+    directory.mkdir()
+    expected = Workspace(mode="shared", directory=directory)
+    assert Workspaces(place.worktrees, place.environment).create("a", directory, "shared") == expected
+    without_git = Workspaces(place.worktrees, {"PATH": "/nowhere"}).create("a", directory, "shared")
+    assert replace(without_git, notes=()) == expected
+
+
+def test_the_repositorys_own_settings_do_not_get_in_the_way(workspaces: Workspaces, place: Place) -> None:
+    settings = {
+        "status.showUntrackedFiles": "no",
+        "branch.autoSetupMerge": "always",
+        "checkout.defaultRemote": "origin",
+        "core.logAllRefUpdates": "always",
+        "extensions.worktreeConfig": "true",
+        "safe.bareRepository": "explicit",
+    }
+    for key, value in settings.items():
+        place.git(place.repository, "config", key, value)
+    place.git(place.base, "config", "--global", "safe.bareRepository", "explicit")
+    before = place.snapshot()
+    workspace = workspaces.create("a", place.repository, "isolated")
+    assert workspaces.retire(workspace).kept_reason is None
+    assert place.snapshot() == before
+
+
+@pytest.mark.parametrize("place_in_it", [".", "src/deep", "../worktree"])
+def test_one_git_tells_of_a_plain_working_tree_what_one_for_each_fact_tells(
+    place: Place, monkeypatch: pytest.MonkeyPatch, place_in_it: str
+) -> None:
+    (place.repository / "src/deep").mkdir(parents=True)
+    place.git(place.repository, "worktree", "add", "-q", "-b", "other", "../worktree")
+    work_dir, runner, asked = place.repository / place_in_it, GitRunner(place.environment), []
+    run_once = GitRunner.run_once
+
+    def counted(self: GitRunner, *given: Any, **more: Any) -> Answer:
+        asked.append(given)
+        return run_once(self, *given, **more)
+
+    monkeypatch.setattr(GitRunner, "run_once", counted)
+    found = find_source(runner, work_dir)
+
+    assert len(asked) == 1
+    assert found == source_fact_by_fact(runner, work_dir)

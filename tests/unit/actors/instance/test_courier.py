@@ -1,0 +1,447 @@
+"""The courier: what it types when, what it proves, and what it leaves to its successor."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from actors.agents.base import Composer, Dialog, Screen
+from actors.errors import PaneGoneError, TerminalError
+from actors.instance import deliverer
+from actors.instance.deliverer import Lease
+from actors.instance.journal import JOURNAL_NAME
+from actors.messages import MessageStatus
+from actors.status import Status
+from actors.tmux.pane import LastKey
+from tests.unit.actors.instance.courier_rig import DRAFT, EMPTY, Rig, message
+
+DIALOG = Screen(composer=Composer.ABSENT, dialog=Dialog(kind="permission"))
+ACCEPTED, SUBMITTED = MessageStatus.ACCEPTED, MessageStatus.SUBMITTED
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    made = Rig(tmp_path)
+    yield made
+    made.running.cancel()
+    await asyncio.gather(made.running, return_exceptions=True)
+
+
+async def test_a_message_is_pasted_once_entered_and_proved(rig: Rig) -> None:
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    assert (len(rig.pane.pasted), rig.pane.pressed) == (1, ["Enter"])
+
+
+async def test_a_message_that_is_offered_twice_arrives_once(rig: Rig) -> None:
+    rig.offer("a", "a")
+    await rig.receipt("a", SUBMITTED)
+    rig.offer("a")
+    rig.offer("b")
+    await rig.receipt("b", SUBMITTED)
+    assert [paste.count("msg_a") for paste in rig.pane.pasted] == [1, 0]
+
+
+async def test_what_came_during_a_turn_goes_in_one_paste_when_the_turn_ends(rig: Rig) -> None:
+    rig.observer.become(Status.BUSY)
+    rig.offer("a", "b", "c", "d")
+    rig.observer.become(Status.READY)
+    await rig.receipt("d", SUBMITTED)
+    assert [paste.count("[phalanx") for paste in rig.pane.pasted] == [3, 1]
+
+
+async def test_nothing_is_typed_while_a_permission_is_asked_and_the_lot_changes_with_the_answer(rig: Rig) -> None:
+    rig.observer.become(Status.WAITING_PERMISSION)
+    rig.offer("a")
+    held = await rig.receipt("a", MessageStatus.BLOCKED)
+    assert "respond" in held.reason
+    assert rig.pane.pasted == []
+    rig.observer.become(Status.BUSY)
+    await rig.receipt("a", ACCEPTED)
+    rig.observer.become(Status.READY)
+    await rig.receipt("a", SUBMITTED)
+
+
+async def test_nothing_is_typed_into_what_somebody_else_is_typing(rig: Rig) -> None:
+    rig.observer.screen = DRAFT
+    rig.offer("a")
+    held = await rig.receipt("a", MessageStatus.BLOCKED)
+    assert "input box" in held.reason
+    rig.observer.screen = EMPTY
+    await rig.receipt("a", SUBMITTED)
+    assert len(rig.pane.pasted) == 1
+
+
+async def test_the_end_of_the_agent_ends_every_message_with_the_reason(rig: Rig) -> None:
+    rig.observer.become(Status.BUSY)
+    rig.offer("a")
+    rig.observer.become(Status.FAILED, "exit status 3")
+    assert "exit status 3" in (await rig.receipt("a", MessageStatus.FAILED)).reason
+    rig.offer("late")
+    assert "exit status 3" in (await rig.receipt("late", MessageStatus.FAILED)).reason
+
+
+async def test_messages_for_an_agent_that_is_started_again_are_not_ended(rig: Rig) -> None:
+    rig.observer.become(Status.BUSY)
+    rig.offer("a")
+    rig.observer.coming_back = True
+    rig.observer.become(Status.FAILED)
+    await rig.running
+    assert rig.receipts == []
+
+
+async def test_a_pane_that_is_gone_fails_the_message_and_one_that_hangs_leaves_doubt(rig: Rig) -> None:
+    rig.pane.fault = PaneGoneError("the pane is gone")
+    rig.offer("a")
+    await rig.receipt("a", MessageStatus.FAILED)
+    rig.pane.fault = RuntimeError("a fault of ours")
+    rig.offer("b")
+    await rig.receipt("b", MessageStatus.UNCONFIRMED)
+    rig.pane.fault = None
+    rig.offer("c")
+    await rig.receipt("c", SUBMITTED)
+
+
+async def test_a_late_proof_makes_an_unconfirmed_message_submitted(rig: Rig) -> None:
+    rig.pane.fault = RuntimeError("after the paste")
+    rig.offer("a")
+    await rig.receipt("a", MessageStatus.UNCONFIRMED)
+    rig.write("a")
+    await rig.receipt("a", SUBMITTED)
+
+
+async def test_an_unconfirmed_message_is_not_typed_again_by_a_successor_which_still_knows_its_lot(rig: Rig) -> None:
+    rig.pane.fault = RuntimeError("after the paste")
+    rig.offer("a")
+    await rig.receipt("a", MessageStatus.UNCONFIRMED)
+    await rig.kill()
+    rig.pane.fault = None
+    rig.begin()
+    rig.offer("a", "b")
+    await rig.receipt("b", SUBMITTED)
+    await rig.receipt("a", MessageStatus.UNCONFIRMED)
+    assert [paste.count("msg_a") for paste in rig.pane.pasted] == [0]
+    rig.write("a")
+    await rig.receipt("a", SUBMITTED)
+
+
+async def test_an_end_is_told_again_until_the_supervisor_has_taken_it_in(rig: Rig) -> None:
+    rig.pane.fault = RuntimeError("after the paste")
+    rig.offer("a")
+    await rig.receipt("a", MessageStatus.UNCONFIRMED)
+    await rig.kill()
+    rig.begin("life 2")
+    await rig.receipt("a", MessageStatus.UNCONFIRMED)
+    rig.courier.acknowledged(rig.receipts)
+    await rig.kill()
+    rig.begin("life 2")
+    assert rig.receipts == []
+    assert list(rig.directory.iterdir()) == []
+
+
+async def test_the_end_of_what_was_delivered_again_is_told_until_it_is_taken_in(rig: Rig) -> None:
+    rig.pane.deaf = True
+    rig.offer("a")
+    await rig.news.until(lambda: bool(rig.pane.pressed), 5.0)
+    await rig.kill()
+    rig.observer.proofs.begin_life()
+    rig.begin("life 2")
+    await rig.receipt("a", ACCEPTED)
+    rig.observer.proofs.write("[phalanx msg_a from lead]\na")
+    for _ in range(2):
+        await rig.kill()
+        rig.begin("life 3")
+        await rig.receipt("a", SUBMITTED)
+    rig.courier.acknowledged(rig.receipts)
+    assert list(rig.directory.iterdir()) == []
+
+
+async def test_the_journal_is_empty_when_all_is_written_and_taken_in(rig: Rig) -> None:
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    rig.courier.acknowledged(rig.receipts)
+    assert list(rig.directory.iterdir()) == []
+
+
+async def test_a_submitted_message_that_is_offered_again_is_told_again(rig: Rig) -> None:
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    await rig.kill()
+    rig.begin()
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    rig.receipts.clear()
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    assert len(rig.pane.pasted) == 1
+
+
+async def test_a_paste_that_tmux_does_not_confirm_is_looked_into_and_done_once(rig: Rig) -> None:
+    rig.pane.fault = TerminalError("no answer")
+    rig.offer("a")
+    await rig.receipt("a", MessageStatus.BLOCKED)
+    rig.pane.fault = None
+    await rig.receipt("a", SUBMITTED)
+    assert len(rig.pane.pasted) == 1
+
+
+async def test_what_cannot_be_noted_is_not_typed_until_it_can(rig: Rig, tmp_path: Path) -> None:
+    obstacle = tmp_path / f"{JOURNAL_NAME}.new"
+    obstacle.mkdir()
+    rig.offer("a")
+    assert "cannot be noted" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
+    assert rig.pane.pasted == []
+    obstacle.rmdir()
+    await rig.receipt("a", SUBMITTED)
+
+
+async def test_what_an_interrupt_took_back_fails_and_is_not_delivered_again(rig: Rig) -> None:
+    rig.pane.taken = rig.observer.proofs.report  # type: ignore[method-assign]
+    rig.offer("a")
+    await rig.news.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
+    async with asyncio.timeout(5.0):
+        while rig.courier.typing.locked():  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.01)
+    rig.courier.interrupted()
+    assert "stopped" in (await rig.receipt("a", MessageStatus.FAILED)).reason
+    assert len(rig.pane.pasted) == 1
+
+
+async def test_what_an_interrupt_gives_back_however_late_is_cleared_before_the_next_message(rig: Rig) -> None:
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    rig.courier.interrupted()
+    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1].removesuffix("\n"))
+    rig.offer("b")
+    await rig.receipt("b", SUBMITTED)
+    assert rig.pane.pressed == ["Enter", "C-c", "Enter"]
+
+
+async def test_what_a_person_has_taken_back_is_not_cleared(rig: Rig) -> None:
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1].removesuffix("\n"))
+    rig.offer("b")
+    assert "stands in" in (await rig.receipt("b", MessageStatus.BLOCKED)).reason
+    assert rig.pane.pressed == ["Enter"]
+
+
+async def test_what_was_written_before_an_interrupt_is_submitted(rig: Rig) -> None:
+    rig.pane.taken = rig.observer.proofs.report  # type: ignore[method-assign]
+    rig.offer("a")
+    await rig.news.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
+    rig.courier.interrupted()
+    rig.write("a")
+    await rig.receipt("a", SUBMITTED)
+
+
+async def test_a_prompt_that_a_hook_only_reports_is_not_submitted(rig: Rig) -> None:
+    rig.pane.taken = rig.observer.proofs.report  # type: ignore[method-assign]
+    rig.offer("a")
+    await rig.news.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
+    assert not await rig.news.until(lambda: bool(rig.receipts), 0.5)
+    rig.write("a")
+    await rig.receipt("a", SUBMITTED)
+
+
+async def test_the_receipt_says_what_the_agent_s_program_has_changed(rig: Rig) -> None:
+    rig.offer("a")
+    assert (await rig.receipt("a", SUBMITTED)).exact
+    rig.courier.offer([replace(message("b"), text="a\ttab")])
+    changed = await rig.receipt("b", SUBMITTED)
+    assert (changed.exact, changed.changes) == (False, ("1 tab turned into spaces",))
+
+
+async def test_a_message_that_is_refused_takes_nobody_along(rig: Rig) -> None:
+    rig.pane.refuses = "b"
+    rig.observer.become(Status.BUSY)
+    rig.offer("a", "b", "c")
+    rig.observer.become(Status.READY)
+    assert (await rig.receipt("b", MessageStatus.FAILED)).reason == "a hook says no"
+    await rig.receipt("c", SUBMITTED)
+    await rig.receipt("a", SUBMITTED)
+    assert [paste.count("[phalanx") for paste in rig.pane.pasted] == [3, 1, 1, 1]
+
+
+async def test_a_message_that_is_held_always_says_why_it_is_held_now(rig: Rig) -> None:
+    rig.observer.screen = Screen(composer=Composer.DRAFT, draft="q)")
+    rig.offer("a")
+    async with asyncio.timeout(10.0):
+        while "'q)' stands in" not in (rig.receipts[-1].reason if rig.receipts else ""):
+            await rig.news.next(1.0)
+    assert "phalanx attach i" in rig.receipts[-1].reason
+    rig.observer.become(Status.WAITING_PERMISSION)
+    await rig.news.until(lambda: "respond" in rig.receipts[-1].reason, 5.0)
+    rig.offer("b")
+    assert "respond" in (await rig.receipt("b", MessageStatus.BLOCKED)).reason
+    rig.observer.screen = Screen(composer=Composer.ABSENT)
+    rig.observer.become(Status.READY)
+    await rig.news.until(lambda: "not visible" in rig.receipts[-1].reason, 5.0)
+    assert {receipt.reason for receipt in rig.receipts[-2:]} == {rig.receipts[-1].reason}
+    rig.observer.screen = EMPTY
+    await rig.receipt("a", SUBMITTED)
+    await rig.receipt("b", SUBMITTED)
+
+
+async def test_what_a_person_types_behind_our_draft_is_not_entered_until_it_is_gone(rig: Rig) -> None:
+    plain = rig.pane.paste
+
+    async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
+        pasted = await plain(data, name, after)
+        rig.observer.screen = Screen(composer=Composer.DRAFT, draft="".join(data) + "q)")
+        return pasted
+
+    rig.pane.paste = paste  # type: ignore[method-assign]
+    rig.offer("a")
+    held = await rig.receipt("a", MessageStatus.BLOCKED)
+    assert "q)' stands in the agent's input box" in held.reason
+    assert rig.pane.pressed == []
+    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
+    await rig.receipt("a", SUBMITTED)
+    assert (rig.pane.pressed, len(rig.pane.pasted)) == (["Enter"], 1)
+
+
+async def test_nothing_is_pasted_while_a_person_types_and_it_is_told_when_that_lasts(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliverer, "_TYPING_S", 0.0)
+    rig.pane.last_pressed = LastKey(looks=True, at=int(time.time()) + 1)
+    rig.offer("a")
+    held = await rig.receipt("a", MessageStatus.BLOCKED)
+    assert (held.reason, rig.pane.pasted) == ("someone is typing at the agent's terminal", [])
+    await rig.receipt("a", SUBMITTED)
+    assert rig.pane.pressed == ["Enter"]
+
+
+async def test_what_a_person_has_begun_to_type_since_the_look_gets_no_paste_into_it(rig: Rig) -> None:
+    plain = rig.pane.paste
+
+    async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
+        rig.pane.paste = plain  # type: ignore[method-assign]
+        rig.pane.last_pressed = LastKey(looks=True, at=int(time.time()))
+        return await plain(data, name, after)
+
+    rig.pane.paste = paste  # type: ignore[method-assign]
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    assert len(rig.pane.pasted) == 1
+    assert [receipt.status for receipt in rig.receipts] == [SUBMITTED], "a moment is nothing to tell"
+
+
+def paste_shows(rig: Rig, screen: Screen) -> None:
+    """Something comes up the moment that our paste is done."""
+    plain = rig.pane.paste
+
+    async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
+        pasted = await plain(data, name, after)
+        rig.observer.screen = screen
+        return pasted
+
+    rig.pane.paste = paste  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    "screen",
+    [DIALOG, Screen(composer=Composer.DRAFT, draft="not ours"), replace(EMPTY, busy=True)],
+    ids=["dialog", "draft", "turn of a person"],
+)
+async def test_while_something_stands_in_the_way_of_what_was_pasted_others_may_press_keys(
+    rig: Rig, screen: Screen
+) -> None:
+    paste_shows(rig, screen)
+    rig.offer("a")
+    async with asyncio.timeout(5.0):
+        while not rig.pane.pasted or rig.courier.typing.locked() or rig.pane.drawn_for:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        async with rig.courier.typing:
+            rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
+            await asyncio.sleep(0.3)
+            assert rig.pane.pressed == [], "who has the keys alone presses them"
+    await rig.receipt("a", SUBMITTED)
+    assert (rig.pane.pressed, len(rig.pane.pasted)) == (["Enter"], 1)
+
+
+async def test_an_interrupt_of_a_turn_that_a_held_message_had_not_begun_does_not_end_the_message(rig: Rig) -> None:
+    paste_shows(rig, DIALOG)
+    rig.offer("a")
+    await rig.receipt("a", MessageStatus.BLOCKED)
+    rig.courier.interrupted()
+    rig.pane.taken = rig.observer.proofs.report  # type: ignore[method-assign]
+    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
+    await rig.news.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
+    assert not await rig.news.until(lambda: rig.receipts[-1].status is MessageStatus.FAILED, 3.0)
+    rig.write("a")
+    await rig.receipt("a", SUBMITTED)
+
+
+async def test_what_was_pasted_is_not_entered_while_a_request_without_a_dialog_waits(rig: Rig) -> None:
+    plain = rig.pane.paste
+
+    async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
+        pasted = await plain(data, name, after)
+        rig.observer.become(Status.WAITING_PERMISSION)
+        return pasted
+
+    rig.pane.paste = paste  # type: ignore[method-assign]
+    rig.offer("a")
+    assert "respond" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
+    assert not await rig.news.until(lambda: bool(rig.pane.pressed), 2.0)
+    assert not rig.courier.typing.locked()
+    assert [receipt.status for receipt in rig.receipts] == [MessageStatus.BLOCKED]
+    rig.observer.become(Status.READY)
+    await rig.receipt("a", SUBMITTED)
+
+
+async def test_what_was_pasted_before_the_lease_ran_out_is_not_entered_until_it_is_renewed(rig: Rig) -> None:
+    now = [0.0]
+    lease = Lease(40.0, lambda: now[0])
+    rig.courier.heed(lease)
+    paste_shows(rig, DIALOG)
+    rig.offer("a")
+    await rig.receipt("a", MessageStatus.BLOCKED)
+    now[0] = 41.0
+    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
+    assert await rig.news.until(lambda: "cut off from the team" in rig.receipts[-1].reason, 5.0)
+    assert not await rig.news.until(lambda: bool(rig.pane.pressed), 1.5)
+    lease.renew()
+    await rig.receipt("a", SUBMITTED)
+    assert (rig.pane.pressed, len(rig.pane.pasted)) == (["Enter"], 1)
+
+
+async def test_nothing_is_pasted_when_the_lease_runs_out_while_others_press_keys(rig: Rig) -> None:
+    now = [0.0]
+    lease = Lease(40.0, lambda: now[0])
+    rig.courier.heed(lease)
+    async with rig.courier.typing:
+        rig.offer("a")
+        await asyncio.sleep(0.1)
+        now[0] = 41.0
+    assert "cut off from the team" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
+    assert rig.pane.pasted == []
+    lease.renew()
+    await rig.receipt("a", SUBMITTED)
+
+
+async def test_a_draft_of_somebody_else_is_not_entered_by_a_successor(rig: Rig) -> None:
+    rig.pane.deaf = True
+    rig.offer("a")
+    await rig.news.until(lambda: bool(rig.pane.pressed), 5.0)
+    await rig.kill()
+    rig.pane.deaf, rig.pane.pressed = False, []
+    rig.observer.screen = Screen(composer=Composer.DRAFT, draft="a person's words")
+    rig.begin()
+    assert "'a person's words' stands in" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
+    assert rig.pane.pressed == []
+
+
+async def test_the_end_of_a_restarting_agent_is_no_end_for_what_is_offered_then(rig: Rig) -> None:
+    rig.observer.coming_back = True
+    rig.observer.become(Status.FAILED)
+    rig.offer("a")
+    await rig.running
+    assert rig.receipts == []

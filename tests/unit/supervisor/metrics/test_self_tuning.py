@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from actors.errors import UnavailableError
+from actors.host.load import HostLoad
+from supervisor.metrics.autotune import SelfTuning
+from supervisor.metrics.metrics import Meters, Timing
+from supervisor.settings import Settings
+from supervisor.settings.live import Tunables, Tuning
+from supervisor.spawning.admission import Permits
+from tests.unit.supervisor.metrics.looks import GB, LOAD
+from tests.unit.supervisor.stand_ins import turns
+
+
+class Machine:
+    def __init__(self) -> None:
+        self.load_now = LOAD
+        self.asked = 0
+        self.silent = False
+
+    async def load(self) -> HostLoad:
+        self.asked += 1
+        if self.silent:
+            raise UnavailableError("no answer")
+        return self.load_now
+
+
+class Scene:
+    def __init__(self, *, auto: bool) -> None:
+        self.now = 1000.0
+        self.machine = Machine()
+        self.permits = Permits(5)
+        self.meters = Meters(lambda: self.now)
+        self.tunables = Tunables(replace(Tuning.of(Settings()), auto=auto))
+        self.tuning = SelfTuning(self.tunables, self.permits, self.meters, self._hosts)
+        self.holders: list[asyncio.Task[None]] = []
+
+    def _hosts(self) -> Any:
+        return {"": self.machine}
+
+    async def demand(self, count: int) -> None:
+        async def want() -> None:
+            async with self.permits.hold():
+                await asyncio.Event().wait()
+
+        self.holders = [asyncio.create_task(want()) for _ in range(count)]
+        await turns()
+
+    async def starts(self, spawns: int) -> None:
+        for _ in range(spawns):
+            self.now += 0.2
+            self.meters.observe(Timing.SPAWN, 1.0)
+            await turns()
+
+    async def end(self) -> None:
+        for holder in self.holders:
+            holder.cancel()
+        await asyncio.gather(*self.holders, return_exceptions=True)
+        await self.tuning.end()
+
+
+async def test_spawns_that_end_while_others_wait_raise_the_cap_and_the_step_is_told_with_its_reason() -> None:
+    scene = Scene(auto=True)
+    await scene.demand(30)
+    await scene.starts(6)
+    (step,) = scene.tuning.steps
+    assert (step.before, step.after, scene.permits.limit, scene.permits.held) == (5, 10, 10, 10)
+    assert "25 spawns wait" in step.reason
+    await scene.end()
+
+
+async def test_without_auto_nobody_is_asked_and_nothing_changes() -> None:
+    scene = Scene(auto=False)
+    await scene.demand(30)
+    await scene.starts(20)
+    assert (scene.machine.asked, scene.permits.limit, scene.tuning.steps) == (0, 5, ())
+    await scene.end()
+
+
+async def test_little_memory_lowers_the_cap() -> None:
+    scene = Scene(auto=True)
+    scene.machine.load_now = replace(LOAD, memory_available_bytes=GB)
+    await scene.starts(2)
+    assert scene.permits.limit == 2
+    await scene.end()
+
+
+async def test_a_host_that_does_not_answer_leaves_the_cap_as_it_is() -> None:
+    scene = Scene(auto=True)
+    scene.machine.silent = True
+    await scene.demand(30)
+    await scene.starts(20)
+    assert scene.permits.limit == 5
+    await scene.end()
