@@ -18,7 +18,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.errors import PhalanxError, UnavailableError
 from actors.nodes import SLOT
-from actors.versions import PROTOCOL, check_protocol
+from actors.versions import ACTOR_PROTOCOL, check_protocol
 
 NAMESPACE = "phalanx"
 SUPERVISOR = "supervisor"
@@ -126,9 +126,9 @@ async def meet(actor: Any, what: str, timeout_s: float) -> None:
     """Returns when the actor answers. Raises ``VersionError`` when it is of a version that does not understand ours."""
     ask = getattr(actor, "meet", None)
     if ask is None:
-        check_protocol(0, "this supervisor", what)
+        check_protocol(0, "this supervisor", what, ACTOR_PROTOCOL)
         return
-    await answer_when_back(lambda: ask.remote(PROTOCOL), what, timeout_s)
+    await answer_when_back(lambda: ask.remote(ACTOR_PROTOCOL), what, timeout_s)
 
 
 async def answer_of(call: Awaitable[Any], what: str, timeout_s: float) -> Any:

@@ -33,7 +33,7 @@ from actors.marks import UMASK_MARK
 from actors.ray_client import ActorAwayError, actor_class, answer_of, answer_when_back, make_actor, meet, on_host
 from actors.tmux.pane import PaneInfo
 from actors.transfer.actor import DepotHandle, DepotServer
-from actors.versions import check_protocol
+from actors.versions import ACTOR_PROTOCOL, check_protocol
 from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace, WorkspaceMode
 
 logger = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ class _HostServer(Host, DepotServer):
 
     async def meet(self, protocol: int) -> None:
         """Raises ``VersionError`` for a supervisor of another protocol."""
-        check_protocol(protocol, "this host", "the supervisor")
+        check_protocol(protocol, "this host", "the supervisor", ACTOR_PROTOCOL)
 
     async def release(self) -> None:
         """Also ends the relay: from then on this machine belongs to no team."""

@@ -45,7 +45,7 @@ from actors.status import IDLE, SETTLE_S, Status, in_words, interrupted
 from actors.tmux.client import Tmux
 from actors.tmux.pane import Pane, PaneState
 from actors.troubles import Trouble
-from actors.versions import check_protocol
+from actors.versions import ACTOR_PROTOCOL, check_protocol
 
 logger = logging.getLogger(__name__)
 
@@ -475,7 +475,7 @@ class Seat:
 
     async def meet(self, protocol: int) -> None:
         """Raises ``VersionError`` for a supervisor of another protocol."""
-        check_protocol(protocol, "this actor", "the supervisor")
+        check_protocol(protocol, "this actor", "the supervisor", ACTOR_PROTOCOL)
 
     async def vacant(self) -> bool:
         """Whether it follows nobody so far."""

@@ -8,7 +8,7 @@ from actors.agents.catalog import AgentCatalog
 from actors.errors import VersionError
 from actors.instance.instance import Seat
 from actors.ray_client import meet
-from actors.versions import PROTOCOL, check_protocol
+from actors.versions import ACTOR_PROTOCOL, PROTOCOL, check_protocol
 
 
 def test_the_same_protocol_is_understood() -> None:
@@ -24,9 +24,9 @@ def test_another_protocol_is_refused_with_what_to_do(theirs: int) -> None:
 
 async def test_an_actor_meets_only_a_supervisor_of_its_own_protocol() -> None:
     seat = Seat(AgentCatalog(claude_command="claude", python="python"))
-    await seat.meet(PROTOCOL)
+    await seat.meet(ACTOR_PROTOCOL)
     with pytest.raises(VersionError, match="the supervisor and this actor"):
-        await seat.meet(PROTOCOL + 1)
+        await seat.meet(ACTOR_PROTOCOL + 1)
 
 
 class Remote:
@@ -44,7 +44,7 @@ async def test_a_supervisor_meets_an_actor_before_it_asks_anything_else() -> Non
         asked.append(protocol)
 
     await meet(Remote(meet=answer), "The actor", 1.0)
-    assert asked == [PROTOCOL]
+    assert asked == [ACTOR_PROTOCOL]
 
 
 async def test_an_actor_of_before_protocols_had_numbers_is_noticed() -> None:
