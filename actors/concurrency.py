@@ -4,7 +4,7 @@ Waiting inside one event loop until something has changed, without polling.
 
 Work that goes on beside whoever began it.
 
-asyncio keeps no reference to its tasks and tells nobody how they ended: ``Background`` does both, and ends them
+asyncio keeps no reference to its tasks and tells nobody how they ended: ``TaskSet`` does both, and ends them
 together. ``beside`` is for work that only its beginner needs, while it does something else. Used all over the
 supervisor and by the relay of a host; each in its event loop.
 """
@@ -22,7 +22,7 @@ from actors.errors import PhalanxError
 logger = logging.getLogger(__name__)
 
 
-class News:
+class ChangeNotifier:
     """``announce`` wakes everyone who waits; a waiter looks for itself whether it got what it waits for."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 _Result = TypeVar("_Result")
 
 
-class Background:
+class TaskSet:
     """The tasks of one owner, who calls ``end`` when it goes."""
 
     def __init__(self, what: str) -> None:

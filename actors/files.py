@@ -61,7 +61,7 @@ LOCK_NAME = "typist.lock"
 _POLL_S = 0.05
 
 
-class Typist:
+class TypingLock:
     def __init__(self, directory: Path) -> None:
         self._path = directory / LOCK_NAME
         self._descriptor: int | None = None

@@ -346,7 +346,7 @@ _RAYS_OWN = ("RAY_", "PHALANX_", "REDIS_", "PYTHONPATH", "OMP_NUM_THREADS", "SPT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leader:
+class TeamIdentity:
     """Whose team it is."""
 
     team_id: str
@@ -354,7 +354,7 @@ class Leader:
     """Of the host with the supervisor."""
 
 
-def prepare_home(home: Home, leader: Leader) -> None:
+def prepare_home(home: Home, leader: TeamIdentity) -> None:
     """Agents get the environment of the user's login shell on this machine, as far as it is known, and the team's mark.
 
     Nothing of it comes from the supervisor's machine. Raises ``SettingsError``.

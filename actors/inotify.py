@@ -40,7 +40,7 @@ _READ_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class InotifyEvent:
     watch: int
     mask: int
     name: str
@@ -93,7 +93,7 @@ class Inotify:
         """No-op when it is gone."""
         self._library.inotify_rm_watch(self._descriptor, watch)
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[InotifyEvent]:
         """All that have come so far."""
         with suppress(BlockingIOError):
             while told := os.read(self._descriptor, _READ_BYTES):
@@ -101,11 +101,11 @@ class Inotify:
                 while at < len(told):
                     watch, mask, _, length = _HEAD.unpack_from(told, at)
                     at += _HEAD.size
-                    yield Event(watch, mask, os.fsdecode(told[at : at + length].rstrip(b"\0")))
+                    yield InotifyEvent(watch, mask, os.fsdecode(told[at : at + length].rstrip(b"\0")))
                     at += length
 
 
-class Growth:
+class GrowthWatch:
     """A context: inside, ``tell`` is called in the running event loop for what was written to the file that is
     followed, and perhaps for more. Where the kernel gives no inotify it is never called: nothing may rely on it alone.
     """

@@ -99,13 +99,13 @@ class PendingPermission:
     """A dialog came up while it waited, which a person may have answered once it is gone."""
 
 
-class Turn(StrEnum):
+class TurnState(StrEnum):
     NONE = "none"
     UNDER_WAY = "under way"
     ENDED = "ended"
 
 
-class View(StrEnum):
+class ScreenVerdict(StrEnum):
     """What a look at the screen comes to."""
 
     UNKNOWN = "unknown"
@@ -120,10 +120,10 @@ _UNSEEN = Screen(composer=Composer.ABSENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class ScreenObservation:
     """What the screen has shown since ``since``, in ``looks`` looks in a row."""
 
-    view: View = View.UNKNOWN
+    view: ScreenVerdict = ScreenVerdict.UNKNOWN
     since: float = 0.0
     looks: int = 0
     screen: Screen = _UNSEEN
@@ -137,7 +137,7 @@ class InstanceState:
     reason: str = ""
     """What a person should know; empty when nothing needs one."""
 
-    turn: Turn = Turn.NONE
+    turn: TurnState = TurnState.NONE
     prompt_is_ahead: bool = False
     """A prompt was told of while a turn was under way. Newer versions do so for one that they only queue, and tell no
     more when its own turn begins; but it may have become part of that turn, or have been refused or taken back."""
@@ -155,7 +155,7 @@ class InstanceState:
     own: OwnStatus | None = None
     """What the program itself writes about its status; None where it writes nothing."""
     own_since: float = 0.0
-    sight: Sight = Sight()
+    sight: ScreenObservation = ScreenObservation()
     transcript_path: str = ""
     session_id: str = ""
     """Of the conversation that the agent is in now."""
@@ -163,14 +163,14 @@ class InstanceState:
     @property
     def dialog(self) -> Dialog | None:
         """What the agent asks at its terminal, when a person has to answer there."""
-        return self.sight.screen.dialog if self.sight.view is View.DIALOG else None
+        return self.sight.screen.dialog if self.sight.view is ScreenVerdict.DIALOG else None
 
     @property
     def typable(self) -> bool:
         """Between turns: a message may be typed as soon as a look shows a free input box."""
         if self.own is not None and self.own.waiting:
             return False
-        only_in_background = self.status is Status.BUSY and self.turn is Turn.ENDED and self.in_background
+        only_in_background = self.status is Status.BUSY and self.turn is TurnState.ENDED and self.in_background
         return self.status in TYPABLE or only_in_background
 
 
@@ -187,8 +187,8 @@ def fold(state: InstanceState, event: AgentEvent, now: float) -> InstanceState:
         return state
     match event.kind:
         case EventKind.PROMPT_SUBMITTED:
-            ahead = state.prompt_is_ahead or (state.turn is Turn.UNDER_WAY and state.status not in IDLE)
-            state = replace(state, turn=Turn.UNDER_WAY, prompt_is_ahead=ahead, failure="", rate_limited=False)
+            ahead = state.prompt_is_ahead or (state.turn is TurnState.UNDER_WAY and state.status not in IDLE)
+            state = replace(state, turn=TurnState.UNDER_WAY, prompt_is_ahead=ahead, failure="", rate_limited=False)
         case EventKind.TOOL_USED:
             state = _after_tool(state, event)
         case EventKind.PERMISSION_REQUESTED:
@@ -205,7 +205,7 @@ def fold(state: InstanceState, event: AgentEvent, now: float) -> InstanceState:
         case EventKind.SESSION_STARTED:
             state = replace(state, session_id=event.session_id)
             if event.source != "compact":  # which happens in the midst of a turn
-                state = _between_turns(state, Turn.NONE)
+                state = _between_turns(state, TurnState.NONE)
                 state = replace(state, failure="", rate_limited=False, in_background=False)
         case EventKind.ATTENTION | EventKind.SESSION_ENDED:
             pass
@@ -221,7 +221,7 @@ def _after_turn(state: InstanceState, event: AgentEvent) -> InstanceState:
     failed = event.kind is EventKind.TURN_FAILED
     goes_on = state.prompt_is_ahead and not event.in_background
     return replace(
-        _between_turns(state, Turn.UNDER_WAY if goes_on else Turn.ENDED),
+        _between_turns(state, TurnState.UNDER_WAY if goes_on else TurnState.ENDED),
         in_background=event.in_background,
         failure=f"the last turn failed: {event.text}" if failed else "",
         rate_limited=failed and event.rate_limited,
@@ -229,14 +229,14 @@ def _after_turn(state: InstanceState, event: AgentEvent) -> InstanceState:
     )
 
 
-def _between_turns(state: InstanceState, turn: Turn) -> InstanceState:
+def _between_turns(state: InstanceState, turn: TurnState) -> InstanceState:
     return replace(state, turn=turn, prompt_is_ahead=False, allowed=())
 
 
 def _after_tool(state: InstanceState, event: AgentEvent) -> InstanceState:
     """A call that was allowed through us is matched first, so that its equal that still waits is not taken for it."""
-    if not event.subagent and state.turn is Turn.NONE:
-        state = replace(state, turn=Turn.UNDER_WAY)
+    if not event.subagent and state.turn is TurnState.NONE:
+        state = replace(state, turn=TurnState.UNDER_WAY)
     ran = _asked_before((*state.allowed, *state.permissions), event)
     return replace(
         state,
@@ -272,7 +272,7 @@ def interrupted(state: InstanceState, now: float) -> InstanceState:
     """The state after a turn was stopped from outside, which no hook reports."""
     if state.status not in ALIVE:
         return state
-    return weighed(replace(_between_turns(state, Turn.ENDED), permissions=(), heard_at=now, own=None), now)
+    return weighed(replace(_between_turns(state, TurnState.ENDED), permissions=(), heard_at=now, own=None), now)
 
 
 def on_own_status(state: InstanceState, own: OwnStatus | None, now: float) -> InstanceState:
@@ -293,28 +293,28 @@ def on_screen(state: InstanceState, screen: Screen, now: float) -> InstanceState
     """The state after a look at the screen."""
     view, before = _view_of(screen), state.sight
     same = view is before.view and now >= before.since
-    sight = Sight(
+    sight = ScreenObservation(
         view=view,
         since=before.since if same else now,
         looks=before.looks + 1 if same else 1,
         screen=screen,
     )
     state = replace(state, sight=sight)
-    if view is View.DIALOG:
+    if view is ScreenVerdict.DIALOG:
         state = _with_dialog(state)
     return weighed(_without_answered(state, now), now)
 
 
-def _view_of(screen: Screen) -> View:
+def _view_of(screen: Screen) -> ScreenVerdict:
     if screen.composer is not Composer.ABSENT:
-        return View.WORKING if screen.busy else View.FREE
-    return View.DIALOG if screen.dialog else View.NO_BOX
+        return ScreenVerdict.WORKING if screen.busy else ScreenVerdict.FREE
+    return ScreenVerdict.DIALOG if screen.dialog else ScreenVerdict.NO_BOX
 
 
 def _without_answered(state: InstanceState, now: float) -> InstanceState:
     """Requests whose dialog was seen and is gone: a person has answered it. Where a subagent asks nothing is certain
     but the end of its hook."""
-    box = _stands(state, View.FREE, now) or _stands(state, View.WORKING, now)
+    box = _stands(state, ScreenVerdict.FREE, now) or _stands(state, ScreenVerdict.WORKING, now)
     if not box or (state.own is not None and state.own.waiting):
         return state
     left = tuple(asked for asked in state.permissions if asked.subagent or not asked.shown)
@@ -328,7 +328,7 @@ def on_exit(state: InstanceState, *, asked: bool, reason: str) -> InstanceState:
     return replace(state, status=Status.STOPPED if asked else Status.FAILED, reason=reason, permissions=(), allowed=())
 
 
-def _stands(state: InstanceState, view: View, now: float) -> bool:
+def _stands(state: InstanceState, view: ScreenVerdict, now: float) -> bool:
     """The screen has shown this in looks enough, and not only because it has not caught up with the last hook yet."""
     sight = state.sight
     return sight.view is view and sight.looks >= _LOOKS and now - state.heard_at >= SETTLE_S
@@ -348,25 +348,29 @@ def weighed(state: InstanceState, now: float) -> InstanceState:
 
 
 def _verdict(state: InstanceState, now: float) -> tuple[Status, str]:
-    untold = state.turn is Turn.NONE and not state.permissions  # whoever has had a turn has started
-    if state.status is Status.STARTING and untold and state.sight.view not in (View.FREE, View.WORKING):
+    untold = state.turn is TurnState.NONE and not state.permissions  # whoever has had a turn has started
+    if (
+        state.status is Status.STARTING
+        and untold
+        and state.sight.view not in (ScreenVerdict.FREE, ScreenVerdict.WORKING)
+    ):
         return Status.STARTING, _why_not_started(state, now)
     if state.permissions:
         return Status.WAITING_PERMISSION, ""
     if question := _question(state, now):
         return Status.WAITING_INPUT, question
-    beside = state.sight.screen.trouble if state.sight.view in (View.FREE, View.WORKING) else ""
+    beside = state.sight.screen.trouble if state.sight.view in (ScreenVerdict.FREE, ScreenVerdict.WORKING) else ""
     if _is_at_work(state, now):
         return Status.BUSY, beside
-    if state.sight.view is View.NO_BOX and state.sight.looks >= _LOOKS and now - state.sight.since >= UNSEEN_S:
+    if state.sight.view is ScreenVerdict.NO_BOX and state.sight.looks >= _LOOKS and now - state.sight.since >= UNSEEN_S:
         return Status.WAITING_INPUT, _no_box(state.sight.screen)
     return Status.RATE_LIMITED if state.rate_limited else Status.READY, state.failure or beside or _no_hooks(state, now)
 
 
 def _is_at_work(state: InstanceState, now: float) -> bool:
     own = _own_stands(state, now)
-    free, working = _stands(state, View.FREE, now), _stands(state, View.WORKING, now)
-    if state.turn is Turn.UNDER_WAY:
+    free, working = _stands(state, ScreenVerdict.FREE, now), _stands(state, ScreenVerdict.WORKING, now)
+    if state.turn is TurnState.UNDER_WAY:
         return not (free and (state.own is None or (own is not None and own.idle)))
     if state.in_background:
         return own is None or not own.idle
@@ -376,7 +380,7 @@ def _is_at_work(state: InstanceState, now: float) -> bool:
 def _question(state: InstanceState, now: float) -> str:
     """What a person is asked at the terminal without a hook that waits for the answer; empty for nothing."""
     shown = state.dialog
-    if shown is not None and _stands(state, View.DIALOG, now):
+    if shown is not None and _stands(state, ScreenVerdict.DIALOG, now):
         return in_words(shown)
     own = _own_stands(state, now)
     if own is None or not own.waiting:
@@ -393,7 +397,7 @@ def _why_not_started(state: InstanceState, now: float) -> str:
         return screen.trouble
     if screen.dialog is not None and state.sight.looks >= _LOOKS:
         return in_words(screen.dialog)
-    long = state.sight.view is View.NO_BOX and now - state.sight.since >= UNSEEN_S and bool(screen.shown)
+    long = state.sight.view is ScreenVerdict.NO_BOX and now - state.sight.since >= UNSEEN_S and bool(screen.shown)
     return _no_box(screen) if long else ""
 
 
@@ -414,7 +418,7 @@ def _no_box(screen: Screen) -> str:
 
 
 def _no_hooks(state: InstanceState, now: float) -> str:
-    silent = not state.has_hooks and state.sight.view is View.FREE and now - state.sight.since >= UNSEEN_S
+    silent = not state.has_hooks and state.sight.view is ScreenVerdict.FREE and now - state.sight.since >= UNSEEN_S
     if not silent:
         return ""
     return (

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import supervisor
-from actors.concurrency import Background
+from actors.concurrency import TaskSet
 from actors.errors import PhalanxError, SettingsError, TeamNotRunningError, UnavailableError
 from actors.home import Home, away_words, leader_of
 from mcp_entry.log import make_room
@@ -75,7 +75,7 @@ class Team:
         self._opening: asyncio.Task[SupervisorClient] | None = None
         self._opening_is_asked_for = False
         self._timer: asyncio.TimerHandle | None = None
-        self._background = Background("the way to the team")
+        self._background = TaskSet("the way to the team")
         self.on_connected: Callable[[SupervisorClient], None] = lambda _: None
         """Called with each connection that calls go over from then on."""
 

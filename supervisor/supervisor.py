@@ -216,7 +216,7 @@ class Supervisor:
             )
         )
         # Whoever waits after this must not take the answered request for one that still waits.
-        await self._roll.news.until(lambda: self._has_moved_on(member, before), MOVED_ON_S)
+        await self._roll.changes.until(lambda: self._has_moved_on(member, before), MOVED_ON_S)
         return results.RespondResult(
             instance_id=request.instance_id,
             decision=request.decision,

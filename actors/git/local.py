@@ -30,7 +30,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from actors.concurrency import Background
+from actors.concurrency import TaskSet
 from actors.errors import from_wire
 from actors.git.fingerprint import Parts, Watch
 from actors.git.layout import find_place
@@ -156,7 +156,7 @@ class GitDoor:
         self._answers = answers
         self._server: asyncio.Server | None = None
         self._inode = 0
-        self._callers = Background("a caller of git")
+        self._callers = TaskSet("a caller of git")
 
     async def start(self) -> None:
         """Raises ``SettingsError`` when there can be no socket."""

@@ -19,7 +19,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from actors.inotify import GONE, IN_DIRECTORY, MOVED, Event, Inotify
+from actors.inotify import GONE, IN_DIRECTORY, MOVED, Inotify, InotifyEvent
 
 _MOST_DIRECTORIES = 2000
 """Of one tree."""
@@ -133,7 +133,7 @@ class Guards:
             elif event.watch in self._watched:
                 self._take(event, *self._watched[event.watch])
 
-    def _take(self, event: Event, guard: _Guard, directory: str) -> None:
+    def _take(self, event: InotifyEvent, guard: _Guard, directory: str) -> None:
         path = os.path.join(directory, event.name)  # noqa: PTH118
         if path == ".git":
             return
@@ -172,7 +172,7 @@ def _directories_in(top: str, here: str, skipped: set[str], device: int) -> Iter
                 raise _UnguardedError
 
 
-def _is_to_be_watched(event: Event, top: str, path: str, is_ignored: bool) -> bool:
+def _is_to_be_watched(event: InotifyEvent, top: str, path: str, is_ignored: bool) -> bool:
     """Whether the tree must be looked through anew because of what has come or gone."""
     if event.is_directory:
         return not is_ignored

@@ -23,7 +23,7 @@ from actors.agents.catalog import AgentCatalog
 from actors.errors import PhalanxError, SettingsError, UnavailableError
 from actors.git.local import GitDoor, GitWay, NearLook, NotSentError, asked_of, outcome_of, plain_asked, plain_outcome
 from actors.git.model import READ_S, WRITE_S, Asked, Outcome, Place
-from actors.home import Home, Leader, prepare_home, read_environment
+from actors.home import Home, TeamIdentity, prepare_home, read_environment
 from actors.host.host import Host
 from actors.host.load import HostLoad
 from actors.host.relay import Relay
@@ -132,7 +132,7 @@ class _HostServer(Host, DepotServer):
     """
 
     async def __init__(  # type: ignore[misc]  # Ray awaits it
-        self, home_root: str, catalog: AgentCatalog, leader: Leader | None = None
+        self, home_root: str, catalog: AgentCatalog, leader: TeamIdentity | None = None
     ) -> None:
         """``leader``: of a team of another machine, for which this one is made ready."""
         if leader is not None:
@@ -222,7 +222,9 @@ def _near_look(home: Home) -> NearLook | None:
         return None
 
 
-async def start_other_host(name: str, address: str, home: Home, catalog: AgentCatalog, leader: Leader) -> HostHandle:
+async def start_other_host(
+    name: str, address: str, home: Home, catalog: AgentCatalog, leader: TeamIdentity
+) -> HostHandle:
     """The same for another machine of the cluster."""
     actor = await make_actor(HostActor, name, str(home.root), catalog, leader, **on_host(address))
     await meet(actor, f"The host actor of {address}", START_S)

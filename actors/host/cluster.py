@@ -9,7 +9,7 @@ import ray.autoscaler.sdk
 import ray.util
 
 from actors.agents.catalog import AgentCatalog
-from actors.home import Home, Leader
+from actors.home import Home, TeamIdentity
 from actors.host.actor import HostHandle, start_other_host
 from actors.nodes import SLOT, Node, named
 from actors.ray_client import end_actor, in_thread
@@ -21,7 +21,7 @@ class RayCluster:
     def __init__(self, home: Home, catalog: AgentCatalog, team_id: str) -> None:
         self._home = home
         self._catalog = catalog
-        self._leader = Leader(team_id=team_id, address=own_address())
+        self._leader = TeamIdentity(team_id=team_id, address=own_address())
         self._offering: frozenset[str] = frozenset()
 
     async def nodes(self) -> tuple[Node, ...]:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from actors.concurrency import Background
+from actors.concurrency import TaskSet
 from actors.errors import PhalanxError, UnavailableError, to_wire
 from actors.sockets import check_is_socket, is_answered, listen, pack
 
@@ -52,7 +52,7 @@ class Relay:
         self._socket = socket
         self._open_way = open_way
         self._server: asyncio.Server | None = None
-        self._clients = Background("a relayed client")
+        self._clients = TaskSet("a relayed client")
 
     async def start(self) -> None:
         """Returns when clients can connect.

@@ -37,9 +37,9 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from actors.agents.base import Composer, Screen
-from actors.concurrency import News
+from actors.concurrency import ChangeNotifier
 from actors.errors import PaneGoneError, SocketGoneError, TerminalError
-from actors.inotify import Growth
+from actors.inotify import GrowthWatch
 from actors.instance.delivery import (
     CLEAR_AGAIN_S,
     REDRAW_S,
@@ -201,13 +201,13 @@ Hold = Callable[[Sequence[Message], str], None]
 class Performer:
     """``hold`` is told why a batch is held back in the midst of its delivery, and in empty words when it is no more."""
 
-    def __init__(self, pane: Pane, observer: Observer, news: News, hold: Hold) -> None:
+    def __init__(self, pane: Pane, observer: Observer, changes: ChangeNotifier, hold: Hold) -> None:
         self._pane = pane
         self._observer = observer
-        self._news = news
+        self._changes = changes
         self._hold = hold
         self._pace: Pace | None = None
-        self._growth: Growth | None = None
+        self._growth: GrowthWatch | None = None
         self._delivery: Delivery | None = None
         self._interrupted = False
         self._last_key: LastKey | None = None
@@ -219,7 +219,7 @@ class Performer:
         """The turn that has just begun was stopped on purpose. What had not begun one is entered later."""
         if self._delivery is not None and self._delivery.taken:
             self._interrupted = True
-            self._news.announce()
+            self._changes.announce()
 
     async def perform(self, entry: Entry, delivery: Delivery, act: Act, after: LastKey | None = None) -> End:
         """``after``: the last key of a person before the look in answer to which is pasted.
@@ -230,7 +230,7 @@ class Performer:
         self._delivery, self._interrupted = delivery, False
         async with AsyncExitStack() as keys, AsyncExitStack() as rest:
             drawing = keys.enter_context(ExitStack())
-            self._growth = rest.enter_context(Growth(self._read_transcript))
+            self._growth = rest.enter_context(GrowthWatch(self._read_transcript))
             typing = False
             held = ""
             while not isinstance(act, End):
@@ -268,7 +268,7 @@ class Performer:
 
     def _read_transcript(self) -> None:
         self._observer.witness()
-        self._news.announce()
+        self._changes.announce()
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:
@@ -276,7 +276,7 @@ class Performer:
 
         def note() -> None:
             pace.drawn(time.monotonic())
-            self._news.announce()
+            self._changes.announce()
 
         pace = Pace(told=True)
         pace.looked(time.monotonic(), time.monotonic())
@@ -375,14 +375,14 @@ class Performer:
         if self._pace is None:
             if self._growth is not None:
                 self._growth.follow(self._observer.conversation.path)
-            await self._news.until(settled, after_s)
+            await self._changes.until(settled, after_s)
             return
         while not settled() and (left_s := self._pace.due_at - time.monotonic()) > 0:
-            await self._news.next(left_s)
+            await self._changes.next(left_s)
 
     async def _lost(self, batch: Sequence[Message], reason: str, *, typed: bool) -> Stimulus:
         """An agent that has ended writes no more: what its transcript does not show by now is not in it."""
-        await self._news.until(lambda: not self._observer.alive, _LAST_WORDS_S)
+        await self._changes.until(lambda: not self._observer.alive, _LAST_WORDS_S)
         self._observer.absorb()
         self._observer.witness()
         if self._is_proved(batch):
@@ -405,13 +405,15 @@ _SETTLE_BYTES_PER_S = 100_000
 class Courier:
     """``recall`` it once, then ``run`` it: its loop ends with the agent. All in the event loop of the instance."""
 
-    def __init__(self, pane: Pane, observer: Observer, limits: BatchLimits, news: News, ledger: Ledger) -> None:
+    def __init__(
+        self, pane: Pane, observer: Observer, limits: BatchLimits, changes: ChangeNotifier, ledger: Ledger
+    ) -> None:
         self._pane = pane
         self._observer = observer
-        self._news = news
+        self._changes = changes
         self._ledger = ledger
         self._gate = Gate(pane, observer)
-        self._performer = Performer(pane, observer, news, ledger.hold)
+        self._performer = Performer(pane, observer, changes, ledger.hold)
         self._underway: tuple[Message, ...] = ()
         self._typed: tuple[Message, ...] = ()
         self._unfinished: Entry | None = None
@@ -449,7 +451,7 @@ class Courier:
         new = [message for message in messages if self._is_to_be_delivered(message)]
         if new:
             self.inbox.offer(new, time.monotonic())
-            self._news.announce()
+            self._changes.announce()
 
     def _is_to_be_delivered(self, message: Message) -> bool:
         """Of what is known or can come to nothing it only tells what became of it."""
@@ -496,7 +498,7 @@ class Courier:
             if self._has_work():
                 await self._work()
             else:
-                await self._news.next(self._next_try_s())
+                await self._changes.next(self._next_try_s())
         self._ledger.settle_late_proofs()
         self._give_up()
 
@@ -590,7 +592,7 @@ class Courier:
             was_pasted = await self._pane.has_pasted(entry.paste)
         except TerminalError as error:
             self._unanswered.met(error)
-            await self._news.next(LONGEST_RETRY_S)
+            await self._changes.next(LONGEST_RETRY_S)
             return
         self._unanswered.over()
         self._unfinished = None
@@ -607,7 +609,7 @@ class Courier:
         except TerminalError as error:
             self._ledger.hold(entry.messages, f"tmux did not say whether it has pasted, which is looked into: {error}")
             self._unfinished = entry
-            await self._news.next(LONGEST_RETRY_S)
+            await self._changes.next(LONGEST_RETRY_S)
             return
         if isinstance(end, Finish):  # before the receipts, which carry the counts
             self.batches += 1

@@ -29,9 +29,9 @@ from pathlib import Path
 
 from actors.agents.base import Agent, Composer
 from actors.agents.catalog import AgentCatalog
-from actors.concurrency import News
+from actors.concurrency import ChangeNotifier
 from actors.errors import PaneGoneError, SocketGoneError, TerminalError, UnavailableError, WrongStateError
-from actors.files import Typist
+from actors.files import TypingLock
 from actors.instance.deliverer import Courier, Lease
 from actors.instance.inbox import BatchLimits
 from actors.instance.journal import Journal, Ledger
@@ -131,8 +131,8 @@ class Life:
         """Raises ``RecordVersionError`` for a journal that another version of Phalanx has left."""
         self.found = found
         self.pane = found.pane
-        self.news = News()
-        self.observer = Observer(agent, found.pane, config.directory, config.session_id, found.pid, self.news)
+        self.changes = ChangeNotifier()
+        self.observer = Observer(agent, found.pane, config.directory, config.session_id, found.pid, self.changes)
         self.observer.coming_back = config.comes_back
         journal = Journal(config.directory)
         self.observer.proofs.expect(message for entry in journal.entries for message in entry.messages if message.text)
@@ -140,7 +140,7 @@ class Life:
             found.pane,
             self.observer,
             config.limits,
-            self.news,
+            self.changes,
             Ledger(journal, _life_name(found, journal), self._receipt, self.observer.proofs),
         )
         self._log = log
@@ -196,7 +196,7 @@ class Life:
     async def _publish(self) -> None:
         while True:
             self._log.snapshot(self._snapshot())
-            await self.news.until(lambda: self._log.current != self._snapshot(), None)
+            await self.changes.until(lambda: self._log.current != self._snapshot(), None)
 
     def _snapshot(self) -> Snapshot:
         state = self.observer.state
@@ -243,7 +243,7 @@ class Instance:
         self._agent = agent
         self._log = ReportLog(uuid.uuid4().hex)
         self._lease = Lease(config.lease_s)
-        self._typist = Typist(config.directory)
+        self._typist = TypingLock(config.directory)
         self._adopting = asyncio.Lock()
         self._life: Life | None = None
         self._broken: Life | None = None
@@ -338,7 +338,7 @@ class Instance:
         self._config = replace(self._config, limits=limits)
         if self._life is not None:
             self._life.courier.inbox.limits = limits
-            self._life.news.announce()
+            self._life.changes.announce()
 
     async def deliver(self, messages: Sequence[Message]) -> None:
         """Queues messages; what becomes of each comes as a receipt in the reports. A known id is not queued twice."""
@@ -373,7 +373,7 @@ class Instance:
         if not page.more and not query.whole and not query.leaves_unread and conversation.path == path:
             # What came while the page was read may not be on it.
             conversation.read_to(answers)
-            life.news.announce()
+            life.changes.announce()
         return page
 
     async def screen(self, lines: int) -> str:

@@ -33,12 +33,23 @@ from pathlib import Path
 from actors.agents.base import Agent, AgentEvent, Composer, EventKind, Screen
 from actors.agents.hook import KNOCK_NAME, SPOOL_NAME
 from actors.agents.permissions import release, waits
-from actors.concurrency import News
+from actors.concurrency import ChangeNotifier
 from actors.errors import SettingsError, TerminalError
 from actors.files import write_private
 from actors.instance.evidence import Proofs
 from actors.instance.transcript import Conversation, ReadMark, Tail
-from actors.status import ALIVE, SETTLE_S, InstanceState, Status, View, fold, on_exit, on_own_status, on_screen, without
+from actors.status import (
+    ALIVE,
+    SETTLE_S,
+    InstanceState,
+    ScreenVerdict,
+    Status,
+    fold,
+    on_exit,
+    on_own_status,
+    on_screen,
+    without,
+)
 from actors.tmux.pane import Pane
 from actors.troubles import Trouble
 
@@ -136,15 +147,17 @@ _UNREAD_RETRY_S = 0.5
 class Observer:
     """Follows one agent in one pane. ``run`` is its loop; everything happens in one event loop."""
 
-    def __init__(self, agent: Agent, pane: Pane, directory: Path, session_id: str, pid: int, news: News) -> None:
+    def __init__(
+        self, agent: Agent, pane: Pane, directory: Path, session_id: str, pid: int, changes: ChangeNotifier
+    ) -> None:
         """``session_id`` is the conversation that the agent was started with, ``pid`` the pane's process."""
         self._agent = agent
         self._pane = pane
         self._directory = directory
-        self._news = news
+        self._changes = changes
         self._spool = Tail(directory / SPOOL_NAME)
         self._knocked = False
-        self._stirred = News()
+        self._stirred = ChangeNotifier()
         self._unread = Trouble(logger, "the events of the agent cannot be read, which is tried again")
         self._unseen = Trouble(logger, "the screen cannot be read")
         self.ending = False
@@ -178,7 +191,7 @@ class Observer:
         """Takes over a state that came of a verb or of a look."""
         if state != self.state:
             self._replace(state, time.time())
-            self._news.announce()
+            self._changes.announce()
 
     def _replace(self, state: InstanceState, at: float) -> None:
         """A hook whose request was decided at the terminal still waits: it is let go."""
@@ -204,7 +217,7 @@ class Observer:
         self.change(on_screen(self.state, screen, self._looked_at))
         await self._mend(screen)
         stuck = self.state.status in {Status.STARTING, Status.WAITING_INPUT} and bool(self.state.reason)
-        if stuck and self.state.sight.view is View.NO_BOX:
+        if stuck and self.state.sight.view is ScreenVerdict.NO_BOX:
             self._keep_capture()
         return screen
 
@@ -383,7 +396,7 @@ class Observer:
             self._unread.over()
         if found:
             self._follow_conversation()
-            self._news.announce()
+            self._changes.announce()
 
     def _follow_conversation(self) -> bool:
         """Whether there was anything new."""
@@ -434,7 +447,7 @@ class Observer:
     def is_written(self) -> bool:
         """Whether the transcript shows every message and the last answer that the hooks have reported."""
         if self._follow_conversation():
-            self._news.announce()
+            self._changes.announce()
         answered = not self._last_answer or self._last_answer == self.conversation.last_answer
         return answered and self.proofs.all_written
 
@@ -442,7 +455,7 @@ class Observer:
         """Waits until the transcript has caught up with the hooks: Claude Code writes it a moment later."""
         deadline = time.monotonic() + timeout_s
         while self.alive and not self.is_written() and time.monotonic() < deadline:
-            await self._news.next(_WRITTEN_LOOK_S)
+            await self._changes.next(_WRITTEN_LOOK_S)
         self.proofs.await_no_more()
         self._last_answer = self.conversation.last_answer
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from actors.agents.base import Dialog, TokenUse
-from actors.concurrency import News
+from actors.concurrency import ChangeNotifier
 from actors.messages import Receipt
 from actors.status import ALIVE, NEEDING_ATTENTION, PendingPermission, Status
 
@@ -62,7 +62,7 @@ class ReportLog:
         self._sequence = 0
         self._receipts: list[tuple[int, Receipt]] = []
         self._snapshot = Snapshot()
-        self._news = News()
+        self._changes = ChangeNotifier()
         self.batches = 0
         self.delivered = 0
         self.on_acknowledged: Callable[[Sequence[Receipt]], None] = lambda _: None
@@ -94,7 +94,7 @@ class ReportLog:
 
     def _publish(self) -> None:
         self._sequence += 1
-        self._news.announce()
+        self._changes.announce()
 
     def _acknowledge(self, sequence: int) -> None:
         taken_in = [receipt for at, receipt in self._receipts if at <= sequence]
@@ -110,7 +110,7 @@ class ReportLog:
         if incarnation and incarnation != self._incarnation:
             sequence = -1
         self._acknowledge(sequence)
-        await self._news.until(lambda: self._sequence > sequence, timeout_s)
+        await self._changes.until(lambda: self._sequence > sequence, timeout_s)
         return Report(
             incarnation=self._incarnation,
             sequence=self._sequence,

@@ -20,7 +20,7 @@ from typing import Any
 _NAME = "sitecustomize"
 
 
-class Later(ModuleType):
+class LazyModule(ModuleType):
     """In place of a library until something of it is used."""
 
     def __getattr__(self, name: str) -> Any:
@@ -33,7 +33,7 @@ class Later(ModuleType):
         return importlib.import_module(name)  # waits for a thread that is just loading it
 
 
-class LaterRequests(Later):
+class LazyRequests(LazyModule):
     """Ray makes a session when it is loaded, for the case that its dashboard will be asked something."""
 
     @property
@@ -54,7 +54,7 @@ class _Deferred:
         return getattr(self._made, name)
 
 
-def put_off(name: str, kind: type[Later] = Later) -> None:
+def put_off(name: str, kind: type[LazyModule] = LazyModule) -> None:
     """From now on the library is loaded when it is used; one that is not installed, or loaded already, is left so."""
     spec = PathFinder.find_spec(name)
     if spec is not None and name not in sys.modules:
@@ -73,5 +73,5 @@ def run_next() -> None:
 
 if __name__ == _NAME:
     put_off("jsonschema")
-    put_off("requests", LaterRequests)
+    put_off("requests", LazyRequests)
     run_next()

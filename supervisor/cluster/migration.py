@@ -33,7 +33,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from actors.concurrency import Background
+from actors.concurrency import TaskSet
 from actors.errors import FencedError, PhalanxError, WorkspaceError
 from actors.files import write_private
 from actors.home import Home
@@ -112,7 +112,7 @@ class Mover:
         self._troubles: dict[str, str] = {}
         """Why one that should go on elsewhere does not yet, by instance."""
         self._turns = asyncio.Semaphore(_MOVES_AT_ONCE)
-        self._work = Background("watch the hosts")
+        self._work = TaskSet("watch the hosts")
 
     def begin(self) -> None:
         self._work.begin(self._watch())
@@ -170,7 +170,7 @@ class Mover:
         words = f"{_words(host)}: {soon}" if trouble is None else f"{_words(host)}, and it {trouble}"
         if member.alive and member.silence != words:
             member.silence = words
-            self._roll.news.announce()
+            self._roll.changes.announce()
 
     async def _begin_moving(self, members: Sequence[Member]) -> None:
         await self._roll.confirm()
@@ -261,7 +261,7 @@ class Drainer:
         self._closing = parts.closing
         self._relocation = Relocation(parts)
         self._turns = asyncio.Semaphore(_DRAINS_AT_ONCE)
-        self._work = Background("hand over from drained hosts")
+        self._work = TaskSet("hand over from drained hosts")
         self._under_way: set[str] = set()
         self._waiting: dict[str, str] = {}
         """For which host, in words, by instance."""
@@ -357,7 +357,7 @@ class Drainer:
             logger.exception("%s could not be handed over yet", instance_id)
         finally:
             self._under_way.discard(instance_id)
-            self._roll.news.announce()
+            self._roll.changes.announce()
 
     async def _next_step(self, member: Member) -> None:
         record = member.record
@@ -473,7 +473,7 @@ class Carrier:
         self._every_s = every_s
         self._turns: dict[str, float] = {}
         self._saved: dict[str, float] = {}
-        self._work = Background("carry work home")
+        self._work = TaskSet("carry work home")
         self._carrying: set[str] = set()
 
     def begin(self) -> None:

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from actors.concurrency import Background
+from actors.concurrency import TaskSet
 from actors.errors import InvalidRequestError, PhalanxError
 from actors.home import Home
 from actors.nodes import Node
@@ -39,7 +39,7 @@ LET_GO_S = 60.0
 class Greeter:
     def __init__(self, roster: Roster) -> None:
         self._roster = roster
-        self._work = Background("greet the hosts")
+        self._work = TaskSet("greet the hosts")
         self._greeting: set[str] = set()
         self._not_before: dict[str, float] = {}
         self._empty_since: dict[str, float] = {}
@@ -191,7 +191,7 @@ class HostsDesk:
             caller.progress(max(total - len(left), 0), total, words or "nothing of the team is there any more")
             return not left or request.host not in self._cluster.roster.drained
 
-        await self._roll.news.until(empty, request.timeout_seconds)
+        await self._roll.changes.until(empty, request.timeout_seconds)
 
 
 def _lost(name: str, instances: int) -> results.HostInfo:

@@ -33,7 +33,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
-from actors.concurrency import Background
+from actors.concurrency import TaskSet
 from actors.errors import UnavailableError
 from actors.git.model import Asked, CreateRef, ListRefs, Outcome, Proof, Read
 from supervisor.metrics.metrics import Count, Meters, Timing
@@ -181,7 +181,7 @@ class Answers:
         self._figures = figures
         self._lines: dict[str, _Line] = {}
         self._line_of: dict[_Key, _Line] = {}
-        self._askers = Background("git reads")
+        self._askers = TaskSet("git reads")
 
     @property
     def waiting(self) -> int:
@@ -287,7 +287,7 @@ class Writes:
         self._permits = permits
         self._figures = figures
         self._wanted: dict[Path, deque[_Wanted]] = {}
-        self._writers = Background("git writes")
+        self._writers = TaskSet("git writes")
 
     @property
     def waiting(self) -> int:

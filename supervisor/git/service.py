@@ -21,7 +21,7 @@ from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 
-from actors.concurrency import Background
+from actors.concurrency import TaskSet
 from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, from_wire
 from actors.git.model import Asked, Outcome, Place
 from supervisor.api import requests, results
@@ -51,7 +51,7 @@ class Deeds:
 
     def __init__(self, roll: Roll) -> None:
         self._roll = roll
-        self._storing = Background("store what git has done")
+        self._storing = TaskSet("store what git has done")
 
     async def end(self) -> None:
         await self._storing.done()

@@ -37,7 +37,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from actors.concurrency import News
+from actors.concurrency import ChangeNotifier
 from actors.errors import InvalidRequestError, PhalanxError, StoreError, WrongStateError, from_wire
 from actors.messages import Message, MessageStatus, Receipt, encode
 from supervisor.api.failures import told
@@ -223,11 +223,13 @@ _NOTHING_MORE = Extra(records={})
 class Mail:
     """Messages under way and their receipts. All in the supervisor's event loop."""
 
-    def __init__(self, registry: Registry, members: Members, store: StateStore, news: News, meters: Meters) -> None:
+    def __init__(
+        self, registry: Registry, members: Members, store: StateStore, changes: ChangeNotifier, meters: Meters
+    ) -> None:
         self._registry = registry
         self._members = members
         self._store = store
-        self._news = news
+        self._changes = changes
         self._meters = meters
         self._intake = Intake(registry)
         self._pending: dict[str, dict[str, Message]] = {}
@@ -394,7 +396,7 @@ class Mail:
         self._receipts |= receipts
         self._pending[instance_id] = {**said, **self._pending.get(instance_id, {})}
         self._unhanded.setdefault(instance_id, set()).update(said)
-        self._news.announce()
+        self._changes.announce()
 
     async def take_receipts(self, receipts: Sequence[Receipt], extra: Extra = _NOTHING_MORE) -> None:
         """Takes in what an instance reports, with ``extra`` in one transaction. Raises ``StoreError``."""
@@ -418,7 +420,7 @@ class Mail:
             self._hear(receipt)
             if receipt.final:
                 self._settle(receipt)
-        self._news.announce()
+        self._changes.announce()
 
     def _hear(self, receipt: Receipt) -> None:
         """What had arrived may be on its way again, because the agent has lost it: its actor has it already."""
@@ -508,7 +510,7 @@ class Mail:
     async def settled(self, message_ids: Iterable[str], timeout_s: float) -> bool:
         """Waits until every message is at its end or held back by something that needs a decision."""
         ids = tuple(message_ids)
-        return await self._news.until(lambda: all(map(is_settled, self._receipts_of(ids))), timeout_s)
+        return await self._changes.until(lambda: all(map(is_settled, self._receipts_of(ids))), timeout_s)
 
     def _receipts_of(self, message_ids: Iterable[str]) -> Iterator[Receipt]:
         return (self._receipts[message_id] for message_id in message_ids if message_id in self._receipts)

@@ -27,7 +27,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from actors.concurrency import News
+from actors.concurrency import ChangeNotifier
 from actors.errors import FencedError, StoreError
 from supervisor.api import requests, results
 from supervisor.api.results import TeamEvent
@@ -64,7 +64,7 @@ class Events:
         self._life = secrets.token_hex(4)
         self._events: deque[tuple[int, TeamEvent]] = deque(maxlen=KEPT)
         self._last = 0
-        self._news = News()
+        self._changes = ChangeNotifier()
         self._asking = 0
         self._asked_at = float("-inf")
 
@@ -76,14 +76,14 @@ class Events:
     def publish(self, event: TeamEvent) -> None:
         self._last += 1
         self._events.append((self._last, event))
-        self._news.announce()
+        self._changes.announce()
 
     async def after(self, cursor: str | None, kinds: Collection[str], timeout_s: float) -> Heard:
         """Events of these kinds after the cursor; waits up to ``timeout_s`` seconds for the first one."""
         since = self._number(cursor)
         self._asking += 1
         try:
-            await self._news.until(lambda: any(True for _ in self._of(since, kinds)), timeout_s)
+            await self._changes.until(lambda: any(True for _ in self._of(since, kinds)), timeout_s)
         finally:
             self._asking -= 1
             self._asked_at = time.monotonic()

@@ -14,7 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
-from actors.concurrency import News
+from actors.concurrency import ChangeNotifier
 from actors.errors import FencedError, PhalanxError
 from supervisor.ports import InstanceFactory
 from supervisor.spawning.admission import Permits
@@ -40,7 +40,7 @@ class ActorStock:
         self._busy: set[str] = set()
         """Found to follow somebody: none of ours, and the reconciler's to end if nobody knows them."""
         self._failures = 0
-        self._news = News()
+        self._changes = ChangeNotifier()
         self._keeping: asyncio.Task[None] | None = None
         self._not_before: dict[str, float] = {}
         self.rooms: Callable[[], Mapping[str, int]] = lambda: {"": self._size}
@@ -68,16 +68,16 @@ class ActorStock:
         name = next((name for name in self._ready if _address(name) == address), "")
         if name:
             self._ready.remove(name)
-            self._news.announce()
+            self._changes.announce()
         return name
 
     def resize(self, size: int) -> None:
         self._size = size
-        self._news.announce()
+        self._changes.announce()
 
     def look_again(self) -> None:
         """There may be room for more spares, or for fewer."""
-        self._news.announce()
+        self._changes.announce()
 
     def begin(self, confirm: Callable[[], Awaitable[None]]) -> None:
         """Begins to keep the stock, as soon as ``recognise`` was called.
@@ -97,11 +97,11 @@ class ActorStock:
         names = self.names | self._busy
         self._found.extend(name for name in sorted(actors) if name.startswith(PREFIX) and name not in names)
         self._recognised = True
-        self._news.announce()
+        self._changes.announce()
 
     async def _keep(self, confirm: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await self._news.until(self._has_to_do, None)
+            await self._changes.until(self._has_to_do, None)
             try:
                 await confirm()
                 await self._step()

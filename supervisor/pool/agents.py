@@ -24,7 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from operator import itemgetter
 
-from actors.concurrency import Background, beside
+from actors.concurrency import TaskSet, beside
 from actors.errors import AgentError, FencedError, PhalanxError, UnavailableError
 from actors.home import Home
 from actors.status import ALIVE, Status
@@ -95,7 +95,7 @@ class SpareMaker:
             except BaseException:
                 await self._take_away(member)
                 raise
-        self._roll.news.announce()
+        self._roll.changes.announce()
 
     async def discard(self, member: Member) -> None:
         """No-op when it is gone already."""
@@ -128,7 +128,7 @@ class SpareMaker:
             snapshot = member.snapshot
             return snapshot.status is not Status.STARTING or bool(snapshot.reason)
 
-        await self._roll.news.until(decided, self._timeout_s)
+        await self._roll.changes.until(decided, self._timeout_s)
         snapshot = member.snapshot
         if snapshot.status not in ALIVE or snapshot.status is Status.STARTING:
             why = snapshot.reason or f"it was not at its prompt within {self._timeout_s:.0f} s"
@@ -173,7 +173,7 @@ class SpareAgents:
         """Those of ``_gone`` that are just being taken away."""
         self._programs: dict[tuple[str, str], str] = {}
         """By host and kind of agent."""
-        self._work = Background("a spare agent")
+        self._work = TaskSet("a spare agent")
         self.demand: Demand[str] = Demand()
         """By recipe."""
 
@@ -254,13 +254,13 @@ class SpareAgents:
         self._current = self._current or recipe.key
         self.demand.order(recipe.key, count)
         self._trim(recipe.key)
-        self._roll.news.announce()
+        self._roll.changes.announce()
 
     def resize(self, size: int) -> None:
         self._size = size
         for key in self._keys():
             self._trim(key)
-        self._roll.news.announce()
+        self._roll.changes.announce()
 
     def _keys(self) -> set[str]:
         """Of the spares that there are."""
@@ -315,7 +315,7 @@ class SpareAgents:
                 return
             except PhalanxError as error:
                 logger.warning("the spare agents could not be looked at: %s", error)
-            await self._roll.news.until(self._has_to_do, EVERY_S)
+            await self._roll.changes.until(self._has_to_do, EVERY_S)
 
     async def _look_over(self) -> None:
         """An earlier supervisor may have died while it gave one away."""
@@ -455,4 +455,4 @@ class SpareAgents:
                     if self._wanted(key) > len(self.ready(key)):
                         await self._maker.make(recipe)
         finally:
-            self._roll.news.announce()
+            self._roll.changes.announce()

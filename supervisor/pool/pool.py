@@ -98,7 +98,7 @@ class Pool:
     def look_again(self) -> None:
         """The hosts may be others, or drained."""
         if self._agents.misplaced or self._worktrees.misplaced:
-            self._roll.news.announce()
+            self._roll.changes.announce()
 
     async def fill(
         self,
@@ -133,7 +133,7 @@ class Pool:
             return not left
 
         errors, taken = [], 0
-        if not await self._roll.news.until(settled, timeout_s):
+        if not await self._roll.changes.until(settled, timeout_s):
             errors.append(f"{sum(lacking())} are not ready after {timeout_s:.0f} s: they wait for {waits_for()}.")
         if instances is not None:
             errors += self._agents.demand.errors.get(key, [])
@@ -204,7 +204,7 @@ class Pool:
     async def _keep_orders(self) -> None:
         """What was taken of an order, or given up, is stored a moment later: a crash in between makes one too many."""
         while True:
-            await self._roll.news.until(lambda: self._book.lacks(self._orders), None)
+            await self._roll.changes.until(lambda: self._book.lacks(self._orders), None)
             try:
                 await self._book.save(self._orders)
             except FencedError:

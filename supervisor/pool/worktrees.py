@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from actors.concurrency import Background
+from actors.concurrency import TaskSet
 from actors.errors import PhalanxError, WorkspaceError
 from actors.worktrees.model import Leftover, Workspace
 from supervisor.backoff import Tries
@@ -50,7 +50,7 @@ class Clearing:
         self._cleared: set[str] = set()
         self._looking: set[str] = set()
         self._tries = Tries[str](_AGAIN_S, _MOST_S)
-        self._work = Background("clear spares away")
+        self._work = TaskSet("clear spares away")
 
     def look_again(self) -> None:
         """Something may be left on a host that was cleared."""
@@ -149,7 +149,7 @@ class SpareWorktrees:
         self._coming: dict[str, tuple[Path, str]] = {}
         """Directory and host by name of those that are just being made."""
         self._clearing = Clearing(roll, seats)
-        self._work = Background("a spare worktree")
+        self._work = TaskSet("a spare worktree")
         self.demand: Demand[Path] = Demand()
         """By the directory that is worked on."""
 
@@ -219,12 +219,12 @@ class SpareWorktrees:
         self.asked_for(work_dir)
         self.demand.order(work_dir, count)
         self._trim()
-        self._roll.news.announce()
+        self._roll.changes.announce()
 
     def resize(self, size: int) -> None:
         self._size = size
         self._trim()
-        self._roll.news.announce()
+        self._roll.changes.announce()
 
     def _trim(self) -> None:
         for work_dir, spares in self._ready.items():
@@ -252,7 +252,7 @@ class SpareWorktrees:
                 for _ in range(self._missing(work_dir)):
                     self.demand.begin(work_dir)
                     self._work.begin(self._make(work_dir))
-            await self._roll.news.until(self._has_to_do, PAUSE_S)
+            await self._roll.changes.until(self._has_to_do, PAUSE_S)
 
     def _note_use(self) -> None:
         """Who lives works somewhere, also when an earlier supervisor has started it."""
@@ -294,7 +294,7 @@ class SpareWorktrees:
             raise
         finally:
             self._coming.pop(name, None)
-            self._roll.news.announce()
+            self._roll.changes.announce()
 
     def _hosts_of(self, work_dir: Path) -> list[str]:
         """Of those that are ready or just being made."""

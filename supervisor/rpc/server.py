@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.concurrency import Background
+from actors.concurrency import TaskSet
 from actors.errors import InvalidRequestError, UnavailableError, VersionError, to_wire
 from actors.sockets import FrameError, check_is_socket, is_answered, listen, pack, read_frame
 from actors.versions import PROTOCOL, RENEW, check_protocol
@@ -289,7 +289,7 @@ class Gateway:
         self._verbs = verbs
         self._server: asyncio.Server | None = None
         self._inode = 0
-        self._clients = Background("client")
+        self._clients = TaskSet("client")
         self._connections: set[Connection] = set()
 
     async def start(self) -> None:

@@ -77,9 +77,9 @@ class FirstMessage:
             return receipt().final or not self._is_in_trouble(instance_id)
 
         deadline = time.monotonic() + self._timeout_s
-        while await self._roll.news.until(decided, deadline - time.monotonic()) and not receipt().final:
+        while await self._roll.changes.until(decided, deadline - time.monotonic()) and not receipt().final:
             # A dialog that somebody has just answered, or a screen that is drawn late, is no trouble a moment later.
-            if not await self._roll.news.until(over, _TROUBLE_PATIENCE_S):
+            if not await self._roll.changes.until(over, _TROUBLE_PATIENCE_S):
                 break
         return receipt()
 
@@ -235,7 +235,7 @@ class Spawner:
                 and (self._mail.pending(instance_id) == 0 or member.snapshot.status not in _FIRST_MESSAGE_WAITS)
             )
 
-        await self._roll.news.until(finished, self._settings.timeout_s)
+        await self._roll.changes.until(finished, self._settings.timeout_s)
         if instance_id not in self._roll.registry:
             return None
         if member.record.stage is Stage.STARTING:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from actors.concurrency import Background
+from actors.concurrency import TaskSet
 from actors.errors import PhalanxError
 from actors.home import Home
 from actors.instance.inbox import BatchLimits
@@ -37,7 +37,7 @@ class Batching:
     def __init__(self, tunables: Tunables, roll: Roll) -> None:
         self._roll = roll
         self._behind: set[str] = set()
-        self._telling = Background("tell how to batch")
+        self._telling = TaskSet("tell how to batch")
         self.limits = limits_of(tunables.current)
         tunables.subscribe(self._tuned)
 
@@ -126,7 +126,7 @@ class Adoption:
             member = self._roll.registry.get(instance_id)
             if bool(member.silence) != bool(reason):
                 member.silence = reason
-                self._roll.news.announce()
+                self._roll.changes.announce()
 
     async def find_again(self, instance_id: str) -> tuple[InstancePort, str]:
         record = self._roll.registry.get(instance_id).record

@@ -179,7 +179,7 @@ class Closing:
             return self._roll.mail.pending(record.instance_id) == 0
 
         if self._roll.members.has(record.instance_id):
-            await self._roll.news.until(heard, _HEARD_S)
+            await self._roll.changes.until(heard, _HEARD_S)
         if heard() or not record.pid:
             return
         await self._roll.members.leave(record.instance_id)
@@ -190,7 +190,7 @@ class Closing:
         except PhalanxError as error:
             logger.warning("what became of messages to %s cannot be found out: %s", record.instance_id, error)
         else:
-            await self._roll.news.until(heard, _NOTICE_S)
+            await self._roll.changes.until(heard, _NOTICE_S)
 
     async def retire(self, record: InstanceRecord, remove: Remove | None = None) -> Retirement:
         """Removes the workspace of an instance that has ended, as far as that loses nothing; ``remove`` does it."""
@@ -219,7 +219,7 @@ class Closing:
                 await self._roll.members.port(record.instance_id).expect_end(coming_back)
         await self._host.end_agent(record.place, record.session_name, END_GRACE_S)
         if self._roll.members.has(record.instance_id):
-            await self._roll.news.until(lambda: member.snapshot.status not in ALIVE, _NOTICE_S)
+            await self._roll.changes.until(lambda: member.snapshot.status not in ALIVE, _NOTICE_S)
 
     async def restart(self, member: Member, asked_of: InstanceRecord, tell: Tell = say_nothing) -> RestartResult:
         """Starts the agent again with the same conversation in the same workspace; returns when it is ready.
@@ -287,7 +287,7 @@ class Closing:
             return await self._end_and_start(member, summary)
         finally:
             member.coming_back = False
-            self._roll.news.announce()
+            self._roll.changes.announce()
 
     async def _end_and_start(self, member: Member, summary: str) -> RestartResult:
         record = member.record
@@ -323,7 +323,7 @@ class Closing:
         return RestartResult(instance_id=instance_id, status=await self._ready(member), resumed=restarted.resumed)
 
     async def _ready(self, member: Member) -> Status:
-        await self._roll.news.until(lambda: member.snapshot.status is not Status.STARTING, self._start_timeout_s)
+        await self._roll.changes.until(lambda: member.snapshot.status is not Status.STARTING, self._start_timeout_s)
         if member.alive and member.snapshot.status is not Status.STARTING:  # perhaps at work on what has waited for it
             return member.snapshot.status
         reason = member.snapshot.reason or f"it was not ready within {self._start_timeout_s:.0f} s"

@@ -83,7 +83,7 @@ async def wait_for(
     deadline = clock() + timeout_s
     while (left_s := deadline - clock()) > 0:
         # What is held for a moment only becomes certain by time, of which there is no news.
-        if await roll.news.until(is_over, min(left_s, LASTS_S)):
+        if await roll.changes.until(is_over, min(left_s, LASTS_S)):
             break
     if _is_reached(roll, members, until):
         return Waited(reached=True)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from actors.agents.base import EntryKind
-from actors.concurrency import Background
+from actors.concurrency import TaskSet
 from actors.errors import AgentError, UnavailableError, WrongStateError
 from actors.instance.inbox import ids_in
 from actors.instance.reports import Report, Snapshot
@@ -101,7 +101,7 @@ class Recycling:
         self._closing = closing
         self._rules = rules
         self._under_way: set[str] = set()
-        self._unasked = Background("recycling")
+        self._unasked = TaskSet("recycling")
         self._tries = Tries[str](FIRST_PAUSE_S, LONGEST_PAUSE_S)
 
     def reported(self, member: Member, report: Report) -> None:
@@ -171,22 +171,22 @@ class Recycling:
         mail, instance_id = self._roll.mail, member.record.instance_id
         await mail.accept([asked])
         if await mail.settled([asked.id], deadline - time.monotonic()):
-            await self._roll.news.until(lambda: mail.is_final(asked.id), _HELD_S)
+            await self._roll.changes.until(lambda: mail.is_final(asked.id), _HELD_S)
         receipt = mail.receipt(asked.id)
         if receipt is not None and receipt.status is MessageStatus.SUBMITTED:
             return
         with suppress(UnavailableError):
             await self._roll.members.port(instance_id).withdraw([asked.id], "the recycling was given up")
-            await self._roll.news.until(lambda: mail.is_final(asked.id), _ASK_S)
+            await self._roll.changes.until(lambda: mail.is_final(asked.id), _ASK_S)
         why = (receipt and receipt.reason) or f"that took longer than {SUMMARY_S:.0f} s"
         raise _no_summary(instance_id, f"it could not be asked for one: {why}")
 
     async def _answered(self, member: Member, asked: Message, place: str, deadline: float) -> None:
         """Returns when its turn is over and nothing more of it is to be expected."""
-        instance_id, news = member.record.instance_id, self._roll.news
+        instance_id, changes = member.record.instance_id, self._roll.changes
         silent_until = None
         while True:
-            if not await news.until(lambda: member.snapshot.status is not Status.BUSY, deadline - time.monotonic()):
+            if not await changes.until(lambda: member.snapshot.status is not Status.BUSY, deadline - time.monotonic()):
                 raise _no_summary(instance_id, f"its turn lasts longer than {SUMMARY_S:.0f} s")
             self._check_has_ended(instance_id, member.snapshot)
             with suppress(UnavailableError):  # its actor may have been killed, and is back in a moment
@@ -194,7 +194,7 @@ class Recycling:
                 silent_until = silent_until or time.monotonic() + _WRITTEN_S
                 if turn.answer or turn.trouble or time.monotonic() > silent_until:
                     return
-            await news.next(_LOOK_S)
+            await changes.next(_LOOK_S)
 
     def _check_has_ended(self, instance_id: str, snapshot: Snapshot) -> None:
         """Raises ``AgentError`` unless it stands at its prompt after a turn that went well."""

@@ -1,6 +1,6 @@
 """The team's roll: registry, live ends, mail and store kept in step.
 
-Whoever changes who is in the team goes through here. Everybody who waits for the team to change waits on ``news``.
+Whoever changes who is in the team goes through here. Everybody who waits for the team to change waits on ``changes``.
 What must not be forgotten of an instance is stored before anybody is told of it.
 """
 
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from actors.concurrency import News
+from actors.concurrency import ChangeNotifier
 from actors.instance.reports import Report, Snapshot
 from actors.status import ALIVE, Status
 from supervisor.messaging.outbox import Extra, Mail
@@ -34,7 +34,7 @@ class Roll:
 
     def __init__(self, store: StateStore, names: Iterable[str] = (), meters: Meters | None = None) -> None:
         """``names``: of what instances and spares have left in this home; they are not given again."""
-        self.news = News()
+        self.changes = ChangeNotifier()
         self.registry = Registry()
         for name in names:
             self.registry.note_name(name)
@@ -42,7 +42,7 @@ class Roll:
         self.meters = meters or Meters()
         self.unreadable = Unreadable()
         store = Keeping(store, self.unreadable)
-        self.mail = Mail(self.registry, self.members, store, self.news, self.meters)
+        self.mail = Mail(self.registry, self.members, store, self.changes, self.meters)
         self.repeats = Repeats()
         self.on_failed: Callable[[Member], None] = lambda _: None
         """Called when an instance has failed by itself."""
@@ -138,7 +138,7 @@ class Roll:
         await self._store.save(noted.records, delete=[keys.instance(instance_id), *noted.delete])
         self.registry.remove(instance_id)
         self._pastes.pop(instance_id, None)
-        self.news.announce()
+        self.changes.announce()
 
     async def mark_ended(self, member: Member, stage: Stage, reason: str) -> None:
         """The agent is found to have ended while nobody followed it."""
@@ -146,7 +146,7 @@ class Roll:
         status = Status.STOPPED if stage is Stage.STOPPED else Status.FAILED
         member.snapshot = ended(member.snapshot, status, reason)
         member.silence = ""
-        self.news.announce()
+        self.changes.announce()
         if stage is Stage.FAILED:
             self._has_failed(member)
 
@@ -154,7 +154,7 @@ class Roll:
         """There is more to say about why it has failed. Raises ``StoreError``."""
         await self.save(member.record.instance_id, reason=reason)
         member.snapshot = replace(member.snapshot, reason=reason)
-        self.news.announce()
+        self.changes.announce()
 
     async def take_in(self, instance_id: str, report: Report) -> None:
         """What an instance reports; its receipts are stored with what changed of its record."""
@@ -173,7 +173,7 @@ class Roll:
             await self.mail.take_receipts(report.receipts, extra)
             member.record, member.snapshot = changed, _told(report.snapshot, changed)
         self._count_pastes(changed, report)
-        self.news.announce()
+        self.changes.announce()
         if not changed.is_spare:
             self.on_reported(member, report)
         self.mail.reachable(instance_id)

@@ -55,7 +55,7 @@ async def settle(life: Life, *ids: str) -> None:
 async def until(life: Life, instance_id: str, *statuses: Status) -> results.InstanceInfo:
     """Waits until the instance is in one of these."""
     member = life.supervisor._roll.registry.get(instance_id)
-    assert await life.supervisor._roll.news.until(lambda: member.snapshot.status in statuses, PATIENCE_S)
+    assert await life.supervisor._roll.changes.until(lambda: member.snapshot.status in statuses, PATIENCE_S)
     return (await listed(life))[instance_id]
 
 

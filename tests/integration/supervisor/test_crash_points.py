@@ -260,7 +260,7 @@ async def test_a_spare_becomes_one_instance_or_goes_whenever_the_supervisor_dies
         assert prompt.endswith("the task"), calls
         await life.compared()
         await life.call("prewarm_resources", requests.PrewarmRequest(instances=0, work_dir=str(team.repository)))
-        assert await life.supervisor._roll.news.until(lambda: not life.supervisor._roll.registry.spares(), 20), calls
+        assert await life.supervisor._roll.changes.until(lambda: not life.supervisor._roll.registry.spares(), 20), calls
         assert await agreed(team, life), calls
         return not died
 

@@ -100,7 +100,7 @@ async def test_no_two_takers_get_the_same_spare_and_those_who_find_none_start_co
     tasks = [received(team.home, record.place)[0].rpartition("\n")[2] for record in records]
     assert tasks == [f"task {n}" for n in range(4)]
     assert await disagreements(team, life) == []
-    await life.supervisor._roll.news.until(lambda: not spares(life), 1.0)
+    await life.supervisor._roll.changes.until(lambda: not spares(life), 1.0)
     assert not spares(life), "what was ordered once is not made again"
 
 
@@ -223,7 +223,7 @@ async def test_what_was_ordered_and_not_made_when_the_supervisor_was_killed_is_m
     asked = life.begin(prewarm(life, team, 2))
     await until(lambda: bool(spares(life)))
     life = await team.next_life()
-    assert await life.supervisor._roll.news.until(
+    assert await life.supervisor._roll.changes.until(
         lambda: [spare.record.stage == "spare" for spare in spares(life)] == [True] * 2, 40.0
     )
     asked.cancel()

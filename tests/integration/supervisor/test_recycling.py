@@ -89,7 +89,7 @@ async def test_who_is_busy_is_not_recycled(team: Team) -> None:
 async def send_until(done: asyncio.Task[object], life: Life, instance_id: str, name: str) -> list[results.SendResult]:
     """Begins when the instance is at work."""
     member = life.supervisor._roll.registry.get(instance_id)
-    await life.supervisor._roll.news.until(lambda: member.status is Status.BUSY or done.done(), PATIENCE_S)
+    await life.supervisor._roll.changes.until(lambda: member.status is Status.BUSY or done.done(), PATIENCE_S)
     sent: list[results.SendResult] = []
     while not done.done():
         sent += await send(life, instance_id, f"{name} {len(sent)}")
@@ -167,7 +167,9 @@ async def test_without_a_summary_the_old_conversation_goes_on_with_all_that_was_
     member = life.supervisor._roll.registry.get(instance_id)
     before = member.record
     done = asyncio.create_task(recycle(life, instance_id))
-    assert await life.supervisor._roll.news.until(lambda: member.status is not Status.READY or done.done(), PATIENCE_S)
+    assert await life.supervisor._roll.changes.until(
+        lambda: member.status is not Status.READY or done.done(), PATIENCE_S
+    )
     (sent,) = await send(life, instance_id, "what comes next")
     await meanwhile(life, team, instance_id)
     with pytest.raises(AgentError, match=why) as raised:
@@ -198,7 +200,7 @@ async def test_who_cannot_be_asked_because_somebody_is_typing_is_never_told_that
         await recycle(life, instance_id)
     await pane.press("C-c")
     (sent,) = await send(life, instance_id, "what comes next")
-    assert await life.supervisor._roll.news.until(lambda: receipt_of(life, sent).final, PATIENCE_S)
+    assert await life.supervisor._roll.changes.until(lambda: receipt_of(life, sent).final, PATIENCE_S)
     assert texts(team, instance_id) == ["the task", "what comes next"]
 
 
@@ -211,7 +213,7 @@ async def test_who_is_terminated_while_it_gives_its_summary_is_not_started_again
     await settle(life, instance_id)
     member = life.supervisor._roll.registry.get(instance_id)
     done = asyncio.create_task(recycle(life, instance_id))
-    assert await life.supervisor._roll.news.until(lambda: member.status is Status.BUSY, PATIENCE_S)
+    assert await life.supervisor._roll.changes.until(lambda: member.status is Status.BUSY, PATIENCE_S)
     assert (await terminate(life, instance_id)).status is Status.STOPPED
     with pytest.raises(PhalanxError):
         await done
@@ -230,9 +232,9 @@ async def test_an_instance_that_has_done_enough_is_recycled_by_itself(team: Team
             assert life.supervisor._roll.registry.get(instance_id).record.session_id == session
             await settle(life, instance_id)
             await send(life, instance_id, f"task {number}")
-    news, registry = life.supervisor._roll.news, life.supervisor._roll.registry
-    assert await news.until(lambda: registry.get(instance_id).record.session_id != session, 20)
-    assert await news.until(lambda: registry.get(instance_id).snapshot.status is Status.READY, 20)
+    changes, registry = life.supervisor._roll.changes, life.supervisor._roll.registry
+    assert await changes.until(lambda: registry.get(instance_id).record.session_id != session, 20)
+    assert await changes.until(lambda: registry.get(instance_id).snapshot.status is Status.READY, 20)
 
 
 @both
@@ -277,7 +279,7 @@ async def send_two(done: asyncio.Task[object], life: Life, instance_id: str) -> 
     """While it is recycled; what was accepted."""
     accepted: list[str] = []
     member = life.supervisor._roll.registry.get(instance_id)
-    await life.supervisor._roll.news.until(lambda: member.status is Status.BUSY or done.done(), 5.0)
+    await life.supervisor._roll.changes.until(lambda: member.status is Status.BUSY or done.done(), 5.0)
     for text in ("one", "two"):
         if await dies(send(life, instance_id, text)):
             break

@@ -22,7 +22,7 @@ async def test_a_spawn_that_is_repeated_right_after_it_was_cancelled_gives_the_o
     registry = life.supervisor._roll.registry
     first = life.begin(life.supervisor.call("spawn", request, LEAD))
     if steps == "made":
-        assert await life.supervisor._roll.news.until(lambda: any(member.record.pid for member in registry), 20)
+        assert await life.supervisor._roll.changes.until(lambda: any(member.record.pid for member in registry), 20)
     else:
         for _ in range(int(steps)):
             await asyncio.sleep(0)

@@ -16,7 +16,7 @@ from enum import Enum, auto
 from types import SimpleNamespace
 
 from actors.agents.base import Composer, Dialog, Screen
-from actors.concurrency import News
+from actors.concurrency import ChangeNotifier
 from actors.errors import PaneGoneError
 from actors.instance.evidence import Proofs
 from actors.status import InstanceState, Status
@@ -213,7 +213,7 @@ class ModelAgent:
 class ModelObserver:
     """What one actor has learnt of the agent; a new one reads everything again."""
 
-    def __init__(self, agent: ModelAgent, news: News) -> None:
+    def __init__(self, agent: ModelAgent, changes: ChangeNotifier) -> None:
         self._agent = agent
         self._read = self._witnessed = 0
         self.coming_back = False
@@ -221,12 +221,12 @@ class ModelObserver:
         self.proofs = Proofs()
         self.state = InstanceState(status=Status.READY)
         agent.changed = self._changed
-        self._news = news
+        self._changes = changes
         self.absorb()
 
     def _changed(self) -> None:
         self.absorb()
-        self._news.announce()
+        self._changes.announce()
 
     @property
     def alive(self) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 
 import pytest
 
-from actors.concurrency import Background, beside
+from actors.concurrency import TaskSet, beside
 from actors.errors import UnavailableError
 
 
@@ -24,7 +24,7 @@ async def _failing_block_beside(work: Coroutine[None, None, None]) -> None:
 
 async def test_end_cancels_all_that_is_under_way_and_waits_for_it() -> None:
     ended: list[str] = []
-    background = Background("work")
+    background = TaskSet("work")
     background.begin(_forever(ended))
     background.begin(_forever(ended))
     await asyncio.sleep(0)
@@ -35,7 +35,7 @@ async def test_end_cancels_all_that_is_under_way_and_waits_for_it() -> None:
 
 
 async def test_end_without_work_returns() -> None:
-    await Background("work").end()
+    await TaskSet("work").end()
 
 
 async def test_end_leaves_what_does_not_end_in_time() -> None:
@@ -47,7 +47,7 @@ async def test_end_leaves_what_does_not_end_in_time() -> None:
         except asyncio.CancelledError:
             await release.wait()
 
-    background = Background("work")
+    background = TaskSet("work")
     background.begin(stubborn())
     await asyncio.sleep(0)
 
@@ -64,7 +64,7 @@ async def test_work_is_kept_though_nobody_else_refers_to_it() -> None:
         await asyncio.sleep(0)
         done.append(1)
 
-    background = Background("work")
+    background = TaskSet("work")
     background.begin(work())
     gc.collect()
     await background.done()
@@ -81,7 +81,7 @@ async def test_a_failure_is_told_with_the_name_of_the_work(
     async def fails() -> None:
         raise error
 
-    background = Background("a spare")
+    background = TaskSet("a spare")
     background.begin(fails())
     await background.done()
     await asyncio.sleep(0)
@@ -93,7 +93,7 @@ async def test_a_failure_is_told_with_the_name_of_the_work(
 
 
 async def test_what_was_cancelled_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
-    background = Background("work")
+    background = TaskSet("work")
     background.begin(_forever([]))
 
     await background.end()

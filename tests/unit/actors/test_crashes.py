@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from actors.concurrency import News
+from actors.concurrency import ChangeNotifier
 from actors.instance.deliverer import Courier
 from actors.instance.inbox import BatchLimits
 from actors.instance.journal import Journal, Ledger
@@ -39,14 +39,14 @@ class Supervisor:
 
     def start_actor(self) -> None:
         self._killed.clear()
-        news = News()
-        observer: Any = ModelObserver(self.agent, news)
+        changes = ChangeNotifier()
+        observer: Any = ModelObserver(self.agent, changes)
         pane: Any = self.agent
         observer.witness()
         journal = Journal(self._directory)
         observer.proofs.expect(message for entry in journal.entries for message in entry.messages)
         ledger = Ledger(journal, f"life {self.agent.life}", self._untold.append, observer.proofs)
-        self.courier = Courier(pane, observer, BatchLimits(size=3, delay_s=0.0), news, ledger)
+        self.courier = Courier(pane, observer, BatchLimits(size=3, delay_s=0.0), changes, ledger)
         self.courier.recall()
         self.courier.offer(self.pending.values())
         self._running = asyncio.create_task(self.courier.run())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.home import Home, Leader, leader_of, led_node_from, prepare_home, team_leader_of
+from actors.home import Home, TeamIdentity, leader_of, led_node_from, prepare_home, team_leader_of
 from actors.marks import TEAM_MARK
 
 
@@ -23,7 +23,7 @@ def test_a_home_of_its_own_is_led_by_nobody(home: Home) -> None:
 
 
 def test_a_home_that_is_made_ready_for_another_host_s_team_is_led_from_there(home: Home) -> None:
-    prepare_home(home, Leader(team_id="abc", address="10.0.0.1"))
+    prepare_home(home, TeamIdentity(team_id="abc", address="10.0.0.1"))
 
     assert leader_of(home) == team_leader_of(home) == "10.0.0.1"
     assert stat.S_IMODE(home.leader_file.stat().st_mode) == 0o600

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.ray_startup.sitecustomize import LaterRequests, put_off, run_next
+from actors.ray_startup.sitecustomize import LazyRequests, put_off, run_next
 
 NAME = "phalanx_test_library"
 
@@ -58,7 +58,7 @@ def test_whoever_looks_whether_it_is_installed_finds_it_and_loads_nothing(librar
 
 
 def test_a_session_that_is_made_is_loaded_with_its_library_when_it_is_used(library: Path) -> None:
-    put_off(NAME, LaterRequests)
+    put_off(NAME, LazyRequests)
 
     session = importlib.import_module(NAME).Session()
     assert not library.exists()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.agents.base import AgentStart, Restarted, RunningAgent
-from actors.concurrency import News
+from actors.concurrency import ChangeNotifier
 from actors.errors import UnavailableError
 from actors.host.load import HostLoad
 from actors.instance.inbox import BatchLimits
@@ -53,7 +53,7 @@ class Actor:
         self._expects_end = False
         self._receipts: list[tuple[int, Receipt]] = []
         self._snapshot = Snapshot()
-        self._news = News()
+        self._changes = ChangeNotifier()
 
     async def vacant(self) -> bool:
         return not self._instance_id
@@ -77,7 +77,7 @@ class Actor:
 
     def _tell(self) -> None:
         self._sequence += 1
-        self._news.announce()
+        self._changes.announce()
 
     async def deliver(self, messages: Sequence[Message]) -> None:
         if not self._instance_id:
@@ -95,8 +95,8 @@ class Actor:
     async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
         if incarnation != self._incarnation:
             after = -1
-        news, asked = self._news, self._incarnation
-        await news.until(lambda: self._sequence > after or self._incarnation != asked, timeout_s)
+        changes, asked = self._changes, self._incarnation
+        await changes.until(lambda: self._sequence > after or self._incarnation != asked, timeout_s)
         return Report(
             incarnation=self._incarnation,
             sequence=self._sequence,

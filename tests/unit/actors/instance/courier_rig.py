@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from actors.agents.base import Composer, Screen
-from actors.concurrency import News
+from actors.concurrency import ChangeNotifier
 from actors.instance.deliverer import Courier
 from actors.instance.evidence import Proofs
 from actors.instance.inbox import BatchLimits, compose
@@ -33,8 +33,8 @@ NOBODY = LastKey(looks=False, at=0)
 class Pane:
     """Shows a draft once it was pasted into; Enter makes the agent take it."""
 
-    def __init__(self, news: News) -> None:
-        self.news = news
+    def __init__(self, changes: ChangeNotifier) -> None:
+        self.changes = changes
         self.pasted: list[str] = []
         self.pressed: list[str] = []
         self.last = ""
@@ -80,7 +80,7 @@ class Pane:
         self.observer.screen = EMPTY
         if key == "Enter":
             self.taken(self.pasted[-1])
-        self.news.announce()
+        self.changes.announce()
         return True
 
     def taken(self, prompt: str) -> None:
@@ -91,8 +91,8 @@ class Pane:
 
 
 class Observer:
-    def __init__(self, news: News) -> None:
-        self.news = news
+    def __init__(self, changes: ChangeNotifier) -> None:
+        self.changes = changes
         self.state = InstanceState(status=Status.READY)
         self.screen = EMPTY
         self.conversation = SimpleNamespace(is_open=True, path=None)
@@ -105,7 +105,7 @@ class Observer:
 
     def become(self, status: Status, reason: str = "") -> None:
         self.state = InstanceState(status=status, reason=reason)
-        self.news.announce()
+        self.changes.announce()
 
     def absorb(self) -> None: ...
     def witness(self) -> None: ...
@@ -117,8 +117,8 @@ class Observer:
 class Rig:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.news = News()
-        self.pane, self.observer = Pane(self.news), Observer(self.news)
+        self.changes = ChangeNotifier()
+        self.pane, self.observer = Pane(self.changes), Observer(self.changes)
         self.pane.observer = self.observer
         self.receipts: list[Receipt] = []
         self.begin()
@@ -130,7 +130,7 @@ class Rig:
         journal = Journal(self.directory)
         self.observer.proofs.expect(m for entry in journal.entries for m in entry.messages if m.text)
         ledger = Ledger(journal, life, self._take, self.observer.proofs)
-        self.courier = Courier(pane, observer, BatchLimits(size=3, delay_s=0.0), self.news, ledger)
+        self.courier = Courier(pane, observer, BatchLimits(size=3, delay_s=0.0), self.changes, ledger)
         self.courier.recall()
         self.running = asyncio.create_task(self.courier.run())
 
@@ -142,7 +142,7 @@ class Rig:
 
     def _take(self, receipt: Receipt) -> None:
         self.receipts.append(receipt)
-        self.news.announce()
+        self.changes.announce()
 
     def offer(self, *names: str) -> None:
         self.courier.offer(map(message, names))
@@ -150,11 +150,11 @@ class Rig:
     def write(self, name: str) -> None:
         """The transcript shows it."""
         self.observer.proofs.write(compose([message(name)]))
-        self.news.announce()
+        self.changes.announce()
 
     async def receipt(self, name: str, status: MessageStatus) -> Receipt:
         def found() -> list[Receipt]:
             return [r for r in self.receipts if (r.message_id, r.status) == (f"msg_{name}", status)]
 
-        assert await self.news.until(lambda: bool(found()), 5.0), f"{name} never became {status}: {self.receipts}"
+        assert await self.changes.until(lambda: bool(found()), 5.0), f"{name} never became {status}: {self.receipts}"
         return found()[0]

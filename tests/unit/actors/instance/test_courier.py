@@ -147,7 +147,7 @@ async def test_an_end_is_told_again_until_the_supervisor_has_taken_it_in(rig: Ri
 async def test_the_end_of_what_was_delivered_again_is_told_until_it_is_taken_in(rig: Rig) -> None:
     rig.pane.deaf = True
     rig.offer("a")
-    await rig.news.until(lambda: bool(rig.pane.pressed), 5.0)
+    await rig.changes.until(lambda: bool(rig.pane.pressed), 5.0)
     await rig.kill()
     rig.observer.proofs.begin_life()
     rig.begin("life 2")
@@ -203,7 +203,7 @@ async def test_what_cannot_be_noted_is_not_typed_until_it_can(rig: Rig, tmp_path
 async def test_what_an_interrupt_took_back_fails_and_is_not_delivered_again(rig: Rig) -> None:
     rig.pane.taken = rig.observer.proofs.report  # type: ignore[method-assign]
     rig.offer("a")
-    await rig.news.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
+    await rig.changes.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
     async with asyncio.timeout(5.0):
         while rig.courier.typing.locked():  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(0.01)
@@ -234,7 +234,7 @@ async def test_what_a_person_has_taken_back_is_not_cleared(rig: Rig) -> None:
 async def test_what_was_written_before_an_interrupt_is_submitted(rig: Rig) -> None:
     rig.pane.taken = rig.observer.proofs.report  # type: ignore[method-assign]
     rig.offer("a")
-    await rig.news.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
+    await rig.changes.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
     rig.courier.interrupted()
     rig.write("a")
     await rig.receipt("a", SUBMITTED)
@@ -243,8 +243,8 @@ async def test_what_was_written_before_an_interrupt_is_submitted(rig: Rig) -> No
 async def test_a_prompt_that_a_hook_only_reports_is_not_submitted(rig: Rig) -> None:
     rig.pane.taken = rig.observer.proofs.report  # type: ignore[method-assign]
     rig.offer("a")
-    await rig.news.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
-    assert not await rig.news.until(lambda: bool(rig.receipts), 0.5)
+    await rig.changes.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
+    assert not await rig.changes.until(lambda: bool(rig.receipts), 0.5)
     rig.write("a")
     await rig.receipt("a", SUBMITTED)
 
@@ -273,15 +273,15 @@ async def test_a_message_that_is_held_always_says_why_it_is_held_now(rig: Rig) -
     rig.offer("a")
     async with asyncio.timeout(10.0):
         while "'q)' stands in" not in (rig.receipts[-1].reason if rig.receipts else ""):
-            await rig.news.next(1.0)
+            await rig.changes.next(1.0)
     assert "phalanx attach i" in rig.receipts[-1].reason
     rig.observer.become(Status.WAITING_PERMISSION)
-    await rig.news.until(lambda: "respond" in rig.receipts[-1].reason, 5.0)
+    await rig.changes.until(lambda: "respond" in rig.receipts[-1].reason, 5.0)
     rig.offer("b")
     assert "respond" in (await rig.receipt("b", MessageStatus.BLOCKED)).reason
     rig.observer.screen = Screen(composer=Composer.ABSENT)
     rig.observer.become(Status.READY)
-    await rig.news.until(lambda: "not visible" in rig.receipts[-1].reason, 5.0)
+    await rig.changes.until(lambda: "not visible" in rig.receipts[-1].reason, 5.0)
     assert {receipt.reason for receipt in rig.receipts[-2:]} == {rig.receipts[-1].reason}
     rig.observer.screen = EMPTY
     await rig.receipt("a", SUBMITTED)
@@ -373,8 +373,8 @@ async def test_an_interrupt_of_a_turn_that_a_held_message_had_not_begun_does_not
     rig.courier.interrupted()
     rig.pane.taken = rig.observer.proofs.report  # type: ignore[method-assign]
     rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
-    await rig.news.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
-    assert not await rig.news.until(lambda: rig.receipts[-1].status is MessageStatus.FAILED, 3.0)
+    await rig.changes.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
+    assert not await rig.changes.until(lambda: rig.receipts[-1].status is MessageStatus.FAILED, 3.0)
     rig.write("a")
     await rig.receipt("a", SUBMITTED)
 
@@ -390,7 +390,7 @@ async def test_what_was_pasted_is_not_entered_while_a_request_without_a_dialog_w
     rig.pane.paste = paste  # type: ignore[method-assign]
     rig.offer("a")
     assert "respond" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
-    assert not await rig.news.until(lambda: bool(rig.pane.pressed), 2.0)
+    assert not await rig.changes.until(lambda: bool(rig.pane.pressed), 2.0)
     assert not rig.courier.typing.locked()
     assert [receipt.status for receipt in rig.receipts] == [MessageStatus.BLOCKED]
     rig.observer.become(Status.READY)
@@ -406,8 +406,8 @@ async def test_what_was_pasted_before_the_lease_ran_out_is_not_entered_until_it_
     await rig.receipt("a", MessageStatus.BLOCKED)
     now[0] = 41.0
     rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
-    assert await rig.news.until(lambda: "cut off from the team" in rig.receipts[-1].reason, 5.0)
-    assert not await rig.news.until(lambda: bool(rig.pane.pressed), 1.5)
+    assert await rig.changes.until(lambda: "cut off from the team" in rig.receipts[-1].reason, 5.0)
+    assert not await rig.changes.until(lambda: bool(rig.pane.pressed), 1.5)
     lease.renew()
     await rig.receipt("a", SUBMITTED)
     assert (rig.pane.pressed, len(rig.pane.pasted)) == (["Enter"], 1)
@@ -430,7 +430,7 @@ async def test_nothing_is_pasted_when_the_lease_runs_out_while_others_press_keys
 async def test_a_draft_of_somebody_else_is_not_entered_by_a_successor(rig: Rig) -> None:
     rig.pane.deaf = True
     rig.offer("a")
-    await rig.news.until(lambda: bool(rig.pane.pressed), 5.0)
+    await rig.changes.until(lambda: bool(rig.pane.pressed), 5.0)
     await rig.kill()
     rig.pane.deaf, rig.pane.pressed = False, []
     rig.observer.screen = Screen(composer=Composer.DRAFT, draft="a person's words")

@@ -16,7 +16,7 @@ import pytest
 
 from actors.agents.base import Agent, AgentEvent, Composer, Dialog, EventKind, Screen
 from actors.agents.hook import KNOCK_NAME, PERMISSION_PREFIX, SPOOL_NAME
-from actors.concurrency import News
+from actors.concurrency import ChangeNotifier
 from actors.instance.observer import Observer
 from actors.status import Status
 from actors.tmux.pane import Pane
@@ -103,7 +103,9 @@ def watch(directory: Path, pane: SlowPane, asks_at: float | None = None) -> Any:
     seen = SimpleNamespace(reader=Reader(), status=None)
 
     async def follow() -> None:
-        observer = Observer(cast("Agent", seen.reader), cast("Pane", pane), directory, "session", os.getpid(), News())
+        observer = Observer(
+            cast("Agent", seen.reader), cast("Pane", pane), directory, "session", os.getpid(), ChangeNotifier()
+        )
         following = asyncio.create_task(observer.run())
         if asks_at is not None:
             asyncio.get_running_loop().call_later(asks_at, ask, directory)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from actors.errors import UnavailableError
-from actors.files import LOCK_NAME, Typist
+from actors.files import LOCK_NAME, TypingLock
 
 
 async def test_a_second_typist_waits_and_is_then_refused(tmp_path: Path) -> None:
-    first, second = Typist(tmp_path), Typist(tmp_path)
+    first, second = TypingLock(tmp_path), TypingLock(tmp_path)
     await first.acquire(0.0)
     with pytest.raises(UnavailableError, match="try again"):
         await second.acquire(0.0)
@@ -23,7 +23,7 @@ async def test_a_second_typist_waits_and_is_then_refused(tmp_path: Path) -> None
 
 
 async def test_who_holds_the_lock_may_ask_for_it_again(tmp_path: Path) -> None:
-    typist = Typist(tmp_path)
+    typist = TypingLock(tmp_path)
     await typist.acquire(0.0)
     held = typist.descriptor
     await typist.acquire(0.0)
@@ -32,7 +32,7 @@ async def test_who_holds_the_lock_may_ask_for_it_again(tmp_path: Path) -> None:
 
 
 async def test_the_lock_lasts_as_long_as_anybody_has_inherited_it(tmp_path: Path) -> None:
-    first, second = Typist(tmp_path), Typist(tmp_path)
+    first, second = TypingLock(tmp_path), TypingLock(tmp_path)
     await first.acquire(0.0)
     inherited = os.dup(first.descriptor)
     first.release()

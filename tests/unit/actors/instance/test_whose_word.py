@@ -13,7 +13,7 @@ import pytest
 from actors.agents.base import OwnStatus
 from actors.agents.claude import ClaudeAgent
 from actors.agents.hook import KNOCK_NAME, SPOOL_NAME
-from actors.concurrency import News
+from actors.concurrency import ChangeNotifier
 from actors.instance.observer import LAUNCH_MARK, Observer
 from actors.status import Status
 from actors.tmux.pane import Pane
@@ -52,7 +52,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def observer(directory: Path, agent: Agent) -> Observer:
-    return Observer(agent, cast("Pane", None), directory, "one", PANE_PID, News())
+    return Observer(agent, cast("Pane", None), directory, "one", PANE_PID, ChangeNotifier())
 
 
 def an_agent(files: dict[int, str], transcripts: dict[str, str] | None = None) -> Agent:

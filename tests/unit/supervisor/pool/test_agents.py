@@ -66,7 +66,7 @@ class Scene:
         seat = await self.hosts.for_agent(recipe.agent)
         self.add(seat.host, recipe)
         self.deeds.append(f"make on {seat.host}")
-        self.roll.news.announce()
+        self.roll.changes.announce()
 
     async def discard(self, spare: Member) -> None:
         self.deeds.append(f"discard {spare.record.instance_id}")
@@ -146,11 +146,11 @@ def test_nobody_gets_a_spare_of_a_host_that_is_drained_or_lost_and_it_goes_at_on
         scene.hosts.drained.add("a")
         assert scene.agents.misplaced
         assert taken(scene, "a") == ""
-        scene.roll.news.announce()
+        scene.roll.changes.announce()
         await asyncio.sleep(0.1)
         assert scene.deeds == ["discard spare_1"]
         scene.hosts.there.remove("b")
-        scene.roll.news.announce()
+        scene.roll.changes.announce()
         await asyncio.sleep(2)
         assert scene.deeds == ["discard spare_1", "discard spare_2"]
         assert not scene.agents.misplaced
@@ -167,7 +167,7 @@ def test_what_was_ordered_is_made_anew_elsewhere_when_its_host_is_lost() -> None
         assert sorted(scene.deeds) == ["make on a", "make on b", "make on c"]
         scene.deeds.clear()
         scene.hosts.there.remove("c")
-        scene.roll.news.announce()
+        scene.roll.changes.announce()
         await asyncio.sleep(3)
         assert len(scene.agents.ready()) == 3
         assert {spare.record.host for spare in scene.agents.ready()} == {"a", "b"}
@@ -312,7 +312,7 @@ def test_what_needs_an_environment_that_is_not_stored_stays_and_says_what_it_wai
             assert scene.deeds == []
             assert scene.agents.waits_for == "a spawn of the same kind: the values of its environment are not stored"
             scene.agents.asked_for(SECRET)
-            scene.roll.news.announce()
+            scene.roll.changes.announce()
             await asyncio.sleep(1)
             assert len(scene.agents.ready(SECRET.key)) == 2
             assert scene.agents.waits_for == ""

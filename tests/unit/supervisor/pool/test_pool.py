@@ -64,11 +64,11 @@ class Scene:
         member.snapshot = READY
         instance: Any = StandInInstance()
         self.roll.members.follow(name, instance, "first", self)  # type: ignore[arg-type]
-        self.roll.news.announce()
+        self.roll.changes.announce()
 
     async def discard(self, spare: Member) -> None:
         self.roll.registry.remove(spare.record.instance_id)
-        self.roll.news.announce()
+        self.roll.changes.announce()
 
     async def is_spare(self, workspace: object) -> bool:
         return True
@@ -85,7 +85,7 @@ class Scene:
     def take(self) -> Member | None:
         """As a spawn does, which has news to tell as well."""
         taken = self.pool.take_agent(REQUEST, RECIPE.work_dir, None)
-        self.roll.news.announce()
+        self.roll.changes.announce()
         return taken
 
     def ready(self) -> tuple[int, int]:
@@ -129,7 +129,7 @@ def test_what_is_not_named_stays_as_it_is() -> None:
 def test_an_order_from_which_spawns_take_ends_when_the_others_are_there() -> None:
     async def test(scene: Scene) -> None:
         filling = asyncio.ensure_future(scene.fill(3, 1))
-        await scene.roll.news.until(lambda: scene.ready() == (1, 1), None)
+        await scene.roll.changes.until(lambda: scene.ready() == (1, 1), None)
         assert scene.pool.take_worktree(RECIPE.work_dir, "a") is not None
         taken = scene.take()
         assert taken is not None
@@ -143,7 +143,7 @@ def test_an_order_from_which_spawns_take_ends_when_the_others_are_there() -> Non
 def test_an_order_of_which_some_were_given_up_for_an_instance_ends_and_says_so() -> None:
     async def test(scene: Scene) -> None:
         filling = asyncio.ensure_future(scene.fill(2))
-        await scene.roll.news.until(lambda: scene.ready() == (1, 0), None)
+        await scene.roll.changes.until(lambda: scene.ready() == (1, 0), None)
         assert scene.pool.give_back("a")
         done = await filling
         assert done.instances == 1
@@ -159,7 +159,7 @@ def test_while_spawns_of_callers_come_first_an_order_says_so_and_ends_in_words_w
             done = await scene.fill(2, timeout_s=60.0)
             assert scene.told[-1] == (0, f"waits for {words}")
             assert done.errors == (f"2 are not ready after 60 s: they wait for {words}.",)
-        scene.roll.news.announce()
+        scene.roll.changes.announce()
         await asyncio.sleep(10)
         assert scene.ready() == (2, 0), "it is ordered all the same"
 
@@ -224,7 +224,7 @@ def test_what_cannot_be_stored_now_is_stored_later() -> None:
         await scene.fill(2)
         store.fails()
         scene.take()
-        scene.roll.news.announce()
+        scene.roll.changes.announce()
         await asyncio.sleep(PAUSE_S)
         store.error = None
         await asyncio.sleep(PAUSE_S)

@@ -81,7 +81,7 @@ def test_a_drained_host_loses_its_own_and_a_lost_one_is_not_asked_and_both_are_m
         scene.hosts.there.remove("c")
         assert scene.worktrees.misplaced
         assert scene.worktrees.take(PROJECT, "b") is None
-        scene.roll.news.announce()
+        scene.roll.changes.announce()
         await asyncio.sleep(1)
         assert scene.deeds == ["undo on b"]
         assert scene.worktrees.hosts == Counter({"a": 3})
@@ -96,7 +96,7 @@ def test_one_that_could_not_be_taken_away_is_nobodys_and_goes_as_soon_as_it_can(
         await asyncio.sleep(1)
         scene.undoes = False
         scene.hosts.drained.add("b")
-        scene.roll.news.announce()
+        scene.roll.changes.announce()
         await asyncio.sleep(1)
         ((name, _),) = scene.hosts.machines["b"].left
         assert name not in scene.roll.registry.names()

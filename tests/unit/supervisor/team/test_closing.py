@@ -77,7 +77,7 @@ class Outside:
 
     async def adopt(self, record: InstanceRecord, port: StandInInstance) -> None:
         self.roll.registry.get(record.instance_id).snapshot = replace(READY, status=self._reported)
-        self.roll.news.announce()
+        self.roll.changes.announce()
 
 
 async def closing(reported: Status) -> tuple[Closing, Roll, Outside]:

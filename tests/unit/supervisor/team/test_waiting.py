@@ -170,7 +170,7 @@ def test_a_dialog_that_has_just_been_answered_and_is_still_drawn_does_not_end_a_
         async def go_on() -> None:
             for snapshot in (drawn, BUSY, drawn, READY):
                 member.snapshot = snapshot
-                scene.roll.news.announce()
+                scene.roll.changes.announce()
                 await asyncio.sleep(LASTS_S / 2)
 
         going = asyncio.create_task(go_on())
