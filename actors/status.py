@@ -42,7 +42,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from actors.agents.base import AgentEvent, Composer, Dialog, EventKind, OwnStatus, Screen
+from actors.agents.base import AgentEvent, Composer, Dialog, EventKind, ReportedStatus, Screen
 
 
 class Status(StrEnum):
@@ -152,7 +152,7 @@ class InstanceState:
     permissions: tuple[PendingPermission, ...] = ()
     allowed: tuple[PendingPermission, ...] = ()
     """Requests that were allowed through us in this turn and whose tool has not run yet."""
-    own: OwnStatus | None = None
+    own: ReportedStatus | None = None
     """What the program itself writes about its status; None where it writes nothing."""
     own_since: float = 0.0
     sight: ScreenObservation = ScreenObservation()
@@ -275,7 +275,7 @@ def interrupted(state: InstanceState, now: float) -> InstanceState:
     return weighed(replace(_between_turns(state, TurnState.ENDED), permissions=(), heard_at=now, own=None), now)
 
 
-def on_own_status(state: InstanceState, own: OwnStatus | None, now: float) -> InstanceState:
+def on_own_status(state: InstanceState, own: ReportedStatus | None, now: float) -> InstanceState:
     """The state after a look into the program's own status file."""
     if own != state.own:
         dialog_came_up = own is not None and own.waiting and not (state.own is not None and state.own.waiting)
@@ -334,7 +334,7 @@ def _stands(state: InstanceState, view: ScreenVerdict, now: float) -> bool:
     return sight.view is view and sight.looks >= _LOOKS and now - state.heard_at >= SETTLE_S
 
 
-def _own_stands(state: InstanceState, now: float) -> OwnStatus | None:
+def _own_stands(state: InstanceState, now: float) -> ReportedStatus | None:
     """What the program writes about itself, once it had time to follow the last hook."""
     return state.own if now - max(state.heard_at, state.own_since) >= SETTLE_S else None
 

@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path, PurePath
 from typing import Any, Protocol
 
-from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
+from actors.agents.base import AgentStart, Handover, RestartedAgent, RunningAgent
 from actors.git.model import Asked, Outcome, Place
 from actors.host.load import HostLoad
 from actors.instance.inbox import BatchLimits
@@ -140,7 +140,7 @@ class HostPort(GitPort, Protocol):
 
     async def restart_agent(
         self, instance_id: str, session_name: str, transcript_path: str, session_id: str
-    ) -> Restarted:
+    ) -> RestartedAgent:
         """Starts an agent that has ended again, as it was started first; with this conversation if there is one."""
         ...
 

@@ -74,7 +74,7 @@ class RunningAgent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Restarted:
+class RestartedAgent:
     """An agent that was started again."""
 
     pane: PaneInfo
@@ -166,7 +166,7 @@ class TokenUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ConversationItem:
     """One thing said in the conversation, from the transcript. ``at`` is the transcript's ISO time."""
 
     kind: EntryKind
@@ -184,7 +184,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnStatus:
+class ReportedStatus:
     """What the agent's program writes about its own status."""
 
     session_id: str
@@ -251,7 +251,7 @@ class Screen:
 class StatusSource(Protocol):
     """Where one process of the agent's program writes its own status."""
 
-    def read(self) -> OwnStatus | None:
+    def read(self) -> ReportedStatus | None:
         """What it says now; None when it says nothing that can be understood. Blocks for a file of some bytes."""
         ...
 
@@ -272,7 +272,7 @@ class Agent(Protocol):
         """One line of the spool; None for what Phalanx does not use. Raises ``ValueError`` for a torn line."""
         ...
 
-    def read_transcript(self, line: bytes) -> tuple[Entry, ...]:
+    def read_transcript(self, line: bytes) -> tuple[ConversationItem, ...]:
         """One line of the transcript. Raises ``ValueError`` for a torn line."""
         ...
 

@@ -27,7 +27,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from actors.agents.base import AgentEvent, Decision, Entry, EntryKind, EventKind, OwnStatus, Screen, TokenUse
+from actors.agents.base import (
+    AgentEvent,
+    ConversationItem,
+    Decision,
+    EntryKind,
+    EventKind,
+    ReportedStatus,
+    Screen,
+    TokenUse,
+)
 from actors.agents.claude_screen import read_screen, scrubbed
 from actors.agents.permissions import decision_text
 
@@ -119,7 +128,7 @@ _REFUSED = re.compile(r"UserPromptSubmit operation blocked by hook:\n(.*?)\n+Ori
 _SYNTHETIC_FILLER = "No response requested."
 
 
-def read_transcript(line: bytes) -> tuple[Entry, ...]:
+def read_transcript(line: bytes) -> tuple[ConversationItem, ...]:
     """See ``Agent.read_transcript``."""
     data = parse(line)
     if not isinstance(data, dict):
@@ -130,7 +139,7 @@ def read_transcript(line: bytes) -> tuple[Entry, ...]:
     return tuple(read(data)) if read else ()
 
 
-def _read_user(data: Json) -> Iterator[Entry]:
+def _read_user(data: Json) -> Iterator[ConversationItem]:
     content = _message(data).get("content")
     if isinstance(content, str):
         kind = EntryKind.NOTICE if _OWN_NOTE.match(content) else EntryKind.QUESTION
@@ -143,13 +152,13 @@ def _read_user(data: Json) -> Iterator[Entry]:
             yield _typed_block(data, _text(block, "text"))
 
 
-def _typed_block(data: Json, text: str) -> Entry:
+def _typed_block(data: Json, text: str) -> ConversationItem:
     if _INTERRUPTED.fullmatch(text):
         return _entry(data, EntryKind.NOTICE, text, interrupted=True)
     return _entry(data, EntryKind.QUESTION, text)
 
 
-def _read_assistant(data: Json) -> Iterator[Entry]:
+def _read_assistant(data: Json) -> Iterator[ConversationItem]:
     message = _message(data)
     common: dict[str, Any] = {"answer_id": _text(message, "id"), "tokens": _tokens(message.get("usage"))}
     failed = bool(data.get("isApiErrorMessage"))
@@ -165,7 +174,7 @@ def _read_assistant(data: Json) -> Iterator[Entry]:
             yield _entry(data, EntryKind.NOTICE if failed else EntryKind.ANSWER, _text(block, "text"), **common)
 
 
-def _read_attachment(data: Json) -> Iterator[Entry]:
+def _read_attachment(data: Json) -> Iterator[ConversationItem]:
     attachment = data.get("attachment")
     if not isinstance(attachment, dict) or attachment.get("type") != "queued_command":
         return
@@ -173,7 +182,7 @@ def _read_attachment(data: Json) -> Iterator[Entry]:
         yield _entry(data, EntryKind.QUESTION, _joined_text(attachment.get("prompt")))
 
 
-def _read_system(data: Json) -> Iterator[Entry]:
+def _read_system(data: Json) -> Iterator[ConversationItem]:
     content = _text(data, "content")
     if data.get("subtype") == "compact_boundary":
         yield _entry(data, EntryKind.NOTICE, content)
@@ -190,8 +199,8 @@ _READERS = {
 }
 
 
-def _entry(data: Json, kind: EntryKind, text: str, **more: Any) -> Entry:
-    return Entry(kind=kind, at=_text(data, "timestamp"), text=text, **more)
+def _entry(data: Json, kind: EntryKind, text: str, **more: Any) -> ConversationItem:
+    return ConversationItem(kind=kind, at=_text(data, "timestamp"), text=text, **more)
 
 
 def _message(data: Json) -> Json:
@@ -233,9 +242,9 @@ class StatusFile:
         self._given = configuration
         self._configuration = configuration
         self._stamp: tuple[int, int] | None = None
-        self._read: OwnStatus | None = None
+        self._read: ReportedStatus | None = None
 
-    def read(self) -> OwnStatus | None:
+    def read(self) -> ReportedStatus | None:
         """What it says now; None when there is none, or none that can be understood."""
         if self._read is None:  # a process that has just been started takes on its environment a moment later
             self._configuration = self._given or _configuration_of(self._pid)
@@ -261,7 +270,7 @@ class StatusFile:
             return ""
 
 
-def _own_status(data: bytes, pid: int) -> OwnStatus | None:
+def _own_status(data: bytes, pid: int) -> ReportedStatus | None:
     try:
         read = json.loads(data)
     except ValueError:
@@ -273,7 +282,7 @@ def _own_status(data: bytes, pid: int) -> OwnStatus | None:
         return None  # of a process that had this number before
     waiting_for = read.get("waitingFor")
     session_id = read.get("sessionId")
-    return OwnStatus(
+    return ReportedStatus(
         session_id=session_id if isinstance(session_id, str) else "",
         status=read["status"],
         waiting_for=waiting_for if isinstance(waiting_for, str) else "",
@@ -312,7 +321,7 @@ class ClaudeRecord:
     def read_event(self, line: bytes) -> AgentEvent | None:
         return read_event(line)
 
-    def read_transcript(self, line: bytes) -> tuple[Entry, ...]:
+    def read_transcript(self, line: bytes) -> tuple[ConversationItem, ...]:
         return read_transcript(line)
 
     def read_screen(self, styled: str) -> Screen:

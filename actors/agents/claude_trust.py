@@ -95,7 +95,7 @@ def _locked(path: Path) -> Iterator[None]:
     """Claude Code's lock: a directory beside the file, whose making is atomic."""
     lock = Path(f"{path}.lock")
     deadline = time.monotonic() + _LOCK_PATIENCE_S
-    holder = _Holder(lock)
+    holder = _LockOwner(lock)
     while not _made(lock):
         holder.release_if_dead()
         if time.monotonic() > deadline:
@@ -116,7 +116,7 @@ def _made(lock: Path) -> bool:
     return True
 
 
-class _Holder:
+class _LockOwner:
     """Whoever has the lock while it is waited for."""
 
     def __init__(self, lock: Path) -> None:

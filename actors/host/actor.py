@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
+from actors.agents.base import AgentStart, Handover, RestartedAgent, RunningAgent
 from actors.agents.catalog import AgentCatalog
 from actors.errors import PhalanxError, SettingsError, UnavailableError
 from actors.git.local import GitDoor, GitWay, NearLook, NotSentError, asked_of, outcome_of, plain_asked, plain_outcome
@@ -174,7 +174,7 @@ class _HostServer(Host, DepotServer):
 
     async def restart_agent(
         self, instance_id: str, session_name: str, transcript_path: str, session_id: str
-    ) -> Restarted:
+    ) -> RestartedAgent:
         self._require_environment()
         return await super().restart_agent(instance_id, session_name, transcript_path, session_id)
 
@@ -334,8 +334,8 @@ class HostHandle:
 
     async def restart_agent(
         self, instance_id: str, session_name: str, transcript_path: str, session_id: str
-    ) -> Restarted:
-        restarted: Restarted = await self._ask_once(
+    ) -> RestartedAgent:
+        restarted: RestartedAgent = await self._ask_once(
             lambda: self._actor.restart_agent.remote(instance_id, session_name, transcript_path, session_id), AGENT_S
         )
         return restarted

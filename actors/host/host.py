@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
 
-from actors.agents.base import Agent, AgentStart, Handover, LaunchRequest, Restarted, RunningAgent
+from actors.agents.base import Agent, AgentStart, Handover, LaunchRequest, RestartedAgent, RunningAgent
 from actors.agents.catalog import AgentCatalog
 from actors.agents.claude_trust import approvals_of, ensure_trusted
 from actors.agents.hook import SPOOL_NAME
@@ -139,7 +139,7 @@ class Host:
 
     async def restart_agent(
         self, instance_id: str, session_name: str, transcript_path: str, session_id: str
-    ) -> Restarted:
+    ) -> RestartedAgent:
         """Starts an agent that has ended again, as it was started first; with this conversation if there is one."""
         return await asyncio.to_thread(self._restart_agent, instance_id, session_name, transcript_path, session_id)
 
@@ -210,14 +210,16 @@ class Host:
     def _renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
         renew(self._home.instance_directory(place) / _REQUEST_NAME, session_id, system_prompt)
 
-    def _restart_agent(self, instance_id: str, session_name: str, transcript_path: str, session_id: str) -> Restarted:
+    def _restart_agent(
+        self, instance_id: str, session_name: str, transcript_path: str, session_id: str
+    ) -> RestartedAgent:
         kept = self._kept_launch(instance_id)
         agent = self._catalog.named(kept.agent)
         resume = can_resume(agent, transcript_path)
         request = replace(kept.request, resume=resume, session_id=session_id)
         start = replace(kept, session_name=session_name, request=request)
         self._server.close_session(session_name)
-        return Restarted(pane=self._launch(agent, start), resumed=resume)
+        return RestartedAgent(pane=self._launch(agent, start), resumed=resume)
 
     def _kept_launch(self, instance_id: str) -> AgentStart:
         path = self._home.instance_directory(instance_id) / _REQUEST_NAME

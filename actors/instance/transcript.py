@@ -36,7 +36,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from actors.agents.base import Agent, Entry, EntryKind, TokenUse
+from actors.agents.base import Agent, ConversationItem, EntryKind, TokenUse
 from actors.errors import InvalidRequestError
 from actors.instance.evidence import Proofs, RecentIds
 from actors.troubles import Trouble
@@ -79,7 +79,7 @@ LONGEST_OTHER = 2_000
 _SPOKEN = frozenset({EntryKind.QUESTION, EntryKind.ANSWER})
 
 
-def shortened(entry: Entry) -> tuple[Entry, int]:
+def shortened(entry: ConversationItem) -> tuple[ConversationItem, int]:
     """The entry as it is shown, and how many characters of its text and input are left out."""
     longest = LONGEST_SPOKEN if entry.kind in _SPOKEN else LONGEST_OTHER
     left_out = max(0, len(entry.text) - longest)
@@ -90,7 +90,7 @@ def shortened(entry: Entry) -> tuple[Entry, int]:
     return replace(entry, text=entry.text[:longest], tool_input=tool_input), left_out + budget.left_out
 
 
-def size_of(entry: Entry) -> int:
+def size_of(entry: ConversationItem) -> int:
     """About how many characters it takes to show it."""
     return len(entry.text) + (len(json.dumps(entry.tool_input, ensure_ascii=False)) if entry.tool_input else 0)
 
@@ -148,7 +148,7 @@ class PageQuery:
 class Shown:
     """One entry of a page."""
 
-    entry: Entry
+    entry: ConversationItem
     left_out: int = 0
     """Characters of its text and input that are not shown."""
     reference: str = ""
@@ -167,7 +167,7 @@ class Page:
 class _Line:
     begin: int
     end: int
-    entries: tuple[Entry, ...]
+    entries: tuple[ConversationItem, ...]
 
 
 def read_page(agent: Agent, path: Path, query: PageQuery) -> Page:
@@ -200,7 +200,7 @@ def _lines(agent: Agent, path: Path, offset: int) -> Iterator[_Line]:
         yield silent
 
 
-def _parse_line(agent: Agent, raw: bytes) -> tuple[Entry, ...]:
+def _parse_line(agent: Agent, raw: bytes) -> tuple[ConversationItem, ...]:
     try:
         return agent.read_transcript(raw.removesuffix(b"\n")) if raw.strip() else ()
     except ValueError:
@@ -303,8 +303,8 @@ _ANSWER_IDS = 100
 """The lines of one answer stand close together; only they carry the same count of tokens again."""
 
 
-def _parse_lines(agent: Agent, lines: Sequence[bytes]) -> list[Entry]:
-    entries: list[Entry] = []
+def _parse_lines(agent: Agent, lines: Sequence[bytes]) -> list[ConversationItem]:
+    entries: list[ConversationItem] = []
     for line in lines:
         try:
             entries.extend(agent.read_transcript(line))
@@ -369,7 +369,7 @@ class Conversation:
             self._trouble.over()
         return found
 
-    def _take_in(self, entry: Entry) -> None:
+    def _take_in(self, entry: ConversationItem) -> None:
         if entry.kind is EntryKind.QUESTION:
             self._proofs.write(entry.text)
         if entry.refused:

@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from actors.agents.base import AgentStart, Handover, Restarted, RunningAgent
+from actors.agents.base import AgentStart, Handover, RestartedAgent, RunningAgent
 from actors.errors import PhalanxError, WorkspaceError
 from actors.instance.inbox import ids_in_record
 from actors.instance.transcript import Tail
@@ -296,7 +296,7 @@ class ManyHosts:
 
     async def restart_agent(
         self, instance_id: str, session_name: str, transcript_path: str, session_id: str
-    ) -> Restarted:
+    ) -> RestartedAgent:
         link = await self._link(instance_id)
         return await link.restart_agent(instance_id, session_name, transcript_path, session_id)
 

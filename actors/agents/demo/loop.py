@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 Callback = Callable[[], None]
 
 
-class Loop:
+class EventLoop:
     """Call ``run``; it returns what ``stop`` was given."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Loop:
 _PIECE_BYTES = 65536
 
 
-class Child:
+class ChildProcess:
     """A running program. Watch ``output`` for reading and call ``collect`` until it says that the program has ended."""
 
     def __init__(self, argv: tuple[str, ...], environment: Mapping[str, str], stdin: bytes) -> None:

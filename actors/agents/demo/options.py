@@ -32,7 +32,7 @@ class UsageError(Exception):
     """The program cannot start so; the text is what it prints."""
 
 
-class Options(NamedTuple):
+class DemoOptions(NamedTuple):
     session_id: str
     resume: bool
     settings: Path | None
@@ -50,14 +50,14 @@ class Options(NamedTuple):
     faults: Mapping[str, str]
 
 
-def read_options(arguments: Sequence[str], environment: Mapping[str, str], cwd: Path) -> Options:
+def read_options(arguments: Sequence[str], environment: Mapping[str, str], cwd: Path) -> DemoOptions:
     """Raises ``UsageError``."""
     given = _pairs(arguments)
     session_id = given.get("--resume") or given.get("--session-id")
     directory = environment.get("PHALANX_DEMO_DIRECTORY")
     if not session_id or not directory:
         raise UsageError("error: --session-id or --resume, and PHALANX_DEMO_DIRECTORY are needed")
-    return Options(
+    return DemoOptions(
         session_id=session_id,
         resume="--resume" in given,
         settings=Path(given["--settings"]) if "--settings" in given else None,

@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from actors.agents import hook
-from actors.agents.demo.loop import Child
-from actors.agents.demo.options import Options
+from actors.agents.demo.loop import ChildProcess
+from actors.agents.demo.options import DemoOptions
 
 Json = dict[str, Any]
 
 _USAGE = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
 
 
-class Transcript:
+class TranscriptWriter:
     def __init__(self, path: Path, session_id: str, cwd: Path) -> None:
         self.path = path
         self._common = {"sessionId": session_id, "cwd": str(cwd), "version": "demo", "isSidechain": False}
@@ -107,8 +107,8 @@ _OUR_WORDS = 3
 """Our command ends with the program's path, the directory and the event."""
 
 
-class Hooks:
-    def __init__(self, options: Options, transcript_path: Path) -> None:
+class HookRunner:
+    def __init__(self, options: DemoOptions, transcript_path: Path) -> None:
         self._commands = _commands(options.settings)
         self._always_processes = options.hook_processes
         self._common: Json = {
@@ -138,7 +138,7 @@ class Hooks:
             return ""
         return str(json.loads(text)["hookSpecificOutput"]["additionalContext"])
 
-    def ask(self, tool: str, tool_input: Json) -> list[Child]:
+    def ask(self, tool: str, tool_input: Json) -> list[ChildProcess]:
         """Starts the hooks that may decide a permission request; what they print decides it."""
         payload = self._payload("PermissionRequest", {"tool_name": tool, "tool_input": tool_input})
         return [self._start(command, payload) for command in self._commands.get("PermissionRequest", ())]
@@ -147,8 +147,8 @@ class Hooks:
         data = {**self._common, "hook_event_name": event, **fields}
         return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
-    def _start(self, command: str, payload: bytes) -> Child:
-        return Child(("/bin/sh", "-c", command), os.environ, payload)
+    def _start(self, command: str, payload: bytes) -> ChildProcess:
+        return ChildProcess(("/bin/sh", "-c", command), os.environ, payload)
 
 
 def decision_in(printed: bytes) -> tuple[bool, str] | None:

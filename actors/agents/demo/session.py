@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from actors.agents.demo.stage import PROMPT_LOG, Dialog, Stage
-from actors.agents.demo.terminal import DialogView, Input, Key, KeyReader, Pasted, Typed
-from actors.agents.demo.turns import Runner
+from actors.agents.demo.display import PROMPT_LOG, Display, OpenDialog
+from actors.agents.demo.terminal import DialogView, Input, Key, KeyReader, PastedText, TypedKey
+from actors.agents.demo.turns import TurnRunner
 
 _ESCAPE_ALONE_S = 0.03
 _TWICE_S = 0.8
@@ -20,13 +20,13 @@ _REWIND = DialogView(
 )
 
 
-class Session:
+class DemoSession:
     """``leave`` is called when the user asks twice for the way out."""
 
-    def __init__(self, stage: Stage, leave: Callable[[], None]) -> None:
-        self._stage = stage
+    def __init__(self, display: Display, leave: Callable[[], None]) -> None:
+        self._display = display
         self._leave = leave
-        self._runner = Runner(stage, self._submit_queued)
+        self._runner = TurnRunner(display, self._submit_queued)
         self._keys = KeyReader()
         self._pressed_once: Key | None = None
 
@@ -37,25 +37,25 @@ class Session:
     def take(self, data: bytes) -> None:
         self._take(self._keys.feed(data))
         if self._keys.waits:
-            self._stage.loop.later(_ESCAPE_ALONE_S, lambda: self._take(self._keys.flush()))
+            self._display.loop.later(_ESCAPE_ALONE_S, lambda: self._take(self._keys.flush()))
 
     def _take(self, inputs: Iterable[Input]) -> None:
         taken = False
         for each in inputs:
             taken = True
-            if self._stage.dialog:
-                _press_in_dialog(self._stage.dialog, each)
+            if self._display.dialog:
+                _press_in_dialog(self._display.dialog, each)
             else:
                 self._press(each)
         if taken:  # most reads are pieces of one long paste
-            self._stage.repaint()
+            self._display.repaint()
 
     def _press(self, each: Input) -> None:
-        draft = self._stage.draft
+        draft = self._display.draft
         match each:
-            case Typed(text):
+            case TypedKey(text):
                 draft.type(text)
-            case Pasted(text):
+            case PastedText(text):
                 draft.paste(text)
             case Key.NEWLINE:
                 draft.type("\n")
@@ -71,63 +71,63 @@ class Session:
                 self._control_c()
 
     def _enter(self) -> None:
-        stage = self._stage
-        if stage.swallow_enter:
-            stage.swallow_enter = False
-        elif stage.draft.mention:
-            stage.draft.complete_mention()
-        elif not stage.draft.escape_enter() and (text := stage.draft.text).strip():
-            stage.draft.clear()
+        display = self._display
+        if display.swallow_enter:
+            display.swallow_enter = False
+        elif display.draft.mention:
+            display.draft.complete_mention()
+        elif not display.draft.escape_enter() and (text := display.draft.text).strip():
+            display.draft.clear()
             self._send(text)
 
     def _send(self, text: str) -> None:
-        stage = self._stage
+        display = self._display
         if text.startswith(_COMMAND_CHARACTERS):
-            stage.note(PROMPT_LOG, command=text)
-            stage.say("program", f"Unknown command: {text}")
+            display.note(PROMPT_LOG, command=text)
+            display.say("program", f"Unknown command: {text}")
         elif self._runner.busy:
-            stage.transcript.queued(text)
-            stage.queued.append(text)
+            display.transcript.queued(text)
+            display.queued.append(text)
         else:
             self._submit([text], "typed")
 
     def _submit(self, prompts: Sequence[str], source: str) -> None:
-        stage = self._stage
+        display = self._display
         for prompt in prompts:
-            told = stage.hooks.told()
-            stage.note(PROMPT_LOG, prompt=prompt, **({"told": told} if told else {}))
-            stage.hooks.fire("UserPromptSubmit", prompt=prompt)
-            stage.transcript.prompt(prompt, source)
-            stage.say("user", prompt)
+            told = display.hooks.told()
+            display.note(PROMPT_LOG, prompt=prompt, **({"told": told} if told else {}))
+            display.hooks.fire("UserPromptSubmit", prompt=prompt)
+            display.transcript.prompt(prompt, source)
+            display.say("user", prompt)
         self._runner.begin(prompts)
 
     def _submit_queued(self) -> None:
-        stage = self._stage
-        prompts = list(stage.queued)
-        stage.queued.clear()
+        display = self._display
+        prompts = list(display.queued)
+        display.queued.clear()
         for _ in prompts:
-            stage.transcript.dequeued()
+            display.transcript.dequeued()
         if prompts:
             self._submit(prompts, "queued")
-        stage.repaint()
+        display.repaint()
 
     def _escape(self) -> None:
         if self._runner.busy:
             self._runner.interrupt()
-        elif not self._twice(Key.ESCAPE, "Esc again to clear" if self._stage.draft.shown else ""):
+        elif not self._twice(Key.ESCAPE, "Esc again to clear" if self._display.draft.shown else ""):
             return
-        elif self._stage.draft.shown:
-            self._stage.draft.clear()
+        elif self._display.draft.shown:
+            self._display.draft.clear()
         else:
-            self._stage.dialog = Dialog(_REWIND, lambda _: self._close_dialog())
+            self._display.dialog = OpenDialog(_REWIND, lambda _: self._close_dialog())
 
     def _control_c(self) -> None:
         if self._runner.busy:
             self._runner.interrupt()
             return
-        if self._stage.draft.shown and self._pressed_once is Key.CTRL_C:
+        if self._display.draft.shown and self._pressed_once is Key.CTRL_C:
             return  # Claude Code takes it for the second press, and does not leave because of the draft
-        self._stage.draft.clear()
+        self._display.draft.clear()
         if self._twice(Key.CTRL_C, "Press Ctrl-C again to exit"):
             self._leave()
 
@@ -137,20 +137,20 @@ class Session:
             self._forget_key()
             return True
         self._pressed_once = key
-        self._stage.hint = hint
-        self._stage.loop.later(_TWICE_S, self._forget_key)
+        self._display.hint = hint
+        self._display.loop.later(_TWICE_S, self._forget_key)
         return False
 
     def _forget_key(self) -> None:
         self._pressed_once = None
-        self._stage.hint = ""
-        self._stage.repaint()
+        self._display.hint = ""
+        self._display.repaint()
 
     def _close_dialog(self) -> None:
-        self._stage.dialog = None
+        self._display.dialog = None
 
 
-def _press_in_dialog(dialog: Dialog, each: Input) -> None:
+def _press_in_dialog(dialog: OpenDialog, each: Input) -> None:
     """Enter takes the option with the pointer and a digit its own; all other text is lost."""
     match each:
         case Key.ENTER:
@@ -159,5 +159,5 @@ def _press_in_dialog(dialog: Dialog, each: Input) -> None:
             dialog.move(1 if each is Key.DOWN else -1)
         case Key.ESCAPE | Key.CTRL_C:
             dialog.choose(None)
-        case Typed(text) if text.isdecimal() and 1 <= int(text) <= len(dialog.view.options):
+        case TypedKey(text) if text.isdecimal() and 1 <= int(text) <= len(dialog.view.options):
             dialog.choose(int(text) - 1)

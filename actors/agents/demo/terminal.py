@@ -47,15 +47,15 @@ _KEYS = {
 _SEQUENCES = {"\x1b[A": Key.UP, "\x1b[B": Key.DOWN}
 
 
-class Typed(NamedTuple):
+class TypedKey(NamedTuple):
     text: str
 
 
-class Pasted(NamedTuple):
+class PastedText(NamedTuple):
     text: str
 
 
-Input = Key | Typed | Pasted
+Input = Key | TypedKey | PastedText
 
 
 class KeyReader:
@@ -97,7 +97,7 @@ class KeyReader:
         text = re.match(r"[^\x00-\x1f\x7f]+|.", self._rest, re.DOTALL)
         typed = text[0] if text else first
         self._rest = self._rest[len(typed) :]
-        return (Typed(typed),) if typed.isprintable() or len(typed) > 1 else ()
+        return (TypedKey(typed),) if typed.isprintable() or len(typed) > 1 else ()
 
     def _take_escape(self) -> tuple[Input, ...] | None:
         if self._rest.startswith(_PASTE_BEGIN):
@@ -105,7 +105,7 @@ class KeyReader:
             if not end:
                 return None
             self._rest = rest
-            return (Pasted(_LINE_END.sub("\n", text)),)
+            return (PastedText(_LINE_END.sub("\n", text)),)
         if sequence := _SEQUENCE.match(self._rest):
             self._rest = self._rest[sequence.end() :]
             key = _SEQUENCES.get(sequence[0])
@@ -122,7 +122,7 @@ _MENTION = re.compile(r"(?:^|\s)(@[\w./-]{0,30})\Z")
 _COMPLETION = "@demo-file.txt "
 
 
-class _Part:
+class _InputPart:
     """``collapsed`` is the pasted text that ``shown`` stands for; empty for text that is shown itself."""
 
     def __init__(self, shown: str, collapsed: str = "") -> None:
@@ -130,11 +130,11 @@ class _Part:
         self.collapsed = collapsed
 
 
-class Draft:
+class InputBuffer:
     """What was typed and pasted since the last submit. A long paste shows as a placeholder, as in Claude Code."""
 
     def __init__(self) -> None:
-        self._parts: list[_Part] = []
+        self._parts: list[_InputPart] = []
         self._pastes = 0
 
     @property
@@ -155,7 +155,7 @@ class Draft:
 
     def type(self, text: str) -> None:
         if not self._parts or self._parts[-1].collapsed:
-            self._parts.append(_Part(""))
+            self._parts.append(_InputPart(""))
         self._parts[-1].shown += text
 
     def paste(self, text: str) -> None:
@@ -166,7 +166,7 @@ class Draft:
             return
         self._pastes += 1
         lines = f" +{line_breaks} lines" if line_breaks else ""
-        self._parts.append(_Part(f"[Pasted text #{self._pastes}{lines}]", clean))
+        self._parts.append(_InputPart(f"[Pasted text #{self._pastes}{lines}]", clean))
 
     def backspace(self) -> None:
         if not self._parts:
@@ -225,7 +225,7 @@ class DialogView(NamedTuple):
     """Index of the option with the pointer."""
 
 
-class View(NamedTuple):
+class ScreenView(NamedTuple):
     """All that is on the screen. ``conversation`` holds ``(speaker, text)``; see ``said``."""
 
     conversation: tuple[tuple[str, str], ...] = ()
@@ -238,7 +238,7 @@ class View(NamedTuple):
     """A completion menu below the input box."""
 
 
-def paint(view: View, width: int, height: int) -> str:
+def paint(view: ScreenView, width: int, height: int) -> str:
     """What to write so that the terminal shows ``view``: the last ``height`` rows of it."""
     below = _dialog(view.dialog, width) if view.dialog else [*_busy_rows(view, width), *_composer(view, width)]
     shown = [*_conversation(view, width, height), *below][-height:]
@@ -246,7 +246,7 @@ def paint(view: View, width: int, height: int) -> str:
     return f"\x1b[H{text}\x1b[J{_cursor(view, width, shown)}"
 
 
-def _cursor(view: View, width: int, shown: list[str]) -> str:
+def _cursor(view: ScreenView, width: int, shown: list[str]) -> str:
     """Puts the cursor, which nobody sees, where the next character goes, or on the chosen option."""
     if view.dialog:
         below = len(view.dialog.options) - view.dialog.chosen
@@ -256,7 +256,7 @@ def _cursor(view: View, width: int, shown: list[str]) -> str:
     return f"\x1b[{len(shown) - below - 1};{3 + sum(map(_cells, last))}H"
 
 
-def _conversation(view: View, width: int, height: int) -> list[str]:
+def _conversation(view: ScreenView, width: int, height: int) -> list[str]:
     """The last rows of the conversation, at least ``height`` if there are as many."""
     rows: list[str] = []
     for speaker, text in reversed(view.conversation):
@@ -266,7 +266,7 @@ def _conversation(view: View, width: int, height: int) -> list[str]:
     return rows
 
 
-def _busy_rows(view: View, width: int) -> list[str]:
+def _busy_rows(view: ScreenView, width: int) -> list[str]:
     spinner = [f"{_SPINNER}✶{_PLAIN} {_SPINNER}Rehearsing… {_PLAIN}", ""] if view.busy else []
     queued = [row for text in view.queued for row in said("user", text[-_LONGEST_QUEUED:], width - 2)]
     return [*spinner, *(f"  {row}" for row in queued)]
@@ -285,7 +285,7 @@ def said(speaker: str, text: str, width: int) -> list[str]:
     return [f"{style}{lead if i == 0 else indent}{row}{_RESET}" for i, row in enumerate(rows)]
 
 
-def _composer(view: View, width: int) -> list[str]:
+def _composer(view: ScreenView, width: int) -> list[str]:
     bash = view.draft.startswith("!")
     colour = _PINK if bash else _RULE
     rule = f"{colour}{'─' * width}{_PLAIN}"
@@ -300,7 +300,7 @@ def _ghost(text: str) -> str:
     return f"\x1b[7m{text[0]}\x1b[0;2m{text[1:]}{_RESET}"
 
 
-def _hint(view: View) -> str:
+def _hint(view: ScreenView) -> str:
     if view.hint:
         return view.hint
     return "esc to interrupt" if view.busy else "? for shortcuts"

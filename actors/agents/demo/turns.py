@@ -30,9 +30,9 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from actors.agents.demo.loop import Child
+from actors.agents.demo.display import TOOL_LOG, Display, OpenDialog
+from actors.agents.demo.loop import ChildProcess
 from actors.agents.demo.records import decision_in
-from actors.agents.demo.stage import TOOL_LOG, Dialog, Stage
 from actors.agents.demo.terminal import DialogView
 
 _LINE = re.compile(r"^@@demo ([a-z-]+)(?: (.*))?$", re.MULTILINE)
@@ -56,7 +56,7 @@ def answer_to(prompts: Iterable[str]) -> str:
     return f"demo: received {messages} message(s): {lines[-1] if lines else ''}"
 
 
-class Work(NamedTuple):
+class BeBusy(NamedTuple):
     """Be busy for ``seconds``; for ever without."""
 
     seconds: float | None
@@ -76,7 +76,7 @@ class Choose(NamedTuple):
     options: tuple[str, ...]
 
 
-class Commit(NamedTuple):
+class CommitFile(NamedTuple):
     """Write a file and commit it. Sends back what git said."""
 
     file: str
@@ -93,10 +93,10 @@ class Crash(NamedTuple):
     status: int
 
 
-Act = Work | UseTool | Choose | Commit | SwallowEnter | Crash
+Act = BeBusy | UseTool | Choose | CommitFile | SwallowEnter | Crash
 
 
-class Outcome(NamedTuple):
+class TurnOutcome(NamedTuple):
     """How the turn ended. ``error`` is empty, or the kind of API error that ``text`` reports."""
 
     text: str
@@ -104,18 +104,18 @@ class Outcome(NamedTuple):
     status: int = 0
 
 
-Turn = Generator[Act, str, Outcome]
+Turn = Generator[Act, str, TurnOutcome]
 
 _FAILURES = {
-    "rate_limit": Outcome("API Error: Request rejected (429) · demo", error="rate_limit", status=429),
-    "api": Outcome("API Error: 500 demo", error="server_error", status=500),
+    "rate_limit": TurnOutcome("API Error: Request rejected (429) · demo", error="rate_limit", status=429),
+    "api": TurnOutcome("API Error: 500 demo", error="server_error", status=500),
 }
 
 
 def turn(prompts: Iterable[str], work_s: float) -> Turn:
     """The turn that answers ``prompts``, which were submitted together."""
     prompts = list(prompts)
-    yield Work(work_s)
+    yield BeBusy(work_s)
     results = []
     for directive in [each for prompt in prompts for each in directives_in(prompt)]:
         if directive.name == "fail":
@@ -125,7 +125,7 @@ def turn(prompts: Iterable[str], work_s: float) -> Turn:
             results.append(f"@@demo {directive.name} is not understood")
         elif result := (yield act):
             results.append(result)
-    return Outcome("\n".join([answer_to(prompts), *(f"result: {result}" for result in results)]))
+    return TurnOutcome("\n".join([answer_to(prompts), *(f"result: {result}" for result in results)]))
 
 
 def _act(directive: Directive) -> Act | None:
@@ -143,16 +143,16 @@ def _use_tool(argument: str) -> UseTool:
     return UseTool(tool or "Bash", parsed if isinstance(parsed, dict) else {})
 
 
-def _commit(argument: str) -> Commit:
+def _commit(argument: str) -> CommitFile:
     file, _, text = argument.partition(" ")
     if not file:
         raise ValueError("commit needs a file")
-    return Commit(file, text)
+    return CommitFile(file, text)
 
 
 _ACTS: dict[str, Callable[[str], Act]] = {
-    "busy": lambda seconds: Work(float(seconds)),
-    "never-answer": lambda _: Work(None),
+    "busy": lambda seconds: BeBusy(float(seconds)),
+    "never-answer": lambda _: BeBusy(None),
     "dialog": _use_tool,
     "ask": lambda _: Choose("Which one?", ("This one", "That one")),
     "commit": _commit,
@@ -169,16 +169,16 @@ _REJECTED = (
 _IDENTITY = ("-c", "user.name=demo", "-c", "user.email=demo@localhost")
 
 
-class Runner:
+class TurnRunner:
     """``finished`` is called after every turn, however it ended."""
 
-    def __init__(self, stage: Stage, finished: Callable[[], None]) -> None:
-        self._stage = stage
+    def __init__(self, display: Display, finished: Callable[[], None]) -> None:
+        self._display = display
         self._finished = finished
         self._turn: Turn | None = None
         self._prompts: tuple[str, ...] = ()
         self._cancel: Callable[[], None] = _nothing
-        self._hooks: list[Child] = []
+        self._hooks: list[ChildProcess] = []
         self._has_output = False
 
     @property
@@ -187,20 +187,20 @@ class Runner:
 
     def begin(self, prompts: Sequence[str]) -> None:
         self._prompts = tuple(prompts)
-        self._turn = turn(prompts, self._stage.options.work_s)
+        self._turn = turn(prompts, self._display.options.work_s)
         self._has_output = False
-        self._stage.busy = True
+        self._display.busy = True
         self._perform(next(self._turn))
 
     def interrupt(self) -> None:
         """Escape: before any output the last prompt goes back into the input box, as if it had never been sent."""
-        stage = self._stage
-        if not self._has_output and not stage.queued and not stage.draft.shown:
-            stage.conversation.pop()
-            stage.draft.replace(self._prompts[-1])
+        display = self._display
+        if not self._has_output and not display.queued and not display.draft.shown:
+            display.conversation.pop()
+            display.draft.replace(self._prompts[-1])
         else:
-            stage.transcript.interrupted(during_tool=False)
-            stage.say("tool", "Interrupted · What should Claude do instead?")
+            display.transcript.interrupted(during_tool=False)
+            display.say("tool", "Interrupted · What should Claude do instead?")
         self._close()
 
     def _advance(self, result: str = "") -> None:
@@ -215,32 +215,32 @@ class Runner:
 
     def _perform(self, act: Act) -> None:
         match act:
-            case Work(None):
+            case BeBusy(None):
                 return
-            case Work(float(seconds)):
-                self._cancel = self._stage.loop.later(seconds, self._advance)
+            case BeBusy(float(seconds)):
+                self._cancel = self._display.loop.later(seconds, self._advance)
             case UseTool(tool, tool_input):
                 self._use(tool, tool_input)
             case Choose(question, options):
                 self._choose(question, options)
-            case Commit(file, text):
+            case CommitFile(file, text):
                 self._commit(file, text)
             case SwallowEnter():
-                self._stage.swallow_enter = True
+                self._display.swallow_enter = True
                 self._advance()
             case Crash(status):
-                self._stage.loop.stop(status)
-        self._stage.repaint()
+                self._display.loop.stop(status)
+        self._display.repaint()
 
-    def _conclude(self, outcome: Outcome) -> None:
-        stage = self._stage
-        stage.say("agent", outcome.text)
+    def _conclude(self, outcome: TurnOutcome) -> None:
+        display = self._display
+        display.say("agent", outcome.text)
         if outcome.error:
-            stage.transcript.failure(outcome.text, outcome.error, outcome.status)
-            stage.hooks.fire("StopFailure", error=outcome.error, last_assistant_message=outcome.text)
+            display.transcript.failure(outcome.text, outcome.error, outcome.status)
+            display.hooks.fire("StopFailure", error=outcome.error, last_assistant_message=outcome.text)
         else:
-            stage.transcript.answer(outcome.text)
-            stage.hooks.fire("Stop", stop_hook_active=False, last_assistant_message=outcome.text)
+            display.transcript.answer(outcome.text)
+            display.hooks.fire("Stop", stop_hook_active=False, last_assistant_message=outcome.text)
         self._close()
 
     def _close(self) -> None:
@@ -249,17 +249,17 @@ class Runner:
         self._turn = None
         self._cancel()
         self._cancel = _nothing
-        self._stage.dialog = None
-        self._stage.busy = False
+        self._display.dialog = None
+        self._display.busy = False
         self._finished()
 
     def _use(self, tool: str, tool_input: dict[str, Any]) -> None:
         """Shows the dialog and starts the hooks; whoever decides first, decides."""
-        stage = self._stage
+        display = self._display
         self._has_output = True
-        call_id = stage.transcript.tool_call(tool, tool_input)
+        call_id = display.transcript.tool_call(tool, tool_input)
         shown = ", ".join(str(value) for value in tool_input.values())
-        stage.say("agent", f"{tool}({shown})")
+        display.say("agent", f"{tool}({shown})")
         view = DialogView(
             title=f"{tool} command",
             body=(shown,),
@@ -268,7 +268,7 @@ class Runner:
         )
 
         def decide(allow: bool, message: str) -> None:
-            if stage.dialog is dialog:
+            if display.dialog is dialog:
                 self._decided(call_id, UseTool(tool, tool_input), allow, message)
 
         def choose(option: int | None) -> None:
@@ -277,65 +277,65 @@ class Runner:
             else:
                 self._reject(call_id)
 
-        dialog = stage.dialog = Dialog(view, choose)
-        for hook in stage.hooks.ask(tool, tool_input):
+        dialog = display.dialog = OpenDialog(view, choose)
+        for hook in display.hooks.ask(tool, tool_input):
             self._watch(hook, decide)
-        self._cancel = stage.loop.later(_NOTIFY_AFTER_S, self._notify)
+        self._cancel = display.loop.later(_NOTIFY_AFTER_S, self._notify)
 
-    def _watch(self, hook: Child, decide: Callable[[bool, str], None]) -> None:
+    def _watch(self, hook: ChildProcess, decide: Callable[[bool, str], None]) -> None:
         self._hooks.append(hook)
 
         def collect() -> None:
             output = hook.output
             if hook.collect():
-                self._stage.loop.forget(output)
+                self._display.loop.forget(output)
                 self._hooks.remove(hook)
                 if decision := decision_in(hook.printed):
                     decide(*decision)
 
-        self._stage.loop.on_readable(hook.output, collect)
+        self._display.loop.on_readable(hook.output, collect)
 
     def _notify(self) -> None:
-        self._stage.hooks.fire(
+        self._display.hooks.fire(
             "Notification", message="Claude needs your permission", notification_type="permission_prompt"
         )
 
     def _decided(self, call_id: str, call: UseTool, allow: bool, message: str) -> None:
-        stage = self._stage
+        display = self._display
         self._cancel()
-        stage.dialog = None
+        display.dialog = None
         result = f"{call.tool} ran" if allow else message
         if allow:
-            stage.note(TOOL_LOG, tool=call.tool, tool_input=call.tool_input)
+            display.note(TOOL_LOG, tool=call.tool, tool_input=call.tool_input)
             fields = {"tool_name": call.tool, "tool_input": call.tool_input, "tool_use_id": call_id}
-            stage.hooks.fire("PostToolUse", **fields, tool_response=result)
-        stage.transcript.tool_result(call_id, result, error=not allow)
-        stage.say("tool", result)
+            display.hooks.fire("PostToolUse", **fields, tool_response=result)
+        display.transcript.tool_result(call_id, result, error=not allow)
+        display.say("tool", result)
         self._take_in_queued()
         self._advance(result)
 
     def _take_in_queued(self) -> None:
         """What was queued meanwhile becomes part of the turn, without a hook, as in Claude Code."""
-        stage = self._stage
-        for text in stage.queued:
-            stage.transcript.injected(text)
-            stage.say("user", text)
-        stage.queued.clear()
+        display = self._display
+        for text in display.queued:
+            display.transcript.injected(text)
+            display.say("user", text)
+        display.queued.clear()
 
     def _reject(self, call_id: str) -> None:
-        stage = self._stage
+        display = self._display
         for hook in self._hooks:
             hook.end()
-        stage.transcript.tool_result(call_id, _REJECTED, error=True)
-        stage.transcript.interrupted(during_tool=True)
-        stage.say("tool", "Interrupted · What should Claude do instead?")
+        display.transcript.tool_result(call_id, _REJECTED, error=True)
+        display.transcript.interrupted(during_tool=True)
+        display.say("tool", "Interrupted · What should Claude do instead?")
         self._close()
 
     def _choose(self, question: str, options: tuple[str, ...]) -> None:
         self._has_output = True
 
         def choose(option: int | None) -> None:
-            self._stage.dialog = None
+            self._display.dialog = None
             if option is None:
                 self.interrupt()
             else:
@@ -344,12 +344,12 @@ class Runner:
         view = DialogView(
             title="Question", body=(question,), question="", options=options, hint="Enter to select · Esc to cancel"
         )
-        self._stage.dialog = Dialog(view, choose)
+        self._display.dialog = OpenDialog(view, choose)
 
     def _commit(self, file: str, text: str) -> None:
         self._has_output = True
         try:
-            said = _committed(self._stage.options.cwd, file, text)
+            said = _committed(self._display.options.cwd, file, text)
         except OSError as error:
             said = str(error)
         self._advance(said)
@@ -361,7 +361,7 @@ def _committed(directory: Path, file: str, text: str) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text + "\n", encoding="utf-8")
     for arguments in (("add", "--", file), (*_IDENTITY, "commit", "-m", f"Add {file}", "--", file)):
-        git = Child(("git", *arguments), os.environ, b"")
+        git = ChildProcess(("git", *arguments), os.environ, b"")
         said = git.wait().decode(errors="replace").strip()
         if git.status:
             break

@@ -12,7 +12,17 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from actors.agents.base import Agent, AgentEvent, Composer, Decision, Entry, EntryKind, EventKind, LaunchRequest, Screen
+from actors.agents.base import (
+    Agent,
+    AgentEvent,
+    Composer,
+    ConversationItem,
+    Decision,
+    EntryKind,
+    EventKind,
+    LaunchRequest,
+    Screen,
+)
 from actors.agents.hook import SPOOL_NAME
 from actors.agents.launch import write_launch
 from actors.tmux.client import Tmux
@@ -89,7 +99,7 @@ class Rig:
         await until(lambda: len(self.events(kind)) >= number)
         return self.events(kind)[number - 1]
 
-    def entries(self, kind: EntryKind | None = None) -> list[Entry]:
+    def entries(self, kind: EntryKind | None = None) -> list[ConversationItem]:
         path = Path(next(event.transcript_path for event in self.events()))
         lines = path.read_bytes().split(b"\n") if path.exists() else []
         read = [entry for line in lines if line for entry in self.agent.read_transcript(line)]

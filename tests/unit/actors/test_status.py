@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agents.base import AgentEvent, Composer, Dialog, EventKind, OwnStatus, Screen
+from actors.agents.base import AgentEvent, Composer, Dialog, EventKind, ReportedStatus, Screen
 from actors.status import (
     SETTLE_S,
     UNSEEN_S,
@@ -48,8 +48,8 @@ SUBAGENT_ASKS = event(
 USED = event(EventKind.TOOL_USED, tool="Bash", tool_input={"command": "ls"})
 
 
-def own(status: str, waiting_for: str = "") -> OwnStatus:
-    return OwnStatus(session_id="s", status=status, waiting_for=waiting_for)
+def own(status: str, waiting_for: str = "") -> ReportedStatus:
+    return ReportedStatus(session_id="s", status=status, waiting_for=waiting_for)
 
 
 IDLE, AT_WORK, SHELL = own("idle"), own("busy"), own("shell")
@@ -70,7 +70,7 @@ class Story:
             self.state = fold(self.state, one, self.now)
         return self
 
-    def file(self, says: OwnStatus | None, after: float = 0.0) -> Story:
+    def file(self, says: ReportedStatus | None, after: float = 0.0) -> Story:
         self.now += after
         self.state = on_own_status(self.state, says, self.now)
         return self
@@ -261,7 +261,9 @@ def test_a_rate_limit_is_told_apart_from_other_failures_and_gone_with_the_next_p
 
 
 @pytest.mark.parametrize("says", [None, IDLE, SHELL])
-def test_a_turn_that_no_hook_ended_is_over_when_file_and_screen_agree_but_not_at_once(says: OwnStatus | None) -> None:
+def test_a_turn_that_no_hook_ended_is_over_when_file_and_screen_agree_but_not_at_once(
+    says: ReportedStatus | None,
+) -> None:
     story = Story(PROMPT).file(says)
     assert story.screen(FREE, FREE, after=SOON).status is Status.BUSY
     assert story.screen(FREE, FREE, after=SETTLE_S).status is Status.READY

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actors.agents.base import AgentStart, Restarted, RunningAgent
+from actors.agents.base import AgentStart, RestartedAgent, RunningAgent
 from actors.concurrency import ChangeNotifier
 from actors.errors import UnavailableError
 from actors.host.load import HostLoad
@@ -199,9 +199,9 @@ class Hands:
 
     async def restart_agent(
         self, instance_id: str, session_name: str, transcript_path: str, session_id: str
-    ) -> Restarted:
+    ) -> RestartedAgent:
         self._world.close_session(session_name)
-        return Restarted(pane=_pane(session_name, self._world.open_session(session_name)), resumed=True)
+        return RestartedAgent(pane=_pane(session_name, self._world.open_session(session_name)), resumed=True)
 
     async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
         self._world.close_session(session_name)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actors.agents.base import OwnStatus
+from actors.agents.base import ReportedStatus
 from actors.agents.claude_records import StatusFile
 
 
@@ -38,9 +38,9 @@ def file(sessions: Path) -> StatusFile:
 def test_it_tells_the_status_and_what_is_waited_for(sessions: Path, file: StatusFile) -> None:
     assert file.read() is None
     write(sessions, procStart=started())
-    assert file.read() == OwnStatus(session_id="a-1", status="waiting", waiting_for="dialog open")
+    assert file.read() == ReportedStatus(session_id="a-1", status="waiting", waiting_for="dialog open")
     write(sessions, status="idle", waitingFor=None)
-    assert file.read() == OwnStatus(session_id="a-1", status="idle")
+    assert file.read() == ReportedStatus(session_id="a-1", status="idle")
 
 
 @pytest.mark.parametrize("fields", [{"status": "dreaming"}, {"status": None}, {"procStart": "1"}])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from actors.agents.base import Entry, EntryKind, TokenUse
+from actors.agents.base import ConversationItem, EntryKind, TokenUse
 from actors.agents.claude_records import read_transcript
 
 AT = "2026-11-23T22:18:32.028Z"
@@ -36,11 +36,11 @@ def text(words: str) -> dict[str, str]:
     return {"type": "text", "text": words}
 
 
-def entry(kind: EntryKind, words: str, **fields: Any) -> Entry:
-    return Entry(kind=kind, at=AT, text=words, **fields)
+def entry(kind: EntryKind, words: str, **fields: Any) -> ConversationItem:
+    return ConversationItem(kind=kind, at=AT, text=words, **fields)
 
 
-def answered(kind: EntryKind, words: str, **fields: Any) -> Entry:
+def answered(kind: EntryKind, words: str, **fields: Any) -> ConversationItem:
     return entry(kind, words, answer_id="msg_1", tokens=TOKENS, **fields)
 
 

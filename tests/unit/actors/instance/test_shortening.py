@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agents.base import Entry, EntryKind
+from actors.agents.base import ConversationItem, EntryKind
 from actors.instance.transcript import LONGEST_OTHER, LONGEST_SPOKEN, shortened, size_of
 
 JSON = st.recursive(
@@ -17,8 +17,8 @@ JSON = st.recursive(
 )
 
 
-def entry(kind: EntryKind, text: str = "", **tool_input: Any) -> Entry:
-    return Entry(kind=kind, at="", text=text, tool_input=tool_input)
+def entry(kind: EntryKind, text: str = "", **tool_input: Any) -> ConversationItem:
+    return ConversationItem(kind=kind, at="", text=text, tool_input=tool_input)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_long_input_keeps_its_names_and_short_values() -> None:
 
 @given(st.dictionaries(st.text(max_size=20), JSON, max_size=5))
 def test_a_shortened_input_is_bounded_and_says_when_something_is_missing(tool_input: dict[str, Any]) -> None:
-    short, left_out = shortened(Entry(kind=EntryKind.TOOL_CALL, at="", text="", tool_input=tool_input))
+    short, left_out = shortened(ConversationItem(kind=EntryKind.TOOL_CALL, at="", text="", tool_input=tool_input))
     assert (left_out == 0) == (short.tool_input == tool_input)
     assert characters(short.tool_input) <= LONGEST_OTHER
     json.dumps(short.tool_input)

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from actors.agents.base import OwnStatus
+from actors.agents.base import ReportedStatus
 from actors.agents.claude import ClaudeAgent
 from actors.agents.hook import KNOCK_NAME, SPOOL_NAME
 from actors.concurrency import ChangeNotifier
@@ -24,10 +24,10 @@ EARLIER_PID = 111
 
 @dataclass(frozen=True, slots=True)
 class StatusFile:
-    own: OwnStatus | None
+    own: ReportedStatus | None
     transcripts: dict[str, str]
 
-    def read(self) -> OwnStatus | None:
+    def read(self) -> ReportedStatus | None:
         return self.own
 
     def transcript_of(self, session_id: str) -> str:
@@ -38,7 +38,7 @@ class StatusFile:
 class Agent(ClaudeAgent):
     """Which processes write what of their status."""
 
-    files: dict[int, OwnStatus] = field(default_factory=dict)
+    files: dict[int, ReportedStatus] = field(default_factory=dict)
     transcripts: dict[str, str] = field(default_factory=dict)
 
     def status_file(self, pid: int) -> StatusFile:  # type: ignore[override]
@@ -57,7 +57,7 @@ def observer(directory: Path, agent: Agent) -> Observer:
 
 def an_agent(files: dict[int, str], transcripts: dict[str, str] | None = None) -> Agent:
     """``files``: the session that each process says it is in."""
-    says = {pid: OwnStatus(session_id=session, status="idle") for pid, session in files.items()}
+    says = {pid: ReportedStatus(session_id=session, status="idle") for pid, session in files.items()}
     return Agent(command="claude", python="python", files=says, transcripts=transcripts or {})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors.agents.base import Restarted
+from actors.agents.base import RestartedAgent
 from actors.errors import AgentError, StoreError, UnavailableError, WrongStateError
 from actors.instance.reports import Report
 from actors.messages import Message
@@ -60,11 +60,11 @@ class Outside:
 
     async def restart_agent(
         self, instance_id: str, session_name: str, transcript_path: str, session_id: str
-    ) -> Restarted:
+    ) -> RestartedAgent:
         self.sessions.append(session_id)
         self.while_away()
         pane = PaneInfo(session_name=session_name, pane_id="%2", pid=2, dead=False, exit_status=None, created_s=1)
-        return Restarted(pane=pane, resumed=True)
+        return RestartedAgent(pane=pane, resumed=True)
 
     async def destroy(self, name: str) -> None:
         self.destroyed.append(name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors.agents.base import Entry, EntryKind
+from actors.agents.base import ConversationItem, EntryKind
 from actors.errors import UnavailableError
 from actors.instance.reports import Report
 from actors.instance.transcript import Shown
@@ -24,7 +24,7 @@ QUESTION, ANSWER, NOTICE = EntryKind.QUESTION, EntryKind.ANSWER, EntryKind.NOTIC
 
 
 def said(kind: EntryKind, text: str, answer_id: str = "", *, interrupted: bool = False) -> Shown:
-    return Shown(entry=Entry(kind=kind, at="", text=text, answer_id=answer_id, interrupted=interrupted))
+    return Shown(entry=ConversationItem(kind=kind, at="", text=text, answer_id=answer_id, interrupted=interrupted))
 
 
 BEFORE = [said(QUESTION, "[phalanx msg_b2 from lead]\nthe task"), said(ANSWER, "done", "r1")]

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from actors.agents.demo.terminal import Draft
+from actors.agents.demo.terminal import InputBuffer
 
 
-def pasted(*texts: str) -> Draft:
-    draft = Draft()
+def pasted(*texts: str) -> InputBuffer:
+    draft = InputBuffer()
     for text in texts:
         draft.paste(text)
     return draft

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agents.demo.terminal import Input, Key, KeyReader, Pasted, Typed
+from actors.agents.demo.terminal import Input, Key, KeyReader, PastedText, TypedKey
 
 PASTE = "\x1b[200~{}\x1b[201~"
 
@@ -16,9 +16,9 @@ def keys(*pieces: bytes) -> list[Input]:
 
 def test_text_and_keys_are_told_apart() -> None:
     assert keys(b"ab\rc\x7f\x03\x15\n\x1b[A\x1b[B") == [
-        Typed("ab"),
+        TypedKey("ab"),
         Key.ENTER,
-        Typed("c"),
+        TypedKey("c"),
         Key.BACKSPACE,
         Key.CTRL_C,
         Key.CTRL_U,
@@ -29,7 +29,7 @@ def test_text_and_keys_are_told_apart() -> None:
 
 
 def test_a_paste_is_one_input_whose_line_ends_are_newlines() -> None:
-    assert keys(PASTE.format("a\rb\r\nc\nd").encode()) == [Pasted("a\nb\nc\nd")]
+    assert keys(PASTE.format("a\rb\r\nc\nd").encode()) == [PastedText("a\nb\nc\nd")]
 
 
 @given(st.text(st.characters(exclude_characters="\x1b\r", codec="utf-8")), st.integers(1, 9))
@@ -37,12 +37,12 @@ def test_a_paste_arrives_whole_however_it_is_cut(text: str, size: int) -> None:
     data = PASTE.format(text).encode() + b"\r"
     pieces = [data[i : i + size] for i in range(0, len(data), size)]
 
-    assert keys(*pieces) == [Pasted(text), Key.ENTER]
+    assert keys(*pieces) == [PastedText(text), Key.ENTER]
 
 
 @pytest.mark.parametrize("sequence", [b"\x1b[C", b"\x1bOB", b"\x1b[1;5C", b"\x1b[?1;2c", b"\x00", b"\x02"])
 def test_sequences_that_mean_nothing_here_are_dropped(sequence: bytes) -> None:
-    assert keys(b"a" + sequence + b"b") == [Typed("a"), Typed("b")]
+    assert keys(b"a" + sequence + b"b") == [TypedKey("a"), TypedKey("b")]
 
 
 def test_a_lone_escape_is_a_key_only_when_nothing_follows() -> None:
@@ -63,7 +63,7 @@ def test_an_open_paste_is_waited_for_and_not_flushed() -> None:
     assert list(reader.feed(b"\x1b[200~half")) == []
     assert not reader.waits
     assert list(reader.flush()) == []
-    assert list(reader.feed(b" done\x1b[201~")) == [Pasted("half done")]
+    assert list(reader.feed(b" done\x1b[201~")) == [PastedText("half done")]
 
 
 @given(st.binary())

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from actors.agents.demo.options import Options, UsageError, read_options
+from actors.agents.demo.options import DemoOptions, UsageError, read_options
 
 DIRECTORY = {"PHALANX_DEMO_DIRECTORY": "/i"}
 
 
-def options(*arguments: str, **environment: str) -> Options:
+def options(*arguments: str, **environment: str) -> DemoOptions:
     return read_options(arguments, {**DIRECTORY, **environment}, Path("/w"))
 
 

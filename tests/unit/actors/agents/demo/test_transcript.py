@@ -6,22 +6,22 @@ import pytest
 
 from actors.agents.base import EntryKind
 from actors.agents.claude_records import read_transcript
-from actors.agents.demo.records import Transcript
+from actors.agents.demo.records import TranscriptWriter
 
 AWKWARD = 'a\u2028b\n\\ " 日本 [Request interrupted by user]'
 
 
 @pytest.fixture
-def transcript(tmp_path: Path) -> Transcript:
-    return Transcript(tmp_path / "t" / "s.jsonl", "s", tmp_path)
+def transcript(tmp_path: Path) -> TranscriptWriter:
+    return TranscriptWriter(tmp_path / "t" / "s.jsonl", "s", tmp_path)
 
 
-def read(transcript: Transcript) -> list[tuple[EntryKind, str, bool]]:
+def read(transcript: TranscriptWriter) -> list[tuple[EntryKind, str, bool]]:
     lines = [line for line in transcript.path.read_bytes().split(b"\n") if line]
     return [(entry.kind, entry.text, entry.interrupted) for line in lines for entry in read_transcript(line)]
 
 
-def test_what_the_demo_writes_reads_like_the_real_transcript(transcript: Transcript) -> None:
+def test_what_the_demo_writes_reads_like_the_real_transcript(transcript: TranscriptWriter) -> None:
     transcript.prompt(AWKWARD, "typed")
     transcript.queued("q")
     call = transcript.tool_call("Bash", {"command": "ls"})
@@ -42,7 +42,7 @@ def test_what_the_demo_writes_reads_like_the_real_transcript(transcript: Transcr
     ]
 
 
-def test_the_conversation_so_far_is_found_again(transcript: Transcript) -> None:
+def test_the_conversation_so_far_is_found_again(transcript: TranscriptWriter) -> None:
     transcript.prompt("one\u2028", "typed")
     transcript.tool_call("Bash", {})
     transcript.answer("two")

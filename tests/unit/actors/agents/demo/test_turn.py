@@ -4,21 +4,21 @@ import pytest
 
 from actors.agents.demo.turns import (
     Act,
+    BeBusy,
     Choose,
-    Commit,
+    CommitFile,
     Crash,
     Directive,
-    Outcome,
     SwallowEnter,
+    TurnOutcome,
     UseTool,
-    Work,
     answer_to,
     directives_in,
     turn,
 )
 
 
-def played(prompt: str, *results: str) -> tuple[list[Act], Outcome | None]:
+def played(prompt: str, *results: str) -> tuple[list[Act], TurnOutcome | None]:
     """All acts of a turn whose acts come to ``results``, and how it ended."""
     running = turn([prompt], 0.5)
     acts = [next(running)]
@@ -34,12 +34,12 @@ def played(prompt: str, *results: str) -> tuple[list[Act], Outcome | None]:
 @pytest.mark.parametrize(
     ("line", "act"),
     [
-        ("busy 1.5", Work(1.5)),
-        ("never-answer", Work(None)),
+        ("busy 1.5", BeBusy(1.5)),
+        ("never-answer", BeBusy(None)),
         ('dialog Bash {"command": "ls"}', UseTool("Bash", {"command": "ls"})),
         ("dialog", UseTool("Bash", {})),
         ("ask", Choose("Which one?", ("This one", "That one"))),
-        ("commit a.txt some words", Commit("a.txt", "some words")),
+        ("commit a.txt some words", CommitFile("a.txt", "some words")),
         ("swallow-enter", SwallowEnter()),
         ("crash 3", Crash(3)),
         ("crash", Crash(1)),
@@ -48,7 +48,7 @@ def played(prompt: str, *results: str) -> tuple[list[Act], Outcome | None]:
 def test_a_directive_is_an_act_of_the_turn(line: str, act: Act) -> None:
     acts, _ = played(f"do it\n@@demo {line}\nplease")
 
-    assert acts == [Work(0.5), act]
+    assert acts == [BeBusy(0.5), act]
     assert type(acts[1]) is type(act)
 
 
@@ -63,7 +63,7 @@ def test_a_directive_that_is_not_understood_is_said_in_the_answer(line: str) -> 
 def test_the_answer_holds_what_came_of_the_acts() -> None:
     _, outcome = played("@@demo dialog Bash {}\nthanks", "no, do not")
 
-    assert outcome == Outcome("demo: received 1 message(s): thanks\nresult: no, do not")
+    assert outcome == TurnOutcome("demo: received 1 message(s): thanks\nresult: no, do not")
 
 
 @pytest.mark.parametrize(("kind", "error", "status"), [("rate_limit", "rate_limit", 429), ("api", "server_error", 500)])

@@ -7,10 +7,10 @@ import os
 import time
 from collections.abc import Callable
 
-from actors.agents.demo.loop import Loop
-from actors.agents.demo.options import Options
-from actors.agents.demo.records import Hooks, Transcript
-from actors.agents.demo.terminal import DialogView, Draft, View, paint
+from actors.agents.demo.loop import EventLoop
+from actors.agents.demo.options import DemoOptions
+from actors.agents.demo.records import HookRunner, TranscriptWriter
+from actors.agents.demo.terminal import DialogView, InputBuffer, ScreenView, paint
 
 PROMPT_LOG = "demo-log.jsonl"
 """Every prompt that the demo took, and every line that it swallowed as a command."""
@@ -21,7 +21,7 @@ _LONGEST_CONVERSATION = 100
 _FALLBACK_SIZE = os.terminal_size((80, 24))
 
 
-class Dialog:
+class OpenDialog:
     """``choose`` gets the index of the chosen option, None for Escape."""
 
     def __init__(self, view: DialogView, choose: Callable[[int | None], None]) -> None:
@@ -33,16 +33,16 @@ class Dialog:
         self.view = self.view._replace(chosen=(self.view.chosen + step) % len(self.view.options))
 
 
-class Stage:
-    def __init__(self, options: Options, loop: Loop, hooks: Hooks, transcript: Transcript) -> None:
+class Display:
+    def __init__(self, options: DemoOptions, loop: EventLoop, hooks: HookRunner, transcript: TranscriptWriter) -> None:
         self.options = options
         self.loop = loop
         self.hooks = hooks
         self.transcript = transcript
-        self.draft = Draft()
+        self.draft = InputBuffer()
         self.conversation: list[tuple[str, str]] = []
         self.queued: list[str] = []
-        self.dialog: Dialog | None = None
+        self.dialog: OpenDialog | None = None
         self.busy = False
         self.hint = ""
         self.ended = False
@@ -69,8 +69,8 @@ class Stage:
             size = _FALLBACK_SIZE
         os.write(1, paint(self._view(), size.columns, size.lines).encode(errors="replace"))
 
-    def _view(self) -> View:
-        return View(
+    def _view(self) -> ScreenView:
+        return ScreenView(
             conversation=tuple(self.conversation),
             draft=self.draft.shown,
             queued=tuple(self.queued),
