@@ -34,7 +34,7 @@ from actors.instance.transcript import Page, PageQuery, read_page
 from actors.marks import INSTANCE_MARK
 from actors.processes import end_processes, processes_with
 from actors.tmux.pane import PaneInfo
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from actors.transfer.service import Depot
 from actors.worktrees.manager import Workspaces
 from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace, WorkspaceMode
@@ -53,7 +53,7 @@ class Host:
         self._home = home
         self._catalog = catalog
         self._environment = dict(agent_environment)
-        self._server = TerminalServer(home.tmux_socket)
+        self._server = TmuxServer(home.tmux_socket)
         self._load_meter = LoadMeter(home.root)
         self._workspaces = Workspaces(home.worktrees, self._environment)
         self.depot = Depot(home.travel, self._workspaces, self._environment)

@@ -42,7 +42,7 @@ from actors.instance.transcript import PAGE_CHARACTERS, Page, PageQuery, read_pa
 from actors.marks import INSTANCE_MARK
 from actors.messages import Message, Receipt
 from actors.status import IDLE, SETTLE_S, Status, in_words, interrupted
-from actors.tmux.client import Tmux
+from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane, PaneState
 from actors.troubles import Trouble
 from actors.versions import ACTOR_PROTOCOL, check_protocol
@@ -273,7 +273,7 @@ class Instance:
 
     async def _take_over(self, pane_id: str, pid: int) -> None:
         await self._typist.acquire(_TYPIST_PATIENCE_S)
-        tmux = Tmux(self._config.tmux_socket, inherited=(self._typist.descriptor,))
+        tmux = TmuxClient(self._config.tmux_socket, inherited=(self._typist.descriptor,))
         try:
             async with asyncio.timeout(_FIND_S):
                 found = await find_agent(Pane(tmux, pane_id), pane_id, pid)

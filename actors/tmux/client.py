@@ -8,14 +8,14 @@ the calling process to tmux, and speaks UTF-8 whatever the locale.
 
 Calling tmux without its program: a connection to the server's socket for each chain of commands.
 
-Used by ``Tmux``. To the server this is a client like the program: ``protocol`` says what that would say. Owns the
+Used by ``TmuxClient``. To the server this is a client like the program: ``protocol`` says what that would say. Owns the
 connections it makes: each is bounded by a timeout, and closed when the timeout passes or the caller is cancelled. None
 outlives the process that made it, and what is typed is asked of the client in the midst of the chain (see
 ``never_late``). Standard library only.
 
 Calling tmux by its own program: a process for each chain of commands.
 
-Used by ``Tmux`` when the server cannot be spoken to directly. Owns the processes it starts: each is bounded by a
+Used by ``TmuxClient`` when the server cannot be spoken to directly. Owns the processes it starts: each is bounded by a
 timeout, killed and reaped when the timeout passes or the caller is cancelled. Standard library only.
 
 Running one chain of tmux commands and reading what it prints.
@@ -41,7 +41,14 @@ import time
 from pathlib import Path
 
 from actors.errors import PaneGoneError, SettingsError, SocketGoneError, TerminalError
-from actors.tmux.protocol import Answer, Dialogue, FrameError, OtherProtocolError, command_frame, identification
+from actors.tmux.protocol import (
+    ClientProtocol,
+    OtherProtocolError,
+    TmuxFrameError,
+    TmuxReply,
+    command_frame,
+    identification,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -138,13 +145,13 @@ class SocketClient:
         self._timeout_s = timeout_s
         self._identification = identification()
 
-    async def ask(self, command: tuple[str, ...], content: bytes | None) -> Answer:
+    async def ask(self, command: tuple[str, ...], content: bytes | None) -> TmuxReply:
         """A server that is not there is answered for in the words of the program.
 
         Raises ``OtherProtocolError`` when the server cannot be spoken to, with nothing done; ``TerminalError`` when
-        there is no answer and ``FrameError`` for one that is not understood, with nothing certain.
+        there is no answer and ``TmuxFrameError`` for one that is not understood, with nothing certain.
         """
-        dialogue = Dialogue(content or b"")
+        protocol = ClientProtocol(content or b"")
         opening = self._identification + command_frame(command)
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -153,7 +160,7 @@ class SocketClient:
                 except OSError as error:
                     return no_server(self._socket, error)
                 with line:
-                    return await _converse(line, dialogue, opening)
+                    return await _converse(line, protocol, opening)
         except TimeoutError:
             raise no_answer(self._timeout_s) from None
 
@@ -173,26 +180,26 @@ class SocketClient:
             raise
 
 
-def no_server(socket: str, error: OSError) -> Answer:
+def no_server(socket: str, error: OSError) -> TmuxReply:
     where = os.fsencode(socket)
     reason = os.strerror(error.errno or 0).encode()
     absent = isinstance(error, ConnectionRefusedError)
     errors = _NO_SERVER + where if absent else b"error connecting to %s (%s)" % (where, reason)
-    return Answer(status=_REFUSED, output=b"", errors=errors)
+    return TmuxReply(status=_REFUSED, output=b"", errors=errors)
 
 
-async def _converse(line: sockets.socket, dialogue: Dialogue, opening: bytes) -> Answer:
+async def _converse(line: sockets.socket, protocol: ClientProtocol, opening: bytes) -> TmuxReply:
     loop = asyncio.get_running_loop()
     try:
         await loop.sock_sendall(line, opening)
-        while dialogue.answer is None:
+        while protocol.answer is None:
             heard = await loop.sock_recv(line, PIECE_BYTES)
             if not heard:
                 raise TerminalError("tmux did not answer: its server has ended")
-            await loop.sock_sendall(line, dialogue.hear(heard))
+            await loop.sock_sendall(line, protocol.hear(heard))
     except OSError as error:
         raise TerminalError(f"tmux did not answer: its server has ended ({error})") from error
-    return dialogue.answer
+    return protocol.answer
 
 
 class ProcessClient:
@@ -204,7 +211,7 @@ class ProcessClient:
         self._timeout_s = timeout_s
         self._inherited = inherited
 
-    async def ask(self, command: tuple[str, ...], content: bytes | None) -> Answer:
+    async def ask(self, command: tuple[str, ...], content: bytes | None) -> TmuxReply:
         """Raises ``TerminalError`` when there is no answer, with the process ended and reaped in any case."""
         transport, client = await self._start(command, content)
         try:
@@ -216,16 +223,16 @@ class ProcessClient:
             transport.close()  # kills a process that still runs
             await client.ended.wait()
         status = transport.get_returncode() or 0
-        return Answer(status=status, output=bytes(client.output), errors=bytes(client.errors))
+        return TmuxReply(status=status, output=bytes(client.output), errors=bytes(client.errors))
 
     async def _start(
         self, command: tuple[str, ...], content: bytes | None
-    ) -> tuple[asyncio.SubprocessTransport, _ClientProtocol]:
+    ) -> tuple[asyncio.SubprocessTransport, _OutputCollector]:
         pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
         stdin = nothing if content is None else content_file(content)
         try:
             return await asyncio.get_running_loop().subprocess_exec(
-                _ClientProtocol,
+                _OutputCollector,
                 *self._program,
                 *command,
                 stdin=stdin,
@@ -241,7 +248,7 @@ class ProcessClient:
                 os.close(stdin)
 
 
-class _ClientProtocol(asyncio.SubprocessProtocol):
+class _OutputCollector(asyncio.SubprocessProtocol):
     """Gathers what one client prints. ``ended`` is set when it is reaped and its pipes are closed.
 
     Not ``asyncio.subprocess.Process``: a client hands its standard files on to the server, so the pipes of a killed
@@ -261,7 +268,7 @@ class _ClientProtocol(asyncio.SubprocessProtocol):
         self.ended.set()
 
 
-class Tmux:
+class TmuxClient:
     """Runs commands against the server on one socket. Holds no connection; may be shared and used concurrently.
 
     A program that is started inherits the open files ``inherited``; see ``ProcessClient``.
@@ -282,13 +289,13 @@ class Tmux:
             raise refusal(answer.errors.decode(errors="replace"))
         return answer.output.decode(errors="replace")
 
-    async def _ask(self, command: tuple[str, ...], content: bytes | None) -> Answer:
+    async def _ask(self, command: tuple[str, ...], content: bytes | None) -> TmuxReply:
         try:
             return await self._client.ask(command, content)
         except OtherProtocolError as error:
             self.call_the_program(f"its server speaks another protocol ({error})")
             return await self._client.ask(command, content)
-        except FrameError as error:
+        except TmuxFrameError as error:
             self.call_the_program(f"its server sent {error}")
             # But not this chain again: how far it came is not known.
             raise TerminalError(f"tmux did not answer: its server sent {error}") from error
@@ -299,7 +306,7 @@ class Tmux:
         self._client = self._program
 
 
-def ask(socket: Path, command: tuple[str, ...], cwd: Path, timeout_s: float) -> Answer:
+def ask(socket: Path, command: tuple[str, ...], cwd: Path, timeout_s: float) -> TmuxReply:
     """The client works in ``cwd``. A server that is not there is answered for in the words of the program.
 
     Raises as ``SocketClient.ask``.
@@ -315,7 +322,7 @@ def ask(socket: Path, command: tuple[str, ...], cwd: Path, timeout_s: float) -> 
         except OSError as error:
             return no_server(str(socket), error)
         line.settimeout(timeout_s)
-        return _converse_blocking(line, Dialogue(b""), opening, timeout_s)
+        return _converse_blocking(line, ClientProtocol(b""), opening, timeout_s)
 
 
 def _timeval(seconds: float) -> bytes:
@@ -323,7 +330,7 @@ def _timeval(seconds: float) -> bytes:
     return struct.pack("@ll", whole, int((seconds - whole) * 1e6))
 
 
-def _converse_blocking(line: sockets.socket, dialogue: Dialogue, opening: bytes, timeout_s: float) -> Answer:
+def _converse_blocking(line: sockets.socket, protocol: ClientProtocol, opening: bytes, timeout_s: float) -> TmuxReply:
     deadline = time.monotonic() + timeout_s
     say = opening
     try:
@@ -332,9 +339,9 @@ def _converse_blocking(line: sockets.socket, dialogue: Dialogue, opening: bytes,
             heard = line.recv(PIECE_BYTES)
             if not heard:
                 raise TerminalError("tmux did not answer: its server has ended")
-            say = dialogue.hear(heard)
-            if dialogue.answer is not None:
-                return dialogue.answer
+            say = protocol.hear(heard)
+            if protocol.answer is not None:
+                return protocol.answer
             if time.monotonic() > deadline:
                 raise no_answer(timeout_s)
     except TimeoutError:

@@ -47,7 +47,7 @@ from typing import Final, Literal
 
 from actors.errors import PaneGoneError, TerminalError
 from actors.inotify import WRITTEN, Inotify
-from actors.tmux.client import NO_SESSION, Tmux, never_late
+from actors.tmux.client import NO_SESSION, TmuxClient, never_late
 
 _NAME = re.compile(r"phalanx-[0-9a-f]{32}")
 
@@ -89,7 +89,7 @@ def paste_options(parts: tuple[str, ...]) -> str:
 
 
 @contextmanager
-def told_of_drawing(terminal: str, tell: Callable[[], None]) -> Iterator[bool]:
+def watch_drawing(terminal: str, tell: Callable[[], None]) -> Iterator[bool]:
     """Inside, ``tell`` is called in the running event loop whenever something was written to ``terminal``.
 
     Yields False where that cannot be told: then ``tell`` is never called.
@@ -251,7 +251,7 @@ class Pane:
     Calls are not ordered among each other: the caller types one thing after the other.
     """
 
-    def __init__(self, tmux: Tmux, pane_id: str) -> None:
+    def __init__(self, tmux: TmuxClient, pane_id: str) -> None:
         if not _PANE_ID.fullmatch(pane_id):
             raise ValueError(f"not the id of a tmux pane: {pane_id!r} (they look like %12)")
         self._tmux = tmux
@@ -345,7 +345,7 @@ class Pane:
 
         Gives False where that cannot be told, as before ``state`` was asked for the first time.
         """
-        return told_of_drawing(self._terminal, tell)
+        return watch_drawing(self._terminal, tell)
 
     async def state(self) -> PaneState:
         server_pid, state = await self._read_state()
@@ -397,7 +397,7 @@ class Pane:
                 await self._tmux.run("delete-buffer", "-b", buffer)
 
 
-async def list_panes(tmux: Tmux) -> list[PaneInfo]:
+async def list_panes(tmux: TmuxClient) -> list[PaneInfo]:
     """Every pane of the server; ``[]`` when it has no session.
 
     Raises ``TerminalError`` when no server answers.

@@ -2,7 +2,7 @@
 
 The frames in which tmux and its clients speak (OpenBSD's imsg), and the parts of them that a client needs; pure.
 
-Used by ``Dialogue`` alone. A frame is a header of sixteen bytes (kind, length with the header, protocol version,
+Used by ``ClientProtocol`` alone. A frame is a header of sixteen bytes (kind, length with the header, protocol version,
 process id) and its data. Kinds and data are those of tmux's ``tmux-protocol.h``, the same from tmux 3.2 to 3.7; who
 changes them there raises the version. Promises: what is packed has exactly the size that tmux expects, because up to
 tmux 3.5 the server ends itself, with every agent, when it does not.
@@ -36,7 +36,7 @@ _TWO_INTS = struct.Struct("=ii")
 _UTF8_CLIENT = struct.pack("=Q", 0x10000)
 
 
-class Kind(IntEnum):
+class FrameKind(IntEnum):
     VERSION = 12
     IDENTIFY_TERM = 101
     IDENTIFY_TTYNAME = 102
@@ -59,7 +59,7 @@ class Kind(IntEnum):
     READ_CANCEL = 307
 
 
-class FrameError(Exception):
+class TmuxFrameError(Exception):
     """What came is nothing that a server says to a client of this version."""
 
 
@@ -69,15 +69,15 @@ class OtherProtocolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    kind: Kind
+    kind: FrameKind
     data: bytes
 
     def integer(self, position: int) -> int:
-        """The field at ``position``, counted in integers. Raises ``FrameError`` when the data is too short."""
+        """The field at ``position``, counted in integers. Raises ``TmuxFrameError`` when the data is too short."""
         try:
             return int(_INT.unpack_from(self.data, position * _INT.size)[0])
         except struct.error:
-            raise FrameError(f"a {self.kind.name} of {len(self.data)} bytes is too short") from None
+            raise TmuxFrameError(f"a {self.kind.name} of {len(self.data)} bytes is too short") from None
 
     def rest(self, position: int) -> bytes:
         """What follows ``position`` integers."""
@@ -89,13 +89,13 @@ def identification(cwd: Path = Path("/")) -> bytes:
     """All that a client says of itself: it has no terminal, no environment and works in ``cwd``."""
     return b"".join(
         (
-            _frame(Kind.IDENTIFY_LONGFLAGS, _UTF8_CLIENT),
-            _frame(Kind.IDENTIFY_TERM, b"dumb\0"),
-            _frame(Kind.IDENTIFY_FEATURES, _INT.pack(0)),
-            _frame(Kind.IDENTIFY_TTYNAME, b"\0"),
-            _frame(Kind.IDENTIFY_CWD, os.fsencode(cwd) + b"\0"),
-            _frame(Kind.IDENTIFY_CLIENTPID, _INT.pack(os.getpid())),
-            _frame(Kind.IDENTIFY_DONE),
+            _frame(FrameKind.IDENTIFY_LONGFLAGS, _UTF8_CLIENT),
+            _frame(FrameKind.IDENTIFY_TERM, b"dumb\0"),
+            _frame(FrameKind.IDENTIFY_FEATURES, _INT.pack(0)),
+            _frame(FrameKind.IDENTIFY_TTYNAME, b"\0"),
+            _frame(FrameKind.IDENTIFY_CWD, os.fsencode(cwd) + b"\0"),
+            _frame(FrameKind.IDENTIFY_CLIENTPID, _INT.pack(os.getpid())),
+            _frame(FrameKind.IDENTIFY_DONE),
         )
     )
 
@@ -107,26 +107,26 @@ def command_frame(command: tuple[str, ...]) -> bytes:
     packed = _INT.pack(len(command)) + b"".join(os.fsencode(word) + b"\0" for word in command)
     if len(packed) > _LONGEST_BYTES - _HEADER.size:
         raise TerminalError("tmux refused: command too long")
-    return _frame(Kind.COMMAND, packed)
+    return _frame(FrameKind.COMMAND, packed)
 
 
 def content_frames(stream: int, content: bytes) -> bytes:
     """A whole file that the server reads from its client, and its end."""
     piece_bytes = _LONGEST_BYTES - _HEADER.size - _INT.size
     pieces = (content[at : at + piece_bytes] for at in range(0, len(content), piece_bytes))
-    frames = [_frame(Kind.READ, _INT.pack(stream) + piece) for piece in pieces]
+    frames = [_frame(FrameKind.READ, _INT.pack(stream) + piece) for piece in pieces]
     return b"".join((*frames, read_done(stream, 0)))
 
 
 def read_done(stream: int, error: int) -> bytes:
-    return _frame(Kind.READ_DONE, _TWO_INTS.pack(stream, error))
+    return _frame(FrameKind.READ_DONE, _TWO_INTS.pack(stream, error))
 
 
 def write_ready(stream: int, error: int) -> bytes:
-    return _frame(Kind.WRITE_READY, _TWO_INTS.pack(stream, error))
+    return _frame(FrameKind.WRITE_READY, _TWO_INTS.pack(stream, error))
 
 
-def _frame(kind: Kind, data: bytes = b"") -> bytes:
+def _frame(kind: FrameKind, data: bytes = b"") -> bytes:
     return _HEADER.pack(kind, _HEADER.size + len(data), PROTOCOL_VERSION, os.getpid()) + data
 
 
@@ -137,7 +137,8 @@ class FrameReader:
         self._received = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that are whole now. Raises ``FrameError``, and ``OtherProtocolError`` for a refusal to speak."""
+        """The frames that are whole now. Raises ``TmuxFrameError``, and ``OtherProtocolError`` for a refusal to
+        speak."""
         self._received += data
         while len(self._received) >= _HEADER.size:
             number, length, version, _ = _HEADER.unpack_from(self._received)
@@ -149,19 +150,19 @@ class FrameReader:
             yield frame
 
 
-def _known(number: int, length: int, version: int) -> Kind:
-    if number == Kind.VERSION:
+def _known(number: int, length: int, version: int) -> FrameKind:
+    if number == FrameKind.VERSION:
         raise OtherProtocolError(f"version {version} instead of {PROTOCOL_VERSION}")
     if version != PROTOCOL_VERSION or not _HEADER.size <= length <= _LONGEST_BYTES or number not in _KINDS:
-        raise FrameError(f"a frame of kind {number}, version {version} and {length} bytes")
-    return Kind(number)
+        raise TmuxFrameError(f"a frame of kind {number}, version {version} and {length} bytes")
+    return FrameKind(number)
 
 
-_KINDS = frozenset(Kind)
+_KINDS = frozenset(FrameKind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class TmuxReply:
     """``status`` is 0 when every command was carried out; otherwise ``errors`` says what the first one that was not
     met with."""
 
@@ -171,10 +172,10 @@ class Answer:
 
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
-_OF_NO_USE = frozenset({Kind.FLAGS, Kind.WRITE_CLOSE, Kind.READ_CANCEL})
+_OF_NO_USE = frozenset({FrameKind.FLAGS, FrameKind.WRITE_CLOSE, FrameKind.READ_CANCEL})
 
 
-class Dialogue:
+class ClientProtocol:
     """Say ``identification`` and ``command_frame``, then ``hear`` until there is an ``answer``."""
 
     def __init__(self, content: bytes) -> None:
@@ -185,11 +186,11 @@ class Dialogue:
         self._output = bytearray()
         self._errors = bytearray()
         self._heard = False
-        self.answer: Answer | None = None
+        self.answer: TmuxReply | None = None
 
     def hear(self, data: bytes) -> bytes:
         """What to send in return. Raises ``OtherProtocolError`` when the server reads nothing of what was said, so that
-        surely nothing was done, ``FrameError`` for what no server says to such a client, ``TerminalError`` when the
+        surely nothing was done, ``TmuxFrameError`` for what no server says to such a client, ``TerminalError`` when the
         server ends."""
         replies = []
         try:
@@ -200,25 +201,25 @@ class Dialogue:
                     break
         except OtherProtocolError as error:
             if self._heard:
-                raise FrameError(f"another protocol in the midst of an answer ({error})") from None
+                raise TmuxFrameError(f"another protocol in the midst of an answer ({error})") from None
             raise
         return b"".join(replies)
 
     def _reply(self, frame: Frame) -> bytes:
         match frame.kind:
-            case Kind.READ_OPEN:
+            case FrameKind.READ_OPEN:
                 return self._read(frame.integer(0), frame.integer(1))
-            case Kind.WRITE_OPEN:
+            case FrameKind.WRITE_OPEN:
                 return self._open(frame.integer(0), frame.integer(1))
-            case Kind.WRITE:
+            case FrameKind.WRITE:
                 self._printed_to(frame.integer(0)).extend(frame.rest(1))
-            case Kind.EXIT:
+            case FrameKind.EXIT:
                 status = frame.integer(0) if frame.data else 0
-                self.answer = Answer(status=status, output=bytes(self._output), errors=bytes(self._errors))
-            case Kind.SHUTDOWN:
+                self.answer = TmuxReply(status=status, output=bytes(self._output), errors=bytes(self._errors))
+            case FrameKind.SHUTDOWN:
                 raise TerminalError("tmux did not answer: its server has ended")
             case kind if kind not in _OF_NO_USE:
-                raise FrameError(f"an unexpected {kind.name}")
+                raise TmuxFrameError(f"an unexpected {kind.name}")
         return b""
 
     def _read(self, stream: int, descriptor: int) -> bytes:
@@ -237,5 +238,5 @@ class Dialogue:
 
     def _printed_to(self, stream: int) -> bytearray:
         if stream not in self._printed:
-            raise FrameError(f"text for the stream {stream}, which it has not opened")
+            raise TmuxFrameError(f"text for the stream {stream}, which it has not opened")
         return self._printed[stream]

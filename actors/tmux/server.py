@@ -57,10 +57,10 @@ from actors.tmux.client import (
     tmux_program,
 )
 from actors.tmux.pane import COLUMNS, PANE_FORMAT, ROWS, PaneInfo, own_size, parse_pane
-from actors.tmux.protocol import Answer, FrameError, OtherProtocolError
+from actors.tmux.protocol import OtherProtocolError, TmuxFrameError, TmuxReply
 
 
-class BoundedServer(libtmux.Server):
+class TimeoutServer(libtmux.Server):
     """A ``libtmux.Server`` whose ``cmd`` raises ``TerminalError`` when tmux does not answer within ``timeout_s``."""
 
     def __init__(self, socket: Path, timeout_s: float) -> None:
@@ -77,24 +77,24 @@ class BoundedServer(libtmux.Server):
         Unlike ``-c DIRECTORY`` this way takes any name: tmux expands formats, even ``#(command)``, in the option."""
         command = [*client_command(self._socket), *words]
         try:
-            return _Answer(command, ask(self._socket, tuple(words), cwd, self._timeout_s))
+            return _FinishedCommand(command, ask(self._socket, tuple(words), cwd, self._timeout_s))
         except OtherProtocolError:
-            return _Answer(command, _run_program(command, cwd, self._timeout_s))
-        except (FrameError, ValueError) as error:
+            return _FinishedCommand(command, _run_program(command, cwd, self._timeout_s))
+        except (TmuxFrameError, ValueError) as error:
             raise TerminalError(f"tmux could not be called: {error}") from error
 
 
-class _Answer(tmux_cmd):
+class _FinishedCommand(tmux_cmd):
     """What libtmux reads of a tmux process that has ended; its own constructor, which starts one, is not used."""
 
-    def __init__(self, command: list[str], answer: Answer) -> None:
+    def __init__(self, command: list[str], answer: TmuxReply) -> None:
         self.cmd = command
         self.returncode = answer.status
         self.stdout = _lines(answer.output)
         self.stderr = _lines(answer.errors)
 
 
-def _run_program(command: Sequence[str], cwd: Path, timeout_s: float) -> Answer:
+def _run_program(command: Sequence[str], cwd: Path, timeout_s: float) -> TmuxReply:
     try:
         ended = subprocess.run(
             command,
@@ -109,7 +109,7 @@ def _run_program(command: Sequence[str], cwd: Path, timeout_s: float) -> Answer:
         raise no_answer(timeout_s) from None
     except (OSError, ValueError) as error:
         raise TerminalError(f"tmux could not be started: {error}") from error
-    return Answer(status=ended.returncode, output=ended.stdout, errors=ended.stderr)
+    return TmuxReply(status=ended.returncode, output=ended.stdout, errors=ended.stderr)
 
 
 def _lines(output: bytes) -> list[str]:
@@ -203,7 +203,7 @@ set-hook -g client-detached {{ if-shell -F '#{{==:#{{session_attached}},0}}' {{ 
 # makes tmux 3.3a die at its first new-session.
 
 
-class TerminalServer:
+class TmuxServer:
     """One tmux server, known by its socket."""
 
     def __init__(self, socket: Path, timeout_s: float = 10.0) -> None:
@@ -211,7 +211,7 @@ class TerminalServer:
         self._socket = socket
         self._config = socket.with_name(f"{socket.name}.conf")
         self._timeout_s = timeout_s
-        self._tmux = BoundedServer(socket, timeout_s)
+        self._tmux = TimeoutServer(socket, timeout_s)
 
     def start(self, environment: Mapping[str, str]) -> int:
         """Brings the server up with ``environment`` and nothing else, as a daemon in ``/``; returns its process id.

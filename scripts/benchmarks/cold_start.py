@@ -13,9 +13,9 @@ from pathlib import Path
 from actors.agents.base import Composer
 from actors.agents.claude_screen import read_screen
 from actors.agents.demo.agent import PROGRAM
-from actors.tmux.client import Tmux
+from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from scripts.benchmarks import batches
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.minimal_ray import BareActors, make_environment
@@ -40,7 +40,7 @@ async def _team_s(team: Team) -> float:
 
 
 async def _floor_s(bare: BareActors, socket: Path, *, with_agents: bool) -> float:
-    server = TerminalServer(socket)
+    server = TmuxServer(socket)
     server.start(os.environ)
     try:
         begun = time.perf_counter()
@@ -50,14 +50,14 @@ async def _floor_s(bare: BareActors, socket: Path, *, with_agents: bool) -> floa
         server.stop()
 
 
-async def _sessions(server: TerminalServer, socket: Path, *, with_agents: bool) -> None:
+async def _sessions(server: TmuxServer, socket: Path, *, with_agents: bool) -> None:
     """Returns when all sessions are there, with agents when each shows its input box."""
     panes = []
     for _ in range(_SIZE):
         name = f"bare-{uuid.uuid4().hex[:8]}"
         command = _demo_command(socket.parent / name) if with_agents else ["cat"]
         info = await asyncio.to_thread(server.open_session, name, command, socket.parent)
-        panes.append(Pane(Tmux(socket), info.pane_id))
+        panes.append(Pane(TmuxClient(socket), info.pane_id))
     if with_agents:
         while panes:
             await asyncio.sleep(_LOOK_S)

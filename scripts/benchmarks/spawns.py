@@ -9,9 +9,9 @@ from pathlib import Path
 
 from actors.agents.base import Composer
 from actors.agents.claude_screen import read_screen
-from actors.tmux.client import Tmux
+from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from scripts.benchmarks.figures import Figure
 from supervisor.api import requests
 from tests.acceptance.team import Team
@@ -23,7 +23,7 @@ _POLL_S = 0.01
 async def measure(team: Team, claude: Path, socket: Path) -> Figure:
     """Pairs in turn: ours, then the bare program in a bare tmux session until its input box is visible."""
     ours, bare = [], []
-    server = TerminalServer(socket)
+    server = TmuxServer(socket)
     server.start(team.environment)
     try:
         async with await team.connect() as client:
@@ -33,7 +33,7 @@ async def measure(team: Team, claude: Path, socket: Path) -> Figure:
                 took_ms = (time.perf_counter() - begun) * 1000
                 await client.wait(requests.WaitRequest(instance_ids=[spawned.instance_id]))
                 await client.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
-                floor_ms = await _bare_ms(server, Tmux(socket), claude, Path(spawned.working_directory).parent)
+                floor_ms = await _bare_ms(server, TmuxClient(socket), claude, Path(spawned.working_directory).parent)
                 if run:
                     ours.append(took_ms)
                     bare.append(floor_ms)
@@ -47,7 +47,7 @@ async def measure(team: Team, claude: Path, socket: Path) -> Figure:
     )
 
 
-async def _bare_ms(server: TerminalServer, tmux: Tmux, claude: Path, directory: Path) -> float:
+async def _bare_ms(server: TmuxServer, tmux: TmuxClient, claude: Path, directory: Path) -> float:
     begun = time.perf_counter()
     name = f"bare-{uuid.uuid4().hex[:8]}"
     info = server.open_session(name, [str(claude), "--session-id", str(uuid.uuid4())], directory)

@@ -22,7 +22,7 @@ from typing import Any
 
 from actors.errors import SettingsError, TerminalError, UnavailableError
 from actors.home import Home, read_environment, write_environment
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from supervisor.runtime.environment import Environments, agent_environment, kept_for_ray, kept_for_tls, ray_environment
 from supervisor.runtime.model import Stopwatch
 from supervisor.runtime.parts import Parts, gateway_answers, has_head
@@ -147,7 +147,7 @@ class BringUp:
         self._factory = factory
         self._watch = watch
         self._undo = undo
-        self._terminal = TerminalServer(home.tmux_socket)
+        self._terminal = TmuxServer(home.tmux_socket)
 
     def run(self, known: Team | None, parts: Parts, given: Environments) -> Team:
         """Returns the team when its gateway answers; the agents of a team that goes on keep the environment they have.

@@ -25,7 +25,7 @@ from actors.errors import InvalidRequestError, SettingsError, TerminalError, Una
 from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.processes import end_processes, mark_of, processes_with
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from supervisor.runtime.environment import (
     RAY_SETTINGS,
     TOKEN_VARIABLE,
@@ -127,7 +127,7 @@ def end_all(home: Home, team: Team) -> None:
     end_ray(home, team.team_id, team.head_pid)
     with suppress(TerminalError):  # the sweep below ends a server that does not answer
         if mark_of_server(home) == team.team_id:
-            TerminalServer(home.tmux_socket).stop()
+            TmuxServer(home.tmux_socket).stop()
     left: list[psutil.Process] = []
     for _ in range(_SWEEPS):
         found = processes_with(TEAM_MARK, team.team_id)
@@ -142,7 +142,7 @@ def end_all(home: Home, team: Team) -> None:
 
 def mark_of_server(home: Home) -> str | None:
     """The mark of the tmux server that listens in the home; None when there is none, or it has no mark."""
-    pid = TerminalServer(home.tmux_socket).pid()
+    pid = TmuxServer(home.tmux_socket).pid()
     with suppress(psutil.NoSuchProcess):
         return mark_of(psutil.Process(pid), TEAM_MARK) if pid else None
     return None
@@ -165,7 +165,7 @@ def names_of(processes: Iterable[psutil.Process]) -> str:
 def remove_files(home: Home) -> None:
     """Takes away what only a running team needs; logs, worktrees, instances and the configuration stay."""
     with suppress(TerminalError):  # a server of somebody else keeps its socket
-        if not TerminalServer(home.tmux_socket).is_running():
+        if not TmuxServer(home.tmux_socket).is_running():
             home.tmux_socket.unlink(missing_ok=True)
     sockets = (home.gateway_socket, home.git_socket)
     for path in (*sockets, home.ray_token_file, home.environment_file, home.settings_file, home.leader_file):

@@ -19,7 +19,7 @@ from actors.instance.instance import Instance, InstanceConfig
 from actors.messages import FINAL_STATUSES, Message, MessageStatus
 from actors.status import IDLE
 from actors.tmux.pane import Key, LastKey, Pane
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from tests.projects import make_repository, shell_environment
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
@@ -90,7 +90,7 @@ async def test_the_first_message_arrives_once_although_enter_is_swallowed_at_sta
     environment = {**shell_environment(home), **standin_environment(api.url, user)}
     repository = make_repository(short_tmp / "project")
     catalog = AgentCatalog(claude_command=str(claude_command), python=sys.executable)
-    server = TerminalServer(home.tmux_socket)
+    server = TmuxServer(home.tmux_socket)
     server.start(environment)
     host = Host(home, catalog, environment)
     swallowed = 0

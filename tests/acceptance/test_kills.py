@@ -14,7 +14,7 @@ import pytest
 from actors.errors import SettingsError, UnavailableError
 from actors.home import Home
 from actors.processes import end_processes, is_running
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from mcp_entry.connection import Team as EntryTeam
 from supervisor.api.requests import ListRequest, SendRequest
 from supervisor.settings import Settings
@@ -63,7 +63,7 @@ async def test_whatever_is_killed_the_team_answers_again_and_its_agents_were_nev
 ) -> None:
     client = await entry.client()
     spawned = [await client.spawn(team.specialist(f"hello {number}")) for number in range(2)]
-    agents = [psutil.Process(pane.pid) for pane in TerminalServer(team.home.tmux_socket).agents()]
+    agents = [psutil.Process(pane.pid) for pane in TmuxServer(team.home.tmux_socket).agents()]
     assert len(agents) == 2
     took: dict[str, float] = {}
     for name in ("ray::_SupervisorServer", "raylet", "gcs_server", "head", "all of Ray"):
@@ -113,7 +113,7 @@ async def test_a_team_whose_state_is_lost_begins_no_other_beside_its_agents_and_
     client = await entry.client()
     spawned = await client.spawn(team.specialist("hello"))
     await entry.close()
-    agent = psutil.Process(TerminalServer(team.home.tmux_socket).agents()[0].pid)
+    agent = psutil.Process(TmuxServer(team.home.tmux_socket).agents()[0].pid)
     end_processes(of_ray(team.home), grace_s=0)
     for file in team.home.root.glob("state.db*"):
         shutil.move(file, tmp_path)

@@ -14,7 +14,7 @@ import pytest
 from actors.errors import SettingsError
 from actors.files import write_private
 from actors.processes import end_processes, is_running, own_umask
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from mcp_entry.connection import Team as EntryTeam
 from supervisor.api.requests import ListRequest, SendRequest, TerminateRequest
 from tests.acceptance.team import Team
@@ -38,7 +38,7 @@ async def test_a_host_actor_that_was_killed_comes_back_and_starts_agents(team: T
 
     await client.spawn(team.specialist())
 
-    assert len(TerminalServer(team.home.tmux_socket).agents()) == 1
+    assert len(TmuxServer(team.home.tmux_socket).agents()) == 1
 
 
 @pytest.mark.parametrize("damage", ["lost", "torn"])
@@ -64,7 +64,7 @@ async def test_a_host_actor_that_finds_its_environment_damaged_refuses_to_start_
 
     write_private(team.home.environment_file, kept)
     await client.spawn(team.specialist())
-    assert len(TerminalServer(team.home.tmux_socket).agents()) == 2
+    assert len(TmuxServer(team.home.tmux_socket).agents()) == 2
     assert called(of_ray(team.home), "ray::_HostServer") == host
 
 
@@ -72,7 +72,7 @@ async def test_a_terminal_server_that_was_killed_is_there_again_for_the_next_age
     team: Team, entry: EntryTeam
 ) -> None:
     client = await entry.client()
-    server = TerminalServer(team.home.tmux_socket)
+    server = TmuxServer(team.home.tmux_socket)
     before = psutil.Process(server.pid())
     environment = before.environ()
     end_processes([before], grace_s=0)

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from actors.home import Home
-from actors.tmux.client import Tmux
+from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
@@ -119,7 +119,7 @@ class Lead:
     """A real Claude Code with Phalanx as its MCP server, as ``phalanx mcp add`` registers it."""
 
     def __init__(self, directory: Path, claude: Path, environment: dict[str, str], repository: Path) -> None:
-        self._server = TerminalServer(directory / "lead.sock")
+        self._server = TmuxServer(directory / "lead.sock")
         self._socket = directory / "lead.sock"
         self._repository = repository
         mcp = {"mcpServers": {"phalanx": {"command": sys.executable, "args": ["-m", "mcp_entry"]}}}
@@ -137,7 +137,7 @@ class Lead:
     def start(self) -> Pane:
         self._server.start(self._environment)
         info = self._server.open_session("lead", self._command, self._repository)
-        return Pane(Tmux(self._socket), info.pane_id)
+        return Pane(TmuxClient(self._socket), info.pane_id)
 
     def end(self) -> None:
         self._server.stop()

@@ -16,7 +16,7 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from supervisor.api import requests
 from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team, bring_up
@@ -100,7 +100,7 @@ async def test_trouble_reaches_a_lead_as_a_log_message_and_its_tools_say_the_sam
     try:
         async with await team.connect() as client:
             spawned = await client.spawn(team.specialist())
-            (agent,) = TerminalServer(team.home.tmux_socket).agents()
+            (agent,) = TmuxServer(team.home.tmux_socket).agents()
             os.kill(agent.pid, signal.SIGKILL)
             request = requests.WaitRequest(instance_ids=[spawned.instance_id], until="needs_attention")
             assert (await client.wait(request)).reached

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from supervisor.api import requests
 from supervisor.api.results import StockFigures
 from supervisor.rpc.client import SupervisorClient
@@ -59,11 +59,11 @@ async def test_a_spare_whose_actor_was_just_killed_is_given_all_the_same(
     claude: SupervisorClient, claude_team: Team
 ) -> None:
     await claude.prewarm_instances(1, str(claude_team.repository))
-    before = {agent.pid for agent in TerminalServer(claude_team.home.tmux_socket).agents()}
+    before = {agent.pid for agent in TmuxServer(claude_team.home.tmux_socket).agents()}
     for actor in _seats_of_spares(claude_team):
         os.kill(actor, signal.SIGKILL)
     spawned = await claude.spawn(claude_team.specialist("after the kill"))
-    after = {agent.session_name: agent.pid for agent in TerminalServer(claude_team.home.tmux_socket).agents()}
+    after = {agent.session_name: agent.pid for agent in TmuxServer(claude_team.home.tmux_socket).agents()}
     assert spawned.from_pool == (after[spawned.instance_id] in before)
     await claude.wait(requests.WaitRequest(instance_ids=[spawned.instance_id], timeout_seconds=60))
     read = await claude.read(requests.ReadRequest(instance_id=spawned.instance_id))
@@ -76,14 +76,14 @@ async def test_spare_claudes_outlive_the_supervisor_and_whatever_is_tuned_afterw
 ) -> None:
     ready = await claude.prewarm_instances(2, str(claude_team.repository))
     assert ready.success, ready.errors
-    before = {agent.pid for agent in TerminalServer(claude_team.home.tmux_socket).agents()}
+    before = {agent.pid for agent in TmuxServer(claude_team.home.tmux_socket).agents()}
     os.kill((await claude.status()).supervisor_pid, signal.SIGKILL)
     await claude.optimize_settings(requests.OptimizeSettingsRequest(message_batch_size=9))
     pool = await _pool_with(claude, 2)
     assert (pool.ready, pool.wanted) == (2, 2)
-    assert {agent.pid for agent in TerminalServer(claude_team.home.tmux_socket).agents()} == before
+    assert {agent.pid for agent in TmuxServer(claude_team.home.tmux_socket).agents()} == before
     spawned = await claude.spawn(claude_team.specialist("after the supervisor's death"))
-    after = {agent.session_name: agent.pid for agent in TerminalServer(claude_team.home.tmux_socket).agents()}
+    after = {agent.session_name: agent.pid for agent in TmuxServer(claude_team.home.tmux_socket).agents()}
     assert spawned.from_pool
     assert after[spawned.instance_id] in before
     unchanged = await claude.prewarm_resources(requests.PrewarmRequest(worktrees=True))

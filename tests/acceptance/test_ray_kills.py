@@ -19,7 +19,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from actors.home import Home
 from actors.processes import is_running
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
 from tests.chaos.ray_kills import Kill, Plan, Strikes, Struck, Victim, plans, table
@@ -66,7 +66,7 @@ async def test_whatever_of_ray_is_killed_whenever_a_waiting_call_is_answered_soo
         asked = {"role": "specialist", "workDir": str(repository), "context": "hello"}
         spawned = await lead.call_tool("spawn_batch", {"instances": [asked] * AGENTS})
         assert not spawned.is_error, spawned.content
-        agents = [psutil.Process(pane.pid) for pane in TerminalServer(home.tmux_socket).agents()]
+        agents = [psutil.Process(pane.pid) for pane in TmuxServer(home.tmux_socket).agents()]
         assert len(agents) == AGENTS
         for plan in plans(SEED, COUNT) if COUNT else FEW:
             struck.append(await strikes.carry_out(plan))

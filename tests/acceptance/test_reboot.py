@@ -15,7 +15,7 @@ import pytest
 
 from actors.marks import TEAM_MARK
 from actors.processes import end_processes, is_running, processes_with
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from supervisor.api import requests
 from supervisor.api.results import InstanceInfo
 from supervisor.rpc.client import SupervisorClient
@@ -64,7 +64,7 @@ async def all_ready(client: SupervisorClient) -> list[InstanceInfo]:
 
 
 def agents_of(team: Team) -> dict[str, psutil.Process]:
-    found = TerminalServer(team.home.tmux_socket).agents()
+    found = TmuxServer(team.home.tmux_socket).agents()
     return {agent.session_name: psutil.Process(agent.pid) for agent in found if agent.alive}
 
 
@@ -103,7 +103,7 @@ async def test_agents_whose_tmux_server_is_killed_come_back_by_themselves_with_t
         await tell_all(client, ids, "remember 42")
         before = agents_of(team)
 
-        server = psutil.Process(TerminalServer(team.home.tmux_socket).pid())
+        server = psutil.Process(TmuxServer(team.home.tmux_socket).pid())
         server.kill()
         await asyncio.to_thread(server.wait, BACK_S)  # one that is just ending breaks off whoever asks it
         await until_other_agents(team, ids, before)

@@ -19,7 +19,7 @@ from actors.agents.base import EntryKind
 from actors.agents.claude_records import read_transcript
 from actors.errors import AgentError, InvalidRequestError, PhalanxError, TeamNotRunningError
 from actors.instance.inbox import ids_in
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from supervisor.api import requests
 from supervisor.rpc.client import SupervisorClient
 from supervisor.team.recycling import ASK
@@ -230,7 +230,7 @@ async def interrupt(claude: SupervisorClient, _team: Team, instance_id: str) -> 
 
 
 async def kill(_claude: SupervisorClient, team: Team, instance_id: str) -> None:
-    agents = {agent.session_name: agent.pid for agent in TerminalServer(team.home.tmux_socket).agents()}
+    agents = {agent.session_name: agent.pid for agent in TmuxServer(team.home.tmux_socket).agents()}
     tell([psutil.Process(agents[instance_id])])
 
 

@@ -12,8 +12,8 @@ import pytest
 from actors.agents.claude import ClaudeAgent
 from actors.agents.claude_trust import ensure_trusted
 from actors.agents.demo.agent import DemoAgent
-from actors.tmux.client import Tmux
-from actors.tmux.server import TerminalServer
+from actors.tmux.client import TmuxClient
+from actors.tmux.server import TmuxServer
 from tests.integration.agents.rig import ClaudeRig, DemoRig, path_only
 from tests.integration.agents.succession import Team
 from tests.standin.api import ApiStandIn
@@ -28,20 +28,20 @@ def api() -> Iterator[ApiStandIn]:
 
 
 @pytest.fixture
-def server(short_tmp: Path) -> Iterator[TerminalServer]:
-    server = TerminalServer(short_tmp / "tmux.sock")
+def server(short_tmp: Path) -> Iterator[TmuxServer]:
+    server = TmuxServer(short_tmp / "tmux.sock")
     server.start({**path_only(), "HOME": str(short_tmp), "PHALANX_HOME": str(short_tmp)})
     yield server
     server.stop()
 
 
 @pytest.fixture
-def tmux(server: TerminalServer, short_tmp: Path) -> Tmux:
-    return Tmux(short_tmp / "tmux.sock")
+def tmux(server: TmuxServer, short_tmp: Path) -> TmuxClient:
+    return TmuxClient(short_tmp / "tmux.sock")
 
 
 @pytest.fixture
-def demo(server: TerminalServer, tmux: Tmux, short_tmp: Path) -> DemoRig:
+def demo(server: TmuxServer, tmux: TmuxClient, short_tmp: Path) -> DemoRig:
     return DemoRig(DemoAgent(sys.executable), server, tmux, short_tmp)
 
 
@@ -59,9 +59,9 @@ def _claude_rig(directory: Path, command: Path, api: ApiStandIn) -> Iterator[Cla
         **standin_environment(api.url, make_claude_home(directory / "user")),
         "PHALANX_HOME": str(directory),
     }
-    server = TerminalServer(directory / "tmux.sock")
+    server = TmuxServer(directory / "tmux.sock")
     server.start(environment)
-    rig = ClaudeRig(ClaudeAgent(str(command), sys.executable), server, Tmux(directory / "tmux.sock"), directory)
+    rig = ClaudeRig(ClaudeAgent(str(command), sys.executable), server, TmuxClient(directory / "tmux.sock"), directory)
     ensure_trusted(rig.cwd.parent, environment)
     try:
         yield rig

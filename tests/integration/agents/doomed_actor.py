@@ -24,7 +24,7 @@ from actors.instance.instance import Instance, InstanceConfig
 from actors.instance.journal import Ledger
 from actors.messages import Message, MessageStatus, decode
 from actors.tmux.pane import LastKey, Pane
-from actors.tmux.protocol import Dialogue
+from actors.tmux.protocol import ClientProtocol
 
 MOMENTS = ("before the paste", "after the paste", "after Enter", "after the proof")
 LIMITS = BatchLimits(size=50, delay_s=0.0)
@@ -79,19 +79,19 @@ def _replace_paste_by_one_that_waits() -> None:
 
 
 def _replace_paste_by_one_that_dies_with_its_text_sent() -> None:
-    paste, hear = Pane.paste, Dialogue.hear
+    paste, hear = Pane.paste, ClientProtocol.hear
 
     async def last(pane: Pane, *arguments: Any) -> LastKey | None:
         server_pid = await _server_pid(pane)
 
-        def hear_and_die(dialogue: Dialogue, heard: bytes) -> bytes:
+        def hear_and_die(dialogue: ClientProtocol, heard: bytes) -> bytes:
             said = hear(dialogue, heard)
             if said:
                 os.kill(server_pid, signal.SIGSTOP)
                 asyncio.get_running_loop().call_soon(_die)  # it is sent before the loop comes to that
             return said
 
-        setattr(Dialogue, "hear", hear_and_die)  # noqa: B010
+        setattr(ClientProtocol, "hear", hear_and_die)  # noqa: B010
         return await paste(pane, *arguments)
 
     setattr(Pane, "paste", last)  # noqa: B010

@@ -25,9 +25,9 @@ from actors.agents.base import (
 )
 from actors.agents.hook import SPOOL_NAME
 from actors.agents.launch import write_launch
-from actors.tmux.client import Tmux
+from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane, PaneState
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 
 Condition = Callable[[], object] | Callable[[], Awaitable[object]]
 PATIENCE_S = 40.0
@@ -50,7 +50,7 @@ async def until(condition: Condition, timeout_s: float = PATIENCE_S) -> None:
 class Rig:
     """``directory`` must be short and is the test's own. Start it once; ``restart`` goes on with the conversation."""
 
-    def __init__(self, agent: Agent, server: TerminalServer, tmux: Tmux, directory: Path) -> None:
+    def __init__(self, agent: Agent, server: TmuxServer, tmux: TmuxClient, directory: Path) -> None:
         self.agent = agent
         self.server = server
         self._tmux = tmux

@@ -10,8 +10,8 @@ import pytest
 
 from actors.agents.claude import ClaudeAgent
 from actors.agents.claude_trust import ensure_trusted
-from actors.tmux.client import Tmux
-from actors.tmux.server import TerminalServer
+from actors.tmux.client import TmuxClient
+from actors.tmux.server import TmuxServer
 from tests.integration.agents.rig import ClaudeRig, path_only
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
@@ -32,10 +32,10 @@ def environment(request: pytest.FixtureRequest, short_tmp: Path, api: ApiStandIn
 
 @pytest.fixture
 def untrusted(environment: dict[str, str], short_tmp: Path, claude_command: Path) -> Iterator[ClaudeRig]:
-    server = TerminalServer(short_tmp / "tmux.sock")
+    server = TmuxServer(short_tmp / "tmux.sock")
     server.start({**environment, "PHALANX_HOME": str(short_tmp)})
     agent = ClaudeAgent(str(claude_command), sys.executable)
-    yield ClaudeRig(agent, server, Tmux(short_tmp / "tmux.sock"), short_tmp)
+    yield ClaudeRig(agent, server, TmuxClient(short_tmp / "tmux.sock"), short_tmp)
     server.stop()
 
 

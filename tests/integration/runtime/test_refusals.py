@@ -18,7 +18,7 @@ from actors.errors import SettingsError, TerminalError, UnavailableError
 from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.processes import end_processes
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from supervisor.runtime import DownReport, Runtime
 from supervisor.runtime.environment import check_programs, only_one
 from supervisor.runtime.model import ignore_steps
@@ -143,7 +143,7 @@ def test_down_is_refused_to_a_process_of_the_team_itself(home: Home) -> None:
 
 def test_a_tmux_server_of_somebody_else_on_our_socket_is_left_alone(home: Home) -> None:
     home.create()
-    server = TerminalServer(home.tmux_socket)
+    server = TmuxServer(home.tmux_socket)
     pid = server.start({"PATH": os.environ["PATH"]})
     try:
         with pytest.raises(TerminalError, match=f"tmux -S {home.tmux_socket} kill-server"):

@@ -19,7 +19,7 @@ import pytest
 from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.processes import end_processes, is_running, processes_with
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from supervisor.runtime import Runtime
 from supervisor.runtime.parts import gateway_answers
 from supervisor.settings import Settings
@@ -63,7 +63,7 @@ def eventually(condition: Callable[[], bool], within_s: float = BACK_S) -> bool:
 
 
 def agent_in(home: Home) -> psutil.Process:
-    pane = TerminalServer(home.tmux_socket).open_session("agent", ["sleep", "600"], home.root)
+    pane = TmuxServer(home.tmux_socket).open_session("agent", ["sleep", "600"], home.root)
     return psutil.Process(pane.pid)
 
 
@@ -166,7 +166,7 @@ def test_a_lost_terminal_server_comes_back_with_the_environment_that_it_had(home
 
     assert address is not None
     assert address.team_id == team.team_id
-    server = TerminalServer(home.tmux_socket).pid()
+    server = TmuxServer(home.tmux_socket).pid()
     assert server is not None
     assert psutil.Process(server).environ() == environment
     check_whole(home)

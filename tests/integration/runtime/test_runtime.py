@@ -21,7 +21,7 @@ from actors.errors import UnavailableError
 from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.processes import end_processes, is_running, name_of, processes_with
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from supervisor.runtime import DownReport, Runtime, TeamAddress
 from supervisor.settings import Settings
 from supervisor.team.file import Team, read_team
@@ -71,7 +71,7 @@ def kill(pid: int) -> None:
 def stray_of(home: Home) -> psutil.Process:
     """A daemon that an agent leaves behind: out of its pane, session and parents, and deaf to a hang-up."""
     script = "setsid nohup sleep 613 >/dev/null 2>&1 & sleep 614"
-    TerminalServer(home.tmux_socket).open_session("agent", ["sh", "-c", script], home.root)
+    TmuxServer(home.tmux_socket).open_session("agent", ["sh", "-c", script], home.root)
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         for process in members(known_team(home)):
@@ -158,7 +158,7 @@ def check_ray(home: Home, team: Team, running: list[psutil.Process]) -> None:
 
 
 def check_agents(home: Home, team: Team) -> None:
-    server = psutil.Process(TerminalServer(home.tmux_socket).pid())
+    server = psutil.Process(TmuxServer(home.tmux_socket).pid())
     assert team.tmux_pid == server.pid
     assert blocked_signals(server.pid) == 0
     environment = server.environ()

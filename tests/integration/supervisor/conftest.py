@@ -11,7 +11,7 @@ import pytest
 from actors.agents.catalog import AgentCatalog
 from actors.home import Home
 from actors.host.host import Host
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from supervisor.api.requests import ShutdownRequest
 from supervisor.api.verbs import Caller
 from supervisor.build import build_supervisor
@@ -40,8 +40,8 @@ def repository(short_tmp: Path) -> Path:
 
 
 @pytest.fixture
-def terminal(home: Home) -> TerminalServer:
-    return TerminalServer(home.tmux_socket)
+def terminal(home: Home) -> TmuxServer:
+    return TmuxServer(home.tmux_socket)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def environment_of(home: Home) -> dict[str, str]:
 
 
 @pytest.fixture
-def staff(home: Home, settings: Settings, terminal: TerminalServer) -> Iterator[Staff]:
+def staff(home: Home, settings: Settings, terminal: TmuxServer) -> Iterator[Staff]:
     environment = environment_of(home)
     catalog = AgentCatalog(claude_command="no-such-claude", python=sys.executable)
     terminal.start(environment)
@@ -71,13 +71,13 @@ def staff(home: Home, settings: Settings, terminal: TerminalServer) -> Iterator[
 @pytest.fixture
 async def make_team(short_tmp: Path) -> AsyncIterator[Callable[[], Team]]:
     """Makes teams that have no supervisor so far (``live`` gives one), each with a home and a repository of its own."""
-    made: list[tuple[Team, TerminalServer]] = []
+    made: list[tuple[Team, TmuxServer]] = []
 
     def make() -> Team:
         home = Home(short_tmp / f"t{len(made)}")
         home.create()
         environment = environment_of(home)
-        terminal = TerminalServer(home.tmux_socket)
+        terminal = TmuxServer(home.tmux_socket)
         terminal.start(environment)
         made.append((Team(home, environment, make_repository(short_tmp / f"p{len(made)}")), terminal))
         return made[-1][0]

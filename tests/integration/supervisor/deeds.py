@@ -11,7 +11,7 @@ from typing import cast
 from actors.agents.base import RunningAgent
 from actors.messages import Receipt
 from actors.status import Status
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from supervisor.api import requests, results
 from supervisor.api.requests import BatchMessage
 from tests.integration.supervisor.asking import received, specialist
@@ -66,7 +66,7 @@ def receipt_of(life: Life, sent: results.SendResult) -> Receipt:
 
 
 def agents(team: Team) -> Mapping[str, RunningAgent]:
-    return {agent.session_name: agent for agent in TerminalServer(team.home.tmux_socket).agents()}
+    return {agent.session_name: agent for agent in TmuxServer(team.home.tmux_socket).agents()}
 
 
 def texts(team: Team, instance_id: str) -> list[str]:

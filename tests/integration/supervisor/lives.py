@@ -22,7 +22,7 @@ from actors.errors import StateHeldError
 from actors.home import Home
 from actors.host.host import Host
 from actors.instance.instance import Seat
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from supervisor.api.requests import Request
 from supervisor.api.verbs import Caller
 from supervisor.build import build_supervisor
@@ -267,7 +267,7 @@ async def disagreements(team: Team, life: Life) -> list[str]:
     records = {member.record.instance_id: member.record for member in everyone}
     alive = {member.record.instance_id for member in everyone if member.alive}
     actors = {record.actor_name for record in records.values()}
-    sessions = {agent.session_name: agent for agent in TerminalServer(team.home.tmux_socket).agents()}
+    sessions = {agent.session_name: agent for agent in TmuxServer(team.home.tmux_socket).agents()}
     kept = {record.workspace.worktree for record in records.values() if record.workspace} - {None}
     kept_names = {worktree.name for worktree in kept if worktree is not None and worktree.exists()}
     kept_branches = {

@@ -14,7 +14,7 @@ import pytest
 
 from actors.messages import MessageStatus
 from actors.status import Status
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from supervisor.api import requests, results
 from supervisor.api.requests import ShutdownRequest, StatusRequest
 from supervisor.team.registry import Stage
@@ -216,7 +216,7 @@ async def test_a_recovery_that_is_cut_off_is_gone_on_with_by_the_next(make_team:
         await life.kill()
         kill_agent(team, dead)
         await gone(team, dead)
-        TerminalServer(team.home.tmux_socket).open_session("spec_0_0_77", ("sleep", "1000"), team.repository)
+        TmuxServer(team.home.tmux_socket).open_session("spec_0_0_77", ("sleep", "1000"), team.repository)
         pid = agents(team)[alive].pid
         actors_die = moment % 2 == 0
         if actors_die:

@@ -10,7 +10,7 @@ import pytest
 from actors.errors import InvalidRequestError
 from actors.messages import MessageStatus
 from actors.status import Status
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from supervisor.api import requests, results
 from supervisor.api.requests import ShutdownRequest, StatusRequest
 from supervisor.store import keys
@@ -163,7 +163,7 @@ async def test_who_is_not_wanted_and_who_belongs_to_nobody_is_ended_and_others_a
     await settle(life, wanted, unwanted)
     await life.supervisor._roll.save(unwanted, wanted=False)
     await life.kill()
-    server = TerminalServer(team.home.tmux_socket)
+    server = TmuxServer(team.home.tmux_socket)
     server.open_session("spec_0_0_77", ("sleep", "1000"), team.repository)
     pid = agents(team)[wanted].pid
 

@@ -16,7 +16,7 @@ from actors.errors import AgentError, PhalanxError, WrongStateError
 from actors.instance.transcript import PageQuery, read_page
 from actors.messages import MessageStatus
 from actors.status import Status
-from actors.tmux.client import Tmux
+from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane
 from supervisor.api import requests, results
 from supervisor.team import recycling
@@ -194,7 +194,7 @@ async def test_who_cannot_be_asked_because_somebody_is_typing_is_never_told_that
     life = await team.first_life()
     instance_id = await spawn(life, team, "the task")
     await settle(life, instance_id)
-    pane = Pane(Tmux(team.home.tmux_socket), agents(team)[instance_id].pane_id)
+    pane = Pane(TmuxClient(team.home.tmux_socket), agents(team)[instance_id].pane_id)
     await pane.paste("half a sentence")
     with pytest.raises(AgentError, match="could not be asked"):
         await recycle(life, instance_id)

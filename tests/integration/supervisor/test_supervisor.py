@@ -11,7 +11,7 @@ from actors.errors import AgentError, InvalidRequestError, UnavailableError, Wro
 from actors.home import Home
 from actors.messages import MessageStatus
 from actors.status import Status
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from supervisor.api import requests
 from supervisor.api.requests import BatchMessage
 from supervisor.supervisor import Supervisor
@@ -46,7 +46,7 @@ async def test_a_batch_of_messages_arrives_in_order_once_and_in_few_turns(
 
 
 async def test_a_failing_member_of_a_spawn_batch_fails_alone_and_in_its_place(
-    supervisor: Supervisor, repository: Path, terminal: TerminalServer, home: Home
+    supervisor: Supervisor, repository: Path, terminal: TmuxServer, home: Home
 ) -> None:
     batch = requests.SpawnBatchRequest(
         instances=[

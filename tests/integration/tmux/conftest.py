@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.tmux.client import Tmux
+from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane, PaneState
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 
 READER = Path(__file__).with_name("raw_reader.py")
 PASTE_BEGIN, PASTE_END = b"\x1b[200~", b"\x1b[201~"
@@ -30,8 +30,8 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def server(home: Path, environment: dict[str, str]) -> Iterator[TerminalServer]:
-    server = TerminalServer(home / "tmux.sock")
+def server(home: Path, environment: dict[str, str]) -> Iterator[TmuxServer]:
+    server = TmuxServer(home / "tmux.sock")
     try:
         server.start(environment)
         yield server
@@ -39,15 +39,15 @@ def server(home: Path, environment: dict[str, str]) -> Iterator[TerminalServer]:
         server.stop()
 
 
-CallTmux = Callable[[Path, float], Tmux]
+CallTmux = Callable[[Path, float], TmuxClient]
 
 
 @pytest.fixture(params=["socket", "program"])
 def call_tmux(request: pytest.FixtureRequest) -> CallTmux:
     """Either way of calling tmux: what holds for the one must hold for the other."""
 
-    def made(socket: Path, timeout_s: float) -> Tmux:
-        tmux = Tmux(socket, timeout_s)
+    def made(socket: Path, timeout_s: float) -> TmuxClient:
+        tmux = TmuxClient(socket, timeout_s)
         if request.param == "program":
             tmux.call_the_program("this test wants it")
         return tmux
@@ -56,14 +56,14 @@ def call_tmux(request: pytest.FixtureRequest) -> CallTmux:
 
 
 @pytest.fixture
-def tmux(server: TerminalServer, home: Path, call_tmux: CallTmux) -> Tmux:
+def tmux(server: TmuxServer, home: Path, call_tmux: CallTmux) -> TmuxClient:
     return call_tmux(home / "tmux.sock", 10.0)
 
 
 class Reader:
     """A pane whose program writes down every byte it reads."""
 
-    def __init__(self, server: TerminalServer, tmux: Tmux, name: str, home: Path) -> None:
+    def __init__(self, server: TmuxServer, tmux: TmuxClient, name: str, home: Path) -> None:
         self._file = home / f"{name}.received"
         self.info = server.open_session(name, [sys.executable, str(READER), str(self._file)], home)
         self.pane = Pane(tmux, self.info.pane_id)
@@ -85,7 +85,7 @@ OpenReader = Callable[[str], Reader]
 
 
 @pytest.fixture
-def open_reader(server: TerminalServer, tmux: Tmux, home: Path) -> OpenReader:
+def open_reader(server: TmuxServer, tmux: TmuxClient, home: Path) -> OpenReader:
     return lambda name: Reader(server, tmux, name, home)
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 import pytest
 
-from actors.tmux.client import Tmux
+from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from tests.integration.tmux.conftest import shown, until
 
 REPORT = """\
@@ -37,7 +37,7 @@ time.sleep(1000)
 SET_BY_TMUX = {"TMUX", "TMUX_PANE", "TERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "COLORTERM", "PWD"}
 
 
-async def reported(server: TerminalServer, home: Path, *words: str, cwd: Path | None = None) -> dict[str, Any]:
+async def reported(server: TmuxServer, home: Path, *words: str, cwd: Path | None = None) -> dict[str, Any]:
     """What a program in a pane sees of its own process."""
     file = home / "report.json"
     file.unlink(missing_ok=True)
@@ -56,7 +56,7 @@ async def test_an_agent_gets_the_environment_of_start_and_nothing_else(
     monkeypatch.setenv("TMUX", "/tmp/another,1,0")
     monkeypatch.setenv("PATH", f"/nowhere:{os.environ['PATH']}")
     given = {**environment, "TMUX": "/tmp/outer,2,0", "TMUX_PANE": "%77", "ODD": "a b\n'\"$(x);"}
-    server = TerminalServer(home / "tmux.sock")
+    server = TmuxServer(home / "tmux.sock")
     try:
         server.start(given)
         seen = (await reported(server, home))["environment"]
@@ -70,7 +70,7 @@ async def test_an_agent_gets_the_environment_of_start_and_nothing_else(
 
 
 async def test_an_agent_is_interruptible_whatever_the_caller_blocks(home: Path, environment: dict[str, str]) -> None:
-    server = TerminalServer(home / "tmux.sock")
+    server = TmuxServer(home / "tmux.sock")
     masks: list[set[int]] = []
 
     def start() -> None:
@@ -98,7 +98,7 @@ async def test_an_agent_has_the_usual_standing_when_a_worker_without_it_starts_t
         "os.nice(15); Path('/proc/self/oom_score_adj').write_text('1000');"
         "TerminalServer(Path(sys.argv[1])).start({'PATH': os.environ['PATH']})"
     )
-    server = TerminalServer(home / "tmux.sock")
+    server = TmuxServer(home / "tmux.sock")
     try:
         worker = [sys.executable, "-c", program, str(home / "tmux.sock")]
         await asyncio.to_thread(subprocess.run, worker, check=True, timeout=30, env=environment)
@@ -111,7 +111,7 @@ async def test_an_agent_has_the_usual_standing_when_a_worker_without_it_starts_t
 async def test_an_agent_holds_no_file_of_the_caller(home: Path, environment: dict[str, str]) -> None:
     inherited = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(inherited, True)
-    server = TerminalServer(home / "tmux.sock")
+    server = TmuxServer(home / "tmux.sock")
     try:
         server.start(environment)
         report = await reported(server, home)
@@ -122,7 +122,7 @@ async def test_an_agent_holds_no_file_of_the_caller(home: Path, environment: dic
     assert len(report["files"]) <= 4, "besides the terminal only the listing of the directory itself"
 
 
-async def test_every_word_reaches_the_program_as_it_is(server: TerminalServer, home: Path) -> None:
+async def test_every_word_reaches_the_program_as_it_is(server: TmuxServer, home: Path) -> None:
     words = [
         "a;",
         ";",
@@ -144,7 +144,7 @@ async def test_every_word_reaches_the_program_as_it_is(server: TerminalServer, h
 
 
 @pytest.mark.parametrize("name", ["a b;", "a#{pid}", "#(touch pwned)", "#[fg=red]", "a##b", "x\ny", "-x", "ä"])
-async def test_an_agent_works_in_its_directory_whatever_the_name(server: TerminalServer, home: Path, name: str) -> None:
+async def test_an_agent_works_in_its_directory_whatever_the_name(server: TmuxServer, home: Path, name: str) -> None:
     directory = home / name
     directory.mkdir()
     assert (await reported(server, home, cwd=directory))["cwd"] == str(directory)
@@ -152,7 +152,7 @@ async def test_an_agent_works_in_its_directory_whatever_the_name(server: Termina
 
 
 async def test_a_program_given_as_one_word_is_not_read_by_a_shell(
-    server: TerminalServer, tmux: Tmux, home: Path
+    server: TmuxServer, tmux: TmuxClient, home: Path
 ) -> None:
     program = home / "one word; echo $HOME"
     program.write_text(f"#!{sys.executable}\nimport time\nprint('started', flush=True)\ntime.sleep(1000)\n")

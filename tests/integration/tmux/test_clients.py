@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from actors.errors import PaneGoneError, TerminalError
-from actors.tmux.client import CLIENT_ENVIRONMENT, Tmux, ask, client_command
+from actors.tmux.client import CLIENT_ENVIRONMENT, TmuxClient, ask, client_command
 from actors.tmux.pane import Pane, paste_name
-from actors.tmux.protocol import FrameReader, Kind, command_frame, identification
-from actors.tmux.server import TerminalServer
+from actors.tmux.protocol import FrameKind, FrameReader, command_frame, identification
+from actors.tmux.server import TmuxServer
 from tests.integration.tmux.conftest import OpenReader, until
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -46,7 +46,7 @@ async def strange_server(socket: Path, serve: Serve) -> AsyncIterator[list[int]]
 async def commanded(reader: asyncio.StreamReader) -> list[tuple[int, bytes]]:
     """The frames of a client up to its command, by number."""
     frames: list[tuple[int, bytes]] = []
-    while not frames or frames[-1][0] != Kind.COMMAND:
+    while not frames or frames[-1][0] != FrameKind.COMMAND:
         number, length, _, _ = HEADER.unpack(await reader.readexactly(HEADER.size))
         frames.append((number, await reader.readexactly((length & 0xFFFF) - HEADER.size)))
     return frames
@@ -64,34 +64,36 @@ async def test_what_is_said_is_what_the_program_says(home: Path) -> None:
             *client_command(home / "tmux.sock"), *words, env=CLIENT_ENVIRONMENT, cwd="/", stderr=asyncio.subprocess.PIPE
         )
         await program.communicate()
-    pid, flags = struct.pack("=i", program.pid), dict(heard)[Kind.IDENTIFY_LONGFLAGS]
+    pid, flags = struct.pack("=i", program.pid), dict(heard)[FrameKind.IDENTIFY_LONGFLAGS]
     ours = {frame.kind: frame.data for frame in FrameReader().feed(identification() + command_frame(words))}
 
-    assert struct.unpack("=Q", flags)[0] & struct.unpack("=Q", ours[Kind.IDENTIFY_LONGFLAGS])[0], "both speak UTF-8"
-    said = {**ours, Kind.IDENTIFY_CLIENTPID: pid, Kind.IDENTIFY_LONGFLAGS: flags}
+    assert struct.unpack("=Q", flags)[0] & struct.unpack("=Q", ours[FrameKind.IDENTIFY_LONGFLAGS])[0], (
+        "both speak UTF-8"
+    )
+    said = {**ours, FrameKind.IDENTIFY_CLIENTPID: pid, FrameKind.IDENTIFY_LONGFLAGS: flags}
     assert said == {number: data for number, data in heard if number not in OF_A_TERMINAL}
 
 
 async def test_the_host_s_calls_of_a_server_of_another_version_are_made_by_the_program(home: Path) -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await commanded(reader)
-        writer.write(HEADER.pack(Kind.VERSION, HEADER.size, 9, 1))
+        writer.write(HEADER.pack(FrameKind.VERSION, HEADER.size, 9, 1))
 
     async with strange_server(home / "tmux.sock", refuse) as calls:
         with pytest.raises(TerminalError, match="protocol version mismatch"):
-            await asyncio.to_thread(TerminalServer(home / "tmux.sock").rename_session, "one", "other")
+            await asyncio.to_thread(TmuxServer(home / "tmux.sock").rename_session, "one", "other")
     assert len(calls) == 2
 
 
 async def test_the_host_s_call_of_a_server_that_says_nothing_sensible_is_made_once(home: Path) -> None:
     async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await commanded(reader)
-        writer.write(HEADER.pack(Kind.READ_OPEN, HEADER.size + 8, 8, 1) + bytes(8))
+        writer.write(HEADER.pack(FrameKind.READ_OPEN, HEADER.size + 8, 8, 1) + bytes(8))
         writer.write(HEADER.pack(9999, HEADER.size, 8, 1))
 
     async with strange_server(home / "tmux.sock", babble) as calls:
         with pytest.raises(TerminalError, match="could not be called"):
-            await asyncio.to_thread(TerminalServer(home / "tmux.sock").rename_session, "one", "other")
+            await asyncio.to_thread(TmuxServer(home / "tmux.sock").rename_session, "one", "other")
     assert len(calls) == 1
 
 
@@ -100,9 +102,9 @@ async def test_a_server_of_another_version_is_called_by_the_program_from_then_on
 ) -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await commanded(reader)
-        writer.write(HEADER.pack(Kind.VERSION, HEADER.size, 9, 1))
+        writer.write(HEADER.pack(FrameKind.VERSION, HEADER.size, 9, 1))
 
-    tmux = Tmux(home / "tmux.sock")
+    tmux = TmuxClient(home / "tmux.sock")
     async with strange_server(home / "tmux.sock", refuse) as calls:
         for expected in (2, 3):
             with pytest.raises(TerminalError, match="protocol version mismatch"):
@@ -118,7 +120,7 @@ async def test_a_server_that_says_what_is_not_understood_is_not_given_the_same_c
 
     async with strange_server(home / "tmux.sock", babble) as calls:
         with pytest.raises(TerminalError, match="did not answer"):
-            await Tmux(home / "tmux.sock").run("list-sessions")
+            await TmuxClient(home / "tmux.sock").run("list-sessions")
         assert len(calls) == 1
 
 
@@ -128,13 +130,13 @@ async def test_a_server_that_ends_in_the_midst_is_not_given_the_same_commands_ag
 
     async with strange_server(home / "tmux.sock", leave) as calls:
         with pytest.raises(TerminalError, match="did not answer") as failure:
-            await Tmux(home / "tmux.sock").run("list-sessions")
+            await TmuxClient(home / "tmux.sock").run("list-sessions")
         assert len(calls) == 1
     assert not isinstance(failure.value, PaneGoneError), "something may have been done"
 
 
 async def test_a_server_killed_in_the_midst_of_a_paste_is_told_at_once(
-    server: TerminalServer, open_reader: OpenReader
+    server: TmuxServer, open_reader: OpenReader
 ) -> None:
     reader = await open_reader("agent").ready()
     pid = server.pid()
@@ -147,7 +149,7 @@ async def test_a_server_killed_in_the_midst_of_a_paste_is_told_at_once(
         await asyncio.wait_for(paste, 5)
 
 
-async def test_more_calls_at_once_than_the_server_queues_are_all_answered(server: TerminalServer, tmux: Tmux) -> None:
+async def test_more_calls_at_once_than_the_server_queues_are_all_answered(server: TmuxServer, tmux: TmuxClient) -> None:
     pid = server.pid()
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
@@ -180,7 +182,7 @@ def test_the_host_s_call_waits_while_the_server_s_queue_is_full(home: Path) -> N
 
 
 async def test_sessions_that_come_and_go_while_many_type_and_look_harm_nobody(
-    server: TerminalServer, open_reader: OpenReader, home: Path
+    server: TmuxServer, open_reader: OpenReader, home: Path
 ) -> None:
     readers = [await open_reader(f"agent_{number}").ready() for number in range(4)]
     coming_and_going = asyncio.Event()

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from actors.errors import TerminalError
-from actors.tmux.client import Tmux
+from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane, list_panes
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from tests.integration.tmux.conftest import ended, shown
 
 
-async def test_a_capture_holds_the_screen_line_by_line(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+async def test_a_capture_holds_the_screen_line_by_line(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
     program = r"printf '  a\n\nb\303\244 \344\270\255 ~\n'; exec sleep 1000"
     pane = Pane(tmux, server.open_session("agent", ["sh", "-c", program], home).pane_id)
     await shown(pane, "~")
@@ -25,7 +25,7 @@ async def test_a_capture_holds_the_screen_line_by_line(server: TerminalServer, t
 
 
 async def test_history_comes_before_the_screen_and_only_when_asked_for(
-    server: TerminalServer, tmux: Tmux, home: Path
+    server: TmuxServer, tmux: TmuxClient, home: Path
 ) -> None:
     program = "i=0; while [ $i -lt 100 ]; do echo line $i; i=$((i+1)); done; exec sleep 1000"
     pane = Pane(tmux, server.open_session("agent", ["sh", "-c", program], home).pane_id)
@@ -35,7 +35,7 @@ async def test_history_comes_before_the_screen_and_only_when_asked_for(
     assert (await pane.capture(history_lines=5000)).split("\n")[0] == "line 0"
 
 
-async def test_colours_are_kept_only_when_asked_for(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+async def test_colours_are_kept_only_when_asked_for(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
     program = r"printf '\033[2mdim\033[0m \033[7mx\033[0m~'; exec sleep 1000"
     pane = Pane(tmux, server.open_session("agent", ["sh", "-c", program], home).pane_id)
     await shown(pane, "~")
@@ -46,7 +46,7 @@ async def test_colours_are_kept_only_when_asked_for(server: TerminalServer, tmux
 
 
 async def test_a_program_that_has_ended_leaves_its_status_and_its_whole_last_screen(
-    server: TerminalServer, tmux: Tmux, home: Path
+    server: TmuxServer, tmux: TmuxClient, home: Path
 ) -> None:
     # tmux 3.3a now and then loses what a program says that ends within the first few milliseconds.
     program = "sleep 0.05; echo first words; exit 3"
@@ -55,7 +55,7 @@ async def test_a_program_that_has_ended_leaves_its_status_and_its_whole_last_scr
     assert (await pane.capture()).rstrip("\n") == "first words"
 
 
-async def test_no_exit_status_is_lost(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+async def test_no_exit_status_is_lost(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
     """tmux before 3.5 misses the end of about one program in ten when nothing else ends."""
     for status in range(1, 31):
         name = f"agent_{status}"
@@ -65,13 +65,13 @@ async def test_no_exit_status_is_lost(server: TerminalServer, tmux: Tmux, home: 
 
 
 async def test_a_program_that_a_signal_ended_is_told_from_one_that_exited(
-    server: TerminalServer, tmux: Tmux, home: Path
+    server: TmuxServer, tmux: TmuxClient, home: Path
 ) -> None:
     pane = Pane(tmux, server.open_session("agent", ["sh", "-c", "kill -9 $$"], home).pane_id)
     assert (await ended(pane)).exit_status == -9
 
 
-async def test_a_program_that_has_ended_breaks_no_listing(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+async def test_a_program_that_has_ended_breaks_no_listing(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
     gone = server.open_session("gone", ["sh", "-c", "exit 3"], home)
     runs = server.open_session("runs", ["sleep", "1000"], home)
     assert (await ended(Pane(tmux, gone.pane_id))).pid in {gone.pid, 0}
@@ -81,18 +81,20 @@ async def test_a_program_that_has_ended_breaks_no_listing(server: TerminalServer
     assert [(agent.session_name, agent.alive) for agent in server.agents()] == [("gone", False), ("runs", True)]
 
 
-async def test_a_program_that_cannot_be_started_is_a_dead_pane(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+async def test_a_program_that_cannot_be_started_is_a_dead_pane(
+    server: TmuxServer, tmux: TmuxClient, home: Path
+) -> None:
     pane = Pane(tmux, server.open_session("agent", ["/no/such/program", "x"], home).pane_id)
     assert (await ended(pane)).exit_status not in {None, 0}
 
 
-async def test_the_state_of_a_running_program(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+async def test_the_state_of_a_running_program(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
     info = server.open_session("agent", ["sleep", "1000"], home)
     state = await Pane(tmux, info.pane_id).state()
     assert (state.pid, state.dead, state.exit_status, state.in_mode) == (info.pid, False, None, False)
 
 
-async def test_a_listing_tells_each_pane_apart(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+async def test_a_listing_tells_each_pane_apart(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
     began_s = int(time.time())
     opened = [server.open_session(name, ["sleep", "1000"], home) for name in ("a", "ab", "-", "-t", "9", "_")]
     listed = {pane.session_name: pane for pane in await list_panes(tmux)}
@@ -100,7 +102,7 @@ async def test_a_listing_tells_each_pane_apart(server: TerminalServer, tmux: Tmu
     assert all(began_s <= pane.created_s <= time.time() for pane in opened)
 
 
-async def test_odd_session_names_do_not_confuse_a_listing(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+async def test_odd_session_names_do_not_confuse_a_listing(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
     refused = []
     names = ["a b", "a:b", "a\nb", "a\tb", "#{pid}", "'\"", "ä 中", "=x", "$1", "%7"]
     for name in names:
@@ -115,7 +117,7 @@ async def test_odd_session_names_do_not_confuse_a_listing(server: TerminalServer
     assert [pane for pane in listed if pane.session_name == "plain"] == [plain]
 
 
-async def test_panes_that_come_and_go_never_break_a_listing(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+async def test_panes_that_come_and_go_never_break_a_listing(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
     server.open_session("stays", ["sleep", "1000"], home)
 
     async def churn(number: int) -> None:
@@ -133,23 +135,23 @@ async def test_panes_that_come_and_go_never_break_a_listing(server: TerminalServ
     assert listings > 5
 
 
-async def test_a_server_without_sessions_lists_nothing(tmux: Tmux) -> None:
+async def test_a_server_without_sessions_lists_nothing(tmux: TmuxClient) -> None:
     assert await list_panes(tmux) == []
 
 
 async def test_no_server_is_an_error_and_not_an_empty_list(home: Path) -> None:
     with pytest.raises(TerminalError, match="phalanx up"):
-        await list_panes(Tmux(home / "tmux.sock"))
+        await list_panes(TmuxClient(home / "tmux.sock"))
 
 
-async def test_a_killed_server_is_an_error_and_not_an_empty_list(server: TerminalServer, tmux: Tmux) -> None:
+async def test_a_killed_server_is_an_error_and_not_an_empty_list(server: TmuxServer, tmux: TmuxClient) -> None:
     server.stop()
     with pytest.raises(TerminalError, match="phalanx up"):
         await list_panes(tmux)
 
 
 async def test_what_is_read_is_utf_8_whatever_the_locale_of_the_caller(
-    server: TerminalServer, tmux: Tmux, home: Path, monkeypatch: pytest.MonkeyPatch
+    server: TmuxServer, tmux: TmuxClient, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LC_ALL", "C")
     program = "import sys, time; sys.stdout.buffer.write('ä中👍~'.encode()); sys.stdout.flush(); time.sleep(1000)"

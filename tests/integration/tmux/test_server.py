@@ -15,14 +15,14 @@ import pytest
 
 from actors.errors import SettingsError, TerminalError
 from actors.processes import end_processes
-from actors.tmux.client import Tmux
+from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from tests.integration.tmux.conftest import ended
 from tests.processes import ends, runs
 
 
-def test_the_server_is_a_daemon_that_holds_nothing_of_the_caller(server: TerminalServer, home: Path) -> None:
+def test_the_server_is_a_daemon_that_holds_nothing_of_the_caller(server: TmuxServer, home: Path) -> None:
     pid = server.pid()
     assert pid is not None
     process = psutil.Process(pid)
@@ -34,7 +34,7 @@ def test_the_server_is_a_daemon_that_holds_nothing_of_the_caller(server: Termina
     assert {Path(f"/proc/{pid}/fd/{number}").readlink() for number in (0, 1, 2)} == {Path("/dev/null")}
 
 
-async def test_the_options_are_in_force(server: TerminalServer, tmux: Tmux) -> None:
+async def test_the_options_are_in_force(server: TmuxServer, tmux: TmuxClient) -> None:
     shown_options = await tmux.run("show-options", "-s", ";", "show-options", "-g", ";", "show-options", "-gw")
     lines = set(shown_options.splitlines())
     assert {
@@ -54,12 +54,12 @@ async def test_the_options_are_in_force(server: TerminalServer, tmux: Tmux) -> N
     } <= lines | {line.rstrip(" '\"") for line in lines}
 
 
-def test_a_second_start_finds_the_server_that_runs(server: TerminalServer, home: Path) -> None:
-    assert TerminalServer(home / "tmux.sock").start({}) == server.pid()
+def test_a_second_start_finds_the_server_that_runs(server: TmuxServer, home: Path) -> None:
+    assert TmuxServer(home / "tmux.sock").start({}) == server.pid()
 
 
 async def test_starts_at_the_same_time_give_one_server(home: Path, environment: dict[str, str]) -> None:
-    servers = [TerminalServer(home / "tmux.sock") for _ in range(4)]
+    servers = [TmuxServer(home / "tmux.sock") for _ in range(4)]
     try:
         pids = await asyncio.gather(*(asyncio.to_thread(server.start, environment) for server in servers))
         assert set(pids) == {servers[0].pid()}
@@ -68,7 +68,7 @@ async def test_starts_at_the_same_time_give_one_server(home: Path, environment: 
 
 
 def test_a_server_starts_over_the_socket_that_a_killed_one_left(
-    server: TerminalServer, environment: dict[str, str]
+    server: TmuxServer, environment: dict[str, str]
 ) -> None:
     first = server.pid()
     assert first is not None
@@ -78,15 +78,15 @@ def test_a_server_starts_over_the_socket_that_a_killed_one_left(
     assert server.is_running()
 
 
-async def test_the_last_session_takes_no_server_with_it(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+async def test_the_last_session_takes_no_server_with_it(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
     server.open_session("agent", ["true", "x"], home)
     await ended(Pane(tmux, "%0"))
     server.close_session("agent")
     assert server.is_running()
 
 
-def test_stop_ends_exactly_this_server(server: TerminalServer, home: Path, environment: dict[str, str]) -> None:
-    other = TerminalServer(home / "other.sock")
+def test_stop_ends_exactly_this_server(server: TmuxServer, home: Path, environment: dict[str, str]) -> None:
+    other = TmuxServer(home / "other.sock")
     try:
         other_pid = other.start(environment)
         other_agent = other.open_session("agent", ["sleep", "1000"], home)
@@ -103,12 +103,12 @@ def test_stop_ends_exactly_this_server(server: TerminalServer, home: Path, envir
 
 
 def test_stop_without_a_server_does_nothing(home: Path) -> None:
-    TerminalServer(home / "tmux.sock").stop()
+    TmuxServer(home / "tmux.sock").stop()
     assert list(home.iterdir()) == []
 
 
 def test_stop_ends_even_a_server_that_hangs(home: Path, environment: dict[str, str]) -> None:
-    server = TerminalServer(home / "tmux.sock", timeout_s=0.5)
+    server = TmuxServer(home / "tmux.sock", timeout_s=0.5)
     pid = server.start(environment)
     os.kill(pid, signal.SIGSTOP)
     assert server.pid() == pid
@@ -120,7 +120,7 @@ def test_stop_ends_even_a_server_that_hangs(home: Path, environment: dict[str, s
 
 
 def test_stop_ends_a_hung_server_that_takes_no_more_callers(home: Path, environment: dict[str, str]) -> None:
-    server = TerminalServer(home / "tmux.sock", timeout_s=0.5)
+    server = TmuxServer(home / "tmux.sock", timeout_s=0.5)
     pid = server.start(environment)
     os.kill(pid, signal.SIGSTOP)
     with pytest.raises(BlockingIOError):
@@ -132,18 +132,18 @@ def test_stop_ends_a_hung_server_that_takes_no_more_callers(home: Path, environm
 
 def test_a_socket_path_too_long_is_refused() -> None:
     with pytest.raises(SettingsError, match="PHALANX_HOME"):
-        TerminalServer(Path("/tmp") / ("x" * 110))
+        TmuxServer(Path("/tmp") / ("x" * 110))
 
 
 def test_a_missing_tmux_is_told_with_the_way_to_get_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(home))
     with pytest.raises(TerminalError, match="apt-get install tmux"):
-        TerminalServer(home / "tmux.sock").start({})
+        TmuxServer(home / "tmux.sock").start({})
 
 
 def test_a_missing_directory_for_the_socket_is_told(home: Path) -> None:
     with pytest.raises(TerminalError, match="must exist"):
-        TerminalServer(home / "missing" / "tmux.sock").start({})
+        TmuxServer(home / "missing" / "tmux.sock").start({})
 
 
 def call_until_refused(path: Path) -> None:
@@ -155,7 +155,7 @@ def call_until_refused(path: Path) -> None:
 
 
 def test_a_server_whose_socket_was_removed_makes_it_again_and_no_second_one_is_started(
-    server: TerminalServer, home: Path
+    server: TmuxServer, home: Path
 ) -> None:
     pid = server.pid()
     pane = server.open_session("spec_1", ["sleep", "600"], home)
@@ -169,11 +169,11 @@ def test_a_server_whose_socket_was_removed_makes_it_again_and_no_second_one_is_s
     assert server.agents() == ()
 
 
-def test_a_server_that_hangs_without_its_socket_is_told_of_and_not_doubled(server: TerminalServer, home: Path) -> None:
+def test_a_server_that_hangs_without_its_socket_is_told_of_and_not_doubled(server: TmuxServer, home: Path) -> None:
     pid = server.pid()
     assert pid is not None
     (home / "tmux.sock").unlink()
-    impatient = TerminalServer(home / "tmux.sock", timeout_s=0.5)
+    impatient = TmuxServer(home / "tmux.sock", timeout_s=0.5)
     os.kill(pid, signal.SIGSTOP)
     try:
         for ask in (impatient.pid, lambda: impatient.start({}), impatient.agents):

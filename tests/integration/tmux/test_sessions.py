@@ -17,25 +17,25 @@ from pathlib import Path
 import pytest
 
 from actors.errors import InvalidRequestError, PaneGoneError, TerminalError
-from actors.tmux.client import Tmux
+from actors.tmux.client import TmuxClient
 from actors.tmux.pane import list_panes
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 
 
-async def test_a_session_that_was_given_up_does_not_open_late(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+async def test_a_session_that_was_given_up_does_not_open_late(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
     pid = server.pid()
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     try:
         with pytest.raises(TerminalError, match="did not answer"):
-            TerminalServer(home / "tmux.sock", timeout_s=0.2).open_session("late", ["sleep", "1000"], home)
+            TmuxServer(home / "tmux.sock", timeout_s=0.2).open_session("late", ["sleep", "1000"], home)
     finally:
         os.kill(pid, signal.SIGCONT)
     next_one = server.open_session("next", ["sleep", "1000"], home)
     assert await list_panes(tmux) == [next_one]
 
 
-async def test_names_that_begin_alike_are_not_confused(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+async def test_names_that_begin_alike_are_not_confused(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
     longer = server.open_session("spec_1_10", ["sleep", "1000"], home)
     server.close_session("spec_1_1")
     server.close_session("spec")
@@ -45,13 +45,13 @@ async def test_names_that_begin_alike_are_not_confused(server: TerminalServer, t
     assert await list_panes(tmux) == [shorter]
 
 
-def test_closing_what_is_not_there_does_nothing(server: TerminalServer, home: Path) -> None:
+def test_closing_what_is_not_there_does_nothing(server: TmuxServer, home: Path) -> None:
     server.close_session("nobody")
-    TerminalServer(home / "nowhere.sock").close_session("nobody")
+    TmuxServer(home / "nowhere.sock").close_session("nobody")
 
 
 async def test_a_name_in_use_is_refused_and_its_session_untouched(
-    server: TerminalServer, tmux: Tmux, home: Path
+    server: TmuxServer, tmux: TmuxClient, home: Path
 ) -> None:
     first = server.open_session("agent", ["sleep", "1000"], home)
     with pytest.raises(TerminalError, match="duplicate session: agent"):
@@ -60,25 +60,25 @@ async def test_a_name_in_use_is_refused_and_its_session_untouched(
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a.b", "a:b", "=a", "../x", "a\n", "#{pid}", "ä", "$1"])
-def test_a_bad_name_is_refused_in_words(server: TerminalServer, home: Path, name: str) -> None:
+def test_a_bad_name_is_refused_in_words(server: TmuxServer, home: Path, name: str) -> None:
     for use_it in (lambda: server.open_session(name, ["true", "x"], home), lambda: server.close_session(name)):
         with pytest.raises(InvalidRequestError, match="not a session name"):
             use_it()
 
 
 @pytest.mark.parametrize("argv", [[], [""], ["-x"], ["A=B"], ["A=B", "c"]])
-def test_a_command_without_a_program_is_refused(server: TerminalServer, home: Path, argv: list[str]) -> None:
+def test_a_command_without_a_program_is_refused(server: TmuxServer, home: Path, argv: list[str]) -> None:
     with pytest.raises(InvalidRequestError, match="name of a program"):
         server.open_session("agent", argv, home)
 
 
-def test_a_missing_directory_is_refused(server: TerminalServer, home: Path) -> None:
+def test_a_missing_directory_is_refused(server: TmuxServer, home: Path) -> None:
     with pytest.raises(InvalidRequestError, match="not a directory"):
         server.open_session("agent", ["sleep", "1"], home / "missing")
 
 
 async def test_a_command_too_long_for_tmux_is_refused_and_opens_nothing(
-    server: TerminalServer, tmux: Tmux, home: Path
+    server: TmuxServer, tmux: TmuxClient, home: Path
 ) -> None:
     with pytest.raises(TerminalError, match="too long"):
         server.open_session("agent", ["sleep", "1" * 17_000], home)
@@ -86,20 +86,20 @@ async def test_a_command_too_long_for_tmux_is_refused_and_opens_nothing(
 
 
 async def test_opening_without_a_server_starts_none(home: Path) -> None:
-    server = TerminalServer(home / "tmux.sock")
+    server = TmuxServer(home / "tmux.sock")
     with pytest.raises(PaneGoneError, match="phalanx up"):
         server.open_session("agent", ["sleep", "1000"], home)
     assert not server.is_running()
 
 
-async def test_a_session_opens_in_the_size_asked_for(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+async def test_a_session_opens_in_the_size_asked_for(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
     usual = server.open_session("usual", ["sleep", "1000"], home)
     small = server.open_session("small", ["sleep", "1000"], home, columns=90, rows=20)
     assert [await size(tmux, info.pane_id) for info in (usual, small)] == ["200x50", "90x20"]
 
 
 async def test_the_window_has_the_size_of_a_person_who_looks_and_its_own_when_they_leave(
-    server: TerminalServer, tmux: Tmux, home: Path
+    server: TmuxServer, tmux: TmuxClient, home: Path
 ) -> None:
     info = server.open_session("agent", ["sleep", "1000"], home)
 
@@ -119,7 +119,7 @@ def clients(path: Path) -> int:
     return len(subprocess.run(command, capture_output=True, check=True, timeout=10).stdout.splitlines())
 
 
-async def size(tmux: Tmux, pane_id: str) -> str:
+async def size(tmux: TmuxClient, pane_id: str) -> str:
     return (await tmux.run("display-message", "-p", "-t", pane_id, "#{pane_width}x#{pane_height}")).strip()
 
 

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from actors.errors import PaneGoneError, TerminalError
-from actors.tmux.client import Tmux
+from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Key, Pane, paste_name
-from actors.tmux.server import TerminalServer
+from actors.tmux.server import TmuxServer
 from tests.integration.tmux.conftest import PASTE_BEGIN, PASTE_END, CallTmux, OpenReader, ended, shown, until
 from tests.person import Person, attach_command
 
@@ -45,14 +45,14 @@ CALLS: dict[str, Callable[[Pane], Awaitable[object]]] = {
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
-async def test_a_pasted_text_arrives_byte_for_byte(open_reader: OpenReader, tmux: Tmux, text: str) -> None:
+async def test_a_pasted_text_arrives_byte_for_byte(open_reader: OpenReader, tmux: TmuxClient, text: str) -> None:
     reader = await open_reader("agent").ready()
     await reader.pane.paste(text)
     assert await reader.pasted() == text.encode().replace(b"\n", b"\r")
     assert await tmux.run("list-buffers") == ""
 
 
-async def test_the_parts_of_a_text_arrive_each_as_a_paste_of_its_own(open_reader: OpenReader, tmux: Tmux) -> None:
+async def test_the_parts_of_a_text_arrive_each_as_a_paste_of_its_own(open_reader: OpenReader, tmux: TmuxClient) -> None:
     reader = await open_reader("agent").ready()
     parts = ("one\n\ntwo ;", "#{pid} \\e -s x\n", "three")
     await reader.pane.paste(parts)
@@ -85,7 +85,7 @@ async def test_a_key_arrives_as_its_byte(open_reader: OpenReader, key: Key, sent
 
 @pytest.mark.parametrize("mode", [("copy-mode",), ("clock-mode",), ("choose-tree",), ("copy-mode", "choose-tree")])
 async def test_what_is_typed_passes_any_mode_that_a_person_left_open(
-    open_reader: OpenReader, tmux: Tmux, mode: tuple[str, ...]
+    open_reader: OpenReader, tmux: TmuxClient, mode: tuple[str, ...]
 ) -> None:
     reader = await open_reader("agent").ready()
     await enter(mode, tmux, reader.pane, reader.info.pane_id)
@@ -98,14 +98,14 @@ async def test_what_is_typed_passes_any_mode_that_a_person_left_open(
     assert not (await reader.pane.state()).in_mode
 
 
-async def test_ctrl_c_interrupts_a_program_in_cooked_mode(server: TerminalServer, tmux: Tmux, home: Path) -> None:
+async def test_ctrl_c_interrupts_a_program_in_cooked_mode(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
     pane = Pane(tmux, server.open_session("agent", ["sh", "-c", "echo ready; exec sleep 1000"], home).pane_id)
     await shown(pane, "ready")
     await pane.press("C-c")
     assert (await ended(pane)).exit_status == -signal.SIGINT
 
 
-async def test_typing_to_a_pane_that_is_gone_fails_and_leaves_no_buffer(tmux: Tmux) -> None:
+async def test_typing_to_a_pane_that_is_gone_fails_and_leaves_no_buffer(tmux: TmuxClient) -> None:
     pane = Pane(tmux, "%99")
     for call in CALLS.values():
         with pytest.raises(PaneGoneError):
@@ -114,7 +114,7 @@ async def test_typing_to_a_pane_that_is_gone_fails_and_leaves_no_buffer(tmux: Tm
 
 
 async def test_typing_to_a_program_that_has_ended_is_refused_and_the_server_lives(
-    server: TerminalServer, tmux: Tmux, home: Path
+    server: TmuxServer, tmux: TmuxClient, home: Path
 ) -> None:
     """tmux 3.3a itself dies of such a paste."""
     pane = Pane(tmux, server.open_session("agent", ["sh", "-c", "exit 3"], home).pane_id)
@@ -132,7 +132,7 @@ async def test_typing_without_a_server_surely_typed_nothing(home: Path, call_tmu
 
 
 async def test_a_server_that_hangs_is_told_in_time_and_costs_neither_process_nor_file(
-    server: TerminalServer, open_reader: OpenReader, call_tmux: CallTmux, home: Path
+    server: TmuxServer, open_reader: OpenReader, call_tmux: CallTmux, home: Path
 ) -> None:
     reader = await open_reader("agent").ready()
     pid = server.pid()
@@ -148,13 +148,13 @@ async def test_a_server_that_hangs_is_told_in_time_and_costs_neither_process_nor
         assert open_files() == files
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert await Tmux(home / "tmux.sock").run("list-buffers") == ""
+    assert await TmuxClient(home / "tmux.sock").run("list-buffers") == ""
     await reader.pane.press("Escape")
     await until(lambda: reader.received() != b"")
     assert reader.received() == b"\x1b", "what was given up must not arrive late"
 
 
-async def test_a_cancelled_call_ends_its_process_or_connection(server: TerminalServer, open_reader: OpenReader) -> None:
+async def test_a_cancelled_call_ends_its_process_or_connection(server: TmuxServer, open_reader: OpenReader) -> None:
     reader = await open_reader("agent").ready()
     pid = server.pid()
     assert pid is not None
@@ -173,7 +173,7 @@ async def test_a_cancelled_call_ends_its_process_or_connection(server: TerminalS
         os.kill(pid, signal.SIGCONT)
 
 
-async def enter(mode: tuple[str, ...], tmux: Tmux, pane: Pane, pane_id: str) -> None:
+async def enter(mode: tuple[str, ...], tmux: TmuxClient, pane: Pane, pane_id: str) -> None:
     for command in mode:
         await tmux.run(command, "-t", pane_id)
     assert (await pane.state()).in_mode
@@ -188,7 +188,7 @@ def open_files() -> int:
 
 
 @asynccontextmanager
-async def looking(home: Path, tmux: Tmux) -> AsyncIterator[Person]:
+async def looking(home: Path, tmux: TmuxClient) -> AsyncIterator[Person]:
     """Somebody who looks into the session ``agent``."""
     with Person(attach_command(home / "tmux.sock", "agent"), 80, 24) as person:
         while not (await tmux.run("list-clients")).strip():  # noqa: ASYNC110 - tmux tells nobody
@@ -197,7 +197,7 @@ async def looking(home: Path, tmux: Tmux) -> AsyncIterator[Person]:
 
 
 async def test_a_key_is_not_pressed_when_a_person_has_pressed_one_since(
-    open_reader: OpenReader, tmux: Tmux, home: Path
+    open_reader: OpenReader, tmux: TmuxClient, home: Path
 ) -> None:
     reader = await open_reader("agent").ready()
     async with looking(home, tmux) as person:
@@ -216,7 +216,7 @@ async def test_a_key_is_not_pressed_when_a_person_has_pressed_one_since(
 
 
 async def test_nothing_is_pasted_when_a_person_has_pressed_a_key_since(
-    open_reader: OpenReader, tmux: Tmux, home: Path
+    open_reader: OpenReader, tmux: TmuxClient, home: Path
 ) -> None:
     reader = await open_reader("agent").ready()
     async with looking(home, tmux) as person:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from actors.inotify import Inotify
-from actors.tmux.pane import told_of_drawing
+from actors.tmux.pane import watch_drawing
 
 TOLD_WITHIN_S = 5.0
 
@@ -37,7 +37,7 @@ def terminal() -> Iterator[Terminal]:
 
 async def test_what_the_program_writes_is_told(terminal: Terminal) -> None:
     told = asyncio.Event()
-    with told_of_drawing(terminal.name, told.set) as can_tell:
+    with watch_drawing(terminal.name, told.set) as can_tell:
         assert can_tell
         os.write(terminal.program, b"prompt")
         await asyncio.wait_for(told.wait(), TOLD_WITHIN_S)
@@ -48,7 +48,7 @@ async def test_what_the_program_writes_is_told(terminal: Terminal) -> None:
 
 async def test_what_is_typed_is_not_told(terminal: Terminal) -> None:
     told = asyncio.Event()
-    with told_of_drawing(terminal.name, told.set):
+    with watch_drawing(terminal.name, told.set):
         os.write(terminal.master, b"typed\n")
         assert os.read(terminal.program, 100) == b"typed\n"
         with pytest.raises(TimeoutError):
@@ -59,11 +59,11 @@ async def test_what_is_typed_is_not_told(terminal: Terminal) -> None:
 
 async def test_nothing_is_told_afterwards(terminal: Terminal) -> None:
     told: list[str] = []
-    with told_of_drawing(terminal.name, lambda: told.append("drawn")):
+    with watch_drawing(terminal.name, lambda: told.append("drawn")):
         pass
     again = asyncio.Event()
     os.write(terminal.program, b"late")
-    with told_of_drawing(terminal.name, again.set):
+    with watch_drawing(terminal.name, again.set):
         os.write(terminal.program, b"again")
         await asyncio.wait_for(again.wait(), TOLD_WITHIN_S)
     assert told == []
@@ -71,7 +71,7 @@ async def test_nothing_is_told_afterwards(terminal: Terminal) -> None:
 
 @pytest.mark.parametrize("name", ["", "/dev/pts/gone"])
 async def test_of_a_terminal_that_is_not_there_it_says_that_it_cannot_tell(name: str) -> None:
-    with told_of_drawing(name, lambda: None) as can_tell:
+    with watch_drawing(name, lambda: None) as can_tell:
         assert not can_tell
 
 
@@ -79,7 +79,7 @@ async def test_without_an_inotify_left_it_says_that_it_cannot_tell(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Inotify, "open", lambda: None)
-    with told_of_drawing(terminal.name, lambda: None) as can_tell:
+    with watch_drawing(terminal.name, lambda: None) as can_tell:
         assert not can_tell
 
 
@@ -90,7 +90,7 @@ async def test_no_inotify_is_kept(terminal: Terminal) -> None:
 
     before = held()
     for _ in range(50):
-        with told_of_drawing(terminal.name, lambda: None) as can_tell:
+        with watch_drawing(terminal.name, lambda: None) as can_tell:
             assert can_tell
     await asyncio.get_running_loop().shutdown_default_executor()
     assert held() == before

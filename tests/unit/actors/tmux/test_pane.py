@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import PaneGoneError, TerminalError
-from actors.tmux.client import Tmux, refusal
+from actors.tmux.client import TmuxClient, refusal
 from actors.tmux.pane import Key, Pane, PaneInfo, list_panes, parse_pane, paste_name
 
 
-class RecordingTmux(Tmux):
+class RecordingTmux(TmuxClient):
     """Keeps what it is asked to run; answers, or fails, as told by the command's first word."""
 
     def __init__(self, answers: dict[str, str | BaseException] | None = None) -> None:
