@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 from actors.agents.base import AgentStart, Handover, RestartedAgent, RunningAgent
-from actors.git.model import Asked, Outcome, Place
+from actors.git.model import GitRequest, GitResponse, RepositoryPaths
 from actors.host.load import HostLoad
 from actors.instance.inbox import BatchLimits
 from actors.instance.instance import InstanceConfig
@@ -75,15 +75,15 @@ class InstanceFactory(Protocol):
 class GitPort(Protocol):
     """Runs git for ``git_batch``; every outcome, also a refusal, comes back as a value."""
 
-    async def git_places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
+    async def git_places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
         """The repository of each; None when it is in none."""
         ...
 
-    async def git_read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+    async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         """One after another. It may be asked again when no answer came."""
         ...
 
-    async def git_write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+    async def git_write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
         """New branches and tags first and together, in which no ref may come twice; then all else one after another.
 
         None: it was not begun, because those before it took their time. When no answer came, each may have been done

@@ -3,7 +3,7 @@
 Runs the operations of ``git_batch`` on this host, one after another in the thread that calls.
 
 The host actor calls it in threads; how many run at once, and who waits for whom, is decided by the supervisor. A
-failing operation fails alone: everything comes back as an ``Outcome``.
+failing operation fails alone: everything comes back as an ``GitResponse``.
 
 The operations that change a working tree: checkout and commit. None of them loses work.
 
@@ -31,27 +31,27 @@ from typing import Any
 
 from actors.errors import InvalidRequestError, WorkspaceError, to_wire
 from actors.git import merge
-from actors.git.fingerprint import Watch
+from actors.git.fingerprint import Fingerprinter
 from actors.git.layout import find_place, read_head
 from actors.git.model import (
-    Asked,
     Checkout,
     Commit,
     CreateRef,
     DeleteBranch,
+    GitRequest,
+    GitResponse,
     Merge,
     Operation,
-    Outcome,
-    Place,
     Read,
+    RepositoryPaths,
     Write,
     failed,
     with_time,
     with_times,
 )
-from actors.git.process import Answer, GitRunner, pauses_s
-from actors.git.reads import Answering
-from actors.git.repository import Hand, refusal
+from actors.git.process import GitOutput, GitRunner, pauses_s
+from actors.git.reads import ReadBatch
+from actors.git.repository import Repository, refusal
 from actors.worktrees.create import delete_branch, find_branch
 
 _RESOLVED = b"REUC"
@@ -61,9 +61,9 @@ _RESOLVED = b"REUC"
 class IndexCopy:
     """The index as it is now. It is put back as git writes it: under its lock, and whole or not at all."""
 
-    def __init__(self, hand: Hand) -> None:
-        self._hand = hand
-        self._index = hand.place.git_directory / "index"
+    def __init__(self, repo: Repository) -> None:
+        self._repo = repo
+        self._index = repo.place.git_directory / "index"
         self._before = self._read()
         self._staged = self._before
 
@@ -110,13 +110,13 @@ class IndexCopy:
                 lock.unlink()
 
     def _listing_of(self, content: bytes | None, which: str) -> str:
-        with tempfile.NamedTemporaryFile(dir=self._hand.place.git_directory, prefix="phalanx-index-") as copy:
+        with tempfile.NamedTemporaryFile(dir=self._repo.place.git_directory, prefix="phalanx-index-") as copy:
             copy.write(content or b"")
             copy.flush()
-            answer = self._hand.git.run(
-                *(self._hand.top, "ls-files", which, "-z"), environment={"GIT_INDEX_FILE": copy.name}
+            answer = self._repo.git.run(
+                *(self._repo.top, "ls-files", which, "-z"), environment={"GIT_INDEX_FILE": copy.name}
             )
-        return self._hand.output_of(answer)
+        return self._repo.output_of(answer)
 
     def _read(self) -> bytes | None:
         try:
@@ -129,35 +129,35 @@ _COMMITTED = re.compile(r"\[(?:detached HEAD|\S+)(?: \(root-commit\))? ([0-9a-f]
 """How git tells which commit it has made. HEAD may be at one that another git has made since."""
 
 
-def checkout(hand: Hand, operation: Checkout) -> dict[str, Any]:
+def checkout(repo: Repository, operation: Checkout) -> dict[str, Any]:
     """Raises ``WorkspaceError`` in git's words; then nothing has changed, unless it says so."""
-    start = hand.commit_of(operation.start) if operation.start else None
+    start = repo.commit_of(operation.start) if operation.start else None
     if operation.start and start is None:
         raise InvalidRequestError(f"There is no commit {operation.start!r} to start from: correct it.")
     new = ("--create", operation.branch, *([start] if start else [])) if operation.create else (operation.branch,)
-    before = hand.head().branch
+    before = repo.head().branch
     try:
-        hand.done(hand.top, "switch", "--quiet", "--no-guess", "--no-overwrite-ignore", *new)
+        repo.done(repo.top, "switch", "--quiet", "--no-guess", "--no-overwrite-ignore", *new)
     except WorkspaceError as error:
-        if before != operation.branch == hand.head().branch:
+        if before != operation.branch == repo.head().branch:
             raise WorkspaceError(f"{operation.branch} is checked out now, but a hook then failed: {error}") from error
         raise
-    return {"branch": operation.branch, "commit": hand.head().commit, "created": operation.create}
+    return {"branch": operation.branch, "commit": repo.head().commit, "created": operation.create}
 
 
-def commit(hand: Hand, operation: Commit) -> dict[str, Any]:
+def commit(repo: Repository, operation: Commit) -> dict[str, Any]:
     """Raises ``WorkspaceError`` in git's words, ``InvalidRequestError`` when there is nothing to commit."""
-    before = hand.head().commit
-    copy = IndexCopy(hand) if operation.files or operation.everything else None
+    before = repo.head().commit
+    copy = IndexCopy(repo) if operation.files or operation.everything else None
     try:
-        answer = _stage_and_commit(hand, operation, copy)
+        answer = _stage_and_commit(repo, operation, copy)
         for pause_s in pauses_s():
             if answer.ok or not _was_overtaken(answer, copy):
                 break
             time.sleep(pause_s)
-            answer = _stage_and_commit(hand, operation, copy)
+            answer = _stage_and_commit(repo, operation, copy)
     except (WorkspaceError, OSError) as error:
-        now = hand.head().commit
+        now = repo.head().commit
         if now != before:
             raise WorkspaceError(f"{error} HEAD is at {now} now: look whether the commit is made.") from error
         if copy is not None:
@@ -166,19 +166,19 @@ def commit(hand: Hand, operation: Commit) -> dict[str, Any]:
     if not answer.ok:
         if copy is not None:
             copy.put_back()
-        raise _refused(hand, answer.error.strip() or answer.output.strip()) or refusal(answer)
-    head = hand.head()
+        raise _refused(repo, answer.error.strip() or answer.output.strip()) or refusal(answer)
+    head = repo.head()
     named = _COMMITTED.match(answer.output)
     return {"commit": named[1] if named else head.commit, "branch": head.branch}
 
 
-def _stage_and_commit(hand: Hand, operation: Commit, copy: IndexCopy | None) -> Answer:
+def _stage_and_commit(repo: Repository, operation: Commit, copy: IndexCopy | None) -> GitOutput:
     if copy is not None:
-        _stage(hand, operation, copy)
-    return _commit(hand, operation)
+        _stage(repo, operation, copy)
+    return _commit(repo, operation)
 
 
-def _was_overtaken(answer: Answer, copy: IndexCopy | None) -> bool:
+def _was_overtaken(answer: GitOutput, copy: IndexCopy | None) -> bool:
     """By another git in the same tree, so that nothing is committed: it moved the branch, or it had read the index
     before it was changed here and has written it since."""
     if "cannot lock ref 'HEAD': is at" in answer.error:
@@ -186,15 +186,15 @@ def _was_overtaken(answer: Answer, copy: IndexCopy | None) -> bool:
     return copy is not None and "did not match any file(s) known to git" in answer.error and not copy.is_as_staged()
 
 
-def _commit(hand: Hand, operation: Commit) -> Answer:
+def _commit(repo: Repository, operation: Commit) -> GitOutput:
     only = ("--only", "--", *operation.files) if operation.files else ()
     words = ("-c", "core.abbrev=no", "commit", "--file=-", "--cleanup=whitespace", *only)
-    return hand.act(hand.directory, *words, stdin=operation.message.encode(errors="replace"))
+    return repo.act(repo.directory, *words, stdin=operation.message.encode(errors="replace"))
 
 
-def _stage(hand: Hand, operation: Commit, copy: IndexCopy) -> None:
-    where, what = (hand.directory, ("--", *operation.files)) if operation.files else (hand.top, ("--all",))
-    answer = hand.act(where, "add", *what)
+def _stage(repo: Repository, operation: Commit, copy: IndexCopy) -> None:
+    where, what = (repo.directory, ("--", *operation.files)) if operation.files else (repo.top, ("--all",))
+    answer = repo.act(where, "add", *what)
     copy.staged()
     if not answer.ok:
         raise refusal(answer)
@@ -205,9 +205,9 @@ def _stage(hand: Hand, operation: Commit, copy: IndexCopy) -> None:
         )
 
 
-def _refused(hand: Hand, words: str) -> InvalidRequestError | None:
+def _refused(repo: Repository, words: str) -> InvalidRequestError | None:
     nothing = not words or "nothing to commit" in words or "nothing added to commit" in words or "no changes" in words
-    if nothing and hand.ask("diff", "--cached", "--quiet").ok:
+    if nothing and repo.ask("diff", "--cached", "--quiet").ok:
         return InvalidRequestError(
             "There is nothing to commit: nothing is staged. Give files, or all true for every change."
         )
@@ -218,68 +218,68 @@ _UNKNOWN = {"missing", "ambiguous"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Planned:
+class _PlannedWrite:
     creation: CreateRef
     commit: str
 
 
-def create(creations: Sequence[tuple[Hand, CreateRef]]) -> list[Outcome]:
+def create(creations: Sequence[tuple[Repository, CreateRef]]) -> list[GitResponse]:
     """All in one repository, with different names; outcomes in the order given. Raises ``WorkspaceError``."""
     starts = _find_starts(creations)
     planned = {
-        creation.ref: _Planned(creation, commit)
-        for hand, creation in creations
-        if (commit := starts[hand, creation.start, creation.kind]) is not None
+        creation.ref: _PlannedWrite(creation, commit)
+        for repo, creation in creations
+        if (commit := starts[repo, creation.start, creation.kind]) is not None
     }
     refused = _make(creations[0][0], list(planned.values())) if planned else {}
     return [_outcome(creation, planned.get(creation.ref), refused.get(creation.ref)) for _, creation in creations]
 
 
-def _outcome(creation: CreateRef, planned: _Planned | None, refused: WorkspaceError | None) -> Outcome:
+def _outcome(creation: CreateRef, planned: _PlannedWrite | None, refused: WorkspaceError | None) -> GitResponse:
     if planned is None:
         start = creation.start or "HEAD"
-        return Outcome.refused(
+        return GitResponse.refused(
             InvalidRequestError(f"There is no commit {start!r} to start from: correct it, or make a first commit.")
         )
     if refused is not None:
-        return Outcome.refused(refused)
-    return Outcome(result={creation.kind: creation.name, "commit": planned.commit, "created": True})
+        return GitResponse.refused(refused)
+    return GitResponse(result={creation.kind: creation.name, "commit": planned.commit, "created": True})
 
 
-_Start = tuple[Hand, str | None, str]
+_Start = tuple[Repository, str | None, str]
 """HEAD is another one in each working tree; a tag may be of what is no commit."""
 
 
-def _find_starts(creations: Iterable[tuple[Hand, CreateRef]]) -> dict[_Start, str | None]:
+def _find_starts(creations: Iterable[tuple[Repository, CreateRef]]) -> dict[_Start, str | None]:
     """What each starts at; None: there is no such commit. git is asked once for all of a working tree, if need be."""
     found: dict[_Start, str | None] = {}
-    unknown: dict[Hand, list[_Start]] = {}
-    for hand, creation in creations:
-        start = (hand, creation.start, creation.kind)
+    unknown: dict[Repository, list[_Start]] = {}
+    for repo, creation in creations:
+        start = (repo, creation.start, creation.kind)
         if start in found:
             continue
-        found[start] = read_head(hand.place).commit if creation.start is None else None
+        found[start] = read_head(repo.place).commit if creation.start is None else None
         if found[start] is None:
-            unknown.setdefault(hand, []).append(start)
-    for hand, starts in unknown.items():
+            unknown.setdefault(repo, []).append(start)
+    for repo, starts in unknown.items():
         names = [(start or "HEAD") + ("^{commit}" if kind == "branch" else "") for _, start, kind in starts]
-        found.update(zip(starts, _look_up(hand, names), strict=True))
+        found.update(zip(starts, _look_up(repo, names), strict=True))
     return found
 
 
-def _look_up(hand: Hand, names: Sequence[str]) -> list[str | None]:
+def _look_up(repo: Repository, names: Sequence[str]) -> list[str | None]:
     """The hash that each name stands for."""
-    told = hand.told("cat-file", "--batch-check=%(objectname)", stdin="".join(f"{name}\n" for name in names).encode())
+    told = repo.told("cat-file", "--batch-check=%(objectname)", stdin="".join(f"{name}\n" for name in names).encode())
     words = [line.rpartition(" ")[2] for line in told.split("\n")[:-1]]
     return [None if word in _UNKNOWN else word for word in words]
 
 
-def _make(hand: Hand, planned: Sequence[_Planned]) -> dict[str, WorkspaceError]:
+def _make(repo: Repository, planned: Sequence[_PlannedWrite]) -> dict[str, WorkspaceError]:
     """Makes them; those that git refused, by ref."""
-    error = _try_all(hand, planned)
+    error = _try_all(repo, planned)
     if error is None:
         return {}
-    names = _look_up(hand, [each.creation.ref for each in planned])
+    names = _look_up(repo, [each.creation.ref for each in planned])
     refused: dict[str, WorkspaceError] = {}
     free = []
     for each, taken in zip(planned, names, strict=True):
@@ -288,23 +288,23 @@ def _make(hand: Hand, planned: Sequence[_Planned]) -> dict[str, WorkspaceError]:
         else:
             kind, name = each.creation.kind, each.creation.name
             refused[each.creation.ref] = WorkspaceError(f"The {kind} {name} is there already: choose another name.")
-    if not free or (refused and _try_all(hand, free) is None):
+    if not free or (refused and _try_all(repo, free) is None):
         return refused
     if len(free) == len(planned) == 1:
         return {free[0].creation.ref: error}
     for each in free:
-        alone = _try_all(hand, [each])
+        alone = _try_all(repo, [each])
         if alone is not None:
             refused[each.creation.ref] = alone
     return refused
 
 
-def _try_all(hand: Hand, planned: Sequence[_Planned]) -> WorkspaceError | None:
+def _try_all(repo: Repository, planned: Sequence[_PlannedWrite]) -> WorkspaceError | None:
     """Why git made none of them; None when it made all."""
-    repository = hand.place.common_directory
+    repository = repo.place.common_directory
     steps = "".join(f"create {each.creation.ref}\0{each.commit}\0" for each in planned)
     command = (f"--git-dir={repository}", "update-ref", "-m", "branch: Created by phalanx", "--stdin", "-z")
-    answer = hand.act(repository, *command, stdin=steps.encode())
+    answer = repo.act(repository, *command, stdin=steps.encode())
     return None if answer.ok else refusal(answer)
 
 
@@ -313,72 +313,74 @@ QUICK_S = 0.5
 _IDENTITY = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
 
 
-class GitHands:
+class GitExecutor:
     """Holds nothing between calls and may be used from several threads. ``environment`` is the agents'."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._git = GitRunner(environment)
-        self._watch = Watch(environment)
+        self._watch = Fingerprinter(environment)
         self._identity = {name: environment[name] for name in _IDENTITY if name in environment}
 
-    def places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
+    def places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
         return tuple(map(_place, directories))
 
-    def read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+    def read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         """Each answered, or found unchanged."""
-        return Answering(self._watch, self._hand).answer(asked)
+        return ReadBatch(self._watch, self._repo).answer(asked)
 
-    def write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+    def write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
         """New branches and tags first, those of a repository in one transaction; then all else one after another.
 
         What was not begun because the others took their time is None.
         """
         begun = time.monotonic()
         creations = [number for number, each in enumerate(asked) if isinstance(each.operation, CreateRef)]
-        outcomes: dict[int, Outcome] = dict(zip(creations, self._create([asked[n] for n in creations]), strict=True))
+        outcomes: dict[int, GitResponse] = dict(
+            zip(creations, self._create([asked[n] for n in creations]), strict=True)
+        )
         for number, each in enumerate(asked):
             if number not in outcomes and (not outcomes or time.monotonic() - begun < QUICK_S):
                 outcomes[number] = _timed(self._write, each)
         return tuple(outcomes.get(number) for number in range(len(asked)))
 
-    def _create(self, asked: Sequence[Asked]) -> list[Outcome]:
+    def _create(self, asked: Sequence[GitRequest]) -> list[GitResponse]:
         begun = time.monotonic()
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, GitResponse] = {}
         repositories: dict[Path, list[int]] = {}
-        hands: dict[Path, Hand] = {}
+        executor: dict[Path, Repository] = {}
         for number, each in enumerate(asked):
             try:
-                hand = hands.get(each.directory) or hands.setdefault(each.directory, self._hand(each.directory))
+                repo = executor.get(each.directory) or executor.setdefault(each.directory, self._repo(each.directory))
             except Exception as error:  # noqa: BLE001 - as in _timed
                 outcomes[number] = failed(error)
             else:
-                repositories.setdefault(hand.place.common_directory, []).append(number)
+                repositories.setdefault(repo.place.common_directory, []).append(number)
         for numbers in repositories.values():
-            made = _created([(hands[asked[number].directory], asked[number].operation) for number in numbers])
+            made = _created([(executor[asked[number].directory], asked[number].operation) for number in numbers])
             # The first one's hand makes all that is new in a repository.
-            made[0] = replace(made[0], retries=hands[asked[numbers[0]].directory].retries)
+            made[0] = replace(made[0], retries=executor[asked[numbers[0]].directory].retries)
             outcomes.update(zip(numbers, made, strict=True))
         took_s = (time.monotonic() - begun) / max(1, len(asked))
         return with_times([outcomes[number] for number in range(len(asked))], took_s)
 
-    def _hand(self, directory: Path) -> Hand:
+    def _repo(self, directory: Path) -> Repository:
         place = find_place(directory)
         if place is None:
             raise InvalidRequestError(f"{directory} is in no git repository: give a directory of one.")
-        return Hand(self._git, place, directory, self._identity)
+        return Repository(self._git, place, directory, self._identity)
 
-    def _write(self, asked: Asked) -> Outcome:
-        hand = self._hand(asked.directory)
+    def _write(self, asked: GitRequest) -> GitResponse:
+        repo = self._repo(asked.directory)
         try:
-            outcome = Outcome(result=_done(hand, asked.operation))
+            outcome = GitResponse(result=_done(repo, asked.operation))
         except merge.MergeConflictError as conflict:
-            outcome = Outcome(error=to_wire(conflict), result={"conflicts": conflict.files})
+            outcome = GitResponse(error=to_wire(conflict), result={"conflicts": conflict.files})
         except Exception as error:  # noqa: BLE001 - as in _timed
             outcome = failed(error)
-        return replace(outcome, retries=hand.retries)
+        return replace(outcome, retries=repo.retries)
 
 
-def _place(directory: Path) -> Place | None:
+def _place(directory: Path) -> RepositoryPaths | None:
     """None also when it may not be looked at: then whoever works there is told so."""
     try:
         return find_place(directory)
@@ -386,8 +388,8 @@ def _place(directory: Path) -> Place | None:
         return None
 
 
-def _created(wanted: Sequence[tuple[Hand, Operation]]) -> list[Outcome]:
-    creations = [(hand, operation) for hand, operation in wanted if isinstance(operation, CreateRef)]
+def _created(wanted: Sequence[tuple[Repository, Operation]]) -> list[GitResponse]:
+    creations = [(repo, operation) for repo, operation in wanted if isinstance(operation, CreateRef)]
     if len(creations) < len(wanted):
         raise TypeError("only new branches and tags go together")
     try:
@@ -396,35 +398,35 @@ def _created(wanted: Sequence[tuple[Hand, Operation]]) -> list[Outcome]:
         return [failed(error) for _ in creations]
 
 
-def _done(hand: Hand, operation: Read | Write) -> dict[str, Any]:
+def _done(repo: Repository, operation: Read | Write) -> dict[str, Any]:
     match operation:
         case Checkout():
-            return checkout(hand, operation)
+            return checkout(repo, operation)
         case Commit():
-            return commit(hand, operation)
+            return commit(repo, operation)
         case Merge():
-            return merge.merge(hand, operation.branch, operation.message)
+            return merge.merge(repo, operation.branch, operation.message)
         case DeleteBranch():
-            return _delete_branch(hand, operation.name)
+            return _delete_branch(repo, operation.name)
         case _:
             raise TypeError(f"{type(operation).__name__} is no write that stands by itself")
 
 
-def _delete_branch(hand: Hand, name: str) -> dict[str, Any]:
-    repository = hand.place.common_directory
-    branch = find_branch(hand.git, repository, name)
+def _delete_branch(repo: Repository, name: str) -> dict[str, Any]:
+    repository = repo.place.common_directory
+    branch = find_branch(repo.git, repository, name)
     if branch is None:
         raise InvalidRequestError(f"There is no branch {name!r} to delete.")
-    kept = delete_branch(hand.git, repository, name)
+    kept = delete_branch(repo.git, repository, name)
     if kept is not None:
         raise InvalidRequestError(kept)
     return {"branch": name, "commit": branch.target, "deleted": True}
 
 
-def _timed(run: Any, asked: Asked) -> Outcome:
+def _timed(run: Any, asked: GitRequest) -> GitResponse:
     begun = time.monotonic()
     try:
-        outcome: Outcome = run(asked)
+        outcome: GitResponse = run(asked)
     except Exception as error:  # noqa: BLE001 - other callers' operations go in the same call
         outcome = failed(error)
     return with_time(outcome, time.monotonic() - begun)

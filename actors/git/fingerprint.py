@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from actors.git.layout import read_small
-from actors.git.model import ListRefs, ListWorktrees, Place, Proof, Read, ReadLog, ReadStatus
+from actors.git.model import Fingerprint, ListRefs, ListWorktrees, Read, ReadLog, ReadStatus, RepositoryPaths
 
 STEP_NS = 50_000_000
 """Longer than the step in which Linux keeps the times of files."""
@@ -41,7 +41,7 @@ MOST_ENTRIES = 1500
 Parts: TypeAlias = "dict[str, Sight]"
 
 
-class Sight:
+class FingerprintBuilder:
     """Gathers what is seen. ``reliable`` turns false when something cannot be told from a glance."""
 
     def __init__(self, parts: Parts | None = None) -> None:
@@ -64,11 +64,11 @@ class Sight:
     def note(self, what: object) -> None:
         self._seen.append(what)
 
-    def part(self, name: str, look: Callable[[Sight], None]) -> Sight:
+    def part(self, name: str, look: Callable[[FingerprintBuilder], None]) -> FingerprintBuilder:
         """What several sights have in common is looked at once in one go; ``name`` tells such parts apart."""
         seen = self._parts.get(name)
         if seen is None:
-            seen = self._parts[name] = Sight(self._parts)
+            seen = self._parts[name] = FingerprintBuilder(self._parts)
             look(seen)
         self._seen.append(seen.digest)
         self._newest_ns = max(self._newest_ns, seen._newest_ns)
@@ -188,12 +188,12 @@ _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MOST_LINKS = 5
 
 
-def under_way(place: Place) -> str | None:
+def under_way(place: RepositoryPaths) -> str | None:
     """What somebody has begun in the working tree and not finished."""
     return next((what for name, what in STATES.items() if os.path.lexists(place.git_directory / name)), None)
 
 
-class Watch:
+class Fingerprinter:
     """Proves answers. ``environment`` is the one that git runs in: it says where the user's configuration is."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -204,87 +204,91 @@ class Watch:
         self._rules = [str(shared / "ignore"), str(shared / "attributes")]
 
     def begin(
-        self, place: Place, read: Read, since_ns: int, parts: Parts | None = None, guard: int | None = None
-    ) -> Watching | None:
-        """Before git is asked; None when the answer cannot be proved later. ``since_ns``: of the system's clock,
-        before the first look at any of the ``parts`` (see ``Sight``). ``guard``: token of one over the working tree,
-        which then need not be looked at."""
+        self, place: RepositoryPaths, read: Read, since_ns: int, parts: Parts | None = None, guard: int | None = None
+    ) -> FingerprintedRead | None:
+        """Before git is asked; None when the answer cannot be proved later. ``since_ns``: of the system's clock, before
+        the first look at any of the ``parts`` (see ``FingerprintBuilder``). ``guard``: token of one over the working
+        tree, which then need not be looked at."""
         watched = _watched(read)
         if watched is None or (TREE in watched and guard is None and _tracked_files(place) > MOST_ENTRIES):
             return None
-        sight = Sight(parts)
-        configuration, head = self._look_around(sight, place, watched)
+        builder = FingerprintBuilder(parts)
+        configuration, head = self._look_around(builder, place, watched)
         if TREE in watched and _may_follow(configuration, head):
             watched |= {REFS}
-        _look_at(sight, place, watched)
-        if not (sight.reliable and sight.is_settled(since_ns)):
+        _look_at(builder, place, watched)
+        if not (builder.reliable and builder.is_settled(since_ns)):
             return None
-        return Watching(self, place, Proof(digest=sight.digest, watched=watched, guard=guard), since_ns)
+        return FingerprintedRead(
+            self, place, Fingerprint(digest=builder.digest, watched=watched, guard=guard), since_ns
+        )
 
-    def holds(self, place: Place, proof: Proof, parts: Parts | None = None) -> bool:
+    def holds(self, place: RepositoryPaths, fingerprint: Fingerprint, parts: Parts | None = None) -> bool:
         """Whether everything looks as it did when the proof was made, but for what a guard is over."""
-        sight = self.look(place, proof.watched, parts)
-        if TREE in proof.watched and proof.guard is None:
-            sight.tree(str(place.top), proof.ignored)
-        return sight.reliable and sight.digest == proof.digest
+        builder = self.look(place, fingerprint.watched, parts)
+        if TREE in fingerprint.watched and fingerprint.guard is None:
+            builder.tree(str(place.top), fingerprint.ignored)
+        return builder.reliable and builder.digest == fingerprint.digest
 
-    def look(self, place: Place, watched: frozenset[str], parts: Parts | None = None) -> Sight:
+    def look(self, place: RepositoryPaths, watched: frozenset[str], parts: Parts | None = None) -> FingerprintBuilder:
         """At all but the working tree."""
-        sight = Sight(parts)
-        self._look_around(sight, place, watched)
-        _look_at(sight, place, watched)
-        return sight
+        builder = FingerprintBuilder(parts)
+        self._look_around(builder, place, watched)
+        _look_at(builder, place, watched)
+        return builder
 
-    def _look_around(self, sight: Sight, place: Place, watched: frozenset[str]) -> tuple[list[bytes], bytes]:
+    def _look_around(
+        self, builder: FingerprintBuilder, place: RepositoryPaths, watched: frozenset[str]
+    ) -> tuple[list[bytes], bytes]:
         """At what every answer depends on; tells the configuration and HEAD."""
         own, common = str(place.git_directory), str(place.common_directory)
-        sight.note((own, common, str(place.top), self._config))
-        shared = sight.part(f"around {common}", lambda part: self._look_at_configuration(part, common))
-        of_tree = sight.content(f"{own}/config.worktree")
+        builder.note((own, common, str(place.top), self._config))
+        shared = builder.part(f"around {common}", lambda part: self._look_at_configuration(part, common))
+        of_tree = builder.content(f"{own}/config.worktree")
         if of_tree:
-            self._look_at_named(sight, of_tree)
-        sight.file(f"{own}/info/sparse-checkout")
-        return [*shared.read, of_tree or b""], _look_at_head(sight, own, common, times=COMMIT not in watched)
+            self._look_at_named(builder, of_tree)
+        builder.file(f"{own}/info/sparse-checkout")
+        return [*shared.read, of_tree or b""], _look_at_head(builder, own, common, times=COMMIT not in watched)
 
-    def _look_at_configuration(self, sight: Sight, common: str) -> None:
+    def _look_at_configuration(self, builder: FingerprintBuilder, common: str) -> None:
         """That of the user and of the repository, with the rules for its files."""
-        found = (sight.content(path) for path in (*self._config, f"{common}/config"))
-        sight.read += [content for content in found if content]
-        for content in sight.read:
-            self._look_at_named(sight, content)
+        found = (builder.content(path) for path in (*self._config, f"{common}/config"))
+        builder.read += [content for content in found if content]
+        for content in builder.read:
+            self._look_at_named(builder, content)
         named = ("info/exclude", "info/attributes", "info/grafts", "shallow", "refs/replace")
         for path in (*self._rules, *(f"{common}/{name}" for name in named)):
-            sight.file(path)
+            builder.file(path)
 
-    def _look_at_named(self, sight: Sight, configuration: bytes) -> None:
+    def _look_at_named(self, builder: FingerprintBuilder, configuration: bytes) -> None:
         """At the files that it names."""
         if _INCLUDES.search(configuration) or _OTHER_TREE.search(configuration):
-            sight.reliable = False
+            builder.reliable = False
         for named in _FILES_IN_CONFIG.findall(configuration):
-            sight.file(str(self._user / os.fsdecode(named).removeprefix("~/")))
+            builder.file(str(self._user / os.fsdecode(named).removeprefix("~/")))
 
 
-class Watching:
+class FingerprintedRead:
     """One answer while it is made. ``begun``: what was seen before, without the working tree."""
 
-    def __init__(self, watch: Watch, place: Place, begun: Proof, since_ns: int) -> None:
+    def __init__(self, watch: Fingerprinter, place: RepositoryPaths, begun: Fingerprint, since_ns: int) -> None:
         self._watch = watch
         self._place = place
         self._begun = begun
         self._since_ns = since_ns
 
-    def proof(self, ignored: frozenset[str] = frozenset(), parts: Parts | None = None) -> Proof | None:
+    def fingerprint(self, ignored: frozenset[str] = frozenset(), parts: Parts | None = None) -> Fingerprint | None:
         """After git has answered; None when something changed meanwhile or just before."""
         if len(ignored) > MOST_ENTRIES:
             return None
-        sight = self._watch.look(self._place, self._begun.watched, parts)
-        if sight.digest != self._begun.digest:
+        builder = self._watch.look(self._place, self._begun.watched, parts)
+        if builder.digest != self._begun.digest:
             return None
         if TREE in self._begun.watched and self._begun.guard is None:
-            sight.tree(str(self._place.top), ignored)
-        if not (sight.reliable and sight.is_settled(self._since_ns)):
+            builder.tree(str(self._place.top), ignored)
+        if not (builder.reliable and builder.is_settled(self._since_ns)):
             return None
-        return replace(self._begun, digest=sight.digest, ignored=ignored)
+        return replace(self._begun, digest=builder.digest, ignored=ignored)
 
 
 def _may_follow(configuration: Iterable[bytes], head: bytes) -> bool:
@@ -293,7 +297,7 @@ def _may_follow(configuration: Iterable[bytes], head: bytes) -> bool:
     return b'"' in branch or any(b'[branch "' + branch in content for content in configuration)
 
 
-def _tracked_files(place: Place) -> int:
+def _tracked_files(place: RepositoryPaths) -> int:
     """As the head of the index says."""
     try:
         with (place.git_directory / "index").open("rb") as index:
@@ -321,57 +325,57 @@ def _watched(read: Read) -> frozenset[str] | None:
             return None
 
 
-def _look_at(sight: Sight, place: Place, watched: frozenset[str]) -> None:
+def _look_at(builder: FingerprintBuilder, place: RepositoryPaths, watched: frozenset[str]) -> None:
     own, common = str(place.git_directory), str(place.common_directory)
     if REFS in watched:
-        sight.part(f"refs {common}", lambda part: _look_at_refs(part, common))
+        builder.part(f"refs {common}", lambda part: _look_at_refs(part, common))
         if own != common:
-            _look_at_refs(sight, own)
+            _look_at_refs(builder, own)
     if WORKTREES in watched:
-        sight.part(f"worktrees {common}", lambda part: _look_at_worktrees(part, common))
+        builder.part(f"worktrees {common}", lambda part: _look_at_worktrees(part, common))
     if INDEX in watched:
-        sight.file(f"{own}/index")
-        sight.note([name for name in STATES if os.path.lexists(f"{own}/{name}")])
+        builder.file(f"{own}/index")
+        builder.note([name for name in STATES if os.path.lexists(f"{own}/{name}")])
 
 
-def _look_at_head(sight: Sight, own: str, common: str, *, times: bool) -> bytes:
+def _look_at_head(builder: FingerprintBuilder, own: str, common: str, *, times: bool) -> bytes:
     """HEAD and the branch that it is on, with what that is at; tells HEAD."""
-    head = content = sight.content(f"{own}/HEAD")
+    head = content = builder.content(f"{own}/HEAD")
     if times:
-        sight.file(f"{own}/HEAD")
+        builder.file(f"{own}/HEAD")
     for directory in {own: None, common: None}:
-        sight.content(f"{directory}/reftable/tables.list")
+        builder.content(f"{directory}/reftable/tables.list")
     for _ in range(_MOST_LINKS):
         if content is None:
-            sight.file(f"{common}/packed-refs")
+            builder.file(f"{common}/packed-refs")
         if content is None or not content.startswith(b"ref: "):
             return head or b""
         path = f"{common}/{os.fsdecode(content[5:].strip())}"
-        content = sight.content(path)
+        content = builder.content(path)
         if times:
-            sight.file(path)
-    sight.reliable = False
+            builder.file(path)
+    builder.reliable = False
     return head or b""
 
 
-def _look_at_refs(sight: Sight, directory: str) -> None:
-    sight.refs(f"{directory}/refs")
-    sight.file(f"{directory}/packed-refs")
-    sight.content(f"{directory}/reftable/tables.list")
+def _look_at_refs(builder: FingerprintBuilder, directory: str) -> None:
+    builder.refs(f"{directory}/refs")
+    builder.file(f"{directory}/packed-refs")
+    builder.content(f"{directory}/reftable/tables.list")
 
 
-def _look_at_worktrees(sight: Sight, common: str) -> None:
+def _look_at_worktrees(builder: FingerprintBuilder, common: str) -> None:
     """Which there are, where they are and what each has checked out."""
-    sight.content(f"{common}/HEAD")
-    sight.file(f"{common}/HEAD")
-    if not sight.file(f"{common}/worktrees"):
+    builder.content(f"{common}/HEAD")
+    builder.file(f"{common}/HEAD")
+    if not builder.file(f"{common}/worktrees"):
         return
-    for path in sorted(entry.path for entry in sight.entries(f"{common}/worktrees")):
+    for path in sorted(entry.path for entry in builder.entries(f"{common}/worktrees")):
         for name in ("HEAD", "gitdir", "locked"):
-            sight.content(f"{path}/{name}")
-            sight.file(f"{path}/{name}")
-        sight.content(f"{path}/reftable/tables.list")
-        sight.note(os.path.lexists(_tree_of(path)))
+            builder.content(f"{path}/{name}")
+            builder.file(f"{path}/{name}")
+        builder.content(f"{path}/reftable/tables.list")
+        builder.note(os.path.lexists(_tree_of(path)))
 
 
 def _tree_of(registration: str) -> str:

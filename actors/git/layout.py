@@ -8,7 +8,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.git.model import Place
+from actors.git.model import RepositoryPaths
 
 _BRANCHES = "refs/heads/"
 ASK_GIT = ".invalid"
@@ -19,7 +19,7 @@ _SMALL_BYTES = 4096
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-def find_place(directory: Path) -> Place | None:
+def find_place(directory: Path) -> RepositoryPaths | None:
     """None when the directory is in no repository, as far as can be seen."""
     candidate = _real_path(os.fspath(directory))
     while True:
@@ -34,12 +34,12 @@ def find_place(directory: Path) -> Place | None:
         candidate = above
 
 
-def _place(top: str | None, git_directory: str) -> Place:
+def _place(top: str | None, git_directory: str) -> RepositoryPaths:
     written = read_line(f"{git_directory}/commondir")
     # Paths are costly to make, and this one often is the one before.
     own = Path(git_directory)
     common = own if not written else Path(_real_path(os.path.join(git_directory, written)))  # noqa: PTH118
-    return Place(top=Path(top) if top else None, git_directory=own, common_directory=common)
+    return RepositoryPaths(top=Path(top) if top else None, git_directory=own, common_directory=common)
 
 
 def _real_path(path: str) -> str:
@@ -66,7 +66,7 @@ class Head:
     commit: str | None
 
 
-def read_head(place: Place) -> Head:
+def read_head(place: RepositoryPaths) -> Head:
     written = read_line(f"{place.git_directory}/HEAD") or ""
     ref = written.removeprefix("ref: ") if written.startswith("ref: ") else None
     commit = written if ref is None else read_line(f"{place.common_directory}/{ref}") or ""

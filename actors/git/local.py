@@ -8,8 +8,8 @@ to the host as if nothing had been known.
 
 A way of its own for git between a host's actor and the supervisor on the same machine: a private Unix socket.
 
-A call through Ray costs each side more than most gits cost, and a batch makes many. ``GitDoor`` is the host's end,
-``GitWay`` the supervisor's. One connection carries one call at a time; several calls take several. Promises: a
+A call through Ray costs each side more than most gits cost, and a batch makes many. ``GitServer`` is the host's end,
+``GitClient`` the supervisor's. One connection carries one call at a time; several calls take several. Promises: a
 connection ends with the process at its other end, so that nobody waits for one who has died; a call that was not sent
 can be made in another way. Both ends run the same program, hence ``marshal``, which also keeps what answers share.
 
@@ -32,10 +32,20 @@ from typing import Any, TypeVar
 
 from actors.concurrency import TaskSet
 from actors.errors import from_wire
-from actors.git.fingerprint import Parts, Watch
+from actors.git.fingerprint import Fingerprinter, Parts
 from actors.git.layout import find_place
-from actors.git.model import READS, WRITES, Asked, Operation, Outcome, Place, Proof, ReadStatus, failed
-from actors.git.tree_watch import Guards
+from actors.git.model import (
+    READS,
+    WRITES,
+    Fingerprint,
+    GitRequest,
+    GitResponse,
+    Operation,
+    ReadStatus,
+    RepositoryPaths,
+    failed,
+)
+from actors.git.tree_watch import TreeWatcher
 from actors.sockets import listen
 
 _THREADS = 2
@@ -46,30 +56,30 @@ _Given = TypeVar("_Given")
 _Seen = TypeVar("_Seen")
 
 
-class NearLook:
+class LocalValidator:
     """``environment`` is the one that git runs in. All in one event loop."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._watch = Watch(environment)
-        self._guards = Guards()
+        self._watch = Fingerprinter(environment)
+        self._tree_watcher = TreeWatcher()
         self._ignored: OrderedDict[Path, frozenset[str]] = OrderedDict()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="near look")
         self._looking: dict[Future[Any], float] = {}
 
     async def read(
-        self, asked: Sequence[Asked], ask_host: Callable[[Sequence[Asked]], Awaitable[Sequence[Outcome]]]
-    ) -> tuple[Outcome, ...]:
+        self, asked: Sequence[GitRequest], ask_host: Callable[[Sequence[GitRequest]], Awaitable[Sequence[GitResponse]]]
+    ) -> tuple[GitResponse, ...]:
         """What holds from here, the rest from the host."""
         seen = await self._seen(asked)
-        left = [each for each in seen if isinstance(each, Asked)]
+        left = [each for each in seen if isinstance(each, GitRequest)]
         read = await ask_host(left) if left else ()
         learnt = [(each, outcome) for each, outcome in zip(left, read, strict=True) if self._learns(each, outcome)]
         if learnt:
             await self._in_thread(self._narrow, learnt, None)
         told = iter(read)
-        return tuple(next(told) if isinstance(each, Asked) else each for each in seen)
+        return tuple(next(told) if isinstance(each, GitRequest) else each for each in seen)
 
-    async def _seen(self, asked: Sequence[Asked]) -> list[Outcome | Asked]:
+    async def _seen(self, asked: Sequence[GitRequest]) -> list[GitResponse | GitRequest]:
         """In the place of each whose known answer holds, that outcome; of the others what to ask the host."""
         if not any(each.known or _is_status(each) for each in asked):
             return list(asked)
@@ -90,7 +100,7 @@ class NearLook:
         except TimeoutError:
             return otherwise
 
-    def _learns(self, asked: Asked, outcome: Outcome) -> bool:
+    def _learns(self, asked: GitRequest, outcome: GitResponse) -> bool:
         """Whether the host's answer tells that more or less is ignored than was known here."""
         if outcome.ignored is None or outcome.ignored == self._ignored.get(asked.directory, frozenset()):
             return False
@@ -99,39 +109,41 @@ class NearLook:
             self._ignored.popitem(last=False)
         return True
 
-    def _narrow(self, learnt: Sequence[tuple[Asked, Outcome]]) -> None:
+    def _narrow(self, learnt: Sequence[tuple[GitRequest, GitResponse]]) -> None:
         for asked, outcome in learnt:
             place = find_place(asked.directory) if asked.guard is not None else None
             if place is not None and asked.guard is not None and outcome.ignored is not None:
-                self._guards.narrow(str(place.top), asked.guard, outcome.ignored)
+                self._tree_watcher.narrow(str(place.top), asked.guard, outcome.ignored)
 
-    def _look(self, asked: Sequence[Asked]) -> list[Outcome | Asked]:
+    def _look(self, asked: Sequence[GitRequest]) -> list[GitResponse | GitRequest]:
         parts: Parts = {}
         return [self._looked_at(each, parts) for each in asked]
 
-    def _looked_at(self, asked: Asked, parts: Parts) -> Outcome | Asked:
+    def _looked_at(self, asked: GitRequest, parts: Parts) -> GitResponse | GitRequest:
         begun = time.monotonic()
         try:
             place = find_place(asked.directory)
             if place is None:
                 return replace(asked, known=None)
             if asked.known is not None and self._holds(place, asked.known, parts):
-                return Outcome(unchanged=True, took_s=time.monotonic() - begun)
+                return GitResponse(unchanged=True, took_s=time.monotonic() - begun)
             return replace(asked, known=None, guard=self._guarded(place, asked))
         except OSError:
             return replace(asked, known=None)  # whatever is wrong there is for the host to tell
 
-    def _holds(self, place: Place, proof: Proof, parts: Parts) -> bool:
-        guarded = proof.guard is None or self._guards.holds(str(place.top), proof.guard, proof.ignored)
-        return guarded and self._watch.holds(place, proof, parts)
+    def _holds(self, place: RepositoryPaths, fingerprint: Fingerprint, parts: Parts) -> bool:
+        guarded = fingerprint.guard is None or self._tree_watcher.holds(
+            str(place.top), fingerprint.guard, fingerprint.ignored
+        )
+        return guarded and self._watch.holds(place, fingerprint, parts)
 
-    def _guarded(self, place: Place, asked: Asked) -> int | None:
+    def _guarded(self, place: RepositoryPaths, asked: GitRequest) -> int | None:
         if place.top is None or not _is_status(asked):
             return None
-        return self._guards.begin(str(place.top), self._ignored.get(asked.directory, frozenset()))
+        return self._tree_watcher.begin(str(place.top), self._ignored.get(asked.directory, frozenset()))
 
 
-def _is_status(asked: Asked) -> bool:
+def _is_status(asked: GitRequest) -> bool:
     return isinstance(asked.operation, ReadStatus)
 
 
@@ -144,11 +156,11 @@ _WRITE_S = 30.0
 _Answers = Mapping[str, Callable[[Any], Awaitable[Any]]]
 
 
-class NotSentError(Exception):
+class GitCallNotSentError(Exception):
     """Nobody has heard of the call."""
 
 
-class GitDoor:
+class GitServer:
     """``answers``: by the name of a call what makes its answer. All in one event loop."""
 
     def __init__(self, socket: Path, answers: _Answers) -> None:
@@ -196,7 +208,7 @@ class GitDoor:
             return None, dict(failed(error).error or {})
 
 
-class GitWay:
+class GitClient:
     """All in one event loop."""
 
     def __init__(self, socket: Path) -> None:
@@ -204,8 +216,8 @@ class GitWay:
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def call(self, name: str, given: Any) -> Any:
-        """Raises ``NotSentError``, ``ConnectionError`` when the other end went away before it answered, and what it
-        raised. A call that is cut off, in time or otherwise, is done to its end."""
+        """Raises ``GitCallNotSentError``, ``ConnectionError`` when the other end went away before it answered, and what
+        it raised. A call that is cut off, in time or otherwise, is done to its end."""
         reader, writer = await self._connected()
         is_whole = False
         try:
@@ -240,7 +252,7 @@ class GitWay:
         try:
             return await asyncio.open_unix_connection(self._socket, limit=_READ_AHEAD_BYTES)
         except OSError as error:
-            raise NotSentError from error
+            raise GitCallNotSentError from error
 
 
 def _send(writer: asyncio.StreamWriter, what: Any) -> None:
@@ -256,14 +268,16 @@ async def _receive(reader: asyncio.StreamReader) -> Any:
 _KINDS = {kind.__name__: kind for kind in (*READS, *WRITES)}
 
 
-def plain_asked(asked: Asked) -> tuple[Any, ...]:
-    known = plain_proof(asked.known)
+def plain_request(asked: GitRequest) -> tuple[Any, ...]:
+    known = plain_fingerprint(asked.known)
     return str(asked.directory), plain_operation(asked.operation), known, asked.guard
 
 
-def asked_of(plain: tuple[Any, ...]) -> Asked:
+def request_of(plain: tuple[Any, ...]) -> GitRequest:
     directory, operation, known, guard = plain
-    return Asked(directory=Path(directory), operation=operation_of(operation), known=proof_of(known), guard=guard)
+    return GitRequest(
+        directory=Path(directory), operation=operation_of(operation), known=fingerprint_of(known), guard=guard
+    )
 
 
 def plain_operation(operation: Operation) -> tuple[Any, ...]:
@@ -277,34 +291,38 @@ def operation_of(plain: tuple[Any, ...]) -> Operation:
     return operation
 
 
-def plain_proof(proof: Proof | None) -> tuple[Any, ...] | None:
-    return None if proof is None else (proof.digest, proof.watched, proof.ignored, proof.guard)
+def plain_fingerprint(fingerprint: Fingerprint | None) -> tuple[Any, ...] | None:
+    return (
+        None
+        if fingerprint is None
+        else (fingerprint.digest, fingerprint.watched, fingerprint.ignored, fingerprint.guard)
+    )
 
 
-def proof_of(plain: tuple[Any, ...] | None) -> Proof | None:
+def fingerprint_of(plain: tuple[Any, ...] | None) -> Fingerprint | None:
     if plain is None:
         return None
     digest, watched, ignored, guard = plain
-    return Proof(digest=digest, watched=watched, ignored=ignored, guard=guard)
+    return Fingerprint(digest=digest, watched=watched, ignored=ignored, guard=guard)
 
 
-def plain_outcome(outcome: Outcome | None) -> tuple[Any, ...] | None:
+def plain_response(outcome: GitResponse | None) -> tuple[Any, ...] | None:
     if outcome is None:
         return None
     error = None if outcome.error is None else dict(outcome.error)
     result = None if outcome.result is None else dict(outcome.result)
-    proof = plain_proof(outcome.proof)
-    return result, error, proof, outcome.unchanged, outcome.ignored, outcome.retries, outcome.took_s
+    fingerprint = plain_fingerprint(outcome.fingerprint)
+    return result, error, fingerprint, outcome.unchanged, outcome.ignored, outcome.retries, outcome.took_s
 
 
-def outcome_of(plain: tuple[Any, ...] | None) -> Outcome | None:
+def response_of(plain: tuple[Any, ...] | None) -> GitResponse | None:
     if plain is None:
         return None
-    result, error, proof, unchanged, ignored, retries, took_s = plain
-    return Outcome(
+    result, error, fingerprint, unchanged, ignored, retries, took_s = plain
+    return GitResponse(
         result=result,
         error=error,
-        proof=proof_of(proof),
+        fingerprint=fingerprint_of(fingerprint),
         unchanged=unchanged,
         ignored=ignored,
         retries=retries,

@@ -23,7 +23,7 @@ from typing import Any
 from actors.errors import InvalidRequestError, WorkspaceError
 from actors.git.fingerprint import under_way
 from actors.git.layout import read_line
-from actors.git.repository import Hand, refusal
+from actors.git.repository import Repository, refusal
 from actors.worktrees.source import some_of
 
 _SUBMODULE = "160000"
@@ -104,7 +104,7 @@ class MergeConflictError(WorkspaceError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Foreseen:
+class _PredictedMerge:
     ours: str
     theirs: str
     tree: str
@@ -112,10 +112,10 @@ class _Foreseen:
     conflicts: list[str]
 
 
-def predict(hand: Hand, branch: str) -> dict[str, Any]:
+def predict(repo: Repository, branch: str) -> dict[str, Any]:
     """What a merge of ``branch`` would do; nothing is changed."""
-    foreseen = _foresee(hand, branch)
-    base = hand.ask("merge-base", "--is-ancestor", foreseen.theirs, foreseen.ours)
+    foreseen = _foresee(repo, branch)
+    base = repo.ask("merge-base", "--is-ancestor", foreseen.theirs, foreseen.ours)
     return {
         "branch": branch,
         "commit": foreseen.theirs,
@@ -125,14 +125,14 @@ def predict(hand: Hand, branch: str) -> dict[str, Any]:
     }
 
 
-def merge(hand: Hand, branch: str, message: str | None) -> dict[str, Any]:
+def merge(repo: Repository, branch: str, message: str | None) -> dict[str, Any]:
     """Raises ``MergeConflictError``, or ``WorkspaceError`` in git's words; then all is as it was."""
-    top = hand.top
-    if (what := under_way(hand.place)) is not None:
+    top = repo.top
+    if (what := under_way(repo.place)) is not None:
         raise WorkspaceError(
             f"A {what} is under way in {top}: let whoever began it finish it (or abort it), then merge again."
         )
-    foreseen = _foresee(hand, branch)
+    foreseen = _foresee(repo, branch)
     if foreseen.conflicts:
         files = foreseen.conflicts
         raise MergeConflictError(
@@ -140,11 +140,11 @@ def merge(hand: Hand, branch: str, message: str | None) -> dict[str, Any]:
             "that knows the work merge the other way round and resolve them, then merge again.",
             files,
         )
-    _refuse_to_overwrite(hand, branch, foreseen)
-    on = hand.head().branch
+    _refuse_to_overwrite(repo, branch, foreseen)
+    on = repo.head().branch
     words = message or f"Merge branch '{branch}'{f' into {on}' if on else ''}"
-    _merge(hand, foreseen, on, words)
-    after = hand.head().commit
+    _merge(repo, foreseen, on, words)
+    after = repo.head().commit
     return {
         "branch": branch,
         "commit": after,
@@ -153,76 +153,78 @@ def merge(hand: Hand, branch: str, message: str | None) -> dict[str, Any]:
     }
 
 
-def _foresee(hand: Hand, branch: str) -> _Foreseen:
-    theirs = _commit(hand, branch)
-    ours = hand.head().commit
+def _foresee(repo: Repository, branch: str) -> _PredictedMerge:
+    theirs = _commit(repo, branch)
+    ours = repo.head().commit
     if ours is None:
         raise InvalidRequestError("There is no commit yet to merge into: make a first commit.")
-    answer = hand.ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
+    answer = repo.ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
     if not answer.ok and answer.status != _CONFLICTS:
         if "usage:" in answer.error:
             raise WorkspaceError("Merging needs git 2.38 or newer, which can tell conflicts beforehand: update git.")
         raise refusal(answer)
     tree, *files = answer.output.split("\0")[:-1]
-    return _Foreseen(ours=ours, theirs=theirs, tree=tree, conflicts=[] if answer.ok else list(dict.fromkeys(files)))
+    return _PredictedMerge(
+        ours=ours, theirs=theirs, tree=tree, conflicts=[] if answer.ok else list(dict.fromkeys(files))
+    )
 
 
-def _refuse_to_overwrite(hand: Hand, branch: str, foreseen: _Foreseen) -> None:
+def _refuse_to_overwrite(repo: Repository, branch: str, foreseen: _PredictedMerge) -> None:
     """git heeds ``--no-overwrite-ignore`` in a fast-forward only."""
-    told = hand.told("diff-tree", "-r", "-z", "--raw", "--no-renames", foreseen.ours, foreseen.tree)
-    if files := untracked_in_the_way(hand.top, read_changed_paths(told)):
+    told = repo.told("diff-tree", "-r", "-z", "--raw", "--no-renames", foreseen.ours, foreseen.tree)
+    if files := untracked_in_the_way(repo.top, read_changed_paths(told)):
         raise WorkspaceError(
             f"{branch} brings what would overwrite {len(files)} file(s) that git does not track: "
             f"{some_of(tuple(files))}; nothing was touched. Move them away, then merge again."
         )
 
 
-def _merge(hand: Hand, foreseen: _Foreseen, on: str | None, words: str) -> None:
+def _merge(repo: Repository, foreseen: _PredictedMerge, on: str | None, words: str) -> None:
     command = ("merge", "--quiet", "--no-edit", "--no-overwrite-ignore", *_AS_FORESEEN, "-m", words, foreseen.theirs)
     # Options that the branch has of its own may name another strategy, which git would take as well.
     settings = {f"branch.{on}.mergeOptions": ""} if on else {}
     try:
-        answer = hand.act(hand.top, *command, begun=lambda: _is_ours(hand, foreseen), settings=settings)
+        answer = repo.act(repo.top, *command, begun=lambda: _is_ours(repo, foreseen), settings=settings)
     except WorkspaceError as late:
-        now = hand.head().commit
+        now = repo.head().commit
         if now != foreseen.ours:
             raise WorkspaceError(f"{late} HEAD is at {now} now: look whether the merge is made.") from late
-        _take_back_unfinished(hand, foreseen)
+        _take_back_unfinished(repo, foreseen)
         raise
     if not answer.ok:
-        if _is_ours(hand, foreseen) and not any(words in answer.error for words in _WAS_UNDER_WAY):
-            _take_back(hand, "merge", "--abort")
+        if _is_ours(repo, foreseen) and not any(words in answer.error for words in _WAS_UNDER_WAY):
+            _take_back(repo, "merge", "--abort")
         raise refusal(answer)
 
 
-def _commit(hand: Hand, branch: str) -> str:
+def _commit(repo: Repository, branch: str) -> str:
     """Of a local branch, else of whatever else is called so."""
-    commit = hand.commit_of(f"refs/heads/{branch}") or hand.commit_of(branch)
+    commit = repo.commit_of(f"refs/heads/{branch}") or repo.commit_of(branch)
     if commit is None:
         raise InvalidRequestError(f"There is no branch {branch!r} to merge: correct the name (type branch lists them).")
     return commit
 
 
-def _is_ours(hand: Hand, foreseen: _Foreseen) -> bool:
+def _is_ours(repo: Repository, foreseen: _PredictedMerge) -> bool:
     """Whether the merge that is under way is of what was to be merged."""
-    return read_line(hand.place.git_directory / "MERGE_HEAD") == foreseen.theirs
+    return read_line(repo.place.git_directory / "MERGE_HEAD") == foreseen.theirs
 
 
-def _take_back_unfinished(hand: Hand, foreseen: _Foreseen) -> None:
+def _take_back_unfinished(repo: Repository, foreseen: _PredictedMerge) -> None:
     """A git that is ended while a hook runs leaves what it has merged staged, and may not have noted that it merges.
 
     It merges only where nothing is staged. So what it left is taken back if that and nothing else is staged now.
     """
-    if under_way(hand.place) and not _is_ours(hand, foreseen):
+    if under_way(repo.place) and not _is_ours(repo, foreseen):
         return
-    if hand.ask("diff", "--cached", "--quiet", foreseen.tree).ok:
-        _take_back(hand, "reset", "--quiet", "--merge", foreseen.ours)
+    if repo.ask("diff", "--cached", "--quiet", foreseen.tree).ok:
+        _take_back(repo, "reset", "--quiet", "--merge", foreseen.ours)
 
 
-def _take_back(hand: Hand, *command: str) -> None:
-    answer = hand.act(hand.top, *command)
+def _take_back(repo: Repository, *command: str) -> None:
+    answer = repo.act(repo.top, *command)
     if not answer.ok:
         raise WorkspaceError(
-            f"The merge failed, and git could not take it back: {answer.last_words}. Look into {hand.top} before "
+            f"The merge failed, and git could not take it back: {answer.last_words}. Look into {repo.top} before "
             "you do anything else there."
         )

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class RepositoryPaths:
     """The repository that a directory lies in. All paths are real."""
 
     top: Path | None
@@ -127,7 +127,7 @@ WRITE_S = 2 * HEAVY_S + READ_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class Fingerprint:
     """What a host saw of everything that an answer depends on. As long as it sees the same, the answer holds."""
 
     digest: bytes
@@ -139,25 +139,25 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class GitRequest:
     """One operation in one directory."""
 
     directory: Path
     operation: Operation
-    known: Proof | None = None
+    known: Fingerprint | None = None
     """Of an answer that the asker has: then it is only given anew if it does not hold any more."""
     guard: int | None = None
     """Token of a guard that the asker has over the working tree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class GitResponse:
     """What became of one operation: a result, or an error, or ``unchanged``: the known answer still holds."""
 
     result: Mapping[str, Any] | None = None
     error: Mapping[str, str] | None = None
     """As ``errors.to_wire`` gives it."""
-    proof: Proof | None = None
+    fingerprint: Fingerprint | None = None
     """None: the result must not be kept."""
     unchanged: bool = False
     ignored: frozenset[str] | None = None
@@ -167,7 +167,7 @@ class Outcome:
     took_s: float = 0.0
 
     @classmethod
-    def refused(cls, error: PhalanxError, result: Mapping[str, Any] | None = None) -> Outcome:
+    def refused(cls, error: PhalanxError, result: Mapping[str, Any] | None = None) -> GitResponse:
         return cls(error=to_wire(error), result=result)
 
 
@@ -190,21 +190,21 @@ def _marked(value: Any) -> Any:
     return value
 
 
-def failed(error: Exception) -> Outcome:
+def failed(error: Exception) -> GitResponse:
     """Of the operation that failed, and of no other."""
     if isinstance(error, PhalanxError):
-        return Outcome.refused(error)
+        return GitResponse.refused(error)
     if isinstance(error, OSError):
-        return Outcome.refused(
+        return GitResponse.refused(
             WorkspaceError(f"The file system refused: {error}. See to its permissions and room, then try again.")
         )
     logger.error("a git operation failed", exc_info=error)
-    return Outcome.refused(PhalanxError("An error in Phalanx: see the logs of this host."))
+    return GitResponse.refused(PhalanxError("An error in Phalanx: see the logs of this host."))
 
 
-def with_times(outcomes: Sequence[Outcome], took_s: float) -> list[Outcome]:
+def with_times(outcomes: Sequence[GitResponse], took_s: float) -> list[GitResponse]:
     return [with_time(outcome, took_s) for outcome in outcomes]
 
 
-def with_time(outcome: Outcome, took_s: float) -> Outcome:
+def with_time(outcome: GitResponse, took_s: float) -> GitResponse:
     return replace(outcome, result=sendable(outcome.result), error=sendable(outcome.error), took_s=took_s)

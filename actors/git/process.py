@@ -42,14 +42,14 @@ _PIPE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class PartialOutput:
     output: bytes
     error: bytes
     is_cut: bool
     """There may be more of ``output``, and the process may still run."""
 
 
-class Gathering:
+class ProcessOutput:
     """What one process says. ``output`` and ``errors`` are for it to write to."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Gathering:
             os.close(self.errors)
             self.errors = -1
 
-    def until_end(self, process: subprocess.Popen[bytes], timeout_s: float, most_bytes: int | None) -> Told:
+    def until_end(self, process: subprocess.Popen[bytes], timeout_s: float, most_bytes: int | None) -> PartialOutput:
         """All that it has said until it has ended, even if a child that it left behind goes on.
 
         Raises ``subprocess.TimeoutExpired``.
@@ -96,13 +96,13 @@ class Gathering:
                     return self._told(most_bytes)
         raise subprocess.TimeoutExpired(process.args, timeout_s)
 
-    def _told(self, most_bytes: int | None) -> Told:
+    def _told(self, most_bytes: int | None) -> PartialOutput:
         os.set_blocking(self._heard, False)
         with suppress(BlockingIOError):
             self._hear()
         is_cut = self._is_too_much(most_bytes)
         size = most_bytes if is_cut and most_bytes is not None else self._size()
-        return Told(output=os.pread(self.output, size, 0), error=bytes(self._error), is_cut=is_cut)
+        return PartialOutput(output=os.pread(self.output, size, 0), error=bytes(self._error), is_cut=is_cut)
 
     def _hear(self) -> bool:
         """False once nobody can say anything any more."""
@@ -159,7 +159,7 @@ _MOST_WORDS = (400, 200)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class GitOutput:
     """What a git process said. ``output`` is decoded like a path, so bytes that are no UTF-8 survive."""
 
     status: int
@@ -205,7 +205,7 @@ class GitRunner:
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
         most_bytes: int | None = None,
-    ) -> Answer:
+    ) -> GitOutput:
         """Runs ``git -C directory arguments…`` to its end, again if another git was just making or removing something.
         ``timeout_s`` is for each time.
 
@@ -222,7 +222,7 @@ class GitRunner:
             answer = run_once(directory, *arguments)
         return answer
 
-    def run_in_repository(self, git_directory: Path, *arguments: str, stdin: bytes = b"") -> Answer:
+    def run_in_repository(self, git_directory: Path, *arguments: str, stdin: bytes = b"") -> GitOutput:
         """The same for a repository named by its common git directory, whichever worktrees it has left."""
         return self.run(git_directory, f"--git-dir={git_directory}", *arguments, stdin=stdin)
 
@@ -235,12 +235,12 @@ class GitRunner:
         inherit: tuple[int, ...] = (),
         environment: Mapping[str, str] | None = None,
         most_bytes: int | None = None,
-    ) -> Answer:
+    ) -> GitOutput:
         """For what may not simply be repeated. git keeps the descriptors ``inherit`` open and gets ``environment``
         beside the variables that it always has. It is ended once it has told ``most_bytes``."""
         command = ["git", "-C", str(directory), *_CONFIG, *arguments]
         try:
-            with Gathering() as gathering, _given(stdin) as given:
+            with ProcessOutput() as gathering, _given(stdin) as given:
                 environment = {**self._environment, **(environment or {})}
                 process = self._start(command, environment, given, gathering, inherit)
                 told = _told(process, gathering, timeout_s, most_bytes)
@@ -254,7 +254,7 @@ class GitRunner:
             raise WorkspaceError("git was not found on PATH. Install git 2.33 or newer, then try again.") from error
         except OSError as error:
             raise WorkspaceError(f"git could not be started: {error}. Try again when the host has room.") from error
-        return Answer(
+        return GitOutput(
             status=process.returncode,
             output=os.fsdecode(told.output),
             error=told.error.decode(errors="replace"),
@@ -266,7 +266,7 @@ class GitRunner:
         command: list[str],
         environment: Mapping[str, str],
         stdin: int,
-        gathering: Gathering,
+        gathering: ProcessOutput,
         inherit: tuple[int, ...],
     ) -> subprocess.Popen[bytes]:
         """git is looked for on PATH once, and again when it is not there any more. Raises ``OSError``."""
@@ -301,7 +301,9 @@ def _given(stdin: bytes) -> Iterator[int]:
         os.close(file)
 
 
-def _told(process: subprocess.Popen[bytes], gathering: Gathering, timeout_s: float, most_bytes: int | None) -> Told:
+def _told(
+    process: subprocess.Popen[bytes], gathering: ProcessOutput, timeout_s: float, most_bytes: int | None
+) -> PartialOutput:
     """Raises ``subprocess.TimeoutExpired``. Either way the process has ended."""
     try:
         told = gathering.until_end(process, timeout_s, most_bytes)

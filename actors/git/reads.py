@@ -4,7 +4,7 @@ Answers what only looks: all that one call of the host asks for, in three steps.
 
 First all is looked at that the answers depend on, then git is asked, then all is looked at once more; so what several
 answers have in common is looked at twice in all. What one git can tell is asked of one: the lists of a repository, and
-the logs of its commits. ``executor`` makes an ``Answering`` for each call.
+the logs of its commits. ``executor`` makes an ``ReadBatch`` for each call.
 
 The operations that only look. Each gives its result and the paths that git ignores, as far as it told them.
 
@@ -28,15 +28,15 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import InvalidRequestError
-from actors.git.fingerprint import MOST_ENTRIES, Parts, Watch, Watching, under_way
+from actors.git.fingerprint import MOST_ENTRIES, FingerprintedRead, Fingerprinter, Parts, under_way
 from actors.git.layout import read_head
 from actors.git.merge import predict
 from actors.git.model import (
     READS,
-    Asked,
+    GitRequest,
+    GitResponse,
     ListRefs,
     ListWorktrees,
-    Outcome,
     PredictMerge,
     Read,
     ReadDiff,
@@ -45,23 +45,23 @@ from actors.git.model import (
     failed,
     with_time,
 )
-from actors.git.process import Answer
-from actors.git.repository import Hand
+from actors.git.process import GitOutput
+from actors.git.repository import Repository
 
 _FIELDS = {"commit": "%H", "parents": "%P", "author": "%an", "email": "%ae", "date": "%aI", "subject": "%s"}
 
 
-def tell_log(hand: Hand, read: ReadLog) -> dict[str, Any]:
+def tell_log(repo: Repository, read: ReadLog) -> dict[str, Any]:
     """Raises ``GitRefusedError``."""
-    answer = _ask_log(hand, [read.revision or "HEAD"], read.limit, read.files)
-    if not answer.ok and read.revision is None and hand.commit_of("HEAD") is None:
+    answer = _ask_log(repo, [read.revision or "HEAD"], read.limit, read.files)
+    if not answer.ok and read.revision is None and repo.commit_of("HEAD") is None:
         return {"commits": []}
-    return {"commits": _commits(hand.output_of(answer))}
+    return {"commits": _commits(repo.output_of(answer))}
 
 
-def tell_logs(hand: Hand, commits: Collection[str], limit: int) -> dict[str, dict[str, Any]]:
+def tell_logs(repo: Repository, commits: Collection[str], limit: int) -> dict[str, dict[str, Any]]:
     """Of the commits, named by their hashes; those are left out of which git is to be asked by itself."""
-    answer = _ask_log(hand, commits, limit * len(commits))
+    answer = _ask_log(repo, commits, limit * len(commits))
     told = {each["commit"]: each for each in _commits(answer.output)} if answer.ok else {}
     found = {commit: _log_of(commit, told, limit) for commit in commits}
     return {commit: {"commits": log} for commit, log in found.items() if log is not None}
@@ -79,8 +79,8 @@ def _log_of(commit: str, told: Mapping[str, dict[str, Any]], limit: int) -> list
     return log
 
 
-def _ask_log(hand: Hand, revisions: Collection[str], limit: int, files: Collection[str] = ()) -> Answer:
-    return hand.ask(
+def _ask_log(repo: Repository, revisions: Collection[str], limit: int, files: Collection[str] = ()) -> GitOutput:
+    return repo.ask(
         *(
             "-c",
             "log.follow=false",
@@ -167,33 +167,33 @@ _REF_FIELDS = ("refname:lstrip=2", "objectname", "*objectname", "upstream:short"
 _NONE_IGNORED: frozenset[str] = frozenset()
 
 
-def answer(hand: Hand, read: Read) -> tuple[dict[str, Any], frozenset[str]]:
+def answer(repo: Repository, read: Read) -> tuple[dict[str, Any], frozenset[str]]:
     """Raises ``WorkspaceError`` or ``InvalidRequestError``."""
     match read:
         case ReadStatus():
-            return _status(hand)
+            return _status(repo)
         case ListRefs():
-            return listed(hand, read, list_refs(hand, read)), _NONE_IGNORED
+            return listed(repo, read, list_refs(repo, read)), _NONE_IGNORED
         case ReadLog():
-            return tell_log(hand, read), _NONE_IGNORED
+            return tell_log(repo, read), _NONE_IGNORED
         case ReadDiff():
-            return _diff(hand, read), _NONE_IGNORED
+            return _diff(repo, read), _NONE_IGNORED
         case ListWorktrees():
-            return _list_worktrees(hand), _NONE_IGNORED
+            return _list_worktrees(repo), _NONE_IGNORED
         case PredictMerge():
-            return predict(hand, read.branch), _NONE_IGNORED
+            return predict(repo, read.branch), _NONE_IGNORED
 
 
-def _status(hand: Hand) -> tuple[dict[str, Any], frozenset[str]]:
-    told = hand.output_of(hand.git.run(hand.top, *COMMAND))
+def _status(repo: Repository) -> tuple[dict[str, Any], frozenset[str]]:
+    told = repo.output_of(repo.git.run(repo.top, *COMMAND))
     result, ignored = read_porcelain(told)
-    return {**result, "underWay": under_way(hand.place)}, ignored
+    return {**result, "underWay": under_way(repo.place)}, ignored
 
 
-def list_refs(hand: Hand, read: ListRefs) -> list[dict[str, str]]:
+def list_refs(repo: Repository, read: ListRefs) -> list[dict[str, str]]:
     """All branches or tags: the same in every working tree."""
     place = "refs/heads" if read.kind == "branch" else "refs/tags"
-    told = hand.told("for-each-ref", "--format=" + "".join(f"%({field})%00" for field in _REF_FIELDS), "--", place)
+    told = repo.told("for-each-ref", "--format=" + "".join(f"%({field})%00" for field in _REF_FIELDS), "--", place)
     # git ends each with a newline, which then stands before the next one's name.
     rows = _rows(told.removesuffix("\n"), len(_REF_FIELDS))
     return [
@@ -202,11 +202,11 @@ def list_refs(hand: Hand, read: ListRefs) -> list[dict[str, str]]:
     ]
 
 
-def listed(hand: Hand, read: ListRefs, found: list[dict[str, str]]) -> dict[str, Any]:
+def listed(repo: Repository, read: ListRefs, found: list[dict[str, str]]) -> dict[str, Any]:
     """What ``list_refs`` found, as it is told in one working tree."""
     if read.kind == "tag":
         return {"tags": found}
-    current = hand.branch()
+    current = repo.branch()
     return {"current": current if any(each["name"] == current for each in found) else None, "branches": found}
 
 
@@ -214,19 +214,19 @@ def _of_branch(upstream: str, tree: str) -> dict[str, str]:
     return {name: value for name, value in (("upstream", upstream), ("worktree", tree)) if value}
 
 
-def _diff(hand: Hand, read: ReadDiff) -> dict[str, Any]:
+def _diff(repo: Repository, read: ReadDiff) -> dict[str, Any]:
     """Numbers of each file, and the patch, which is cut where it is too long."""
-    if hand.place.top is None and not (read.base and read.head):
+    if repo.place.top is None and not (read.base and read.head):
         raise InvalidRequestError("A bare repository has no files: give the diff a base and a head.")
     against = [revision for revision in (read.base, read.head) if revision is not None]
-    answer = hand.ask(
+    answer = repo.ask(
         *("diff", "-z", "--numstat", "--patch", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames"),
         *("--src-prefix=a/", "--dst-prefix=b/", "--no-relative", "--submodule=short"),
         *(["--cached"] if read.staged else []),
         *("--end-of-options", *against, "--", *read.files),
         most_bytes=_MOST_DIFF_BYTES,
     )
-    numbers, patched, patch = hand.output_of(answer).partition("\0\0")
+    numbers, patched, patch = repo.output_of(answer).partition("\0\0")
     entries = numbers.split("\0")
     if answer.is_cut and not patched:
         entries.pop()  # it ends anywhere
@@ -245,8 +245,8 @@ def _numbered(entry: str) -> dict[str, Any]:
     return {"path": path, "added": int(added), "deleted": int(deleted)}
 
 
-def _list_worktrees(hand: Hand) -> dict[str, Any]:
-    told = hand.told("worktree", "list", "--porcelain", "-z")
+def _list_worktrees(repo: Repository) -> dict[str, Any]:
+    told = repo.told("worktree", "list", "--porcelain", "-z")
     blocks = (block.split("\0") for block in told.split("\0\0") if block)
     return {"worktrees": [_worktree(lines) for lines in blocks]}
 
@@ -268,76 +268,76 @@ LARGEST_KEPT = 100_000
 
 
 @dataclass(eq=False, slots=True)
-class _Question:
+class _GitRead:
     """``read`` is what git is asked: a log of HEAD as that of the commit which HEAD is at, where that is seen without
     git, because it never changes."""
 
-    asked: Asked
-    hand: Hand
+    asked: GitRequest
+    repo: Repository
     read: Read
-    watching: Watching | None = None
+    watching: FingerprintedRead | None = None
     result: dict[str, Any] = field(default_factory=dict)
     ignored: frozenset[str] = frozenset()
-    outcome: Outcome | None = None
+    outcome: GitResponse | None = None
     took_s: float = 0.0
 
 
-class Answering:
-    def __init__(self, watch: Watch, hand_of: Callable[[Path], Hand]) -> None:
+class ReadBatch:
+    def __init__(self, watch: Fingerprinter, hand_of: Callable[[Path], Repository]) -> None:
         self._watch = watch
         self._hand_of = hand_of
-        self._hands: dict[Path, Hand] = {}
+        self._executor: dict[Path, Repository] = {}
         self._since_ns = time.time_ns()
         self._before: Parts = {}
         self._after: Parts = {}
 
-    def answer(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+    def answer(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         """Each answered, or found unchanged; one that fails fails alone."""
         begun = [self._begin(each) for each in asked]
-        questions = [each for each in begun if isinstance(each, _Question)]
+        questions = [each for each in begun if isinstance(each, _GitRead)]
         for together in _groups(questions):
             _ask_together(together)
         for question in questions:
             with _own(question):
                 question.outcome = question.outcome or self._told(question)
-        return tuple(each if isinstance(each, Outcome) else _outcome(each) for each in begun)
+        return tuple(each if isinstance(each, GitResponse) else _outcome(each) for each in begun)
 
-    def _begin(self, asked: Asked) -> _Question | Outcome:
+    def _begin(self, asked: GitRequest) -> _GitRead | GitResponse:
         begun = time.monotonic()
         try:
             question = self._looked_at(asked)
         except Exception as error:  # noqa: BLE001 - as in _own
             question = failed(error)
         took_s = time.monotonic() - begun
-        if isinstance(question, Outcome):
+        if isinstance(question, GitResponse):
             return with_time(question, took_s)
         question.took_s = took_s
         return question
 
-    def _looked_at(self, asked: Asked) -> _Question | Outcome:
-        hand = self._hands.get(asked.directory)
-        if hand is None:
-            hand = self._hands[asked.directory] = self._hand_of(asked.directory)
+    def _looked_at(self, asked: GitRequest) -> _GitRead | GitResponse:
+        repo = self._executor.get(asked.directory)
+        if repo is None:
+            repo = self._executor[asked.directory] = self._hand_of(asked.directory)
         # What a guard is over can be told only where that guard is.
         known = asked.known if asked.known is not None and asked.known.guard is None else None
-        if known is not None and self._watch.holds(hand.place, known, self._before):
-            return Outcome(unchanged=True)
+        if known is not None and self._watch.holds(repo.place, known, self._before):
+            return GitResponse(unchanged=True)
         if not isinstance(asked.operation, READS):
             raise TypeError(f"{type(asked.operation).__name__} does not only look")
-        read = _pinned(hand, asked.operation)
-        watching = self._watch.begin(hand.place, read, self._since_ns, self._before, asked.guard)
-        return _Question(asked, hand, read, watching)
+        read = _pinned(repo, asked.operation)
+        watching = self._watch.begin(repo.place, read, self._since_ns, self._before, asked.guard)
+        return _GitRead(asked, repo, read, watching)
 
-    def _told(self, question: _Question) -> Outcome:
+    def _told(self, question: _GitRead) -> GitResponse:
         result, ignored, watching = question.result, question.ignored, question.watching
         told = ignored if isinstance(question.read, ReadStatus) and len(ignored) <= MOST_ENTRIES else None
         is_kept = len(marshal.dumps(result)) <= LARGEST_KEPT and _is_still_at(question)
-        proof = watching.proof(ignored, self._after) if watching is not None and is_kept else None
-        return Outcome(result=result, proof=proof, ignored=told)
+        fingerprint = watching.fingerprint(ignored, self._after) if watching is not None and is_kept else None
+        return GitResponse(result=result, fingerprint=fingerprint, ignored=told)
 
 
 @contextmanager
-def _own(*questions: _Question) -> Iterator[None]:
+def _own(*questions: _GitRead) -> Iterator[None]:
     """What goes wrong is these questions' own: other callers' go in the same call. So is the time that it takes."""
     begun = time.monotonic()
     try:
@@ -350,11 +350,11 @@ def _own(*questions: _Question) -> Iterator[None]:
         question.took_s += took_s
 
 
-def _groups(questions: Iterable[_Question]) -> Iterable[list[_Question]]:
+def _groups(questions: Iterable[_GitRead]) -> Iterable[list[_GitRead]]:
     """Those that one git can answer."""
-    groups: dict[object, list[_Question]] = {}
+    groups: dict[object, list[_GitRead]] = {}
     for question in questions:
-        read, repository = question.read, question.hand.place.common_directory
+        read, repository = question.read, question.repo.place.common_directory
         match read:
             case ListRefs():
                 key: object = (read, repository)
@@ -366,26 +366,26 @@ def _groups(questions: Iterable[_Question]) -> Iterable[list[_Question]]:
     return groups.values()
 
 
-def _ask_together(together: Sequence[_Question]) -> None:
+def _ask_together(together: Sequence[_GitRead]) -> None:
     first = together[0]
     if isinstance(first.read, ListRefs):
         with _own(*together):
-            found = list_refs(first.hand, first.read)
+            found = list_refs(first.repo, first.read)
             for question in together:
-                question.result = listed(question.hand, first.read, found)
+                question.result = listed(question.repo, first.read, found)
         return
     left = together if len(together) == 1 else _ask_for_logs(together)
     for question in left:
         with _own(question):
-            question.result, question.ignored = answer(question.hand, question.read)
+            question.result, question.ignored = answer(question.repo, question.read)
 
 
-def _ask_for_logs(together: Sequence[_Question]) -> list[_Question]:
+def _ask_for_logs(together: Sequence[_GitRead]) -> list[_GitRead]:
     """Those that it could not tell are left."""
     reads = [question.read for question in together if isinstance(question.read, ReadLog)]
     found: dict[str, dict[str, Any]] = {}
     with _own(*together):
-        found = tell_logs(together[0].hand, {read.revision or "" for read in reads}, reads[0].limit)
+        found = tell_logs(together[0].repo, {read.revision or "" for read in reads}, reads[0].limit)
     left = []
     for question, read in zip(together, reads, strict=True):
         question.result = found.get(read.revision or "", {})
@@ -395,17 +395,17 @@ def _ask_for_logs(together: Sequence[_Question]) -> list[_Question]:
     return left
 
 
-def _pinned(hand: Hand, read: Read) -> Read:
+def _pinned(repo: Repository, read: Read) -> Read:
     if not isinstance(read, ReadLog) or read.revision is not None:
         return read
-    return replace(read, revision=read_head(hand.place).commit)
+    return replace(read, revision=read_head(repo.place).commit)
 
 
-def _is_still_at(question: _Question) -> bool:
+def _is_still_at(question: _GitRead) -> bool:
     """HEAD, at the commit that it was at."""
     read = question.asked.operation
-    return not isinstance(read, ReadLog) or _pinned(question.hand, read) == question.read
+    return not isinstance(read, ReadLog) or _pinned(question.repo, read) == question.read
 
 
-def _outcome(question: _Question) -> Outcome:
-    return with_time(question.outcome or Outcome(), question.took_s)
+def _outcome(question: _GitRead) -> GitResponse:
+    return with_time(question.outcome or GitResponse(), question.took_s)

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from actors.errors import InvalidRequestError, WorkspaceError
 from actors.git.layout import ASK_GIT, Head, read_head
-from actors.git.model import HEAVY_S, Place
-from actors.git.process import Answer, GitRunner
+from actors.git.model import HEAVY_S, RepositoryPaths
+from actors.git.process import GitOutput, GitRunner
 
 SAME_LOCK_S = 3.0
 OTHERS_AT_WORK_S = 20.0
@@ -30,7 +30,7 @@ _PAUSES_S = (0.02, 0.2)
 _LOCK = re.compile(r"'([^'\n]+\.lock)'")
 
 
-class Waiting:
+class LockWait:
     """For one operation: asked after each try that met a lock."""
 
     def __init__(self) -> None:
@@ -77,10 +77,10 @@ class GitRefusedError(WorkspaceError):
     """git said no; the text is git's own."""
 
 
-class Hand:
+class Repository:
     """Runs git in one working tree."""
 
-    def __init__(self, git: GitRunner, place: Place, directory: Path, identity: Mapping[str, str]) -> None:
+    def __init__(self, git: GitRunner, place: RepositoryPaths, directory: Path, identity: Mapping[str, str]) -> None:
         """``identity``: variables that say who commits, where git's configuration does not."""
         self.git = git
         self.place = place
@@ -96,7 +96,7 @@ class Hand:
             raise InvalidRequestError(f"{self.directory} is a bare repository, which has no files to work on.")
         return self.place.top
 
-    def ask(self, *arguments: str, stdin: bytes = b"", most_bytes: int | None = None) -> Answer:
+    def ask(self, *arguments: str, stdin: bytes = b"", most_bytes: int | None = None) -> GitOutput:
         """For what only looks."""
         return self.git.run(self.directory, *arguments, stdin=stdin, environment=_LITERAL, most_bytes=most_bytes)
 
@@ -111,11 +111,11 @@ class Hand:
         stdin: bytes = b"",
         begun: Callable[[], bool] = lambda: False,
         settings: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> GitOutput:
         """For what changes something; again for a while when another git was in the way: then nothing was done, unless
         ``begun`` says otherwise. ``settings`` go before those of git's configuration."""
         answer = self._act_once(directory, arguments, stdin, settings or {})
-        waiting = Waiting()
+        waiting = LockWait()
         while _is_in_the_way(answer) and not begun() and waiting.goes_on(answer.error):
             self.retries += 1
             answer = self._act_once(directory, arguments, stdin, settings or {})
@@ -145,14 +145,14 @@ class Hand:
         answer = self.ask("symbolic-ref", "--quiet", "--short", "HEAD")
         return answer.output.removesuffix("\n") if answer.ok else None
 
-    def output_of(self, answer: Answer) -> str:
+    def output_of(self, answer: GitOutput) -> str:
         if not answer.ok:
             raise refusal(answer)
         return answer.output
 
     def _act_once(
         self, directory: Path, arguments: tuple[str, ...], stdin: bytes, settings: Mapping[str, str]
-    ) -> Answer:
+    ) -> GitOutput:
         environment = {**_LITERAL, **self._identity, **_as_variables(settings)}
         return self.git.run_once(
             directory, *_NO_UPKEEP, *arguments, stdin=stdin, timeout_s=HEAVY_S, environment=environment
@@ -167,11 +167,11 @@ def _as_variables(settings: Mapping[str, str]) -> dict[str, str]:
     return variables
 
 
-def _is_in_the_way(answer: Answer) -> bool:
+def _is_in_the_way(answer: GitOutput) -> bool:
     return not answer.ok and (answer.met_half_made or _LOCKED.search(answer.error) is not None)
 
 
-def refusal(answer: Answer) -> WorkspaceError:
+def refusal(answer: GitOutput) -> WorkspaceError:
     words = answer.last_words
     if _LOCKED.search(answer.error):
         return GitRefusedError(

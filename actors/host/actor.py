@@ -21,8 +21,17 @@ from typing import Any
 from actors.agents.base import AgentStart, Handover, RestartedAgent, RunningAgent
 from actors.agents.catalog import AgentCatalog
 from actors.errors import PhalanxError, SettingsError, UnavailableError
-from actors.git.local import GitDoor, GitWay, NearLook, NotSentError, asked_of, outcome_of, plain_asked, plain_outcome
-from actors.git.model import READ_S, WRITE_S, Asked, Outcome, Place
+from actors.git.local import (
+    GitCallNotSentError,
+    GitClient,
+    GitServer,
+    LocalValidator,
+    plain_request,
+    plain_response,
+    request_of,
+    response_of,
+)
+from actors.git.model import READ_S, WRITE_S, GitRequest, GitResponse, RepositoryPaths
 from actors.home import Home, TeamIdentity, prepare_home, read_environment
 from actors.host.host import Host
 from actors.host.load import HostLoad
@@ -41,11 +50,11 @@ logger = logging.getLogger(__name__)
 _LOOK_S = 30.0
 _GIT_FRESH_S = 0.5
 """A host that has answered so lately is taken to be there, and not asked for that before something is written."""
-_Write = Callable[[Sequence[Asked]], Awaitable[Sequence[Outcome | None]]]
+_Write = Callable[[Sequence[GitRequest]], Awaitable[Sequence[GitResponse | None]]]
 
 
 class GitHandle:
-    def __init__(self, actor: Any, near: NearLook | None, way: GitWay | None) -> None:
+    def __init__(self, actor: Any, near: LocalValidator | None, way: GitClient | None) -> None:
         """``near`` and ``way``: to the host of this machine, whose repositories this process can look at itself."""
         self._actor = actor
         self._near = near
@@ -57,49 +66,49 @@ class GitHandle:
         if self._way is not None:
             self._way.close()
 
-    async def places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
-        places: tuple[Place | None, ...] = await answer_when_back(
+    async def places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
+        places: tuple[RepositoryPaths | None, ...] = await answer_when_back(
             lambda: self._actor.git_places.remote(directories), "The host", _LOOK_S
         )
         return places
 
-    async def read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+    async def read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         return await self._near.read(asked, self._read) if self._near else await self._read(asked)
 
-    async def _read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+    async def _read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         limit_s = _LOOK_S + READ_S * len(asked)
         try:
             told = await self._by_own_way("read", asked, limit_s)
-        except (NotSentError, ConnectionError):
+        except (GitCallNotSentError, ConnectionError):
             told = await answer_when_back(lambda: self._actor.git_read.remote(asked), "The host", limit_s)
             self._answered_at = asyncio.get_running_loop().time()
         return tuple(told)
 
-    async def write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+    async def write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
         try:
             return tuple(await self._by_own_way("write", asked, WRITE_S))
-        except NotSentError:
+        except GitCallNotSentError:
             return await self._write_through_ray(asked)
         except ConnectionError as error:
             raise ActorAwayError("The host is not running just now: try again.") from error
 
-    async def _write_through_ray(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+    async def _write_through_ray(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
         if asyncio.get_running_loop().time() - self._answered_at > _GIT_FRESH_S:
             await answer_when_back(self._actor.name.remote, "The host", _LOOK_S)
-        done: tuple[Outcome | None, ...] = await answer_of(self._actor.git_write.remote(asked), "The host", WRITE_S)
+        done: tuple[GitResponse | None, ...] = await answer_of(self._actor.git_write.remote(asked), "The host", WRITE_S)
         self._answered_at = asyncio.get_running_loop().time()
         return done
 
-    async def _by_own_way(self, what: str, asked: Sequence[Asked], limit_s: float) -> list[Any]:
-        """Raises ``NotSentError`` and ``ConnectionError``."""
+    async def _by_own_way(self, what: str, asked: Sequence[GitRequest], limit_s: float) -> list[Any]:
+        """Raises ``GitCallNotSentError`` and ``ConnectionError``."""
         if self._way is None:
-            raise NotSentError
+            raise GitCallNotSentError
         try:
             async with asyncio.timeout(limit_s):
-                told = await self._way.call(what, list(map(plain_asked, asked)))
+                told = await self._way.call(what, list(map(plain_request, asked)))
         except TimeoutError:
             raise UnavailableError(f"The host did not answer within {limit_s:.0f} s: try again.") from None
-        return list(map(outcome_of, told))
+        return list(map(response_of, told))
 
 
 def own_way_of(read: _Write, write: _Write) -> dict[str, Callable[[Any], Awaitable[Any]]]:
@@ -107,7 +116,7 @@ def own_way_of(read: _Write, write: _Write) -> dict[str, Callable[[Any], Awaitab
 
     def answering(work: _Write) -> Callable[[Any], Awaitable[Any]]:
         async def answer(given: Any) -> Any:
-            return list(map(plain_outcome, await work(tuple(map(asked_of, given)))))
+            return list(map(plain_response, await work(tuple(map(request_of, given)))))
 
         return answer
 
@@ -148,7 +157,7 @@ class _HostServer(Host, DepotServer):
             self._lacks_environment = True
             self._begin({name: os.environ[name] for name in _WITHOUT_IT if name in os.environ})
         self._relay = None if leader is None else await _relay(Home(Path(home_root)), leader.address)
-        self._git_door = GitDoor(self._home.git_socket, own_way_of(self.git_read, self.git_write))
+        self._git_door = GitServer(self._home.git_socket, own_way_of(self.git_read, self.git_write))
         if leader is None:
             await _open(self._git_door)
 
@@ -195,7 +204,7 @@ async def _relay(home: Home, head: str) -> Relay:
     return relay
 
 
-async def _open(door: GitDoor) -> None:
+async def _open(door: GitServer) -> None:
     """Where it cannot be, git is called through Ray."""
     try:
         await door.start()
@@ -214,10 +223,10 @@ async def start_host(home: Home, catalog: AgentCatalog, address: str = "") -> Ho
     return HostHandle(actor, home)
 
 
-def _near_look(home: Home) -> NearLook | None:
+def _near_look(home: Home) -> LocalValidator | None:
     """None when it is not known where the configuration of the agents' git is; the host says what is wrong."""
     try:
-        return NearLook(read_environment(home))
+        return LocalValidator(read_environment(home))
     except SettingsError:
         return None
 
@@ -244,7 +253,7 @@ class HostHandle:
         self._name = ""
         self._answered_at = -_FRESH_S
         self._git = (
-            GitHandle(actor, _near_look(home), GitWay(home.git_socket)) if home else GitHandle(actor, None, None)
+            GitHandle(actor, _near_look(home), GitClient(home.git_socket)) if home else GitHandle(actor, None, None)
         )
         self.depot = DepotHandle(actor)
 
@@ -348,13 +357,13 @@ class HostHandle:
     async def forget_instance(self, instance_id: str) -> None:
         await self._ask_again(lambda: self._actor.forget_instance.remote(instance_id), AGENT_S)
 
-    async def git_places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
+    async def git_places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
         return await self._git.places(directories)
 
-    async def git_read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+    async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         return await self._git.read(asked)
 
-    async def git_write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+    async def git_write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
         return await self._git.write(asked)
 
     async def _ask_once(self, call: Callable[[], Any], timeout_s: float) -> Any:

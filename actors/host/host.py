@@ -25,8 +25,8 @@ from actors.agents.hook import SPOOL_NAME
 from actors.agents.launch import can_resume, program_mark, renew, tell, write_launch
 from actors.errors import AgentError
 from actors.files import append_private, in_words, write_private
-from actors.git.executor import GitHands
-from actors.git.model import Asked, Outcome, Place
+from actors.git.executor import GitExecutor
+from actors.git.model import GitRequest, GitResponse, RepositoryPaths
 from actors.home import Home
 from actors.host.load import HostLoad, LoadMeter
 from actors.instance.observer import LAUNCH_MARK
@@ -57,7 +57,7 @@ class Host:
         self._load_meter = LoadMeter(home.root)
         self._workspaces = Workspaces(home.worktrees, self._environment)
         self.depot = Depot(home.travel, self._workspaces, self._environment)
-        self._git = GitHands(self._environment)
+        self._git = GitExecutor(self._environment)
         self._git_threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="git")
         self._workspace_threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="workspace")
 
@@ -152,15 +152,15 @@ class Host:
         directory = self._home.instance_directory(instance_id)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
-    async def git_places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
+    async def git_places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
         """The repository of each directory; None when it is in none."""
         return await self._in(self._git_threads, self._git.places, directories)
 
-    async def git_read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+    async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         """Operations that only look, one after another."""
         return await self._in(self._git_threads, self._git.read, asked)
 
-    async def git_write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+    async def git_write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
         """Operations that change something; git goes on to its end, whatever becomes of this process."""
         return await self._in(self._git_threads, self._git.write, asked)
 

@@ -36,7 +36,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, WorkspaceError
-from actors.git.process import Answer, GitRunner, pauses_s
+from actors.git.process import GitOutput, GitRunner, pauses_s
 from actors.worktrees.model import (
     KeptError,
     Rehearsal,
@@ -166,7 +166,7 @@ class Ref:
     """HEAD of the repository (not of a worktree of ours) is on it."""
 
 
-def create_branch(git: GitRunner, git_directory: Path, branch: str, commit: str) -> Answer:
+def create_branch(git: GitRunner, git_directory: Path, branch: str, commit: str) -> GitOutput:
     """Makes the branch; fails if there is one of that name, however short a time ago it was made."""
     absent = "0" * len(commit)
     return git.run_in_repository(
@@ -388,7 +388,7 @@ def _unlock(registration: Path) -> None:
         raise WorkspaceError(f"{registration} cannot be written: {error.strerror}. Set this right.") from error
 
 
-def _failure(what: str, answer: Answer) -> WorkspaceError:
+def _failure(what: str, answer: GitOutput) -> WorkspaceError:
     transient = answer.met_half_made or any(words in answer.error for words in _TRANSIENT)
     kind = _TransientError if transient else WorkspaceError
     return kind(f"{what}: {answer.last_words}. Set this right, or use a shared workspace.")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from actors.errors import InvalidRequestError, WorkspaceError
-from actors.git.process import Answer, GitRunner
+from actors.git.process import GitOutput, GitRunner
 
 _REBUILT = frozenset(
     {
@@ -204,7 +204,7 @@ def describe_left_behind(git: GitRunner, source: Source) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _refusal(work_dir: Path, answer: Answer) -> str:
+def _refusal(work_dir: Path, answer: GitOutput) -> str:
     if "dubious ownership" in answer.error:
         return (
             f"git does not trust {work_dir}, because another user owns it. If you do, run "
@@ -214,5 +214,5 @@ def _refusal(work_dir: Path, answer: Answer) -> str:
     return f"git cannot read the repository of {work_dir}: {answer.last_words}. Repair it, or use a shared workspace."
 
 
-def _line(answer: Answer) -> str:
+def _line(answer: GitOutput) -> str:
     return answer.output.removesuffix("\n")

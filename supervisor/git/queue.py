@@ -24,7 +24,7 @@ from typing import Literal
 
 from actors.errors import InvalidRequestError, PhalanxError, from_wire
 from actors.git import model
-from actors.git.model import READS, Asked, Operation, Outcome, Place
+from actors.git.model import READS, GitRequest, GitResponse, Operation, RepositoryPaths
 from supervisor.api.failures import told
 from supervisor.git.params import base_of
 from supervisor.git.scheduling import Answer, AnswerCache, Answers, GitFigures, Writes
@@ -47,7 +47,7 @@ class _Group:
     before: list[int] = field(default_factory=list)
 
 
-def predecessors(batch: Sequence[tuple[Operation, Place] | None]) -> list[frozenset[int]]:
+def predecessors(batch: Sequence[tuple[Operation, RepositoryPaths] | None]) -> list[frozenset[int]]:
     """For each operation the earlier ones that must be done first; None stands for one that is not run."""
     groups: dict[Thing, _Group] = {}
     found = []
@@ -63,13 +63,13 @@ def predecessors(batch: Sequence[tuple[Operation, Place] | None]) -> list[frozen
     return found
 
 
-def _touched(operation: Operation, place: Place) -> Iterator[tuple[Thing, Mode]]:
+def _touched(operation: Operation, place: RepositoryPaths) -> Iterator[tuple[Thing, Mode]]:
     if isinstance(operation, model.READS):
         return ((thing, "look") for thing in _looked_at(operation, place))
     return _written(operation, place)
 
 
-def _looked_at(read: model.Read, place: Place) -> tuple[Thing, ...]:
+def _looked_at(read: model.Read, place: RepositoryPaths) -> tuple[Thing, ...]:
     head, tree, moves, names = _things(place)
     match read:
         case model.ReadStatus() | model.ReadDiff(base=None):
@@ -82,7 +82,7 @@ def _looked_at(read: model.Read, place: Place) -> tuple[Thing, ...]:
             return head, moves, names
 
 
-def _written(write: model.Write, place: Place) -> Iterator[tuple[Thing, Mode]]:
+def _written(write: model.Write, place: RepositoryPaths) -> Iterator[tuple[Thing, Mode]]:
     head, tree, moves, names = _things(place)
     match write:
         case model.CreateRef():
@@ -99,13 +99,13 @@ def _written(write: model.Write, place: Place) -> Iterator[tuple[Thing, Mode]]:
             yield from ((head, "change"), (tree, "change"), (moves, "change"), (names, "look"))
 
 
-def _things(place: Place) -> tuple[Thing, Thing, Thing, Thing]:
+def _things(place: RepositoryPaths) -> tuple[Thing, Thing, Thing, Thing]:
     """What is checked out and the files of a working tree; where branches are and which there are in a repository."""
     tree, repository = place.git_directory, place.common_directory
     return ("head", tree), ("tree", tree), ("moves", repository), ("names", repository)
 
 
-def _of_new(name: str, start: str | None, place: Place) -> Iterator[tuple[Thing, Mode]]:
+def _of_new(name: str, start: str | None, place: RepositoryPaths) -> Iterator[tuple[Thing, Mode]]:
     own: Thing = ("name", place.common_directory, name)
     yield own, "change"
     if start is not None:
@@ -146,7 +146,7 @@ class GitQueue:
         self._check = check
         self._answers = Answers(host, permits, cache, self.figures)
         self._writes = Writes(host, permits, self.figures)
-        self._places: dict[Path, Place] = {}
+        self._places: dict[Path, RepositoryPaths] = {}
         self._calls = itertools.count()
 
     @property
@@ -197,7 +197,7 @@ class GitQueue:
         self,
         caller: str,
         job: Job | PhalanxError,
-        places: dict[Path, Place],
+        places: dict[Path, RepositoryPaths],
         earlier: Collection[asyncio.Task[Answer]],
         *,
         is_awaited: bool,
@@ -205,25 +205,25 @@ class GitQueue:
         if earlier:
             await asyncio.wait(earlier)
         if isinstance(job, PhalanxError):
-            return _without_result(Outcome.refused(job))
+            return _without_result(GitResponse.refused(job))
         try:
             return await self._run(caller, job, places, is_awaited=is_awaited)
         except Exception as error:  # noqa: BLE001 - told and logged
-            return _without_result(Outcome.refused(from_wire(told(error, "This operation"))))
+            return _without_result(GitResponse.refused(from_wire(told(error, "This operation"))))
 
-    async def _run(self, caller: str, job: Job, places: dict[Path, Place], *, is_awaited: bool) -> Answer:
+    async def _run(self, caller: str, job: Job, places: dict[Path, RepositoryPaths], *, is_awaited: bool) -> Answer:
         place = places.get(job.directory)
         if place is None:
             raise InvalidRequestError(f"{job.directory} is in no git repository: give a directory of one.")
         if isinstance(job.operation, READS):
             return await self._answers.answer(caller, job.directory, job.operation)
-        asked = Asked(directory=job.directory, operation=job.operation)
+        asked = GitRequest(directory=job.directory, operation=job.operation)
         # git acts on all of the repository, however far above the directory that begins.
         self._check(place.top or place.common_directory)
         outcome = await self._writes.write(caller, place.common_directory, asked, is_awaited=is_awaited)
         return Answer(outcome=outcome, result=outcome.result)
 
-    async def _find_places(self, directories: set[Path]) -> dict[Path, Place]:
+    async def _find_places(self, directories: set[Path]) -> dict[Path, RepositoryPaths]:
         """Of those that are in a repository. A place that is known may be out of date: then the host, which looks
         again, still does what is right, only the order is not what it might be."""
         unknown = [directory for directory in directories if directory not in self._places]
@@ -240,5 +240,5 @@ class GitQueue:
             on_done(number)
 
 
-def _without_result(outcome: Outcome) -> Answer:
+def _without_result(outcome: GitResponse) -> Answer:
     return Answer(outcome=outcome, result=None)

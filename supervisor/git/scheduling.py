@@ -35,7 +35,7 @@ from typing import Any, TypeVar
 
 from actors.concurrency import TaskSet
 from actors.errors import UnavailableError
-from actors.git.model import Asked, CreateRef, ListRefs, Outcome, Proof, Read
+from actors.git.model import CreateRef, Fingerprint, GitRequest, GitResponse, ListRefs, Read
 from supervisor.metrics.metrics import Count, Meters, Timing
 from supervisor.ports import GitPort
 from supervisor.spawning.admission import Permits
@@ -44,7 +44,7 @@ from supervisor.spawning.admission import Permits
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
     result: Mapping[str, Any]
-    proof: Proof
+    fingerprint: Fingerprint
     at: float
 
 
@@ -78,9 +78,9 @@ class AnswerCache:
         self._kept.move_to_end(key)
         return kept
 
-    def put(self, key: Hashable, result: Mapping[str, Any], proof: Proof) -> int:
+    def put(self, key: Hashable, result: Mapping[str, Any], fingerprint: Fingerprint) -> int:
         """How many others had to go for it."""
-        self._kept[key] = Kept(result=result, proof=proof, at=self._now())
+        self._kept[key] = Kept(result=result, fingerprint=fingerprint, at=self._now())
         self._kept.move_to_end(key)
         surplus = self._shrink()
         return surplus if self._size else 0
@@ -125,7 +125,7 @@ class GitFigures:
     transactions: int = 0
     """Of new branches and tags; each may make many."""
 
-    def count(self, outcome: Outcome) -> None:
+    def count(self, outcome: GitResponse) -> None:
         """One that a host has run."""
         self.meters.count(Count.GIT_RETRIES, outcome.retries)
         if not outcome.unchanged and outcome.error is None:
@@ -158,7 +158,7 @@ _Key = tuple[Path, Read]
 class Answer:
     """``cached``: an earlier result, of which the host has seen after the call that it still holds."""
 
-    outcome: Outcome
+    outcome: GitResponse
     result: Mapping[str, Any] | None
     cached: bool = False
 
@@ -231,7 +231,7 @@ class Answers:
     async def _ask(self, taken: Mapping[_Key, asyncio.Future[Answer]]) -> None:
         kept = {key: self._cache.get(key) for key in taken}
         asked = [
-            Asked(directory=key[0], operation=key[1], known=known.proof if known else None)
+            GitRequest(directory=key[0], operation=key[1], known=known.fingerprint if known else None)
             for key, known in kept.items()
         ]
         try:
@@ -243,14 +243,14 @@ class Answers:
         for (key, answer), outcome in zip(taken.items(), outcomes, strict=True):
             settle(answer, self._made(key, kept[key], outcome))
 
-    def _made(self, key: _Key, known: Kept | None, outcome: Outcome) -> Answer:
+    def _made(self, key: _Key, known: Kept | None, outcome: GitResponse) -> Answer:
         self._figures.count(outcome)
         if outcome.unchanged and known is not None:
             self._figures.looked_up(hit=True)
             return Answer(outcome=outcome, result=known.result, cached=True)
         self._figures.looked_up(hit=False)
-        if outcome.proof is not None and outcome.result is not None:
-            self._figures.evicted(self._cache.put(key, outcome.result, outcome.proof))
+        if outcome.fingerprint is not None and outcome.result is not None:
+            self._figures.evicted(self._cache.put(key, outcome.result, outcome.fingerprint))
         else:
             self._cache.drop(key)
         return Answer(outcome=outcome, result=outcome.result)
@@ -272,10 +272,10 @@ MOST_OTHERS = 8
 @dataclass(eq=False, slots=True)
 class _Wanted:
     caller: str
-    asked: Asked
+    asked: GitRequest
     is_awaited: bool
     """By other operations."""
-    done: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    done: asyncio.Future[GitResponse] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     begun: bool = False
 
 
@@ -293,7 +293,7 @@ class Writes:
     def waiting(self) -> int:
         return sum(map(len, self._wanted.values()))
 
-    async def write(self, caller: str, repository: Path, asked: Asked, *, is_awaited: bool = False) -> Outcome:
+    async def write(self, caller: str, repository: Path, asked: GitRequest, *, is_awaited: bool = False) -> GitResponse:
         """Raises ``UnavailableError``; then it may have been done or not."""
         wanted = _Wanted(caller, asked, is_awaited)
         if repository in self._wanted:

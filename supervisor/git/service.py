@@ -23,7 +23,7 @@ from pathlib import Path
 
 from actors.concurrency import TaskSet
 from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, from_wire
-from actors.git.model import Asked, Outcome, Place
+from actors.git.model import GitRequest, GitResponse, RepositoryPaths
 from supervisor.api import requests, results
 from supervisor.api.failures import told
 from supervisor.api.requests import GitBatchRequest
@@ -74,8 +74,8 @@ class Deeds:
             await self._roll.save_noted(begun)
             repeats.keep(begun)
             return {}
-        known = {number: Outcome(result=result, error=error) for number, result, error in earlier}
-        return {number: _answer(known.get(number) or Outcome.refused(UnavailableError(_LOST))) for number in writes}
+        known = {number: GitResponse(result=result, error=error) for number, result, error in earlier}
+        return {number: _answer(known.get(number) or GitResponse.refused(UnavailableError(_LOST))) for number in writes}
 
     def done(self, request: GitBatchRequest, answers: Mapping[int, Answer]) -> None:
         """It is stored beside: whoever gets the answer does not make the call again."""
@@ -87,7 +87,7 @@ class Deeds:
         self._storing.begin(self._roll.save_noted(noted))
 
 
-def _answer(outcome: Outcome) -> Answer:
+def _answer(outcome: GitResponse) -> Answer:
     return Answer(outcome=outcome, result=outcome.result)
 
 
@@ -135,18 +135,18 @@ class _OtherHost:
         self._roster = roster
         self._worktrees = worktrees
 
-    async def git_places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
+    async def git_places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
         """A link that leads out of the worktrees leads nowhere."""
         places = await (await self._roster.link(self._name)).git_places(directories)
         return tuple(place if place is None or self._is_below(place) else None for place in places)
 
-    def _is_below(self, place: Place) -> bool:
+    def _is_below(self, place: RepositoryPaths) -> bool:
         return place.top is not None and _is_in(place.top, self._worktrees)
 
-    async def git_read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+    async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         return await (await self._roster.link(self._name)).git_read(asked)
 
-    async def git_write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+    async def git_write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
         return await (await self._roster.link(self._name)).git_write(asked)
 
 
@@ -271,7 +271,7 @@ class GitDesk:
             except Exception as error:
                 if not host:
                     raise
-                refused = Outcome.refused(from_wire(told(error, f"git on {host}")))
+                refused = GitResponse.refused(from_wire(told(error, f"git on {host}")))
                 found = [Answer(outcome=refused, result=None) for _ in numbers]
             return list(zip(numbers, found, strict=True))
 

@@ -224,7 +224,7 @@ class Closing:
     async def restart(self, member: Member, asked_of: InstanceRecord, tell: Tell = say_nothing) -> RestartResult:
         """Starts the agent again with the same conversation in the same workspace; returns when it is ready.
 
-        ``asked_of``: its record when the caller asked, who may have waited since. ``tell``: why it waits, if it does.
+        ``request_of``: its record when the caller asked, who may have waited since. ``tell``: why it waits, if it does.
         Raises ``WrongStateError`` when it was restarted or terminated meanwhile.
         """
         async with self._slot(member), self._place(member, tell, replaces=member.alive), member.turn:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.git.executor import GitHands
-from actors.git.local import NearLook
-from actors.git.model import Asked, Commit, CreateRef, Operation, Outcome, Proof, Read
+from actors.git.executor import GitExecutor
+from actors.git.local import LocalValidator
+from actors.git.model import Commit, CreateRef, Fingerprint, GitRequest, GitResponse, Operation, Read
 from tests.projects import git, make_repository
 
 
@@ -21,12 +21,12 @@ class Project:
     """``tree`` is a working tree of ``repository`` on a branch of its own."""
 
     base: Path
-    near: NearLook | None = None
+    near: LocalValidator | None = None
     """Who looks whether answers hold, and asks the hands for the others; without it they look themselves."""
-    hands: GitHands = field(init=False)
+    executor: GitExecutor = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hands", GitHands(self.environment))
+        object.__setattr__(self, "executor", GitExecutor(self.environment))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -51,27 +51,27 @@ class Project:
         self.git("commit", "-q", "-m", f"Add {name}", at=at)
         return self.git("rev-parse", "HEAD", at=at)
 
-    def read(self, operation: Read, *, at: Path | None = None, known: Proof | None = None) -> Outcome:
-        (outcome,) = self.read_all(Asked(directory=at or self.repository, operation=operation, known=known))
+    def read(self, operation: Read, *, at: Path | None = None, known: Fingerprint | None = None) -> GitResponse:
+        (outcome,) = self.read_all(GitRequest(directory=at or self.repository, operation=operation, known=known))
         return outcome
 
-    def read_all(self, *asked: Asked) -> tuple[Outcome, ...]:
+    def read_all(self, *asked: GitRequest) -> tuple[GitResponse, ...]:
         if self.near is None:
-            return self.hands.read(asked)
+            return self.executor.read(asked)
 
-        async def ask_host(left: Sequence[Asked]) -> Sequence[Outcome]:
-            return self.hands.read(left)
+        async def ask_host(left: Sequence[GitRequest]) -> Sequence[GitResponse]:
+            return self.executor.read(left)
 
         return asyncio.run(self.near.read(asked, ask_host))
 
-    def write(self, operation: Operation, *, at: Path | None = None) -> Outcome:
-        (outcome,) = self.hands.write([Asked(directory=at or self.repository, operation=operation)])
+    def write(self, operation: Operation, *, at: Path | None = None) -> GitResponse:
+        (outcome,) = self.executor.write([GitRequest(directory=at or self.repository, operation=operation)])
         assert outcome is not None
         return outcome
 
-    def create(self, *creations: CreateRef, at: Path | None = None) -> list[Outcome]:
-        asked = [Asked(directory=at or self.repository, operation=each) for each in creations]
-        return [outcome for outcome in self.hands.write(asked) if outcome is not None]
+    def create(self, *creations: CreateRef, at: Path | None = None) -> list[GitResponse]:
+        asked = [GitRequest(directory=at or self.repository, operation=each) for each in creations]
+        return [outcome for outcome in self.executor.write(asked) if outcome is not None]
 
     def hook(self, name: str, script: str) -> None:
         path = self.repository / ".git/hooks" / name
@@ -112,12 +112,12 @@ def branch(name: str, start: str | None = None) -> CreateRef:
     return CreateRef(kind="branch", name=name, start=start)
 
 
-def result(outcome: Outcome) -> dict[str, object]:
+def result(outcome: GitResponse) -> dict[str, object]:
     assert outcome.error is None, outcome.error
     assert outcome.result is not None
     return dict(outcome.result)
 
 
-def refusal(outcome: Outcome) -> str:
+def refusal(outcome: GitResponse) -> str:
     assert outcome.error is not None, outcome.result
     return outcome.error["message"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from actors.git.executor import GitHands
+from actors.git.executor import GitExecutor
 from actors.git.model import (
     Checkout,
     Commit,
@@ -189,7 +189,7 @@ def test_what_hooks_and_signing_refuse_is_refused_in_gits_words_and_all_else_goe
 
 def test_variables_of_another_repository_have_no_say(project: Project) -> None:
     prepare(project)
-    object.__setattr__(project, "hands", GitHands({**project.environment, **OF_A_REPOSITORY}))
+    object.__setattr__(project, "executor", GitExecutor({**project.environment, **OF_A_REPOSITORY}))
     check_reads(project)
     check_refs(project)
     merged = result(project.write(Merge(branch="member", message=None)))

@@ -12,9 +12,9 @@ import pytest
 
 from actors.git import reads
 from actors.git.layout import find_place
-from actors.git.model import Asked, Commit, Merge, ReadDiff, ReadStatus
-from actors.git.process import Answer, GitRunner
-from actors.git.repository import Hand
+from actors.git.model import Commit, GitRequest, Merge, ReadDiff, ReadStatus
+from actors.git.process import GitOutput, GitRunner
+from actors.git.repository import Repository
 from tests.integration.git.conftest import ALL, Project, branch, refusal, result
 
 
@@ -30,11 +30,13 @@ def test_a_write_that_the_file_system_refuses_fails_alone(project: Project) -> N
     _unreadable_index(project)
     (project.repository / "b").write_text("b")
 
-    first, second, third = project.hands.write(
+    first, second, third = project.executor.write(
         [
-            Asked(directory=project.repository, operation=Commit(message="1", files=("README.md",), everything=False)),
-            Asked(directory=project.tree, operation=ALL),
-            Asked(directory=project.repository, operation=branch("new")),
+            GitRequest(
+                directory=project.repository, operation=Commit(message="1", files=("README.md",), everything=False)
+            ),
+            GitRequest(directory=project.tree, operation=ALL),
+            GitRequest(directory=project.repository, operation=branch("new")),
         ]
     )
 
@@ -55,10 +57,10 @@ def test_new_branches_where_the_file_system_refuses_fail_without_the_others(
     monkeypatch.setattr("actors.git.executor.create", broken)
     (project.repository / "README.md").write_text("changed\n")
 
-    made, done = project.hands.write(
+    made, done = project.executor.write(
         [
-            Asked(directory=project.repository, operation=branch("new")),
-            Asked(directory=project.repository, operation=ALL),
+            GitRequest(directory=project.repository, operation=branch("new")),
+            GitRequest(directory=project.repository, operation=ALL),
         ]
     )
 
@@ -89,7 +91,7 @@ def test_a_status_is_told_though_files_vanish_while_it_is_looked_at(
     outcome = project.read(ReadStatus())
 
     assert result(outcome)["untracked"] == ["below/file"]
-    assert outcome.proof is None
+    assert outcome.fingerprint is None
 
 
 def test_a_status_is_told_though_a_directory_may_not_be_read(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +108,7 @@ def test_a_status_is_told_though_a_directory_may_not_be_read(project: Project, m
     outcome = project.read(ReadStatus())
 
     assert result(outcome)["clean"]
-    assert outcome.proof is None
+    assert outcome.fingerprint is None
 
 
 def test_names_and_contents_that_are_no_utf8_can_be_sent(project: Project) -> None:
@@ -156,14 +158,14 @@ def test_where_refs_are_kept_in_tables_git_is_asked_for_the_branch(project: Proj
     """As git writes HEAD then; the table itself needs a newer git."""
     place = find_place(project.repository)
     assert place is not None
-    hand = Hand(GitRunner(project.environment), place, project.repository, {})
+    repo = Repository(GitRunner(project.environment), place, project.repository, {})
     (project.repository / ".git/HEAD").write_text("ref: refs/heads/.invalid\n")
-    asked = hand.ask
-    hand.ask = lambda *words, **more: (  # type: ignore[method-assign]
-        Answer(status=0, output="main\n", error="") if words[0] == "symbolic-ref" else asked(*words, **more)
+    asked = repo.ask
+    repo.ask = lambda *words, **more: (  # type: ignore[method-assign]
+        GitOutput(status=0, output="main\n", error="") if words[0] == "symbolic-ref" else asked(*words, **more)
     )
 
-    assert hand.head().branch == "main"
+    assert repo.head().branch == "main"
 
 
 def test_whoever_git_does_not_know_is_told_how_to_make_a_name_known(project: Project) -> None:

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from actors.git.executor import GitHands
-from actors.git.model import Asked, Checkout, Commit, Merge, ReadStatus
+from actors.git.executor import GitExecutor
+from actors.git.model import Checkout, Commit, GitRequest, Merge, ReadStatus
 from tests.integration.git.conftest import ALL, Project, branch, refusal, result
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -136,10 +136,10 @@ def test_a_commit_whose_staged_files_another_git_forgets_stages_them_again(proje
     (programs / "git").write_text(f'#!/bin/bash\n{forget}\nexec {real} "$@"\n')
     (programs / "git").chmod(0o755)
     (project.repository / "mine").write_text("x")
-    hands = GitHands({**project.environment, "PATH": f"{programs}:{os.environ['PATH']}"})
+    executor = GitExecutor({**project.environment, "PATH": f"{programs}:{os.environ['PATH']}"})
     mine = Commit(message="Mine", files=("mine",), everything=False)
 
-    (committed,) = hands.write([Asked(directory=project.repository, operation=mine)])
+    (committed,) = executor.write([GitRequest(directory=project.repository, operation=mine)])
 
     assert (project.base / "met").exists()
     assert committed is not None
@@ -152,7 +152,7 @@ def test_when_the_hands_die_git_ends_what_it_began_and_leaves_no_lock(project: P
     signs.mkdir()
     project.hook("pre-commit", f"touch {signs}/begun; while [ ! -e {signs}/go ]; do sleep 0.02; done")
     (project.repository / "new").write_text("x")
-    command = [sys.executable, "-m", "tests.integration.git.doomed_hands"]
+    command = [sys.executable, "-m", "tests.integration.git.doomed_executor"]
     with subprocess.Popen([*command, project.environment["HOME"], str(project.repository)], cwd=ROOT) as doomed:
         until((signs / "begun").exists, "the commit")
         doomed.kill()
@@ -167,9 +167,9 @@ def test_writes_that_come_after_a_slow_one_are_handed_back_and_not_begun(project
     project.hook("pre-commit", "sleep 0.6")
     for tree in (project.repository, project.tree):
         (tree / "new").write_text("x")
-    asked = [Asked(directory=tree, operation=ALL) for tree in (project.repository, project.tree)]
+    asked = [GitRequest(directory=tree, operation=ALL) for tree in (project.repository, project.tree)]
 
-    first, second = project.hands.write([*asked])
+    first, second = project.executor.write([*asked])
 
     assert first is not None
     assert result(first)["commit"]

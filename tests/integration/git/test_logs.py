@@ -6,16 +6,16 @@ import random
 
 import pytest
 
-from actors.git.model import Asked, ReadLog
+from actors.git.model import GitRequest, ReadLog
 from tests.integration.git.conftest import Project, count_gits, result
-from tests.integration.git.test_answers import holds
+from tests.integration.git.test_fingerprints import holds
 
 LOG = ReadLog(revision=None, limit=3)
 
 
 def ask(project: Project) -> list[dict[str, object]]:
-    asked = [Asked(directory=each, operation=LOG) for each in (project.repository, project.tree)]
-    return [result(outcome) for outcome in project.hands.read(asked)]
+    asked = [GitRequest(directory=each, operation=LOG) for each in (project.repository, project.tree)]
+    return [result(outcome) for outcome in project.executor.read(asked)]
 
 
 def test_the_logs_of_all_working_trees_are_made_by_one_git_and_kept_for_each(project: Project) -> None:
@@ -23,17 +23,17 @@ def test_the_logs_of_all_working_trees_are_made_by_one_git_and_kept_for_each(pro
         project.commit(name)
         project.commit(name, at=project.tree)
     gits = count_gits(project)
-    asked = [Asked(directory=each, operation=LOG) for each in (project.repository, project.tree)]
+    asked = [GitRequest(directory=each, operation=LOG) for each in (project.repository, project.tree)]
     here, there = project.read_all(*asked)
 
     assert gits() == 1
     assert [each["commit"] for each in result(there)["commits"]] == project.git(  # type: ignore[attr-defined]
         "log", "-3", "--format=%H", at=project.tree
     ).splitlines()
-    assert holds(project, LOG, here.proof)
+    assert holds(project, LOG, here.fingerprint)
     project.commit("e")
-    assert not holds(project, LOG, here.proof)
-    assert holds(project, LOG, there.proof, project.tree)
+    assert not holds(project, LOG, here.fingerprint)
+    assert holds(project, LOG, there.fingerprint, project.tree)
 
 
 def test_a_log_that_one_git_for_all_could_not_tell_is_told_all_the_same(project: Project) -> None:
@@ -46,7 +46,7 @@ def test_a_log_that_one_git_for_all_could_not_tell_is_told_all_the_same(project:
     project.git("merge", "-q", "--no-edit", "side")
 
     assert ask(project) == [
-        result(project.hands.read([Asked(directory=each, operation=LOG)])[0])
+        result(project.executor.read([GitRequest(directory=each, operation=LOG)])[0])
         for each in (project.repository, project.tree)
     ]
 
@@ -79,8 +79,8 @@ def test_logs_of_any_history_are_those_that_git_tells_of_each(project: Project, 
 def test_the_log_of_a_commit_that_cannot_be_read_fails_alone(project: Project) -> None:
     commit = project.commit("a", at=project.tree)
     (project.repository / ".git/objects" / commit[:2] / commit[2:]).unlink()
-    here, there = project.hands.read(
-        [Asked(directory=each, operation=LOG) for each in (project.repository, project.tree)]
+    here, there = project.executor.read(
+        [GitRequest(directory=each, operation=LOG) for each in (project.repository, project.tree)]
     )
 
     assert here.error is None

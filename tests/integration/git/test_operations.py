@@ -225,7 +225,7 @@ def test_outside_of_a_repository_everything_is_refused(project: Project, short_t
     outside = short_tmp / "outside"
     outside.mkdir()
 
-    assert project.hands.places([outside]) == (None,)
+    assert project.executor.places([outside]) == (None,)
     for outcome in (project.read(BRANCHES, at=outside), project.write(ALL, at=outside)):
         assert "in no git repository" in refusal(outcome)
 

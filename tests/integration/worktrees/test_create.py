@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actors.errors import InvalidRequestError
-from actors.git.process import Answer, GitRunner
+from actors.git.process import GitOutput, GitRunner
 from actors.worktrees.manager import Workspaces
 from actors.worktrees.model import Workspace
 from actors.worktrees.source import find_source, source_fact_by_fact
@@ -243,7 +243,7 @@ def test_one_git_tells_of_a_plain_working_tree_what_one_for_each_fact_tells(
     work_dir, runner, asked = place.repository / place_in_it, GitRunner(place.environment), []
     run_once = GitRunner.run_once
 
-    def counted(self: GitRunner, *given: Any, **more: Any) -> Answer:
+    def counted(self: GitRunner, *given: Any, **more: Any) -> GitOutput:
         asked.append(given)
         return run_once(self, *given, **more)
 

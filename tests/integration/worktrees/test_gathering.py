@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from actors.errors import WorkspaceError
-from actors.git.process import Answer, GitRunner
+from actors.git.process import GitOutput, GitRunner
 
 
-def run(tmp_path: Path, script: str, **more: object) -> Answer:
+def run(tmp_path: Path, script: str, **more: object) -> GitOutput:
     runner = GitRunner({"PATH": os.environ["PATH"], "HOME": str(tmp_path)})
     alias = f"alias.say=!sh -c {shlex.quote(script)}"
     return runner.run_once(tmp_path, "-c", alias, "say", **more)  # type: ignore[arg-type]

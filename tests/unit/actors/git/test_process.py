@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.git.process import Answer
+from actors.git.process import GitOutput
 
 
 @pytest.mark.parametrize(
@@ -16,4 +16,4 @@ from actors.git.process import Answer
     ],
 )
 def test_gits_complaint_fits_on_one_printable_line(error: str, words: str) -> None:
-    assert Answer(status=3, output="", error=error).last_words == words
+    assert GitOutput(status=3, output="", error=error).last_words == words

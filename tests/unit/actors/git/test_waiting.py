@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.git.repository import OTHERS_AT_WORK_S, SAME_LOCK_S, Waiting, lock_in
+from actors.git.repository import OTHERS_AT_WORK_S, SAME_LOCK_S, LockWait, lock_in
 
 MOST = 10_000
 
@@ -27,7 +27,7 @@ def told(lock: Path) -> str:
 def test_a_lock_that_stays_the_same_is_given_up_soon(clock: list[float], tmp_path: Path) -> None:
     lock = tmp_path / "index.lock"
     lock.touch()
-    waiting = Waiting()
+    waiting = LockWait()
 
     tries = next(number for number in range(MOST) if not waiting.goes_on(told(lock)))
 
@@ -39,7 +39,7 @@ def test_locks_that_change_hands_are_waited_for_much_longer_but_not_for_ever(
     clock: list[float], tmp_path: Path
 ) -> None:
     lock = tmp_path / "index.lock"
-    waiting = Waiting()
+    waiting = LockWait()
     for number in range(MOST):
         new = tmp_path / f"{number}"  # beside the old one, so that the file system cannot give it the same number
         new.touch()
@@ -51,7 +51,7 @@ def test_locks_that_change_hands_are_waited_for_much_longer_but_not_for_ever(
 
 
 def test_what_names_no_lock_is_given_up_soon(clock: list[float]) -> None:
-    waiting = Waiting()
+    waiting = LockWait()
 
     assert waiting.goes_on("error: could not lock config file")
     assert any(not waiting.goes_on("error: could not lock config file") for _ in range(MOST))

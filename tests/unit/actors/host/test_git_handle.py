@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from actors.errors import UnavailableError
-from actors.git.local import NotSentError, plain_outcome
-from actors.git.model import Asked, Commit, Outcome, ReadStatus
+from actors.git.local import GitCallNotSentError, plain_response
+from actors.git.model import Commit, GitRequest, GitResponse, ReadStatus
 from actors.host.actor import GitHandle
 
-READ = [Asked(directory=Path("/r"), operation=ReadStatus())]
-WRITE = [Asked(directory=Path("/r"), operation=Commit(message="m", files=(), everything=True))]
+READ = [GitRequest(directory=Path("/r"), operation=ReadStatus())]
+WRITE = [GitRequest(directory=Path("/r"), operation=Commit(message="m", files=(), everything=True))]
 
 
 class Remote:
@@ -32,8 +32,8 @@ class Actor:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.name = Remote("name", self.calls, "host")
-        self.git_read = Remote("read", self.calls, (Outcome(result={"by": "ray"}),))
-        self.git_write = Remote("write", self.calls, (Outcome(result={"by": "ray"}),))
+        self.git_read = Remote("read", self.calls, (GitResponse(result={"by": "ray"}),))
+        self.git_write = Remote("write", self.calls, (GitResponse(result={"by": "ray"}),))
 
 
 class Way:
@@ -43,14 +43,14 @@ class Way:
     async def call(self, name: str, given: Sequence[Any]) -> Any:
         if self._trouble is not None:
             raise self._trouble
-        return [plain_outcome(Outcome(result={"by": "own way"}))]
+        return [plain_response(GitResponse(result={"by": "own way"}))]
 
 
 def handle(actor: Actor, trouble: Exception | None = None) -> GitHandle:
     return GitHandle(actor, None, Way(trouble))  # type: ignore[arg-type]
 
 
-def by(outcomes: Sequence[Outcome | None]) -> Any:
+def by(outcomes: Sequence[GitResponse | None]) -> Any:
     (outcome,) = outcomes
     assert outcome is not None
     assert outcome.result is not None
@@ -65,7 +65,7 @@ async def test_calls_go_by_their_own_way_and_no_other() -> None:
     assert actor.calls == []
 
 
-@pytest.mark.parametrize("trouble", [NotSentError(), ConnectionResetError()])
+@pytest.mark.parametrize("trouble", [GitCallNotSentError(), ConnectionResetError()])
 async def test_what_only_looks_is_asked_through_ray_when_the_way_is_lost(trouble: Exception) -> None:
     actor = Actor()
 
@@ -75,7 +75,7 @@ async def test_what_only_looks_is_asked_through_ray_when_the_way_is_lost(trouble
 
 async def test_a_write_that_was_not_sent_goes_through_ray_once_the_host_is_known_to_be_there() -> None:
     actor = Actor()
-    made = handle(actor, NotSentError())
+    made = handle(actor, GitCallNotSentError())
 
     assert by(await made.write(WRITE)) == "ray"
     assert by(await made.write(WRITE)) == "ray"

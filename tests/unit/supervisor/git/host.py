@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actors.errors import UnavailableError
-from actors.git.model import Asked, CreateRef, Outcome, Place, Proof
+from actors.git.model import CreateRef, Fingerprint, GitRequest, GitResponse, RepositoryPaths
 
 
 class StandInHost:
@@ -16,8 +16,8 @@ class StandInHost:
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.gate.set()
-        self.reads: list[list[Asked]] = []
-        self.writes: list[Asked] = []
+        self.reads: list[list[GitRequest]] = []
+        self.writes: list[GitRequest] = []
         self.transactions: list[list[str]] = []
         self.write_calls: list[int] = []
         self.unchanged = True
@@ -31,15 +31,15 @@ class StandInHost:
         self.writing: list[Path] = []
         self.most_writers = 0
 
-    async def git_places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
+    async def git_places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
         return tuple(map(place_of, directories))
 
-    async def git_read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+    async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         self.reads.append(list(asked))
         await self._work()
         return tuple(self._answer(each) for each in asked)
 
-    async def git_write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+    async def git_write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
         self.write_calls.append(len(asked))
         names = [each.operation.name for each in asked if isinstance(each.operation, CreateRef)]
         others = [each for each in asked if not isinstance(each.operation, CreateRef)]
@@ -49,19 +49,19 @@ class StandInHost:
         self.writes += done
         await self._write(asked[0])
         return tuple(
-            Outcome(result={"done": True}, retries=self.retries)
+            GitResponse(result={"done": True}, retries=self.retries)
             if each in done or isinstance(each.operation, CreateRef)
             else None
             for each in asked
         )
 
-    def _answer(self, asked: Asked) -> Outcome:
+    def _answer(self, asked: GitRequest) -> GitResponse:
         if asked.known is not None and self.unchanged:
-            return Outcome(unchanged=True)
-        proof = Proof(digest=b"1", watched=frozenset()) if self.proves else None
-        return Outcome(result={"read": len(self.reads)}, proof=proof)
+            return GitResponse(unchanged=True)
+        fingerprint = Fingerprint(digest=b"1", watched=frozenset()) if self.proves else None
+        return GitResponse(result={"read": len(self.reads)}, fingerprint=fingerprint)
 
-    async def _write(self, asked: Asked) -> None:
+    async def _write(self, asked: GitRequest) -> None:
         repository = asked.directory.parts[1]
         self.writing.append(Path(repository))
         self.most_writers = max(self.most_writers, self.writing.count(Path(repository)))
@@ -80,8 +80,8 @@ class StandInHost:
             self.at_once -= 1
 
 
-def place_of(directory: Path) -> Place | None:
+def place_of(directory: Path) -> RepositoryPaths | None:
     if directory.parts[1] == "nowhere":
         return None
     repository = Path("/", directory.parts[1])
-    return Place(top=directory, git_directory=directory / ".git", common_directory=repository / ".git")
+    return RepositoryPaths(top=directory, git_directory=directory / ".git", common_directory=repository / ".git")

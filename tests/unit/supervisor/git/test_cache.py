@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from actors.git.model import Proof
+from actors.git.model import Fingerprint
 from supervisor.git.scheduling import AnswerCache
 
-PROOF = Proof(digest=b"1", watched=frozenset())
+PROOF = Fingerprint(digest=b"1", watched=frozenset())
 
 
 class Clock:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from actors.git.layout import find_place
-from actors.git.model import Commit, CreateRef, Operation, Place, ReadStatus
+from actors.git.model import Commit, CreateRef, Operation, ReadStatus, RepositoryPaths
 from actors.home import Home
 from supervisor.git.queue import GitQueue, Job
 from supervisor.git.scheduling import AnswerCache, GitFigures
@@ -21,7 +21,7 @@ WRITES = [Commit(message="m", files=(), everything=True), CreateRef(kind="branch
 class Host(StandInHost):
     """It finds the places of real directories."""
 
-    async def git_places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
+    async def git_places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
         return tuple(map(find_place, directories))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actors.errors import UnavailableError
-from actors.git.model import Asked, Outcome, Place
+from actors.git.model import GitRequest, GitResponse, RepositoryPaths
 from actors.home import Home
 from supervisor.api.requests import GitBatchRequest
 from supervisor.api.results import GitOutcome
@@ -34,21 +34,23 @@ class Host:
         self.outside = False
         self.broken = False
 
-    async def git_places(self, directories: Sequence[Path]) -> tuple[Place | None, ...]:
+    async def git_places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
         if self.away:
             raise UnavailableError(f"{self.name} is away")
         if self.broken:
             raise RuntimeError("a fault of ours")
         tops = [Path("/etc") if self.outside else directory for directory in directories]
-        return tuple(Place(top=top, git_directory=top / ".git", common_directory=Path("/mirror")) for top in tops)
+        return tuple(
+            RepositoryPaths(top=top, git_directory=top / ".git", common_directory=Path("/mirror")) for top in tops
+        )
 
-    async def git_read(self, asked: Sequence[Asked]) -> tuple[Outcome, ...]:
+    async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         self.asked += [each.directory for each in asked]
-        return tuple(Outcome(result={"host": self.name}) for _ in asked)
+        return tuple(GitResponse(result={"host": self.name}) for _ in asked)
 
-    async def git_write(self, asked: Sequence[Asked]) -> tuple[Outcome | None, ...]:
+    async def git_write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
         self.asked += [each.directory for each in asked]
-        return tuple(Outcome(result={"host": self.name}) for _ in asked)
+        return tuple(GitResponse(result={"host": self.name}) for _ in asked)
 
 
 class Roster:

@@ -12,16 +12,16 @@ from actors.git.model import (
     ListRefs,
     Merge,
     Operation,
-    Place,
     ReadDiff,
     ReadLog,
     ReadStatus,
+    RepositoryPaths,
 )
 from supervisor.git.queue import predecessors
 
 
-def place(name: str = "a", repository: str = "r") -> Place:
-    return Place(
+def place(name: str = "a", repository: str = "r") -> RepositoryPaths:
+    return RepositoryPaths(
         top=Path(f"/{name}"), git_directory=Path(f"/{name}/.git"), common_directory=Path(f"/{repository}/.git")
     )
 
@@ -90,7 +90,7 @@ def test_another_repository_is_not_waited_for() -> None:
 
 
 def test_many_new_branches_wait_for_the_list_before_and_are_waited_for_by_the_list_after() -> None:
-    batch: list[tuple[Operation, Place] | None] = [
+    batch: list[tuple[Operation, RepositoryPaths] | None] = [
         (LIST, place()),
         *((branch(str(number)), place()) for number in range(3)),
         (LIST, place()),

@@ -14,10 +14,18 @@ import pytest
 
 from actors.errors import InvalidRequestError
 from actors.git import model
-from actors.git.local import GitDoor, GitWay, NotSentError, asked_of, outcome_of, plain_asked, plain_outcome
-from actors.git.model import Asked, Outcome, Proof
+from actors.git.local import (
+    GitCallNotSentError,
+    GitClient,
+    GitServer,
+    plain_request,
+    plain_response,
+    request_of,
+    response_of,
+)
+from actors.git.model import Fingerprint, GitRequest, GitResponse
 
-PROOF = Proof(digest=b"\0\xff", watched=frozenset({"head"}), ignored=frozenset({"a\udcff/"}), guard=3)
+PROOF = Fingerprint(digest=b"\0\xff", watched=frozenset({"head"}), ignored=frozenset({"a\udcff/"}), guard=3)
 OPERATIONS: Sequence[model.Operation] = [
     model.ReadStatus(),
     model.ListRefs(kind="tag"),
@@ -32,16 +40,18 @@ OPERATIONS: Sequence[model.Operation] = [
     model.Merge(branch="b", message=None),
 ]
 OUTCOMES = [
-    Outcome(result={"paths": ["a"], "clean": True, "ahead": None}, proof=PROOF, ignored=frozenset({"x"}), took_s=0.5),
-    Outcome(error={"code": "git", "message": "no"}, result={"conflicts": ["f"]}, retries=2),
-    Outcome(unchanged=True),
+    GitResponse(
+        result={"paths": ["a"], "clean": True, "ahead": None}, fingerprint=PROOF, ignored=frozenset({"x"}), took_s=0.5
+    ),
+    GitResponse(error={"code": "git", "message": "no"}, result={"conflicts": ["f"]}, retries=2),
+    GitResponse(unchanged=True),
     None,
 ]
 
 
 @asynccontextmanager
-async def door(socket: Path, **answers: Any) -> AsyncIterator[GitDoor]:
-    made = GitDoor(socket, answers)
+async def door(socket: Path, **answers: Any) -> AsyncIterator[GitServer]:
+    made = GitServer(socket, answers)
     await made.start()
     try:
         yield made
@@ -50,8 +60,8 @@ async def door(socket: Path, **answers: Any) -> AsyncIterator[GitDoor]:
 
 
 @asynccontextmanager
-async def way_to(socket: Path) -> AsyncIterator[GitWay]:
-    made = GitWay(socket)
+async def way_to(socket: Path) -> AsyncIterator[GitClient]:
+    made = GitClient(socket)
     try:
         yield made
     finally:
@@ -65,10 +75,12 @@ async def echo(given: Any) -> Any:
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: type(each).__name__)
 async def test_every_operation_arrives_as_it_was_sent(short_tmp: Path, operation: model.Operation) -> None:
-    asked = Asked(directory=Path("/srv/a\udcff"), operation=operation, known=PROOF, guard=7)
+    asked = GitRequest(directory=Path("/srv/a\udcff"), operation=operation, known=PROOF, guard=7)
     async with door(short_tmp / "s", echo=echo), way_to(short_tmp / "s") as way:
-        assert asked_of(await way.call("echo", plain_asked(asked))) == asked
-        assert asked_of(await way.call("echo", plain_asked(replace(asked, known=None)))) == replace(asked, known=None)
+        assert request_of(await way.call("echo", plain_request(asked))) == asked
+        assert request_of(await way.call("echo", plain_request(replace(asked, known=None)))) == replace(
+            asked, known=None
+        )
 
 
 def test_no_operation_is_left_out() -> None:
@@ -76,9 +88,9 @@ def test_no_operation_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-async def test_every_outcome_arrives_as_it_was_sent(short_tmp: Path, outcome: Outcome | None) -> None:
+async def test_every_outcome_arrives_as_it_was_sent(short_tmp: Path, outcome: GitResponse | None) -> None:
     async with door(short_tmp / "s", echo=echo), way_to(short_tmp / "s") as way:
-        assert outcome_of(await way.call("echo", plain_outcome(outcome))) == outcome
+        assert response_of(await way.call("echo", plain_response(outcome))) == outcome
 
 
 async def test_nobody_but_the_user_can_use_it_and_nothing_is_left_of_it(short_tmp: Path) -> None:
@@ -118,11 +130,11 @@ async def test_what_fails_there_is_raised_here_and_the_next_call_is_answered(sho
 
 async def test_where_nobody_listens_nothing_is_sent(short_tmp: Path) -> None:
     async with way_to(short_tmp / "s") as way:
-        with pytest.raises(NotSentError):
+        with pytest.raises(GitCallNotSentError):
             await way.call("echo", 1)
         async with door(short_tmp / "s", echo=echo):
             await way.call("echo", 1)
-        with pytest.raises(NotSentError):
+        with pytest.raises(GitCallNotSentError):
             await way.call("echo", 1)
 
 
@@ -148,7 +160,7 @@ async def test_an_end_that_dies_in_the_middle_of_a_call_is_told_at_once(short_tm
         await asyncio.Event().wait()
 
     async with door(short_tmp / "s", hang=hang) as made, asyncio.timeout(10):
-        call = asyncio.create_task(GitWay(short_tmp / "s").call("hang", 1))
+        call = asyncio.create_task(GitClient(short_tmp / "s").call("hang", 1))
         await begun.wait()
         await made.stop()
         with pytest.raises(ConnectionError):

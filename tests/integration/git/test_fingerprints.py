@@ -14,8 +14,18 @@ from random import Random
 import pytest
 
 from actors.git.fingerprint import MOST_ENTRIES, STEP_NS
-from actors.git.local import NearLook
-from actors.git.model import Asked, ListRefs, ListWorktrees, Outcome, Proof, Read, ReadDiff, ReadLog, ReadStatus
+from actors.git.local import LocalValidator
+from actors.git.model import (
+    Fingerprint,
+    GitRequest,
+    GitResponse,
+    ListRefs,
+    ListWorktrees,
+    Read,
+    ReadDiff,
+    ReadLog,
+    ReadStatus,
+)
 from tests.integration.git.conftest import Project, count_gits, result
 
 STATUS, LOG, BRANCHES = ReadStatus(), ReadLog(revision=None, limit=5), ListRefs(kind="branch")
@@ -24,27 +34,27 @@ READS: tuple[Read, ...] = (STATUS, LOG, ReadLog(revision="main", limit=5), BRANC
 
 @pytest.fixture(name="project", params=["host", "near"])
 def _project(request: pytest.FixtureRequest, project: Project) -> Project:
-    return replace(project, near=NearLook(project.environment) if request.param == "near" else None)
+    return replace(project, near=LocalValidator(project.environment) if request.param == "near" else None)
 
 
-def settled(project: Project, read: Read, at: Path | None = None) -> Outcome:
+def settled(project: Project, read: Read, at: Path | None = None) -> GitResponse:
     """Asked until the answer can be proved: what changed only just now must first have been so for a moment."""
     deadline = time.monotonic() + 10
-    while (outcome := project.read(read, at=at)).proof is None:
+    while (outcome := project.read(read, at=at)).fingerprint is None:
         assert time.monotonic() < deadline, "it never settles"
     return outcome
 
 
-def holds(project: Project, read: Read, proof: Proof | None, at: Path | None = None) -> bool:
-    return project.read(read, at=at, known=proof).unchanged
+def holds(project: Project, read: Read, fingerprint: Fingerprint | None, at: Path | None = None) -> bool:
+    return project.read(read, at=at, known=fingerprint).unchanged
 
 
 @pytest.mark.parametrize("read", READS, ids=str)
 def test_as_long_as_nothing_changes_an_answer_holds(project: Project, read: Read) -> None:
-    proof = settled(project, read).proof
+    fingerprint = settled(project, read).fingerprint
 
-    assert holds(project, read, proof)
-    assert holds(project, read, proof)
+    assert holds(project, read, fingerprint)
+    assert holds(project, read, fingerprint)
 
 
 def _below(path: Path) -> None:
@@ -74,23 +84,23 @@ OF_LOG = {"commit", "commit on packed refs", "checkout", "detach", "configuratio
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_change_that_a_status_shows_ends_its_answer(project: Project, change: str) -> None:
-    proof = settled(project, STATUS).proof
+    fingerprint = settled(project, STATUS).fingerprint
     CHANGES[change](project)
 
-    assert holds(project, STATUS, proof) == (change not in OF_STATUS)
+    assert holds(project, STATUS, fingerprint) == (change not in OF_STATUS)
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_change_that_a_log_shows_ends_its_answer_and_files_do_not(project: Project, change: str) -> None:
-    proof = settled(project, LOG).proof
+    fingerprint = settled(project, LOG).fingerprint
     CHANGES[change](project)
 
-    assert holds(project, LOG, proof) == (change not in OF_LOG)
+    assert holds(project, LOG, fingerprint) == (change not in OF_LOG)
 
 
 def test_what_other_members_commit_leaves_the_answers_of_a_working_tree_alone(project: Project) -> None:
-    status, log = settled(project, STATUS).proof, settled(project, LOG).proof
-    branches = settled(project, BRANCHES).proof
+    status, log = settled(project, STATUS).fingerprint, settled(project, LOG).fingerprint
+    branches = settled(project, BRANCHES).fingerprint
     project.commit("a", at=project.tree)
 
     assert holds(project, STATUS, status)
@@ -102,7 +112,7 @@ def test_a_status_that_is_compared_with_an_upstream_ends_when_that_moves(project
     project.git("branch", "--set-upstream-to=main", "member")
     before = settled(project, STATUS, project.tree)
     project.commit("a")
-    after = project.read(STATUS, at=project.tree, known=before.proof)
+    after = project.read(STATUS, at=project.tree, known=before.fingerprint)
 
     assert (result(before)["behind"], result(after)["behind"]) == (0, 1)
 
@@ -113,47 +123,47 @@ def test_what_git_ignores_may_change_without_ending_a_status(project: Project) -
     for name in ("build/a", "x.log"):
         (project.repository / name).write_text("1")
     project.read(STATUS)  # who looks from near learns by it what git ignores
-    proof = settled(project, STATUS).proof
+    fingerprint = settled(project, STATUS).fingerprint
     (project.repository / "build/b").write_text("1")
     with (project.repository / "x.log").open("a") as log:
         log.write("2")
 
-    assert holds(project, STATUS, proof)
+    assert holds(project, STATUS, fingerprint)
 
 
 @pytest.mark.parametrize("project", ["host"], indirect=True)
 def test_an_answer_from_the_moment_of_a_change_is_not_kept(project: Project) -> None:
     for number in range(3):
         (project.repository / "README.md").write_text(f"{number}")
-        assert project.read(STATUS).proof is None
+        assert project.read(STATUS).fingerprint is None
 
 
 @pytest.mark.parametrize("project", ["host"], indirect=True)
 def test_what_is_not_seen_at_a_glance_is_not_kept(project: Project) -> None:
     time.sleep(STEP_NS / 1e9)
-    assert project.read(ReadDiff(base=None, head=None, staged=False)).proof is None
+    assert project.read(ReadDiff(base=None, head=None, staged=False)).fingerprint is None
     inner = project.repository / "inner"
     project.git("init", "-q", str(inner))
     for number in range(MOST_ENTRIES + 1):
         (project.tree / str(number)).touch()
     time.sleep(STEP_NS / 1e9)
-    assert project.read(STATUS).proof is None
-    assert project.read(STATUS, at=project.tree).proof is None
+    assert project.read(STATUS).fingerprint is None
+    assert project.read(STATUS, at=project.tree).fingerprint is None
     (project.base / "user/.gitconfig").write_text("[include]\npath = other\n")
     time.sleep(STEP_NS / 1e9)
-    assert project.read(LOG).proof is None
+    assert project.read(LOG).fingerprint is None
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_whatever_is_done_in_whatever_order_a_known_answer_is_what_git_says(project: Project, seed: int) -> None:
     random = Random(seed)  # noqa: S311 - the same changes in every run
-    known: dict[tuple[Read, Path], Outcome] = {}
+    known: dict[tuple[Read, Path], GitResponse] = {}
     for _ in range(8):
         _change(project, random)
         for read in (STATUS, LOG, BRANCHES):
             for tree in (project.repository, project.tree):
                 before = known.get((read, tree))
-                outcome = project.read(read, at=tree, known=before.proof if before else None)
+                outcome = project.read(read, at=tree, known=before.fingerprint if before else None)
                 fresh = project.read(read, at=tree)
                 said = before if outcome.unchanged and before else outcome
                 assert result(said) == result(fresh)
@@ -203,12 +213,12 @@ def test_beside_others_that_write_every_answer_was_true_between_its_call_and_its
         writer.start()
     hits = 0
     try:
-        known: dict[Path, Outcome] = {}
+        known: dict[Path, GitResponse] = {}
         deadline = time.monotonic() + 6
         while time.monotonic() < deadline:
             for tree in trees:
                 before = _number(tree)
-                outcome = project.read(LOG, at=tree, known=known[tree].proof if tree in known else None)
+                outcome = project.read(LOG, at=tree, known=known[tree].fingerprint if tree in known else None)
                 after = _number(tree)
                 hits += outcome.unchanged
                 answer = known[tree] if outcome.unchanged else outcome
@@ -216,7 +226,7 @@ def test_beside_others_that_write_every_answer_was_true_between_its_call_and_its
                 assert isinstance(commits, list)
                 subject = commits[0]["subject"]
                 assert before <= (int(subject) if subject.isdigit() else 0) <= after
-                if outcome.proof is not None:
+                if outcome.fingerprint is not None:
                     known[tree] = outcome
                 elif not outcome.unchanged:
                     known.pop(tree, None)
@@ -238,13 +248,13 @@ def _number(tree: Path) -> int:
 def test_a_guarded_status_of_a_large_tree_is_kept_and_ends_with_the_next_change(project: Project) -> None:
     for number in range(MOST_ENTRIES + 1):
         (project.tree / str(number)).touch()
-    proof = settled(project, STATUS, project.tree).proof
+    fingerprint = settled(project, STATUS, project.tree).fingerprint
 
-    assert proof is not None
-    assert proof.guard is not None
-    assert holds(project, STATUS, proof, project.tree)
+    assert fingerprint is not None
+    assert fingerprint.guard is not None
+    assert holds(project, STATUS, fingerprint, project.tree)
     (project.tree / "7").unlink()
-    assert not holds(project, STATUS, proof, project.tree)
+    assert not holds(project, STATUS, fingerprint, project.tree)
 
 
 def test_the_log_of_a_commit_that_was_only_just_made_is_kept(project: Project) -> None:
@@ -252,25 +262,25 @@ def test_the_log_of_a_commit_that_was_only_just_made_is_kept(project: Project) -
     commit = project.commit("a")
     told = project.read(LOG)
 
-    assert told.proof is not None
-    assert holds(project, LOG, told.proof)
+    assert told.fingerprint is not None
+    assert holds(project, LOG, told.fingerprint)
     assert _commits(told)[0]["commit"] == commit
 
 
 def test_the_lists_of_all_working_trees_are_made_by_one_git_and_kept_for_each(project: Project) -> None:
     gits = count_gits(project)
     settled(project, BRANCHES)
-    asked = [Asked(directory=each, operation=BRANCHES) for each in (project.repository, project.tree)]
+    asked = [GitRequest(directory=each, operation=BRANCHES) for each in (project.repository, project.tree)]
     before = gits()
     here, there = project.read_all(*asked)
 
     assert gits() - before == 1
     assert (result(here)["current"], result(there)["current"]) == ("main", "member")
     assert result(here)["branches"] == result(there)["branches"]
-    assert holds(project, BRANCHES, here.proof)
-    assert holds(project, BRANCHES, there.proof, project.tree)
+    assert holds(project, BRANCHES, here.fingerprint)
+    assert holds(project, BRANCHES, there.fingerprint, project.tree)
     project.git("checkout", "-q", "--detach", at=project.tree)
-    assert not holds(project, BRANCHES, there.proof, project.tree)
+    assert not holds(project, BRANCHES, there.fingerprint, project.tree)
     assert result(project.read(BRANCHES, at=project.tree))["current"] is None
 
 
@@ -284,7 +294,7 @@ def test_a_list_tells_the_branch_that_a_symbolic_one_stands_for(project: Project
     assert result(project.read(BRANCHES))["current"] == "main"
 
 
-def _commits(outcome: Outcome) -> list[dict[str, str]]:
+def _commits(outcome: GitResponse) -> list[dict[str, str]]:
     commits = result(outcome)["commits"]
     assert isinstance(commits, list)
     return commits

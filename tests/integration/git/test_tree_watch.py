@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.git.tree_watch import Guards
+from actors.git.tree_watch import TreeWatcher
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -26,8 +26,8 @@ def tree(short_tmp: Path) -> Path:
     return top
 
 
-def token_of(guards: Guards, tree: Path, ignored: frozenset[str] = NOTHING) -> int:
-    token = guards.begin(str(tree), ignored)
+def token_of(tree_watcher: TreeWatcher, tree: Path, ignored: frozenset[str] = NOTHING) -> int:
+    token = tree_watcher.begin(str(tree), ignored)
     assert token is not None
     return token
 
@@ -59,69 +59,69 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_change_ends_a_token_and_the_next_one_holds_until_the_next_change(tree: Path, change: str) -> None:
-    guards = Guards()
-    token = token_of(guards, tree)
-    assert guards.holds(str(tree), token, NOTHING)
+    tree_watcher = TreeWatcher()
+    token = token_of(tree_watcher, tree)
+    assert tree_watcher.holds(str(tree), token, NOTHING)
     CHANGES[change](tree)
 
-    assert not guards.holds(str(tree), token, NOTHING)
+    assert not tree_watcher.holds(str(tree), token, NOTHING)
     if tree.exists():
-        again = token_of(guards, tree)
-        assert guards.holds(str(tree), again, NOTHING)
+        again = token_of(tree_watcher, tree)
+        assert tree_watcher.holds(str(tree), again, NOTHING)
         _append(tree / "f" if change != "in a new directory" else tree / "a/d/f")
-        assert not guards.holds(str(tree), again, NOTHING)
+        assert not tree_watcher.holds(str(tree), again, NOTHING)
 
 
 def test_what_git_ignores_and_git_itself_are_not_guarded(tree: Path) -> None:
-    guards = Guards()
+    tree_watcher = TreeWatcher()
     ignored = frozenset({"build/", "x.log"})
-    token = token_of(guards, tree, ignored)
+    token = token_of(tree_watcher, tree, ignored)
     _append(tree / "build/f")
     (tree / "build/new").mkdir()
     _append(tree / "x.log")
     (tree / ".git/index").touch()
 
-    assert guards.holds(str(tree), token, ignored)
+    assert tree_watcher.holds(str(tree), token, ignored)
 
 
 def test_a_token_does_not_hold_for_an_answer_that_depends_on_what_was_ignored(tree: Path) -> None:
-    guards = Guards()
-    token = token_of(guards, tree, frozenset({"build/"}))
+    tree_watcher = TreeWatcher()
+    token = token_of(tree_watcher, tree, frozenset({"build/"}))
 
-    assert not guards.holds(str(tree), token, NOTHING)
-    assert token_of(guards, tree) != token
+    assert not tree_watcher.holds(str(tree), token, NOTHING)
+    assert token_of(tree_watcher, tree) != token
 
 
 def test_what_turns_out_to_be_ignored_is_not_guarded_any_more(tree: Path) -> None:
-    guards = Guards()
+    tree_watcher = TreeWatcher()
     (tree / "build/below").mkdir()
-    token = token_of(guards, tree)
+    token = token_of(tree_watcher, tree)
     ignored = frozenset({"build/", "x.log"})
-    guards.narrow(str(tree), token, ignored)
+    tree_watcher.narrow(str(tree), token, ignored)
     _append(tree / "build/f")
     (tree / "build/below/f").touch()
     _append(tree / "x.log")
 
-    assert guards.holds(str(tree), token, ignored)
-    assert not guards.holds(str(tree), token, NOTHING)
+    assert tree_watcher.holds(str(tree), token, ignored)
+    assert not tree_watcher.holds(str(tree), token, NOTHING)
     _append(tree / "a/f")
-    assert not guards.holds(str(tree), token, ignored)
+    assert not tree_watcher.holds(str(tree), token, ignored)
 
 
 def test_a_tree_in_which_changes_could_be_missed_has_no_guard(tree: Path, short_tmp: Path) -> None:
-    guards = Guards()
+    tree_watcher = TreeWatcher()
     (short_tmp / "other").hardlink_to(tree / "f")
-    assert guards.begin(str(tree), NOTHING) is None
+    assert tree_watcher.begin(str(tree), NOTHING) is None
     (short_tmp / "other").unlink()
-    token = token_of(guards, tree)
+    token = token_of(tree_watcher, tree)
     (short_tmp / "other").write_text("1")
     (tree / "linked").hardlink_to(short_tmp / "other")
-    assert not guards.holds(str(tree), token, NOTHING)
-    assert guards.begin(str(tree), NOTHING) is None
+    assert not tree_watcher.holds(str(tree), token, NOTHING)
+    assert tree_watcher.begin(str(tree), NOTHING) is None
     (tree / "linked").unlink()
     (tree / "a/.git").mkdir()
-    assert guards.begin(str(tree), NOTHING) is None
-    assert guards.begin("/proc/self", NOTHING) is None
+    assert tree_watcher.begin(str(tree), NOTHING) is None
+    assert tree_watcher.begin("/proc/self", NOTHING) is None
 
 
 IN_ANOTHER_ROOT = """
@@ -140,19 +140,19 @@ def test_a_tree_is_guarded_where_the_list_of_mounts_does_not_tell_of_it(tree: Pa
 
 
 def test_guards_do_not_disturb_each_other(tree: Path, short_tmp: Path) -> None:
-    guards = Guards()
+    tree_watcher = TreeWatcher()
     other = short_tmp / "another"
     other.mkdir()
-    first, second = token_of(guards, tree), token_of(guards, other)
+    first, second = token_of(tree_watcher, tree), token_of(tree_watcher, other)
     (other / "new").touch()
 
-    assert guards.holds(str(tree), first, NOTHING)
-    assert not guards.holds(str(other), second, NOTHING)
+    assert tree_watcher.holds(str(tree), first, NOTHING)
+    assert not tree_watcher.holds(str(other), second, NOTHING)
 
 
 def test_when_events_were_lost_no_token_holds(tree: Path) -> None:
-    guards = Guards()
-    token = token_of(guards, tree)
+    tree_watcher = TreeWatcher()
+    token = token_of(tree_watcher, tree)
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     for number in range(most // 4 + 10):  # each comes and goes with several events
         path = tree / f"a/{number}"
@@ -160,5 +160,5 @@ def test_when_events_were_lost_no_token_holds(tree: Path) -> None:
         path.unlink()
     (tree / "f").write_text("2")
 
-    assert not guards.holds(str(tree), token, NOTHING)
-    assert guards.holds(str(tree), token_of(guards, tree), NOTHING)
+    assert not tree_watcher.holds(str(tree), token, NOTHING)
+    assert tree_watcher.holds(str(tree), token_of(tree_watcher, tree), NOTHING)

@@ -6,10 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-from actors.git.executor import GitHands
-from actors.git.model import Asked
+from actors.git.executor import GitExecutor
+from actors.git.model import GitRequest
 from tests.integration.git.conftest import ALL
 
 if __name__ == "__main__":
-    hands = GitHands({"HOME": sys.argv[1], "PATH": os.environ["PATH"]})
-    hands.write([Asked(directory=Path(sys.argv[2]), operation=ALL)])
+    executor = GitExecutor({"HOME": sys.argv[1], "PATH": os.environ["PATH"]})
+    executor.write([GitRequest(directory=Path(sys.argv[2]), operation=ALL)])

@@ -11,42 +11,42 @@ from pathlib import Path
 import pytest
 
 from actors.git import local as near_module
-from actors.git.local import NearLook
-from actors.git.model import Asked, Outcome
+from actors.git.local import LocalValidator
+from actors.git.model import GitRequest, GitResponse
 from tests.integration.git.conftest import Project
-from tests.integration.git.test_answers import LOG, settled
+from tests.integration.git.test_fingerprints import LOG, settled
 
 AT_ONCE = 8
 
 
-async def looked_at_once(near: NearLook, asked: Sequence[Sequence[Asked]]) -> list[Asked]:
+async def looked_at_once(near: LocalValidator, asked: Sequence[Sequence[GitRequest]]) -> list[GitRequest]:
     """What the host was asked."""
-    left: list[Asked] = []
+    left: list[GitRequest] = []
 
-    async def ask_host(each: Sequence[Asked]) -> Sequence[Outcome]:
+    async def ask_host(each: Sequence[GitRequest]) -> Sequence[GitResponse]:
         left.extend(each)
-        return [Outcome() for _ in each]
+        return [GitResponse() for _ in each]
 
     await asyncio.gather(*(near.read(each, ask_host) for each in asked))
     return left
 
 
 async def test_many_looks_at_once_all_find_what_holds(project: Project) -> None:
-    proof = (await asyncio.to_thread(settled, project, LOG)).proof
-    asked = [[Asked(directory=project.repository, operation=LOG, known=proof)]] * AT_ONCE
+    fingerprint = (await asyncio.to_thread(settled, project, LOG)).fingerprint
+    asked = [[GitRequest(directory=project.repository, operation=LOG, known=fingerprint)]] * AT_ONCE
 
-    assert await looked_at_once(NearLook(project.environment), asked) == []
+    assert await looked_at_once(LocalValidator(project.environment), asked) == []
 
 
 async def test_while_the_file_system_hangs_everything_is_the_hosts_and_then_no_more(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    proof = (await asyncio.to_thread(settled, project, LOG)).proof
+    fingerprint = (await asyncio.to_thread(settled, project, LOG)).fingerprint
     monkeypatch.setattr(near_module, "_PATIENCE_S", 0.05)
-    near = NearLook(project.environment)
+    near = LocalValidator(project.environment)
     hanging = [_hanging(project, f"hangs{number}") for number in range(2)]
-    await looked_at_once(near, [[Asked(directory=each, operation=LOG, known=proof)] for each in hanging])
-    fine = Asked(directory=project.repository, operation=LOG, known=proof)
+    await looked_at_once(near, [[GitRequest(directory=each, operation=LOG, known=fingerprint)] for each in hanging])
+    fine = GitRequest(directory=project.repository, operation=LOG, known=fingerprint)
 
     assert await looked_at_once(near, [[fine]]) == [fine]
     for each in hanging:
