@@ -27,7 +27,7 @@ from actors.messages import Message
 from actors.nodes import Node
 from actors.tmux.pane import PaneInfo
 from actors.transfer.bundles import Arrival, Origin, Parcel, Work
-from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace, WorkspaceMode
+from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 
 
 class InstancePort(Protocol):
@@ -108,8 +108,8 @@ class HostPort(GitPort, Protocol):
 
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace: ...
     async def undo_workspace(self, workspace: Workspace) -> None: ...
-    async def retire_workspace(self, workspace: Workspace) -> Retirement: ...
-    async def rehearse_removal(self, what: Workspace | Leftover, rehearsal: Rehearsal) -> tuple[Retirement, Rehearsal]:
+    async def retire_workspace(self, workspace: Workspace) -> RemovalResult: ...
+    async def preview_removal(self, what: Workspace | OrphanWorktree, dry_run: DryRun) -> tuple[RemovalResult, DryRun]:
         """What retiring or collecting it would do after what was rehearsed before; changes nothing."""
         ...
 
@@ -153,11 +153,11 @@ class HostPort(GitPort, Protocol):
         """Ids of the instances that have a private directory."""
         ...
 
-    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+    async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         """Worktrees of the home that belong to none of the instances ``known``."""
         ...
 
-    async def collect_leftover(self, leftover: Leftover) -> Retirement:
+    async def remove_orphan(self, orphan: OrphanWorktree) -> RemovalResult:
         """Removes it as far as that loses nothing; unsaved work is saved first."""
         ...
 

@@ -43,7 +43,7 @@ from actors.ray_client import ActorAwayError, actor_class, answer_of, answer_whe
 from actors.tmux.pane import PaneInfo
 from actors.transfer.actor import DepotHandle, DepotServer
 from actors.versions import ACTOR_PROTOCOL, check_protocol
-from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace, WorkspaceMode
+from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 
 logger = logging.getLogger(__name__)
 
@@ -290,22 +290,22 @@ class HostHandle:
     async def undo_workspace(self, workspace: Workspace) -> None:
         await self._ask_again(lambda: self._actor.undo_workspace.remote(workspace), GIT_S)
 
-    async def retire_workspace(self, workspace: Workspace) -> Retirement:
-        retired: Retirement = await self._ask_once(lambda: self._actor.retire_workspace.remote(workspace), GIT_S)
+    async def retire_workspace(self, workspace: Workspace) -> RemovalResult:
+        retired: RemovalResult = await self._ask_once(lambda: self._actor.retire_workspace.remote(workspace), GIT_S)
         return retired
 
-    async def rehearse_removal(self, what: Workspace | Leftover, rehearsal: Rehearsal) -> tuple[Retirement, Rehearsal]:
-        foreseen: tuple[Retirement, Rehearsal] = await self._ask_again(
-            lambda: self._actor.rehearse_removal.remote(what, rehearsal), GIT_S
+    async def preview_removal(self, what: Workspace | OrphanWorktree, dry_run: DryRun) -> tuple[RemovalResult, DryRun]:
+        foreseen: tuple[RemovalResult, DryRun] = await self._ask_again(
+            lambda: self._actor.preview_removal.remote(what, dry_run), GIT_S
         )
         return foreseen
 
-    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
-        found: tuple[Leftover, ...] = await self._ask_again(lambda: self._actor.leftovers.remote(known), GIT_S)
+    async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
+        found: tuple[OrphanWorktree, ...] = await self._ask_again(lambda: self._actor.orphans.remote(known), GIT_S)
         return found
 
-    async def collect_leftover(self, leftover: Leftover) -> Retirement:
-        retired: Retirement = await self._ask_once(lambda: self._actor.collect_leftover.remote(leftover), GIT_S)
+    async def remove_orphan(self, orphan: OrphanWorktree) -> RemovalResult:
+        retired: RemovalResult = await self._ask_once(lambda: self._actor.remove_orphan.remote(orphan), GIT_S)
         return retired
 
     async def start_agent(self, start: AgentStart) -> PaneInfo:

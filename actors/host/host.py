@@ -36,8 +36,8 @@ from actors.processes import end_processes, processes_with
 from actors.tmux.pane import PaneInfo
 from actors.tmux.server import TmuxServer
 from actors.transfer.service import Depot
-from actors.worktrees.manager import Workspaces
-from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace, WorkspaceMode
+from actors.worktrees.manager import WorktreeManager
+from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 
 _SWEEPS = 3
 _MOST_THREADS = 128
@@ -55,7 +55,7 @@ class Host:
         self._environment = dict(agent_environment)
         self._server = TmuxServer(home.tmux_socket)
         self._load_meter = LoadMeter(home.root)
-        self._workspaces = Workspaces(home.worktrees, self._environment)
+        self._workspaces = WorktreeManager(home.worktrees, self._environment)
         self.depot = Depot(home.travel, self._workspaces, self._environment)
         self._git = GitExecutor(self._environment)
         self._git_threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="git")
@@ -90,21 +90,21 @@ class Host:
     async def undo_workspace(self, workspace: Workspace) -> None:
         await self._in(self._workspace_threads, self._workspaces.undo, workspace)
 
-    async def retire_workspace(self, workspace: Workspace) -> Retirement:
+    async def retire_workspace(self, workspace: Workspace) -> RemovalResult:
         return await self._in(self._workspace_threads, self._workspaces.retire, workspace)
 
-    async def rehearse_removal(self, what: Workspace | Leftover, rehearsal: Rehearsal) -> tuple[Retirement, Rehearsal]:
+    async def preview_removal(self, what: Workspace | OrphanWorktree, dry_run: DryRun) -> tuple[RemovalResult, DryRun]:
         """What retiring the workspace, or collecting the leftover, would do after all that was rehearsed before."""
         remove = self._workspaces.retire if isinstance(what, Workspace) else self._workspaces.collect
-        return await self._in(self._workspace_threads, remove, what, rehearsal), rehearsal
+        return await self._in(self._workspace_threads, remove, what, dry_run), dry_run
 
-    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+    async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         """Worktrees of this home that belong to none of the instances ``known``."""
-        return await self._in(self._workspace_threads, self._workspaces.leftovers, known)
+        return await self._in(self._workspace_threads, self._workspaces.orphans, known)
 
-    async def collect_leftover(self, leftover: Leftover) -> Retirement:
+    async def remove_orphan(self, orphan: OrphanWorktree) -> RemovalResult:
         """Removes it as far as that loses nothing."""
-        return await self._in(self._workspace_threads, self._workspaces.collect, leftover)
+        return await self._in(self._workspace_threads, self._workspaces.collect, orphan)
 
     async def start_agent(self, start: AgentStart) -> PaneInfo:
         """Starts the agent as the process of a new tmux session. Raises ``AgentError`` or ``TerminalError``."""

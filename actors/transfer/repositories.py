@@ -28,10 +28,10 @@ from actors.errors import InvalidRequestError, WorkspaceError
 from actors.git.process import GitRunner
 from actors.transfer.bundles import Arrival, Origin, Work, unpack
 from actors.worktrees.create import Ref, create_branch, find_branch
-from actors.worktrees.manager import Workspaces
+from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace, branch_of, name_in
 from actors.worktrees.snapshot import DURABLE, NO_HOOKS, SAVED_REFS, add_saved, list_saved
-from actors.worktrees.source import Source, describe_left_behind
+from actors.worktrees.source import SourceRepository, describe_left_behind
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 _ORIGIN_REFS = "refs/phalanx/origin/"
@@ -54,7 +54,7 @@ class Mirrors:
         tips = dict.fromkeys(answer.output.split())
         return origin.commits if all(self._has(mirror, commit) for commit in origin.commits) else tuple(tips)
 
-    def take_in(self, origin: Origin, parcel: Path | None) -> Source:
+    def take_in(self, origin: Origin, parcel: Path | None) -> SourceRepository:
         """Takes what the parcel holds in and gives what a worktree of ``origin`` is made from.
 
         Raises ``WorkspaceError`` when the mirror then still lacks something.
@@ -68,7 +68,7 @@ class Mirrors:
             if not kept.ok:
                 raise WorkspaceError(f"The mirror {mirror} did not get {commit}: {kept.last_words}. Try again.")
         self._put_aside(mirror, origin.branch)
-        return Source(
+        return SourceRepository(
             top=mirror,
             git_directory=mirror,
             prefix=origin.prefix,
@@ -202,14 +202,14 @@ _AUTHOR = ("user.name", "user.email")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def origin_of(git: GitRunner, source: Source, instance_id: str) -> Origin:
+def origin_of(git: GitRunner, source: SourceRepository, instance_id: str) -> Origin:
     """Claims a branch for the instance, named as its worktree on one machine would be. Raises ``WorkspaceError``."""
     origin = origin_of_spare(git, source, instance_id)
     branch = _claimed(git, source, instance_id)
     return replace(origin, branch=branch, notes=describe_left_behind(git, source))
 
 
-def origin_of_spare(git: GitRunner, source: Source, name: str) -> Origin:
+def origin_of_spare(git: GitRunner, source: SourceRepository, name: str) -> Origin:
     """As it is now, and nothing is claimed: who gets the spare has a branch of his own."""
     return Origin(
         key=repository_key(source.git_directory),
@@ -241,7 +241,7 @@ def origin_again(git: GitRunner, git_directory: Path, branch: str, prefix: PureP
     )
 
 
-def _claimed(git: GitRunner, source: Source, instance_id: str) -> str:
+def _claimed(git: GitRunner, source: SourceRepository, instance_id: str) -> str:
     for number in range(1, _MOST_NAMES):
         branch = branch_of(instance_id if number == 1 else f"{instance_id}-{number}")
         answer = create_branch(git, source.git_directory, branch, source.commit or "")
@@ -278,7 +278,7 @@ def work_of(git: GitRunner, workspace: Workspace) -> Work:
     return Work(name=name, branch=branch, commit=commit, saved=refs)
 
 
-def save_latest(git: GitRunner, workspaces: Workspaces, workspace: Workspace) -> None:
+def save_latest(git: GitRunner, workspaces: WorktreeManager, workspace: Workspace) -> None:
     """Saves what is not committed, beside the agent that is at work; it takes the place of the last such save.
 
     Raises ``WorkspaceError`` when it cannot be saved as it is.

@@ -28,9 +28,9 @@ from actors.transfer.repositories import (
     work_of,
 )
 from actors.worktrees.create import delete_branch
-from actors.worktrees.manager import Workspaces, usable
+from actors.worktrees.manager import WorktreeManager, usable
 from actors.worktrees.model import Workspace, name_in
-from actors.worktrees.source import Source, check_directory, find_source
+from actors.worktrees.source import SourceRepository, check_directory, find_source
 
 
 class Packer(Sender, Protocol):
@@ -46,7 +46,7 @@ class Luggage(Protocol):
 
 
 class Depot:
-    def __init__(self, root: Path, workspaces: Workspaces, environment: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, workspaces: WorktreeManager, environment: Mapping[str, str]) -> None:
         """``root``: for mirrors and parcels, private to the home."""
         self._git = GitRunner(environment)
         self._workspaces = workspaces
@@ -133,7 +133,7 @@ class Depot:
         """The branch that a spare of this host was bound to; empty: none so far, or it is gone."""
         return await asyncio.to_thread(self._workspaces.bound_branch, workspace)
 
-    async def _fetched(self, origin: Origin, home: Packer) -> Source:
+    async def _fetched(self, origin: Origin, home: Packer) -> SourceRepository:
         turn = self._turns.setdefault(origin.key, asyncio.Lock())
         async with turn:
             haves = await asyncio.to_thread(self._mirrors.tips, origin)
@@ -145,7 +145,7 @@ class Depot:
             async with carried(home, parcel, self._arriving) as path:
                 return await asyncio.to_thread(self._mirrors.take_in, origin, path)
 
-    def _worktree(self, origin: Origin, source: Source) -> Workspace:
+    def _worktree(self, origin: Origin, source: SourceRepository) -> Workspace:
         made = self._workspaces.create_from(name_in(origin.branch), source, origin.directory)
         if not origin.uncommitted or made.worktree is None:
             return made

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from actors.errors import WorkspaceError
 from actors.git.process import GitRunner
-from actors.worktrees.model import KeptError, Site
+from actors.worktrees.model import WorktreeKeptError, WorktreeLocation
 
 _CHUNK_BYTES = 1 << 20
 _SHA1_DIGITS = 40
@@ -33,7 +33,7 @@ def kind_of(name: str) -> str:
 
 
 def blob_of(path: Path, git_mode: str, kind: str) -> str:
-    """The hash of a file or symbolic link as it is. Raises ``KeptError`` when it cannot be read."""
+    """The hash of a file or symbolic link as it is. Raises ``WorktreeKeptError`` when it cannot be read."""
     if git_mode == "120000":
         target = read_link(path)
         return hashlib.new(kind, b"blob %d\0" % len(target) + target, usedforsecurity=False).hexdigest()
@@ -44,16 +44,16 @@ def blob_of(path: Path, git_mode: str, kind: str) -> str:
             while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
     except OSError as error:
-        raise KeptError(f"a file in it cannot be read ({str(path)!a}: {error.strerror})") from error
+        raise WorktreeKeptError(f"a file in it cannot be read ({str(path)!a}: {error.strerror})") from error
     return digest.hexdigest()
 
 
 def read_link(path: Path) -> bytes:
-    """Raises ``KeptError``."""
+    """Raises ``WorktreeKeptError``."""
     try:
         return os.fsencode(os.readlink(path))  # noqa: PTH115  # Path would tidy the target
     except OSError as error:
-        raise KeptError(f"a link in it cannot be read ({str(path)!a}: {error.strerror})") from error
+        raise WorktreeKeptError(f"a link in it cannot be read ({str(path)!a}: {error.strerror})") from error
 
 
 _CHECKOUT_TIMEOUT_S = 120.0
@@ -66,48 +66,48 @@ _REGULAR = frozenset({"100644", "100755"})
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _IndexEntry:
     """A file as the index has it."""
 
     path: str
     blob: str
 
 
-def not_given_back(git: GitRunner, site: Site, *, besides: Collection[str]) -> tuple[str, ...]:
+def not_given_back(git: GitRunner, location: WorktreeLocation, *, besides: Collection[str]) -> tuple[str, ...]:
     """Paths in the worktree; ``besides`` are those of which it is known. Nothing is changed.
 
-    Raises ``WorkspaceError`` when git cannot tell, ``KeptError`` when a file cannot be read.
+    Raises ``WorkspaceError`` when git cannot tell, ``WorktreeKeptError`` when a file cannot be read.
     """
     known = set(besides)
-    of_any_kind = [entry for entry in _with(git, site, _OF_ANY_KIND) if entry.path not in known]
+    of_any_kind = [entry for entry in _with(git, location, _OF_ANY_KIND) if entry.path not in known]
     known.update(entry.path for entry in of_any_kind)
-    of_lines = [entry for entry in _converted_in_lines(git, site) if entry.path not in known]
+    of_lines = [entry for entry in _converted_in_lines(git, location) if entry.path not in known]
     suspects = [
-        *(entry for entry in of_any_kind if _differs(site.worktree / entry.path, entry.blob)),
-        *_of_another_size(git, site, of_lines),
+        *(entry for entry in of_any_kind if _differs(location.worktree / entry.path, entry.blob)),
+        *_of_another_size(git, location, of_lines),
     ]
-    return _differing_from_checkout(git, site, suspects) if suspects else ()
+    return _differing_from_checkout(git, location, suspects) if suspects else ()
 
 
-def _with(git: GitRunner, site: Site, attributes: str) -> list[_Entry]:
+def _with(git: GitRunner, location: WorktreeLocation, attributes: str) -> list[_IndexEntry]:
     """Those for which any of the attributes is specified."""
     none_of_them = " ".join(f"!{attribute}" for attribute in attributes.split())
-    return _listed(git, site, "--", ".", f":(exclude,attr:{none_of_them})")
+    return _listed(git, location, "--", ".", f":(exclude,attr:{none_of_them})")
 
 
-def _converted_in_lines(git: GitRunner, site: Site) -> list[_Entry]:
-    setting = git.run(site.worktree, "config", "--get", "core.autocrlf").output.strip().lower()
-    return _with(git, site, _OF_LINES) if setting in _OFF else _listed(git, site)
+def _converted_in_lines(git: GitRunner, location: WorktreeLocation) -> list[_IndexEntry]:
+    setting = git.run(location.worktree, "config", "--get", "core.autocrlf").output.strip().lower()
+    return _with(git, location, _OF_LINES) if setting in _OFF else _listed(git, location)
 
 
-def _listed(git: GitRunner, site: Site, *which: str) -> list[_Entry]:
-    listing = _told(git, site, "ls-files", "--stage", "-z", *which)
+def _listed(git: GitRunner, location: WorktreeLocation, *which: str) -> list[_IndexEntry]:
+    listing = _told(git, location, "ls-files", "--stage", "-z", *which)
     rows = (entry.split("\t", 1) for entry in listing.split("\0") if entry)
     found = ((about.split(" "), path) for about, path in rows)
     return [
-        _Entry(path, blob)
+        _IndexEntry(path, blob)
         for (mode, blob, stage), path in found
-        if mode in _REGULAR and stage == "0" and _is_file(site.worktree / path)
+        if mode in _REGULAR and stage == "0" and _is_file(location.worktree / path)
     ]
 
 
@@ -119,37 +119,39 @@ def _differs(path: Path, blob: str) -> bool:
     return blob_of(path, "100644", kind_of(blob)) != blob
 
 
-def _of_another_size(git: GitRunner, site: Site, entries: list[_Entry]) -> list[_Entry]:
+def _of_another_size(git: GitRunner, location: WorktreeLocation, entries: list[_IndexEntry]) -> list[_IndexEntry]:
     """What has the size of its blob has lost no carriage return on the way."""
     if not entries:
         return []
     asked = "".join(f"{entry.blob}\n" for entry in entries).encode()
-    sizes = _told(git, site, "cat-file", "--batch-check=%(objectsize)", stdin=asked).split("\n")
+    sizes = _told(git, location, "cat-file", "--batch-check=%(objectsize)", stdin=asked).split("\n")
     return [
         entry
         for entry, size in zip(entries, sizes, strict=False)
-        if str((site.worktree / entry.path).lstat().st_size) != size
+        if str((location.worktree / entry.path).lstat().st_size) != size
     ]
 
 
-def _differing_from_checkout(git: GitRunner, site: Site, suspects: list[_Entry]) -> tuple[str, ...]:
+def _differing_from_checkout(
+    git: GitRunner, location: WorktreeLocation, suspects: list[_IndexEntry]
+) -> tuple[str, ...]:
     """What cannot be checked out, for want of a filter's program, does not come back as it is."""
     paths = [entry.path for entry in suspects]
     try:
-        with tempfile.TemporaryDirectory(prefix="phalanx-", dir=site.registration) as directory:
+        with tempfile.TemporaryDirectory(prefix="phalanx-", dir=location.registration) as directory:
             written = Path(directory)
-            _check_out(git, site, paths, written)
-            return tuple(path for path in paths if not _same(site.worktree / path, written / path))
+            _check_out(git, location, paths, written)
+            return tuple(path for path in paths if not _same(location.worktree / path, written / path))
     except OSError as error:
-        raise KeptError(f"it cannot be compared with what git has ({error.strerror})") from error
+        raise WorktreeKeptError(f"it cannot be compared with what git has ({error.strerror})") from error
 
 
-def _check_out(git: GitRunner, site: Site, paths: Iterable[str], to: Path) -> None:
+def _check_out(git: GitRunner, location: WorktreeLocation, paths: Iterable[str], to: Path) -> None:
     """As far as git does it in time."""
     stdin = os.fsencode("".join(f"{path}\0" for path in paths))
     try:
         git.run_once(
-            *(site.worktree, "checkout-index", "--quiet", "-z", "--stdin", f"--prefix={to}/"),
+            *(location.worktree, "checkout-index", "--quiet", "-z", "--stdin", f"--prefix={to}/"),
             stdin=stdin,
             timeout_s=_CHECKOUT_TIMEOUT_S,
         )
@@ -161,11 +163,11 @@ def _same(file: Path, written: Path) -> bool:
     return _is_file(written) and filecmp.cmp(file, written, shallow=False)
 
 
-def _told(git: GitRunner, site: Site, *arguments: str, stdin: bytes = b"") -> str:
-    answer = git.run(site.worktree, *arguments, stdin=stdin)
+def _told(git: GitRunner, location: WorktreeLocation, *arguments: str, stdin: bytes = b"") -> str:
+    answer = git.run(location.worktree, *arguments, stdin=stdin)
     if not answer.ok:
         raise WorkspaceError(
-            f"git cannot tell what it makes of the files in {site.worktree}, so nothing was removed: "
+            f"git cannot tell what it makes of the files in {location.worktree}, so nothing was removed: "
             f"{answer.last_words}. Look at it by hand."
         )
     return answer.output

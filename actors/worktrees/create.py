@@ -38,9 +38,9 @@ from pathlib import Path
 from actors.errors import InvalidRequestError, WorkspaceError
 from actors.git.process import GitOutput, GitRunner, pauses_s
 from actors.worktrees.model import (
-    KeptError,
-    Rehearsal,
-    Site,
+    DryRun,
+    WorktreeKeptError,
+    WorktreeLocation,
     bound_to,
     branch_of,
     directory_of,
@@ -48,7 +48,7 @@ from actors.worktrees.model import (
     note_bound,
     registration_at,
 )
-from actors.worktrees.source import Source
+from actors.worktrees.source import SourceRepository
 
 PATIENCE_S = 60.0
 _POLL_S = 0.02
@@ -73,7 +73,8 @@ def claimed_new(target: Path) -> Iterator[int | None]:
 
 @contextmanager
 def claimed_existing(target: Path) -> Iterator[bool]:
-    """Waits for the lock; False when ``target`` is not there (any more). Raises ``KeptError`` when it stays taken."""
+    """Waits for the lock; False when ``target`` is not there (any more). Raises ``WorktreeKeptError`` when it stays
+    taken."""
     deadline_s = time.monotonic() + PATIENCE_S
     while (lock := _open_existing(target)) is not None:
         try:
@@ -83,7 +84,7 @@ def claimed_existing(target: Path) -> Iterator[bool]:
         finally:
             os.close(lock)
         if time.monotonic() > deadline_s:
-            raise KeptError("another call of Phalanx is at work in it")
+            raise WorktreeKeptError("another call of Phalanx is at work in it")
         time.sleep(_POLL_S)
     yield False
 
@@ -114,7 +115,7 @@ def _make_and_open(target: Path) -> int | None:
 def _open(target: Path) -> int | None:
     try:
         return _open_existing(target)
-    except KeptError:
+    except WorktreeKeptError:
         return None
 
 
@@ -124,7 +125,7 @@ def _open_existing(target: Path) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise KeptError(f"it cannot be opened ({error.strerror})") from error
+        raise WorktreeKeptError(f"it cannot be opened ({error.strerror})") from error
 
 
 def _lock(descriptor: int, target: Path) -> bool:
@@ -192,19 +193,19 @@ def is_reachable(git: GitRunner, git_directory: Path, commit: str, *, tip: str) 
     return git.run_in_repository(git_directory, "merge-base", "--is-ancestor", commit, tip).ok
 
 
-def foresee_deletion(git: GitRunner, site: Site, made_at: str | None, rehearsal: Rehearsal) -> str | None:
+def predict_deletion(git: GitRunner, location: WorktreeLocation, made_at: str | None, dry_run: DryRun) -> str | None:
     """What ``delete_branch`` would answer once the worktree is gone."""
-    own = find_branch(git, site.git_directory, site.branch)
-    gone = rehearsal.branches_gone(str(site.git_directory))
-    if own is None or site.branch in gone:
+    own = find_branch(git, location.git_directory, location.branch)
+    gone = dry_run.branches_gone(str(location.git_directory))
+    if own is None or location.branch in gone:
         return None
-    if own.checked_out_in and Path(own.checked_out_in) == site.worktree:
+    if own.checked_out_in and Path(own.checked_out_in) == location.worktree:
         own = replace(own, checked_out_in="")
-    kept = _why_waited_for(site.git_directory, site.branch, leaving=site.registration)
+    kept = _why_waited_for(location.git_directory, location.branch, leaving=location.registration)
     if kept is None:
-        kept, _ = _why_kept(git, site.git_directory, own, made_at, besides={site.branch, *gone})
+        kept, _ = _why_kept(git, location.git_directory, own, made_at, besides={location.branch, *gone})
     if kept is None:
-        rehearsal.gone.add((str(site.git_directory), site.branch))
+        dry_run.gone.add((str(location.git_directory), location.branch))
     return kept
 
 
@@ -281,7 +282,9 @@ MOST_NAMES = 50
 _TRANSIENT = (".lock", "cannot lock", "could not lock", "could not create directory", "could not create leading")
 
 
-def make_worktree(git: GitRunner, source: Source, root: Path, instance_id: str) -> tuple[Path, str, tuple[str, ...]]:
+def make_worktree(
+    git: GitRunner, source: SourceRepository, root: Path, instance_id: str
+) -> tuple[Path, str, tuple[str, ...]]:
     """A worktree below ``root`` on a new branch at ``source.commit``: its directory, branch and notes.
 
     Directory and branch are named after the instance, with ``-2``, ``-3``, … when the name is taken: nothing that
@@ -301,14 +304,14 @@ def make_worktree(git: GitRunner, source: Source, root: Path, instance_id: str) 
     )
 
 
-def make_detached_worktree(git: GitRunner, source: Source, target: Path) -> None:
+def make_detached_worktree(git: GitRunner, source: SourceRepository, target: Path) -> None:
     """A worktree on no branch, at ``source.commit``. Raises ``WorkspaceError``, with nothing left behind."""
     clear_unfinished(git, source.git_directory, target)
     if _retry(lambda: _attempt(git, source, target, None)) is None:
         raise WorkspaceError(f"The name {target.name} is taken in {target.parent} or {source.git_directory}.")
 
 
-def make_worktree_on(git: GitRunner, source: Source, target: Path, branch: str) -> tuple[str, ...]:
+def make_worktree_on(git: GitRunner, source: SourceRepository, target: Path, branch: str) -> tuple[str, ...]:
     """A worktree on this new branch and no other: its notes. Raises ``WorkspaceError``, with nothing left behind."""
     clear_unfinished(git, source.git_directory, target)
     notes = _retry(lambda: _attempt(git, source, target, branch))
@@ -330,7 +333,7 @@ def _retry(attempt: Callable[[], tuple[str, ...] | None]) -> tuple[str, ...] | N
     return attempt()
 
 
-def _attempt(git: GitRunner, source: Source, target: Path, branch: str | None) -> tuple[str, ...] | None:
+def _attempt(git: GitRunner, source: SourceRepository, target: Path, branch: str | None) -> tuple[str, ...] | None:
     """The notes of a worktree that was made, or None when the name is taken. Without a branch HEAD is detached."""
     if registration_at(source.git_directory, target).exists():
         return None
@@ -350,7 +353,7 @@ def _attempt(git: GitRunner, source: Source, target: Path, branch: str | None) -
             raise
 
 
-def claim_branch(git: GitRunner, source: Source, branch: str) -> bool:
+def claim_branch(git: GitRunner, source: SourceRepository, branch: str) -> bool:
     """Whether the branch was made. Raises when none of its kind can be."""
     answer = create_branch(git, source.git_directory, branch, source.commit or "")
     if answer.ok:
@@ -366,7 +369,9 @@ def claim_branch(git: GitRunner, source: Source, branch: str) -> bool:
     raise _failure(f"git could not make the branch {branch} in {source.top}", answer)
 
 
-def _check_out(git: GitRunner, source: Source, target: Path, branch: str | None, lock: int) -> tuple[str, ...]:
+def _check_out(
+    git: GitRunner, source: SourceRepository, target: Path, branch: str | None, lock: int
+) -> tuple[str, ...]:
     what = ("--", str(target), branch) if branch is not None else ("--detach", "--", str(target), source.commit or "")
     answer = git.run_once(
         *(source.top, "worktree", "add", "--quiet", "--lock", "--reason", _UNFINISHED, *what),
@@ -426,19 +431,21 @@ _LISTING = "phalanx-spare"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bound:
+class BranchedWorktree:
     branch: str
     notes: tuple[str, ...] = ()
 
 
-def make_spare(git: GitRunner, source: Source, target: Path) -> None:
+def make_spare(git: GitRunner, source: SourceRepository, target: Path) -> None:
     """Raises ``WorkspaceError``; then nothing is left behind."""
     make_detached_worktree(git, source, target)
     registration = registration_at(source.git_directory, target)
     (registration / _LISTING).write_text(f"{source.commit}\n{_listing(git, target)}", errors="surrogateescape")
 
 
-def bind_spare(git: GitRunner, worktree: Path, instance_id: str, found: Callable[[], Source]) -> Bound:
+def bind_spare(
+    git: GitRunner, worktree: Path, instance_id: str, found: Callable[[], SourceRepository]
+) -> BranchedWorktree:
     """Makes the instance's branch at the commit of the source that is ``found``, and puts the worktree on it.
 
     Raises ``WorkspaceError`` when the spare is gone, was touched or was bound before, or git fails; then it is only to
@@ -459,7 +466,7 @@ def bind_spare(git: GitRunner, worktree: Path, instance_id: str, found: Callable
             raise
     taken = branch != branch_of(instance_id)
     note = f"The name {instance_id} was taken, so the branch is {branch}."
-    return Bound(branch=branch, notes=(note,) if taken else ())
+    return BranchedWorktree(branch=branch, notes=(note,) if taken else ())
 
 
 def _check_untouched(registration: Path, worktree: Path, listing: str) -> str:
@@ -474,7 +481,7 @@ def _check_untouched(registration: Path, worktree: Path, listing: str) -> str:
     return commit
 
 
-def _claim_free_branch(git: GitRunner, source: Source, instance_id: str) -> str:
+def _claim_free_branch(git: GitRunner, source: SourceRepository, instance_id: str) -> str:
     for number in range(1, MOST_NAMES):
         branch = branch_of(instance_id if number == 1 else f"{instance_id}-{number}")
         if claim_branch(git, source, branch):
@@ -494,7 +501,7 @@ def _put_on(git: GitRunner, registration: Path, worktree: Path, branch: str, *, 
         _point_head_at(registration, branch)
 
 
-def _withdraw_spare(git: GitRunner, source: Source, registration: Path, branch: str) -> None:
+def _withdraw_spare(git: GitRunner, source: SourceRepository, registration: Path, branch: str) -> None:
     """The name is free for the worktree that the instance gets instead. A branch that stays is still known to be the
     spare's, and goes with it."""
     # What went wrong first is what the caller should read.

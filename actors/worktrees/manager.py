@@ -18,25 +18,25 @@ from actors.errors import InvalidRequestError, PhalanxError, WorkspaceError
 from actors.git.process import GitRunner
 from actors.worktrees.create import bind_spare, claimed_existing, make_spare, make_worktree, make_worktree_on
 from actors.worktrees.model import (
-    KeptError,
-    Leftover,
-    Rehearsal,
-    Retirement,
-    Site,
+    DryRun,
+    OrphanWorktree,
+    RemovalResult,
     Workspace,
     WorkspaceMode,
+    WorktreeKeptError,
+    WorktreeLocation,
     bound_to,
     branch_of,
     note_bound,
     registration_at,
 )
-from actors.worktrees.remove import collect_leftover, list_leftovers, remove, save_state
-from actors.worktrees.source import Source, check_directory, describe_left_behind, find_source
+from actors.worktrees.remove import list_leftovers, remove, remove_orphan, save_state
+from actors.worktrees.source import SourceRepository, check_directory, describe_left_behind, find_source
 
 _INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
-class Workspaces:
+class WorktreeManager:
     """The worktrees below one directory, ``$PHALANX_HOME/worktrees``."""
 
     def __init__(self, worktrees_root: Path, environment: Mapping[str, str]) -> None:
@@ -61,7 +61,7 @@ class Workspaces:
             raise InvalidRequestError(f"{instance_id!r} cannot name a branch. Use letters, digits, '_' and '-'.")
         return self._isolate(instance_id, work_dir)
 
-    def create_from(self, name: str, source: Source, directory: str = "") -> Workspace:
+    def create_from(self, name: str, source: SourceRepository, directory: str = "") -> Workspace:
         """A worktree of the mirror ``source`` on the branch ``phalanx/<name>``, and no other.
 
         ``directory``: its name, where that is another one. Raises ``WorkspaceError`` as ``create`` does, also when a
@@ -96,7 +96,7 @@ class Workspaces:
         make_spare(self._git, source, worktree)
         return self._placed(source, worktree, branch_of(name), ())
 
-    def create_spare_from(self, name: str, source: Source) -> Workspace:
+    def create_spare_from(self, name: str, source: SourceRepository) -> Workspace:
         """The same as a worktree of the mirror ``source``."""
         worktree = self._root / name
         make_spare(self._git, source, worktree)
@@ -129,13 +129,13 @@ class Workspaces:
             bound = bind_spare(self._git, spare.worktree, instance_id, finding.result)
         return self._placed(finding.result(), spare.worktree, bound.branch, (*notes.result(), *bound.notes))
 
-    def _source_for(self, spare: Workspace, work_dir: Path) -> Source:
+    def _source_for(self, spare: Workspace, work_dir: Path) -> SourceRepository:
         source = usable(find_source(self._git, work_dir), work_dir)
         if spare.git_directory != source.git_directory:
             raise WorkspaceError(f"The spare worktree {spare.worktree} is of another repository than {work_dir}.")
         return source
 
-    def bind_spare_from(self, spare: Workspace, name: str, source: Source) -> Workspace:
+    def bind_spare_from(self, spare: Workspace, name: str, source: SourceRepository) -> Workspace:
         """The same for a spare of the mirror ``source``: on the branch ``phalanx/<name>`` and no other."""
         if spare.worktree is None or spare.git_directory != source.git_directory:
             raise WorkspaceError(f"The spare worktree {spare.worktree} is of another repository than {source.top}.")
@@ -144,17 +144,17 @@ class Workspaces:
             raise WorkspaceError(f"{branch_of(name)} is taken in {source.top}. Try again.")
         return self._placed(source, spare.worktree, bound.branch, bound.notes)
 
-    def retire(self, workspace: Workspace, rehearsal: Rehearsal | None = None) -> Retirement:
+    def retire(self, workspace: Workspace, dry_run: DryRun | None = None) -> RemovalResult:
         """Removes the worktree; what of it is nowhere else is saved under ``refs/phalanx/saved/<name>`` before.
 
         What cannot be saved as it is keeps the worktree, and the branch stays while no other one has its commits: the
         answer says why and where. Call it when the instance's agent has ended. May be repeated, also to finish what
-        was cut off. With a ``rehearsal`` nothing is changed, and the answer is what it would be. Raises
+        was cut off. With a ``dry_run`` nothing is changed, and the answer is what it would be. Raises
         ``WorkspaceError`` when git cannot tell.
         """
-        return self._remove(workspace, made_at=None, rehearsal=rehearsal)
+        return self._remove(workspace, made_at=None, dry_run=dry_run)
 
-    def undo(self, workspace: Workspace) -> Retirement:
+    def undo(self, workspace: Workspace) -> RemovalResult:
         """As if ``create`` had never been: also a branch at a commit that no other branch has goes, if it began there.
 
         An agent may have worked in the meantime; its work stays, as in ``retire``.
@@ -167,17 +167,19 @@ class Workspaces:
         The agent may be at work. The same state is saved once only. Raises ``WorkspaceError`` with the reason when it
         cannot be saved as it is.
         """
-        site = self._site_of(workspace)
-        if site is None:
+        location = self._site_of(workspace)
+        if location is None:
             return None
         try:
-            with claimed_existing(site.worktree) as there:
-                saved = save_state(self._git, site) if there else None
-        except KeptError as reason:
-            raise WorkspaceError(f"The work in {site.worktree} was not saved: {reason}. Save it by hand.") from reason
+            with claimed_existing(location.worktree) as there:
+                saved = save_state(self._git, location) if there else None
+        except WorktreeKeptError as reason:
+            raise WorkspaceError(
+                f"The work in {location.worktree} was not saved: {reason}. Save it by hand."
+            ) from reason
         return saved.ref if saved else None
 
-    def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+    def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         """The directories below the root that belong to none of ``known``; those of which a call is at work are left
         out. Changes nothing.
 
@@ -186,15 +188,15 @@ class Workspaces:
         """
         return list_leftovers(self._git, self._root, frozenset(known))
 
-    def collect(self, leftover: Leftover, rehearsal: Rehearsal | None = None) -> Retirement:
-        """Removes a leftover as ``retire`` does a workspace, and finishes what was cut off; ``rehearsal`` as there.
+    def collect(self, orphan: OrphanWorktree, dry_run: DryRun | None = None) -> RemovalResult:
+        """Removes a leftover as ``retire`` does a workspace, and finishes what was cut off; ``dry_run`` as there.
 
         It stays, with the reason, when it is no worktree or some process is at work in it. What was found when it was
         listed is looked at again. Raises ``InvalidRequestError`` when it is not below the root.
         """
-        if leftover.path.parent != self._root:
-            raise InvalidRequestError(f"{leftover.path} is not below {self._root}, so it is not ours to remove.")
-        return collect_leftover(self._git, leftover.path, rehearsal)
+        if orphan.path.parent != self._root:
+            raise InvalidRequestError(f"{orphan.path} is not below {self._root}, so it is not ours to remove.")
+        return remove_orphan(self._git, orphan.path, dry_run)
 
     def _share(self, work_dir: Path) -> Workspace:
         shared = Workspace(mode="shared", directory=work_dir)
@@ -220,12 +222,12 @@ class Workspaces:
         return self._placed(source, worktree, branch, (*left_behind.result(), *notes))
 
     @contextmanager
-    def _looked_over(self, source: Source) -> Iterator[Future[tuple[str, ...]]]:
+    def _looked_over(self, source: SourceRepository) -> Iterator[Future[tuple[str, ...]]]:
         """What is left behind, found out beside the block, which it does not outlive: a large tree takes long."""
         with ThreadPoolExecutor(1) as aside:
             yield aside.submit(describe_left_behind, self._git, source)
 
-    def _placed(self, source: Source, worktree: Path, branch: str, more: tuple[str, ...]) -> Workspace:
+    def _placed(self, source: SourceRepository, worktree: Path, branch: str, more: tuple[str, ...]) -> Workspace:
         directory = (worktree / source.prefix).resolve()
         if not (directory.is_dir() and directory.is_relative_to(worktree)):
             more = (
@@ -246,7 +248,7 @@ class Workspaces:
             notes=more,
         )
 
-    def _check_outside(self, source: Source) -> None:
+    def _check_outside(self, source: SourceRepository) -> None:
         """Worktrees inside the repository's own tree would show up in it as untracked files."""
         trees = (source.top, source.git_directory.parent if source.git_directory.name == ".git" else source.top)
         inside = next((tree for tree in trees if self._root.is_relative_to(tree)), None)
@@ -256,13 +258,13 @@ class Workspaces:
                 "directory outside of it and bring the team up again, or use a shared workspace."
             )
 
-    def _remove(self, workspace: Workspace, *, made_at: str | None, rehearsal: Rehearsal | None = None) -> Retirement:
-        site = self._site_of(workspace)
-        if site is None:
-            return Retirement(removed=False, kept_reason=None, branch_deleted=False)
-        return remove(self._git, site, made_at=made_at, rehearsal=rehearsal)
+    def _remove(self, workspace: Workspace, *, made_at: str | None, dry_run: DryRun | None = None) -> RemovalResult:
+        location = self._site_of(workspace)
+        if location is None:
+            return RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
+        return remove(self._git, location, made_at=made_at, dry_run=dry_run)
 
-    def _site_of(self, workspace: Workspace) -> Site | None:
+    def _site_of(self, workspace: Workspace) -> WorktreeLocation | None:
         """None when shared. Raises ``InvalidRequestError`` when the worktree is not below the root."""
         worktree, git_directory, branch = workspace.worktree, workspace.git_directory, workspace.branch
         if workspace.mode == "shared" or worktree is None or git_directory is None or branch is None:
@@ -271,10 +273,12 @@ class Workspaces:
             raise InvalidRequestError(f"{worktree} is not below {self._root}, so it is not ours to remove.")
         bound = bound_to(registration_at(git_directory, worktree))
         base = workspace.base_commit
-        return Site(worktree=worktree, git_directory=git_directory, branch=bound or branch, base_commit=base)
+        return WorktreeLocation(
+            worktree=worktree, git_directory=git_directory, branch=bound or branch, base_commit=base
+        )
 
 
-def usable(source: Source | None, work_dir: Path) -> Source:
+def usable(source: SourceRepository | None, work_dir: Path) -> SourceRepository:
     """Raises ``InvalidRequestError`` unless there is something to make a worktree from."""
     if source is None:
         raise InvalidRequestError(

@@ -8,7 +8,7 @@ The place that retiring is about, and the error that keeps it.
 
 Removals that are only rehearsed: each step looks and decides as in a real one, and changes nothing.
 
-One ``Rehearsal`` goes through the removals of a clean-up in their order and remembers what the earlier ones would have
+One ``DryRun`` goes through the removals of a clean-up in their order and remembers what the earlier ones would have
 changed for the later ones. It travels between the supervisor and the host, so it holds plain values.
 """
 
@@ -50,7 +50,7 @@ class Workspace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retirement:
+class RemovalResult:
     """What became of a workspace whose instance is gone."""
 
     removed: bool
@@ -64,7 +64,7 @@ class Retirement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leftover:
+class OrphanWorktree:
     """A directory below the worktrees' root that belongs to no instance which the caller knows."""
 
     path: Path
@@ -87,12 +87,12 @@ _OURS = "phalanx/"
 _BOUND = "phalanx-branch"
 
 
-class KeptError(WorkspaceError):
+class WorktreeKeptError(WorkspaceError):
     """The worktree stays as it is. The text is a reason that ends a sentence: "… is kept: " comes before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class WorktreeLocation:
     """One worktree of ours: a directory below the worktrees' root, which need not be there any more."""
 
     worktree: Path
@@ -175,7 +175,7 @@ def directory_of(registration: Path) -> Path | None:
 
 
 @dataclass(slots=True)
-class Rehearsal:
+class DryRun:
     """Each pair begins with the repository's common git directory."""
 
     gone: set[tuple[str, str]] = field(default_factory=set)

@@ -38,30 +38,30 @@ from actors.worktrees.create import (
     delete_branch,
     find_branch,
     find_holder,
-    foresee_deletion,
     is_claimed,
     is_reachable,
     is_unfinished,
+    predict_deletion,
 )
 from actors.worktrees.model import (
-    KeptError,
-    Leftover,
-    Rehearsal,
-    Retirement,
-    Site,
+    DryRun,
+    OrphanWorktree,
+    RemovalResult,
+    WorktreeKeptError,
+    WorktreeLocation,
     bound_to,
     branch_of,
     directory_of,
     original_of,
     registration_of,
 )
-from actors.worktrees.snapshot import Inventory, SnapshotMaker, add_saved, list_saved, next_saved, take_inventory
+from actors.worktrees.snapshot import SnapshotMaker, WorktreeState, add_saved, list_saved, next_saved, take_inventory
 
 _TRIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
+class SavedWork:
     ref: str
     what: str
     """Words that end a sentence: what would be nowhere else."""
@@ -69,67 +69,67 @@ class Saved:
     """The ref was made before."""
 
 
-def save_state(git: GitRunner, site: Site) -> Saved | None:
+def save_state(git: GitRunner, location: WorktreeLocation) -> SavedWork | None:
     """Saves all that is in the worktree; None when there is nothing that is not held elsewhere.
 
-    The caller holds the worktree's lock. Raises ``KeptError`` when it cannot be saved as it is.
+    The caller holds the worktree's lock. Raises ``WorktreeKeptError`` when it cannot be saved as it is.
     """
-    return _save(git, site)[0]
+    return _save(git, location)[0]
 
 
-def foresee_saving(git: GitRunner, site: Site, rehearsal: Rehearsal) -> Saved | None:
-    """What ``set_aside`` would save. Raises ``KeptError`` as it would."""
-    inventory = take_inventory(git, site)
+def predict_saving(git: GitRunner, location: WorktreeLocation, dry_run: DryRun) -> SavedWork | None:
+    """What ``set_aside`` would save. Raises ``WorktreeKeptError`` as it would."""
+    inventory = take_inventory(git, location)
     with tempfile.TemporaryDirectory(prefix="phalanx-") as objects:
-        saved = _would_save(git, site, inventory, SnapshotMaker(git, site, Path(objects)), rehearsal)
+        saved = _would_save(git, location, inventory, SnapshotMaker(git, location, Path(objects)), dry_run)
     if saved is not None:
-        rehearsal.held.add((str(site.git_directory), inventory.commit))
+        dry_run.held.add((str(location.git_directory), inventory.commit))
     return saved
 
 
 def _would_save(
-    git: GitRunner, site: Site, inventory: Inventory, maker: SnapshotMaker, rehearsal: Rehearsal
-) -> Saved | None:
+    git: GitRunner, location: WorktreeLocation, inventory: WorktreeState, maker: SnapshotMaker, dry_run: DryRun
+) -> SavedWork | None:
     uncommitted = inventory.describe()
     if uncommitted is not None:
         snapshot = maker.take(inventory)
         if not snapshot.adds_nothing:
-            ref = maker.find(snapshot) or next_saved(git, site.git_directory, site.name)
-            return Saved(ref=ref, what=uncommitted)
-    return _commit_to_save(git, site, inventory.commit, rehearsal)
+            ref = maker.find(snapshot) or next_saved(git, location.git_directory, location.name)
+            return SavedWork(ref=ref, what=uncommitted)
+    return _commit_to_save(git, location, inventory.commit, dry_run)
 
 
-def set_aside(git: GitRunner, site: Site) -> Saved | None:
+def set_aside(git: GitRunner, location: WorktreeLocation) -> SavedWork | None:
     """Saves the worktree's state as ``save_state`` does, then moves the directory to ``site.set_aside``.
 
-    Raises ``KeptError`` when it stays.
+    Raises ``WorktreeKeptError`` when it stays.
     """
     for _ in range(_TRIES):
-        saved, inventory = _save(git, site)
-        if take_inventory(git, site) != inventory:
+        saved, inventory = _save(git, location)
+        if take_inventory(git, location) != inventory:
             continue
         try:
-            delete_directory(site.set_aside)
-            site.worktree.rename(site.set_aside)
+            delete_directory(location.set_aside)
+            location.worktree.rename(location.set_aside)
         except OSError as error:
-            raise KeptError(f"it cannot be moved ({error.strerror})") from error
+            raise WorktreeKeptError(f"it cannot be moved ({error.strerror})") from error
         return saved
-    raise KeptError("something still writes in it")
+    raise WorktreeKeptError("something still writes in it")
 
 
-def unregister(git: GitRunner, site: Site) -> None:
+def unregister(git: GitRunner, location: WorktreeLocation) -> None:
     """Lets git forget the worktree that was set aside; one that somebody else moved away stays registered.
 
-    Raises ``KeptError``, with the worktree back in its place, when it was locked at the last moment.
+    Raises ``WorktreeKeptError``, with the worktree back in its place, when it was locked at the last moment.
     """
-    registration = site.registration
-    if os.path.lexists(site.worktree) or not site.set_aside.exists() or not _is_of(registration, site):
+    registration = location.registration
+    if os.path.lexists(location.worktree) or not location.set_aside.exists() or not _is_of(registration, location):
         return
-    answer = git.run_in_repository(site.git_directory, "worktree", "remove", "--", str(site.worktree))
+    answer = git.run_in_repository(location.git_directory, "worktree", "remove", "--", str(location.worktree))
     if (registration / "locked").exists():
         with suppress(OSError):
-            site.set_aside.rename(site.worktree)
-        raise KeptError(f"git does not remove it: {answer.last_words}")
+            location.set_aside.rename(location.worktree)
+        raise WorktreeKeptError(f"git does not remove it: {answer.last_words}")
     # Git gives up in the middle when another one, such as a clean-up, writes there at that moment.
     for pause_s in pauses_s():
         shutil.rmtree(registration, ignore_errors=True)
@@ -139,10 +139,10 @@ def unregister(git: GitRunner, site: Site) -> None:
     raise WorkspaceError(f"{registration} cannot be deleted; nothing of the worktree is unsaved. Try again.")
 
 
-def _is_of(registration: Path, site: Site) -> bool:
+def _is_of(registration: Path, location: WorktreeLocation) -> bool:
     """Whether it is there and of this worktree, also if half of it is gone: another home may have taken the name."""
     directory = directory_of(registration)
-    return directory == site.worktree or (
+    return directory == location.worktree or (
         directory is None and registration.exists() and not (registration / "locked").exists()
     )
 
@@ -159,115 +159,117 @@ def delete_directory(directory: Path) -> None:
         shutil.rmtree(directory)
 
 
-def describe_work(git: GitRunner, site: Site) -> str:
+def describe_work(git: GitRunner, location: WorktreeLocation) -> str:
     """A sentence on what is in the worktree and nowhere else. Changes nothing."""
     try:
-        inventory = take_inventory(git, site)
-    except KeptError as reason:
+        inventory = take_inventory(git, location)
+    except WorktreeKeptError as reason:
         return f"It cannot be saved: {reason}."
-    unmerged = None if _is_held(git, site, inventory.commit, Rehearsal()) else _unmerged(site, inventory.commit)
+    unmerged = None if _is_held(git, location, inventory.commit, DryRun()) else _unmerged(location, inventory.commit)
     found = [words for words in (inventory.describe(), unmerged) if words is not None]
     return f"Work that is nowhere else: {', and '.join(found)}." if found else "It is clean and merged."
 
 
-def _save(git: GitRunner, site: Site) -> tuple[Saved | None, Inventory]:
+def _save(git: GitRunner, location: WorktreeLocation) -> tuple[SavedWork | None, WorktreeState]:
     for _ in range(_TRIES - 1):
-        inventory = take_inventory(git, site)
+        inventory = take_inventory(git, location)
         try:
-            return _save_once(git, site, inventory), inventory
-        except KeptError:
+            return _save_once(git, location, inventory), inventory
+        except WorktreeKeptError:
             # What failed because somebody wrote in the meantime may work in a moment.
-            if take_inventory(git, site) == inventory:
+            if take_inventory(git, location) == inventory:
                 raise
-    inventory = take_inventory(git, site)
-    return _save_once(git, site, inventory), inventory
+    inventory = take_inventory(git, location)
+    return _save_once(git, location, inventory), inventory
 
 
-def _save_once(git: GitRunner, site: Site, inventory: Inventory) -> Saved | None:
+def _save_once(git: GitRunner, location: WorktreeLocation, inventory: WorktreeState) -> SavedWork | None:
     uncommitted = inventory.describe()
     if uncommitted is not None:
-        maker = SnapshotMaker(git, site)
+        maker = SnapshotMaker(git, location)
         snapshot = maker.take(inventory)
         if not snapshot.adds_nothing:
-            return Saved(ref=maker.keep(snapshot, inventory), what=uncommitted)
-    missing = _commit_to_save(git, site, inventory.commit, Rehearsal())
+            return SavedWork(ref=maker.keep(snapshot, inventory), what=uncommitted)
+    missing = _commit_to_save(git, location, inventory.commit, DryRun())
     if missing is None or missing.is_there:
         return missing
-    return replace(missing, ref=add_saved(git, site.git_directory, site.name, lambda _: inventory.commit))
+    return replace(missing, ref=add_saved(git, location.git_directory, location.name, lambda _: inventory.commit))
 
 
-def _commit_to_save(git: GitRunner, site: Site, commit: str, rehearsal: Rehearsal) -> Saved | None:
+def _commit_to_save(git: GitRunner, location: WorktreeLocation, commit: str, dry_run: DryRun) -> SavedWork | None:
     """Under which ref the worktree's commit is saved, or has to be; None when something else holds it."""
-    unmerged = _unmerged(site, commit)
-    own = [saved for saved in list_saved(git, site.git_directory, site.name) if saved.commit == commit]
+    unmerged = _unmerged(location, commit)
+    own = [saved for saved in list_saved(git, location.git_directory, location.name) if saved.commit == commit]
     if own:
-        return Saved(ref=own[0].name, what=unmerged, is_there=True)
-    if _is_held(git, site, commit, rehearsal):
+        return SavedWork(ref=own[0].name, what=unmerged, is_there=True)
+    if _is_held(git, location, commit, dry_run):
         return None
-    return Saved(ref=next_saved(git, site.git_directory, site.name), what=unmerged)
+    return SavedWork(ref=next_saved(git, location.git_directory, location.name), what=unmerged)
 
 
-def _is_held(git: GitRunner, site: Site, commit: str, rehearsal: Rehearsal) -> bool:
-    if commit == site.base_commit:
+def _is_held(git: GitRunner, location: WorktreeLocation, commit: str, dry_run: DryRun) -> bool:
+    if commit == location.base_commit:
         return True
-    place = str(site.git_directory)
-    besides = {site.branch, *rehearsal.branches_gone(place)}
-    if find_holder(git, site.git_directory, commit, besides=besides) is not None:
+    place = str(location.git_directory)
+    besides = {location.branch, *dry_run.branches_gone(place)}
+    if find_holder(git, location.git_directory, commit, besides=besides) is not None:
         return True
-    return rehearsal.holds(place, lambda tip: is_reachable(git, site.git_directory, commit, tip=tip))
+    return dry_run.holds(place, lambda tip: is_reachable(git, location.git_directory, commit, tip=tip))
 
 
-def _unmerged(site: Site, commit: str) -> str:
-    return f"its commit {commit[:12]} is not merged: no branch or tag but {site.branch} has it"
+def _unmerged(location: WorktreeLocation, commit: str) -> str:
+    return f"its commit {commit[:12]} is not merged: no branch or tag but {location.branch} has it"
 
 
-def remove(git: GitRunner, site: Site, *, made_at: str | None = None, rehearsal: Rehearsal | None = None) -> Retirement:
+def remove(
+    git: GitRunner, location: WorktreeLocation, *, made_at: str | None = None, dry_run: DryRun | None = None
+) -> RemovalResult:
     """Removes worktree and branch as far as that loses nothing. ``made_at`` as in ``delete_branch``.
 
-    With a ``rehearsal`` nothing is changed; the answer is what it would be.
+    With a ``dry_run`` nothing is changed; the answer is what it would be.
     """
-    if not site.git_directory.is_dir():
-        gone = f"The repository {site.git_directory} is gone; what is left in {site.worktree} is kept."
-        return Retirement(removed=False, kept_reason=gone, branch_deleted=False)
+    if not location.git_directory.is_dir():
+        gone = f"The repository {location.git_directory} is gone; what is left in {location.worktree} is kept."
+        return RemovalResult(removed=False, kept_reason=gone, branch_deleted=False)
     saved = None
     try:
-        with claimed_existing(site.worktree) as there:
+        with claimed_existing(location.worktree) as there:
             if there:
-                saved = foresee_saving(git, site, rehearsal) if rehearsal is not None else set_aside(git, site)
-                return _finish(git, site, saved, made_at, rehearsal)
-        with claimed_existing(site.set_aside):
-            return _finish(git, site, _saved_before(git, site), made_at, rehearsal)
-    except KeptError as reason:
-        return Retirement(
+                saved = predict_saving(git, location, dry_run) if dry_run is not None else set_aside(git, location)
+                return _finish(git, location, saved, made_at, dry_run)
+        with claimed_existing(location.set_aside):
+            return _finish(git, location, _saved_before(git, location), made_at, dry_run)
+    except WorktreeKeptError as reason:
+        return RemovalResult(
             removed=False,
-            kept_reason=f"The worktree {site.worktree} (branch {site.branch}) is kept: {reason}.",
+            kept_reason=f"The worktree {location.worktree} (branch {location.branch}) is kept: {reason}.",
             branch_deleted=False,
             saved_ref=saved.ref if saved else None,
         )
 
 
-def _saved_before(git: GitRunner, site: Site) -> Saved | None:
-    saves = list_saved(git, site.git_directory, site.name)
-    return Saved(ref=saves[-1].name, what="see its commit message") if saves else None
+def _saved_before(git: GitRunner, location: WorktreeLocation) -> SavedWork | None:
+    saves = list_saved(git, location.git_directory, location.name)
+    return SavedWork(ref=saves[-1].name, what="see its commit message") if saves else None
 
 
 def _finish(
-    git: GitRunner, site: Site, saved: Saved | None, made_at: str | None, rehearsal: Rehearsal | None
-) -> Retirement:
-    if rehearsal is None:
-        unregister(git, site)
-        branch_kept = delete_branch(git, site.git_directory, site.branch, made_at=made_at)
+    git: GitRunner, location: WorktreeLocation, saved: SavedWork | None, made_at: str | None, dry_run: DryRun | None
+) -> RemovalResult:
+    if dry_run is None:
+        unregister(git, location)
+        branch_kept = delete_branch(git, location.git_directory, location.branch, made_at=made_at)
     else:
-        branch_kept = foresee_deletion(git, site, made_at, rehearsal)
+        branch_kept = predict_deletion(git, location, made_at, dry_run)
     notes = [] if saved is None else [f"What was only in its worktree was saved first: {saved.what}."]
     if branch_kept is not None:
         notes.append(branch_kept)
     try:
-        if rehearsal is None:
-            delete_directory(site.set_aside)
+        if dry_run is None:
+            delete_directory(location.set_aside)
     except OSError as error:
-        notes.append(f"{site.set_aside} cannot be deleted ({error.strerror}); nothing in it is unsaved.")
-    return Retirement(
+        notes.append(f"{location.set_aside} cannot be deleted ({error.strerror}); nothing in it is unsaved.")
+    return RemovalResult(
         removed=True,
         kept_reason=" ".join(notes) or None,
         branch_deleted=branch_kept is None,
@@ -279,7 +281,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _CUT_OFF = "Its removal was cut off; nothing in it is unsaved."
 
 
-def list_leftovers(git: GitRunner, root: Path, known: frozenset[str]) -> tuple[Leftover, ...]:
+def list_leftovers(git: GitRunner, root: Path, known: frozenset[str]) -> tuple[OrphanWorktree, ...]:
     found = []
     for path in sorted(root.iterdir()):
         name = (original_of(path) or path).name
@@ -290,66 +292,70 @@ def list_leftovers(git: GitRunner, root: Path, known: frozenset[str]) -> tuple[L
     return tuple(found)
 
 
-def collect_leftover(git: GitRunner, path: Path, rehearsal: Rehearsal | None = None) -> Retirement:
-    """What was listed may have changed since; it is looked at again. With a ``rehearsal`` nothing is changed."""
+def remove_orphan(git: GitRunner, path: Path, dry_run: DryRun | None = None) -> RemovalResult:
+    """What was listed may have changed since; it is looked at again. With a ``dry_run`` nothing is changed."""
     try:
-        return _collect(git, path, rehearsal)
-    except KeptError as reason:
-        return Retirement(removed=False, kept_reason=f"{path} is kept: {reason}.", branch_deleted=False)
+        return _collect(git, path, dry_run)
+    except WorktreeKeptError as reason:
+        return RemovalResult(removed=False, kept_reason=f"{path} is kept: {reason}.", branch_deleted=False)
 
 
-def _collect(git: GitRunner, path: Path, rehearsal: Rehearsal | None) -> Retirement:
+def _collect(git: GitRunner, path: Path, dry_run: DryRun | None) -> RemovalResult:
     if not _is_ours(path):
-        raise KeptError("it is no directory that was made here")
-    site = _site_of(path)
+        raise WorktreeKeptError("it is no directory that was made here")
+    location = _site_of(path)
     if original_of(path) is not None:
-        return _collect_set_aside(git, path, site, rehearsal)
-    if site is None:
-        return _collect_strange(path, rehearsal)
-    if not site.git_directory.is_dir():
-        return remove(git, site, rehearsal=rehearsal)
-    if is_unfinished(site.git_directory, path):
-        cleared = not is_claimed(path) if rehearsal is not None else clear_unfinished(git, site.git_directory, path)
+        return _collect_set_aside(git, path, location, dry_run)
+    if location is None:
+        return _collect_strange(path, dry_run)
+    if not location.git_directory.is_dir():
+        return remove(git, location, dry_run=dry_run)
+    if is_unfinished(location.git_directory, path):
+        cleared = not is_claimed(path) if dry_run is not None else clear_unfinished(git, location.git_directory, path)
         if not cleared:
-            raise KeptError("another call of Phalanx is at work in it")
-        return Retirement(removed=True, kept_reason=None, branch_deleted=True)
-    _check_nobody_inside(site)
-    return remove(git, site, rehearsal=rehearsal)
+            raise WorktreeKeptError("another call of Phalanx is at work in it")
+        return RemovalResult(removed=True, kept_reason=None, branch_deleted=True)
+    _check_nobody_inside(location)
+    return remove(git, location, dry_run=dry_run)
 
 
-def _collect_set_aside(git: GitRunner, path: Path, site: Site | None, rehearsal: Rehearsal | None) -> Retirement:
+def _collect_set_aside(
+    git: GitRunner, path: Path, location: WorktreeLocation | None, dry_run: DryRun | None
+) -> RemovalResult:
     """The last step only, unless the name is free: a worktree that was made under it since has its own branch."""
-    if site is not None and site.git_directory.is_dir() and not os.path.lexists(site.worktree):
-        return remove(git, site, rehearsal=rehearsal)
+    if location is not None and location.git_directory.is_dir() and not os.path.lexists(location.worktree):
+        return remove(git, location, dry_run=dry_run)
     with claimed_existing(path) as there:
         try:
-            if there and rehearsal is None:
+            if there and dry_run is None:
                 delete_directory(path)
         except OSError as error:
-            raise KeptError(f"it cannot be deleted ({error.strerror}); nothing in it is unsaved") from error
-    return Retirement(removed=True, kept_reason=None, branch_deleted=False)
+            raise WorktreeKeptError(f"it cannot be deleted ({error.strerror}); nothing in it is unsaved") from error
+    return RemovalResult(removed=True, kept_reason=None, branch_deleted=False)
 
 
-def _collect_strange(path: Path, rehearsal: Rehearsal | None) -> Retirement:
+def _collect_strange(path: Path, dry_run: DryRun | None) -> RemovalResult:
     """An empty directory may be one in which a worktree is just being made; then it is locked."""
-    strange = KeptError("it is no worktree, so nobody knows what is in it")
+    strange = WorktreeKeptError("it is no worktree, so nobody knows what is in it")
     with claimed_existing(path) as there:
-        if there and rehearsal is not None and any(path.iterdir()):
+        if there and dry_run is not None and any(path.iterdir()):
             raise strange
         try:
-            if there and rehearsal is None:
+            if there and dry_run is None:
                 path.rmdir()
         except OSError as error:
             raise strange from error
-    return Retirement(removed=True, kept_reason=None, branch_deleted=False)
+    return RemovalResult(removed=True, kept_reason=None, branch_deleted=False)
 
 
-def _check_nobody_inside(site: Site) -> None:
-    if (site.registration / "index.lock").exists():
-        raise KeptError(f"a git process is at work in it; if none is, delete {site.registration / 'index.lock'}")
-    insider = next(_processes_in(site.worktree), None)
+def _check_nobody_inside(location: WorktreeLocation) -> None:
+    if (location.registration / "index.lock").exists():
+        raise WorktreeKeptError(
+            f"a git process is at work in it; if none is, delete {location.registration / 'index.lock'}"
+        )
+    insider = next(_processes_in(location.worktree), None)
     if insider is not None:
-        raise KeptError(f"the process {insider} is at work in it")
+        raise WorktreeKeptError(f"the process {insider} is at work in it")
 
 
 def _processes_in(directory: Path) -> Iterator[int]:
@@ -359,38 +365,38 @@ def _processes_in(directory: Path) -> Iterator[int]:
             yield process.pid
 
 
-def _look_at(git: GitRunner, path: Path) -> Leftover:
+def _look_at(git: GitRunner, path: Path) -> OrphanWorktree:
     try:
         return _describe(git, path)
     except PermissionError as error:
-        return _leftover(path, state=f"It cannot be read ({error.strerror}).")
+        return _orphan(path, state=f"It cannot be read ({error.strerror}).")
 
 
-def _describe(git: GitRunner, path: Path) -> Leftover:
-    site = _site_of(path)
-    if site is not None and not site.git_directory.is_dir():
-        return _leftover(path, state=f"The repository {site.git_directory} is gone.")
+def _describe(git: GitRunner, path: Path) -> OrphanWorktree:
+    location = _site_of(path)
+    if location is not None and not location.git_directory.is_dir():
+        return _orphan(path, state=f"The repository {location.git_directory} is gone.")
     if original_of(path) is not None:
-        return _leftover(path, git_directory=site.git_directory if site else None, state=_CUT_OFF)
-    if site is None:
+        return _orphan(path, git_directory=location.git_directory if location else None, state=_CUT_OFF)
+    if location is None:
         empty = not any(path.iterdir())
-        return _leftover(path, state="It is empty." if empty else "It is no worktree, so nobody knows what is in it.")
+        return _orphan(path, state="It is empty." if empty else "It is no worktree, so nobody knows what is in it.")
     try:
-        unfinished = is_unfinished(site.git_directory, path)
-        state = "It was never finished." if unfinished else describe_work(git, site)
-        branch = site.branch if find_branch(git, site.git_directory, site.branch) else None
+        unfinished = is_unfinished(location.git_directory, path)
+        state = "It was never finished." if unfinished else describe_work(git, location)
+        branch = location.branch if find_branch(git, location.git_directory, location.branch) else None
     except WorkspaceError as error:
-        return _leftover(path, git_directory=site.git_directory, state=str(error))
-    return _leftover(path, git_directory=site.git_directory, branch=branch, unfinished=unfinished, state=state)
+        return _orphan(path, git_directory=location.git_directory, state=str(error))
+    return _orphan(path, git_directory=location.git_directory, branch=branch, unfinished=unfinished, state=state)
 
 
-def _leftover(
+def _orphan(
     path: Path, *, state: str, git_directory: Path | None = None, branch: str | None = None, unfinished: bool = False
-) -> Leftover:
+) -> OrphanWorktree:
     # Git writes the file once, when it makes the worktree.
     git_file = path / ".git"
     made = git_file if os.access(path, os.X_OK) and git_file.is_file() else path
-    return Leftover(
+    return OrphanWorktree(
         path=path,
         git_directory=git_directory,
         branch=branch,
@@ -400,13 +406,13 @@ def _leftover(
     )
 
 
-def _site_of(path: Path) -> Site | None:
+def _site_of(path: Path) -> WorktreeLocation | None:
     """The worktree at ``path``, or that was set aside there; None when it is none of ours."""
     worktree = original_of(path) or path
     registration = registration_of(path)
     if registration is None or registration.parent.name != "worktrees" or registration.name != worktree.name:
         return None
-    return Site(
+    return WorktreeLocation(
         worktree=worktree,
         git_directory=registration.parent.parent,
         branch=bound_to(registration) or branch_of(worktree.name),

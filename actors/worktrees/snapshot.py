@@ -31,8 +31,8 @@ from pathlib import Path
 from actors.errors import WorkspaceError
 from actors.git.process import GitRunner
 from actors.worktrees.conversions import blob_of, kind_of, not_given_back, read_link
-from actors.worktrees.model import KeptError, Site, registration_of
-from actors.worktrees.source import Status, is_rebuilt, read_index, read_status, some_of
+from actors.worktrees.model import WorktreeKeptError, WorktreeLocation, registration_of
+from actors.worktrees.source import WorktreeStatus, is_rebuilt, read_index, read_status, some_of
 
 SAVED_REFS = "refs/phalanx/saved/"
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
@@ -82,7 +82,7 @@ def _named(name: str, number: int) -> str:
 def add_saved(git: GitRunner, git_directory: Path, name: str, commit_for: Callable[[str], str]) -> str:
     """Makes the next ref of ``name`` and returns it. ``commit_for`` gets the ref's name and gives the commit.
 
-    Raises ``KeptError`` when git does not make it.
+    Raises ``WorktreeKeptError`` when git does not make it.
     """
     last = _last_number(git, git_directory, name)
     for number in range(last + 1, last + _MOST_TRIES):
@@ -96,7 +96,7 @@ def add_saved(git: GitRunner, git_directory: Path, name: str, commit_for: Callab
         # Somebody else took the number in the meantime, or a git that was killed has left its lock on it.
         if "exists" not in answer.error:
             break
-    raise KeptError(f"git does not make {ref}: {answer.last_words}")
+    raise WorktreeKeptError(f"git does not make {ref}: {answer.last_words}")
 
 
 MOST_FILES = 20_000
@@ -139,10 +139,10 @@ class FileState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inventory:
+class WorktreeState:
     commit: str
     """What HEAD is at."""
-    status: Status
+    status: WorktreeStatus
     hidden: tuple[str, ...]
     """Files of which git was told not to look at their changes. They may have none."""
     ignored: tuple[str, ...]
@@ -169,41 +169,43 @@ class Inventory:
         return None
 
 
-def take_inventory(git: GitRunner, site: Site) -> Inventory:
-    """Raises ``KeptError`` when a commit could not hold all of it, ``WorkspaceError`` when git cannot tell."""
-    registration = registration_of(site.worktree)
-    if registration is None or registration != site.registration.resolve():
-        raise KeptError("it is no longer the worktree that was made for the instance (its .git points elsewhere)")
+def take_inventory(git: GitRunner, location: WorktreeLocation) -> WorktreeState:
+    """Raises ``WorktreeKeptError`` when a commit could not hold all of it, ``WorkspaceError`` when git cannot tell."""
+    registration = registration_of(location.worktree)
+    if registration is None or registration != location.registration.resolve():
+        raise WorktreeKeptError(
+            "it is no longer the worktree that was made for the instance (its .git points elsewhere)"
+        )
     _check_idle(registration)
-    tree = _walk(site.worktree)
+    tree = _walk(location.worktree)
     if (registration / "modules").exists():
-        raise KeptError("repositories of submodules are in it")
+        raise WorktreeKeptError("repositories of submodules are in it")
     status = read_status(
         _read(
-            *(git, site, *_STRICT, "status", "--porcelain=v1", "-z", "--no-renames"),
+            *(git, location, *_STRICT, "status", "--porcelain=v1", "-z", "--no-renames"),
             *("--untracked-files=all", "--ignored=matching", "--ignore-submodules=none"),
         )
     )
     if status.in_conflict:
-        raise KeptError(f"conflicts are not resolved in it ({some_of(status.in_conflict)})")
-    if _read(git, site, "for-each-ref", "--count=1", "--", "refs/worktree", "refs/rewritten"):
-        raise KeptError("it has refs that belong to it alone (git for-each-ref refs/worktree refs/rewritten)")
-    head = git.run(site.worktree, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+        raise WorktreeKeptError(f"conflicts are not resolved in it ({some_of(status.in_conflict)})")
+    if _read(git, location, "for-each-ref", "--count=1", "--", "refs/worktree", "refs/rewritten"):
+        raise WorktreeKeptError("it has refs that belong to it alone (git for-each-ref refs/worktree refs/rewritten)")
+    head = git.run(location.worktree, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
     if not head.ok:
-        raise KeptError("its HEAD is no commit")
-    index = read_index(_read(git, site, "ls-files", "-v", "-z"))
-    _check_all_listed(site.worktree, tree, {*index.paths, *status.changed, *status.ignored})
-    hidden = (*index.unwatched, *(path for path in index.skipped if os.path.lexists(site.worktree / path)))
-    ignored = tuple(_spread(site.worktree, (path for path in status.ignored if not is_rebuilt(path))))
-    converted = not_given_back(git, site, besides={*status.differing, *hidden})
-    return Inventory(
+        raise WorktreeKeptError("its HEAD is no commit")
+    index = read_index(_read(git, location, "ls-files", "-v", "-z"))
+    _check_all_listed(location.worktree, tree, {*index.paths, *status.changed, *status.ignored})
+    hidden = (*index.unwatched, *(path for path in index.skipped if os.path.lexists(location.worktree / path)))
+    ignored = tuple(_spread(location.worktree, (path for path in status.ignored if not is_rebuilt(path))))
+    converted = not_given_back(git, location, besides={*status.differing, *hidden})
+    return WorktreeState(
         commit=head.output.strip(),
         status=status,
         hidden=hidden,
         ignored=ignored,
         converted=converted,
         empty=tuple(sorted(path for path, names in tree.items() if names is None)),
-        files=_look_at(site.worktree, (*status.differing, *hidden, *ignored, *converted), tree),
+        files=_look_at(location.worktree, (*status.differing, *hidden, *ignored, *converted), tree),
         index=_state(registration / "index"),
     )
 
@@ -211,9 +213,9 @@ def take_inventory(git: GitRunner, site: Site) -> Inventory:
 def _check_idle(registration: Path) -> None:
     under_way = next((what for name, what in _UNDER_WAY.items() if (registration / name).exists()), None)
     if under_way is not None:
-        raise KeptError(f"a {under_way} is under way in it")
+        raise WorktreeKeptError(f"a {under_way} is under way in it")
     if (registration / "locked").exists():
-        raise KeptError("it is locked (git worktree unlock ends that)")
+        raise WorktreeKeptError("it is locked (git worktree unlock ends that)")
 
 
 def _walk(worktree: Path) -> dict[str, list[str] | None]:
@@ -225,16 +227,17 @@ def _walk(worktree: Path) -> dict[str, list[str] | None]:
         if path == ".":
             files.remove(".git")
         elif ".git" in below or ".git" in files:
-            raise KeptError(f"another repository is in it ({path + '/'!a})")
+            raise WorktreeKeptError(f"another repository is in it ({path + '/'!a})")
         if Path(place).lstat().st_dev != device:
-            raise KeptError(f"another file system is mounted in it ({path!a})")
+            raise WorktreeKeptError(f"another file system is mounted in it ({path!a})")
         links = [name for name in below if (Path(place) / name).is_symlink()]
         tree[path] = [*files, *links] if files or below else None
     return tree
 
 
 def _check_all_listed(worktree: Path, tree: dict[str, list[str] | None], listed: Container[str]) -> None:
-    """Raises ``KeptError`` when there are files of which git says nothing, as in the directory of a submodule."""
+    """Raises ``WorktreeKeptError`` when there are files of which git says nothing, as in the directory of a
+    submodule."""
     for directory, names in tree.items():
         parents = (directory, *map(str, Path(directory).parents))
         if not names or any(f"{parent}/" in listed for parent in parents):
@@ -242,7 +245,7 @@ def _check_all_listed(worktree: Path, tree: dict[str, list[str] | None], listed:
         paths = [name if directory == "." else f"{directory}/{name}" for name in names]
         unlisted = tuple(path for path in paths if path not in listed and _is_savable(worktree / path))
         if unlisted:
-            raise KeptError(f"git does not look at files in it ({some_of(unlisted)})")
+            raise WorktreeKeptError(f"git does not look at files in it ({some_of(unlisted)})")
 
 
 def _spread(worktree: Path, ignored: Iterator[str]) -> Iterator[str]:
@@ -259,22 +262,24 @@ def _spread(worktree: Path, ignored: Iterator[str]) -> Iterator[str]:
 
 
 def _refuse(error: OSError) -> None:
-    raise KeptError(f"a directory in it cannot be read ({error.filename!a}: {error.strerror})") from error
+    raise WorktreeKeptError(f"a directory in it cannot be read ({error.filename!a}: {error.strerror})") from error
 
 
 def _look_at(worktree: Path, paths: tuple[str, ...], tree: Container[str]) -> dict[str, FileState | None]:
     if len(paths) > MOST_FILES:
-        raise KeptError(f"{len(paths)} files would have to be saved, and {MOST_FILES} are the most ({some_of(paths)})")
+        raise WorktreeKeptError(
+            f"{len(paths)} files would have to be saved, and {MOST_FILES} are the most ({some_of(paths)})"
+        )
     places = tuple(path for path in paths if path.endswith("/"))
     if places:
-        raise KeptError(f"git does not look into directories in it ({some_of(places)})")
+        raise WorktreeKeptError(f"git does not look into directories in it ({some_of(places)})")
     # A path below a link that was once a directory leads to somebody else's file.
     files = {path: _state(worktree / path) if _parent(path) in tree else None for path in paths}
     large = tuple(path for path, state in files.items() if state is not None and state.size_bytes > MOST_FILE_BYTES)
     if large:
-        raise KeptError(f"files in it are larger than {MOST_FILE_BYTES // 1_000_000} MB ({some_of(large)})")
+        raise WorktreeKeptError(f"files in it are larger than {MOST_FILE_BYTES // 1_000_000} MB ({some_of(large)})")
     if sum(state.size_bytes for state in files.values() if state is not None) > MOST_BYTES:
-        raise KeptError(f"what would have to be saved is larger than {MOST_BYTES // 1_000_000} MB together")
+        raise WorktreeKeptError(f"what would have to be saved is larger than {MOST_BYTES // 1_000_000} MB together")
     return files
 
 
@@ -283,17 +288,17 @@ def _parent(path: str) -> str:
 
 
 def _state(path: Path) -> FileState | None:
-    """None when there is no file. Raises ``KeptError`` for what is no plain file."""
+    """None when there is no file. Raises ``WorktreeKeptError`` for what is no plain file."""
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise KeptError(f"a file in it cannot be read ({str(path)!a}: {error.strerror})") from error
+        raise WorktreeKeptError(f"a file in it cannot be read ({str(path)!a}: {error.strerror})") from error
     if stat.S_ISDIR(found.st_mode):
         return None
     if not _is_plain(found.st_mode):
-        raise KeptError(f"something that is no plain file has the place of one ({str(path)!a})")
+        raise WorktreeKeptError(f"something that is no plain file has the place of one ({str(path)!a})")
     return FileState(
         mode=found.st_mode,
         size_bytes=found.st_size,
@@ -314,11 +319,11 @@ def _is_savable(path: Path) -> bool:
         return True
 
 
-def _read(git: GitRunner, site: Site, *arguments: str) -> str:
-    answer = git.run(site.worktree, *arguments)
+def _read(git: GitRunner, location: WorktreeLocation, *arguments: str) -> str:
+    answer = git.run(location.worktree, *arguments)
     if not answer.ok:
         raise WorkspaceError(
-            f"git cannot tell whether {site.worktree} holds work, so nothing was removed: {answer.last_words}. "
+            f"git cannot tell whether {location.worktree} holds work, so nothing was removed: {answer.last_words}. "
             f"Look at it by hand."
         )
     return answer.output
@@ -329,7 +334,7 @@ _PLAIN_INDEX = ("-c", "core.splitIndex=false", "-c", "index.sparse=false", "-c",
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class TreeSnapshot:
     """The trees of one moment. They are in the repository, but nothing refers to them yet."""
 
     commit: str
@@ -351,44 +356,44 @@ class Snapshot:
 class SnapshotMaker:
     """Makes the snapshots of one worktree. It writes below the worktree's registration, which goes with it."""
 
-    def __init__(self, git: GitRunner, site: Site, objects: Path | None = None) -> None:
+    def __init__(self, git: GitRunner, location: WorktreeLocation, objects: Path | None = None) -> None:
         """``objects``: an empty directory for what it writes, when nothing may come into the repository."""
         self._git = git
-        self._site = site
-        own = str(site.git_directory / "objects")
+        self._location = location
+        own = str(location.git_directory / "objects")
         self._objects = (
             {"GIT_OBJECT_DIRECTORY": str(objects), "GIT_ALTERNATE_OBJECT_DIRECTORIES": own} if objects else {}
         )
 
-    def take(self, inventory: Inventory) -> Snapshot:
-        """Raises ``KeptError`` when git cannot hold it, or somebody wrote in the meantime."""
+    def take(self, inventory: WorktreeState) -> TreeSnapshot:
+        """Raises ``WorktreeKeptError`` when git cannot hold it, or somebody wrote in the meantime."""
         committed = self._ask("rev-parse", "--verify", f"{inventory.commit}^{{tree}}").strip()
         try:
-            with tempfile.TemporaryDirectory(prefix="phalanx-", dir=self._site.registration) as directory:
+            with tempfile.TemporaryDirectory(prefix="phalanx-", dir=self._location.registration) as directory:
                 return self._take(inventory, committed, Path(directory))
         except OSError as error:
-            raise KeptError(f"its state cannot be written down ({error.strerror})") from error
+            raise WorktreeKeptError(f"its state cannot be written down ({error.strerror})") from error
 
-    def keep(self, snapshot: Snapshot, inventory: Inventory) -> str:
+    def keep(self, snapshot: TreeSnapshot, inventory: WorktreeState) -> str:
         """The ref that holds the snapshot: one that was made before, or a new one. Everything is there when it is."""
         ref = self.find(snapshot) or add_saved(
-            *(self._git, self._site.git_directory, self._site.name),
+            *(self._git, self._location.git_directory, self._location.name),
             lambda ref: self._commit(snapshot, inventory, ref),
         )
         # Whatever a clean-up of the repository took away before the ref was there shows now.
         self._ask("rev-list", "--objects", "--quiet", ref, "--not", inventory.commit)
         return ref
 
-    def find(self, snapshot: Snapshot) -> str | None:
+    def find(self, snapshot: TreeSnapshot) -> str | None:
         """The ref that holds it already."""
         parents = (snapshot.commit, *((self._commit_staged(snapshot),) if snapshot.needs_second_parent else ()))
-        saves = list_saved(self._git, self._site.git_directory, self._site.name)
+        saves = list_saved(self._git, self._location.git_directory, self._location.name)
         return next((saved.name for saved in saves if (saved.tree, saved.parents) == (snapshot.whole, parents)), None)
 
-    def _take(self, inventory: Inventory, committed: str, scratch: Path) -> Snapshot:
+    def _take(self, inventory: WorktreeState, committed: str, scratch: Path) -> TreeSnapshot:
         index = scratch / "index"
         with suppress(FileNotFoundError):
-            shutil.copyfile(self._site.registration / "index", index)
+            shutil.copyfile(self._location.registration / "index", index)
         environment = {"GIT_INDEX_FILE": str(index)}
         staged = self._ask("write-tree", environment=environment).strip()
         blobs = self._write_blobs(inventory, scratch)
@@ -401,9 +406,9 @@ class SnapshotMaker:
         self._ask("update-index", "-z", "--index-info", stdin=os.fsencode(changes), environment=environment)
         whole = self._ask("write-tree", environment=environment).strip()
         self._verify(inventory, staged, whole)
-        return Snapshot(commit=inventory.commit, committed=committed, staged=staged, whole=whole)
+        return TreeSnapshot(commit=inventory.commit, committed=committed, staged=staged, whole=whole)
 
-    def _write_blobs(self, inventory: Inventory, scratch: Path) -> dict[str, tuple[str, str]]:
+    def _write_blobs(self, inventory: WorktreeState, scratch: Path) -> dict[str, tuple[str, str]]:
         """Mode and hash of each file that is there."""
         there = {path: state.git_mode for path, state in inventory.files.items() if state is not None}
         sources = []
@@ -411,7 +416,7 @@ class SnapshotMaker:
             source = path
             if mode == "120000":
                 target = scratch / f"link-{number}"
-                target.write_bytes(read_link(self._site.worktree / path))
+                target.write_bytes(read_link(self._location.worktree / path))
                 source = str(target)
             sources.append(_quoted(source))
         if not sources:
@@ -420,36 +425,38 @@ class SnapshotMaker:
         written = self._ask("hash-object", "-w", "-t", "blob", "--no-filters", "--stdin-paths", stdin=stdin).split()
         return {path: (mode, blob) for (path, mode), blob in zip(there.items(), written, strict=True)}
 
-    def _verify(self, inventory: Inventory, staged: str, whole: str) -> None:
+    def _verify(self, inventory: WorktreeState, staged: str, whole: str) -> None:
         """Reads the tree back and compares it with the files, without git: each by its own hash and mode."""
         kind = kind_of(whole)
         expected = self._list(staged)
         for path, state in inventory.files.items():
             expected.pop(path, None)
             if state is not None:
-                expected[path] = (state.git_mode, blob_of(self._site.worktree / path, state.git_mode, kind))
+                expected[path] = (state.git_mode, blob_of(self._location.worktree / path, state.git_mode, kind))
         written = self._list(whole)
         refused = tuple(path for path in expected if path not in written)
         if refused:
-            raise KeptError(f"git refuses the names of files in it ({some_of(refused)})")
+            raise WorktreeKeptError(f"git refuses the names of files in it ({some_of(refused)})")
         if expected != written:
-            raise KeptError("its files are not what was saved of them a moment before: something still writes in it")
+            raise WorktreeKeptError(
+                "its files are not what was saved of them a moment before: something still writes in it"
+            )
 
     def _list(self, tree: str) -> dict[str, tuple[str, str]]:
         entries = (entry.split("\t", 1) for entry in self._ask("ls-tree", "-r", "-z", tree).split("\0") if entry)
         return {path: (about.split(" ")[0], about.split(" ")[2]) for about, path in entries}
 
-    def _commit(self, snapshot: Snapshot, inventory: Inventory, ref: str) -> str:
+    def _commit(self, snapshot: TreeSnapshot, inventory: WorktreeState, ref: str) -> str:
         parents = ["-p", snapshot.commit]
         if snapshot.needs_second_parent:
             parents += ["-p", self._commit_staged(snapshot)]
-        message = _message(self._site, snapshot, inventory, ref)
+        message = _message(self._location, snapshot, inventory, ref)
         return self._commit_tree(snapshot.whole, parents, message, f"@{int(time.time())} +0000")
 
-    def _commit_staged(self, snapshot: Snapshot) -> str:
+    def _commit_staged(self, snapshot: TreeSnapshot) -> str:
         """The same for the same state, whenever it is made: by that an earlier save is recognised."""
         date = self._ask("show", "--no-patch", "--format=%ct", snapshot.commit, "--").split()[-1]
-        message = f"What was staged by {self._site.name}\n"
+        message = f"What was staged by {self._location.name}\n"
         return self._commit_tree(snapshot.staged, ["-p", snapshot.commit], message, f"@{date} +0000")
 
     def _commit_tree(self, tree: str, parents: list[str], message: str, date: str) -> str:
@@ -466,25 +473,25 @@ class SnapshotMaker:
     ) -> str:
         words = (*NO_HOOKS, *DURABLE, *_PLAIN_INDEX, *arguments)
         answer = self._git.run(
-            self._site.worktree,
+            self._location.worktree,
             *words,
             stdin=stdin,
             environment={**self._objects, **(environment or {})},
             timeout_s=_WRITE_TIMEOUT_S,
         )
         if not answer.ok:
-            raise KeptError(f"git cannot save its state: {answer.last_words}")
+            raise WorktreeKeptError(f"git cannot save its state: {answer.last_words}")
         return answer.output
 
 
-def _message(site: Site, snapshot: Snapshot, inventory: Inventory, ref: str) -> str:
+def _message(location: WorktreeLocation, snapshot: TreeSnapshot, inventory: WorktreeState, ref: str) -> str:
     lines = [
-        f"Work of {site.name}, saved by Phalanx",
+        f"Work of {location.name}, saved by Phalanx",
         "",
-        f"Instance: {site.name}",
-        f"Branch: {site.branch}",
+        f"Instance: {location.name}",
+        f"Branch: {location.branch}",
         f"Commit that it was on: {snapshot.commit}",
-        f"Worktree: {str(site.worktree)!a}",
+        f"Worktree: {str(location.worktree)!a}",
         f"Saved: {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}",
     ]
     if inventory.status.changed:
@@ -500,7 +507,7 @@ def _message(site: Site, snapshot: Snapshot, inventory: Inventory, ref: str) -> 
         lines.append(f"Empty directories, which no commit can hold: {some_of(inventory.empty)}")
     if snapshot.needs_second_parent:
         lines.append("What was staged is not what the files hold; it is the second parent of this commit.")
-    lines += ["", "To get all of it back:", f"    git checkout -b {site.name}-saved {ref}"]
+    lines += ["", "To get all of it back:", f"    git checkout -b {location.name}-saved {ref}"]
     if snapshot.needs_second_parent:
         lines += ["To get it back as changes, staged and not:", f"    git stash apply --index {ref}"]
     return "\n".join(lines) + "\n"

@@ -32,7 +32,7 @@ may be somebody's work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class WorktreeStatus:
     """Paths relative to the root of the worktree, as git lists them: a directory ends in a slash."""
 
     changed: tuple[str, ...]
@@ -43,10 +43,10 @@ class Status:
     in_conflict: tuple[str, ...] = ()
 
 
-def read_status(listing: str) -> Status:
+def read_status(listing: str) -> WorktreeStatus:
     """Parses ``git status --porcelain=v1 -z --no-renames``."""
     entries = [(entry[:2], entry[3:]) for entry in listing.split("\0") if entry]
-    return Status(
+    return WorktreeStatus(
         changed=tuple(path for state, path in entries if state != "!!"),
         ignored=tuple(path for state, path in entries if state == "!!"),
         differing=tuple(path for state, path in entries if state != "!!" and state[1:] != " "),
@@ -87,7 +87,7 @@ _BRANCHES = "refs/heads/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class SourceRepository:
     """The repository around ``workDir``."""
 
     top: Path
@@ -117,12 +117,12 @@ def check_directory(work_dir: Path) -> None:
         raise InvalidRequestError(f"workDir {work_dir} may not be read by this user. Change its permissions first.")
 
 
-def find_source(git: GitRunner, work_dir: Path) -> Source | None:
+def find_source(git: GitRunner, work_dir: Path) -> SourceRepository | None:
     """The repository around ``work_dir``; None when there is none. Raises ``WorkspaceError`` when git refuses it."""
     return _plain_source(git, work_dir) or source_fact_by_fact(git, work_dir)
 
 
-def _plain_source(git: GitRunner, work_dir: Path) -> Source | None:
+def _plain_source(git: GitRunner, work_dir: Path) -> SourceRepository | None:
     """By one git alone; None for all that is not a working tree with a commit on a branch and paths of one line."""
     facts = ("--git-common-dir", "--show-toplevel", "HEAD^{commit}", "--symbolic-full-name", "HEAD")
     answer = git.run(work_dir, "rev-parse", "--path-format=absolute", *facts)
@@ -130,7 +130,7 @@ def _plain_source(git: GitRunner, work_dir: Path) -> Source | None:
     if not answer.ok or len(lines) != len(facts) - 1 or not lines[-1].startswith(_BRANCHES):
         return None
     common, top, commit, head = lines
-    return Source(
+    return SourceRepository(
         top=Path(top),
         git_directory=Path(common),
         prefix=_prefix(work_dir, Path(top)),
@@ -145,7 +145,7 @@ def _prefix(work_dir: Path, top: Path) -> PurePath:
     return here.relative_to(top) if here.is_relative_to(top) else PurePath()
 
 
-def source_fact_by_fact(git: GitRunner, work_dir: Path) -> Source | None:
+def source_fact_by_fact(git: GitRunner, work_dir: Path) -> SourceRepository | None:
     """By one git for each fact."""
     answer = git.run(
         work_dir,
@@ -172,7 +172,7 @@ def source_fact_by_fact(git: GitRunner, work_dir: Path) -> Source | None:
         raise InvalidRequestError(f"workDir {work_dir} lies inside a .git directory. Give the working tree instead.")
     head = git.run(work_dir, "symbolic-ref", "--quiet", "HEAD")
     commit = git.run(work_dir, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-    return Source(
+    return SourceRepository(
         top=top,
         git_directory=Path(common),
         prefix=_prefix(work_dir, top) if inside == "true" else PurePath(),
@@ -182,7 +182,7 @@ def source_fact_by_fact(git: GitRunner, work_dir: Path) -> Source | None:
     )
 
 
-def describe_left_behind(git: GitRunner, source: Source) -> tuple[str, ...]:
+def describe_left_behind(git: GitRunner, source: SourceRepository) -> tuple[str, ...]:
     """Sentences on what of ``source`` a new worktree does not have."""
     if source.bare:
         return ()

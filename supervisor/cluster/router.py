@@ -28,7 +28,7 @@ from actors.errors import PhalanxError, WorkspaceError
 from actors.instance.inbox import ids_in_record
 from actors.instance.transcript import Tail
 from actors.tmux.pane import PaneInfo
-from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace, WorkspaceMode, name_in
+from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode, name_in
 from supervisor.cluster.scheduler import Roster
 from supervisor.ports import FullHost
 from supervisor.team.instance import SPARE_PREFIX
@@ -203,17 +203,17 @@ class ManyHosts:
         withdrawn = spare.worktree is not None and spare.worktree.name in self._withdrawn
         return not withdrawn and not self._roster.is_worked_on(bound)
 
-    async def retire_workspace(self, workspace: Workspace) -> Retirement:
+    async def retire_workspace(self, workspace: Workspace) -> RemovalResult:
         link = await self._link_of(workspace)
         if workspace.home is None:
             return await link.retire_workspace(workspace)
         await self.carry_home(workspace)
-        retirement = await link.retire_workspace(workspace)
+        removal = await link.retire_workspace(workspace)
         await self.carry_home(workspace)
-        if not retirement.removed:
-            return retirement
+        if not removal.removed:
+            return removal
         stays = await self._roster.own_link().depot.drop_branch(workspace.home, workspace.branch or "", None)
-        return replace(retirement, kept_reason=stays, branch_deleted=stays is None)
+        return replace(removal, kept_reason=stays, branch_deleted=stays is None)
 
     async def carry_home(self, workspace: Workspace, *, uncommitted: bool = False) -> str:
         """Brings what the instance has done to the repository on this machine; why its branch was not moved, if so.
@@ -268,17 +268,17 @@ class ManyHosts:
         What was not carried home then is saved in the mirror, and comes home with what is done from now on.
         """
         await link.end_agent(place, place, _STALE_GRACE_S)
-        retirement = await link.retire_workspace(workspace)
-        if retirement.saved_ref:
-            logger.warning("an earlier copy of %s there had work of its own: %s", place, retirement.saved_ref)
+        removal = await link.retire_workspace(workspace)
+        if removal.saved_ref:
+            logger.warning("an earlier copy of %s there had work of its own: %s", place, removal.saved_ref)
 
     async def clear_behind(self, host: str, place: str, workspace: Workspace) -> str:
         """Takes away what an instance that has gone elsewhere had on this host; why something stays, if so."""
         link = await self._roster.link(host)
-        retirement = await link.retire_workspace(workspace)
-        if retirement.removed and link is not self._roster.own_link():  # here stays by what it is started elsewhere
+        removal = await link.retire_workspace(workspace)
+        if removal.removed and link is not self._roster.own_link():  # here stays by what it is started elsewhere
             await link.forget_instance(place)
-        return retirement.kept_reason or ""
+        return removal.kept_reason or ""
 
     async def start_agent(self, start: AgentStart) -> PaneInfo:
         link, own = await self._link(start.request.instance_id), self._roster.own_link()
@@ -318,21 +318,21 @@ class ManyHosts:
         found = await self._on_all(lambda link: link.instance_directories())
         return tuple(sorted({name for names in found.values() for name in names}))
 
-    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+    async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         """Of all hosts that can be asked."""
-        found = await self._on_all(lambda link: link.leftovers(known))
+        found = await self._on_all(lambda link: link.orphans(known))
         own = self._roster.own
         return tuple(replace(each, host="" if name == own else name) for name, there in found.items() for each in there)
 
-    async def collect_leftover(self, leftover: Leftover) -> Retirement:
-        return await (await self._roster.link(leftover.host or self._roster.own)).collect_leftover(leftover)
+    async def remove_orphan(self, orphan: OrphanWorktree) -> RemovalResult:
+        return await (await self._roster.link(orphan.host or self._roster.own)).remove_orphan(orphan)
 
-    async def rehearse_removal(self, what: Workspace | Leftover, rehearsal: Rehearsal) -> tuple[Retirement, Rehearsal]:
-        if isinstance(what, Leftover):
+    async def preview_removal(self, what: Workspace | OrphanWorktree, dry_run: DryRun) -> tuple[RemovalResult, DryRun]:
+        if isinstance(what, OrphanWorktree):
             link = await self._roster.link(what.host or self._roster.own)
         else:
             link = await self._link_of(what)
-        return await link.rehearse_removal(what, rehearsal)
+        return await link.preview_removal(what, dry_run)
 
     async def _on_all(self, ask: Callable[[FullHost], Awaitable[_Answer]]) -> dict[str, _Answer]:
         """What is wrong with this machine itself is raised; another that does not answer is left out."""

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from actors.concurrency import TaskSet
 from actors.errors import PhalanxError, WorkspaceError
-from actors.worktrees.model import Leftover, Workspace
+from actors.worktrees.model import OrphanWorktree, Workspace
 from supervisor.backoff import Tries
 from supervisor.pool.demand import PAUSE_S, Demand, waits_for
 from supervisor.pool.placement import Seats
@@ -96,31 +96,31 @@ class Clearing:
         """Whether nothing stays that should go."""
         link = await self._seats.link(host)
         stays = set()
-        for leftover in await link.leftovers(self._names()):
-            if self._is_ours(host, leftover) and not await _goes(link, leftover):
-                stays.add(leftover.path.name)
+        for orphan in await link.orphans(self._names()):
+            if self._is_ours(host, orphan) and not await _goes(link, orphan):
+                stays.add(orphan.path.name)
         for name in await link.instance_directories():
             known = {member.record.place for member in self._roll.registry.everyone()}
             if name.startswith(SPARE_PREFIX) and name not in known | stays:
                 await link.forget_instance(name)
         return not stays
 
-    def _is_ours(self, host: str, leftover: Leftover) -> bool:
+    def _is_ours(self, host: str, orphan: OrphanWorktree) -> bool:
         """What is left of an instance on another host is for ``phalanx gc``."""
-        name = leftover.path.name
+        name = orphan.path.name
         elsewhere = host != self._seats.own
-        return name.startswith(SPARE_PREFIX) and name not in self._names() and not (elsewhere and leftover.branch)
+        return name.startswith(SPARE_PREFIX) and name not in self._names() and not (elsewhere and orphan.branch)
 
     def _names(self) -> set[str]:
         return self._roll.registry.worktree_names()
 
 
-async def _goes(link: HostPort, leftover: Leftover) -> bool:
+async def _goes(link: HostPort, orphan: OrphanWorktree) -> bool:
     """False: it is in use, or is no worktree (any more)."""
     try:
-        return (await link.collect_leftover(leftover)).removed
+        return (await link.remove_orphan(orphan)).removed
     except WorkspaceError as error:
-        logger.warning("%s cannot be cleared away: %s", leftover.path, error)
+        logger.warning("%s cannot be cleared away: %s", orphan.path, error)
         return False
 
 

@@ -24,7 +24,7 @@ from typing import Protocol
 
 from actors.errors import FencedError, PhalanxError
 from actors.home import Home
-from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace
+from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace
 from supervisor.api import requests, results
 from supervisor.api.failures import told
 from supervisor.api.results import CollectedItem
@@ -60,9 +60,9 @@ class Collecting:
         for member in self._roll.registry:
             if member.terminated:
                 items.append(await self._instance(member, removing))
-        for leftover in await self._host.leftovers(self._worktrees()):
-            if not self._is_taken(leftover.path.name):
-                items.append(await self._leftover(leftover, removing))
+        for orphan in await self._host.orphans(self._worktrees()):
+            if not self._is_taken(orphan.path.name):
+                items.append(await self._orphan(orphan, removing))
         for instance_id in await self._host.instance_directories():
             if instance_id not in self._places() and not self._may_be_of_unreadable(instance_id):
                 items.append(await self._directory(instance_id, removing))
@@ -105,26 +105,26 @@ class Collecting:
             if not member.terminated or record.instance_id not in self._roll.registry:
                 return item.model_copy(update={"kept": _CHANGED})
             try:
-                retirement = await self._closing.retire(record, removing.workspace)
-                goes = retirement.removed or record.workspace is None or record.workspace.worktree is None
+                removal = await self._closing.retire(record, removing.workspace)
+                goes = removal.removed or record.workspace is None or record.workspace.worktree is None
                 if goes:
                     await removing.directory(record.place)
                     await removing.record(record.instance_id)
             except Exception as error:  # noqa: BLE001 - told and logged
                 return _not_cleared(item, error)
-        kept = None if goes else retirement.kept_reason
-        saved = {"saved_ref": retirement.saved_ref, "repository": where_saved(record, retirement)}
+        kept = None if goes else removal.kept_reason
+        saved = {"saved_ref": removal.saved_ref, "repository": where_saved(record, removal)}
         return item.model_copy(update={"kept": kept, **saved})
 
-    async def _leftover(self, leftover: Leftover, removing: _Removing) -> CollectedItem:
-        item = CollectedItem(what="worktree", path=str(leftover.path), host=leftover.host or None)
+    async def _orphan(self, orphan: OrphanWorktree, removing: _Removing) -> CollectedItem:
+        item = CollectedItem(what="worktree", path=str(orphan.path), host=orphan.host or None)
         try:
-            retirement = await removing.leftover(leftover)
+            removal = await removing.orphan(orphan)
         except Exception as error:  # noqa: BLE001 - told and logged
             return _not_cleared(item, error)
-        kept = None if retirement.removed else retirement.kept_reason
-        saved_in = str(leftover.git_directory) if retirement.saved_ref and leftover.git_directory else None
-        return item.model_copy(update={"kept": kept, "saved_ref": retirement.saved_ref, "repository": saved_in})
+        kept = None if removal.removed else removal.kept_reason
+        saved_in = str(orphan.git_directory) if removal.saved_ref and orphan.git_directory else None
+        return item.model_copy(update={"kept": kept, "saved_ref": removal.saved_ref, "repository": saved_in})
 
     async def _directory(self, instance_id: str, removing: _Removing) -> CollectedItem:
         path: Path = self._home.instance_directory(instance_id)
@@ -143,8 +143,8 @@ def _not_cleared(item: CollectedItem, error: Exception) -> CollectedItem:
 class _Removing(Protocol):
     """What one run removes with: the run itself is the same, whether it does so or only rehearses it."""
 
-    async def workspace(self, workspace: Workspace) -> Retirement: ...
-    async def leftover(self, leftover: Leftover) -> Retirement: ...
+    async def workspace(self, workspace: Workspace) -> RemovalResult: ...
+    async def orphan(self, orphan: OrphanWorktree) -> RemovalResult: ...
     async def directory(self, instance_id: str) -> None: ...
     async def record(self, instance_id: str) -> None: ...
 
@@ -152,7 +152,7 @@ class _Removing(Protocol):
 class _Doing:
     def __init__(self, host: HostPort, roll: Roll) -> None:
         self.workspace = host.retire_workspace
-        self.leftover = host.collect_leftover
+        self.orphan = host.remove_orphan
         self.directory = host.forget_instance
         self.record = roll.dismiss
 
@@ -162,17 +162,17 @@ class _Rehearsing:
 
     def __init__(self, host: HostPort) -> None:
         self._host = host
-        self._before = Rehearsal()
+        self._before = DryRun()
 
-    async def workspace(self, workspace: Workspace) -> Retirement:
+    async def workspace(self, workspace: Workspace) -> RemovalResult:
         return await self._foresee(workspace)
 
-    async def leftover(self, leftover: Leftover) -> Retirement:
-        return await self._foresee(leftover)
+    async def orphan(self, orphan: OrphanWorktree) -> RemovalResult:
+        return await self._foresee(orphan)
 
-    async def _foresee(self, what: Workspace | Leftover) -> Retirement:
-        retirement, self._before = await self._host.rehearse_removal(what, self._before)
-        return retirement
+    async def _foresee(self, what: Workspace | OrphanWorktree) -> RemovalResult:
+        removal, self._before = await self._host.preview_removal(what, self._before)
+        return removal
 
     async def directory(self, instance_id: str) -> None:
         """It would go."""

@@ -83,9 +83,9 @@ class Undoing:
 
     async def _collect_worktree(self, instance_id: str) -> None:
         known = self._roll.registry.worktree_names(besides=instance_id)
-        for leftover in await self._host.leftovers([*known, *self._roll.unreadable.instance_ids]):
-            if leftover.path.name.partition("-")[0] == instance_id:
-                await self._host.collect_leftover(leftover)
+        for orphan in await self._host.orphans([*known, *self._roll.unreadable.instance_ids]):
+            if orphan.path.name.partition("-")[0] == instance_id:
+                await self._host.remove_orphan(orphan)
 
 
 async def _step(step: Callable[..., Awaitable[object]], *arguments: object) -> bool:

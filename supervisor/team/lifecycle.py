@@ -36,7 +36,7 @@ from actors.errors import (
 )
 from actors.instance.reports import Snapshot
 from actors.status import ALIVE, Status
-from actors.worktrees.model import Retirement, Workspace
+from actors.worktrees.model import RemovalResult, Workspace
 from supervisor.api import requests, results
 from supervisor.api.failures import error_info
 from supervisor.api.results import RestartResult, TerminatedInstance, TerminateResult
@@ -58,7 +58,7 @@ _AT_ONCE = 10
 """Endings that run at the same time: each is a few processes on the host."""
 
 
-Remove = Callable[[Workspace], Awaitable[Retirement]]
+Remove = Callable[[Workspace], Awaitable[RemovalResult]]
 
 
 class Closing:
@@ -85,7 +85,7 @@ class Closing:
         return result.model_copy(update={"still_running": [member.record.instance_id for member in below]})
 
     async def _terminated(self, member: Member, not_begun: BaseException | None) -> TerminatedInstance:
-        async def finish(member: Member) -> Retirement:
+        async def finish(member: Member) -> RemovalResult:
             if not_begun is not None:
                 raise not_begun
             return await self.finish(member)
@@ -114,11 +114,11 @@ class Closing:
             found.append(child)
         return found
 
-    async def _alone(self, member: Member, end: Callable[[Member], Awaitable[Retirement]]) -> TerminatedInstance:
+    async def _alone(self, member: Member, end: Callable[[Member], Awaitable[RemovalResult]]) -> TerminatedInstance:
         """One member of a batch: what fails here fails alone."""
         try:
             async with self._turns, member.turn:
-                retirement = await end(member)
+                removal = await end(member)
         except Exception as error:  # noqa: BLE001 - told and logged
             return TerminatedInstance(
                 instance_id=member.record.instance_id,
@@ -129,21 +129,21 @@ class Closing:
         return TerminatedInstance(
             instance_id=member.record.instance_id,
             status=member.snapshot.status,
-            workspace_removed=retirement.removed,
-            kept=retirement.kept_reason,
-            saved_ref=retirement.saved_ref,
-            repository=where_saved(member.record, retirement),
+            workspace_removed=removal.removed,
+            kept=removal.kept_reason,
+            saved_ref=removal.saved_ref,
+            repository=where_saved(member.record, removal),
         )
 
-    async def _stop(self, member: Member) -> Retirement:
+    async def _stop(self, member: Member) -> RemovalResult:
         if not member.record.wanted:
             return await self.finish(member)
         await self._end_agent(member, coming_back=True)
         await self._leave(member)
         await self._roll.mark_ended(member, Stage.STOPPED, "")
-        return Retirement(removed=False, kept_reason=None, branch_deleted=False)
+        return RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
 
-    async def finish(self, member: Member) -> Retirement:
+    async def finish(self, member: Member) -> RemovalResult:
         """Terminates it, or does what is left of that. The caller holds the member's turn.
 
         It counts as ended only when all is done, so that what is cut off before is done again.
@@ -155,14 +155,14 @@ class Closing:
         await self._leave(member)
         await self._roll.mail.close(member.record.instance_id)
         try:
-            retirement = await self.retire(member.record)
+            removal = await self.retire(member.record)
         except (UnavailableError, StoreError):
             raise
         except PhalanxError:
             await self._roll.mark_ended(member, Stage.STOPPED, "")
             raise
         await self._roll.mark_ended(member, Stage.STOPPED, "")
-        return retirement
+        return removal
 
     async def _leave(self, member: Member) -> None:
         await self._roll.members.leave(member.record.instance_id)
@@ -192,14 +192,14 @@ class Closing:
         else:
             await self._roll.changes.until(heard, _NOTICE_S)
 
-    async def retire(self, record: InstanceRecord, remove: Remove | None = None) -> Retirement:
+    async def retire(self, record: InstanceRecord, remove: Remove | None = None) -> RemovalResult:
         """Removes the workspace of an instance that has ended, as far as that loses nothing; ``remove`` does it."""
         if record.workspace is None:
-            return Retirement(removed=False, kept_reason=None, branch_deleted=False)
+            return RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
         inside = self._who_works_in(record)
         if inside:
             reason = f"The worktree {record.workspace.worktree} is kept: {inside} works in it."
-            return Retirement(removed=False, kept_reason=reason, branch_deleted=False)
+            return RemovalResult(removed=False, kept_reason=reason, branch_deleted=False)
         return await (remove or self._host.retire_workspace)(record.workspace)
 
     def _who_works_in(self, record: InstanceRecord) -> str:
@@ -330,10 +330,10 @@ class Closing:
         raise AgentError(f"{member.record.instance_id} could not be restarted: {reason}")
 
 
-def where_saved(record: InstanceRecord, retirement: Retirement) -> str | None:
+def where_saved(record: InstanceRecord, removal: RemovalResult) -> str | None:
     """The git directory that has the saved ref: it outlives the worktree that the instance was made from."""
     found = (record.workspace.home or record.workspace.git_directory) if record.workspace else None
-    return str(found) if found and retirement.saved_ref else None
+    return str(found) if found and removal.saved_ref else None
 
 
 def _result(terminated: Sequence[TerminatedInstance]) -> TerminateResult:

@@ -25,7 +25,7 @@ from actors.git.model import (
     ReadLog,
     ReadStatus,
 )
-from actors.worktrees.manager import Workspaces
+from actors.worktrees.manager import WorktreeManager
 from tests.integration.git.conftest import Project, branch, refusal, result
 
 CONFIGURATIONS: dict[str, dict[str, str]] = {
@@ -252,13 +252,13 @@ def check_refs(project: Project) -> None:
 
 
 def check_workspace(project: Project, **more: str) -> None:
-    workspaces = Workspaces(project.base / "home/worktrees", {**project.environment, **more})
+    workspaces = WorktreeManager(project.base / "home/worktrees", {**project.environment, **more})
     workspace = workspaces.create("spec_1", project.repository, "isolated")
     assert workspace.branch == "phalanx/spec_1"
     (workspace.directory / "README.md").write_text("mine\n")
     (workspace.directory / "idea.mine").write_text("an idea\n")
-    retirement = workspaces.retire(workspace)
-    assert (retirement.removed, retirement.saved_ref) == (True, "refs/phalanx/saved/spec_1")
-    assert project.git("show", f"{retirement.saved_ref}:README.md") == "mine"
-    assert project.git("show", f"{retirement.saved_ref}:idea.mine") == "an idea"
+    removal = workspaces.retire(workspace)
+    assert (removal.removed, removal.saved_ref) == (True, "refs/phalanx/saved/spec_1")
+    assert project.git("show", f"{removal.saved_ref}:README.md") == "mine"
+    assert project.git("show", f"{removal.saved_ref}:idea.mine") == "an idea"
     assert not os.listdir(project.base / "home/worktrees")  # noqa: PTH208

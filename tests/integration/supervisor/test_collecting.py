@@ -32,16 +32,16 @@ async def test_a_dry_run_shows_what_goes_and_the_real_one_saves_and_removes_it(t
     kept = await terminate(life, owner)
     assert guest in (kept.kept or "")
     await terminate(life, plain)
-    leftover, directory = team.home.worktrees / "spec_0_0_70", team.home.instance_directory("spec_0_0_71")
-    git(team.repository, "worktree", "add", "-q", "-b", "phalanx/spec_0_0_70", str(leftover))
-    (leftover / "more.txt").write_text("more work")
+    orphan, directory = team.home.worktrees / "spec_0_0_70", team.home.instance_directory("spec_0_0_71")
+    git(team.repository, "worktree", "add", "-q", "-b", "phalanx/spec_0_0_70", str(orphan))
+    (orphan / "more.txt").write_text("more work")
     directory.mkdir(mode=0o700)
 
     expected = {owner, plain, "spec_0_0_70", "spec_0_0_71"}
     dry = await collect(life, dry_run=True)
     assert dry.keys() == expected
     assert worktree.is_dir()
-    assert leftover.is_dir()
+    assert orphan.is_dir()
     assert directory.is_dir()
     assert len(await listed(life)) == 3
 
@@ -54,7 +54,7 @@ async def test_a_dry_run_shows_what_goes_and_the_real_one_saves_and_removes_it(t
     second = await collect(life)
     assert second.keys() == {owner, guest}
     assert not worktree.exists()
-    assert not leftover.exists()
+    assert not orphan.exists()
     assert git(team.repository, "show", f"{second[owner].saved_ref}:unsaved.txt") == "work"
     assert git(team.repository, "show", f"{first['spec_0_0_70'].saved_ref}:more.txt") == "more work"
     assert await listed(life) == {}

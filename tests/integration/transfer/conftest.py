@@ -11,7 +11,7 @@ import pytest
 
 from actors.transfer.bundles import Arrival, Origin, Parcel
 from actors.transfer.service import Depot
-from actors.worktrees.manager import Workspaces
+from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
 from tests.projects import git, make_repository
 
@@ -54,7 +54,7 @@ class Hosts:
     repository: Path
     head: Depot
     worker: Depot
-    workspaces: Workspaces
+    workspaces: WorktreeManager
     """Of the worker."""
     to_worker: Wire
     to_head: Wire
@@ -84,7 +84,7 @@ def commit(workspace: Workspace, name: str, text: str = "x\n") -> str:
 def hosts(tmp_path: Path) -> Hosts:
     made = {}
     for name in ("head", "worker"):
-        workspaces = Workspaces(tmp_path / name / "worktrees", ENVIRONMENT)
+        workspaces = WorktreeManager(tmp_path / name / "worktrees", ENVIRONMENT)
         made[name] = (Depot(tmp_path / name / "travel", workspaces, ENVIRONMENT), workspaces)
     head, worker = made["head"][0], made["worker"][0]
     return Hosts(

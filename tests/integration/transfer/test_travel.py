@@ -11,7 +11,7 @@ import pytest
 from actors.errors import WorkspaceError
 from actors.transfer.bundles import PIECE_BYTES, Origin
 from actors.transfer.service import Depot
-from actors.worktrees.manager import Workspaces
+from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
 from tests.integration.transfer.conftest import ENVIRONMENT, Hosts, commit
 from tests.projects import git
@@ -149,13 +149,13 @@ async def test_what_terminating_saves_on_the_worker_comes_home_under_its_own_ref
     origin, workspace = await hosts.start("spec_0_0_1")
     commit(workspace, "done.txt")
     (workspace.directory / "draft.txt").write_text("mine\n")
-    retirement = hosts.workspaces.retire(workspace)
+    removal = hosts.workspaces.retire(workspace)
 
     await hosts.carry(origin, workspace)
 
-    assert retirement.removed
-    assert retirement.saved_ref is not None
-    assert git(hosts.repository, "show", f"{retirement.saved_ref}:draft.txt") == "mine"
+    assert removal.removed
+    assert removal.saved_ref is not None
+    assert git(hosts.repository, "show", f"{removal.saved_ref}:draft.txt") == "mine"
     assert git(hosts.repository, "show", "phalanx/spec_0_0_1:done.txt") == "x"
 
 
@@ -234,7 +234,7 @@ async def test_two_repositories_of_one_name_do_not_share_a_mirror(hosts: Hosts) 
 
 async def again(hosts: Hosts, origin: Origin) -> Workspace:
     """As if the worker had been lost: a third host goes on."""
-    workspaces = Workspaces(hosts.root / "third" / "worktrees", ENVIRONMENT)
+    workspaces = WorktreeManager(hosts.root / "third" / "worktrees", ENVIRONMENT)
     third = Depot(hosts.root / "third" / "travel", workspaces, ENVIRONMENT)
     carried_on = await hosts.head.origin_again(origin.git_directory, origin.branch, PurePath())
     return await third.settle(carried_on, hosts.to_worker)

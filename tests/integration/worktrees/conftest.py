@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.worktrees.manager import Workspaces
+from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
 
 
@@ -118,11 +118,11 @@ def place() -> Iterator[Place]:
 
 
 @pytest.fixture
-def workspaces(place: Place) -> Workspaces:
-    return Workspaces(place.worktrees, place.environment)
+def workspaces(place: Place) -> WorktreeManager:
+    return WorktreeManager(place.worktrees, place.environment)
 
 
 @pytest.fixture
-def workspace(workspaces: Workspaces, place: Place) -> Workspace:
+def workspace(workspaces: WorktreeManager, place: Place) -> Workspace:
     """An isolated one of the instance ``spec_1``."""
     return workspaces.create("spec_1", place.repository, "isolated")

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actors.worktrees.manager import Workspaces
+from actors.worktrees.manager import WorktreeManager
 from tests.integration.worktrees.conftest import Place, photograph, photograph_of_blobs
 
 _NAMES = st.sampled_from(["a", "b", "src", "src/code.py", "src/new", "d/e", "d/e/f", ".env", "x.log", "out/y", "\n"])
@@ -47,7 +47,7 @@ def _apply(place: Place, tree: Path, what: str, name: str, content: bytes) -> No
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=_CHANGES)
 def test_whatever_was_done_in_a_worktree_comes_back(
-    workspaces: Workspaces, place: Place, changes: list[tuple[str, str, bytes]]
+    workspaces: WorktreeManager, place: Place, changes: list[tuple[str, str, bytes]]
 ) -> None:
     (place.repository / ".git/info/exclude").write_text(".env\n*.log\nout/\n")
     workspace = workspaces.create("random", place.repository, "isolated")
@@ -56,9 +56,9 @@ def test_whatever_was_done_in_a_worktree_comes_back(
         _apply(place, tree, *change)
     photo, head = photograph(tree), place.git(tree, "rev-parse", "HEAD")
     staged = place.git(tree, "write-tree")
-    retirement = workspaces.retire(workspace)
-    assert retirement.removed
-    held = retirement.saved_ref or head
+    removal = workspaces.retire(workspace)
+    assert removal.removed
+    held = removal.saved_ref or head
     assert photograph_of_blobs(place, held) == photo
     trees = place.git(place.repository, "log", "--format=%T", held).split()
     assert staged in trees

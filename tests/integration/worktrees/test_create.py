@@ -10,14 +10,14 @@ import pytest
 
 from actors.errors import InvalidRequestError
 from actors.git.process import GitOutput, GitRunner
-from actors.worktrees.manager import Workspaces
+from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
 from actors.worktrees.source import find_source, source_fact_by_fact
 from tests.integration.worktrees.conftest import Place
 
 
 def test_an_isolated_workspace_is_a_worktree_on_a_branch_of_its_own(
-    workspaces: Workspaces, workspace: Workspace, place: Place
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
     worktree = place.worktrees / "spec_1"
     assert workspace == Workspace(
@@ -42,21 +42,23 @@ def test_worktrees_are_private_to_the_user(workspace: Workspace, place: Place) -
     assert stat.S_IMODE(workspace.directory.stat().st_mode) == 0o700
 
 
-def test_the_agent_works_in_the_same_sub_directory(workspaces: Workspaces, place: Place) -> None:
+def test_the_agent_works_in_the_same_sub_directory(workspaces: WorktreeManager, place: Place) -> None:
     workspace = workspaces.create("a", place.repository / "src", "isolated")
     assert workspace.worktree == place.worktrees / "a"
     assert workspace.directory == place.worktrees / "a/src"
     assert workspace.repository == place.repository
 
 
-def test_a_sub_directory_that_is_not_committed_leaves_the_root(workspaces: Workspaces, place: Place) -> None:
+def test_a_sub_directory_that_is_not_committed_leaves_the_root(workspaces: WorktreeManager, place: Place) -> None:
     (place.repository / "new").mkdir()
     workspace = workspaces.create("a", place.repository / "new", "isolated")
     assert workspace.directory == workspace.worktree
     assert any("new is no directory of the last commit" in note for note in workspace.notes)
 
 
-def test_a_committed_link_does_not_lead_the_agent_out_of_its_worktree(workspaces: Workspaces, place: Place) -> None:
+def test_a_committed_link_does_not_lead_the_agent_out_of_its_worktree(
+    workspaces: WorktreeManager, place: Place
+) -> None:
     (place.repository / "data").symlink_to(place.base)
     place.git(place.repository, "add", "data")
     place.git(place.repository, "commit", "-q", "-m", "Link")
@@ -66,7 +68,7 @@ def test_a_committed_link_does_not_lead_the_agent_out_of_its_worktree(workspaces
     assert workspace.directory == workspace.worktree
 
 
-def test_changes_that_are_not_committed_are_counted_in_a_note(workspaces: Workspaces, place: Place) -> None:
+def test_changes_that_are_not_committed_are_counted_in_a_note(workspaces: WorktreeManager, place: Place) -> None:
     (place.repository / "src/code.py").write_text("x = 2\n")
     (place.repository / "new file").write_text("?")
     workspace = workspaces.create("a", place.repository, "isolated")
@@ -75,21 +77,21 @@ def test_changes_that_are_not_committed_are_counted_in_a_note(workspaces: Worksp
     assert (workspace.directory / "src/code.py").read_text() == "x = 1\n"
 
 
-def test_a_broken_index_of_the_user_is_a_note_and_no_obstacle(workspaces: Workspaces, place: Place) -> None:
+def test_a_broken_index_of_the_user_is_a_note_and_no_obstacle(workspaces: WorktreeManager, place: Place) -> None:
     (place.repository / ".git/index").write_bytes(b"broken")
     workspace = workspaces.create("a", place.repository, "isolated")
     assert "if any, are not in the worktree" in workspace.notes[0]
     assert (workspace.directory / "src/code.py").exists()
 
 
-def test_a_locked_index_of_the_user_is_no_obstacle(workspaces: Workspaces, place: Place) -> None:
+def test_a_locked_index_of_the_user_is_no_obstacle(workspaces: WorktreeManager, place: Place) -> None:
     lock = place.repository / ".git/index.lock"
     lock.touch()
     assert workspaces.create("a", place.repository, "isolated").notes == ()
     assert lock.exists()
 
 
-def test_a_detached_head_is_where_the_branch_starts(workspaces: Workspaces, place: Place) -> None:
+def test_a_detached_head_is_where_the_branch_starts(workspaces: WorktreeManager, place: Place) -> None:
     first = place.git(place.repository, "rev-parse", "HEAD")
     place.commit(place.repository, "second")
     place.git(place.repository, "checkout", "-q", "--detach", first)
@@ -99,7 +101,7 @@ def test_a_detached_head_is_where_the_branch_starts(workspaces: Workspaces, plac
 
 
 def test_another_instances_worktree_can_be_branched_from(
-    workspaces: Workspaces, workspace: Workspace, place: Place
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
     commit = place.commit(workspace.directory, "by the first")
     second = workspaces.create("b", workspace.directory, "isolated")
@@ -108,7 +110,7 @@ def test_another_instances_worktree_can_be_branched_from(
     assert second.worktree == place.worktrees / "b"
 
 
-def test_a_bare_repository_has_worktrees(workspaces: Workspaces, place: Place) -> None:
+def test_a_bare_repository_has_worktrees(workspaces: WorktreeManager, place: Place) -> None:
     bare = place.base / "bare.git"
     place.git(place.base, "clone", "-q", "--bare", str(place.repository), str(bare))
     workspace = workspaces.create("a", bare, "isolated")
@@ -118,14 +120,14 @@ def test_a_bare_repository_has_worktrees(workspaces: Workspaces, place: Place) -
     assert place.git(bare, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
 
 
-def test_a_git_directory_behind_a_link_is_fine(workspaces: Workspaces, place: Place) -> None:
+def test_a_git_directory_behind_a_link_is_fine(workspaces: WorktreeManager, place: Place) -> None:
     (place.repository / ".git").rename(place.base / "real.git")
     (place.repository / ".git").symlink_to(place.base / "real.git")
     workspace = workspaces.create("a", place.repository, "isolated")
     assert workspaces.retire(workspace).kept_reason is None
 
 
-def test_submodules_are_left_to_be_fetched_by_hand(workspaces: Workspaces, place: Place) -> None:
+def test_submodules_are_left_to_be_fetched_by_hand(workspaces: WorktreeManager, place: Place) -> None:
     other = place.base / "other"
     place.git(place.base, "clone", "-q", str(place.repository), str(other))
     place.git(place.repository, "submodule", "--quiet", "add", str(other), "lib")
@@ -140,7 +142,7 @@ def test_submodules_are_left_to_be_fetched_by_hand(workspaces: Workspaces, place
     assert workspaces.retire(workspace).kept_reason is None
 
 
-def test_an_existing_branch_is_neither_reused_nor_reset(workspaces: Workspaces, place: Place) -> None:
+def test_an_existing_branch_is_neither_reused_nor_reset(workspaces: WorktreeManager, place: Place) -> None:
     place.git(place.repository, "branch", "phalanx/a")
     place.git(place.repository, "branch", "phalanx/a-2/deeper")
     first = place.git(place.repository, "rev-parse", "HEAD")
@@ -154,7 +156,7 @@ def test_an_existing_branch_is_neither_reused_nor_reset(workspaces: Workspaces, 
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_branch_named_phalanx_is_refused_in_words(workspaces: Workspaces, place: Place, packed: bool) -> None:
+def test_a_branch_named_phalanx_is_refused_in_words(workspaces: WorktreeManager, place: Place, packed: bool) -> None:
     place.git(place.repository, "branch", "phalanx")
     if packed:
         place.git(place.repository, "pack-refs", "--all")
@@ -164,7 +166,7 @@ def test_a_branch_named_phalanx_is_refused_in_words(workspaces: Workspaces, plac
     assert place.snapshot() == before
 
 
-def test_a_tag_of_the_branchs_name_does_not_mislead(workspaces: Workspaces, place: Place) -> None:
+def test_a_tag_of_the_branchs_name_does_not_mislead(workspaces: WorktreeManager, place: Place) -> None:
     place.git(place.repository, "tag", "phalanx/a")
     commit = place.commit(place.repository, "later")
     workspace = workspaces.create("a", place.repository, "isolated")
@@ -173,7 +175,7 @@ def test_a_tag_of_the_branchs_name_does_not_mislead(workspaces: Workspaces, plac
     assert place.git(workspace.directory, "status", "--porcelain") == ""
 
 
-def test_whatever_has_the_directorys_name_stays(workspaces: Workspaces, place: Place) -> None:
+def test_whatever_has_the_directorys_name_stays(workspaces: WorktreeManager, place: Place) -> None:
     (place.worktrees / "a").mkdir()
     (place.worktrees / "a/precious").write_text("work")
     (place.worktrees / "a-2").write_text("a file")
@@ -186,7 +188,7 @@ def test_whatever_has_the_directorys_name_stays(workspaces: Workspaces, place: P
 
 
 def test_a_worktree_that_was_deleted_by_hand_keeps_its_registration(
-    workspaces: Workspaces, workspace: Workspace, place: Place
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
     place.git(workspace.directory, "checkout", "-q", "--detach")
     commit = place.commit(workspace.directory, "only here")
@@ -196,7 +198,7 @@ def test_a_worktree_that_was_deleted_by_hand_keeps_its_registration(
     assert commit in place.git(place.repository, "worktree", "list", "--porcelain")
 
 
-def test_a_shared_workspace_is_the_directory_itself(workspaces: Workspaces, place: Place) -> None:
+def test_a_shared_workspace_is_the_directory_itself(workspaces: WorktreeManager, place: Place) -> None:
     before = place.snapshot()
     workspace = workspaces.create("a", place.repository / "src", "shared")
     assert workspace.directory == place.repository / "src"
@@ -211,12 +213,12 @@ def test_a_shared_workspace_needs_no_git(place: Place) -> None:
     directory = place.base / "plain"
     directory.mkdir()
     expected = Workspace(mode="shared", directory=directory)
-    assert Workspaces(place.worktrees, place.environment).create("a", directory, "shared") == expected
-    without_git = Workspaces(place.worktrees, {"PATH": "/nowhere"}).create("a", directory, "shared")
+    assert WorktreeManager(place.worktrees, place.environment).create("a", directory, "shared") == expected
+    without_git = WorktreeManager(place.worktrees, {"PATH": "/nowhere"}).create("a", directory, "shared")
     assert replace(without_git, notes=()) == expected
 
 
-def test_the_repositorys_own_settings_do_not_get_in_the_way(workspaces: Workspaces, place: Place) -> None:
+def test_the_repositorys_own_settings_do_not_get_in_the_way(workspaces: WorktreeManager, place: Place) -> None:
     settings = {
         "status.showUntrackedFiles": "no",
         "branch.autoSetupMerge": "always",

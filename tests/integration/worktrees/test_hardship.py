@@ -17,7 +17,7 @@ import pytest
 
 from actors.errors import WorkspaceError
 from actors.worktrees import create
-from actors.worktrees.manager import Workspaces
+from actors.worktrees.manager import WorktreeManager
 from tests.integration.worktrees.conftest import Place
 from tests.processes import ends, runs, tell
 
@@ -68,7 +68,7 @@ def _a_creation_stopped_in_the_middle(place: Place) -> Iterator[tuple[subprocess
 
 
 def test_a_creation_killed_with_its_git_is_made_anew_under_the_same_name(
-    workspaces: Workspaces, place: Place, creator: Path
+    workspaces: WorktreeManager, place: Place, creator: Path
 ) -> None:
     before = place.snapshot()
     with _a_creation_stopped_in_the_middle(place) as (process, family):
@@ -85,7 +85,7 @@ def test_a_creation_killed_with_its_git_is_made_anew_under_the_same_name(
 
 
 def test_a_git_that_outlives_its_creator_is_left_alone_until_it_has_ended(
-    workspaces: Workspaces, place: Place, creator: Path
+    workspaces: WorktreeManager, place: Place, creator: Path
 ) -> None:
     with _a_creation_stopped_in_the_middle(place) as (process, family):
         process.kill()
@@ -96,7 +96,7 @@ def test_a_git_that_outlives_its_creator_is_left_alone_until_it_has_ended(
     assert workspaces.create("a", place.repository, "isolated").branch == "phalanx/a"
 
 
-def test_a_finished_worktree_is_never_taken_for_an_unfinished_one(workspaces: Workspaces, place: Place) -> None:
+def test_a_finished_worktree_is_never_taken_for_an_unfinished_one(workspaces: WorktreeManager, place: Place) -> None:
     first = workspaces.create("a", place.repository, "isolated")
     second = workspaces.create("a", place.repository, "isolated")
     assert (first.branch, second.branch) == ("phalanx/a", "phalanx/a-2")
@@ -104,7 +104,7 @@ def test_a_finished_worktree_is_never_taken_for_an_unfinished_one(workspaces: Wo
 
 
 def test_a_hook_that_hangs_is_ended_and_nothing_is_left(
-    workspaces: Workspaces, place: Place, monkeypatch: pytest.MonkeyPatch
+    workspaces: WorktreeManager, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.hook(f"trap '' TERM; echo $$ > {place.base}/pid; sleep 600")
     before = place.snapshot()
@@ -116,7 +116,7 @@ def test_a_hook_that_hangs_is_ended_and_nothing_is_left(
 
 
 def test_a_checkout_that_hangs_is_ended_and_nothing_is_left(
-    workspaces: Workspaces, place: Place, creator: Path, monkeypatch: pytest.MonkeyPatch
+    workspaces: WorktreeManager, place: Place, creator: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = place.snapshot()
     monkeypatch.setattr(create, "CHECKOUT_TIMEOUT_S", 1.0)
@@ -126,7 +126,7 @@ def test_a_checkout_that_hangs_is_ended_and_nothing_is_left(
     assert place.snapshot() == before
 
 
-def test_a_hook_that_fails_is_a_note(workspaces: Workspaces, place: Place) -> None:
+def test_a_hook_that_fails_is_a_note(workspaces: WorktreeManager, place: Place) -> None:
     place.hook("echo 'no \033[31mlinter' >&2; exit 3")
     workspace = workspaces.create("a", place.repository, "isolated")
     assert workspace.notes == ("The repository's post-checkout hook failed: no  [31mlinter",)
@@ -134,7 +134,7 @@ def test_a_hook_that_fails_is_a_note(workspaces: Workspaces, place: Place) -> No
     assert workspaces.retire(workspace).removed
 
 
-def test_a_checkout_that_fails_leaves_nothing_and_tells_why(workspaces: Workspaces, place: Place) -> None:
+def test_a_checkout_that_fails_leaves_nothing_and_tells_why(workspaces: WorktreeManager, place: Place) -> None:
     place.commit(place.repository, ".gitattributes", "big.bin filter=gone\n")
     place.commit(place.repository, "big.bin")
     place.git(place.repository, "config", "filter.gone.smudge", "no-such-program")
@@ -145,7 +145,9 @@ def test_a_checkout_that_fails_leaves_nothing_and_tells_why(workspaces: Workspac
     assert place.snapshot() == before
 
 
-def test_a_child_that_a_hook_leaves_behind_does_not_hold_up_the_creation(workspaces: Workspaces, place: Place) -> None:
+def test_a_child_that_a_hook_leaves_behind_does_not_hold_up_the_creation(
+    workspaces: WorktreeManager, place: Place
+) -> None:
     place.hook(f"sleep 60 & echo $! > {place.base}/pid")
     begin = time.monotonic()
     workspaces.create("a", place.repository, "isolated")
@@ -163,7 +165,7 @@ def test_neither_git_variables_nor_secrets_reach_git_and_hooks(place: Place, mon
     }
     for name, value in {**secrets, **traps}.items():
         monkeypatch.setenv(name, value)
-    workspaces = Workspaces(place.worktrees, {**place.environment, **secrets, **traps})
+    workspaces = WorktreeManager(place.worktrees, {**place.environment, **secrets, **traps})
     workspace = workspaces.create("a", place.repository, "isolated")
     seen = (place.base / "seen").read_text()
     assert not [name for name in [*secrets, *traps] if f"{name}=" in seen]
@@ -173,17 +175,17 @@ def test_neither_git_variables_nor_secrets_reach_git_and_hooks(place: Place, mon
     assert workspaces.retire(workspace).removed
 
 
-def test_many_worktrees_of_one_repository_at_once(workspaces: Workspaces, place: Place) -> None:
+def test_many_worktrees_of_one_repository_at_once(workspaces: WorktreeManager, place: Place) -> None:
     with ThreadPoolExecutor(3) as pool:
         made = list(pool.map(lambda n: workspaces.create(f"i{n}", place.repository, "isolated"), range(50)))
     assert [workspace.branch for workspace in made] == [f"phalanx/i{n}" for n in range(50)]
     assert all((workspace.directory / "src/code.py").exists() for workspace in made)
     with ThreadPoolExecutor(3) as pool:
-        assert all(retirement.kept_reason is None for retirement in pool.map(workspaces.retire, made))
+        assert all(removal.kept_reason is None for removal in pool.map(workspaces.retire, made))
     assert place.branches() == {"main"}
 
 
-def test_one_id_asked_for_many_times_at_once_gives_as_many_worktrees(workspaces: Workspaces, place: Place) -> None:
+def test_one_id_asked_for_many_times_at_once_gives_as_many_worktrees(workspaces: WorktreeManager, place: Place) -> None:
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: workspaces.create("a", place.repository, "isolated"), range(8)))
     assert len({workspace.worktree for workspace in made}) == 8
@@ -194,7 +196,7 @@ def test_one_id_asked_for_many_times_at_once_gives_as_many_worktrees(workspaces:
 
 
 def test_two_homes_asking_for_the_same_id_in_one_repository_never_meet(place: Place) -> None:
-    homes = [Workspaces(place.base / name, place.environment) for name in ("one", "two")]
+    homes = [WorktreeManager(place.base / name, place.environment) for name in ("one", "two")]
     with ThreadPoolExecutor(4) as pool:
         jobs = [pool.submit(home.create, f"i{n}", place.repository, "isolated") for n in range(8) for home in homes]
         made = [job.result() for job in jobs]
@@ -204,7 +206,7 @@ def test_two_homes_asking_for_the_same_id_in_one_repository_never_meet(place: Pl
 
 
 def test_what_another_home_is_just_making_is_not_taken_for_left_over(place: Place) -> None:
-    one, two = (Workspaces(place.base / name, place.environment) for name in ("one", "two"))
+    one, two = (WorktreeManager(place.base / name, place.environment) for name in ("one", "two"))
     half_made = one.create("a", place.repository, "isolated")
     # As git has it for a moment: registered and locked, and its HEAD not yet on the branch.
     place.git(half_made.directory, "checkout", "-q", "--detach")
@@ -213,7 +215,7 @@ def test_what_another_home_is_just_making_is_not_taken_for_left_over(place: Plac
     assert "phalanx/a" in place.branches()
 
 
-def test_making_and_retiring_at_once_do_not_disturb_each_other(workspaces: Workspaces, place: Place) -> None:
+def test_making_and_retiring_at_once_do_not_disturb_each_other(workspaces: WorktreeManager, place: Place) -> None:
     before = place.snapshot()
 
     def come_and_go(number: int) -> None:
@@ -226,7 +228,9 @@ def test_making_and_retiring_at_once_do_not_disturb_each_other(workspaces: Works
     assert place.snapshot() == before
 
 
-def test_a_worktree_that_another_git_is_half_through_making_is_waited_for(workspaces: Workspaces, place: Place) -> None:
+def test_a_worktree_that_another_git_is_half_through_making_is_waited_for(
+    workspaces: WorktreeManager, place: Place
+) -> None:
     workspaces.create("other", place.repository, "isolated")
     common_directory_file = place.repository / ".git/worktrees/other/commondir"
     content = common_directory_file.read_text()
@@ -241,12 +245,12 @@ def test_a_worktree_that_another_git_is_half_through_making_is_waited_for(worksp
     assert workspace.branch == "phalanx/a"
 
 
-def test_a_lock_held_by_another_git_is_waited_for(workspaces: Workspaces, place: Place) -> None:
+def test_a_lock_held_by_another_git_is_waited_for(workspaces: WorktreeManager, place: Place) -> None:
     workspace = workspaces.create("a", place.repository, "isolated")
     lock = place.repository / ".git/packed-refs.lock"
     lock.touch()
     with ThreadPoolExecutor(1) as pool:
-        retirement = pool.submit(workspaces.retire, workspace)
+        removal = pool.submit(workspaces.retire, workspace)
         _wait_for(lambda: not workspace.directory.exists())
         lock.unlink()
-        assert retirement.result(20).branch_deleted
+        assert removal.result(20).branch_deleted

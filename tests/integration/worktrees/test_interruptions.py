@@ -20,7 +20,7 @@ import pytest
 
 from actors.errors import WorkspaceError
 from actors.worktrees import snapshot
-from actors.worktrees.manager import Workspaces
+from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
 from tests.integration.worktrees.conftest import Place, photograph, photograph_of_blobs
 from tests.processes import tell
@@ -86,7 +86,7 @@ def _kill_with_its_gits(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.parametrize("step", range(14))
 def test_a_retirement_killed_at_any_moment_is_finished_by_the_next(
-    workspaces: Workspaces, workspace: Workspace, place: Place, step: int
+    workspaces: WorktreeManager, workspace: Workspace, place: Place, step: int
 ) -> None:
     _make_work(place, workspace.directory)
     photo = photograph(workspace.directory)
@@ -98,16 +98,16 @@ def test_a_retirement_killed_at_any_moment_is_finished_by_the_next(
         _kill_with_its_gits(process)
     worktree_is_whole = workspace.directory.exists() and photograph(workspace.directory) == photo
     assert worktree_is_whole or photograph_of_blobs(place, REF) == photo
-    retirement = workspaces.retire(workspace)
-    assert (retirement.removed, retirement.branch_deleted) == (True, True)
-    assert photograph_of_blobs(place, retirement.saved_ref or "") == photo
+    removal = workspaces.retire(workspace)
+    assert (removal.removed, removal.branch_deleted) == (True, True)
+    assert photograph_of_blobs(place, removal.saved_ref or "") == photo
     assert place.saved() == {REF}
     assert list(place.worktrees.iterdir()) == []
     assert place.branches() == {"main"}
     assert workspaces.create("spec_1", place.repository, "isolated").branch == "phalanx/spec_1"
 
 
-def test_retiring_while_the_repository_is_cleaned_up_loses_nothing(workspaces: Workspaces, place: Place) -> None:
+def test_retiring_while_the_repository_is_cleaned_up_loses_nothing(workspaces: WorktreeManager, place: Place) -> None:
     for number in range(40):
         place.commit(place.repository, f"file{number}")
     team = [workspaces.create(f"spec_{number}", place.repository, "isolated") for number in range(6)]
@@ -130,14 +130,14 @@ def test_retiring_while_the_repository_is_cleaned_up_loses_nothing(workspaces: W
         finally:
             done.set()
         assert cleaner.result(60) > 0
-    for retirement, photo in zip(retirements, photos, strict=True):
-        assert retirement.removed
-        assert photograph_of_blobs(place, retirement.saved_ref or "") == photo
+    for removal, photo in zip(retirements, photos, strict=True):
+        assert removal.removed
+        assert photograph_of_blobs(place, removal.saved_ref or "") == photo
     assert place.git(place.repository, "fsck", "--full", "--strict") == ""
 
 
 def test_somebody_who_goes_on_writing_keeps_the_worktree(
-    workspaces: Workspaces, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspaces: WorktreeManager, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = snapshot._walk
 
@@ -147,14 +147,14 @@ def test_somebody_who_goes_on_writing_keeps_the_worktree(
         return taken(worktree)
 
     monkeypatch.setattr(snapshot, "_walk", write_and_walk)
-    retirement = workspaces.retire(workspace)
-    assert not retirement.removed
-    assert "something still writes in it" in (retirement.kept_reason or "")
+    removal = workspaces.retire(workspace)
+    assert not removal.removed
+    assert "something still writes in it" in (removal.kept_reason or "")
     assert (workspace.directory / "log").exists()
 
 
 def test_what_is_written_while_it_is_saved_is_saved_too(
-    workspaces: Workspaces, workspace: Workspace, place: Place, monkeypatch: pytest.MonkeyPatch
+    workspaces: WorktreeManager, workspace: Workspace, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (workspace.directory / "log").write_text("one\n")
     looked = []
@@ -167,29 +167,29 @@ def test_what_is_written_while_it_is_saved_is_saved_too(
         return taken(worktree)
 
     monkeypatch.setattr(snapshot, "_walk", write_once_and_walk)
-    retirement = workspaces.retire(workspace)
-    assert retirement.removed
-    assert place.git(place.repository, "show", f"{retirement.saved_ref}:log") == "two"
+    removal = workspaces.retire(workspace)
+    assert removal.removed
+    assert place.git(place.repository, "show", f"{removal.saved_ref}:log") == "two"
 
 
-def _git_that(place: Place, script: str) -> Workspaces:
+def _git_that(place: Place, script: str) -> WorktreeManager:
     """Workspaces whose git is a script of the test's own, with the real one as ``$GIT``."""
     directory = place.base / "bin"
     directory.mkdir()
     (directory / "git").write_text(f"#!/bin/bash\nGIT={shutil.which('git')}\n{script}\n")
     (directory / "git").chmod(0o755)
-    return Workspaces(place.worktrees, {**place.environment, "PATH": f"{directory}:{os.environ['PATH']}"})
+    return WorktreeManager(place.worktrees, {**place.environment, "PATH": f"{directory}:{os.environ['PATH']}"})
 
 
 def test_a_disk_that_takes_no_more_keeps_the_worktree(
-    workspaces: Workspaces, workspace: Workspace, place: Place
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
     (workspace.directory / "large").write_bytes(os.urandom(3_000_000))
     photo = photograph(workspace.directory)
     full = _git_that(place, 'ulimit -f 1000; exec "$GIT" "$@"')
-    retirement = full.retire(workspace)
-    assert not retirement.removed
-    assert retirement.saved_ref is None
+    removal = full.retire(workspace)
+    assert not removal.removed
+    assert removal.saved_ref is None
     assert photograph(workspace.directory) == photo
     with pytest.raises(WorkspaceError, match="was not saved"):
         full.save(workspace)
@@ -199,7 +199,7 @@ def test_a_disk_that_takes_no_more_keeps_the_worktree(
 
 @pytest.mark.parametrize("verb", ["write-tree", "hash-object", "update-index", "commit-tree", "update-ref", "rev-list"])
 def test_a_git_that_fails_at_any_step_keeps_the_worktree(
-    workspaces: Workspaces, workspace: Workspace, place: Place, verb: str
+    workspaces: WorktreeManager, workspace: Workspace, place: Place, verb: str
 ) -> None:
     _make_work(place, workspace.directory)
     photo = photograph(workspace.directory)
@@ -208,9 +208,9 @@ def test_a_git_that_fails_at_any_step_keeps_the_worktree(
         f'for word; do [ "$word" = {verb} ] && {{ echo "fatal: No space left on device" >&2; exit 128; }}; done\n'
         'exec "$GIT" "$@"',
     )
-    retirement = failing.retire(workspace)
-    assert not retirement.removed
-    assert "No space left" in (retirement.kept_reason or "")
+    removal = failing.retire(workspace)
+    assert not removal.removed
+    assert "No space left" in (removal.kept_reason or "")
     assert photograph(workspace.directory) == photo
     assert workspaces.retire(workspace).saved_ref == REF
     assert photograph_of_blobs(place, REF) == photo
@@ -229,9 +229,9 @@ def test_an_upkeep_that_takes_a_directory_from_under_git_costs_only_another_try(
         f'for word; do [ "$word" = {verb} ] && mkdir {met} 2>&- && {{ echo "{words}" >&2; exit 128; }}; done\n'
         'exec "$GIT" "$@"',
     )
-    retirement = hindered.retire(workspace)
+    removal = hindered.retire(workspace)
     assert met.exists()
-    assert retirement.removed
+    assert removal.removed
     assert photograph_of_blobs(place, REF) == photo
 
 
@@ -239,14 +239,14 @@ def test_a_git_that_stores_something_else_is_found_out(workspace: Workspace, pla
     (workspace.directory / "a").write_text("one")
     (workspace.directory / "b").write_text("two")
     lying = _git_that(place, 'case " $* " in *" hash-object "*) "$GIT" "$@" | tac;; *) exec "$GIT" "$@";; esac')
-    retirement = lying.retire(workspace)
-    assert not retirement.removed
-    assert "not what was saved" in (retirement.kept_reason or "")
+    removal = lying.retire(workspace)
+    assert not removal.removed
+    assert "not what was saved" in (removal.kept_reason or "")
     assert place.saved() == set()
 
 
 def test_a_lock_that_a_killed_git_has_left_on_the_ref_does_not_hinder_saving(
-    workspaces: Workspaces, workspace: Workspace, place: Place
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
     (workspace.directory / "notes").write_text("an idea")
     lock = place.repository / f".git/{REF}.lock"
@@ -257,7 +257,7 @@ def test_a_lock_that_a_killed_git_has_left_on_the_ref_does_not_hinder_saving(
 
 
 def test_a_registration_that_git_deletes_only_in_part_is_deleted_all_the_same(
-    workspaces: Workspaces, workspace: Workspace, place: Place
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
     registration = place.repository / ".git/worktrees/spec_1"
     hindered = _git_that(
@@ -270,7 +270,9 @@ def test_a_registration_that_git_deletes_only_in_part_is_deleted_all_the_same(
     assert not registration.exists()
 
 
-def test_a_directory_that_may_not_be_written_in_goes_all_the_same(workspaces: Workspaces, workspace: Workspace) -> None:
+def test_a_directory_that_may_not_be_written_in_goes_all_the_same(
+    workspaces: WorktreeManager, workspace: Workspace
+) -> None:
     (workspace.directory / "src/locked").mkdir()
     (workspace.directory / "src/locked/file").write_text("x")
     (workspace.directory / "src/locked").chmod(0o555)

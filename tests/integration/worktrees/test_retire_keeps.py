@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from actors.worktrees import snapshot
-from actors.worktrees.manager import Workspaces
-from actors.worktrees.model import Retirement, Workspace
+from actors.worktrees.manager import WorktreeManager
+from actors.worktrees.model import RemovalResult, Workspace
 from actors.worktrees.snapshot import MOST_FILE_BYTES
 from tests.integration.worktrees.conftest import Place, photograph
 
@@ -150,25 +150,25 @@ def _touch(path: Path) -> Path:
         (_write_many_files, f"{MOST_FILES} are the most"),
     ],
 )
-@pytest.mark.parametrize("end", [Workspaces.retire, Workspaces.undo])
+@pytest.mark.parametrize("end", [WorktreeManager.retire, WorktreeManager.undo])
 def test_work_is_kept_and_the_reason_told(
-    workspaces: Workspaces,
+    workspaces: WorktreeManager,
     workspace: Workspace,
     place: Place,
     do: Callable[[Place, Path], None],
     reason: str,
-    end: Callable[[Workspaces, Workspace], Retirement],
+    end: Callable[[WorktreeManager, Workspace], RemovalResult],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(snapshot, "MOST_FILES", MOST_FILES)
     do(place, workspace.directory)
     before, index = photograph(place.base), (place.repository / ".git/worktrees/spec_1/index").read_bytes()
-    retirement = end(workspaces, workspace)
-    assert not retirement.removed
-    assert not retirement.branch_deleted
+    removal = end(workspaces, workspace)
+    assert not removal.removed
+    assert not removal.branch_deleted
     with pytest.raises(AssertionError, match=reason):
-        raise AssertionError(retirement.kept_reason)
-    assert str(workspace.worktree) in (retirement.kept_reason or "")
+        raise AssertionError(removal.kept_reason)
+    assert str(workspace.worktree) in (removal.kept_reason or "")
     assert (place.repository / ".git/worktrees/spec_1/index").read_bytes() == index
     assert {path for path in photograph(place.base) if b"/objects/" not in path} == {
         path for path in before if b"/objects/" not in path

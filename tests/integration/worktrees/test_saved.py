@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.worktrees.manager import Workspaces
+from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
 from tests.integration.worktrees import states
 from tests.integration.worktrees.conftest import Place, photograph, photograph_of_blobs
@@ -20,14 +20,14 @@ REF = "refs/phalanx/saved/spec_1"
 
 @pytest.mark.parametrize("do", states.STATES)
 def test_every_state_comes_back_as_it_was(
-    workspaces: Workspaces, workspace: Workspace, place: Place, do: Callable[[Place, Path], None]
+    workspaces: WorktreeManager, workspace: Workspace, place: Place, do: Callable[[Place, Path], None]
 ) -> None:
     do(place, workspace.directory)
     photo = photograph(workspace.directory)
     head = place.git(workspace.directory, "rev-parse", "HEAD")
-    retirement = workspaces.retire(workspace)
-    assert (retirement.removed, retirement.saved_ref) == (True, REF)
-    assert "What was only in its worktree was saved first" in (retirement.kept_reason or "")
+    removal = workspaces.retire(workspace)
+    assert (removal.removed, removal.saved_ref) == (True, REF)
+    assert "What was only in its worktree was saved first" in (removal.kept_reason or "")
     assert list(place.worktrees.iterdir()) == []
     assert photograph_of_blobs(place, REF) == photo
     saved = place.git(place.repository, "rev-parse", REF)
@@ -47,7 +47,7 @@ def test_every_state_comes_back_as_it_was(
     ],
 )
 def test_a_fresh_worktree_of_what_was_saved_is_the_one_that_was_there(
-    workspaces: Workspaces, workspace: Workspace, place: Place, do: Callable[[Place, Path], None]
+    workspaces: WorktreeManager, workspace: Workspace, place: Place, do: Callable[[Place, Path], None]
 ) -> None:
     do(place, workspace.directory)
     photo = photograph(workspace.directory)
@@ -58,7 +58,7 @@ def test_a_fresh_worktree_of_what_was_saved_is_the_one_that_was_there(
 
 @pytest.mark.parametrize("do", [states.stage_and_modify_again, states.stage_and_take_back])
 def test_what_was_staged_comes_back_staged(
-    workspaces: Workspaces, workspace: Workspace, place: Place, do: Callable[[Place, Path], None]
+    workspaces: WorktreeManager, workspace: Workspace, place: Place, do: Callable[[Place, Path], None]
 ) -> None:
     do(place, workspace.directory)
     before = place.git(workspace.directory, "status", "--porcelain")
@@ -71,7 +71,7 @@ def test_what_was_staged_comes_back_staged(
 
 
 def test_the_message_tells_what_it_is_and_how_to_get_it_back(
-    workspaces: Workspaces, workspace: Workspace, place: Place
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
     states.stage_and_modify_again(place, workspace.directory)
     states.leave_ignored(place, workspace.directory)
@@ -85,7 +85,9 @@ def test_the_message_tells_what_it_is_and_how_to_get_it_back(
     assert (place.repository / "build/deep/down/result").read_bytes() == bytes(range(256))
 
 
-def test_a_clean_and_merged_worktree_saves_nothing(workspaces: Workspaces, workspace: Workspace, place: Place) -> None:
+def test_a_clean_and_merged_worktree_saves_nothing(
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
+) -> None:
     place.git(workspace.directory, "update-index", "--skip-worktree", "src/code.py")
     assert workspaces.save(workspace) is None
     assert workspaces.retire(workspace).saved_ref is None
@@ -93,21 +95,21 @@ def test_a_clean_and_merged_worktree_saves_nothing(workspaces: Workspaces, works
 
 
 def test_what_git_converts_back_as_it_was_is_not_saved_once_more(
-    workspaces: Workspaces, workspace: Workspace, place: Place
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
     states.commit_what_git_converts_back(place, workspace.directory)
     photo = photograph(workspace.directory)
-    retirement = workspaces.retire(workspace)
-    assert (retirement.removed, retirement.saved_ref) == (True, None)
+    removal = workspaces.retire(workspace)
+    assert (removal.removed, removal.saved_ref) == (True, None)
     assert photograph(place.restore("main")) == photo
 
 
 def test_the_message_tells_how_to_get_back_what_a_filter_would_strip(
-    workspaces: Workspaces, workspace: Workspace, place: Place
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
     states.run_a_notebook_that_was_committed_before(place, workspace.directory)
-    retirement = workspaces.retire(workspace)
-    assert "git's filters do not keep all of some files in it ('a.ipynb')" in (retirement.kept_reason or "")
+    removal = workspaces.retire(workspace)
+    assert "git's filters do not keep all of some files in it ('a.ipynb')" in (removal.kept_reason or "")
     message = place.git(place.repository, "log", "-1", "--format=%B", REF)
     command = next(line for line in message.splitlines() if "git cat-file blob" in line).split(": ", 1)[1]
     words = command.replace("PATH", "a.ipynb").split(" > ")[0].split()
@@ -115,24 +117,26 @@ def test_the_message_tells_how_to_get_back_what_a_filter_would_strip(
 
 
 def test_commits_that_nobody_has_are_held_without_a_further_commit(
-    workspaces: Workspaces, workspace: Workspace, place: Place
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
     commit = place.commit(workspace.directory, "new.py")
-    retirement = workspaces.retire(workspace)
+    removal = workspaces.retire(workspace)
     assert place.git(place.repository, "rev-parse", REF) == commit
-    assert not retirement.branch_deleted
+    assert not removal.branch_deleted
     assert place.git(place.repository, "rev-parse", "phalanx/spec_1") == commit
 
 
 def test_neither_hooks_nor_signing_nor_a_missing_identity_hinder_saving(
-    workspaces: Workspaces, workspace: Workspace, place: Place
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
     states.hinder_every_commit(place, workspace.directory)
     assert workspaces.save(workspace) == REF
     assert not (place.base / "hook-ran").exists()
 
 
-def test_saving_leaves_files_and_index_as_they_are(workspaces: Workspaces, workspace: Workspace, place: Place) -> None:
+def test_saving_leaves_files_and_index_as_they_are(
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
+) -> None:
     states.stage_and_modify_again(place, workspace.directory)
     index = place.repository / ".git/worktrees/spec_1/index"
     os.utime(index, (1, 1))
@@ -145,7 +149,7 @@ def test_saving_leaves_files_and_index_as_they_are(workspaces: Workspaces, works
 
 
 def test_the_same_state_is_saved_once_and_another_beside_it(
-    workspaces: Workspaces, workspace: Workspace, place: Place
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
     states.stage_and_modify_again(place, workspace.directory)
     first = photograph(workspace.directory)
@@ -158,7 +162,9 @@ def test_the_same_state_is_saved_once_and_another_beside_it(
     assert photograph_of_blobs(place, REF) == first
 
 
-def test_a_later_instance_of_the_same_name_does_not_touch_what_was_saved(workspaces: Workspaces, place: Place) -> None:
+def test_a_later_instance_of_the_same_name_does_not_touch_what_was_saved(
+    workspaces: WorktreeManager, place: Place
+) -> None:
     refs = []
     for number in range(11):
         workspace = workspaces.create("spec_1", place.repository, "isolated")
@@ -168,7 +174,7 @@ def test_a_later_instance_of_the_same_name_does_not_touch_what_was_saved(workspa
     assert [place.git(place.repository, "show", f"{ref}:notes") for ref in refs] == [str(n) for n in range(11)]
 
 
-def test_a_worktree_named_like_a_number_does_not_mix_with_another(workspaces: Workspaces, place: Place) -> None:
+def test_a_worktree_named_like_a_number_does_not_mix_with_another(workspaces: WorktreeManager, place: Place) -> None:
     pair = [workspaces.create("spec_1", place.repository, "isolated") for _ in range(2)]
     for one in pair:
         (one.directory / "notes").write_text(str(one.branch))
@@ -176,7 +182,7 @@ def test_a_worktree_named_like_a_number_does_not_mix_with_another(workspaces: Wo
 
 
 def test_what_was_saved_outlives_the_clean_up_of_the_repository(
-    workspaces: Workspaces, workspace: Workspace, place: Place
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
     states.stage_and_take_back(place, workspace.directory)
     workspaces.retire(workspace)
@@ -186,14 +192,16 @@ def test_what_was_saved_outlives_the_clean_up_of_the_repository(
     assert place.git(place.repository, "show", f"{REF}^2:staged only here") == "new"
 
 
-def test_an_index_that_is_gone_is_taken_for_empty(workspaces: Workspaces, workspace: Workspace, place: Place) -> None:
+def test_an_index_that_is_gone_is_taken_for_empty(
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
+) -> None:
     states.lose_the_index(place, workspace.directory)
     photo = photograph(workspace.directory)
     assert workspaces.retire(workspace).saved_ref == REF
     assert photograph_of_blobs(place, REF) == photo
 
 
-def test_a_repository_with_longer_hashes_is_saved_too(workspaces: Workspaces, place: Place) -> None:
+def test_a_repository_with_longer_hashes_is_saved_too(workspaces: WorktreeManager, place: Place) -> None:
     shutil.rmtree(place.repository)
     place.git(place.base, "init", "-q", "--object-format=sha256", str(place.repository))
     place.commit(place.repository, "src/code.py")
@@ -206,7 +214,7 @@ def test_a_repository_with_longer_hashes_is_saved_too(workspaces: Workspaces, pl
 
 
 def test_files_outside_a_sparse_checkout_are_not_taken_for_deleted(
-    workspaces: Workspaces, workspace: Workspace, place: Place
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
     place.commit(workspace.directory, "far/away.txt")
     place.git(workspace.directory, "sparse-checkout", "set", "--sparse-index", "src")
@@ -217,7 +225,7 @@ def test_files_outside_a_sparse_checkout_are_not_taken_for_deleted(
     assert photograph_of_blobs(place, REF) == {**photo, b"far/away.txt": ("file", b"text\n")}
 
 
-def test_many_worktrees_of_one_repository_are_retired_at_once(workspaces: Workspaces, place: Place) -> None:
+def test_many_worktrees_of_one_repository_are_retired_at_once(workspaces: WorktreeManager, place: Place) -> None:
     team = [workspaces.create(f"spec_{number}", place.repository, "isolated") for number in range(10)]
     for number, one in enumerate(team):
         (one.directory / "notes").write_text(str(number))
@@ -230,7 +238,7 @@ def test_many_worktrees_of_one_repository_are_retired_at_once(workspaces: Worksp
 
 
 def test_two_who_retire_the_same_save_it_once_and_agree(
-    workspaces: Workspaces, workspace: Workspace, place: Place
+    workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
     states.stage_and_modify_again(place, workspace.directory)
     with ThreadPoolExecutor(4) as pool:

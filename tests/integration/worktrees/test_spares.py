@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 from actors.errors import WorkspaceError
-from actors.worktrees.manager import Workspaces
+from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
 from tests.integration.worktrees.conftest import Place
 
 
 @pytest.fixture
-def spare(workspaces: Workspaces, place: Place) -> Workspace:
+def spare(workspaces: WorktreeManager, place: Place) -> Workspace:
     return workspaces.create_spare("spare_7", place.repository)
 
 
 def test_a_spare_is_on_no_branch_and_bound_to_an_instance_it_is_like_any_other(
-    workspaces: Workspaces, place: Place, spare: Workspace
+    workspaces: WorktreeManager, place: Place, spare: Workspace
 ) -> None:
     assert place.branches() == {"main"}
     bound = workspaces.bind_spare(spare, "spec_1", place.repository)
@@ -32,7 +32,9 @@ def test_a_spare_is_on_no_branch_and_bound_to_an_instance_it_is_like_any_other(
     assert workspaces.retire(bound).saved_ref == "refs/phalanx/saved/spec_1"
 
 
-def test_it_is_put_on_the_commit_that_is_the_last_now(workspaces: Workspaces, place: Place, spare: Workspace) -> None:
+def test_it_is_put_on_the_commit_that_is_the_last_now(
+    workspaces: WorktreeManager, place: Place, spare: Workspace
+) -> None:
     newer = place.commit(place.repository, "src/more.py")
     bound = workspaces.bind_spare(spare, "spec_1", place.repository / "src")
     assert bound.base_commit == newer
@@ -42,7 +44,7 @@ def test_it_is_put_on_the_commit_that_is_the_last_now(workspaces: Workspaces, pl
 
 @pytest.mark.parametrize("touched", ["a new file", "a change", "another commit", "a branch", "gone"])
 def test_one_that_was_touched_is_given_to_nobody_and_discarding_it_loses_nothing(
-    workspaces: Workspaces, place: Place, spare: Workspace, touched: str
+    workspaces: WorktreeManager, place: Place, spare: Workspace, touched: str
 ) -> None:
     worktree = spare.worktree or Path()
     if touched == "a new file":
@@ -63,7 +65,9 @@ def test_one_that_was_touched_is_given_to_nobody_and_discarding_it_loses_nothing
     assert bool(place.saved()) == (touched in ("a new file", "a change", "another commit"))
 
 
-def test_none_is_bound_twice_however_many_ask_at_once(workspaces: Workspaces, place: Place, spare: Workspace) -> None:
+def test_none_is_bound_twice_however_many_ask_at_once(
+    workspaces: WorktreeManager, place: Place, spare: Workspace
+) -> None:
     def bind(number: int) -> bool:
         try:
             workspaces.bind_spare(spare, f"spec_{number}", place.repository)
@@ -77,20 +81,20 @@ def test_none_is_bound_twice_however_many_ask_at_once(workspaces: Workspaces, pl
 
 
 def test_one_that_was_bound_for_nothing_goes_with_the_branch_that_was_made_for_it(
-    workspaces: Workspaces, place: Place, spare: Workspace
+    workspaces: WorktreeManager, place: Place, spare: Workspace
 ) -> None:
     place.commit(place.repository, "more.txt")
     workspaces.bind_spare(spare, "spec_1", place.repository)
-    (leftover,) = workspaces.leftovers(())
-    assert (leftover.branch, leftover.path) == ("phalanx/spec_1", spare.worktree)
+    (orphan,) = workspaces.orphans(())
+    assert (orphan.branch, orphan.path) == ("phalanx/spec_1", spare.worktree)
     workspaces.undo(spare)
     assert place.branches() == {"main"}
     assert place.saved() == set()
-    assert workspaces.leftovers(()) == ()
+    assert workspaces.orphans(()) == ()
 
 
 def test_one_that_git_could_not_put_on_the_branch_leaves_the_name_to_the_worktree_that_comes_instead(
-    workspaces: Workspaces, place: Place, spare: Workspace
+    workspaces: WorktreeManager, place: Place, spare: Workspace
 ) -> None:
     place.commit(place.repository, ".gitattributes", "*.txt filter=broken\n")
     place.commit(place.repository, "more.txt")
@@ -109,7 +113,7 @@ def test_one_that_git_could_not_put_on_the_branch_leaves_the_name_to_the_worktre
 
 
 def test_one_that_got_on_the_branch_though_git_complained_takes_it_along(
-    workspaces: Workspaces, place: Place, spare: Workspace
+    workspaces: WorktreeManager, place: Place, spare: Workspace
 ) -> None:
     place.commit(place.repository, "more.txt")
     place.hook("exit 1")
@@ -120,7 +124,7 @@ def test_one_that_got_on_the_branch_though_git_complained_takes_it_along(
 
 
 def test_a_name_that_is_taken_gives_another_branch_and_a_note(
-    workspaces: Workspaces, place: Place, spare: Workspace
+    workspaces: WorktreeManager, place: Place, spare: Workspace
 ) -> None:
     place.git(place.repository, "branch", "phalanx/spec_1")
     bound = workspaces.bind_spare(spare, "spec_1", place.repository)
@@ -128,14 +132,14 @@ def test_a_name_that_is_taken_gives_another_branch_and_a_note(
     assert any("taken" in note for note in bound.notes)
 
 
-def test_a_spare_that_is_left_over_is_collected(workspaces: Workspaces, place: Place, spare: Workspace) -> None:
-    (leftover,) = workspaces.leftovers(())
-    assert workspaces.collect(leftover).removed
+def test_a_spare_that_is_left_over_is_collected(workspaces: WorktreeManager, place: Place, spare: Workspace) -> None:
+    (orphan,) = workspaces.orphans(())
+    assert workspaces.collect(orphan).removed
     assert not (spare.worktree or Path()).exists()
     assert place.saved() == set()
 
 
-def test_a_spare_of_another_repository_is_refused(workspaces: Workspaces, place: Place, spare: Workspace) -> None:
+def test_a_spare_of_another_repository_is_refused(workspaces: WorktreeManager, place: Place, spare: Workspace) -> None:
     other = place.base / "other"
     place.git(place.base, "clone", "-q", str(place.repository), str(other))
     with pytest.raises(WorkspaceError, match="another repository"):

@@ -22,7 +22,7 @@ from actors.instance.reports import Report, Snapshot
 from actors.messages import Message, MessageStatus, Receipt
 from actors.status import Status
 from actors.tmux.pane import PaneInfo
-from actors.worktrees.model import Leftover, Retirement, Workspace, WorkspaceMode
+from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 from supervisor.team.registry import is_instance_id
 from tests.unit.supervisor.stand_ins import load
 
@@ -188,8 +188,8 @@ class Hands:
     async def undo_workspace(self, workspace: Workspace) -> None:
         """Nothing was made."""
 
-    async def retire_workspace(self, workspace: Workspace) -> Retirement:
-        return Retirement(removed=False, kept_reason=None, branch_deleted=False)
+    async def retire_workspace(self, workspace: Workspace) -> RemovalResult:
+        return RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
 
     async def start_agent(self, start: AgentStart) -> PaneInfo:
         return _pane(start.session_name, self._world.open_session(start.session_name))
@@ -209,7 +209,7 @@ class Hands:
     async def forget_instance(self, instance_id: str) -> None:
         """It has no directory."""
 
-    async def leftovers(self, known: Sequence[str]) -> tuple[Leftover, ...]:
+    async def orphans(self, known: Sequence[str]) -> tuple[OrphanWorktree, ...]:
         return ()
 
     async def create(self, name: str) -> Actor:

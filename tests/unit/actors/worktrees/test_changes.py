@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.worktrees.source import Status, is_rebuilt, read_index, read_status, some_of
+from actors.worktrees.source import WorktreeStatus, is_rebuilt, read_index, read_status, some_of
 
 _NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 
 
 def test_an_empty_listing_means_a_clean_tree() -> None:
-    assert read_status("") == Status(changed=(), ignored=())
+    assert read_status("") == WorktreeStatus(changed=(), ignored=())
 
 
 @given(st.lists(st.tuples(st.sampled_from([" M", "A ", "??", "UU", "D ", "!!"]), _NAMES)))

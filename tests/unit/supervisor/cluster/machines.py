@@ -11,7 +11,7 @@ from typing import Any
 from actors.agents.base import Handover, RunningAgent
 from actors.errors import UnavailableError, WorkspaceError
 from actors.nodes import Node
-from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace
+from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace
 from supervisor.cluster.router import ManyHosts
 from supervisor.cluster.scheduler import Roster
 
@@ -116,25 +116,27 @@ class FakeHost:
         self.note("directories")
         return tuple(self.directories)
 
-    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+    async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         if self.silent:
             await asyncio.sleep(1000)
         return tuple(
-            Leftover(path=Path("/w") / name, git_directory=None, branch=None, unfinished=False, state="", age_s=1.0)
+            OrphanWorktree(
+                path=Path("/w") / name, git_directory=None, branch=None, unfinished=False, state="", age_s=1.0
+            )
             for name in self.left
         )
 
-    async def collect_leftover(self, leftover: Leftover) -> Retirement:
-        self.note(f"collect {leftover.path.name}")
-        return Retirement(removed=True, kept_reason=None, branch_deleted=True)
+    async def remove_orphan(self, orphan: OrphanWorktree) -> RemovalResult:
+        self.note(f"collect {orphan.path.name}")
+        return RemovalResult(removed=True, kept_reason=None, branch_deleted=True)
 
-    async def rehearse_removal(self, what: Workspace | Leftover, rehearsal: Rehearsal) -> tuple[Retirement, Rehearsal]:
+    async def preview_removal(self, what: Workspace | OrphanWorktree, dry_run: DryRun) -> tuple[RemovalResult, DryRun]:
         self.note("rehearse")
-        return Retirement(removed=True, kept_reason=None, branch_deleted=True), rehearsal
+        return RemovalResult(removed=True, kept_reason=None, branch_deleted=True), dry_run
 
-    async def retire_workspace(self, given: Workspace) -> Retirement:
+    async def retire_workspace(self, given: Workspace) -> RemovalResult:
         self.note("retire")
-        return Retirement(removed=True, kept_reason=None, branch_deleted=False)
+        return RemovalResult(removed=True, kept_reason=None, branch_deleted=False)
 
     async def undo_workspace(self, given: Workspace) -> None:
         self.note("undo")

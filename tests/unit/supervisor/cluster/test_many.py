@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import UnavailableError
-from actors.worktrees.model import Rehearsal
+from actors.worktrees.model import DryRun
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.cluster.machines import HERE, THERE, Scene, workspace
 
@@ -55,10 +55,10 @@ async def test_a_branch_whose_worktree_could_not_be_made_elsewhere_is_dropped_ag
 
 
 async def test_work_comes_home_before_and_after_the_worktree_goes(scene: Scene) -> None:
-    retirement = await scene.many.retire_workspace(workspace())
+    removal = await scene.many.retire_workspace(workspace())
     carried = ["worker: commits", "head: come home from worker"]
     assert scene.deeds == [*carried, "worker: retire", *carried, f"head: drop phalanx/{THERE}"]
-    assert retirement.branch_deleted
+    assert removal.branch_deleted
     scene.hosts["head"].branch_stays = "It is not merged."
     kept = await scene.many.retire_workspace(workspace())
     assert (kept.removed, kept.kept_reason, kept.branch_deleted) == (True, "It is not merged.", False)
@@ -98,14 +98,14 @@ async def test_an_instance_settles_again_with_worktree_launch_and_conversation(s
 async def test_leftovers_of_all_hosts_are_seen_and_collected_where_they_are(scene: Scene) -> None:
     await scene.roster.link("worker")
     scene.hosts["head"].left, scene.hosts["worker"].left = ["exec_7"], ["exec_8"]
-    found = await scene.many.leftovers(())
+    found = await scene.many.orphans(())
     assert [(each.host, each.path.name) for each in found] == [("", "exec_7"), ("worker", "exec_8")]
     for each in found:
-        await scene.many.rehearse_removal(each, Rehearsal())
-        await scene.many.collect_leftover(each)
+        await scene.many.preview_removal(each, DryRun())
+        await scene.many.remove_orphan(each)
     assert scene.deeds == ["head: rehearse", "head: collect exec_7", "worker: rehearse", "worker: collect exec_8"]
     scene.deeds.clear()
-    await scene.many.rehearse_removal(workspace(), Rehearsal())
+    await scene.many.preview_removal(workspace(), DryRun())
     assert scene.deeds == ["worker: rehearse"]
 
 
@@ -115,7 +115,7 @@ def test_a_host_that_hangs_does_not_keep_what_is_left_on_the_others_from_being_s
         await scene.roster.link("worker")
         scene.hosts["head"].left = ["exec_7"]
         scene.hosts["worker"].silent = True
-        assert [each.path.name for each in await scene.many.leftovers(())] == ["exec_7"]
+        assert [each.path.name for each in await scene.many.orphans(())] == ["exec_7"]
 
     virtual_time.run(play)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import UnavailableError
-from actors.worktrees.model import Leftover, Retirement
+from actors.worktrees.model import OrphanWorktree, RemovalResult
 from supervisor.pool.placement import Seat
 from supervisor.pool.worktrees import SpareWorktrees
 
@@ -31,22 +31,24 @@ class Machine:
     async def program(self, agent: str) -> str:
         return self._programs.get(self.name_, "")
 
-    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+    async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         self.deeds.append("look")
         if self.silent:
             await asyncio.sleep(20)
             raise UnavailableError("the host does not answer")
         return tuple(
-            Leftover(path=Path("/w") / name, git_directory=None, branch=branch, unfinished=False, state="", age_s=1.0)
+            OrphanWorktree(
+                path=Path("/w") / name, git_directory=None, branch=branch, unfinished=False, state="", age_s=1.0
+            )
             for name, branch in self.left
             if name not in known
         )
 
-    async def collect_leftover(self, leftover: Leftover) -> Retirement:
-        self.deeds.append(f"collect {leftover.path.name}")
+    async def remove_orphan(self, orphan: OrphanWorktree) -> RemovalResult:
+        self.deeds.append(f"collect {orphan.path.name}")
         if not self.in_use:
-            self.left = [each for each in self.left if each[0] != leftover.path.name]
-        return Retirement(removed=not self.in_use, kept_reason=None, branch_deleted=True)
+            self.left = [each for each in self.left if each[0] != orphan.path.name]
+        return RemovalResult(removed=not self.in_use, kept_reason=None, branch_deleted=True)
 
     async def instance_directories(self) -> tuple[str, ...]:
         return tuple(self.directories)

@@ -48,7 +48,7 @@ class Scene:
     async def end_agent(self, place: str, session_name: str, grace_s: float) -> None:
         self.deeds.append(f"end {session_name}")
 
-    async def leftovers(self, known: object) -> tuple[()]:
+    async def orphans(self, known: object) -> tuple[()]:
         return ()
 
     async def forget_instance(self, place: str) -> None:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from actors.agents.base import RunningAgent
-from actors.worktrees.model import Leftover, Retirement
+from actors.worktrees.model import OrphanWorktree, RemovalResult
 from supervisor.pool.actors import ActorStock
 from supervisor.ports import InstancePort
 from supervisor.recovery.recovery import Recovery
@@ -91,16 +91,18 @@ class Outside:
         self._do(f"finish {member.record.instance_id}")
         await self.roll.mark_ended(member, Stage.STOPPED, "")
 
-    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+    async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         return tuple(
-            Leftover(path=Path("/w") / name, git_directory=None, branch=None, unfinished=False, state="", age_s=1.0)
+            OrphanWorktree(
+                path=Path("/w") / name, git_directory=None, branch=None, unfinished=False, state="", age_s=1.0
+            )
             for name in self.worktrees
             if name not in known
         )
 
-    async def collect_leftover(self, leftover: Leftover) -> Retirement:
-        self.worktrees.remove(leftover.path.name)
-        return Retirement(removed=True, kept_reason=None, branch_deleted=True)
+    async def remove_orphan(self, orphan: OrphanWorktree) -> RemovalResult:
+        self.worktrees.remove(orphan.path.name)
+        return RemovalResult(removed=True, kept_reason=None, branch_deleted=True)
 
     async def forget_instance(self, instance_id: str) -> None:
         self._do(f"forget {instance_id}")

@@ -7,7 +7,7 @@ import pytest
 
 from actors.errors import FencedError, WorkspaceError
 from actors.home import Home
-from actors.worktrees.model import Leftover, Rehearsal, Retirement, Workspace
+from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace
 from supervisor.api.results import CollectedItem
 from supervisor.recovery.gc import Collecting
 from supervisor.store import keys
@@ -30,34 +30,34 @@ class Disk:
         """With these an error of ours comes up."""
         self.known: Collection[str] = ()
 
-    async def retire(self, record: InstanceRecord, remove: Remove) -> Retirement:
+    async def retire(self, record: InstanceRecord, remove: Remove) -> RemovalResult:
         if record.workspace is None or record.workspace.worktree is None:
-            return Retirement(removed=False, kept_reason=None, branch_deleted=False)
+            return RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
         return await remove(record.workspace)
 
-    async def retire_workspace(self, workspace: Workspace) -> Retirement:
+    async def retire_workspace(self, workspace: Workspace) -> RemovalResult:
         return self._remove(workspace.directory.name)
 
-    async def rehearse_removal(self, what: Workspace | Leftover, rehearsal: Rehearsal) -> tuple[Retirement, Rehearsal]:
+    async def preview_removal(self, what: Workspace | OrphanWorktree, dry_run: DryRun) -> tuple[RemovalResult, DryRun]:
         name = what.directory.name if isinstance(what, Workspace) else what.path.name
         before = list(self.worktrees)
         try:
-            return self._remove(name), rehearsal
+            return self._remove(name), dry_run
         finally:
             self.worktrees = before
 
-    async def leftovers(self, known: Collection[str]) -> tuple[Leftover, ...]:
+    async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         self.known = known
         return tuple(
-            Leftover(path=ROOT / name, git_directory=None, branch=None, unfinished=False, state="", age_s=1.0)
+            OrphanWorktree(path=ROOT / name, git_directory=None, branch=None, unfinished=False, state="", age_s=1.0)
             for name in self.worktrees
             if name not in known
         )
 
-    async def collect_leftover(self, leftover: Leftover) -> Retirement:
-        return self._remove(leftover.path.name)
+    async def remove_orphan(self, orphan: OrphanWorktree) -> RemovalResult:
+        return self._remove(orphan.path.name)
 
-    def _remove(self, name: str) -> Retirement:
+    def _remove(self, name: str) -> RemovalResult:
         if name in self.broken:
             raise RuntimeError("a fault of ours")
         if name in self.stuck:
@@ -65,7 +65,7 @@ class Disk:
         if name in self.worktrees:
             self.worktrees.remove(name)
         saved = f"refs/phalanx/saved/{name}"
-        return Retirement(removed=True, kept_reason=None, branch_deleted=True, saved_ref=saved)
+        return RemovalResult(removed=True, kept_reason=None, branch_deleted=True, saved_ref=saved)
 
     async def instance_directories(self) -> tuple[str, ...]:
         return tuple(self.directories)
@@ -170,14 +170,14 @@ async def test_what_belongs_to_an_instance_whose_record_cannot_be_read_is_left_a
 
 
 async def test_a_worktree_whose_instance_came_to_be_while_it_was_looked_at_is_left_alone(scene: Scene) -> None:
-    listed = scene.disk.leftovers
+    listed = scene.disk.orphans
 
-    async def slowly(known: Collection[str]) -> tuple[Leftover, ...]:
+    async def slowly(known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         found = await listed(known)
         await recruit(scene.roll, 8, stage=Stage.STARTING)
         return found
 
-    scene.disk.leftovers = slowly  # type: ignore[method-assign]
+    scene.disk.orphans = slowly  # type: ignore[method-assign]
     await scene.collect()
     assert "spec_0_0_8" in scene.disk.worktrees
 

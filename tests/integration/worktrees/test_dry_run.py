@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.worktrees.manager import Workspaces
-from actors.worktrees.model import Rehearsal, Retirement, Workspace
+from actors.worktrees.manager import WorktreeManager
+from actors.worktrees.model import DryRun, RemovalResult, Workspace
 from tests.integration.worktrees import states
 from tests.integration.worktrees.conftest import Place
 
@@ -52,10 +52,10 @@ def nothing(place: Place, tree: Path) -> None:
     """It stays as it was made."""
 
 
-def check(workspaces: Workspaces, place: Place, *removals: Callable[[Rehearsal | None], Retirement]) -> None:
+def check(workspaces: WorktreeManager, place: Place, *removals: Callable[[DryRun | None], RemovalResult]) -> None:
     before = place.snapshot()
-    rehearsal = Rehearsal()
-    foreseen = [remove(rehearsal) for remove in removals]
+    dry_run = DryRun()
+    foreseen = [remove(dry_run) for remove in removals]
     assert place.snapshot() == before
     assert [remove(None) for remove in removals] == foreseen
 
@@ -79,19 +79,19 @@ def check(workspaces: Workspaces, place: Place, *removals: Callable[[Rehearsal |
 )
 @pytest.mark.parametrize("as_leftover", [False, True])
 def test_every_state_is_foreseen(
-    workspaces: Workspaces, workspace: Workspace, place: Place, prepare: Prepare, as_leftover: bool
+    workspaces: WorktreeManager, workspace: Workspace, place: Place, prepare: Prepare, as_leftover: bool
 ) -> None:
     prepare(place, workspace.directory)
     if as_leftover:
-        (leftover,) = workspaces.leftovers([])
-        check(workspaces, place, lambda rehearsal: workspaces.collect(leftover, rehearsal))
+        (orphan,) = workspaces.orphans([])
+        check(workspaces, place, lambda dry_run: workspaces.collect(orphan, dry_run))
     else:
-        check(workspaces, place, lambda rehearsal: workspaces.retire(workspace, rehearsal))
+        check(workspaces, place, lambda dry_run: workspaces.retire(workspace, dry_run))
 
 
 @pytest.mark.parametrize("more", [nothing, states.modify, commit])
 def test_what_an_earlier_removal_of_the_run_changes_for_a_later_one_is_foreseen(
-    workspaces: Workspaces, workspace: Workspace, place: Place, more: Prepare
+    workspaces: WorktreeManager, workspace: Workspace, place: Place, more: Prepare
 ) -> None:
     """The second one stands on the first one's work: either holds it for the other while both are there."""
     commit(place, workspace.directory)
@@ -100,14 +100,14 @@ def test_what_an_earlier_removal_of_the_run_changes_for_a_later_one_is_foreseen(
     check(
         workspaces,
         place,
-        lambda rehearsal: workspaces.retire(workspace, rehearsal),
-        lambda rehearsal: workspaces.retire(second, rehearsal),
+        lambda dry_run: workspaces.retire(workspace, dry_run),
+        lambda dry_run: workspaces.retire(second, dry_run),
     )
 
 
-def test_empty_strange_and_unfinished_directories_are_foreseen(workspaces: Workspaces, place: Place) -> None:
+def test_empty_strange_and_unfinished_directories_are_foreseen(workspaces: WorktreeManager, place: Place) -> None:
     (place.worktrees / "spec_5").mkdir()
     (place.worktrees / "spec_6").mkdir()
     (place.worktrees / "spec_6" / "file").touch()
-    found = workspaces.leftovers([])
-    check(workspaces, place, *(lambda rehearsal, one=one: workspaces.collect(one, rehearsal) for one in found))
+    found = workspaces.orphans([])
+    check(workspaces, place, *(lambda dry_run, one=one: workspaces.collect(one, dry_run) for one in found))
