@@ -19,7 +19,7 @@ from supervisor.build import build_supervisor
 from supervisor.cluster.router import ManyHosts
 from supervisor.cluster.scheduler import Roster
 from supervisor.pool.actors import ActorStock
-from supervisor.ports import ClusterPort, FullHost, HostPort
+from supervisor.ports import ClusterHostPort, ClusterPort, HostPort
 from supervisor.rpc.relayed import RelayedConnections
 from supervisor.rpc.server import Gateway
 from supervisor.settings import Settings, kept_settings
@@ -71,7 +71,7 @@ class _SupervisorServer:
             claude_command=settings.claude_command, python=sys.executable, demo_start_s=settings.demo_start_s
         )
         address = own_address() if joined else ""
-        own: FullHost = await start_host(self._home, catalog, address)
+        own: ClusterHostPort = await start_host(self._home, catalog, address)
         cluster = RayCluster(self._home, catalog, joined.team_id) if joined else None
         roster = await _roster(own, address, cluster, settings) if cluster else None
         host: HostPort = cast("HostPort", ManyHosts(roster, self._home.travel / "conversations")) if roster else own
@@ -93,7 +93,7 @@ class _SupervisorServer:
         logging.getLogger(__name__).info("the supervisor of %s is ready", self._home.root)
 
 
-async def _roster(own: FullHost, address: str, cluster: ClusterPort, settings: Settings) -> Roster:
+async def _roster(own: ClusterHostPort, address: str, cluster: ClusterPort, settings: Settings) -> Roster:
     """The hosts of the cluster that was joined."""
     name = next((node.name for node in await cluster.nodes() if node.address == address), address)
     return Roster(name, own, cluster, settings.host_instances)

@@ -41,7 +41,7 @@ from actors.instance.transcript import Page, PageQuery
 from actors.marks import UMASK_MARK
 from actors.ray_client import ActorAwayError, actor_class, answer_of, answer_when_back, make_actor, meet, on_host
 from actors.tmux.pane import PaneInfo
-from actors.transfer.actor import DepotHandle, DepotServer
+from actors.transfer.actor import TransferHandle, TransferServer
 from actors.versions import ACTOR_PROTOCOL, check_protocol
 from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 
@@ -133,7 +133,7 @@ _WITHOUT_IT = ("HOME", "PATH", "LANG")
 """Of the actor's own environment: enough to look, and for git."""
 
 
-class _HostServer(Host, DepotServer):
+class _HostServer(Host, TransferServer):
     """Reads the agents' environment on its own machine: it may hold secrets and does not pass through Ray.
 
     Without it everything works but starting agents. An actor that fails to begin would be begun again for ever, and
@@ -255,7 +255,7 @@ class HostHandle:
         self._git = (
             GitHandle(actor, _near_look(home), GitClient(home.git_socket)) if home else GitHandle(actor, None, None)
         )
-        self.depot = DepotHandle(actor)
+        self.transfer = TransferHandle(actor)
 
     async def release(self) -> None:
         await self._ask_again(self._actor.release.remote, AGENT_S)

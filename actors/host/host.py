@@ -35,7 +35,7 @@ from actors.marks import INSTANCE_MARK
 from actors.processes import end_processes, processes_with
 from actors.tmux.pane import PaneInfo
 from actors.tmux.server import TmuxServer
-from actors.transfer.service import Depot
+from actors.transfer.service import TransferService
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 
@@ -56,7 +56,7 @@ class Host:
         self._server = TmuxServer(home.tmux_socket)
         self._load_meter = LoadMeter(home.root)
         self._workspaces = WorktreeManager(home.worktrees, self._environment)
-        self.depot = Depot(home.travel, self._workspaces, self._environment)
+        self.transfer = TransferService(home.travel, self._workspaces, self._environment)
         self._git = GitExecutor(self._environment)
         self._git_threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="git")
         self._workspace_threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="workspace")

@@ -1,13 +1,13 @@
 """Code on its way between hosts: git bundles in files, sent piece by piece, and files that are copied.
 
-Parcels of a host: git bundles in files, from which any piece can be read again until they are discarded.
+bundles of a host: git bundles in files, from which any piece can be read again until they are discarded.
 
 Promises: what is packed is complete for who has ``haves``; packing changes nothing in the repository that is there
-afterwards; a parcel that nobody has discarded goes after a while. Every method blocks.
+afterwards; a bundle that nobody has discarded goes after a while. Every method blocks.
 
-Fetching a parcel from another host, piece by piece, into a file. Knows no Ray: it is given what to ask.
+Fetching a bundle from another host, piece by piece, into a file. Knows no Ray: it is given what to ask.
 
-Taking a parcel into a repository.
+Taking a bundle into a repository.
 
 Files that go along with an instance: its conversation, as the agent has written it. Every function blocks.
 
@@ -35,13 +35,13 @@ from actors.git.process import GitRunner
 UNPACK_TIMEOUT_S = 900.0
 
 
-def unpack(git: GitRunner, git_directory: Path, parcel: Path, commits: Sequence[str]) -> None:
+def unpack(git: GitRunner, git_directory: Path, bundle: Path, commits: Sequence[str]) -> None:
     """Afterwards the repository has ``commits`` with all that belongs to them; no ref is changed.
 
     Raises ``WorkspaceError``; what was taken in then is of no harm, git's own clean-up removes it some day.
     """
     taken = git.run(
-        git_directory, f"--git-dir={git_directory}", "bundle", "unbundle", str(parcel), timeout_s=UNPACK_TIMEOUT_S
+        git_directory, f"--git-dir={git_directory}", "bundle", "unbundle", str(bundle), timeout_s=UNPACK_TIMEOUT_S
     )
     if not taken.ok:
         raise WorkspaceError(f"{git_directory} could not take in what came for it: {taken.last_words}. Try again.")
@@ -56,11 +56,11 @@ def unpack(git: GitRunner, git_directory: Path, parcel: Path, commits: Sequence[
 
 
 PIECE_BYTES = 8 << 20
-"""Most that is in memory of a parcel at one time, on either side."""
+"""Most that is in memory of a bundle at one time, on either side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class StartPoint:
     """Where an isolated workspace begins: one commit of a repository on the host that has it."""
 
     key: str
@@ -86,15 +86,15 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parcel:
+class Bundle:
     """What one host lacks of another's repository, ready to be asked for. Empty (``size`` 0): it lacks nothing."""
 
-    parcel_id: str
+    bundle_id: str
     size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class RemoteWork:
     """What an instance on another host has made so far, by its refs there."""
 
     name: str
@@ -111,10 +111,10 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class ImportResult:
     """What became of work that came home. ``note`` says why the branch was not moved; empty when it was."""
 
-    work: Work
+    work: RemoteWork
     note: str
 
 
@@ -124,13 +124,13 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _REFS = "refs/phalanx/travel/"
 
 
-class Outbox:
+class BundleStore:
     def __init__(self, directory: Path, git: GitRunner) -> None:
         """``directory`` is made (0700) when it is needed."""
         self._directory = directory
         self._git = git
 
-    def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Parcel:
+    def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Bundle:
         """All that is needed for ``commits`` by who has ``haves``, of which some may not be known here.
 
         Raises ``WorkspaceError`` in git's words, and for a repository that is itself incomplete.
@@ -138,11 +138,11 @@ class Outbox:
         self._clear_forgotten()
         known = self._known(git_directory, haves)
         if set(commits) <= known:
-            return Parcel(parcel_id="", size=0)
+            return Bundle(bundle_id="", size=0)
         self._check_complete(git_directory)
-        parcel_id = secrets.token_hex(16)
-        path = self._path(parcel_id)
-        with self._named(git_directory, parcel_id, commits) as refs:
+        bundle_id = secrets.token_hex(16)
+        path = self._path(bundle_id)
+        with self._named(git_directory, bundle_id, commits) as refs:
             lines = [*refs, *(f"^{commit}" for commit in sorted(known))]
             answer = self._git.run(
                 *(git_directory, f"--git-dir={git_directory}", "bundle", "create", "--quiet", str(path), "--stdin"),
@@ -150,30 +150,30 @@ class Outbox:
                 timeout_s=PACK_TIMEOUT_S,
             )
         if answer.ok:
-            return Parcel(parcel_id=parcel_id, size=path.stat().st_size)
+            return Bundle(bundle_id=bundle_id, size=path.stat().st_size)
         path.unlink(missing_ok=True)
         if "empty bundle" in answer.error:
-            return Parcel(parcel_id="", size=0)
+            return Bundle(bundle_id="", size=0)
         raise WorkspaceError(f"git cannot pack what another host lacks of {git_directory}: {answer.last_words}")
 
-    def piece(self, parcel_id: str, offset: int) -> bytes:
+    def piece(self, bundle_id: str, offset: int) -> bytes:
         """At most ``PIECE_BYTES`` from ``offset``; may be asked for again. Raises ``InvalidRequestError``."""
         try:
-            with self._path(parcel_id).open("rb") as parcel:
-                parcel.seek(offset)
-                return parcel.read(PIECE_BYTES)
+            with self._path(bundle_id).open("rb") as bundle:
+                bundle.seek(offset)
+                return bundle.read(PIECE_BYTES)
         except FileNotFoundError:
-            raise InvalidRequestError(f"There is no parcel {parcel_id} (any more): pack it again.") from None
+            raise InvalidRequestError(f"There is no bundle {bundle_id} (any more): pack it again.") from None
 
-    def discard(self, parcel_id: str) -> None:
+    def discard(self, bundle_id: str) -> None:
         """No-op when there is none."""
-        self._path(parcel_id).unlink(missing_ok=True)
+        self._path(bundle_id).unlink(missing_ok=True)
 
-    def _path(self, parcel_id: str) -> Path:
-        if _ID.fullmatch(parcel_id) is None:
-            raise InvalidRequestError(f"{parcel_id!r} is no parcel.")
+    def _path(self, bundle_id: str) -> Path:
+        if _ID.fullmatch(bundle_id) is None:
+            raise InvalidRequestError(f"{bundle_id!r} is no bundle.")
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return self._directory / f"{parcel_id}.bundle"
+        return self._directory / f"{bundle_id}.bundle"
 
     def _known(self, git_directory: Path, haves: Collection[str]) -> set[str]:
         if not haves:
@@ -193,9 +193,9 @@ class Outbox:
             )
 
     @contextmanager
-    def _named(self, git_directory: Path, parcel_id: str, commits: Sequence[str]) -> Iterator[list[str]]:
+    def _named(self, git_directory: Path, bundle_id: str, commits: Sequence[str]) -> Iterator[list[str]]:
         """Bundles are made of refs; these keep the commits from a clean-up meanwhile, too."""
-        refs = {f"{_REFS}{parcel_id}/{number}": commit for number, commit in enumerate(commits)}
+        refs = {f"{_REFS}{bundle_id}/{number}": commit for number, commit in enumerate(commits)}
         self._update(git_directory, [f"create {ref} {commit}" for ref, commit in refs.items()])
         try:
             yield list(refs)
@@ -220,16 +220,16 @@ class Outbox:
                 continue
 
 
-class Sender(Protocol):
-    """The host that has packed the parcel."""
+class BundleSource(Protocol):
+    """The host that has packed the bundle."""
 
-    async def piece(self, parcel_id: str, offset: int) -> bytes: ...
-    async def discard(self, parcel_id: str) -> None: ...
+    async def piece(self, bundle_id: str, offset: int) -> bytes: ...
+    async def discard(self, bundle_id: str) -> None: ...
 
 
 @asynccontextmanager
-async def carried(sender: Sender, parcel: Parcel, directory: Path) -> AsyncIterator[Path]:
-    """The parcel as a file below ``directory`` (made if need be), there until the block ends.
+async def download(sender: BundleSource, bundle: Bundle, directory: Path) -> AsyncIterator[Path]:
+    """The bundle as a file below ``directory`` (made if need be), there until the block ends.
 
     Raises ``PhalanxError`` when it cannot be had whole. The sender's copy is discarded in any case.
     """
@@ -237,10 +237,10 @@ async def carried(sender: Sender, parcel: Parcel, directory: Path) -> AsyncItera
     try:
         try:
             with path.open("xb") as file:
-                await _copy(sender, parcel, file)
+                await _copy(sender, bundle, file)
         finally:
             with suppress(PhalanxError):
-                await sender.discard(parcel.parcel_id)
+                await sender.discard(bundle.bundle_id)
         yield path
     finally:
         path.unlink(missing_ok=True)
@@ -251,12 +251,12 @@ def _path_in(directory: Path) -> Path:
     return directory / f"{secrets.token_hex(8)}.arriving"
 
 
-async def _copy(sender: Sender, parcel: Parcel, file: BinaryIO) -> None:
+async def _copy(sender: BundleSource, bundle: Bundle, file: BinaryIO) -> None:
     at = 0
-    while at < parcel.size:
-        piece = await sender.piece(parcel.parcel_id, at)
+    while at < bundle.size:
+        piece = await sender.piece(bundle.bundle_id, at)
         if not piece:
-            raise UnavailableError(f"A parcel ended after {at} of {parcel.size} bytes: try again.")
+            raise UnavailableError(f"A bundle ended after {at} of {bundle.size} bytes: try again.")
         await asyncio.to_thread(file.write, piece)
         at += len(piece)
 

@@ -26,7 +26,7 @@ from pathlib import Path, PurePath
 
 from actors.errors import InvalidRequestError, WorkspaceError
 from actors.git.process import GitRunner
-from actors.transfer.bundles import Arrival, Origin, Work, unpack
+from actors.transfer.bundles import ImportResult, RemoteWork, StartPoint, unpack
 from actors.worktrees.create import Ref, create_branch, find_branch
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace, branch_of, name_in
@@ -45,7 +45,7 @@ class Mirrors:
         self._root = root
         self._git = git
 
-    def tips(self, origin: Origin) -> tuple[str, ...]:
+    def tips(self, origin: StartPoint) -> tuple[str, ...]:
         """Commits that the mirror has, newest first; it is made if it is not there. Raises ``WorkspaceError``."""
         mirror = self._made(origin)
         answer = self._git.run_in_repository(mirror, *_TIPS)
@@ -54,14 +54,14 @@ class Mirrors:
         tips = dict.fromkeys(answer.output.split())
         return origin.commits if all(self._has(mirror, commit) for commit in origin.commits) else tuple(tips)
 
-    def take_in(self, origin: Origin, parcel: Path | None) -> SourceRepository:
-        """Takes what the parcel holds in and gives what a worktree of ``origin`` is made from.
+    def take_in(self, origin: StartPoint, bundle: Path | None) -> SourceRepository:
+        """Takes what the bundle holds in and gives what a worktree of ``origin`` is made from.
 
         Raises ``WorkspaceError`` when the mirror then still lacks something.
         """
         mirror = self._made(origin)
-        if parcel is not None:
-            unpack(self._git, mirror, parcel, origin.commits)
+        if bundle is not None:
+            unpack(self._git, mirror, bundle, origin.commits)
         # Held by the repository's own branch there, so that it is known to be here also when no instance needs it.
         for commit in origin.commits:
             kept = self._git.run_in_repository(mirror, "update-ref", f"{_ORIGIN_REFS}{commit}", commit)
@@ -87,7 +87,7 @@ class Mirrors:
     def _has(self, mirror: Path, commit: str) -> bool:
         return self._git.run_in_repository(mirror, "rev-parse", "--verify", "--quiet", _ORIGIN_REFS + commit).ok
 
-    def _made(self, origin: Origin) -> Path:
+    def _made(self, origin: StartPoint) -> Path:
         if _KEY.fullmatch(origin.key) is None:
             raise InvalidRequestError(f"{origin.key!r} cannot name a mirror.")
         mirror = self._root / f"{origin.key}.git"
@@ -109,7 +109,7 @@ _LATEST = ".latest"
 """Ends the ref of the newest save that was made while the agent was at work."""
 
 
-def tips_at_home(git: GitRunner, git_directory: Path, work: Work) -> tuple[str, ...]:
+def tips_at_home(git: GitRunner, git_directory: Path, work: RemoteWork) -> tuple[str, ...]:
     """What of the work is there, and where it may have begun, so that only the rest is carried."""
     refs = (f"refs/heads/{work.branch}", INSTANCE_REFS + work.name, SAVED_REFS + work.name, "refs/heads")
     answer = git.run_in_repository(git_directory, "for-each-ref", "--format=%(objectname)", "--", *refs)
@@ -128,16 +128,16 @@ def _all_held(git: GitRunner, git_directory: Path, commits: list[str]) -> bool:
     return answer.ok and not answer.output.strip()
 
 
-def bring_home(git: GitRunner, git_directory: Path, work: Work, parcel: Path | None) -> Arrival:
+def import_commits(git: GitRunner, git_directory: Path, work: RemoteWork, bundle: Path | None) -> ImportResult:
     """Takes what came into refs, and moves the branch if that is safe. May be repeated. Raises ``WorkspaceError``."""
-    if parcel is not None:
-        unpack(git, git_directory, parcel, work.commits)
+    if bundle is not None:
+        unpack(git, git_directory, bundle, work.commits)
     known = tip_of(git, git_directory, INSTANCE_REFS + work.name)
     for ref, commit in work.saved.items():
         _keep_saved(git, git_directory, work.name, ref, commit)
     note = _move_branch(git, git_directory, work, known)
     _update(git, git_directory, INSTANCE_REFS + work.name, work.commit)
-    return Arrival(work=work, note=note)
+    return ImportResult(work=work, note=note)
 
 
 def forget_instance_ref(git: GitRunner, git_directory: Path, name: str) -> None:
@@ -145,7 +145,7 @@ def forget_instance_ref(git: GitRunner, git_directory: Path, name: str) -> None:
     git.run_in_repository(git_directory, *NO_HOOKS, "update-ref", "-d", INSTANCE_REFS + name)
 
 
-def _move_branch(git: GitRunner, git_directory: Path, work: Work, known: str) -> str:
+def _move_branch(git: GitRunner, git_directory: Path, work: RemoteWork, known: str) -> str:
     branch = find_branch(git, git_directory, work.branch)
     where = f"what {work.name} has done is in {INSTANCE_REFS}{work.name}"
     if branch is None:
@@ -202,16 +202,16 @@ _AUTHOR = ("user.name", "user.email")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def origin_of(git: GitRunner, source: SourceRepository, instance_id: str) -> Origin:
+def origin_of(git: GitRunner, source: SourceRepository, instance_id: str) -> StartPoint:
     """Claims a branch for the instance, named as its worktree on one machine would be. Raises ``WorkspaceError``."""
     origin = origin_of_spare(git, source, instance_id)
     branch = _claimed(git, source, instance_id)
     return replace(origin, branch=branch, notes=describe_left_behind(git, source))
 
 
-def origin_of_spare(git: GitRunner, source: SourceRepository, name: str) -> Origin:
+def origin_of_spare(git: GitRunner, source: SourceRepository, name: str) -> StartPoint:
     """As it is now, and nothing is claimed: who gets the spare has a branch of his own."""
-    return Origin(
+    return StartPoint(
         key=repository_key(source.git_directory),
         git_directory=source.git_directory,
         top=source.top,
@@ -222,14 +222,14 @@ def origin_of_spare(git: GitRunner, source: SourceRepository, name: str) -> Orig
     )
 
 
-def origin_again(git: GitRunner, git_directory: Path, branch: str, prefix: PurePath) -> Origin:
+def origin_again(git: GitRunner, git_directory: Path, branch: str, prefix: PurePath) -> StartPoint:
     """To go on elsewhere with what came home of an instance last. Raises ``WorkspaceError``."""
     name = branch.removeprefix("phalanx/")
     tips = [tip_of(git, git_directory, ref) for ref in (INSTANCE_REFS + name, f"refs/heads/{branch}")]
     commit = next((tip for tip in tips if tip), "")
     if not commit:
         raise WorkspaceError(f"Nothing of {name} is in {git_directory}: there is nothing to go on with.")
-    return Origin(
+    return StartPoint(
         key=repository_key(git_directory),
         git_directory=git_directory,
         top=git_directory,
@@ -266,7 +266,7 @@ def _author(git: GitRunner, directory: Path) -> dict[str, str]:
     return {name: answer.output.strip() for name, answer in answers.items() if answer.ok and answer.output.strip()}
 
 
-def work_of(git: GitRunner, workspace: Workspace) -> Work:
+def work_of(git: GitRunner, workspace: Workspace) -> RemoteWork:
     """As it is now. Raises ``WorkspaceError`` when the mirror cannot be read."""
     git_directory, name, branch = _place(workspace)
     patterns = (f"refs/heads/{branch}", SAVED_REFS + name, f"{SAVED_REFS}{name}.*")
@@ -275,7 +275,7 @@ def work_of(git: GitRunner, workspace: Workspace) -> Work:
         raise WorkspaceError(f"git cannot list the branches of {git_directory}: {answer.last_words}. Repair it.")
     refs = dict(line.split(" ", 1) for line in answer.output.splitlines())
     commit = refs.pop(f"refs/heads/{branch}", workspace.base_commit or "")
-    return Work(name=name, branch=branch, commit=commit, saved=refs)
+    return RemoteWork(name=name, branch=branch, commit=commit, saved=refs)
 
 
 def save_latest(git: GitRunner, workspaces: WorktreeManager, workspace: Workspace) -> None:
@@ -305,7 +305,7 @@ def _place(workspace: Workspace) -> tuple[Path, str, str]:
     return workspace.git_directory, name_in(workspace.branch), workspace.branch
 
 
-def lay_over(git: GitRunner, worktree: Path, saved: str) -> str:
+def apply_uncommitted(git: GitRunner, worktree: Path, saved: str) -> str:
     """The files become what was saved, not committed and not staged; why they did not, if so: empty when they did.
 
     Only over the very commit on which the save was made: over a later one it would take work back.

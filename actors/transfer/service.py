@@ -1,7 +1,7 @@
 """All of a host that has to do with code that travels; the host actor calls it. Blocking work runs in threads.
 
-On the host of the repository: ``origin``, ``come_home``, ``drop_branch``; on a worker: ``settle`` (a worktree from what
-it fetches), the same for spares, ``work``; on both: ``pack``, ``piece``, ``discard``.
+On the host of the repository: ``origin``, ``import_work``, ``drop_branch``; on a worker: ``settle`` (a worktree from
+what it fetches), the same for spares, ``work``; on both: ``pack``, ``piece``, ``discard``.
 """
 
 from __future__ import annotations
@@ -14,12 +14,23 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from actors.git.process import GitRunner
-from actors.transfer.bundles import Arrival, Origin, Outbox, Parcel, Sender, Work, carried, read_from, size_of, write_at
+from actors.transfer.bundles import (
+    Bundle,
+    BundleSource,
+    BundleStore,
+    ImportResult,
+    RemoteWork,
+    StartPoint,
+    download,
+    read_from,
+    size_of,
+    write_at,
+)
 from actors.transfer.repositories import (
     Mirrors,
-    bring_home,
+    apply_uncommitted,
     forget_instance_ref,
-    lay_over,
+    import_commits,
     origin_again,
     origin_of,
     origin_of_spare,
@@ -33,46 +44,46 @@ from actors.worktrees.model import Workspace, name_in
 from actors.worktrees.source import SourceRepository, check_directory, find_source
 
 
-class Packer(Sender, Protocol):
+class BundlePacker(BundleSource, Protocol):
     """Another host."""
 
-    async def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Parcel: ...
+    async def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Bundle: ...
 
 
-class Luggage(Protocol):
+class FileSource(Protocol):
     """Another host."""
 
     async def file_piece(self, path: Path, offset: int) -> bytes: ...
 
 
-class Depot:
+class TransferService:
     def __init__(self, root: Path, workspaces: WorktreeManager, environment: Mapping[str, str]) -> None:
-        """``root``: for mirrors and parcels, private to the home."""
+        """``root``: for mirrors and bundles, private to the home."""
         self._git = GitRunner(environment)
         self._workspaces = workspaces
         self._arriving = root / "parcels"
-        self._outbox = Outbox(root / "parcels", self._git)
+        self._bundles = BundleStore(root / "parcels", self._git)
         self._mirrors = Mirrors(root / "mirrors", self._git)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """Kept while somebody has or awaits them."""
 
-    async def origin(self, instance_id: str, work_dir: Path) -> Origin:
+    async def origin(self, instance_id: str, work_dir: Path) -> StartPoint:
         """What another host must know to begin, with a branch that is the instance's from now on."""
         return await asyncio.to_thread(self._origin, instance_id, work_dir)
 
-    def _origin(self, instance_id: str, work_dir: Path) -> Origin:
+    def _origin(self, instance_id: str, work_dir: Path) -> StartPoint:
         check_directory(work_dir)
         return origin_of(self._git, usable(find_source(self._git, work_dir), work_dir), instance_id)
 
-    async def origin_of_spare(self, name: str, work_dir: Path) -> Origin:
+    async def origin_of_spare(self, name: str, work_dir: Path) -> StartPoint:
         """What another host must know to make a spare worktree."""
         return await asyncio.to_thread(self._origin_of_spare, name, work_dir)
 
-    def _origin_of_spare(self, name: str, work_dir: Path) -> Origin:
+    def _origin_of_spare(self, name: str, work_dir: Path) -> StartPoint:
         check_directory(work_dir)
         return origin_of_spare(self._git, usable(find_source(self._git, work_dir), work_dir), name)
 
-    async def origin_again(self, git_directory: Path, branch: str, prefix: PurePath) -> Origin:
+    async def origin_again(self, git_directory: Path, branch: str, prefix: PurePath) -> StartPoint:
         """To go on elsewhere with what came home of an instance last."""
         return await asyncio.to_thread(origin_again, self._git, git_directory, branch, prefix)
 
@@ -82,7 +93,7 @@ class Depot:
     async def file_piece(self, path: Path, offset: int) -> bytes:
         return await asyncio.to_thread(read_from, path, offset)
 
-    async def copy_file(self, path: Path, other: Luggage, at_other: Path, *, anew: bool = False) -> None:
+    async def copy_file(self, path: Path, other: FileSource, at_other: Path, *, anew: bool = False) -> None:
         """Brings the copy ``path`` of the other host's file up to date. No-op when there is no such file.
 
         ``anew``: what is here is no earlier state of it, and goes.
@@ -104,27 +115,27 @@ class Depot:
             forget_instance_ref(self._git, git_directory, name_in(branch))
         return stays
 
-    async def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Parcel:
-        return await asyncio.to_thread(self._outbox.pack, git_directory, commits, haves)
+    async def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Bundle:
+        return await asyncio.to_thread(self._bundles.pack, git_directory, commits, haves)
 
-    async def piece(self, parcel_id: str, offset: int) -> bytes:
-        return await asyncio.to_thread(self._outbox.piece, parcel_id, offset)
+    async def piece(self, bundle_id: str, offset: int) -> bytes:
+        return await asyncio.to_thread(self._bundles.piece, bundle_id, offset)
 
-    async def discard(self, parcel_id: str) -> None:
-        if parcel_id:
-            await asyncio.to_thread(self._outbox.discard, parcel_id)
+    async def discard(self, bundle_id: str) -> None:
+        if bundle_id:
+            await asyncio.to_thread(self._bundles.discard, bundle_id)
 
-    async def settle(self, origin: Origin, home: Packer) -> Workspace:
+    async def settle(self, origin: StartPoint, home: BundlePacker) -> Workspace:
         """A worktree on this host; what it lacks of the repository is fetched from ``home``, by one call for all."""
         source = await self._fetched(origin, home)
         return await asyncio.to_thread(self._worktree, origin, source)
 
-    async def settle_spare(self, name: str, origin: Origin, home: Packer) -> Workspace:
+    async def settle_spare(self, name: str, origin: StartPoint, home: BundlePacker) -> Workspace:
         """A spare worktree on this host. What it lacks of the repository now need not travel when it is bound."""
         source = await self._fetched(origin, home)
         return await asyncio.to_thread(self._workspaces.create_spare_from, name, source)
 
-    async def bind_spare(self, spare: Workspace, origin: Origin, home: Packer) -> Workspace:
+    async def bind_spare(self, spare: Workspace, origin: StartPoint, home: BundlePacker) -> Workspace:
         """Makes of a spare what ``settle`` would make. Raises ``WorkspaceError``: then it is to be discarded."""
         source = await self._fetched(origin, home)
         return await asyncio.to_thread(self._workspaces.bind_spare_from, spare, name_in(origin.branch), source)
@@ -133,32 +144,34 @@ class Depot:
         """The branch that a spare of this host was bound to; empty: none so far, or it is gone."""
         return await asyncio.to_thread(self._workspaces.bound_branch, workspace)
 
-    async def _fetched(self, origin: Origin, home: Packer) -> SourceRepository:
+    async def _fetched(self, origin: StartPoint, home: BundlePacker) -> SourceRepository:
         turn = self._turns.setdefault(origin.key, asyncio.Lock())
         async with turn:
             haves = await asyncio.to_thread(self._mirrors.tips, origin)
             if set(origin.commits) <= set(haves):
                 return await asyncio.to_thread(self._mirrors.take_in, origin, None)
-            parcel = await home.pack(origin.git_directory, origin.commits, haves)
-            if not parcel.size:
+            bundle = await home.pack(origin.git_directory, origin.commits, haves)
+            if not bundle.size:
                 return await asyncio.to_thread(self._mirrors.take_in, origin, None)
-            async with carried(home, parcel, self._arriving) as path:
+            async with download(home, bundle, self._arriving) as path:
                 return await asyncio.to_thread(self._mirrors.take_in, origin, path)
 
-    def _worktree(self, origin: Origin, source: SourceRepository) -> Workspace:
+    def _worktree(self, origin: StartPoint, source: SourceRepository) -> Workspace:
         made = self._workspaces.create_from(name_in(origin.branch), source, origin.directory)
         if not origin.uncommitted or made.worktree is None:
             return made
-        words = lay_over(self._git, made.worktree, origin.uncommitted)
+        words = apply_uncommitted(self._git, made.worktree, origin.uncommitted)
         return replace(made, notes=(*made.notes, words)) if words else made
 
-    async def work(self, workspace: Workspace, *, uncommitted: bool) -> Work:
+    async def work(self, workspace: Workspace, *, uncommitted: bool) -> RemoteWork:
         """What there is to carry home; with ``uncommitted`` also what the agent has not committed, saved just now."""
         if uncommitted:
             await asyncio.to_thread(save_latest, self._git, self._workspaces, workspace)
         return await asyncio.to_thread(work_of, self._git, workspace)
 
-    async def come_home(self, git_directory: Path, work: Work, mirror: Path, away: Packer) -> Arrival:
+    async def import_work(
+        self, git_directory: Path, work: RemoteWork, mirror: Path, away: BundlePacker
+    ) -> ImportResult:
         """Fetches from ``away``, where it was done in ``mirror``, what is not here yet, and takes it in.
 
         One after the other for each instance, and in the repository; a host that is silent holds up no other's work.
@@ -167,9 +180,9 @@ class Depot:
         repository = self._turns.setdefault(f"{git_directory}", asyncio.Lock())
         async with own:
             tips = await asyncio.to_thread(tips_at_home, self._git, git_directory, work)
-            parcel = await away.pack(mirror, work.commits, tips)
-            if not parcel.size:
+            bundle = await away.pack(mirror, work.commits, tips)
+            if not bundle.size:
                 async with repository:
-                    return await asyncio.to_thread(bring_home, self._git, git_directory, work, None)
-            async with carried(away, parcel, self._arriving) as path, repository:
-                return await asyncio.to_thread(bring_home, self._git, git_directory, work, path)
+                    return await asyncio.to_thread(import_commits, self._git, git_directory, work, None)
+            async with download(away, bundle, self._arriving) as path, repository:
+                return await asyncio.to_thread(import_commits, self._git, git_directory, work, path)

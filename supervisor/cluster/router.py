@@ -30,7 +30,7 @@ from actors.instance.transcript import Tail
 from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode, name_in
 from supervisor.cluster.scheduler import Roster
-from supervisor.ports import FullHost
+from supervisor.ports import ClusterHostPort
 from supervisor.team.instance import SPARE_PREFIX
 
 logger = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ class ManyHosts:
                 logger.warning("the agents of %s cannot be seen now: %s", name, error or "no answer")
             return None
 
-    async def _belongs(self, name: str, link: FullHost, agent: RunningAgent) -> bool:
+    async def _belongs(self, name: str, link: ClusterHostPort, agent: RunningAgent) -> bool:
         if self._roster.places.get(agent.session_name) == name:
             return True
         logger.warning("%s on %s is no instance of this host (any more): it is ended", agent.session_name, name)
@@ -146,11 +146,11 @@ class ManyHosts:
         own = self._roster.own_link()
         if link is own or mode == "shared":
             return await link.create_workspace(instance_id, work_dir, mode)
-        origin = await own.depot.origin(instance_id, work_dir)
+        origin = await own.transfer.origin(instance_id, work_dir)
         try:
-            made = await link.depot.settle(origin, own.depot)
+            made = await link.transfer.settle(origin, own.transfer)
         except BaseException:
-            await asyncio.shield(own.depot.drop_branch(origin.git_directory, origin.branch, origin.commit))
+            await asyncio.shield(own.transfer.drop_branch(origin.git_directory, origin.branch, origin.commit))
             raise
         return replace(made, home=origin.git_directory, notes=(*origin.notes, *made.notes))
 
@@ -158,8 +158,8 @@ class ManyHosts:
         link, own = await self._link(name), self._roster.own_link()
         if link is own:
             return await own.create_spare(name, work_dir)
-        origin = await own.depot.origin_of_spare(name, work_dir)
-        return replace(await link.depot.settle_spare(name, origin, own.depot), home=origin.git_directory)
+        origin = await own.transfer.origin_of_spare(name, work_dir)
+        return replace(await link.transfer.settle_spare(name, origin, own.transfer), home=origin.git_directory)
 
     async def is_spare(self, workspace: Workspace) -> bool:
         return await (await self._link_of(workspace)).is_spare(workspace)
@@ -168,13 +168,13 @@ class ManyHosts:
         link, own = await self._link_of(spare), self._roster.own_link()
         if spare.home is None:
             return await own.bind_spare(spare, instance_id, work_dir)
-        origin = await own.depot.origin(instance_id, work_dir)
+        origin = await own.transfer.origin(instance_id, work_dir)
         try:
-            bound = await link.depot.bind_spare(spare, origin, own.depot)
+            bound = await link.transfer.bind_spare(spare, origin, own.transfer)
         except BaseException:
             if spare.worktree is not None:
                 self._withdrawn.add(spare.worktree.name)
-            await asyncio.shield(own.depot.drop_branch(origin.git_directory, origin.branch, origin.commit))
+            await asyncio.shield(own.transfer.drop_branch(origin.git_directory, origin.branch, origin.commit))
             raise
         return replace(bound, home=origin.git_directory, notes=(*origin.notes, *bound.notes))
 
@@ -188,14 +188,14 @@ class ManyHosts:
     async def undo_workspace(self, workspace: Workspace) -> None:
         link, home = await self._link_of(workspace), workspace.home
         if home is not None and name_in(workspace.branch or "").startswith(SPARE_PREFIX):
-            bound = await link.depot.bound(workspace)
+            bound = await link.transfer.bound(workspace)
             home = home if bound and self._is_its_own(workspace, bound) else None
             workspace = replace(workspace, branch=bound or workspace.branch)
         if home is not None:
             await self.carry_home(workspace)
         await link.undo_workspace(workspace)
         if home is not None:
-            await self._roster.own_link().depot.drop_branch(home, workspace.branch or "", workspace.base_commit)
+            await self._roster.own_link().transfer.drop_branch(home, workspace.branch or "", workspace.base_commit)
 
     def _is_its_own(self, spare: Workspace, bound: str) -> bool:
         """Whether the branch of this name at home was made for the spare: since it was bound an instance may have got
@@ -212,7 +212,7 @@ class ManyHosts:
         await self.carry_home(workspace)
         if not removal.removed:
             return removal
-        stays = await self._roster.own_link().depot.drop_branch(workspace.home, workspace.branch or "", None)
+        stays = await self._roster.own_link().transfer.drop_branch(workspace.home, workspace.branch or "", None)
         return replace(removal, kept_reason=stays, branch_deleted=stays is None)
 
     async def carry_home(self, workspace: Workspace, *, uncommitted: bool = False) -> str:
@@ -223,16 +223,16 @@ class ManyHosts:
         if workspace.home is None or workspace.git_directory is None:
             return ""
         link = await self._link_of(workspace)
-        work = await link.depot.work(workspace, uncommitted=uncommitted)
-        home = self._roster.own_link().depot
-        return (await home.come_home(workspace.home, work, workspace.git_directory, link.depot)).note
+        work = await link.transfer.work(workspace, uncommitted=uncommitted)
+        home = self._roster.own_link().transfer
+        return (await home.import_work(workspace.home, work, workspace.git_directory, link.transfer)).note
 
     async def carry_conversation(self, place: str, transcript_path: str) -> None:
         """Keeps a copy of it on this machine, by which it can go on elsewhere; also of one that goes on here now."""
         if transcript_path:
             link, own = await self._link(place), self._roster.own_link()
             copy = self._conversations.path(place, transcript_path)
-            await own.depot.copy_file(copy, link.depot, Path(transcript_path))
+            await own.transfer.copy_file(copy, link.transfer, Path(transcript_path))
 
     async def shown_at_home(self, place: str, transcript_path: str, ids: Collection[str]) -> set[str]:
         """Which of these messages stand in the copy of its conversation on this machine."""
@@ -249,9 +249,9 @@ class ManyHosts:
             raise WorkspaceError(
                 f"{workspace.directory} was on the lost host alone: nothing of it can go on elsewhere."
             )
-        origin = await own.depot.origin_again(home, branch, workspace.directory.relative_to(worktree))
+        origin = await own.transfer.origin_again(home, branch, workspace.directory.relative_to(worktree))
         await self._clear_earlier_copy(link, place, workspace)
-        made = await link.depot.settle(replace(origin, directory=worktree.name), own.depot)
+        made = await link.transfer.settle(replace(origin, directory=worktree.name), own.transfer)
         launch = await own.kept_launch(place)
         if link is not own:  # an earlier copy of it may have been there: what that did not bring home never was
             await link.forget_instance(place)
@@ -259,10 +259,10 @@ class ManyHosts:
         if transcript_path:
             await asyncio.to_thread(self._conversations.end_whole, place, transcript_path)
             copy = self._conversations.path(place, transcript_path)
-            await link.depot.copy_file(Path(transcript_path), own.depot, copy, anew=True)
+            await link.transfer.copy_file(Path(transcript_path), own.transfer, copy, anew=True)
         return replace(made, home=home, base_commit=workspace.base_commit)
 
-    async def _clear_earlier_copy(self, link: FullHost, place: str, workspace: Workspace) -> None:
+    async def _clear_earlier_copy(self, link: ClusterHostPort, place: str, workspace: Workspace) -> None:
         """Of a stay that ended with the host's loss: its worktree has the name that is needed now.
 
         What was not carried home then is saved in the mirror, and comes home with what is done from now on.
@@ -334,10 +334,10 @@ class ManyHosts:
             link = await self._link_of(what)
         return await link.preview_removal(what, dry_run)
 
-    async def _on_all(self, ask: Callable[[FullHost], Awaitable[_Answer]]) -> dict[str, _Answer]:
+    async def _on_all(self, ask: Callable[[ClusterHostPort], Awaitable[_Answer]]) -> dict[str, _Answer]:
         """What is wrong with this machine itself is raised; another that does not answer is left out."""
 
-        async def on(name: str, link: FullHost) -> tuple[str, _Answer] | None:
+        async def on(name: str, link: ClusterHostPort) -> tuple[str, _Answer] | None:
             if name == self._roster.own:
                 return name, await ask(link)
             try:
@@ -350,10 +350,10 @@ class ManyHosts:
         answers = await asyncio.gather(*(on(name, link) for name, link in self._roster.linked().items()))
         return dict(filter(None, answers))
 
-    async def _link(self, instance_id: str) -> FullHost:
+    async def _link(self, instance_id: str) -> ClusterHostPort:
         return await self._roster.link(self._roster.places.get(instance_id, self._roster.own))
 
-    async def _link_of(self, workspace: Workspace) -> FullHost:
+    async def _link_of(self, workspace: Workspace) -> ClusterHostPort:
         """Worktrees of other hosts are named after their instances, or after what these were made of."""
         if workspace.worktree is None or workspace.home is None:
             return self._roster.own_link()

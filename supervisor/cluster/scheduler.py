@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from actors.errors import InvalidRequestError, PhalanxError, UnavailableError
 from actors.nodes import Node
 from supervisor.api.requests import SpawnRequest
-from supervisor.ports import ClusterPort, FullHost
+from supervisor.ports import ClusterHostPort, ClusterPort
 from supervisor.ray_node.slots import slots_for
 
 logger = logging.getLogger(__name__)
@@ -157,12 +157,12 @@ class Placement:
 
 
 class Roster:
-    def __init__(self, own: str, own_host: FullHost, cluster: ClusterPort, most_per_host: int) -> None:
+    def __init__(self, own: str, own_host: ClusterHostPort, cluster: ClusterPort, most_per_host: int) -> None:
         """``own``: name of the supervisor's host. ``most_per_host``: cap on instances of one host; 0: its slots."""
         self.own = own
         self._cluster = cluster
         self._most = most_per_host
-        self._links: dict[str, FullHost] = {own: own_host}
+        self._links: dict[str, ClusterHostPort] = {own: own_host}
         self._connecting: dict[str, asyncio.Lock] = {}
         self._nodes: tuple[Node, ...] = ()
         self.names: frozenset[str] = frozenset()
@@ -333,10 +333,10 @@ class Roster:
     def instances_away(self) -> list[str]:
         return [instance_id for instance_id, host in self.places.items() if host in self.away]
 
-    def own_link(self) -> FullHost:
+    def own_link(self) -> ClusterHostPort:
         return self._links[self.own]
 
-    def linked(self) -> Mapping[str, FullHost]:
+    def linked(self) -> Mapping[str, ClusterHostPort]:
         """The hosts that are connected to, this one among them."""
         return dict(self._links)
 
@@ -357,7 +357,7 @@ class Roster:
         coming = {placement.host for placement in self._promised}
         return name != self.own and name not in {*coming, *self.places.values()}
 
-    async def link(self, name: str) -> FullHost:
+    async def link(self, name: str) -> ClusterHostPort:
         """The way to a host. Raises ``UnavailableError`` when Ray does not run there now."""
         turn = self._connecting.setdefault(name, asyncio.Lock())
         async with turn:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.transfer.bundles import Arrival, Origin, Parcel
-from actors.transfer.service import Depot
+from actors.transfer.bundles import Bundle, ImportResult, StartPoint
+from actors.transfer.service import TransferService
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
 from tests.projects import git, make_repository
@@ -22,52 +22,52 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
 class Wire:
     """What the other host says, and a note of all that passes."""
 
-    depot: Depot
+    transfer: TransferService
     pieces: list[int] = field(default_factory=list)
-    parcels: list[Parcel] = field(default_factory=list)
+    parcels: list[Bundle] = field(default_factory=list)
     held: int = 0
     break_after: int = -1
     silent: asyncio.Event | None = None
     """While it is there the other host does not answer; it is set when something was asked."""
 
-    async def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Parcel:
+    async def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Bundle:
         if self.silent is not None:
             self.silent.set()
             await asyncio.Event().wait()
-        parcel = await self.depot.pack(git_directory, commits, haves)
-        self.parcels.append(parcel)
-        return parcel
+        bundle = await self.transfer.pack(git_directory, commits, haves)
+        self.parcels.append(bundle)
+        return bundle
 
-    async def piece(self, parcel_id: str, offset: int) -> bytes:
+    async def piece(self, bundle_id: str, offset: int) -> bytes:
         if self.break_after == len(self.pieces):
             raise ConnectionResetError
-        piece = await self.depot.piece(parcel_id, offset)
+        piece = await self.transfer.piece(bundle_id, offset)
         self.pieces.append(len(piece))
         return piece
 
-    async def discard(self, parcel_id: str) -> None:
-        await self.depot.discard(parcel_id)
+    async def discard(self, bundle_id: str) -> None:
+        await self.transfer.discard(bundle_id)
 
 
 @dataclass
 class Hosts:
     repository: Path
-    head: Depot
-    worker: Depot
+    head: TransferService
+    worker: TransferService
     workspaces: WorktreeManager
     """Of the worker."""
     to_worker: Wire
     to_head: Wire
     root: Path
 
-    async def start(self, instance_id: str, work_dir: Path | None = None) -> tuple[Origin, Workspace]:
+    async def start(self, instance_id: str, work_dir: Path | None = None) -> tuple[StartPoint, Workspace]:
         origin = await self.head.origin(instance_id, work_dir or self.repository)
         return origin, await self.worker.settle(origin, self.to_worker)
 
-    async def carry(self, origin: Origin, workspace: Workspace, *, uncommitted: bool = False) -> Arrival:
+    async def carry(self, origin: StartPoint, workspace: Workspace, *, uncommitted: bool = False) -> ImportResult:
         work = await self.worker.work(workspace, uncommitted=uncommitted)
         assert workspace.git_directory is not None
-        return await self.head.come_home(origin.git_directory, work, workspace.git_directory, self.to_head)
+        return await self.head.import_work(origin.git_directory, work, workspace.git_directory, self.to_head)
 
     def left_in_transit(self) -> list[Path]:
         return [*self.root.glob("*/travel/parcels/*")]
@@ -85,7 +85,7 @@ def hosts(tmp_path: Path) -> Hosts:
     made = {}
     for name in ("head", "worker"):
         workspaces = WorktreeManager(tmp_path / name / "worktrees", ENVIRONMENT)
-        made[name] = (Depot(tmp_path / name / "travel", workspaces, ENVIRONMENT), workspaces)
+        made[name] = (TransferService(tmp_path / name / "travel", workspaces, ENVIRONMENT), workspaces)
     head, worker = made["head"][0], made["worker"][0]
     return Hosts(
         repository=make_repository(tmp_path / "project"),

@@ -18,7 +18,7 @@ from supervisor.cluster.scheduler import Roster
 HERE, THERE = "spec_0_0_1", "spec_0_0_2"
 
 
-class FakeDepot:
+class FakeTransfer:
     def __init__(self, host: FakeHost) -> None:
         self._host = host
 
@@ -30,7 +30,7 @@ class FakeDepot:
         self._host.note(f"origin again {branch}")
         return _Origin(branch)
 
-    async def settle(self, origin: Any, home: FakeDepot) -> Workspace:
+    async def settle(self, origin: Any, home: FakeTransfer) -> Workspace:
         directory = f" in {origin.directory}" if origin.directory else ""
         self._host.note(f"settle{directory} from {home._host.name_}")
         return workspace(home=None)
@@ -39,11 +39,11 @@ class FakeDepot:
         self._host.note(f"look for {name}")
         return _Origin(name)
 
-    async def settle_spare(self, name: str, origin: Any, home: FakeDepot) -> Workspace:
+    async def settle_spare(self, name: str, origin: Any, home: FakeTransfer) -> Workspace:
         self._host.note(f"settle spare {name} from {home._host.name_}")
         return workspace(home=None, name=name)
 
-    async def bind_spare(self, spare: Workspace, origin: Any, home: FakeDepot) -> Workspace:
+    async def bind_spare(self, spare: Workspace, origin: Any, home: FakeTransfer) -> Workspace:
         self._host.note(f"bind to {origin.branch} from {home._host.name_}")
         if self._host.touched:
             raise WorkspaceError("it is not as it was made")
@@ -60,11 +60,11 @@ class FakeDepot:
         self._host.note("work" if uncommitted else "commits")
         return "work"
 
-    async def come_home(self, git_directory: Path, work: Any, mirror: Path, away: FakeDepot) -> Any:
+    async def import_work(self, git_directory: Path, work: Any, mirror: Path, away: FakeTransfer) -> Any:
         self._host.note(f"come home from {away._host.name_}")
         return _Arrival()
 
-    async def copy_file(self, path: Path, other: FakeDepot, at_other: Path, *, anew: bool = False) -> None:
+    async def copy_file(self, path: Path, other: FakeTransfer, at_other: Path, *, anew: bool = False) -> None:
         self._host.note(f"copy {path} from {other._host.name_}{' anew' if anew else ''}")
 
 
@@ -87,7 +87,7 @@ class FakeHost:
     def __init__(self, name: str, deeds: list[str]) -> None:
         self.name_ = name
         self._deeds = deeds
-        self.depot = FakeDepot(self)
+        self.transfer = FakeTransfer(self)
         self.sessions: list[str] = []
         self.silent = False
         self.left: list[str] = []

@@ -9,8 +9,8 @@ from pathlib import Path, PurePath
 import pytest
 
 from actors.errors import WorkspaceError
-from actors.transfer.bundles import PIECE_BYTES, Origin
-from actors.transfer.service import Depot
+from actors.transfer.bundles import PIECE_BYTES, StartPoint
+from actors.transfer.service import TransferService
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
 from tests.integration.transfer.conftest import ENVIRONMENT, Hosts, commit
@@ -80,7 +80,7 @@ async def test_many_at_once_make_one_transfer(hosts: Hosts) -> None:
     made = await asyncio.gather(*(hosts.start(f"spec_0_0_{number}") for number in range(1, 9)))
 
     assert len({workspace.directory for _, workspace in made}) == 8
-    assert len([parcel for parcel in hosts.to_worker.parcels if parcel.size]) == 1
+    assert len([bundle for bundle in hosts.to_worker.parcels if bundle.size]) == 1
 
 
 async def test_a_large_repository_travels_in_pieces(hosts: Hosts) -> None:
@@ -232,10 +232,10 @@ async def test_two_repositories_of_one_name_do_not_share_a_mirror(hosts: Hosts) 
     assert git(Path(workspace.directory), "log", "-1", "--format=%s") == "Other"
 
 
-async def again(hosts: Hosts, origin: Origin) -> Workspace:
+async def again(hosts: Hosts, origin: StartPoint) -> Workspace:
     """As if the worker had been lost: a third host goes on."""
     workspaces = WorktreeManager(hosts.root / "third" / "worktrees", ENVIRONMENT)
-    third = Depot(hosts.root / "third" / "travel", workspaces, ENVIRONMENT)
+    third = TransferService(hosts.root / "third" / "travel", workspaces, ENVIRONMENT)
     carried_on = await hosts.head.origin_again(origin.git_directory, origin.branch, PurePath())
     return await third.settle(carried_on, hosts.to_worker)
 
