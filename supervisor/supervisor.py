@@ -20,7 +20,7 @@ from functools import partial
 
 from actors.errors import WrongStateError, from_wire
 from actors.home import Home
-from actors.instance.reports import Snapshot
+from actors.instance.reports import InstanceSnapshot
 from actors.instance.responding import Reply
 from actors.status import Status
 from supervisor.api import requests, results
@@ -225,7 +225,7 @@ class Supervisor:
             status=member.snapshot.status,
         )
 
-    def _has_moved_on(self, member: Member, before: Snapshot) -> bool:
+    def _has_moved_on(self, member: Member, before: InstanceSnapshot) -> bool:
         blocked = self._roll.mail.blocked_reason(member.record.instance_id)
         asks = member.snapshot.status in {Status.WAITING_PERMISSION, Status.WAITING_INPUT}
         return member.snapshot != before and (asks or not blocked)

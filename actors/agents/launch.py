@@ -32,7 +32,7 @@ from actors.agents.hook import SPOOL_NAME, TELL_NAME, TOLD_NAME
 from actors.errors import AgentError
 from actors.files import write_private
 from actors.instance.journal import JOURNAL_NAME
-from actors.instance.transcript import Tail
+from actors.instance.transcript import FileTail
 
 LAUNCH_NAME = "launch"
 KNOCK_NAME = "knock"
@@ -158,7 +158,7 @@ def can_resume(agent: Agent, transcript_path: str) -> bool:
 
 
 def _holds_a_question(agent: Agent, path: Path) -> bool:
-    return any(_is_question(agent, line) for piece in Tail(path).pieces() for line in piece)
+    return any(_is_question(agent, line) for piece in FileTail(path).pieces() for line in piece)
 
 
 def _is_question(agent: Agent, line: bytes) -> bool:

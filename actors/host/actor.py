@@ -37,7 +37,7 @@ from actors.host.host import Host
 from actors.host.load import HostLoad
 from actors.host.relay import Relay
 from actors.host.relay_link import open_way
-from actors.instance.transcript import Page, PageQuery
+from actors.instance.transcript import PageQuery, TranscriptPage
 from actors.marks import UMASK_MARK
 from actors.ray_client import ActorAwayError, actor_class, answer_of, answer_when_back, make_actor, meet, on_host
 from actors.tmux.pane import PaneInfo
@@ -277,8 +277,10 @@ class HostHandle:
         names: tuple[str, ...] = await self._ask_again(self._actor.instance_directories.remote, AGENT_S)
         return names
 
-    async def page(self, agent: str, transcript_path: str, query: PageQuery) -> Page:
-        page: Page = await self._ask_again(lambda: self._actor.page.remote(agent, transcript_path, query), AGENT_S)
+    async def page(self, agent: str, transcript_path: str, query: PageQuery) -> TranscriptPage:
+        page: TranscriptPage = await self._ask_again(
+            lambda: self._actor.page.remote(agent, transcript_path, query), AGENT_S
+        )
         return page
 
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:

@@ -30,7 +30,7 @@ from actors.git.model import GitRequest, GitResponse, RepositoryPaths
 from actors.home import Home
 from actors.host.load import HostLoad, LoadMeter
 from actors.instance.observer import LAUNCH_MARK
-from actors.instance.transcript import Page, PageQuery, read_page
+from actors.instance.transcript import PageQuery, TranscriptPage, read_page
 from actors.marks import INSTANCE_MARK
 from actors.processes import end_processes, processes_with
 from actors.tmux.pane import PaneInfo
@@ -80,7 +80,7 @@ class Host:
         """The ids of all instances that have a private directory here, whether they live or not."""
         return await asyncio.to_thread(self._instance_directories)
 
-    async def page(self, agent: str, transcript_path: str, query: PageQuery) -> Page:
+    async def page(self, agent: str, transcript_path: str, query: PageQuery) -> TranscriptPage:
         """A page of the conversation of an instance that has no actor. Raises ``InvalidRequestError``."""
         return await asyncio.to_thread(read_page, self._catalog.named(agent), Path(transcript_path), query)
 

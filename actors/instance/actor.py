@@ -10,10 +10,10 @@ from typing import Any
 
 from actors.agents.catalog import AgentCatalog
 from actors.instance.inbox import BatchLimits
-from actors.instance.instance import InstanceConfig, Seat
+from actors.instance.instance import InstanceConfig, InstanceServer
 from actors.instance.reports import Report
-from actors.instance.responding import Answered, Reply
-from actors.instance.transcript import Page, PageQuery
+from actors.instance.responding import AnsweredPrompt, Reply
+from actors.instance.transcript import PageQuery, TranscriptPage
 from actors.lean import Lean
 from actors.messages import Message
 from actors.ray_client import (
@@ -38,11 +38,11 @@ SlotsOf = Callable[[str], int]
 _PREFIX = "instance-"
 
 # A class of no module, which Ray sends by value, with the attribute.
-InstanceActor = actor_class(type("Seat", (Seat,), {"lean": Lean()}))
+InstanceActor = actor_class(type("InstanceServer", (InstanceServer,), {"lean": Lean()}))
 
 
 class InstanceHandle:
-    """Calls an ``InstanceActor``; see ``Seat`` and ``Instance`` for what each method does."""
+    """Calls an ``InstanceActor``; see ``InstanceServer`` and ``Instance`` for what each method does."""
 
     def __init__(self, name: str, actor: Any) -> None:
         self._name = name
@@ -70,15 +70,15 @@ class InstanceHandle:
         report: Report = await self._ask(call, timeout_s + POLL_MARGIN_S)
         return report
 
-    async def page(self, query: PageQuery) -> Page:
-        page: Page = await self._ask(self._actor.page.remote(query), READ_S)
+    async def page(self, query: PageQuery) -> TranscriptPage:
+        page: TranscriptPage = await self._ask(self._actor.page.remote(query), READ_S)
         return page
 
     async def screen(self, lines: int) -> str:
         return str(await self._ask(self._actor.screen.remote(lines)))
 
-    async def respond(self, reply: Reply) -> Answered:
-        answered: Answered = await self._ask(self._actor.respond.remote(reply))
+    async def respond(self, reply: Reply) -> AnsweredPrompt:
+        answered: AnsweredPrompt = await self._ask(self._actor.respond.remote(reply))
         return answered
 
     async def interrupt(self, timeout_s: float) -> bool:

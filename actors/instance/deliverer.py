@@ -2,23 +2,24 @@
 
 Brings the queued messages of one instance into its agent, one batch at a time.
 
-The courier owns the inbox and is the only one that types messages. It types only when the ``Gate`` is open: between
-turns, into an empty input box. What it may do to the pane is decided by the pure ``Delivery``; the proof comes from the
-``Observer``. Every queued message gets receipts as its lot changes; one that is held back says why it is so now.
+The deliverer owns the inbox and is the only one that types messages. It types only when the ``TypingGate`` is open:
+between turns, into an empty input box. What it may do to the pane is decided by the pure ``Delivery``; the proof comes
+from the ``Observer``. Every queued message gets receipts as its lot changes; one that is held back says why it is so
+now.
 
-Before it pastes it notes the batch in the journal. A courier whose predecessor was killed goes on from there: what the
-agent's own record shows has arrived; what tmux has not pasted is pasted; for the rest the screen decides.
+Before it pastes it notes the batch in the journal. A deliverer whose predecessor was killed goes on from there: what
+the agent's own record shows has arrived; what tmux has not pasted is pasted; for the rest the screen decides.
 
 Performs on a pane what a delivery asks for, and feeds back what came of it, until the delivery is at its end.
 
-Used by the courier alone. ``typing`` is held while keys go to the pane, so that no two key sequences mix. Whoever
+Used by the deliverer alone. ``typing`` is held while keys go to the pane, so that no two key sequences mix. Whoever
 resumes a delivery only looks before it holds it. Whoever waits, for the proof or until what stands in the way is gone,
 holds it no more: perhaps it is for ``respond`` or ``interrupt`` to take that away. Before the next key it looks anew.
 
 Whether it is safe to begin typing into an agent's pane, and when to look again if it is not.
 
-Asked by the courier before each batch. The gate is open only between turns, when a fresh look shows an empty input box
-and no dialog, and when nobody has pressed a key at the agent's terminal for so long that it would show.
+Asked by the deliverer before each batch. The gate is open only between turns, when a fresh look shows an empty input
+box and no dialog, and when nobody has pressed a key at the agent's terminal for so long that it would show.
 
 Whether an instance on another host than the supervisor's may still be typed into.
 
@@ -55,19 +56,19 @@ from actors.instance.delivery import (
     Lost,
     NotLanded,
     Paste,
-    Pasted,
+    PasteDone,
     Pressed,
     PressEnter,
+    PromptRejected,
     Proved,
     Refused,
     Saw,
     Stimulus,
-    Turned,
 )
 from actors.instance.evidence import begins_with, is_whole, quoted
 from actors.instance.inbox import BatchLimits, Inbox, compose, parts_of
-from actors.instance.journal import Entry, Ledger
-from actors.instance.observer import Observer, Pace
+from actors.instance.journal import JournalEntry, ReceiptLog
+from actors.instance.observer import LookSchedule, Observer
 from actors.messages import Message, MessageStatus, Receipt
 from actors.status import InstanceState, Status
 from actors.tmux.pane import LastKey, Pane, paste_name
@@ -107,7 +108,7 @@ _TYPING_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class GateVerdict:
     open: bool
     reason: str = ""
     """Why it is shut; empty while that may only be the end of a turn being drawn."""
@@ -124,7 +125,7 @@ def asks_for_permission(state: InstanceState) -> str:
     return f"the agent waits for permission to use {tool}: answer it with respond"
 
 
-class Gate:
+class TypingGate:
     """``retry_at`` is when a look is worth while again; seconds of the monotonic clock."""
 
     def __init__(self, pane: Pane, observer: Observer) -> None:
@@ -136,11 +137,11 @@ class Gate:
         self._drafted_since = 0.0
         self.retry_at = 0.0
 
-    async def look(self, attach: str) -> Verdict:
+    async def look(self, attach: str) -> GateVerdict:
         """``attach`` is what a person does to see the pane."""
         if not self.lease.held:
             self._shut(time.monotonic())
-            return Verdict(open=False, reason=CUT_OFF)
+            return GateVerdict(open=False, reason=CUT_OFF)
         last_key = None
         try:
             last_key = await self._pane.last_key()
@@ -153,13 +154,13 @@ class Gate:
         now = time.monotonic()
         if screen.busy:  # the end of a turn is drawn a moment after its hook
             self._shut(now)
-            return Verdict(open=False, screen=screen, last_key=last_key)
+            return GateVerdict(open=False, screen=screen, last_key=last_key)
         if reason:
             lasting_s = _TYPING_S if reason == SOMEBODY_TYPES else REDRAW_S
             told = reason if self._shut(now) >= lasting_s else ""
-            return Verdict(open=False, reason=told, screen=screen, last_key=last_key)
+            return GateVerdict(open=False, reason=told, screen=screen, last_key=last_key)
         self._shut_since = None
-        return Verdict(open=True, screen=screen, last_key=last_key)
+        return GateVerdict(open=True, screen=screen, last_key=last_key)
 
     def shut(self) -> None:
         """Typing cannot begin for a reason that the screen does not show."""
@@ -198,7 +199,7 @@ _LAST_WORDS_S = 0.5
 Hold = Callable[[Sequence[Message], str], None]
 
 
-class Performer:
+class DeliveryRunner:
     """``hold`` is told why a batch is held back in the midst of its delivery, and in empty words when it is no more."""
 
     def __init__(self, pane: Pane, observer: Observer, changes: ChangeNotifier, hold: Hold) -> None:
@@ -206,7 +207,7 @@ class Performer:
         self._observer = observer
         self._changes = changes
         self._hold = hold
-        self._pace: Pace | None = None
+        self._schedule: LookSchedule | None = None
         self._growth: GrowthWatch | None = None
         self._delivery: Delivery | None = None
         self._interrupted = False
@@ -221,7 +222,7 @@ class Performer:
             self._interrupted = True
             self._changes.announce()
 
-    async def perform(self, entry: Entry, delivery: Delivery, act: Act, after: LastKey | None = None) -> End:
+    async def perform(self, entry: JournalEntry, delivery: Delivery, act: Act, after: LastKey | None = None) -> End:
         """``after``: the last key of a person before the look in answer to which is pasted.
 
         Raises ``TerminalError`` when tmux does not say whether it has pasted.
@@ -275,19 +276,19 @@ class Performer:
         """Inside, a look is due when the agent has drawn, which may be the draft."""
 
         def note() -> None:
-            pace.drawn(time.monotonic())
+            schedule.drawn(time.monotonic())
             self._changes.announce()
 
-        pace = Pace(told=True)
-        pace.looked(time.monotonic(), time.monotonic())
+        schedule = LookSchedule(told=True)
+        schedule.looked(time.monotonic(), time.monotonic())
         with self._pane.drawing(note) as told:
-            self._pace = pace if told else None
+            self._schedule = schedule if told else None
             try:
                 yield
             finally:
-                self._pace = None
+                self._schedule = None
 
-    async def _do(self, act: Act, entry: Entry, paste: str, delivery: Delivery) -> Stimulus:
+    async def _do(self, act: Act, entry: JournalEntry, paste: str, delivery: Delivery) -> Stimulus:
         try:
             match act:
                 case Paste() | PressEnter() | Clear() if barred := self._barred():
@@ -314,11 +315,11 @@ class Performer:
             self._last_key = await self._pane.paste(parts_of(paste), name, self._last_key)
         except ValueError as error:
             return Lost(f"it cannot be typed: {error}", typed=False)
-        return Barred(SOMEBODY_TYPES) if self._last_key is None else Pasted()
+        return Barred(SOMEBODY_TYPES) if self._last_key is None else PasteDone()
 
     def _barred(self) -> str:
         """Why no key may go to the pane now, by what is known without its screen; empty when keys may."""
-        self._observer.absorb()
+        self._observer.read_spool()
         return asks_for_permission(self._observer.state) if self.lease.held else CUT_OFF
 
     async def _press(
@@ -349,8 +350,8 @@ class Performer:
         try:
             screen = await self._observer.look()
         finally:
-            if self._pace is not None:
-                self._pace.looked(began, time.monotonic())
+            if self._schedule is not None:
+                self._schedule.looked(began, time.monotonic())
         self._unseen.over()
         parts = parts_of(paste)
         ours = is_whole(screen.draft, parts, scrolled=screen.scrolled)
@@ -358,32 +359,32 @@ class Performer:
             screen,
             ours=ours,
             with_more=not ours and begins_with(screen.draft, parts, scrolled=screen.scrolled),
-            reported=self._observer.proofs.is_reported(paste),
+            reported=self._observer.evidence.is_reported(paste),
         )
 
     def _told(self, batch: Sequence[Message], paste: str, delivery: Delivery) -> Stimulus | None:
         """What the agent's own records say, or who has stopped it."""
         if self._is_proved(batch):
             return Proved()
-        if (reason := self._observer.proofs.refusal(paste)) and not delivery.refused:
+        if (reason := self._observer.evidence.refusal(paste)) and not delivery.refused:
             return Refused(reason)
         if self._interrupted:
             return Interrupted()
         return None
 
     async def _wait(self, settled: Callable[[], bool], after_s: float) -> None:
-        if self._pace is None:
+        if self._schedule is None:
             if self._growth is not None:
                 self._growth.follow(self._observer.conversation.path)
             await self._changes.until(settled, after_s)
             return
-        while not settled() and (left_s := self._pace.due_at - time.monotonic()) > 0:
+        while not settled() and (left_s := self._schedule.due_at - time.monotonic()) > 0:
             await self._changes.next(left_s)
 
     async def _lost(self, batch: Sequence[Message], reason: str, *, typed: bool) -> Stimulus:
         """An agent that has ended writes no more: what its transcript does not show by now is not in it."""
         await self._changes.until(lambda: not self._observer.alive, _LAST_WORDS_S)
-        self._observer.absorb()
+        self._observer.read_spool()
         self._observer.witness()
         if self._is_proved(batch):
             return Proved()
@@ -391,7 +392,7 @@ class Performer:
         return Lost(reason, typed=typed and not certain)
 
     def _is_proved(self, batch: Sequence[Message]) -> bool:
-        return self._observer.proofs.has_all(message.id for message in batch)
+        return self._observer.evidence.has_all(message.id for message in batch)
 
 
 PATIENCE_S = 20.0
@@ -402,21 +403,21 @@ box that stays empty and idle for so long without proof holds nothing of a paste
 _SETTLE_BYTES_PER_S = 100_000
 
 
-class Courier:
+class Deliverer:
     """``recall`` it once, then ``run`` it: its loop ends with the agent. All in the event loop of the instance."""
 
     def __init__(
-        self, pane: Pane, observer: Observer, limits: BatchLimits, changes: ChangeNotifier, ledger: Ledger
+        self, pane: Pane, observer: Observer, limits: BatchLimits, changes: ChangeNotifier, receipts: ReceiptLog
     ) -> None:
         self._pane = pane
         self._observer = observer
         self._changes = changes
-        self._ledger = ledger
-        self._gate = Gate(pane, observer)
-        self._performer = Performer(pane, observer, changes, ledger.hold)
+        self._receipts = receipts
+        self._gate = TypingGate(pane, observer)
+        self._runner = DeliveryRunner(pane, observer, changes, receipts.hold)
         self._underway: tuple[Message, ...] = ()
         self._typed: tuple[Message, ...] = ()
-        self._unfinished: Entry | None = None
+        self._unfinished: JournalEntry | None = None
         self._unsafe = ""
         """Why the gate is shut; empty while that is not known."""
         self._in_vain = 0
@@ -428,20 +429,20 @@ class Courier:
         self.batches = 0
         self.delivered = 0
 
-    def heed(self, lease: Lease) -> None:
+    def set_lease(self, lease: Lease) -> None:
         """Nothing is typed while the lease is not held."""
-        self._gate.lease = self._performer.lease = lease
+        self._gate.lease = self._runner.lease = lease
 
     @property
     def typing(self) -> asyncio.Lock:
         """Held while keys go to the pane, so that no two key sequences mix."""
-        return self._performer.typing
+        return self._runner.typing
 
     def recall(self) -> None:
-        """Takes over what an earlier courier has left. The observer has taken in the spool before."""
+        """Takes over what an earlier deliverer has left. The observer has taken in the spool before."""
         self._observer.witness()
         again = self._observer.alive and self._observer.conversation.is_open
-        recalled = self._ledger.recall(again=again)
+        recalled = self._receipts.recall(again=again)
         self._unfinished = recalled.unfinished
         self._underway = recalled.unfinished.messages if recalled.unfinished else ()
         self.inbox.put_back(recalled.again)
@@ -455,51 +456,51 @@ class Courier:
 
     def _is_to_be_delivered(self, message: Message) -> bool:
         """Of what is known or can come to nothing it only tells what became of it."""
-        known = self._ledger.receipt(message.id)
+        known = self._receipts.receipt(message.id)
         if known is not None:
             if known.final:
-                self._ledger.tell_again(known)
+                self._receipts.tell_again(known)
             return False
-        if self._observer.proofs.has(message.id):
-            self._ledger.settle((message,), MessageStatus.SUBMITTED)
+        if self._observer.evidence.has(message.id):
+            self._receipts.settle((message,), MessageStatus.SUBMITTED)
         elif self._observer.alive:
-            self._ledger.accept(message)
+            self._receipts.accept(message)
             return True
         elif not self._observer.coming_back:  # otherwise it is offered again to the agent's next life
-            self._ledger.settle((message,), MessageStatus.FAILED, self._why_not())
+            self._receipts.settle((message,), MessageStatus.FAILED, self._why_not())
         return False
 
     def withdraw(self, message_ids: Collection[str], reason: str) -> None:
         """What is not being typed yet never is."""
-        self._ledger.settle(self.inbox.remove(message_ids), MessageStatus.FAILED, reason)
+        self._receipts.settle(self.inbox.remove(message_ids), MessageStatus.FAILED, reason)
 
     def _is_ours(self, screen: Screen) -> bool:
         """Whether the draft is the batch that was typed last and nothing else, as it was pasted or as the agent gives
         it back: without the newline at its end. Of one that an earlier actor has typed the transcript tells."""
-        typed = (compose(self._typed) if self._typed else "", self._observer.proofs.last_written)
+        typed = (compose(self._typed) if self._typed else "", self._observer.evidence.last_written)
         forms = {form for paste in typed if paste for form in (paste, paste.removesuffix("\n"))}
         return any(is_whole(screen.draft, parts_of(form), scrolled=screen.scrolled) for form in forms)
 
     def interrupted(self) -> None:
         """The agent's turn was stopped: what it had just taken is not delivered again, also if it is never written. An
         agent that had shown nothing of the turn puts the prompt back into its input box, in its own time."""
-        self._performer.interrupted()
+        self._runner.interrupted()
         self._may_have_come_back = True
 
     def acknowledged(self, receipts: Iterable[Receipt]) -> None:
         """The supervisor has taken these in."""
-        self._ledger.acknowledged(receipts)
+        self._receipts.acknowledged(receipts)
 
     async def run(self) -> None:
         """Delivers until the agent has ended, then says of every message left what became of it."""
         while self._observer.alive:
-            self._ledger.settle_late_proofs()
-            self._ledger.hold(self.inbox, self._held_because())
+            self._receipts.settle_late_proofs()
+            self._receipts.hold(self.inbox, self._held_because())
             if self._has_work():
                 await self._work()
             else:
                 await self._changes.next(self._next_try_s())
-        self._ledger.settle_late_proofs()
+        self._receipts.settle_late_proofs()
         self._give_up()
 
     async def _work(self) -> None:
@@ -515,10 +516,10 @@ class Courier:
             logger.exception("a delivery failed")
             failed, self._underway, self._unfinished = self._underway, (), None
             reason = "an error in Phalanx: see the log of the instance's actor"
-            self._ledger.settle(failed, MessageStatus.UNCONFIRMED, reason)
+            self._receipts.settle(failed, MessageStatus.UNCONFIRMED, reason)
 
     def _next_try_s(self) -> float | None:
-        """Seconds until time alone gives the courier something to do."""
+        """Seconds until time alone gives the deliverer something to do."""
         due_at = self.inbox.due_at()
         if due_at is None or not self._typable():
             return None
@@ -554,7 +555,7 @@ class Courier:
         if batch := self.inbox.take(time.monotonic(), self._alone):
             await self._deliver(batch, verdict.last_key)
 
-    async def _clear_what_came_back(self, verdict: Verdict) -> None:
+    async def _clear_what_came_back(self, verdict: GateVerdict) -> None:
         """What an interrupt has put back into the input box would hold up messages. Any other draft is a person's."""
         if not self._is_ours(verdict.screen) or self.typing.locked() or time.monotonic() < self._clear_again_at:
             return
@@ -572,22 +573,22 @@ class Courier:
     async def _deliver(self, batch: tuple[Message, ...], after: LastKey | None) -> None:
         self._underway = batch
         try:
-            entry = self._ledger.begin(batch, paste_name())
+            entry = self._receipts.begin(batch, paste_name())
         except OSError as error:
             self._put_back(batch)
             self._unsafe = f"what is typed cannot be noted in the instance's directory: {error.strerror}"
             self._gate.shut()
             return
-        self._observer.proofs.begin(batch)
+        self._observer.evidence.begin(batch)
         delivery = self._delivery(entry)
         await self._carry_out(entry, delivery, delivery.begin(), after)
 
-    def _delivery(self, entry: Entry) -> Delivery:
+    def _delivery(self, entry: JournalEntry) -> Delivery:
         settle_s = SETTLE_S + len(compose(entry.messages).encode()) / _SETTLE_BYTES_PER_S
         return Delivery(PATIENCE_S, settle_s, self._attach())
 
-    async def _resume(self, entry: Entry) -> None:
-        """Goes on with a batch that was being pasted when its courier was killed or tmux did not answer."""
+    async def _resume(self, entry: JournalEntry) -> None:
+        """Goes on with a batch that was being pasted when its deliverer was killed or tmux did not answer."""
         try:
             was_pasted = await self._pane.has_pasted(entry.paste)
         except TerminalError as error:
@@ -602,20 +603,22 @@ class Courier:
         delivery = self._delivery(entry)
         await self._carry_out(entry, delivery, delivery.resume(time.monotonic()))
 
-    async def _carry_out(self, entry: Entry, delivery: Delivery, act: Act, after: LastKey | None = None) -> None:
+    async def _carry_out(self, entry: JournalEntry, delivery: Delivery, act: Act, after: LastKey | None = None) -> None:
         self._typed, self._may_have_come_back = entry.messages, False
         try:
-            end = await self._performer.perform(entry, delivery, act, after)
+            end = await self._runner.perform(entry, delivery, act, after)
         except TerminalError as error:
-            self._ledger.hold(entry.messages, f"tmux did not say whether it has pasted, which is looked into: {error}")
+            self._receipts.hold(
+                entry.messages, f"tmux did not say whether it has pasted, which is looked into: {error}"
+            )
             self._unfinished = entry
             await self._changes.next(LONGEST_RETRY_S)
             return
         if isinstance(end, Finish):  # before the receipts, which carry the counts
             self.batches += 1
             self.delivered += len(entry.messages)
-        arrived = [message for message in entry.messages if self._observer.proofs.has(message.id)]
-        self._ledger.settle(arrived, MessageStatus.SUBMITTED)
+        arrived = [message for message in entry.messages if self._observer.evidence.has(message.id)]
+        self._receipts.settle(arrived, MessageStatus.SUBMITTED)
         left = tuple(message for message in entry.messages if message not in arrived)
         if isinstance(end, NotLanded):
             self._put_back(left)
@@ -626,13 +629,13 @@ class Courier:
                 self._unsafe = _in_vain(self._in_vain)
             return
         self._in_vain = 0
-        if isinstance(end, Turned):
+        if isinstance(end, PromptRejected):
             self._turned(left, end.reason)
             return
         self._underway = ()
         self._alone.difference_update(message.id for message in entry.messages)
         if end.status is MessageStatus.SUBMITTED or not self._observer.coming_back:
-            self._ledger.settle(left, end.status, end.reason)
+            self._receipts.settle(left, end.status, end.reason)
 
     def _turned(self, batch: tuple[Message, ...], reason: str) -> None:
         """The agent has refused the prompt: which message of several was the reason shows when each goes alone."""
@@ -642,11 +645,11 @@ class Courier:
             return
         self._underway = ()
         self._alone.difference_update(message.id for message in batch)
-        self._ledger.settle(batch, MessageStatus.FAILED, reason)
+        self._receipts.settle(batch, MessageStatus.FAILED, reason)
 
     def _put_back(self, batch: tuple[Message, ...]) -> None:
         self._underway = ()
-        self._ledger.typed_in_vain(batch)
+        self._receipts.typed_in_vain(batch)
         self.inbox.put_back(batch)
 
     def _give_up(self) -> None:
@@ -654,8 +657,8 @@ class Courier:
             return  # the supervisor hands what is pending to the agent's next life
         left, self._underway, self._unfinished = self._underway, (), None
         certain = self._observer.conversation.is_open
-        self._ledger.settle(left, MessageStatus.FAILED if certain else MessageStatus.UNCONFIRMED, self._why_not())
-        self._ledger.settle(self.inbox.drain(), MessageStatus.FAILED, self._why_not())
+        self._receipts.settle(left, MessageStatus.FAILED if certain else MessageStatus.UNCONFIRMED, self._why_not())
+        self._receipts.settle(self.inbox.drain(), MessageStatus.FAILED, self._why_not())
 
     def _why_not(self) -> str:
         return f"not delivered: {self._observer.state.reason or 'the instance was stopped'}"

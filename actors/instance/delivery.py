@@ -1,6 +1,6 @@
 """The state machine of one delivery; pure: stimuli in, the next act out.
 
-One delivery brings one batch into the conversation. The courier performs the acts and feeds back what came of them.
+One delivery brings one batch into the conversation. The deliverer performs the acts and feeds back what came of them.
 A delivery whose paste was done by an actor that is gone is resumed: how far it came is not known, so looks decide.
 Guarantees, whatever the order of stimuli and whoever else types:
 
@@ -59,7 +59,7 @@ _ENTERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Paste:
-    """Paste the batch, then feed ``Pasted``."""
+    """Paste the batch, then feed ``PasteDone``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +96,18 @@ class NotLanded:
 
 
 @dataclass(frozen=True, slots=True)
-class Turned:
+class PromptRejected:
     """The agent has refused the prompt, and nothing is left of it: a message alone failed, several go one by one."""
 
     reason: str
 
 
-Act = Paste | PressEnter | Clear | Look | Finish | NotLanded | Turned
-End = Finish | NotLanded | Turned
+Act = Paste | PressEnter | Clear | Look | Finish | NotLanded | PromptRejected
+End = Finish | NotLanded | PromptRejected
 
 
 @dataclass(frozen=True, slots=True)
-class Pasted:
+class PasteDone:
     pass
 
 
@@ -165,7 +165,7 @@ class Lost:
     """Part of the text may have reached the agent."""
 
 
-Stimulus = Pasted | Pressed | Cleared | Barred | Saw | Proved | Refused | Interrupted | Lost
+Stimulus = PasteDone | Pressed | Cleared | Barred | Saw | Proved | Refused | Interrupted | Lost
 
 
 class _Phase(Enum):
@@ -227,7 +227,7 @@ class Delivery:
                 return self._finish(MessageStatus.SUBMITTED)
             case Lost(reason, typed):
                 return self._finish(MessageStatus.UNCONFIRMED if typed else MessageStatus.FAILED, reason)
-            case Pasted() | Pressed() | Cleared():
+            case PasteDone() | Pressed() | Cleared():
                 return self._after_act(stimulus, now)
             case Barred(reason):
                 return self._after_bar(reason, now)
@@ -240,9 +240,9 @@ class Delivery:
             case Saw():
                 return self._after_look(stimulus, now)
 
-    def _after_act(self, done: Pasted | Pressed | Cleared, now: float) -> Act:
+    def _after_act(self, done: PasteDone | Pressed | Cleared, now: float) -> Act:
         match done:
-            case Pasted():
+            case PasteDone():
                 return self._enter(_Phase.BOX, now, FIRST_LOOK_S)
             case Pressed():
                 self._enters, self._entered_at = self._enters + 1, now
@@ -328,7 +328,7 @@ class Delivery:
         if now - self._waited_since < REDRAW_S:  # newer versions put it back into the box
             return self._look_again()
         self._phase = _Phase.DONE
-        return Turned(self._refusal)
+        return PromptRejected(self._refusal)
 
     def _after_interrupt(self, now: float) -> Act:
         if now - self._waited_since < INTERRUPTED_S:

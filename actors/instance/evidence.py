@@ -2,7 +2,7 @@
 
 What the agent's own records say of messages: its transcript proves, its hook events only tell beforehand.
 
-Kept by the observer, asked by the courier. A hook of the user's may refuse a prompt that our hook has reported, a
+Kept by the observer, asked by the deliverer. A hook of the user's may refuse a prompt that our hook has reported, a
 person may take it back before it is written, and an agent that is killed loses what is not written: so a message has
 arrived when the transcript shows it and never before.
 
@@ -97,7 +97,7 @@ def quoted(draft: str) -> str:
     return f"'{words}'" if words else "a blank draft"
 
 
-class _Part:
+class _PastedPart:
     def __init__(self, text: str) -> None:
         lines = text.count("\n")
         separators = text.count("\u2028") + text.count("\u2029")
@@ -109,14 +109,14 @@ class _Part:
         return _firm(self._text, with_symbols=not odd)
 
 
-def _compared(draft: str, parts: Sequence[str]) -> tuple[str, list[_Part], bool]:
+def _compared(draft: str, parts: Sequence[str]) -> tuple[str, list[_PastedPart], bool]:
     """What is shown and what it is compared with; whether symbols do not count because the parts have odd ones."""
-    expected = [_Part(part) for part in parts]
+    expected = [_PastedPart(part) for part in parts]
     odd = any(part.odd for part in expected)
     return _firm(draft, with_symbols=not odd), expected, odd
 
 
-def _ends(shown: str, parts: Sequence[_Part], odd: bool, *, scrolled: bool, least: int) -> set[int]:
+def _ends(shown: str, parts: Sequence[_PastedPart], odd: bool, *, scrolled: bool, least: int) -> set[int]:
     """Where in ``shown`` the parts end. It begins with the first one, or, if it is ``scrolled``, in the midst of any of
     which it shows ``least`` characters."""
     ends = _after(shown, {0}, parts, odd)
@@ -128,7 +128,7 @@ def _ends(shown: str, parts: Sequence[_Part], odd: bool, *, scrolled: bool, leas
     return ends
 
 
-def _after(shown: str, places: Iterable[int], parts: Sequence[_Part], odd: bool) -> set[int]:
+def _after(shown: str, places: Iterable[int], parts: Sequence[_PastedPart], odd: bool) -> set[int]:
     """Where in ``shown`` the parts end that follow one another from one of the places on."""
     reached = set(places)
     for part in parts:
@@ -258,7 +258,7 @@ _REMEMBERED = 1000
 """Prompts that were reported or refused, and messages whose arrival is compared."""
 
 
-class Proofs:
+class DeliveryEvidence:
     """``written`` holds the ids of all messages that the transcript shows."""
 
     def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
 The batcher of one instance; pure, the clock is an argument.
 
-The courier offers every accepted message, those of one call together, and takes a batch when typing is safe. Messages
+The deliverer offers every accepted message, those of one call together, and takes a batch when typing is safe. Messages
 leave in the order in which they came. The delay is waited only where more is likely to come: when the last message came
 within the delay after one before. Then a batch is due when it is full, when its oldest message has waited the delay, or
 when any queued message is immediate; otherwise at once. Because a batch is formed only when it is taken, all that
@@ -112,16 +112,16 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
-class CleanText:
+class SanitizedText:
     text: str
     removed: int
     """How many characters were taken out."""
 
 
-def clean(text: str) -> CleanText:
+def clean(text: str) -> SanitizedText:
     """The text without what must not reach a pane. A carriage return before a newline is one line end."""
     printable = _UNPRINTABLE.sub("", text)
-    return CleanText(printable, len(text) - len(printable))
+    return SanitizedText(printable, len(text) - len(printable))
 
 
 def compose(messages: Sequence[Message]) -> str:

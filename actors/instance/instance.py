@@ -1,9 +1,10 @@
 """One instance, and the actor's view of it.
 
-What an instance actor is: a seat for one instance, empty when it is made.
+What an instance actor is: a process for one instance, empty when it is made.
 
-``actors.instance.actor`` puts it into a Ray actor. To start the process is what costs, so seats are made before anybody
-knows for whom; ``adopt`` then says which agent to follow. A seat serves one instance in its life and never another.
+``actors.instance.actor`` puts it into a Ray actor. To start the process is what costs, so actors are made before
+anybody knows for whom; ``adopt`` then says which agent to follow. An actor serves one instance in its life and never
+another.
 
 One instance: an agent in its tmux pane, with its inbox, as the supervisor sees it.
 
@@ -32,13 +33,13 @@ from actors.agents.catalog import AgentCatalog
 from actors.concurrency import ChangeNotifier
 from actors.errors import PaneGoneError, SocketGoneError, TerminalError, UnavailableError, WrongStateError
 from actors.files import TypingLock
-from actors.instance.deliverer import Courier, Lease
+from actors.instance.deliverer import Deliverer, Lease
 from actors.instance.inbox import BatchLimits
-from actors.instance.journal import Journal, Ledger
+from actors.instance.journal import Journal, ReceiptLog
 from actors.instance.observer import Observer
-from actors.instance.reports import Report, ReportLog, Snapshot
-from actors.instance.responding import Answered, Reply, Responder
-from actors.instance.transcript import PAGE_CHARACTERS, Page, PageQuery, read_page
+from actors.instance.reports import InstanceSnapshot, Report, ReportLog
+from actors.instance.responding import AnsweredPrompt, Reply, Responder
+from actors.instance.transcript import PAGE_CHARACTERS, PageQuery, TranscriptPage, read_page
 from actors.marks import INSTANCE_MARK
 from actors.messages import Message, Receipt
 from actors.status import IDLE, SETTLE_S, Status, in_words, interrupted
@@ -68,7 +69,7 @@ class InstanceConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FoundAgent:
     """The agent as it was found in its pane at adoption."""
 
     pane: Pane
@@ -86,19 +87,19 @@ class Found:
         return f"{self.pane_id}/{self.pid}/{self.created_s}"
 
 
-async def find_agent(pane: Pane, pane_id: str, pid: int) -> Found:
+async def find_agent(pane: Pane, pane_id: str, pid: int) -> FoundAgent:
     """Looks whether the process ``pid`` is still the one in the pane. Raises ``TerminalError`` when tmux cannot say."""
     try:
         state = await pane.state()
     except SocketGoneError as error:
         if _is_an_agent(pid):
             raise
-        return Found(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=str(error))
+        return FoundAgent(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=str(error))
     except PaneGoneError as error:
-        return Found(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=str(error))
+        return FoundAgent(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=str(error))
     if state.pid not in {pid, 0}:
         gone = f"the agent (process {pid}) has ended: another program is in its pane"
-        return Found(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=gone)
+        return FoundAgent(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=gone)
     return _found(pane, pane_id, pid, state)
 
 
@@ -110,8 +111,8 @@ def _is_an_agent(pid: int) -> bool:
         return False
 
 
-def _found(pane: Pane, pane_id: str, pid: int, state: PaneState) -> Found:
-    return Found(
+def _found(pane: Pane, pane_id: str, pid: int, state: PaneState) -> FoundAgent:
+    return FoundAgent(
         pane=pane,
         pane_id=pane_id,
         pid=pid,
@@ -124,10 +125,12 @@ def _found(pane: Pane, pane_id: str, pid: int, state: PaneState) -> Found:
 Fault = Callable[["Life", BaseException], None]
 
 
-class Life:
+class AgentSession:
     """``on_fault`` is called at most once, when one of the loops has ended with an error."""
 
-    def __init__(self, config: InstanceConfig, agent: Agent, found: Found, log: ReportLog, on_fault: Fault) -> None:
+    def __init__(
+        self, config: InstanceConfig, agent: Agent, found: FoundAgent, log: ReportLog, on_fault: Fault
+    ) -> None:
         """Raises ``RecordVersionError`` for a journal that another version of Phalanx has left."""
         self.found = found
         self.pane = found.pane
@@ -135,13 +138,15 @@ class Life:
         self.observer = Observer(agent, found.pane, config.directory, config.session_id, found.pid, self.changes)
         self.observer.coming_back = config.comes_back
         journal = Journal(config.directory)
-        self.observer.proofs.expect(message for entry in journal.entries for message in entry.messages if message.text)
-        self.courier = Courier(
+        self.observer.evidence.expect(
+            message for entry in journal.entries for message in entry.messages if message.text
+        )
+        self.deliverer = Deliverer(
             found.pane,
             self.observer,
             config.limits,
             self.changes,
-            Ledger(journal, _life_name(found, journal), self._receipt, self.observer.proofs),
+            ReceiptLog(journal, _life_name(found, journal), self._receipt, self.observer.evidence),
         )
         self._log = log
         self._began_at = time.monotonic()
@@ -156,7 +161,7 @@ class Life:
     def age_s(self) -> float:
         return time.monotonic() - self._began_at
 
-    def go_on_from(self, earlier: Life) -> None:
+    def continue_from(self, earlier: AgentSession) -> None:
         """Keeps what only memory knows of the life before: of the same agent, that its end was asked for."""
         same = (self.found.pane_id, self.found.pid) == (earlier.found.pane_id, earlier.found.pid)
         if same and earlier.observer.ending:
@@ -167,10 +172,10 @@ class Life:
         if self.found.gone:
             await self.observer.note_end("" if self.found.has_last_words else self.found.gone)
         else:
-            self.observer.absorb()
-        self._log.on_acknowledged = self.courier.acknowledged
-        self.courier.recall()
-        for work in (self.observer.run(), self.courier.run(), self._publish()):
+            self.observer.read_spool()
+        self._log.on_acknowledged = self.deliverer.acknowledged
+        self.deliverer.recall()
+        for work in (self.observer.run(), self.deliverer.run(), self._publish()):
             task = asyncio.create_task(work)
             task.add_done_callback(self._check)
             self._tasks.append(task)
@@ -190,7 +195,7 @@ class Life:
     def _receipt(self, receipt: Receipt) -> None:
         # The snapshot first: whoever reads that a message has arrived must not read an older status beside it.
         self._log.snapshot(self._snapshot())
-        self._log.batches, self._log.delivered = self.courier.batches, self.courier.delivered
+        self._log.batches, self._log.delivered = self.deliverer.batches, self.deliverer.delivered
         self._log.receipt(receipt)
 
     async def _publish(self) -> None:
@@ -198,10 +203,10 @@ class Life:
             self._log.snapshot(self._snapshot())
             await self.changes.until(lambda: self._log.current != self._snapshot(), None)
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self) -> InstanceSnapshot:
         state = self.observer.state
         asked = state.permissions[0] if state.status is Status.WAITING_PERMISSION and state.permissions else None
-        return Snapshot(
+        return InstanceSnapshot(
             status=state.status,
             since=self.observer.since,
             reason=state.reason,
@@ -215,7 +220,7 @@ class Life:
         )
 
 
-def _life_name(found: Found, journal: Journal) -> str:
+def _life_name(found: FoundAgent, journal: Journal) -> str:
     """A pane that is gone cannot say when it was made; the journal still knows by which name it typed to it."""
     begins = f"{found.pane_id}/{found.pid}/"
     known = [entry.life for entry in journal.entries if entry.life.startswith(begins)]
@@ -245,8 +250,8 @@ class Instance:
         self._lease = Lease(config.lease_s)
         self._typist = TypingLock(config.directory)
         self._adopting = asyncio.Lock()
-        self._life: Life | None = None
-        self._broken: Life | None = None
+        self._life: AgentSession | None = None
+        self._broken: AgentSession | None = None
         self._faults = 0
         self._recovery: asyncio.Task[None] | None = None
         self._not_taken_over = Trouble(logger, "the agent could not be taken over again")
@@ -281,14 +286,14 @@ class Instance:
             raise UnavailableError(f"tmux does not say whether the agent still runs ({error}): try again.") from error
         await self._begin(found)
 
-    async def _begin(self, found: Found) -> None:
+    async def _begin(self, found: FoundAgent) -> None:
         earlier, was_broken = self._life or self._broken, self._broken is not None
         if earlier is not None:
             await earlier.end()  # before the next one reads the journal
-        life = Life(self._config, self._agent, found, self._log, self._on_fault)
-        life.courier.heed(self._lease)
+        life = AgentSession(self._config, self._agent, found, self._log, self._on_fault)
+        life.deliverer.set_lease(self._lease)
         if earlier is not None:
-            life.go_on_from(earlier)
+            life.continue_from(earlier)
         if was_broken:
             # Its inbox is lost: a new incarnation makes the supervisor hand over again what is pending.
             self._log.renew(uuid.uuid4().hex)
@@ -305,7 +310,7 @@ class Instance:
             self._life = self._broken = None
             self._typist.release()
 
-    def _on_fault(self, life: Life, error: BaseException) -> None:
+    def _on_fault(self, life: AgentSession, error: BaseException) -> None:
         """A loop has died. Its life is replaced as if this actor had been killed, for which all is prepared: journal,
         spool and the supervisor, but without the cost of a process and with words for whoever looks."""
         logger.error("a loop of the instance ended with an error", exc_info=error)
@@ -313,7 +318,7 @@ class Instance:
         self._life, self._broken = None, life
         self._recovery = asyncio.create_task(self._recover(life, f"an error in Phalanx: {error!r}"))
 
-    async def _recover(self, broken: Life, reason: str) -> None:
+    async def _recover(self, broken: AgentSession, reason: str) -> None:
         """Tries until the agent is followed again, by this or by another call."""
         await broken.end()
         self._log.snapshot(replace(self._log.current, reason=f"{reason}. It takes over its agent again"))
@@ -323,7 +328,7 @@ class Instance:
                 if self._broken is broken:
                     await self._try_again(broken)
 
-    async def _try_again(self, broken: Life) -> None:
+    async def _try_again(self, broken: AgentSession) -> None:
         try:
             await self._take_over(broken.found.pane_id, broken.found.pid)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
@@ -337,16 +342,16 @@ class Instance:
         """From now on batches are formed by these; what is queued already, too."""
         self._config = replace(self._config, limits=limits)
         if self._life is not None:
-            self._life.courier.inbox.limits = limits
+            self._life.deliverer.inbox.limits = limits
             self._life.changes.announce()
 
     async def deliver(self, messages: Sequence[Message]) -> None:
         """Queues messages; what becomes of each comes as a receipt in the reports. A known id is not queued twice."""
-        self._now.courier.offer(messages)
+        self._now.deliverer.offer(messages)
 
     async def withdraw(self, message_ids: Collection[str], reason: str) -> None:
         """Messages that are not being typed yet never are; their receipts say ``failed``, with this reason."""
-        self._now.courier.withdraw(message_ids, reason)
+        self._now.deliverer.withdraw(message_ids, reason)
 
     async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
         """Snapshot and receipts that came after sequence ``after``; waits up to ``timeout_s`` seconds for news.
@@ -356,7 +361,7 @@ class Instance:
         self._lease.renew()
         return await self._log.after(after, timeout_s, incarnation)
 
-    async def page(self, query: PageQuery) -> Page:
+    async def page(self, query: PageQuery) -> TranscriptPage:
         """A page of the conversation.
 
         What the agent has answered by now is among them, although its transcript is written a moment later.
@@ -366,7 +371,7 @@ class Instance:
             await life.observer.written(_WRITTEN_PATIENCE_S)
         conversation = life.observer.conversation
         if conversation.path is None:
-            return Page(entries=(), cursor="", more=False)
+            return TranscriptPage(entries=(), cursor="", more=False)
         life.observer.witness()
         answers, path = conversation.answers, conversation.path
         page = await asyncio.to_thread(read_page, self._agent, path, query)
@@ -381,10 +386,10 @@ class Instance:
         text = await self._now.pane.capture(history_lines=lines)
         return "\n".join(text.rstrip().splitlines()[-lines:])[-PAGE_CHARACTERS:]
 
-    async def respond(self, reply: Reply) -> Answered:
+    async def respond(self, reply: Reply) -> AnsweredPrompt:
         """Answers what the agent waits for; see ``Responder.respond``."""
         life = self._now
-        typing = life.courier.typing
+        typing = life.deliverer.typing
         responder = Responder(self._agent, life.pane, life.observer, self._config.directory, typing)
         try:
             return await responder.respond(reply)
@@ -402,15 +407,15 @@ class Instance:
         life = self._now
         try:
             async with asyncio.timeout(_TYPING_PATIENCE_S):
-                await life.courier.typing.acquire()
+                await life.deliverer.typing.acquire()
         except TimeoutError:
             raise UnavailableError("A message is being typed into this instance just now: try again.") from None
         try:
             return await self._interrupt(life, timeout_s)
         finally:
-            life.courier.typing.release()
+            life.deliverer.typing.release()
 
-    async def _interrupt(self, life: Life, timeout_s: float) -> bool:
+    async def _interrupt(self, life: AgentSession, timeout_s: float) -> bool:
         if not await self._is_turn_in_sight(life):
             return False
         await life.pane.press("Escape")
@@ -425,14 +430,14 @@ class Instance:
                 seen = True
                 continue
             life.observer.change(interrupted(life.observer.state, time.monotonic()))
-            life.courier.interrupted()
+            life.deliverer.interrupted()
             return True
         raise UnavailableError(
             f"{self._config.instance_id} did not stop its turn within {timeout_s:.0f} s. "
             "Read its screen, or terminate or restart it."
         )
 
-    async def _is_turn_in_sight(self, life: Life) -> bool:
+    async def _is_turn_in_sight(self, life: AgentSession) -> bool:
         """Whether a turn is under way, which the screen shows a moment after the hooks."""
         deadline = time.monotonic() + SETTLE_S
         while life.observer.alive:
@@ -458,7 +463,7 @@ class Instance:
         await observer.written(_WRITTEN_PATIENCE_S)
 
     @property
-    def _now(self) -> Life:
+    def _now(self) -> AgentSession:
         if self._broken is not None:
             raise UnavailableError(f"{self._config.instance_id} recovers from an error in Phalanx: try again.")
         if self._life is None:
@@ -466,7 +471,7 @@ class Instance:
         return self._life
 
 
-class Seat:
+class InstanceServer:
     """All methods run in one event loop; see ``Instance`` for what each does."""
 
     def __init__(self, catalog: AgentCatalog) -> None:
@@ -507,21 +512,22 @@ class Seat:
         await self._seated.withdraw(message_ids, reason)
 
     async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
-        """An empty seat answers at once, as an incarnation that nobody knows: whoever follows it has it adopt again."""
+        """An empty actor answers at once, as an incarnation that nobody knows: whoever follows it has it adopt
+        again."""
         if self._instance is None:
-            return Report(incarnation="", sequence=0, snapshot=Snapshot(), receipts=())
+            return Report(incarnation="", sequence=0, snapshot=InstanceSnapshot(), receipts=())
         return await self._instance.reports(after, timeout_s, incarnation)
 
     async def tune(self, limits: BatchLimits) -> None:
         await self._seated.tune(limits)
 
-    async def page(self, query: PageQuery) -> Page:
+    async def page(self, query: PageQuery) -> TranscriptPage:
         return await self._seated.page(query)
 
     async def screen(self, lines: int) -> str:
         return await self._seated.screen(lines)
 
-    async def respond(self, reply: Reply) -> Answered:
+    async def respond(self, reply: Reply) -> AnsweredPrompt:
         return await self._seated.respond(reply)
 
     async def interrupt(self, timeout_s: float) -> bool:

@@ -1,8 +1,8 @@
-"""What one instance has typed and what became of it: the journal on disk and the ledger of receipts.
+"""What one instance has typed and what became of it: the journal on disk and the log of receipts.
 
 What one instance is typing or has typed, on disk, so that a killed actor's successor knows what was in flight.
 
-One file in the instance's directory, 0600, written by the courier before it pastes and cleared once the agent's
+One file in the instance's directory, 0600, written by the deliverer before it pastes and cleared once the agent's
 transcript shows the messages and the supervisor has taken in their receipts. It is replaced as a whole by a rename, so
 it is never half-written. Nothing is forced to the disk: what a killed process has written is kept by the kernel, and a
 machine that goes down takes the agent with it, whose transcript then decides. That the paste itself was done stands not
@@ -10,9 +10,9 @@ here but in tmux (``Pane.has_pasted``), which notes it in one step with the past
 
 What became of each message of one instance: receipts, and what a successor must know of them.
 
-Kept by the courier. Every change of a message's lot goes through ``settle``, which tells the supervisor and brings the
-journal up to date, the journal first: so no message that the journal holds as being typed was ever told to be at its
-end, unless it was submitted, which the agent's transcript shows as well. An end stays in the journal until the
+Kept by the deliverer. Every change of a message's lot goes through ``settle``, which tells the supervisor and brings
+the journal up to date, the journal first: so no message that the journal holds as being typed was ever told to be at
+its end, unless it was submitted, which the agent's transcript shows as well. An end stays in the journal until the
 supervisor has taken it in: a killed actor's successor tells it again.
 """
 
@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from actors.instance.evidence import Proofs
+from actors.instance.evidence import DeliveryEvidence
 from actors.messages import Message, MessageStatus, Receipt, RecordVersionError, decode, encode
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 JOURNAL_NAME = "typing.journal"
 
 
-class Stage(StrEnum):
+class BatchStage(StrEnum):
     TYPING = "typing"
     """On its way into the conversation, or there and not yet seen in the transcript."""
     DOUBTFUL = "doubtful"
@@ -45,7 +45,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class JournalEntry:
     """One batch. ``life`` names the agent process it was typed to, ``paste`` its paste (see ``Pane.has_pasted``).
 
     One that is at another stage than typing is kept, without its texts, until the supervisor has taken that in.
@@ -53,7 +53,7 @@ class Entry:
 
     life: str
     paste: str
-    stage: Stage
+    stage: BatchStage
     messages: tuple[Message, ...]
     reason: str = ""
 
@@ -80,16 +80,16 @@ class Journal:
         self._path = directory / JOURNAL_NAME
         self.entries = _read(self._path)
 
-    def begin(self, entry: Entry) -> None:
+    def begin(self, entry: JournalEntry) -> None:
         """To be called before the paste. Raises ``OSError``; then nothing has changed."""
         entries = (*_without(self.entries, {message.id for message in entry.messages}), entry)
         self._write(entries)
         self.entries = entries
 
-    def end(self, ids: Collection[str], stage: Stage, reason: str) -> None:
+    def end(self, ids: Collection[str], stage: BatchStage, reason: str) -> None:
         """These have ended so, and the supervisor has yet to take that in; no-op for ids that are not here."""
 
-        def ended(entry: Entry) -> Entry:
+        def ended(entry: JournalEntry) -> JournalEntry:
             messages = tuple(replace(message, text="") for message in entry.messages if message.id in ids)
             return replace(entry, stage=stage, reason=reason, messages=messages)
 
@@ -100,7 +100,7 @@ class Journal:
         """These are at the end of their way; no-op for ids that are not here."""
         self._change(_without(self.entries, ids))
 
-    def _change(self, entries: tuple[Entry, ...]) -> None:
+    def _change(self, entries: tuple[JournalEntry, ...]) -> None:
         """A disk that is full must not stop what is at its end: a successor finds it out again from the agent."""
         if entries == self.entries:
             return
@@ -110,7 +110,7 @@ class Journal:
         except OSError as error:
             logger.warning("the typing journal could not be brought up to date: %s", error)
 
-    def _write(self, entries: tuple[Entry, ...]) -> None:
+    def _write(self, entries: tuple[JournalEntry, ...]) -> None:
         if not entries:
             self._path.unlink(missing_ok=True)
             return
@@ -126,12 +126,12 @@ class Journal:
             raise
 
 
-def _without(entries: tuple[Entry, ...], ids: Collection[str]) -> tuple[Entry, ...]:
+def _without(entries: tuple[JournalEntry, ...], ids: Collection[str]) -> tuple[JournalEntry, ...]:
     left = (replace(e, messages=tuple(m for m in e.messages if m.id not in ids)) for e in entries)
     return tuple(entry for entry in left if entry.messages)
 
 
-def _read(path: Path) -> tuple[Entry, ...]:
+def _read(path: Path) -> tuple[JournalEntry, ...]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -160,7 +160,7 @@ def _free_name(path: Path) -> Path:
     return aside
 
 
-def _packed(entry: Entry) -> bytes:
+def _packed(entry: JournalEntry) -> bytes:
     return encode(
         _StoredEntry(
             life=entry.life,
@@ -172,12 +172,12 @@ def _packed(entry: Entry) -> bytes:
     )
 
 
-def _unpacked(data: bytes) -> Entry:
+def _unpacked(data: bytes) -> JournalEntry:
     stored = decode(_StoredEntry, data)
-    return Entry(
+    return JournalEntry(
         life=stored.life,
         paste=stored.paste,
-        stage=Stage(stored.stage),
+        stage=BatchStage(stored.stage),
         messages=tuple(decode(Message, message) for message in stored.messages),
         reason=stored.reason,
     )
@@ -187,27 +187,27 @@ ReceiptSink = Callable[[Receipt], None]
 
 ENDED_LIMIT = 10_000
 """Messages at their end whose receipts are kept, for a supervisor that came back and offers them again."""
-_ENDS = {MessageStatus.FAILED: Stage.FAILED, MessageStatus.UNCONFIRMED: Stage.DOUBTFUL}
-_STATUSES = {stage: status for status, stage in _ENDS.items()} | {Stage.SUBMITTED: MessageStatus.SUBMITTED}
+_ENDS = {MessageStatus.FAILED: BatchStage.FAILED, MessageStatus.UNCONFIRMED: BatchStage.DOUBTFUL}
+_STATUSES = {stage: status for status, stage in _ENDS.items()} | {BatchStage.SUBMITTED: MessageStatus.SUBMITTED}
 _AGAIN = "the agent ended before it had written this down: it is delivered again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recalled:
+class RecoveredMessages:
     """What an earlier actor has left."""
 
-    unfinished: Entry | None
+    unfinished: JournalEntry | None
     """Its last batch, not in the transcript so far: perhaps pasted, perhaps entered."""
     again: tuple[Message, ...]
     """To be delivered before everything else, but after ``unfinished``."""
 
 
-class Ledger:
+class ReceiptLog:
     """``life`` names the agent process that is followed now."""
 
-    def __init__(self, journal: Journal, life: str, receipt_sink: ReceiptSink, proofs: Proofs) -> None:
+    def __init__(self, journal: Journal, life: str, receipt_sink: ReceiptSink, evidence: DeliveryEvidence) -> None:
         self._journal = journal
-        self._proofs = proofs
+        self._evidence = evidence
         self._life = life
         self._emit = receipt_sink
         self._open: dict[str, Receipt] = {}
@@ -260,9 +260,9 @@ class Ledger:
         _forget_oldest(self._doubtful, ENDED_LIMIT)
         return noted
 
-    def begin(self, batch: tuple[Message, ...], paste: str) -> Entry:
+    def begin(self, batch: tuple[Message, ...], paste: str) -> JournalEntry:
         """To be called before the paste. Raises ``OSError``; then nothing may be pasted."""
-        entry = Entry(life=self._life, paste=paste, stage=Stage.TYPING, messages=batch)
+        entry = JournalEntry(life=self._life, paste=paste, stage=BatchStage.TYPING, messages=batch)
         self._journal.begin(entry)
         return entry
 
@@ -271,26 +271,26 @@ class Ledger:
         self._journal.forget({message.id for message in batch})
 
     def settle_late_proofs(self) -> None:
-        late = [message for message in self._doubtful.values() if self._proofs.has(message.id)]
+        late = [message for message in self._doubtful.values() if self._evidence.has(message.id)]
         if late:
             self.settle(late, MessageStatus.SUBMITTED)
 
-    def recall(self, *, again: bool) -> Recalled:
+    def recall(self, *, again: bool) -> RecoveredMessages:
         """Takes over what an earlier actor has left; to be called once, before anything is offered.
 
         ``again``: what an earlier life of the agent has lost shall be delivered to this one, which is alive and whose
         transcript is known. Otherwise it stays where it is.
         """
         lost: list[Message] = []
-        unfinished: Entry | None = None
+        unfinished: JournalEntry | None = None
         for entry in self._journal.entries:
             ours = entry.life == self._life
-            proved = [m for m in entry.messages if self._proofs.has(m.id)]
+            proved = [m for m in entry.messages if self._evidence.has(m.id)]
             if not ours:  # not forgotten: who was told before that it is delivered again has yet to hear of its end
-                self._journal.end({message.id for message in proved}, Stage.SUBMITTED, "")
+                self._journal.end({message.id for message in proved}, BatchStage.SUBMITTED, "")
             self.settle(proved, MessageStatus.SUBMITTED)
             left = tuple(message for message in entry.messages if message not in proved)
-            if entry.stage is not Stage.TYPING:
+            if entry.stage is not BatchStage.TYPING:
                 self.settle(left, _STATUSES[entry.stage], entry.reason)
             elif not left or not (ours or again):
                 continue
@@ -301,10 +301,10 @@ class Ledger:
                 self.settle(left, MessageStatus.ACCEPTED, _AGAIN)
                 lost += left
         self._note([*lost, *(unfinished.messages if unfinished else ())], MessageStatus.ACCEPTED, "")
-        return Recalled(unfinished=unfinished, again=tuple(lost))
+        return RecoveredMessages(unfinished=unfinished, again=tuple(lost))
 
     def _receipt(self, message: Message, status: MessageStatus, reason: str) -> Receipt:
-        changes = self._proofs.changes(message.id) if status is MessageStatus.SUBMITTED else None
+        changes = self._evidence.changes(message.id) if status is MessageStatus.SUBMITTED else None
         return Receipt(
             message_id=message.id,
             instance_id=message.instance_id,

@@ -36,8 +36,8 @@ from actors.agents.permissions import release, waits
 from actors.concurrency import ChangeNotifier
 from actors.errors import SettingsError, TerminalError
 from actors.files import write_private
-from actors.instance.evidence import Proofs
-from actors.instance.transcript import Conversation, ReadMark, Tail
+from actors.instance.evidence import DeliveryEvidence
+from actors.instance.transcript import Conversation, FileTail, ReadMark
 from actors.status import (
     ALIVE,
     SETTLE_S,
@@ -63,7 +63,7 @@ _SHARE = 0.1
 _LONGEST_REST_S = 1.0
 
 
-class Pace:
+class LookSchedule:
     """Times are seconds of any monotonic clock. ``told``: ``drawn`` is called for what the agent draws."""
 
     def __init__(self, *, told: bool) -> None:
@@ -155,15 +155,15 @@ class Observer:
         self._pane = pane
         self._directory = directory
         self._changes = changes
-        self._spool = Tail(directory / SPOOL_NAME)
+        self._spool = FileTail(directory / SPOOL_NAME)
         self._knocked = False
         self._stirred = ChangeNotifier()
         self._unread = Trouble(logger, "the events of the agent cannot be read, which is tried again")
         self._unseen = Trouble(logger, "the screen cannot be read")
         self.ending = False
         self.coming_back = False
-        self.proofs = Proofs()
-        self.conversation = Conversation(agent, ReadMark(directory), self.proofs)
+        self.evidence = DeliveryEvidence()
+        self.conversation = Conversation(agent, ReadMark(directory), self.evidence)
         self.state = InstanceState(session_id=session_id)
         self.since = time.time()
         """Since when it has had its status; seconds since the epoch."""
@@ -175,7 +175,7 @@ class Observer:
         self._looked_at = 0.0
         self._shown: tuple[str, Screen] | None = None
         self._kept: set[str] = set()
-        self._pace: Pace | None = None
+        self._schedule: LookSchedule | None = None
         self._last_answer = ""
 
     @property
@@ -210,9 +210,9 @@ class Observer:
             screen = self._read(await self._pane.capture(styled=True))
         finally:
             self._looked_at = time.monotonic()
-            if self._pace is not None:
-                self._pace.looked(began, self._looked_at)
-        self.absorb()
+            if self._schedule is not None:
+                self._schedule.looked(began, self._looked_at)
+        self.read_spool()
         self.change(on_own_status(self.state, self._own.read(), self._looked_at))
         self.change(on_screen(self.state, screen, self._looked_at))
         await self._mend(screen)
@@ -259,12 +259,12 @@ class Observer:
         with self._knocks():
             try:
                 while not end.done():
-                    self.absorb()
+                    self.read_spool()
                     if self.state.status is Status.STARTING:
                         await self._follow_start(end)
                     else:
                         await self._wait(end, self._next_wake_s())
-                        self.absorb()
+                        self.read_spool()
                         self._ask_witnesses()
                         await self._look_if_due()
             finally:
@@ -275,20 +275,20 @@ class Observer:
     async def _follow_start(self, end: asyncio.Task[None]) -> None:
         """Until the input box can be used: the agent's drawing tells when to look."""
         with self._pane.drawing(self._note_drawing) as told:
-            self._pace = Pace(told=told)
+            self._schedule = LookSchedule(told=told)
             while self.state.status is Status.STARTING and not end.done():
-                left_s = self._pace.due_at - time.monotonic()
+                left_s = self._schedule.due_at - time.monotonic()
                 if left_s > 0:
                     await self._wait(end, left_s)
-                    self.absorb()
+                    self.read_spool()
                 else:
                     self._ask_witnesses()
                     await self._look()
-        self._pace = None
+        self._schedule = None
 
     def _note_drawing(self) -> None:
-        if self._pace is not None:
-            self._pace.drawn(time.monotonic())
+        if self._schedule is not None:
+            self._schedule.drawn(time.monotonic())
         self._knocked = True
         self._stirred.announce()
 
@@ -382,7 +382,7 @@ class Observer:
         else:
             self._unseen.over()
 
-    def absorb(self) -> None:
+    def read_spool(self) -> None:
         """Takes in the events that are in the spool now."""
         found = False
         try:
@@ -420,7 +420,7 @@ class Observer:
         self.since = time.time()
         self._agent_pid = 0
         self._own = self._agent.status_file(self._pane_pid)
-        self.proofs.begin_life()
+        self.evidence.begin_life()
         self._last_answer = ""
 
     def _is_ours(self, event: AgentEvent) -> bool:
@@ -435,7 +435,7 @@ class Observer:
         self._replace(fold(self.state, event, time.monotonic()), event.at)
         self.conversation.open(self.state.transcript_path)
         if event.kind is EventKind.PROMPT_SUBMITTED:
-            self.proofs.report(event.text)
+            self.evidence.report(event.text)
         if event.kind is EventKind.TURN_ENDED:
             self._last_answer = event.text
 
@@ -449,19 +449,19 @@ class Observer:
         if self._follow_conversation():
             self._changes.announce()
         answered = not self._last_answer or self._last_answer == self.conversation.last_answer
-        return answered and self.proofs.all_written
+        return answered and self.evidence.all_written
 
     async def written(self, timeout_s: float) -> None:
         """Waits until the transcript has caught up with the hooks: Claude Code writes it a moment later."""
         deadline = time.monotonic() + timeout_s
         while self.alive and not self.is_written() and time.monotonic() < deadline:
             await self._changes.next(_WRITTEN_LOOK_S)
-        self.proofs.await_no_more()
+        self.evidence.await_no_more()
         self._last_answer = self.conversation.last_answer
 
     async def note_end(self, reason: str = "") -> None:
         """The agent has ended; ``reason`` says why where its pane cannot. Takes in what it told before."""
-        self.absorb()
+        self.read_spool()
         self._follow_conversation()  # the file of a program that has ended tells nothing
         if not self.ending and not reason:
             reason = await self._last_words()

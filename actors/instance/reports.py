@@ -16,7 +16,7 @@ from actors.status import ALIVE, NEEDING_ATTENTION, PendingPermission, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class InstanceSnapshot:
     """An instance at one moment. ``since`` is seconds since the epoch."""
 
     status: Status = Status.STARTING
@@ -46,7 +46,7 @@ class Report:
     incarnation: str
     sequence: int
     """Give this to the next ask."""
-    snapshot: Snapshot
+    snapshot: InstanceSnapshot
     receipts: tuple[Receipt, ...]
     batches: int = 0
     """Pastes so far."""
@@ -61,7 +61,7 @@ class ReportLog:
         self._incarnation = incarnation
         self._sequence = 0
         self._receipts: list[tuple[int, Receipt]] = []
-        self._snapshot = Snapshot()
+        self._snapshot = InstanceSnapshot()
         self._changes = ChangeNotifier()
         self.batches = 0
         self.delivered = 0
@@ -79,10 +79,10 @@ class ReportLog:
         self._publish()
 
     @property
-    def current(self) -> Snapshot:
+    def current(self) -> InstanceSnapshot:
         return self._snapshot
 
-    def snapshot(self, snapshot: Snapshot) -> None:
+    def snapshot(self, snapshot: InstanceSnapshot) -> None:
         """Publishes a snapshot if it differs from the last one."""
         if snapshot != self._snapshot:
             self._snapshot = snapshot

@@ -77,7 +77,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class AnsweredPrompt:
     """What was answered: one of the two."""
 
     permission: PendingPermission | None = None
@@ -94,17 +94,17 @@ class Responder:
         self._directory = directory
         self._typing = typing
 
-    async def respond(self, reply: Reply) -> Answered:
+    async def respond(self, reply: Reply) -> AnsweredPrompt:
         """Raises ``WrongStateError`` when nothing waits or something else does, ``InvalidRequestError`` for an answer
         that it cannot take, ``UnavailableError`` when the terminal does not follow."""
-        self._observer.absorb()
+        self._observer.read_spool()
         waiting = self._observer.state.permissions
         if waiting or reply.permission_id:
-            return Answered(permission=self._decide(waiting, reply))
+            return AnsweredPrompt(permission=self._decide(waiting, reply))
         async with asyncio.timeout(_TYPING_PATIENCE_S):
             await self._typing.acquire()
         try:
-            return Answered(dialog=await self._answer_dialog(reply))
+            return AnsweredPrompt(dialog=await self._answer_dialog(reply))
         finally:
             self._typing.release()
 

@@ -38,7 +38,7 @@ from typing import Any
 
 from actors.agents.base import Agent, ConversationItem, EntryKind, TokenUse
 from actors.errors import InvalidRequestError
-from actors.instance.evidence import Proofs, RecentIds
+from actors.instance.evidence import DeliveryEvidence, RecentIds
 from actors.troubles import Trouble
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ class PageQuery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class PageItem:
     """One entry of a page."""
 
     entry: ConversationItem
@@ -156,21 +156,21 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    entries: tuple[Shown, ...]
+class TranscriptPage:
+    entries: tuple[PageItem, ...]
     cursor: str
     more: bool
     """Complete entries stand after the cursor already."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _TranscriptLine:
     begin: int
     end: int
     entries: tuple[ConversationItem, ...]
 
 
-def read_page(agent: Agent, path: Path, query: PageQuery) -> Page:
+def read_page(agent: Agent, path: Path, query: PageQuery) -> TranscriptPage:
     """Raises ``InvalidRequestError`` for a cursor or reference that was never given for this conversation."""
     if query.whole:
         return _whole(agent, path, query.whole)
@@ -179,22 +179,22 @@ def read_page(agent: Agent, path: Path, query: PageQuery) -> Page:
     return _page(_latest(agent, path, query.limit), path, query.limit)
 
 
-def _lines(agent: Agent, path: Path, offset: int) -> Iterator[_Line]:
+def _lines(agent: Agent, path: Path, offset: int) -> Iterator[_TranscriptLine]:
     """The complete lines that say something; the last one says where reading goes on, even if it says nothing."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        yield _Line(offset, offset, ())
+        yield _TranscriptLine(offset, offset, ())
         return
     with file:
         begin = offset if offset <= file.seek(0, 2) else 0
         file.seek(begin)
-        silent = _Line(begin, begin, ())
+        silent = _TranscriptLine(begin, begin, ())
         for raw in file:
             if not raw.endswith(b"\n"):
                 break
-            line = _Line(silent.end, silent.end + len(raw), _parse_line(agent, raw))
-            silent = _Line(line.end, line.end, ())
+            line = _TranscriptLine(silent.end, silent.end + len(raw), _parse_line(agent, raw))
+            silent = _TranscriptLine(line.end, line.end, ())
             if line.entries:
                 yield line
         yield silent
@@ -207,7 +207,7 @@ def _parse_line(agent: Agent, raw: bytes) -> tuple[ConversationItem, ...]:
         return ()  # torn by a crash of the agent, or by a look into the middle of it; what follows is whole
 
 
-def _latest(agent: Agent, path: Path, limit: int) -> Iterator[_Line]:
+def _latest(agent: Agent, path: Path, limit: int) -> Iterator[_TranscriptLine]:
     size = path.stat().st_size if path.exists() else 0
     lines = list(_lines(agent, path, max(0, size - _LATEST_BYTES)))
     count, first = 0, len(lines)
@@ -217,34 +217,34 @@ def _latest(agent: Agent, path: Path, limit: int) -> Iterator[_Line]:
     yield from lines[first:]
 
 
-def _page(lines: Iterator[_Line], path: Path, limit: int) -> Page:
-    shown: list[Shown] = []
+def _page(lines: Iterator[_TranscriptLine], path: Path, limit: int) -> TranscriptPage:
+    shown: list[PageItem] = []
     size = 0
     end = 0
     for line in lines:
         found = [_shown(path, line, index) for index in range(len(line.entries))]
         size += sum(size_of(one.entry) for one in found)
         if found and shown and (len(shown) >= limit or size > PAGE_CHARACTERS):
-            return Page(entries=tuple(shown), cursor=_place(path, end), more=True)
+            return TranscriptPage(entries=tuple(shown), cursor=_place(path, end), more=True)
         shown += found
         end = line.end
-    return Page(entries=tuple(shown), cursor=_place(path, end), more=False)
+    return TranscriptPage(entries=tuple(shown), cursor=_place(path, end), more=False)
 
 
-def _shown(path: Path, line: _Line, index: int) -> Shown:
+def _shown(path: Path, line: _TranscriptLine, index: int) -> PageItem:
     entry, left_out = shortened(line.entries[index])
     reference = f"{_place(path, line.begin)}:{index}" if left_out else ""
-    return Shown(entry=entry, left_out=left_out, reference=reference)
+    return PageItem(entry=entry, left_out=left_out, reference=reference)
 
 
-def _whole(agent: Agent, path: Path, reference: str) -> Page:
+def _whole(agent: Agent, path: Path, reference: str) -> TranscriptPage:
     place, _, index = reference.rpartition(":")
     line = next(_lines(agent, path, _offset(path, place)), None) if index.isdecimal() else None
     if line is None or _place(path, line.begin) != place or int(index) >= len(line.entries):
         raise InvalidRequestError(
             f"There is no entry {reference!r}: give the reference of one that read has shortened."
         )
-    return Page(entries=(Shown(entry=line.entries[int(index)]),), cursor="", more=False)
+    return TranscriptPage(entries=(PageItem(entry=line.entries[int(index)]),), cursor="", more=False)
 
 
 def _place(path: Path, offset: int) -> str:
@@ -261,7 +261,7 @@ def _offset(path: Path, cursor: str) -> int:
 _PIECE_BYTES = 1 << 22
 
 
-class Tail:
+class FileTail:
     """Complete lines of a growing file from ``offset`` (bytes) on; a missing file has none yet."""
 
     def __init__(self, path: Path, offset: int = 0) -> None:
@@ -316,11 +316,11 @@ def _parse_lines(agent: Agent, lines: Sequence[bytes]) -> list[ConversationItem]
 class Conversation:
     """Follows one transcript. Blocking file reads: ``follow`` only on news."""
 
-    def __init__(self, agent: Agent, mark: ReadMark, proofs: Proofs) -> None:
+    def __init__(self, agent: Agent, mark: ReadMark, evidence: DeliveryEvidence) -> None:
         self._agent = agent
-        self._proofs = proofs
+        self._evidence = evidence
         self._mark = mark
-        self._tail: Tail | None = None
+        self._tail: FileTail | None = None
         self._trouble = Trouble(logger, "the transcript cannot be read, which is tried again")
         self._counted = RecentIds(_ANSWER_IDS)
         self.tokens = TokenUse()
@@ -335,7 +335,7 @@ class Conversation:
         """Begin to follow this transcript after the end of the one before; no-op if it is followed already."""
         if path and (self._tail is None or self._tail.path != Path(path)):
             self.follow()
-            self._tail = Tail(Path(path))
+            self._tail = FileTail(Path(path))
             self.answers = 0
             self._answers_read = self._mark.of(self._tail.path)
 
@@ -371,9 +371,9 @@ class Conversation:
 
     def _take_in(self, entry: ConversationItem) -> None:
         if entry.kind is EntryKind.QUESTION:
-            self._proofs.write(entry.text)
+            self._evidence.write(entry.text)
         if entry.refused:
-            self._proofs.refuse(entry.refused, entry.text)
+            self._evidence.refuse(entry.refused, entry.text)
         if entry.kind is EntryKind.ANSWER:
             self.answers += 1
             self.last_answer = entry.text

@@ -35,7 +35,7 @@ def processes_of(team_id: str, tmux_pid: int) -> dict[str, list[psutil.Process]]
 def _kind(command: Sequence[str]) -> str:
     """Empty for an agent and what belongs to it."""
     name = command[0] if command else ""
-    titles = {"ray::Seat": "instances", "ray::_SupervisorServer": "supervisor", "ray::_HostServer": "host"}
+    titles = {"ray::InstanceServer": "instances", "ray::_SupervisorServer": "supervisor", "ray::_HostServer": "host"}
     kind = next((kind for title, kind in titles.items() if name.startswith(title)), "")
     return kind or ("ray" if "/ray/" in name or name.startswith("ray::") else "")
 

@@ -37,7 +37,7 @@ from actors.concurrency import TaskSet
 from actors.errors import FencedError, PhalanxError, WorkspaceError
 from actors.files import write_private
 from actors.home import Home
-from actors.instance.reports import Snapshot
+from actors.instance.reports import InstanceSnapshot
 from actors.status import IDLE, TYPABLE, Status
 from supervisor.cluster.router import ManyHosts
 from supervisor.cluster.scheduler import Absences, NoLongerWantedError, Placement, Roster, Wanted
@@ -418,7 +418,7 @@ class Drainer:
             return False
         await self._factory.destroy(record.actor_name)
         await self._hosts.end_agent(record.place, record.session_name, END_GRACE_S)
-        member.snapshot = Snapshot(since=time.time(), transcript_path=record.transcript_path)
+        member.snapshot = InstanceSnapshot(since=time.time(), transcript_path=record.transcript_path)
         return True
 
     async def _follow_again(self, record: InstanceRecord) -> None:

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, TypeVar
 from actors.agents.base import AgentStart, Handover, RestartedAgent, RunningAgent
 from actors.errors import PhalanxError, WorkspaceError
 from actors.instance.inbox import ids_in_record
-from actors.instance.transcript import Tail
+from actors.instance.transcript import FileTail
 from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode, name_in
 from supervisor.cluster.scheduler import Roster
@@ -53,7 +53,7 @@ class Conversations:
         path = self.path(place, transcript_path)
         found: set[str] = set()
         with _in_words(path):
-            for lines in Tail(path).pieces():
+            for lines in FileTail(path).pieces():
                 found.update(*map(ids_in_record, lines))
         return found & set(ids)
 

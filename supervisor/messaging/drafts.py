@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from actors.errors import InvalidRequestError
-from actors.instance.inbox import CleanText, clean
+from actors.instance.inbox import SanitizedText, clean
 from supervisor.api.requests import MAX_MESSAGE_BYTES
 
 
@@ -20,7 +20,7 @@ class Draft:
     """Why it is refused already: the caller did not give what a message takes."""
 
 
-def check_text(text: str) -> CleanText:
+def check_text(text: str) -> SanitizedText:
     """The text as it can be delivered. Raises ``InvalidRequestError`` for one that cannot."""
     cleaned = clean(text)
     size_bytes = len(cleaned.text.encode())

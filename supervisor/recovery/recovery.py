@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from actors.agents.base import RunningAgent
 from actors.errors import FencedError, PhalanxError, UnavailableError
-from actors.instance.reports import Snapshot
+from actors.instance.reports import InstanceSnapshot
 from supervisor.backoff import Tries
 from supervisor.pool.actors import PREFIX
 from supervisor.ports import HostPort
@@ -251,7 +251,7 @@ class Recovery:
         found = {"pane_id": act.pane_id, "pid": act.pid, "stage": stage, "reason": "", "ended_at": 0.0}
         record = await self._roll.save(act.instance_id, **found)
         if not member.alive:
-            member.snapshot = Snapshot(since=time.time(), transcript_path=record.transcript_path)
+            member.snapshot = InstanceSnapshot(since=time.time(), transcript_path=record.transcript_path)
         await self._adoption.adopt(record, await self._adoption.actor(record))
 
 

@@ -27,7 +27,7 @@ from actors.agents.base import Handover
 from actors.concurrency import beside
 from actors.errors import AgentError, PhalanxError, TerminalError, UnavailableError, WorkspaceError
 from actors.home import Home
-from actors.instance.reports import Snapshot
+from actors.instance.reports import InstanceSnapshot
 from actors.messages import Receipt
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import SpawnRequest
@@ -185,5 +185,5 @@ class WarmStart:
             (receipt,) = await self._roll.mail.accept([message], extra)
             self._roll.registry.remove(spare_id)
             await self._roll.members.leave(spare_id)
-        member.snapshot = Snapshot(since=time.time(), transcript_path=member.record.transcript_path)
+        member.snapshot = InstanceSnapshot(since=time.time(), transcript_path=member.record.transcript_path)
         return receipt

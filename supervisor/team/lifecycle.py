@@ -34,7 +34,7 @@ from actors.errors import (
     WorkspaceError,
     WrongStateError,
 )
-from actors.instance.reports import Snapshot
+from actors.instance.reports import InstanceSnapshot
 from actors.status import ALIVE, Status
 from actors.worktrees.model import RemovalResult, Workspace
 from supervisor.api import requests, results
@@ -316,7 +316,7 @@ class Closing:
         pane = restarted.pane
         running = {"stage": Stage.RUNNING, "wanted": True, "reason": "", "ended_at": 0.0}
         record = await self._roll.save(instance_id, pane_id=pane.pane_id, pid=pane.pid, **running)
-        member.snapshot = Snapshot(since=time.time(), transcript_path=path)
+        member.snapshot = InstanceSnapshot(since=time.time(), transcript_path=path)
         member.ending = member.coming_back = False
         self._roll.mail.begin_life(instance_id)
         await self._adoption.adopt(record, port)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from actors.errors import InvalidRequestError
-from actors.instance.transcript import Page, PageQuery
+from actors.instance.transcript import PageQuery, TranscriptPage
 from actors.status import IDLE, Status
 from supervisor.api import requests, results
 from supervisor.api.verbs import Caller
@@ -167,12 +167,12 @@ class Looking:
         page = await self._page(member, PageQuery(cursor=request.cursor, limit=request.lines, whole=request.full or ""))
         return views.read_result(request.instance_id, page)
 
-    async def _page(self, member: Member, query: PageQuery) -> Page:
+    async def _page(self, member: Member, query: PageQuery) -> TranscriptPage:
         record = member.record
         if self._roll.members.has(record.instance_id):
             return await self._roll.members.port(record.instance_id).page(query)
         if not record.transcript_path:
-            return Page(entries=(), cursor="", more=False)
+            return TranscriptPage(entries=(), cursor="", more=False)
         return await self._host.page(record.agent, record.transcript_path, query)
 
     def list(self, request: requests.ListRequest) -> results.ListResult:

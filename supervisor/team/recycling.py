@@ -18,8 +18,8 @@ from actors.agents.base import EntryKind
 from actors.concurrency import TaskSet
 from actors.errors import AgentError, UnavailableError, WrongStateError
 from actors.instance.inbox import ids_in
-from actors.instance.reports import Report, Snapshot
-from actors.instance.transcript import PageQuery, Shown
+from actors.instance.reports import InstanceSnapshot, Report
+from actors.instance.transcript import PageItem, PageQuery
 from actors.messages import Message, MessageStatus
 from actors.status import Status
 from supervisor.api.results import RecycleResult
@@ -64,19 +64,19 @@ class RecyclingRules:
 class Turn:
     """What has come of the question for the summary so far."""
 
-    answer: tuple[Shown, ...] = ()
+    answer: tuple[PageItem, ...] = ()
     """Its last answer, in the pieces in which it was given; empty while something else came last."""
     trouble: str = ""
     """Why there will be none, in words; empty while there may."""
 
 
-def turn_of(entries: Sequence[Shown], message_id: str) -> Turn:
+def turn_of(entries: Sequence[PageItem], message_id: str) -> Turn:
     """What the conversation tells of the turn that this message began; pure."""
     numbers = (n for n, shown in enumerate(entries) if message_id in ids_in(shown.entry.text))
     asked = next((n for n in numbers if entries[n].entry.kind is EntryKind.QUESTION), None)
     if asked is None:
         return Turn()
-    answer: tuple[Shown, ...] = ()
+    answer: tuple[PageItem, ...] = ()
     for shown in entries[asked + 1 :]:
         entry = shown.entry
         if entry.kind is EntryKind.QUESTION:
@@ -196,7 +196,7 @@ class Recycling:
                     return
             await changes.next(_LOOK_S)
 
-    def _check_has_ended(self, instance_id: str, snapshot: Snapshot) -> None:
+    def _check_has_ended(self, instance_id: str, snapshot: InstanceSnapshot) -> None:
         """Raises ``AgentError`` unless it stands at its prompt after a turn that went well."""
         if snapshot.status is not Status.READY:
             why = f"it is {snapshot.status}" + (f" ({snapshot.reason})" if snapshot.reason else "")
@@ -216,9 +216,9 @@ class Recycling:
             raise _no_summary(instance_id, "its turn ended without an answer")
         return summary[:LONGEST_SUMMARY]
 
-    async def _entries(self, port: InstancePort, place: str) -> list[Shown]:
+    async def _entries(self, port: InstancePort, place: str) -> list[PageItem]:
         """What was said since then."""
-        found: list[Shown] = []
+        found: list[PageItem] = []
         while True:
             page = await port.page(PageQuery(cursor=place or None, limit=_ENTRIES, leaves_unread=True))
             found += page.entries
@@ -227,7 +227,7 @@ class Recycling:
             place = page.cursor
 
 
-async def _whole(port: InstancePort, shown: Shown) -> str:
+async def _whole(port: InstancePort, shown: PageItem) -> str:
     if not shown.reference:
         return shown.entry.text
     page = await port.page(PageQuery(cursor=None, limit=1, whole=shown.reference))

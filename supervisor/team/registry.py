@@ -1,8 +1,8 @@
 """Who is in the team: one record an instance, and what was last heard of it.
 
-``InstanceRecord`` is what must not be forgotten; it is written to the store with every change. The last ``Snapshot`` is
-only remembered: it can be asked for again. Ids keep the original's form and come from one counter of the team, so two
-instances never share one.
+``InstanceRecord`` is what must not be forgotten; it is written to the store with every change. The last
+``InstanceSnapshot`` is only remembered: it can be asked for again. Ids keep the original's form and come from one
+counter of the team, so two instances never share one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, UnknownInstanceError
-from actors.instance.reports import Snapshot
+from actors.instance.reports import InstanceSnapshot
 from actors.status import ALIVE, Status
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.api.results import InstanceInfo
@@ -58,7 +58,7 @@ class Member:
     """A record and what was last heard of its instance."""
 
     record: InstanceRecord
-    snapshot: Snapshot
+    snapshot: InstanceSnapshot
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whoever starts, restarts or ends the instance: one at a time."""
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -140,7 +140,7 @@ class Registry:
             request_id=request.request_id,
             fingerprint=fingerprint,
         )
-        return self._take(Member(record, Snapshot(since=now)))
+        return self._take(Member(record, InstanceSnapshot(since=now)))
 
     def add_spare(self, spare: Spare) -> Member:
         """Takes in a spare agent that is just being made."""
@@ -161,7 +161,7 @@ class Registry:
             host=spare.host,
             actor=f"{name}@{spare.address}" if spare.address else "",
         )
-        return self._take(Member(record, Snapshot(since=spare.created_at)))
+        return self._take(Member(record, InstanceSnapshot(since=spare.created_at)))
 
     def spares(self) -> tuple[Member, ...]:
         return tuple(self._members[instance_id] for instance_id in self._spares)
@@ -175,7 +175,7 @@ class Registry:
         """Takes an instance in that the store tells of; what it does now is not known yet."""
         self.note_name(record.instance_id)
         self.note_name(record.spare)
-        snapshot = Snapshot(
+        snapshot = InstanceSnapshot(
             status=_STATUS_OF[record.stage],
             since=record.ended_at or now,
             reason=record.reason,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from actors.concurrency import ChangeNotifier
-from actors.instance.reports import Report, Snapshot
+from actors.instance.reports import InstanceSnapshot, Report
 from actors.status import ALIVE, Status
 from supervisor.messaging.outbox import Extra, Mail
 from supervisor.metrics.metrics import Count, Meters
@@ -128,10 +128,10 @@ class Roll:
         outcomes = self.repeats.outcomes(request_id, fingerprint)
         return None if outcomes is None else decode_record(outcomes[0])
 
-    def snapshot_of(self, instance_id: str) -> Snapshot:
+    def snapshot_of(self, instance_id: str) -> InstanceSnapshot:
         """Also of one that was dismissed."""
         known = instance_id in self.registry
-        return self.registry.get(instance_id).snapshot if known else Snapshot(status=Status.STOPPED)
+        return self.registry.get(instance_id).snapshot if known else InstanceSnapshot(status=Status.STOPPED)
 
     async def _remove(self, instance_id: str, noted: Noted) -> None:
         await self.members.leave(instance_id)
@@ -213,12 +213,12 @@ class Roll:
         return messages / batches if batches else 0.0
 
 
-def ended(snapshot: Snapshot, status: Status, reason: str = "") -> Snapshot:
+def ended(snapshot: InstanceSnapshot, status: Status, reason: str = "") -> InstanceSnapshot:
     """The snapshot of an instance whose agent is gone."""
     return replace(snapshot, status=status, since=time.time(), reason=reason, permission=None)
 
 
-def _told(snapshot: Snapshot, record: InstanceRecord) -> Snapshot:
+def _told(snapshot: InstanceSnapshot, record: InstanceRecord) -> InstanceSnapshot:
     """What the supervisor knows of a failure stays said, however often the instance reports its own part of it."""
     failed = snapshot.status is Status.FAILED and record.stage is Stage.FAILED and record.reason
     return replace(snapshot, reason=record.reason) if failed else snapshot
@@ -228,7 +228,7 @@ def _decode_number(data: bytes) -> int:
     return int(decode_plain(data))
 
 
-def _changed(record: InstanceRecord, snapshot: Snapshot) -> InstanceRecord:
+def _changed(record: InstanceRecord, snapshot: InstanceSnapshot) -> InstanceRecord:
     """The record as the snapshot changes it. Who starts or terminates an instance decides what becomes of it."""
     heard = replace(
         record,

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from actors.agents.base import Dialog
-from actors.instance.reports import Snapshot
-from actors.instance.transcript import Page
+from actors.instance.reports import InstanceSnapshot
+from actors.instance.transcript import TranscriptPage
 from actors.messages import Receipt
 from actors.status import PendingPermission, Status
 from supervisor.api.results import (
@@ -79,7 +79,7 @@ def permission(asked: PendingPermission) -> Permission:
     return Permission(permission_id=asked.request_id, tool=asked.tool, input=dict(asked.tool_input))
 
 
-def tokens(snapshot: Snapshot) -> Tokens:
+def tokens(snapshot: InstanceSnapshot) -> Tokens:
     use = snapshot.tokens
     return Tokens(
         input=use.input_tokens,
@@ -89,7 +89,7 @@ def tokens(snapshot: Snapshot) -> Tokens:
     )
 
 
-def spawn_result(record: InstanceRecord, snapshot: Snapshot) -> SpawnResult:
+def spawn_result(record: InstanceRecord, snapshot: InstanceSnapshot) -> SpawnResult:
     workspace = record.workspace
     return SpawnResult(
         instance_id=record.instance_id,
@@ -132,7 +132,7 @@ def counts(members: Iterable[Member]) -> dict[str, int]:
     return {status.value: found[status.value] for status in Status if found[status.value]}
 
 
-def read_result(instance_id: str, page: Page) -> ReadResult:
+def read_result(instance_id: str, page: TranscriptPage) -> ReadResult:
     return ReadResult(
         instance_id=instance_id,
         source="conversation",

@@ -81,7 +81,7 @@ async def test_whatever_is_killed_the_team_answers_again_and_its_agents_were_nev
         listed = await (await entry.client()).list(ListRequest())
         assert [each.instance_id for each in listed.instances] == [each.instance_id for each in spawned]
         assert all(is_running(agent) for agent in agents), name
-        actors = called(of_ray(team.home), "ray::Seat")
+        actors = called(of_ray(team.home), "ray::InstanceServer")
         assert 2 <= len(actors) <= 2 + SPARE_ACTORS, name
     print("seconds until the team answers again:", took)
     assert max(took.values()) < BACK_S

@@ -111,7 +111,7 @@ def _seats_of_spares(team: Team) -> list[int]:
             title = (process / "cmdline").read_bytes()
         except OSError:
             continue
-        if title.startswith(b"ray::Seat") and any(f"{team.home.instances}/spare_" in name for name in names):
+        if title.startswith(b"ray::InstanceServer") and any(f"{team.home.instances}/spare_" in name for name in names):
             found.append(int(process.name))
     return found
 

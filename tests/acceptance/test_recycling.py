@@ -176,7 +176,7 @@ async def test_each_message_is_said_in_one_living_conversation_however_many_send
 
 
 @long_but_for_the_newest
-@pytest.mark.parametrize("victim", ["ray::Seat", "ray::_SupervisorServer"])
+@pytest.mark.parametrize("victim", ["ray::InstanceServer", "ray::_SupervisorServer"])
 async def test_no_message_is_lost_or_doubled_when_something_is_killed_in_the_midst_of_a_recycling(
     claude: SupervisorClient, claude_team: Team, victim: str
 ) -> None:

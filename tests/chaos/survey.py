@@ -53,7 +53,7 @@ RAY = frozenset(
 _BY_TITLE = (
     ("ray::_Supervisor", Kind.SUPERVISOR),
     ("ray::_Host", Kind.HOST),
-    ("ray::Seat", Kind.INSTANCE),
+    ("ray::InstanceServer", Kind.INSTANCE),
     ("ray::IDLE", Kind.IDLE_WORKER),
     ("ray::DashboardAgent", Kind.RAY_AGENT),
     ("ray::RuntimeEnvAgent", Kind.RAY_AGENT),

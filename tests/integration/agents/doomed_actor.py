@@ -21,7 +21,7 @@ from typing import Any
 from actors.agents.demo.agent import DemoAgent
 from actors.instance.inbox import BatchLimits
 from actors.instance.instance import Instance, InstanceConfig
-from actors.instance.journal import Ledger
+from actors.instance.journal import ReceiptLog
 from actors.messages import Message, MessageStatus, decode
 from actors.tmux.pane import LastKey, Pane
 from actors.tmux.protocol import ClientProtocol
@@ -42,14 +42,14 @@ def _doom(moment: str) -> None:
         _replace_paste_by_one_that_waits()
     if moment == "paste on its way":
         _replace_paste_by_one_that_dies_with_its_text_sent()
-    settle = Ledger.settle
+    settle = ReceiptLog.settle
 
-    def last_settle(ledger: Ledger, messages: Sequence[Message], status: MessageStatus, reason: str = "") -> None:
+    def last_settle(receipts: ReceiptLog, messages: Sequence[Message], status: MessageStatus, reason: str = "") -> None:
         if moment == "after the proof" and status is MessageStatus.SUBMITTED and messages:
             _die()
-        settle(ledger, messages, status, reason)
+        settle(receipts, messages, status, reason)
 
-    setattr(Ledger, "settle", last_settle)  # noqa: B010
+    setattr(ReceiptLog, "settle", last_settle)  # noqa: B010
 
 
 def _replace(owner: type, name: str, moment: str, *, before: str = "", after: str) -> None:

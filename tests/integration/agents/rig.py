@@ -129,7 +129,8 @@ class Rig:
         await self.shows(lambda screen: screen.composer is Composer.DRAFT)
 
     async def submit(self, text: str) -> AgentEvent:
-        """Pastes, presses Enter and waits for the proof. Ends as the courier does it, so that Enter always submits."""
+        """Pastes, presses Enter and waits for the proof. Ends as the deliverer does it, so that Enter always
+        submits."""
         already = len(self.events(EventKind.PROMPT_SUBMITTED))
         await self.paste(text + "\n")
         await self.press_until_taken(already)

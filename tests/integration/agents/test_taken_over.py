@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from actors.errors import UnavailableError
-from actors.instance.deliverer import Courier
+from actors.instance.deliverer import Deliverer
 from actors.messages import MessageStatus
 from actors.status import Status
 from tests.integration.agents.rig import until
@@ -61,7 +61,7 @@ async def test_a_loop_that_dies_is_seen_and_the_agent_is_taken_over_anew(
     instance = await team.successor([])
     first = (await instance.reports(0, 5.0)).incarnation
     with monkeypatch.context() as broken:
-        broken.setattr(Courier, "_has_work", _fail)
+        broken.setattr(Deliverer, "_has_work", _fail)
         await instance.deliver(SHORT)
         await until(lambda: "an error in Phalanx" in team.reason)
     await until(lambda: team.reason == "")
@@ -74,7 +74,7 @@ async def test_a_loop_that_dies_is_seen_and_the_agent_is_taken_over_anew(
     await team.shows_each_once(SHORT)
 
 
-def _fail(_: Courier) -> bool:
+def _fail(_: Deliverer) -> bool:
     raise RuntimeError("a fault of ours")
 
 

@@ -21,7 +21,7 @@ from actors.agents.catalog import AgentCatalog
 from actors.errors import StateHeldError
 from actors.home import Home
 from actors.host.host import Host
-from actors.instance.instance import Seat
+from actors.instance.instance import InstanceServer
 from actors.tmux.server import TmuxServer
 from supervisor.api.requests import Request
 from supervisor.api.verbs import Caller
@@ -107,7 +107,7 @@ class Mortal:
 
         async def call(*arguments: Any, **more: Any) -> Any:
             answer = await self._fate.share(name, lambda: found(*arguments, **more), counts=counts)
-            return Mortal(answer, self._fate) if isinstance(answer, Seat) else answer
+            return Mortal(answer, self._fate) if isinstance(answer, InstanceServer) else answer
 
         return call
 
@@ -117,11 +117,11 @@ class Actors:
 
     def __init__(self, catalog: AgentCatalog) -> None:
         self._catalog = catalog
-        self.instances: dict[str, Seat] = {}
+        self.instances: dict[str, InstanceServer] = {}
 
-    async def create(self, name: str) -> Seat:
+    async def create(self, name: str) -> InstanceServer:
         if name not in self.instances:
-            self.instances[name] = Seat(self._catalog)
+            self.instances[name] = InstanceServer(self._catalog)
         return self.instances[name]
 
     async def running(self) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""A model of an agent in its pane, as little as a courier can tell from the real one, with every fault it may show.
+"""A model of an agent in its pane, as little as a deliverer can tell from the real one, with every fault it may show.
 
-Beside the courier a person sits at the terminal: what they type holds ``TYPED``, which no text of ours does. Time is
+Beside the deliverer a person sits at the terminal: what they type holds ``TYPED``, which no text of ours does. Time is
 that of the event loop. ``Quirks`` come from the test and are used up one after the other.
 """
 
@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from actors.agents.base import Composer, Dialog, Screen
 from actors.concurrency import ChangeNotifier
 from actors.errors import PaneGoneError
-from actors.instance.evidence import Proofs
+from actors.instance.evidence import DeliveryEvidence
 from actors.status import InstanceState, Status
 from actors.tmux.pane import LastKey
 
@@ -218,26 +218,26 @@ class ModelObserver:
         self._read = self._witnessed = 0
         self.coming_back = False
         self.conversation = SimpleNamespace(is_open=True, path=None)
-        self.proofs = Proofs()
+        self.evidence = DeliveryEvidence()
         self.state = InstanceState(status=Status.READY)
         agent.changed = self._changed
         self._changes = changes
-        self.absorb()
+        self.read_spool()
 
     def _changed(self) -> None:
-        self.absorb()
+        self.read_spool()
         self._changes.announce()
 
     @property
     def alive(self) -> bool:
         return self.state.status is not Status.FAILED
 
-    def absorb(self) -> None:
+    def read_spool(self) -> None:
         for reported in self._agent.spool[self._read :]:
             if reported is None:
-                self.proofs.begin_life()
+                self.evidence.begin_life()
             else:
-                self.proofs.report(reported)
+                self.evidence.report(reported)
         self._read = len(self._agent.spool)
         status = Status.BUSY if self._agent.busy else Status.READY
         self.state = InstanceState(status=status if self._agent.alive else Status.FAILED)
@@ -247,15 +247,15 @@ class ModelObserver:
     def witness(self) -> None:
         for prompt, refused in self._agent.written[self._witnessed :]:
             if refused:
-                self.proofs.refuse(prompt, "a hook has refused it")
+                self.evidence.refuse(prompt, "a hook has refused it")
             else:
-                self.proofs.write(prompt)
+                self.evidence.write(prompt)
         self._witnessed = len(self._agent.written)
 
     async def look(self) -> Screen:
         if not self._agent.alive:
             raise PaneGoneError("gone")
-        self.absorb()
+        self.read_spool()
         if self._agent.dialog:
             return Screen(composer=Composer.ABSENT, dialog=Dialog())
         draft = self._agent.draft

@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actors.concurrency import ChangeNotifier
-from actors.instance.deliverer import Courier
+from actors.instance.deliverer import Deliverer
 from actors.instance.inbox import BatchLimits
-from actors.instance.journal import Journal, Ledger
+from actors.instance.journal import Journal, ReceiptLog
 from actors.messages import Message, MessageStatus, Receipt
 from tests.unit.actors.model_agent import Death, ModelAgent, ModelObserver, Quirks
 from tests.unit.actors.virtual_time import run_in_virtual_time
@@ -35,7 +35,7 @@ class Supervisor:
         self._untold: list[Receipt] = []
         self._killed = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
-        self.courier: Courier | None = None
+        self.deliverer: Deliverer | None = None
 
     def start_actor(self) -> None:
         self._killed.clear()
@@ -44,12 +44,12 @@ class Supervisor:
         pane: Any = self.agent
         observer.witness()
         journal = Journal(self._directory)
-        observer.proofs.expect(message for entry in journal.entries for message in entry.messages)
-        ledger = Ledger(journal, f"life {self.agent.life}", self._untold.append, observer.proofs)
-        self.courier = Courier(pane, observer, BatchLimits(size=3, delay_s=0.0), changes, ledger)
-        self.courier.recall()
-        self.courier.offer(self.pending.values())
-        self._running = asyncio.create_task(self.courier.run())
+        observer.evidence.expect(message for entry in journal.entries for message in entry.messages)
+        receipts = ReceiptLog(journal, f"life {self.agent.life}", self._untold.append, observer.evidence)
+        self.deliverer = Deliverer(pane, observer, BatchLimits(size=3, delay_s=0.0), changes, receipts)
+        self.deliverer.recall()
+        self.deliverer.offer(self.pending.values())
+        self._running = asyncio.create_task(self.deliverer.run())
 
     def kill_actor(self) -> None:
         """What it has not told is lost."""
@@ -66,16 +66,16 @@ class Supervisor:
 
     def accept(self, message: Message) -> None:
         self.pending[message.id] = message
-        if self.courier is not None and not self._killed.is_set():
-            self.courier.offer((message,))
+        if self.deliverer is not None and not self._killed.is_set():
+            self.deliverer.offer((message,))
 
     def poll(self) -> None:
         for receipt in self._untold:
             self.lot[receipt.message_id] = receipt.status
             if receipt.final:
                 self.pending.pop(receipt.message_id, None)
-        if self.courier is not None and not self._killed.is_set():
-            self.courier.acknowledged(tuple(self._untold))
+        if self.deliverer is not None and not self._killed.is_set():
+            self.deliverer.acknowledged(tuple(self._untold))
         self._untold.clear()
 
     async def pass_s(self, seconds: float) -> None:

@@ -171,7 +171,7 @@ def test_a_team_that_is_busy_with_nothing_is_found() -> None:
     [
         (["ray::_SupervisorServer", ""], "ray::_Superviso", Kind.SUPERVISOR),
         (["ray::_HostServer.agents"], "ray::_HostServe", Kind.HOST),
-        (["ray::Seat.reports"], "ray::Seat", Kind.INSTANCE),
+        (["ray::InstanceServer.reports"], "ray::InstanceServer", Kind.INSTANCE),
         (["ray::IDLE"], "ray::IDLE", Kind.IDLE_WORKER),
         (["python", "-P", "-m", "ray.scripts.scripts", "start", "--head"], "python", Kind.HEAD),
         (["/x/ray/core/src/ray/gcs/gcs_server", "--log_dir=/tmp"], "gcs_server", Kind.GCS),

@@ -1,8 +1,8 @@
 """A life of the supervisor's core in a ``world``, put together as in a team.
 
-What it asks for is done by the world on its own: who is asked does not notice that the asker dies. ``Life.kill`` ends a
-life as kill -9 does: nothing that is left of it gets through to the world or to the store. Run it in the loop of
-``virtual_time``.
+What it asks for is done by the world on its own: who is asked does not notice that the asker dies.
+``AgentSession.kill`` ends a life as kill -9 does: nothing that is left of it gets through to the world or to the store.
+Run it in the loop of ``virtual_time``.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from actors.errors import FencedError, StoreError, UnavailableError
 from actors.host.load import HostLoad
 from actors.instance.inbox import BatchLimits
 from actors.instance.instance import InstanceConfig
-from actors.instance.reports import Report, Snapshot
-from actors.instance.responding import Answered, Reply
-from actors.instance.transcript import Page, PageQuery
+from actors.instance.reports import InstanceSnapshot, Report
+from actors.instance.responding import AnsweredPrompt, Reply
+from actors.instance.transcript import PageQuery, TranscriptPage
 from actors.messages import Message, MessageStatus, Receipt
 from actors.status import Status
 from supervisor.api.requests import Role
@@ -22,7 +22,7 @@ from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceRecord, Member, Stage
 from supervisor.team.team import Roll
 
-READY = Snapshot(status=Status.READY, since=1.0)
+READY = InstanceSnapshot(status=Status.READY, since=1.0)
 
 
 def record(number: int = 1, **changes: Any) -> InstanceRecord:
@@ -159,7 +159,9 @@ class StandInInstance:
             raise answer
         return answer
 
-    def tells(self, sequence: int, *receipts: Receipt, snapshot: Snapshot = READY, incarnation: str = "first") -> None:
+    def tells(
+        self, sequence: int, *receipts: Receipt, snapshot: InstanceSnapshot = READY, incarnation: str = "first"
+    ) -> None:
         self.answers.put_nowait(
             Report(incarnation=incarnation, sequence=sequence, snapshot=snapshot, receipts=tuple(receipts))
         )
@@ -167,13 +169,13 @@ class StandInInstance:
     def is_silent(self) -> None:
         self.answers.put_nowait(UnavailableError("no answer"))
 
-    async def page(self, query: PageQuery) -> Page:
+    async def page(self, query: PageQuery) -> TranscriptPage:
         raise NotImplementedError
 
     async def screen(self, lines: int) -> str:
         raise NotImplementedError
 
-    async def respond(self, reply: Reply) -> Answered:
+    async def respond(self, reply: Reply) -> AnsweredPrompt:
         raise NotImplementedError
 
     async def interrupt(self, timeout_s: float) -> bool:

@@ -18,7 +18,7 @@ from actors.errors import UnavailableError
 from actors.host.load import HostLoad
 from actors.instance.inbox import BatchLimits
 from actors.instance.instance import InstanceConfig
-from actors.instance.reports import Report, Snapshot
+from actors.instance.reports import InstanceSnapshot, Report
 from actors.messages import Message, MessageStatus, Receipt
 from actors.status import Status
 from actors.tmux.pane import PaneInfo
@@ -52,7 +52,7 @@ class Actor:
         self._sequence = 0
         self._expects_end = False
         self._receipts: list[tuple[int, Receipt]] = []
-        self._snapshot = Snapshot()
+        self._snapshot = InstanceSnapshot()
         self._changes = ChangeNotifier()
 
     async def vacant(self) -> bool:
@@ -70,7 +70,9 @@ class Actor:
         agent = self._world.sessions.get(self._session)
         alive = agent is not None and agent.alive and agent.pid == self._pid
         ended = Status.STOPPED if self._expects_end else Status.FAILED
-        snapshot = Snapshot(status=Status.READY if alive else ended, since=1.0, reason="" if alive else "it has ended")
+        snapshot = InstanceSnapshot(
+            status=Status.READY if alive else ended, since=1.0, reason="" if alive else "it has ended"
+        )
         if self._instance_id and snapshot != self._snapshot:
             self._snapshot = snapshot
             self._tell()

@@ -19,14 +19,14 @@ from actors.instance.delivery import (
     Lost,
     NotLanded,
     Paste,
-    Pasted,
+    PasteDone,
     Pressed,
     PressEnter,
+    PromptRejected,
     Proved,
     Refused,
     Saw,
     Stimulus,
-    Turned,
 )
 from actors.messages import MessageStatus
 
@@ -53,7 +53,7 @@ def with_more() -> Saw:
 
 
 Steps = list[tuple[float, Stimulus]]
-ENTERED: Steps = [(0.0, Pasted()), (0.1, ours()), (0.1, Pressed())]
+ENTERED: Steps = [(0.0, PasteDone()), (0.1, ours()), (0.1, Pressed())]
 
 
 def run(*steps: tuple[float, Stimulus]) -> list[Act]:
@@ -62,13 +62,13 @@ def run(*steps: tuple[float, Stimulus]) -> list[Act]:
 
 
 def test_the_plain_way_is_paste_look_enter_proof() -> None:
-    acts = run((0.0, Pasted()), (0.02, ours()), (0.03, Pressed()), (0.06, Proved()))
+    acts = run((0.0, PasteDone()), (0.02, ours()), (0.03, Pressed()), (0.06, Proved()))
     assert [type(act) for act in acts] == [Paste, Look, PressEnter, Look, Finish]
     assert acts[-1] == Finish(MessageStatus.SUBMITTED)
 
 
 def test_an_enter_that_was_swallowed_is_pressed_again_while_the_draft_is_seen() -> None:
-    steps = ((0.0, Pasted()), (0.02, ours()), (0.03, Pressed()), (0.4, ours()), (2.1, ours()), (2.1, Pressed()))
+    steps = ((0.0, PasteDone()), (0.02, ours()), (0.03, Pressed()), (0.4, ours()), (2.1, ours()), (2.1, Pressed()))
     acts = run(*steps)
     assert isinstance(acts[4], Look), "the agent may still take the first one"
     assert acts[5] == PressEnter()
@@ -76,24 +76,24 @@ def test_an_enter_that_was_swallowed_is_pressed_again_while_the_draft_is_seen() 
 
 
 def test_enter_is_not_pressed_again_once_the_draft_is_gone() -> None:
-    acts = run((0.0, Pasted()), (0.02, ours()), (0.03, Pressed()), (0.2, Saw(EMPTY)), (1.0, Saw(EMPTY)))
+    acts = run((0.0, PasteDone()), (0.02, ours()), (0.03, Pressed()), (0.2, Saw(EMPTY)), (1.0, Saw(EMPTY)))
     assert PressEnter() not in acts[3:]
 
 
 def test_no_key_is_pressed_while_a_dialog_is_up_and_the_message_is_held() -> None:
-    acts = run((0.0, Pasted()), (0.02, Saw(DIALOG)), (99.0, Saw(DIALOG)), (99.5, ours()))
+    acts = run((0.0, PasteDone()), (0.02, Saw(DIALOG)), (99.0, Saw(DIALOG)), (99.5, ours()))
     assert acts[2] == acts[3] or isinstance(acts[3], Look)
     assert all(isinstance(act, Look) and act.held for act in acts[2:4])
     assert acts[4] == PressEnter()
 
 
 def test_an_input_box_that_is_only_drawn_anew_is_no_reason_to_report() -> None:
-    acts = run((0.0, Pasted()), (0.1, Saw(UNKNOWN)), (0.5, Saw(UNKNOWN)), (1.2, Saw(UNKNOWN)))
+    acts = run((0.0, PasteDone()), (0.1, Saw(UNKNOWN)), (0.5, Saw(UNKNOWN)), (1.2, Saw(UNKNOWN)))
     assert [bool(act.held) for act in acts[2:] if isinstance(act, Look)] == [False, False, True]
 
 
 def test_a_paste_that_never_shows_has_not_landed_and_may_be_repeated() -> None:
-    acts = run((0.0, Pasted()), (1.0, Saw(EMPTY)), (9.9, Saw(EMPTY)), (10.1, Saw(EMPTY)))
+    acts = run((0.0, PasteDone()), (1.0, Saw(EMPTY)), (9.9, Saw(EMPTY)), (10.1, Saw(EMPTY)))
     assert isinstance(acts[-2], Look)
     assert acts[-1] == NotLanded()
     assert acts.count(Paste()) == 1
@@ -102,7 +102,7 @@ def test_a_paste_that_never_shows_has_not_landed_and_may_be_repeated() -> None:
 def test_an_agent_that_takes_no_enter_holds_the_message_and_is_tried_now_and_then() -> None:
     delivery = made()
     delivery.begin()
-    act = delivery.handle(Pasted(), 0.0)
+    act = delivery.handle(PasteDone(), 0.0)
     enters, now, words = 0, 0.0, ""
     while now < 60.0:
         act = delivery.handle(ours(), now)
@@ -118,7 +118,7 @@ def test_an_agent_that_takes_no_enter_holds_the_message_and_is_tried_now_and_the
 
 def test_what_stands_in_the_box_beside_or_instead_of_ours_is_said_and_never_entered() -> None:
     for shown in (TYPED, replace(DRAFT, draft=f"{DRAFT.draft}q)")):
-        acts = run((0.0, Pasted()), (0.1, Saw(shown)), (1.2, Saw(shown)), (99.0, Saw(shown)), (99.5, ours()))
+        acts = run((0.0, PasteDone()), (0.1, Saw(shown)), (1.2, Saw(shown)), (99.0, Saw(shown)), (99.5, ours()))
         assert PressEnter() not in acts[:-1]
         assert isinstance(acts[4], Look)
         assert acts[4].held.startswith(f"'{shown.draft}' stands in the agent's input box: run phalanx attach i")
@@ -126,13 +126,13 @@ def test_what_stands_in_the_box_beside_or_instead_of_ours_is_said_and_never_ente
 
 
 def test_a_draft_that_a_person_has_cleared_is_pasted_again_by_another_delivery() -> None:
-    acts = run((0.0, Pasted()), (0.1, Saw(TYPED)), (30.0, Saw(EMPTY)), (39.0, Saw(EMPTY)), (40.1, Saw(EMPTY)))
+    acts = run((0.0, PasteDone()), (0.1, Saw(TYPED)), (30.0, Saw(EMPTY)), (39.0, Saw(EMPTY)), (40.1, Saw(EMPTY)))
     assert acts[-1] == NotLanded()
 
 
 def test_what_a_person_has_entered_for_us_is_waited_for_and_not_pasted_again() -> None:
     acts = run(
-        (0.0, Pasted()), (0.1, Saw(TYPED)), (1.0, Saw(EMPTY, reported=True)), (5.9, Saw(EMPTY)), (6.1, Saw(EMPTY))
+        (0.0, PasteDone()), (0.1, Saw(TYPED)), (1.0, Saw(EMPTY, reported=True)), (5.9, Saw(EMPTY)), (6.1, Saw(EMPTY))
     )
     assert isinstance(acts[-2], Look)
     assert isinstance(acts[-1], Finish)
@@ -141,7 +141,7 @@ def test_what_a_person_has_entered_for_us_is_waited_for_and_not_pasted_again() -
 
 def test_what_the_agent_gave_back_is_left_to_who_took_it_back() -> None:
     back: list[tuple[float, Stimulus]] = [
-        (0.0, Pasted()),
+        (0.0, PasteDone()),
         (0.1, ours()),
         (0.1, Pressed()),
         (0.4, Saw(BUSY)),
@@ -180,7 +180,7 @@ def test_what_came_back_and_is_entered_again_may_be_taken_again() -> None:
 
 
 def test_what_was_queued_behind_a_dialog_of_a_person_and_came_back_is_entered_again() -> None:
-    queued: list[tuple[float, Stimulus]] = [(0.0, Pasted()), (0.1, ours()), (0.1, Pressed()), (0.4, Saw(EMPTY))]
+    queued: list[tuple[float, Stimulus]] = [(0.0, PasteDone()), (0.1, ours()), (0.1, Pressed()), (0.4, Saw(EMPTY))]
     acts = run(*queued, (0.8, Saw(DIALOG)), (4.0, ours()), (4.0, Pressed()), (4.3, Proved()))
     assert acts.count(PressEnter()) == 2
     assert acts[-1] == Finish(MessageStatus.SUBMITTED)
@@ -188,7 +188,7 @@ def test_what_was_queued_behind_a_dialog_of_a_person_and_came_back_is_entered_ag
 
 def test_a_prompt_that_is_only_still_drawn_while_a_hook_reports_it_counts_as_taken() -> None:
     taken: list[tuple[float, Stimulus]] = [
-        (0.0, Pasted()),
+        (0.0, PasteDone()),
         (0.1, ours()),
         (0.1, Pressed()),
         (0.2, ours(True)),
@@ -202,37 +202,39 @@ def test_a_prompt_that_is_only_still_drawn_while_a_hook_reports_it_counts_as_tak
 
 def test_a_prompt_that_is_drawn_for_as_long_as_the_hooks_of_a_user_run_counts_as_taken() -> None:
     drawn = Saw(replace(DRAFT, busy=True), ours=True, reported=True)
-    acts = run((0.0, Pasted()), (0.1, ours()), (0.1, Pressed()), (0.4, drawn), (9.0, drawn), (30.0, drawn))
+    acts = run((0.0, PasteDone()), (0.1, ours()), (0.1, Pressed()), (0.4, drawn), (9.0, drawn), (30.0, drawn))
     assert not any(isinstance(act, Look) and act.held for act in acts)
     assert acts.count(PressEnter()) == 1
 
 
 def test_what_a_person_types_while_the_proof_is_awaited_holds_nothing_back() -> None:
-    acts = run((0.0, Pasted()), (0.1, ours()), (0.1, Pressed()), (0.4, Saw(BUSY)), (2.0, Saw(TYPED)), (5.5, Saw(TYPED)))
+    acts = run(
+        (0.0, PasteDone()), (0.1, ours()), (0.1, Pressed()), (0.4, Saw(BUSY)), (2.0, Saw(TYPED)), (5.5, Saw(TYPED))
+    )
     assert not any(isinstance(act, Look) and act.held for act in acts)
     assert isinstance(acts[-1], Finish)
 
 
 def test_a_refused_prompt_is_cleared_only_when_it_stands_there_alone() -> None:
     refused: list[tuple[float, Stimulus]] = [
-        (0.0, Pasted()),
+        (0.0, PasteDone()),
         (0.1, ours()),
         (0.1, Pressed()),
         (0.4, Refused("a hook says no")),
     ]
     given_back = run(*refused, (0.4, ours()), (0.5, Cleared()), (0.6, Saw(EMPTY)), (1.6, Saw(EMPTY)))
-    assert [type(act) for act in given_back[-4:]] == [Clear, Look, Look, Turned]
+    assert [type(act) for act in given_back[-4:]] == [Clear, Look, Look, PromptRejected]
     late = run(*refused, (0.4, ours()), (0.5, Cleared()), (0.6, ours()), (1.0, ours()), (5.6, ours()))
     assert [act for act in late if isinstance(act, Clear)] == [late[-5], late[-1]], "twice in a second ends the agent"
     for shown in (EMPTY, TYPED):
         acts = run(*refused, (0.4, Saw(shown)), (1.5, Saw(shown)))
         assert Clear() not in acts
-        assert acts[-1] == Turned("a hook says no")
+        assert acts[-1] == PromptRejected("a hook says no")
 
 
 def test_an_interrupt_ends_what_the_transcript_never_shows() -> None:
     taken: list[tuple[float, Stimulus]] = [
-        (0.0, Pasted()),
+        (0.0, PasteDone()),
         (0.1, ours()),
         (0.1, Pressed()),
         (0.4, Saw(BUSY)),
@@ -246,14 +248,14 @@ def test_an_interrupt_ends_what_the_transcript_never_shows() -> None:
 
 
 def test_patience_does_not_run_while_the_agent_is_seen_at_work() -> None:
-    acts = run((0.0, Pasted()), (0.1, ours()), (0.1, Pressed()), (60.0, Saw(BUSY)), (61.0, Proved()))
+    acts = run((0.0, PasteDone()), (0.1, ours()), (0.1, Pressed()), (60.0, Saw(BUSY)), (61.0, Proved()))
     assert isinstance(acts[4], Look)
     assert acts[5] == Finish(MessageStatus.SUBMITTED)
 
 
 def test_an_agent_that_dies_after_the_paste_leaves_doubt_and_before_it_none() -> None:
     before = run((0.0, Lost("gone", typed=False)))
-    after = run((0.0, Pasted()), (0.1, Lost("gone", typed=True)))
+    after = run((0.0, PasteDone()), (0.1, Lost("gone", typed=True)))
     assert before[-1] == Finish(MessageStatus.FAILED, "gone")
     assert after[-1] == Finish(MessageStatus.UNCONFIRMED, "gone")
 
@@ -303,14 +305,14 @@ def test_a_batch_that_may_not_be_pasted_now_is_given_back_with_the_reason() -> N
 
 
 def test_a_draft_that_may_not_be_entered_now_is_held_with_the_reason_until_it_may() -> None:
-    acts = run((0.0, Pasted()), (0.1, ours()), (0.1, Barred("cut off")), (60.0, ours()), (60.0, Pressed()))
+    acts = run((0.0, PasteDone()), (0.1, ours()), (0.1, Barred("cut off")), (60.0, ours()), (60.0, Pressed()))
     assert isinstance(acts[3], Look)
     assert acts[3].held == "cut off"
     assert acts[4] == PressEnter()
     assert acts[5] == Look(PROOF_LOOK_S)
 
 
-ENDS = (Finish, NotLanded, Turned)
+ENDS = (Finish, NotLanded, PromptRejected)
 EVENTS = st.sampled_from(["", "", "", "", "", "proof", "crash", "refusal", "interrupt", "bar"])
 
 
@@ -318,7 +320,7 @@ EVENTS = st.sampled_from(["", "", "", "", "", "proof", "crash", "refusal", "inte
 def test_whatever_is_seen_and_whoever_crashes_the_guarantees_hold(
     looks: list[tuple[Saw, float, str]], pasted: bool
 ) -> None:
-    """``crash``: the courier is gone, its successor knows whether the paste was done, and resumes or begins anew."""
+    """``crash``: the deliverer is gone, its successor knows whether the paste was done, and resumes or begins anew."""
     now, pastes = 0.0, 0
     delivery = made()
     act = delivery.resume(now) if pasted else delivery.begin()
@@ -334,7 +336,7 @@ def test_whatever_is_seen_and_whoever_crashes_the_guarantees_hold(
             continue
         if isinstance(act, Paste):
             pastes, is_pasted = pastes + 1, True
-            act = delivery.handle(Pasted(), now)
+            act = delivery.handle(PasteDone(), now)
             continue
         now += pause_s
         seen: dict[str, Stimulus] = {"proof": Proved(), "refusal": Refused("no"), "interrupt": Interrupted()}
@@ -372,7 +374,7 @@ def test_an_idle_agent_brings_every_delivery_to_an_end_or_says_what_stands_in_th
     for _ in range(200):
         match act:
             case Paste():
-                act = delivery.handle(Pasted(), now)
+                act = delivery.handle(PasteDone(), now)
             case PressEnter():
                 shown = Saw(EMPTY) if enter_taken else shown
                 act = delivery.handle(Pressed(), now)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.instance.journal import JOURNAL_NAME, Entry, Journal, Stage
+from actors.instance.journal import JOURNAL_NAME, BatchStage, Journal, JournalEntry
 from actors.messages import Message, RecordVersionError
 
 
@@ -14,8 +14,10 @@ def message(name: str, text: str = "text") -> Message:
     return Message(id=name, instance_id="i", sender="lead", text=text, immediate=False, accepted_at=1.5)
 
 
-def entry(*names: str, life: str = "%1/7/5") -> Entry:
-    return Entry(life=life, paste=f"paste of {names[0]}", stage=Stage.TYPING, messages=tuple(map(message, names)))
+def entry(*names: str, life: str = "%1/7/5") -> JournalEntry:
+    return JournalEntry(
+        life=life, paste=f"paste of {names[0]}", stage=BatchStage.TYPING, messages=tuple(map(message, names))
+    )
 
 
 def ids(journal: Journal) -> list[list[str]]:
@@ -23,8 +25,11 @@ def ids(journal: Journal) -> list[list[str]]:
 
 
 def test_a_successor_reads_exactly_what_was_written(tmp_path: Path) -> None:
-    written = Entry(
-        life="%1/7/5", paste="p", stage=Stage.TYPING, messages=(message("a", "日本\n\U0001f389 " * 9), message("b"))
+    written = JournalEntry(
+        life="%1/7/5",
+        paste="p",
+        stage=BatchStage.TYPING,
+        messages=(message("a", "日本\n\U0001f389 " * 9), message("b")),
     )
     Journal(tmp_path).begin(written)
     assert Journal(tmp_path).entries == (written,)
@@ -59,12 +64,12 @@ def test_of_a_message_that_has_ended_its_name_and_the_reason_are_kept(tmp_path: 
     journal = Journal(tmp_path)
     journal.begin(entry("a", "b"))
     journal.begin(entry("typing"))
-    journal.end({"a", "unknown"}, Stage.DOUBTFUL, "the reason")
+    journal.end({"a", "unknown"}, BatchStage.DOUBTFUL, "the reason")
     found = {m.id: (e.stage, e.reason, m.text) for e in Journal(tmp_path).entries for m in e.messages}
     assert found == {
-        "a": (Stage.DOUBTFUL, "the reason", ""),
-        "b": (Stage.TYPING, "", "text"),
-        "typing": (Stage.TYPING, "", "text"),
+        "a": (BatchStage.DOUBTFUL, "the reason", ""),
+        "b": (BatchStage.TYPING, "", "text"),
+        "typing": (BatchStage.TYPING, "", "text"),
     }
 
 

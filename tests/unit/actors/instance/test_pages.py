@@ -8,7 +8,7 @@ import pytest
 
 from actors.agents.demo.agent import DemoAgent
 from actors.errors import InvalidRequestError
-from actors.instance.transcript import PAGE_CHARACTERS, Page, PageQuery, read_page
+from actors.instance.transcript import PAGE_CHARACTERS, PageQuery, TranscriptPage, read_page
 
 AGENT = DemoAgent("python")
 
@@ -40,15 +40,15 @@ def transcript(tmp_path: Path) -> Path:
     return tmp_path / "transcript.jsonl"
 
 
-def page(path: Path, cursor: str | None = None, limit: int = 50, whole: str = "") -> Page:
+def page(path: Path, cursor: str | None = None, limit: int = 50, whole: str = "") -> TranscriptPage:
     return read_page(AGENT, path, PageQuery(cursor=cursor, limit=limit, whole=whole))
 
 
-def texts(read: Page) -> list[str]:
+def texts(read: TranscriptPage) -> list[str]:
     return [shown.entry.text for shown in read.entries]
 
 
-def all_texts(path: Path, first: Page, limit: int = 50) -> list[str]:
+def all_texts(path: Path, first: TranscriptPage, limit: int = 50) -> list[str]:
     """Reads on from a first page until there is no more."""
     found, last = texts(first), first
     while last.more:

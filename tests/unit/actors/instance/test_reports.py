@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import asyncio
 
-from actors.instance.reports import ReportLog, Snapshot
+from actors.instance.reports import InstanceSnapshot, ReportLog
 from actors.messages import MessageStatus, Receipt
 from actors.status import Status
 
-READY = Snapshot(status=Status.READY)
+READY = InstanceSnapshot(status=Status.READY)
 
 
 def receipt(name: str) -> Receipt:

@@ -53,7 +53,7 @@ class Watcher:
         self._terminal = terminal
         self.state = InstanceState(status=Status.WAITING_INPUT, permissions=waiting)
 
-    def absorb(self) -> None:
+    def read_spool(self) -> None:
         """Nothing comes."""
 
     def change(self, state: InstanceState) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from actors.agents.demo.agent import DemoAgent
-from actors.instance.evidence import Proofs
+from actors.instance.evidence import DeliveryEvidence
 from actors.instance.transcript import MARK_NAME, Conversation, ReadMark
 from tests.unit.actors.instance.test_pages import answered
 
 
 def following(place: Path, transcript: Path) -> Conversation:
     """As an actor that has just been started follows it."""
-    conversation = Conversation(DemoAgent("python"), ReadMark(place), Proofs())
+    conversation = Conversation(DemoAgent("python"), ReadMark(place), DeliveryEvidence())
     conversation.open(str(transcript))
     conversation.follow()
     return conversation

@@ -77,7 +77,7 @@ def started(pid: int, session: str = "one", source: str = "startup") -> bytes:
 def test_the_status_file_of_the_life_that_runs_is_read_and_not_that_of_an_earlier_one(directory: Path) -> None:
     spool(directory, LAUNCH_MARK, started(EARLIER_PID), LAUNCH_MARK, started(PANE_PID, source="resume"))
     followed = observer(directory, an_agent({PANE_PID: "one"}))
-    followed.absorb()
+    followed.read_spool()
     followed.witness()
     assert followed.state.own is not None
 
@@ -85,7 +85,7 @@ def test_the_status_file_of_the_life_that_runs_is_read_and_not_that_of_an_earlie
 def test_where_a_program_starts_claude_code_the_status_file_is_that_of_claude_code(directory: Path) -> None:
     spool(directory, LAUNCH_MARK, started(4711))
     followed = observer(directory, an_agent({4711: "one"}))
-    followed.absorb()
+    followed.read_spool()
     followed.witness()
     assert followed.state.own is not None
 
@@ -97,7 +97,7 @@ def test_a_conversation_that_no_hook_tells_of_is_read_all_the_same(directory: Pa
     followed = observer(directory, an_agent({PANE_PID: "one"}, {"one": str(transcript)}))
     followed.witness()
     assert followed.conversation.path == transcript
-    assert followed.proofs.has("msg_1")
+    assert followed.evidence.has("msg_1")
 
 
 def test_where_no_hook_tells_the_program_says_which_conversation_it_is_in(directory: Path) -> None:
@@ -115,13 +115,13 @@ def test_an_event_of_the_conversation_that_is_followed_counts_whichever_process_
     """As where hooks run in a wrapper that tells nothing of who started it."""
     spool(directory, LAUNCH_MARK, started(501), event("UserPromptSubmit", 502, prompt="hi"))
     followed = observer(directory, an_agent({}))
-    followed.absorb()
+    followed.read_spool()
     assert followed.state.status is Status.BUSY
 
 
 def test_a_claude_that_the_agent_itself_starts_is_not_followed(directory: Path) -> None:
     spool(directory, LAUNCH_MARK, started(PANE_PID), started(502, "nested"), event("UserPromptSubmit", 502, "nested"))
     followed = observer(directory, an_agent({}))
-    followed.absorb()
+    followed.read_spool()
     assert followed.state.session_id == "one"
     assert followed.state.status is Status.STARTING

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from actors.errors import UnavailableError
-from actors.instance.reports import Snapshot
+from actors.instance.reports import InstanceSnapshot
 from actors.messages import Message, MessageStatus
 from actors.status import Status
 from supervisor.cluster import migration as drainer_module
@@ -17,7 +17,7 @@ from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.cluster.leaving import FIRST, World, played, workspace
 from tests.unit.supervisor.stand_ins import READY, draft, receipt
 
-BUSY = Snapshot(status=Status.BUSY, since=1.0)
+BUSY = InstanceSnapshot(status=Status.BUSY, since=1.0)
 
 
 ALL = [f"destroy {FIRST}@1", "end", "conversation", "work", "settle on new", "clear old", "start on new"]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.errors import FencedError, PhalanxError, StoreError, UnavailableError, WrongStateError
-from actors.instance.inbox import CleanText
+from actors.instance.inbox import SanitizedText
 from actors.messages import Message, MessageStatus
 from supervisor.messaging import outbox
 from supervisor.messaging.drafts import check_text
@@ -222,7 +222,7 @@ async def test_an_unexpected_failure_of_a_hand_over_keeps_nothing_back_for_ever(
 async def test_an_unexpected_error_with_one_draft_harms_no_other(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def breaks(text: str) -> CleanText:
+    def breaks(text: str) -> SanitizedText:
         if text == "two":
             raise RuntimeError("a fault of ours")
         return check_text(text)

@@ -5,7 +5,7 @@ from typing import Any
 
 from actors.errors import UnavailableError
 from actors.host.load import HostLoad
-from actors.instance.reports import Snapshot
+from actors.instance.reports import InstanceSnapshot
 from actors.messages import Message, MessageStatus
 from actors.status import PendingPermission, Status
 from supervisor.metrics.health import judge
@@ -109,11 +109,11 @@ async def test_who_waits_or_cannot_go_on_is_seen_with_how_long_and_why() -> None
     scene = Scene(Machine())
     asks, limited, troubled, starts = [await recruit(scene.roll, number) for number in range(1, 5)]
     permission = PendingPermission(request_id="p", tool="Bash", tool_input={})
-    asks.snapshot = Snapshot(status=Status.WAITING_PERMISSION, since=940.0, permission=permission)
-    limited.snapshot = Snapshot(status=Status.RATE_LIMITED, since=990.0, reason="the last turn failed: 429")
-    troubled.snapshot = Snapshot(status=Status.READY, since=999.0, reason="the last turn failed: API error")
+    asks.snapshot = InstanceSnapshot(status=Status.WAITING_PERMISSION, since=940.0, permission=permission)
+    limited.snapshot = InstanceSnapshot(status=Status.RATE_LIMITED, since=990.0, reason="the last turn failed: 429")
+    troubled.snapshot = InstanceSnapshot(status=Status.READY, since=999.0, reason="the last turn failed: API error")
     starts.record = replace(starts.record, stage=Stage.STARTING)
-    starts.snapshot = Snapshot(status=Status.STARTING, reason="it asks whether the directory is trusted")
+    starts.snapshot = InstanceSnapshot(status=Status.STARTING, reason="it asks whether the directory is trusted")
     facts = await scene.monitor.facts(300)
     assert facts.asking == (Waiting(instance_id="spec_0_0_1", for_s=60.0, why="Bash"),)
     assert [one.instance_id for one in facts.limited] == ["spec_0_0_2"]

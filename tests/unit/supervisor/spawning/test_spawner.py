@@ -8,7 +8,7 @@ from tests.unit.supervisor.life import Life
 from tests.unit.supervisor.world import World
 
 CAP = 3
-"""That of a ``Life``."""
+"""That of a ``AgentSession``."""
 
 
 def test_a_spawn_whose_caller_went_away_counts_under_the_cap_until_it_is_done() -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from actors.instance.reports import Snapshot
+from actors.instance.reports import InstanceSnapshot
 from actors.messages import MessageStatus
 from actors.status import PendingPermission, Status
 from supervisor.api import requests
@@ -32,7 +32,7 @@ async def team(size: int = 3) -> tuple[Roll, list[Member]]:
     return roll, [await recruit(roll, number) for number in range(1, size + 1)]
 
 
-def asking() -> Snapshot:
+def asking() -> InstanceSnapshot:
     permission = PendingPermission(request_id="p", tool="Bash", tool_input={"command": "ls"})
     return replace(READY, status=Status.WAITING_PERMISSION, permission=permission)
 

@@ -11,7 +11,7 @@ import pytest
 from actors.agents.base import ConversationItem, EntryKind
 from actors.errors import UnavailableError
 from actors.instance.reports import Report
-from actors.instance.transcript import Shown
+from actors.instance.transcript import PageItem
 from actors.status import Status
 from supervisor.team import recycling
 from supervisor.team.recycling import FIRST_PAUSE_S, Recycling, RecyclingRules, turn_of
@@ -23,15 +23,15 @@ ASKED = "msg_a1"
 QUESTION, ANSWER, NOTICE = EntryKind.QUESTION, EntryKind.ANSWER, EntryKind.NOTICE
 
 
-def said(kind: EntryKind, text: str, answer_id: str = "", *, interrupted: bool = False) -> Shown:
-    return Shown(entry=ConversationItem(kind=kind, at="", text=text, answer_id=answer_id, interrupted=interrupted))
+def said(kind: EntryKind, text: str, answer_id: str = "", *, interrupted: bool = False) -> PageItem:
+    return PageItem(entry=ConversationItem(kind=kind, at="", text=text, answer_id=answer_id, interrupted=interrupted))
 
 
 BEFORE = [said(QUESTION, "[phalanx msg_b2 from lead]\nthe task"), said(ANSWER, "done", "r1")]
 ASK = said(QUESTION, f"[phalanx {ASKED} from phalanx]\nyour summary, please")
 
 
-def answers(*after: Shown) -> list[str]:
+def answers(*after: PageItem) -> list[str]:
     return [shown.entry.text for shown in turn_of([*BEFORE, *after], ASKED).answer]
 
 
@@ -55,7 +55,7 @@ def test_the_summary_is_the_last_answer_after_the_question_for_it_in_all_its_pie
     ],
     ids=["it was not asked", "it has not answered", "it has only begun", "it is quoted"],
 )
-def test_an_old_or_unfinished_answer_is_no_summary(after: list[Shown]) -> None:
+def test_an_old_or_unfinished_answer_is_no_summary(after: list[PageItem]) -> None:
     assert turn_of([*BEFORE, *after], ASKED) == recycling.Turn()
 
 
@@ -69,7 +69,7 @@ def test_an_old_or_unfinished_answer_is_no_summary(after: list[Shown]) -> None:
     ],
     ids=["failed", "failed in the midst", "interrupted", "gone on with"],
 )
-def test_what_came_between_is_told(after: list[Shown], why: str) -> None:
+def test_what_came_between_is_told(after: list[PageItem], why: str) -> None:
     turn = turn_of([*BEFORE, ASK, *after], ASKED)
     assert why in turn.trouble
     assert turn.answer == ()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import InvalidRequestError, UnknownInstanceError
-from actors.instance.reports import Snapshot
+from actors.instance.reports import InstanceSnapshot
 from actors.status import Status
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import SpawnRequest
@@ -73,7 +73,7 @@ def test_a_parent_that_cannot_lead_this_role_is_refused_in_words(role: str, pare
 def test_a_parent_that_is_not_alive_takes_no_children() -> None:
     registry = Registry()
     parent = add(registry, "executive")
-    parent.snapshot = Snapshot(status=Status.FAILED)
+    parent.snapshot = InstanceSnapshot(status=Status.FAILED)
     with pytest.raises(InvalidRequestError, match="restart it first"):
         add(registry, "manager", parent.record.instance_id)
 

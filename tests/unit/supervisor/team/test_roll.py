@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.errors import FencedError, StoreError
-from actors.instance.reports import Report, Snapshot
+from actors.instance.reports import InstanceSnapshot, Report
 from actors.messages import Message
 from actors.status import Status
 from supervisor.records import decode_record
@@ -23,7 +23,7 @@ ID = "spec_0_0_1"
 
 
 def report(status: Status = Status.READY, *, sequence: int = 1, path: str = "", reason: str = "") -> Report:
-    snapshot = Snapshot(status=status, since=5.0, reason=reason, transcript_path=path)
+    snapshot = InstanceSnapshot(status=status, since=5.0, reason=reason, transcript_path=path)
     return Report(incarnation="first", sequence=sequence, snapshot=snapshot, receipts=())
 
 

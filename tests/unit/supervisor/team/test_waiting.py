@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from actors.errors import InvalidRequestError
-from actors.instance.reports import Snapshot
+from actors.instance.reports import InstanceSnapshot
 from actors.messages import Message, MessageStatus
 from actors.status import PendingPermission, Status
 from supervisor.api import requests, results
@@ -39,7 +39,7 @@ class Scene:
         self.looking = Looking(roll, cast("HostPort", None))
 
     @classmethod
-    async def of(cls, *snapshots: Snapshot) -> Scene:
+    async def of(cls, *snapshots: InstanceSnapshot) -> Scene:
         roll = Roll(MemoryStore())
         members = [await recruit(roll, number) for number in range(1, len(snapshots) + 1)]
         for member, snapshot in zip(members, snapshots, strict=True):
@@ -79,7 +79,7 @@ async def test_a_message_on_its_way_is_not_done_and_the_wait_ends_when_it_has_ar
     assert (await scene.wait()).reached
 
 
-def held() -> dict[str, tuple[Snapshot, MessageStatus | None, str]]:
+def held() -> dict[str, tuple[InstanceSnapshot, MessageStatus | None, str]]:
     dialog = "a dialog that asks for no permission is up"
     return {
         "a held message": (READY, MessageStatus.BLOCKED, "has a message held back: someone is typing"),
@@ -122,7 +122,7 @@ async def test_while_others_work_one_that_is_held_does_not_end_a_wait_for_all() 
 
 
 @pytest.mark.parametrize(("snapshot", "reached"), [(READY, True), (ASKING, False)])
-def test_a_wait_for_any_ends_with_the_first_that_is_done_or_held(snapshot: Snapshot, reached: bool) -> None:
+def test_a_wait_for_any_ends_with_the_first_that_is_done_or_held(snapshot: InstanceSnapshot, reached: bool) -> None:
     async def run() -> None:
         begun = asyncio.get_running_loop().time()
         scene = await Scene.of(BUSY, BUSY, snapshot)
@@ -142,7 +142,7 @@ async def test_a_wait_for_who_needs_attention_shows_only_those() -> None:
 
 
 async def test_who_has_failed_or_stopped_with_nothing_on_its_way_can_do_no_more_and_is_done() -> None:
-    ended: Callable[[Status], Snapshot] = lambda status: replace(READY, status=status)  # noqa: E731
+    ended: Callable[[Status], InstanceSnapshot] = lambda status: replace(READY, status=status)  # noqa: E731
     assert (await (await Scene.of(ended(Status.FAILED), ended(Status.STOPPED))).wait()).reached
 
 

@@ -9,7 +9,7 @@ import pytest
 from actors.agents.catalog import AgentCatalog
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
 from actors.instance.inbox import BatchLimits
-from actors.instance.instance import InstanceConfig, Seat
+from actors.instance.instance import InstanceConfig, InstanceServer
 from actors.instance.responding import Reply
 
 
@@ -26,22 +26,22 @@ def config(tmp_path: Path) -> InstanceConfig:
 
 
 @pytest.fixture
-def seat() -> Seat:
-    return Seat(AgentCatalog(claude_command="claude", python=sys.executable))
+def seat() -> InstanceServer:
+    return InstanceServer(AgentCatalog(claude_command="claude", python=sys.executable))
 
 
-async def test_an_empty_seat_says_so_and_takes_nothing(seat: Seat) -> None:
+async def test_an_empty_seat_says_so_and_takes_nothing(seat: InstanceServer) -> None:
     assert await seat.vacant()
     with pytest.raises(UnavailableError, match="follows no agent yet"):
         await seat.deliver([])
 
 
-async def test_an_empty_seat_answers_who_follows_it_at_once_as_somebody_new(seat: Seat) -> None:
+async def test_an_empty_seat_answers_who_follows_it_at_once_as_somebody_new(seat: InstanceServer) -> None:
     report = await seat.reports(after=7, timeout_s=30.0, incarnation="before")
     assert report.incarnation != "before"
 
 
-async def test_a_seat_serves_one_instance_and_no_other(seat: Seat, config: InstanceConfig) -> None:
+async def test_a_seat_serves_one_instance_and_no_other(seat: InstanceServer, config: InstanceConfig) -> None:
     incarnation = await seat.adopt(config, "%1", 1)
     assert not await seat.vacant()
     assert (await seat.reports(after=0, timeout_s=0.0, incarnation=incarnation)).incarnation == incarnation
@@ -52,7 +52,7 @@ async def test_a_seat_serves_one_instance_and_no_other(seat: Seat, config: Insta
 
 
 async def test_an_instance_that_is_in_another_conversation_by_now_is_followed_on_undisturbed(
-    seat: Seat, config: InstanceConfig
+    seat: InstanceServer, config: InstanceConfig
 ) -> None:
     """Its agent has said so itself: a person has cleared the conversation."""
     before = await seat.adopt(config, "%1", 1)
@@ -60,7 +60,7 @@ async def test_an_instance_that_is_in_another_conversation_by_now_is_followed_on
     await seat.leave()
 
 
-async def test_the_same_instance_may_come_under_another_id(seat: Seat, config: InstanceConfig) -> None:
+async def test_the_same_instance_may_come_under_another_id(seat: InstanceServer, config: InstanceConfig) -> None:
     before = await seat.adopt(replace(config, instance_id="spare_1"), "%1", 1)
     assert await seat.adopt(config, "%1", 1) == before
     with pytest.raises(UnavailableError, match="The terminal of spec_0_0_1"):
@@ -69,7 +69,7 @@ async def test_the_same_instance_may_come_under_another_id(seat: Seat, config: I
 
 
 async def test_an_agent_that_nobody_knows_is_refused_and_the_seat_stays_empty(
-    seat: Seat, config: InstanceConfig
+    seat: InstanceServer, config: InstanceConfig
 ) -> None:
     with pytest.raises(InvalidRequestError, match="no agent"):
         await seat.adopt(replace(config, agent="other"), "%1", 1)

@@ -1,4 +1,4 @@
-"""The courier: what it types when, what it proves, and what it leaves to its successor."""
+"""The deliverer: what it types when, what it proves, and what it leaves to its successor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from actors.instance.journal import JOURNAL_NAME
 from actors.messages import MessageStatus
 from actors.status import Status
 from actors.tmux.pane import LastKey
-from tests.unit.actors.instance.courier_rig import DRAFT, EMPTY, Rig, message
+from tests.unit.actors.instance.deliverer_rig import DRAFT, EMPTY, Rig, message
 
 DIALOG = Screen(composer=Composer.ABSENT, dialog=Dialog(kind="permission"))
 ACCEPTED, SUBMITTED = MessageStatus.ACCEPTED, MessageStatus.SUBMITTED
@@ -137,7 +137,7 @@ async def test_an_end_is_told_again_until_the_supervisor_has_taken_it_in(rig: Ri
     await rig.kill()
     rig.begin("life 2")
     await rig.receipt("a", MessageStatus.UNCONFIRMED)
-    rig.courier.acknowledged(rig.receipts)
+    rig.deliverer.acknowledged(rig.receipts)
     await rig.kill()
     rig.begin("life 2")
     assert rig.receipts == []
@@ -149,22 +149,22 @@ async def test_the_end_of_what_was_delivered_again_is_told_until_it_is_taken_in(
     rig.offer("a")
     await rig.changes.until(lambda: bool(rig.pane.pressed), 5.0)
     await rig.kill()
-    rig.observer.proofs.begin_life()
+    rig.observer.evidence.begin_life()
     rig.begin("life 2")
     await rig.receipt("a", ACCEPTED)
-    rig.observer.proofs.write("[phalanx msg_a from lead]\na")
+    rig.observer.evidence.write("[phalanx msg_a from lead]\na")
     for _ in range(2):
         await rig.kill()
         rig.begin("life 3")
         await rig.receipt("a", SUBMITTED)
-    rig.courier.acknowledged(rig.receipts)
+    rig.deliverer.acknowledged(rig.receipts)
     assert list(rig.directory.iterdir()) == []
 
 
 async def test_the_journal_is_empty_when_all_is_written_and_taken_in(rig: Rig) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
-    rig.courier.acknowledged(rig.receipts)
+    rig.deliverer.acknowledged(rig.receipts)
     assert list(rig.directory.iterdir()) == []
 
 
@@ -201,13 +201,13 @@ async def test_what_cannot_be_noted_is_not_typed_until_it_can(rig: Rig, tmp_path
 
 
 async def test_what_an_interrupt_took_back_fails_and_is_not_delivered_again(rig: Rig) -> None:
-    rig.pane.taken = rig.observer.proofs.report  # type: ignore[method-assign]
+    rig.pane.taken = rig.observer.evidence.report  # type: ignore[method-assign]
     rig.offer("a")
     await rig.changes.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
     async with asyncio.timeout(5.0):
-        while rig.courier.typing.locked():  # noqa: ASYNC110 - nobody tells of it
+        while rig.deliverer.typing.locked():  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(0.01)
-    rig.courier.interrupted()
+    rig.deliverer.interrupted()
     assert "stopped" in (await rig.receipt("a", MessageStatus.FAILED)).reason
     assert len(rig.pane.pasted) == 1
 
@@ -215,7 +215,7 @@ async def test_what_an_interrupt_took_back_fails_and_is_not_delivered_again(rig:
 async def test_what_an_interrupt_gives_back_however_late_is_cleared_before_the_next_message(rig: Rig) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
-    rig.courier.interrupted()
+    rig.deliverer.interrupted()
     rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1].removesuffix("\n"))
     rig.offer("b")
     await rig.receipt("b", SUBMITTED)
@@ -232,16 +232,16 @@ async def test_what_a_person_has_taken_back_is_not_cleared(rig: Rig) -> None:
 
 
 async def test_what_was_written_before_an_interrupt_is_submitted(rig: Rig) -> None:
-    rig.pane.taken = rig.observer.proofs.report  # type: ignore[method-assign]
+    rig.pane.taken = rig.observer.evidence.report  # type: ignore[method-assign]
     rig.offer("a")
     await rig.changes.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
-    rig.courier.interrupted()
+    rig.deliverer.interrupted()
     rig.write("a")
     await rig.receipt("a", SUBMITTED)
 
 
 async def test_a_prompt_that_a_hook_only_reports_is_not_submitted(rig: Rig) -> None:
-    rig.pane.taken = rig.observer.proofs.report  # type: ignore[method-assign]
+    rig.pane.taken = rig.observer.evidence.report  # type: ignore[method-assign]
     rig.offer("a")
     await rig.changes.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
     assert not await rig.changes.until(lambda: bool(rig.receipts), 0.5)
@@ -252,7 +252,7 @@ async def test_a_prompt_that_a_hook_only_reports_is_not_submitted(rig: Rig) -> N
 async def test_the_receipt_says_what_the_agent_s_program_has_changed(rig: Rig) -> None:
     rig.offer("a")
     assert (await rig.receipt("a", SUBMITTED)).exact
-    rig.courier.offer([replace(message("b"), text="a\ttab")])
+    rig.deliverer.offer([replace(message("b"), text="a\ttab")])
     changed = await rig.receipt("b", SUBMITTED)
     assert (changed.exact, changed.changes) == (False, ("1 tab turned into spaces",))
 
@@ -356,9 +356,9 @@ async def test_while_something_stands_in_the_way_of_what_was_pasted_others_may_p
     paste_shows(rig, screen)
     rig.offer("a")
     async with asyncio.timeout(5.0):
-        while not rig.pane.pasted or rig.courier.typing.locked() or rig.pane.drawn_for:  # noqa: ASYNC110 - nobody tells
+        while not rig.pane.pasted or rig.deliverer.typing.locked() or rig.pane.drawn_for:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
-        async with rig.courier.typing:
+        async with rig.deliverer.typing:
             rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
             await asyncio.sleep(0.3)
             assert rig.pane.pressed == [], "who has the keys alone presses them"
@@ -370,8 +370,8 @@ async def test_an_interrupt_of_a_turn_that_a_held_message_had_not_begun_does_not
     paste_shows(rig, DIALOG)
     rig.offer("a")
     await rig.receipt("a", MessageStatus.BLOCKED)
-    rig.courier.interrupted()
-    rig.pane.taken = rig.observer.proofs.report  # type: ignore[method-assign]
+    rig.deliverer.interrupted()
+    rig.pane.taken = rig.observer.evidence.report  # type: ignore[method-assign]
     rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
     await rig.changes.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
     assert not await rig.changes.until(lambda: rig.receipts[-1].status is MessageStatus.FAILED, 3.0)
@@ -391,7 +391,7 @@ async def test_what_was_pasted_is_not_entered_while_a_request_without_a_dialog_w
     rig.offer("a")
     assert "respond" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
     assert not await rig.changes.until(lambda: bool(rig.pane.pressed), 2.0)
-    assert not rig.courier.typing.locked()
+    assert not rig.deliverer.typing.locked()
     assert [receipt.status for receipt in rig.receipts] == [MessageStatus.BLOCKED]
     rig.observer.become(Status.READY)
     await rig.receipt("a", SUBMITTED)
@@ -400,7 +400,7 @@ async def test_what_was_pasted_is_not_entered_while_a_request_without_a_dialog_w
 async def test_what_was_pasted_before_the_lease_ran_out_is_not_entered_until_it_is_renewed(rig: Rig) -> None:
     now = [0.0]
     lease = Lease(40.0, lambda: now[0])
-    rig.courier.heed(lease)
+    rig.deliverer.set_lease(lease)
     paste_shows(rig, DIALOG)
     rig.offer("a")
     await rig.receipt("a", MessageStatus.BLOCKED)
@@ -416,8 +416,8 @@ async def test_what_was_pasted_before_the_lease_ran_out_is_not_entered_until_it_
 async def test_nothing_is_pasted_when_the_lease_runs_out_while_others_press_keys(rig: Rig) -> None:
     now = [0.0]
     lease = Lease(40.0, lambda: now[0])
-    rig.courier.heed(lease)
-    async with rig.courier.typing:
+    rig.deliverer.set_lease(lease)
+    async with rig.deliverer.typing:
         rig.offer("a")
         await asyncio.sleep(0.1)
         now[0] = 41.0

@@ -1,4 +1,4 @@
-"""A courier between a pane and an agent that do what the test says; no process, no sleep."""
+"""A deliverer between a pane and an agent that do what the test says; no process, no sleep."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 from actors.agents.base import Composer, Screen
 from actors.concurrency import ChangeNotifier
-from actors.instance.deliverer import Courier
-from actors.instance.evidence import Proofs
+from actors.instance.deliverer import Deliverer
+from actors.instance.evidence import DeliveryEvidence
 from actors.instance.inbox import BatchLimits, compose
-from actors.instance.journal import Journal, Ledger
+from actors.instance.journal import Journal, ReceiptLog
 from actors.messages import Message, MessageStatus, Receipt
 from actors.status import InstanceState, Status
 from actors.tmux.pane import LastKey
@@ -85,9 +85,9 @@ class Pane:
 
     def taken(self, prompt: str) -> None:
         if self.refuses and self.refuses in prompt:
-            self.observer.proofs.refuse(prompt, "a hook says no")
+            self.observer.evidence.refuse(prompt, "a hook says no")
         else:
-            self.observer.proofs.write(prompt.replace("\t", "    "))
+            self.observer.evidence.write(prompt.replace("\t", "    "))
 
 
 class Observer:
@@ -96,7 +96,7 @@ class Observer:
         self.state = InstanceState(status=Status.READY)
         self.screen = EMPTY
         self.conversation = SimpleNamespace(is_open=True, path=None)
-        self.proofs = Proofs()
+        self.evidence = DeliveryEvidence()
         self.coming_back = False
 
     @property
@@ -107,7 +107,7 @@ class Observer:
         self.state = InstanceState(status=status, reason=reason)
         self.changes.announce()
 
-    def absorb(self) -> None: ...
+    def read_spool(self) -> None: ...
     def witness(self) -> None: ...
 
     async def look(self) -> Screen:
@@ -124,18 +124,18 @@ class Rig:
         self.begin()
 
     def begin(self, life: str = "life 1") -> None:
-        """A courier as a new actor makes it."""
+        """A deliverer as a new actor makes it."""
         pane: Any = self.pane
         observer: Any = self.observer
         journal = Journal(self.directory)
-        self.observer.proofs.expect(m for entry in journal.entries for m in entry.messages if m.text)
-        ledger = Ledger(journal, life, self._take, self.observer.proofs)
-        self.courier = Courier(pane, observer, BatchLimits(size=3, delay_s=0.0), self.changes, ledger)
-        self.courier.recall()
-        self.running = asyncio.create_task(self.courier.run())
+        self.observer.evidence.expect(m for entry in journal.entries for m in entry.messages if m.text)
+        receipts = ReceiptLog(journal, life, self._take, self.observer.evidence)
+        self.deliverer = Deliverer(pane, observer, BatchLimits(size=3, delay_s=0.0), self.changes, receipts)
+        self.deliverer.recall()
+        self.running = asyncio.create_task(self.deliverer.run())
 
     async def kill(self) -> None:
-        """What a kill leaves of the courier: nothing but its journal."""
+        """What a kill leaves of the deliverer: nothing but its journal."""
         self.running.cancel()
         await asyncio.gather(self.running, return_exceptions=True)
         self.receipts.clear()
@@ -145,11 +145,11 @@ class Rig:
         self.changes.announce()
 
     def offer(self, *names: str) -> None:
-        self.courier.offer(map(message, names))
+        self.deliverer.offer(map(message, names))
 
     def write(self, name: str) -> None:
         """The transcript shows it."""
-        self.observer.proofs.write(compose([message(name)]))
+        self.observer.evidence.write(compose([message(name)]))
         self.changes.announce()
 
     async def receipt(self, name: str, status: MessageStatus) -> Receipt:

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from actors.instance.evidence import DeliveryEvidence, RecentIds
+from actors.instance.inbox import compose
+from actors.messages import Message
+
+
+def message(name: str, text: str = "text") -> Message:
+    return Message(id=f"msg_{name}", instance_id="i", sender="lead", text=text, immediate=False, accepted_at=0.0)
+
+
+A, B = message("a"), message("b")
+
+
+def test_only_the_latest_ids_are_remembered() -> None:
+    recent = RecentIds(limit=3)
+    recent.add(["a", "b", "c"])
+    recent.add(["a", "d"])
+    assert [one for one in "abcd" if one in recent] == ["a", "c", "d"]
+    assert len(recent) == 3
+
+
+def test_what_a_hook_reported_is_told_of_until_the_agent_is_started_anew_and_proves_nothing() -> None:
+    evidence = DeliveryEvidence()
+    evidence.report(compose([A, B]))
+    assert evidence.is_reported(compose([A, B]))
+    assert not evidence.is_reported(compose([A]))
+    assert not evidence.has(A.id)
+    evidence.begin_life()
+    assert not evidence.is_reported(compose([A, B]))
+
+
+def test_what_the_transcript_shows_is_proved_in_every_life() -> None:
+    evidence = DeliveryEvidence()
+    evidence.write(compose([A]))
+    evidence.begin_life()
+    assert evidence.has_all([A.id])
+    assert not evidence.has_all([A.id, B.id])
+
+
+def test_all_is_written_when_the_transcript_shows_it_or_never_will() -> None:
+    evidence = DeliveryEvidence()
+    evidence.report(compose([A, B]))
+    evidence.write(compose([A]))
+    assert not evidence.all_written
+    evidence.refuse(compose([B]), "no")
+    assert evidence.all_written
+    evidence.report(compose([B]))
+    assert not evidence.all_written
+    evidence.await_no_more()
+    assert evidence.all_written
+
+
+def test_a_refusal_is_of_one_paste_and_is_over_when_the_same_is_pasted_again() -> None:
+    evidence = DeliveryEvidence()
+    evidence.refuse(compose([A, B]), "no")
+    evidence.report(compose([A, B]))
+    assert (evidence.refusal(compose([A, B])), evidence.refusal(compose([A]))) == ("no", "")
+    evidence.begin([A, B])
+    assert evidence.refusal(compose([A, B])) == ""
+    assert not evidence.is_reported(compose([A, B]))
+
+
+def test_only_what_was_expected_is_compared() -> None:
+    evidence = DeliveryEvidence()
+    evidence.expect([message("a", "one\ttwo")])
+    evidence.write(compose([message("a", "one    two")]))
+    evidence.write(compose([B]))
+    assert evidence.changes(A.id) == ("1 tab turned into spaces",)
+    assert evidence.changes(B.id) is None
