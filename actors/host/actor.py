@@ -36,7 +36,7 @@ from actors.home import Home, TeamIdentity, prepare_home, read_environment
 from actors.host.host import Host
 from actors.host.load import HostLoad
 from actors.host.relay import Relay
-from actors.host.relay_link import open_way
+from actors.host.relay_link import open_link
 from actors.instance.transcript import PageQuery, TranscriptPage
 from actors.marks import UMASK_MARK
 from actors.ray_client import ActorAwayError, actor_class, answer_of, answer_when_back, make_actor, meet, on_host
@@ -54,17 +54,17 @@ _Write = Callable[[Sequence[GitRequest]], Awaitable[Sequence[GitResponse | None]
 
 
 class GitHandle:
-    def __init__(self, actor: Any, near: LocalValidator | None, way: GitClient | None) -> None:
-        """``near`` and ``way``: to the host of this machine, whose repositories this process can look at itself."""
+    def __init__(self, actor: Any, near: LocalValidator | None, link: GitClient | None) -> None:
+        """``near`` and ``link``: to the host of this machine, whose repositories this process can look at itself."""
         self._actor = actor
         self._near = near
-        self._way = way
+        self._link = link
         self._answered_at = -_GIT_FRESH_S
 
     def close(self) -> None:
         """The host is released."""
-        if self._way is not None:
-            self._way.close()
+        if self._link is not None:
+            self._link.close()
 
     async def places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
         places: tuple[RepositoryPaths | None, ...] = await answer_when_back(
@@ -101,11 +101,11 @@ class GitHandle:
 
     async def _by_own_way(self, what: str, asked: Sequence[GitRequest], limit_s: float) -> list[Any]:
         """Raises ``GitCallNotSentError`` and ``ConnectionError``."""
-        if self._way is None:
+        if self._link is None:
             raise GitCallNotSentError
         try:
             async with asyncio.timeout(limit_s):
-                told = await self._way.call(what, list(map(plain_request, asked)))
+                told = await self._link.call(what, list(map(plain_request, asked)))
         except TimeoutError:
             raise UnavailableError(f"The host did not answer within {limit_s:.0f} s: try again.") from None
         return list(map(response_of, told))
@@ -196,7 +196,7 @@ class _HostServer(Host, TransferServer):
 
 async def _relay(home: Home, head: str) -> Relay:
     """Where it cannot be, agents run all the same."""
-    relay = Relay(home.gateway_socket, partial(open_way, head))
+    relay = Relay(home.gateway_socket, partial(open_link, head))
     try:
         await relay.start()
     except PhalanxError as error:

@@ -29,7 +29,7 @@ _STOP_S = 5.0
 _CLOSE_S = 5.0
 
 
-class Way(Protocol):
+class RelayLink(Protocol):
     """One connection to the gateway, from afar. All raise ``PhalanxError`` when the way is broken."""
 
     async def push(self, data: bytes) -> None: ...
@@ -41,16 +41,16 @@ class Way(Protocol):
     async def close(self) -> None: ...
 
 
-OpenWay = Callable[[], Awaitable[Way]]
+OpenLink = Callable[[], Awaitable[RelayLink]]
 """Raises ``PhalanxError`` that says what to do when the supervisor does not answer."""
 
 
 class Relay:
     """``start`` and ``stop`` belong to one event loop."""
 
-    def __init__(self, socket: Path, open_way: OpenWay) -> None:
+    def __init__(self, socket: Path, open_link: OpenLink) -> None:
         self._socket = socket
-        self._open_way = open_way
+        self._open_link = open_link
         self._server: asyncio.Server | None = None
         self._clients = TaskSet("a relayed client")
 
@@ -78,7 +78,7 @@ class Relay:
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            way = await self._open_way()
+            link = await self._open_link()
         except PhalanxError as error:
             logger.warning("a client is sent away: %s", error)
             with suppress(ConnectionError):
@@ -86,11 +86,11 @@ class Relay:
             await _close(writer)
             return
         try:
-            await _until_one_ends(_there(reader, way), _back(way, writer))
+            await _until_one_ends(_there(reader, link), _back(link, writer))
         finally:
             await _close(writer)
             with suppress(PhalanxError):
-                await way.close()
+                await link.close()
 
 
 async def _until_one_ends(*halves: Awaitable[None]) -> None:
@@ -106,15 +106,15 @@ async def _until_one_ends(*halves: Awaitable[None]) -> None:
                 logger.warning("a relayed connection is broken: %s", ended)
 
 
-async def _there(reader: asyncio.StreamReader, way: Way) -> None:
+async def _there(reader: asyncio.StreamReader, link: RelayLink) -> None:
     with suppress(ConnectionError):
         while data := await reader.read(PIECE_BYTES):
-            await way.push(data)
+            await link.push(data)
 
 
-async def _back(way: Way, writer: asyncio.StreamWriter) -> None:
+async def _back(link: RelayLink, writer: asyncio.StreamWriter) -> None:
     with suppress(ConnectionError, TimeoutError):
-        while (data := await way.pull()) is not None:
+        while (data := await link.pull()) is not None:
             writer.write(data)
             async with asyncio.timeout(WRITE_S):
                 await writer.drain()

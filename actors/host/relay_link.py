@@ -9,7 +9,7 @@ import ray
 
 from actors.errors import TeamNotRunningError, UnavailableError
 from actors.home import away_words
-from actors.host.relay import Way
+from actors.host.relay import RelayLink
 from actors.ray_client import SUPERVISOR, answer_of, in_thread, own_namespace
 
 PATIENCE_S = 20.0
@@ -20,8 +20,8 @@ _PULL_S = 30.0
 _POLL_S = 0.5
 
 
-class SupervisorWay:
-    """A ``Way`` over calls to the supervisor's actor."""
+class SupervisorLink:
+    """A ``RelayLink`` over calls to the supervisor's actor."""
 
     def __init__(self, actor: Any, name: str) -> None:
         self._actor = actor
@@ -38,7 +38,7 @@ class SupervisorWay:
         await answer_of(self._actor.relay_close.remote(self._name), "The supervisor", _ASK_S)
 
 
-async def open_way(head: str) -> Way:
+async def open_link(head: str) -> RelayLink:
     """A new connection to the supervisor on the host ``head``; one that is just coming back is waited for.
 
     Raises ``TeamNotRunningError``.
@@ -50,12 +50,12 @@ async def open_way(head: str) -> Way:
         raise TeamNotRunningError(away_words(head)) from None
 
 
-async def _opened() -> Way:
+async def _opened() -> RelayLink:
     """Asks for the actor each time: after a restart of the head it is another one."""
     while True:
         try:
             actor = await in_thread(lambda: ray.get_actor(SUPERVISOR, namespace=own_namespace()), "Ray")
             name = await answer_of(actor.relay_open.remote(), "The supervisor", _ASK_S)
-            return SupervisorWay(actor, str(name))
+            return SupervisorLink(actor, str(name))
         except (ValueError, UnavailableError):
             await asyncio.sleep(_POLL_S)

@@ -12,7 +12,7 @@ import pytest
 
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError
 from actors.home import Home, away_words, led_team_from
-from actors.host.relay import PIECE_BYTES, Relay, Way
+from actors.host.relay import PIECE_BYTES, Relay, RelayLink
 from actors.sockets import pack
 from supervisor.api.requests import InterruptRequest, ListRequest, Request, SendRequest, StatusRequest, WaitRequest
 from supervisor.api.results import ListResult, Result, SendResult, WaitResult
@@ -27,7 +27,7 @@ HEAD = "10.0.0.1"
 NOTHING = ListResult(needs_attention=[], counts={}, instances=[])
 
 
-class NearWay:
+class LocalLink:
     """Without Ray between relay and supervisor. Remembers the largest piece."""
 
     largest = 0
@@ -37,12 +37,12 @@ class NearWay:
         self._name = name
 
     async def push(self, data: bytes) -> None:
-        NearWay.largest = max(NearWay.largest, len(data))
+        LocalLink.largest = max(LocalLink.largest, len(data))
         await self._far.push(self._name, data)
 
     async def pull(self) -> bytes | None:
         data = await self._far.pull(self._name)
-        NearWay.largest = max(NearWay.largest, len(data or b""))
+        LocalLink.largest = max(LocalLink.largest, len(data or b""))
         return data
 
     async def close(self) -> None:
@@ -64,10 +64,10 @@ class Worker:
         self.relay = Relay(self.home.gateway_socket, self._open)
         await self.relay.start()
 
-    async def _open(self) -> Way:
+    async def _open(self) -> RelayLink:
         if self.head_is_away:
             raise TeamNotRunningError(away_words(HEAD))
-        return NearWay(self.far, await self.far.open())
+        return LocalLink(self.far, await self.far.open())
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ async def test_large_messages_go_in_pieces_that_stay_out_of_the_object_store(
     sent = await away.send(SendRequest(instance_id="spec_1", message=text))
 
     assert sent.message_id == text
-    assert 0 < NearWay.largest <= PIECE_BYTES
+    assert 0 < LocalLink.largest <= PIECE_BYTES
 
 
 async def test_many_clients_and_calls_do_not_disturb_each_other(worker: Worker, verbs: ScriptedVerbs) -> None:
@@ -277,7 +277,7 @@ async def test_what_the_gateway_says_last_arrives_before_the_connection_ends(wor
 
 
 async def test_a_second_relay_does_not_take_the_socket_of_one_that_answers(worker: Worker) -> None:
-    second = Relay(worker.home.gateway_socket, worker.relay._open_way)
+    second = Relay(worker.home.gateway_socket, worker.relay._open_link)
     with pytest.raises(UnavailableError, match="Another team"):
         await second.start()
 
