@@ -19,7 +19,7 @@ from importlib.metadata import version
 from actors.errors import PhalanxError, TeamNotRunningError
 from actors.home import Home
 from actors.marks import TEAM_MARK
-from mcp_entry.connection import BringUpProcess, Team
+from mcp_entry.connection import BringUpProcess, TeamConnection
 from mcp_entry.log import log_to
 from mcp_entry.server import Entry
 from mcp_entry.stdio import claim_wire
@@ -32,7 +32,7 @@ PATIENCE_S = 120.0
 logger = logging.getLogger("mcp_entry")
 
 
-def team_in(home: Home, environment: Mapping[str, str]) -> Team:
+def team_in(home: Home, environment: Mapping[str, str]) -> TeamConnection:
     """The team of a home, as a Claude with this environment reaches it. One that is in a team brings up no other."""
 
     async def connect() -> SupervisorClient:
@@ -45,12 +45,12 @@ def team_in(home: Home, environment: Mapping[str, str]) -> Team:
         )
 
     if TEAM_MARK in environment:
-        return Team(connect, refuse, patience_s=PATIENCE_S)
+        return TeamConnection(connect, refuse, patience_s=PATIENCE_S)
     bring_up = BringUpProcess(home=home, environment=environment)
-    return Team(connect, bring_up, patience_s=PATIENCE_S, revive=bring_up.revive)
+    return TeamConnection(connect, bring_up, patience_s=PATIENCE_S, revive=bring_up.revive)
 
 
-def run(team: Team, home: Home) -> None:
+def run(team: TeamConnection, home: Home) -> None:
     """Serves stdin and stdout until the client has gone."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     logger.info("started in %s", home.root)
@@ -58,7 +58,7 @@ def run(team: Team, home: Home) -> None:
     logger.info("ended with its input")
 
 
-async def _serve(team: Team, home: Home) -> None:
+async def _serve(team: TeamConnection, home: Home) -> None:
     server = Entry(team, version=version("phalanx"), log=home.logs / LOG_NAME).server()
     reader, writer = claim_wire()
     await server.run(reader, writer, server.create_initialization_options())

@@ -2,14 +2,14 @@
 
 The entry's way to the team: one connection, shared by all tool calls, opened in the background and again when lost.
 
-``server`` calls it. ``Team`` promises that at most one attempt to open runs at a time, that whoever waits for it may go
-away without disturbing it, and that a failed attempt is told to those who waited and then forgotten: the next call
-tries again. A connection that was lost is opened again at once, without a call; for that a team that was lost is
+``server`` calls it. ``TeamConnection`` promises that at most one attempt to open runs at a time, that whoever waits for
+it may go away without disturbing it, and that a failed attempt is told to those who waited and then forgotten: the next
+call tries again. A connection that was lost is opened again at once, without a call; for that a team that was lost is
 brought back, but never one that was brought down: only a call does that.
 
 Brings a team up from the entry, or back when it was lost, in a process that does not belong to it.
 
-``Team`` calls it. The process gets a session of its own, no input, and the log for output, so the team
+``TeamConnection`` calls it. The process gets a session of its own, no input, and the log for output, so the team
 outlives the entry and its client and nothing of it can reach the entry's stdout.
 """
 
@@ -54,7 +54,7 @@ class _BroughtDownError(TeamNotRunningError):
     """Nobody brings the team back unasked."""
 
 
-class Team:
+class TeamConnection:
     def __init__(
         self,
         connect: Connect,

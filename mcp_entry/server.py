@@ -21,7 +21,7 @@ from mcp.shared.exceptions import MCPError
 
 from actors.errors import PhalanxError, TeamNotRunningError, UnavailableError
 from mcp_entry import sizes
-from mcp_entry.connection import Team
+from mcp_entry.connection import TeamConnection
 from mcp_entry.notifications import Alerts, ProgressTeller
 from mcp_entry.schemas import input_schema, output_schema, structured
 from mcp_entry.tools import INSTRUCTIONS, TOOLS, Tool
@@ -38,7 +38,7 @@ Context = ServerRequestContext[Any, Any]
 
 class Entry:
     def __init__(
-        self, team: Team, *, version: str, log: Path, quiet_at_most_s: float = PROGRESS_AT_LEAST_EVERY_S
+        self, team: TeamConnection, *, version: str, log: Path, quiet_at_most_s: float = PROGRESS_AT_LEAST_EVERY_S
     ) -> None:
         self._team = team
         self._version = version

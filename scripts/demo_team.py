@@ -35,7 +35,7 @@ from supervisor.api.results import InstanceInfo, SpawnOutcome
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings, setting_variables
-from supervisor.team.file import Team, read_team
+from supervisor.team.file import TeamInfo, read_team
 from tests.projects import git, make_repository
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
@@ -228,7 +228,7 @@ async def terminate(client: SupervisorClient, members: list[SpawnOutcome]) -> No
         )
 
 
-def expect_nothing_left(scratch: Path, team: Team | None) -> None:
+def expect_nothing_left(scratch: Path, team: TeamInfo | None) -> None:
     """Looked up anew, by the team's mark and by the home's path, and not taken from what ``down`` says."""
     marked = set(processes_with(TEAM_MARK, team.team_id)) if team else set()
     left = {process for process in marked | working_below(scratch) if is_running(process)}

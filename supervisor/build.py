@@ -29,7 +29,7 @@ from supervisor.pool.demand import OrderBook, this_boot
 from supervisor.pool.placement import Seats, SeatsHere, SeatsOnHosts
 from supervisor.pool.pool import Kept, Pool, PoolDesk
 from supervisor.pool.worktrees import SpareWorktrees
-from supervisor.recovery.gc import ClearingDesk, Collecting
+from supervisor.recovery.gc import GarbageCollector, GcService
 from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
@@ -42,38 +42,36 @@ from supervisor.spawning.start import ColdStart, WarmStart
 from supervisor.store.base import StateStore
 from supervisor.store.guards import Fence, Keeping
 from supervisor.supervisor import Parts, Supervisor
-from supervisor.team.adoption import Adoption, Batching, InstanceRules
-from supervisor.team.lifecycle import Closing, Resuming
-from supervisor.team.queries import Looking
-from supervisor.team.recycling import Recycling, RecyclingRules
-from supervisor.team.team import Roll
+from supervisor.team.adoption import Adopter, Batching, InstanceRules
+from supervisor.team.lifecycle import AutoRestart, Lifecycle
+from supervisor.team.queries import Queries
+from supervisor.team.recycling import ContextRecycler, RecyclingRules
+from supervisor.team.team import Team
 
 
-def make_pool(
-    home: Home, settings: Settings, staff: Staff, roll: Roll, adoption: Adoption, *, store: StateStore
-) -> Pool:
+def make_pool(home: Home, settings: Settings, staff: Staff, team: Team, adopter: Adopter, *, store: StateStore) -> Pool:
     seats: Seats = SeatsHere(staff.host, staff.room)
     if staff.roster is not None:
-        seats = SeatsOnHosts(roll, staff.roster, staff.room)
+        seats = SeatsOnHosts(team, staff.roster, staff.room)
     parts = MakerParts(
         home=home,
         host=staff.host,
-        roll=roll,
-        adoption=adoption,
-        undoing=Undoing(roll, staff.host, staff.factory),
+        team=team,
+        adopter=adopter,
+        undoing=Undoing(team, staff.host, staff.factory),
         room=staff.room,
         seats=seats,
         timeout_s=settings.spawn_timeout_s,
     )
-    agents = SpareAgents(roll, staff, SpareMaker(parts), seats, settings.prewarm_instances)
-    worktrees = SpareWorktrees(roll, staff, seats, settings.worktree_pool_size)
-    book = OrderBook(Keeping(store, roll.unreadable), this_boot())
-    return Pool(roll, staff.stock, Kept(seats=seats, agents=agents, worktrees=worktrees), book, settings.agent)
+    agents = SpareAgents(team, staff, SpareMaker(parts), seats, settings.prewarm_instances)
+    worktrees = SpareWorktrees(team, staff, seats, settings.worktree_pool_size)
+    book = OrderBook(Keeping(store, team.unreadable), this_boot())
+    return Pool(team, staff.stock, Kept(seats=seats, agents=agents, worktrees=worktrees), book, settings.agent)
 
 
 def performance_desks(home: Home, watched: Watched, keeper: HistoryKeeper, configured: Tuning) -> tuple[Desk, ...]:
     """``configured``: what applies without anything that was changed while a team ran."""
-    meters = watched.roll.meters
+    meters = watched.team.meters
     self_tuning = SelfTuning(watched.tunables, watched.permits, meters, watched.hosts)
     monitor, events = Monitor(watched), Events()
     performance = PerformanceDesk(
@@ -81,7 +79,7 @@ def performance_desks(home: Home, watched: Watched, keeper: HistoryKeeper, confi
             monitor=monitor,
             meters=meters,
             keeper=keeper,
-            unreadable=watched.roll.unreadable,
+            unreadable=watched.team.unreadable,
             events=events,
             watch=Watch(monitor, events),
             auto_steps=lambda: self_tuning.steps,
@@ -99,9 +97,9 @@ class _Ground:
     staff: Staff
     meters: Meters
     store: Fence
-    roll: Roll
+    team: Team
     tunables: Tunables
-    adoption: Adoption
+    adopter: Adopter
     undoing: Undoing
     work_dirs: WorkDirPolicy
 
@@ -109,23 +107,23 @@ class _Ground:
 def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateStore) -> Supervisor:
     """The supervisor over the given host, instances and state; ``recover`` it before the first verb."""
     ground = _ground(home, settings, staff, store)
-    roll = ground.roll
+    team = ground.team
     pool = _pool(ground)
-    closing = Closing(roll, staff, ground.adoption, settings.spawn_timeout_s)
+    lifecycle = Lifecycle(team, staff, ground.adopter, settings.spawn_timeout_s)
     keeper = HistoryKeeper(ground.meters, ground.store)
     return Supervisor(
         Parts(
             home=home,
             store=ground.store,
-            roll=roll,
+            team=team,
             permits=staff.permits,
-            looking=Looking(roll, staff.host),
+            queries=Queries(team, staff.host),
             spawner=_spawner(ground, pool),
-            closing=closing,
-            resuming=_resuming(ground, closing),
-            recycling=_recycling(ground, closing),
-            recovery=Recovery(roll, staff, ground.adoption, ground.undoing, closing),
-            desks=_desks(ground, pool, closing, keeper),
+            lifecycle=lifecycle,
+            auto_restart=_auto_restart(ground, lifecycle),
+            recycling=_recycling(ground, lifecycle),
+            recovery=Recovery(team, staff, ground.adopter, ground.undoing, lifecycle),
+            desks=_desks(ground, pool, lifecycle, keeper),
             on_shutdown=lambda: _at_the_end(keeper, pool),
         )
     )
@@ -134,19 +132,19 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
 def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> _Ground:
     meters = Meters()
     fence = Fence(store, meters)
-    roll = Roll(fence, _names(home), meters)
+    team = Team(fence, _names(home), meters)
     tunables = Tunables(Tuning.of(settings))
-    rules = InstanceRules(batching=Batching(tunables, roll), comes_back=settings.resumes)
+    rules = InstanceRules(batching=Batching(tunables, team), comes_back=settings.resumes)
     return _Ground(
         home=home,
         settings=settings,
         staff=staff,
         meters=meters,
         store=fence,
-        roll=roll,
+        team=team,
         tunables=tunables,
-        adoption=Adoption(home, rules, staff.factory, roll),
-        undoing=Undoing(roll, staff.host, staff.factory),
+        adopter=Adopter(home, rules, staff.factory, team),
+        undoing=Undoing(team, staff.host, staff.factory),
         work_dirs=WorkDirPolicy(
             home, Path.home(), settings.allowed_work_dirs, host=staff.roster.own if staff.roster else ""
         ),
@@ -155,50 +153,50 @@ def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> 
 
 def _pool(ground: _Ground) -> Pool:
     staff = ground.staff
-    pool = make_pool(ground.home, ground.settings, staff, ground.roll, ground.adoption, store=ground.store)
+    pool = make_pool(ground.home, ground.settings, staff, ground.team, ground.adopter, store=ground.store)
     ground.tunables.subscribe(pool.tuned)
     staff.room.give_up_spare = pool.give_back
-    ground.roll.further_warnings.append(lambda: staff.room.warning)
+    ground.team.further_warnings.append(lambda: staff.room.warning)
     return pool
 
 
 def _spawner(ground: _Ground, pool: Pool) -> Spawner:
-    staff, roll = ground.staff, ground.roll
+    staff, team = ground.staff, ground.team
     settings = SpawnSettings(
-        roll=roll,
+        team=team,
         agent=ground.settings.agent,
         timeout_s=ground.settings.spawn_timeout_s,
         work_dirs=ground.work_dirs,
         allow_bypass=ground.settings.allow_bypass_permissions,
         roster=staff.roster,
     )
-    cold = ColdStart(ground.home, staff, roll, ground.adoption, pool)
+    cold = ColdStart(ground.home, staff, team, ground.adopter, pool)
     return Spawner(
-        settings, staff, ground.adoption, ground.undoing, Starts(warm=WarmStart(staff, roll, pool), cold=cold)
+        settings, staff, ground.adopter, ground.undoing, Starts(warm=WarmStart(staff, team, pool), cold=cold)
     )
 
 
-def _resuming(ground: _Ground, closing: Closing) -> Resuming:
-    resuming = Resuming(ground.roll, closing, ground.staff.permits, ground.settings.resume_limit)
+def _auto_restart(ground: _Ground, lifecycle: Lifecycle) -> AutoRestart:
+    auto_restart = AutoRestart(ground.team, lifecycle, ground.staff.permits, ground.settings.resume_limit)
     if ground.settings.resumes:
-        ground.roll.on_failed = resuming.failed
-    return resuming
+        ground.team.on_failed = auto_restart.failed
+    return auto_restart
 
 
-def _recycling(ground: _Ground, closing: Closing) -> Recycling:
+def _recycling(ground: _Ground, lifecycle: Lifecycle) -> ContextRecycler:
     settings = ground.settings
     rules = RecyclingRules(context_tokens=settings.recycle_context_tokens, tasks=settings.recycle_after_tasks)
-    recycling = Recycling(ground.roll, closing, rules)
-    ground.roll.on_reported = recycling.reported
+    recycling = ContextRecycler(ground.team, lifecycle, rules)
+    ground.team.on_reported = recycling.reported
     return recycling
 
 
-def _desks(ground: _Ground, pool: Pool, closing: Closing, keeper: HistoryKeeper) -> tuple[Desk, ...]:
+def _desks(ground: _Ground, pool: Pool, lifecycle: Lifecycle, keeper: HistoryKeeper) -> tuple[Desk, ...]:
     settings, staff = ground.settings, ground.staff
     elsewhere = Elsewhere(ground.home.worktrees, staff.roster)
-    git = git_desk(ground.tunables, staff.host, ground.work_dirs, ground.roll, elsewhere)
+    git = git_desk(ground.tunables, staff.host, ground.work_dirs, ground.team, elsewhere)
     watched = Watched(
-        roll=ground.roll,
+        team=ground.team,
         store=ground.store,
         permits=staff.permits,
         hosts=staff.roster.linked if staff.roster else lambda: {"": staff.host},
@@ -208,28 +206,28 @@ def _desks(ground: _Ground, pool: Pool, closing: Closing, keeper: HistoryKeeper)
     )
     return (
         git,
-        ClearingDesk(ground.roll, Collecting(ground.home, ground.roll, staff.host, closing)),
+        GcService(ground.team, GarbageCollector(ground.home, ground.team, staff.host, lifecycle)),
         *performance_desks(ground.home, watched, keeper, Tuning.of(settings.configured)),
-        _hosts_desk(ground, closing, pool),  # before the pool, which asks for its spares where they are
+        _hosts_desk(ground, lifecycle, pool),  # before the pool, which asks for its spares where they are
         PoolDesk(pool, ground.work_dirs, settings.spawn_timeout_s),
     )
 
 
-def _hosts_desk(ground: _Ground, closing: Closing, pool: Pool) -> HostsDesk:
-    staff, roll, roster = ground.staff, ground.roll, ground.staff.roster
+def _hosts_desk(ground: _Ground, lifecycle: Lifecycle, pool: Pool) -> HostsDesk:
+    staff, team, roster = ground.staff, ground.team, ground.staff.roster
     if roster is None:
-        return HostsDesk(ground.home, roll, None)
-    Slots(roll, roster).tell(staff, pool.look_again)
+        return HostsDesk(ground.home, team, None)
+    Slots(team, roster).tell(staff, pool.look_again)
     hosts = ManyHosts(roster, ground.home.travel / "conversations")
     parts = MoveParts(
-        roll=roll, roster=roster, hosts=hosts, factory=staff.factory, adoption=ground.adoption, closing=closing
+        team=team, roster=roster, hosts=hosts, factory=staff.factory, adopter=ground.adopter, lifecycle=lifecycle
     )
     return HostsDesk(
         ground.home,
-        roll,
+        team,
         HostsParts(
             roster=roster,
-            carrier=Carrier(roll, hosts, ground.settings.save_interval_s),
+            carrier=Carrier(team, hosts, ground.settings.save_interval_s),
             mover=Mover(parts),
             drainer=Drainer(parts),
             greeter=Greeter(roster),

@@ -36,11 +36,11 @@ from supervisor.spawning.admission import Permits
 from supervisor.spawning.spawner import Spawner, resume_all, spawn_all
 from supervisor.store.guards import Fence
 from supervisor.team import views
-from supervisor.team.lifecycle import Closing, Resuming, restart_all, terminate_all
-from supervisor.team.queries import Looking
-from supervisor.team.recycling import Recycling
+from supervisor.team.lifecycle import AutoRestart, Lifecycle, restart_all, terminate_all
+from supervisor.team.queries import Queries
+from supervisor.team.recycling import ContextRecycler
 from supervisor.team.registry import InstanceRecord, Member
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 from supervisor.versions import VERSION
 
 logger = logging.getLogger(__name__)
@@ -59,13 +59,13 @@ class Parts:
 
     home: Home
     store: Fence
-    roll: Roll
+    team: Team
     permits: Permits
-    looking: Looking
+    queries: Queries
     spawner: Spawner
-    closing: Closing
-    resuming: Resuming
-    recycling: Recycling
+    lifecycle: Lifecycle
+    auto_restart: AutoRestart
+    recycling: ContextRecycler
     recovery: Recovery
     desks: Sequence[Desk] = ()
     on_shutdown: Callable[[], Awaitable[None]]
@@ -78,13 +78,13 @@ class Supervisor:
     def __init__(self, parts: Parts) -> None:
         self._home = parts.home
         self._store = parts.store
-        self._roll = parts.roll
+        self._team = parts.team
         self._permits = parts.permits
-        self._sending = Sending(parts.roll)
-        self._looking = parts.looking
+        self._sending = Sending(parts.team)
+        self._queries = parts.queries
         self._spawner = parts.spawner
-        self._closing = parts.closing
-        self._resuming = parts.resuming
+        self._lifecycle = parts.lifecycle
+        self._auto_restart = parts.auto_restart
         self._recycling = parts.recycling
         self._recovery = parts.recovery
         self._reconciling: asyncio.Task[None] | None = None
@@ -114,7 +114,7 @@ class Supervisor:
     async def recover(self) -> None:
         """Takes the state over and begins to bring the team back as the store tells of it. Raises ``StoreError``."""
         await self._store.open()
-        await self._roll.load()
+        await self._team.load()
         for desk in self._desks:
             await desk.begin()
         self._reconciling = asyncio.create_task(self._recovery.run(), name="reconcile")
@@ -126,26 +126,26 @@ class Supervisor:
             await asyncio.gather(self._reconciling, return_exceptions=True)
         for desk in reversed(self._desks):
             await desk.end()
-        await self._resuming.stop()
+        await self._auto_restart.stop()
         await self._recycling.stop()
-        await self._roll.members.leave_all()
-        await self._roll.mail.stop()
+        await self._team.members.leave_all()
+        await self._team.mail.stop()
         await self._store.close()
 
     def warn_of(self, warning: Callable[[], str]) -> None:
         """What else may be wrong with the team, in words; empty while it is not."""
-        self._roll.further_warnings.append(warning)
+        self._team.further_warnings.append(warning)
 
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:
         self._store.check()
         if verb not in BRIEF or waits_s(request):
             return await self._verbs[verb](request, caller)
-        with self._roll.meters.timing(Timing.CALL):
+        with self._team.meters.timing(Timing.CALL):
             return await self._verbs[verb](request, caller)
 
     async def spawn(self, request: requests.SpawnRequest, caller: Caller) -> results.SpawnResult:
         record = await self._spawner.spawn(request, caller)
-        return views.spawn_result(record, self._roll.snapshot_of(record.instance_id))
+        return views.spawn_result(record, self._team.snapshot_of(record.instance_id))
 
     async def spawn_batch(self, request: requests.SpawnBatchRequest, caller: Caller) -> results.SpawnBatchResult:
         begun = time.monotonic()
@@ -168,14 +168,14 @@ class Supervisor:
         if sent.error is not None:
             raise from_wire(sent.error)
         if request.wait:
-            await self._roll.mail.settled([sent.message_id], request.timeout_seconds)
+            await self._team.mail.settled([sent.message_id], request.timeout_seconds)
         return self._send_result(sent)
 
     async def send_batch(self, request: requests.SendBatchRequest, caller: Caller) -> results.SendBatchResult:
         drafts = [draft_of(member) for member in request.messages]
         sent = await self._sending.send(request, request.request_id, drafts, caller.sender)
         if request.wait:
-            await self._roll.mail.settled([one.message_id for one in sent], request.timeout_seconds)
+            await self._team.mail.settled([one.message_id for one in sent], request.timeout_seconds)
         outcomes = [self._send_result(one) for one in sent]
         accepted = sum(one.error is None for one in sent)
         immediate = sum(one.error is None and draft.immediate for one, draft in zip(sent, drafts, strict=True))
@@ -186,25 +186,25 @@ class Supervisor:
                 total_messages=len(sent),
                 queued=accepted - immediate,
                 immediate=immediate,
-                avg_batch_size=round(self._roll.average_batch, 2),
+                avg_batch_size=round(self._team.average_batch, 2),
             ),
         )
 
     def _send_result(self, sent: Sent) -> results.SendResult:
-        return views.send_result(sent, self._roll.mail.receipt(sent.message_id))
+        return views.send_result(sent, self._team.mail.receipt(sent.message_id))
 
     async def read(self, request: requests.ReadRequest, caller: Caller) -> results.ReadResult:
-        return await self._looking.read(request)
+        return await self._queries.read(request)
 
     async def list(self, request: requests.ListRequest, caller: Caller) -> results.ListResult:
-        return self._looking.list(request)
+        return self._queries.list(request)
 
     async def wait(self, request: requests.WaitRequest, caller: Caller) -> results.WaitResult:
-        return await self._looking.wait(request, caller)
+        return await self._queries.wait(request, caller)
 
     async def respond(self, request: requests.RespondRequest, caller: Caller) -> results.RespondResult:
-        member = self._roll.registry.get(request.instance_id)
-        port = self._roll.members.port(request.instance_id)
+        member = self._team.registry.get(request.instance_id)
+        port = self._team.members.port(request.instance_id)
         before = member.snapshot
         answered = await port.respond(
             Reply(
@@ -216,7 +216,7 @@ class Supervisor:
             )
         )
         # Whoever waits after this must not take the answered request for one that still waits.
-        await self._roll.changes.until(lambda: self._has_moved_on(member, before), MOVED_ON_S)
+        await self._team.changes.until(lambda: self._has_moved_on(member, before), MOVED_ON_S)
         return results.RespondResult(
             instance_id=request.instance_id,
             decision=request.decision,
@@ -226,15 +226,15 @@ class Supervisor:
         )
 
     def _has_moved_on(self, member: Member, before: InstanceSnapshot) -> bool:
-        blocked = self._roll.mail.blocked_reason(member.record.instance_id)
+        blocked = self._team.mail.blocked_reason(member.record.instance_id)
         asks = member.snapshot.status in {Status.WAITING_PERMISSION, Status.WAITING_INPUT}
         return member.snapshot != before and (asks or not blocked)
 
     async def interrupt(self, request: requests.InterruptRequest, caller: Caller) -> results.InterruptResult:
-        member = self._roll.registry.get(request.instance_id)
-        stopped = await self._roll.members.port(request.instance_id).interrupt(INTERRUPT_S)
+        member = self._team.registry.get(request.instance_id)
+        stopped = await self._team.members.port(request.instance_id).interrupt(INTERRUPT_S)
         if stopped:  # what it worked on is not delivered again, whatever becomes of its host
-            await self._roll.mail.abroad.end(request.instance_id)
+            await self._team.mail.abroad.end(request.instance_id)
         return results.InterruptResult(
             instance_id=request.instance_id,
             interrupted=stopped,
@@ -242,13 +242,13 @@ class Supervisor:
         )
 
     async def terminate(self, request: requests.TerminateRequest, caller: Caller) -> results.TerminateResult:
-        return await terminate_all(request, partial(self._closing.terminate, cascade=request.cascade))
+        return await terminate_all(request, partial(self._lifecycle.terminate, cascade=request.cascade))
 
     async def restart(self, request: requests.RestartRequest, caller: Caller) -> results.RestartsResult:
         return await restart_all(request, partial(self._restart, caller))
 
     async def _restart(self, caller: Caller, instance_id: str) -> results.RestartResult:
-        member = self._roll.registry.get(instance_id)
+        member = self._team.registry.get(instance_id)
         if member.turn.locked():
             raise WrongStateError(f"{instance_id} is just being started or stopped: wait until that is done.")
         asked_of = member.record
@@ -262,10 +262,10 @@ class Supervisor:
         self, held: AsyncExitStack, member: Member, asked_of: InstanceRecord, caller: Caller
     ) -> results.RestartResult:
         async with held:
-            return await self._closing.restart(member, asked_of, lambda what: caller.progress(0, 1, what))
+            return await self._lifecycle.restart(member, asked_of, lambda what: caller.progress(0, 1, what))
 
     async def recycle(self, request: requests.RecycleRequest, caller: Caller) -> results.RecycleResult:
-        member = self._roll.registry.get(request.instance_id)
+        member = self._team.registry.get(request.instance_id)
         # An agent that was told that its conversation ends must not go on with it because its caller went away.
         return await asyncio.shield(asyncio.create_task(self._recycling.recycle(member)))
 
@@ -278,9 +278,9 @@ class Supervisor:
             supervisor_pid=os.getpid(),
             started_at=views.iso(self._started_at),
             store=self._store.health.description,
-            warnings=self._roll.warnings,
-            resumable=[member.record.instance_id for member in self._roll.registry if member.record.resumable],
-            counts=views.counts(self._roll.registry),
+            warnings=self._team.warnings,
+            resumable=[member.record.instance_id for member in self._team.registry if member.record.resumable],
+            counts=views.counts(self._team.registry),
             spawns_running=self._permits.held,
             spawns_waiting=self._permits.waiting,
             max_concurrent_spawns=self._permits.limit,
@@ -288,18 +288,18 @@ class Supervisor:
 
     async def shutdown(self, request: requests.ShutdownRequest, caller: Caller) -> results.TerminateResult:
         """First nothing is begun any more, then what is under way is undone, then all are ended."""
-        await self._roll.confirm()  # a supervisor that cannot store must not close its door and go on
+        await self._team.confirm()  # a supervisor that cannot store must not close its door and go on
         self._permits.close(GOING_DOWN)
-        await self._resuming.stop()
+        await self._auto_restart.stop()
         await self._recycling.stop()
         await self._spawner.end(GOING_DOWN)
-        alive: Sequence[Member] = [member for member in self._roll.registry if member.alive]
-        result = await self._closing.end_all(alive, GOING_DOWN)
+        alive: Sequence[Member] = [member for member in self._team.registry if member.alive]
+        result = await self._lifecycle.end_all(alive, GOING_DOWN)
         await self._on_shutdown()
         return result
 
     async def resume(self, request: requests.ResumeRequest, caller: Caller) -> results.ResumeResult:
         await self._recovery.compared()
-        members = [member for member in self._roll.registry if member.record.resumable and not member.turn.locked()]
-        outcomes = await resume_all(members, self._permits, self._closing.resume, caller.progress)
+        members = [member for member in self._team.registry if member.record.resumable and not member.turn.locked()]
+        outcomes = await resume_all(members, self._permits, self._lifecycle.resume, caller.progress)
         return results.ResumeResult(success=all(one.error is None for one in outcomes), instances=outcomes)

@@ -42,10 +42,10 @@ from actors.status import IDLE, TYPABLE, Status
 from supervisor.cluster.router import ManyHosts
 from supervisor.cluster.scheduler import Absences, NoLongerWantedError, Placement, Roster, Wanted
 from supervisor.ports import InstanceFactory
-from supervisor.team.adoption import Adoption
-from supervisor.team.lifecycle import END_GRACE_S, Closing
-from supervisor.team.registry import InstanceRecord, Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.adoption import Adopter
+from supervisor.team.lifecycle import END_GRACE_S, Lifecycle
+from supervisor.team.registry import InstanceRecord, InstanceStage, Member
+from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
@@ -54,19 +54,19 @@ logger = logging.getLogger(__name__)
 class MoveParts:
     """What those work with who move instances."""
 
-    roll: Roll
+    team: Team
     roster: Roster
     hosts: ManyHosts
     factory: InstanceFactory
-    adoption: Adoption
-    closing: Closing
+    adopter: Adopter
+    lifecycle: Lifecycle
 
 
 class Relocation:
     """All in the supervisor's event loop. Who calls holds the instance's turn, and the slot that is its from now on."""
 
     def __init__(self, parts: MoveParts) -> None:
-        self._roll = parts.roll
+        self._team = parts.team
         self._roster = parts.roster
         self._hosts = parts.hosts
 
@@ -79,12 +79,12 @@ class Relocation:
         instance_id = record.instance_id
         if workspace is None:
             raise WorkspaceError(f"{instance_id} has no workspace: nothing of it can go on elsewhere.")
-        await self._roll.mail.leave_behind(instance_id)
+        await self._team.mail.leave_behind(instance_id)
         self._roster.places.update(dict.fromkeys(record.names, placement.host))
         try:
             made = await self._hosts.settle_again(record.place, workspace, record.transcript_path)
             actor = "" if placement.own else f"{instance_id}@{placement.address}"
-            await self._roll.save(
+            await self._team.save(
                 instance_id, host=placement.host, actor=actor, workspace=made, pid=0, pane_id="", **changes
             )
         except BaseException:
@@ -100,11 +100,11 @@ _MOVE_AGAIN_S = 30.0
 
 class Mover:
     def __init__(self, parts: MoveParts) -> None:
-        self._roll = parts.roll
+        self._team = parts.team
         self._roster = parts.roster
         self._factory = parts.factory
         self._hosts = parts.hosts
-        self._closing = parts.closing
+        self._lifecycle = parts.lifecycle
         self._relocation = Relocation(parts)
         self._absences = Absences()
         self._not_before: dict[str, float] = {}
@@ -132,13 +132,13 @@ class Mover:
 
     async def _look(self, now: float) -> None:
         there = {node.name for node in await self._roster.nodes()}
-        known = self._roll.registry.names()
+        known = self._team.registry.names()
         for name in [each for each in self._roster.places if each not in known]:
             del self._roster.places[name]
         for name in self._absences.see(there):
             logger.warning("the host %s is back", name)
         ready: list[Member] = []
-        for member in self._roll.registry:
+        for member in self._team.registry:
             host = member.record.host
             if not host or host in there or not self._goes_on(member):
                 continue
@@ -161,7 +161,7 @@ class Mover:
 
     def _is_moving(self, member: Member) -> bool:
         record = member.record
-        told = record.stage is Stage.FAILED and record.reason.startswith(_words(record.host))
+        told = record.stage is InstanceStage.FAILED and record.reason.startswith(_words(record.host))
         return told or (record.resumable and bool(record.moving_from))
 
     def _tell(self, member: Member, host: str) -> None:
@@ -170,10 +170,10 @@ class Mover:
         words = f"{_words(host)}: {soon}" if trouble is None else f"{_words(host)}, and it {trouble}"
         if member.alive and member.silence != words:
             member.silence = words
-            self._roll.changes.announce()
+            self._team.changes.announce()
 
     async def _begin_moving(self, members: Sequence[Member]) -> None:
-        await self._roll.confirm()
+        await self._team.confirm()
         for member in members:
             self._moving.add(member.record.instance_id)
             self._work.begin(self._move(member), name=f"move {member.record.instance_id}")
@@ -187,8 +187,8 @@ class Mover:
             async with self._roster.placed(wanted, still) as placement, self._turns:
                 async with member.turn:
                     await self._take_over(member, lost, placement)
-                await self._closing.resume(member)
-            await self._roll.save(instance_id, moving_from="")
+                await self._lifecycle.resume(member)
+            await self._team.save(instance_id, moving_from="")
             logger.warning("%s goes on on %s", instance_id, placement.host)
         except NoLongerWantedError:
             self._troubles.pop(instance_id, None)
@@ -219,14 +219,14 @@ class Mover:
 
     async def _give_up(self, member: Member, lost: str) -> None:
         """Nobody follows the copy on the lost host any more; its actor must not come back with the host."""
-        await self._roll.members.leave(member.record.instance_id)
+        await self._team.members.leave(member.record.instance_id)
         with suppress(PhalanxError):
             await self._factory.destroy(member.record.actor_name)
-        if member.record.stage is not Stage.FAILED:
-            await self._roll.mark_ended(member, Stage.FAILED, f"{_words(lost)}.")
+        if member.record.stage is not InstanceStage.FAILED:
+            await self._team.mark_ended(member, InstanceStage.FAILED, f"{_words(lost)}.")
 
     async def _deliver_again_what_is_lost(self, member: Member) -> None:
-        instance_id, mail = member.record.instance_id, self._roll.mail
+        instance_id, mail = member.record.instance_id, self._team.mail
         if said := mail.abroad.of(instance_id):
             shown = await self._hosts.shown_at_home(member.record.place, member.record.transcript_path, said)
             await mail.abroad.came_home(instance_id, shown)
@@ -253,12 +253,12 @@ _WHY = {
 
 class Drainer:
     def __init__(self, parts: MoveParts) -> None:
-        self._roll = parts.roll
+        self._team = parts.team
         self._roster = parts.roster
         self._hosts = parts.hosts
         self._factory = parts.factory
-        self._adoption = parts.adoption
-        self._closing = parts.closing
+        self._adopter = parts.adopter
+        self._lifecycle = parts.lifecycle
         self._relocation = Relocation(parts)
         self._turns = asyncio.Semaphore(_DRAINS_AT_ONCE)
         self._work = TaskSet("hand over from drained hosts")
@@ -275,7 +275,7 @@ class Drainer:
 
     def remaining(self, host: str) -> Mapping[str, str]:
         """Who is on the host still, or on its way from it, each with why."""
-        members = [member for member in self._roll.registry if host in (member.record.host, member.record.moving_from)]
+        members = [member for member in self._team.registry if host in (member.record.host, member.record.moving_from)]
         return {member.record.instance_id: self._why(member) for member in members if _matters(member)}
 
     def _why(self, member: Member) -> str:
@@ -301,10 +301,10 @@ class Drainer:
                 logger.exception("the drained hosts could not be looked at")
 
     async def _look(self) -> None:
-        if not self._roster.drained and not any(member.record.moving_from for member in self._roll.registry):
+        if not self._roster.drained and not any(member.record.moving_from for member in self._team.registry):
             return
         there = {node.name for node in await self._roster.nodes()}
-        for member in self._roll.registry:
+        for member in self._team.registry:
             instance_id = member.record.instance_id
             pauses = time.monotonic() < self._troubles.get(instance_id, (0.0, ""))[0]
             taken = instance_id in self._under_way or member.turn.locked() or pauses
@@ -338,7 +338,7 @@ class Drainer:
 
     def _is_idle(self, member: Member) -> bool:
         idle = member.alive and member.snapshot.status in TYPABLE and not member.ending
-        return idle and not self._roll.mail.pending(member.record.instance_id)
+        return idle and not self._team.mail.pending(member.record.instance_id)
 
     async def _try(self, member: Member) -> None:
         instance_id = member.record.instance_id
@@ -357,13 +357,13 @@ class Drainer:
             logger.exception("%s could not be handed over yet", instance_id)
         finally:
             self._under_way.discard(instance_id)
-            self._roll.changes.announce()
+            self._team.changes.announce()
 
     async def _next_step(self, member: Member) -> None:
         record = member.record
         if self._is_moved(record):
-            await self._closing.resume(member)
-            await self._roll.save(record.instance_id, moving_from="")
+            await self._lifecycle.resume(member)
+            await self._team.save(record.instance_id, moving_from="")
             return
         async with self._placed(member) as placement, self._turns, member.turn:
             await self._hand_over(member, placement)
@@ -402,14 +402,14 @@ class Drainer:
     async def _stop(self, member: Member) -> bool:
         """Ends the agent if it is idle, seen from close by; from the first step on messages for it wait."""
         record = member.record
-        port = self._roll.members.port(record.instance_id)
-        await self._roll.members.leave(record.instance_id)
+        port = self._team.members.port(record.instance_id)
+        await self._team.members.leave(record.instance_id)
         try:
             report = await port.reports(-1, _ASK_S)
-            under_way = self._roll.mail.pending(record.instance_id) or any(not each.final for each in report.receipts)
+            under_way = self._team.mail.pending(record.instance_id) or any(not each.final for each in report.receipts)
             idle = report.snapshot.status in TYPABLE and not under_way
             if idle:
-                await self._roll.save(record.instance_id, moving_from=record.host)
+                await self._team.save(record.instance_id, moving_from=record.host)
         except BaseException:
             await self._follow_again(record)
             raise
@@ -423,7 +423,7 @@ class Drainer:
 
     async def _follow_again(self, record: InstanceRecord) -> None:
         with suppress(PhalanxError):  # the reconciler does it later
-            await self._adoption.adopt(record, await self._adoption.actor(record))
+            await self._adopter.adopt(record, await self._adopter.actor(record))
 
     async def _take_along(self, member: Member, placement: Placement) -> None:
         before = member.record
@@ -438,15 +438,20 @@ class Drainer:
             logger.warning("what %s had on %s stays there: %s", before.instance_id, before.host, error)
 
     async def _start(self, member: Member) -> None:
-        await self._closing.start_again(member)
-        await self._roll.save(member.record.instance_id, moving_from="")
+        await self._lifecycle.start_again(member)
+        await self._team.save(member.record.instance_id, moving_from="")
 
 
 def _matters(member: Member) -> bool:
     """What has ended and could go on counts, too: its work is on the host."""
     record = member.record
     carried = record.workspace is not None and record.workspace.home is not None
-    return member.alive or record.stage is Stage.STARTING or bool(record.moving_from) or (record.resumable and carried)
+    return (
+        member.alive
+        or record.stage is InstanceStage.STARTING
+        or bool(record.moving_from)
+        or (record.resumable and carried)
+    )
 
 
 def read_drained(home: Home) -> set[str]:
@@ -466,9 +471,9 @@ _CARRY_LOOK_S = 1.0
 
 
 class Carrier:
-    def __init__(self, roll: Roll, hosts: ManyHosts, every_s: float) -> None:
+    def __init__(self, team: Team, hosts: ManyHosts, every_s: float) -> None:
         """``every_s``: how long what is not committed is on the other host alone, at most; 0: it is not carried."""
-        self._roll = roll
+        self._team = team
         self._hosts = hosts
         self._every_s = every_s
         self._turns: dict[str, float] = {}
@@ -485,7 +490,7 @@ class Carrier:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(_CARRY_LOOK_S)
-            for member in self._roll.registry:
+            for member in self._team.registry:
                 self._consider(member, time.monotonic())
 
     def _consider(self, member: Member, now: float) -> None:
@@ -523,7 +528,7 @@ class Carrier:
             self._carrying.remove(instance_id)
 
     async def _note_what_came_home(self, member: Member) -> None:
-        instance_id, abroad = member.record.instance_id, self._roll.mail.abroad
+        instance_id, abroad = member.record.instance_id, self._team.mail.abroad
         if said := abroad.of(instance_id):
             shown = await self._hosts.shown_at_home(member.record.place, member.snapshot.transcript_path, said)
             await abroad.came_home(instance_id, shown)

@@ -26,7 +26,7 @@ from supervisor.api import requests, results
 from supervisor.api.verbs import Caller, Handler
 from supervisor.cluster.migration import Carrier, Drainer, Mover, read_drained, write_drained
 from supervisor.cluster.scheduler import Roster
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
@@ -108,10 +108,10 @@ class HostsParts:
 class HostsDesk:
     """All in the supervisor's event loop."""
 
-    def __init__(self, home: Home, roll: Roll, parts: HostsParts | None) -> None:
+    def __init__(self, home: Home, team: Team, parts: HostsParts | None) -> None:
         """``parts``: None on one machine."""
         self._home = home
-        self._roll = roll
+        self._team = team
         self._parts = parts
 
     @property
@@ -123,7 +123,7 @@ class HostsDesk:
             return
         roster = self._parts.roster
         roster.drained = await asyncio.to_thread(read_drained, self._home)
-        for member in self._roll.registry.everyone():
+        for member in self._team.registry.everyone():
             if member.record.host:
                 roster.places.update(dict.fromkeys(member.record.names, member.record.host))
         for part in self._parts.running:
@@ -191,7 +191,7 @@ class HostsDesk:
             caller.progress(max(total - len(left), 0), total, words or "nothing of the team is there any more")
             return not left or request.host not in self._cluster.roster.drained
 
-        await self._roll.changes.until(empty, request.timeout_seconds)
+        await self._team.changes.until(empty, request.timeout_seconds)
 
 
 def _lost(name: str, instances: int) -> results.HostInfo:

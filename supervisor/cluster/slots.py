@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 
 from supervisor.cluster.scheduler import Roster
 from supervisor.spawning.staff import Staff
-from supervisor.team.registry import Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.team import Team
 
 
 class Slots:
     """All in the supervisor's event loop."""
 
-    def __init__(self, roll: Roll, roster: Roster) -> None:
-        self._roll = roll
+    def __init__(self, team: Team, roster: Roster) -> None:
+        self._team = team
         self._roster = roster
 
     def tell(self, staff: Staff, on_change: Callable[[], None]) -> None:
@@ -36,7 +36,7 @@ class Slots:
 
     def taken(self) -> Mapping[str, str]:
         """Host by instance; who only starts counts as well, and who has failed while its actor is there."""
-        return {each.record.instance_id: each.record.host for each in self._roll.registry if self._sits(each)}
+        return {each.record.instance_id: each.record.host for each in self._team.registry if self._sits(each)}
 
     def left(self, host: str) -> int:
         """Slots that no instance and no spare agent takes; less than none: a spare gives way. Empty: this host."""
@@ -56,17 +56,17 @@ class Slots:
 
     def seated(self) -> Mapping[str, str]:
         """Host by instance or spare agent."""
-        everyone = filter(self._sits, self._roll.registry.everyone())
+        everyone = filter(self._sits, self._team.registry.everyone())
         return {each.record.instance_id: each.record.host or self._roster.own for each in everyone}
 
     def _place_of(self, instance_id: str) -> str:
-        registry = self._roll.registry
+        registry = self._team.registry
         return registry.get(instance_id).record.place if instance_id in registry else instance_id
 
     def _is_worked_on(self, branch: str) -> bool:
-        workspaces = (member.record.workspace for member in self._roll.registry)
+        workspaces = (member.record.workspace for member in self._team.registry)
         return any(workspace is not None and workspace.branch == branch for workspace in workspaces)
 
     def _sits(self, member: Member) -> bool:
         record = member.record
-        return member.alive or record.stage is Stage.STARTING or self._roll.members.has(record.instance_id)
+        return member.alive or record.stage is InstanceStage.STARTING or self._team.members.has(record.instance_id)

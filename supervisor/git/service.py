@@ -38,7 +38,7 @@ from supervisor.ports import GitPort
 from supervisor.rpc.idempotency import fingerprint
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.spawning.admission import Permits, WorkDirPolicy
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 
 _LOST = (
     "The same call was begun before and cut off: whether this was done is not known. Look with status, log or branch; "
@@ -49,8 +49,8 @@ _LOST = (
 class Deeds:
     """All in the supervisor's event loop."""
 
-    def __init__(self, roll: Roll) -> None:
-        self._roll = roll
+    def __init__(self, team: Team) -> None:
+        self._team = team
         self._storing = TaskSet("store what git has done")
 
     async def end(self) -> None:
@@ -58,7 +58,7 @@ class Deeds:
 
     async def once(self, request: GitBatchRequest, work: Callable[[], Awaitable[GitBatchResult]]) -> GitBatchResult:
         """Runs ``work``, or waits for the same call that is under way already."""
-        return await self._roll.repeats.once(request, request.request_id, work)
+        return await self._team.repeats.once(request, request.request_id, work)
 
     async def begin(self, request: GitBatchRequest, writes: Sequence[int]) -> Mapping[int, Answer]:
         """The answers of the operations ``writes`` of a repeated call; nothing of a new one, which is stored then.
@@ -67,11 +67,11 @@ class Deeds:
         """
         if request.request_id is None or not writes:
             return {}
-        repeats, content = self._roll.repeats, fingerprint(request)
+        repeats, content = self._team.repeats, fingerprint(request)
         earlier = repeats.outcomes(request.request_id, content)
         if earlier is None:
             begun = repeats.note(request.request_id, content, [])
-            await self._roll.save_noted(begun)
+            await self._team.save_noted(begun)
             repeats.keep(begun)
             return {}
         known = {number: GitResponse(result=result, error=error) for number, result, error in earlier}
@@ -82,9 +82,9 @@ class Deeds:
         if request.request_id is None or not answers:
             return
         outcomes = [[number, answer.outcome.result, answer.outcome.error] for number, answer in answers.items()]
-        noted = self._roll.repeats.note(request.request_id, fingerprint(request), outcomes)
-        self._roll.repeats.keep(noted)
-        self._storing.begin(self._roll.save_noted(noted))
+        noted = self._team.repeats.note(request.request_id, fingerprint(request), outcomes)
+        self._team.repeats.keep(noted)
+        self._storing.begin(self._team.save_noted(noted))
 
 
 def _answer(outcome: GitResponse) -> Answer:
@@ -154,15 +154,15 @@ _Placed = tuple[str, Job | PhalanxError]
 """With the host; empty: this one."""
 
 
-def git_desk(tunables: Tunables, host: GitPort, work_dirs: WorkDirPolicy, roll: Roll, elsewhere: Elsewhere) -> GitDesk:
+def git_desk(tunables: Tunables, host: GitPort, work_dirs: WorkDirPolicy, team: Team, elsewhere: Elsewhere) -> GitDesk:
     """With caps that follow what is tuned, those of each host for itself."""
 
     def make(port: GitPort, check: Callable[[Path], object]) -> GitQueue:
         now = tunables.current
         cache = AnswerCache(now.cache_size, now.cache_ttl / 1000)
-        return GitQueue(port, Permits(now.max_concurrent_git_ops), cache, roll.meters, check)
+        return GitQueue(port, Permits(now.max_concurrent_git_ops), cache, team.meters, check)
 
-    desk = GitDesk(make(host, repository_check(work_dirs)), work_dirs, elsewhere, make, Deeds(roll))
+    desk = GitDesk(make(host, repository_check(work_dirs)), work_dirs, elsewhere, make, Deeds(team))
     tunables.subscribe(desk.tuned)
     return desk
 
@@ -213,7 +213,7 @@ class GitDesk:
             queue.cache.resize(after.cache_size, after.cache_ttl / 1000)
 
     async def begin(self) -> None:
-        """Nothing is to be brought back here: answers are kept in memory only, and what calls have done by the roll."""
+        """Nothing is to be brought back here: answers are kept in memory only, and what calls have done by the team."""
 
     async def end(self) -> None:
         await asyncio.gather(*(queue.end() for queue in self._queues))

@@ -46,8 +46,8 @@ from supervisor.metrics.metrics import Count, Meters
 from supervisor.records import Unreadable, decode_message, decode_receipt
 from supervisor.store import keys
 from supervisor.store.base import StateStore
-from supervisor.team.links import Members
-from supervisor.team.registry import Registry, Stage
+from supervisor.team.links import InstanceLinks
+from supervisor.team.registry import InstanceStage, Registry
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Intake:
         if draft.fault:
             raise InvalidRequestError(draft.fault)
         member = self._registry.get(draft.instance_id)
-        if member.record.stage is Stage.STARTING:
+        if member.record.stage is InstanceStage.STARTING:
             raise WrongStateError(f"{draft.instance_id} is just being started: send again when it is ready.")
         if member.terminated:
             raise WrongStateError(f"{draft.instance_id} was terminated: spawn a new instance for this message.")
@@ -224,7 +224,7 @@ class Mail:
     """Messages under way and their receipts. All in the supervisor's event loop."""
 
     def __init__(
-        self, registry: Registry, members: Members, store: StateStore, changes: ChangeNotifier, meters: Meters
+        self, registry: Registry, members: InstanceLinks, store: StateStore, changes: ChangeNotifier, meters: Meters
     ) -> None:
         self._registry = registry
         self._members = members
@@ -464,7 +464,7 @@ class Mail:
         if instance_id not in self._registry:
             return False
         member = self._registry.get(instance_id)
-        return member.ending or member.record.stage is Stage.STARTING
+        return member.ending or member.record.stage is InstanceStage.STARTING
 
     def _too_old(self, receipts: Sequence[Receipt]) -> list[str]:
         told = {receipt.message_id for receipt in receipts}

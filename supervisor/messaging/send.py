@@ -17,7 +17,7 @@ from supervisor.api.requests import BatchMessage, Malformed, Request
 from supervisor.messaging.drafts import Draft
 from supervisor.messaging.outbox import Extra
 from supervisor.rpc.idempotency import Noted, fingerprint
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +39,9 @@ def draft_of(member: BatchMessage | Malformed) -> Draft:
 class Sending:
     """All in the supervisor's event loop."""
 
-    def __init__(self, roll: Roll) -> None:
-        self._mail = roll.mail
-        self._repeats = roll.repeats
+    def __init__(self, team: Team) -> None:
+        self._mail = team.mail
+        self._repeats = team.repeats
         self._storing: dict[str, asyncio.Task[None]] = {}
 
     async def send(

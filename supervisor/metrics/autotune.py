@@ -199,7 +199,7 @@ class SelfTuning:
         self._steps: deque[Step] = deque(maxlen=_STEPS_KEPT)
         self._ended: list[Spawned] = []
         self._from_pool = 0
-        self._looking: asyncio.Task[None] | None = None
+        self._queries: asyncio.Task[None] | None = None
         meters.watch(Timing.SPAWN, self._spawn_succeeded)
         meters.watch(Count.SPAWNS_FAILED, self._spawn_failed)
         meters.watch(Count.SPAWNS_FROM_POOL, self._spare_taken)
@@ -211,9 +211,9 @@ class SelfTuning:
         return tuple(self._steps)
 
     async def end(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        if self._queries is not None:
+            self._queries.cancel()
+            await asyncio.gather(self._queries, return_exceptions=True)
 
     def _tuned(self, before: Tuning, after: Tuning) -> None:
         if (before.max_concurrent_spawns, before.auto) != (after.max_concurrent_spawns, after.auto):
@@ -234,8 +234,8 @@ class SelfTuning:
         if not self._tunables.current.auto:
             return
         self._ended.append(spawned)
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look(), name="tune the spawn cap")
+        if self._queries is None or self._queries.done():
+            self._queries = asyncio.create_task(self._look(), name="tune the spawn cap")
 
     async def _look(self) -> None:
         looks = await asyncio.gather(*(load_of(name, host) for name, host in self._hosts().items()))

@@ -16,8 +16,8 @@ from supervisor.ports import HostPort
 from supervisor.settings.live import Tunables
 from supervisor.spawning.admission import Permits
 from supervisor.store.guards import Fence
-from supervisor.team.registry import Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.team import Team
 
 _SHORTEST_S = 2.0
 _LONGEST_S = 60.0
@@ -33,7 +33,7 @@ Hosts = Callable[[], Mapping[str, HostPort]]
 class Watched:
     """Whom the monitor looks at."""
 
-    roll: Roll
+    team: Team
     store: Fence
     permits: Permits
     hosts: Hosts
@@ -48,7 +48,7 @@ class Monitor:
 
     def __init__(self, watched: Watched) -> None:
         self._watched = watched
-        self._meters = watched.roll.meters
+        self._meters = watched.team.meters
         self._readings: dict[str, tuple[float, HostLoad]] = {}
 
     @property
@@ -60,7 +60,7 @@ class Monitor:
         """How it is now, with what happened in the last ``window_s`` seconds."""
         watched, now = self._watched, self._meters.clock()
         loads = await asyncio.gather(*(load_of(name, host) for name, host in watched.hosts().items()))
-        members = list(watched.roll.registry)
+        members = list(watched.team.registry)
         held, queued = self._messages(members, now)
         slots = watched.slots()
         living = Counter(member.record.host for member in members if member.alive)
@@ -76,7 +76,7 @@ class Monitor:
             held=held,
             queued=queued,
             no_memory=watched.sources.no_memory(),
-            pending=sum(watched.roll.mail.pending(member.record.instance_id) for member in members),
+            pending=sum(watched.team.mail.pending(member.record.instance_id) for member in members),
             spawns=Queue(limit=watched.permits.limit, running=watched.permits.held, waiting=watched.permits.waiting),
             git=watched.sources.git(),
             pools=watched.sources.pools(),
@@ -92,7 +92,7 @@ class Monitor:
             ),
             unanswered=tuple(load for load in loads if isinstance(load, str)),
             store=watched.store.health,
-            unreadable=watched.roll.unreadable.warning,
+            unreadable=watched.team.unreadable.warning,
             tuning=watched.tunables.current,
         )
 
@@ -104,7 +104,7 @@ class Monitor:
         for member in members:
             if not member.alive or member.ending:
                 continue
-            for message, receipt in self._watched.roll.mail.under_way(member.record.instance_id):
+            for message, receipt in self._watched.team.mail.under_way(member.record.instance_id):
                 waiting = Waiting(
                     instance_id=message.instance_id, for_s=max(0.0, now - message.accepted_at), why=receipt.reason
                 )
@@ -138,7 +138,7 @@ def _is_limited(member: Member) -> bool:
 
 def _is_troubled(member: Member) -> bool:
     """Who is only being started says for a moment what it waits for."""
-    changes = member.ending or member.coming_back or member.record.stage is Stage.STARTING
+    changes = member.ending or member.coming_back or member.record.stage is InstanceStage.STARTING
     told_already = _asks(member) or _is_limited(member)
     return member.alive and not (changes or told_already) and bool(member.snapshot.reason)
 

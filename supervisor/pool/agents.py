@@ -35,9 +35,9 @@ from supervisor.spawning.admission import Room
 from supervisor.spawning.agent import Wishes, agent_start, spare_prompt
 from supervisor.spawning.rollback import Undoing
 from supervisor.spawning.staff import Staff
-from supervisor.team.adoption import Adoption
-from supervisor.team.registry import Member, Spare, Stage
-from supervisor.team.team import Roll
+from supervisor.team.adoption import Adopter
+from supervisor.team.registry import InstanceStage, Member, SpareAgent
+from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +46,8 @@ logger = logging.getLogger(__name__)
 class MakerParts:
     home: Home
     host: HostPort
-    roll: Roll
-    adoption: Adoption
+    team: Team
+    adopter: Adopter
     undoing: Undoing
     room: Room
     seats: Seats
@@ -61,8 +61,8 @@ class SpareMaker:
     def __init__(self, parts: MakerParts) -> None:
         self._home = parts.home
         self._host = parts.host
-        self._roll = parts.roll
-        self._adoption = parts.adoption
+        self._team = parts.team
+        self._adopter = parts.adopter
         self._undoing = parts.undoing
         self._room = parts.room
         self._seats = parts.seats
@@ -74,8 +74,8 @@ class SpareMaker:
         No spare is made for which there is no room just now.
         """
         seat = await self._seats.for_agent(recipe.agent)
-        member = self._roll.registry.add_spare(
-            Spare(
+        member = self._team.registry.add_spare(
+            SpareAgent(
                 agent=recipe.agent,
                 session_id=str(uuid.uuid4()),
                 created_at=time.time(),
@@ -91,16 +91,16 @@ class SpareMaker:
                 async with self._room.hold(recipe.agent, host=seat.elsewhere):
                     await self._begin(member, recipe)
                     await self._until_ready(member)
-                    await self._roll.save(member.record.instance_id, stage=Stage.SPARE)
+                    await self._team.save(member.record.instance_id, stage=InstanceStage.SPARE)
             except BaseException:
                 await self._take_away(member)
                 raise
-        self._roll.changes.announce()
+        self._team.changes.announce()
 
     async def discard(self, member: Member) -> None:
         """No-op when it is gone already."""
         async with member.turn:
-            if member.record.instance_id in self._roll.registry:
+            if member.record.instance_id in self._team.registry:
                 await self._take_away(member)
 
     async def _take_away(self, member: Member) -> None:
@@ -113,22 +113,22 @@ class SpareMaker:
     async def _begin(self, member: Member, recipe: Recipe) -> None:
         instance_id = member.record.instance_id
         program = await (await self._seats.link(member.record.host)).program(recipe.agent)
-        await self._roll.save(instance_id, program=program)
-        async with beside(self._adoption.actor(member.record)) as coming:
+        await self._team.save(instance_id, program=program)
+        async with beside(self._adopter.actor(member.record)) as coming:
             workspace = await self._host.create_spare(instance_id, recipe.work_dir)
-            self._roll.registry.change(instance_id, workspace=workspace)
-            record = await self._roll.save(instance_id, host=member.record.host or await self._host.name())
+            self._team.registry.change(instance_id, workspace=workspace)
+            record = await self._team.save(instance_id, host=member.record.host or await self._host.name())
             pane = await self._host.start_agent(agent_start(self._home, record, _wishes(recipe)))
-            record = self._roll.registry.change(instance_id, pane_id=pane.pane_id, pid=pane.pid)
+            record = self._team.registry.change(instance_id, pane_id=pane.pane_id, pid=pane.pid)
             port = await coming
-        await self._adoption.adopt(record, port)
+        await self._adopter.adopt(record, port)
 
     async def _until_ready(self, member: Member) -> None:
         def decided() -> bool:
             snapshot = member.snapshot
             return snapshot.status is not Status.STARTING or bool(snapshot.reason)
 
-        await self._roll.changes.until(decided, self._timeout_s)
+        await self._team.changes.until(decided, self._timeout_s)
         snapshot = member.snapshot
         if snapshot.status not in ALIVE or snapshot.status is Status.STARTING:
             why = snapshot.reason or f"it was not at its prompt within {self._timeout_s:.0f} s"
@@ -153,8 +153,8 @@ _ASK_S = 10.0
 
 
 class SpareAgents:
-    def __init__(self, roll: Roll, staff: Staff, maker: SpareMaker, seats: Seats, size: int) -> None:
-        self._roll = roll
+    def __init__(self, team: Team, staff: Staff, maker: SpareMaker, seats: Seats, size: int) -> None:
+        self._team = team
         self._host = staff.host
         self._permits = staff.permits
         self._maker = maker
@@ -179,7 +179,7 @@ class SpareAgents:
 
     def ready(self, key: str | None = None) -> list[Member]:
         """Those that can be taken now, oldest first; of all recipes without one."""
-        spares = self._roll.registry.spares()
+        spares = self._team.registry.spares()
         return [spare for spare in spares if key in {None, spare.record.recipe} and self._is_ready(spare)]
 
     @property
@@ -245,7 +245,7 @@ class SpareAgents:
             await self._maker.discard(spare)
         finally:
             self._leaving.discard(spare.record.instance_id)
-            if spare.record.instance_id in self._roll.registry:  # not all of it went: it is looked at again
+            if spare.record.instance_id in self._team.registry:  # not all of it went: it is looked at again
                 self._gone.discard(spare.record.instance_id)
 
     def order(self, recipe: Recipe, count: int) -> None:
@@ -254,17 +254,17 @@ class SpareAgents:
         self._current = self._current or recipe.key
         self.demand.order(recipe.key, count)
         self._trim(recipe.key)
-        self._roll.changes.announce()
+        self._team.changes.announce()
 
     def resize(self, size: int) -> None:
         self._size = size
         for key in self._keys():
             self._trim(key)
-        self._roll.changes.announce()
+        self._team.changes.announce()
 
     def _keys(self) -> set[str]:
         """Of the spares that there are."""
-        return {spare.record.recipe for spare in self._roll.registry.spares()}
+        return {spare.record.recipe for spare in self._team.registry.spares()}
 
     def _trim(self, key: str) -> None:
         for spare in self.ready(key)[self._wanted(key) :]:
@@ -275,7 +275,7 @@ class SpareAgents:
         self._size = 0
         self.demand.forget()
         await self.end()
-        await asyncio.gather(*(self._maker.discard(spare) for spare in self._roll.registry.spares()))
+        await asyncio.gather(*(self._maker.discard(spare) for spare in self._team.registry.spares()))
 
     async def end(self) -> None:
         """Makes no more; what is ready stays for the next supervisor."""
@@ -284,7 +284,7 @@ class SpareAgents:
     @property
     def misplaced(self) -> bool:
         """Some are on a host that has no spares any more."""
-        return any(not self._is_kept(spare) for spare in self._roll.registry.spares())
+        return any(not self._is_kept(spare) for spare in self._team.registry.spares())
 
     def give_back(self, host: str) -> bool:
         """Takes one spare of the host (empty: this one) away to make room; False when there is none.
@@ -292,7 +292,7 @@ class SpareAgents:
         In a cluster one after the other: whoever waits for a slot asks again and again until it is there.
         """
         name = host or self._seats.own
-        here = [spare for spare in self._roll.registry.spares() if not name or spare.record.host == name]
+        here = [spare for spare in self._team.registry.spares() if not name or spare.record.host == name]
         if name and any(spare.record.instance_id in self._leaving for spare in here):
             return True
         found = next((spare for spare in here if self._is_ready(spare)), None)
@@ -315,11 +315,11 @@ class SpareAgents:
                 return
             except PhalanxError as error:
                 logger.warning("the spare agents could not be looked at: %s", error)
-            await self._roll.changes.until(self._has_to_do, EVERY_S)
+            await self._team.changes.until(self._has_to_do, EVERY_S)
 
     async def _look_over(self) -> None:
         """An earlier supervisor may have died while it gave one away."""
-        for spare in self._roll.registry.spares():
+        for spare in self._team.registry.spares():
             workspace = spare.record.workspace
             try:
                 async with asyncio.timeout(_ASK_S):
@@ -332,24 +332,24 @@ class SpareAgents:
     @property
     def _is_used(self) -> bool:
         """Those that an earlier supervisor has left, too, are there because somebody uses the team."""
-        return self._roll.members.any
+        return self._team.members.any
 
     def _has_to_do(self) -> bool:
         if self._is_used and not self._in_use:
             return True
-        dead = any(self._is_useless(spare) for spare in self._roll.registry.spares())
+        dead = any(self._is_useless(spare) for spare in self._team.registry.spares())
         return dead or any(self._missing(key) > 0 for key in self._recipes)
 
     async def _learn_programs(self) -> None:
         """A host that does not answer at once keeps no other's spares from being looked after."""
-        spares = [spare.record for spare in self._roll.registry.spares() if self._seats.is_open(spare.record.host)]
+        spares = [spare.record for spare in self._team.registry.spares() if self._seats.is_open(spare.record.host)]
         for host, agent in {(record.host, record.agent) for record in spares}:
             with suppress(UnavailableError, TimeoutError):
                 async with asyncio.timeout(_ASK_S):
                     self._programs[host, agent] = await (await self._seats.link(host)).program(agent)
 
     def _discard_useless(self) -> None:
-        for spare in self._roll.registry.spares():
+        for spare in self._team.registry.spares():
             if self._is_useless(spare):
                 self.reject(spare, self._why_useless(spare))
 
@@ -359,7 +359,9 @@ class SpareAgents:
             return False
         if not self._is_kept(spare):
             return True
-        return record.stage is Stage.SPARE and (self._is_outdated(spare) or not spare.alive or self._is_stuck(spare))
+        return record.stage is InstanceStage.SPARE and (
+            self._is_outdated(spare) or not spare.alive or self._is_stuck(spare)
+        )
 
     def _is_outdated(self, spare: Member) -> bool:
         record = spare.record
@@ -387,7 +389,7 @@ class SpareAgents:
     def _is_kept(self, spare: Member) -> bool:
         """One that is just being made on a host that is drained goes when it is made."""
         host = spare.record.host
-        made = spare.record.stage is Stage.SPARE
+        made = spare.record.stage is InstanceStage.SPARE
         return not (self._seats.is_closed(host) if made else self._seats.is_lost(host))
 
     def _why_useless(self, spare: Member) -> str:
@@ -400,12 +402,12 @@ class SpareAgents:
     def _is_ready(self, spare: Member) -> bool:
         record = spare.record
         return (
-            record.stage is Stage.SPARE
+            record.stage is InstanceStage.SPARE
             and record.instance_id not in self._gone
             and spare.snapshot.status is Status.READY
             and not spare.turn.locked()
             and self._seats.is_open(record.host)
-            and self._roll.members.has(record.instance_id)
+            and self._team.members.has(record.instance_id)
         )
 
     def _wanted(self, key: str) -> int:
@@ -433,8 +435,8 @@ class SpareAgents:
 
     def _missing(self, key: str) -> int:
         there = sum(
-            spare.record.recipe == key and spare.record.stage is Stage.SPARE
-            for spare in self._roll.registry.spares()
+            spare.record.recipe == key and spare.record.stage is InstanceStage.SPARE
+            for spare in self._team.registry.spares()
             if spare.record.instance_id not in self._gone
         )
         return self.demand.missing(key, self._wanted(key), there)
@@ -455,4 +457,4 @@ class SpareAgents:
                     if self._wanted(key) > len(self.ready(key)):
                         await self._maker.make(recipe)
         finally:
-            self._roll.changes.announce()
+            self._team.changes.announce()

@@ -18,7 +18,7 @@ from supervisor.cluster.scheduler import Roster
 from supervisor.cluster.slots import Slots
 from supervisor.ports import HostPort
 from supervisor.spawning.admission import Room
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +124,8 @@ class SeatsHere:
 class SeatsOnHosts:
     """In a cluster."""
 
-    def __init__(self, roll: Roll, roster: Roster, room: Room) -> None:
-        self._slots = Slots(roll, roster)
+    def __init__(self, team: Team, roster: Roster, room: Room) -> None:
+        self._slots = Slots(team, roster)
         self._roster = roster
         self._room = room
 

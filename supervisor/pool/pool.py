@@ -30,8 +30,8 @@ from supervisor.pool.placement import Seats
 from supervisor.pool.worktrees import SpareWorktrees
 from supervisor.settings.live import Tuning
 from supervisor.spawning.admission import WorkDirPolicy
-from supervisor.team.registry import Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +58,8 @@ class Kept:
 
 
 class Pool:
-    def __init__(self, roll: Roll, stock: ActorStock, kept: Kept, book: OrderBook, default_agent: str) -> None:
-        self._roll = roll
+    def __init__(self, team: Team, stock: ActorStock, kept: Kept, book: OrderBook, default_agent: str) -> None:
+        self._team = team
         self._stock = stock
         self._seats = kept.seats
         self._agents = kept.agents
@@ -98,7 +98,7 @@ class Pool:
     def look_again(self) -> None:
         """The hosts may be others, or drained."""
         if self._agents.misplaced or self._worktrees.misplaced:
-            self._roll.changes.announce()
+            self._team.changes.announce()
 
     async def fill(
         self,
@@ -133,7 +133,7 @@ class Pool:
             return not left
 
         errors, taken = [], 0
-        if not await self._roll.changes.until(settled, timeout_s):
+        if not await self._team.changes.until(settled, timeout_s):
             errors.append(f"{sum(lacking())} are not ready after {timeout_s:.0f} s: they wait for {waits_for()}.")
         if instances is not None:
             errors += self._agents.demand.errors.get(key, [])
@@ -162,8 +162,8 @@ class Pool:
         """Where the last isolated instance was started, as far as anybody remembers."""
         started = (
             member.record
-            for member in reversed(tuple(self._roll.registry))
-            if member.record.is_isolated and member.record.stage is not Stage.STARTING
+            for member in reversed(tuple(self._team.registry))
+            if member.record.is_isolated and member.record.stage is not InstanceStage.STARTING
         )
         return next((record.work_dir for record in started), None)
 
@@ -194,17 +194,17 @@ class Pool:
 
     async def begin(self) -> None:
         """Raises ``StoreError``."""
-        orders = await self._book.load(self._roll.unreadable)
+        orders = await self._book.load(self._team.unreadable)
         self._agents.restore(orders)
         self._worktrees.restore(orders.worktrees)
-        self._stock.begin(self._roll.confirm)
+        self._stock.begin(self._team.confirm)
         keeping = (self._agents.keep(), self._worktrees.keep(), self._keep_orders())
         self._tasks = [asyncio.create_task(each) for each in keeping]
 
     async def _keep_orders(self) -> None:
         """What was taken of an order, or given up, is stored a moment later: a crash in between makes one too many."""
         while True:
-            await self._roll.changes.until(lambda: self._book.lacks(self._orders), None)
+            await self._team.changes.until(lambda: self._book.lacks(self._orders), None)
             try:
                 await self._book.save(self._orders)
             except FencedError:

@@ -33,7 +33,7 @@ from supervisor.pool.placement import Seats
 from supervisor.ports import HostPort
 from supervisor.spawning.staff import Staff
 from supervisor.team.instance import SPARE_PREFIX
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +44,11 @@ _MOST_S = 1800.0
 
 
 class Clearing:
-    def __init__(self, roll: Roll, seats: Seats) -> None:
-        self._roll = roll
+    def __init__(self, team: Team, seats: Seats) -> None:
+        self._team = team
         self._seats = seats
         self._cleared: set[str] = set()
-        self._looking: set[str] = set()
+        self._queries: set[str] = set()
         self._tries = Tries[str](_AGAIN_S, _MOST_S)
         self._work = TaskSet("clear spares away")
 
@@ -59,10 +59,10 @@ class Clearing:
     async def look(self) -> None:
         """Begins with all hosts that are to be looked over now, and waits for them a little."""
         self._cleared &= self._seats.linked
-        if self._roll.unreadable.instance_ids:
+        if self._team.unreadable.instance_ids:
             return
         now = asyncio.get_running_loop().time()
-        due = [host for host in self._seats.linked - self._cleared - self._looking if self._tries.may(host, now)]
+        due = [host for host in self._seats.linked - self._cleared - self._queries if self._tries.may(host, now)]
         looks = [asyncio.create_task(self._look_over(host)) for host in due]
         for look in looks:
             self._work.keep(look)
@@ -73,7 +73,7 @@ class Clearing:
         await self._work.end()
 
     async def _look_over(self, host: str) -> None:
-        self._looking.add(host)
+        self._queries.add(host)
         # First, so that what is left meanwhile is found by the next look.
         self._cleared.add(host)
         cleared = False
@@ -82,7 +82,7 @@ class Clearing:
         except PhalanxError as error:
             logger.warning("what is left of spares%s cannot be cleared away now: %s", _on(host), error)
         finally:
-            self._looking.discard(host)
+            self._queries.discard(host)
             self._note(host, cleared=cleared)
 
     def _note(self, host: str, *, cleared: bool) -> None:
@@ -100,7 +100,7 @@ class Clearing:
             if self._is_ours(host, orphan) and not await _goes(link, orphan):
                 stays.add(orphan.path.name)
         for name in await link.instance_directories():
-            known = {member.record.place for member in self._roll.registry.everyone()}
+            known = {member.record.place for member in self._team.registry.everyone()}
             if name.startswith(SPARE_PREFIX) and name not in known | stays:
                 await link.forget_instance(name)
         return not stays
@@ -112,7 +112,7 @@ class Clearing:
         return name.startswith(SPARE_PREFIX) and name not in self._names() and not (elsewhere and orphan.branch)
 
     def _names(self) -> set[str]:
-        return self._roll.registry.worktree_names()
+        return self._team.registry.worktree_names()
 
 
 async def _goes(link: HostPort, orphan: OrphanWorktree) -> bool:
@@ -139,8 +139,8 @@ class _Kept:
 
 
 class SpareWorktrees:
-    def __init__(self, roll: Roll, staff: Staff, seats: Seats, size: int) -> None:
-        self._roll = roll
+    def __init__(self, team: Team, staff: Staff, seats: Seats, size: int) -> None:
+        self._team = team
         self._host = staff.host
         self._permits = staff.permits
         self._seats = seats
@@ -148,7 +148,7 @@ class SpareWorktrees:
         self._ready: OrderedDict[Path, list[_Kept]] = OrderedDict()
         self._coming: dict[str, tuple[Path, str]] = {}
         """Directory and host by name of those that are just being made."""
-        self._clearing = Clearing(roll, seats)
+        self._clearing = Clearing(team, seats)
         self._work = TaskSet("a spare worktree")
         self.demand: Demand[Path] = Demand()
         """By the directory that is worked on."""
@@ -219,12 +219,12 @@ class SpareWorktrees:
         self.asked_for(work_dir)
         self.demand.order(work_dir, count)
         self._trim()
-        self._roll.changes.announce()
+        self._team.changes.announce()
 
     def resize(self, size: int) -> None:
         self._size = size
         self._trim()
-        self._roll.changes.announce()
+        self._team.changes.announce()
 
     def _trim(self) -> None:
         for work_dir, spares in self._ready.items():
@@ -252,13 +252,13 @@ class SpareWorktrees:
                 for _ in range(self._missing(work_dir)):
                     self.demand.begin(work_dir)
                     self._work.begin(self._make(work_dir))
-            await self._roll.changes.until(self._has_to_do, PAUSE_S)
+            await self._team.changes.until(self._has_to_do, PAUSE_S)
 
     def _note_use(self) -> None:
         """Who lives works somewhere, also when an earlier supervisor has started it."""
-        for member in reversed(tuple(self._roll.registry)):
+        for member in reversed(tuple(self._team.registry)):
             record = member.record
-            follows = record.is_isolated and self._roll.members.has(record.instance_id)
+            follows = record.is_isolated and self._team.members.has(record.instance_id)
             if follows and record.work_dir not in self._ready and len(self._ready) < DIRECTORIES:
                 self.asked_for(record.work_dir)
 
@@ -279,8 +279,8 @@ class SpareWorktrees:
         return self.demand.missing(work_dir, self._wanted(work_dir), self.ready(work_dir))
 
     async def _make(self, work_dir: Path) -> None:
-        name = self._roll.registry.next_spare()
-        self._roll.registry.spare_worktrees.add(name)
+        name = self._team.registry.next_spare()
+        self._team.registry.spare_worktrees.add(name)
         try:
             with self.demand.made(work_dir):
                 async with self._permits.hold_in_background():
@@ -290,11 +290,11 @@ class SpareWorktrees:
                     spare = _Kept(await self._host.create_spare(name, work_dir), seat.host)
                 self._take_in(work_dir, spare)
         except BaseException:
-            self._roll.registry.spare_worktrees.discard(name)
+            self._team.registry.spare_worktrees.discard(name)
             raise
         finally:
             self._coming.pop(name, None)
-            self._roll.changes.announce()
+            self._team.changes.announce()
 
     def _hosts_of(self, work_dir: Path) -> list[str]:
         """Of those that are ready or just being made."""
@@ -325,4 +325,4 @@ class SpareWorktrees:
     def forget(self, spare: Workspace) -> None:
         """It belongs to an instance now, or is gone."""
         if spare.worktree is not None:
-            self._roll.registry.spare_worktrees.discard(spare.worktree.name)
+            self._team.registry.spare_worktrees.discard(spare.worktree.name)

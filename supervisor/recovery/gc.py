@@ -1,6 +1,6 @@
 """Clearing away what terminated instances have left.
 
-Clears away what is left of instances that nobody wants any more; see ``ClearingDesk`` for when.
+Clears away what is left of instances that nobody wants any more; see ``GcService`` for when.
 
 Terminated instances whose workspace was kept are retired once more, and forgotten when nothing of them is left; so are
 worktrees and directories in the home that belong to no instance. The host saves unsaved work before it removes
@@ -32,9 +32,9 @@ from supervisor.api.verbs import Caller, Handler
 from supervisor.backoff import Tries
 from supervisor.ports import HostPort
 from supervisor.team.instance import SPARE_PREFIX
-from supervisor.team.lifecycle import Closing, where_saved
+from supervisor.team.lifecycle import Lifecycle, where_saved
 from supervisor.team.registry import Member
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
@@ -42,22 +42,22 @@ _IN_USE = "an instance is being started, restarted or ended in it"
 _CHANGED = "it was restarted or cleared away meanwhile"
 
 
-class Collecting:
+class GarbageCollector:
     """All in the supervisor's event loop."""
 
-    def __init__(self, home: Home, roll: Roll, host: HostPort, closing: Closing) -> None:
+    def __init__(self, home: Home, team: Team, host: HostPort, lifecycle: Lifecycle) -> None:
         self._home = home
-        self._roll = roll
+        self._team = team
         self._host = host
-        self._closing = closing
+        self._lifecycle = lifecycle
 
     async def collect(self, *, dry_run: bool) -> list[CollectedItem]:
         """What went or, with ``dry_run``, would go, and what stays and why."""
         if not dry_run:
-            await self._roll.confirm()
-        removing: _Removing = _Rehearsing(self._host) if dry_run else _Doing(self._host, self._roll)
+            await self._team.confirm()
+        removing: _Remover = _DryRunRemover(self._host) if dry_run else _RealRemover(self._host, self._team)
         items = []
-        for member in self._roll.registry:
+        for member in self._team.registry:
             if member.terminated:
                 items.append(await self._instance(member, removing))
         for orphan in await self._host.orphans(self._worktrees()):
@@ -70,30 +70,30 @@ class Collecting:
 
     async def dismiss(self, member: Member) -> CollectedItem:
         """The same with one that was terminated."""
-        return await self._instance(member, _Doing(self._host, self._roll))
+        return await self._instance(member, _RealRemover(self._host, self._team))
 
     def _worktrees(self) -> set[str]:
         """Names below the worktrees' root that belong to somebody."""
-        return self._roll.registry.worktree_names() | self._unreadable
+        return self._team.registry.worktree_names() | self._unreadable
 
     def _places(self) -> set[str]:
         """Names of private directories that belong to somebody."""
-        return {member.record.place for member in self._roll.registry.everyone()}
+        return {member.record.place for member in self._team.registry.everyone()}
 
     @property
     def _unreadable(self) -> set[str]:
-        return set(self._roll.unreadable.instance_ids)
+        return set(self._team.unreadable.instance_ids)
 
     def _is_taken(self, worktree: str) -> bool:
         """Whether it belongs to somebody by now; a spawn whose id was taken gets a worktree ``<id>-<number>``."""
-        taken = worktree in self._worktrees() or worktree.partition("-")[0] in self._roll.registry
+        taken = worktree in self._worktrees() or worktree.partition("-")[0] in self._team.registry
         return taken or self._may_be_of_unreadable(worktree)
 
     def _may_be_of_unreadable(self, name: str) -> bool:
         """An instance whose record cannot be read may have been a spare: what it has is named after that."""
         return name in self._unreadable or (bool(self._unreadable) and name.startswith(SPARE_PREFIX))
 
-    async def _instance(self, member: Member, removing: _Removing) -> CollectedItem:
+    async def _instance(self, member: Member, removing: _Remover) -> CollectedItem:
         record = member.record
         worktree = record.workspace.worktree if record.workspace else None
         path = worktree or self._home.instance_directory(record.place)
@@ -102,10 +102,10 @@ class Collecting:
         if member.turn.locked():
             return item.model_copy(update={"kept": _IN_USE})
         async with member.turn:
-            if not member.terminated or record.instance_id not in self._roll.registry:
+            if not member.terminated or record.instance_id not in self._team.registry:
                 return item.model_copy(update={"kept": _CHANGED})
             try:
-                removal = await self._closing.retire(record, removing.workspace)
+                removal = await self._lifecycle.retire(record, removing.workspace)
                 goes = removal.removed or record.workspace is None or record.workspace.worktree is None
                 if goes:
                     await removing.directory(record.place)
@@ -116,7 +116,7 @@ class Collecting:
         saved = {"saved_ref": removal.saved_ref, "repository": where_saved(record, removal)}
         return item.model_copy(update={"kept": kept, **saved})
 
-    async def _orphan(self, orphan: OrphanWorktree, removing: _Removing) -> CollectedItem:
+    async def _orphan(self, orphan: OrphanWorktree, removing: _Remover) -> CollectedItem:
         item = CollectedItem(what="worktree", path=str(orphan.path), host=orphan.host or None)
         try:
             removal = await removing.orphan(orphan)
@@ -126,7 +126,7 @@ class Collecting:
         saved_in = str(orphan.git_directory) if removal.saved_ref and orphan.git_directory else None
         return item.model_copy(update={"kept": kept, "saved_ref": removal.saved_ref, "repository": saved_in})
 
-    async def _directory(self, instance_id: str, removing: _Removing) -> CollectedItem:
+    async def _directory(self, instance_id: str, removing: _Remover) -> CollectedItem:
         path: Path = self._home.instance_directory(instance_id)
         item = CollectedItem(what="directory", path=str(path), instance_id=instance_id)
         try:
@@ -140,7 +140,7 @@ def _not_cleared(item: CollectedItem, error: Exception) -> CollectedItem:
     return item.model_copy(update={"kept": told(error, f"Clearing away {item.path}")["message"]})
 
 
-class _Removing(Protocol):
+class _Remover(Protocol):
     """What one run removes with: the run itself is the same, whether it does so or only rehearses it."""
 
     async def workspace(self, workspace: Workspace) -> RemovalResult: ...
@@ -149,15 +149,15 @@ class _Removing(Protocol):
     async def record(self, instance_id: str) -> None: ...
 
 
-class _Doing:
-    def __init__(self, host: HostPort, roll: Roll) -> None:
+class _RealRemover:
+    def __init__(self, host: HostPort, team: Team) -> None:
         self.workspace = host.retire_workspace
         self.orphan = host.remove_orphan
         self.directory = host.forget_instance
-        self.record = roll.dismiss
+        self.record = team.dismiss
 
 
-class _Rehearsing:
+class _DryRunRemover:
     """Foresees each removal on the host, knowing those before it."""
 
     def __init__(self, host: HostPort) -> None:
@@ -188,12 +188,12 @@ _AGAIN_S = 3600.0
 _MOST_S = 86_400.0
 
 
-class ClearingDesk:
+class GcService:
     """A ``Desk``. All in the supervisor's event loop."""
 
-    def __init__(self, roll: Roll, collecting: Collecting) -> None:
-        self._roll = roll
-        self._collecting = collecting
+    def __init__(self, team: Team, collector: GarbageCollector) -> None:
+        self._team = team
+        self._collector = collector
         self._tries = Tries[str](_AGAIN_S, _MOST_S)
         self._clearing: asyncio.Task[None] | None = None
 
@@ -210,7 +210,7 @@ class ClearingDesk:
             await asyncio.gather(self._clearing, return_exceptions=True)
 
     async def gc(self, request: requests.GcRequest, caller: Caller) -> results.GcResult:
-        items = await self._collecting.collect(dry_run=request.dry_run)
+        items = await self._collector.collect(dry_run=request.dry_run)
         return results.GcResult(dry_run=request.dry_run, items=items)
 
     async def _clear(self) -> None:
@@ -227,21 +227,21 @@ class ClearingDesk:
 
     def _due(self) -> Sequence[Member]:
         """Who was terminated long ago, or before many others; first who was so first."""
-        stopped = sorted(filter(_is_stopped, self._roll.registry), key=lambda member: member.record.ended_at)
+        stopped = sorted(filter(_is_stopped, self._team.registry), key=lambda member: member.record.ended_at)
         late, many, now = time.time() - KEPT_S, len(stopped) - KEPT, asyncio.get_running_loop().time()
         return [
             member
             for number, member in enumerate(stopped)
             if (number < many or member.record.ended_at < late)
             and self._tries.may(member.record.instance_id, now)
-            and not any(below.alive for below in self._roll.registry.children(member.record.instance_id))
+            and not any(below.alive for below in self._team.registry.children(member.record.instance_id))
         ]
 
     async def _dismiss(self, member: Member) -> None:
         instance_id = member.record.instance_id
-        await self._roll.confirm()
-        item = await self._collecting.dismiss(member)
-        if item.kept and instance_id in self._roll.registry:
+        await self._team.confirm()
+        item = await self._collector.dismiss(member)
+        if item.kept and instance_id in self._team.registry:
             self._tries.failed(instance_id, asyncio.get_running_loop().time())
             logger.info("%s, which was terminated, stays for now: %s", instance_id, item.kept)
             return

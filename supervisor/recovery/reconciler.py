@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from actors.agents.base import RunningAgent
-from supervisor.team.registry import InstanceRecord, Stage, is_instance_id
+from supervisor.team.registry import InstanceRecord, InstanceStage, is_instance_id
 
 ENDED_UNSEEN = "its agent has ended while the team was not there to see it; restart goes on with its conversation"
 
@@ -39,7 +39,7 @@ class NoteEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
+class FinishTermination:
     """End what is left of an instance that was terminated."""
 
     instance_id: str
@@ -66,7 +66,7 @@ class EndActor:
     actor: str
 
 
-Act = Adopt | NoteEnd | Finish | Undo | EndAgent | EndActor
+Act = Adopt | NoteEnd | FinishTermination | Undo | EndAgent | EndActor
 
 
 def subject(act: Act) -> str:
@@ -110,15 +110,17 @@ def plan(
 def _for_record(record: InstanceRecord, session: RunningAgent | None, followed: bool) -> Act | None:
     agent = session if session is not None and session.alive else None
     begun = agent is not None and agent.pid == record.pid and not record.is_spare
-    if (record.stage is Stage.STARTING and not begun) or (record.stage is Stage.SPARE and agent is None):
+    if (record.stage is InstanceStage.STARTING and not begun) or (
+        record.stage is InstanceStage.SPARE and agent is None
+    ):
         return Undo(record.instance_id)
     if not record.wanted:
-        ended = record.stage is Stage.STOPPED and agent is None and not followed
-        return None if ended else Finish(record.instance_id)
+        ended = record.stage is InstanceStage.STOPPED and agent is None and not followed
+        return None if ended else FinishTermination(record.instance_id)
     if agent is not None:
         same = (agent.pane_id, agent.pid) == (record.pane_id, record.pid)
-        known = record.stage in {Stage.RUNNING, Stage.SPARE} and followed and same
+        known = record.stage in {InstanceStage.RUNNING, InstanceStage.SPARE} and followed and same
         return None if known else Adopt(record.instance_id, agent.pane_id, agent.pid)
-    if record.stage is Stage.RUNNING and not followed:
+    if record.stage is InstanceStage.RUNNING and not followed:
         return NoteEnd(record.instance_id, ENDED_UNSEEN)
     return None

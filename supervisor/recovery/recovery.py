@@ -20,13 +20,23 @@ from actors.instance.reports import InstanceSnapshot
 from supervisor.backoff import Tries
 from supervisor.pool.actors import PREFIX
 from supervisor.ports import HostPort
-from supervisor.recovery.reconciler import Act, Adopt, EndActor, EndAgent, Finish, NoteEnd, Undo, plan, subject
+from supervisor.recovery.reconciler import (
+    Act,
+    Adopt,
+    EndActor,
+    EndAgent,
+    FinishTermination,
+    NoteEnd,
+    Undo,
+    plan,
+    subject,
+)
 from supervisor.spawning.rollback import Undoing
 from supervisor.spawning.staff import Staff
-from supervisor.team.adoption import Adoption
-from supervisor.team.lifecycle import Closing
-from supervisor.team.registry import InstanceRecord, Member, Stage, is_instance_id
-from supervisor.team.team import Roll
+from supervisor.team.adoption import Adopter
+from supervisor.team.lifecycle import Lifecycle
+from supervisor.team.registry import InstanceRecord, InstanceStage, Member, is_instance_id
+from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +54,13 @@ _END_GRACE_S = 5.0
 class Recovery:
     """All in the supervisor's event loop."""
 
-    def __init__(self, roll: Roll, staff: Staff, adoption: Adoption, undoing: Undoing, closing: Closing) -> None:
-        self._roll = roll
+    def __init__(self, team: Team, staff: Staff, adopter: Adopter, undoing: Undoing, lifecycle: Lifecycle) -> None:
+        self._team = team
         self._host: HostPort = staff.host
         self._factory = staff.factory
-        self._adoption = adoption
+        self._adopter = adopter
         self._undoing = undoing
-        self._closing = closing
+        self._lifecycle = lifecycle
         self._stock = staff.stock
         self._roster = staff.roster
         self._turns = asyncio.Semaphore(_AT_ONCE)
@@ -116,9 +126,9 @@ class Recovery:
         if self._compared.is_set():
             return
         self._compared.set()
-        for member in self._roll.registry:
-            if member.record.stage is Stage.FAILED:
-                self._roll.on_failed(member)
+        for member in self._team.registry:
+            if member.record.stage is InstanceStage.FAILED:
+                self._team.on_failed(member)
 
     async def reconcile(self) -> bool:
         """One comparison and its acts; whether nothing of it is left to be done."""
@@ -129,23 +139,23 @@ class Recovery:
         """Compares, and begins what may be done now; False is the result of what has to be looked at again."""
         before = {
             member.record.instance_id: member.record
-            for member in self._roll.registry.everyone()
+            for member in self._team.registry.everyone()
             if not member.turn.locked()
         }
         agents = await self._host.agents()
         actors = self._without_spares(await self._factory.running())
         self._tell_of_strangers(agents)
-        members = self._roll.registry.everyone()
+        members = self._team.registry.everyone()
         acts = plan(
             [member.record for member in members],
             agents,
             actors,
-            followed={i.record.instance_id for i in members if self._roll.members.has(i.record.instance_id)},
-            busy={*self._roll.unreadable.instance_ids, *_busy(members, before), *self._let_alone()},
+            followed={i.record.instance_id for i in members if self._team.members.has(i.record.instance_id)},
+            busy={*self._team.unreadable.instance_ids, *_busy(members, before), *self._let_alone()},
         )
         self._tries.forget_all_but({*acts, *self._under_way})
         if acts:
-            await self._roll.confirm()
+            await self._team.confirm()
         now = asyncio.get_running_loop().time()
         return [self._begin(act, before) for act in acts if self._tries.may(act, now)]
 
@@ -177,10 +187,10 @@ class Recovery:
 
         An instance whose record cannot be read may be served by one that looks like a spare: then all such stay.
         """
-        if self._roll.unreadable.instance_ids:
+        if self._team.unreadable.instance_ids:
             self._stock.recognise(())
             return [name for name in actors if not name.startswith(PREFIX)]
-        served = {member.record.actor_name for member in self._roll.registry.everyone()}
+        served = {member.record.actor_name for member in self._team.registry.everyone()}
         self._stock.recognise(set(actors) - served)
         return [name for name in actors if name not in self._stock.names]
 
@@ -205,7 +215,7 @@ class Recovery:
     async def _note_failure(self, act: Act, why: str) -> None:
         lasts = self._tries.failed(act, asyncio.get_running_loop().time())
         if lasts and isinstance(act, Adopt):
-            await self._adoption.on_silence(act.instance_id, f"its agent cannot be taken over so far: {why}")
+            await self._adopter.on_unreachable(act.instance_id, f"its agent cannot be taken over so far: {why}")
 
     async def _act(self, act: Act, planned: Mapping[str, InstanceRecord]) -> bool:
         if isinstance(act, EndAgent):
@@ -221,25 +231,25 @@ class Recovery:
             await self._act_on(member, act)
         return True
 
-    def _member(self, act: Adopt | NoteEnd | Finish | Undo | EndActor) -> Member | None:
+    def _member(self, act: Adopt | NoteEnd | FinishTermination | Undo | EndActor) -> Member | None:
         if isinstance(act, EndActor):
-            return self._roll.registry.served_by(act.actor)
-        return self._roll.registry.get(act.instance_id) if act.instance_id in self._roll.registry else None
+            return self._team.registry.served_by(act.actor)
+        return self._team.registry.get(act.instance_id) if act.instance_id in self._team.registry else None
 
     async def _end_nobodys(self, actor: str) -> bool:
         if actor not in self._stock.names:
             await self._factory.destroy(actor)
         return True
 
-    async def _act_on(self, member: Member, act: Adopt | NoteEnd | Finish | Undo | EndActor) -> None:
+    async def _act_on(self, member: Member, act: Adopt | NoteEnd | FinishTermination | Undo | EndActor) -> None:
         match act:
             case Adopt():
                 await self._adopt(member, act)
             case NoteEnd(_, reason):
                 await self._factory.destroy(member.record.actor_name)
-                await self._roll.mark_ended(member, Stage.FAILED, reason)
-            case Finish():
-                await self._closing.finish(member)
+                await self._team.mark_ended(member, InstanceStage.FAILED, reason)
+            case FinishTermination():
+                await self._lifecycle.finish(member)
             case Undo():
                 if not await self._undoing.undo(member.record):
                     raise UnavailableError("not all that its spawn has made is gone yet")
@@ -247,12 +257,12 @@ class Recovery:
                 await self._factory.destroy(actor)
 
     async def _adopt(self, member: Member, act: Adopt) -> None:
-        stage = Stage.SPARE if member.record.is_spare else Stage.RUNNING
+        stage = InstanceStage.SPARE if member.record.is_spare else InstanceStage.RUNNING
         found = {"pane_id": act.pane_id, "pid": act.pid, "stage": stage, "reason": "", "ended_at": 0.0}
-        record = await self._roll.save(act.instance_id, **found)
+        record = await self._team.save(act.instance_id, **found)
         if not member.alive:
             member.snapshot = InstanceSnapshot(since=time.time(), transcript_path=record.transcript_path)
-        await self._adoption.adopt(record, await self._adoption.actor(record))
+        await self._adopter.adopt(record, await self._adopter.actor(record))
 
 
 def _busy(members: Iterable[Member], before: Collection[str]) -> set[str]:

@@ -38,7 +38,7 @@ from supervisor.runtime.tear_down import (
     remove_files,
 )
 from supervisor.settings import Settings, keep_settings, kept_settings
-from supervisor.team.file import Team, read_team, write_team
+from supervisor.team.file import TeamInfo, read_team, write_team
 from supervisor.versions import VERSION
 
 LOG_NAME = "boot.log"
@@ -149,7 +149,7 @@ class BringUp:
         self._undo = undo
         self._terminal = TmuxServer(home.tmux_socket)
 
-    def run(self, known: Team | None, parts: Parts, given: Environments) -> Team:
+    def run(self, known: TeamInfo | None, parts: Parts, given: Environments) -> TeamInfo:
         """Returns the team when its gateway answers; the agents of a team that goes on keep the environment they have.
 
         Raises ``PhalanxError``.
@@ -169,7 +169,7 @@ class BringUp:
         write_team(self._home, team)
         return team
 
-    def _until_it_is_there(self, team: Team, parts: Parts, given: Environments) -> Team:
+    def _until_it_is_there(self, team: TeamInfo, parts: Parts, given: Environments) -> TeamInfo:
         """Whatever of Ray dies meanwhile is begun again at once. A head that was there but in which no supervisor comes
         up, perhaps because it is just dying, is replaced."""
         begun = time.monotonic()
@@ -189,7 +189,7 @@ class BringUp:
                 raise UnavailableError(f"The supervisor could not be started: {error}\nThe log is {log}.") from error
         raise AssertionError
 
-    def _try(self, team: Team, parts: Parts, given: Environments) -> Team:
+    def _try(self, team: TeamInfo, parts: Parts, given: Environments) -> TeamInfo:
         """Raises ``SupervisorLostError`` when another try may do better."""
         team, lost = self._ray(team, parts, given.ray)
         cluster = team.ray_address if team.joined else ""
@@ -209,19 +209,19 @@ class BringUp:
             f"{logs / LOG_NAME}. `phalanx doctor` says what this machine lacks; then try again."
         )
 
-    def _begin(self, dead: Team | None, for_agents: Mapping[str, str]) -> Team:
+    def _begin(self, dead: TeamInfo | None, for_agents: Mapping[str, str]) -> TeamInfo:
         """A new team: of an earlier one nothing is left that could go on but what the home keeps."""
         if dead is not None:
             end_all(self._home, dead)
             remove_files(self._home)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        team = Team(team_id=secrets.token_hex(16), version=VERSION, started_at=now)
+        team = TeamInfo(team_id=secrets.token_hex(16), version=VERSION, started_at=now)
         self._undo.callback(self._end, team.team_id)
         write_team(self._home, team)
         self._write_environment(team, for_agents)
         return team
 
-    def _write_environment(self, team: Team, for_agents: Mapping[str, str]) -> dict[str, str]:
+    def _write_environment(self, team: TeamInfo, for_agents: Mapping[str, str]) -> dict[str, str]:
         environment = agent_environment(for_agents, self._settings.env, team.team_id)
         write_environment(self._home, environment)
         return environment
@@ -240,7 +240,7 @@ class BringUp:
             end_all(self._home, team)
             remove_files(self._home)
 
-    def _ray(self, team: Team, parts: Parts, for_ray: Mapping[str, str]) -> tuple[Team, Lost]:
+    def _ray(self, team: TeamInfo, parts: Parts, for_ray: Mapping[str, str]) -> tuple[TeamInfo, Lost]:
         """The team with a head, and how to see what of it is lost. Two generations of actors never run side by side."""
         cluster = self._settings.ray_address or (team.ray_address if team.joined else "")
         if cluster:
@@ -258,7 +258,7 @@ class BringUp:
         write_team(self._home, team)
         return team, HeadWatch(head.pid).ended
 
-    def _join(self, team: Team, parts: Parts, cluster: str, for_ray: Mapping[str, str]) -> tuple[Team, Lost]:
+    def _join(self, team: TeamInfo, parts: Parts, cluster: str, for_ray: Mapping[str, str]) -> tuple[TeamInfo, Lost]:
         """The team in a cluster that is there already. Actors in which no supervisor comes up are replaced, too."""
         check_cluster(cluster)
         if team.head_pid and is_head(team.head_pid, team.team_id):
@@ -272,13 +272,13 @@ class BringUp:
         write_team(self._home, team)
         return team, lambda: "" if cluster_answers(cluster) else "cluster"
 
-    def _environment(self, team: Team, for_ray: Mapping[str, str]) -> Mapping[str, str]:
+    def _environment(self, team: TeamInfo, for_ray: Mapping[str, str]) -> Mapping[str, str]:
         """For the boot program."""
         if team.joined:
             return joined_environment(for_ray, self._home)
         return ray_environment(for_ray, self._home, team.team_id)
 
-    def _start_terminal(self, team: Team, for_agents: Mapping[str, str]) -> int:
+    def _start_terminal(self, team: TeamInfo, for_agents: Mapping[str, str]) -> int:
         with self._watch.step("starting the tmux server"):
             environment = stored_environment(self._home) or self._write_environment(team, for_agents)
             self._undo.callback(self._terminal.stop)

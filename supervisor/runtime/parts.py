@@ -20,7 +20,7 @@ from supervisor.api.results import TerminateResult
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime.ray_head import is_head
 from supervisor.runtime.tear_down import cluster_answers, mark_of_server
-from supervisor.team.file import Team
+from supervisor.team.file import TeamInfo
 
 SENDER = "runtime"
 _ANSWER_TIMEOUT_S = 5.0
@@ -92,7 +92,7 @@ class Parts:
 NONE = Parts()
 
 
-def look(home: Home, team: Team | None) -> Parts:
+def look(home: Home, team: TeamInfo | None) -> Parts:
     """What a process id in the team's file says counts only while that process carries the team's mark."""
     if team is None:
         return NONE
@@ -102,5 +102,5 @@ def look(home: Home, team: Team | None) -> Parts:
     return Parts(head=has_head(team), terminal=terminal, gateway=gateway_answers(home))
 
 
-def has_head(team: Team) -> bool:
+def has_head(team: TeamInfo) -> bool:
     return cluster_answers(team.ray_address) if team.joined else is_head(team.head_pid, team.team_id)

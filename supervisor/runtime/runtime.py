@@ -27,7 +27,7 @@ from supervisor.runtime.model import DownReport, OnStep, Stopwatch, TeamAddress,
 from supervisor.runtime.parts import NONE, Parts, look, shut_down
 from supervisor.runtime.tear_down import end_all, name_all, refuse_from_inside, remove_files
 from supervisor.settings import Settings, check_variables
-from supervisor.team.file import Team, read_team, wanted_team, write_team
+from supervisor.team.file import TeamInfo, read_team, wanted_team, write_team
 
 FACTORY = "supervisor.actor:create_supervisor"
 SHUTDOWN_TIMEOUT_S = 90.0
@@ -132,13 +132,13 @@ class Runtime:
             steps=watch.steps,
         )
 
-    def _brought_up(self, team: Team | None, parts: Parts, given: Environments, watch: Stopwatch) -> Team:
+    def _brought_up(self, team: TeamInfo | None, parts: Parts, given: Environments, watch: Stopwatch) -> TeamInfo:
         with ExitStack() as undo:
             brought_up = BringUp(self._home, self._settings, self._factory, watch, undo).run(team, parts, given)
             undo.pop_all()
         return brought_up
 
-    def _bring_down(self, team: Team, watch: Stopwatch) -> DownReport:
+    def _bring_down(self, team: TeamInfo, watch: Stopwatch) -> DownReport:
         """What runs is looked up first: what has lost its parents by the end could not be told any more."""
         before = name_all(processes_with(TEAM_MARK, team.team_id))
         notes: tuple[str, ...] = ()

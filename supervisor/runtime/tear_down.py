@@ -36,7 +36,7 @@ from supervisor.runtime.environment import (
 from supervisor.runtime.model import Ended
 from supervisor.runtime.ray_head import end_ray
 from supervisor.settings import HOME_VARIABLE
-from supervisor.team.file import Team
+from supervisor.team.file import TeamInfo
 
 TOKEN_FILE = Path(".ray") / "auth_token"
 """Below the user's home directory, where Ray itself looks for it."""
@@ -115,7 +115,7 @@ def refuse_from_inside(team_id: str) -> None:
         )
 
 
-def end_all(home: Home, team: Team) -> None:
+def end_all(home: Home, team: TeamInfo) -> None:
     """Ends Ray at once, then the tmux server, then asks and finally kills whatever is left.
 
     Of a cluster that was joined only the team's actors are ended.

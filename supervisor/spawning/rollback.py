@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from actors.errors import FencedError, PhalanxError, UnavailableError
 from supervisor.ports import HostPort, InstanceFactory
 from supervisor.team.registry import InstanceRecord
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ _LATE_S = 900.0
 class Undoing:
     """All in the supervisor's event loop."""
 
-    def __init__(self, roll: Roll, host: HostPort, factory: InstanceFactory) -> None:
-        self._roll = roll
+    def __init__(self, team: Team, host: HostPort, factory: InstanceFactory) -> None:
+        self._team = team
         self._host = host
         self._factory = factory
         self._late: dict[str, float] = {}
@@ -41,25 +41,25 @@ class Undoing:
     async def undo(self, record: InstanceRecord) -> bool:
         """Whether everything is gone. Raises ``FencedError``: then another supervisor has it in hand."""
         instance_id = record.instance_id
-        await _step(self._roll.confirm)
-        await self._roll.members.leave(instance_id)
+        await _step(self._team.confirm)
+        await self._team.members.leave(instance_id)
         steps = [
             await _step(self._host.end_agent, record.place, record.session_name, END_GRACE_S),
             await _step(self._factory.destroy, record.actor_name),
             await _step(self._undo_workspace, record),
             await _step(self._host.forget_instance, record.place),
-            await _step(self._roll.mail.close, instance_id),
+            await _step(self._team.mail.close, instance_id),
         ]
-        return all(steps) and await _step(self._roll.remove, instance_id)
+        return all(steps) and await _step(self._team.remove, instance_id)
 
     async def abandon(self, record: InstanceRecord) -> None:
         """Forgets a spare agent of a host that is lost: what is left of it there goes when that is back."""
-        await self._roll.confirm()
-        await self._roll.members.leave(record.instance_id)
+        await self._team.confirm()
+        await self._team.members.leave(record.instance_id)
         await _step(self._factory.destroy, record.actor_name)
         await _step(self._host.forget_instance, record.place)
-        await _step(self._roll.mail.close, record.instance_id)
-        await self._roll.remove(record.instance_id)
+        await _step(self._team.mail.close, record.instance_id)
+        await self._team.remove(record.instance_id)
 
     async def _undo_workspace(self, record: InstanceRecord) -> None:
         if record.workspace is not None:
@@ -82,8 +82,8 @@ class Undoing:
                 del self._late[instance_id]
 
     async def _collect_worktree(self, instance_id: str) -> None:
-        known = self._roll.registry.worktree_names(besides=instance_id)
-        for orphan in await self._host.orphans([*known, *self._roll.unreadable.instance_ids]):
+        known = self._team.registry.worktree_names(besides=instance_id)
+        for orphan in await self._host.orphans([*known, *self._team.unreadable.instance_ids]):
             if orphan.path.name.partition("-")[0] == instance_id:
                 await self._host.remove_orphan(orphan)
 

@@ -48,9 +48,9 @@ from supervisor.spawning.rollback import Undoing
 from supervisor.spawning.staff import Staff
 from supervisor.spawning.start import Begun, ColdStart, WarmStart
 from supervisor.team import views
-from supervisor.team.adoption import Adoption
-from supervisor.team.registry import InstanceRecord, Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.adoption import Adopter
+from supervisor.team.registry import InstanceRecord, InstanceStage, Member
+from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
@@ -59,16 +59,16 @@ _SCREEN_LINES = 15
 
 
 class FirstMessage:
-    def __init__(self, roll: Roll, timeout_s: float) -> None:
+    def __init__(self, team: Team, timeout_s: float) -> None:
         """``timeout_s``: longest time from the start of the agent to the proof."""
-        self._roll = roll
+        self._team = team
         self._timeout_s = timeout_s
 
     async def receipt(self, instance_id: str, accepted: Receipt) -> Receipt:
         """The receipt when it is final, or as it stands when the agent cannot get ready by itself."""
 
         def receipt() -> Receipt:
-            return self._roll.mail.receipt(accepted.message_id) or accepted
+            return self._team.mail.receipt(accepted.message_id) or accepted
 
         def decided() -> bool:
             return receipt().final or self._is_in_trouble(instance_id)
@@ -77,14 +77,14 @@ class FirstMessage:
             return receipt().final or not self._is_in_trouble(instance_id)
 
         deadline = time.monotonic() + self._timeout_s
-        while await self._roll.changes.until(decided, deadline - time.monotonic()) and not receipt().final:
+        while await self._team.changes.until(decided, deadline - time.monotonic()) and not receipt().final:
             # A dialog that somebody has just answered, or a screen that is drawn late, is no trouble a moment later.
-            if not await self._roll.changes.until(over, _TROUBLE_PATIENCE_S):
+            if not await self._team.changes.until(over, _TROUBLE_PATIENCE_S):
                 break
         return receipt()
 
     def _is_in_trouble(self, instance_id: str) -> bool:
-        snapshot = self._roll.registry.get(instance_id).snapshot
+        snapshot = self._team.registry.get(instance_id).snapshot
         starts_not = snapshot.status is Status.STARTING and bool(snapshot.reason)
         return snapshot.status not in ALIVE or snapshot.status is Status.WAITING_INPUT or starts_not
 
@@ -111,7 +111,7 @@ _FIRST_MESSAGE_WAITS = frozenset({Status.STARTING, Status.READY})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpawnSettings:
-    roll: Roll
+    team: Team
     agent: str
     timeout_s: float
     """Longest time from the start of the agent to the proof of its first message."""
@@ -147,32 +147,32 @@ class _SpareLostError(AgentError):
 
 class Spawner:
     def __init__(
-        self, settings: SpawnSettings, staff: Staff, adoption: Adoption, undoing: Undoing, starts: Starts
+        self, settings: SpawnSettings, staff: Staff, adopter: Adopter, undoing: Undoing, starts: Starts
     ) -> None:
         self._settings = settings
         self._permits = staff.permits
         self._room = staff.room
-        self._roll = settings.roll
-        self._mail = settings.roll.mail
-        self._adoption = adoption
+        self._team = settings.team
+        self._mail = settings.team.mail
+        self._adopter = adopter
         self._undoing = undoing
         self._starts = starts
-        self._first = FirstMessage(settings.roll, settings.timeout_s)
+        self._first = FirstMessage(settings.team, settings.timeout_s)
         self._under_way: set[asyncio.Task[InstanceRecord]] = set()
         self._ending = ""
 
     async def spawn(self, request: SpawnRequest, caller: Caller) -> InstanceRecord:
         """Starts an instance and gives it its first message. Waits for its turn under the spawn cap."""
-        return await self._roll.repeats.once(request, request.request_id, lambda: self._spawn_once(request, caller))
+        return await self._team.repeats.once(request, request.request_id, lambda: self._spawn_once(request, caller))
 
     async def _spawn_once(self, request: SpawnRequest, caller: Caller) -> InstanceRecord:
-        made = self._roll.registry.made_by(request.request_id) if request.request_id else None
+        made = self._team.registry.made_by(request.request_id) if request.request_id else None
         if made is not None:
             check_same(request.request_id or "", made.record.fingerprint, fingerprint(request))
             finished = await self._finished(made)
             if finished is not None:
                 return finished
-        dismissed = self._roll.dismissed(request.request_id, fingerprint(request))
+        dismissed = self._team.dismissed(request.request_id, fingerprint(request))
         if dismissed is not None:
             return dismissed
         work_dir = await self._settings.work_dirs.checked(request.work_dir)
@@ -182,7 +182,7 @@ class Spawner:
         async with AsyncExitStack() as waiting:
             placement = await waiting.enter_async_context(placed(self._settings.roster, request))
             await waiting.enter_async_context(self._permits.hold(caller.client))
-            self._roll.meters.observe(Timing.SPAWN_WAIT, time.perf_counter() - asked)
+            self._team.meters.observe(Timing.SPAWN_WAIT, time.perf_counter() - asked)
             self._check_goes_on()
             task = Task(request=request, work_dir=work_dir, caller=caller, placement=placement)
             # A caller who goes away in the middle must not leave half an instance behind. The spawn that then goes on
@@ -230,20 +230,20 @@ class Spawner:
         instance_id = member.record.instance_id
 
         def finished() -> bool:
-            return instance_id not in self._roll.registry or (
-                member.record.stage is not Stage.STARTING
+            return instance_id not in self._team.registry or (
+                member.record.stage is not InstanceStage.STARTING
                 and (self._mail.pending(instance_id) == 0 or member.snapshot.status not in _FIRST_MESSAGE_WAITS)
             )
 
-        await self._roll.changes.until(finished, self._settings.timeout_s)
-        if instance_id not in self._roll.registry:
+        await self._team.changes.until(finished, self._settings.timeout_s)
+        if instance_id not in self._team.registry:
             return None
-        if member.record.stage is Stage.STARTING:
+        if member.record.stage is InstanceStage.STARTING:
             raise UnavailableError(f"{instance_id}, which this call has made, is still being started: repeat the call.")
         return member.record
 
     async def _spawn(self, task: Task) -> InstanceRecord:
-        with self._roll.meters.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
+        with self._team.meters.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
             try:
                 return await self._attempt(task, warm=True)
             except _SpareLostError as error:
@@ -269,7 +269,7 @@ class Spawner:
 
     def _take_in(self, task: Task) -> Member:
         request = task.request
-        member = self._roll.registry.add(
+        member = self._team.registry.add(
             request.model_copy(update={"work_dir": str(task.work_dir)}),
             agent=request.agent or self._settings.agent,
             session_id=str(uuid.uuid4()),
@@ -279,7 +279,7 @@ class Spawner:
         if self._settings.roster is not None and task.placement is not None:
             instance_id = member.record.instance_id
             actor = "" if task.placement.own else f"{instance_id}@{task.placement.address}"
-            self._roll.registry.change(instance_id, actor=actor, host=task.placement.host, labels=request.labels)
+            self._team.registry.change(instance_id, actor=actor, host=task.placement.host, labels=request.labels)
             self._settings.roster.places[instance_id] = task.placement.host
             task.placement.instance_id = instance_id
         return member
@@ -300,13 +300,13 @@ class Spawner:
 
     async def _finish(self, member: Member, begun: Begun, *, from_pool: bool) -> InstanceRecord:
         instance_id = member.record.instance_id
-        await self._adoption.adopt(member.record, begun.port)
+        await self._adopter.adopt(member.record, begun.port)
         receipt = await self._first.receipt(instance_id, begun.context)
         if receipt.status is not MessageStatus.SUBMITTED and not (self._first.is_held(member) and not receipt.final):
             kind = _SpareLostError if from_pool and not member.alive else AgentError
             raise kind(await self._first.why_not(member, receipt, begun.port))
-        self._roll.meters.count(Count.SPAWNS_FROM_POOL, int(from_pool))
-        return await self._roll.save(instance_id, stage=Stage.RUNNING)
+        self._team.meters.count(Count.SPAWNS_FROM_POOL, int(from_pool))
+        return await self._team.save(instance_id, stage=InstanceStage.RUNNING)
 
 
 Spawn = Callable[[requests.SpawnRequest, Caller], Awaitable[results.SpawnResult]]

@@ -39,9 +39,9 @@ from supervisor.ports import HostPort, InstancePort
 from supervisor.spawning.agent import Wishes, agent_start, spare_identity, system_prompt
 from supervisor.spawning.staff import Staff
 from supervisor.store import keys
-from supervisor.team.adoption import Adoption
+from supervisor.team.adoption import Adopter
 from supervisor.team.registry import InstanceRecord, Member
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,19 +53,19 @@ class Begun:
 
 
 class ColdStart:
-    def __init__(self, home: Home, staff: Staff, roll: Roll, adoption: Adoption, pool: Pool) -> None:
+    def __init__(self, home: Home, staff: Staff, team: Team, adopter: Adopter, pool: Pool) -> None:
         self._home = home
         self._host: HostPort = staff.host
         self._stock = staff.stock
-        self._roll = roll
-        self._adoption = adoption
+        self._team = team
+        self._adopter = adopter
         self._pool = pool
 
     async def begin(self, member: Member, request: SpawnRequest, sender: str) -> Begun:
         instance_id = member.record.instance_id
-        self._roll.registry.change(instance_id, actor=self._actor_for(member.record))
-        await self._roll.save(instance_id)
-        async with beside(self._adoption.actor(member.record)) as coming:
+        self._team.registry.change(instance_id, actor=self._actor_for(member.record))
+        await self._team.save(instance_id)
+        async with beside(self._adopter.actor(member.record)) as coming:
             await self._give_workspace(member.record, request)
             context = await self._start(member, request, sender)
             return Begun(port=await coming, context=context)
@@ -78,9 +78,9 @@ class ColdStart:
         workspace = await self._from_pool(record, request)
         if workspace is None:
             workspace = await self._host.create_workspace(record.instance_id, record.work_dir, request.workspace_mode)
-        self._roll.registry.change(record.instance_id, workspace=workspace)
+        self._team.registry.change(record.instance_id, workspace=workspace)
         self._pool.works(request, record.work_dir, workspace)
-        await self._roll.save(record.instance_id, host=record.host or await self._host.name())
+        await self._team.save(record.instance_id, host=record.host or await self._host.name())
 
     async def _from_pool(self, record: InstanceRecord, request: SpawnRequest) -> Workspace | None:
         isolated = request.workspace_mode == "isolated"
@@ -105,17 +105,17 @@ class ColdStart:
         )
         pane = await self._host.start_agent(agent_start(self._home, member.record, wishes))
         draft = Draft(instance_id=member.record.instance_id, text=request.context, immediate=True)
-        message = self._roll.mail.first(draft, sender, time.time())
+        message = self._team.mail.first(draft, sender, time.time())
         async with member.writing:
-            record = self._roll.registry.change(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
-            (receipt,) = await self._roll.mail.accept([message], self._roll.stored_form(record))
+            record = self._team.registry.change(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
+            (receipt,) = await self._team.mail.accept([message], self._team.stored_form(record))
         return receipt
 
 
 class WarmStart:
-    def __init__(self, staff: Staff, roll: Roll, pool: Pool) -> None:
+    def __init__(self, staff: Staff, team: Team, pool: Pool) -> None:
         self._host: HostPort = staff.host
-        self._roll = roll
+        self._team = team
         self._pool = pool
         self._roster = staff.roster
 
@@ -131,7 +131,7 @@ class WarmStart:
         placed = placement.host if placement is not None else ""
         self._place(member, placement, spare.record.host)
         async with spare.turn:
-            port = self._roll.members.port(spare.record.instance_id)
+            port = self._team.members.port(spare.record.instance_id)
             try:
                 await self._hand_over(member, spare)
             except (WorkspaceError, AgentError, TerminalError, UnavailableError) as error:
@@ -146,7 +146,7 @@ class WarmStart:
         """Before anything of it is there: who looks for strays must not find it where it is not placed."""
         if self._roster is not None and placement is not None:
             self._roster.shift(placement, host)
-            self._roll.registry.change(member.record.instance_id, host=host)
+            self._team.registry.change(member.record.instance_id, host=host)
             self._roster.places[member.record.instance_id] = host
 
     async def _hand_over(self, member: Member, spare: Member) -> None:
@@ -163,7 +163,7 @@ class WarmStart:
         )
         await self._host.hand_over(handover)
         # From here on it is the instance's: whoever undoes that one undoes the spare with it.
-        self._roll.registry.change(
+        self._team.registry.change(
             record.instance_id,
             workspace=workspace,
             spare=given.instance_id,
@@ -178,12 +178,12 @@ class WarmStart:
     async def _bind(self, member: Member, spare: Member, request: SpawnRequest, sender: str) -> Receipt:
         instance_id, spare_id = member.record.instance_id, spare.record.instance_id
         draft = Draft(instance_id=instance_id, text=request.context, immediate=True)
-        message = self._roll.mail.first(draft, sender, time.time())
+        message = self._team.mail.first(draft, sender, time.time())
         async with spare.writing, member.writing:
-            stored = self._roll.stored_form(member.record).records
+            stored = self._team.stored_form(member.record).records
             extra = Extra(records=stored, delete=[keys.instance(spare_id)])
-            (receipt,) = await self._roll.mail.accept([message], extra)
-            self._roll.registry.remove(spare_id)
-            await self._roll.members.leave(spare_id)
+            (receipt,) = await self._team.mail.accept([message], extra)
+            self._team.registry.remove(spare_id)
+            await self._team.members.leave(spare_id)
         member.snapshot = InstanceSnapshot(since=time.time(), transcript_path=member.record.transcript_path)
         return receipt

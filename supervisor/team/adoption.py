@@ -26,7 +26,7 @@ from actors.instance.reports import Report
 from supervisor.ports import InstanceFactory, InstancePort
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.team.registry import InstanceRecord
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 class Batching:
     """All in the supervisor's event loop."""
 
-    def __init__(self, tunables: Tunables, roll: Roll) -> None:
-        self._roll = roll
+    def __init__(self, tunables: Tunables, team: Team) -> None:
+        self._team = team
         self._behind: set[str] = set()
         self._telling = TaskSet("tell how to batch")
         self.limits = limits_of(tunables.current)
@@ -63,13 +63,13 @@ class Batching:
         self.limits = limits_of(after)
         if limits_of(before) == self.limits:
             return
-        for member in self._roll.registry:
+        for member in self._team.registry:
             self._tell_soon(member.record.instance_id)
 
     def _tell_soon(self, instance_id: str) -> None:
-        if not self._roll.members.has(instance_id):  # it is told when it takes its agent over
+        if not self._team.members.has(instance_id):  # it is told when it takes its agent over
             return
-        self._telling.begin(self.tell(instance_id, self._roll.members.port(instance_id)))
+        self._telling.begin(self.tell(instance_id, self._team.members.port(instance_id)))
 
 
 def limits_of(tuning: Tuning) -> BatchLimits:
@@ -89,14 +89,14 @@ class InstanceRules:
     """An agent that fails is started again."""
 
 
-class Adoption:
-    """Listens to the followers of the roll. All in the supervisor's event loop."""
+class Adopter:
+    """Listens to the followers of the team. All in the supervisor's event loop."""
 
-    def __init__(self, home: Home, rules: InstanceRules, factory: InstanceFactory, roll: Roll) -> None:
+    def __init__(self, home: Home, rules: InstanceRules, factory: InstanceFactory, team: Team) -> None:
         self._home = home
         self._rules = rules
         self._factory = factory
-        self._roll = roll
+        self._team = team
 
     async def actor(self, record: InstanceRecord) -> InstancePort:
         """The instance's actor, made if there is none; returns when it answers."""
@@ -105,12 +105,12 @@ class Adoption:
     async def adopt(self, record: InstanceRecord, port: InstancePort) -> None:
         """From now on the actor follows the agent, and its reports are taken in."""
         incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
-        self._roll.members.follow(record.instance_id, port, incarnation, self)
-        self._roll.mail.hand_over_again(record.instance_id)
+        self._team.members.follow(record.instance_id, port, incarnation, self)
+        self._team.mail.hand_over_again(record.instance_id)
         await self._rules.batching.tell(record.instance_id, port)  # who is followed is told of a change meanwhile, too
-        await self.on_silence(record.instance_id, "")
+        await self.on_unreachable(record.instance_id, "")
 
-    async def hear_out(self, record: InstanceRecord) -> None:
+    async def collect_last_report(self, record: InstanceRecord) -> None:
         """The agent has ended for good and nobody follows it: an actor of its own is made, which finds in the agent's
         record and in the journal what became of the messages that are still under way, and reports it."""
         await self._factory.destroy(record.actor_name)  # one that lives on may still wait for the agent's next life
@@ -118,22 +118,22 @@ class Adoption:
         await self.adopt(record, port)
 
     async def on_report(self, instance_id: str, report: Report) -> None:
-        await self._roll.take_in(instance_id, report)
+        await self._team.take_in(instance_id, report)
         self._rules.batching.reachable(instance_id)
 
-    async def on_silence(self, instance_id: str, reason: str) -> None:
-        if instance_id in self._roll.registry:
-            member = self._roll.registry.get(instance_id)
+    async def on_unreachable(self, instance_id: str, reason: str) -> None:
+        if instance_id in self._team.registry:
+            member = self._team.registry.get(instance_id)
             if bool(member.silence) != bool(reason):
                 member.silence = reason
-                self._roll.changes.announce()
+                self._team.changes.announce()
 
     async def find_again(self, instance_id: str) -> tuple[InstancePort, str]:
-        record = self._roll.registry.get(instance_id).record
+        record = self._team.registry.get(instance_id).record
         port = await self.actor(record)
         incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
         await self._rules.batching.tell(instance_id, port)
-        self._roll.mail.hand_over_again(instance_id)
+        self._team.mail.hand_over_again(instance_id)
         return port, incarnation
 
     def _config(self, record: InstanceRecord) -> InstanceConfig:
@@ -151,6 +151,6 @@ class Adoption:
     def _comes_back(self, record: InstanceRecord) -> bool:
         """Whether what waits for it when its agent ends is kept for the agent's next life: also by an actor that was
         killed, and has not been told so, while the agent is being ended only to be started again."""
-        known = record.instance_id in self._roll.registry
-        restarting = known and self._roll.registry.get(record.instance_id).coming_back
+        known = record.instance_id in self._team.registry
+        restarting = known and self._team.registry.get(record.instance_id).coming_back
         return record.wanted and (self._rules.comes_back or restarting)

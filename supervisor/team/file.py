@@ -18,7 +18,7 @@ from actors.marks import TEAM_MARK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Team:
+class TeamInfo:
     """A process id here is a hint: it counts only while that process carries the team's mark. 0: not started yet."""
 
     team_id: str
@@ -36,31 +36,31 @@ class Team:
     """It is being brought down, or was to be when that was cut short: nobody brings it back unasked."""
 
 
-def write_team(home: Home, team: Team) -> None:
+def write_team(home: Home, team: TeamInfo) -> None:
     """Raises ``SettingsError``."""
     write_private(home.team_file, json.dumps(asdict(team), indent=2))
 
 
-def read_team(home: Home) -> Team | None:
+def read_team(home: Home) -> TeamInfo | None:
     """The team of this home. With its file lost or torn, what the agents' environment tells; without both None."""
     try:
-        return Team(**json.loads(home.team_file.read_text()))
+        return TeamInfo(**json.loads(home.team_file.read_text()))
     except (OSError, ValueError, TypeError):
         pass
     try:
         team_id = json.loads(home.environment_file.read_text())[TEAM_MARK]
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return Team(team_id=str(team_id), version="", started_at="")
+    return TeamInfo(team_id=str(team_id), version="", started_at="")
 
 
-def wanted_team(home: Home) -> Team | None:
+def wanted_team(home: Home) -> TeamInfo | None:
     """The team that was brought up and not brought down again, whether it runs just now or not."""
     team = read_team(home)
     return None if team is None or team.ending else team
 
 
-def head_runs(team: Team) -> bool:
+def head_runs(team: TeamInfo) -> bool:
     """Whether the process that the file names runs and is the team's. Says nothing of the processes below it."""
     mark = f"{TEAM_MARK}={team.team_id}".encode()
     with suppress(OSError):

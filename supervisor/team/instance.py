@@ -20,7 +20,7 @@ SPARE_PREFIX = "spare_"
 """Names of spare agents, and of spare worktrees, begin so; those who are given one keep it."""
 
 
-class Stage(StrEnum):
+class InstanceStage(StrEnum):
     """How far the life of an instance has got, as far as it must not be forgotten."""
 
     STARTING = "starting"
@@ -69,7 +69,7 @@ class InstanceRecord:
     """Of a spare only: which program it runs."""
     pane_id: str = ""
     pid: int = 0
-    stage: Stage = Stage.STARTING
+    stage: InstanceStage = InstanceStage.STARTING
     moving_from: str = ""
     """The drained host from which it is just being handed over to another one; see ``cluster.migration``."""
     wanted: bool = True
@@ -130,7 +130,7 @@ class InstanceRecord:
     @property
     def resumable(self) -> bool:
         """Its agent has ended without having been terminated."""
-        return self.wanted and self.stage in (Stage.STOPPED, Stage.FAILED)
+        return self.wanted and self.stage in (InstanceStage.STOPPED, InstanceStage.FAILED)
 
 
 def worktree_names(records: Iterable[InstanceRecord]) -> set[str]:

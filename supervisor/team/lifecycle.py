@@ -7,7 +7,7 @@ it. That an instance is being terminated is stored before its agent is ended, so
 
 Agents that ended without having been asked to are started again with their conversation, if the settings say so.
 
-``Roll`` tells of each failure, ``Recovery`` of those that a crash of the supervisor has left failed. Each next attempt
+``Team`` tells of each failure, ``Recovery`` of those that a crash of the supervisor has left failed. Each next attempt
 for the same instance waits longer, and after ``limit`` in a row it stays failed until somebody restarts it. An instance
 that has run for a while has its attempts back.
 
@@ -44,9 +44,9 @@ from supervisor.ports import HostPort, InstancePort
 from supervisor.spawning.admission import Permits, Tell, say_nothing
 from supervisor.spawning.agent import system_prompt
 from supervisor.spawning.staff import Staff
-from supervisor.team.adoption import Adoption
-from supervisor.team.registry import InstanceRecord, Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.adoption import Adopter
+from supervisor.team.registry import InstanceRecord, InstanceStage, Member
+from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
@@ -61,21 +61,21 @@ _AT_ONCE = 10
 Remove = Callable[[Workspace], Awaitable[RemovalResult]]
 
 
-class Closing:
-    def __init__(self, roll: Roll, staff: Staff, adoption: Adoption, start_timeout_s: float) -> None:
-        self._roll = roll
+class Lifecycle:
+    def __init__(self, team: Team, staff: Staff, adopter: Adopter, start_timeout_s: float) -> None:
+        self._team = team
         self._host: HostPort = staff.host
         self._factory = staff.factory
         self._room = staff.room
         self._roster = staff.roster
-        self._adoption = adoption
+        self._adopter = adopter
         self._start_timeout_s = start_timeout_s
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._ending = ""
 
     async def terminate(self, instance_id: str, *, cascade: bool) -> TerminateResult:
         """Ends an instance, with ``cascade`` also all below it; from now on nobody is started under them."""
-        members = [self._roll.registry.get(instance_id)]
+        members = [self._team.registry.get(instance_id)]
         if cascade:
             members = [*self._descendants(instance_id), *members]
         begun = await asyncio.gather(*(self._begin_ending(member) for member in members), return_exceptions=True)
@@ -95,7 +95,7 @@ class Closing:
     async def _begin_ending(self, member: Member) -> None:
         member.ending = True
         try:
-            await self._roll.save(member.record.instance_id, wanted=False, stage=Stage.ENDING)
+            await self._team.save(member.record.instance_id, wanted=False, stage=InstanceStage.ENDING)
         except BaseException:
             member.ending = not member.record.wanted
             raise
@@ -104,12 +104,12 @@ class Closing:
         """Ends agents for the team's own end; workspaces stay as they are, and messages wait for a ``resume``. From now
         on nobody is started again: who asks is refused in the words ``why``."""
         self._ending = why
-        await self._roll.confirm()
+        await self._team.confirm()
         return _result(await asyncio.gather(*(self._alone(member, self._stop) for member in members)))
 
     def _descendants(self, instance_id: str) -> list[Member]:
         found: list[Member] = []
-        for child in self._roll.registry.children(instance_id):
+        for child in self._team.registry.children(instance_id):
             found.extend(self._descendants(child.record.instance_id))
             found.append(child)
         return found
@@ -140,7 +140,7 @@ class Closing:
             return await self.finish(member)
         await self._end_agent(member, coming_back=True)
         await self._leave(member)
-        await self._roll.mark_ended(member, Stage.STOPPED, "")
+        await self._team.mark_ended(member, InstanceStage.STOPPED, "")
         return RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
 
     async def finish(self, member: Member) -> RemovalResult:
@@ -151,24 +151,24 @@ class Closing:
         if member.record.wanted:  # somebody has restarted it meanwhile
             await self._begin_ending(member)
         await self._end_agent(member, coming_back=False)
-        await self._hear_out(member)
+        await self._collect_last_report(member)
         await self._leave(member)
-        await self._roll.mail.close(member.record.instance_id)
+        await self._team.mail.close(member.record.instance_id)
         try:
             removal = await self.retire(member.record)
         except (UnavailableError, StoreError):
             raise
         except PhalanxError:
-            await self._roll.mark_ended(member, Stage.STOPPED, "")
+            await self._team.mark_ended(member, InstanceStage.STOPPED, "")
             raise
-        await self._roll.mark_ended(member, Stage.STOPPED, "")
+        await self._team.mark_ended(member, InstanceStage.STOPPED, "")
         return removal
 
     async def _leave(self, member: Member) -> None:
-        await self._roll.members.leave(member.record.instance_id)
+        await self._team.members.leave(member.record.instance_id)
         await self._factory.destroy(member.record.actor_name)
 
-    async def _hear_out(self, member: Member) -> None:
+    async def _collect_last_report(self, member: Member) -> None:
         """A message whose receipt a crash has cut off may have arrived: what the instance has kept decides.
 
         Raises ``UnavailableError`` when that cannot be asked now: then the end is not finished yet.
@@ -176,21 +176,21 @@ class Closing:
         record = member.record
 
         def heard() -> bool:
-            return self._roll.mail.pending(record.instance_id) == 0
+            return self._team.mail.pending(record.instance_id) == 0
 
-        if self._roll.members.has(record.instance_id):
-            await self._roll.changes.until(heard, _HEARD_S)
+        if self._team.members.has(record.instance_id):
+            await self._team.changes.until(heard, _HEARD_S)
         if heard() or not record.pid:
             return
-        await self._roll.members.leave(record.instance_id)
+        await self._team.members.leave(record.instance_id)
         try:
-            await self._adoption.hear_out(record)
+            await self._adopter.collect_last_report(record)
         except (UnavailableError, StoreError):
             raise
         except PhalanxError as error:
             logger.warning("what became of messages to %s cannot be found out: %s", record.instance_id, error)
         else:
-            await self._roll.changes.until(heard, _NOTICE_S)
+            await self._team.changes.until(heard, _NOTICE_S)
 
     async def retire(self, record: InstanceRecord, remove: Remove | None = None) -> RemovalResult:
         """Removes the workspace of an instance that has ended, as far as that loses nothing; ``remove`` does it."""
@@ -205,7 +205,7 @@ class Closing:
     def _who_works_in(self, record: InstanceRecord) -> str:
         """Another instance that is alive and has its working directory in this one's worktree; empty if none."""
         worktree = record.workspace.worktree if record.workspace else None
-        for other in self._roll.registry:
+        for other in self._team.registry:
             alive = other.alive and other.record.instance_id != record.instance_id
             if worktree is not None and alive and other.record.directory.is_relative_to(worktree):
                 return other.record.instance_id
@@ -216,10 +216,10 @@ class Closing:
         record = member.record
         if member.alive:
             with suppress(UnavailableError):
-                await self._roll.members.port(record.instance_id).expect_end(coming_back)
+                await self._team.members.port(record.instance_id).expect_end(coming_back)
         await self._host.end_agent(record.place, record.session_name, END_GRACE_S)
-        if self._roll.members.has(record.instance_id):
-            await self._roll.changes.until(lambda: member.snapshot.status not in ALIVE, _NOTICE_S)
+        if self._team.members.has(record.instance_id):
+            await self._team.changes.until(lambda: member.snapshot.status not in ALIVE, _NOTICE_S)
 
     async def restart(self, member: Member, asked_of: InstanceRecord, tell: Tell = say_nothing) -> RestartResult:
         """Starts the agent again with the same conversation in the same workspace; returns when it is ready.
@@ -229,13 +229,13 @@ class Closing:
         """
         async with self._slot(member), self._place(member, tell, replaces=member.alive), member.turn:
             now = member.record
-            if now.instance_id not in self._roll.registry or (asked_of.wanted and not now.wanted):
+            if now.instance_id not in self._team.registry or (asked_of.wanted and not now.wanted):
                 raise WrongStateError(f"{now.instance_id} was terminated before it could be restarted.")
             if member.alive and now.pid != asked_of.pid:
                 raise WrongStateError(
                     f"{now.instance_id} was restarted meanwhile by another call; it is {member.status}."
                 )
-            await self._roll.save(now.instance_id, resumes=0)
+            await self._team.save(now.instance_id, resumes=0)
             return await self._restart(member)
 
     async def resume(self, member: Member) -> RestartResult | None:
@@ -276,7 +276,7 @@ class Closing:
         record = member.record
         if self._ending:
             raise WrongStateError(self._ending)
-        await self._roll.confirm()
+        await self._team.confirm()
         here = record.workspace is None or record.workspace.home is None
         if here and not record.directory.is_dir():
             raise WorkspaceError(
@@ -287,24 +287,24 @@ class Closing:
             return await self._end_and_start(member, summary)
         finally:
             member.coming_back = False
-            self._roll.changes.announce()
+            self._team.changes.announce()
 
     async def _end_and_start(self, member: Member, summary: str) -> RestartResult:
         record = member.record
         await self._end_agent(member, coming_back=True)
-        await self._roll.members.leave(record.instance_id)
+        await self._team.members.leave(record.instance_id)
         try:
             if summary:
                 fresh = {"session_id": str(uuid.uuid4()), "transcript_path": "", "summary": summary}
-                record = await self._roll.save_fresh(record.instance_id, **fresh)
+                record = await self._team.save_fresh(record.instance_id, **fresh)
                 await self._factory.destroy(record.actor_name)  # it has the conversation before in mind
-            return await self._begin_again(member, await self._adoption.actor(record))
+            return await self._begin_again(member, await self._adopter.actor(record))
         except FencedError:
             raise
         except Exception as error:
             await self._host.end_agent(record.place, record.session_name, END_GRACE_S)
             reason = str(error) if isinstance(error, PhalanxError) else f"an error in Phalanx: {error!r}"
-            await self._roll.mark_ended(member, Stage.FAILED, reason)
+            await self._team.mark_ended(member, InstanceStage.FAILED, reason)
             raise
 
     async def _begin_again(self, member: Member, port: InstancePort) -> RestartResult:
@@ -314,16 +314,16 @@ class Closing:
             await self._host.renew_agent(place, session_id, system_prompt(member.record))
         restarted = await self._host.restart_agent(place, member.record.session_name, path, session_id)
         pane = restarted.pane
-        running = {"stage": Stage.RUNNING, "wanted": True, "reason": "", "ended_at": 0.0}
-        record = await self._roll.save(instance_id, pane_id=pane.pane_id, pid=pane.pid, **running)
+        running = {"stage": InstanceStage.RUNNING, "wanted": True, "reason": "", "ended_at": 0.0}
+        record = await self._team.save(instance_id, pane_id=pane.pane_id, pid=pane.pid, **running)
         member.snapshot = InstanceSnapshot(since=time.time(), transcript_path=path)
         member.ending = member.coming_back = False
-        self._roll.mail.begin_life(instance_id)
-        await self._adoption.adopt(record, port)
+        self._team.mail.begin_life(instance_id)
+        await self._adopter.adopt(record, port)
         return RestartResult(instance_id=instance_id, status=await self._ready(member), resumed=restarted.resumed)
 
     async def _ready(self, member: Member) -> Status:
-        await self._roll.changes.until(lambda: member.snapshot.status is not Status.STARTING, self._start_timeout_s)
+        await self._team.changes.until(lambda: member.snapshot.status is not Status.STARTING, self._start_timeout_s)
         if member.alive and member.snapshot.status is not Status.STARTING:  # perhaps at work on what has waited for it
             return member.snapshot.status
         reason = member.snapshot.reason or f"it was not ready within {self._start_timeout_s:.0f} s"
@@ -347,12 +347,12 @@ _FORGIVEN_S = 600.0
 """Who fails after having run for so long starts counting anew."""
 
 
-class Resuming:
+class AutoRestart:
     """All in the supervisor's event loop."""
 
-    def __init__(self, roll: Roll, closing: Closing, permits: Permits, limit: int) -> None:
-        self._roll = roll
-        self._closing = closing
+    def __init__(self, team: Team, lifecycle: Lifecycle, permits: Permits, limit: int) -> None:
+        self._team = team
+        self._lifecycle = lifecycle
         self._permits = permits
         self._limit = limit
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -367,7 +367,7 @@ class Resuming:
 
     async def _bring_back(self, member: Member) -> None:
         resumes = _in_a_row(member.record)
-        while member.record.resumable and member.record.instance_id in self._roll.registry:
+        while member.record.resumable and member.record.instance_id in self._team.registry:
             if resumes >= self._limit:
                 await self._give_up(member, resumes)
                 return
@@ -387,7 +387,7 @@ class Resuming:
             f"then restart {instance_id}, which goes on with its conversation, or terminate it."
         )
         try:
-            await self._roll.tell_reason(member, told.strip())
+            await self._team.tell_reason(member, told.strip())
         except PhalanxError as error:
             logger.warning("why %s stays failed could not be stored: %s", instance_id, error)
 
@@ -395,8 +395,8 @@ class Resuming:
         try:
             async with self._permits.hold():
                 # Stored before: an agent that takes the supervisor down with it is not started again for ever.
-                await self._roll.save(member.record.instance_id, resumes=resumes, resumed_at=time.time())
-                done = await self._closing.resume(member)
+                await self._team.save(member.record.instance_id, resumes=resumes, resumed_at=time.time())
+                done = await self._lifecycle.resume(member)
             if done is not None:
                 logger.info("%s goes on with its conversation", member.record.instance_id)
         except PhalanxError as error:

@@ -25,12 +25,12 @@ SILENCE_S = 5.0
 _RETRY_S = 0.3
 
 
-class Listener(Protocol):
+class ReportListener(Protocol):
     async def on_report(self, instance_id: str, report: Report) -> None:
         """Takes a report in; when this raises, the same report comes again."""
         ...
 
-    async def on_silence(self, instance_id: str, reason: str) -> None:
+    async def on_unreachable(self, instance_id: str, reason: str) -> None:
         """The instance has not answered for a while; empty ``reason``: it answers again."""
         ...
 
@@ -40,16 +40,16 @@ class Listener(Protocol):
 
 
 @dataclass(slots=True)
-class _End:
+class _InstanceLink:
     port: InstancePort
     follower: asyncio.Task[None] | None = None
 
 
-class Members:
+class InstanceLinks:
     """All in the supervisor's event loop."""
 
     def __init__(self) -> None:
-        self._ends: dict[str, _End] = {}
+        self._ends: dict[str, _InstanceLink] = {}
 
     def port(self, instance_id: str) -> InstancePort:
         """Raises ``UnavailableError`` when the instance has no actor now."""
@@ -70,14 +70,14 @@ class Members:
         """Whether somebody can be reached."""
         return bool(self._ends)
 
-    def follow(self, instance_id: str, port: InstancePort, incarnation: str, listener: Listener) -> None:
+    def follow(self, instance_id: str, port: InstancePort, incarnation: str, listener: ReportListener) -> None:
         """Begins to follow an instance whose actor, in this incarnation, has just adopted its agent."""
         earlier = self._ends.get(instance_id)
         if earlier is not None and earlier.follower is not None:
             earlier.follower.cancel()
-        end = _End(port)
+        end = _InstanceLink(port)
         self._ends[instance_id] = end
-        end.follower = asyncio.create_task(_Follower(instance_id, end, incarnation, listener).run())
+        end.follower = asyncio.create_task(_ReportPoller(instance_id, end, incarnation, listener).run())
 
     async def leave(self, instance_id: str) -> None:
         """Stops following; no-op when it is not followed."""
@@ -90,10 +90,10 @@ class Members:
         await asyncio.gather(*map(self.leave, tuple(self._ends)))
 
 
-class _Follower:
+class _ReportPoller:
     """Follows one instance for ever."""
 
-    def __init__(self, instance_id: str, end: _End, incarnation: str, listener: Listener) -> None:
+    def __init__(self, instance_id: str, end: _InstanceLink, incarnation: str, listener: ReportListener) -> None:
         self._instance_id = instance_id
         self._end = end
         self._incarnation = incarnation
@@ -124,7 +124,7 @@ class _Follower:
             return
         self._heard_at = time.monotonic()
         if self._told_silence:
-            await self._listener.on_silence(self._instance_id, "")
+            await self._listener.on_unreachable(self._instance_id, "")
             self._told_silence = False
         await self._listener.on_report(self._instance_id, report)
         self._sequence = report.sequence
@@ -134,7 +134,7 @@ class _Follower:
             return
         try:
             if not self._told_silence:
-                await self._listener.on_silence(self._instance_id, reason)
+                await self._listener.on_unreachable(self._instance_id, reason)
                 self._told_silence = True
             await self._find_again()
         except PhalanxError as error:

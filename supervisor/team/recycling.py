@@ -26,9 +26,9 @@ from supervisor.api.results import RecycleResult
 from supervisor.backoff import Tries
 from supervisor.messaging.drafts import Draft
 from supervisor.ports import InstancePort
-from supervisor.team.lifecycle import Closing
+from supervisor.team.lifecycle import Lifecycle
 from supervisor.team.registry import Member
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 
 SENDER = "phalanx"
 LONGEST_SUMMARY = 20_000
@@ -61,7 +61,7 @@ class RecyclingRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class SummaryTurn:
     """What has come of the question for the summary so far."""
 
     answer: tuple[PageItem, ...] = ()
@@ -70,35 +70,35 @@ class Turn:
     """Why there will be none, in words; empty while there may."""
 
 
-def turn_of(entries: Sequence[PageItem], message_id: str) -> Turn:
+def turn_of(entries: Sequence[PageItem], message_id: str) -> SummaryTurn:
     """What the conversation tells of the turn that this message began; pure."""
     numbers = (n for n, shown in enumerate(entries) if message_id in ids_in(shown.entry.text))
     asked = next((n for n in numbers if entries[n].entry.kind is EntryKind.QUESTION), None)
     if asked is None:
-        return Turn()
+        return SummaryTurn()
     answer: tuple[PageItem, ...] = ()
     for shown in entries[asked + 1 :]:
         entry = shown.entry
         if entry.kind is EntryKind.QUESTION:
-            return Turn(trouble="somebody has gone on with it at its terminal")
+            return SummaryTurn(trouble="somebody has gone on with it at its terminal")
         if entry.interrupted:
-            return Turn(trouble="its turn was interrupted")
+            return SummaryTurn(trouble="its turn was interrupted")
         if entry.kind is EntryKind.NOTICE and entry.answer_id:
-            return Turn(trouble=f"its turn failed: {entry.text}")
+            return SummaryTurn(trouble=f"its turn failed: {entry.text}")
         if entry.kind in (EntryKind.TOOL_CALL, EntryKind.TOOL_RESULT):
             answer = ()
         elif entry.kind is EntryKind.ANSWER:
             goes_on = bool(answer) and bool(entry.answer_id) and answer[-1].entry.answer_id == entry.answer_id
             answer = (*answer, shown) if goes_on else (shown,)
-    return Turn(answer=answer)
+    return SummaryTurn(answer=answer)
 
 
-class Recycling:
+class ContextRecycler:
     """All in the supervisor's event loop."""
 
-    def __init__(self, roll: Roll, closing: Closing, rules: RecyclingRules) -> None:
-        self._roll = roll
-        self._closing = closing
+    def __init__(self, team: Team, lifecycle: Lifecycle, rules: RecyclingRules) -> None:
+        self._team = team
+        self._lifecycle = lifecycle
         self._rules = rules
         self._under_way: set[str] = set()
         self._unasked = TaskSet("recycling")
@@ -141,17 +141,17 @@ class Recycling:
 
     def _is_idle(self, member: Member) -> bool:
         idle = member.snapshot.status is Status.READY and not member.turn.locked() and not member.ending
-        return idle and not self._roll.mail.pending(member.record.instance_id)
+        return idle and not self._team.mail.pending(member.record.instance_id)
 
     async def _recycle(self, member: Member) -> RecycleResult:
         instance_id, began = member.record.instance_id, member.record
         draft = Draft(instance_id=instance_id, text=ASK, immediate=True)
-        (asked,) = self._roll.mail.check([draft], SENDER, time.time())
+        (asked,) = self._team.mail.check([draft], SENDER, time.time())
         if not isinstance(asked, Message):
             raise asked
         # No await since it was found idle: what is sent from now on is withheld, and there was nothing before.
-        with self._roll.mail.withheld(instance_id, but=asked.id):
-            port = self._roll.members.port(instance_id)
+        with self._team.mail.withheld(instance_id, but=asked.id):
+            port = self._team.members.port(instance_id)
             place = (await port.page(PageQuery(cursor=None, limit=1, leaves_unread=True))).cursor
             deadline = time.monotonic() + SUMMARY_S
             await self._ask(member, asked, deadline)
@@ -160,37 +160,37 @@ class Recycling:
                 now = member.record
                 if member.ending or (now.pid, now.session_id) != (began.pid, began.session_id):
                     raise WrongStateError(f"{instance_id} was ended or begun anew before it gave its summary.")
-                port = self._roll.members.port(instance_id)
+                port = self._team.members.port(instance_id)
                 self._check_has_ended(instance_id, (await port.reports(-1, _ASK_S)).snapshot)
                 summary = await self._summary(member, asked, place)
-                status = await self._closing.renew(member, summary)
+                status = await self._lifecycle.renew(member, summary)
         return RecycleResult(instance_id=instance_id, status=status, summary=summary)
 
     async def _ask(self, member: Member, asked: Message, deadline: float) -> None:
         """Returns when the question stands in the conversation; one that does not get there is taken back."""
-        mail, instance_id = self._roll.mail, member.record.instance_id
+        mail, instance_id = self._team.mail, member.record.instance_id
         await mail.accept([asked])
         if await mail.settled([asked.id], deadline - time.monotonic()):
-            await self._roll.changes.until(lambda: mail.is_final(asked.id), _HELD_S)
+            await self._team.changes.until(lambda: mail.is_final(asked.id), _HELD_S)
         receipt = mail.receipt(asked.id)
         if receipt is not None and receipt.status is MessageStatus.SUBMITTED:
             return
         with suppress(UnavailableError):
-            await self._roll.members.port(instance_id).withdraw([asked.id], "the recycling was given up")
-            await self._roll.changes.until(lambda: mail.is_final(asked.id), _ASK_S)
+            await self._team.members.port(instance_id).withdraw([asked.id], "the recycling was given up")
+            await self._team.changes.until(lambda: mail.is_final(asked.id), _ASK_S)
         why = (receipt and receipt.reason) or f"that took longer than {SUMMARY_S:.0f} s"
         raise _no_summary(instance_id, f"it could not be asked for one: {why}")
 
     async def _answered(self, member: Member, asked: Message, place: str, deadline: float) -> None:
         """Returns when its turn is over and nothing more of it is to be expected."""
-        instance_id, changes = member.record.instance_id, self._roll.changes
+        instance_id, changes = member.record.instance_id, self._team.changes
         silent_until = None
         while True:
             if not await changes.until(lambda: member.snapshot.status is not Status.BUSY, deadline - time.monotonic()):
                 raise _no_summary(instance_id, f"its turn lasts longer than {SUMMARY_S:.0f} s")
             self._check_has_ended(instance_id, member.snapshot)
             with suppress(UnavailableError):  # its actor may have been killed, and is back in a moment
-                turn = turn_of(await self._entries(self._roll.members.port(instance_id), place), asked.id)
+                turn = turn_of(await self._entries(self._team.members.port(instance_id), place), asked.id)
                 silent_until = silent_until or time.monotonic() + _WRITTEN_S
                 if turn.answer or turn.trouble or time.monotonic() > silent_until:
                     return
@@ -207,7 +207,7 @@ class Recycling:
     async def _summary(self, member: Member, asked: Message, place: str) -> str:
         """Raises ``AgentError`` when there is none, or when there is something after it."""
         instance_id = member.record.instance_id
-        port = self._roll.members.port(instance_id)
+        port = self._team.members.port(instance_id)
         turn = turn_of(await self._entries(port, place), asked.id)
         if turn.trouble:
             raise _no_summary(instance_id, turn.trouble)

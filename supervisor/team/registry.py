@@ -17,7 +17,14 @@ from actors.instance.reports import InstanceSnapshot
 from actors.status import ALIVE, Status
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.api.results import InstanceInfo
-from supervisor.team.instance import SPARE_PREFIX, InstanceRecord, Stage, is_instance_id, number_in, worktree_names
+from supervisor.team.instance import (
+    SPARE_PREFIX,
+    InstanceRecord,
+    InstanceStage,
+    is_instance_id,
+    number_in,
+    worktree_names,
+)
 
 __all__ = ["InstanceRecord", "Member", "Registry", "Spare", "Stage", "is_instance_id", "number_in", "worktree_names"]
 
@@ -30,17 +37,17 @@ COMING_BACK = "the team has just come back, and it is being asked how it is"
 
 
 _STATUS_OF = {
-    Stage.STARTING: Status.STARTING,
-    Stage.SPARE: Status.STARTING,
-    Stage.RUNNING: Status.STARTING,
-    Stage.ENDING: Status.STOPPED,
-    Stage.STOPPED: Status.STOPPED,
-    Stage.FAILED: Status.FAILED,
+    InstanceStage.STARTING: Status.STARTING,
+    InstanceStage.SPARE: Status.STARTING,
+    InstanceStage.RUNNING: Status.STARTING,
+    InstanceStage.ENDING: Status.STOPPED,
+    InstanceStage.STOPPED: Status.STOPPED,
+    InstanceStage.FAILED: Status.FAILED,
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spare:
+class SpareAgent:
     """A spare agent to be; the fields as in ``InstanceRecord``."""
 
     agent: str
@@ -85,7 +92,7 @@ class Member:
     @property
     def terminated(self) -> bool:
         """For good: one that only ended with the team, or failed, can go on and belongs to it."""
-        return self.record.stage is Stage.STOPPED and not self.record.wanted
+        return self.record.stage is InstanceStage.STOPPED and not self.record.wanted
 
 
 class Registry:
@@ -142,7 +149,7 @@ class Registry:
         )
         return self._take(Member(record, InstanceSnapshot(since=now)))
 
-    def add_spare(self, spare: Spare) -> Member:
+    def add_spare(self, spare: SpareAgent) -> Member:
         """Takes in a spare agent that is just being made."""
         name = self.next_spare()
         record = InstanceRecord(

@@ -1,4 +1,4 @@
-"""The team's roll: registry, live ends, mail and store kept in step.
+"""The team: registry, live ends, mail and store kept in step.
 
 Whoever changes who is in the team goes through here. Everybody who waits for the team to change waits on ``changes``.
 What must not be forgotten of an instance is stored before anybody is told of it.
@@ -21,15 +21,15 @@ from supervisor.rpc.idempotency import Noted, Repeats
 from supervisor.store import keys
 from supervisor.store.base import StateStore
 from supervisor.store.guards import Keeping
-from supervisor.team.links import Members
-from supervisor.team.registry import InstanceRecord, Member, Registry, Stage
+from supervisor.team.links import InstanceLinks
+from supervisor.team.registry import InstanceRecord, InstanceStage, Member, Registry
 
 logger = logging.getLogger(__name__)
 
-_STAGE_OF = {Status.STOPPED: Stage.STOPPED, Status.FAILED: Stage.FAILED}
+_STAGE_OF = {Status.STOPPED: InstanceStage.STOPPED, Status.FAILED: InstanceStage.FAILED}
 
 
-class Roll:
+class Team:
     """All in the supervisor's event loop."""
 
     def __init__(self, store: StateStore, names: Iterable[str] = (), meters: Meters | None = None) -> None:
@@ -38,7 +38,7 @@ class Roll:
         self.registry = Registry()
         for name in names:
             self.registry.note_name(name)
-        self.members = Members()
+        self.members = InstanceLinks()
         self.meters = meters or Meters()
         self.unreadable = Unreadable()
         store = Keeping(store, self.unreadable)
@@ -120,7 +120,7 @@ class Roll:
         self.repeats.keep(noted)
 
     async def save_noted(self, noted: Noted) -> None:
-        """What a call has done that changes no record of the roll. Raises ``StoreError``."""
+        """What a call has done that changes no record of the team. Raises ``StoreError``."""
         await self._store.save(noted.records, noted.delete)
 
     def dismissed(self, request_id: str | None, fingerprint: str) -> InstanceRecord | None:
@@ -140,14 +140,14 @@ class Roll:
         self._pastes.pop(instance_id, None)
         self.changes.announce()
 
-    async def mark_ended(self, member: Member, stage: Stage, reason: str) -> None:
+    async def mark_ended(self, member: Member, stage: InstanceStage, reason: str) -> None:
         """The agent is found to have ended while nobody followed it."""
         await self.save(member.record.instance_id, stage=stage, reason=reason, ended_at=time.time())
-        status = Status.STOPPED if stage is Stage.STOPPED else Status.FAILED
+        status = Status.STOPPED if stage is InstanceStage.STOPPED else Status.FAILED
         member.snapshot = ended(member.snapshot, status, reason)
         member.silence = ""
         self.changes.announce()
-        if stage is Stage.FAILED:
+        if stage is InstanceStage.FAILED:
             self._has_failed(member)
 
     async def tell_reason(self, member: Member, reason: str) -> None:
@@ -177,7 +177,7 @@ class Roll:
         if not changed.is_spare:
             self.on_reported(member, report)
         self.mail.reachable(instance_id)
-        if changed.stage is Stage.FAILED and earlier.stage is not Stage.FAILED:
+        if changed.stage is InstanceStage.FAILED and earlier.stage is not InstanceStage.FAILED:
             self._has_failed(member)
 
     def _has_failed(self, member: Member) -> None:
@@ -220,7 +220,7 @@ def ended(snapshot: InstanceSnapshot, status: Status, reason: str = "") -> Insta
 
 def _told(snapshot: InstanceSnapshot, record: InstanceRecord) -> InstanceSnapshot:
     """What the supervisor knows of a failure stays said, however often the instance reports its own part of it."""
-    failed = snapshot.status is Status.FAILED and record.stage is Stage.FAILED and record.reason
+    failed = snapshot.status is Status.FAILED and record.stage is InstanceStage.FAILED and record.reason
     return replace(snapshot, reason=record.reason) if failed else snapshot
 
 
@@ -235,10 +235,10 @@ def _changed(record: InstanceRecord, snapshot: InstanceSnapshot) -> InstanceReco
         session_id=snapshot.session_id or record.session_id,
         transcript_path=snapshot.transcript_path or record.transcript_path,
     )
-    if record.stage in {Stage.STARTING, Stage.SPARE} or not record.wanted:
+    if record.stage in {InstanceStage.STARTING, InstanceStage.SPARE} or not record.wanted:
         return heard
     if snapshot.status in ALIVE:
-        return replace(heard, stage=Stage.RUNNING, reason="", ended_at=0.0)
+        return replace(heard, stage=InstanceStage.RUNNING, reason="", ended_at=0.0)
     stage = _STAGE_OF[snapshot.status]
     if stage is record.stage:
         return heard

@@ -25,7 +25,7 @@ from supervisor.api.results import (
     Tokens,
 )
 from supervisor.messaging.send import Sent
-from supervisor.team.registry import COMING_BACK, InstanceRecord, Member, Stage
+from supervisor.team.registry import COMING_BACK, InstanceRecord, InstanceStage, Member
 
 
 def iso(at: float) -> str:
@@ -34,7 +34,7 @@ def iso(at: float) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Post:
+class PendingMessages:
     """What is on its way to an instance: messages, those of them that are held back, and why the first of these is."""
 
     pending: int = 0
@@ -42,11 +42,11 @@ class Post:
     why_held: str = ""
 
 
-def instance_info(member: Member, post: Post, *, followed: bool) -> InstanceInfo:
+def instance_info(member: Member, post: PendingMessages, *, followed: bool) -> InstanceInfo:
     """``followed``: its actor reports to this supervisor."""
     record, snapshot = member.record, member.snapshot
     workspace = record.workspace
-    unknown = COMING_BACK if record.stage is Stage.RUNNING and not followed else ""
+    unknown = COMING_BACK if record.stage is InstanceStage.RUNNING and not followed else ""
     return InstanceInfo(
         instance_id=record.instance_id,
         name=record.name,

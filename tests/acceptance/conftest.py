@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_entry.connection import Team as EntryTeam
+from mcp_entry.connection import TeamConnection as EntryTeam
 from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.bringing import OwnedBringUp
 from tests.acceptance.team import Team, bring_up

@@ -15,7 +15,7 @@ from actors.errors import SettingsError, UnavailableError
 from actors.home import Home
 from actors.processes import end_processes, is_running
 from actors.tmux.server import TmuxServer
-from mcp_entry.connection import Team as EntryTeam
+from mcp_entry.connection import TeamConnection as EntryTeam
 from supervisor.api.requests import ListRequest, SendRequest
 from supervisor.settings import Settings
 from supervisor.team.file import read_team

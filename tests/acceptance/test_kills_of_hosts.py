@@ -15,7 +15,7 @@ from actors.errors import SettingsError
 from actors.files import write_private
 from actors.processes import end_processes, is_running, own_umask
 from actors.tmux.server import TmuxServer
-from mcp_entry.connection import Team as EntryTeam
+from mcp_entry.connection import TeamConnection as EntryTeam
 from supervisor.api.requests import ListRequest, SendRequest, TerminateRequest
 from tests.acceptance.team import Team
 from tests.processes import called, of_ray, tell

@@ -1,8 +1,8 @@
 """What a scenario is: one function with a sentence as its name, that lives through something real and says what it saw.
 
-It takes the ``Stage`` and returns when all held; it raises ``AssertionError`` with words when something did not, and
-``Skipped`` when it does not apply to the version that is tried. Scenarios run side by side over one team, so each
-keeps to the instances that it starts.
+It takes the ``InstanceStage`` and returns when all held; it raises ``AssertionError`` with words when something did
+not, and ``Skipped`` when it does not apply to the version that is tried. Scenarios run side by side over one team, so
+each keeps to the instances that it starts.
 """
 
 from __future__ import annotations

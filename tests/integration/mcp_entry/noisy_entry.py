@@ -10,7 +10,7 @@ import warnings
 from typing import Any
 
 from mcp_entry.__main__ import run
-from mcp_entry.connection import Team
+from mcp_entry.connection import TeamConnection
 from supervisor.api.verbs import ProgressCallback
 from supervisor.rpc.client import SupervisorClient
 from supervisor.settings import home_from
@@ -40,4 +40,4 @@ async def bring_up() -> None:
 
 
 if __name__ == "__main__":
-    run(Team(connect, bring_up, patience_s=5.0), home_from(os.environ))
+    run(TeamConnection(connect, bring_up, patience_s=5.0), home_from(os.environ))

@@ -15,7 +15,7 @@ from supervisor.api.results import Result, StatusResult
 from supervisor.api.verbs import Caller
 from supervisor.rpc.client import SupervisorClient
 from supervisor.rpc.server import Gateway
-from supervisor.team.file import Team, write_team
+from supervisor.team.file import TeamInfo, write_team
 
 Answer = Callable[[Request, Caller], Awaitable[Result]]
 
@@ -78,6 +78,6 @@ async def client(home: Home, gateway: Gateway) -> AsyncIterator[SupervisorClient
 def head(home: Home) -> Iterator[subprocess.Popen[bytes]]:
     """The home has a team, whose Ray is this process."""
     with subprocess.Popen(["sleep", "60"], env={TEAM_MARK: "abc"}) as process:
-        write_team(home, Team(team_id="abc", version="1", started_at="", head_pid=process.pid))
+        write_team(home, TeamInfo(team_id="abc", version="1", started_at="", head_pid=process.pid))
         yield process
         process.kill()

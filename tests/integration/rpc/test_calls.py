@@ -53,11 +53,11 @@ async def test_the_request_the_sender_and_the_result_arrive_as_they_were(
 
 
 async def test_who_is_cancelled_while_it_closes_is_cancelled(client: SupervisorClient) -> None:
-    closing = asyncio.create_task(client.close())
+    lifecycle = asyncio.create_task(client.close())
     await asyncio.sleep(0)
-    closing.cancel()
-    await asyncio.wait([closing])
-    assert closing.cancelled()
+    lifecycle.cancel()
+    await asyncio.wait([lifecycle])
+    assert lifecycle.cancelled()
 
 
 async def test_a_long_call_does_not_hold_up_a_short_one(client: SupervisorClient, verbs: ScriptedVerbs) -> None:

@@ -23,10 +23,10 @@ from supervisor.runtime import DownReport, Runtime
 from supervisor.runtime.environment import check_programs, only_one
 from supervisor.runtime.model import ignore_steps
 from supervisor.settings import Settings
-from supervisor.team.file import Team, write_team
+from supervisor.team.file import TeamInfo, write_team
 
 ROOT = Path(__file__).resolve().parents[3]
-TEAM = Team(team_id="0123456789abcdef", version="0", started_at="2026-01-01T00:00:00+00:00")
+TEAM = TeamInfo(team_id="0123456789abcdef", version="0", started_at="2026-01-01T00:00:00+00:00")
 
 
 def runtime(home: Home) -> Runtime:

@@ -23,7 +23,7 @@ from actors.tmux.server import TmuxServer
 from supervisor.runtime import Runtime
 from supervisor.runtime.parts import gateway_answers
 from supervisor.settings import Settings
-from supervisor.team.file import Team, read_team, wanted_team, write_team
+from supervisor.team.file import TeamInfo, read_team, wanted_team, write_team
 from tests.integration.runtime.conftest import STANDIN
 from tests.processes import called, environment_of, of_ray, session_of, tell, title_of
 
@@ -41,7 +41,7 @@ def caller(**more: str) -> dict[str, str]:
     return {**os.environ, "MAX_CONCURRENT_SPAWNS": "7", **more}
 
 
-def team_of(home: Home) -> Team:
+def team_of(home: Home) -> TeamInfo:
     team = read_team(home)
     assert team is not None
     return team
@@ -78,12 +78,12 @@ def check_whole(home: Home) -> None:
 
 
 @pytest.fixture
-def team(home: Home) -> Team:
+def team(home: Home) -> TeamInfo:
     runtime(home).up(caller())
     return team_of(home)
 
 
-def test_a_supervisor_that_was_killed_answers_again_without_anybodys_help(home: Home, team: Team) -> None:
+def test_a_supervisor_that_was_killed_answers_again_without_anybodys_help(home: Home, team: TeamInfo) -> None:
     supervisor = named(home, "ray::_Supervisor")
     instance = named(home, "ray::_Instance")
 
@@ -97,7 +97,7 @@ def test_a_supervisor_that_was_killed_answers_again_without_anybodys_help(home: 
 
 @pytest.mark.parametrize("how", ["killed", "ended in an orderly way"])
 def test_whatever_of_ray_dies_it_is_brought_back_whole_and_the_agents_do_not_notice(
-    home: Home, team: Team, how: str
+    home: Home, team: TeamInfo, how: str
 ) -> None:
     agent = agent_in(home)
     victims = ["raylet", "gcs_server", "head", "all"] if how == "killed" else ["raylet"]
@@ -121,7 +121,7 @@ def test_whatever_of_ray_dies_it_is_brought_back_whole_and_the_agents_do_not_not
     assert environment_of(one_of_ray)["MAX_CONCURRENT_SPAWNS"] == "7"
 
 
-def test_a_ray_that_is_just_dying_is_replaced_and_not_waited_for(home: Home, team: Team) -> None:
+def test_a_ray_that_is_just_dying_is_replaced_and_not_waited_for(home: Home, team: TeamInfo) -> None:
     """Its head does not know yet."""
     head = psutil.Process(team.head_pid)
     head.suspend()
@@ -135,7 +135,7 @@ def test_a_ray_that_is_just_dying_is_replaced_and_not_waited_for(home: Home, tea
     check_whole(home)
 
 
-def test_a_ray_that_hangs_is_replaced(home: Home, team: Team) -> None:
+def test_a_ray_that_hangs_is_replaced(home: Home, team: TeamInfo) -> None:
     hanging = named(home, "gcs_server")
     hanging.suspend()
     tell([named(home, "ray::_Supervisor")])
@@ -146,7 +146,7 @@ def test_a_ray_that_hangs_is_replaced(home: Home, team: Team) -> None:
     check_whole(home)
 
 
-def test_many_bring_a_lost_team_back_once(home: Home, team: Team) -> None:
+def test_many_bring_a_lost_team_back_once(home: Home, team: TeamInfo) -> None:
     end_processes(of_ray(home), grace_s=0)
 
     with ThreadPoolExecutor(4) as pool:
@@ -156,7 +156,7 @@ def test_many_bring_a_lost_team_back_once(home: Home, team: Team) -> None:
     check_whole(home)
 
 
-def test_a_lost_terminal_server_comes_back_with_the_environment_that_it_had(home: Home, team: Team) -> None:
+def test_a_lost_terminal_server_comes_back_with_the_environment_that_it_had(home: Home, team: TeamInfo) -> None:
     environment = json.loads(home.environment_file.read_text())
     end_processes([psutil.Process(team.tmux_pid)], grace_s=0)
     assert home.tmux_socket.exists()
@@ -181,7 +181,7 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.parametrize("command", ["up", "revive"])
 def test_after_a_reboot_a_new_team_begins_over_what_the_home_keeps(
-    home: Home, team: Team, bystander: subprocess.Popen[bytes], command: str
+    home: Home, team: TeamInfo, bystander: subprocess.Popen[bytes], command: str
 ) -> None:
     """Sockets and files are stale, and process ids belong to others."""
     kept = [home.state_file, home.worktrees / "work", home.instances / "spec_0_0_1"]
@@ -210,7 +210,7 @@ def test_after_a_reboot_a_new_team_begins_over_what_the_home_keeps(
     assert now == {**agents, **changed, **news}
 
 
-def test_a_team_that_was_brought_down_or_is_to_be_is_not_revived(home: Home, team: Team) -> None:
+def test_a_team_that_was_brought_down_or_is_to_be_is_not_revived(home: Home, team: TeamInfo) -> None:
     assert runtime(home).revive(caller()) is not None
     write_team(home, replace(team, ending=True))
     end_processes(of_ray(home), grace_s=0)
@@ -227,7 +227,7 @@ def test_a_team_that_was_brought_down_or_is_to_be_is_not_revived(home: Home, tea
     assert not home.team_file.exists()
 
 
-def test_a_team_whose_bringing_down_was_cut_short_is_not_revived(home: Home, team: Team) -> None:
+def test_a_team_whose_bringing_down_was_cut_short_is_not_revived(home: Home, team: TeamInfo) -> None:
     class CutShortError(Exception):
         pass
 
@@ -243,7 +243,7 @@ def test_a_team_whose_bringing_down_was_cut_short_is_not_revived(home: Home, tea
 
 
 def test_a_team_whose_bringing_down_was_cut_short_gets_a_supervisor_that_refuses_nothing(
-    home: Home, team: Team
+    home: Home, team: TeamInfo
 ) -> None:
     write_team(home, replace(team, ending=True))
     before = of_ray(home)
@@ -255,7 +255,7 @@ def test_a_team_whose_bringing_down_was_cut_short_gets_a_supervisor_that_refuses
     check_whole(home)
 
 
-def test_a_team_that_is_just_being_brought_down_is_not_revived_afterwards(home: Home, team: Team) -> None:
+def test_a_team_that_is_just_being_brought_down_is_not_revived_afterwards(home: Home, team: TeamInfo) -> None:
     with ThreadPoolExecutor(1) as pool:
         down = pool.submit(runtime(home).down)
         assert eventually(lambda: wanted_team(home) is None)
@@ -266,7 +266,7 @@ def test_a_team_that_is_just_being_brought_down_is_not_revived_afterwards(home: 
     assert processes_with(TEAM_MARK, team.team_id) == []
 
 
-def test_a_lost_team_file_does_not_keep_the_ray_of_that_team_from_being_replaced(home: Home, team: Team) -> None:
+def test_a_lost_team_file_does_not_keep_the_ray_of_that_team_from_being_replaced(home: Home, team: TeamInfo) -> None:
     before = of_ray(home)
     home.team_file.unlink()
 
@@ -277,7 +277,7 @@ def test_a_lost_team_file_does_not_keep_the_ray_of_that_team_from_being_replaced
     check_whole(home)
 
 
-def test_a_home_in_use_is_private_to_its_user(home: Home, team: Team) -> None:
+def test_a_home_in_use_is_private_to_its_user(home: Home, team: TeamInfo) -> None:
     wrong = []
     for path in (home.root, *home.root.rglob("*")):
         if path.is_symlink():

@@ -24,7 +24,7 @@ from actors.processes import end_processes, is_running, name_of, processes_with
 from actors.tmux.server import TmuxServer
 from supervisor.runtime import DownReport, Runtime, TeamAddress
 from supervisor.settings import Settings
-from supervisor.team.file import Team, read_team
+from supervisor.team.file import TeamInfo, read_team
 from tests.integration.runtime.conftest import STANDIN
 from tests.processes import environment_of, session_of
 
@@ -49,13 +49,13 @@ def caller_environment() -> dict[str, str]:
     return {**os.environ, **of_others, "ANTHROPIC_API_KEY": "sk-secret", "CLAUDE_CONFIG_DIR": "/c"}
 
 
-def known_team(home: Home) -> Team:
+def known_team(home: Home) -> TeamInfo:
     team = read_team(home)
     assert team is not None
     return team
 
 
-def members(team: Team) -> list[psutil.Process]:
+def members(team: TeamInfo) -> list[psutil.Process]:
     return processes_with(TEAM_MARK, team.team_id)
 
 
@@ -145,7 +145,7 @@ def check_privacy(home: Home, running: list[psutil.Process]) -> None:
                 assert local == "127.0.0.1", (name_of(process), listening)
 
 
-def check_ray(home: Home, team: Team, running: list[psutil.Process]) -> None:
+def check_ray(home: Home, team: TeamInfo, running: list[psutil.Process]) -> None:
     in_ray = [process for process in running if session_of(process) == team.head_pid]
     environments = [seen for process in in_ray if (seen := environment_of(process))]
     assert len(environments) >= 6
@@ -157,7 +157,7 @@ def check_ray(home: Home, team: Team, running: list[psutil.Process]) -> None:
     assert blocked_signals(head.pid) == 0
 
 
-def check_agents(home: Home, team: Team) -> None:
+def check_agents(home: Home, team: TeamInfo) -> None:
     server = psutil.Process(TmuxServer(home.tmux_socket).pid())
     assert team.tmux_pid == server.pid
     assert blocked_signals(server.pid) == 0

@@ -54,13 +54,13 @@ async def settle(life: Life, *ids: str) -> None:
 
 async def until(life: Life, instance_id: str, *statuses: Status) -> results.InstanceInfo:
     """Waits until the instance is in one of these."""
-    member = life.supervisor._roll.registry.get(instance_id)
-    assert await life.supervisor._roll.changes.until(lambda: member.snapshot.status in statuses, PATIENCE_S)
+    member = life.supervisor._team.registry.get(instance_id)
+    assert await life.supervisor._team.changes.until(lambda: member.snapshot.status in statuses, PATIENCE_S)
     return (await listed(life))[instance_id]
 
 
 def receipt_of(life: Life, sent: results.SendResult) -> Receipt:
-    found = life.supervisor._roll.mail.receipt(sent.message_id or "")
+    found = life.supervisor._team.mail.receipt(sent.message_id or "")
     assert found is not None
     return found
 

@@ -32,7 +32,7 @@ from supervisor.spawning.admission import Permits, Room
 from supervisor.spawning.staff import Staff
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
-from supervisor.team.registry import Stage
+from supervisor.team.registry import InstanceStage
 from tests.projects import git
 
 LEAD = Caller(sender="lead")
@@ -263,7 +263,7 @@ def _owned(loop: asyncio.AbstractEventLoop, work: Any, context: Any = None, **mo
 
 async def disagreements(team: Team, life: Life) -> list[str]:
     """Where registry, panes, actors, directories, worktrees and branches tell different stories."""
-    everyone = life.supervisor._roll.registry.everyone()
+    everyone = life.supervisor._team.registry.everyone()
     records = {member.record.instance_id: member.record for member in everyone}
     alive = {member.record.instance_id for member in everyone if member.alive}
     actors = {record.actor_name for record in records.values()}
@@ -275,7 +275,7 @@ async def disagreements(team: Team, life: Life) -> list[str]:
         for record in records.values()
         if not record.is_spare and record.workspace and record.workspace.worktree and record.workspace.worktree.exists()
     }
-    spare_worktrees = life.supervisor._roll.registry.spare_worktrees
+    spare_worktrees = life.supervisor._team.registry.spare_worktrees
     try:
         branches = git(team.repository, "branch", "--list", "--format=%(refname:short)", "phalanx/*").split()
         registered = git(team.repository, "worktree", "list", "--porcelain").count("worktree ") - 1
@@ -290,6 +290,9 @@ async def disagreements(team: Team, life: Life) -> list[str]:
         "worktrees": ({entry.name for entry in team.home.worktrees.iterdir()}, kept_names | spare_worktrees),
         "branches": (set(branches), kept_branches),
         "registered worktrees": ({registered}, {len(kept_names | spare_worktrees)}),
-        "half-made": ({r.instance_id for r in records.values() if r.stage in (Stage.STARTING, Stage.ENDING)}, set()),
+        "half-made": (
+            {r.instance_id for r in records.values() if r.stage in (InstanceStage.STARTING, InstanceStage.ENDING)},
+            set(),
+        ),
     }
     return [f"{what}: {there} and not {known}" for what, (there, known) in found.items() if there != known]

@@ -17,7 +17,7 @@ from actors.status import Status
 from actors.tmux.server import TmuxServer
 from supervisor.api import requests, results
 from supervisor.api.requests import ShutdownRequest, StatusRequest
-from supervisor.team.registry import Stage
+from supervisor.team.registry import InstanceStage
 from tests.integration.supervisor.asking import received
 from tests.integration.supervisor.deeds import (
     BUSY,
@@ -211,8 +211,8 @@ async def test_a_recovery_that_is_cut_off_is_gone_on_with_by_the_next(make_team:
         life = await team.first_life()
         alive, unwanted, dead, half = await asyncio.gather(*(spawn(life, team, BUSY) for _ in range(4)))
         (waiting,) = await send(life, alive, "afterwards")
-        await life.supervisor._roll.save(unwanted, wanted=False)
-        await life.supervisor._roll.save(half, stage=Stage.STARTING, pid=1)
+        await life.supervisor._team.save(unwanted, wanted=False)
+        await life.supervisor._team.save(half, stage=InstanceStage.STARTING, pid=1)
         await life.kill()
         kill_agent(team, dead)
         await gone(team, dead)
@@ -245,7 +245,7 @@ async def test_a_spare_becomes_one_instance_or_goes_whenever_the_supervisor_dies
     async def play(team: Team, moment: int) -> bool:
         life = await team.first_life()
         await life.call("prewarm_resources", requests.PrewarmRequest(instances=1, work_dir=str(team.repository)))
-        (spare,) = life.supervisor._roll.registry.spares()
+        (spare,) = life.supervisor._team.registry.spares()
         life.fate.ends_at(moment)
         died = await dies(spawn(life, team, "the task", requestId="r1"))
         calls = life.fate.calls
@@ -254,13 +254,13 @@ async def test_a_spare_becomes_one_instance_or_goes_whenever_the_supervisor_dies
         one, other = await asyncio.gather(*(spawn(life, team, "the task", requestId="r1") for _ in range(2)))
         assert one == other, calls
         assert list(_statuses(await listed(life))) == [one], calls
-        record = life.supervisor._roll.registry.get(one).record
+        record = life.supervisor._team.registry.get(one).record
         assert record.pid != spare.record.pid or record.spare == spare.record.instance_id, calls
         (prompt,) = received(team.home, record.place)
         assert prompt.endswith("the task"), calls
         await life.compared()
         await life.call("prewarm_resources", requests.PrewarmRequest(instances=0, work_dir=str(team.repository)))
-        assert await life.supervisor._roll.changes.until(lambda: not life.supervisor._roll.registry.spares(), 20), calls
+        assert await life.supervisor._team.changes.until(lambda: not life.supervisor._team.registry.spares(), 20), calls
         assert await agreed(team, life), calls
         return not died
 

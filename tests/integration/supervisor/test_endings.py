@@ -51,10 +51,10 @@ async def test_a_restart_whose_caller_goes_away_in_the_middle_is_done_all_the_sa
 ) -> None:
     spawned = await supervisor.spawn(specialist(repository), LEAD)
     await settle(supervisor, spawned.instance_id)
-    member = supervisor._roll.registry.get(spawned.instance_id)
+    member = supervisor._team.registry.get(spawned.instance_id)
     before = member.record.pid
     calling = asyncio.create_task(supervisor.restart(requests.RestartRequest(instance_id=spawned.instance_id), LEAD))
-    await supervisor._roll.changes.until(lambda: member.coming_back, 20)
+    await supervisor._team.changes.until(lambda: member.coming_back, 20)
     calling.cancel()
     await asyncio.gather(calling, return_exceptions=True)
     assert calling.cancelled()
@@ -62,7 +62,7 @@ async def test_a_restart_whose_caller_goes_away_in_the_middle_is_done_all_the_sa
     def is_back() -> bool:
         return member.record.pid != before and member.snapshot.status is Status.READY
 
-    assert await supervisor._roll.changes.until(is_back, 20)
+    assert await supervisor._team.changes.until(is_back, 20)
 
 
 async def test_an_interrupt_stops_the_turn_and_leaves_the_instance_usable(

@@ -163,7 +163,7 @@ async def test_events_reach_a_listener_over_the_gateway_and_trouble_is_told_once
             listening = client.events()
             first = await _of_the_team(listening)
             assert (first.kind, first.health is not None) == ("health-check", True)
-            supervisor._roll.unreadable.keys.append("instance/spec_0_0_9")
+            supervisor._team.unreadable.keys.append("instance/spec_0_0_9")
             watch = parts(supervisor).watch
             await watch.look()
             await watch.look()

@@ -33,7 +33,7 @@ async def prewarm(life: Life, team: Team, instances: int | None, **more: object)
 
 
 def spares(life: Life) -> list[Member]:
-    return list(life.supervisor._roll.registry.spares())
+    return list(life.supervisor._team.registry.spares())
 
 
 def told(team: Team, place: str) -> list[str]:
@@ -43,7 +43,7 @@ def told(team: Team, place: str) -> list[str]:
 
 
 def place_of(life: Life, instance_id: str) -> str:
-    return life.supervisor._roll.registry.get(instance_id).record.place
+    return life.supervisor._team.registry.get(instance_id).record.place
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -65,7 +65,7 @@ async def test_a_spare_is_given_to_an_instance_which_is_like_any_other(team: Tea
 
     instance_id = await spawn(life, team, "the task", name="cart", role="manager")
 
-    record = life.supervisor._roll.registry.get(instance_id).record
+    record = life.supervisor._team.registry.get(instance_id).record
     assert (record.pid, record.spare) == (pid, spare.record.instance_id)
     assert record.workspace is not None
     assert record.workspace.base_commit == git(team.repository, "rev-parse", "HEAD")
@@ -94,13 +94,13 @@ async def test_no_two_takers_get_the_same_spare_and_those_who_find_none_start_co
     await prewarm(life, team, 2)
     pids = {spare.record.pid for spare in spares(life)}
     ids = await asyncio.gather(*(spawn(life, team, f"task {n}") for n in range(4)))
-    records = [life.supervisor._roll.registry.get(one).record for one in ids]
+    records = [life.supervisor._team.registry.get(one).record for one in ids]
     assert len({record.pid for record in records}) == len(set(ids)) == 4
     assert {record.pid for record in records if record.spare} == pids
     tasks = [received(team.home, record.place)[0].rpartition("\n")[2] for record in records]
     assert tasks == [f"task {n}" for n in range(4)]
     assert await disagreements(team, life) == []
-    await life.supervisor._roll.changes.until(lambda: not spares(life), 1.0)
+    await life.supervisor._team.changes.until(lambda: not spares(life), 1.0)
     assert not spares(life), "what was ordered once is not made again"
 
 
@@ -126,7 +126,7 @@ async def test_a_spare_that_dies_while_it_is_being_taken_costs_the_taker_nothing
 
     monkeypatch.setattr(life.supervisor._spawner._starts.warm, "_hand_over", deadly)
     instance_id = await spawn(life, team, "the task")
-    record = life.supervisor._roll.registry.get(instance_id).record
+    record = life.supervisor._team.registry.get(instance_id).record
     assert received(team.home, record.place)[0].endswith("the task")
     assert (record.pid == spare.record.pid) == (dies == "actor")
     await until(lambda: not spares(life))
@@ -141,12 +141,12 @@ async def test_a_spare_that_is_no_good_any_more_is_replaced(
     monkeypatch.setattr(agents_module, "EVERY_S", 0.1)
     life = await team.first_life(PREWARM_INSTANCES="1")
     await terminate(life, await spawn(life, team))
-    await until(lambda: len(life.supervisor._roll.registry.spares()) == 1 and spares(life)[0].record.stage == "spare")
+    await until(lambda: len(life.supervisor._team.registry.spares()) == 1 and spares(life)[0].record.stage == "spare")
     (spare,) = spares(life)
     if why == "dead":
         os.kill(spare.record.pid, signal.SIGKILL)
     else:
-        await life.supervisor._roll.save(spare.record.instance_id, program="another")
+        await life.supervisor._team.save(spare.record.instance_id, program="another")
     await until(lambda: [s.record.stage == "spare" and s is not spare for s in spares(life)] == [True])
     assert spare.record.instance_id not in agents(team)
 
@@ -170,7 +170,7 @@ async def test_spare_worktrees_are_bound_to_instances_that_start_cold(team: Team
     names = {entry.name for entry in team.home.worktrees.iterdir()}
     assert not (await life.call("gc", requests.GcRequest())).items
     ids = await asyncio.gather(*(spawn(life, team) for _ in range(3)))
-    worktrees = {life.supervisor._roll.registry.get(one).record.directory.name for one in ids}
+    worktrees = {life.supervisor._team.registry.get(one).record.directory.name for one in ids}
     assert names < worktrees
     assert await disagreements(team, life) == []
 
@@ -188,7 +188,7 @@ async def test_spares_live_on_with_the_next_supervisor_and_end_with_the_team(tea
     names = {*places, "spare_4"}
     await until(lambda: {entry.name for entry in team.home.worktrees.iterdir()} == names)
     instance_id = await spawn(life, team, "the task")
-    assert life.supervisor._roll.registry.get(instance_id).record.pid in before
+    assert life.supervisor._team.registry.get(instance_id).record.pid in before
     assert await disagreements(team, life) == []
     await life.call("shutdown", requests.ShutdownRequest())
     assert not spares(life)
@@ -223,7 +223,7 @@ async def test_what_was_ordered_and_not_made_when_the_supervisor_was_killed_is_m
     asked = life.begin(prewarm(life, team, 2))
     await until(lambda: bool(spares(life)))
     life = await team.next_life()
-    assert await life.supervisor._roll.changes.until(
+    assert await life.supervisor._team.changes.until(
         lambda: [spare.record.stage == "spare" for spare in spares(life)] == [True] * 2, 40.0
     )
     asked.cancel()

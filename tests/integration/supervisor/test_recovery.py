@@ -161,7 +161,7 @@ async def test_who_is_not_wanted_and_who_belongs_to_nobody_is_ended_and_others_a
     life = await team.first_life()
     wanted, unwanted = await spawn(life, team), await spawn(life, team)
     await settle(life, wanted, unwanted)
-    await life.supervisor._roll.save(unwanted, wanted=False)
+    await life.supervisor._team.save(unwanted, wanted=False)
     await life.kill()
     server = TmuxServer(team.home.tmux_socket)
     server.open_session("spec_0_0_77", ("sleep", "1000"), team.repository)

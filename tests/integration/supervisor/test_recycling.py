@@ -55,11 +55,11 @@ async def test_a_fresh_conversation_goes_on_with_the_summary_on_the_same_branch(
     life = await team.first_life()
     instance_id = await spawn(life, team, "the task")
     await settle(life, instance_id)
-    before, (old,) = agents(team)[instance_id].pid, [member.record for member in life.supervisor._roll.registry]
+    before, (old,) = agents(team)[instance_id].pid, [member.record for member in life.supervisor._team.registry]
     (old.directory / "work.txt").write_text("unsaved")
     done = await recycle(life, instance_id)
     assert (done.status, bool(done.summary)) == (Status.READY, True)
-    record = life.supervisor._roll.registry.get(instance_id).record
+    record = life.supervisor._team.registry.get(instance_id).record
     assert agents(team)[instance_id].pid != before
     assert (record.workspace, record.session_id != old.session_id) == (old.workspace, True)
     assert (record.directory / "work.txt").exists()
@@ -88,8 +88,8 @@ async def test_who_is_busy_is_not_recycled(team: Team) -> None:
 
 async def send_until(done: asyncio.Task[object], life: Life, instance_id: str, name: str) -> list[results.SendResult]:
     """Begins when the instance is at work."""
-    member = life.supervisor._roll.registry.get(instance_id)
-    await life.supervisor._roll.changes.until(lambda: member.status is Status.BUSY or done.done(), PATIENCE_S)
+    member = life.supervisor._team.registry.get(instance_id)
+    await life.supervisor._team.changes.until(lambda: member.status is Status.BUSY or done.done(), PATIENCE_S)
     sent: list[results.SendResult] = []
     while not done.done():
         sent += await send(life, instance_id, f"{name} {len(sent)}")
@@ -99,7 +99,7 @@ async def send_until(done: asyncio.Task[object], life: Life, instance_id: str, n
 
 def conversations(life: Life, instance_id: str, *before: str) -> list[list[str]]:
     """What was said to it: in the conversations ``before`` (their transcripts), then in the one that goes on."""
-    path = life.supervisor._roll.registry.get(instance_id).record.transcript_path
+    path = life.supervisor._team.registry.get(instance_id).record.transcript_path
     agent = AgentCatalog(claude_command="no-such-claude", python=sys.executable).named("demo")
     pages = [read_page(agent, Path(one), PageQuery(cursor=None, limit=10_000)) for one in (*before, path)]
     return [[shown.entry.text for shown in page.entries if shown.entry.kind is EntryKind.QUESTION] for page in pages]
@@ -110,7 +110,7 @@ async def test_what_is_sent_while_it_gives_its_summary_is_said_to_the_fresh_conv
     instance_id = await spawn(life, team, "the task")
     for number in range(4):
         await settle(life, instance_id)
-        old = life.supervisor._roll.registry.get(instance_id).record.transcript_path
+        old = life.supervisor._team.registry.get(instance_id).record.transcript_path
         done = asyncio.create_task(recycle(life, instance_id))
         sent = await asyncio.gather(*(send_until(done, life, instance_id, f"{number} {name}") for name in "abc"))
         await done
@@ -164,10 +164,10 @@ async def test_without_a_summary_the_old_conversation_goes_on_with_all_that_was_
     life = await team.first_life()
     instance_id = await spawn(life, team, "the task")
     await settle(life, instance_id)
-    member = life.supervisor._roll.registry.get(instance_id)
+    member = life.supervisor._team.registry.get(instance_id)
     before = member.record
     done = asyncio.create_task(recycle(life, instance_id))
-    assert await life.supervisor._roll.changes.until(
+    assert await life.supervisor._team.changes.until(
         lambda: member.status is not Status.READY or done.done(), PATIENCE_S
     )
     (sent,) = await send(life, instance_id, "what comes next")
@@ -200,7 +200,7 @@ async def test_who_cannot_be_asked_because_somebody_is_typing_is_never_told_that
         await recycle(life, instance_id)
     await pane.press("C-c")
     (sent,) = await send(life, instance_id, "what comes next")
-    assert await life.supervisor._roll.changes.until(lambda: receipt_of(life, sent).final, PATIENCE_S)
+    assert await life.supervisor._team.changes.until(lambda: receipt_of(life, sent).final, PATIENCE_S)
     assert texts(team, instance_id) == ["the task", "what comes next"]
 
 
@@ -211,9 +211,9 @@ async def test_who_is_terminated_while_it_gives_its_summary_is_not_started_again
     life = await team.first_life()
     instance_id = await spawn(life, team, "the task")
     await settle(life, instance_id)
-    member = life.supervisor._roll.registry.get(instance_id)
+    member = life.supervisor._team.registry.get(instance_id)
     done = asyncio.create_task(recycle(life, instance_id))
-    assert await life.supervisor._roll.changes.until(lambda: member.status is Status.BUSY, PATIENCE_S)
+    assert await life.supervisor._team.changes.until(lambda: member.status is Status.BUSY, PATIENCE_S)
     assert (await terminate(life, instance_id)).status is Status.STOPPED
     with pytest.raises(PhalanxError):
         await done
@@ -226,13 +226,13 @@ async def test_who_is_terminated_while_it_gives_its_summary_is_not_started_again
 async def test_an_instance_that_has_done_enough_is_recycled_by_itself(team: Team, rule: dict[str, str]) -> None:
     life = await team.first_life(**rule)
     instance_id = await spawn(life, team, "the task")
-    session = life.supervisor._roll.registry.get(instance_id).record.session_id
+    session = life.supervisor._team.registry.get(instance_id).record.session_id
     if "PHALANX_RECYCLE_AFTER_TASKS" in rule:
         for number in range(2):
-            assert life.supervisor._roll.registry.get(instance_id).record.session_id == session
+            assert life.supervisor._team.registry.get(instance_id).record.session_id == session
             await settle(life, instance_id)
             await send(life, instance_id, f"task {number}")
-    changes, registry = life.supervisor._roll.changes, life.supervisor._roll.registry
+    changes, registry = life.supervisor._team.changes, life.supervisor._team.registry
     assert await changes.until(lambda: registry.get(instance_id).record.session_id != session, 20)
     assert await changes.until(lambda: registry.get(instance_id).snapshot.status is Status.READY, 20)
 
@@ -245,7 +245,7 @@ async def test_no_message_and_no_instance_is_lost_whenever_the_supervisor_dies_i
         life = await team.first_life()
         instance_id = await spawn(life, team, "the task")
         await settle(life, instance_id)
-        old = life.supervisor._roll.registry.get(instance_id).record.transcript_path
+        old = life.supervisor._team.registry.get(instance_id).record.transcript_path
         life.fate.ends_at(moment)
         done = asyncio.create_task(recycle(life, instance_id))
         sending = asyncio.create_task(send_two(done, life, instance_id))
@@ -278,8 +278,8 @@ async def test_no_message_and_no_instance_is_lost_whenever_the_supervisor_dies_i
 async def send_two(done: asyncio.Task[object], life: Life, instance_id: str) -> list[str]:
     """While it is recycled; what was accepted."""
     accepted: list[str] = []
-    member = life.supervisor._roll.registry.get(instance_id)
-    await life.supervisor._roll.changes.until(lambda: member.status is Status.BUSY or done.done(), 5.0)
+    member = life.supervisor._team.registry.get(instance_id)
+    await life.supervisor._team.changes.until(lambda: member.status is Status.BUSY or done.done(), 5.0)
     for text in ("one", "two"):
         if await dies(send(life, instance_id, text)):
             break
@@ -288,4 +288,4 @@ async def send_two(done: asyncio.Task[object], life: Life, instance_id: str) -> 
 
 
 async def began_anew(life: Life, instance_id: str, old: str) -> bool:
-    return life.supervisor._roll.registry.get(instance_id).record.transcript_path != old
+    return life.supervisor._team.registry.get(instance_id).record.transcript_path != old

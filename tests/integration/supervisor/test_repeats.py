@@ -19,10 +19,10 @@ async def test_a_spawn_that_is_repeated_right_after_it_was_cancelled_gives_the_o
 ) -> None:
     life = await team.first_life()
     request = specialist(team.repository, "the task", requestId="r1")
-    registry = life.supervisor._roll.registry
+    registry = life.supervisor._team.registry
     first = life.begin(life.supervisor.call("spawn", request, LEAD))
     if steps == "made":
-        assert await life.supervisor._roll.changes.until(lambda: any(member.record.pid for member in registry), 20)
+        assert await life.supervisor._team.changes.until(lambda: any(member.record.pid for member in registry), 20)
     else:
         for _ in range(int(steps)):
             await asyncio.sleep(0)

@@ -27,7 +27,7 @@ async def test_a_spawn_takes_a_spare_and_another_takes_its_place(team: Team) -> 
     life = await team.first_life(**SPARES)
     spares = await stocked(life)
     first, second = await asyncio.gather(*(spawn(life, team) for _ in range(2)))
-    records = [life.supervisor._roll.registry.get(one).record for one in (first, second)]
+    records = [life.supervisor._team.registry.get(one).record for one in (first, second)]
     assert {record.actor_name for record in records} == spares
     assert not await stocked(life) & spares
     assert await disagreements(team, life) == []
@@ -66,7 +66,7 @@ async def test_no_spare_is_lost_or_doubled_whenever_the_supervisor_dies_in_a_spa
         await life.compared()
         spares = await stocked(life)
         assert list(await listed(life)) == [one], calls
-        used = life.supervisor._roll.registry.get(one).record.actor_name
+        used = life.supervisor._team.registry.get(one).record.actor_name
         assert set(team.actors.instances) == {used, *spares}, calls
         assert used not in spares
         return not died

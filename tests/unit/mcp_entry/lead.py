@@ -11,7 +11,7 @@ import mcp_types as types
 import pytest
 from mcp.client import Client
 
-from mcp_entry.connection import Team
+from mcp_entry.connection import TeamConnection
 from mcp_entry.server import Entry
 from tests.unit.mcp_entry.fakes import FakeClient
 
@@ -29,7 +29,7 @@ async def lead(*clients: FakeClient, mode: Any = "auto", quiet_at_most_s: float 
     async def bring_up() -> None:
         raise AssertionError("a team that answers is not brought up")
 
-    team = Team(connect, bring_up, patience_s=5.0)
+    team = TeamConnection(connect, bring_up, patience_s=5.0)
     entry = Entry(team, version="1", log=Path("/home/logs/entry.log"), quiet_at_most_s=quiet_at_most_s)
     async with Client(entry.server(), mode=mode) as client:
         yield client

@@ -13,7 +13,7 @@ import mcp_types as types
 import pytest
 from mcp.client import Client
 
-from mcp_entry.connection import Team
+from mcp_entry.connection import TeamConnection
 from mcp_entry.server import Entry
 from supervisor.api.results import Alert, Severity, TeamEvent
 from tests.unit.mcp_entry.fakes import FakeClient
@@ -59,7 +59,7 @@ async def lead(mode: Any = "legacy") -> AsyncIterator[Lead]:
     async def bring_up() -> None:
         raise AssertionError("a team that answers is not brought up")
 
-    team = Team(connect, bring_up, patience_s=5.0)
+    team = TeamConnection(connect, bring_up, patience_s=5.0)
     entry = Entry(team, version="1", log=Path("/home/logs/entry.log"))
     async with Client(entry.server(), mode=mode, logging_callback=made.log) as client:
         made.client = client

@@ -10,7 +10,7 @@ import anyio
 from mcp.client import Client
 
 from actors.errors import TeamNotRunningError
-from mcp_entry.connection import Team
+from mcp_entry.connection import TeamConnection
 from mcp_entry.server import Entry
 from supervisor.api import requests, results
 from supervisor.api.verbs import ProgressCallback
@@ -109,7 +109,7 @@ async def test_while_the_team_starts_a_call_waits_and_says_so() -> None:
         await starting.wait()
         running = True
 
-    entry = Entry(Team(connect, bring_up, patience_s=5.0), version="1", log=Path("/x"))
+    entry = Entry(TeamConnection(connect, bring_up, patience_s=5.0), version="1", log=Path("/x"))
     async with Client(entry.server()) as client:
         result = await client.call_tool("list", {}, progress_callback=on_progress)
     assert not result.is_error
@@ -120,6 +120,6 @@ async def test_tools_are_listed_at_once_while_the_team_does_not_come_up() -> Non
     async def connect() -> Any:
         raise TeamNotRunningError("No team.")
 
-    entry = Entry(Team(connect, asyncio.Event().wait, patience_s=5.0), version="1", log=Path("/x"))  # type: ignore[arg-type]
+    entry = Entry(TeamConnection(connect, asyncio.Event().wait, patience_s=5.0), version="1", log=Path("/x"))  # type: ignore[arg-type]
     async with asyncio.timeout(5), Client(entry.server()) as client:
         assert len((await client.list_tools()).tools) == len(ARGUMENTS)

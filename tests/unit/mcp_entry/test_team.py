@@ -9,7 +9,7 @@ import pytest
 
 from actors.errors import TeamNotRunningError, UnavailableError
 from mcp_entry import connection as team_module
-from mcp_entry.connection import Team
+from mcp_entry.connection import TeamConnection
 from tests.unit.mcp_entry.fakes import FakeClient
 
 
@@ -67,8 +67,8 @@ class Machine:
         self.running = True
         return True
 
-    def team(self, patience_s: float = 5.0) -> Team:
-        return Team(self.connect, self.bring_up, patience_s=patience_s, revive=self.revive, begin_after_s=0.0)
+    def team(self, patience_s: float = 5.0) -> TeamConnection:
+        return TeamConnection(self.connect, self.bring_up, patience_s=patience_s, revive=self.revive, begin_after_s=0.0)
 
     def crash(self) -> None:
         self.running = False
@@ -80,7 +80,7 @@ async def turns(count: int = 10) -> None:
         await asyncio.sleep(0)
 
 
-async def until_connected(team: Team) -> None:
+async def until_connected(team: TeamConnection) -> None:
     async with asyncio.timeout(5):
         while not team.connected:  # noqa: ASYNC110 - turns of the loop
             await asyncio.sleep(0)
@@ -132,7 +132,7 @@ async def test_a_team_that_is_lost_as_soon_as_it_is_there_is_brought_up_again_bu
             raise TeamNotRunningError("The team was lost.")
         return await machine.connect()
 
-    team = Team(connect, machine.bring_up, patience_s=5.0)
+    team = TeamConnection(connect, machine.bring_up, patience_s=5.0)
     if losses < brought_up:
         assert not (await team.client()).closed
     else:

@@ -28,10 +28,10 @@ from supervisor.spawning.staff import Staff
 from supervisor.spawning.start import ColdStart, WarmStart
 from supervisor.store.guards import Fence
 from supervisor.store.memory import MemoryStore
-from supervisor.team.adoption import Adoption, Batching, InstanceRules
-from supervisor.team.lifecycle import Closing
+from supervisor.team.adoption import Adopter, Batching, InstanceRules
+from supervisor.team.lifecycle import Lifecycle
 from supervisor.team.registry import InstanceRecord
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 from tests.unit.supervisor.world import Actor, Hands, World
 
 WORK_DIR = Path("/usr")
@@ -99,26 +99,26 @@ class Life:
         stock, room = ActorStock(factory, permits, 0), Room(host, 1, 0)
         staff = Staff(host=host, factory=factory, permits=permits, stock=stock, room=room)
         store = Fence(_Kept(records, self))
-        self.roll = roll = Roll(store)
-        batching = Batching(Tunables(Tuning.of(settings)), roll)
-        adoption = Adoption(_HOME, InstanceRules(batching=batching, comes_back=False), factory, roll)
-        undoing = Undoing(roll, host, factory)
-        self.closing = Closing(roll, staff, adoption, 20.0)
+        self.team = team = Team(store)
+        batching = Batching(Tunables(Tuning.of(settings)), team)
+        adopter = Adopter(_HOME, InstanceRules(batching=batching, comes_back=False), factory, team)
+        undoing = Undoing(team, host, factory)
+        self.lifecycle = Lifecycle(team, staff, adopter, 20.0)
         policy = _AnyWorkDir(_HOME, Path("/root"), ())
         spawning = SpawnSettings(
-            roll=roll, agent="demo", timeout_s=20.0, work_dirs=policy, allow_bypass=False, roster=None
+            team=team, agent="demo", timeout_s=20.0, work_dirs=policy, allow_bypass=False, roster=None
         )
-        pool = make_pool(_HOME, settings, staff, roll, adoption, store=store)
-        starts = Starts(warm=WarmStart(staff, roll, pool), cold=ColdStart(_HOME, staff, roll, adoption, pool))
-        self.spawner = Spawner(spawning, staff, adoption, undoing, starts)
-        self.recovery = Recovery(roll, staff, adoption, undoing, self.closing)
+        pool = make_pool(_HOME, settings, staff, team, adopter, store=store)
+        starts = Starts(warm=WarmStart(staff, team, pool), cold=ColdStart(_HOME, staff, team, adopter, pool))
+        self.spawner = Spawner(spawning, staff, adopter, undoing, starts)
+        self.recovery = Recovery(team, staff, adopter, undoing, self.lifecycle)
 
     def check(self) -> None:
         if self._dead:
             raise Killed
 
     async def begin(self) -> None:
-        await self.roll.load()
+        await self.team.load()
         asyncio.create_task(self.recovery.run())  # noqa: RUF006 - it is cancelled with all that the life has begun
 
     def spawn(self, request_id: str) -> Coroutine[Any, Any, InstanceRecord]:

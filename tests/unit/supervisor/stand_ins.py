@@ -19,8 +19,8 @@ from actors.status import Status
 from supervisor.api.requests import Role
 from supervisor.messaging.drafts import Draft
 from supervisor.store.memory import MemoryStore
-from supervisor.team.registry import InstanceRecord, Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceRecord, InstanceStage, Member
+from supervisor.team.team import Team
 
 READY = InstanceSnapshot(status=Status.READY, since=1.0)
 
@@ -38,7 +38,7 @@ def record(number: int = 1, **changes: Any) -> InstanceRecord:
         "session_id": "s",
         "created_at": 1.0,
         "work_dir": Path("/project"),
-        "stage": Stage.RUNNING,
+        "stage": InstanceStage.RUNNING,
         **changes,
     }
     return InstanceRecord(**fields)
@@ -65,11 +65,11 @@ def receipt(message: Message, status: MessageStatus = MessageStatus.SUBMITTED, r
     return Receipt(message_id=message.id, instance_id=message.instance_id, status=status, at=2.0, reason=reason)
 
 
-async def recruit(roll: Roll, number: int = 1, **changes: Any) -> Member:
+async def recruit(team: Team, number: int = 1, **changes: Any) -> Member:
     """A running instance that the store knows."""
-    member = roll.registry.restore(record(number, **changes), now=1.0)
+    member = team.registry.restore(record(number, **changes), now=1.0)
     member.snapshot = READY
-    await roll.save(member.record.instance_id)
+    await team.save(member.record.instance_id)
     return member
 
 

@@ -18,7 +18,7 @@ from supervisor.rpc.idempotency import Repeats
 from supervisor.store import keys
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceRecord
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import receipt, record, recruit
 
 PATHS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).map(lambda text: Path("/") / text)
@@ -57,12 +57,12 @@ def test_a_record_written_before_a_field_was_added_is_read_with_its_default() ->
     assert decode_record(encode_plain(older)) == record()
 
 
-async def load(records: dict[str, bytes]) -> tuple[Roll, MemoryStore]:
+async def load(records: dict[str, bytes]) -> tuple[Team, MemoryStore]:
     store = MemoryStore()
     await store.save(records)
-    roll = Roll(store)
-    await roll.load()
-    return roll, store
+    team = Team(store)
+    await team.load()
+    return team, store
 
 
 def everything() -> dict[str, bytes]:
@@ -81,9 +81,9 @@ async def test_a_record_that_is_torn_anywhere_hinders_no_start_and_is_reported_a
     whole = everything()
     for length in range(len(whole[key])):
         torn = {**whole, key: whole[key][:length]}
-        roll, store = await load(torn)
-        assert roll.unreadable.keys == [key]
-        assert key in roll.warnings[0]
+        team, store = await load(torn)
+        assert team.unreadable.keys == [key]
+        assert key in team.warnings[0]
         assert await store.load("") == torn
 
 
@@ -113,31 +113,31 @@ async def test_an_unreadable_instance_keeps_its_record_its_number_and_its_messag
         keys.instance("spec_0_0_41"): OF_ANOTHER_VERSION,
         keys.message("msg_1"): encode(replace(MESSAGE, instance_id="spec_0_0_41")),
     }
-    roll, store = await load(strange)
-    await recruit(roll, 2)
-    made = roll.registry.add(
+    team, store = await load(strange)
+    await recruit(team, 2)
+    made = team.registry.add(
         SpawnRequest.model_validate({"role": "specialist", "workDir": "/project", "context": "go"}),
         agent="demo",
         session_id="s",
         now=1.0,
     )
     assert made.record.instance_id == "spec_0_0_42"
-    await roll.save("spec_0_0_42")
-    assert roll.unreadable.instance_ids == ("spec_0_0_41",)
+    await team.save("spec_0_0_42")
+    assert team.unreadable.instance_ids == ("spec_0_0_41",)
     now = await store.load("")
     assert {key: now[key] for key in strange} == strange
 
 
 async def test_a_counter_of_another_version_is_not_overwritten() -> None:
     counter = {keys.LAST_NUMBER: bytes([RECORD_VERSION + 1, 9])}
-    roll, store = await load({**counter, keys.instance("spec_0_0_7"): encode_record(record(7))})
-    assert roll.registry.last_number == 7
-    await recruit(roll, 8)
-    await roll.confirm()
+    team, store = await load({**counter, keys.instance("spec_0_0_7"): encode_record(record(7))})
+    assert team.registry.last_number == 7
+    await recruit(team, 8)
+    await team.confirm()
     assert await store.load(keys.LAST_NUMBER) == counter
 
 
 @pytest.mark.parametrize("readable", [{}, {"team/last_number": encode_plain(3)}])
 async def test_what_can_be_read_gives_no_warning(readable: dict[str, Any]) -> None:
-    roll, _ = await load(readable)
-    assert roll.warnings == []
+    team, _ = await load(readable)
+    assert team.warnings == []

@@ -16,8 +16,8 @@ from actors.worktrees.model import Workspace
 from supervisor.cluster.migration import Drainer, MoveParts
 from supervisor.cluster.scheduler import NoLongerWantedError, Placement
 from supervisor.store.memory import MemoryStore
-from supervisor.team.registry import InstanceRecord, Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceRecord, InstanceStage, Member
+from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, recruit
 
@@ -39,7 +39,7 @@ class World:
     """Roster, hosts, factory, adoption and closing in one; ``deeds`` tells in which order what was done."""
 
     def __init__(self) -> None:
-        self.roll = Roll(MemoryStore())
+        self.team = Team(MemoryStore())
         self.deeds: list[str] = []
         self.drained = {"old"}
         self.places: dict[str, str] = {}
@@ -52,7 +52,7 @@ class World:
         self.wanted: list[Mapping[str, str]] = []
         self.meanwhile: Callable[[], Awaitable[None]] | None = None
         this: Any = self
-        parts = MoveParts(roll=self.roll, roster=this, hosts=this, factory=this, adoption=this, closing=this)
+        parts = MoveParts(team=self.team, roster=this, hosts=this, factory=this, adopter=this, lifecycle=this)
         self.drainer = Drainer(parts)
 
     async def do(self, deed: str) -> None:
@@ -109,7 +109,7 @@ class World:
         try:
             await self.do(f"start on {member.record.host}")
         except UnavailableError as error:
-            await self.roll.mark_ended(member, Stage.FAILED, str(error))
+            await self.team.mark_ended(member, InstanceStage.FAILED, str(error))
             raise
         await self.lives(member)
 
@@ -118,13 +118,13 @@ class World:
             await self.start_again(member)
 
     async def lives(self, member: Member) -> None:
-        await self.roll.save(member.record.instance_id, stage=Stage.RUNNING)
+        await self.team.save(member.record.instance_id, stage=InstanceStage.RUNNING)
         member.snapshot = READY
         self.follow(member.record.instance_id)
 
     def follow(self, instance_id: str) -> None:
         this: Any = self
-        self.roll.members.follow(instance_id, this, "i", this)
+        self.team.members.follow(instance_id, this, "i", this)
 
     async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
         if after >= 0:
@@ -136,12 +136,12 @@ class World:
     async def deliver(self, messages: Sequence[Message]) -> None:
         """The tests say themselves what becomes of these."""
 
-    async def on_silence(self, instance_id: str, reason: str) -> None:
+    async def on_unreachable(self, instance_id: str, reason: str) -> None:
         """It was left on purpose."""
 
     async def recruit(self, **changes: Any) -> Member:
         given = {"host": "old", "actor": f"{FIRST}@1", "workspace": workspace(), **changes}
-        member = await recruit(self.roll, 1, **given)
+        member = await recruit(self.team, 1, **given)
         self.places[FIRST] = member.record.host
         self.follow(FIRST)
         return member
@@ -155,6 +155,6 @@ def played(test: Callable[[World], Awaitable[None]]) -> None:
             await test(world)
         finally:
             await world.drainer.end()
-            await world.roll.members.leave_all()
+            await world.team.members.leave_all()
 
     virtual_time.run(play)

@@ -13,8 +13,8 @@ from actors.nodes import Node
 from actors.worktrees.model import Workspace
 from supervisor.cluster.migration import MoveParts, Mover
 from supervisor.cluster.scheduler import NoLongerWantedError, Placement, Wanted
-from supervisor.team.registry import Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, TroubledStore, recruit
 
@@ -26,7 +26,7 @@ class World:
 
     def __init__(self) -> None:
         self.store = TroubledStore()
-        self.roll = Roll(self.store)
+        self.team = Team(self.store)
         self.deeds: list[str] = []
         self.there = ["head", "worker"]
         self.places: dict[str, str] = {}
@@ -43,7 +43,7 @@ class World:
         """Ids of messages that the copies of conversations show."""
         this: Any = self
         self.mover = Mover(
-            MoveParts(roll=self.roll, roster=this, hosts=this, factory=this, adoption=this, closing=this)
+            MoveParts(team=self.team, roster=this, hosts=this, factory=this, adopter=this, lifecycle=this)
         )
 
     async def do(self, deed: str) -> None:
@@ -85,14 +85,14 @@ class World:
     async def resume(self, member: Member) -> None:
         if member.record.resumable:
             await self.do(f"start {member.record.instance_id}")
-            await self.roll.save(member.record.instance_id, stage=Stage.RUNNING)
+            await self.team.save(member.record.instance_id, stage=InstanceStage.RUNNING)
             member.snapshot = READY
 
     async def recruit(self, number: int = 1, **changes: Any) -> Member:
         name = f"spec_0_0_{number}"
         workspace = Workspace(mode="isolated", directory=Path("/w") / name, home=Path("/repository/.git"))
         given = {"host": "worker", "actor": f"{name}@10.0.0.2", "workspace": workspace, **changes}
-        member = await recruit(self.roll, number, **given)
+        member = await recruit(self.team, number, **given)
         self.places[name] = member.record.host
         return member
 

@@ -17,7 +17,7 @@ from supervisor.cluster.migration import Carrier
 from supervisor.store import keys
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Member
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, draft, receipt, recruit
 
@@ -29,7 +29,7 @@ class World:
 
     def __init__(self) -> None:
         self.store = MemoryStore()
-        self.roll = Roll(self.store)
+        self.team = Team(self.store)
         self.carried: list[str] = []
         self.takes_s = 0.1
         self.at_once = self.most_at_once = 0
@@ -58,7 +58,7 @@ class World:
         directory = Path(f"/w/spec_0_0_{number}")
         workspace = Workspace(mode="isolated", directory=directory, home=Path(home) if home else None)
         member = await recruit(
-            self.roll, number, host="worker", actor=f"spec_0_0_{number}@10.0.0.2", workspace=workspace
+            self.team, number, host="worker", actor=f"spec_0_0_{number}@10.0.0.2", workspace=workspace
         )
         member.snapshot = replace(READY, status=Status.BUSY)
         return member
@@ -76,7 +76,7 @@ def played(test: Callable[[World], Awaitable[None]], every_s: float = EVERY_S) -
     async def play() -> None:
         world = World()
         hosts: Any = world
-        carrier = Carrier(world.roll, hosts, every_s)
+        carrier = Carrier(world.team, hosts, every_s)
         carrier.begin()
         try:
             await test(world)
@@ -161,7 +161,7 @@ def test_who_is_on_this_machine_is_just_being_restarted_or_has_ended_is_not_carr
 
 def test_a_message_is_kept_until_the_conversation_that_came_home_shows_it() -> None:
     async def test(world: World) -> None:
-        member, mail = await world.recruit(), world.roll.mail
+        member, mail = await world.recruit(), world.team.mail
         sent = [each for each in mail.check([draft("one"), draft("two")], "lead", 1.0) if isinstance(each, Message)]
         await mail.accept(sent)
         await mail.take_receipts([receipt(message) for message in sent])

@@ -12,7 +12,7 @@ from actors.instance.reports import InstanceSnapshot
 from actors.messages import Message, MessageStatus
 from actors.status import Status
 from supervisor.cluster import migration as drainer_module
-from supervisor.team.registry import Stage
+from supervisor.team.registry import InstanceStage
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.cluster.leaving import FIRST, World, played, workspace
 from tests.unit.supervisor.stand_ins import READY, draft, receipt
@@ -63,7 +63,7 @@ def test_who_turns_out_to_be_at_work_when_it_is_asked_itself_is_followed_again_u
         await asyncio.sleep(2)
         assert world.deeds[:1] == ["adopt"]
         assert not any(deed.startswith(("end", "destroy")) for deed in world.deeds)
-        assert world.roll.members.has(FIRST)
+        assert world.team.members.has(FIRST)
         assert member.record.moving_from == ""
 
     played(test)
@@ -74,9 +74,9 @@ def test_a_message_that_comes_while_it_is_asked_keeps_the_agent_where_it_is() ->
         await world.recruit()
 
         async def send() -> None:
-            (message,) = world.roll.mail.check([draft()], "lead", 1.0)
+            (message,) = world.team.mail.check([draft()], "lead", 1.0)
             assert not isinstance(message, Exception)
-            await world.roll.mail.accept([message])
+            await world.team.mail.accept([message])
 
         world.meanwhile = send
         await asyncio.sleep(3)
@@ -116,7 +116,11 @@ def test_one_that_does_not_start_elsewhere_is_started_there_later_and_nowhere_el
         member = await world.recruit()
         world.trouble["start"] = UnavailableError("no prompt")
         await asyncio.sleep(10)
-        assert (member.record.host, member.record.stage, member.record.moving_from) == ("new", Stage.FAILED, "old")
+        assert (member.record.host, member.record.stage, member.record.moving_from) == (
+            "new",
+            InstanceStage.FAILED,
+            "old",
+        )
         assert FIRST in world.drainer.remaining("old")
         world.trouble.clear()
         await asyncio.sleep(30)
@@ -129,8 +133,8 @@ def test_one_that_does_not_start_elsewhere_is_started_there_later_and_nowhere_el
 @pytest.mark.parametrize("host", ["old", "new"])
 def test_what_a_crash_has_cut_off_is_gone_on_with(host: str) -> None:
     async def test(world: World) -> None:
-        member = await world.recruit(host=host, moving_from="old", stage=Stage.FAILED, actor=f"{FIRST}@1")
-        await world.roll.members.leave(FIRST)
+        member = await world.recruit(host=host, moving_from="old", stage=InstanceStage.FAILED, actor=f"{FIRST}@1")
+        await world.team.members.leave(FIRST)
         member.snapshot = replace(READY, status=Status.FAILED)
         await asyncio.sleep(10)
         assert world.deeds == (ALL[2:] if host == "old" else ALL[-1:])
@@ -142,8 +146,8 @@ def test_what_a_crash_has_cut_off_is_gone_on_with(host: str) -> None:
 def test_a_drain_that_was_taken_back_leaves_its_instances_and_starts_one_again_that_had_been_ended() -> None:
     async def test(world: World) -> None:
         world.drained.clear()
-        member = await world.recruit(moving_from="old", stage=Stage.FAILED)
-        await world.roll.members.leave(FIRST)
+        member = await world.recruit(moving_from="old", stage=InstanceStage.FAILED)
+        await world.team.members.leave(FIRST)
         member.snapshot = replace(READY, status=Status.FAILED)
         await asyncio.sleep(10)
         assert world.deeds == ["start on old"]
@@ -156,8 +160,8 @@ def test_a_drain_that_was_taken_back_leaves_its_instances_and_starts_one_again_t
 
 def test_one_that_has_ended_and_may_go_on_some_day_is_taken_along_and_not_started() -> None:
     async def test(world: World) -> None:
-        member = await world.recruit(stage=Stage.STOPPED)
-        await world.roll.members.leave(FIRST)
+        member = await world.recruit(stage=InstanceStage.STOPPED)
+        await world.team.members.leave(FIRST)
         member.snapshot = replace(READY, status=Status.STOPPED)
         await asyncio.sleep(10)
         assert world.deeds == ["conversation", "work", "settle on new", "clear old"]
@@ -172,7 +176,7 @@ def test_who_works_in_a_directory_of_the_host_itself_and_who_was_terminated_stay
         await asyncio.sleep(10)
         assert world.deeds == []
         assert "until it is terminated" in world.drainer.remaining("old")[FIRST]
-        await world.roll.save(FIRST, wanted=False, workspace=workspace())
+        await world.team.save(FIRST, wanted=False, workspace=workspace())
         await asyncio.sleep(10)
         assert world.deeds == []
         member.snapshot = replace(READY, status=Status.STOPPED)
@@ -236,10 +240,10 @@ def test_who_is_not_to_leave_any_more_waits_for_room_no_longer() -> None:
 
 
 async def arrived(world: World) -> Message:
-    (message,) = world.roll.mail.check([draft()], "lead", 1.0)
+    (message,) = world.team.mail.check([draft()], "lead", 1.0)
     assert isinstance(message, Message)
-    await world.roll.mail.accept([message])
-    await world.roll.mail.take_receipts([receipt(message)])
+    await world.team.mail.accept([message])
+    await world.team.mail.take_receipts([receipt(message)])
     return message
 
 
@@ -249,11 +253,11 @@ def test_who_delivers_again_what_its_agent_had_lost_is_left_alone_until_that_has
         world.drained.clear()
         await world.recruit(actor=actor)
         message = await arrived(world)
-        await world.roll.mail.take_receipts([receipt(message, MessageStatus.BLOCKED, "a draft")])
+        await world.team.mail.take_receipts([receipt(message, MessageStatus.BLOCKED, "a draft")])
         world.drained.add("old")
         await asyncio.sleep(30)
         assert world.deeds == []
-        await world.roll.mail.take_receipts([receipt(message)])
+        await world.team.mail.take_receipts([receipt(message)])
         await asyncio.sleep(5)
         assert world.deeds[-1] == "start on new"
 
@@ -278,14 +282,14 @@ def test_what_one_that_has_ended_had_alone_is_told_of_when_it_goes_elsewhere() -
         world.drained.clear()
         member = await world.recruit(actor="")
         message = await arrived(world)
-        await world.roll.mail.take_receipts([receipt(message, MessageStatus.ACCEPTED, "again")])
-        await world.roll.members.leave(FIRST)
-        await world.roll.mark_ended(member, Stage.STOPPED, "")
+        await world.team.mail.take_receipts([receipt(message, MessageStatus.ACCEPTED, "again")])
+        await world.team.members.leave(FIRST)
+        await world.team.mark_ended(member, InstanceStage.STOPPED, "")
         world.drained.add("old")
         await asyncio.sleep(10)
-        found = world.roll.mail.receipt(message.id)
+        found = world.team.mail.receipt(message.id)
         assert found is not None
         assert (member.record.host, found.status) == ("new", MessageStatus.UNCONFIRMED)
-        assert world.roll.mail.pending(FIRST) == 0
+        assert world.team.mail.pending(FIRST) == 0
 
     played(test)

@@ -10,7 +10,7 @@ from actors.messages import Message
 from actors.status import Status
 from supervisor.cluster import migration as mover_module
 from supervisor.cluster.scheduler import FENCE_S
-from supervisor.team.registry import Stage
+from supervisor.team.registry import InstanceStage
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.cluster.losing import FIRST, World, played
 from tests.unit.supervisor.stand_ins import READY, draft, receipt
@@ -32,7 +32,7 @@ def test_nobody_is_started_elsewhere_before_the_lease_on_the_lost_host_has_run_o
         assert world.away == {"worker"}
         await asyncio.sleep(10)
         assert world.deeds == [f"destroy {FIRST}@10.0.0.2", f"settle {FIRST} on head", f"start {FIRST}"]
-        assert (member.record.host, member.record.actor, member.record.stage) == ("head", "", Stage.RUNNING)
+        assert (member.record.host, member.record.actor, member.record.stage) == ("head", "", InstanceStage.RUNNING)
         await asyncio.sleep(200)
         assert len(world.deeds) == 3
 
@@ -60,7 +60,7 @@ def test_one_that_cannot_be_moved_is_tried_again_and_keeps_no_other_from_being_m
         world.there.remove("worker")
         await asyncio.sleep(FENCE_S + 10)
         assert (first.record.host, second.record.host) == ("worker", "head")
-        assert (world.places[FIRST], first.record.stage) == ("worker", Stage.FAILED)
+        assert (world.places[FIRST], first.record.stage) == ("worker", InstanceStage.FAILED)
         world.trouble = lambda _: False
         await asyncio.sleep(60)
         assert first.record.host == "head"
@@ -72,7 +72,7 @@ def test_one_that_cannot_be_moved_is_tried_again_and_keeps_no_other_from_being_m
 def test_who_was_terminated_has_failed_by_itself_or_is_just_being_ended_is_not_started_again() -> None:
     async def test(world: World) -> None:
         await world.recruit(1, wanted=False)
-        failed = await world.recruit(2, stage=Stage.FAILED, reason="it crashed")
+        failed = await world.recruit(2, stage=InstanceStage.FAILED, reason="it crashed")
         failed.snapshot = replace(READY, status=Status.FAILED)
         ending = await world.recruit(3)
         await asyncio.sleep(5)
@@ -87,11 +87,15 @@ def test_who_was_terminated_has_failed_by_itself_or_is_just_being_ended_is_not_s
 def test_one_that_was_being_handed_over_when_its_host_died_goes_on_by_what_came_home() -> None:
     async def test(world: World) -> None:
         await asyncio.sleep(5)
-        member = await world.recruit(stage=Stage.FAILED, moving_from="worker")
+        member = await world.recruit(stage=InstanceStage.FAILED, moving_from="worker")
         member.snapshot = replace(READY, status=Status.FAILED)
         world.there.remove("worker")
         await asyncio.sleep(FENCE_S + 10)
-        assert (member.record.host, member.record.moving_from, member.record.stage) == ("head", "", Stage.RUNNING)
+        assert (member.record.host, member.record.moving_from, member.record.stage) == (
+            "head",
+            "",
+            InstanceStage.RUNNING,
+        )
 
     played(test)
 
@@ -132,7 +136,7 @@ def test_the_place_of_an_instance_that_is_forgotten_is_forgotten_too() -> None:
 
 async def say(world: World, *texts: str) -> list[str]:
     """Ids of messages that have arrived at the first instance."""
-    mail = world.roll.mail
+    mail = world.team.mail
     sent = [each for each in mail.check([draft(text) for text in texts], "lead", 1.0) if isinstance(each, Message)]
     await mail.accept(sent)
     await mail.take_receipts([receipt(message) for message in sent])
@@ -147,11 +151,11 @@ def test_a_message_that_arrived_after_the_conversation_came_home_last_is_deliver
         world.at_home = {home}
         world.there.remove("worker")
         await asyncio.sleep(FENCE_S - 5)
-        assert world.roll.mail.pending(FIRST) == 0
+        assert world.team.mail.pending(FIRST) == 0
         await asyncio.sleep(10)
-        statuses = {one: str(found.status) for one in (home, lost) if (found := world.roll.mail.receipt(one))}
+        statuses = {one: str(found.status) for one in (home, lost) if (found := world.team.mail.receipt(one))}
         assert statuses == {home: "submitted", lost: "accepted"}
-        assert world.roll.mail.pending(FIRST) == 1
+        assert world.team.mail.pending(FIRST) == 1
 
     played(test)
 

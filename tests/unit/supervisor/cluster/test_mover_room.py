@@ -8,7 +8,7 @@ import pytest
 
 from supervisor.cluster import migration as mover_module
 from supervisor.cluster.scheduler import FENCE_S
-from supervisor.team.registry import Stage
+from supervisor.team.registry import InstanceStage
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.cluster.losing import SECOND, World, played
 
@@ -30,7 +30,7 @@ def test_it_goes_on_only_on_a_host_with_the_labels_of_its_spawn_and_waits_in_wor
         assert "cannot go on elsewhere yet: none is disk=fast" in member.silence
         world.fits = lambda _: True
         await asyncio.sleep(60)
-        assert (member.record.host, member.record.stage) == ("head", Stage.RUNNING)
+        assert (member.record.host, member.record.stage) == ("head", InstanceStage.RUNNING)
 
     played(test)
 
@@ -48,7 +48,7 @@ def test_who_waits_for_room_holds_up_no_other_and_stays_where_it_is_when_its_hos
         world.there.append("worker")
         world.room.set()
         await asyncio.sleep(60)
-        assert (member.record.host, member.record.stage) == ("worker", Stage.RUNNING)
+        assert (member.record.host, member.record.stage) == ("worker", InstanceStage.RUNNING)
 
     played(test)
 
@@ -61,7 +61,7 @@ def test_who_is_terminated_or_has_its_host_back_waits_for_room_no_longer() -> No
         world.room.clear()
         world.there.remove("worker")
         await asyncio.sleep(FENCE_S + 10)
-        await world.roll.save(SECOND, wanted=False)
+        await world.team.save(SECOND, wanted=False)
         await asyncio.sleep(5)
         assert world.given_up == 1
         world.there.append("worker")

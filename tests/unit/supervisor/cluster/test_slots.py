@@ -11,8 +11,8 @@ from actors.worktrees.model import Workspace
 from supervisor.cluster.scheduler import Placement, Roster
 from supervisor.cluster.slots import Slots
 from supervisor.store.memory import MemoryStore
-from supervisor.team.registry import Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceStage
+from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import READY, recruit
 
 
@@ -26,34 +26,34 @@ class Cluster:
         )
 
 
-async def scene() -> tuple[Roll, Roster, Slots]:
-    roll = Roll(MemoryStore())
+async def scene() -> tuple[Team, Roster, Slots]:
+    team = Team(MemoryStore())
     cluster: Any = Cluster()
     own: Any = "own"
     roster = Roster("head", own, cluster, 0)
     await roster.nodes()
-    return roll, roster, Slots(roll, roster)
+    return team, roster, Slots(team, roster)
 
 
 async def test_who_lives_starts_or_is_followed_takes_a_slot_and_who_has_ended_does_not() -> None:
-    roll, _, slots = await scene()
-    await recruit(roll, 1, host="head")
-    starting = await recruit(roll, 2, host="worker", stage=Stage.STARTING)
-    ended = await recruit(roll, 3, host="worker", stage=Stage.STOPPED)
-    failed = await recruit(roll, 4, host="worker", stage=Stage.FAILED)
+    team, _, slots = await scene()
+    await recruit(team, 1, host="head")
+    starting = await recruit(team, 2, host="worker", stage=InstanceStage.STARTING)
+    ended = await recruit(team, 3, host="worker", stage=InstanceStage.STOPPED)
+    failed = await recruit(team, 4, host="worker", stage=InstanceStage.FAILED)
     for member in (starting, ended, failed):
         member.snapshot = replace(READY, status=Status.FAILED)
     port: Any = None
-    roll.members.follow("spec_0_0_4", port, "i", port)
+    team.members.follow("spec_0_0_4", port, "i", port)
     assert slots.taken() == {"spec_0_0_1": "head", "spec_0_0_2": "worker", "spec_0_0_4": "worker"}
-    await roll.members.leave_all()
+    await team.members.leave_all()
 
 
 async def test_spare_actors_have_the_room_that_instances_spare_agents_and_promises_leave() -> None:
-    roll, roster, slots = await scene()
-    await recruit(roll, 1, host="head")
-    await recruit(roll, 2, instance_id="spare_2", recipe="r", stage=Stage.SPARE)
-    await recruit(roll, 3, host="worker")
+    team, roster, slots = await scene()
+    await recruit(team, 1, host="head")
+    await recruit(team, 2, instance_id="spare_2", recipe="r", stage=InstanceStage.SPARE)
+    await recruit(team, 3, host="worker")
     assert slots.taken() == {"spec_0_0_1": "head", "spec_0_0_3": "worker"}
     assert slots.rooms() == {"": 2, "2": 2}
     roster._promised.append(Placement(host="worker", address="2", own=False))
@@ -69,21 +69,21 @@ async def test_no_spare_actor_waits_on_a_drained_or_an_elastic_host() -> None:
 
 
 async def test_each_host_has_less_than_no_slot_left_while_a_spare_agent_sits_in_the_place_of_an_instance() -> None:
-    roll, roster, slots = await scene()
-    await recruit(roll, 1, instance_id="spare_1", recipe="r", stage=Stage.SPARE, host="worker")
-    await recruit(roll, 2, host="worker")
+    team, roster, slots = await scene()
+    await recruit(team, 1, instance_id="spare_1", recipe="r", stage=InstanceStage.SPARE, host="worker")
+    await recruit(team, 2, host="worker")
     assert (slots.left(""), slots.left("worker")) == (4, 1)
     roster._promised += [Placement(host="worker", address="2", own=False) for _ in range(2)]
     assert slots.left("worker") == -1
 
 
 async def test_a_branch_is_worked_on_while_there_is_an_instance_that_has_it() -> None:
-    roll, roster, slots = await scene()
+    team, roster, slots = await scene()
     staff: Any = SimpleNamespace(stock=SimpleNamespace(), room=SimpleNamespace())
     slots.tell(staff, lambda: None)
     directory = Path("/w/spec_0_0_1")
     workspace = Workspace(mode="isolated", directory=directory, worktree=directory, branch="phalanx/spec_0_0_1")
-    await recruit(roll, 1, workspace=workspace)
-    await recruit(roll, 2)
+    await recruit(team, 1, workspace=workspace)
+    await recruit(team, 2)
     assert roster.is_worked_on("phalanx/spec_0_0_1")
     assert not roster.is_worked_on("phalanx/spec_0_0_2")

@@ -16,7 +16,7 @@ from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.store.memory import MemoryStore
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 from tests.unit.supervisor.git.test_desk import Host
 
 COMMIT = {"type": "commit", "params": {"message": "m", "all": True}}
@@ -36,11 +36,11 @@ class Scene:
     async def begin(self) -> None:
         """Also in place of one that has died."""
         home = Home(self.root / "home")
-        roll = Roll(self.store)
-        await roll.load()
+        team = Team(self.store)
+        await team.load()
         policy = WorkDirPolicy(home, self.root / "user", ())
         tunables, elsewhere = Tunables(Tuning.of(Settings())), Elsewhere(home.worktrees, None)
-        self.desk = git_desk(tunables, self.host, policy, roll, elsewhere)
+        self.desk = git_desk(tunables, self.host, policy, team, elsewhere)
 
     async def ask(self, *operations: dict[str, Any], request_id: str = "r1") -> GitBatchResult:
         asked = [{**each, "workspaceDir": str(self.root / "project")} for each in operations]

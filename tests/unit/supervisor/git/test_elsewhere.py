@@ -19,7 +19,7 @@ from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.store.memory import MemoryStore
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 
 AWAY = "spec_0_0_2"
 
@@ -73,7 +73,7 @@ class Scene:
         self.elsewhere = Elsewhere(self.home.worktrees, roster)
         here: Any = Host("head")
         self.desk: GitDesk = git_desk(
-            Tunables(Tuning.of(Settings())), here, policy, Roll(MemoryStore()), self.elsewhere
+            Tunables(Tuning.of(Settings())), here, policy, Team(MemoryStore()), self.elsewhere
         )
         self.project = root / "project"
         self.project.mkdir()

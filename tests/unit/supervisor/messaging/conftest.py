@@ -1,4 +1,4 @@
-"""A roll whose mail can be used, for every test of the mail."""
+"""A team whose mail can be used, for every test of the mail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A roll over a store, and its mail for one instance: what the tests of the mail work with."""
+"""A team over a store, and its mail for one instance: what the tests of the mail work with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from actors.instance.reports import Report
 from actors.messages import Message, MessageStatus
 from supervisor.ports import InstancePort
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import StandInInstance, TroubledStore, draft, recruit
 
 ID = "spec_0_0_1"
@@ -21,7 +21,7 @@ class Ear:
     async def on_report(self, instance_id: str, report: Report) -> None:
         raise AssertionError
 
-    async def on_silence(self, instance_id: str, reason: str) -> None:
+    async def on_unreachable(self, instance_id: str, reason: str) -> None:
         raise AssertionError
 
     async def find_again(self, instance_id: str) -> tuple[InstancePort, str]:
@@ -29,20 +29,20 @@ class Ear:
 
 
 class Office:
-    """A roll over a store, with one instance that can be reached."""
+    """A team over a store, with one instance that can be reached."""
 
     def __init__(self, store: TroubledStore, trouble: Callable[[], None] = lambda: None) -> None:
         self.store = store
-        self.roll = Roll(store)
-        self.mail = self.roll.mail
+        self.team = Team(store)
+        self.mail = self.team.mail
         self.instance = StandInInstance(trouble)
 
     async def open(self) -> None:
-        await recruit(self.roll)
+        await recruit(self.team)
         self.reach()
 
     def reach(self) -> None:
-        self.roll.members.follow(ID, self.instance, "first", Ear())
+        self.team.members.follow(ID, self.instance, "first", Ear())
 
     async def send(self, *texts: str) -> list[Message]:
         checked = self.mail.check([draft(text) for text in texts], "lead", 1.0)
@@ -57,12 +57,12 @@ class Office:
         """The next supervisor over the same store."""
         await self.close()
         later = Office(self.store)
-        await later.roll.load()
+        await later.team.load()
         return later
 
     async def close(self) -> None:
         await self.mail.stop()
-        await self.roll.members.leave_all()
+        await self.team.members.leave_all()
 
 
 def ids(messages: Sequence[Message]) -> list[str]:

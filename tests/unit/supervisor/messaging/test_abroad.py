@@ -17,7 +17,7 @@ CARRIED = Workspace(mode="isolated", directory=Path("/w") / ID, home=Path("/repo
 
 async def abroad(office: Office) -> None:
     """The instance is on another host."""
-    await office.roll.save(ID, host="worker", actor=f"{ID}@10.0.0.2", workspace=CARRIED)
+    await office.team.save(ID, host="worker", actor=f"{ID}@10.0.0.2", workspace=CARRIED)
 
 
 async def submitted(office: Office, *texts: str) -> list[Message]:
@@ -40,7 +40,7 @@ async def test_what_arrived_on_another_host_stays_stored_until_its_conversation_
 async def test_what_a_lost_conversation_alone_had_is_delivered_again_before_what_came_later(office: Office) -> None:
     await abroad(office)
     first, second = await submitted(office, "one", "two")
-    await office.roll.members.leave(ID)
+    await office.team.members.leave(ID)
     (later,) = await office.send("later")
     await office.mail.abroad.came_home(ID, {first.id})
 
@@ -120,12 +120,12 @@ async def test_of_one_that_is_terminated_nothing_is_kept(office: Office) -> None
 
 async def test_who_begins_another_conversation_misses_nothing_of_the_one_before(office: Office) -> None:
     await abroad(office)
-    await office.roll.save(ID, transcript_path="/t/old.jsonl")
+    await office.team.save(ID, transcript_path="/t/old.jsonl")
     await submitted(office, "one")
     (later,) = await office.send("two")
     snapshot = replace(READY, transcript_path="/t/new.jsonl")
     report = Report(incarnation="first", sequence=1, snapshot=snapshot, receipts=(receipt(later),))
-    await office.roll.take_in(ID, report)
+    await office.team.take_in(ID, report)
     assert await office.stored(keys.MESSAGE_PREFIX) == {later.id}
 
 

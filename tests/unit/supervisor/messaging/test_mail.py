@@ -15,8 +15,8 @@ from actors.messages import Message, MessageStatus
 from supervisor.messaging import outbox
 from supervisor.messaging.drafts import check_text
 from supervisor.store import keys
-from supervisor.team.registry import Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceStage
+from supervisor.team.team import Team
 from tests.unit.supervisor.messaging.office import ID, Office, ids
 from tests.unit.supervisor.stand_ins import TroubledStore, draft, receipt, recruit, turns
 
@@ -150,15 +150,15 @@ async def test_a_caller_who_goes_away_while_it_is_stored_has_sent_it(office: Off
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"stage": Stage.STARTING}, "just being started"),
+        ({"stage": InstanceStage.STARTING}, "just being started"),
         ({"wanted": False}, "takes no messages"),
-        ({"wanted": False, "stage": Stage.STOPPED}, "was terminated: spawn a new instance"),
+        ({"wanted": False, "stage": InstanceStage.STOPPED}, "was terminated: spawn a new instance"),
     ],
 )
 async def test_who_cannot_take_messages_refuses_them_in_words(changes: dict[str, object], words: str) -> None:
-    roll = Roll(TroubledStore())
-    await recruit(roll, 1, **changes)
-    (answer,) = roll.mail.check([draft()], "lead", 1.0)
+    team = Team(TroubledStore())
+    await recruit(team, 1, **changes)
+    (answer,) = team.mail.check([draft()], "lead", 1.0)
     assert isinstance(answer, WrongStateError)
     assert words in str(answer)
 

@@ -13,7 +13,7 @@ from tests.unit.supervisor.stand_ins import receipt
 
 
 def seen(office: Office) -> Slot:
-    meters = office.roll.meters
+    meters = office.team.meters
     return meters.history.window(meters.clock(), 300)
 
 
@@ -23,13 +23,13 @@ def lost(office: Office) -> tuple[int, int]:
 
 async def told(office: Office, message: Message, status: MessageStatus) -> None:
     """With the time at which it is heard of."""
-    said = replace(receipt(message, status), at=office.roll.meters.clock())
+    said = replace(receipt(message, status), at=office.team.meters.clock())
     await office.mail.take_receipts([said])
 
 
 async def test_what_waits_for_an_instance_that_is_terminated_is_no_loss(office: Office) -> None:
     await office.send("one", "two", "three")
-    office.roll.registry.get(ID).ending = True
+    office.team.registry.get(ID).ending = True
     await office.mail.close(ID)
     assert lost(office) == (0, 0)
 
@@ -55,10 +55,10 @@ async def test_a_message_that_is_proved_late_is_no_loss_any_more_and_its_time_co
 async def test_a_late_proof_counts_also_for_the_next_supervisor(office: Office) -> None:
     (doubted,) = await office.send("one")
     await told(office, doubted, UNCONFIRMED)
-    meters = office.roll.meters
+    meters = office.team.meters
     later = await office.again()
     record = meters.history.record(meters.clock())
-    later.roll.meters.history.restore(record, later.roll.meters.clock())
+    later.team.meters.history.restore(record, later.team.meters.clock())
     assert lost(later) == (0, 1)
     await told(later, doubted, SUBMITTED)
     assert lost(later) == (0, 0)
@@ -70,7 +70,7 @@ async def test_what_an_instance_says_of_its_messages_while_it_is_terminated_is_n
     office: Office, status: MessageStatus
 ) -> None:
     (message,) = await office.send("one")
-    office.roll.registry.get(ID).ending = True
+    office.team.registry.get(ID).ending = True
     await told(office, message, status)
     assert lost(office) == (0, 0)
 

@@ -33,11 +33,11 @@ async def test_a_message_that_is_just_being_stored_while_its_instance_is_closed_
     office.store.gate.clear()
     sending = asyncio.create_task(office.send("too late"))
     await turns()
-    closing = asyncio.create_task(office.mail.close(ID))
+    lifecycle = asyncio.create_task(office.mail.close(ID))
     await turns()
     office.store.gate.set()
     (message,) = await sending
-    await closing
+    await lifecycle
     found = office.mail.receipt(message.id)
     assert found is not None
     assert found.status is FAILED

@@ -10,7 +10,7 @@ from actors.errors import InvalidRequestError, StoreError
 from supervisor.api.requests import SendBatchRequest
 from supervisor.messaging.send import Sending, Sent
 from supervisor.store import keys
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import TroubledStore, draft, recruit, turns
 
 ID = "spec_0_0_1"
@@ -19,8 +19,8 @@ ID = "spec_0_0_1"
 class Desk:
     def __init__(self, store: TroubledStore) -> None:
         self.store = store
-        self.roll = Roll(store)
-        self._sending = Sending(self.roll)
+        self.team = Team(store)
+        self._sending = Sending(self.team)
 
     async def send(self, *texts: str, request_id: str | None = "r1") -> Sequence[Sent]:
         messages = [{"instanceId": ID, "message": text} for text in texts]
@@ -32,14 +32,14 @@ class Desk:
 
     async def again(self) -> Desk:
         later = Desk(self.store)
-        await later.roll.load()
+        await later.team.load()
         return later
 
 
 @pytest.fixture
 async def desk() -> Desk:
     made = Desk(TroubledStore())
-    await recruit(made.roll)
+    await recruit(made.team)
     return made
 
 

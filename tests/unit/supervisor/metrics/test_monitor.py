@@ -16,8 +16,8 @@ from supervisor.settings.live import Tunables
 from supervisor.spawning.admission import Permits
 from supervisor.store.guards import Fence
 from supervisor.store.memory import MemoryStore
-from supervisor.team.registry import Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceStage
+from supervisor.team.team import Team
 from tests.unit.supervisor.metrics.looks import LOAD, tuning
 from tests.unit.supervisor.stand_ins import draft, receipt, recruit
 
@@ -41,10 +41,10 @@ class Scene:
     def __init__(self, *machines: Any) -> None:
         self.at = 1000.0
         store = Fence(MemoryStore())
-        self.roll = Roll(store, meters=Meters(lambda: self.at))
+        self.team = Team(store, meters=Meters(lambda: self.at))
         self.monitor = Monitor(
             Watched(
-                roll=self.roll,
+                team=self.team,
                 store=store,
                 permits=Permits(5),
                 hosts=lambda: {machine.now.host: machine for machine in machines},
@@ -97,8 +97,8 @@ async def test_a_host_that_does_not_answer_is_told_and_the_others_are_looked_at(
 async def test_instances_are_counted_by_status_and_the_living_by_host() -> None:
     scene = Scene(Machine("desk"), Machine("rack"))
     for number, host in ((1, "desk"), (2, "rack"), (3, "rack")):
-        await recruit(scene.roll, number, host=host)
-    ended = await recruit(scene.roll, 4, host="desk")
+        await recruit(scene.team, number, host=host)
+    ended = await recruit(scene.team, 4, host="desk")
     ended.snapshot = replace(ended.snapshot, status=Status.STOPPED)
     facts = await scene.monitor.facts(300)
     assert facts.statuses == {"ready": 3, "stopped": 1}
@@ -107,12 +107,12 @@ async def test_instances_are_counted_by_status_and_the_living_by_host() -> None:
 
 async def test_who_waits_or_cannot_go_on_is_seen_with_how_long_and_why() -> None:
     scene = Scene(Machine())
-    asks, limited, troubled, starts = [await recruit(scene.roll, number) for number in range(1, 5)]
+    asks, limited, troubled, starts = [await recruit(scene.team, number) for number in range(1, 5)]
     permission = PendingPermission(request_id="p", tool="Bash", tool_input={})
     asks.snapshot = InstanceSnapshot(status=Status.WAITING_PERMISSION, since=940.0, permission=permission)
     limited.snapshot = InstanceSnapshot(status=Status.RATE_LIMITED, since=990.0, reason="the last turn failed: 429")
     troubled.snapshot = InstanceSnapshot(status=Status.READY, since=999.0, reason="the last turn failed: API error")
-    starts.record = replace(starts.record, stage=Stage.STARTING)
+    starts.record = replace(starts.record, stage=InstanceStage.STARTING)
     starts.snapshot = InstanceSnapshot(status=Status.STARTING, reason="it asks whether the directory is trusted")
     facts = await scene.monitor.facts(300)
     assert facts.asking == (Waiting(instance_id="spec_0_0_1", for_s=60.0, why="Bash"),)
@@ -122,8 +122,8 @@ async def test_who_waits_or_cannot_go_on_is_seen_with_how_long_and_why() -> None
 
 async def test_messages_are_seen_as_held_or_queued_but_not_those_of_who_does_not_live() -> None:
     scene = Scene(Machine())
-    living, stopped = [await recruit(scene.roll, number) for number in (1, 2)]
-    mail = scene.roll.mail
+    living, stopped = [await recruit(scene.team, number) for number in (1, 2)]
+    mail = scene.team.mail
     for member in (living, stopped):
         checked = mail.check([draft("x", member.record.instance_id)] * 2, "lead", 400.0)
         messages = [message for message in checked if isinstance(message, Message)]

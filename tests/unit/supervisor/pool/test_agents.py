@@ -21,8 +21,8 @@ from supervisor.pool.demand import KindOfAgent, Orders, Recipe
 from supervisor.spawning.admission import Permits
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
-from supervisor.team.registry import Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.pool.hosts import Hosts
 from tests.unit.supervisor.stand_ins import READY, StandInInstance, record
@@ -51,7 +51,7 @@ class Scene:
     """Spare agents on three hosts, with a maker that only takes down what it was asked for."""
 
     def __init__(self, size: int = 0) -> None:
-        self.roll = Roll(MemoryStore())
+        self.team = Team(MemoryStore())
         self.hosts = Hosts()
         self.deeds: list[str] = []
         self.stuck: set[str] = set()
@@ -59,31 +59,37 @@ class Scene:
         nothing: Any = None
         self.permits = Permits(8)
         staff = Staff(host=this, factory=nothing, permits=self.permits, stock=nothing, room=nothing)
-        self.agents = SpareAgents(self.roll, staff, this, self.hosts, size)
+        self.agents = SpareAgents(self.team, staff, this, self.hosts, size)
         self._number = 0
 
     async def make(self, recipe: Recipe) -> None:
         seat = await self.hosts.for_agent(recipe.agent)
         self.add(seat.host, recipe)
         self.deeds.append(f"make on {seat.host}")
-        self.roll.changes.announce()
+        self.team.changes.announce()
 
     async def discard(self, spare: Member) -> None:
         self.deeds.append(f"discard {spare.record.instance_id}")
         await asyncio.sleep(1)
         if spare.record.instance_id in self.stuck:
             raise UnavailableError("the host does not answer")
-        self.roll.registry.remove(spare.record.instance_id)
+        self.team.registry.remove(spare.record.instance_id)
 
     def add(self, host: str, recipe: Recipe = RECIPE) -> Member:
         self._number += 1
         name, workspace = f"spare_{self._number}", Workspace(mode="isolated", directory=Path("/w"))
         now = asyncio.get_running_loop().time()
-        made = {"instance_id": name, "host": host, "recipe": recipe.key, "workspace": workspace, "stage": Stage.SPARE}
-        member = self.roll.registry.restore(record(self._number, created_at=now, **made), now=now)
+        made = {
+            "instance_id": name,
+            "host": host,
+            "recipe": recipe.key,
+            "workspace": workspace,
+            "stage": InstanceStage.SPARE,
+        }
+        member = self.team.registry.restore(record(self._number, created_at=now, **made), now=now)
         member.snapshot = replace(READY, since=now)
         instance: Any = StandInInstance()
-        self.roll.members.follow(name, instance, "first", self)  # type: ignore[arg-type]
+        self.team.members.follow(name, instance, "first", self)  # type: ignore[arg-type]
         return member
 
     async def is_spare(self, workspace: object) -> bool:
@@ -92,7 +98,7 @@ class Scene:
     async def on_report(self, *_: object) -> None:
         """Nothing is reported."""
 
-    async def on_silence(self, *_: object) -> None:
+    async def on_unreachable(self, *_: object) -> None:
         """Nobody is silent."""
 
     @asynccontextmanager
@@ -115,7 +121,7 @@ def played(test: Callable[[Scene], Awaitable[None]], size: int = 0) -> None:
             await test(scene)
         finally:
             await scene.agents.end()
-            await scene.roll.members.leave_all()
+            await scene.team.members.leave_all()
 
     virtual_time.run(play)
 
@@ -146,11 +152,11 @@ def test_nobody_gets_a_spare_of_a_host_that_is_drained_or_lost_and_it_goes_at_on
         scene.hosts.drained.add("a")
         assert scene.agents.misplaced
         assert taken(scene, "a") == ""
-        scene.roll.changes.announce()
+        scene.team.changes.announce()
         await asyncio.sleep(0.1)
         assert scene.deeds == ["discard spare_1"]
         scene.hosts.there.remove("b")
-        scene.roll.changes.announce()
+        scene.team.changes.announce()
         await asyncio.sleep(2)
         assert scene.deeds == ["discard spare_1", "discard spare_2"]
         assert not scene.agents.misplaced
@@ -167,7 +173,7 @@ def test_what_was_ordered_is_made_anew_elsewhere_when_its_host_is_lost() -> None
         assert sorted(scene.deeds) == ["make on a", "make on b", "make on c"]
         scene.deeds.clear()
         scene.hosts.there.remove("c")
-        scene.roll.changes.announce()
+        scene.team.changes.announce()
         await asyncio.sleep(3)
         assert len(scene.agents.ready()) == 3
         assert {spare.record.host for spare in scene.agents.ready()} == {"a", "b"}
@@ -209,7 +215,7 @@ def test_one_that_could_not_be_taken_away_whole_is_tried_again() -> None:
         scene.stuck.clear()
         await asyncio.sleep(60)
         assert scene.deeds[-1] == "discard spare_1"
-        assert "spare_1" not in scene.roll.registry
+        assert "spare_1" not in scene.team.registry
         keeping.cancel()
 
     played(test)
@@ -218,7 +224,7 @@ def test_one_that_could_not_be_taken_away_whole_is_tried_again() -> None:
 def test_a_program_that_is_newer_on_one_host_makes_only_the_spares_of_that_host_old() -> None:
     async def test(scene: Scene) -> None:
         for host in ("a", "b"):
-            scene.roll.registry.change(scene.add(host).record.instance_id, program="old")
+            scene.team.registry.change(scene.add(host).record.instance_id, program="old")
         scene.hosts.programs.update(a="old", b="new")
         keeping = asyncio.create_task(scene.agents.keep())
         await asyncio.sleep(1)
@@ -246,7 +252,7 @@ def test_one_that_lives_but_is_not_at_its_prompt_for_long_is_replaced_with_the_r
         scene.agents.asked_for(RECIPE)
         async with scene.kept():
             await asyncio.sleep(1)
-            spare = scene.roll.registry.get("spare_1")
+            spare = scene.team.registry.get("spare_1")
             now = asyncio.get_running_loop().time()
             spare.snapshot = replace(spare.snapshot, status=Status.RATE_LIMITED, since=now, reason="a limit")
             await asyncio.sleep(STUCK_S - 30)
@@ -312,7 +318,7 @@ def test_what_needs_an_environment_that_is_not_stored_stays_and_says_what_it_wai
             assert scene.deeds == []
             assert scene.agents.waits_for == "a spawn of the same kind: the values of its environment are not stored"
             scene.agents.asked_for(SECRET)
-            scene.roll.changes.announce()
+            scene.team.changes.announce()
             await asyncio.sleep(1)
             assert len(scene.agents.ready(SECRET.key)) == 2
             assert scene.agents.waits_for == ""
@@ -329,8 +335,8 @@ def test_the_spares_of_the_settings_wait_for_the_first_instance_and_say_so() -> 
             assert scene.deeds == []
             assert scene.agents.waits_for.startswith("the first instance to be spawned or resumed")
             instance: Any = StandInInstance()
-            scene.roll.registry.restore(record(7), now=1.0)
-            scene.roll.members.follow("spec_0_0_7", instance, "first", scene)  # type: ignore[arg-type]
+            scene.team.registry.restore(record(7), now=1.0)
+            scene.team.members.follow("spec_0_0_7", instance, "first", scene)  # type: ignore[arg-type]
             await asyncio.sleep(60)
             assert len(scene.agents.ready()) == 1
             assert scene.agents.waits_for == ""

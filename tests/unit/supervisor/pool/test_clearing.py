@@ -11,7 +11,7 @@ from supervisor.pool.worktrees import SpareWorktrees
 from supervisor.spawning.admission import Permits
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.pool.hosts import Hosts, Machine, kept
 from tests.unit.supervisor.stand_ins import record
@@ -19,11 +19,11 @@ from tests.unit.supervisor.stand_ins import record
 
 class Scene:
     def __init__(self) -> None:
-        self.roll = Roll(MemoryStore())
+        self.team = Team(MemoryStore())
         self.hosts = Hosts()
         nothing: Any = None
         staff = Staff(host=nothing, factory=nothing, permits=Permits(8), stock=nothing, room=nothing)
-        self.worktrees = SpareWorktrees(self.roll, staff, self.hosts, 0)
+        self.worktrees = SpareWorktrees(self.team, staff, self.hosts, 0)
 
     def __getitem__(self, host: str) -> Machine:
         return self.hosts.machines[host]
@@ -53,7 +53,7 @@ def test_what_a_host_has_kept_of_spares_goes_when_it_is_back_and_what_an_instanc
         scene["b"].left = [("spare_7", None), ("spare_8", "phalanx/spec_0_0_1"), ("exec_1", None)]
         scene["b"].directories = ["exec_1", "spare_3", "spare_7"]
         scene["b"].deeds.clear()
-        scene.roll.registry.restore(record(1, spare="spare_3"), now=1.0)
+        scene.team.registry.restore(record(1, spare="spare_3"), now=1.0)
         scene.hosts.there.append("b")
         await asyncio.sleep(PAUSE_S * 4)
         assert scene["b"].deeds == ["look", "collect spare_7"]

@@ -14,8 +14,8 @@ from supervisor.pool.demand import Recipe
 from supervisor.spawning.rollback import Undoing
 from supervisor.store import keys
 from supervisor.store.memory import MemoryStore
-from supervisor.team.registry import Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceStage
+from supervisor.team.team import Team
 from tests.unit.supervisor.pool.hosts import Hosts
 from tests.unit.supervisor.stand_ins import recruit
 
@@ -25,7 +25,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.store = MemoryStore()
-        self.roll = Roll(self.store)
+        self.team = Team(self.store)
         self.hosts = Hosts()
         self.deeds: list[str] = []
         this: Any = self
@@ -33,9 +33,9 @@ class Scene:
             MakerParts(
                 home=Home(Path("/no-such-home")),
                 host=this,
-                roll=self.roll,
-                adoption=this,
-                undoing=Undoing(self.roll, this, this),
+                team=self.team,
+                adopter=this,
+                undoing=Undoing(self.team, this, this),
                 room=this,
                 seats=self.hosts,
                 timeout_s=1.0,
@@ -59,23 +59,23 @@ class Scene:
 async def scene() -> Scene:
     made = Scene()
     made.hosts.settle("spare_1", "b")
-    given: dict[str, Any] = {"instance_id": "spare_1", "recipe": "r", "stage": Stage.SPARE, "host": "b"}
-    await recruit(made.roll, 1, actor="spare_1@1", **given)
+    given: dict[str, Any] = {"instance_id": "spare_1", "recipe": "r", "stage": InstanceStage.SPARE, "host": "b"}
+    await recruit(made.team, 1, actor="spare_1@1", **given)
     return made
 
 
 async def test_on_a_host_that_can_be_asked_all_that_it_has_is_taken_away_there(scene: Scene) -> None:
     scene.hosts.drained.add("b")
-    await scene.maker.discard(scene.roll.registry.get("spare_1"))
+    await scene.maker.discard(scene.team.registry.get("spare_1"))
     assert scene.deeds == ["end spare_1", "destroy spare_1@1", "forget spare_1 on its host"]
-    assert "spare_1" not in scene.roll.registry
+    assert "spare_1" not in scene.team.registry
 
 
 async def test_of_a_lost_host_nothing_is_asked_and_no_record_is_left(scene: Scene) -> None:
     scene.hosts.there.remove("b")
-    await scene.maker.discard(scene.roll.registry.get("spare_1"))
+    await scene.maker.discard(scene.team.registry.get("spare_1"))
     assert scene.deeds == ["destroy spare_1@1", "forget spare_1"]
-    assert "spare_1" not in scene.roll.registry
+    assert "spare_1" not in scene.team.registry
     assert await scene.store.load(keys.INSTANCE_PREFIX) == {}
 
 
@@ -83,4 +83,4 @@ async def test_one_for_which_there_is_room_nowhere_leaves_nothing(scene: Scene) 
     scene.hosts.there.clear()
     with pytest.raises(UnavailableError, match="no host has room"):
         await scene.maker.make(Recipe(work_dir=Path("/project"), agent="demo"))
-    assert len(scene.roll.registry.spares()) == 1
+    assert len(scene.team.registry.spares()) == 1

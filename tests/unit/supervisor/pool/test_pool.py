@@ -21,8 +21,8 @@ from supervisor.pool.worktrees import SpareWorktrees
 from supervisor.spawning.admission import Permits
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
-from supervisor.team.registry import Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.pool.hosts import Hosts
 from tests.unit.supervisor.stand_ins import READY, StandInInstance, TroubledStore, record
@@ -42,7 +42,7 @@ class Scene:
     """A pool whose maker, host and factory are this; a spare agent takes ``MAKING_S`` longer than the one before."""
 
     def __init__(self, store: MemoryStore, boot: str = "this boot", size: int = 0) -> None:
-        self.roll = Roll(store)
+        self.team = Team(store)
         self.permits = Permits(8)
         self.told: list[tuple[int, str]] = []
         self._number = 0
@@ -50,25 +50,31 @@ class Scene:
         hosts = Hosts()
         stock = ActorStock(this, self.permits, 0)
         staff = Staff(host=this, factory=this, permits=self.permits, stock=stock, room=this)
-        agents, worktrees = SpareAgents(self.roll, staff, this, hosts, size), SpareWorktrees(self.roll, staff, hosts, 0)
+        agents, worktrees = SpareAgents(self.team, staff, this, hosts, size), SpareWorktrees(self.team, staff, hosts, 0)
         kept = Kept(seats=hosts, agents=agents, worktrees=worktrees)
-        self.pool = Pool(self.roll, stock, kept, OrderBook(store, boot), "demo")
+        self.pool = Pool(self.team, stock, kept, OrderBook(store, boot), "demo")
 
     async def make(self, recipe: Recipe) -> None:
         self._number += 1
         name = f"spare_{self._number}"
         await asyncio.sleep(MAKING_S * self._number)
         workspace = Workspace(mode="isolated", directory=Path("/w"))
-        made = {"instance_id": name, "host": "a", "recipe": recipe.key, "workspace": workspace, "stage": Stage.SPARE}
-        member = self.roll.registry.restore(record(int(name[6:]), **made), now=asyncio.get_running_loop().time())
+        made = {
+            "instance_id": name,
+            "host": "a",
+            "recipe": recipe.key,
+            "workspace": workspace,
+            "stage": InstanceStage.SPARE,
+        }
+        member = self.team.registry.restore(record(int(name[6:]), **made), now=asyncio.get_running_loop().time())
         member.snapshot = READY
         instance: Any = StandInInstance()
-        self.roll.members.follow(name, instance, "first", self)  # type: ignore[arg-type]
-        self.roll.changes.announce()
+        self.team.members.follow(name, instance, "first", self)  # type: ignore[arg-type]
+        self.team.changes.announce()
 
     async def discard(self, spare: Member) -> None:
-        self.roll.registry.remove(spare.record.instance_id)
-        self.roll.changes.announce()
+        self.team.registry.remove(spare.record.instance_id)
+        self.team.changes.announce()
 
     async def is_spare(self, workspace: object) -> bool:
         return True
@@ -85,7 +91,7 @@ class Scene:
     def take(self) -> Member | None:
         """As a spawn does, which has news to tell as well."""
         taken = self.pool.take_agent(REQUEST, RECIPE.work_dir, None)
-        self.roll.changes.announce()
+        self.team.changes.announce()
         return taken
 
     def ready(self) -> tuple[int, int]:
@@ -104,7 +110,7 @@ def played(*tests: Callable[[Scene], Awaitable[None]], boots: tuple[str, ...] = 
             await test(scene)
         finally:
             await scene.pool.end()
-            await scene.roll.members.leave_all()
+            await scene.team.members.leave_all()
 
     for test, boot in zip(tests, boots, strict=False):
         virtual_time.run(lambda test=test, boot=boot: play(test, boot))  # type: ignore[misc]
@@ -129,7 +135,7 @@ def test_what_is_not_named_stays_as_it_is() -> None:
 def test_an_order_from_which_spawns_take_ends_when_the_others_are_there() -> None:
     async def test(scene: Scene) -> None:
         filling = asyncio.ensure_future(scene.fill(3, 1))
-        await scene.roll.changes.until(lambda: scene.ready() == (1, 1), None)
+        await scene.team.changes.until(lambda: scene.ready() == (1, 1), None)
         assert scene.pool.take_worktree(RECIPE.work_dir, "a") is not None
         taken = scene.take()
         assert taken is not None
@@ -143,7 +149,7 @@ def test_an_order_from_which_spawns_take_ends_when_the_others_are_there() -> Non
 def test_an_order_of_which_some_were_given_up_for_an_instance_ends_and_says_so() -> None:
     async def test(scene: Scene) -> None:
         filling = asyncio.ensure_future(scene.fill(2))
-        await scene.roll.changes.until(lambda: scene.ready() == (1, 0), None)
+        await scene.team.changes.until(lambda: scene.ready() == (1, 0), None)
         assert scene.pool.give_back("a")
         done = await filling
         assert done.instances == 1
@@ -159,7 +165,7 @@ def test_while_spawns_of_callers_come_first_an_order_says_so_and_ends_in_words_w
             done = await scene.fill(2, timeout_s=60.0)
             assert scene.told[-1] == (0, f"waits for {words}")
             assert done.errors == (f"2 are not ready after 60 s: they wait for {words}.",)
-        scene.roll.changes.announce()
+        scene.team.changes.announce()
         await asyncio.sleep(10)
         assert scene.ready() == (2, 0), "it is ordered all the same"
 
@@ -208,8 +214,8 @@ def test_after_the_end_of_the_team_the_settings_spares_are_of_the_kind_of_before
         assert scene.pool.figures.instances.wanted == 2
         assert "resumed" in scene.pool.figures.instances.waits_for
         instance: Any = StandInInstance()
-        scene.roll.registry.restore(record(7), now=1.0)
-        scene.roll.members.follow("spec_0_0_7", instance, "first", scene)  # type: ignore[arg-type]
+        scene.team.registry.restore(record(7), now=1.0)
+        scene.team.members.follow("spec_0_0_7", instance, "first", scene)  # type: ignore[arg-type]
         await asyncio.sleep(60)
         assert scene.ready() == (2, 0)
 
@@ -224,12 +230,12 @@ def test_what_cannot_be_stored_now_is_stored_later() -> None:
         await scene.fill(2)
         store.fails()
         scene.take()
-        scene.roll.changes.announce()
+        scene.team.changes.announce()
         await asyncio.sleep(PAUSE_S)
         store.error = None
         await asyncio.sleep(PAUSE_S)
-        assert (await OrderBook(store, "this boot").load(scene.roll.unreadable)).agents == {RECIPE.key: 1}
+        assert (await OrderBook(store, "this boot").load(scene.team.unreadable)).agents == {RECIPE.key: 1}
         await scene.pool.end()
-        await scene.roll.members.leave_all()
+        await scene.team.members.leave_all()
 
     virtual_time.run(play)

@@ -13,8 +13,8 @@ from supervisor.cluster import scheduler as roster_module
 from supervisor.cluster.scheduler import RETURN_S, Roster
 from supervisor.pool.placement import SeatsOnHosts
 from supervisor.store.memory import MemoryStore
-from supervisor.team.registry import Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceStage
+from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import recruit
 
 
@@ -23,11 +23,11 @@ class Scene:
 
     def __init__(self) -> None:
         self.there = {"head": 3, "worker": 3, "cloud": 9}
-        self.roll = Roll(MemoryStore())
+        self.team = Team(MemoryStore())
         self.memory = True
         this: Any = self
         self.roster = Roster("head", this, this, 0)
-        self.seats = SeatsOnHosts(self.roll, self.roster, this)
+        self.seats = SeatsOnHosts(self.team, self.roster, this)
         self._number = 0
 
     async def nodes(self) -> tuple[Node, ...]:
@@ -52,13 +52,13 @@ class Scene:
         """The host of a spare agent that is made now."""
         seat = await self.seats.for_agent("demo")
         self._number += 1
-        await self.sit(seat.host, instance_id=f"spare_{self._number}", recipe="r", stage=Stage.SPARE)
+        await self.sit(seat.host, instance_id=f"spare_{self._number}", recipe="r", stage=InstanceStage.SPARE)
         assert seat.elsewhere == ("" if seat.host == "head" else seat.host)
         return seat.host
 
     async def sit(self, host: str, **changes: Any) -> None:
         self._number += 1
-        await recruit(self.roll, self._number, host=host, **changes)
+        await recruit(self.team, self._number, host=host, **changes)
 
 
 async def test_spare_agents_are_spread_with_the_instances_and_stay_off_hosts_that_come_and_go() -> None:

@@ -15,7 +15,7 @@ from supervisor.pool.worktrees import DIRECTORIES, SpareWorktrees
 from supervisor.spawning.admission import Permits
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.pool.hosts import Hosts, kept
 
@@ -26,14 +26,14 @@ class Scene:
     """Host and hosts in one; ``deeds`` tells what was done."""
 
     def __init__(self) -> None:
-        self.roll = Roll(MemoryStore())
+        self.team = Team(MemoryStore())
         self.hosts = Hosts()
         self.deeds: list[str] = []
         self.undoes = True
         this: Any = self
         nothing: Any = None
         staff = Staff(host=this, factory=nothing, permits=Permits(8), stock=nothing, room=nothing)
-        self.worktrees = SpareWorktrees(self.roll, staff, self.hosts, 0)
+        self.worktrees = SpareWorktrees(self.team, staff, self.hosts, 0)
 
     async def create_spare(self, name: str, work_dir: Path) -> Workspace:
         await asyncio.sleep(0.1)
@@ -81,11 +81,11 @@ def test_a_drained_host_loses_its_own_and_a_lost_one_is_not_asked_and_both_are_m
         scene.hosts.there.remove("c")
         assert scene.worktrees.misplaced
         assert scene.worktrees.take(PROJECT, "b") is None
-        scene.roll.changes.announce()
+        scene.team.changes.announce()
         await asyncio.sleep(1)
         assert scene.deeds == ["undo on b"]
         assert scene.worktrees.hosts == Counter({"a": 3})
-        assert len(scene.roll.registry.spare_worktrees) == 3
+        assert len(scene.team.registry.spare_worktrees) == 3
 
     played(test)
 
@@ -96,10 +96,10 @@ def test_one_that_could_not_be_taken_away_is_nobodys_and_goes_as_soon_as_it_can(
         await asyncio.sleep(1)
         scene.undoes = False
         scene.hosts.drained.add("b")
-        scene.roll.changes.announce()
+        scene.team.changes.announce()
         await asyncio.sleep(1)
         ((name, _),) = scene.hosts.machines["b"].left
-        assert name not in scene.roll.registry.names()
+        assert name not in scene.team.registry.names()
         await asyncio.sleep(PAUSE_S)
         assert scene.hosts.machines["b"].deeds == ["look", "look", f"collect {name}"]
 

@@ -15,8 +15,8 @@ from supervisor.ports import InstancePort
 from supervisor.recovery.recovery import Recovery
 from supervisor.spawning.admission import Permits
 from supervisor.spawning.rollback import Undoing
-from supervisor.team.registry import InstanceRecord, Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceRecord, InstanceStage, Member
+from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import StandInInstance, TroubledStore
 
 FIRST, SECOND = "spec_0_0_1", "spec_0_0_2"
@@ -25,15 +25,15 @@ FIRST, SECOND = "spec_0_0_1", "spec_0_0_2"
 class Outside:
     """Host, factory, adoption and closing in one: what runs, and what was done to it."""
 
-    def __init__(self, roll: Roll) -> None:
-        self.roll = roll
+    def __init__(self, team: Team) -> None:
+        self.team = team
         self.sessions: dict[str, RunningAgent] = {}
         self.actors: set[str] = set()
         self.worktrees: list[str] = []
         self.deeds: list[str] = []
         self.trouble: dict[str, Exception] = {}
-        self.looking = asyncio.Event()
-        self.looking.set()
+        self.queries = asyncio.Event()
+        self.queries.set()
         self.asked = 0
         self.tried: list[str] = []
         self.adopted: list[str] = []
@@ -54,7 +54,7 @@ class Outside:
     async def agents(self) -> tuple[RunningAgent, ...]:
         self.asked += 1
         seen = tuple(self.sessions.values())
-        await self.looking.wait()
+        await self.queries.wait()
         if "look" in self.trouble:
             raise self.trouble["look"]
         return seen
@@ -82,14 +82,14 @@ class Outside:
         if record.instance_id in self.hangs:
             await asyncio.Event().wait()
         self.adopted.append(record.instance_id)
-        self.roll.members._ends[record.instance_id] = SimpleNamespace(port=port, follower=None)  # type: ignore[assignment]
+        self.team.members._ends[record.instance_id] = SimpleNamespace(port=port, follower=None)  # type: ignore[assignment]
 
-    async def on_silence(self, instance_id: str, reason: str) -> None:
+    async def on_unreachable(self, instance_id: str, reason: str) -> None:
         self.silent[instance_id] = reason
 
     async def finish(self, member: Member) -> None:
         self._do(f"finish {member.record.instance_id}")
-        await self.roll.mark_ended(member, Stage.STOPPED, "")
+        await self.team.mark_ended(member, InstanceStage.STOPPED, "")
 
     async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         return tuple(
@@ -111,10 +111,10 @@ class Outside:
 class Scene:
     def __init__(self) -> None:
         self.store = TroubledStore()
-        self.roll = Roll(self.store)
-        self.outside = out = Outside(self.roll)
+        self.team = Team(self.store)
+        self.outside = out = Outside(self.team)
         self.stock = ActorStock(out, Permits(1), 0)
         staff: Any = SimpleNamespace(host=out, factory=out, stock=self.stock, roster=None)
-        undo = Undoing(self.roll, staff.host, staff.factory)
+        undo = Undoing(self.team, staff.host, staff.factory)
         parts: tuple[Any, ...] = (staff, out, undo, out)
-        self.recovery = Recovery(self.roll, *parts)
+        self.recovery = Recovery(self.team, *parts)

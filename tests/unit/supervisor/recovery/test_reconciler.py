@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.agents.base import RunningAgent
-from supervisor.recovery.reconciler import Act, Adopt, EndActor, EndAgent, Finish, NoteEnd, Undo, plan
-from supervisor.team.registry import InstanceRecord, Stage
+from supervisor.recovery.reconciler import Act, Adopt, EndActor, EndAgent, FinishTermination, NoteEnd, Undo, plan
+from supervisor.team.registry import InstanceRecord, InstanceStage
 from tests.unit.supervisor.stand_ins import record
 
 NUMBERS = range(1, 6)
@@ -32,15 +32,15 @@ class World:
     def carry_out(self, act: Act) -> None:
         match act:
             case Adopt(instance_id, pane_id, pid):
-                running = replace(self.records[instance_id], stage=Stage.RUNNING, pane_id=pane_id, pid=pid)
+                running = replace(self.records[instance_id], stage=InstanceStage.RUNNING, pane_id=pane_id, pid=pid)
                 self.records[instance_id] = running
                 self.actors.add(self.records[instance_id].actor_name)
                 self.followed.add(instance_id)
             case NoteEnd(instance_id, _):
-                self.records[instance_id] = replace(self.records[instance_id], stage=Stage.FAILED)
+                self.records[instance_id] = replace(self.records[instance_id], stage=InstanceStage.FAILED)
                 self.actors.discard(self.records[instance_id].actor_name)
-            case Finish(instance_id):
-                self.records[instance_id] = replace(self.records[instance_id], stage=Stage.STOPPED)
+            case FinishTermination(instance_id):
+                self.records[instance_id] = replace(self.records[instance_id], stage=InstanceStage.STOPPED)
                 self._clear(self.records[instance_id])
             case Undo(instance_id):
                 self._clear(self.records.pop(instance_id))
@@ -87,7 +87,7 @@ def worlds(draw: st.DrawFn) -> World:
         if draw(st.booleans()):
             world.records[instance_id] = record(
                 number,
-                stage=draw(st.sampled_from(Stage)),
+                stage=draw(st.sampled_from(InstanceStage)),
                 wanted=draw(st.booleans()),
                 pane_id=f"%{draw(st.integers(0, 2))}",
                 pid=draw(st.integers(0, 2)),
@@ -113,7 +113,7 @@ def wanted_and_alive(world: World) -> dict[str, RunningAgent]:
     found = {}
     for instance_id, known in world.records.items():
         session = world.live(instance_id)
-        begun = session is not None and (known.stage is not Stage.STARTING or session.pid == known.pid)
+        begun = session is not None and (known.stage is not InstanceStage.STARTING or session.pid == known.pid)
         if session is not None and begun and known.wanted and instance_id not in world.busy:
             found[instance_id] = session
     return found
@@ -173,7 +173,7 @@ def test_who_is_not_wanted_has_ended_for_good(world: World) -> None:
     for instance_id, known in world.records.items():
         if not known.wanted and instance_id not in world.busy:
             assert world.live(instance_id) is None
-            assert known.stage is Stage.STOPPED
+            assert known.stage is InstanceStage.STOPPED
             assert instance_id not in world.followed
 
 
@@ -182,10 +182,10 @@ def test_only_a_spawn_that_never_finished_is_forgotten(world: World) -> None:
     before = dict(world.records)
     world.converge()
     gone = before.keys() - world.records.keys()
-    assert all(before[instance_id].stage in {Stage.STARTING, Stage.SPARE} for instance_id in gone)
+    assert all(before[instance_id].stage in {InstanceStage.STARTING, InstanceStage.SPARE} for instance_id in gone)
     assert not gone & world.busy
     idle = world.records.keys() - world.busy
-    assert all(world.records[instance_id].stage is not Stage.STARTING for instance_id in idle)
+    assert all(world.records[instance_id].stage is not InstanceStage.STARTING for instance_id in idle)
 
 
 @given(worlds(), st.sets(st.sampled_from([f"spec_0_0_{number}" for number in NUMBERS])))
@@ -200,7 +200,7 @@ def test_acts_that_were_not_carried_out_come_again(world: World, done: Collectio
 
 @pytest.mark.parametrize("wanted", [True, False])
 def test_a_spawn_that_was_cut_off_before_its_first_message_is_undone(wanted: bool) -> None:
-    begun = record(stage=Stage.STARTING, wanted=wanted)
+    begun = record(stage=InstanceStage.STARTING, wanted=wanted)
     agent = RunningAgent(session_name="spec_0_0_1", pane_id="%1", pid=7, alive=True)
     assert plan([begun], [agent], ["spec_0_0_1"], followed=(), busy=()) == (Undo("spec_0_0_1"),)
 

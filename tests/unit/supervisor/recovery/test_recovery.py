@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from supervisor.team.registry import Stage
+from supervisor.team.registry import InstanceStage
 from tests.unit.supervisor.recovery.outside import FIRST, SECOND, Scene
 from tests.unit.supervisor.stand_ins import recruit, turns
 
@@ -17,34 +17,34 @@ def scene() -> Scene:
 
 
 async def test_who_was_restarted_while_we_looked_is_judged_by_no_old_sight(scene: Scene) -> None:
-    await recruit(scene.roll, 1, pane_id="%7", pid=7)
+    await recruit(scene.team, 1, pane_id="%7", pid=7)
     scene.outside.live(FIRST, 7)
-    scene.outside.looking.clear()
+    scene.outside.queries.clear()
     reconciling = asyncio.create_task(scene.recovery.reconcile())
     await turns()
-    await scene.roll.save(FIRST, pane_id="%8", pid=8)
+    await scene.team.save(FIRST, pane_id="%8", pid=8)
     scene.outside.live(FIRST, 8)
-    scene.outside.looking.set()
+    scene.outside.queries.set()
     await reconciling
     assert scene.outside.deeds == []
-    assert scene.roll.registry.get(FIRST).record.pid == 8
+    assert scene.team.registry.get(FIRST).record.pid == 8
     await scene.recovery.reconcile()
     assert scene.outside.deeds == ["adopt spec_0_0_1"]
 
 
 async def test_who_came_to_be_while_we_looked_is_nobody_s_leftover(scene: Scene) -> None:
     scene.outside.live(FIRST)
-    scene.outside.looking.clear()
+    scene.outside.queries.clear()
     reconciling = asyncio.create_task(scene.recovery.reconcile())
     await turns()
-    await recruit(scene.roll, 1, pane_id="%7", pid=7)
-    scene.outside.looking.set()
+    await recruit(scene.team, 1, pane_id="%7", pid=7)
+    scene.outside.queries.set()
     await reconciling
     assert scene.outside.deeds == []
 
 
 async def test_an_act_whose_instance_changed_before_its_turn_is_left_for_the_next_look(scene: Scene) -> None:
-    member = await recruit(scene.roll, 1, pane_id="%7", pid=7)
+    member = await recruit(scene.team, 1, pane_id="%7", pid=7)
     scene.store.gate.clear()
     reconciling = asyncio.create_task(scene.recovery.reconcile())
     await turns()
@@ -52,23 +52,23 @@ async def test_an_act_whose_instance_changed_before_its_turn_is_left_for_the_nex
         scene.store.gate.set()
         await turns()
         scene.outside.live(FIRST, 8)
-        await scene.roll.save(FIRST, pane_id="%8", pid=8)
+        await scene.team.save(FIRST, pane_id="%8", pid=8)
     assert not await reconciling
     assert scene.outside.deeds == []
-    assert member.record.stage is Stage.RUNNING
+    assert member.record.stage is InstanceStage.RUNNING
     assert await scene.recovery.reconcile()
     assert scene.outside.deeds == ["adopt spec_0_0_1"]
 
 
 async def test_who_was_just_being_started_when_the_look_began_is_left_for_the_next_look(scene: Scene) -> None:
-    member = await recruit(scene.roll, 1, stage=Stage.STARTING)
-    scene.outside.looking.clear()
+    member = await recruit(scene.team, 1, stage=InstanceStage.STARTING)
+    scene.outside.queries.clear()
     async with member.turn:
         reconciling = asyncio.create_task(scene.recovery.reconcile())
         await turns()
         scene.outside.live(FIRST)
-        await scene.roll.save(FIRST, pane_id="%7", pid=7, stage=Stage.RUNNING)
-    scene.outside.looking.set()
+        await scene.team.save(FIRST, pane_id="%7", pid=7, stage=InstanceStage.RUNNING)
+    scene.outside.queries.set()
     assert await reconciling
     assert scene.outside.deeds == []
     assert await scene.recovery.reconcile()
@@ -76,15 +76,15 @@ async def test_who_was_just_being_started_when_the_look_began_is_left_for_the_ne
 
 
 async def test_whoever_is_being_started_or_ended_is_waited_for_by_nobody(scene: Scene) -> None:
-    member = await recruit(scene.roll, 1)
+    member = await recruit(scene.team, 1)
     async with member.turn:
         assert await scene.recovery.reconcile()
     assert scene.outside.deeds == []
 
 
 async def test_a_supervisor_that_was_replaced_touches_nothing(scene: Scene) -> None:
-    await recruit(scene.roll, 1, wanted=False)
-    await recruit(scene.roll, 3, stage=Stage.STARTING)
+    await recruit(scene.team, 1, wanted=False)
+    await recruit(scene.team, 3, stage=InstanceStage.STARTING)
     for instance_id in (FIRST, SECOND, "spec_0_0_3"):
         scene.outside.live(instance_id)
     scene.store.is_fenced()

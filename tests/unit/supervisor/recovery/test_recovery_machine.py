@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from actors.errors import PhalanxError
 from supervisor.spawning import rollback
 from supervisor.team import links
-from supervisor.team.registry import Stage, is_instance_id
+from supervisor.team.registry import InstanceStage, is_instance_id
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.life import Killed, Life
 from tests.unit.supervisor.world import World
@@ -102,16 +102,16 @@ class Team(RuleBasedStateMachine):
     def somebody_terminates(self, which: int) -> None:
         instance_id = self.one(which)
         self.world.free.add(instance_id)
-        self.ask(self.life.closing.terminate(instance_id, cascade=False))
+        self.ask(self.life.lifecycle.terminate(instance_id, cascade=False))
 
     @precondition(lambda self: self.known)
     @rule(which=WHICH)
     def somebody_restarts(self, which: int) -> None:
         instance_id = self.one(which)
-        if instance_id in self.life.roll.registry:
+        if instance_id in self.life.team.registry:
             self.world.free.add(instance_id)
-            member = self.life.roll.registry.get(instance_id)
-            self.ask(self.life.closing.restart(member, member.record))
+            member = self.life.team.registry.get(instance_id)
+            self.ask(self.life.lifecycle.restart(member, member.record))
 
     @precondition(lambda self: self.known)
     @rule(which=WHICH)
@@ -174,15 +174,15 @@ class Team(RuleBasedStateMachine):
             self.patches.undo()
 
     def check_agreement(self) -> None:
-        roll = self.life.roll
-        there = {member.record.instance_id: member for member in roll.registry}
-        running = {name for name, member in there.items() if member.record.stage is Stage.RUNNING}
+        team = self.life.team
+        there = {member.record.instance_id: member for member in team.registry}
+        running = {name for name, member in there.items() if member.record.stage is InstanceStage.RUNNING}
         alive = {name: agent for name, agent in self.world.sessions.items() if agent.alive and is_instance_id(name)}
         assert set(alive) == running
-        assert {name for name in there if roll.members.has(name) and there[name].alive} == running
+        assert {name for name in there if team.members.has(name) and there[name].alive} == running
         assert {name: there[name].record.pid for name in running} == {name: agent.pid for name, agent in alive.items()}
-        assert running <= set(self.world.actors) <= {member.record.actor_name for member in roll.registry}
-        assert not [m for m in there.values() if m.record.stage in (Stage.STARTING, Stage.ENDING)]
+        assert running <= set(self.world.actors) <= {member.record.actor_name for member in team.registry}
+        assert not [m for m in there.values() if m.record.stage in (InstanceStage.STARTING, InstanceStage.ENDING)]
         assert self.world.acknowledged <= set(there)
         assert self.world.acknowledged - self.world.free <= running
         assert not [member for member in there.values() if member.silence]

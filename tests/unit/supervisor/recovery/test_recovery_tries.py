@@ -12,7 +12,7 @@ from actors.errors import AgentError, FencedError, TerminalError
 from supervisor.backoff import FIRST_PAUSE_S
 from supervisor.recovery.recovery import EVERY_S
 from supervisor.spawning import rollback
-from supervisor.team.registry import Stage
+from supervisor.team.registry import InstanceStage
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.recovery.outside import FIRST, SECOND, Scene
 from tests.unit.supervisor.stand_ins import recruit, turns
@@ -21,7 +21,7 @@ from tests.unit.supervisor.stand_ins import recruit, turns
 async def with_two(scene: Scene, first: str) -> None:
     """Two agents live; the adoption of the first one is in trouble."""
     for number in (1, 2):
-        await recruit(scene.roll, number)
+        await recruit(scene.team, number)
         scene.outside.live(f"spec_0_0_{number}", number)
     scene.outside.trouble["adopt spec_0_0_1"] = AgentError(first)
 
@@ -46,9 +46,9 @@ def test_who_can_never_be_adopted_is_tried_ever_less_often_and_keeps_nobody_from
     async def play() -> None:
         scene = Scene()
         await with_two(scene, "its actor cannot be made")
-        await recruit(scene.roll, 3, stage=Stage.FAILED)
+        await recruit(scene.team, 3, stage=InstanceStage.FAILED)
         told: list[str] = []
-        scene.roll.on_failed = lambda member: told.append(member.record.instance_id)
+        scene.team.on_failed = lambda member: told.append(member.record.instance_id)
         running = asyncio.create_task(scene.recovery.run())
         assert await scene.recovery.compared()
         await turns()
@@ -133,11 +133,11 @@ def test_it_is_compared_only_once_everything_worked_and_who_has_failed_is_told_t
 ) -> None:
     async def play() -> None:
         scene = Scene()
-        await recruit(scene.roll, 1)
-        await recruit(scene.roll, 2, stage=Stage.FAILED)
+        await recruit(scene.team, 1)
+        await recruit(scene.team, 2, stage=InstanceStage.FAILED)
         scene.outside.live(FIRST)
         told: list[str] = []
-        scene.roll.on_failed = lambda member: told.append(member.record.instance_id)
+        scene.team.on_failed = lambda member: told.append(member.record.instance_id)
         scene.outside.trouble["look"] = TerminalError("tmux hangs")
         running = asyncio.create_task(scene.recovery.run())
         await asyncio.sleep(5)
@@ -163,10 +163,10 @@ def test_a_worktree_that_a_host_makes_for_a_spawn_that_was_undone_goes_too_and_n
 
     async def play() -> None:
         scene = Scene()
-        await recruit(scene.roll, 1, stage=Stage.STARTING)
+        await recruit(scene.team, 1, stage=InstanceStage.STARTING)
         running = asyncio.create_task(scene.recovery.run())
         assert await scene.recovery.compared()
-        assert list(scene.roll.registry) == []
+        assert list(scene.team.registry) == []
         scene.outside.worktrees = [FIRST, SECOND]
         await asyncio.sleep(EVERY_S + 1)
         assert scene.outside.worktrees == [SECOND]
@@ -186,14 +186,14 @@ def test_a_part_of_an_undoing_that_does_not_answer_is_waited_for_and_the_record_
 
     async def play() -> None:
         scene = Scene()
-        await recruit(scene.roll, 1, stage=Stage.STARTING)
+        await recruit(scene.team, 1, stage=InstanceStage.STARTING)
         scene.outside.trouble[f"forget {FIRST}"] = AgentError("not now")
         assert not await scene.recovery.reconcile()
-        assert FIRST in scene.roll.registry
+        assert FIRST in scene.team.registry
         scene.outside.trouble.clear()
         await asyncio.sleep(FIRST_PAUSE_S)
         assert await scene.recovery.reconcile()
-        assert FIRST not in scene.roll.registry
+        assert FIRST not in scene.team.registry
 
     virtual_time.run(play)
 
@@ -201,7 +201,7 @@ def test_a_part_of_an_undoing_that_does_not_answer_is_waited_for_and_the_record_
 def test_whose_host_is_away_is_looked_for_soon_again() -> None:
     async def play() -> None:
         scene = Scene()
-        await recruit(scene.roll, 1)
+        await recruit(scene.team, 1)
         scene.recovery._roster = roster = SimpleNamespace(instances_away=[FIRST])  # type: ignore[assignment]
         running = asyncio.create_task(scene.recovery.run())
         await turns()

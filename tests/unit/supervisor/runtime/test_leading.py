@@ -14,7 +14,7 @@ from actors.marks import TEAM_MARK
 from mcp_entry.connection import BringUpProcess
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
-from supervisor.team.file import Team, write_team
+from supervisor.team.file import TeamInfo, write_team
 
 HEAD = "10.0.0.1"
 
@@ -66,7 +66,7 @@ def test_what_a_worker_leaves_is_led_by_nobody_any_more(home: Home) -> None:
 
 async def test_an_entry_on_a_worker_starts_nothing(home: Home) -> None:
     led_team_from(home, HEAD)
-    write_team(home, Team(team_id="abc", version="1", started_at="now"))
+    write_team(home, TeamInfo(team_id="abc", version="1", started_at="now"))
     bring_up = BringUpProcess(home=home, environment={})
 
     for bring in (bring_up, bring_up.revive):

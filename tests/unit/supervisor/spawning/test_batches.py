@@ -10,8 +10,8 @@ from supervisor.api.results import RestartResult
 from supervisor.api.verbs import Caller, ignore_progress
 from supervisor.spawning.admission import Permits
 from supervisor.spawning.spawner import resume_all, spawn_all
-from supervisor.team.registry import Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import TroubledStore, recruit
 
 CALLER = Caller(sender="lead")
@@ -52,8 +52,8 @@ async def test_members_of_a_spawn_batch_fail_alone_whatever_goes_wrong() -> None
 
 
 async def test_members_that_are_resumed_fail_alone_whatever_goes_wrong() -> None:
-    roll = Roll(TroubledStore())
-    members = [await recruit(roll, number, stage=Stage.FAILED) for number in range(1, 5)]
+    team = Team(TroubledStore())
+    members = [await recruit(team, number, stage=InstanceStage.FAILED) for number in range(1, 5)]
 
     async def resume(member: Member) -> results.RestartResult | None:
         match member.record.number:
@@ -70,8 +70,8 @@ async def test_members_that_are_resumed_fail_alone_whatever_goes_wrong() -> None
 
 
 async def test_those_that_are_started_again_are_counted_as_they_are_done() -> None:
-    roll = Roll(TroubledStore())
-    members = [await recruit(roll, work_dir=Path("/usr")) for _ in range(3)]
+    team = Team(TroubledStore())
+    members = [await recruit(team, work_dir=Path("/usr")) for _ in range(3)]
     told: list[tuple[int, int, str]] = []
 
     async def resume(member: Member) -> RestartResult:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from supervisor.team.registry import Stage
+from supervisor.team.registry import InstanceStage
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.life import Life
 from tests.unit.supervisor.world import World
@@ -22,11 +22,11 @@ def test_a_spawn_whose_caller_went_away_counts_under_the_cap_until_it_is_done() 
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
-            started.append(sum(member.record.stage is Stage.STARTING for member in life.roll.registry))
+            started.append(sum(member.record.stage is InstanceStage.STARTING for member in life.team.registry))
         last = await life.spawn("last")
-        ended = sum(member.record.stage is Stage.RUNNING for member in life.roll.registry)
+        ended = sum(member.record.stage is InstanceStage.RUNNING for member in life.team.registry)
         await life.kill()
-        assert last.stage is Stage.RUNNING
+        assert last.stage is InstanceStage.RUNNING
         return started, ended
 
     started, ended = virtual_time.run(callers_come_and_go)
@@ -46,7 +46,7 @@ def test_what_is_under_way_when_the_team_ends_is_undone_and_its_callers_learn_wh
         await life.spawner.end("it ends")
         told = await asyncio.gather(*calls, return_exceptions=True)
         left = [name for name, agent in world.sessions.items() if agent.alive]
-        there = len(list(life.roll.registry.everyone()))
+        there = len(list(life.team.registry.everyone()))
         await life.kill()
         return [str(each) for each in told], left, there
 
@@ -69,7 +69,7 @@ def test_the_undoing_of_a_spawn_goes_to_its_end_however_often_the_team_is_told_t
         await life.spawner.end("it ends")
         await asyncio.gather(first, call, return_exceptions=True)
         left = [name for name, agent in world.sessions.items() if agent.alive]
-        there = len(list(life.roll.registry.everyone()))
+        there = len(list(life.team.registry.everyone()))
         await life.kill()
         return left, there
 

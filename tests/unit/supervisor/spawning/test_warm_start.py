@@ -19,8 +19,8 @@ from supervisor.spawning.admission import Permits
 from supervisor.spawning.staff import Staff
 from supervisor.spawning.start import WarmStart
 from supervisor.store.memory import MemoryStore
-from supervisor.team.registry import Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import READY, StandInInstance, record
 
 NEW, SPARE = "spec_0_0_1", "spare_1"
@@ -31,7 +31,7 @@ class Scene:
     """Two hosts; pool, cluster and host in one. The spare is on ``far``; the instance is placed on ``near``."""
 
     def __init__(self) -> None:
-        self.roll = Roll(MemoryStore())
+        self.team = Team(MemoryStore())
         self.error: Exception | None = None
         self.seen: dict[str, Any] = {}
         self.rejected: list[str] = []
@@ -42,15 +42,15 @@ class Scene:
         self.staff = Staff(
             host=this, factory=nothing, permits=Permits(3), stock=nothing, room=nothing, roster=self.roster
         )
-        self.warm = WarmStart(self.staff, self.roll, this)
+        self.warm = WarmStart(self.staff, self.team, this)
         workspace = Workspace(mode="isolated", directory=Path("/w/spare_1"), worktree=Path("/w/spare_1"))
         given: Mapping[str, Any] = {"workspace": workspace, "actor": f"{SPARE}@10.0.0.2", "pane_id": "%7", "pid": 7}
-        spare = record(1, instance_id=SPARE, recipe="r", stage=Stage.SPARE, host="far", **given)
-        self.spare = self.roll.registry.restore(spare, now=1.0)
+        spare = record(1, instance_id=SPARE, recipe="r", stage=InstanceStage.SPARE, host="far", **given)
+        self.spare = self.team.registry.restore(spare, now=1.0)
         self.spare.snapshot = READY
         instance: Any = StandInInstance()
-        self.roll.members.follow(SPARE, instance, "first", this)
-        self.member = self.roll.registry.restore(record(1, stage=Stage.STARTING, host="near"), now=1.0)
+        self.team.members.follow(SPARE, instance, "first", this)
+        self.member = self.team.registry.restore(record(1, stage=InstanceStage.STARTING, host="near"), now=1.0)
         self.placement = Placement(host="near", address="10.0.0.1", own=True, instance_id=NEW)
 
     async def nodes(self) -> tuple[Node, ...]:
@@ -74,7 +74,7 @@ class Scene:
     async def on_report(self, instance_id: str, report: Report) -> None:
         """Nothing is reported."""
 
-    async def on_silence(self, instance_id: str, reason: str) -> None:
+    async def on_unreachable(self, instance_id: str, reason: str) -> None:
         """It was left on purpose."""
 
 
@@ -93,7 +93,7 @@ async def test_an_instance_is_where_its_spare_is_before_the_host_gives_it_its_na
     record_ = scene.member.record
     assert (record_.host, record_.actor, record_.spare, record_.pid) == ("far", f"{SPARE}@10.0.0.2", SPARE, 7)
     assert (scene.placement.host, scene.placement.address, scene.placement.own) == ("far", "10.0.0.2", False)
-    assert SPARE not in scene.roll.registry
+    assert SPARE not in scene.team.registry
 
 
 @pytest.mark.parametrize("error", [TerminalError("no session"), UnavailableError("the host does not answer")])
@@ -104,8 +104,8 @@ async def test_a_spare_on_another_host_that_cannot_be_given_leaves_the_instance_
     assert await scene.warm.begin(scene.member, REQUEST, "lead", scene.placement) is None
     assert scene.rejected == [str(error)]
     assert (scene.member.record.host, scene.placement.host, scene.roster.places[NEW]) == ("near", "near", "near")
-    assert SPARE in scene.roll.registry
-    await scene.roll.members.leave_all()
+    assert SPARE in scene.team.registry
+    await scene.team.members.leave_all()
 
 
 async def test_when_the_host_where_it_was_placed_does_not_answer_the_spawn_fails_and_the_spare_goes(
@@ -116,4 +116,4 @@ async def test_when_the_host_where_it_was_placed_does_not_answer_the_spawn_fails
     with pytest.raises(UnavailableError):
         await scene.warm.begin(scene.member, REQUEST, "lead", scene.placement)
     assert scene.rejected == ["the host does not answer"]
-    await scene.roll.members.leave_all()
+    await scene.team.members.leave_all()

@@ -7,7 +7,7 @@ from supervisor.records import Unreadable, decode_plain
 from supervisor.store import keys
 from supervisor.store.guards import Keeping
 from supervisor.store.memory import MemoryStore
-from supervisor.team.team import Roll
+from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import draft, receipt, recruit
 
 LATER = b"\x09written by a later version"
@@ -23,15 +23,15 @@ async def test_what_cannot_be_read_is_neither_overwritten_nor_deleted_and_the_re
 
 async def test_a_receipt_and_a_message_of_a_later_version_stay_whatever_is_reported_of_them() -> None:
     store = MemoryStore()
-    roll = Roll(store)
-    await recruit(roll, 1)
-    (readable,) = roll.mail.check([draft()], "lead", 1.0)
+    team = Team(store)
+    await recruit(team, 1)
+    (readable,) = team.mail.check([draft()], "lead", 1.0)
     assert not isinstance(readable, Exception)
-    await roll.mail.accept([readable])
+    await team.mail.accept([readable])
     strange = keys.receipt(readable.id), keys.message("msg_later"), keys.request("r-later")
     await store.save(dict.fromkeys(strange, LATER))
 
-    later = Roll(store)
+    later = Team(store)
     await later.load()
     assert later.mail.pending("spec_0_0_1") == 1
     assert "3 stored records" in later.warnings[0]

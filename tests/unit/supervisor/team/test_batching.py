@@ -9,8 +9,8 @@ from actors.home import Home
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.store.memory import MemoryStore
-from supervisor.team.adoption import Adoption, Batching, InstanceRules, limits_of
-from supervisor.team.team import Roll
+from supervisor.team.adoption import Adopter, Batching, InstanceRules, limits_of
+from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import StandInInstance, recruit, turns
 
 FIRST = Tuning.of(Settings())
@@ -21,9 +21,9 @@ class Scene:
     """A team of ``names`` whose instances can be made unreachable."""
 
     def __init__(self) -> None:
-        self.roll = Roll(MemoryStore())
+        self.team = Team(MemoryStore())
         self.tunables = Tunables(FIRST)
-        self.batching = Batching(self.tunables, self.roll)
+        self.batching = Batching(self.tunables, self.team)
         self.away = False
         self.instance = StandInInstance(self._trouble)
 
@@ -32,11 +32,11 @@ class Scene:
             raise UnavailableError("it is just being restarted")
 
     async def adopts(self) -> None:
-        member = await recruit(self.roll)
+        member = await recruit(self.team)
         nobody: Any = None
         rules = InstanceRules(batching=self.batching, comes_back=False)
-        adoption = Adoption(Home(Path("/home")), rules, nobody, self.roll)
-        await adoption.adopt(member.record, self.instance)
+        adopter = Adopter(Home(Path("/home")), rules, nobody, self.team)
+        await adopter.adopt(member.record, self.instance)
 
     async def reports(self) -> None:
         self.instance.tells(1)
@@ -48,7 +48,7 @@ async def test_who_takes_its_agent_over_is_told_what_applies_now() -> None:
     scene.tunables.change(LARGE)
     await scene.adopts()
     assert scene.instance.limits == [limits_of(LARGE)]
-    await scene.roll.members.leave_all()
+    await scene.team.members.leave_all()
 
 
 async def test_a_change_is_told_to_the_living_at_once_and_only_when_it_concerns_batches() -> None:
@@ -58,7 +58,7 @@ async def test_a_change_is_told_to_the_living_at_once_and_only_when_it_concerns_
     scene.tunables.change(LARGE)
     await turns()
     assert scene.instance.limits == [limits_of(FIRST), limits_of(LARGE)]
-    await scene.roll.members.leave_all()
+    await scene.team.members.leave_all()
 
 
 async def test_who_cannot_be_reached_is_told_once_it_reports_again() -> None:
@@ -71,15 +71,15 @@ async def test_who_cannot_be_reached_is_told_once_it_reports_again() -> None:
     assert scene.instance.limits == [limits_of(FIRST)]
     await scene.reports()
     assert scene.instance.limits == [limits_of(FIRST), limits_of(LARGE)]
-    await scene.roll.members.leave_all()
+    await scene.team.members.leave_all()
 
 
 async def test_an_instance_that_cannot_be_told_is_adopted_all_the_same() -> None:
     scene = Scene()
     scene.away = True
     await scene.adopts()
-    assert scene.roll.members.has("spec_0_0_1")
+    assert scene.team.members.has("spec_0_0_1")
     scene.away = False
     await scene.reports()
     assert scene.instance.limits == [limits_of(FIRST)]
-    await scene.roll.members.leave_all()
+    await scene.team.members.leave_all()

@@ -10,9 +10,9 @@ import pytest
 
 from actors.home import Home
 from actors.marks import TEAM_MARK
-from supervisor.team.file import Team, head_runs, read_team, wanted_team, write_team
+from supervisor.team.file import TeamInfo, head_runs, read_team, wanted_team, write_team
 
-TEAM = Team(
+TEAM = TeamInfo(
     team_id="abc",
     version="1",
     started_at="2026-01-01T00:00:00+00:00",

@@ -15,21 +15,21 @@ from supervisor.api import requests
 from supervisor.ports import HostPort
 from supervisor.store.memory import MemoryStore
 from supervisor.team import views
-from supervisor.team.queries import Looking
-from supervisor.team.registry import Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.queries import Queries
+from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import READY, draft, receipt, recruit
 
 ALL = requests.ListRequest()
 
 
-def looking_at(roll: Roll) -> Looking:
-    return Looking(roll, cast("HostPort", None))
+def looking_at(team: Team) -> Queries:
+    return Queries(team, cast("HostPort", None))
 
 
-async def team(size: int = 3) -> tuple[Roll, list[Member]]:
-    roll = Roll(MemoryStore())
-    return roll, [await recruit(roll, number) for number in range(1, size + 1)]
+async def team(size: int = 3) -> tuple[Team, list[Member]]:
+    team = Team(MemoryStore())
+    return team, [await recruit(team, number) for number in range(1, size + 1)]
 
 
 def asking() -> InstanceSnapshot:
@@ -57,7 +57,7 @@ def changes() -> dict[str, Callable[[Member], None]]:
         "status": snapshot(status=Status.BUSY),
         "unread": snapshot(unread=3),
         "reason": snapshot(reason="a dialog is up"),
-        "stage": record(stage=Stage.STOPPED),
+        "stage": record(stage=InstanceStage.STOPPED),
         "host": record(host="there"),
         "silence": silence,
     }
@@ -65,76 +65,76 @@ def changes() -> dict[str, Callable[[Member], None]]:
 
 @pytest.mark.parametrize("what", changes())
 async def test_every_change_of_an_instance_is_seen_by_the_next_look(what: str) -> None:
-    roll, members = await team()
-    looking = looking_at(roll)
-    before = looking.list(ALL).instances
+    team, members = await team()
+    queries = looking_at(team)
+    before = queries.list(ALL).instances
 
     changes()[what](members[1])
 
-    after = {info.instance_id: info for info in looking.list(ALL).instances}
+    after = {info.instance_id: info for info in queries.list(ALL).instances}
     assert after["spec_0_0_1"] == before[0]
     assert after["spec_0_0_2"] != before[1]
-    fresh = views.instance_info(members[1], views.Post(), followed=False)
+    fresh = views.instance_info(members[1], views.PendingMessages(), followed=False)
     assert after["spec_0_0_2"] == fresh
 
 
 async def test_what_becomes_of_messages_is_seen_by_the_next_look() -> None:
-    roll, _ = await team()
-    looking = looking_at(roll)
-    assert looking.list(ALL).instances[0].queued_messages == 0
+    team, _ = await team()
+    queries = looking_at(team)
+    assert queries.list(ALL).instances[0].queued_messages == 0
 
-    (message,) = roll.mail.check([draft()], "lead", 1.0)
-    await roll.mail.accept([message])  # type: ignore[list-item]
-    assert looking.list(ALL).instances[0].queued_messages == 1
+    (message,) = team.mail.check([draft()], "lead", 1.0)
+    await team.mail.accept([message])  # type: ignore[list-item]
+    assert queries.list(ALL).instances[0].queued_messages == 1
 
-    await roll.mail.take_receipts([receipt(message, MessageStatus.BLOCKED, "a dialog is up")])  # type: ignore[arg-type]
-    (needing,) = looking.list(requests.ListRequest(needs_attention=True)).instances
+    await team.mail.take_receipts([receipt(message, MessageStatus.BLOCKED, "a dialog is up")])  # type: ignore[arg-type]
+    (needing,) = queries.list(requests.ListRequest(needs_attention=True)).instances
     assert needing.reason == "a dialog is up"
 
-    await roll.mail.take_receipts([receipt(message)])  # type: ignore[arg-type]
-    assert looking.list(ALL).needs_attention == []
-    assert looking.list(ALL).instances[0].queued_messages == 0
+    await team.mail.take_receipts([receipt(message)])  # type: ignore[arg-type]
+    assert queries.list(ALL).needs_attention == []
+    assert queries.list(ALL).instances[0].queued_messages == 0
 
 
 async def test_an_instance_that_is_followed_again_is_no_longer_said_to_be_coming_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    roll, _ = await team(1)
-    looking = looking_at(roll)
-    assert "come back" in (looking.list(ALL).instances[0].reason or "")
+    team, _ = await team(1)
+    queries = looking_at(team)
+    assert "come back" in (queries.list(ALL).instances[0].reason or "")
 
-    monkeypatch.setattr(roll.members, "has", lambda _: True)
+    monkeypatch.setattr(team.members, "has", lambda _: True)
 
-    assert looking.list(ALL).instances[0].reason is None
+    assert queries.list(ALL).instances[0].reason is None
 
 
 async def test_only_those_that_need_attention_are_shown_on_request_and_all_are_counted() -> None:
-    roll, members = await team()
+    team, members = await team()
     members[2].snapshot = asking()
-    looking = looking_at(roll)
+    queries = looking_at(team)
 
-    listed = looking.list(requests.ListRequest(needs_attention=True))
+    listed = queries.list(requests.ListRequest(needs_attention=True))
 
     assert [info.instance_id for info in listed.instances] == listed.needs_attention == ["spec_0_0_3"]
     assert listed.counts == {"ready": 2, "waiting_permission": 1}
-    everyone = [info.instance_id for info in looking.list(ALL).instances]
+    everyone = [info.instance_id for info in queries.list(ALL).instances]
     assert everyone == ["spec_0_0_3", "spec_0_0_1", "spec_0_0_2"]
 
 
 async def test_a_resting_instance_is_not_described_anew_for_every_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    roll, members = await team()
-    looking = looking_at(roll)
-    looking.list(ALL)
+    team, members = await team()
+    queries = looking_at(team)
+    queries.list(ALL)
     described: list[str] = []
 
-    def describe(member: Member, post: views.Post, **more: Any) -> Any:
+    def describe(member: Member, post: views.PendingMessages, **more: Any) -> Any:
         described.append(member.record.instance_id)
         return info(member, post, **more)
 
     info = views.instance_info
     monkeypatch.setattr(views, "instance_info", describe)
     members[0].snapshot = replace(READY, unread=1)
-    looking.list(ALL)
-    looking.list(ALL)
+    queries.list(ALL)
+    queries.list(ALL)
 
     assert described == ["spec_0_0_1"]

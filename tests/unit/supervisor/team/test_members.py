@@ -11,7 +11,7 @@ from actors.errors import FencedError, StoreError, UnavailableError, VersionErro
 from actors.instance.reports import Report
 from supervisor.ports import InstancePort
 from supervisor.team import links
-from supervisor.team.links import Members
+from supervisor.team.links import InstanceLinks
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import StandInInstance
 
@@ -34,7 +34,7 @@ class Ear:
             raise self.refusals.pop(0)
         self.taken.append(report.sequence)
 
-    async def on_silence(self, instance_id: str, reason: str) -> None:
+    async def on_unreachable(self, instance_id: str, reason: str) -> None:
         self.silences.append(reason)
 
     async def find_again(self, instance_id: str) -> tuple[InstancePort, str]:
@@ -46,7 +46,7 @@ class Ear:
 
 @dataclass
 class Scene:
-    members: Members
+    members: InstanceLinks
     port: StandInInstance
     ear: Ear
 
@@ -65,7 +65,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Scene], Corouti
     def run(scene: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:
         async def scene_with_its_end() -> None:
             port = StandInInstance()
-            stage = Scene(Members(), port, Ear(found=port))
+            stage = Scene(InstanceLinks(), port, Ear(found=port))
             await stage.follow()
             await scene(stage)
             await stage.members.leave_all()

@@ -14,8 +14,8 @@ from actors.instance.reports import Report
 from actors.instance.transcript import PageItem
 from actors.status import Status
 from supervisor.team import recycling
-from supervisor.team.recycling import FIRST_PAUSE_S, Recycling, RecyclingRules, turn_of
-from supervisor.team.team import Roll
+from supervisor.team.recycling import FIRST_PAUSE_S, ContextRecycler, RecyclingRules, turn_of
+from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, TroubledStore, recruit
 
@@ -56,7 +56,7 @@ def test_the_summary_is_the_last_answer_after_the_question_for_it_in_all_its_pie
     ids=["it was not asked", "it has not answered", "it has only begun", "it is quoted"],
 )
 def test_an_old_or_unfinished_answer_is_no_summary(after: list[PageItem]) -> None:
-    assert turn_of([*BEFORE, *after], ASKED) == recycling.Turn()
+    assert turn_of([*BEFORE, *after], ASKED) == recycling.SummaryTurn()
 
 
 @pytest.mark.parametrize(
@@ -81,23 +81,23 @@ def test_one_that_gives_no_summary_is_asked_again_unasked_only_after_pauses_that
     monkeypatch.setattr(recycling, "time", virtual_time.clock())
 
     async def play() -> None:
-        roll = Roll(TroubledStore())
-        member = await recruit(roll)
-        closing: Any = None
-        made = Recycling(roll, closing, RecyclingRules(context_tokens=0, tasks=1))
+        team = Team(TroubledStore())
+        member = await recruit(team)
+        lifecycle: Any = None
+        made = ContextRecycler(team, lifecycle, RecyclingRules(context_tokens=0, tasks=1))
         tried: list[float] = []
 
         def port(_: str) -> None:
             tried.append(asyncio.get_running_loop().time())
             raise UnavailableError("nobody is there")
 
-        monkeypatch.setattr(roll.members, "port", port)
+        monkeypatch.setattr(team.members, "port", port)
         report = Report(incarnation="i", sequence=1, snapshot=READY, receipts=(), delivered=3)
         for _ in range(int(4 * FIRST_PAUSE_S)):
             made.reported(member, report)
             await asyncio.sleep(1.0)
         assert [round(b - a) for a, b in pairwise(tried)] == [FIRST_PAUSE_S, 2 * FIRST_PAUSE_S]
-        assert (member.status, roll.mail.pending(member.record.instance_id)) == (Status.READY, 0)
+        assert (member.status, team.mail.pending(member.record.instance_id)) == (Status.READY, 0)
         await made.stop()
 
     virtual_time.run(play)

@@ -10,7 +10,7 @@ from actors.status import Status
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import SpawnRequest
 from supervisor.records import decode_record, encode_record
-from supervisor.team.registry import Member, Registry, Spare, Stage
+from supervisor.team.registry import InstanceStage, Member, Registry, SpareAgent
 from tests.unit.supervisor.stand_ins import record
 
 
@@ -43,7 +43,7 @@ def test_the_number_of_an_instance_that_never_came_to_be_is_not_used_again() -> 
 
 def test_spares_leave_no_gaps_in_the_ids_of_instances_and_never_share_a_name() -> None:
     registry = Registry()
-    spare = Spare(
+    spare = SpareAgent(
         agent="demo", session_id="s", created_at=1.0, work_dir=Path("/project"), recipe="r", host="", address=""
     )
     names = [registry.add_spare(spare).record.instance_id, registry.next_spare()]
@@ -80,7 +80,7 @@ def test_a_parent_that_is_not_alive_takes_no_children() -> None:
 
 def test_a_terminated_parent_is_not_said_to_come_back_by_a_restart() -> None:
     registry = Registry()
-    parent = registry.restore(record(1, role="executive", stage=Stage.STOPPED, wanted=False), now=1.0)
+    parent = registry.restore(record(1, role="executive", stage=InstanceStage.STOPPED, wanted=False), now=1.0)
     with pytest.raises(InvalidRequestError, match=r"was terminated: choose another one"):
         add(registry, "manager", parent.record.instance_id)
 

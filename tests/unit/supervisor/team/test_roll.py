@@ -15,8 +15,8 @@ from actors.status import Status
 from supervisor.records import decode_record
 from supervisor.store import keys
 from supervisor.store.guards import Fence
-from supervisor.team.registry import InstanceRecord, Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceRecord, InstanceStage, Member
+from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import READY, TroubledStore, draft, receipt, recruit, turns
 
 ID = "spec_0_0_1"
@@ -32,9 +32,9 @@ async def stored(store: TroubledStore) -> InstanceRecord:
 
 
 class Failures:
-    def __init__(self, roll: Roll) -> None:
+    def __init__(self, team: Team) -> None:
         self.told: list[str] = []
-        roll.on_failed = self._note
+        team.on_failed = self._note
 
     def _note(self, member: Member) -> None:
         self.told.append(member.record.reason)
@@ -45,8 +45,8 @@ CHANGES = st.sampled_from(
         {"host": "a"},
         {"pane_id": "%7", "pid": 7},
         {"wanted": False},
-        {"stage": Stage.STARTING},
-        {"stage": Stage.RUNNING},
+        {"stage": InstanceStage.STARTING},
+        {"stage": InstanceStage.RUNNING},
         {"session_id": "other"},
     ]
 )
@@ -58,8 +58,8 @@ REPORTS = st.builds(report, st.sampled_from([Status.BUSY, Status.FAILED]), path=
 def test_changes_and_reports_at_the_same_time_lose_nothing_of_each_other(steps: list[Any]) -> None:
     async def scene() -> None:
         store = TroubledStore()
-        roll = Roll(store)
-        member = await recruit(roll)
+        team = Team(store)
+        member = await recruit(team)
         expected: dict[str, object] = {}
         under_way: list[asyncio.Task[Any]] = []
         for step in steps:
@@ -71,9 +71,9 @@ def test_changes_and_reports_at_the_same_time_lose_nothing_of_each_other(steps: 
                 case "go on":
                     store.gate.set()
                 case Report():
-                    under_way.append(asyncio.create_task(roll.take_in(ID, step)))
+                    under_way.append(asyncio.create_task(team.take_in(ID, step)))
                 case dict():
-                    under_way.append(asyncio.create_task(roll.save(ID, **step)))
+                    under_way.append(asyncio.create_task(team.save(ID, **step)))
                     expected.update({name: value for name, value in step.items() if name != "stage"})
         store.gate.set()
         await asyncio.gather(*under_way)
@@ -85,12 +85,12 @@ def test_changes_and_reports_at_the_same_time_lose_nothing_of_each_other(steps: 
 
 async def test_what_a_spawn_has_noted_while_another_change_is_stored_is_not_lost() -> None:
     store = TroubledStore()
-    roll = Roll(store)
-    member = await recruit(roll, stage=Stage.STARTING)
+    team = Team(store)
+    member = await recruit(team, stage=InstanceStage.STARTING)
     store.gate.clear()
-    ending = asyncio.create_task(roll.save(ID, wanted=False))
+    ending = asyncio.create_task(team.save(ID, wanted=False))
     await turns()
-    roll.registry.change(ID, pane_id="%7", pid=7)
+    team.registry.change(ID, pane_id="%7", pid=7)
     store.gate.set()
     await ending
     assert (member.record.wanted, member.record.pane_id) == (False, "%7")
@@ -98,54 +98,54 @@ async def test_what_a_spawn_has_noted_while_another_change_is_stored_is_not_lost
 
 async def test_a_report_that_could_not_be_stored_has_changed_nothing_and_may_come_again() -> None:
     store = TroubledStore()
-    roll = Roll(store)
-    member = await recruit(roll)
-    failures = Failures(roll)
+    team = Team(store)
+    member = await recruit(team)
+    failures = Failures(team)
     store.fails()
     with pytest.raises(StoreError):
-        await roll.take_in(ID, report(Status.FAILED, reason="exit status 9"))
-    assert (member.record.stage, member.snapshot, failures.told) == (Stage.RUNNING, READY, [])
+        await team.take_in(ID, report(Status.FAILED, reason="exit status 9"))
+    assert (member.record.stage, member.snapshot, failures.told) == (InstanceStage.RUNNING, READY, [])
     store.error = None
-    await roll.take_in(ID, report(Status.FAILED, reason="exit status 9"))
-    assert (member.record.stage, member.snapshot.status) == (Stage.FAILED, Status.FAILED)
+    await team.take_in(ID, report(Status.FAILED, reason="exit status 9"))
+    assert (member.record.stage, member.snapshot.status) == (InstanceStage.FAILED, Status.FAILED)
     assert failures.told == ["exit status 9"]
     assert (await stored(store)).reason == "exit status 9"
 
 
 async def test_a_failure_is_told_once_however_often_it_is_reported() -> None:
-    roll = Roll(TroubledStore())
-    await recruit(roll)
-    failures = Failures(roll)
+    team = Team(TroubledStore())
+    await recruit(team)
+    failures = Failures(team)
     for sequence in range(3):
-        await roll.take_in(ID, report(Status.FAILED, sequence=sequence, reason="gone"))
-    await roll.take_in(ID, report(Status.READY))
-    await roll.take_in(ID, report(Status.FAILED, reason="again"))
+        await team.take_in(ID, report(Status.FAILED, sequence=sequence, reason="gone"))
+    await team.take_in(ID, report(Status.READY))
+    await team.take_in(ID, report(Status.FAILED, reason="again"))
     assert failures.told == ["gone", "again"]
 
 
 async def test_receipts_stand_in_the_store_together_with_what_else_the_report_changed() -> None:
     store = TroubledStore()
-    roll = Roll(store)
-    await recruit(roll)
-    (message,) = roll.mail.check([draft()], "lead", 1.0)
+    team = Team(store)
+    await recruit(team)
+    (message,) = team.mail.check([draft()], "lead", 1.0)
     assert isinstance(message, Message)
-    await roll.mail.accept([message])
+    await team.mail.accept([message])
     before = store.saves
-    await roll.take_in(ID, replace(report(path="/transcript"), receipts=(receipt(message),)))
+    await team.take_in(ID, replace(report(path="/transcript"), receipts=(receipt(message),)))
     assert store.saves == before + 1
     assert (await stored(store)).transcript_path == "/transcript"
     assert await store.load(keys.MESSAGE_PREFIX) == {}
 
 
 @pytest.mark.parametrize("status", [Status.READY, Status.STOPPED, Status.FAILED])
-@pytest.mark.parametrize(("stage", "wanted"), [(Stage.STARTING, True), (Stage.ENDING, False)])
+@pytest.mark.parametrize(("stage", "wanted"), [(InstanceStage.STARTING, True), (InstanceStage.ENDING, False)])
 async def test_a_report_decides_nothing_while_an_instance_is_started_or_terminated(
-    status: Status, stage: Stage, wanted: bool
+    status: Status, stage: InstanceStage, wanted: bool
 ) -> None:
-    roll = Roll(TroubledStore())
-    member = await recruit(roll, stage=stage, wanted=wanted)
-    failures = Failures(roll)
-    await roll.take_in(ID, report(status, path="/transcript"))
+    team = Team(TroubledStore())
+    member = await recruit(team, stage=stage, wanted=wanted)
+    failures = Failures(team)
+    await team.take_in(ID, report(status, path="/transcript"))
     assert (member.record.stage, member.record.transcript_path) == (stage, "/transcript")
     assert member.snapshot.status is status
     assert failures.told == []
@@ -153,24 +153,29 @@ async def test_a_report_decides_nothing_while_an_instance_is_started_or_terminat
 
 async def test_receipts_of_an_instance_that_is_forgotten_are_taken_in_all_the_same() -> None:
     store = TroubledStore()
-    roll = Roll(store)
-    await recruit(roll)
-    (message,) = roll.mail.check([draft()], "lead", 1.0)
+    team = Team(store)
+    await recruit(team)
+    (message,) = team.mail.check([draft()], "lead", 1.0)
     assert isinstance(message, Message)
-    await roll.mail.accept([message])
-    await roll.remove(ID)
-    await roll.take_in(ID, replace(report(), receipts=(receipt(message),)))
-    assert roll.mail.pending(ID) == 0
+    await team.mail.accept([message])
+    await team.remove(ID)
+    await team.take_in(ID, replace(report(), receipts=(receipt(message),)))
+    assert team.mail.pending(ID) == 0
     assert await store.load(keys.INSTANCE_PREFIX) == {}
 
 
 async def test_a_later_supervisor_knows_all_instances_oldest_first_and_gives_no_number_twice() -> None:
     store = TroubledStore()
-    roll = Roll(store)
-    for number, stage in ((2, Stage.RUNNING), (10, Stage.STOPPED), (9, Stage.FAILED), (11, Stage.RUNNING)):
-        await recruit(roll, number, stage=stage, ended_at=0.0 if stage is Stage.RUNNING else 5.0, reason="why")
-    await roll.remove("spec_0_0_11")
-    later = Roll(store)
+    team = Team(store)
+    for number, stage in (
+        (2, InstanceStage.RUNNING),
+        (10, InstanceStage.STOPPED),
+        (9, InstanceStage.FAILED),
+        (11, InstanceStage.RUNNING),
+    ):
+        await recruit(team, number, stage=stage, ended_at=0.0 if stage is InstanceStage.RUNNING else 5.0, reason="why")
+    await team.remove("spec_0_0_11")
+    later = Team(store)
     await later.load()
     known = [(member.record.number, member.snapshot.status) for member in later.registry]
     assert known == [(2, Status.STARTING), (9, Status.FAILED), (10, Status.STOPPED)]
@@ -180,10 +185,10 @@ async def test_a_later_supervisor_knows_all_instances_oldest_first_and_gives_no_
 
 async def test_names_that_were_left_in_the_home_or_counted_by_an_earlier_supervisor_are_not_given_again() -> None:
     store = TroubledStore()
-    roll = Roll(store, ["spec_0_0_4", "spare_6", "mine"])
-    assert (roll.registry.last_number, roll.registry.next_spare()) == (4, "spare_7")
-    await roll.confirm()
-    later = Roll(store)
+    team = Team(store, ["spec_0_0_4", "spare_6", "mine"])
+    assert (team.registry.last_number, team.registry.next_spare()) == (4, "spare_7")
+    await team.confirm()
+    later = Team(store)
     await later.load()
     assert (later.registry.last_number, later.registry.next_spare()) == (4, "spare_8")
 
@@ -191,17 +196,22 @@ async def test_names_that_were_left_in_the_home_or_counted_by_an_earlier_supervi
 async def test_a_supervisor_that_was_replaced_reads_and_writes_nothing_any_more() -> None:
     store = TroubledStore()
     fence = Fence(store)
-    roll = Roll(fence)
-    member = await recruit(roll)
+    team = Team(fence)
+    member = await recruit(team)
     store.is_fenced()
     with pytest.raises(FencedError):
-        await roll.confirm()
+        await team.confirm()
     store.error = None
     before = await store.load("")
-    for deed in (roll.save(ID, host="b"), roll.remove(ID), roll.mark_ended(member, Stage.STOPPED, ""), roll.load()):
+    for deed in (
+        team.save(ID, host="b"),
+        team.remove(ID),
+        team.mark_ended(member, InstanceStage.STOPPED, ""),
+        team.load(),
+    ):
         with pytest.raises(FencedError):
             await deed
     with pytest.raises(FencedError):
         fence.check()
     assert await store.load("") == before
-    assert member.record.stage is Stage.RUNNING
+    assert member.record.stage is InstanceStage.RUNNING

@@ -17,9 +17,9 @@ from supervisor.api import requests, results
 from supervisor.api.verbs import Caller
 from supervisor.ports import HostPort
 from supervisor.store.memory import MemoryStore
-from supervisor.team.queries import LASTS_S, Looking
-from supervisor.team.registry import Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.queries import LASTS_S, Queries
+from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, draft, receipt, recruit
 
@@ -33,30 +33,30 @@ LONG_S, AT_ONCE_S = 3600.0, 2 * LASTS_S
 
 
 class Scene:
-    def __init__(self, *members: Member, roll: Roll) -> None:
+    def __init__(self, *members: Member, team: Team) -> None:
         self.members = members
-        self.roll = roll
-        self.looking = Looking(roll, cast("HostPort", None))
+        self.team = team
+        self.queries = Queries(team, cast("HostPort", None))
 
     @classmethod
     async def of(cls, *snapshots: InstanceSnapshot) -> Scene:
-        roll = Roll(MemoryStore())
-        members = [await recruit(roll, number) for number in range(1, len(snapshots) + 1)]
+        team = Team(MemoryStore())
+        members = [await recruit(team, number) for number in range(1, len(snapshots) + 1)]
         for member, snapshot in zip(members, snapshots, strict=True):
             member.snapshot = snapshot
-        return cls(*members, roll=roll)
+        return cls(*members, team=team)
 
     async def send(self, number: int = 1, status: MessageStatus | None = None, reason: str = "") -> Message:
-        checked = self.roll.mail.check([draft("x", f"spec_0_0_{number}")], "lead", 1.0)
+        checked = self.team.mail.check([draft("x", f"spec_0_0_{number}")], "lead", 1.0)
         (message,) = (one for one in checked if isinstance(one, Message))
-        await self.roll.mail.accept([message])
+        await self.team.mail.accept([message])
         if status is not None:
-            await self.roll.mail.take_receipts([receipt(message, status, reason)])
+            await self.team.mail.take_receipts([receipt(message, status, reason)])
         return message
 
     async def wait(self, until: str = "idle", timeout_s: float = 0.01) -> results.WaitResult:
         request = requests.WaitRequest.model_validate({"until": until, "timeoutSeconds": timeout_s})
-        return await self.looking.wait(request, Caller(sender="lead"))
+        return await self.queries.wait(request, Caller(sender="lead"))
 
 
 def shown(waited: results.WaitResult) -> list[str]:
@@ -75,7 +75,7 @@ async def test_a_message_on_its_way_is_not_done_and_the_wait_ends_when_it_has_ar
     waited = await scene.wait()
     assert (waited.reached, waited.reason) == (False, "The time ran out: 1 is still at work.")
     assert (shown(waited), waited.others) == ([], {"ready": 1})
-    await scene.roll.mail.take_receipts([receipt(message)])
+    await scene.team.mail.take_receipts([receipt(message)])
     assert (await scene.wait()).reached
 
 
@@ -154,7 +154,7 @@ async def test_many_that_are_held_are_named_in_part() -> None:
 async def test_without_names_the_whole_team_is_waited_for_but_nobody_who_was_terminated() -> None:
     scene = await Scene.of(READY, READY)
     gone = scene.members[1]
-    await scene.roll.save(gone.record.instance_id, wanted=False, stage=Stage.STOPPED)
+    await scene.team.save(gone.record.instance_id, wanted=False, stage=InstanceStage.STOPPED)
     assert shown(await scene.wait()) == ["spec_0_0_1"]
     with pytest.raises(InvalidRequestError, match="no instance to wait for"):
         await (await Scene.of()).wait()
@@ -170,7 +170,7 @@ def test_a_dialog_that_has_just_been_answered_and_is_still_drawn_does_not_end_a_
         async def go_on() -> None:
             for snapshot in (drawn, BUSY, drawn, READY):
                 member.snapshot = snapshot
-                scene.roll.changes.announce()
+                scene.team.changes.announce()
                 await asyncio.sleep(LASTS_S / 2)
 
         going = asyncio.create_task(go_on())
@@ -209,7 +209,7 @@ def test_a_spawn_that_fails_while_it_is_waited_for_is_waited_for_no_more() -> No
         scene = await Scene.of(READY, replace(READY, status=Status.STARTING))
         waiting = asyncio.create_task(scene.wait(timeout_s=LONG_S))
         await asyncio.sleep(AT_ONCE_S)
-        await scene.roll.remove("spec_0_0_2")
+        await scene.team.remove("spec_0_0_2")
         return await waiting
 
     waited = virtual_time.run(wait)
@@ -222,7 +222,7 @@ def test_a_wait_for_nobody_but_a_spawn_that_fails_ends_and_says_so(until: str) -
         scene = await Scene.of(replace(READY, status=Status.STARTING))
         waiting = asyncio.create_task(scene.wait(until, LONG_S))
         await asyncio.sleep(AT_ONCE_S)
-        await scene.roll.remove("spec_0_0_1")
+        await scene.team.remove("spec_0_0_1")
         return await asyncio.wait_for(waiting, AT_ONCE_S)
 
     waited = virtual_time.run(wait)

@@ -9,18 +9,18 @@ from actors.errors import FencedError, WorkspaceError
 from actors.home import Home
 from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace
 from supervisor.api.results import CollectedItem
-from supervisor.recovery.gc import Collecting
+from supervisor.recovery.gc import GarbageCollector
 from supervisor.store import keys
 from supervisor.team.lifecycle import Remove
-from supervisor.team.registry import InstanceRecord, Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.registry import InstanceRecord, InstanceStage, Member
+from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import TroubledStore, recruit
 
 ROOT = Path("/home/worktrees")
 
 
 class Disk:
-    """In place of ``Closing`` and the host: what is there by name, and what could not be saved."""
+    """In place of ``Lifecycle`` and the host: what is there by name, and what could not be saved."""
 
     def __init__(self) -> None:
         self.worktrees: list[str] = []
@@ -80,32 +80,32 @@ class Disk:
 class Scene:
     def __init__(self) -> None:
         self.store = TroubledStore()
-        self.roll = Roll(self.store)
+        self.team = Team(self.store)
         self.disk = Disk()
-        self._collecting = Collecting(Home(Path("/home")), self.roll, self.disk, self.disk)  # type: ignore[arg-type]
+        self._collector = GarbageCollector(Home(Path("/home")), self.team, self.disk, self.disk)  # type: ignore[arg-type]
 
-    async def add(self, number: int, stage: Stage, *, wanted: bool) -> None:
+    async def add(self, number: int, stage: InstanceStage, *, wanted: bool) -> None:
         name = f"spec_0_0_{number}"
         self.disk.worktrees.append(name)
         self.disk.directories.append(name)
         workspace = Workspace(mode="isolated", directory=ROOT / name, worktree=ROOT / name)
-        await recruit(self.roll, number, stage=stage, wanted=wanted, workspace=workspace)
+        await recruit(self.team, number, stage=stage, wanted=wanted, workspace=workspace)
 
     async def collect(self, *, dry_run: bool = False) -> dict[str, str | None]:
-        return {Path(item.path).name: item.kept for item in await self._collecting.collect(dry_run=dry_run)}
+        return {Path(item.path).name: item.kept for item in await self._collector.collect(dry_run=dry_run)}
 
     async def dismiss(self, member: Member) -> CollectedItem:
-        return await self._collecting.dismiss(member)
+        return await self._collector.dismiss(member)
 
 
 @pytest.fixture
 async def scene() -> Scene:
     made = Scene()
-    await made.add(1, Stage.RUNNING, wanted=True)
-    await made.add(2, Stage.STOPPED, wanted=True)
-    await made.add(3, Stage.FAILED, wanted=True)
-    await made.add(4, Stage.STOPPED, wanted=False)
-    await made.add(5, Stage.ENDING, wanted=False)
+    await made.add(1, InstanceStage.RUNNING, wanted=True)
+    await made.add(2, InstanceStage.STOPPED, wanted=True)
+    await made.add(3, InstanceStage.FAILED, wanted=True)
+    await made.add(4, InstanceStage.STOPPED, wanted=False)
+    await made.add(5, InstanceStage.ENDING, wanted=False)
     made.disk.worktrees += ["spec_0_0_8"]
     made.disk.directories += ["spec_0_0_9"]
     return made
@@ -124,15 +124,15 @@ async def test_a_dry_run_names_what_would_go_and_changes_nothing(scene: Scene) -
 @pytest.mark.parametrize("stuck", [set(), {"spec_0_0_4"}, {"spec_0_0_8"}])
 async def test_a_dry_run_tells_what_the_real_one_does_word_for_word(scene: Scene, stuck: set[str]) -> None:
     scene.disk.stuck = stuck
-    foreseen = await scene._collecting.collect(dry_run=True)
-    assert await scene._collecting.collect(dry_run=False) == foreseen
+    foreseen = await scene._collector.collect(dry_run=True)
+    assert await scene._collector.collect(dry_run=False) == foreseen
 
 
 async def test_only_what_nobody_wants_any_more_goes_and_is_forgotten(scene: Scene) -> None:
     assert await scene.collect() == GOES
     assert scene.disk.worktrees == STAYS
     assert scene.disk.directories == STAYS
-    assert sorted(member.record.instance_id for member in scene.roll.registry) == STAYS
+    assert sorted(member.record.instance_id for member in scene.team.registry) == STAYS
     assert await scene.store.load(keys.instance("spec_0_0_4")) == {}
     assert await scene.collect() == {}
 
@@ -145,12 +145,12 @@ async def test_what_cannot_be_cleared_away_stays_known_with_the_reason_and_harms
         "spec_0_0_8": "git cannot tell about spec_0_0_8",
         "spec_0_0_9": None,
     }
-    assert "spec_0_0_4" in scene.roll.registry
+    assert "spec_0_0_4" in scene.team.registry
     assert "spec_0_0_4" in scene.disk.directories
 
 
 async def test_who_is_just_being_started_is_left_alone(scene: Scene) -> None:
-    async with scene.roll.registry.get("spec_0_0_4").turn:
+    async with scene.team.registry.get("spec_0_0_4").turn:
         kept = await scene.collect()
     assert "being started" in (kept["spec_0_0_4"] or "")
     assert "spec_0_0_4" in scene.disk.worktrees
@@ -160,9 +160,9 @@ async def test_what_belongs_to_an_instance_whose_record_cannot_be_read_is_left_a
     await scene.store.save({keys.instance("spec_0_0_8"): b"\xff", keys.instance("spec_0_0_9"): b""})
     scene.disk.worktrees += ["spare_10"]
     scene.disk.directories += ["spare_11"]
-    scene.roll = Roll(scene.store)
-    await scene.roll.load()
-    scene._collecting = Collecting(Home(Path("/home")), scene.roll, scene.disk, scene.disk)  # type: ignore[arg-type]
+    scene.team = Team(scene.store)
+    await scene.team.load()
+    scene._collector = GarbageCollector(Home(Path("/home")), scene.team, scene.disk, scene.disk)  # type: ignore[arg-type]
     assert list(await scene.collect()) == ["spec_0_0_4"]
     assert "spec_0_0_8" in scene.disk.worktrees
     assert "spec_0_0_9" in scene.disk.directories
@@ -174,7 +174,7 @@ async def test_a_worktree_whose_instance_came_to_be_while_it_was_looked_at_is_le
 
     async def slowly(known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         found = await listed(known)
-        await recruit(scene.roll, 8, stage=Stage.STARTING)
+        await recruit(scene.team, 8, stage=InstanceStage.STARTING)
         return found
 
     scene.disk.orphans = slowly  # type: ignore[method-assign]
@@ -198,9 +198,9 @@ async def test_an_unexpected_error_with_one_thing_keeps_no_other_from_going(scen
 
 
 async def test_who_was_restarted_after_it_was_chosen_to_go_is_left_alone(scene: Scene) -> None:
-    chosen = scene.roll.registry.get("spec_0_0_4")
-    await scene.roll.save("spec_0_0_4", stage=Stage.RUNNING, wanted=True)
+    chosen = scene.team.registry.get("spec_0_0_4")
+    await scene.team.save("spec_0_0_4", stage=InstanceStage.RUNNING, wanted=True)
     item = await scene.dismiss(chosen)
     assert "restarted" in (item.kept or "")
     assert "spec_0_0_4" in scene.disk.worktrees
-    assert "spec_0_0_4" in scene.roll.registry
+    assert "spec_0_0_4" in scene.team.registry

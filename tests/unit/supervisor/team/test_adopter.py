@@ -8,22 +8,22 @@ from actors.instance.instance import InstanceConfig
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.store.memory import MemoryStore
-from supervisor.team.adoption import Adoption, Batching, InstanceRules
-from supervisor.team.team import Roll
+from supervisor.team.adoption import Adopter, Batching, InstanceRules
+from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import StandInInstance, recruit
 
 
 async def test_who_was_silent_and_is_adopted_is_silent_no_more() -> None:
-    roll = Roll(MemoryStore())
+    team = Team(MemoryStore())
     nobody: Any = None
-    rules = InstanceRules(batching=Batching(Tunables(Tuning.of(Settings())), roll), comes_back=False)
-    adoption = Adoption(Home(Path("/h")), rules, nobody, roll)
-    member = await recruit(roll, 1)
-    await adoption.on_silence(member.record.instance_id, "it does not answer")
-    assert roll.needs_attention(member)
-    await adoption.adopt(member.record, StandInInstance())
+    rules = InstanceRules(batching=Batching(Tunables(Tuning.of(Settings())), team), comes_back=False)
+    adopter = Adopter(Home(Path("/h")), rules, nobody, team)
+    member = await recruit(team, 1)
+    await adopter.on_unreachable(member.record.instance_id, "it does not answer")
+    assert team.needs_attention(member)
+    await adopter.adopt(member.record, StandInInstance())
     assert not member.silence
-    await roll.members.leave_all()
+    await team.members.leave_all()
 
 
 class Keeping(StandInInstance):
@@ -40,12 +40,12 @@ class Keeping(StandInInstance):
 
 async def test_an_actor_that_comes_back_while_its_agent_is_restarted_keeps_what_waits_for_it() -> None:
     """It was killed after it had been told, and would call messages failed that the agent's next life is to have."""
-    roll = Roll(MemoryStore())
+    team = Team(MemoryStore())
     nobody: Any = None
-    rules = InstanceRules(batching=Batching(Tunables(Tuning.of(Settings())), roll), comes_back=False)
-    adoption = Adoption(Home(Path("/h")), rules, nobody, roll)
-    member, port = await recruit(roll, 1), Keeping()
+    rules = InstanceRules(batching=Batching(Tunables(Tuning.of(Settings())), team), comes_back=False)
+    adopter = Adopter(Home(Path("/h")), rules, nobody, team)
+    member, port = await recruit(team, 1), Keeping()
     for member.coming_back in (False, True):
-        await adoption.adopt(member.record, port)
+        await adopter.adopt(member.record, port)
     assert [config.comes_back for config in port.configured] == [False, True]
-    await roll.members.leave_all()
+    await team.members.leave_all()

@@ -14,9 +14,9 @@ from supervisor.api.results import RestartResult
 from supervisor.spawning.admission import Permits
 from supervisor.store.memory import MemoryStore
 from supervisor.team import lifecycle, team
-from supervisor.team.lifecycle import GIVEN_UP, Resuming
-from supervisor.team.registry import Member, Stage
-from supervisor.team.team import Roll
+from supervisor.team.lifecycle import GIVEN_UP, AutoRestart
+from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, recruit
 
@@ -24,10 +24,10 @@ LIMIT = 3
 
 
 class Restarts:
-    """In place of ``Closing``: notes when an instance was tried; ``fails`` says whether that goes wrong."""
+    """In place of ``Lifecycle``: notes when an instance was tried; ``fails`` says whether that goes wrong."""
 
-    def __init__(self, roll: Roll) -> None:
-        self._roll = roll
+    def __init__(self, team: Team) -> None:
+        self._team = team
         self.at: list[float] = []
         self.fails: Iterator[bool | str] = iter(())
 
@@ -39,9 +39,9 @@ class Restarts:
         if fails == "unexpectedly":
             raise RuntimeError("a fault of ours")
         if fails:
-            await self._roll.mark_ended(member, Stage.FAILED, "it did not start")
+            await self._team.mark_ended(member, InstanceStage.FAILED, "it did not start")
             raise AgentError("it did not start")
-        await self._roll.save(member.record.instance_id, stage=Stage.RUNNING, ended_at=0.0)
+        await self._team.save(member.record.instance_id, stage=InstanceStage.RUNNING, ended_at=0.0)
         member.snapshot = READY
         return RestartResult(instance_id=member.record.instance_id, status=Status.READY, resumed=True)
 
@@ -49,14 +49,14 @@ class Restarts:
 class Scene:
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
-        self.roll = Roll(store)
-        self.restarts = Restarts(self.roll)
-        self.resuming = Resuming(self.roll, self.restarts, Permits(5), LIMIT)  # type: ignore[arg-type]
-        self.roll.on_failed = self.resuming.failed
+        self.team = Team(store)
+        self.restarts = Restarts(self.team)
+        self.auto_restart = AutoRestart(self.team, self.restarts, Permits(5), LIMIT)  # type: ignore[arg-type]
+        self.team.on_failed = self.auto_restart.failed
         self.begun = asyncio.get_running_loop().time()
 
     async def agent_fails(self, member: Member) -> None:
-        await self.roll.mark_ended(member, Stage.FAILED, "exit status 9")
+        await self.team.mark_ended(member, InstanceStage.FAILED, "exit status 9")
 
     @property
     def tried_after(self) -> list[float]:
@@ -76,7 +76,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Play:
         async def begin() -> None:
             stage = Scene(MemoryStore())
             await scene(stage)
-            await stage.resuming.stop()
+            await stage.auto_restart.stop()
 
         virtual_time.run(begin)
 
@@ -85,42 +85,42 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Play:
 
 def test_an_agent_that_fails_is_started_again_after_a_pause(play: Play) -> None:
     async def scene(stage: Scene) -> None:
-        member = await recruit(stage.roll)
+        member = await recruit(stage.team)
         await stage.agent_fails(member)
         await asyncio.sleep(60)
         assert stage.tried_after == [0.5]
-        assert member.record.stage is Stage.RUNNING
+        assert member.record.stage is InstanceStage.RUNNING
 
     play(scene)
 
 
 def test_each_next_pause_is_longer_and_after_the_limit_it_stays_failed(play: Play) -> None:
     async def scene(stage: Scene) -> None:
-        member = await recruit(stage.roll)
+        member = await recruit(stage.team)
         stage.restarts.fails = iter([True] * 10)
         await stage.agent_fails(member)
         await asyncio.sleep(3600)
         assert stage.tried_after == [0.5, 1.5, 3.5]
-        assert member.record.stage is Stage.FAILED
+        assert member.record.stage is InstanceStage.FAILED
 
     play(scene)
 
 
 def test_an_unexpected_error_costs_one_try_and_no_more(play: Play) -> None:
     async def scene(stage: Scene) -> None:
-        member = await recruit(stage.roll)
+        member = await recruit(stage.team)
         stage.restarts.fails = iter(["unexpectedly", False])
         await stage.agent_fails(member)
         await asyncio.sleep(60)
         assert stage.tried_after == [0.5, 1.5]
-        assert member.record.stage is Stage.RUNNING
+        assert member.record.stage is InstanceStage.RUNNING
 
     play(scene)
 
 
 def test_one_that_stays_failed_says_so_with_what_to_do_once_and_not_before(play: Play) -> None:
     async def scene(stage: Scene) -> None:
-        member = await recruit(stage.roll)
+        member = await recruit(stage.team)
         stage.restarts.fails = iter([True] * 10)
         await stage.agent_fails(member)
         await asyncio.sleep(3)
@@ -131,22 +131,22 @@ def test_one_that_stays_failed_says_so_with_what_to_do_once_and_not_before(play:
         assert "3 times in a row" in told
         assert "restart spec_0_0_1" in told
         reported = replace(member.snapshot, reason="exit status 9", unread=1)
-        await stage.roll.take_in("spec_0_0_1", Report(incarnation="i", sequence=1, snapshot=reported, receipts=()))
+        await stage.team.take_in("spec_0_0_1", Report(incarnation="i", sequence=1, snapshot=reported, receipts=()))
         assert (member.snapshot.reason, member.snapshot.unread) == (told, 1)
         later = Scene(stage.store)
-        await later.roll.load()
-        found = later.roll.registry.get("spec_0_0_1")
-        later.resuming.failed(found)
+        await later.team.load()
+        found = later.team.registry.get("spec_0_0_1")
+        later.auto_restart.failed(found)
         await asyncio.sleep(10)
         assert found.snapshot.reason == told
-        await later.resuming.stop()
+        await later.auto_restart.stop()
 
     play(scene)
 
 
 def test_one_that_starts_and_fails_soon_again_has_no_more_attempts_than_one_that_does_not_start(play: Play) -> None:
     async def scene(stage: Scene) -> None:
-        member = await recruit(stage.roll)
+        member = await recruit(stage.team)
         for _ in range(10):
             await stage.agent_fails(member)
             await asyncio.sleep(30)
@@ -157,23 +157,23 @@ def test_one_that_starts_and_fails_soon_again_has_no_more_attempts_than_one_that
 
 def test_one_that_has_run_for_a_while_has_its_attempts_back(play: Play) -> None:
     async def scene(stage: Scene) -> None:
-        member = await recruit(stage.roll)
+        member = await recruit(stage.team)
         for _ in range(10):
             await stage.agent_fails(member)
             await asyncio.sleep(700)
         assert len(stage.tried_after) == 10
-        assert member.record.stage is Stage.RUNNING
+        assert member.record.stage is InstanceStage.RUNNING
 
     play(scene)
 
 
 def test_time_alone_gives_no_attempts_back_to_one_that_stays_failed(play: Play) -> None:
     async def scene(stage: Scene) -> None:
-        member = await recruit(stage.roll)
+        member = await recruit(stage.team)
         stage.restarts.fails = iter([True] * LIMIT)
         await stage.agent_fails(member)
         await asyncio.sleep(3600)
-        stage.resuming.failed(member)
+        stage.auto_restart.failed(member)
         await asyncio.sleep(3600)
         assert len(stage.tried_after) == LIMIT
 
@@ -182,27 +182,27 @@ def test_time_alone_gives_no_attempts_back_to_one_that_stays_failed(play: Play) 
 
 def test_attempts_are_counted_on_after_a_crash_of_the_supervisor(play: Play) -> None:
     async def scene(stage: Scene) -> None:
-        member = await recruit(stage.roll)
+        member = await recruit(stage.team)
         stage.restarts.fails = iter([True] * 10)
         await stage.agent_fails(member)
         await asyncio.sleep(2)
-        await stage.resuming.stop()
+        await stage.auto_restart.stop()
         later = Scene(stage.store)
-        await later.roll.load()
+        await later.team.load()
         later.restarts.fails = iter([True] * 10)
-        later.resuming.failed(later.roll.registry.get("spec_0_0_1"))
+        later.auto_restart.failed(later.team.registry.get("spec_0_0_1"))
         await asyncio.sleep(3600)
         assert len(stage.tried_after) + len(later.tried_after) == LIMIT
-        await later.resuming.stop()
+        await later.auto_restart.stop()
 
     play(scene)
 
 
 def test_who_is_terminated_during_the_pause_is_not_brought_back(play: Play) -> None:
     async def scene(stage: Scene) -> None:
-        member = await recruit(stage.roll)
+        member = await recruit(stage.team)
         await stage.agent_fails(member)
-        await stage.roll.save("spec_0_0_1", wanted=False, stage=Stage.ENDING)
+        await stage.team.save("spec_0_0_1", wanted=False, stage=InstanceStage.ENDING)
         await asyncio.sleep(60)
         assert stage.tried_after == []
 
@@ -211,9 +211,9 @@ def test_who_is_terminated_during_the_pause_is_not_brought_back(play: Play) -> N
 
 def test_a_failure_in_the_very_moment_in_which_an_attempt_ends_is_not_overlooked(play: Play) -> None:
     async def scene(stage: Scene) -> None:
-        member = await recruit(stage.roll)
+        member = await recruit(stage.team)
         await stage.agent_fails(member)
-        (task,) = stage.resuming._tasks.values()
+        (task,) = stage.auto_restart._tasks.values()
         again = asyncio.Event()
 
         def at_once(_: object) -> None:
@@ -230,9 +230,9 @@ def test_a_failure_in_the_very_moment_in_which_an_attempt_ends_is_not_overlooked
 
 def test_nobody_is_started_once_it_has_stopped(play: Play) -> None:
     async def scene(stage: Scene) -> None:
-        member = await recruit(stage.roll)
+        member = await recruit(stage.team)
         await stage.agent_fails(member)
-        await stage.resuming.stop()
+        await stage.auto_restart.stop()
         await asyncio.sleep(60)
         assert stage.tried_after == []
 

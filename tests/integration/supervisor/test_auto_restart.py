@@ -40,7 +40,7 @@ async def test_it_comes_back_with_its_conversation_and_its_messages_until_the_li
     await fails(life, team, first)
     await until(life, first, Status.READY)
     await fails(life, team, first)
-    assert not await life.supervisor._roll.changes.until(lambda: life.supervisor._roll.registry.get(first).alive, 2.5)
+    assert not await life.supervisor._team.changes.until(lambda: life.supervisor._team.registry.get(first).alive, 2.5)
     info = (await listed(life))[first]
     assert info.status is Status.FAILED
     assert f"2 times in a row, which is the limit. See why it ends, then restart {first}" in (info.reason or "")
@@ -72,4 +72,4 @@ async def test_by_default_it_stays_failed(team: Team, settings: Settings) -> Non
     first = await spawn(life, team)
     await settle(life, first)
     await fails(life, team, first)
-    assert not await life.supervisor._roll.changes.until(lambda: life.supervisor._roll.registry.get(first).alive, 1)
+    assert not await life.supervisor._team.changes.until(lambda: life.supervisor._team.registry.get(first).alive, 1)

@@ -10,10 +10,10 @@ import pytest
 
 from actors.home import Home
 from supervisor.recovery import gc
-from supervisor.recovery.gc import EVERY_S, KEPT, KEPT_S, ClearingDesk, Collecting
-from supervisor.team.registry import Stage
+from supervisor.recovery.gc import EVERY_S, KEPT, KEPT_S, GarbageCollector, GcService
+from supervisor.team.registry import InstanceStage
 from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.recovery.test_collecting import Scene
+from tests.unit.supervisor.recovery.test_collector import Scene
 
 HOUR_S = 3600.0
 
@@ -25,19 +25,19 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class Team(Scene):
     async def terminated(self, number: int) -> None:
-        await self.add(number, Stage.STOPPED, wanted=False)
+        await self.add(number, InstanceStage.STOPPED, wanted=False)
         now = asyncio.get_running_loop().time()
-        await self.roll.save(f"spec_0_0_{number}", ended_at=now)
+        await self.team.save(f"spec_0_0_{number}", ended_at=now)
 
     def there(self) -> list[int]:
-        return sorted(member.record.number for member in self.roll.registry)
+        return sorted(member.record.number for member in self.team.registry)
 
 
 def played(test: Callable[[Team], Awaitable[None]]) -> None:
     async def play() -> None:
         team = Team()
-        collecting = Collecting(Home(Path("/home")), team.roll, team.disk, team.disk)  # type: ignore[arg-type]
-        desk = ClearingDesk(team.roll, collecting)
+        collector = GarbageCollector(Home(Path("/home")), team.team, team.disk, team.disk)  # type: ignore[arg-type]
+        desk = GcService(team.team, collector)
         await desk.begin()
         try:
             await test(team)
@@ -49,10 +49,10 @@ def played(test: Callable[[Team], Awaitable[None]]) -> None:
 
 def test_who_was_terminated_a_day_ago_goes_and_nobody_else() -> None:
     async def test(team: Team) -> None:
-        await team.add(1, Stage.RUNNING, wanted=True)
-        await team.add(2, Stage.STOPPED, wanted=True)
-        await team.add(3, Stage.FAILED, wanted=True)
-        await team.add(4, Stage.ENDING, wanted=False)
+        await team.add(1, InstanceStage.RUNNING, wanted=True)
+        await team.add(2, InstanceStage.STOPPED, wanted=True)
+        await team.add(3, InstanceStage.FAILED, wanted=True)
+        await team.add(4, InstanceStage.ENDING, wanted=False)
         await team.terminated(5)
         await asyncio.sleep(HOUR_S)
         await team.terminated(6)
@@ -95,8 +95,8 @@ def test_what_cannot_be_saved_stays_and_is_tried_again_now_and_then() -> None:
 def test_who_led_somebody_that_lives_stays_known() -> None:
     async def test(team: Team) -> None:
         await team.terminated(1)
-        await team.add(2, Stage.RUNNING, wanted=True)
-        team.roll.registry.change("spec_0_0_2", parent_id="spec_0_0_1")
+        await team.add(2, InstanceStage.RUNNING, wanted=True)
+        team.team.registry.change("spec_0_0_2", parent_id="spec_0_0_1")
         await asyncio.sleep(2 * KEPT_S)
         assert team.there() == [1, 2]
 
