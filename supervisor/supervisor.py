@@ -27,8 +27,8 @@ from supervisor.api import requests, results
 from supervisor.api.requests import Request
 from supervisor.api.results import Result
 from supervisor.api.verbs import Caller, Desk, Handler
-from supervisor.messaging.drafts import Draft
-from supervisor.messaging.send import Sending, Sent, draft_of
+from supervisor.messaging.outgoing import OutgoingMessage
+from supervisor.messaging.send import MessageSender, SendOutcome, draft_of
 from supervisor.metrics.metrics import Timing
 from supervisor.recovery.recovery import Recovery
 from supervisor.rpc.connection import waits_s
@@ -80,7 +80,7 @@ class Supervisor:
         self._store = parts.store
         self._team = parts.team
         self._permits = parts.permits
-        self._sending = Sending(parts.team)
+        self._sending = MessageSender(parts.team)
         self._queries = parts.queries
         self._spawner = parts.spawner
         self._lifecycle = parts.lifecycle
@@ -129,7 +129,7 @@ class Supervisor:
         await self._auto_restart.stop()
         await self._recycling.stop()
         await self._team.members.leave_all()
-        await self._team.mail.stop()
+        await self._team.outbox.stop()
         await self._store.close()
 
     def warn_of(self, warning: Callable[[], str]) -> None:
@@ -163,19 +163,19 @@ class Supervisor:
         )
 
     async def send(self, request: requests.SendRequest, caller: Caller) -> results.SendResult:
-        draft = Draft(instance_id=request.instance_id, text=request.message, immediate=request.immediate)
+        draft = OutgoingMessage(instance_id=request.instance_id, text=request.message, immediate=request.immediate)
         (sent,) = await self._sending.send(request, request.request_id, [draft], caller.sender)
         if sent.error is not None:
             raise from_wire(sent.error)
         if request.wait:
-            await self._team.mail.settled([sent.message_id], request.timeout_seconds)
+            await self._team.outbox.settled([sent.message_id], request.timeout_seconds)
         return self._send_result(sent)
 
     async def send_batch(self, request: requests.SendBatchRequest, caller: Caller) -> results.SendBatchResult:
         drafts = [draft_of(member) for member in request.messages]
         sent = await self._sending.send(request, request.request_id, drafts, caller.sender)
         if request.wait:
-            await self._team.mail.settled([one.message_id for one in sent], request.timeout_seconds)
+            await self._team.outbox.settled([one.message_id for one in sent], request.timeout_seconds)
         outcomes = [self._send_result(one) for one in sent]
         accepted = sum(one.error is None for one in sent)
         immediate = sum(one.error is None and draft.immediate for one, draft in zip(sent, drafts, strict=True))
@@ -190,8 +190,8 @@ class Supervisor:
             ),
         )
 
-    def _send_result(self, sent: Sent) -> results.SendResult:
-        return views.send_result(sent, self._team.mail.receipt(sent.message_id))
+    def _send_result(self, sent: SendOutcome) -> results.SendResult:
+        return views.send_result(sent, self._team.outbox.receipt(sent.message_id))
 
     async def read(self, request: requests.ReadRequest, caller: Caller) -> results.ReadResult:
         return await self._queries.read(request)
@@ -226,7 +226,7 @@ class Supervisor:
         )
 
     def _has_moved_on(self, member: Member, before: InstanceSnapshot) -> bool:
-        blocked = self._team.mail.blocked_reason(member.record.instance_id)
+        blocked = self._team.outbox.blocked_reason(member.record.instance_id)
         asks = member.snapshot.status in {Status.WAITING_PERMISSION, Status.WAITING_INPUT}
         return member.snapshot != before and (asks or not blocked)
 
@@ -234,7 +234,7 @@ class Supervisor:
         member = self._team.registry.get(request.instance_id)
         stopped = await self._team.members.port(request.instance_id).interrupt(INTERRUPT_S)
         if stopped:  # what it worked on is not delivered again, whatever becomes of its host
-            await self._team.mail.abroad.end(request.instance_id)
+            await self._team.outbox.unsynced.end(request.instance_id)
         return results.InterruptResult(
             instance_id=request.instance_id,
             interrupted=stopped,

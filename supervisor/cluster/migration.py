@@ -79,7 +79,7 @@ class Relocation:
         instance_id = record.instance_id
         if workspace is None:
             raise WorkspaceError(f"{instance_id} has no workspace: nothing of it can go on elsewhere.")
-        await self._team.mail.leave_behind(instance_id)
+        await self._team.outbox.leave_behind(instance_id)
         self._roster.places.update(dict.fromkeys(record.names, placement.host))
         try:
             made = await self._hosts.settle_again(record.place, workspace, record.transcript_path)
@@ -226,12 +226,12 @@ class Mover:
             await self._team.mark_ended(member, InstanceStage.FAILED, f"{_words(lost)}.")
 
     async def _deliver_again_what_is_lost(self, member: Member) -> None:
-        instance_id, mail = member.record.instance_id, self._team.mail
-        if said := mail.abroad.of(instance_id):
+        instance_id, outbox = member.record.instance_id, self._team.outbox
+        if said := outbox.unsynced.of(instance_id):
             shown = await self._hosts.shown_at_home(member.record.place, member.record.transcript_path, said)
-            await mail.abroad.came_home(instance_id, shown)
-        if lost := mail.abroad.of(instance_id):
-            await mail.deliver_again(instance_id)
+            await outbox.unsynced.came_home(instance_id, shown)
+        if lost := outbox.unsynced.of(instance_id):
+            await outbox.deliver_again(instance_id)
             logger.warning("%s is given %d messages again: the lost host alone had them", instance_id, len(lost))
 
 
@@ -338,7 +338,7 @@ class Drainer:
 
     def _is_idle(self, member: Member) -> bool:
         idle = member.alive and member.snapshot.status in TYPABLE and not member.ending
-        return idle and not self._team.mail.pending(member.record.instance_id)
+        return idle and not self._team.outbox.pending(member.record.instance_id)
 
     async def _try(self, member: Member) -> None:
         instance_id = member.record.instance_id
@@ -406,7 +406,7 @@ class Drainer:
         await self._team.members.leave(record.instance_id)
         try:
             report = await port.reports(-1, _ASK_S)
-            under_way = self._team.mail.pending(record.instance_id) or any(not each.final for each in report.receipts)
+            under_way = self._team.outbox.pending(record.instance_id) or any(not each.final for each in report.receipts)
             idle = report.snapshot.status in TYPABLE and not under_way
             if idle:
                 await self._team.save(record.instance_id, moving_from=record.host)
@@ -528,7 +528,7 @@ class Carrier:
             self._carrying.remove(instance_id)
 
     async def _note_what_came_home(self, member: Member) -> None:
-        instance_id, abroad = member.record.instance_id, self._team.mail.abroad
-        if said := abroad.of(instance_id):
+        instance_id, unsynced = member.record.instance_id, self._team.outbox.unsynced
+        if said := unsynced.of(instance_id):
             shown = await self._hosts.shown_at_home(member.record.place, member.snapshot.transcript_path, said)
-            await abroad.came_home(instance_id, shown)
+            await unsynced.came_home(instance_id, shown)

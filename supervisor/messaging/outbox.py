@@ -9,17 +9,17 @@ instance's receipts decide, and are stored before they are acknowledged.
 
 Makes messages of drafts: whom they are for can take them, their text is clean, their numbers tell the order.
 
-Used by the mail, in the supervisor's event loop.
+Used by the outbox, in the supervisor's event loop.
 
 The receipts that the supervisor itself writes, before and after an instance has had its say; pure.
 
 Messages that had arrived, that their agent has lost, and that its instance delivers again by itself.
 
-Kept by the mail. An agent may be killed before it has written down what its hook told of; the instance's actor alone
+Kept by the outbox. An agent may be killed before it has written down what its hook told of; the instance's actor alone
 has such a message then, in its journal on its host. So it counts as under way again, and nobody takes its instance away
 from that host meanwhile. All in the supervisor's event loop.
 
-Messages in conversations that are on another host alone so far, kept by the mail.
+Messages in conversations that are on another host alone so far, kept by the outbox.
 
 Such a host may be lost, and with it what was said there since its conversation came home last. So a message that has
 arrived there stays stored until the copy of the conversation at home shows it; if the instance has to go on by a copy
@@ -41,7 +41,7 @@ from actors.concurrency import ChangeNotifier
 from actors.errors import InvalidRequestError, PhalanxError, StoreError, WrongStateError, from_wire
 from actors.messages import Message, MessageStatus, Receipt, encode
 from supervisor.api.failures import told
-from supervisor.messaging.drafts import Draft, check_text
+from supervisor.messaging.outgoing import OutgoingMessage, check_text
 from supervisor.metrics.metrics import Count, Meters
 from supervisor.records import Unreadable, decode_message, decode_receipt
 from supervisor.store import keys
@@ -52,7 +52,7 @@ from supervisor.team.registry import InstanceStage, Registry
 logger = logging.getLogger(__name__)
 
 
-class Intake:
+class MessageIntake:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._numbers = itertools.count(1)
@@ -61,32 +61,32 @@ class Intake:
         """Of the last message that was made."""
         self._numbers = itertools.count(number + 1)
 
-    def checked(self, draft: Draft, sender: str, now: float) -> Message | PhalanxError:
+    def checked(self, outgoing: OutgoingMessage, sender: str, now: float) -> Message | PhalanxError:
         try:
-            return self._checked(draft, sender, now)
+            return self._checked(outgoing, sender, now)
         except Exception as error:  # noqa: BLE001 - told and logged
             return from_wire(told(error, "This message"))
 
-    def _checked(self, draft: Draft, sender: str, now: float) -> Message:
-        if draft.fault:
-            raise InvalidRequestError(draft.fault)
-        member = self._registry.get(draft.instance_id)
+    def _checked(self, outgoing: OutgoingMessage, sender: str, now: float) -> Message:
+        if outgoing.fault:
+            raise InvalidRequestError(outgoing.fault)
+        member = self._registry.get(outgoing.instance_id)
         if member.record.stage is InstanceStage.STARTING:
-            raise WrongStateError(f"{draft.instance_id} is just being started: send again when it is ready.")
+            raise WrongStateError(f"{outgoing.instance_id} is just being started: send again when it is ready.")
         if member.terminated:
-            raise WrongStateError(f"{draft.instance_id} was terminated: spawn a new instance for this message.")
+            raise WrongStateError(f"{outgoing.instance_id} was terminated: spawn a new instance for this message.")
         if not member.alive or member.ending:
-            raise WrongStateError(f"{draft.instance_id} is {member.status} and takes no messages. Restart it first.")
-        return self.message(draft, sender, now)
+            raise WrongStateError(f"{outgoing.instance_id} is {member.status} and takes no messages. Restart it first.")
+        return self.message(outgoing, sender, now)
 
-    def message(self, draft: Draft, sender: str, now: float) -> Message:
-        cleaned = check_text(draft.text)
+    def message(self, outgoing: OutgoingMessage, sender: str, now: float) -> Message:
+        cleaned = check_text(outgoing.text)
         return Message(
             id=f"msg_{secrets.token_hex(6)}",
-            instance_id=draft.instance_id,
+            instance_id=outgoing.instance_id,
             sender=sender,
             text=cleaned.text,
-            immediate=draft.immediate,
+            immediate=outgoing.immediate,
             accepted_at=now,
             removed_characters=cleaned.removed,
             number=next(self._numbers),
@@ -141,12 +141,12 @@ def is_settled(receipt: Receipt) -> bool:
     return receipt.final or receipt.status is MessageStatus.BLOCKED
 
 
-class Returned:
+class Redeliveries:
     def __init__(self) -> None:
         self._ids: dict[str, set[str]] = {}
 
     def note(self, receipt: Receipt) -> None:
-        """What the instance says of a message of which the mail has nothing but the receipt."""
+        """What the instance says of a message of which the outbox has nothing but the receipt."""
         ids = self._ids.setdefault(receipt.instance_id, set())
         if receipt.final:
             ids.discard(receipt.message_id)
@@ -159,7 +159,7 @@ class Returned:
         return frozenset(self._ids.get(instance_id, ()))
 
 
-class Abroad:
+class UnsyncedMessages:
     def __init__(self, registry: Registry, store: StateStore) -> None:
         self._registry = registry
         self._store = store
@@ -210,17 +210,17 @@ RECEIPTS_KEPT = 50_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Extra:
+class Writes:
     """What is written and deleted in the same transaction."""
 
     records: Mapping[str, bytes]
     delete: Sequence[str] = ()
 
 
-_NOTHING_MORE = Extra(records={})
+_NOTHING_MORE = Writes(records={})
 
 
-class Mail:
+class Outbox:
     """Messages under way and their receipts. All in the supervisor's event loop."""
 
     def __init__(
@@ -231,7 +231,7 @@ class Mail:
         self._store = store
         self._changes = changes
         self._meters = meters
-        self._intake = Intake(registry)
+        self._intake = MessageIntake(registry)
         self._pending: dict[str, dict[str, Message]] = {}
         self._unhanded: dict[str, set[str]] = {}
         self._carriers: dict[str, asyncio.Task[None]] = {}
@@ -244,8 +244,8 @@ class Mail:
         self._receipts: dict[str, Receipt] = {}
         self._doubted: dict[str, float] = {}
         """When those were accepted that counted as lost: a late proof takes that back."""
-        self._returned = Returned()
-        self.abroad = Abroad(registry, store)
+        self._returned = Redeliveries()
+        self.unsynced = UnsyncedMessages(registry, store)
 
     def restore(self, messages: Mapping[str, bytes], receipts: Mapping[str, bytes], unreadable: Unreadable) -> None:
         """Takes in what the store tells; nothing is handed over before ``hand_over_again``."""
@@ -260,27 +260,27 @@ class Mail:
         for message in waiting:
             receipt = self._receipts.get(message.id)
             if receipt is not None and receipt.status is MessageStatus.SUBMITTED:
-                self.abroad.take(message)
+                self.unsynced.take(message)
             else:
                 self._take(message)
         self._intake.go_on_after(waiting[-1].number if waiting else 0)
 
-    def check(self, drafts: Sequence[Draft], sender: str, now: float) -> list[Message | PhalanxError]:
+    def check(self, drafts: Sequence[OutgoingMessage], sender: str, now: float) -> list[Message | PhalanxError]:
         """Makes messages of drafts, in order; a draft that is refused gives its error and harms no other."""
-        return [self._intake.checked(draft, sender, now) for draft in drafts]
+        return [self._intake.checked(outgoing, sender, now) for outgoing in drafts]
 
-    def first(self, draft: Draft, sender: str, now: float) -> Message:
+    def first(self, outgoing: OutgoingMessage, sender: str, now: float) -> Message:
         """The first message of an instance that is only being started."""
-        return self._intake.message(draft, sender, now)
+        return self._intake.message(outgoing, sender, now)
 
-    async def accept(self, messages: Sequence[Message], extra: Extra = _NOTHING_MORE) -> list[Receipt]:
+    async def accept(self, messages: Sequence[Message], extra: Writes = _NOTHING_MORE) -> list[Receipt]:
         """Stores messages in one transaction with ``extra`` and sends them on their way. Raises ``StoreError``.
 
         Who is cancelled meanwhile may have sent them all the same.
         """
         return await asyncio.shield(asyncio.ensure_future(self._accept(messages, extra)))
 
-    async def _accept(self, messages: Sequence[Message], extra: Extra) -> list[Receipt]:
+    async def _accept(self, messages: Sequence[Message], extra: Writes) -> list[Receipt]:
         records = {keys.message(message.id): encode(message) for message in messages} | dict(extra.records)
         try:
             await self._save(records, extra.delete)
@@ -379,7 +379,7 @@ class Mail:
         left = self._pending.get(instance_id, {})
         await self.take_receipts([lost(left[id_], touched=id_ not in self._untouched) for id_ in left])
         await self.leave_behind(instance_id)
-        await self.abroad.end(instance_id)
+        await self.unsynced.end(instance_id)
 
     async def leave_behind(self, instance_id: str) -> None:
         """What its actor alone was delivering again ends with the place where it was. Raises ``StoreError``."""
@@ -387,18 +387,18 @@ class Mail:
 
     async def deliver_again(self, instance_id: str) -> None:
         """What was said abroad and is lost is pending again, before all that came later. Raises ``StoreError``."""
-        said = self.abroad.of(instance_id)
+        said = self.unsynced.of(instance_id)
         if not said:
             return
         receipts = {message_id: again(message) for message_id, message in said.items()}
         await self._save({keys.receipt(id_): encode(receipt) for id_, receipt in receipts.items()}, ())
-        self.abroad.forget(instance_id, said)
+        self.unsynced.forget(instance_id, said)
         self._receipts |= receipts
         self._pending[instance_id] = {**said, **self._pending.get(instance_id, {})}
         self._unhanded.setdefault(instance_id, set()).update(said)
         self._changes.announce()
 
-    async def take_receipts(self, receipts: Sequence[Receipt], extra: Extra = _NOTHING_MORE) -> None:
+    async def take_receipts(self, receipts: Sequence[Receipt], extra: Writes = _NOTHING_MORE) -> None:
         """Takes in what an instance reports, with ``extra`` in one transaction. Raises ``StoreError``."""
         forgotten = self._too_old(receipts)
         final = [receipt for receipt in receipts if receipt.final]
@@ -406,7 +406,7 @@ class Mail:
             await self._save(
                 {**{keys.receipt(receipt.message_id): encode(receipt) for receipt in receipts}, **extra.records},
                 [
-                    *(keys.message(receipt.message_id) for receipt in final if not self.abroad.keeps(receipt)),
+                    *(keys.message(receipt.message_id) for receipt in final if not self.unsynced.keeps(receipt)),
                     *map(keys.receipt, forgotten),
                     *extra.delete,
                 ],
@@ -426,9 +426,9 @@ class Mail:
         """What had arrived may be on its way again, because the agent has lost it: its actor has it already."""
         instance_id, message_id = receipt.instance_id, receipt.message_id
         pending = self._pending.get(instance_id, {})
-        message = None if receipt.final else self.abroad.of(instance_id).get(message_id)
+        message = None if receipt.final else self.unsynced.of(instance_id).get(message_id)
         if message is not None:
-            self.abroad.forget(instance_id, [message_id])
+            self.unsynced.forget(instance_id, [message_id])
             under_way = sorted([message, *pending.values()], key=lambda one: one.number)
             self._pending[instance_id] = {one.id: one for one in under_way}
         elif message_id not in pending and instance_id in self._registry:
@@ -443,8 +443,8 @@ class Mail:
             self._meters.receipt(message, receipt, meant=meant)
             if receipt.status is not MessageStatus.SUBMITTED and not meant:
                 self._doubted[message.id] = message.accepted_at
-            if self.abroad.keeps(receipt):
-                self.abroad.take(message)
+            if self.unsynced.keeps(receipt):
+                self.unsynced.take(message)
         self._unhanded.get(receipt.instance_id, set()).discard(receipt.message_id)
         if not pending:
             self._pending.pop(receipt.instance_id, None)

@@ -14,14 +14,14 @@ from typing import Any
 from actors.errors import PhalanxError, to_wire
 from actors.messages import Message
 from supervisor.api.requests import BatchMessage, Malformed, Request
-from supervisor.messaging.drafts import Draft
-from supervisor.messaging.outbox import Extra
+from supervisor.messaging.outbox import Writes
+from supervisor.messaging.outgoing import OutgoingMessage
 from supervisor.rpc.idempotency import Noted, fingerprint
 from supervisor.team.team import Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class SendOutcome:
     """What became of one draft: a message that was accepted, or the error (``to_wire``) for which it was not."""
 
     instance_id: str
@@ -30,38 +30,40 @@ class Sent:
     error: dict[str, str] | None = None
 
 
-def draft_of(member: BatchMessage | Malformed) -> Draft:
+def outgoing_of(member: BatchMessage | Malformed) -> OutgoingMessage:
     if isinstance(member, Malformed):
-        return Draft(instance_id=member.named("instanceId"), text="", fault=member.fault)
-    return Draft(instance_id=member.instance_id, text=member.message, immediate=member.immediate)
+        return OutgoingMessage(instance_id=member.named("instanceId"), text="", fault=member.fault)
+    return OutgoingMessage(instance_id=member.instance_id, text=member.message, immediate=member.immediate)
 
 
-class Sending:
+class MessageSender:
     """All in the supervisor's event loop."""
 
     def __init__(self, team: Team) -> None:
-        self._mail = team.mail
+        self._outbox = team.outbox
         self._repeats = team.repeats
         self._storing: dict[str, asyncio.Task[None]] = {}
 
     async def send(
-        self, request: Request, request_id: str | None, drafts: Sequence[Draft], sender: str
-    ) -> Sequence[Sent]:
+        self, request: Request, request_id: str | None, drafts: Sequence[OutgoingMessage], sender: str
+    ) -> Sequence[SendOutcome]:
         """In the order of the drafts; one that is refused harms no other. After ``StoreError`` nothing was accepted."""
 
-        async def work() -> Sequence[Sent]:
+        async def work() -> Sequence[SendOutcome]:
             return await self._send(fingerprint(request), request_id, drafts, sender)
 
         return await self._repeats.once(request, request_id, work)
 
-    async def _send(self, content: str, request_id: str | None, drafts: Sequence[Draft], sender: str) -> Sequence[Sent]:
+    async def _send(
+        self, content: str, request_id: str | None, drafts: Sequence[OutgoingMessage], sender: str
+    ) -> Sequence[SendOutcome]:
         if request_id is not None and request_id in self._storing:
             await asyncio.wait((self._storing[request_id],))
         earlier = self._repeats.outcomes(request_id, content)
         if earlier is not None:
-            return [Sent(**outcome) for outcome in earlier]
-        checked = self._mail.check(drafts, sender, time.time())
-        sent = [_sent(draft, message) for draft, message in zip(drafts, checked, strict=True)]
+            return [SendOutcome(**outcome) for outcome in earlier]
+        checked = self._outbox.check(drafts, sender, time.time())
+        sent = [_sent(outgoing, message) for outgoing, message in zip(drafts, checked, strict=True)]
         outcomes: list[Any] = [asdict(one) for one in sent]
         noted = self._repeats.note(request_id, content, outcomes)
         messages = [message for message in checked if isinstance(message, Message)]
@@ -72,7 +74,7 @@ class Sending:
         """Goes on when nobody waits for it any more: a repeated call must find what it has done."""
 
         async def store() -> None:
-            await self._mail.accept(messages, Extra(records=noted.records, delete=noted.delete))
+            await self._outbox.accept(messages, Writes(records=noted.records, delete=noted.delete))
             self._repeats.keep(noted)
 
         def stored(_: object) -> None:
@@ -86,7 +88,9 @@ class Sending:
         return task
 
 
-def _sent(draft: Draft, message: Message | PhalanxError) -> Sent:
+def _sent(outgoing: OutgoingMessage, message: Message | PhalanxError) -> SendOutcome:
     if isinstance(message, PhalanxError):
-        return Sent(instance_id=draft.instance_id, error=to_wire(message))
-    return Sent(instance_id=draft.instance_id, message_id=message.id, removed_characters=message.removed_characters)
+        return SendOutcome(instance_id=outgoing.instance_id, error=to_wire(message))
+    return SendOutcome(
+        instance_id=outgoing.instance_id, message_id=message.id, removed_characters=message.removed_characters
+    )

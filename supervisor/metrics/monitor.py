@@ -76,7 +76,7 @@ class Monitor:
             held=held,
             queued=queued,
             no_memory=watched.sources.no_memory(),
-            pending=sum(watched.team.mail.pending(member.record.instance_id) for member in members),
+            pending=sum(watched.team.outbox.pending(member.record.instance_id) for member in members),
             spawns=Queue(limit=watched.permits.limit, running=watched.permits.held, waiting=watched.permits.waiting),
             git=watched.sources.git(),
             pools=watched.sources.pools(),
@@ -104,7 +104,7 @@ class Monitor:
         for member in members:
             if not member.alive or member.ending:
                 continue
-            for message, receipt in self._watched.team.mail.under_way(member.record.instance_id):
+            for message, receipt in self._watched.team.outbox.under_way(member.record.instance_id):
                 waiting = Waiting(
                     instance_id=message.instance_id, for_s=max(0.0, now - message.accepted_at), why=receipt.reason
                 )

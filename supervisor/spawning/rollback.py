@@ -48,7 +48,7 @@ class Undoing:
             await _step(self._factory.destroy, record.actor_name),
             await _step(self._undo_workspace, record),
             await _step(self._host.forget_instance, record.place),
-            await _step(self._team.mail.close, instance_id),
+            await _step(self._team.outbox.close, instance_id),
         ]
         return all(steps) and await _step(self._team.remove, instance_id)
 
@@ -58,7 +58,7 @@ class Undoing:
         await self._team.members.leave(record.instance_id)
         await _step(self._factory.destroy, record.actor_name)
         await _step(self._host.forget_instance, record.place)
-        await _step(self._team.mail.close, record.instance_id)
+        await _step(self._team.outbox.close, record.instance_id)
         await self._team.remove(record.instance_id)
 
     async def _undo_workspace(self, record: InstanceRecord) -> None:

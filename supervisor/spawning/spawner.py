@@ -39,7 +39,7 @@ from supervisor.api.requests import SpawnRequest
 from supervisor.api.results import ErrorInfo
 from supervisor.api.verbs import Caller, ProgressCallback
 from supervisor.cluster.scheduler import Placement, Roster, placed
-from supervisor.messaging.drafts import check_text
+from supervisor.messaging.outgoing import check_text
 from supervisor.metrics.metrics import Count, Timing
 from supervisor.ports import InstancePort
 from supervisor.rpc.idempotency import check_same, fingerprint
@@ -68,7 +68,7 @@ class FirstMessage:
         """The receipt when it is final, or as it stands when the agent cannot get ready by itself."""
 
         def receipt() -> Receipt:
-            return self._team.mail.receipt(accepted.message_id) or accepted
+            return self._team.outbox.receipt(accepted.message_id) or accepted
 
         def decided() -> bool:
             return receipt().final or self._is_in_trouble(instance_id)
@@ -153,7 +153,7 @@ class Spawner:
         self._permits = staff.permits
         self._room = staff.room
         self._team = settings.team
-        self._mail = settings.team.mail
+        self._outbox = settings.team.outbox
         self._adopter = adopter
         self._undoing = undoing
         self._starts = starts
@@ -232,7 +232,7 @@ class Spawner:
         def finished() -> bool:
             return instance_id not in self._team.registry or (
                 member.record.stage is not InstanceStage.STARTING
-                and (self._mail.pending(instance_id) == 0 or member.snapshot.status not in _FIRST_MESSAGE_WAITS)
+                and (self._outbox.pending(instance_id) == 0 or member.snapshot.status not in _FIRST_MESSAGE_WAITS)
             )
 
         await self._team.changes.until(finished, self._settings.timeout_s)

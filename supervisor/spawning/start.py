@@ -32,8 +32,8 @@ from actors.messages import Receipt
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import SpawnRequest
 from supervisor.cluster.scheduler import Placement
-from supervisor.messaging.drafts import Draft
-from supervisor.messaging.outbox import Extra
+from supervisor.messaging.outbox import Writes
+from supervisor.messaging.outgoing import OutgoingMessage
 from supervisor.pool.pool import Pool
 from supervisor.ports import HostPort, InstancePort
 from supervisor.spawning.agent import Wishes, agent_start, spare_identity, system_prompt
@@ -104,11 +104,11 @@ class ColdStart:
             environment=request.env,
         )
         pane = await self._host.start_agent(agent_start(self._home, member.record, wishes))
-        draft = Draft(instance_id=member.record.instance_id, text=request.context, immediate=True)
-        message = self._team.mail.first(draft, sender, time.time())
+        outgoing = OutgoingMessage(instance_id=member.record.instance_id, text=request.context, immediate=True)
+        message = self._team.outbox.first(outgoing, sender, time.time())
         async with member.writing:
             record = self._team.registry.change(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
-            (receipt,) = await self._team.mail.accept([message], self._team.stored_form(record))
+            (receipt,) = await self._team.outbox.accept([message], self._team.stored_form(record))
         return receipt
 
 
@@ -177,12 +177,12 @@ class WarmStart:
 
     async def _bind(self, member: Member, spare: Member, request: SpawnRequest, sender: str) -> Receipt:
         instance_id, spare_id = member.record.instance_id, spare.record.instance_id
-        draft = Draft(instance_id=instance_id, text=request.context, immediate=True)
-        message = self._team.mail.first(draft, sender, time.time())
+        outgoing = OutgoingMessage(instance_id=instance_id, text=request.context, immediate=True)
+        message = self._team.outbox.first(outgoing, sender, time.time())
         async with spare.writing, member.writing:
             stored = self._team.stored_form(member.record).records
-            extra = Extra(records=stored, delete=[keys.instance(spare_id)])
-            (receipt,) = await self._team.mail.accept([message], extra)
+            extra = Writes(records=stored, delete=[keys.instance(spare_id)])
+            (receipt,) = await self._team.outbox.accept([message], extra)
             self._team.registry.remove(spare_id)
             await self._team.members.leave(spare_id)
         member.snapshot = InstanceSnapshot(since=time.time(), transcript_path=member.record.transcript_path)

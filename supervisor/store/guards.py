@@ -2,7 +2,7 @@
 
 Keeps records that this version cannot read from being overwritten or deleted, whoever would do so.
 
-``Keeping`` stands before the store for all that the team and the mail write. What is new of such a record lives in
+``Keeping`` stands before the store for all that the team and the outbox write. What is new of such a record lives in
 memory only, until the version that wrote it takes the state over again.
 
 What a supervisor that was replaced may still do: nothing.

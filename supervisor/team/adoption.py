@@ -106,7 +106,7 @@ class Adopter:
         """From now on the actor follows the agent, and its reports are taken in."""
         incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
         self._team.members.follow(record.instance_id, port, incarnation, self)
-        self._team.mail.hand_over_again(record.instance_id)
+        self._team.outbox.hand_over_again(record.instance_id)
         await self._rules.batching.tell(record.instance_id, port)  # who is followed is told of a change meanwhile, too
         await self.on_unreachable(record.instance_id, "")
 
@@ -133,7 +133,7 @@ class Adopter:
         port = await self.actor(record)
         incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
         await self._rules.batching.tell(instance_id, port)
-        self._team.mail.hand_over_again(instance_id)
+        self._team.outbox.hand_over_again(instance_id)
         return port, incarnation
 
     def _config(self, record: InstanceRecord) -> InstanceConfig:

@@ -153,7 +153,7 @@ class Lifecycle:
         await self._end_agent(member, coming_back=False)
         await self._collect_last_report(member)
         await self._leave(member)
-        await self._team.mail.close(member.record.instance_id)
+        await self._team.outbox.close(member.record.instance_id)
         try:
             removal = await self.retire(member.record)
         except (UnavailableError, StoreError):
@@ -176,7 +176,7 @@ class Lifecycle:
         record = member.record
 
         def heard() -> bool:
-            return self._team.mail.pending(record.instance_id) == 0
+            return self._team.outbox.pending(record.instance_id) == 0
 
         if self._team.members.has(record.instance_id):
             await self._team.changes.until(heard, _HEARD_S)
@@ -318,7 +318,7 @@ class Lifecycle:
         record = await self._team.save(instance_id, pane_id=pane.pane_id, pid=pane.pid, **running)
         member.snapshot = InstanceSnapshot(since=time.time(), transcript_path=path)
         member.ending = member.coming_back = False
-        self._team.mail.begin_life(instance_id)
+        self._team.outbox.begin_life(instance_id)
         await self._adopter.adopt(record, port)
         return RestartResult(instance_id=instance_id, status=await self._ready(member), resumed=restarted.resumed)
 

@@ -40,7 +40,7 @@ class WaitOutcome:
 
 
 def is_done(team: Team, member: Member) -> bool:
-    return member.status in IDLE and team.mail.pending(member.record.instance_id) == 0
+    return member.status in IDLE and team.outbox.pending(member.record.instance_id) == 0
 
 
 def why_held(team: Team, member: Member) -> str:
@@ -51,11 +51,11 @@ def why_held(team: Team, member: Member) -> str:
     if snapshot.status is Status.WAITING_PERMISSION:
         asked = f" on {snapshot.permission.tool}" if snapshot.permission else ""
         return f"waits for a decision{asked}"
-    blocked = team.mail.blocked_reason(instance_id)
+    blocked = team.outbox.blocked_reason(instance_id)
     if blocked:
-        return f"has {_messages(team.mail.held(instance_id))} held back: {blocked}"
+        return f"has {_messages(team.outbox.held(instance_id))} held back: {blocked}"
     if not member.alive:
-        return f"is {snapshot.status}, with {_messages(team.mail.pending(instance_id))} not delivered: restart it"
+        return f"is {snapshot.status}, with {_messages(team.outbox.pending(instance_id))} not delivered: restart it"
     return snapshot.reason if member.status not in IDLE and not member.coming_back else ""
 
 
@@ -231,9 +231,9 @@ class Queries:
         """Made anew only when something that it is made of has changed: most of a large team rests."""
         instance_id = member.record.instance_id
         followed = self._team.members.has(instance_id)
-        pending = self._team.mail.pending(instance_id)
-        held = self._team.mail.held(instance_id) if pending else 0
-        blocked_reason = self._team.mail.blocked_reason(instance_id) if held else ""
+        pending = self._team.outbox.pending(instance_id)
+        held = self._team.outbox.held(instance_id) if pending else 0
+        blocked_reason = self._team.outbox.blocked_reason(instance_id) if held else ""
         made_of = (
             member.record,
             member.snapshot,

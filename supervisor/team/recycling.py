@@ -24,7 +24,7 @@ from actors.messages import Message, MessageStatus
 from actors.status import Status
 from supervisor.api.results import RecycleResult
 from supervisor.backoff import Tries
-from supervisor.messaging.drafts import Draft
+from supervisor.messaging.outgoing import OutgoingMessage
 from supervisor.ports import InstancePort
 from supervisor.team.lifecycle import Lifecycle
 from supervisor.team.registry import Member
@@ -141,16 +141,16 @@ class ContextRecycler:
 
     def _is_idle(self, member: Member) -> bool:
         idle = member.snapshot.status is Status.READY and not member.turn.locked() and not member.ending
-        return idle and not self._team.mail.pending(member.record.instance_id)
+        return idle and not self._team.outbox.pending(member.record.instance_id)
 
     async def _recycle(self, member: Member) -> RecycleResult:
         instance_id, began = member.record.instance_id, member.record
-        draft = Draft(instance_id=instance_id, text=ASK, immediate=True)
-        (asked,) = self._team.mail.check([draft], SENDER, time.time())
+        draft = OutgoingMessage(instance_id=instance_id, text=ASK, immediate=True)
+        (asked,) = self._team.outbox.check([draft], SENDER, time.time())
         if not isinstance(asked, Message):
             raise asked
         # No await since it was found idle: what is sent from now on is withheld, and there was nothing before.
-        with self._team.mail.withheld(instance_id, but=asked.id):
+        with self._team.outbox.withheld(instance_id, but=asked.id):
             port = self._team.members.port(instance_id)
             place = (await port.page(PageQuery(cursor=None, limit=1, leaves_unread=True))).cursor
             deadline = time.monotonic() + SUMMARY_S
@@ -168,16 +168,16 @@ class ContextRecycler:
 
     async def _ask(self, member: Member, asked: Message, deadline: float) -> None:
         """Returns when the question stands in the conversation; one that does not get there is taken back."""
-        mail, instance_id = self._team.mail, member.record.instance_id
-        await mail.accept([asked])
-        if await mail.settled([asked.id], deadline - time.monotonic()):
-            await self._team.changes.until(lambda: mail.is_final(asked.id), _HELD_S)
-        receipt = mail.receipt(asked.id)
+        outbox, instance_id = self._team.outbox, member.record.instance_id
+        await outbox.accept([asked])
+        if await outbox.settled([asked.id], deadline - time.monotonic()):
+            await self._team.changes.until(lambda: outbox.is_final(asked.id), _HELD_S)
+        receipt = outbox.receipt(asked.id)
         if receipt is not None and receipt.status is MessageStatus.SUBMITTED:
             return
         with suppress(UnavailableError):
             await self._team.members.port(instance_id).withdraw([asked.id], "the recycling was given up")
-            await self._team.changes.until(lambda: mail.is_final(asked.id), _ASK_S)
+            await self._team.changes.until(lambda: outbox.is_final(asked.id), _ASK_S)
         why = (receipt and receipt.reason) or f"that took longer than {SUMMARY_S:.0f} s"
         raise _no_summary(instance_id, f"it could not be asked for one: {why}")
 

@@ -1,4 +1,4 @@
-"""The team: registry, live ends, mail and store kept in step.
+"""The team: registry, live ends, outbox and store kept in step.
 
 Whoever changes who is in the team goes through here. Everybody who waits for the team to change waits on ``changes``.
 What must not be forgotten of an instance is stored before anybody is told of it.
@@ -14,7 +14,7 @@ from dataclasses import replace
 from actors.concurrency import ChangeNotifier
 from actors.instance.reports import InstanceSnapshot, Report
 from actors.status import ALIVE, Status
-from supervisor.messaging.outbox import Extra, Mail
+from supervisor.messaging.outbox import Outbox, Writes
 from supervisor.metrics.metrics import Count, Meters
 from supervisor.records import Unreadable, decode_plain, decode_record, encode_plain, encode_record
 from supervisor.rpc.idempotency import Noted, Repeats
@@ -42,7 +42,7 @@ class Team:
         self.meters = meters or Meters()
         self.unreadable = Unreadable()
         store = Keeping(store, self.unreadable)
-        self.mail = Mail(self.registry, self.members, store, self.changes, self.meters)
+        self.outbox = Outbox(self.registry, self.members, store, self.changes, self.meters)
         self.repeats = Repeats()
         self.on_failed: Callable[[Member], None] = lambda _: None
         """Called when an instance has failed by itself."""
@@ -67,16 +67,16 @@ class Team:
         for record in sorted(records, key=lambda record: record.number):
             self.registry.restore(record, now)
         messages, receipts = await self._store.load(keys.MESSAGE_PREFIX), await self._store.load(keys.RECEIPT_PREFIX)
-        self.mail.restore(messages, receipts, self.unreadable)
+        self.outbox.restore(messages, receipts, self.unreadable)
         self.repeats.restore(await self._store.load(keys.REQUEST_PREFIX), self.unreadable)
 
     async def _counted(self, key: str) -> int:
         found = self.unreadable.readable(await self._store.load(key), _decode_number)
         return max((number for _, number in found), default=0)
 
-    def stored_form(self, record: InstanceRecord) -> Extra:
+    def stored_form(self, record: InstanceRecord) -> Writes:
         """What stands in the store for this record, to be written together with other things."""
-        return Extra(records={keys.instance(record.instance_id): encode_record(record), **self._counter()})
+        return Writes(records={keys.instance(record.instance_id): encode_record(record), **self._counter()})
 
     def _counter(self) -> dict[str, bytes]:
         counts = {keys.LAST_NUMBER: self.registry.last_number, keys.LAST_SPARE: self.registry.last_spare}
@@ -92,9 +92,9 @@ class Team:
 
     async def save_fresh(self, instance_id: str, **changes: object) -> InstanceRecord:
         """As ``save``, for who begins another conversation: in it nobody misses what the one before held."""
-        said = self.mail.abroad.of(instance_id)
+        said = self.outbox.unsynced.of(instance_id)
         record = await self._save(instance_id, changes, [keys.message(message_id) for message_id in said])
-        self.mail.abroad.forget(instance_id, said)
+        self.outbox.unsynced.forget(instance_id, said)
         return record
 
     async def _save(
@@ -159,24 +159,24 @@ class Team:
     async def take_in(self, instance_id: str, report: Report) -> None:
         """What an instance reports; its receipts are stored with what changed of its record."""
         if instance_id not in self.registry:
-            await self.mail.take_receipts(report.receipts)
+            await self.outbox.take_receipts(report.receipts)
             return
         member = self.registry.get(instance_id)
         async with member.writing:
             if instance_id not in self.registry:  # a spare that was given to an instance meanwhile
                 return
             earlier, changed = member.record, _changed(member.record, report.snapshot)
-            extra = self.stored_form(changed) if changed != earlier else Extra(records={})
+            extra = self.stored_form(changed) if changed != earlier else Writes(records={})
             if earlier.transcript_path and changed.transcript_path != earlier.transcript_path:
                 # What the conversation before held was ended with it: nobody misses it in this one.
-                await self.mail.abroad.end(instance_id)
-            await self.mail.take_receipts(report.receipts, extra)
+                await self.outbox.unsynced.end(instance_id)
+            await self.outbox.take_receipts(report.receipts, extra)
             member.record, member.snapshot = changed, _told(report.snapshot, changed)
         self._count_pastes(changed, report)
         self.changes.announce()
         if not changed.is_spare:
             self.on_reported(member, report)
-        self.mail.reachable(instance_id)
+        self.outbox.reachable(instance_id)
         if changed.stage is InstanceStage.FAILED and earlier.stage is not InstanceStage.FAILED:
             self._has_failed(member)
 
@@ -201,8 +201,8 @@ class Team:
 
     def needs_attention(self, member: Member) -> bool:
         instance_id = member.record.instance_id
-        undelivered = not member.alive and self.mail.pending(instance_id) > 0
-        from_messages = undelivered or bool(self.mail.blocked_reason(instance_id))
+        undelivered = not member.alive and self.outbox.pending(instance_id) > 0
+        from_messages = undelivered or bool(self.outbox.blocked_reason(instance_id))
         return member.snapshot.needs_attention or from_messages or bool(member.silence)
 
     @property

@@ -24,7 +24,7 @@ from supervisor.api.results import (
     SpawnResult,
     Tokens,
 )
-from supervisor.messaging.send import Sent
+from supervisor.messaging.send import SendOutcome
 from supervisor.team.registry import COMING_BACK, InstanceRecord, InstanceStage, Member
 
 
@@ -111,7 +111,7 @@ def spawn_outcome(result: SpawnResult | ErrorInfo) -> SpawnOutcome:
     return SpawnOutcome(success=True, **result.model_dump())
 
 
-def send_result(sent: Sent, receipt: Receipt | None) -> SendResult:
+def send_result(sent: SendOutcome, receipt: Receipt | None) -> SendResult:
     """``receipt`` is None for a message of long ago."""
     if sent.error is not None:
         return SendResult(success=False, instance_id=sent.instance_id, error=ErrorInfo(**sent.error))

@@ -60,7 +60,7 @@ async def until(life: Life, instance_id: str, *statuses: Status) -> results.Inst
 
 
 def receipt_of(life: Life, sent: results.SendResult) -> Receipt:
-    found = life.supervisor._team.mail.receipt(sent.message_id or "")
+    found = life.supervisor._team.outbox.receipt(sent.message_id or "")
     assert found is not None
     return found
 

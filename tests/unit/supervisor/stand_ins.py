@@ -17,7 +17,7 @@ from actors.instance.transcript import PageQuery, TranscriptPage
 from actors.messages import Message, MessageStatus, Receipt
 from actors.status import Status
 from supervisor.api.requests import Role
-from supervisor.messaging.drafts import Draft
+from supervisor.messaging.outgoing import OutgoingMessage
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
@@ -57,8 +57,8 @@ def load(available_mb: int) -> HostLoad:
     )
 
 
-def draft(text: str = "hello", instance_id: str = "spec_0_0_1") -> Draft:
-    return Draft(instance_id=instance_id, text=text)
+def draft(text: str = "hello", instance_id: str = "spec_0_0_1") -> OutgoingMessage:
+    return OutgoingMessage(instance_id=instance_id, text=text)
 
 
 def receipt(message: Message, status: MessageStatus = MessageStatus.SUBMITTED, reason: str = "") -> Receipt:

@@ -161,10 +161,10 @@ def test_who_is_on_this_machine_is_just_being_restarted_or_has_ended_is_not_carr
 
 def test_a_message_is_kept_until_the_conversation_that_came_home_shows_it() -> None:
     async def test(world: World) -> None:
-        member, mail = await world.recruit(), world.team.mail
-        sent = [each for each in mail.check([draft("one"), draft("two")], "lead", 1.0) if isinstance(each, Message)]
-        await mail.accept(sent)
-        await mail.take_receipts([receipt(message) for message in sent])
+        member, outbox = await world.recruit(), world.team.outbox
+        sent = [each for each in outbox.check([draft("one"), draft("two")], "lead", 1.0) if isinstance(each, Message)]
+        await outbox.accept(sent)
+        await outbox.take_receipts([receipt(message) for message in sent])
         for turn, shown in enumerate(sent):
             world.at_home.add(shown.id)
             member.snapshot = replace(READY, since=2.0 + turn)

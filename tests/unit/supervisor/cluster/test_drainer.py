@@ -74,9 +74,9 @@ def test_a_message_that_comes_while_it_is_asked_keeps_the_agent_where_it_is() ->
         await world.recruit()
 
         async def send() -> None:
-            (message,) = world.team.mail.check([draft()], "lead", 1.0)
+            (message,) = world.team.outbox.check([draft()], "lead", 1.0)
             assert not isinstance(message, Exception)
-            await world.team.mail.accept([message])
+            await world.team.outbox.accept([message])
 
         world.meanwhile = send
         await asyncio.sleep(3)
@@ -240,10 +240,10 @@ def test_who_is_not_to_leave_any_more_waits_for_room_no_longer() -> None:
 
 
 async def arrived(world: World) -> Message:
-    (message,) = world.team.mail.check([draft()], "lead", 1.0)
+    (message,) = world.team.outbox.check([draft()], "lead", 1.0)
     assert isinstance(message, Message)
-    await world.team.mail.accept([message])
-    await world.team.mail.take_receipts([receipt(message)])
+    await world.team.outbox.accept([message])
+    await world.team.outbox.take_receipts([receipt(message)])
     return message
 
 
@@ -253,11 +253,11 @@ def test_who_delivers_again_what_its_agent_had_lost_is_left_alone_until_that_has
         world.drained.clear()
         await world.recruit(actor=actor)
         message = await arrived(world)
-        await world.team.mail.take_receipts([receipt(message, MessageStatus.BLOCKED, "a draft")])
+        await world.team.outbox.take_receipts([receipt(message, MessageStatus.BLOCKED, "a draft")])
         world.drained.add("old")
         await asyncio.sleep(30)
         assert world.deeds == []
-        await world.team.mail.take_receipts([receipt(message)])
+        await world.team.outbox.take_receipts([receipt(message)])
         await asyncio.sleep(5)
         assert world.deeds[-1] == "start on new"
 
@@ -282,14 +282,14 @@ def test_what_one_that_has_ended_had_alone_is_told_of_when_it_goes_elsewhere() -
         world.drained.clear()
         member = await world.recruit(actor="")
         message = await arrived(world)
-        await world.team.mail.take_receipts([receipt(message, MessageStatus.ACCEPTED, "again")])
+        await world.team.outbox.take_receipts([receipt(message, MessageStatus.ACCEPTED, "again")])
         await world.team.members.leave(FIRST)
         await world.team.mark_ended(member, InstanceStage.STOPPED, "")
         world.drained.add("old")
         await asyncio.sleep(10)
-        found = world.team.mail.receipt(message.id)
+        found = world.team.outbox.receipt(message.id)
         assert found is not None
         assert (member.record.host, found.status) == ("new", MessageStatus.UNCONFIRMED)
-        assert world.team.mail.pending(FIRST) == 0
+        assert world.team.outbox.pending(FIRST) == 0
 
     played(test)

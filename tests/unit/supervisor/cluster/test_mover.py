@@ -136,10 +136,10 @@ def test_the_place_of_an_instance_that_is_forgotten_is_forgotten_too() -> None:
 
 async def say(world: World, *texts: str) -> list[str]:
     """Ids of messages that have arrived at the first instance."""
-    mail = world.team.mail
-    sent = [each for each in mail.check([draft(text) for text in texts], "lead", 1.0) if isinstance(each, Message)]
-    await mail.accept(sent)
-    await mail.take_receipts([receipt(message) for message in sent])
+    outbox = world.team.outbox
+    sent = [each for each in outbox.check([draft(text) for text in texts], "lead", 1.0) if isinstance(each, Message)]
+    await outbox.accept(sent)
+    await outbox.take_receipts([receipt(message) for message in sent])
     return [message.id for message in sent]
 
 
@@ -151,11 +151,11 @@ def test_a_message_that_arrived_after_the_conversation_came_home_last_is_deliver
         world.at_home = {home}
         world.there.remove("worker")
         await asyncio.sleep(FENCE_S - 5)
-        assert world.team.mail.pending(FIRST) == 0
+        assert world.team.outbox.pending(FIRST) == 0
         await asyncio.sleep(10)
-        statuses = {one: str(found.status) for one in (home, lost) if (found := world.team.mail.receipt(one))}
+        statuses = {one: str(found.status) for one in (home, lost) if (found := world.team.outbox.receipt(one))}
         assert statuses == {home: "submitted", lost: "accepted"}
-        assert world.team.mail.pending(FIRST) == 1
+        assert world.team.outbox.pending(FIRST) == 1
 
     played(test)
 

@@ -1,10 +1,10 @@
-"""A team whose mail can be used, for every test of the mail."""
+"""A team whose outbox can be used, for every test of the outbox."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.unit.supervisor.messaging.office import Office
+from tests.unit.supervisor.messaging.outbox_rig import Office
 from tests.unit.supervisor.stand_ins import TroubledStore
 
 

@@ -9,117 +9,117 @@ from actors.instance.reports import Report
 from actors.messages import Message
 from actors.worktrees.model import Workspace
 from supervisor.store import keys
-from tests.unit.supervisor.messaging.office import ACCEPTED, BLOCKED, ID, Office
+from tests.unit.supervisor.messaging.outbox_rig import ACCEPTED, BLOCKED, ID, Office
 from tests.unit.supervisor.stand_ins import READY, StandInInstance, receipt, turns
 
 CARRIED = Workspace(mode="isolated", directory=Path("/w") / ID, home=Path("/repository/.git"))
 
 
-async def abroad(office: Office) -> None:
+async def unsynced(office: Office) -> None:
     """The instance is on another host."""
     await office.team.save(ID, host="worker", actor=f"{ID}@10.0.0.2", workspace=CARRIED)
 
 
 async def submitted(office: Office, *texts: str) -> list[Message]:
     messages = await office.send(*texts)
-    await office.mail.take_receipts([receipt(message) for message in messages])
+    await office.outbox.take_receipts([receipt(message) for message in messages])
     return messages
 
 
 async def test_what_arrived_on_another_host_stays_stored_until_its_conversation_came_home(office: Office) -> None:
-    await abroad(office)
+    await unsynced(office)
     first, second, third = await submitted(office, "one", "two", "three")
-    assert office.mail.pending(ID) == 0
+    assert office.outbox.pending(ID) == 0
     assert await office.stored(keys.MESSAGE_PREFIX) == {first.id, second.id, third.id}
 
-    await office.mail.abroad.came_home(ID, {second.id})
+    await office.outbox.unsynced.came_home(ID, {second.id})
 
     assert await office.stored(keys.MESSAGE_PREFIX) == {third.id}
 
 
 async def test_what_a_lost_conversation_alone_had_is_delivered_again_before_what_came_later(office: Office) -> None:
-    await abroad(office)
+    await unsynced(office)
     first, second = await submitted(office, "one", "two")
     await office.team.members.leave(ID)
     (later,) = await office.send("later")
-    await office.mail.abroad.came_home(ID, {first.id})
+    await office.outbox.unsynced.came_home(ID, {first.id})
 
-    await office.mail.deliver_again(ID)
-    told = office.mail.receipt(second.id)
+    await office.outbox.deliver_again(ID)
+    told = office.outbox.receipt(second.id)
     office.instance = StandInInstance()
     office.reach()
-    office.mail.hand_over_again(ID)
+    office.outbox.hand_over_again(ID)
     await turns()
 
     assert office.instance.given == [second.id, later.id]
     assert told is not None
     assert (told.status, "its host was lost" in told.reason) == (ACCEPTED, True)
-    await office.mail.deliver_again(ID)
-    assert office.mail.pending(ID) == 2
+    await office.outbox.deliver_again(ID)
+    assert office.outbox.pending(ID) == 2
 
 
 async def test_the_next_supervisor_knows_what_is_on_another_host_alone_and_does_not_hand_it_over(
     office: Office,
 ) -> None:
-    await abroad(office)
+    await unsynced(office)
     (arrived,) = await submitted(office, "one")
     (waiting,) = await office.send("two")
 
     later = await office.again()
     later.reach()
-    later.mail.hand_over_again(ID)
+    later.outbox.hand_over_again(ID)
     await turns()
 
     assert later.instance.given == [waiting.id]
-    await later.mail.deliver_again(ID)
+    await later.outbox.deliver_again(ID)
     await turns()
-    assert later.mail.pending(ID) == 2
+    assert later.outbox.pending(ID) == 2
     assert (await later.stored(keys.MESSAGE_PREFIX)) == {arrived.id, waiting.id}
     await later.close()
 
 
 async def test_a_receipt_that_is_told_twice_takes_nothing_from_what_is_kept(office: Office) -> None:
-    await abroad(office)
+    await unsynced(office)
     (message,) = await submitted(office, "one")
-    await office.mail.take_receipts([receipt(message)])
+    await office.outbox.take_receipts([receipt(message)])
     assert await office.stored(keys.MESSAGE_PREFIX) == {message.id}
 
 
 async def test_what_its_agent_has_lost_is_under_way_again_and_not_handed_over_a_second_time(office: Office) -> None:
-    await abroad(office)
+    await unsynced(office)
     first, second = await submitted(office, "one", "two")
     await turns()
 
-    await office.mail.take_receipts([receipt(first, ACCEPTED, "again"), receipt(second, BLOCKED, "a draft")])
-    office.mail.reachable(ID)
+    await office.outbox.take_receipts([receipt(first, ACCEPTED, "again"), receipt(second, BLOCKED, "a draft")])
+    office.outbox.reachable(ID)
     await turns()
 
-    assert (office.mail.pending(ID), office.mail.blocked_reason(ID)) == (2, "a draft")
+    assert (office.outbox.pending(ID), office.outbox.blocked_reason(ID)) == (2, "a draft")
     assert office.instance.given == [first.id, second.id]
     (later,) = await submitted(office, "three")
-    await office.mail.abroad.came_home(ID, {later.id})
+    await office.outbox.unsynced.came_home(ID, {later.id})
     assert await office.stored(keys.MESSAGE_PREFIX) == {first.id, second.id}
-    await office.mail.take_receipts([receipt(first), receipt(second)])
-    assert (office.mail.pending(ID), set(office.mail.abroad.of(ID))) == (0, {first.id, second.id})
+    await office.outbox.take_receipts([receipt(first), receipt(second)])
+    assert (office.outbox.pending(ID), set(office.outbox.unsynced.of(ID))) == (0, {first.id, second.id})
 
 
 async def test_a_message_that_arrives_and_is_lost_in_one_report_is_under_way(office: Office) -> None:
-    await abroad(office)
+    await unsynced(office)
     (message,) = await office.send("one")
-    await office.mail.take_receipts([receipt(message), receipt(message, ACCEPTED, "again")])
-    assert office.mail.pending(ID) == 1
-    assert not office.mail.abroad.of(ID)
+    await office.outbox.take_receipts([receipt(message), receipt(message, ACCEPTED, "again")])
+    assert office.outbox.pending(ID) == 1
+    assert not office.outbox.unsynced.of(ID)
 
 
 async def test_of_one_that_is_terminated_nothing_is_kept(office: Office) -> None:
-    await abroad(office)
+    await unsynced(office)
     await submitted(office, "one")
-    await office.mail.close(ID)
+    await office.outbox.close(ID)
     assert await office.stored(keys.MESSAGE_PREFIX) == set()
 
 
 async def test_who_begins_another_conversation_misses_nothing_of_the_one_before(office: Office) -> None:
-    await abroad(office)
+    await unsynced(office)
     await office.team.save(ID, transcript_path="/t/old.jsonl")
     await submitted(office, "one")
     (later,) = await office.send("two")

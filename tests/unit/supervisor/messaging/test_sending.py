@@ -8,10 +8,10 @@ import pytest
 
 from actors.errors import InvalidRequestError, StoreError
 from supervisor.api.requests import SendBatchRequest
-from supervisor.messaging.send import Sending, Sent
+from supervisor.messaging.send import MessageSender, SendOutcome
 from supervisor.store import keys
 from supervisor.team.team import Team
-from tests.unit.supervisor.stand_ins import TroubledStore, draft, recruit, turns
+from tests.unit.supervisor.stand_ins import TroubledStore, outgoing, recruit, turns
 
 ID = "spec_0_0_1"
 
@@ -20,12 +20,12 @@ class Desk:
     def __init__(self, store: TroubledStore) -> None:
         self.store = store
         self.team = Team(store)
-        self._sending = Sending(self.team)
+        self._sending = MessageSender(self.team)
 
-    async def send(self, *texts: str, request_id: str | None = "r1") -> Sequence[Sent]:
+    async def send(self, *texts: str, request_id: str | None = "r1") -> Sequence[SendOutcome]:
         messages = [{"instanceId": ID, "message": text} for text in texts]
         request = SendBatchRequest.model_validate({"messages": messages, "requestId": request_id})
-        return await self._sending.send(request, request_id, [draft(text) for text in texts], "lead")
+        return await self._sending.send(request, request_id, [outgoing(text) for text in texts], "lead")
 
     async def stored(self) -> int:
         return len(await self.store.load(keys.MESSAGE_PREFIX))

@@ -123,12 +123,12 @@ async def test_who_waits_or_cannot_go_on_is_seen_with_how_long_and_why() -> None
 async def test_messages_are_seen_as_held_or_queued_but_not_those_of_who_does_not_live() -> None:
     scene = Scene(Machine())
     living, stopped = [await recruit(scene.team, number) for number in (1, 2)]
-    mail = scene.team.mail
+    outbox = scene.team.outbox
     for member in (living, stopped):
-        checked = mail.check([draft("x", member.record.instance_id)] * 2, "lead", 400.0)
+        checked = outbox.check([draft("x", member.record.instance_id)] * 2, "lead", 400.0)
         messages = [message for message in checked if isinstance(message, Message)]
-        await mail.accept(messages)
-        await mail.take_receipts([receipt(messages[0], MessageStatus.BLOCKED, "a dialog is up")])
+        await outbox.accept(messages)
+        await outbox.take_receipts([receipt(messages[0], MessageStatus.BLOCKED, "a dialog is up")])
     stopped.snapshot = replace(stopped.snapshot, status=Status.STOPPED)
     facts = await scene.monitor.facts(300)
     assert facts.held == (Waiting(instance_id="spec_0_0_1", for_s=600.0, why="a dialog is up"),)

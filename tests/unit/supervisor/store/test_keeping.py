@@ -25,24 +25,24 @@ async def test_a_receipt_and_a_message_of_a_later_version_stay_whatever_is_repor
     store = MemoryStore()
     team = Team(store)
     await recruit(team, 1)
-    (readable,) = team.mail.check([draft()], "lead", 1.0)
+    (readable,) = team.outbox.check([draft()], "lead", 1.0)
     assert not isinstance(readable, Exception)
-    await team.mail.accept([readable])
+    await team.outbox.accept([readable])
     strange = keys.receipt(readable.id), keys.message("msg_later"), keys.request("r-later")
     await store.save(dict.fromkeys(strange, LATER))
 
     later = Team(store)
     await later.load()
-    assert later.mail.pending("spec_0_0_1") == 1
+    assert later.outbox.pending("spec_0_0_1") == 1
     assert "3 stored records" in later.warnings[0]
-    await later.mail.take_receipts([receipt(readable)])
-    await later.mail.take_receipts([receipt(replace(readable, id="msg_later"))])
-    await later.mail.close("spec_0_0_1")
+    await later.outbox.take_receipts([receipt(readable)])
+    await later.outbox.take_receipts([receipt(replace(readable, id="msg_later"))])
+    await later.outbox.close("spec_0_0_1")
 
     assert {key: value for key, value in (await store.load("")).items() if value == LATER} == dict.fromkeys(
         strange, LATER
     )
-    assert later.mail.pending("spec_0_0_1") == 0
-    found = later.mail.receipt(readable.id)
+    assert later.outbox.pending("spec_0_0_1") == 0
+    found = later.outbox.receipt(readable.id)
     assert found is not None
     assert found.status is MessageStatus.SUBMITTED

@@ -119,9 +119,9 @@ async def said_abroad(team: Team) -> set[str]:
     workspace = Workspace(mode="isolated", directory=Path("/w") / ID, home=Path("/repository/.git"))
     await team.save(ID, stage=InstanceStage.RUNNING, host="worker", actor=f"{ID}@10.0.0.2", workspace=workspace)
     team.registry.get(ID).snapshot = READY
-    sent = [each for each in team.mail.check([draft("one"), draft("two")], "lead", 1.0) if isinstance(each, Message)]
-    await team.mail.accept(sent)
-    await team.mail.take_receipts([receipt(message) for message in sent])
+    sent = [each for each in team.outbox.check([draft("one"), draft("two")], "lead", 1.0) if isinstance(each, Message)]
+    await team.outbox.accept(sent)
+    await team.outbox.take_receipts([receipt(message) for message in sent])
     return {message.id for message in sent}
 
 
@@ -129,8 +129,8 @@ async def test_a_fresh_conversation_is_given_nothing_again_of_what_the_one_befor
     made, team, outside = await lifecycle(Status.READY)
     assert len(await said_abroad(team)) == 2
     await made.renew(team.registry.get(ID), "what matters")
-    await team.mail.deliver_again(ID)
-    assert team.mail.pending(ID) == 0
+    await team.outbox.deliver_again(ID)
+    assert team.outbox.pending(ID) == 0
     assert await outside.store.load(keys.MESSAGE_PREFIX) == {}
 
 
@@ -138,7 +138,7 @@ async def test_a_conversation_that_is_only_begun_again_still_misses_what_its_hos
     made, team, _ = await lifecycle(Status.READY)
     said = await said_abroad(team)
     await made.restart(team.registry.get(ID), team.registry.get(ID).record)
-    assert set(team.mail.abroad.of(ID)) == said
+    assert set(team.outbox.unsynced.of(ID)) == said
 
 
 async def test_while_the_fresh_conversation_cannot_be_stored_nothing_of_the_one_before_is_forgotten() -> None:
@@ -147,7 +147,7 @@ async def test_while_the_fresh_conversation_cannot_be_stored_nothing_of_the_one_
     outside.refuses = "no space left"
     with pytest.raises(StoreError):
         await made.renew(team.registry.get(ID), "what matters")
-    assert set(team.mail.abroad.of(ID)) == said
+    assert set(team.outbox.unsynced.of(ID)) == said
     assert team.registry.get(ID).record.session_id == "s"
 
 
@@ -178,7 +178,7 @@ async def test_who_is_being_restarted_is_not_stopped_and_takes_messages_that_wai
     seen: list[object] = []
 
     def look() -> None:
-        (checked,) = team.mail.check([draft()], "lead", 1.0)
+        (checked,) = team.outbox.check([draft()], "lead", 1.0)
         seen.extend([isinstance(checked, Message), member.status, is_settled(team, member)])
 
     outside.while_away = look
@@ -192,7 +192,7 @@ async def test_one_that_could_not_be_started_again_takes_no_messages() -> None:
     member = team.registry.get(ID)
     with pytest.raises(AgentError):
         await made.restart(member, member.record)
-    (checked,) = team.mail.check([draft()], "lead", 1.0)
+    (checked,) = team.outbox.check([draft()], "lead", 1.0)
     assert isinstance(checked, WrongStateError)
 
 

@@ -83,15 +83,15 @@ async def test_what_becomes_of_messages_is_seen_by_the_next_look() -> None:
     queries = looking_at(team)
     assert queries.list(ALL).instances[0].queued_messages == 0
 
-    (message,) = team.mail.check([draft()], "lead", 1.0)
-    await team.mail.accept([message])  # type: ignore[list-item]
+    (message,) = team.outbox.check([draft()], "lead", 1.0)
+    await team.outbox.accept([message])  # type: ignore[list-item]
     assert queries.list(ALL).instances[0].queued_messages == 1
 
-    await team.mail.take_receipts([receipt(message, MessageStatus.BLOCKED, "a dialog is up")])  # type: ignore[arg-type]
+    await team.outbox.take_receipts([receipt(message, MessageStatus.BLOCKED, "a dialog is up")])  # type: ignore[arg-type]
     (needing,) = queries.list(requests.ListRequest(needs_attention=True)).instances
     assert needing.reason == "a dialog is up"
 
-    await team.mail.take_receipts([receipt(message)])  # type: ignore[arg-type]
+    await team.outbox.take_receipts([receipt(message)])  # type: ignore[arg-type]
     assert queries.list(ALL).needs_attention == []
     assert queries.list(ALL).instances[0].queued_messages == 0
 

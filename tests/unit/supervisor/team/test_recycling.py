@@ -97,7 +97,7 @@ def test_one_that_gives_no_summary_is_asked_again_unasked_only_after_pauses_that
             made.reported(member, report)
             await asyncio.sleep(1.0)
         assert [round(b - a) for a, b in pairwise(tried)] == [FIRST_PAUSE_S, 2 * FIRST_PAUSE_S]
-        assert (member.status, team.mail.pending(member.record.instance_id)) == (Status.READY, 0)
+        assert (member.status, team.outbox.pending(member.record.instance_id)) == (Status.READY, 0)
         await made.stop()
 
     virtual_time.run(play)

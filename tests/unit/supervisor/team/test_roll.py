@@ -127,9 +127,9 @@ async def test_receipts_stand_in_the_store_together_with_what_else_the_report_ch
     store = TroubledStore()
     team = Team(store)
     await recruit(team)
-    (message,) = team.mail.check([draft()], "lead", 1.0)
+    (message,) = team.outbox.check([draft()], "lead", 1.0)
     assert isinstance(message, Message)
-    await team.mail.accept([message])
+    await team.outbox.accept([message])
     before = store.saves
     await team.take_in(ID, replace(report(path="/transcript"), receipts=(receipt(message),)))
     assert store.saves == before + 1
@@ -155,12 +155,12 @@ async def test_receipts_of_an_instance_that_is_forgotten_are_taken_in_all_the_sa
     store = TroubledStore()
     team = Team(store)
     await recruit(team)
-    (message,) = team.mail.check([draft()], "lead", 1.0)
+    (message,) = team.outbox.check([draft()], "lead", 1.0)
     assert isinstance(message, Message)
-    await team.mail.accept([message])
+    await team.outbox.accept([message])
     await team.remove(ID)
     await team.take_in(ID, replace(report(), receipts=(receipt(message),)))
-    assert team.mail.pending(ID) == 0
+    assert team.outbox.pending(ID) == 0
     assert await store.load(keys.INSTANCE_PREFIX) == {}
 
 

@@ -47,11 +47,11 @@ class Scene:
         return cls(*members, team=team)
 
     async def send(self, number: int = 1, status: MessageStatus | None = None, reason: str = "") -> Message:
-        checked = self.team.mail.check([draft("x", f"spec_0_0_{number}")], "lead", 1.0)
+        checked = self.team.outbox.check([draft("x", f"spec_0_0_{number}")], "lead", 1.0)
         (message,) = (one for one in checked if isinstance(one, Message))
-        await self.team.mail.accept([message])
+        await self.team.outbox.accept([message])
         if status is not None:
-            await self.team.mail.take_receipts([receipt(message, status, reason)])
+            await self.team.outbox.take_receipts([receipt(message, status, reason)])
         return message
 
     async def wait(self, until: str = "idle", timeout_s: float = 0.01) -> results.WaitResult:
@@ -75,7 +75,7 @@ async def test_a_message_on_its_way_is_not_done_and_the_wait_ends_when_it_has_ar
     waited = await scene.wait()
     assert (waited.reached, waited.reason) == (False, "The time ran out: 1 is still at work.")
     assert (shown(waited), waited.others) == ([], {"ready": 1})
-    await scene.team.mail.take_receipts([receipt(message)])
+    await scene.team.outbox.take_receipts([receipt(message)])
     assert (await scene.wait()).reached
 
 

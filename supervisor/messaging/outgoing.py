@@ -10,7 +10,7 @@ from supervisor.api.requests import MAX_MESSAGE_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class OutgoingMessage:
     """A text that a caller wants delivered."""
 
     instance_id: str

@@ -8,7 +8,7 @@ import pytest
 
 from actors.messages import Message, MessageStatus
 from supervisor.metrics.metrics import Count, Slot, Timing
-from tests.unit.supervisor.messaging.office import FAILED, ID, SUBMITTED, UNCONFIRMED, Office
+from tests.unit.supervisor.messaging.outbox_rig import FAILED, ID, SUBMITTED, UNCONFIRMED, Office
 from tests.unit.supervisor.stand_ins import receipt
 
 
@@ -24,19 +24,19 @@ def lost(office: Office) -> tuple[int, int]:
 async def told(office: Office, message: Message, status: MessageStatus) -> None:
     """With the time at which it is heard of."""
     said = replace(receipt(message, status), at=office.team.meters.clock())
-    await office.mail.take_receipts([said])
+    await office.outbox.take_receipts([said])
 
 
 async def test_what_waits_for_an_instance_that_is_terminated_is_no_loss(office: Office) -> None:
     await office.send("one", "two", "three")
     office.team.registry.get(ID).ending = True
-    await office.mail.close(ID)
+    await office.outbox.close(ID)
     assert lost(office) == (0, 0)
 
 
 async def test_what_waits_for_an_instance_that_is_gone_by_itself_is_lost(office: Office) -> None:
     await office.send("one", "two", "three")
-    await office.mail.close(ID)
+    await office.outbox.close(ID)
     assert sum(lost(office)) == 3
 
 
@@ -76,7 +76,7 @@ async def test_what_an_instance_says_of_its_messages_while_it_is_terminated_is_n
 
 
 async def test_what_is_sent_to_one_that_was_terminated_and_is_just_being_restarted_waits_for_it(office: Office) -> None:
-    await office.mail.close(ID)
-    office.mail.begin_life(ID)
+    await office.outbox.close(ID)
+    office.outbox.begin_life(ID)
     await office.send("one")
-    assert office.mail.pending(ID) == 1
+    assert office.outbox.pending(ID) == 1

@@ -13,12 +13,12 @@ from actors.errors import FencedError, PhalanxError, StoreError, UnavailableErro
 from actors.instance.inbox import SanitizedText
 from actors.messages import Message, MessageStatus
 from supervisor.messaging import outbox
-from supervisor.messaging.drafts import check_text
+from supervisor.messaging.outgoing import check_text
 from supervisor.store import keys
 from supervisor.team.registry import InstanceStage
 from supervisor.team.team import Team
-from tests.unit.supervisor.messaging.office import ID, Office, ids
-from tests.unit.supervisor.stand_ins import TroubledStore, draft, receipt, recruit, turns
+from tests.unit.supervisor.messaging.outbox_rig import ID, Office, ids
+from tests.unit.supervisor.stand_ins import TroubledStore, outgoing, receipt, recruit, turns
 
 
 class FailsNowAndThen:
@@ -50,20 +50,20 @@ def test_messages_arrive_in_order_whatever_fails_in_between_and_one_hand_over_ru
                 case "send two":
                     sent += await office.send(f"{number} a", f"{number} b")
                 case "reachable":
-                    office.mail.reachable(ID)
+                    office.outbox.reachable(ID)
                 case "again":
-                    office.mail.hand_over_again(ID)
+                    office.outbox.hand_over_again(ID)
                 case "pause":
                     await turns()
                 case "settle" if settled < len(office.instance.given):
-                    await office.mail.take_receipts([receipt(sent[settled])])
+                    await office.outbox.take_receipts([receipt(sent[settled])])
                     settled += 1
         for _ in range(len(failures) + 1):
-            office.mail.reachable(ID)
+            office.outbox.reachable(ID)
             await turns()
         assert office.instance.given == ids(sent)
         assert office.instance.most_at_once <= 1
-        assert office.mail.pending(ID) == len(sent) - settled
+        assert office.outbox.pending(ID) == len(sent) - settled
         await office.close()
 
     asyncio.run(scene())
@@ -73,7 +73,7 @@ async def test_an_actor_that_came_back_in_the_middle_of_a_hand_over_gets_everyth
     office.instance.gate.clear()
     first = await office.send("one")
     await turns()
-    office.mail.hand_over_again(ID)
+    office.outbox.hand_over_again(ID)
     second = await office.send("two")
     office.instance.gate.set()
     await turns()
@@ -87,7 +87,7 @@ async def test_who_becomes_reachable_while_a_hand_over_is_failing_is_tried_once_
     office.instance.gate.clear()
     sent = await office.send("one")
     await turns()
-    office.mail.hand_over_again(ID)
+    office.outbox.hand_over_again(ID)
     office.instance.gate.set()
     await turns()
     assert office.instance.given == ids(sent)
@@ -106,7 +106,7 @@ async def test_a_port_that_fails_for_good_is_not_tried_for_ever() -> None:
     await office.send("one")
     await turns(100)
     assert tried == 1
-    assert office.mail.pending(ID) == 1
+    assert office.outbox.pending(ID) == 1
 
 
 async def test_what_the_store_refuses_was_not_accepted_and_the_next_message_is(office: Office) -> None:
@@ -114,7 +114,7 @@ async def test_what_the_store_refuses_was_not_accepted_and_the_next_message_is(o
     with pytest.raises(StoreError):
         await office.send("refused")
     await turns()
-    assert (office.mail.pending(ID), office.instance.given) == (0, [])
+    assert (office.outbox.pending(ID), office.instance.given) == (0, [])
     office.store.error = None
     sent = await office.send("taken")
     await turns()
@@ -132,7 +132,7 @@ async def test_what_a_hanging_disk_writes_after_it_was_refused_is_taken_back(off
     sent = await office.send("accepted")
     assert await office.stored(keys.MESSAGE_PREFIX) == set(ids(sent))
     later = await office.again()
-    assert later.mail.pending(ID) == 1
+    assert later.outbox.pending(ID) == 1
 
 
 async def test_a_caller_who_goes_away_while_it_is_stored_has_sent_it(office: Office) -> None:
@@ -144,7 +144,7 @@ async def test_a_caller_who_goes_away_while_it_is_stored_has_sent_it(office: Off
     office.store.gate.set()
     await turns()
     assert await office.stored(keys.MESSAGE_PREFIX) == set(office.instance.given)
-    assert office.mail.pending(ID) == 1
+    assert office.outbox.pending(ID) == 1
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ async def test_a_caller_who_goes_away_while_it_is_stored_has_sent_it(office: Off
 async def test_who_cannot_take_messages_refuses_them_in_words(changes: dict[str, object], words: str) -> None:
     team = Team(TroubledStore())
     await recruit(team, 1, **changes)
-    (answer,) = team.mail.check([draft()], "lead", 1.0)
+    (answer,) = team.outbox.check([outgoing()], "lead", 1.0)
     assert isinstance(answer, WrongStateError)
     assert words in str(answer)
 
@@ -172,34 +172,34 @@ async def test_a_supervisor_that_was_replaced_accepts_nothing(office: Office) ->
 
 
 async def test_a_draft_that_is_refused_harms_no_other(office: Office) -> None:
-    drafts = [draft("fits"), draft("\x1b\x07"), draft("x", "spec_0_0_9"), draft("fits too")]
-    checked = office.mail.check(drafts, "lead", 1.0)
+    drafts = [outgoing("fits"), outgoing("\x1b\x07"), outgoing("x", "spec_0_0_9"), outgoing("fits too")]
+    checked = office.outbox.check(drafts, "lead", 1.0)
     assert [isinstance(one, PhalanxError) for one in checked] == [False, True, True, False]
 
 
 async def test_what_is_withheld_waits_whoever_takes_the_agent_over_and_then_comes_in_order(office: Office) -> None:
-    (through,) = [one for one in office.mail.check([draft("now")], "phalanx", 1.0) if isinstance(one, Message)]
-    with office.mail.withheld(ID, but=through.id):
+    (through,) = [one for one in office.outbox.check([outgoing("now")], "phalanx", 1.0) if isinstance(one, Message)]
+    with office.outbox.withheld(ID, but=through.id):
         first = await office.send("one")
-        await office.mail.accept([through])
-        office.mail.hand_over_again(ID)
-        office.mail.reachable(ID)
+        await office.outbox.accept([through])
+        office.outbox.hand_over_again(ID)
+        office.outbox.reachable(ID)
         await turns()
         second = await office.send("two")
         await turns()
         assert office.instance.given == [through.id]
-        assert office.mail.pending(ID) == 3
+        assert office.outbox.pending(ID) == 3
     await turns()
     assert office.instance.given == ids([through, *first, *second])
 
 
 async def test_what_held_a_message_back_does_not_hold_it_back_from_the_agents_next_life(office: Office) -> None:
     sent = await office.send("one", "two")
-    await office.mail.take_receipts([receipt(message, MessageStatus.BLOCKED, "a dialog is up") for message in sent])
-    assert office.mail.blocked_reason(ID)
-    office.mail.begin_life(ID)
-    assert office.mail.blocked_reason(ID) == ""
-    assert not await office.mail.settled(ids(sent), 0.0)
+    await office.outbox.take_receipts([receipt(message, MessageStatus.BLOCKED, "a dialog is up") for message in sent])
+    assert office.outbox.blocked_reason(ID)
+    office.outbox.begin_life(ID)
+    assert office.outbox.blocked_reason(ID) == ""
+    assert not await office.outbox.settled(ids(sent), 0.0)
 
 
 async def test_an_unexpected_failure_of_a_hand_over_keeps_nothing_back_for_ever() -> None:
@@ -213,7 +213,7 @@ async def test_an_unexpected_failure_of_a_hand_over_keeps_nothing_back_for_ever(
     await office.open()
     sent = await office.send("one")
     await turns()
-    office.mail.reachable(ID)
+    office.outbox.reachable(ID)
     await turns()
     assert office.instance.given == ids(sent)
     await office.close()
@@ -228,6 +228,6 @@ async def test_an_unexpected_error_with_one_draft_harms_no_other(
         return check_text(text)
 
     monkeypatch.setattr(outbox, "check_text", breaks)
-    checked = office.mail.check([draft("one"), draft("two"), draft("three")], "lead", 1.0)
+    checked = office.outbox.check([outgoing("one"), outgoing("two"), outgoing("three")], "lead", 1.0)
     assert [isinstance(one, PhalanxError) for one in checked] == [False, True, False]
     assert "its log says why" in str(checked[1])

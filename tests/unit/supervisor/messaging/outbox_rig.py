@@ -1,4 +1,4 @@
-"""A team over a store, and its mail for one instance: what the tests of the mail work with."""
+"""A team over a store, and its outbox for one instance: what the tests of the outbox work with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from actors.instance.reports import Report
 from actors.messages import Message, MessageStatus
 from supervisor.ports import InstancePort
 from supervisor.team.team import Team
-from tests.unit.supervisor.stand_ins import StandInInstance, TroubledStore, draft, recruit
+from tests.unit.supervisor.stand_ins import StandInInstance, TroubledStore, outgoing, recruit
 
 ID = "spec_0_0_1"
 ACCEPTED, BLOCKED, SUBMITTED = MessageStatus.ACCEPTED, MessageStatus.BLOCKED, MessageStatus.SUBMITTED
@@ -34,7 +34,7 @@ class Office:
     def __init__(self, store: TroubledStore, trouble: Callable[[], None] = lambda: None) -> None:
         self.store = store
         self.team = Team(store)
-        self.mail = self.team.mail
+        self.outbox = self.team.outbox
         self.instance = StandInInstance(trouble)
 
     async def open(self) -> None:
@@ -45,9 +45,9 @@ class Office:
         self.team.members.follow(ID, self.instance, "first", Ear())
 
     async def send(self, *texts: str) -> list[Message]:
-        checked = self.mail.check([draft(text) for text in texts], "lead", 1.0)
+        checked = self.outbox.check([outgoing(text) for text in texts], "lead", 1.0)
         messages = [message for message in checked if isinstance(message, Message)]
-        await self.mail.accept(messages)
+        await self.outbox.accept(messages)
         return messages
 
     async def stored(self, prefix: str) -> set[str]:
@@ -61,7 +61,7 @@ class Office:
         return later
 
     async def close(self) -> None:
-        await self.mail.stop()
+        await self.outbox.stop()
         await self.team.members.leave_all()
 
 
