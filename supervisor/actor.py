@@ -25,7 +25,7 @@ from supervisor.rpc.server import Gateway
 from supervisor.settings import Settings, kept_settings
 from supervisor.spawning.admission import Permits, Room
 from supervisor.spawning.staff import Staff
-from supervisor.startup import OwnStart, unless_agents_live
+from supervisor.startup import StartupRetrier, unless_agents_live
 from supervisor.store.opening import make_store
 from supervisor.team.file import read_team
 
@@ -42,7 +42,7 @@ class _SupervisorServer:
         self._home = Home(Path(home_root))
         _keep_log(self._home.logs / LOG_NAME)
         self._relayed = RelayedConnections(self._home.gateway_socket)
-        self._own_start = OwnStart(self._begin)
+        self._own_start = StartupRetrier(self._begin)
         self._own_start.begin()
 
     async def start(self) -> int:

@@ -25,7 +25,7 @@ class _Failure:
     again_at: float
 
 
-class Tries(Generic[Act]):
+class Backoff(Generic[Act]):
     def __init__(self, first_pause_s: float = FIRST_PAUSE_S, longest_pause_s: float = LONGEST_PAUSE_S) -> None:
         """A pause is twice as long as the one before it, up to the longest."""
         self._first_pause_s = first_pause_s

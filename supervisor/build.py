@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.home import Home
-from supervisor.api.verbs import Desk
+from supervisor.api.verbs import VerbService
 from supervisor.cluster.migration import Carrier, Drainer, MoveParts, Mover
 from supervisor.cluster.router import ManyHosts
 from supervisor.cluster.service import Greeter, HostsDesk, HostsParts
@@ -69,7 +69,9 @@ def make_pool(home: Home, settings: Settings, staff: Staff, team: Team, adopter:
     return Pool(team, staff.stock, Kept(seats=seats, agents=agents, worktrees=worktrees), book, settings.agent)
 
 
-def performance_desks(home: Home, watched: Watched, keeper: HistoryKeeper, configured: Tuning) -> tuple[Desk, ...]:
+def performance_desks(
+    home: Home, watched: Watched, keeper: HistoryKeeper, configured: Tuning
+) -> tuple[VerbService, ...]:
     """``configured``: what applies without anything that was changed while a team ran."""
     meters = watched.team.meters
     self_tuning = SelfTuning(watched.tunables, watched.permits, meters, watched.hosts)
@@ -191,7 +193,7 @@ def _recycling(ground: _Ground, lifecycle: Lifecycle) -> ContextRecycler:
     return recycling
 
 
-def _desks(ground: _Ground, pool: Pool, lifecycle: Lifecycle, keeper: HistoryKeeper) -> tuple[Desk, ...]:
+def _desks(ground: _Ground, pool: Pool, lifecycle: Lifecycle, keeper: HistoryKeeper) -> tuple[VerbService, ...]:
     settings, staff = ground.settings, ground.staff
     elsewhere = Elsewhere(ground.home.worktrees, staff.roster)
     git = git_desk(ground.tunables, staff.host, ground.work_dirs, ground.team, elsewhere)

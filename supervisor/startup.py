@@ -33,7 +33,7 @@ _HOPELESS = (FencedError, SettingsError, StateLostError, VersionError)
 """Needs a person, or another supervisor to go away."""
 
 
-class OwnStart:
+class StartupRetrier:
     """``begin`` and ``done`` belong to one event loop."""
 
     def __init__(self, start: Callable[[], Awaitable[None]], pauses_s: tuple[float, ...] = PAUSES_S) -> None:

@@ -26,7 +26,7 @@ from actors.status import Status
 from supervisor.api import requests, results
 from supervisor.api.requests import Request
 from supervisor.api.results import Result
-from supervisor.api.verbs import Caller, Desk, Handler
+from supervisor.api.verbs import Caller, Handler, VerbService
 from supervisor.messaging.outgoing import OutgoingMessage
 from supervisor.messaging.send import MessageSender, SendOutcome, draft_of
 from supervisor.metrics.metrics import Timing
@@ -67,7 +67,7 @@ class Parts:
     auto_restart: AutoRestart
     recycling: ContextRecycler
     recovery: Recovery
-    desks: Sequence[Desk] = ()
+    desks: Sequence[VerbService] = ()
     on_shutdown: Callable[[], Awaitable[None]]
     """Called when all instances have ended: the process is going to be killed."""
 

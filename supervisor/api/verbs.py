@@ -92,7 +92,7 @@ Handler = Callable[[Any, Caller], Awaitable[Result]]
 """Runs one verb: takes a request of the verb's type and who asks."""
 
 
-class Desk(Protocol):
+class VerbService(Protocol):
     @property
     def verbs(self) -> Mapping[str, Handler]: ...
 

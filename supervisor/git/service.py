@@ -58,7 +58,7 @@ class Deeds:
 
     async def once(self, request: GitBatchRequest, work: Callable[[], Awaitable[GitBatchResult]]) -> GitBatchResult:
         """Runs ``work``, or waits for the same call that is under way already."""
-        return await self._team.repeats.once(request, request.request_id, work)
+        return await self._team.idempotency.once(request, request.request_id, work)
 
     async def begin(self, request: GitBatchRequest, writes: Sequence[int]) -> Mapping[int, Answer]:
         """The answers of the operations ``writes`` of a repeated call; nothing of a new one, which is stored then.
@@ -67,12 +67,12 @@ class Deeds:
         """
         if request.request_id is None or not writes:
             return {}
-        repeats, content = self._team.repeats, fingerprint(request)
-        earlier = repeats.outcomes(request.request_id, content)
+        idempotency, content = self._team.idempotency, fingerprint(request)
+        earlier = idempotency.outcomes(request.request_id, content)
         if earlier is None:
-            begun = repeats.note(request.request_id, content, [])
+            begun = idempotency.note(request.request_id, content, [])
             await self._team.save_noted(begun)
-            repeats.keep(begun)
+            idempotency.keep(begun)
             return {}
         known = {number: GitResponse(result=result, error=error) for number, result, error in earlier}
         return {number: _answer(known.get(number) or GitResponse.refused(UnavailableError(_LOST))) for number in writes}
@@ -82,8 +82,8 @@ class Deeds:
         if request.request_id is None or not answers:
             return
         outcomes = [[number, answer.outcome.result, answer.outcome.error] for number, answer in answers.items()]
-        noted = self._team.repeats.note(request.request_id, fingerprint(request), outcomes)
-        self._team.repeats.keep(noted)
+        noted = self._team.idempotency.note(request.request_id, fingerprint(request), outcomes)
+        self._team.idempotency.keep(noted)
         self._storing.begin(self._team.save_noted(noted))
 
 

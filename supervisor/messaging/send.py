@@ -16,7 +16,7 @@ from actors.messages import Message
 from supervisor.api.requests import BatchMessage, Malformed, Request
 from supervisor.messaging.outbox import Writes
 from supervisor.messaging.outgoing import OutgoingMessage
-from supervisor.rpc.idempotency import Noted, fingerprint
+from supervisor.rpc.idempotency import IdempotentCall, fingerprint
 from supervisor.team.team import Team
 
 
@@ -41,7 +41,7 @@ class MessageSender:
 
     def __init__(self, team: Team) -> None:
         self._outbox = team.outbox
-        self._repeats = team.repeats
+        self._idempotency = team.idempotency
         self._storing: dict[str, asyncio.Task[None]] = {}
 
     async def send(
@@ -52,30 +52,30 @@ class MessageSender:
         async def work() -> Sequence[SendOutcome]:
             return await self._send(fingerprint(request), request_id, drafts, sender)
 
-        return await self._repeats.once(request, request_id, work)
+        return await self._idempotency.once(request, request_id, work)
 
     async def _send(
         self, content: str, request_id: str | None, drafts: Sequence[OutgoingMessage], sender: str
     ) -> Sequence[SendOutcome]:
         if request_id is not None and request_id in self._storing:
             await asyncio.wait((self._storing[request_id],))
-        earlier = self._repeats.outcomes(request_id, content)
+        earlier = self._idempotency.outcomes(request_id, content)
         if earlier is not None:
             return [SendOutcome(**outcome) for outcome in earlier]
         checked = self._outbox.check(drafts, sender, time.time())
         sent = [_sent(outgoing, message) for outgoing, message in zip(drafts, checked, strict=True)]
         outcomes: list[Any] = [asdict(one) for one in sent]
-        noted = self._repeats.note(request_id, content, outcomes)
+        noted = self._idempotency.note(request_id, content, outcomes)
         messages = [message for message in checked if isinstance(message, Message)]
         await asyncio.shield(self._store(messages, noted))
         return sent
 
-    def _store(self, messages: Sequence[Message], noted: Noted) -> asyncio.Task[None]:
+    def _store(self, messages: Sequence[Message], noted: IdempotentCall) -> asyncio.Task[None]:
         """Goes on when nobody waits for it any more: a repeated call must find what it has done."""
 
         async def store() -> None:
             await self._outbox.accept(messages, Writes(records=noted.records, delete=noted.delete))
-            self._repeats.keep(noted)
+            self._idempotency.keep(noted)
 
         def stored(_: object) -> None:
             self._storing.pop(noted.request_id, None)

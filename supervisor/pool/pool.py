@@ -236,7 +236,7 @@ _MOST_S = 3600.0
 
 
 class PoolDesk:
-    """A ``Desk``."""
+    """A ``VerbService``."""
 
     def __init__(self, pool: Pool, work_dirs: WorkDirPolicy, timeout_s: float) -> None:
         """``timeout_s``: longest that one agent may take to its prompt."""

@@ -27,7 +27,7 @@ from pathlib import Path
 from actors.concurrency import TaskSet
 from actors.errors import PhalanxError, WorkspaceError
 from actors.worktrees.model import OrphanWorktree, Workspace
-from supervisor.backoff import Tries
+from supervisor.backoff import Backoff
 from supervisor.pool.demand import PAUSE_S, Demand, waits_for
 from supervisor.pool.placement import Seats
 from supervisor.ports import HostPort
@@ -49,7 +49,7 @@ class Clearing:
         self._seats = seats
         self._cleared: set[str] = set()
         self._queries: set[str] = set()
-        self._tries = Tries[str](_AGAIN_S, _MOST_S)
+        self._tries = Backoff[str](_AGAIN_S, _MOST_S)
         self._work = TaskSet("clear spares away")
 
     def look_again(self) -> None:

@@ -29,7 +29,7 @@ from supervisor.api import requests, results
 from supervisor.api.failures import told
 from supervisor.api.results import CollectedItem
 from supervisor.api.verbs import Caller, Handler
-from supervisor.backoff import Tries
+from supervisor.backoff import Backoff
 from supervisor.ports import HostPort
 from supervisor.team.instance import SPARE_PREFIX
 from supervisor.team.lifecycle import Lifecycle, where_saved
@@ -189,12 +189,12 @@ _MOST_S = 86_400.0
 
 
 class GcService:
-    """A ``Desk``. All in the supervisor's event loop."""
+    """A ``VerbService``. All in the supervisor's event loop."""
 
     def __init__(self, team: Team, collector: GarbageCollector) -> None:
         self._team = team
         self._collector = collector
-        self._tries = Tries[str](_AGAIN_S, _MOST_S)
+        self._tries = Backoff[str](_AGAIN_S, _MOST_S)
         self._clearing: asyncio.Task[None] | None = None
 
     @property

@@ -17,7 +17,7 @@ from contextlib import suppress
 from actors.agents.base import RunningAgent
 from actors.errors import FencedError, PhalanxError, UnavailableError
 from actors.instance.reports import InstanceSnapshot
-from supervisor.backoff import Tries
+from supervisor.backoff import Backoff
 from supervisor.pool.actors import PREFIX
 from supervisor.ports import HostPort
 from supervisor.recovery.reconciler import (
@@ -64,7 +64,7 @@ class Recovery:
         self._stock = staff.stock
         self._roster = staff.roster
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._tries = Tries[Act]()
+        self._tries = Backoff[Act]()
         self._under_way: dict[Act, asyncio.Task[bool]] = {}
         self._clearing: asyncio.Task[None] | None = None
         self._strangers: set[str] = set()

@@ -41,7 +41,7 @@ from supervisor.api import requests, results
 from supervisor.api.requests import Request
 from supervisor.api.results import Result
 from supervisor.api.verbs import VERBS, ProgressCallback, ignore_progress
-from supervisor.rpc.connection import Attempt, Line, NotSentError, advice, identified, waits_s
+from supervisor.rpc.connection import GatewayConnection, RequestNotSentError, RetryState, advice, identified, waits_s
 from supervisor.team.file import head_runs, wanted_team
 from supervisor.versions import VERSION
 
@@ -242,7 +242,7 @@ class SupervisorClient(TypedVerbs):
         """Use ``connect``. ``sender`` stands in the header line of messages."""
         self._home = home
         self._sender = sender
-        self._line: Line | None = None
+        self._line: GatewayConnection | None = None
         self._opening = asyncio.Lock()
         self._closings = 0
         self._under_way = 0
@@ -309,9 +309,9 @@ class SupervisorClient(TypedVerbs):
 
         Cancelling this cancels the call in the supervisor, which undoes what it had begun where the verb can.
         """
-        attempt = Attempt(verb, identified(request), timeout_s(verb, request))
+        retry_state = RetryState(verb, identified(request), timeout_s(verb, request))
         with self._counted():
-            return await self._call(attempt, on_progress)
+            return await self._call(retry_state, on_progress)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -324,43 +324,45 @@ class SupervisorClient(TypedVerbs):
             if not self._under_way:
                 self._idle.set()
 
-    async def _call(self, attempt: Attempt, on_progress: ProgressCallback) -> Result:
-        verb = attempt.verb
+    async def _call(self, retry_state: RetryState, on_progress: ProgressCallback) -> Result:
+        verb = retry_state.verb
         closings = self._closings
         sent_away = 0
         while True:
-            line = await self._line_for(attempt)
+            line = await self._line_for(retry_state)
             begun = time.monotonic()
             try:
-                answer = await line.call(verb, attempt.params(), on_progress, attempt.left_s)
+                answer = await line.call(verb, retry_state.params(), on_progress, retry_state.left_s)
             except FrameError as error:
                 raise InvalidRequestError(f"Nothing was done: {error}") from error
             except TimeoutError:
-                raise UnavailableError(f"{verb} had no answer within {attempt.limit_s:.0f} s. {advice(verb)}") from None
+                raise UnavailableError(
+                    f"{verb} had no answer within {retry_state.limit_s:.0f} s. {advice(verb)}"
+                ) from None
             except TeamNotRunningError as error:  # of a relay whose supervisor is away: of this try nothing was done
                 sent_away += 1
-                if not attempt.lost or sent_away >= _RELAY_TRIES:
-                    raise (attempt.lost_error() if attempt.may_have_taken_effect else error) from None
-                attempt.was_sent_away(begun)
+                if not retry_state.lost or sent_away >= _RELAY_TRIES:
+                    raise (retry_state.lost_error() if retry_state.may_have_taken_effect else error) from None
+                retry_state.was_sent_away(begun)
             except ConnectionError as error:
-                attempt.connection_lost(was_sent=not isinstance(error, NotSentError))
-                if closings != self._closings or not attempt.may_be_repeated:
-                    raise attempt.lost_error() from None
+                retry_state.connection_lost(was_sent=not isinstance(error, RequestNotSentError))
+                if closings != self._closings or not retry_state.may_be_repeated:
+                    raise retry_state.lost_error() from None
                 await asyncio.sleep(_RETRY_S[0])
             else:
                 return _result(verb, answer, line.team_version)
 
-    async def _line_for(self, attempt: Attempt) -> Line:
+    async def _line_for(self, retry_state: RetryState) -> GatewayConnection:
         """Raises ``TeamNotRunningError``, or ``UnavailableError`` when something of the call has been sent before."""
-        with attempt.waiting_for_the_team():
+        with retry_state.waiting_for_the_team():
             try:
-                return await self._open_line(attempt.patience_s if attempt.lost else None)
+                return await self._open_line(retry_state.patience_s if retry_state.lost else None)
             except TeamNotRunningError as error:
-                if attempt.may_have_taken_effect:
-                    raise attempt.lost_error() from error
+                if retry_state.may_have_taken_effect:
+                    raise retry_state.lost_error() from error
                 raise
 
-    async def _open_line(self, return_patience_s: float | None) -> Line:
+    async def _open_line(self, return_patience_s: float | None) -> GatewayConnection:
         """``return_patience_s``: how long a team that was lost is waited for; None for a first connection."""
         if self._line is not None and not self._line.closed:
             return self._line
@@ -379,12 +381,12 @@ class SupervisorClient(TypedVerbs):
                 "back what is missing."
             ) from None
 
-    async def _connected(self, *, returning: bool) -> Line:
+    async def _connected(self, *, returning: bool) -> GatewayConnection:
         socket = self._home.gateway_socket
         pause_s, longest_s = _RETRY_S
         while True:
             try:
-                return await Line.open(socket, self._hello)
+                return await GatewayConnection.open(socket, self._hello)
             except (ConnectionRefusedError, FileNotFoundError):
                 self._check_is_wanted(returning=returning)
             except OSError as error:

@@ -52,7 +52,7 @@ def waits_s(request: Request) -> float:
     return float(getattr(request, "timeout_seconds", 0.0)) if waits else 0.0
 
 
-class Attempt:
+class RetryState:
     def __init__(self, verb: str, request: Request, limit_s: float, now: Callable[[], float] = time.monotonic) -> None:
         """``limit_s``: how long the call may take while the team is there."""
         self.verb = verb
@@ -119,7 +119,7 @@ _CLOSE_TIMEOUT_S = 2.0
 _READ_AHEAD_BYTES = 1 << 20
 
 
-class NotSentError(ConnectionError):
+class RequestNotSentError(ConnectionError):
     """The connection had ended before anything of the call was sent."""
 
 
@@ -129,7 +129,7 @@ class _Call:
     on_progress: ProgressCallback
 
 
-class Line:
+class GatewayConnection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Use ``open``."""
         self._reader = reader
@@ -161,8 +161,8 @@ class Line:
         """The result of the verb.
 
         Raises the ``PhalanxError`` that came instead, ``TimeoutError``, ``ConnectionError`` when the connection ends
-        first (``NotSentError`` when nothing was sent), and ``FrameError`` when the request cannot be sent. After a
-        timeout only a looking verb is cancelled.
+        first (``RequestNotSentError`` when nothing was sent), and ``FrameError`` when the request cannot be sent. After
+        a timeout only a looking verb is cancelled.
         """
         call_id = next(self._ids)
         frame = pack({"id": call_id, "verb": verb, "params": params})
@@ -194,7 +194,7 @@ class Line:
 
     def _write(self, data: bytes) -> None:
         if self.closed:
-            raise NotSentError
+            raise RequestNotSentError
         self._writer.write(data)
 
     def _cancel(self, call_id: int) -> None:

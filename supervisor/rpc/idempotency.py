@@ -47,14 +47,14 @@ class _Done:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _StoredCall:
     fingerprint: str
     outcomes: list[Any]
     size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Noted:
+class IdempotentCall:
     """One call that is about to be stored."""
 
     request_id: str = ""
@@ -74,12 +74,12 @@ def fingerprint(request: Request) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-class Repeats:
+class IdempotencyStore:
     """All in the supervisor's event loop."""
 
     def __init__(self) -> None:
         self._running: dict[str, _Running] = {}
-        self._done: dict[str, _Known] = {}
+        self._done: dict[str, _StoredCall] = {}
         self._size_bytes = 0
         self._unknown: set[str] = set()
         self._order = 0
@@ -133,18 +133,20 @@ class Repeats:
         check_same(request_id, earlier.fingerprint, content)
         return earlier.outcomes
 
-    def note(self, request_id: str | None, content: str, outcomes: list[Any]) -> Noted:
+    def note(self, request_id: str | None, content: str, outcomes: list[Any]) -> IdempotentCall:
         """What is to be saved and deleted together with what the call does; ``keep`` it when that is stored.
 
         Until then nothing else is forgotten for it: the store may refuse.
         """
         if request_id is None:
-            return Noted()
+            return IdempotentCall()
         self._order += 1
         done = _Done(fingerprint=content, outcomes=outcomes, order=self._order)
         record = encode(done)
         forgotten = tuple(self._without_room(request_id, len(record)))
-        return Noted(request_id=request_id, done=done, records={keys.request(request_id): record}, forgotten=forgotten)
+        return IdempotentCall(
+            request_id=request_id, done=done, records={keys.request(request_id): record}, forgotten=forgotten
+        )
 
     def _without_room(self, request_id: str, size_bytes: int) -> Iterator[str]:
         """Oldest first, those who must go for this one to be kept."""
@@ -161,14 +163,14 @@ class Repeats:
 
     def _remember(self, request_id: str, done: _Done, size_bytes: int) -> None:
         self._forget(request_id)
-        self._done[request_id] = _Known(done.fingerprint, done.outcomes, size_bytes)
+        self._done[request_id] = _StoredCall(done.fingerprint, done.outcomes, size_bytes)
         self._size_bytes += size_bytes
 
     def _forget(self, request_id: str) -> None:
         known = self._done.pop(request_id, None)
         self._size_bytes -= known.size_bytes if known else 0
 
-    def keep(self, noted: Noted) -> None:
+    def keep(self, noted: IdempotentCall) -> None:
         """It is stored: from now on a repeated call gets this outcome."""
         for request_id in noted.forgotten:
             self._forget(request_id)

@@ -4,19 +4,19 @@ The supervisor's door for everybody on this machine who may use it: a 0600 Unix 
 
 The supervisor's actor starts one gateway; ``SupervisorClient`` is the other end. Promises: nobody but the user can
 connect; the socket of a gateway that answers is never taken over, a stale one is; clients do not disturb each other
-(see ``Connection``).
+(see ``ClientConnection``).
 
 One client's connection to the gateway: reads its calls, runs them side by side, writes the answers.
 
-The gateway makes one ``Connection`` a client. Promises: a call's failure is answered and touches no other call; a bad
-frame ends this connection only; a client that does not read its answers is let go after ``WRITE_TIMEOUT_S`` and holds
-at most ``MAX_CALLS`` answers until then; when the client goes away, calls that only look are cancelled and calls that
-change something run to their end.
+The gateway makes one ``ClientConnection`` a client. Promises: a call's failure is answered and touches no other call; a
+bad frame ends this connection only; a client that does not read its answers is let go after ``WRITE_TIMEOUT_S`` and
+holds at most ``MAX_CALLS`` answers until then; when the client goes away, calls that only look are cancelled and calls
+that change something run to their end.
 
 Progress of one call on its way to the client: the newest word, at most every ``EVERY_S``, and the last one.
 
-``Connection`` makes one a call; all in one event loop. Words that come faster replace each other, and none is written
-while the client has not read what was written before, so progress takes no memory however slowly it is read.
+``ClientConnection`` makes one a call; all in one event loop. Words that come faster replace each other, and none is
+written while the client has not read what was written before, so progress takes no memory however slowly it is read.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class _Hello:
     """Clients from before protocols had numbers take an answer for an error."""
 
 
-class Connection:
+class ClientConnection:
     """``version``: of the client, once it has said so."""
 
     def __init__(
@@ -290,7 +290,7 @@ class Gateway:
         self._server: asyncio.Server | None = None
         self._inode = 0
         self._clients = TaskSet("client")
-        self._connections: set[Connection] = set()
+        self._connections: set[ClientConnection] = set()
 
     async def start(self) -> None:
         """Returns when clients can connect.
@@ -317,10 +317,10 @@ class Gateway:
         await self._clients.end(within_s=_STOP_TIMEOUT_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(reader, writer, self._verbs, self._clients.keep)
+        connection = ClientConnection(reader, writer, self._verbs, self._clients.keep)
         self._clients.begin(self._serve_one(connection))
 
-    async def _serve_one(self, connection: Connection) -> None:
+    async def _serve_one(self, connection: ClientConnection) -> None:
         self._connections.add(connection)
         try:
             await connection.serve()

@@ -163,7 +163,7 @@ class Spawner:
 
     async def spawn(self, request: SpawnRequest, caller: Caller) -> InstanceRecord:
         """Starts an instance and gives it its first message. Waits for its turn under the spawn cap."""
-        return await self._team.repeats.once(request, request.request_id, lambda: self._spawn_once(request, caller))
+        return await self._team.idempotency.once(request, request.request_id, lambda: self._spawn_once(request, caller))
 
     async def _spawn_once(self, request: SpawnRequest, caller: Caller) -> InstanceRecord:
         made = self._team.registry.made_by(request.request_id) if request.request_id else None

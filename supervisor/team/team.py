@@ -17,7 +17,7 @@ from actors.status import ALIVE, Status
 from supervisor.messaging.outbox import Outbox, Writes
 from supervisor.metrics.metrics import Count, Meters
 from supervisor.records import Unreadable, decode_plain, decode_record, encode_plain, encode_record
-from supervisor.rpc.idempotency import Noted, Repeats
+from supervisor.rpc.idempotency import IdempotencyStore, IdempotentCall
 from supervisor.store import keys
 from supervisor.store.base import StateStore
 from supervisor.store.guards import Keeping
@@ -43,7 +43,7 @@ class Team:
         self.unreadable = Unreadable()
         store = Keeping(store, self.unreadable)
         self.outbox = Outbox(self.registry, self.members, store, self.changes, self.meters)
-        self.repeats = Repeats()
+        self.idempotency = IdempotencyStore()
         self.on_failed: Callable[[Member], None] = lambda _: None
         """Called when an instance has failed by itself."""
         self.on_reported: Callable[[Member, Report], None] = lambda *_: None
@@ -68,7 +68,7 @@ class Team:
             self.registry.restore(record, now)
         messages, receipts = await self._store.load(keys.MESSAGE_PREFIX), await self._store.load(keys.RECEIPT_PREFIX)
         self.outbox.restore(messages, receipts, self.unreadable)
-        self.repeats.restore(await self._store.load(keys.REQUEST_PREFIX), self.unreadable)
+        self.idempotency.restore(await self._store.load(keys.REQUEST_PREFIX), self.unreadable)
 
     async def _counted(self, key: str) -> int:
         found = self.unreadable.readable(await self._store.load(key), _decode_number)
@@ -110,22 +110,22 @@ class Team:
 
     async def remove(self, instance_id: str) -> None:
         """Forgets an instance as if it had never been."""
-        await self._remove(instance_id, Noted())
+        await self._remove(instance_id, IdempotentCall())
 
     async def dismiss(self, instance_id: str) -> None:
         """Forgets an instance that has ended; a repeat of the call that made it still gets it."""
         record = self.registry.get(instance_id).record
-        noted = self.repeats.note(record.request_id, record.fingerprint, [encode_record(record)])
+        noted = self.idempotency.note(record.request_id, record.fingerprint, [encode_record(record)])
         await self._remove(instance_id, noted)
-        self.repeats.keep(noted)
+        self.idempotency.keep(noted)
 
-    async def save_noted(self, noted: Noted) -> None:
+    async def save_noted(self, noted: IdempotentCall) -> None:
         """What a call has done that changes no record of the team. Raises ``StoreError``."""
         await self._store.save(noted.records, noted.delete)
 
     def dismissed(self, request_id: str | None, fingerprint: str) -> InstanceRecord | None:
         """Who was made by this call and dismissed. Raises ``InvalidRequestError`` when that cannot be read any more."""
-        outcomes = self.repeats.outcomes(request_id, fingerprint)
+        outcomes = self.idempotency.outcomes(request_id, fingerprint)
         return None if outcomes is None else decode_record(outcomes[0])
 
     def snapshot_of(self, instance_id: str) -> InstanceSnapshot:
@@ -133,7 +133,7 @@ class Team:
         known = instance_id in self.registry
         return self.registry.get(instance_id).snapshot if known else InstanceSnapshot(status=Status.STOPPED)
 
-    async def _remove(self, instance_id: str, noted: Noted) -> None:
+    async def _remove(self, instance_id: str, noted: IdempotentCall) -> None:
         await self.members.leave(instance_id)
         await self._store.save(noted.records, delete=[keys.instance(instance_id), *noted.delete])
         self.registry.remove(instance_id)

@@ -16,7 +16,7 @@ from supervisor.api.results import Result, SendResult, WaitResult
 from supervisor.api.verbs import Caller
 from supervisor.rpc import client as client_module
 from supervisor.rpc.client import SupervisorClient
-from supervisor.rpc.connection import Line
+from supervisor.rpc.connection import GatewayConnection
 from supervisor.rpc.server import EVERY_S
 from tests.integration.rpc.conftest import ScriptedVerbs, status_result
 
@@ -31,7 +31,7 @@ def ignore(_done: int, _total: int, _what: str) -> None:
 async def raw_call(client: SupervisorClient, verb: str, params: Any) -> Any:
     """What a client sends that checks nothing itself."""
     line = client._line
-    assert isinstance(line, Line)
+    assert isinstance(line, GatewayConnection)
     return await line.call(verb, params, ignore, 5.0)
 
 

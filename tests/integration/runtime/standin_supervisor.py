@@ -12,7 +12,7 @@ from supervisor.api.requests import Request
 from supervisor.api.results import Result, StatusResult, TerminateResult
 from supervisor.api.verbs import Caller
 from supervisor.rpc.server import Gateway
-from supervisor.startup import OwnStart
+from supervisor.startup import StartupRetrier
 
 
 class _NobodyThere:
@@ -42,7 +42,7 @@ class _Instance:
 class _Supervisor:
     async def __init__(self, home_root: str) -> None:  # type: ignore[misc]
         self._home = Home(Path(home_root))
-        self._own_start = OwnStart(self._begin)
+        self._own_start = StartupRetrier(self._begin)
         self._own_start.begin()
 
     async def start(self) -> int:

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from supervisor.backoff import ENOUGH, FIRST_PAUSE_S, LONGEST_PAUSE_S, Tries
+from supervisor.backoff import ENOUGH, FIRST_PAUSE_S, LONGEST_PAUSE_S, Backoff
 from supervisor.recovery.reconciler import EndActor
 
 ACT, OTHER = EndActor("spec_0_0_1"), EndActor("spec_0_0_2")
 
 
 def test_pauses_grow_up_to_a_bound_for_each_act_alone() -> None:
-    tries, now, pauses = Tries[EndActor](), 100.0, []
+    tries, now, pauses = Backoff[EndActor](), 100.0, []
     for _ in range(12):
         assert tries.may(ACT, now)
         tries.failed(ACT, now)
@@ -21,7 +21,7 @@ def test_pauses_grow_up_to_a_bound_for_each_act_alone() -> None:
 
 
 def test_what_works_or_is_not_to_be_done_any_more_is_forgotten() -> None:
-    tries = Tries[EndActor]()
+    tries = Backoff[EndActor]()
     for act in (ACT, OTHER):
         tries.failed(act, 1.0)
     tries.worked(ACT)
@@ -33,7 +33,7 @@ def test_what_works_or_is_not_to_be_done_any_more_is_forgotten() -> None:
 
 
 def test_a_failure_is_soon_over_until_it_has_come_often_enough() -> None:
-    tries = Tries[EndActor]()
+    tries = Backoff[EndActor]()
     lasting = [tries.failed(ACT, 1.0) for _ in range(ENOUGH)]
     assert lasting == [False] * (ENOUGH - 1) + [True]
     assert not tries.soon_over
@@ -42,7 +42,7 @@ def test_a_failure_is_soon_over_until_it_has_come_often_enough() -> None:
 
 
 def test_what_has_failed_for_a_day_is_tried_again_after_the_longest_pause() -> None:
-    tries = Tries[EndActor]()
+    tries = Backoff[EndActor]()
     for _ in range(3000):
         tries.failed(ACT, 1.0)
     assert not tries.may(ACT, LONGEST_PAUSE_S)

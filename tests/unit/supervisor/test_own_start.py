@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from actors.errors import FencedError, SettingsError, UnavailableError
-from supervisor.startup import OwnStart
+from supervisor.startup import StartupRetrier
 
 
 class Attempts:
@@ -39,14 +39,14 @@ def away() -> UnavailableError:
 
 async def test_a_start_is_made_without_anybody_waiting_for_it() -> None:
     attempts = Attempts()
-    OwnStart(attempts).begin()
+    StartupRetrier(attempts).begin()
 
     await attempts.until(1)
 
 
 async def test_a_failed_start_is_made_again_until_it_works() -> None:
     attempts = Attempts(away(), LookupError("an error of ours"), away())
-    start = OwnStart(attempts, (0.0, 0.0, 0.0))
+    start = StartupRetrier(attempts, (0.0, 0.0, 0.0))
     start.begin()
 
     await attempts.until(4)
@@ -56,7 +56,7 @@ async def test_a_failed_start_is_made_again_until_it_works() -> None:
 
 async def test_attempts_have_an_end() -> None:
     attempts = Attempts(*(away() for _ in range(10)))
-    start = OwnStart(attempts, (0.0, 0.0))
+    start = StartupRetrier(attempts, (0.0, 0.0))
     start.begin()
 
     await attempts.until(3)
@@ -68,7 +68,7 @@ async def test_attempts_have_an_end() -> None:
 @pytest.mark.parametrize("error", [FencedError("fenced"), SettingsError("wrong")])
 async def test_what_needs_a_person_is_not_tried_again_unasked_but_told_and_tried_when_asked(error: Exception) -> None:
     attempts = Attempts(error, error)
-    start = OwnStart(attempts, (0.0, 0.0))
+    start = StartupRetrier(attempts, (0.0, 0.0))
     start.begin()
     await attempts.until(1)
     for _ in range(5):
@@ -85,7 +85,7 @@ async def test_what_needs_a_person_is_not_tried_again_unasked_but_told_and_tried
 async def test_who_asks_shares_the_attempt_under_way_and_its_reason() -> None:
     attempts = Attempts(away())
     attempts.go_on.clear()
-    start = OwnStart(attempts, (60.0,))
+    start = StartupRetrier(attempts, (60.0,))
     start.begin()
     asking = [asyncio.create_task(start.done()) for _ in range(3)]
     await asyncio.sleep(0)
@@ -99,7 +99,7 @@ async def test_who_asks_shares_the_attempt_under_way_and_its_reason() -> None:
 
 async def test_who_asks_during_a_pause_does_not_wait_for_its_end() -> None:
     attempts = Attempts(away())
-    start = OwnStart(attempts, (60.0,))
+    start = StartupRetrier(attempts, (60.0,))
     start.begin()
     await attempts.until(1)
     await asyncio.sleep(0)
@@ -113,7 +113,7 @@ async def test_who_asks_during_a_pause_does_not_wait_for_its_end() -> None:
 async def test_who_goes_away_does_not_disturb_the_start() -> None:
     attempts = Attempts()
     attempts.go_on.clear()
-    start = OwnStart(attempts)
+    start = StartupRetrier(attempts)
     start.begin()
     asking = asyncio.create_task(start.done())
     await asyncio.sleep(0)

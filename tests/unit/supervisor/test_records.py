@@ -14,7 +14,7 @@ from actors.messages import RECORD_VERSION, Message, encode
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.records import decode_record, encode_plain, encode_record
-from supervisor.rpc.idempotency import Repeats
+from supervisor.rpc.idempotency import IdempotencyStore
 from supervisor.store import keys
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceRecord
@@ -66,7 +66,7 @@ async def load(records: dict[str, bytes]) -> tuple[Team, MemoryStore]:
 
 
 def everything() -> dict[str, bytes]:
-    request = dict(Repeats().note("r1", "content", [{"instance_id": "spec_0_0_1"}]).records)
+    request = dict(IdempotencyStore().note("r1", "content", [{"instance_id": "spec_0_0_1"}]).records)
     return {
         keys.instance("spec_0_0_1"): encode_record(record()),
         keys.message("msg_1"): encode(MESSAGE),

@@ -9,7 +9,7 @@ from actors.errors import InvalidRequestError
 from supervisor.api.requests import SendRequest
 from supervisor.records import Unreadable
 from supervisor.rpc import idempotency
-from supervisor.rpc.idempotency import Repeats, check_same, fingerprint
+from supervisor.rpc.idempotency import IdempotencyStore, check_same, fingerprint
 from supervisor.store import keys
 from tests.unit.supervisor.stand_ins import turns
 
@@ -32,7 +32,7 @@ class Work:
         return self.runs
 
 
-def remembered(known: Repeats, request_id: str, content: str = "content") -> dict[str, bytes]:
+def remembered(known: IdempotencyStore, request_id: str, content: str = "content") -> dict[str, bytes]:
     noted = known.note(request_id, content, [{"instance_id": "spec_0_0_1"}])
     assert noted.delete == []
     known.keep(noted)
@@ -40,7 +40,7 @@ def remembered(known: Repeats, request_id: str, content: str = "content") -> dic
 
 
 async def test_a_repeated_call_joins_the_one_that_is_under_way() -> None:
-    known, work = Repeats(), Work()
+    known, work = IdempotencyStore(), Work()
     calls = [asyncio.create_task(known.once(request(), "r1", work)) for _ in range(3)]
     await turns()
     work.gate.set()
@@ -49,7 +49,7 @@ async def test_a_repeated_call_joins_the_one_that_is_under_way() -> None:
 
 
 async def test_other_content_under_the_same_id_is_refused_while_the_call_runs() -> None:
-    known, work = Repeats(), Work()
+    known, work = IdempotencyStore(), Work()
     first = asyncio.create_task(known.once(request("one"), "r1", work))
     await turns()
     with pytest.raises(InvalidRequestError, match="another call"):
@@ -63,13 +63,13 @@ async def test_how_long_the_caller_waits_is_no_other_content() -> None:
 
 
 async def test_calls_without_an_id_are_all_done() -> None:
-    known, work = Repeats(), Work()
+    known, work = IdempotencyStore(), Work()
     work.gate.set()
     assert [await known.once(request(), None, work) for _ in range(2)] == [1, 2]
 
 
 async def test_an_error_reaches_all_who_wait_and_the_next_call_begins_anew() -> None:
-    known, work = Repeats(), Work()
+    known, work = IdempotencyStore(), Work()
     work.error = InvalidRequestError("no")
     calls = [asyncio.create_task(known.once(request(), "r1", work)) for _ in range(2)]
     await turns()
@@ -80,7 +80,7 @@ async def test_an_error_reaches_all_who_wait_and_the_next_call_begins_anew() -> 
 
 
 async def test_a_call_goes_on_while_one_of_those_who_wait_is_left_and_ends_with_the_last() -> None:
-    known, work = Repeats(), Work()
+    known, work = IdempotencyStore(), Work()
     calls = [asyncio.create_task(known.once(request(), "r1", work)) for _ in range(2)]
     await turns()
     calls[0].cancel()
@@ -94,7 +94,7 @@ async def test_a_call_goes_on_while_one_of_those_who_wait_is_left_and_ends_with_
 
 
 async def test_a_call_that_is_repeated_right_after_it_was_cancelled_finds_what_goes_on() -> None:
-    known = Repeats()
+    known = IdempotencyStore()
     gate, begun = asyncio.Event(), list[str]()
 
     async def work() -> str:
@@ -122,7 +122,7 @@ def test_outcomes_are_bounded_by_their_size_too_and_the_last_is_kept_in_any_case
 ) -> None:
     monkeypatch.setattr(idempotency, "KEPT_BYTES", 1000)
     store: dict[str, bytes] = {}
-    known = Repeats()
+    known = IdempotencyStore()
 
     def note(request_id: str, size: int) -> list[str]:
         noted = known.note(request_id, "content", ["x" * size])
@@ -136,7 +136,7 @@ def test_outcomes_are_bounded_by_their_size_too_and_the_last_is_kept_in_any_case
     assert note("r3", 500) == []
     assert note("large", 2000) == ["r2", "r3"]
     assert sum(map(len, store.values())) > 1000
-    known = Repeats()
+    known = IdempotencyStore()
     known.restore(store, Unreadable())
     assert known.outcomes("large", "content") == ["x" * 2000]
     assert note("small", 10) == ["large"]
@@ -144,8 +144,8 @@ def test_outcomes_are_bounded_by_their_size_too_and_the_last_is_kept_in_any_case
 
 
 def test_what_was_done_is_known_after_a_restart_and_belongs_to_one_content() -> None:
-    records = remembered(Repeats(), "r1")
-    later = Repeats()
+    records = remembered(IdempotencyStore(), "r1")
+    later = IdempotencyStore()
     later.restore(records, Unreadable())
     assert later.outcomes("r1", "content") == [{"instance_id": "spec_0_0_1"}]
     assert later.outcomes("r2", "content") is None
@@ -157,7 +157,7 @@ def test_a_call_that_could_not_be_stored_is_new_and_has_cost_no_other_its_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(idempotency, "KEPT", 2)
-    known = Repeats()
+    known = IdempotencyStore()
     for request_id in ("r1", "r2"):
         remembered(known, request_id)
     assert known.note("r3", "content", []).delete == [keys.request("r1")]
@@ -169,7 +169,7 @@ def test_calls_that_are_stored_at_the_same_time_leave_no_more_than_there_is_room
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(idempotency, "KEPT", 2)
-    known = Repeats()
+    known = IdempotencyStore()
     for request_id in ("r1", "r2"):
         remembered(known, request_id)
     for noted in [known.note(request_id, "content", []) for request_id in ("r3", "r4")]:
@@ -184,10 +184,10 @@ def test_calls_that_are_stored_at_the_same_time_leave_no_more_than_there_is_room
 def test_only_the_latest_calls_are_kept_also_over_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "KEPT", 3)
     store: dict[str, bytes] = {}
-    known = Repeats()
+    known = IdempotencyStore()
     for number in (9, 8, 7):
         store.update(remembered(known, f"r{number}"))
-    known = Repeats()
+    known = IdempotencyStore()
     known.restore(dict(sorted(store.items())), Unreadable())
     noted = known.note("r1", "content", [])
     assert noted.delete == [keys.request("r9")]
@@ -198,8 +198,8 @@ def test_only_the_latest_calls_are_kept_also_over_a_restart(monkeypatch: pytest.
 
 @pytest.mark.parametrize("damaged", [b"", b"\x02", b"\x01\xc1", b"\x01\x05", b"\x01\x80", b"\x01\x93abc"])
 def test_a_call_whose_record_cannot_be_read_is_refused_and_not_done_again(damaged: bytes) -> None:
-    known, unreadable = Repeats(), Unreadable()
-    known.restore({keys.request("r1"): damaged, **remembered(Repeats(), "r2")}, unreadable)
+    known, unreadable = IdempotencyStore(), Unreadable()
+    known.restore({keys.request("r1"): damaged, **remembered(IdempotencyStore(), "r2")}, unreadable)
     assert unreadable.keys == [keys.request("r1")]
     with pytest.raises(InvalidRequestError, match="cannot be read"):
         known.outcomes("r1", "content")

@@ -11,7 +11,7 @@ from supervisor.api.requests import (
     SendRequest,
     WaitRequest,
 )
-from supervisor.rpc.connection import RETURN_PATIENCE_S, Attempt, identified
+from supervisor.rpc.connection import RETURN_PATIENCE_S, RetryState, identified
 
 SEND = SendRequest(instance_id="spec_1", message="hello")
 WAIT = WaitRequest(instance_ids=["spec_1"], timeout_seconds=100)
@@ -30,8 +30,8 @@ def clock() -> Clock:
     return Clock()
 
 
-def attempt(clock: Clock, verb: str, request: Request, limit_s: float = 30.0) -> Attempt:
-    return Attempt(verb, identified(request), limit_s, clock)
+def retry_state(clock: Clock, verb: str, request: Request, limit_s: float = 30.0) -> RetryState:
+    return RetryState(verb, identified(request), limit_s, clock)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def attempt(clock: Clock, verb: str, request: Request, limit_s: float = 30.0) ->
 def test_only_what_does_no_harm_is_made_again(
     clock: Clock, verb: str, request_: Request, was_sent: bool, may: bool
 ) -> None:
-    call = attempt(clock, verb, request_)
+    call = retry_state(clock, verb, request_)
 
     call.connection_lost(was_sent=was_sent)
 
@@ -56,7 +56,7 @@ def test_only_what_does_no_harm_is_made_again(
 
 
 def test_time_in_which_the_team_is_away_is_not_the_calls_own_but_bounded(clock: Clock) -> None:
-    call = attempt(clock, "send", SEND)
+    call = retry_state(clock, "send", SEND)
     call.connection_lost(was_sent=True)
     for away_s in (RETURN_PATIENCE_S - 10, 10):
         assert call.may_be_repeated
@@ -69,7 +69,7 @@ def test_time_in_which_the_team_is_away_is_not_the_calls_own_but_bounded(clock: 
 
 
 def test_a_long_call_may_outlive_more_than_one_loss_but_waits_no_longer_at_once(clock: Clock) -> None:
-    call = attempt(clock, "wait", WAIT, limit_s=1000.0)
+    call = retry_state(clock, "wait", WAIT, limit_s=1000.0)
     call.connection_lost(was_sent=True)
     with call.waiting_for_the_team():
         clock.now += 50
@@ -78,7 +78,7 @@ def test_a_long_call_may_outlive_more_than_one_loss_but_waits_no_longer_at_once(
 
 
 def test_a_wait_is_asked_again_for_what_is_left_of_it(clock: Clock) -> None:
-    call = attempt(clock, "wait", WAIT, limit_s=130.0)
+    call = retry_state(clock, "wait", WAIT, limit_s=130.0)
     assert call.params()["timeoutSeconds"] == 100
     clock.now += 40
     call.connection_lost(was_sent=True)
@@ -91,7 +91,7 @@ def test_a_wait_is_asked_again_for_what_is_left_of_it(clock: Clock) -> None:
 
 
 def test_a_deed_that_does_not_wait_is_asked_again_as_it_was(clock: Clock) -> None:
-    call = attempt(clock, "send", SEND)
+    call = retry_state(clock, "send", SEND)
     before = call.params()
     clock.now += 5
     call.connection_lost(was_sent=True)
@@ -101,7 +101,7 @@ def test_a_deed_that_does_not_wait_is_asked_again_as_it_was(clock: Clock) -> Non
 
 
 def test_a_look_never_takes_effect(clock: Clock) -> None:
-    look, deed = attempt(clock, "list", ListRequest()), attempt(clock, "send", SEND)
+    look, deed = retry_state(clock, "list", ListRequest()), retry_state(clock, "send", SEND)
     for call in (look, deed):
         call.connection_lost(was_sent=True)
 
