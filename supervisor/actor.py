@@ -23,7 +23,7 @@ from supervisor.ports import ClusterHostPort, ClusterPort, HostPort
 from supervisor.rpc.relayed import RelayedConnections
 from supervisor.rpc.server import Gateway
 from supervisor.settings import Settings, kept_settings
-from supervisor.spawning.admission import Permits, Room
+from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 from supervisor.spawning.staff import Staff
 from supervisor.startup import StartupRetrier, unless_agents_live
 from supervisor.store.opening import make_store
@@ -76,10 +76,10 @@ class _SupervisorServer:
         roster = await _roster(own, address, cluster, settings) if cluster else None
         host: HostPort = cast("HostPort", ManyHosts(roster, self._home.travel / "conversations")) if roster else own
         factory = RayInstances(catalog, address, cluster.slots) if cluster else RayInstances(catalog)
-        permits = Permits(settings.max_concurrent_spawns)
+        permits = FairSemaphore(settings.max_concurrent_spawns)
         stock = ActorStock(factory, permits, settings.spare_actors)
-        room = Room(own, settings.agent_memory_mb, settings.memory_reserve_mb, settings.spawn_timeout_s)
-        staff = Staff(host=host, factory=factory, permits=permits, stock=stock, room=room, roster=roster)
+        memory = MemoryAdmission(own, settings.agent_memory_mb, settings.memory_reserve_mb, settings.spawn_timeout_s)
+        staff = Staff(host=host, factory=factory, permits=permits, stock=stock, memory=memory, roster=roster)
         store = make_store(self._home, settings, unless_agents_live(self._home, host))
         supervisor = build_supervisor(self._home, settings, staff, store)
         try:

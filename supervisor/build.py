@@ -35,7 +35,7 @@ from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.settings.service import TuningDesk
 from supervisor.spawning.admission import WorkDirPolicy
-from supervisor.spawning.rollback import Undoing
+from supervisor.spawning.rollback import SpawnRollback
 from supervisor.spawning.spawner import Spawner, SpawnSettings, Starts
 from supervisor.spawning.staff import Staff
 from supervisor.spawning.start import ColdStart, WarmStart
@@ -50,16 +50,16 @@ from supervisor.team.team import Team
 
 
 def make_pool(home: Home, settings: Settings, staff: Staff, team: Team, adopter: Adopter, *, store: StateStore) -> Pool:
-    seats: Seats = SeatsHere(staff.host, staff.room)
+    seats: Seats = SeatsHere(staff.host, staff.memory)
     if staff.roster is not None:
-        seats = SeatsOnHosts(team, staff.roster, staff.room)
+        seats = SeatsOnHosts(team, staff.roster, staff.memory)
     parts = MakerParts(
         home=home,
         host=staff.host,
         team=team,
         adopter=adopter,
-        undoing=Undoing(team, staff.host, staff.factory),
-        room=staff.room,
+        rollback=SpawnRollback(team, staff.host, staff.factory),
+        memory=staff.memory,
         seats=seats,
         timeout_s=settings.spawn_timeout_s,
     )
@@ -102,7 +102,7 @@ class _Ground:
     team: Team
     tunables: Tunables
     adopter: Adopter
-    undoing: Undoing
+    rollback: SpawnRollback
     work_dirs: WorkDirPolicy
 
 
@@ -124,7 +124,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
             lifecycle=lifecycle,
             auto_restart=_auto_restart(ground, lifecycle),
             recycling=_recycling(ground, lifecycle),
-            recovery=Recovery(team, staff, ground.adopter, ground.undoing, lifecycle),
+            recovery=Recovery(team, staff, ground.adopter, ground.rollback, lifecycle),
             desks=_desks(ground, pool, lifecycle, keeper),
             on_shutdown=lambda: _at_the_end(keeper, pool),
         )
@@ -146,7 +146,7 @@ def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> 
         team=team,
         tunables=tunables,
         adopter=Adopter(home, rules, staff.factory, team),
-        undoing=Undoing(team, staff.host, staff.factory),
+        rollback=SpawnRollback(team, staff.host, staff.factory),
         work_dirs=WorkDirPolicy(
             home, Path.home(), settings.allowed_work_dirs, host=staff.roster.own if staff.roster else ""
         ),
@@ -157,8 +157,8 @@ def _pool(ground: _Ground) -> Pool:
     staff = ground.staff
     pool = make_pool(ground.home, ground.settings, staff, ground.team, ground.adopter, store=ground.store)
     ground.tunables.subscribe(pool.tuned)
-    staff.room.give_up_spare = pool.give_back
-    ground.team.further_warnings.append(lambda: staff.room.warning)
+    staff.memory.give_up_spare = pool.give_back
+    ground.team.further_warnings.append(lambda: staff.memory.warning)
     return pool
 
 
@@ -174,7 +174,7 @@ def _spawner(ground: _Ground, pool: Pool) -> Spawner:
     )
     cold = ColdStart(ground.home, staff, team, ground.adopter, pool)
     return Spawner(
-        settings, staff, ground.adopter, ground.undoing, Starts(warm=WarmStart(staff, team, pool), cold=cold)
+        settings, staff, ground.adopter, ground.rollback, Starts(warm=WarmStart(staff, team, pool), cold=cold)
     )
 
 
@@ -204,7 +204,7 @@ def _desks(ground: _Ground, pool: Pool, lifecycle: Lifecycle, keeper: HistoryKee
         hosts=staff.roster.linked if staff.roster else lambda: {"": staff.host},
         slots=staff.roster.slots if staff.roster else dict,
         tunables=ground.tunables,
-        sources=Sources(git=lambda: git.figures, pools=lambda: pool.figures, no_memory=lambda: staff.room.warning),
+        sources=Sources(git=lambda: git.figures, pools=lambda: pool.figures, no_memory=lambda: staff.memory.warning),
     )
     return (
         git,

@@ -32,7 +32,7 @@ from supervisor.messaging.send import MessageSender, SendOutcome, draft_of
 from supervisor.metrics.metrics import Timing
 from supervisor.recovery.recovery import Recovery
 from supervisor.rpc.connection import waits_s
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.spawner import Spawner, resume_all, spawn_all
 from supervisor.store.guards import Fence
 from supervisor.team import views
@@ -60,7 +60,7 @@ class Parts:
     home: Home
     store: Fence
     team: Team
-    permits: Permits
+    permits: FairSemaphore
     queries: Queries
     spawner: Spawner
     lifecycle: Lifecycle

@@ -31,7 +31,7 @@ class Slots:
         self._roster.place_of = self._place_of
         self._roster.is_worked_on = self._is_worked_on
         self._roster.on_change = changed
-        staff.room.slots_left = self.left
+        staff.memory.slots_left = self.left
         staff.stock.rooms = self.rooms
 
     def taken(self) -> Mapping[str, str]:

@@ -30,7 +30,7 @@ from supervisor.git.params import base_of
 from supervisor.git.scheduling import Answer, AnswerCache, Answers, GitFigures, Writes
 from supervisor.metrics.metrics import Meters
 from supervisor.ports import GitPort
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 
 Mode = Literal["look", "add", "change"]
 """``look`` goes with ``look`` and ``add`` with ``add``: two new branches do not disturb each other, but a list of all
@@ -134,7 +134,7 @@ class GitQueue:
     def __init__(
         self,
         host: GitPort,
-        permits: Permits,
+        permits: FairSemaphore,
         cache: AnswerCache,
         meters: Meters | None = None,
         check: Callable[[Path], object] = lambda root: None,

@@ -38,7 +38,7 @@ from actors.errors import UnavailableError
 from actors.git.model import CreateRef, Fingerprint, GitRequest, GitResponse, ListRefs, Read
 from supervisor.metrics.metrics import Count, Meters, Timing
 from supervisor.ports import GitPort
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +174,7 @@ class _Line:
 class Answers:
     """All in the supervisor's event loop. Callers take turns: who asks much does not keep out who asks little."""
 
-    def __init__(self, host: GitPort, permits: Permits, cache: AnswerCache, figures: GitFigures) -> None:
+    def __init__(self, host: GitPort, permits: FairSemaphore, cache: AnswerCache, figures: GitFigures) -> None:
         self._host = host
         self._permits = permits
         self._cache = cache
@@ -282,7 +282,7 @@ class _Wanted:
 class Writes:
     """All in the supervisor's event loop. A repository is named by its common git directory."""
 
-    def __init__(self, host: GitPort, permits: Permits, figures: GitFigures) -> None:
+    def __init__(self, host: GitPort, permits: FairSemaphore, figures: GitFigures) -> None:
         self._host = host
         self._permits = permits
         self._figures = figures

@@ -37,7 +37,7 @@ from supervisor.metrics.snapshot import GitFigures, Queue
 from supervisor.ports import GitPort
 from supervisor.rpc.idempotency import fingerprint
 from supervisor.settings.live import Tunables, Tuning
-from supervisor.spawning.admission import Permits, WorkDirPolicy
+from supervisor.spawning.admission import FairSemaphore, WorkDirPolicy
 from supervisor.team.team import Team
 
 _LOST = (
@@ -160,7 +160,7 @@ def git_desk(tunables: Tunables, host: GitPort, work_dirs: WorkDirPolicy, team: 
     def make(port: GitPort, check: Callable[[Path], object]) -> GitQueue:
         now = tunables.current
         cache = AnswerCache(now.cache_size, now.cache_ttl / 1000)
-        return GitQueue(port, Permits(now.max_concurrent_git_ops), cache, team.meters, check)
+        return GitQueue(port, FairSemaphore(now.max_concurrent_git_ops), cache, team.meters, check)
 
     desk = GitDesk(make(host, repository_check(work_dirs)), work_dirs, elsewhere, make, Deeds(team))
     tunables.subscribe(desk.tuned)

@@ -26,7 +26,7 @@ from actors.host.load import HostLoad
 from supervisor.metrics.metrics import Count, Meters, Timing
 from supervisor.metrics.monitor import Hosts, load_of
 from supervisor.settings.live import Tunables, Tuning
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 
 logger = logging.getLogger(__name__)
 
@@ -190,7 +190,7 @@ _STEPS_KEPT = 20
 class SelfTuning:
     """All in the supervisor's event loop."""
 
-    def __init__(self, tunables: Tunables, permits: Permits, meters: Meters, hosts: Hosts) -> None:
+    def __init__(self, tunables: Tunables, permits: FairSemaphore, meters: Meters, hosts: Hosts) -> None:
         self._tunables = tunables
         self._permits = permits
         self._meters = meters

@@ -14,7 +14,7 @@ from actors.status import Status
 from supervisor.metrics.snapshot import Facts, HostFacts, Queue, Sources, Waiting
 from supervisor.ports import HostPort
 from supervisor.settings.live import Tunables
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 from supervisor.store.guards import Fence
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
@@ -35,7 +35,7 @@ class Watched:
 
     team: Team
     store: Fence
-    permits: Permits
+    permits: FairSemaphore
     hosts: Hosts
     slots: Callable[[], Mapping[str, int]] = dict
     """Of each host of a cluster."""

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from actors.concurrency import ChangeNotifier
 from actors.errors import FencedError, PhalanxError
 from supervisor.ports import InstanceFactory
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ ELSEWHERE_AGAIN_S = 30.0
 
 
 class ActorStock:
-    def __init__(self, factory: InstanceFactory, permits: Permits, size: int) -> None:
+    def __init__(self, factory: InstanceFactory, permits: FairSemaphore, size: int) -> None:
         self._factory = factory
         self._permits = permits
         self._size = size

@@ -31,9 +31,9 @@ from actors.status import ALIVE, Status
 from supervisor.pool.demand import Demand, KindOfAgent, Orders, Recipe, waits_for
 from supervisor.pool.placement import Seats
 from supervisor.ports import HostPort
-from supervisor.spawning.admission import Room
-from supervisor.spawning.agent import Wishes, agent_start, spare_prompt
-from supervisor.spawning.rollback import Undoing
+from supervisor.spawning.admission import MemoryAdmission
+from supervisor.spawning.agent import LaunchOptions, agent_start, spare_prompt
+from supervisor.spawning.rollback import SpawnRollback
 from supervisor.spawning.staff import Staff
 from supervisor.team.adoption import Adopter
 from supervisor.team.registry import InstanceStage, Member, SpareAgent
@@ -48,8 +48,8 @@ class MakerParts:
     host: HostPort
     team: Team
     adopter: Adopter
-    undoing: Undoing
-    room: Room
+    rollback: SpawnRollback
+    memory: MemoryAdmission
     seats: Seats
     timeout_s: float
     """Longest time from the start of an agent to its prompt."""
@@ -63,8 +63,8 @@ class SpareMaker:
         self._host = parts.host
         self._team = parts.team
         self._adopter = parts.adopter
-        self._undoing = parts.undoing
-        self._room = parts.room
+        self._rollback = parts.rollback
+        self._memory = parts.memory
         self._seats = parts.seats
         self._timeout_s = parts.timeout_s
 
@@ -88,7 +88,7 @@ class SpareMaker:
         self._seats.settle(member.record.instance_id, seat.host)
         async with member.turn:
             try:
-                async with self._room.hold(recipe.agent, host=seat.elsewhere):
+                async with self._memory.hold(recipe.agent, host=seat.elsewhere):
                     await self._begin(member, recipe)
                     await self._until_ready(member)
                     await self._team.save(member.record.instance_id, stage=InstanceStage.SPARE)
@@ -106,9 +106,9 @@ class SpareMaker:
     async def _take_away(self, member: Member) -> None:
         if self._seats.is_lost(member.record.host):
             self._seats.forget(member.record.instance_id)
-            await self._undoing.abandon(member.record)
+            await self._rollback.abandon(member.record)
         else:
-            await self._undoing.undo(member.record)
+            await self._rollback.undo(member.record)
 
     async def _begin(self, member: Member, recipe: Recipe) -> None:
         instance_id = member.record.instance_id
@@ -118,7 +118,7 @@ class SpareMaker:
             workspace = await self._host.create_spare(instance_id, recipe.work_dir)
             self._team.registry.change(instance_id, workspace=workspace)
             record = await self._team.save(instance_id, host=member.record.host or await self._host.name())
-            pane = await self._host.start_agent(agent_start(self._home, record, _wishes(recipe)))
+            pane = await self._host.start_agent(agent_start(self._home, record, _options(recipe)))
             record = self._team.registry.change(instance_id, pane_id=pane.pane_id, pid=pane.pid)
             port = await coming
         await self._adopter.adopt(record, port)
@@ -135,8 +135,8 @@ class SpareMaker:
             raise AgentError(f"A spare agent could not be started: {why}")
 
 
-def _wishes(recipe: Recipe) -> Wishes:
-    return Wishes(
+def _options(recipe: Recipe) -> LaunchOptions:
+    return LaunchOptions(
         system_prompt=spare_prompt(),
         model=recipe.model,
         permission_mode=recipe.permission_mode,

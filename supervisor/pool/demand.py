@@ -33,7 +33,7 @@ from pydantic import TypeAdapter
 
 from supervisor.api.requests import SpawnRequest
 from supervisor.records import Unreadable, decode_plain, encode_plain
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 from supervisor.store import keys
 from supervisor.store.base import StateStore
 
@@ -152,7 +152,7 @@ class Demand(Generic[Kind]):
             self._making[kind] -= 1
 
 
-def waits_for(lacking: int, demand: Demand[Kind], permits: Permits) -> str:
+def waits_for(lacking: int, demand: Demand[Kind], permits: FairSemaphore) -> str:
     """What ``lacking`` spares wait for, in words; empty for none."""
     if not lacking:
         return ""

@@ -17,7 +17,7 @@ from actors.errors import UnavailableError
 from supervisor.cluster.scheduler import Roster
 from supervisor.cluster.slots import Slots
 from supervisor.ports import HostPort
-from supervisor.spawning.admission import Room
+from supervisor.spawning.admission import MemoryAdmission
 from supervisor.team.team import Team
 
 
@@ -90,12 +90,12 @@ class SeatsHere:
     linked = frozenset({""})
     names: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, host: HostPort, room: Room) -> None:
+    def __init__(self, host: HostPort, memory: MemoryAdmission) -> None:
         self._host = host
-        self._room = room
+        self._memory = memory
 
     async def for_agent(self, agent: str) -> Seat:
-        if not await self._room.fits(agent):
+        if not await self._memory.fits(agent):
             raise UnavailableError("There is no memory for a spare agent just now.")
         return Seat()
 
@@ -124,10 +124,10 @@ class SeatsHere:
 class SeatsOnHosts:
     """In a cluster."""
 
-    def __init__(self, team: Team, roster: Roster, room: Room) -> None:
+    def __init__(self, team: Team, roster: Roster, memory: MemoryAdmission) -> None:
         self._slots = Slots(team, roster)
         self._roster = roster
-        self._room = room
+        self._memory = memory
 
     @property
     def own(self) -> str:
@@ -144,7 +144,7 @@ class SeatsOnHosts:
 
     async def for_agent(self, agent: str) -> Seat:
         await self._roster.nodes()
-        fits_here = await self._room.fits(agent)
+        fits_here = await self._memory.fits(agent)
         return self._seat(self._roster.used(self._slots.seated()).elements(), () if fits_here else (self.own,))
 
     async def for_worktree(self, there: Collection[str]) -> Seat:

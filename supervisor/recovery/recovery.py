@@ -31,7 +31,7 @@ from supervisor.recovery.reconciler import (
     plan,
     subject,
 )
-from supervisor.spawning.rollback import Undoing
+from supervisor.spawning.rollback import SpawnRollback
 from supervisor.spawning.staff import Staff
 from supervisor.team.adoption import Adopter
 from supervisor.team.lifecycle import Lifecycle
@@ -54,12 +54,14 @@ _END_GRACE_S = 5.0
 class Recovery:
     """All in the supervisor's event loop."""
 
-    def __init__(self, team: Team, staff: Staff, adopter: Adopter, undoing: Undoing, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, team: Team, staff: Staff, adopter: Adopter, rollback: SpawnRollback, lifecycle: Lifecycle
+    ) -> None:
         self._team = team
         self._host: HostPort = staff.host
         self._factory = staff.factory
         self._adopter = adopter
-        self._undoing = undoing
+        self._rollback = rollback
         self._lifecycle = lifecycle
         self._stock = staff.stock
         self._roster = staff.roster
@@ -119,7 +121,7 @@ class Recovery:
 
     def _clear_late(self) -> None:
         if self._clearing is None or self._clearing.done():
-            self._clearing = asyncio.create_task(self._undoing.clear_late(), name="clear what came late")
+            self._clearing = asyncio.create_task(self._rollback.clear_late(), name="clear what came late")
 
     def _note_compared(self) -> None:
         """A crash may have come between a failure and what was to be done about it."""
@@ -251,7 +253,7 @@ class Recovery:
             case FinishTermination():
                 await self._lifecycle.finish(member)
             case Undo():
-                if not await self._undoing.undo(member.record):
+                if not await self._rollback.undo(member.record):
                     raise UnavailableError("not all that its spawn has made is gone yet")
             case EndActor(actor):
                 await self._factory.destroy(actor)

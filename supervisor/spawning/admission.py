@@ -51,7 +51,7 @@ def say_nothing(_what: str) -> None:
 
 
 @dataclass(slots=True)
-class _MemoryLine:
+class _MemoryQueue:
     """Those who want to start an agent on one host."""
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -62,7 +62,7 @@ class _MemoryLine:
     """When that was for the last of them; 0 when none was."""
 
 
-class Room:
+class MemoryAdmission:
     def __init__(self, host: HostPort, agent_mb: int, reserve_mb: int, patience_s: float = PATIENCE_S) -> None:
         """``agent_mb``: what a Claude Code takes with its actor, in MB."""
         self._host = host
@@ -71,7 +71,7 @@ class Room:
         self._patience_s = patience_s
         self._promised_mb = 0
         self._free_mb = 0
-        self._lines: defaultdict[str, _MemoryLine] = defaultdict(_MemoryLine)
+        self._lines: defaultdict[str, _MemoryQueue] = defaultdict(_MemoryQueue)
         """By host; empty: this one."""
         self.give_up_spare: Callable[[str], bool] = lambda _host: False
         """Called when a host (empty: this one) has no room; whether something only kept ready there is taken away."""
@@ -165,7 +165,7 @@ class Room:
             if not line.waiting and not line.refused_at:  # whoever waited went away
                 line.short_since = None
 
-    def _is_over(self, line: _MemoryLine) -> bool:
+    def _is_over(self, line: _MemoryQueue) -> bool:
         """Whether there has been no room for so long that all who wait are refused."""
         now = time.monotonic()
         if line.short_since is None or (line.refused_at and now - line.refused_at > _RIGHT_AFTER_S):
@@ -205,21 +205,21 @@ _Turn = asyncio.Future[None]
 
 
 @dataclass(slots=True)
-class _PermitLine:
+class _WaitQueue:
     """Those who wait, first come first served, and how many hold a permit."""
 
     waiting: deque[_Turn] = field(default_factory=deque)
     held: int = 0
 
 
-class Permits:
+class FairSemaphore:
     """At most ``limit`` holders at a time. All in one event loop."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._callers: dict[str, _PermitLine] = {}
+        self._callers: dict[str, _WaitQueue] = {}
         """The caller whose turn is next stands first; none is kept who neither waits nor holds."""
-        self._background = _PermitLine()
+        self._background = _WaitQueue()
         self._refused = ""
         self.most_held = 0
         """Most holders at once so far."""
@@ -261,7 +261,7 @@ class Permits:
 
         Raises ``WrongStateError`` when no more are given.
         """
-        line = self._callers.setdefault(caller, _PermitLine())
+        line = self._callers.setdefault(caller, _WaitQueue())
         try:
             await self._acquire(line)
             try:
@@ -281,7 +281,7 @@ class Permits:
         finally:
             self._release(self._background)
 
-    async def _acquire(self, line: _PermitLine) -> None:
+    async def _acquire(self, line: _WaitQueue) -> None:
         if self._refused:
             raise WrongStateError(self._refused)
         turn: _Turn = asyncio.get_running_loop().create_future()
@@ -297,7 +297,7 @@ class Permits:
             self._admit()
             raise
 
-    def _release(self, line: _PermitLine) -> None:
+    def _release(self, line: _WaitQueue) -> None:
         line.held -= 1
         self._admit()
 
@@ -310,7 +310,7 @@ class Permits:
             self.most_held = max(self.most_held, self.held)
             turn.set_result(None)
 
-    def _next(self) -> _PermitLine | None:
+    def _next(self) -> _WaitQueue | None:
         """Whose turn it is; that caller then goes to the end."""
         for caller, line in self._callers.items():
             if line.waiting:

@@ -23,14 +23,14 @@ from supervisor.team.registry import InstanceRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class LaunchOptions:
     system_prompt: str
     model: str | None
     permission_mode: str | None
     environment: Mapping[str, str]
 
 
-def agent_start(home: Home, record: InstanceRecord, wishes: Wishes) -> AgentStart:
+def agent_start(home: Home, record: InstanceRecord, options: LaunchOptions) -> AgentStart:
     return AgentStart(
         agent=record.agent,
         session_name=record.session_name,
@@ -41,10 +41,10 @@ def agent_start(home: Home, record: InstanceRecord, wishes: Wishes) -> AgentStar
             session_id=record.session_id,
             resume=False,
             instance_directory=home.instance_directory(record.place),
-            system_prompt=wishes.system_prompt,
-            model=wishes.model,
-            permission_mode=wishes.permission_mode,
-            environment=wishes.environment,
+            system_prompt=options.system_prompt,
+            model=options.model,
+            permission_mode=options.permission_mode,
+            environment=options.environment,
         ),
     )
 

@@ -29,7 +29,7 @@ _LATE_S = 900.0
 """A host may still be at work for a supervisor that has died: the checkout of a large repository takes long."""
 
 
-class Undoing:
+class SpawnRollback:
     """All in the supervisor's event loop."""
 
     def __init__(self, team: Team, host: HostPort, factory: InstanceFactory) -> None:

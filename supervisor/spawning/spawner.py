@@ -43,10 +43,10 @@ from supervisor.messaging.outgoing import check_text
 from supervisor.metrics.metrics import Count, Timing
 from supervisor.ports import InstancePort
 from supervisor.rpc.idempotency import check_same, fingerprint
-from supervisor.spawning.admission import Permits, WorkDirPolicy
-from supervisor.spawning.rollback import Undoing
+from supervisor.spawning.admission import FairSemaphore, WorkDirPolicy
+from supervisor.spawning.rollback import SpawnRollback
 from supervisor.spawning.staff import Staff
-from supervisor.spawning.start import Begun, ColdStart, WarmStart
+from supervisor.spawning.start import ColdStart, StartedAgent, WarmStart
 from supervisor.team import views
 from supervisor.team.adoption import Adopter
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
@@ -131,7 +131,7 @@ class Starts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class SpawnTask:
     """One spawn that was checked and has a place."""
 
     request: SpawnRequest
@@ -147,15 +147,15 @@ class _SpareLostError(AgentError):
 
 class Spawner:
     def __init__(
-        self, settings: SpawnSettings, staff: Staff, adopter: Adopter, undoing: Undoing, starts: Starts
+        self, settings: SpawnSettings, staff: Staff, adopter: Adopter, rollback: SpawnRollback, starts: Starts
     ) -> None:
         self._settings = settings
         self._permits = staff.permits
-        self._room = staff.room
+        self._memory = staff.memory
         self._team = settings.team
         self._outbox = settings.team.outbox
         self._adopter = adopter
-        self._undoing = undoing
+        self._rollback = rollback
         self._starts = starts
         self._first = FirstMessage(settings.team, settings.timeout_s)
         self._under_way: set[asyncio.Task[InstanceRecord]] = set()
@@ -184,7 +184,7 @@ class Spawner:
             await waiting.enter_async_context(self._permits.hold(caller.client))
             self._team.meters.observe(Timing.SPAWN_WAIT, time.perf_counter() - asked)
             self._check_goes_on()
-            task = Task(request=request, work_dir=work_dir, caller=caller, placement=placement)
+            task = SpawnTask(request=request, work_dir=work_dir, caller=caller, placement=placement)
             # A caller who goes away in the middle must not leave half an instance behind. The spawn that then goes on
             # is under the cap like any other.
             spawning = asyncio.create_task(self._spawn_holding(waiting.pop_all(), task))
@@ -214,7 +214,7 @@ class Spawner:
         if self._ending:
             raise WrongStateError(self._ending)
 
-    async def _spawn_holding(self, held: AsyncExitStack, task: Task) -> InstanceRecord:
+    async def _spawn_holding(self, held: AsyncExitStack, task: SpawnTask) -> InstanceRecord:
         async with held:
             try:
                 return await self._spawn(task)
@@ -242,7 +242,7 @@ class Spawner:
             raise UnavailableError(f"{instance_id}, which this call has made, is still being started: repeat the call.")
         return member.record
 
-    async def _spawn(self, task: Task) -> InstanceRecord:
+    async def _spawn(self, task: SpawnTask) -> InstanceRecord:
         with self._team.meters.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
             try:
                 return await self._attempt(task, warm=True)
@@ -250,7 +250,7 @@ class Spawner:
                 logger.warning("the spawn begins anew: %s", error)
                 return await self._attempt(task, warm=False)
 
-    async def _attempt(self, task: Task, *, warm: bool) -> InstanceRecord:
+    async def _attempt(self, task: SpawnTask, *, warm: bool) -> InstanceRecord:
         member = self._take_in(task)
         async with member.turn:
             try:
@@ -261,13 +261,13 @@ class Spawner:
 
     async def _undo(self, record: InstanceRecord) -> None:
         """To its end, also when the spawn is cancelled meanwhile: half an instance would be resumed later."""
-        undoing = asyncio.create_task(self._undoing.undo(record), name=f"undo {record.instance_id}")
-        while not undoing.done():
+        rollback = asyncio.create_task(self._rollback.undo(record), name=f"undo {record.instance_id}")
+        while not rollback.done():
             with suppress(asyncio.CancelledError):
-                await asyncio.wait([undoing])
-        undoing.result()
+                await asyncio.wait([rollback])
+        rollback.result()
 
-    def _take_in(self, task: Task) -> Member:
+    def _take_in(self, task: SpawnTask) -> Member:
         request = task.request
         member = self._team.registry.add(
             request.model_copy(update={"work_dir": str(task.work_dir)}),
@@ -284,7 +284,7 @@ class Spawner:
             task.placement.instance_id = instance_id
         return member
 
-    async def _make(self, member: Member, task: Task, *, warm: bool) -> InstanceRecord:
+    async def _make(self, member: Member, task: SpawnTask, *, warm: bool) -> InstanceRecord:
         caller = task.caller
         if warm:
             begun = await self._starts.warm.begin(member, task.request, caller.sender, task.placement)
@@ -294,11 +294,11 @@ class Spawner:
             begun = await self._starts.cold.begin(member, task.request, caller.sender)
             return await self._finish(member, begun, from_pool=False)
 
-    def _place(self, member: Member, task: Task) -> AbstractAsyncContextManager[None]:
+    def _place(self, member: Member, task: SpawnTask) -> AbstractAsyncContextManager[None]:
         elsewhere = task.placement.host if task.placement is not None and not task.placement.own else ""
-        return self._room.hold(member.record.agent, lambda what: task.caller.progress(0, 1, what), elsewhere)
+        return self._memory.hold(member.record.agent, lambda what: task.caller.progress(0, 1, what), elsewhere)
 
-    async def _finish(self, member: Member, begun: Begun, *, from_pool: bool) -> InstanceRecord:
+    async def _finish(self, member: Member, begun: StartedAgent, *, from_pool: bool) -> InstanceRecord:
         instance_id = member.record.instance_id
         await self._adopter.adopt(member.record, begun.port)
         receipt = await self._first.receipt(instance_id, begun.context)
@@ -360,7 +360,7 @@ def _identified(request: requests.SpawnBatchRequest) -> Sequence[requests.SpawnR
 
 
 async def resume_all(
-    members: Sequence[Member], permits: Permits, resume: Resume, progress: ProgressCallback
+    members: Sequence[Member], permits: FairSemaphore, resume: Resume, progress: ProgressCallback
 ) -> list[results.ResumedInstance]:
     """Starts members again that have ended, as many at a time as there are permits; each that is done is told."""
     done = 0

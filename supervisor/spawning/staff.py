@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from supervisor.cluster.scheduler import Roster
 from supervisor.pool.actors import ActorStock
 from supervisor.ports import HostPort, InstanceFactory
-from supervisor.spawning.admission import Permits, Room
+from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staff:
     host: HostPort
     factory: InstanceFactory
-    permits: Permits
+    permits: FairSemaphore
     stock: ActorStock
-    room: Room
+    memory: MemoryAdmission
     roster: Roster | None = None
     """The hosts of a cluster; None on one machine."""

@@ -36,7 +36,7 @@ from supervisor.messaging.outbox import Writes
 from supervisor.messaging.outgoing import OutgoingMessage
 from supervisor.pool.pool import Pool
 from supervisor.ports import HostPort, InstancePort
-from supervisor.spawning.agent import Wishes, agent_start, spare_identity, system_prompt
+from supervisor.spawning.agent import LaunchOptions, agent_start, spare_identity, system_prompt
 from supervisor.spawning.staff import Staff
 from supervisor.store import keys
 from supervisor.team.adoption import Adopter
@@ -45,7 +45,7 @@ from supervisor.team.team import Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
+class StartedAgent:
     """An agent that runs, its actor, and its first message, which is stored."""
 
     port: InstancePort
@@ -61,14 +61,14 @@ class ColdStart:
         self._adopter = adopter
         self._pool = pool
 
-    async def begin(self, member: Member, request: SpawnRequest, sender: str) -> Begun:
+    async def begin(self, member: Member, request: SpawnRequest, sender: str) -> StartedAgent:
         instance_id = member.record.instance_id
         self._team.registry.change(instance_id, actor=self._actor_for(member.record))
         await self._team.save(instance_id)
         async with beside(self._adopter.actor(member.record)) as coming:
             await self._give_workspace(member.record, request)
             context = await self._start(member, request, sender)
-            return Begun(port=await coming, context=context)
+            return StartedAgent(port=await coming, context=context)
 
     def _actor_for(self, record: InstanceRecord) -> str:
         """A spare one of its host, if there is one."""
@@ -97,13 +97,13 @@ class ColdStart:
 
     async def _start(self, member: Member, request: SpawnRequest, sender: str) -> Receipt:
         """The agent with its pane and its first message stand in the store together: from here on it is not undone."""
-        wishes = Wishes(
+        options = LaunchOptions(
             system_prompt=system_prompt(member.record),
             model=request.model,
             permission_mode=request.permission_mode,
             environment=request.env,
         )
-        pane = await self._host.start_agent(agent_start(self._home, member.record, wishes))
+        pane = await self._host.start_agent(agent_start(self._home, member.record, options))
         outgoing = OutgoingMessage(instance_id=member.record.instance_id, text=request.context, immediate=True)
         message = self._team.outbox.first(outgoing, sender, time.time())
         async with member.writing:
@@ -121,7 +121,7 @@ class WarmStart:
 
     async def begin(
         self, member: Member, request: SpawnRequest, sender: str, placement: Placement | None
-    ) -> Begun | None:
+    ) -> StartedAgent | None:
         """None when there is no spare for this request. Raises ``StoreError`` and, when the host of the placement does
         not answer, ``UnavailableError``; then ``member`` is to be undone."""
         hosts = self._roster.choices(placement) if self._roster is not None and placement is not None else None
@@ -140,7 +140,7 @@ class WarmStart:
                     raise
                 self._place(member, placement, placed)
                 return None
-            return Begun(port=port, context=await self._bind(member, spare, request, sender))
+            return StartedAgent(port=port, context=await self._bind(member, spare, request, sender))
 
     def _place(self, member: Member, placement: Placement | None, host: str) -> None:
         """Before anything of it is there: who looks for strays must not find it where it is not placed."""

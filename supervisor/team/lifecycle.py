@@ -41,7 +41,7 @@ from supervisor.api import requests, results
 from supervisor.api.failures import error_info
 from supervisor.api.results import RestartResult, TerminatedInstance, TerminateResult
 from supervisor.ports import HostPort, InstancePort
-from supervisor.spawning.admission import Permits, Tell, say_nothing
+from supervisor.spawning.admission import FairSemaphore, Tell, say_nothing
 from supervisor.spawning.agent import system_prompt
 from supervisor.spawning.staff import Staff
 from supervisor.team.adoption import Adopter
@@ -66,7 +66,7 @@ class Lifecycle:
         self._team = team
         self._host: HostPort = staff.host
         self._factory = staff.factory
-        self._room = staff.room
+        self._memory = staff.memory
         self._roster = staff.roster
         self._adopter = adopter
         self._start_timeout_s = start_timeout_s
@@ -262,7 +262,7 @@ class Lifecycle:
         """In the memory of its host. ``replaces``: its agent lives there, and gives its own place to the next one."""
         record = member.record
         host = record.host if record.elsewhere else ""
-        return self._room.hold(record.agent, tell, host, replaces=replaces)
+        return self._memory.hold(record.agent, tell, host, replaces=replaces)
 
     async def renew(self, member: Member, summary: str) -> Status:
         """Begins a fresh conversation in place of the old one, which gave this summary; returns when it is ready.
@@ -350,7 +350,7 @@ _FORGIVEN_S = 600.0
 class AutoRestart:
     """All in the supervisor's event loop."""
 
-    def __init__(self, team: Team, lifecycle: Lifecycle, permits: Permits, limit: int) -> None:
+    def __init__(self, team: Team, lifecycle: Lifecycle, permits: FairSemaphore, limit: int) -> None:
         self._team = team
         self._lifecycle = lifecycle
         self._permits = permits

@@ -17,7 +17,7 @@ from supervisor.api.verbs import Caller
 from supervisor.build import build_supervisor
 from supervisor.pool.actors import ActorStock
 from supervisor.settings import Settings
-from supervisor.spawning.admission import Permits, Room
+from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 from supervisor.spawning.staff import Staff
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
@@ -60,11 +60,11 @@ def staff(home: Home, settings: Settings, terminal: TmuxServer) -> Iterator[Staf
     environment = environment_of(home)
     catalog = AgentCatalog(claude_command="no-such-claude", python=sys.executable)
     terminal.start(environment)
-    factory, permits = Actors(catalog), Permits(settings.max_concurrent_spawns)
+    factory, permits = Actors(catalog), FairSemaphore(settings.max_concurrent_spawns)
     stock = ActorStock(factory, permits, settings.spare_actors)
     host = Host(home, catalog, environment)
-    room = Room(host, settings.agent_memory_mb, settings.memory_reserve_mb)
-    yield Staff(host=host, factory=factory, permits=permits, stock=stock, room=room)
+    memory = MemoryAdmission(host, settings.agent_memory_mb, settings.memory_reserve_mb)
+    yield Staff(host=host, factory=factory, permits=permits, stock=stock, memory=memory)
     terminal.stop()
 
 

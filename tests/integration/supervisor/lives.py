@@ -28,7 +28,7 @@ from supervisor.api.verbs import Caller
 from supervisor.build import build_supervisor
 from supervisor.pool.actors import ActorStock
 from supervisor.settings import Settings
-from supervisor.spawning.admission import Permits, Room
+from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 from supervisor.spawning.staff import Staff
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
@@ -217,11 +217,11 @@ class Team:
         store = store or _Patient(SqliteStore(self.home.state_file))
         found = Settings.load(self.home, {**self._environment, **settings})
         host = Host(self.home, self.catalog, self._environment)
-        factory, permits = Mortal(self.actors, fate), Permits(found.max_concurrent_spawns)
+        factory, permits = Mortal(self.actors, fate), FairSemaphore(found.max_concurrent_spawns)
         stock = ActorStock(factory, permits, found.spare_actors)
         reached = Mortal(host, fate, all_count=True)
-        room = Room(reached, found.agent_memory_mb, found.memory_reserve_mb, found.spawn_timeout_s)
-        staff = Staff(host=reached, factory=factory, permits=permits, stock=stock, room=room)
+        memory = MemoryAdmission(reached, found.agent_memory_mb, found.memory_reserve_mb, found.spawn_timeout_s)
+        staff = Staff(host=reached, factory=factory, permits=permits, stock=stock, memory=memory)
         supervisor = build_supervisor(self.home, found, staff, Mortal(store, fate))
         life = Life(supervisor, store, fate)
         self.lives.append(life)

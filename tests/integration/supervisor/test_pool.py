@@ -301,7 +301,7 @@ async def test_a_spawn_for_which_there_is_no_memory_waits_and_the_team_says_so(t
     assert ["waits to be started until there is memory" in warning for warning in found.warnings] == [True]
     assert "waits for room" in told[0]
     assert not agents(team)
-    life.supervisor._spawner._room._reserve_mb = 0
+    life.supervisor._spawner._memory._reserve_mb = 0
     assert cast("results.SpawnBatchResult", await waiting).success
 
 

@@ -21,8 +21,8 @@ from supervisor.pool.actors import ActorStock
 from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
-from supervisor.spawning.admission import Permits, Room, WorkDirPolicy
-from supervisor.spawning.rollback import Undoing
+from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDirPolicy
+from supervisor.spawning.rollback import SpawnRollback
 from supervisor.spawning.spawner import Spawner, SpawnSettings, Starts
 from supervisor.spawning.staff import Staff
 from supervisor.spawning.start import ColdStart, WarmStart
@@ -95,14 +95,14 @@ class Life:
         host: Any = _Reached(hands, "host", self)
         factory: Any = _Reached(hands, "Ray", self)
         settings = Settings()
-        self.permits = permits = Permits(3)
-        stock, room = ActorStock(factory, permits, 0), Room(host, 1, 0)
-        staff = Staff(host=host, factory=factory, permits=permits, stock=stock, room=room)
+        self.permits = permits = FairSemaphore(3)
+        stock, memory = ActorStock(factory, permits, 0), MemoryAdmission(host, 1, 0)
+        staff = Staff(host=host, factory=factory, permits=permits, stock=stock, memory=memory)
         store = Fence(_Kept(records, self))
         self.team = team = Team(store)
         batching = Batching(Tunables(Tuning.of(settings)), team)
         adopter = Adopter(_HOME, InstanceRules(batching=batching, comes_back=False), factory, team)
-        undoing = Undoing(team, host, factory)
+        rollback = SpawnRollback(team, host, factory)
         self.lifecycle = Lifecycle(team, staff, adopter, 20.0)
         policy = _AnyWorkDir(_HOME, Path("/root"), ())
         spawning = SpawnSettings(
@@ -110,8 +110,8 @@ class Life:
         )
         pool = make_pool(_HOME, settings, staff, team, adopter, store=store)
         starts = Starts(warm=WarmStart(staff, team, pool), cold=ColdStart(_HOME, staff, team, adopter, pool))
-        self.spawner = Spawner(spawning, staff, adopter, undoing, starts)
-        self.recovery = Recovery(team, staff, adopter, undoing, self.lifecycle)
+        self.spawner = Spawner(spawning, staff, adopter, rollback, starts)
+        self.recovery = Recovery(team, staff, adopter, rollback, self.lifecycle)
 
     def check(self) -> None:
         if self._dead:

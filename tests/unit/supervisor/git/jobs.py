@@ -8,7 +8,7 @@ from pathlib import Path
 from actors.git.model import Commit, CreateRef, Operation, ReadStatus
 from supervisor.git.queue import GitQueue, Job
 from supervisor.git.scheduling import Answer, AnswerCache
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 from tests.unit.supervisor.git.host import StandInHost
 
 STATUS = ReadStatus()
@@ -24,7 +24,7 @@ def branch(name: str) -> CreateRef:
 
 
 def made(host: StandInHost, *, at_once: int = 3, size: int = 100) -> GitQueue:
-    return GitQueue(host, Permits(at_once), AnswerCache(size, 60.0))
+    return GitQueue(host, FairSemaphore(at_once), AnswerCache(size, 60.0))
 
 
 def cached(answers: Sequence[Answer]) -> list[bool]:

@@ -12,7 +12,7 @@ from supervisor.git.queue import GitQueue, Job
 from supervisor.git.scheduling import AnswerCache, GitFigures
 from supervisor.git.service import repository_check
 from supervisor.metrics.metrics import Count, Meters
-from supervisor.spawning.admission import Permits, WorkDirPolicy
+from supervisor.spawning.admission import FairSemaphore, WorkDirPolicy
 from tests.unit.supervisor.git.host import StandInHost
 
 WRITES = [Commit(message="m", files=(), everything=True), CreateRef(kind="branch", name="new", start=None)]
@@ -38,7 +38,7 @@ def user_home(tmp_path: Path) -> Path:
 
 async def error_of(user_home: Path, operation: Operation, directory: str, *allowed: str) -> str | None:
     policy = WorkDirPolicy(Home(user_home / ".phalanx"), user_home, [user_home / each for each in allowed])
-    queue = GitQueue(Host(), Permits(3), AnswerCache(10, 60.0), check=repository_check(policy))
+    queue = GitQueue(Host(), FairSemaphore(3), AnswerCache(10, 60.0), check=repository_check(policy))
     (answer,) = await queue.run([Job(directory=user_home / directory, operation=operation)])
     await queue.end()
     return answer.outcome.error["message"] if answer.outcome.error else None

@@ -7,7 +7,7 @@ import asyncio
 from supervisor.git.queue import GitQueue
 from supervisor.git.scheduling import MOST_OTHERS, AnswerCache
 from supervisor.metrics.metrics import Count, Meters
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 from tests.unit.supervisor.git.host import StandInHost
 from tests.unit.supervisor.git.jobs import COMMIT, STATUS, branch, job, made
 from tests.unit.supervisor.stand_ins import turns
@@ -133,7 +133,7 @@ async def test_tries_for_which_another_git_was_in_the_way_are_counted() -> None:
     host = StandInHost()
     host.retries = 2
     meters = Meters()
-    queue = GitQueue(host, Permits(1), AnswerCache(10, 60.0), meters)
+    queue = GitQueue(host, FairSemaphore(1), AnswerCache(10, 60.0), meters)
     counted: list[float] = []
     meters.watch(Count.GIT_RETRIES, counted.append)
     await queue.run([job(COMMIT)])

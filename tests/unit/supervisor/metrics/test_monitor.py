@@ -13,7 +13,7 @@ from supervisor.metrics.metrics import Meters
 from supervisor.metrics.monitor import Monitor, Watched
 from supervisor.metrics.snapshot import HostFacts, Sources, Waiting
 from supervisor.settings.live import Tunables
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 from supervisor.store.guards import Fence
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceStage
@@ -46,7 +46,7 @@ class Scene:
             Watched(
                 team=self.team,
                 store=store,
-                permits=Permits(5),
+                permits=FairSemaphore(5),
                 hosts=lambda: {machine.now.host: machine for machine in machines},
                 tunables=Tunables(tuning()),
                 sources=Sources(),

@@ -10,7 +10,7 @@ from supervisor.metrics.autotune import SelfTuning
 from supervisor.metrics.metrics import Meters, Timing
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 from tests.unit.supervisor.metrics.looks import GB, LOAD
 from tests.unit.supervisor.stand_ins import turns
 
@@ -32,7 +32,7 @@ class Scene:
     def __init__(self, *, auto: bool) -> None:
         self.now = 1000.0
         self.machine = Machine()
-        self.permits = Permits(5)
+        self.permits = FairSemaphore(5)
         self.meters = Meters(lambda: self.now)
         self.tunables = Tunables(replace(Tuning.of(Settings()), auto=auto))
         self.tuning = SelfTuning(self.tunables, self.permits, self.meters, self._hosts)

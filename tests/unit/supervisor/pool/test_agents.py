@@ -18,7 +18,7 @@ from supervisor.pool import agents as agents_module
 from supervisor.pool import demand as demand_module
 from supervisor.pool.agents import STUCK_S, UNUSED_S, SpareAgents
 from supervisor.pool.demand import KindOfAgent, Orders, Recipe
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceStage, Member
@@ -57,8 +57,8 @@ class Scene:
         self.stuck: set[str] = set()
         this: Any = self
         nothing: Any = None
-        self.permits = Permits(8)
-        staff = Staff(host=this, factory=nothing, permits=self.permits, stock=nothing, room=nothing)
+        self.permits = FairSemaphore(8)
+        staff = Staff(host=this, factory=nothing, permits=self.permits, stock=nothing, memory=nothing)
         self.agents = SpareAgents(self.team, staff, this, self.hosts, size)
         self._number = 0
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from supervisor.pool.demand import PAUSE_S
 from supervisor.pool.worktrees import SpareWorktrees
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
 from supervisor.team.team import Team
@@ -22,7 +22,7 @@ class Scene:
         self.team = Team(MemoryStore())
         self.hosts = Hosts()
         nothing: Any = None
-        staff = Staff(host=nothing, factory=nothing, permits=Permits(8), stock=nothing, room=nothing)
+        staff = Staff(host=nothing, factory=nothing, permits=FairSemaphore(8), stock=nothing, memory=nothing)
         self.worktrees = SpareWorktrees(self.team, staff, self.hosts, 0)
 
     def __getitem__(self, host: str) -> Machine:

@@ -11,7 +11,7 @@ from actors.errors import UnavailableError
 from actors.home import Home
 from supervisor.pool.agents import MakerParts, SpareMaker
 from supervisor.pool.demand import Recipe
-from supervisor.spawning.rollback import Undoing
+from supervisor.spawning.rollback import SpawnRollback
 from supervisor.store import keys
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceStage
@@ -35,8 +35,8 @@ class Scene:
                 host=this,
                 team=self.team,
                 adopter=this,
-                undoing=Undoing(self.team, this, this),
-                room=this,
+                rollback=SpawnRollback(self.team, this, this),
+                memory=this,
                 seats=self.hosts,
                 timeout_s=1.0,
             )

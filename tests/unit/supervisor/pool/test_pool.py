@@ -18,7 +18,7 @@ from supervisor.pool.agents import SpareAgents
 from supervisor.pool.demand import PAUSE_S, OrderBook, Recipe
 from supervisor.pool.pool import Kept, Pool, Ready
 from supervisor.pool.worktrees import SpareWorktrees
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceStage, Member
@@ -43,13 +43,13 @@ class Scene:
 
     def __init__(self, store: MemoryStore, boot: str = "this boot", size: int = 0) -> None:
         self.team = Team(store)
-        self.permits = Permits(8)
+        self.permits = FairSemaphore(8)
         self.told: list[tuple[int, str]] = []
         self._number = 0
         this: Any = self
         hosts = Hosts()
         stock = ActorStock(this, self.permits, 0)
-        staff = Staff(host=this, factory=this, permits=self.permits, stock=stock, room=this)
+        staff = Staff(host=this, factory=this, permits=self.permits, stock=stock, memory=this)
         agents, worktrees = SpareAgents(self.team, staff, this, hosts, size), SpareWorktrees(self.team, staff, hosts, 0)
         kept = Kept(seats=hosts, agents=agents, worktrees=worktrees)
         self.pool = Pool(self.team, stock, kept, OrderBook(store, boot), "demo")

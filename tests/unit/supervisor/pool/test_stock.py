@@ -9,7 +9,7 @@ from actors.errors import FencedError, UnavailableError
 from supervisor.pool import actors as stock_module
 from supervisor.pool.actors import PREFIX, ActorStock
 from supervisor.ports import InstancePort
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 from tests.unit.supervisor.stand_ins import StandInInstance, turns
 
 
@@ -54,7 +54,7 @@ class _Actor(StandInInstance):
 class Scene:
     def __init__(self, size: int) -> None:
         self.factory = Factory()
-        self.permits = Permits(5)
+        self.permits = FairSemaphore(5)
         self.stock = ActorStock(self.factory, self.permits, size)
         self.fenced = False
 

@@ -12,7 +12,7 @@ from actors.errors import UnavailableError
 from actors.worktrees.model import Workspace
 from supervisor.pool.demand import PAUSE_S
 from supervisor.pool.worktrees import DIRECTORIES, SpareWorktrees
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
 from supervisor.team.team import Team
@@ -32,7 +32,7 @@ class Scene:
         self.undoes = True
         this: Any = self
         nothing: Any = None
-        staff = Staff(host=this, factory=nothing, permits=Permits(8), stock=nothing, room=nothing)
+        staff = Staff(host=this, factory=nothing, permits=FairSemaphore(8), stock=nothing, memory=nothing)
         self.worktrees = SpareWorktrees(self.team, staff, self.hosts, 0)
 
     async def create_spare(self, name: str, work_dir: Path) -> Workspace:

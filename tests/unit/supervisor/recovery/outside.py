@@ -13,8 +13,8 @@ from actors.worktrees.model import OrphanWorktree, RemovalResult
 from supervisor.pool.actors import ActorStock
 from supervisor.ports import InstancePort
 from supervisor.recovery.recovery import Recovery
-from supervisor.spawning.admission import Permits
-from supervisor.spawning.rollback import Undoing
+from supervisor.spawning.admission import FairSemaphore
+from supervisor.spawning.rollback import SpawnRollback
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import StandInInstance, TroubledStore
@@ -113,8 +113,8 @@ class Scene:
         self.store = TroubledStore()
         self.team = Team(self.store)
         self.outside = out = Outside(self.team)
-        self.stock = ActorStock(out, Permits(1), 0)
+        self.stock = ActorStock(out, FairSemaphore(1), 0)
         staff: Any = SimpleNamespace(host=out, factory=out, stock=self.stock, roster=None)
-        undo = Undoing(self.team, staff.host, staff.factory)
+        undo = SpawnRollback(self.team, staff.host, staff.factory)
         parts: tuple[Any, ...] = (staff, out, undo, out)
         self.recovery = Recovery(self.team, *parts)

@@ -19,7 +19,7 @@ from supervisor.settings import Settings, service
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.settings.service import TuningDesk
 from supervisor.settings.sources import Tuned, read_tuned, write_tuned
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 from tests.unit.supervisor.stand_ins import turns
 
 LEAD = Caller(sender="lead")
@@ -31,7 +31,7 @@ class Life:
     def __init__(self, home: Home) -> None:
         settings = Settings.load(home, {})
         self.tunables = Tunables(Tuning.of(settings))
-        self.permits = Permits(settings.max_concurrent_spawns)
+        self.permits = FairSemaphore(settings.max_concurrent_spawns)
         self_tuning = SelfTuning(self.tunables, self.permits, Meters(), dict)
         self.desk = TuningDesk(home, self.tunables, self_tuning, Tuning.of(settings.configured))
 

@@ -8,7 +8,7 @@ from supervisor.api import requests, results
 from supervisor.api.requests import Malformed, Role
 from supervisor.api.results import RestartResult
 from supervisor.api.verbs import Caller, ignore_progress
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.spawner import resume_all, spawn_all
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
@@ -65,7 +65,7 @@ async def test_members_that_are_resumed_fail_alone_whatever_goes_wrong() -> None
                 return None
         return results.RestartResult(instance_id=member.record.instance_id, status=Status.READY, resumed=True)
 
-    outcomes = await resume_all(members, Permits(2), resume, ignore_progress)
+    outcomes = await resume_all(members, FairSemaphore(2), resume, ignore_progress)
     assert [one.error.code if one.error else one.resumed for one in outcomes] == ["agent", "internal", False, True]
 
 
@@ -79,7 +79,7 @@ async def test_those_that_are_started_again_are_counted_as_they_are_done() -> No
             raise AgentError("it ended at once")
         return RestartResult(instance_id=member.record.instance_id, status=Status.READY, resumed=True)
 
-    outcomes = await resume_all(members, Permits(1), resume, lambda *word: told.append(word))
+    outcomes = await resume_all(members, FairSemaphore(1), resume, lambda *word: told.append(word))
 
     assert [outcome.error is None for outcome in outcomes] == [True, False, True]
     ids = [member.record.instance_id for member in members]

@@ -15,7 +15,7 @@ from actors.nodes import Node
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.cluster.scheduler import Placement, Roster
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.staff import Staff
 from supervisor.spawning.start import WarmStart
 from supervisor.store.memory import MemoryStore
@@ -40,7 +40,7 @@ class Scene:
         nothing: Any = None
         self.roster = Roster("near", this, this, 0)
         self.staff = Staff(
-            host=this, factory=nothing, permits=Permits(3), stock=nothing, room=nothing, roster=self.roster
+            host=this, factory=nothing, permits=FairSemaphore(3), stock=nothing, memory=nothing, roster=self.roster
         )
         self.warm = WarmStart(self.staff, self.team, this)
         workspace = Workspace(mode="isolated", directory=Path("/w/spare_1"), worktree=Path("/w/spare_1"))

@@ -11,7 +11,7 @@ from actors.errors import AgentError
 from actors.instance.reports import Report
 from actors.status import Status
 from supervisor.api.results import RestartResult
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 from supervisor.store.memory import MemoryStore
 from supervisor.team import lifecycle, team
 from supervisor.team.lifecycle import GIVEN_UP, AutoRestart
@@ -51,7 +51,7 @@ class Scene:
         self.store = store
         self.team = Team(store)
         self.restarts = Restarts(self.team)
-        self.auto_restart = AutoRestart(self.team, self.restarts, Permits(5), LIMIT)  # type: ignore[arg-type]
+        self.auto_restart = AutoRestart(self.team, self.restarts, FairSemaphore(5), LIMIT)  # type: ignore[arg-type]
         self.team.on_failed = self.auto_restart.failed
         self.begun = asyncio.get_running_loop().time()
 

@@ -17,7 +17,7 @@ from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import Workspace
 from supervisor.pool.actors import ActorStock
 from supervisor.records import decode_record
-from supervisor.spawning.admission import Permits, Room
+from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 from supervisor.spawning.staff import Staff
 from supervisor.store import keys
 from supervisor.team.lifecycle import Lifecycle
@@ -37,7 +37,7 @@ class Outside:
         self.team = Team(self.store)
         self._reported = reported
         host: Any = self
-        self.room = Room(host, 1, 0)
+        self.memory = MemoryAdmission(host, 1, 0)
         self.ended = 0
         self.destroyed: list[str] = []
         self.renewed: list[str] = []
@@ -84,13 +84,13 @@ async def lifecycle(reported: Status) -> tuple[Lifecycle, Team, Outside]:
     """With one instance that has failed."""
     outside: Any = Outside(reported)
     team = outside.team
-    permits = Permits(3)
+    permits = FairSemaphore(3)
     staff = Staff(
         host=outside,
         factory=outside,
         permits=permits,
         stock=ActorStock(outside, permits, 0),
-        room=outside.room,
+        memory=outside.memory,
     )
     member = await recruit(team, work_dir=Path("/usr"), stage=InstanceStage.FAILED)
     member.snapshot = replace(READY, status=Status.FAILED)

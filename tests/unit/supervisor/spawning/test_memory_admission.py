@@ -10,7 +10,7 @@ import pytest
 from actors.errors import UnavailableError
 from actors.host.load import HostLoad
 from supervisor.spawning import admission as room_module
-from supervisor.spawning.admission import Permits, Room
+from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import load
 
@@ -23,9 +23,9 @@ class Machine:
         return load(self.free_mb)
 
 
-def room(machine: Machine) -> Room:
+def memory(machine: Machine) -> MemoryAdmission:
     host: Any = machine
-    return Room(host, agent_mb=300, reserve_mb=500)
+    return MemoryAdmission(host, agent_mb=300, reserve_mb=500)
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_does_not_fit_waits_says_so_and_goes_on_once_there_is_memory() -> None:
     async def play() -> None:
         machine = Machine(1400)
-        where, told = room(machine), list[str]()
+        where, told = memory(machine), list[str]()
         async with AsyncExitStack() as started:
             for _ in range(3):
                 await started.enter_async_context(where.hold("claude"))
@@ -56,7 +56,7 @@ def test_who_does_not_fit_waits_says_so_and_goes_on_once_there_is_memory() -> No
 def test_who_waits_is_served_in_order_and_a_small_one_does_not_overtake() -> None:
     async def play() -> None:
         machine, order = Machine(500), list[str]()
-        where = room(machine)
+        where = memory(machine)
 
         async def start(name: str, agent: str) -> None:
             async with where.hold(agent):
@@ -77,7 +77,7 @@ def test_who_waits_is_served_in_order_and_a_small_one_does_not_overtake() -> Non
 def test_what_is_only_kept_ready_is_given_up_for_who_waits() -> None:
     async def play() -> None:
         machine = Machine(500)
-        where = room(machine)
+        where = memory(machine)
 
         def give_up(host: str) -> bool:
             assert host == ""
@@ -94,7 +94,7 @@ def test_what_is_only_kept_ready_is_given_up_for_who_waits() -> None:
 def test_who_finds_no_room_for_very_long_is_refused_in_words_and_holds_nothing() -> None:
     async def play() -> None:
         machine = Machine(600)
-        where = room(machine)
+        where = memory(machine)
         words = (
             "There was no memory for another agent for 90 s: 100 MB are free beside the reserve of 500 MB, and one "
             "needs up to 300 MB. Terminate instances whose work is done, then start it again. Or lower agent_memory_mb"
@@ -110,7 +110,7 @@ def test_who_finds_no_room_for_very_long_is_refused_in_words_and_holds_nothing()
     virtual_time.run(play)
 
 
-async def refused_after(where: Room, agent: str = "claude") -> float:
+async def refused_after(where: MemoryAdmission, agent: str = "claude") -> float:
     """Seconds."""
     clock = asyncio.get_running_loop().time
     begun = clock()
@@ -122,8 +122,8 @@ async def refused_after(where: Room, agent: str = "claude") -> float:
 
 def test_a_batch_beyond_memory_is_refused_together_and_not_a_few_at_a_time() -> None:
     async def play() -> None:
-        where, told = room(Machine(500)), list[str]()
-        permits = Permits(5)
+        where, told = memory(Machine(500)), list[str]()
+        permits = FairSemaphore(5)
 
         async def start() -> float:
             async with permits.hold():
@@ -146,7 +146,7 @@ def test_a_batch_beyond_memory_is_refused_together_and_not_a_few_at_a_time() -> 
 def test_as_long_as_some_are_started_the_others_go_on_waiting() -> None:
     async def play() -> None:
         machine = Machine(500)
-        where = room(machine)
+        where = memory(machine)
         async with AsyncExitStack() as started:
             starts = [asyncio.create_task(started.enter_async_context(where.hold("claude"))) for _ in range(4)]
             for _ in range(4):
@@ -159,7 +159,7 @@ def test_as_long_as_some_are_started_the_others_go_on_waiting() -> None:
 
 def test_who_comes_later_or_after_one_that_went_away_waits_his_own_time() -> None:
     async def play() -> None:
-        where = room(Machine(500))
+        where = memory(Machine(500))
         gone = asyncio.create_task(where.hold("claude").__aenter__())
         await asyncio.sleep(60)
         gone.cancel()
@@ -174,7 +174,7 @@ def test_who_comes_later_or_after_one_that_went_away_waits_his_own_time() -> Non
 
 def test_on_another_host_only_its_slots_count_and_spares_there_give_way_one_after_the_other() -> None:
     async def play() -> None:
-        where, asked, told = room(Machine(0)), list[str](), list[str]()
+        where, asked, told = memory(Machine(0)), list[str](), list[str]()
         left = {"other": -2, "full": -1}
 
         def give_up(host: str) -> bool:
@@ -199,7 +199,7 @@ def test_on_another_host_only_its_slots_count_and_spares_there_give_way_one_afte
 def test_who_takes_the_place_of_one_that_ends_for_it_need_not_wait_and_nobody_else_gets_that_place() -> None:
     async def play() -> None:
         machine = Machine(500)
-        where = room(machine)
+        where = memory(machine)
         async with where.hold("claude", replaces=True):
             machine.free_mb += 300  # the earlier one has ended
             assert not await where.fits("demo")

@@ -6,13 +6,13 @@ from contextlib import AbstractAsyncContextManager, suppress
 import pytest
 
 from actors.errors import WrongStateError
-from supervisor.spawning.admission import Permits
+from supervisor.spawning.admission import FairSemaphore
 
 
 class Holder:
     """A task that holds a permit until it is let go."""
 
-    def __init__(self, permits: Permits, order: list[str], name: str, *, caller: str | None = "") -> None:
+    def __init__(self, permits: FairSemaphore, order: list[str], name: str, *, caller: str | None = "") -> None:
         """``caller`` None: in the background."""
         self.go = asyncio.Event()
         hold = permits.hold_in_background() if caller is None else permits.hold(caller)
@@ -34,7 +34,7 @@ async def settle() -> None:
 
 
 async def test_no_more_than_the_limit_hold_at_once_and_the_first_come_is_the_first_served() -> None:
-    permits, order = Permits(2), list[str]()
+    permits, order = FairSemaphore(2), list[str]()
     holders = [Holder(permits, order, name) for name in "abcd"]
     await settle()
     assert (order, permits.held, permits.waiting) == (["a", "b"], 2, 2)
@@ -47,7 +47,7 @@ async def test_no_more_than_the_limit_hold_at_once_and_the_first_come_is_the_fir
 
 
 async def test_a_larger_limit_admits_those_who_wait_at_once() -> None:
-    permits, order = Permits(1), list[str]()
+    permits, order = FairSemaphore(1), list[str]()
     holders = [Holder(permits, order, name) for name in "abc"]
     await settle()
     permits.resize(3)
@@ -58,7 +58,7 @@ async def test_a_larger_limit_admits_those_who_wait_at_once() -> None:
 
 
 async def test_who_stops_waiting_or_fails_frees_the_place() -> None:
-    permits, order = Permits(1), list[str]()
+    permits, order = FairSemaphore(1), list[str]()
     holder, waiter, last = (Holder(permits, order, name) for name in "abc")
     await settle()
     waiter.task.cancel()
@@ -74,7 +74,7 @@ async def test_who_stops_waiting_or_fails_frees_the_place() -> None:
 
 
 async def test_who_stops_waiting_takes_nothing_from_who_came_after_it() -> None:
-    permits, order = Permits(1), list[str]()
+    permits, order = FairSemaphore(1), list[str]()
     first, waiter = (Holder(permits, order, name, caller="a") for name in ("first", "waiter"))
     await settle()
     # In one turn of the loop, in this order: the holder ends, others come, and who waited goes away.
@@ -91,7 +91,7 @@ async def test_who_stops_waiting_takes_nothing_from_who_came_after_it() -> None:
 
 
 async def test_callers_take_turns_however_much_one_of_them_asks_for() -> None:
-    permits, order = Permits(1), list[str]()
+    permits, order = FairSemaphore(1), list[str]()
     many = [Holder(permits, order, f"a{number}", caller="a") for number in range(4)]
     await settle()
     others = [Holder(permits, order, name, caller=name) for name in "bc"]
@@ -103,7 +103,7 @@ async def test_callers_take_turns_however_much_one_of_them_asks_for() -> None:
 
 
 async def test_the_background_begins_when_nobody_else_waits_or_holds_and_leaves_one_free() -> None:
-    permits, order = Permits(2), list[str]()
+    permits, order = FairSemaphore(2), list[str]()
     urgent = Holder(permits, order, "urgent")
     patient = [Holder(permits, order, name, caller=None) for name in ("refill 1", "refill 2")]
     await settle()
@@ -124,7 +124,7 @@ async def test_the_background_begins_when_nobody_else_waits_or_holds_and_leaves_
 
 
 async def test_with_a_limit_of_one_the_background_still_gets_its_turn() -> None:
-    permits, order = Permits(1), list[str]()
+    permits, order = FairSemaphore(1), list[str]()
     refill = Holder(permits, order, "refill", caller=None)
     await settle()
     assert order == ["refill"]
@@ -132,7 +132,7 @@ async def test_with_a_limit_of_one_the_background_still_gets_its_turn() -> None:
 
 
 async def test_permits_that_are_given_no_more_are_refused_to_who_waits_and_to_who_asks_later() -> None:
-    permits = Permits(1)
+    permits = FairSemaphore(1)
     async with permits.hold("first"):
         waiting = [
             asyncio.create_task(_held(permits.hold("second"))),
