@@ -18,7 +18,7 @@ from actors.ray_client import SUPERVISOR, actor_class, named_actor, on_host
 from supervisor.build import build_supervisor
 from supervisor.cluster.router import ManyHosts
 from supervisor.cluster.scheduler import Roster
-from supervisor.pool.actors import ActorStock
+from supervisor.pool.actors import ActorPool
 from supervisor.ports import ClusterHostPort, ClusterPort, HostPort
 from supervisor.rpc.relayed import RelayedConnections
 from supervisor.rpc.server import Gateway
@@ -77,9 +77,9 @@ class _SupervisorServer:
         host: HostPort = cast("HostPort", ManyHosts(roster, self._home.travel / "conversations")) if roster else own
         factory = RayInstances(catalog, address, cluster.slots) if cluster else RayInstances(catalog)
         permits = FairSemaphore(settings.max_concurrent_spawns)
-        stock = ActorStock(factory, permits, settings.spare_actors)
+        actor_pool = ActorPool(factory, permits, settings.spare_actors)
         memory = MemoryAdmission(own, settings.agent_memory_mb, settings.memory_reserve_mb, settings.spawn_timeout_s)
-        staff = Staff(host=host, factory=factory, permits=permits, stock=stock, memory=memory, roster=roster)
+        staff = Staff(host=host, factory=factory, permits=permits, actor_pool=actor_pool, memory=memory, roster=roster)
         store = make_store(self._home, settings, unless_agents_live(self._home, host))
         supervisor = build_supervisor(self._home, settings, staff, store)
         try:

@@ -24,11 +24,11 @@ from supervisor.metrics.metrics import Meters
 from supervisor.metrics.monitor import Monitor, Watched
 from supervisor.metrics.service import Events, HistoryKeeper, PerformanceDesk, PerformanceParts, Watch
 from supervisor.metrics.snapshot import Sources
-from supervisor.pool.agents import MakerParts, SpareAgents, SpareMaker
+from supervisor.pool.agents import AgentFactory, AgentFactoryParts, AgentPool
 from supervisor.pool.demand import OrderBook, this_boot
-from supervisor.pool.placement import Seats, SeatsHere, SeatsOnHosts
-from supervisor.pool.pool import Kept, Pool, PoolDesk
-from supervisor.pool.worktrees import SpareWorktrees
+from supervisor.pool.placement import ClusterPlacement, LocalPlacement, SparePlacement
+from supervisor.pool.pool import Pool, PoolService, SparePools
+from supervisor.pool.worktrees import WorktreePool
 from supervisor.recovery.gc import GarbageCollector, GcService
 from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
@@ -50,23 +50,29 @@ from supervisor.team.team import Team
 
 
 def make_pool(home: Home, settings: Settings, staff: Staff, team: Team, adopter: Adopter, *, store: StateStore) -> Pool:
-    seats: Seats = SeatsHere(staff.host, staff.memory)
+    placement: SparePlacement = LocalPlacement(staff.host, staff.memory)
     if staff.roster is not None:
-        seats = SeatsOnHosts(team, staff.roster, staff.memory)
-    parts = MakerParts(
+        placement = ClusterPlacement(team, staff.roster, staff.memory)
+    parts = AgentFactoryParts(
         home=home,
         host=staff.host,
         team=team,
         adopter=adopter,
         rollback=SpawnRollback(team, staff.host, staff.factory),
         memory=staff.memory,
-        seats=seats,
+        placement=placement,
         timeout_s=settings.spawn_timeout_s,
     )
-    agents = SpareAgents(team, staff, SpareMaker(parts), seats, settings.prewarm_instances)
-    worktrees = SpareWorktrees(team, staff, seats, settings.worktree_pool_size)
+    agents = AgentPool(team, staff, AgentFactory(parts), placement, settings.prewarm_instances)
+    worktrees = WorktreePool(team, staff, placement, settings.worktree_pool_size)
     book = OrderBook(Keeping(store, team.unreadable), this_boot())
-    return Pool(team, staff.stock, Kept(seats=seats, agents=agents, worktrees=worktrees), book, settings.agent)
+    return Pool(
+        team,
+        staff.actor_pool,
+        SparePools(placement=placement, agents=agents, worktrees=worktrees),
+        book,
+        settings.agent,
+    )
 
 
 def performance_desks(
@@ -211,7 +217,7 @@ def _desks(ground: _Ground, pool: Pool, lifecycle: Lifecycle, keeper: HistoryKee
         GcService(ground.team, GarbageCollector(ground.home, ground.team, staff.host, lifecycle)),
         *performance_desks(ground.home, watched, keeper, Tuning.of(settings.configured)),
         _hosts_desk(ground, lifecycle, pool),  # before the pool, which asks for its spares where they are
-        PoolDesk(pool, ground.work_dirs, settings.spawn_timeout_s),
+        PoolService(pool, ground.work_dirs, settings.spawn_timeout_s),
     )
 
 

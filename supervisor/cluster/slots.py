@@ -24,7 +24,7 @@ class Slots:
         """From now on whoever places, starts or keeps ready goes by these. ``on_change`` is for spare agents."""
 
         def changed() -> None:
-            staff.stock.look_again()
+            staff.actor_pool.look_again()
             on_change()
 
         self._roster.holders = self.taken
@@ -32,7 +32,7 @@ class Slots:
         self._roster.is_worked_on = self._is_worked_on
         self._roster.on_change = changed
         staff.memory.slots_left = self.left
-        staff.stock.rooms = self.rooms
+        staff.actor_pool.rooms = self.rooms
 
     def taken(self) -> Mapping[str, str]:
         """Host by instance; who only starts counts as well, and who has failed while its actor is there."""

@@ -1,8 +1,8 @@
 """Spare instance actors: processes that follow nobody yet, because to start one is what costs.
 
 ``Spawner`` takes one for each instance, ``Recovery`` tells which ones an earlier supervisor has left. Promises: a spare
-is given to one taker only; the stock is refilled one by one in the background, when no caller's spawn waits or runs; a
-taker never waits for the stock. All in the supervisor's event loop.
+is given to one taker only; the pool is refilled one by one in the background, when no caller's spawn waits or runs; a
+taker never waits for the pool. All in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ELSEWHERE_AGAIN_S = 30.0
 """A host of a cluster that does not make one must not keep the others from theirs."""
 
 
-class ActorStock:
+class ActorPool:
     def __init__(self, factory: InstanceFactory, permits: FairSemaphore, size: int) -> None:
         self._factory = factory
         self._permits = permits
@@ -48,7 +48,7 @@ class ActorStock:
 
     @property
     def names(self) -> frozenset[str]:
-        """Of all that are the stock's own, also those that are just being made or looked at."""
+        """Of all that are the pool's own, also those that are just being made or looked at."""
         return frozenset({*self._ready, *self._found, self._making} - {""})
 
     @property
@@ -80,7 +80,7 @@ class ActorStock:
         self._changes.announce()
 
     def begin(self, confirm: Callable[[], Awaitable[None]]) -> None:
-        """Begins to keep the stock, as soon as ``recognise`` was called.
+        """Begins to keep the pool, as soon as ``recognise`` was called.
 
         ``confirm`` raises ``FencedError`` when another supervisor has the team.
         """

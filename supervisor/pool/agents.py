@@ -28,8 +28,8 @@ from actors.concurrency import TaskSet, beside
 from actors.errors import AgentError, FencedError, PhalanxError, UnavailableError
 from actors.home import Home
 from actors.status import ALIVE, Status
-from supervisor.pool.demand import Demand, KindOfAgent, Orders, Recipe, waits_for
-from supervisor.pool.placement import Seats
+from supervisor.pool.demand import AgentSpec, Demand, KindOfAgent, PoolOrders, waits_for
+from supervisor.pool.placement import SparePlacement
 from supervisor.ports import HostPort
 from supervisor.spawning.admission import MemoryAdmission
 from supervisor.spawning.agent import LaunchOptions, agent_start, spare_prompt
@@ -43,37 +43,37 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MakerParts:
+class AgentFactoryParts:
     home: Home
     host: HostPort
     team: Team
     adopter: Adopter
     rollback: SpawnRollback
     memory: MemoryAdmission
-    seats: Seats
+    placement: SparePlacement
     timeout_s: float
     """Longest time from the start of an agent to its prompt."""
 
 
-class SpareMaker:
+class AgentFactory:
     """All in the supervisor's event loop."""
 
-    def __init__(self, parts: MakerParts) -> None:
+    def __init__(self, parts: AgentFactoryParts) -> None:
         self._home = parts.home
         self._host = parts.host
         self._team = parts.team
         self._adopter = parts.adopter
         self._rollback = parts.rollback
         self._memory = parts.memory
-        self._seats = parts.seats
+        self._placement = parts.placement
         self._timeout_s = parts.timeout_s
 
-    async def make(self, recipe: Recipe) -> None:
+    async def make(self, recipe: AgentSpec) -> None:
         """Returns when the spare is ready. Raises ``PhalanxError``; then nothing of it is left.
 
         No spare is made for which there is no room just now.
         """
-        seat = await self._seats.for_agent(recipe.agent)
+        place = await self._placement.for_agent(recipe.agent)
         member = self._team.registry.add_spare(
             SpareAgent(
                 agent=recipe.agent,
@@ -81,14 +81,14 @@ class SpareMaker:
                 created_at=time.time(),
                 work_dir=recipe.work_dir,
                 recipe=recipe.key,
-                host=seat.host,
-                address=seat.address,
+                host=place.host,
+                address=place.address,
             )
         )
-        self._seats.settle(member.record.instance_id, seat.host)
+        self._placement.settle(member.record.instance_id, place.host)
         async with member.turn:
             try:
-                async with self._memory.hold(recipe.agent, host=seat.elsewhere):
+                async with self._memory.hold(recipe.agent, host=place.elsewhere):
                     await self._begin(member, recipe)
                     await self._until_ready(member)
                     await self._team.save(member.record.instance_id, stage=InstanceStage.SPARE)
@@ -104,15 +104,15 @@ class SpareMaker:
                 await self._take_away(member)
 
     async def _take_away(self, member: Member) -> None:
-        if self._seats.is_lost(member.record.host):
-            self._seats.forget(member.record.instance_id)
+        if self._placement.is_lost(member.record.host):
+            self._placement.forget(member.record.instance_id)
             await self._rollback.abandon(member.record)
         else:
             await self._rollback.undo(member.record)
 
-    async def _begin(self, member: Member, recipe: Recipe) -> None:
+    async def _begin(self, member: Member, recipe: AgentSpec) -> None:
         instance_id = member.record.instance_id
-        program = await (await self._seats.link(member.record.host)).program(recipe.agent)
+        program = await (await self._placement.link(member.record.host)).program(recipe.agent)
         await self._team.save(instance_id, program=program)
         async with beside(self._adopter.actor(member.record)) as coming:
             workspace = await self._host.create_spare(instance_id, recipe.work_dir)
@@ -135,7 +135,7 @@ class SpareMaker:
             raise AgentError(f"A spare agent could not be started: {why}")
 
 
-def _options(recipe: Recipe) -> LaunchOptions:
+def _options(recipe: AgentSpec) -> LaunchOptions:
     return LaunchOptions(
         system_prompt=spare_prompt(),
         model=recipe.model,
@@ -152,17 +152,17 @@ EVERY_S = 30.0
 _ASK_S = 10.0
 
 
-class SpareAgents:
-    def __init__(self, team: Team, staff: Staff, maker: SpareMaker, seats: Seats, size: int) -> None:
+class AgentPool:
+    def __init__(self, team: Team, staff: Staff, maker: AgentFactory, placement: SparePlacement, size: int) -> None:
         self._team = team
         self._host = staff.host
         self._permits = staff.permits
         self._maker = maker
-        self._seats = seats
+        self._placement = placement
         self._size = size
         self._kinds: dict[str, KindOfAgent] = {}
         """All that are known; those in ``_recipes`` can be made."""
-        self._recipes: dict[str, Recipe] = {}
+        self._recipes: dict[str, AgentSpec] = {}
         self._current: str = ""
         self._in_use = False
         """An instance of the team runs or was asked for: before that nobody needs the settings' spares."""
@@ -187,7 +187,7 @@ class SpareAgents:
         """How many there shall be, also those that wait for something first."""
         return max(self._size, sum(map(self._wanted, self._kinds)))
 
-    def restore(self, orders: Orders) -> None:
+    def restore(self, orders: PoolOrders) -> None:
         """What an earlier supervisor was asked for."""
         for key, kind in orders.kinds.items():
             self._kinds[key] = kind
@@ -208,18 +208,18 @@ class SpareAgents:
         """Of which kind the settings' spares are; empty while none was asked for."""
         return self._current
 
-    def asked_for(self, recipe: Recipe) -> None:
+    def asked_for(self, recipe: AgentSpec) -> None:
         """An instance of this kind is being started: the settings' spares are of it from now on."""
         self._learn(recipe)
         self._current = recipe.key
         self._in_use = True
 
-    def _learn(self, recipe: Recipe) -> None:
+    def _learn(self, recipe: AgentSpec) -> None:
         self._kinds[recipe.key] = KindOfAgent.of(recipe)
         self._recipes[recipe.key] = recipe
         self._asked_at[recipe.key] = time.monotonic()
 
-    def take(self, recipe: Recipe, hosts: Sequence[str] | None) -> Member | None:
+    def take(self, recipe: AgentSpec, hosts: Sequence[str] | None) -> Member | None:
         """A spare, which is the taker's from now on. ``hosts``: where it may be, best first; None: anywhere."""
         found = min(self._fitting(recipe, hosts), key=itemgetter(0), default=(0, None))[1]
         if found is not None:
@@ -228,7 +228,7 @@ class SpareAgents:
             self.demand.take(recipe.key)
         return found
 
-    def _fitting(self, recipe: Recipe, hosts: Sequence[str] | None) -> Iterator[tuple[int, Member]]:
+    def _fitting(self, recipe: AgentSpec, hosts: Sequence[str] | None) -> Iterator[tuple[int, Member]]:
         for spare in self.ready(recipe.key):
             if hosts is None or spare.record.host in hosts:
                 yield hosts.index(spare.record.host) if hosts else 0, spare
@@ -248,7 +248,7 @@ class SpareAgents:
             if spare.record.instance_id in self._team.registry:  # not all of it went: it is looked at again
                 self._gone.discard(spare.record.instance_id)
 
-    def order(self, recipe: Recipe, count: int) -> None:
+    def order(self, recipe: AgentSpec, count: int) -> None:
         """From now on there shall be ``count``, until they are taken."""
         self._learn(recipe)
         self._current = self._current or recipe.key
@@ -291,7 +291,7 @@ class SpareAgents:
 
         In a cluster one after the other: whoever waits for a slot asks again and again until it is there.
         """
-        name = host or self._seats.own
+        name = host or self._placement.own
         here = [spare for spare in self._team.registry.spares() if not name or spare.record.host == name]
         if name and any(spare.record.instance_id in self._leaving for spare in here):
             return True
@@ -342,11 +342,11 @@ class SpareAgents:
 
     async def _learn_programs(self) -> None:
         """A host that does not answer at once keeps no other's spares from being looked after."""
-        spares = [spare.record for spare in self._team.registry.spares() if self._seats.is_open(spare.record.host)]
+        spares = [spare.record for spare in self._team.registry.spares() if self._placement.is_open(spare.record.host)]
         for host, agent in {(record.host, record.agent) for record in spares}:
             with suppress(UnavailableError, TimeoutError):
                 async with asyncio.timeout(_ASK_S):
-                    self._programs[host, agent] = await (await self._seats.link(host)).program(agent)
+                    self._programs[host, agent] = await (await self._placement.link(host)).program(agent)
 
     def _discard_useless(self) -> None:
         for spare in self._team.registry.spares():
@@ -370,7 +370,7 @@ class SpareAgents:
     def _is_stuck(self, spare: Member) -> bool:
         """It lives and is not at its prompt any more. Nobody looks at its screen."""
         snapshot = spare.snapshot
-        away = snapshot.status is not Status.READY and self._seats.is_open(spare.record.host)
+        away = snapshot.status is not Status.READY and self._placement.is_open(spare.record.host)
         return away and time.time() - snapshot.since > STUCK_S
 
     def _let_unused_go(self) -> None:
@@ -390,7 +390,7 @@ class SpareAgents:
         """One that is just being made on a host that is drained goes when it is made."""
         host = spare.record.host
         made = spare.record.stage is InstanceStage.SPARE
-        return not (self._seats.is_closed(host) if made else self._seats.is_lost(host))
+        return not (self._placement.is_closed(host) if made else self._placement.is_lost(host))
 
     def _why_useless(self, spare: Member) -> str:
         if not self._is_kept(spare):
@@ -406,7 +406,7 @@ class SpareAgents:
             and record.instance_id not in self._gone
             and spare.snapshot.status is Status.READY
             and not spare.turn.locked()
-            and self._seats.is_open(record.host)
+            and self._placement.is_open(record.host)
             and self._team.members.has(record.instance_id)
         )
 
@@ -442,14 +442,16 @@ class SpareAgents:
         return self.demand.missing(key, self._wanted(key), there)
 
     def _make_missing(self) -> None:
-        if not self._seats.linked:  # the hosts are just coming back, and what fails now would not be ordered any more
+        if (
+            not self._placement.linked
+        ):  # the hosts are just coming back, and what fails now would not be ordered any more
             return
         for key, recipe in self._recipes.items():
             for _ in range(self._missing(key)):
                 self.demand.begin(key)
                 self._work.begin(self._make(recipe))
 
-    async def _make(self, recipe: Recipe) -> None:
+    async def _make(self, recipe: AgentSpec) -> None:
         key = recipe.key
         try:
             with self.demand.made(key):

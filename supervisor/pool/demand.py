@@ -5,7 +5,7 @@ What a spare agent is made for: all that its start depends on. Only who asks for
 How many spares of each kind are ordered and just being made, and whether making is worth a try; does nothing itself.
 
 An order holds until it was taken from. After a failure nothing is made for a while, and the one that could not be made
-is no longer ordered, so that nobody waits for it. Used by ``SpareAgents`` and ``SpareWorktrees``.
+is no longer ordered, so that nobody waits for it. Used by ``AgentPool`` and ``WorktreePool``.
 
 What is to be kept ready, as it stands in the store: a supervisor that comes back goes on with it.
 
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class AgentSpec:
     work_dir: Path
     agent: str
     model: str | None = None
@@ -168,7 +168,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindOfAgent:
-    """A ``Recipe``, without what may not be stored."""
+    """A ``AgentSpec``, without what may not be stored."""
 
     work_dir: Path
     agent: str
@@ -177,7 +177,7 @@ class KindOfAgent:
     has_environment: bool
 
     @classmethod
-    def of(cls, recipe: Recipe) -> KindOfAgent:
+    def of(cls, recipe: AgentSpec) -> KindOfAgent:
         return cls(
             work_dir=recipe.work_dir,
             agent=recipe.agent,
@@ -187,15 +187,17 @@ class KindOfAgent:
         )
 
     @property
-    def recipe(self) -> Recipe | None:
+    def recipe(self) -> AgentSpec | None:
         """None when not all of it was stored."""
         if self.has_environment:
             return None
-        return Recipe(work_dir=self.work_dir, agent=self.agent, model=self.model, permission_mode=self.permission_mode)
+        return AgentSpec(
+            work_dir=self.work_dir, agent=self.agent, model=self.model, permission_mode=self.permission_mode
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
+class PoolOrders:
     """By recipe key, and by directory."""
 
     kinds: Mapping[str, KindOfAgent] = field(default_factory=dict)
@@ -209,7 +211,7 @@ class Orders:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stored:
     boot: str
-    orders: Orders
+    orders: PoolOrders
 
 
 _ADAPTER = TypeAdapter(_Stored)
@@ -226,20 +228,20 @@ class OrderBook:
     def __init__(self, store: StateStore, boot: str) -> None:
         self._store = store
         self._boot = boot
-        self._stored = Orders()
+        self._stored = PoolOrders()
 
-    async def load(self, unreadable: Unreadable) -> Orders:
+    async def load(self, unreadable: Unreadable) -> PoolOrders:
         """What an earlier supervisor has stored, as far as it still holds. Raises ``StoreError``."""
         for _, found in unreadable.readable(await self._store.load(keys.POOL_ORDERS), _decode):
             self._stored = found.orders
             if found.boot != self._boot:
-                return Orders(kinds=found.orders.kinds, current=found.orders.current)
+                return PoolOrders(kinds=found.orders.kinds, current=found.orders.current)
         return self._stored
 
-    def lacks(self, orders: Orders) -> bool:
+    def lacks(self, orders: PoolOrders) -> bool:
         return orders != self._stored
 
-    async def save(self, orders: Orders) -> None:
+    async def save(self, orders: PoolOrders) -> None:
         """Raises ``StoreError``."""
         if self.lacks(orders):
             record = encode_plain(_ADAPTER.dump_python(_Stored(boot=self._boot, orders=orders), mode="json"))

@@ -22,7 +22,7 @@ from supervisor.team.team import Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seat:
+class SparePlace:
     host: str = ""
     """Empty on one machine."""
     address: str = ""
@@ -34,7 +34,7 @@ class Seat:
         return self.host if self.address else ""
 
 
-class Seats(Protocol):
+class SparePlacement(Protocol):
     @property
     def own(self) -> str:
         """The supervisor's host; empty on one machine."""
@@ -50,11 +50,11 @@ class Seats(Protocol):
         """Of the hosts, by address, which is empty for the supervisor's own; without any on one machine."""
         ...
 
-    async def for_agent(self, agent: str) -> Seat:
+    async def for_agent(self, agent: str) -> SparePlace:
         """Raises ``UnavailableError`` when there is room nowhere. Whoever gets it counts there before he awaits."""
         ...
 
-    async def for_worktree(self, there: Collection[str]) -> Seat:
+    async def for_worktree(self, there: Collection[str]) -> SparePlace:
         """``there``: the hosts of those that are kept for the same directory already."""
         ...
 
@@ -83,7 +83,7 @@ class Seats(Protocol):
         ...
 
 
-class SeatsHere:
+class LocalPlacement:
     """On one machine."""
 
     own = ""
@@ -94,13 +94,13 @@ class SeatsHere:
         self._host = host
         self._memory = memory
 
-    async def for_agent(self, agent: str) -> Seat:
+    async def for_agent(self, agent: str) -> SparePlace:
         if not await self._memory.fits(agent):
             raise UnavailableError("There is no memory for a spare agent just now.")
-        return Seat()
+        return SparePlace()
 
-    async def for_worktree(self, there: Collection[str]) -> Seat:
-        return Seat()
+    async def for_worktree(self, there: Collection[str]) -> SparePlace:
+        return SparePlace()
 
     def is_open(self, host: str) -> bool:
         return True
@@ -121,7 +121,7 @@ class SeatsHere:
         return self._host
 
 
-class SeatsOnHosts:
+class ClusterPlacement:
     """In a cluster."""
 
     def __init__(self, team: Team, roster: Roster, memory: MemoryAdmission) -> None:
@@ -142,20 +142,20 @@ class SeatsOnHosts:
     def names(self) -> Mapping[str, str]:
         return {"" if node.name == self.own else node.address: node.name for node in self._roster.seen}
 
-    async def for_agent(self, agent: str) -> Seat:
+    async def for_agent(self, agent: str) -> SparePlace:
         await self._roster.nodes()
         fits_here = await self._memory.fits(agent)
-        return self._seat(self._roster.used(self._slots.seated()).elements(), () if fits_here else (self.own,))
+        return self._place(self._roster.used(self._slots.seated()).elements(), () if fits_here else (self.own,))
 
-    async def for_worktree(self, there: Collection[str]) -> Seat:
+    async def for_worktree(self, there: Collection[str]) -> SparePlace:
         await self._roster.nodes()
-        return self._seat([*self._roster.used(self._slots.taken()).elements(), *there], ())
+        return self._place([*self._roster.used(self._slots.taken()).elements(), *there], ())
 
-    def _seat(self, used: Iterable[str], besides: Collection[str]) -> Seat:
+    def _place(self, used: Iterable[str], besides: Collection[str]) -> SparePlace:
         node = self._roster.roomiest(used, besides)
         if node is None:
             raise UnavailableError("No host has room for another spare just now.")
-        return Seat(host=node.name, address="" if node.name == self.own else node.address)
+        return SparePlace(host=node.name, address="" if node.name == self.own else node.address)
 
     def is_open(self, host: str) -> bool:
         return host in self._roster.names and host not in self._roster.drained

@@ -23,11 +23,11 @@ from supervisor.api.requests import PrewarmRequest, SpawnRequest
 from supervisor.api.results import PrewarmResult
 from supervisor.api.verbs import Caller, Handler
 from supervisor.metrics.snapshot import HostPool, PoolFigures, Stock
-from supervisor.pool.actors import ActorStock
-from supervisor.pool.agents import SpareAgents
-from supervisor.pool.demand import OrderBook, Orders, Recipe
-from supervisor.pool.placement import Seats
-from supervisor.pool.worktrees import SpareWorktrees
+from supervisor.pool.actors import ActorPool
+from supervisor.pool.agents import AgentPool
+from supervisor.pool.demand import AgentSpec, OrderBook, PoolOrders
+from supervisor.pool.placement import SparePlacement
+from supervisor.pool.worktrees import WorktreePool
 from supervisor.settings.live import Tuning
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.team.registry import InstanceStage, Member
@@ -39,7 +39,7 @@ _STORE_AGAIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
+class OrderProgress:
     """What an order has come to. ``taken``: agents and worktrees that spawns have taken of it meanwhile."""
 
     instances: int
@@ -49,19 +49,21 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class SparePools:
     """What is kept besides spare actors, and where."""
 
-    seats: Seats
-    agents: SpareAgents
-    worktrees: SpareWorktrees
+    placement: SparePlacement
+    agents: AgentPool
+    worktrees: WorktreePool
 
 
 class Pool:
-    def __init__(self, team: Team, stock: ActorStock, kept: Kept, book: OrderBook, default_agent: str) -> None:
+    def __init__(
+        self, team: Team, actor_pool: ActorPool, kept: SparePools, book: OrderBook, default_agent: str
+    ) -> None:
         self._team = team
-        self._stock = stock
-        self._seats = kept.seats
+        self._actor_pool = actor_pool
+        self._placement = kept.placement
         self._agents = kept.agents
         self._worktrees = kept.worktrees
         self._book = book
@@ -70,7 +72,7 @@ class Pool:
 
     def take_agent(self, request: SpawnRequest, work_dir: Path, hosts: Sequence[str] | None) -> Member | None:
         """``hosts``: where it may be, best first; None on one machine."""
-        recipe = Recipe.of(request, work_dir, self.default_agent)
+        recipe = AgentSpec.of(request, work_dir, self.default_agent)
         return None if recipe is None else self._agents.take(recipe, hosts)
 
     def reject_agent(self, spare: Member, why: str) -> None:
@@ -83,7 +85,7 @@ class Pool:
     def works(self, request: SpawnRequest, work_dir: Path, workspace: Workspace) -> None:
         """An instance that starts cold has its workspace: it may have been a spare one, and the next may be like it."""
         self._worktrees.forget(workspace)
-        recipe = Recipe.of(request, work_dir, self.default_agent)
+        recipe = AgentSpec.of(request, work_dir, self.default_agent)
         if recipe is not None:
             self._agents.asked_for(recipe)
             self._worktrees.asked_for(work_dir)
@@ -102,12 +104,12 @@ class Pool:
 
     async def fill(
         self,
-        recipe: Recipe,
+        recipe: AgentSpec,
         instances: int | None,
         worktrees: int | None,
         progress: Callable[[int, str], None],
         timeout_s: float,
-    ) -> Ready:
+    ) -> OrderProgress:
         """Orders so many, and waits until each of them is ready, was taken or could not be made.
 
         None leaves those of its kind as they are. Raises ``StoreError`` when the order cannot be kept.
@@ -141,7 +143,7 @@ class Pool:
         if worktrees is not None:
             errors += self._worktrees.demand.errors.get(work_dir, [])
             taken += self._worktrees.demand.taken[work_dir]
-        return Ready(
+        return OrderProgress(
             instances=len(self._agents.ready(key)),
             worktrees=self._worktrees.ready(work_dir),
             taken=taken,
@@ -149,8 +151,8 @@ class Pool:
         )
 
     @property
-    def _orders(self) -> Orders:
-        return Orders(
+    def _orders(self) -> PoolOrders:
+        return PoolOrders(
             kinds=self._agents.kinds,
             current=self._agents.current,
             agents=self._agents.demand.orders,
@@ -180,16 +182,16 @@ class Pool:
             worktrees=Stock(
                 ready=self._worktrees.ready(), wanted=self._worktrees.size, waits_for=self._worktrees.waits_for
             ),
-            actors=Stock(ready=self._stock.ready, wanted=self._stock.size),
+            actors=Stock(ready=self._actor_pool.ready, wanted=self._actor_pool.size),
             hosts=self._by_host(),
         )
 
     def _by_host(self) -> dict[str, HostPool]:
         agents = Counter(spare.record.host for spare in self._agents.ready())
-        worktrees, actors = self._worktrees.hosts, self._stock.there
+        worktrees, actors = self._worktrees.hosts, self._actor_pool.there
         return {
             name: HostPool(instances=agents[name], worktrees=worktrees[name], actors=actors[address])
-            for address, name in self._seats.names.items()
+            for address, name in self._placement.names.items()
         }
 
     async def begin(self) -> None:
@@ -197,7 +199,7 @@ class Pool:
         orders = await self._book.load(self._team.unreadable)
         self._agents.restore(orders)
         self._worktrees.restore(orders.worktrees)
-        self._stock.begin(self._team.confirm)
+        self._actor_pool.begin(self._team.confirm)
         keeping = (self._agents.keep(), self._worktrees.keep(), self._keep_orders())
         self._tasks = [asyncio.create_task(each) for each in keeping]
 
@@ -220,7 +222,7 @@ class Pool:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._agents.end()
         await self._worktrees.end()
-        await self._stock.end()
+        await self._actor_pool.end()
 
     async def give_up(self) -> None:
         """For the team's own end: nothing is kept any more, and nothing is ordered."""
@@ -235,7 +237,7 @@ class Pool:
 _MOST_S = 3600.0
 
 
-class PoolDesk:
+class PoolService:
     """A ``VerbService``."""
 
     def __init__(self, pool: Pool, work_dirs: WorkDirPolicy, timeout_s: float) -> None:
@@ -250,7 +252,7 @@ class PoolDesk:
 
     async def prewarm(self, request: PrewarmRequest, caller: Caller) -> PrewarmResult:
         work_dir = await self._work_dirs.checked(self._directory(request, caller))
-        recipe = Recipe(
+        recipe = AgentSpec(
             work_dir=work_dir,
             agent=request.agent or self._pool.default_agent,
             model=request.model,

@@ -3,12 +3,12 @@
 Spare worktrees: for the directories that were last worked on, bound to an instance when it is started.
 
 They are known in memory only: what an earlier supervisor has left is cleared away, since one is made in a moment, and
-so is what a host has that comes back (``Clearing``). What is ordered is stored by ``Pool``. A spare is for instances
-that are placed on its host: to make one is quick, so it moves nobody. All in the supervisor's event loop.
+so is what a host has that comes back (``StaleSpareCleaner``). What is ordered is stored by ``Pool``. A spare is for
+instances that are placed on its host: to make one is quick, so it moves nobody. All in the supervisor's event loop.
 
 Clears away what hosts have of spares that are nobody's: of an earlier supervisor, or of an earlier stay of theirs.
 
-Used by ``SpareWorktrees``, which asks before it makes any. Each host is looked over once while it is there; one that
+Used by ``WorktreePool``, which asks before it makes any. Each host is looked over once while it is there; one that
 does not answer, or on which something stays, is looked over again after pauses that grow, and holds up no other. While
 a record cannot be read nothing is cleared, since it may be that of an instance which was a spare. All in the
 supervisor's event loop.
@@ -29,7 +29,7 @@ from actors.errors import PhalanxError, WorkspaceError
 from actors.worktrees.model import OrphanWorktree, Workspace
 from supervisor.backoff import Backoff
 from supervisor.pool.demand import PAUSE_S, Demand, waits_for
-from supervisor.pool.placement import Seats
+from supervisor.pool.placement import SparePlacement
 from supervisor.ports import HostPort
 from supervisor.spawning.staff import Staff
 from supervisor.team.instance import SPARE_PREFIX
@@ -43,10 +43,10 @@ _AGAIN_S = 20.0
 _MOST_S = 1800.0
 
 
-class Clearing:
-    def __init__(self, team: Team, seats: Seats) -> None:
+class StaleSpareCleaner:
+    def __init__(self, team: Team, placement: SparePlacement) -> None:
         self._team = team
-        self._seats = seats
+        self._placement = placement
         self._cleared: set[str] = set()
         self._queries: set[str] = set()
         self._tries = Backoff[str](_AGAIN_S, _MOST_S)
@@ -58,11 +58,11 @@ class Clearing:
 
     async def look(self) -> None:
         """Begins with all hosts that are to be looked over now, and waits for them a little."""
-        self._cleared &= self._seats.linked
+        self._cleared &= self._placement.linked
         if self._team.unreadable.instance_ids:
             return
         now = asyncio.get_running_loop().time()
-        due = [host for host in self._seats.linked - self._cleared - self._queries if self._tries.may(host, now)]
+        due = [host for host in self._placement.linked - self._cleared - self._queries if self._tries.may(host, now)]
         looks = [asyncio.create_task(self._look_over(host)) for host in due]
         for look in looks:
             self._work.keep(look)
@@ -94,7 +94,7 @@ class Clearing:
 
     async def _clear(self, host: str) -> bool:
         """Whether nothing stays that should go."""
-        link = await self._seats.link(host)
+        link = await self._placement.link(host)
         stays = set()
         for orphan in await link.orphans(self._names()):
             if self._is_ours(host, orphan) and not await _goes(link, orphan):
@@ -108,7 +108,7 @@ class Clearing:
     def _is_ours(self, host: str, orphan: OrphanWorktree) -> bool:
         """What is left of an instance on another host is for ``phalanx gc``."""
         name = orphan.path.name
-        elsewhere = host != self._seats.own
+        elsewhere = host != self._placement.own
         return name.startswith(SPARE_PREFIX) and name not in self._names() and not (elsewhere and orphan.branch)
 
     def _names(self) -> set[str]:
@@ -133,40 +133,40 @@ DIRECTORIES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _SpareWorktree:
     workspace: Workspace
     host: str
 
 
-class SpareWorktrees:
-    def __init__(self, team: Team, staff: Staff, seats: Seats, size: int) -> None:
+class WorktreePool:
+    def __init__(self, team: Team, staff: Staff, placement: SparePlacement, size: int) -> None:
         self._team = team
         self._host = staff.host
         self._permits = staff.permits
-        self._seats = seats
+        self._placement = placement
         self._size = size
-        self._ready: OrderedDict[Path, list[_Kept]] = OrderedDict()
+        self._ready: OrderedDict[Path, list[_SpareWorktree]] = OrderedDict()
         self._coming: dict[str, tuple[Path, str]] = {}
         """Directory and host by name of those that are just being made."""
-        self._clearing = Clearing(team, seats)
+        self._clearing = StaleSpareCleaner(team, placement)
         self._work = TaskSet("a spare worktree")
         self.demand: Demand[Path] = Demand()
         """By the directory that is worked on."""
 
     def ready(self, work_dir: Path | None = None) -> int:
         there = self._ready.get(work_dir, ()) if work_dir is not None else chain.from_iterable(self._ready.values())
-        return sum(self._seats.is_open(each.host) for each in there)
+        return sum(self._placement.is_open(each.host) for each in there)
 
     @property
     def hosts(self) -> Counter[str]:
         """How many are ready on each."""
         everywhere = chain.from_iterable(self._ready.values())
-        return Counter(each.host for each in everywhere if self._seats.is_open(each.host))
+        return Counter(each.host for each in everywhere if self._placement.is_open(each.host))
 
     @property
     def misplaced(self) -> bool:
         """Some are on a host that has no spares any more."""
-        return any(self._seats.is_closed(each.host) for each in chain.from_iterable(self._ready.values()))
+        return any(self._placement.is_closed(each.host) for each in chain.from_iterable(self._ready.values()))
 
     @property
     def size(self) -> int:
@@ -179,7 +179,7 @@ class SpareWorktrees:
 
     @property
     def waits_for(self) -> str:
-        """As that of ``SpareAgents``."""
+        """As that of ``AgentPool``."""
         if self._size and not self._ready:
             return "the first spawn of an isolated instance: they are for the repositories that are worked on"
         lacking = sum(max(self._wanted(each) - self.ready(each), 0) for each in self._ready)
@@ -197,7 +197,7 @@ class SpareWorktrees:
     def take(self, work_dir: Path, host: str) -> Workspace | None:
         """``host``: where it must be; empty on one machine."""
         spares = self._ready.get(work_dir, [])
-        found = next((each for each in spares if each.host == host and self._seats.is_open(host)), None)
+        found = next((each for each in spares if each.host == host and self._placement.is_open(host)), None)
         if found is None:
             return None
         self.demand.take(work_dir)
@@ -268,7 +268,7 @@ class SpareWorktrees:
     def _leave_closed(self) -> None:
         """What is on a lost host is cleared away when that is back."""
         for spares in self._ready.values():
-            for closed in [each for each in spares if self._seats.is_closed(each.host)]:
+            for closed in [each for each in spares if self._placement.is_closed(each.host)]:
                 spares.remove(closed)
                 self._discard(closed)
 
@@ -284,10 +284,10 @@ class SpareWorktrees:
         try:
             with self.demand.made(work_dir):
                 async with self._permits.hold_in_background():
-                    seat = await self._seats.for_worktree(self._hosts_of(work_dir))
-                    self._coming[name] = (work_dir, seat.host)
-                    self._seats.settle(name, seat.host)
-                    spare = _Kept(await self._host.create_spare(name, work_dir), seat.host)
+                    place = await self._placement.for_worktree(self._hosts_of(work_dir))
+                    self._coming[name] = (work_dir, place.host)
+                    self._placement.settle(name, place.host)
+                    spare = _SpareWorktree(await self._host.create_spare(name, work_dir), place.host)
                 self._take_in(work_dir, spare)
         except BaseException:
             self._team.registry.spare_worktrees.discard(name)
@@ -301,14 +301,14 @@ class SpareWorktrees:
         coming = [host for where, host in self._coming.values() if where == work_dir]
         return [*coming, *(each.host for each in self._ready.get(work_dir, ()))]
 
-    def _take_in(self, work_dir: Path, spare: _Kept) -> None:
+    def _take_in(self, work_dir: Path, spare: _SpareWorktree) -> None:
         if work_dir in self._ready and len(self._ready[work_dir]) < self._wanted(work_dir):
             self._ready[work_dir].append(spare)
         else:
             self._discard(spare)
 
-    def _discard(self, spare: _Kept) -> None:
-        if self._seats.is_lost(spare.host):
+    def _discard(self, spare: _SpareWorktree) -> None:
+        if self._placement.is_lost(spare.host):
             self.forget(spare.workspace)
         else:
             self._work.begin(self._take_away(spare.workspace))

@@ -63,7 +63,7 @@ class Recovery:
         self._adopter = adopter
         self._rollback = rollback
         self._lifecycle = lifecycle
-        self._stock = staff.stock
+        self._actor_pool = staff.actor_pool
         self._roster = staff.roster
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._tries = Backoff[Act]()
@@ -185,16 +185,16 @@ class Recovery:
         return task
 
     def _without_spares(self, actors: Collection[str]) -> list[str]:
-        """Spares that an earlier supervisor has left go into the stock.
+        """Spares that an earlier supervisor has left go into the pool.
 
         An instance whose record cannot be read may be served by one that looks like a spare: then all such stay.
         """
         if self._team.unreadable.instance_ids:
-            self._stock.recognise(())
+            self._actor_pool.recognise(())
             return [name for name in actors if not name.startswith(PREFIX)]
         served = {member.record.actor_name for member in self._team.registry.everyone()}
-        self._stock.recognise(set(actors) - served)
-        return [name for name in actors if name not in self._stock.names]
+        self._actor_pool.recognise(set(actors) - served)
+        return [name for name in actors if name not in self._actor_pool.names]
 
     async def _carry_out(self, act: Act, planned: Mapping[str, InstanceRecord]) -> bool:
         logger.info("reconciling: %s", act)
@@ -239,7 +239,7 @@ class Recovery:
         return self._team.registry.get(act.instance_id) if act.instance_id in self._team.registry else None
 
     async def _end_nobodys(self, actor: str) -> bool:
-        if actor not in self._stock.names:
+        if actor not in self._actor_pool.names:
             await self._factory.destroy(actor)
         return True
 

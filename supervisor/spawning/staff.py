@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from supervisor.cluster.scheduler import Roster
-from supervisor.pool.actors import ActorStock
+from supervisor.pool.actors import ActorPool
 from supervisor.ports import HostPort, InstanceFactory
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 
@@ -15,7 +15,7 @@ class Staff:
     host: HostPort
     factory: InstanceFactory
     permits: FairSemaphore
-    stock: ActorStock
+    actor_pool: ActorPool
     memory: MemoryAdmission
     roster: Roster | None = None
     """The hosts of a cluster; None on one machine."""

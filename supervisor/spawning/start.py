@@ -56,7 +56,7 @@ class ColdStart:
     def __init__(self, home: Home, staff: Staff, team: Team, adopter: Adopter, pool: Pool) -> None:
         self._home = home
         self._host: HostPort = staff.host
-        self._stock = staff.stock
+        self._actor_pool = staff.actor_pool
         self._team = team
         self._adopter = adopter
         self._pool = pool
@@ -72,7 +72,7 @@ class ColdStart:
 
     def _actor_for(self, record: InstanceRecord) -> str:
         """A spare one of its host, if there is one."""
-        return self._stock.take(record.actor.partition("@")[2]) or record.actor
+        return self._actor_pool.take(record.actor.partition("@")[2]) or record.actor
 
     async def _give_workspace(self, record: InstanceRecord, request: SpawnRequest) -> None:
         workspace = await self._from_pool(record, request)

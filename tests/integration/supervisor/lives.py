@@ -26,7 +26,7 @@ from actors.tmux.server import TmuxServer
 from supervisor.api.requests import Request
 from supervisor.api.verbs import Caller
 from supervisor.build import build_supervisor
-from supervisor.pool.actors import ActorStock
+from supervisor.pool.actors import ActorPool
 from supervisor.settings import Settings
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 from supervisor.spawning.staff import Staff
@@ -218,10 +218,10 @@ class Team:
         found = Settings.load(self.home, {**self._environment, **settings})
         host = Host(self.home, self.catalog, self._environment)
         factory, permits = Mortal(self.actors, fate), FairSemaphore(found.max_concurrent_spawns)
-        stock = ActorStock(factory, permits, found.spare_actors)
+        actor_pool = ActorPool(factory, permits, found.spare_actors)
         reached = Mortal(host, fate, all_count=True)
         memory = MemoryAdmission(reached, found.agent_memory_mb, found.memory_reserve_mb, found.spawn_timeout_s)
-        staff = Staff(host=reached, factory=factory, permits=permits, stock=stock, memory=memory)
+        staff = Staff(host=reached, factory=factory, permits=permits, actor_pool=actor_pool, memory=memory)
         supervisor = build_supervisor(self.home, found, staff, Mortal(store, fate))
         life = Life(supervisor, store, fate)
         self.lives.append(life)
@@ -285,7 +285,7 @@ async def disagreements(team: Team, life: Life) -> list[str]:
         "panes": ({name for name, agent in sessions.items() if agent.alive}, alive),
         "processes": ({sessions[one].pid for one in alive & sessions.keys()}, {records[one].pid for one in alive}),
         "actors": ({one for one in alive if records[one].actor_name in team.actors.instances}, alive),
-        "actors of nobody": (set(team.actors.instances) - actors - life.supervisor._recovery._stock.names, set()),
+        "actors of nobody": (set(team.actors.instances) - actors - life.supervisor._recovery._actor_pool.names, set()),
         "directories": ({entry.name for entry in team.home.instances.iterdir()}, {r.place for r in records.values()}),
         "worktrees": ({entry.name for entry in team.home.worktrees.iterdir()}, kept_names | spare_worktrees),
         "branches": (set(branches), kept_branches),

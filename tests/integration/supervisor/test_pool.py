@@ -120,9 +120,9 @@ async def test_a_spare_that_dies_while_it_is_being_taken_costs_the_taker_nothing
         if dies == "agent":
             os.kill(given.record.pid, signal.SIGKILL)
         if dies == "actor":
-            seat = team.actors.instances[given.record.actor_name]
-            await seat.leave()
-            seat._instance = None  # as its process is after Ray has started it again
+            place = team.actors.instances[given.record.actor_name]
+            await place.leave()
+            place._instance = None  # as its process is after Ray has started it again
 
     monkeypatch.setattr(life.supervisor._spawner._starts.warm, "_hand_over", deadly)
     instance_id = await spawn(life, team, "the task")

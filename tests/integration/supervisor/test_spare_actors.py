@@ -15,10 +15,10 @@ SPARES: Mapping[str, Any] = {"PHALANX_SPARE_ACTORS": "2"}
 
 async def stocked(life: Life) -> set[str]:
     """The names of the spares, once there are as many as there should be."""
-    stock = life.supervisor._recovery._stock
+    actor_pool = life.supervisor._recovery._actor_pool
     for _ in range(500):
-        if stock.ready == 2:
-            return set(stock.names)
+        if actor_pool.ready == 2:
+            return set(actor_pool.names)
         await asyncio.sleep(0.01)
     raise AssertionError("the stock was not filled")
 

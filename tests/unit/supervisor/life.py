@@ -17,7 +17,7 @@ from actors.home import Home
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.api.verbs import Caller
 from supervisor.build import make_pool
-from supervisor.pool.actors import ActorStock
+from supervisor.pool.actors import ActorPool
 from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
@@ -96,8 +96,8 @@ class Life:
         factory: Any = _Reached(hands, "Ray", self)
         settings = Settings()
         self.permits = permits = FairSemaphore(3)
-        stock, memory = ActorStock(factory, permits, 0), MemoryAdmission(host, 1, 0)
-        staff = Staff(host=host, factory=factory, permits=permits, stock=stock, memory=memory)
+        actor_pool, memory = ActorPool(factory, permits, 0), MemoryAdmission(host, 1, 0)
+        staff = Staff(host=host, factory=factory, permits=permits, actor_pool=actor_pool, memory=memory)
         store = Fence(_Kept(records, self))
         self.team = team = Team(store)
         batching = Batching(Tunables(Tuning.of(settings)), team)

@@ -79,7 +79,7 @@ async def test_each_host_has_less_than_no_slot_left_while_a_spare_agent_sits_in_
 
 async def test_a_branch_is_worked_on_while_there_is_an_instance_that_has_it() -> None:
     team, roster, slots = await scene()
-    staff: Any = SimpleNamespace(stock=SimpleNamespace(), memory=SimpleNamespace())
+    staff: Any = SimpleNamespace(actor_pool=SimpleNamespace(), memory=SimpleNamespace())
     slots.tell(staff, lambda: None)
     directory = Path("/w/spec_0_0_1")
     workspace = Workspace(mode="isolated", directory=directory, worktree=directory, branch="phalanx/spec_0_0_1")

@@ -1,4 +1,4 @@
-"""Three hosts on which spares may be; a ``Seats`` whose hosts come and go as the test says."""
+"""Three hosts on which spares may be; a ``SparePlacement`` whose hosts come and go as the test says."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from actors.errors import UnavailableError
 from actors.worktrees.model import OrphanWorktree, RemovalResult
-from supervisor.pool.placement import Seat
-from supervisor.pool.worktrees import SpareWorktrees
+from supervisor.pool.placement import SparePlace
+from supervisor.pool.worktrees import WorktreePool
 
 
 class Machine:
@@ -73,19 +73,19 @@ class Hosts:
     def linked(self) -> frozenset[str]:
         return frozenset(self.there)
 
-    async def for_agent(self, agent: str) -> Seat:
+    async def for_agent(self, agent: str) -> SparePlace:
         return self._next(self.placed)
 
-    async def for_worktree(self, there: Collection[str]) -> Seat:
+    async def for_worktree(self, there: Collection[str]) -> SparePlace:
         return self._next(Counter(there))
 
-    def _next(self, used: Counter[str]) -> Seat:
+    def _next(self, used: Counter[str]) -> SparePlace:
         free = [host for host in self.there if host not in self.drained]
         if not free:
             raise UnavailableError("no host has room")
         host = min(free, key=lambda each: used[each])
         self.placed[host] += 1
-        return Seat(host=host, address="" if host == self.own else host)
+        return SparePlace(host=host, address="" if host == self.own else host)
 
     def is_open(self, host: str) -> bool:
         return host in self.there and host not in self.drained
@@ -107,7 +107,7 @@ class Hosts:
 
 
 @asynccontextmanager
-async def kept(worktrees: SpareWorktrees) -> AsyncIterator[None]:
+async def kept(worktrees: WorktreePool) -> AsyncIterator[None]:
     """Inside, spares are made, taken away and cleared away as in a team that runs."""
     keeping = asyncio.create_task(worktrees.keep())
     try:

@@ -16,8 +16,8 @@ from actors.status import Status
 from actors.worktrees.model import Workspace
 from supervisor.pool import agents as agents_module
 from supervisor.pool import demand as demand_module
-from supervisor.pool.agents import STUCK_S, UNUSED_S, SpareAgents
-from supervisor.pool.demand import KindOfAgent, Orders, Recipe
+from supervisor.pool.agents import STUCK_S, UNUSED_S, AgentPool
+from supervisor.pool.demand import AgentSpec, KindOfAgent, PoolOrders
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
@@ -27,9 +27,9 @@ from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.pool.hosts import Hosts
 from tests.unit.supervisor.stand_ins import READY, StandInInstance, record
 
-RECIPE = Recipe(work_dir=Path("/project"), agent="demo")
-OTHER = Recipe(work_dir=Path("/other"), agent="demo")
-SECRET = Recipe(work_dir=Path("/project"), agent="demo", environment=(("KEY", "secret"),))
+RECIPE = AgentSpec(work_dir=Path("/project"), agent="demo")
+OTHER = AgentSpec(work_dir=Path("/other"), agent="demo")
+SECRET = AgentSpec(work_dir=Path("/project"), agent="demo", environment=(("KEY", "secret"),))
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +38,9 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "time", virtual_time.clock())
 
 
-def orders(*recipes: Recipe, current: Recipe | None = None, **counts: int) -> Orders:
+def orders(*recipes: AgentSpec, current: AgentSpec | None = None, **counts: int) -> PoolOrders:
     """As they are stored; a count by the last part of the recipe's directory."""
-    return Orders(
+    return PoolOrders(
         kinds={each.key: KindOfAgent.of(each) for each in recipes},
         current=current.key if current else "",
         agents={each.key: counts[each.work_dir.name] for each in recipes if each.work_dir.name in counts},
@@ -58,14 +58,14 @@ class Scene:
         this: Any = self
         nothing: Any = None
         self.permits = FairSemaphore(8)
-        staff = Staff(host=this, factory=nothing, permits=self.permits, stock=nothing, memory=nothing)
-        self.agents = SpareAgents(self.team, staff, this, self.hosts, size)
+        staff = Staff(host=this, factory=nothing, permits=self.permits, actor_pool=nothing, memory=nothing)
+        self.agents = AgentPool(self.team, staff, this, self.hosts, size)
         self._number = 0
 
-    async def make(self, recipe: Recipe) -> None:
-        seat = await self.hosts.for_agent(recipe.agent)
-        self.add(seat.host, recipe)
-        self.deeds.append(f"make on {seat.host}")
+    async def make(self, recipe: AgentSpec) -> None:
+        place = await self.hosts.for_agent(recipe.agent)
+        self.add(place.host, recipe)
+        self.deeds.append(f"make on {place.host}")
         self.team.changes.announce()
 
     async def discard(self, spare: Member) -> None:
@@ -75,7 +75,7 @@ class Scene:
             raise UnavailableError("the host does not answer")
         self.team.registry.remove(spare.record.instance_id)
 
-    def add(self, host: str, recipe: Recipe = RECIPE) -> Member:
+    def add(self, host: str, recipe: AgentSpec = RECIPE) -> Member:
         self._number += 1
         name, workspace = f"spare_{self._number}", Workspace(mode="isolated", directory=Path("/w"))
         now = asyncio.get_running_loop().time()

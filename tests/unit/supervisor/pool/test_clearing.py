@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from supervisor.pool.demand import PAUSE_S
-from supervisor.pool.worktrees import SpareWorktrees
+from supervisor.pool.worktrees import WorktreePool
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
@@ -22,8 +22,8 @@ class Scene:
         self.team = Team(MemoryStore())
         self.hosts = Hosts()
         nothing: Any = None
-        staff = Staff(host=nothing, factory=nothing, permits=FairSemaphore(8), stock=nothing, memory=nothing)
-        self.worktrees = SpareWorktrees(self.team, staff, self.hosts, 0)
+        staff = Staff(host=nothing, factory=nothing, permits=FairSemaphore(8), actor_pool=nothing, memory=nothing)
+        self.worktrees = WorktreePool(self.team, staff, self.hosts, 0)
 
     def __getitem__(self, host: str) -> Machine:
         return self.hosts.machines[host]

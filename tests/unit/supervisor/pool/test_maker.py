@@ -9,8 +9,8 @@ import pytest
 
 from actors.errors import UnavailableError
 from actors.home import Home
-from supervisor.pool.agents import MakerParts, SpareMaker
-from supervisor.pool.demand import Recipe
+from supervisor.pool.agents import AgentFactory, AgentFactoryParts
+from supervisor.pool.demand import AgentSpec
 from supervisor.spawning.rollback import SpawnRollback
 from supervisor.store import keys
 from supervisor.store.memory import MemoryStore
@@ -29,15 +29,15 @@ class Scene:
         self.hosts = Hosts()
         self.deeds: list[str] = []
         this: Any = self
-        self.maker = SpareMaker(
-            MakerParts(
+        self.maker = AgentFactory(
+            AgentFactoryParts(
                 home=Home(Path("/no-such-home")),
                 host=this,
                 team=self.team,
                 adopter=this,
                 rollback=SpawnRollback(self.team, this, this),
                 memory=this,
-                seats=self.hosts,
+                placement=self.hosts,
                 timeout_s=1.0,
             )
         )
@@ -82,5 +82,5 @@ async def test_of_a_lost_host_nothing_is_asked_and_no_record_is_left(scene: Scen
 async def test_one_for_which_there_is_room_nowhere_leaves_nothing(scene: Scene) -> None:
     scene.hosts.there.clear()
     with pytest.raises(UnavailableError, match="no host has room"):
-        await scene.maker.make(Recipe(work_dir=Path("/project"), agent="demo"))
+        await scene.maker.make(AgentSpec(work_dir=Path("/project"), agent="demo"))
     assert len(scene.team.registry.spares()) == 1

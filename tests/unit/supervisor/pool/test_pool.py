@@ -13,11 +13,11 @@ from actors.worktrees.model import Workspace
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.pool import agents as agents_module
 from supervisor.pool import demand as demand_module
-from supervisor.pool.actors import ActorStock
-from supervisor.pool.agents import SpareAgents
-from supervisor.pool.demand import PAUSE_S, OrderBook, Recipe
-from supervisor.pool.pool import Kept, Pool, Ready
-from supervisor.pool.worktrees import SpareWorktrees
+from supervisor.pool.actors import ActorPool
+from supervisor.pool.agents import AgentPool
+from supervisor.pool.demand import PAUSE_S, AgentSpec, OrderBook
+from supervisor.pool.pool import OrderProgress, Pool, SparePools
+from supervisor.pool.worktrees import WorktreePool
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
@@ -27,7 +27,7 @@ from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.pool.hosts import Hosts
 from tests.unit.supervisor.stand_ins import READY, StandInInstance, TroubledStore, record
 
-RECIPE = Recipe(work_dir=Path("/project"), agent="demo")
+RECIPE = AgentSpec(work_dir=Path("/project"), agent="demo")
 REQUEST = SpawnRequest(role=Role.SPECIALIST, work_dir=str(RECIPE.work_dir), context="hello")
 MAKING_S = 2.0
 
@@ -48,13 +48,13 @@ class Scene:
         self._number = 0
         this: Any = self
         hosts = Hosts()
-        stock = ActorStock(this, self.permits, 0)
-        staff = Staff(host=this, factory=this, permits=self.permits, stock=stock, memory=this)
-        agents, worktrees = SpareAgents(self.team, staff, this, hosts, size), SpareWorktrees(self.team, staff, hosts, 0)
-        kept = Kept(seats=hosts, agents=agents, worktrees=worktrees)
-        self.pool = Pool(self.team, stock, kept, OrderBook(store, boot), "demo")
+        actor_pool = ActorPool(this, self.permits, 0)
+        staff = Staff(host=this, factory=this, permits=self.permits, actor_pool=actor_pool, memory=this)
+        agents, worktrees = AgentPool(self.team, staff, this, hosts, size), WorktreePool(self.team, staff, hosts, 0)
+        kept = SparePools(placement=hosts, agents=agents, worktrees=worktrees)
+        self.pool = Pool(self.team, actor_pool, kept, OrderBook(store, boot), "demo")
 
-    async def make(self, recipe: Recipe) -> None:
+    async def make(self, recipe: AgentSpec) -> None:
         self._number += 1
         name = f"spare_{self._number}"
         await asyncio.sleep(MAKING_S * self._number)
@@ -85,7 +85,9 @@ class Scene:
     async def undo_workspace(self, spare: Workspace) -> None:
         """It is gone."""
 
-    def fill(self, instances: int | None, worktrees: int | None = None, timeout_s: float = 300.0) -> Awaitable[Ready]:
+    def fill(
+        self, instances: int | None, worktrees: int | None = None, timeout_s: float = 300.0
+    ) -> Awaitable[OrderProgress]:
         return self.pool.fill(RECIPE, instances, worktrees, lambda *told: self.told.append(told), timeout_s)
 
     def take(self) -> Member | None:
@@ -140,7 +142,7 @@ def test_an_order_from_which_spawns_take_ends_when_the_others_are_there() -> Non
         taken = scene.take()
         assert taken is not None
         started = asyncio.get_running_loop().time()
-        assert await filling == Ready(instances=2, worktrees=0, taken=2)
+        assert await filling == OrderProgress(instances=2, worktrees=0, taken=2)
         assert asyncio.get_running_loop().time() - started < 3 * MAKING_S
 
     played(test)

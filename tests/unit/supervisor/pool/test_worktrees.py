@@ -11,7 +11,7 @@ from typing import Any
 from actors.errors import UnavailableError
 from actors.worktrees.model import Workspace
 from supervisor.pool.demand import PAUSE_S
-from supervisor.pool.worktrees import DIRECTORIES, SpareWorktrees
+from supervisor.pool.worktrees import DIRECTORIES, WorktreePool
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
@@ -32,8 +32,8 @@ class Scene:
         self.undoes = True
         this: Any = self
         nothing: Any = None
-        staff = Staff(host=this, factory=nothing, permits=FairSemaphore(8), stock=nothing, memory=nothing)
-        self.worktrees = SpareWorktrees(self.team, staff, self.hosts, 0)
+        staff = Staff(host=this, factory=nothing, permits=FairSemaphore(8), actor_pool=nothing, memory=nothing)
+        self.worktrees = WorktreePool(self.team, staff, self.hosts, 0)
 
     async def create_spare(self, name: str, work_dir: Path) -> Workspace:
         await asyncio.sleep(0.1)

@@ -10,7 +10,7 @@ from typing import Any
 
 from actors.agents.base import RunningAgent
 from actors.worktrees.model import OrphanWorktree, RemovalResult
-from supervisor.pool.actors import ActorStock
+from supervisor.pool.actors import ActorPool
 from supervisor.ports import InstancePort
 from supervisor.recovery.recovery import Recovery
 from supervisor.spawning.admission import FairSemaphore
@@ -113,8 +113,8 @@ class Scene:
         self.store = TroubledStore()
         self.team = Team(self.store)
         self.outside = out = Outside(self.team)
-        self.stock = ActorStock(out, FairSemaphore(1), 0)
-        staff: Any = SimpleNamespace(host=out, factory=out, stock=self.stock, roster=None)
+        self.actor_pool = ActorPool(out, FairSemaphore(1), 0)
+        staff: Any = SimpleNamespace(host=out, factory=out, actor_pool=self.actor_pool, roster=None)
         undo = SpawnRollback(self.team, staff.host, staff.factory)
         parts: tuple[Any, ...] = (staff, out, undo, out)
         self.recovery = Recovery(self.team, *parts)

@@ -40,7 +40,7 @@ class Scene:
         nothing: Any = None
         self.roster = Roster("near", this, this, 0)
         self.staff = Staff(
-            host=this, factory=nothing, permits=FairSemaphore(3), stock=nothing, memory=nothing, roster=self.roster
+            host=this, factory=nothing, permits=FairSemaphore(3), actor_pool=nothing, memory=nothing, roster=self.roster
         )
         self.warm = WarmStart(self.staff, self.team, this)
         workspace = Workspace(mode="isolated", directory=Path("/w/spare_1"), worktree=Path("/w/spare_1"))

@@ -15,7 +15,7 @@ from actors.messages import Message
 from actors.status import Status
 from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import Workspace
-from supervisor.pool.actors import ActorStock
+from supervisor.pool.actors import ActorPool
 from supervisor.records import decode_record
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 from supervisor.spawning.staff import Staff
@@ -89,7 +89,7 @@ async def lifecycle(reported: Status) -> tuple[Lifecycle, Team, Outside]:
         host=outside,
         factory=outside,
         permits=permits,
-        stock=ActorStock(outside, permits, 0),
+        actor_pool=ActorPool(outside, permits, 0),
         memory=outside.memory,
     )
     member = await recruit(team, work_dir=Path("/usr"), stage=InstanceStage.FAILED)

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from supervisor.api.requests import SpawnRequest
-from supervisor.pool.demand import Recipe
+from supervisor.pool.demand import AgentSpec
 
 HERE = Path("/project")
 
 
-def recipe(work_dir: Path = HERE, **more: Any) -> Recipe | None:
+def recipe(work_dir: Path = HERE, **more: Any) -> AgentSpec | None:
     request = SpawnRequest.model_validate({"role": "specialist", "workDir": "/project", "context": "x", **more})
-    return Recipe.of(request, work_dir, "claude")
+    return AgentSpec.of(request, work_dir, "claude")
 
 
 def key(work_dir: Path = HERE, **more: Any) -> str:

@@ -11,7 +11,7 @@ from actors.errors import UnavailableError
 from actors.nodes import ELASTIC_LABEL, Node
 from supervisor.cluster import scheduler as roster_module
 from supervisor.cluster.scheduler import RETURN_S, Roster
-from supervisor.pool.placement import SeatsOnHosts
+from supervisor.pool.placement import ClusterPlacement
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceStage
 from supervisor.team.team import Team
@@ -27,7 +27,7 @@ class Scene:
         self.memory = True
         this: Any = self
         self.roster = Roster("head", this, this, 0)
-        self.seats = SeatsOnHosts(self.team, self.roster, this)
+        self.placement = ClusterPlacement(self.team, self.roster, this)
         self._number = 0
 
     async def nodes(self) -> tuple[Node, ...]:
@@ -50,11 +50,11 @@ class Scene:
 
     async def make(self) -> str:
         """The host of a spare agent that is made now."""
-        seat = await self.seats.for_agent("demo")
+        place = await self.placement.for_agent("demo")
         self._number += 1
-        await self.sit(seat.host, instance_id=f"spare_{self._number}", recipe="r", stage=InstanceStage.SPARE)
-        assert seat.elsewhere == ("" if seat.host == "head" else seat.host)
-        return seat.host
+        await self.sit(place.host, instance_id=f"spare_{self._number}", recipe="r", stage=InstanceStage.SPARE)
+        assert place.elsewhere == ("" if place.host == "head" else place.host)
+        return place.host
 
     async def sit(self, host: str, **changes: Any) -> None:
         self._number += 1
@@ -77,8 +77,8 @@ async def test_where_there_is_no_memory_or_the_host_is_drained_none_is_made() ->
     scene.memory = True
     scene.roster.drained = {"worker"}
     assert await scene.make() == "head"
-    assert scene.seats.is_closed("worker")
-    assert not scene.seats.is_lost("worker")
+    assert scene.placement.is_closed("worker")
+    assert not scene.placement.is_lost("worker")
 
 
 async def test_spare_worktrees_are_spread_by_themselves() -> None:
@@ -86,21 +86,21 @@ async def test_spare_worktrees_are_spread_by_themselves() -> None:
     await scene.make()
     there: list[str] = []
     for _ in range(4):
-        there.append((await scene.seats.for_worktree(there)).host)
+        there.append((await scene.placement.for_worktree(there)).host)
     assert sorted(there) == ["head", "head", "worker", "worker"]
 
 
 async def test_a_host_is_lost_as_soon_as_the_others_are_seen_without_it() -> None:
     scene = Scene()
-    assert not scene.seats.is_open("worker")
-    assert not scene.seats.is_closed("worker")
+    assert not scene.placement.is_open("worker")
+    assert not scene.placement.is_closed("worker")
     await scene.look("head", "worker")
-    assert scene.seats.is_open("worker")
+    assert scene.placement.is_open("worker")
     await scene.look("head")
-    assert scene.seats.is_open("head")
-    assert not scene.seats.is_open("worker")
-    assert scene.seats.is_closed("worker")
-    assert scene.seats.is_lost("worker")
+    assert scene.placement.is_open("head")
+    assert not scene.placement.is_open("worker")
+    assert scene.placement.is_closed("worker")
+    assert scene.placement.is_lost("worker")
 
 
 async def test_what_is_on_a_host_that_has_not_joined_a_new_head_yet_is_kept_while_the_host_is_waited_for(
@@ -111,18 +111,18 @@ async def test_what_is_on_a_host_that_has_not_joined_a_new_head_yet_is_kept_whil
     await scene.look("head")
     clock.now += RETURN_S - 1
     await scene.look("head", "cloud")
-    assert not scene.seats.is_open("worker")
-    assert not scene.seats.is_closed("worker")
-    assert not scene.seats.is_lost("worker")
+    assert not scene.placement.is_open("worker")
+    assert not scene.placement.is_closed("worker")
+    assert not scene.placement.is_lost("worker")
     clock.now += 1
-    assert scene.seats.is_closed("worker")
-    assert scene.seats.is_lost("worker")
+    assert scene.placement.is_closed("worker")
+    assert scene.placement.is_lost("worker")
 
 
 async def test_a_host_that_was_lost_is_one_to_be_looked_over_anew_when_it_is_back() -> None:
     scene = Scene()
     await scene.roster.link("worker")
-    assert scene.seats.linked == {"head", "worker"}
+    assert scene.placement.linked == {"head", "worker"}
     for there in (("head",), ("head", "worker")):
         await scene.look(*there)
-        assert scene.seats.linked == set(there)
+        assert scene.placement.linked == set(there)
