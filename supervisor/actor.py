@@ -16,8 +16,8 @@ from actors.host.cluster import RayCluster, own_address
 from actors.instance.actor import RayInstances
 from actors.ray_client import SUPERVISOR, actor_class, named_actor, on_host
 from supervisor.build import build_supervisor
-from supervisor.cluster.router import ManyHosts
-from supervisor.cluster.scheduler import Roster
+from supervisor.cluster.router import HostRouter
+from supervisor.cluster.scheduler import HostScheduler
 from supervisor.pool.actors import ActorPool
 from supervisor.ports import ClusterHostPort, ClusterPort, HostPort
 from supervisor.rpc.relayed import RelayedConnections
@@ -73,13 +73,17 @@ class _SupervisorServer:
         address = own_address() if joined else ""
         own: ClusterHostPort = await start_host(self._home, catalog, address)
         cluster = RayCluster(self._home, catalog, joined.team_id) if joined else None
-        roster = await _roster(own, address, cluster, settings) if cluster else None
-        host: HostPort = cast("HostPort", ManyHosts(roster, self._home.travel / "conversations")) if roster else own
+        scheduler = await _scheduler(own, address, cluster, settings) if cluster else None
+        host: HostPort = (
+            cast("HostPort", HostRouter(scheduler, self._home.travel / "conversations")) if scheduler else own
+        )
         factory = RayInstances(catalog, address, cluster.slots) if cluster else RayInstances(catalog)
         permits = FairSemaphore(settings.max_concurrent_spawns)
         actor_pool = ActorPool(factory, permits, settings.spare_actors)
         memory = MemoryAdmission(own, settings.agent_memory_mb, settings.memory_reserve_mb, settings.spawn_timeout_s)
-        staff = Staff(host=host, factory=factory, permits=permits, actor_pool=actor_pool, memory=memory, roster=roster)
+        staff = Staff(
+            host=host, factory=factory, permits=permits, actor_pool=actor_pool, memory=memory, scheduler=scheduler
+        )
         store = make_store(self._home, settings, unless_agents_live(self._home, host))
         supervisor = build_supervisor(self._home, settings, staff, store)
         try:
@@ -93,10 +97,10 @@ class _SupervisorServer:
         logging.getLogger(__name__).info("the supervisor of %s is ready", self._home.root)
 
 
-async def _roster(own: ClusterHostPort, address: str, cluster: ClusterPort, settings: Settings) -> Roster:
+async def _scheduler(own: ClusterHostPort, address: str, cluster: ClusterPort, settings: Settings) -> HostScheduler:
     """The hosts of the cluster that was joined."""
     name = next((node.name for node in await cluster.nodes() if node.address == address), address)
-    return Roster(name, own, cluster, settings.host_instances)
+    return HostScheduler(name, own, cluster, settings.host_instances)
 
 
 def _keep_log(path: Path) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from actors.home import Home
 from supervisor.api.verbs import VerbService
-from supervisor.cluster.migration import Carrier, Drainer, MoveParts, Mover
-from supervisor.cluster.router import ManyHosts
-from supervisor.cluster.service import Greeter, HostsDesk, HostsParts
-from supervisor.cluster.slots import Slots
+from supervisor.cluster.migration import Drainer, Failover, MoveParts, WorkSync
+from supervisor.cluster.router import HostRouter
+from supervisor.cluster.service import ClusterService, HostConnector, HostsParts
+from supervisor.cluster.slots import SlotAccounting
 from supervisor.git.service import Elsewhere, git_desk
 from supervisor.metrics.autotune import SelfTuning
 from supervisor.metrics.metrics import Meters
@@ -51,8 +51,8 @@ from supervisor.team.team import Team
 
 def make_pool(home: Home, settings: Settings, staff: Staff, team: Team, adopter: Adopter, *, store: StateStore) -> Pool:
     placement: SparePlacement = LocalPlacement(staff.host, staff.memory)
-    if staff.roster is not None:
-        placement = ClusterPlacement(team, staff.roster, staff.memory)
+    if staff.scheduler is not None:
+        placement = ClusterPlacement(team, staff.scheduler, staff.memory)
     parts = AgentFactoryParts(
         home=home,
         host=staff.host,
@@ -154,7 +154,7 @@ def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> 
         adopter=Adopter(home, rules, staff.factory, team),
         rollback=SpawnRollback(team, staff.host, staff.factory),
         work_dirs=WorkDirPolicy(
-            home, Path.home(), settings.allowed_work_dirs, host=staff.roster.own if staff.roster else ""
+            home, Path.home(), settings.allowed_work_dirs, host=staff.scheduler.own if staff.scheduler else ""
         ),
     )
 
@@ -176,7 +176,7 @@ def _spawner(ground: _Ground, pool: Pool) -> Spawner:
         timeout_s=ground.settings.spawn_timeout_s,
         work_dirs=ground.work_dirs,
         allow_bypass=ground.settings.allow_bypass_permissions,
-        roster=staff.roster,
+        scheduler=staff.scheduler,
     )
     cold = ColdStart(ground.home, staff, team, ground.adopter, pool)
     return Spawner(
@@ -201,14 +201,14 @@ def _recycling(ground: _Ground, lifecycle: Lifecycle) -> ContextRecycler:
 
 def _desks(ground: _Ground, pool: Pool, lifecycle: Lifecycle, keeper: HistoryKeeper) -> tuple[VerbService, ...]:
     settings, staff = ground.settings, ground.staff
-    elsewhere = Elsewhere(ground.home.worktrees, staff.roster)
+    elsewhere = Elsewhere(ground.home.worktrees, staff.scheduler)
     git = git_desk(ground.tunables, staff.host, ground.work_dirs, ground.team, elsewhere)
     watched = Watched(
         team=ground.team,
         store=ground.store,
         permits=staff.permits,
-        hosts=staff.roster.linked if staff.roster else lambda: {"": staff.host},
-        slots=staff.roster.slots if staff.roster else dict,
+        hosts=staff.scheduler.linked if staff.scheduler else lambda: {"": staff.host},
+        slots=staff.scheduler.slots if staff.scheduler else dict,
         tunables=ground.tunables,
         sources=Sources(git=lambda: git.figures, pools=lambda: pool.figures, no_memory=lambda: staff.memory.warning),
     )
@@ -216,29 +216,29 @@ def _desks(ground: _Ground, pool: Pool, lifecycle: Lifecycle, keeper: HistoryKee
         git,
         GcService(ground.team, GarbageCollector(ground.home, ground.team, staff.host, lifecycle)),
         *performance_desks(ground.home, watched, keeper, Tuning.of(settings.configured)),
-        _hosts_desk(ground, lifecycle, pool),  # before the pool, which asks for its spares where they are
+        _cluster_service(ground, lifecycle, pool),  # before the pool, which asks for its spares where they are
         PoolService(pool, ground.work_dirs, settings.spawn_timeout_s),
     )
 
 
-def _hosts_desk(ground: _Ground, lifecycle: Lifecycle, pool: Pool) -> HostsDesk:
-    staff, team, roster = ground.staff, ground.team, ground.staff.roster
-    if roster is None:
-        return HostsDesk(ground.home, team, None)
-    Slots(team, roster).tell(staff, pool.look_again)
-    hosts = ManyHosts(roster, ground.home.travel / "conversations")
+def _cluster_service(ground: _Ground, lifecycle: Lifecycle, pool: Pool) -> ClusterService:
+    staff, team, scheduler = ground.staff, ground.team, ground.staff.scheduler
+    if scheduler is None:
+        return ClusterService(ground.home, team, None)
+    SlotAccounting(team, scheduler).tell(staff, pool.look_again)
+    hosts = HostRouter(scheduler, ground.home.travel / "conversations")
     parts = MoveParts(
-        team=team, roster=roster, hosts=hosts, factory=staff.factory, adopter=ground.adopter, lifecycle=lifecycle
+        team=team, scheduler=scheduler, hosts=hosts, factory=staff.factory, adopter=ground.adopter, lifecycle=lifecycle
     )
-    return HostsDesk(
+    return ClusterService(
         ground.home,
         team,
         HostsParts(
-            roster=roster,
-            carrier=Carrier(team, hosts, ground.settings.save_interval_s),
-            mover=Mover(parts),
+            scheduler=scheduler,
+            work_sync=WorkSync(team, hosts, ground.settings.save_interval_s),
+            failover=Failover(parts),
             drainer=Drainer(parts),
-            greeter=Greeter(roster),
+            connector=HostConnector(scheduler),
         ),
     )
 

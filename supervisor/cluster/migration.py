@@ -39,8 +39,14 @@ from actors.files import write_private
 from actors.home import Home
 from actors.instance.reports import InstanceSnapshot
 from actors.status import IDLE, TYPABLE, Status
-from supervisor.cluster.router import ManyHosts
-from supervisor.cluster.scheduler import Absences, NoLongerWantedError, Placement, Roster, Wanted
+from supervisor.cluster.router import HostRouter
+from supervisor.cluster.scheduler import (
+    FailureDetector,
+    HostScheduler,
+    Placement,
+    PlacementCancelledError,
+    PlacementRequest,
+)
 from supervisor.ports import InstanceFactory
 from supervisor.team.adoption import Adopter
 from supervisor.team.lifecycle import END_GRACE_S, Lifecycle
@@ -55,8 +61,8 @@ class MoveParts:
     """What those work with who move instances."""
 
     team: Team
-    roster: Roster
-    hosts: ManyHosts
+    scheduler: HostScheduler
+    hosts: HostRouter
     factory: InstanceFactory
     adopter: Adopter
     lifecycle: Lifecycle
@@ -67,7 +73,7 @@ class Relocation:
 
     def __init__(self, parts: MoveParts) -> None:
         self._team = parts.team
-        self._roster = parts.roster
+        self._scheduler = parts.scheduler
         self._hosts = parts.hosts
 
     async def settle(self, member: Member, placement: Placement, **changes: object) -> None:
@@ -80,15 +86,15 @@ class Relocation:
         if workspace is None:
             raise WorkspaceError(f"{instance_id} has no workspace: nothing of it can go on elsewhere.")
         await self._team.outbox.leave_behind(instance_id)
-        self._roster.places.update(dict.fromkeys(record.names, placement.host))
+        self._scheduler.places.update(dict.fromkeys(record.names, placement.host))
         try:
-            made = await self._hosts.settle_again(record.place, workspace, record.transcript_path)
+            made = await self._hosts.prepare_on_new_host(record.place, workspace, record.transcript_path)
             actor = "" if placement.own else f"{instance_id}@{placement.address}"
             await self._team.save(
                 instance_id, host=placement.host, actor=actor, workspace=made, pid=0, pane_id="", **changes
             )
         except BaseException:
-            self._roster.places.update(dict.fromkeys(record.names, record.host))
+            self._scheduler.places.update(dict.fromkeys(record.names, record.host))
             raise
         placement.instance_id = instance_id
 
@@ -98,15 +104,15 @@ _MOVES_AT_ONCE = 4
 _MOVE_AGAIN_S = 30.0
 
 
-class Mover:
+class Failover:
     def __init__(self, parts: MoveParts) -> None:
         self._team = parts.team
-        self._roster = parts.roster
+        self._scheduler = parts.scheduler
         self._factory = parts.factory
         self._hosts = parts.hosts
         self._lifecycle = parts.lifecycle
         self._relocation = Relocation(parts)
-        self._absences = Absences()
+        self._failure_detector = FailureDetector()
         self._not_before: dict[str, float] = {}
         self._moving: set[str] = set()
         self._troubles: dict[str, str] = {}
@@ -131,21 +137,21 @@ class Mover:
                 logger.exception("the hosts could not be looked at")
 
     async def _look(self, now: float) -> None:
-        there = {node.name for node in await self._roster.nodes()}
+        there = {node.name for node in await self._scheduler.nodes()}
         known = self._team.registry.names()
-        for name in [each for each in self._roster.places if each not in known]:
-            del self._roster.places[name]
-        for name in self._absences.see(there):
+        for name in [each for each in self._scheduler.places if each not in known]:
+            del self._scheduler.places[name]
+        for name in self._failure_detector.see(there):
             logger.warning("the host %s is back", name)
         ready: list[Member] = []
         for member in self._team.registry:
             host = member.record.host
             if not host or host in there or not self._goes_on(member):
                 continue
-            given_up = self._absences.miss(host, now)
-            if host not in self._roster.away:
+            given_up = self._failure_detector.miss(host, now)
+            if host not in self._scheduler.away:
                 logger.warning("the host %s is missing", host)
-            self._roster.away.add(host)
+            self._scheduler.away.add(host)
             self._tell(member, host)
             instance_id = member.record.instance_id
             if given_up and instance_id not in self._moving and now >= self._not_before.get(instance_id, 0.0):
@@ -180,17 +186,21 @@ class Mover:
 
     async def _move(self, member: Member) -> None:
         """One that cannot be moved now is tried again later, and keeps no other from being moved."""
-        instance_id, lost, wanted = member.record.instance_id, member.record.host, Wanted(labels=member.record.labels)
+        instance_id, lost, wanted = (
+            member.record.instance_id,
+            member.record.host,
+            PlacementRequest(labels=member.record.labels),
+        )
         self._troubles[instance_id] = f"waits until there is room on {wanted.on_another}"
         try:
             still = partial(self._is_still_lost, member, lost)
-            async with self._roster.placed(wanted, still) as placement, self._turns:
+            async with self._scheduler.placed(wanted, still) as placement, self._turns:
                 async with member.turn:
                     await self._take_over(member, lost, placement)
                 await self._lifecycle.resume(member)
             await self._team.save(instance_id, moving_from="")
             logger.warning("%s goes on on %s", instance_id, placement.host)
-        except NoLongerWantedError:
+        except PlacementCancelledError:
             self._troubles.pop(instance_id, None)
         except PhalanxError as error:
             self._not_before[instance_id] = time.monotonic() + _MOVE_AGAIN_S
@@ -206,16 +216,16 @@ class Mover:
             self._moving.discard(instance_id)
 
     async def _take_over(self, member: Member, lost: str, placement: Placement) -> None:
-        await self._roster.nodes()
+        await self._scheduler.nodes()
         if not self._is_still_lost(member, lost):
-            raise NoLongerWantedError
+            raise PlacementCancelledError
         await self._give_up(member, lost)
         await self._deliver_again_what_is_lost(member)
         await self._relocation.settle(member, placement, moving_from=lost)
 
     def _is_still_lost(self, member: Member, lost: str) -> bool:
         """Room may be waited for so long that there is nothing to be moved any more."""
-        return self._may_go_on(member) and member.record.host == lost and lost not in self._roster.names
+        return self._may_go_on(member) and member.record.host == lost and lost not in self._scheduler.names
 
     async def _give_up(self, member: Member, lost: str) -> None:
         """Nobody follows the copy on the lost host any more; its actor must not come back with the host."""
@@ -228,7 +238,7 @@ class Mover:
     async def _deliver_again_what_is_lost(self, member: Member) -> None:
         instance_id, outbox = member.record.instance_id, self._team.outbox
         if said := outbox.unsynced.of(instance_id):
-            shown = await self._hosts.shown_at_home(member.record.place, member.record.transcript_path, said)
+            shown = await self._hosts.shown_in_copy(member.record.place, member.record.transcript_path, said)
             await outbox.unsynced.came_home(instance_id, shown)
         if lost := outbox.unsynced.of(instance_id):
             await outbox.deliver_again(instance_id)
@@ -254,7 +264,7 @@ _WHY = {
 class Drainer:
     def __init__(self, parts: MoveParts) -> None:
         self._team = parts.team
-        self._roster = parts.roster
+        self._scheduler = parts.scheduler
         self._hosts = parts.hosts
         self._factory = parts.factory
         self._adopter = parts.adopter
@@ -301,9 +311,9 @@ class Drainer:
                 logger.exception("the drained hosts could not be looked at")
 
     async def _look(self) -> None:
-        if not self._roster.drained and not any(member.record.moving_from for member in self._team.registry):
+        if not self._scheduler.drained and not any(member.record.moving_from for member in self._team.registry):
             return
-        there = {node.name for node in await self._roster.nodes()}
+        there = {node.name for node in await self._scheduler.nodes()}
         for member in self._team.registry:
             instance_id = member.record.instance_id
             pauses = time.monotonic() < self._troubles.get(instance_id, (0.0, ""))[0]
@@ -318,7 +328,7 @@ class Drainer:
         if not self._may_go(member):
             return False
         return self._is_moved(record) or (
-            record.host in self._roster.drained and (record.resumable or self._is_idle(member))
+            record.host in self._scheduler.drained and (record.resumable or self._is_idle(member))
         )
 
     def _may_go(self, member: Member) -> bool:
@@ -328,12 +338,12 @@ class Drainer:
 
     def _is_leaving(self, member: Member) -> bool:
         """It is to be handed over, if only when its turn is done."""
-        return self._may_go(member) and member.record.host in self._roster.drained
+        return self._may_go(member) and member.record.host in self._scheduler.drained
 
     def _is_moved(self, record: InstanceRecord) -> bool:
         """It has got to where it goes, or need not go any more, but that is not noted."""
         return bool(record.moving_from) and (
-            record.moving_from != record.host or record.host not in self._roster.drained
+            record.moving_from != record.host or record.host not in self._scheduler.drained
         )
 
     def _is_idle(self, member: Member) -> bool:
@@ -345,7 +355,7 @@ class Drainer:
         try:
             await self._next_step(member)
             self._troubles.pop(instance_id, None)
-        except NoLongerWantedError:
+        except PlacementCancelledError:
             self._troubles.pop(instance_id, None)
         except FencedError:
             logger.warning("%s is not handed over: another supervisor has the state", instance_id)
@@ -372,10 +382,10 @@ class Drainer:
     async def _placed(self, member: Member) -> AsyncIterator[Placement]:
         """It may take long until there is room, and meanwhile others have their turn."""
         record = member.record
-        wanted = Wanted(labels=record.labels)
+        wanted = PlacementRequest(labels=record.labels)
         self._waiting[record.instance_id] = wanted.on_another
         try:
-            async with self._roster.placed(wanted, partial(self._is_leaving, member)) as placement:
+            async with self._scheduler.placed(wanted, partial(self._is_leaving, member)) as placement:
                 del self._waiting[record.instance_id]
                 yield placement
         finally:
@@ -429,11 +439,11 @@ class Drainer:
         before = member.record
         if before.workspace is None:
             return
-        await self._hosts.carry_conversation(before.place, before.transcript_path)
-        await self._hosts.carry_home(before.workspace, uncommitted=True)
+        await self._hosts.sync_transcript(before.place, before.transcript_path)
+        await self._hosts.sync_work(before.workspace, uncommitted=True)
         await self._relocation.settle(member, placement)
         try:
-            await self._hosts.clear_behind(before.host, before.place, before.workspace)
+            await self._hosts.remove_left_behind(before.host, before.place, before.workspace)
         except PhalanxError as error:
             logger.warning("what %s had on %s stays there: %s", before.instance_id, before.host, error)
 
@@ -470,8 +480,8 @@ def write_drained(home: Home, hosts: Collection[str]) -> None:
 _CARRY_LOOK_S = 1.0
 
 
-class Carrier:
-    def __init__(self, team: Team, hosts: ManyHosts, every_s: float) -> None:
+class WorkSync:
+    def __init__(self, team: Team, hosts: HostRouter, every_s: float) -> None:
         """``every_s``: how long what is not committed is on the other host alone, at most; 0: it is not carried."""
         self._team = team
         self._hosts = hosts
@@ -513,9 +523,9 @@ class Carrier:
         instance_id, workspace = member.record.instance_id, member.record.workspace
         try:
             if workspace is not None:
-                await self._hosts.carry_conversation(member.record.place, member.snapshot.transcript_path)
+                await self._hosts.sync_transcript(member.record.place, member.snapshot.transcript_path)
                 await self._note_what_came_home(member)
-                note = await self._hosts.carry_home(workspace, uncommitted=uncommitted)
+                note = await self._hosts.sync_work(workspace, uncommitted=uncommitted)
                 if note:
                     logger.info("%s", note)
         except PhalanxError as error:
@@ -530,5 +540,5 @@ class Carrier:
     async def _note_what_came_home(self, member: Member) -> None:
         instance_id, unsynced = member.record.instance_id, self._team.outbox.unsynced
         if said := unsynced.of(instance_id):
-            shown = await self._hosts.shown_at_home(member.record.place, member.snapshot.transcript_path, said)
+            shown = await self._hosts.shown_in_copy(member.record.place, member.snapshot.transcript_path, said)
             await unsynced.came_home(instance_id, shown)

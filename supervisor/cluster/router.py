@@ -29,7 +29,7 @@ from actors.instance.inbox import ids_in_record
 from actors.instance.transcript import FileTail
 from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode, name_in
-from supervisor.cluster.scheduler import Roster
+from supervisor.cluster.scheduler import HostScheduler
 from supervisor.ports import ClusterHostPort
 from supervisor.team.instance import SPARE_PREFIX
 
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 _PIECE_BYTES = 1 << 16
 
 
-class Conversations:
+class TranscriptCopies:
     def __init__(self, root: Path) -> None:
         self._root = root
 
@@ -93,57 +93,57 @@ _LOOK_S = 10.0
 _Answer = TypeVar("_Answer")
 
 
-class ManyHosts:
+class HostRouter:
     """A ``HostPort``. Whatever is not said here is about this machine and asked there."""
 
-    def __init__(self, roster: Roster, conversations: Path) -> None:
+    def __init__(self, scheduler: HostScheduler, conversations: Path) -> None:
         """``conversations``: where copies of those of other hosts are kept."""
-        self._roster = roster
-        self._conversations = Conversations(conversations)
+        self._scheduler = scheduler
+        self._conversations = TranscriptCopies(conversations)
         self._withdrawn: set[str] = set()
         """Spares that could not be bound, by name: whatever branch they are on, at home it is no longer theirs."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._roster.own_link(), name)
+        return getattr(self._scheduler.own_link(), name)
 
     async def name(self) -> str:
         """Of this machine."""
-        return self._roster.own
+        return self._scheduler.own
 
     async def agents(self) -> tuple[RunningAgent, ...]:
         """Those of all hosts that can be asked; who runs on a host that is not its own (any more) is ended there.
 
-        Which hosts with instances cannot be asked stands in ``Roster.away`` afterwards.
+        Which hosts with instances cannot be asked stands in ``HostScheduler.away`` afterwards.
         """
-        names = sorted({self._roster.own, *self._roster.linked(), *self._roster.places.values()})
+        names = sorted({self._scheduler.own, *self._scheduler.linked(), *self._scheduler.places.values()})
         looks = await asyncio.gather(*map(self._agents_of, names))
-        self._roster.away = {name for name, look in zip(names, looks, strict=True) if look is None}
+        self._scheduler.away = {name for name, look in zip(names, looks, strict=True) if look is None}
         return tuple(agent for look in looks for agent in look or ())
 
     async def _agents_of(self, name: str) -> list[RunningAgent] | None:
         """None when the host cannot be asked. What is wrong with this machine itself is raised."""
-        if name == self._roster.own:
-            here = await self._roster.own_link().agents()
-            return [agent for agent in here if self._roster.places.get(agent.session_name, name) == name]
+        if name == self._scheduler.own:
+            here = await self._scheduler.own_link().agents()
+            return [agent for agent in here if self._scheduler.places.get(agent.session_name, name) == name]
         try:
             async with asyncio.timeout(_LOOK_S):
-                link = await self._roster.link(name)
+                link = await self._scheduler.link(name)
                 return [agent for agent in await link.agents() if await self._belongs(name, link, agent)]
         except (PhalanxError, TimeoutError) as error:
-            if name not in self._roster.away:
+            if name not in self._scheduler.away:
                 logger.warning("the agents of %s cannot be seen now: %s", name, error or "no answer")
             return None
 
     async def _belongs(self, name: str, link: ClusterHostPort, agent: RunningAgent) -> bool:
-        if self._roster.places.get(agent.session_name) == name:
+        if self._scheduler.places.get(agent.session_name) == name:
             return True
         logger.warning("%s on %s is no instance of this host (any more): it is ended", agent.session_name, name)
-        await link.end_agent(self._roster.place_of(agent.session_name), agent.session_name, _STALE_GRACE_S)
+        await link.end_agent(self._scheduler.place_of(agent.session_name), agent.session_name, _STALE_GRACE_S)
         return False
 
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
         link = await self._link(instance_id)
-        own = self._roster.own_link()
+        own = self._scheduler.own_link()
         if link is own or mode == "shared":
             return await link.create_workspace(instance_id, work_dir, mode)
         origin = await own.transfer.origin(instance_id, work_dir)
@@ -155,7 +155,7 @@ class ManyHosts:
         return replace(made, home=origin.git_directory, notes=(*origin.notes, *made.notes))
 
     async def create_spare(self, name: str, work_dir: Path) -> Workspace:
-        link, own = await self._link(name), self._roster.own_link()
+        link, own = await self._link(name), self._scheduler.own_link()
         if link is own:
             return await own.create_spare(name, work_dir)
         origin = await own.transfer.origin_of_spare(name, work_dir)
@@ -165,7 +165,7 @@ class ManyHosts:
         return await (await self._link_of(workspace)).is_spare(workspace)
 
     async def bind_spare(self, spare: Workspace, instance_id: str, work_dir: Path) -> Workspace:
-        link, own = await self._link_of(spare), self._roster.own_link()
+        link, own = await self._link_of(spare), self._scheduler.own_link()
         if spare.home is None:
             return await own.bind_spare(spare, instance_id, work_dir)
         origin = await own.transfer.origin(instance_id, work_dir)
@@ -180,7 +180,7 @@ class ManyHosts:
 
     async def hand_over(self, handover: Handover) -> None:
         """Also what is kept here of its start, by which it can be started elsewhere."""
-        link, own = await self._link(handover.place), self._roster.own_link()
+        link, own = await self._link(handover.place), self._scheduler.own_link()
         await link.hand_over(handover)
         if link is not own:
             await own.keep_launch(await link.kept_launch(handover.place))
@@ -192,30 +192,30 @@ class ManyHosts:
             home = home if bound and self._is_its_own(workspace, bound) else None
             workspace = replace(workspace, branch=bound or workspace.branch)
         if home is not None:
-            await self.carry_home(workspace)
+            await self.sync_work(workspace)
         await link.undo_workspace(workspace)
         if home is not None:
-            await self._roster.own_link().transfer.drop_branch(home, workspace.branch or "", workspace.base_commit)
+            await self._scheduler.own_link().transfer.drop_branch(home, workspace.branch or "", workspace.base_commit)
 
     def _is_its_own(self, spare: Workspace, bound: str) -> bool:
         """Whether the branch of this name at home was made for the spare: since it was bound an instance may have got
         the name, with a worktree elsewhere."""
         withdrawn = spare.worktree is not None and spare.worktree.name in self._withdrawn
-        return not withdrawn and not self._roster.is_worked_on(bound)
+        return not withdrawn and not self._scheduler.is_worked_on(bound)
 
     async def retire_workspace(self, workspace: Workspace) -> RemovalResult:
         link = await self._link_of(workspace)
         if workspace.home is None:
             return await link.retire_workspace(workspace)
-        await self.carry_home(workspace)
+        await self.sync_work(workspace)
         removal = await link.retire_workspace(workspace)
-        await self.carry_home(workspace)
+        await self.sync_work(workspace)
         if not removal.removed:
             return removal
-        stays = await self._roster.own_link().transfer.drop_branch(workspace.home, workspace.branch or "", None)
+        stays = await self._scheduler.own_link().transfer.drop_branch(workspace.home, workspace.branch or "", None)
         return replace(removal, kept_reason=stays, branch_deleted=stays is None)
 
-    async def carry_home(self, workspace: Workspace, *, uncommitted: bool = False) -> str:
+    async def sync_work(self, workspace: Workspace, *, uncommitted: bool = False) -> str:
         """Brings what the instance has done to the repository on this machine; why its branch was not moved, if so.
 
         Raises ``PhalanxError``. No-op for a workspace of this machine.
@@ -224,26 +224,26 @@ class ManyHosts:
             return ""
         link = await self._link_of(workspace)
         work = await link.transfer.work(workspace, uncommitted=uncommitted)
-        home = self._roster.own_link().transfer
+        home = self._scheduler.own_link().transfer
         return (await home.import_work(workspace.home, work, workspace.git_directory, link.transfer)).note
 
-    async def carry_conversation(self, place: str, transcript_path: str) -> None:
+    async def sync_transcript(self, place: str, transcript_path: str) -> None:
         """Keeps a copy of it on this machine, by which it can go on elsewhere; also of one that goes on here now."""
         if transcript_path:
-            link, own = await self._link(place), self._roster.own_link()
+            link, own = await self._link(place), self._scheduler.own_link()
             copy = self._conversations.path(place, transcript_path)
             await own.transfer.copy_file(copy, link.transfer, Path(transcript_path))
 
-    async def shown_at_home(self, place: str, transcript_path: str, ids: Collection[str]) -> set[str]:
+    async def shown_in_copy(self, place: str, transcript_path: str, ids: Collection[str]) -> set[str]:
         """Which of these messages stand in the copy of its conversation on this machine."""
         return await asyncio.to_thread(self._conversations.shown, place, transcript_path, ids)
 
-    async def settle_again(self, place: str, workspace: Workspace, transcript_path: str) -> Workspace:
+    async def prepare_on_new_host(self, place: str, workspace: Workspace, transcript_path: str) -> Workspace:
         """All that an instance needs to go on on its (new) host: worktree, launch and conversation.
 
         Directories are named as before: the agent's own notes name them.
         """
-        link, own = await self._link(place), self._roster.own_link()
+        link, own = await self._link(place), self._scheduler.own_link()
         home, branch, worktree = workspace.home, workspace.branch, workspace.worktree
         if home is None or branch is None or worktree is None:
             raise WorkspaceError(
@@ -272,16 +272,16 @@ class ManyHosts:
         if removal.saved_ref:
             logger.warning("an earlier copy of %s there had work of its own: %s", place, removal.saved_ref)
 
-    async def clear_behind(self, host: str, place: str, workspace: Workspace) -> str:
+    async def remove_left_behind(self, host: str, place: str, workspace: Workspace) -> str:
         """Takes away what an instance that has gone elsewhere had on this host; why something stays, if so."""
-        link = await self._roster.link(host)
+        link = await self._scheduler.link(host)
         removal = await link.retire_workspace(workspace)
-        if removal.removed and link is not self._roster.own_link():  # here stays by what it is started elsewhere
+        if removal.removed and link is not self._scheduler.own_link():  # here stays by what it is started elsewhere
             await link.forget_instance(place)
         return removal.kept_reason or ""
 
     async def start_agent(self, start: AgentStart) -> PaneInfo:
-        link, own = await self._link(start.request.instance_id), self._roster.own_link()
+        link, own = await self._link(start.request.instance_id), self._scheduler.own_link()
         pane = await link.start_agent(start)
         if link is not own:
             await own.keep_launch(start)  # by which it can be started elsewhere when its host is lost
@@ -289,7 +289,7 @@ class ManyHosts:
 
     async def renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
         """Also what is kept here, by which it would be started elsewhere."""
-        link, own = await self._link(place), self._roster.own_link()
+        link, own = await self._link(place), self._scheduler.own_link()
         await link.renew_agent(place, session_id, system_prompt)
         if link is not own:
             await own.renew_agent(place, session_id, system_prompt)
@@ -305,10 +305,10 @@ class ManyHosts:
 
     async def forget_instance(self, instance_id: str) -> None:
         """Also what is kept of it here; of one that has no host, what any host has."""
-        own, place = self._roster.own_link(), self._roster.places.get(instance_id)
+        own, place = self._scheduler.own_link(), self._scheduler.places.get(instance_id)
         if place is None:
             await self._on_all(lambda link: link.forget_instance(instance_id))
-        elif (link := await self._roster.link(place)) is not own:
+        elif (link := await self._scheduler.link(place)) is not own:
             await link.forget_instance(instance_id)
         await own.forget_instance(instance_id)
         await asyncio.to_thread(self._conversations.forget, instance_id)
@@ -321,15 +321,15 @@ class ManyHosts:
     async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         """Of all hosts that can be asked."""
         found = await self._on_all(lambda link: link.orphans(known))
-        own = self._roster.own
+        own = self._scheduler.own
         return tuple(replace(each, host="" if name == own else name) for name, there in found.items() for each in there)
 
     async def remove_orphan(self, orphan: OrphanWorktree) -> RemovalResult:
-        return await (await self._roster.link(orphan.host or self._roster.own)).remove_orphan(orphan)
+        return await (await self._scheduler.link(orphan.host or self._scheduler.own)).remove_orphan(orphan)
 
     async def preview_removal(self, what: Workspace | OrphanWorktree, dry_run: DryRun) -> tuple[RemovalResult, DryRun]:
         if isinstance(what, OrphanWorktree):
-            link = await self._roster.link(what.host or self._roster.own)
+            link = await self._scheduler.link(what.host or self._scheduler.own)
         else:
             link = await self._link_of(what)
         return await link.preview_removal(what, dry_run)
@@ -338,7 +338,7 @@ class ManyHosts:
         """What is wrong with this machine itself is raised; another that does not answer is left out."""
 
         async def on(name: str, link: ClusterHostPort) -> tuple[str, _Answer] | None:
-            if name == self._roster.own:
+            if name == self._scheduler.own:
                 return name, await ask(link)
             try:
                 async with asyncio.timeout(_LOOK_S):
@@ -347,14 +347,14 @@ class ManyHosts:
                 logger.warning("what is left on %s cannot be seen now: %s", name, error or "no answer")
                 return None
 
-        answers = await asyncio.gather(*(on(name, link) for name, link in self._roster.linked().items()))
+        answers = await asyncio.gather(*(on(name, link) for name, link in self._scheduler.linked().items()))
         return dict(filter(None, answers))
 
     async def _link(self, instance_id: str) -> ClusterHostPort:
-        return await self._roster.link(self._roster.places.get(instance_id, self._roster.own))
+        return await self._scheduler.link(self._scheduler.places.get(instance_id, self._scheduler.own))
 
     async def _link_of(self, workspace: Workspace) -> ClusterHostPort:
         """Worktrees of other hosts are named after their instances, or after what these were made of."""
         if workspace.worktree is None or workspace.home is None:
-            return self._roster.own_link()
+            return self._scheduler.own_link()
         return await self._link(workspace.worktree.name.partition("-")[0])

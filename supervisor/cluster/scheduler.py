@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class PlacementRequest:
     """What a spawn says about its host. Empty: any will do."""
 
     host: str = ""
@@ -50,7 +50,9 @@ class Wanted:
         return f"another host that is {self.words}" if self.words else "another host"
 
 
-def choose(wanted: Wanted, nodes: Sequence[Node], used: Mapping[str, int], drained: Collection[str]) -> Node | None:
+def choose(
+    wanted: PlacementRequest, nodes: Sequence[Node], used: Mapping[str, int], drained: Collection[str]
+) -> Node | None:
     """The fitting host with the greatest share of free slots; None while all that fit are full.
 
     ``used``: instances by host. Raises ``InvalidRequestError`` when none of the hosts fits, full or not.
@@ -63,17 +65,17 @@ def choose(wanted: Wanted, nodes: Sequence[Node], used: Mapping[str, int], drain
     if not open_ones:
         who = f"Every host that is {wanted.words}" if wanted.labels else fitting[0].name
         raise InvalidRequestError(f"{who} is drained: it takes no new instances. Choose another host.")
-    return roomiest(open_ones, used)
+    return most_free(open_ones, used)
 
 
-def roomiest(nodes: Iterable[Node], used: Mapping[str, int]) -> Node | None:
+def most_free(nodes: Iterable[Node], used: Mapping[str, int]) -> Node | None:
     """The one with the greatest share of free slots; None when all are full."""
     free = [node for node in nodes if used.get(node.name, 0) < _slots(node)]
     return max(free, key=lambda node: _order(node, used), default=None)
 
 
 def nearly_as_good(
-    wanted: Wanted, nodes: Sequence[Node], used: Mapping[str, int], drained: Collection[str]
+    wanted: PlacementRequest, nodes: Sequence[Node], used: Mapping[str, int], drained: Collection[str]
 ) -> list[Node]:
     """The fitting hosts with room, best first, of which each would be the best with one instance less on it.
 
@@ -102,7 +104,7 @@ def _slots(node: Node) -> int:
     return node.slots or 0
 
 
-def _fits(node: Node, wanted: Wanted) -> bool:
+def _fits(node: Node, wanted: PlacementRequest) -> bool:
     named = not wanted.host or wanted.host in (node.name, node.address)
     return named and all(node.labels.get(key) == value for key, value in wanted.labels.items())
 
@@ -114,7 +116,7 @@ RETURN_S = 300.0
 join it one after the other, and their agents live."""
 
 
-class Absences:
+class FailureDetector:
     def __init__(self) -> None:
         self._seen: set[str] = set()
         self._since: dict[str, float] = {}
@@ -139,7 +141,7 @@ _LOOK_S = 2.0
 _STALE_S = 1.0
 
 
-class NoLongerWantedError(Exception):
+class PlacementCancelledError(Exception):
     """Who waited for a place does not need it any more."""
 
 
@@ -151,12 +153,12 @@ class Placement:
     address: str
     own: bool
     """It is the supervisor's host."""
-    wanted: Wanted = field(default_factory=Wanted)
+    wanted: PlacementRequest = field(default_factory=PlacementRequest)
     instance_id: str = ""
     """Whose it is, as soon as that is known: it counts once then, however much of the instance there is already."""
 
 
-class Roster:
+class HostScheduler:
     def __init__(self, own: str, own_host: ClusterHostPort, cluster: ClusterPort, most_per_host: int) -> None:
         """``own``: name of the supervisor's host. ``most_per_host``: cap on instances of one host; 0: its slots."""
         self.own = own
@@ -203,11 +205,13 @@ class Roster:
         return replace(node, slots=min(slots, self._most) if self._most else slots)
 
     @asynccontextmanager
-    async def placed(self, wanted: Wanted, still: Callable[[], bool] = lambda: True) -> AsyncIterator[Placement]:
+    async def placed(
+        self, wanted: PlacementRequest, still: Callable[[], bool] = lambda: True
+    ) -> AsyncIterator[Placement]:
         """A place for a new instance, kept until the block ends; waits while all hosts that fit are full.
 
         Raises ``InvalidRequestError`` if none fits, ``UnavailableError`` when none has room for long, and
-        ``NoLongerWantedError`` when it had to wait and is not ``still`` needed.
+        ``PlacementCancelledError`` when it had to wait and is not ``still`` needed.
         """
         placement = await self._place(wanted, lambda: self.drained, still)
         try:
@@ -227,7 +231,7 @@ class Roster:
             return
         if host and host not in {node.name for node in await self.nodes()}:
             raise UnavailableError(_away(host))
-        placement = await self._place(Wanted(host=host or self.own), tuple, lambda: True)
+        placement = await self._place(PlacementRequest(host=host or self.own), tuple, lambda: True)
         placement.instance_id = instance_id
         try:
             yield
@@ -252,18 +256,18 @@ class Roster:
         waited = time.monotonic() - self._first_look_at >= RETURN_S
         return bool(self.names) and name not in self.names and (name in self._ever or waited)
 
-    def left(self, seated: Mapping[str, str], host: str) -> int:
-        """Slots of the host that neither those ``seated`` nor those who are promised one take.
+    def left(self, hosts_by_instance: Mapping[str, str], host: str) -> int:
+        """Slots of the host that neither those ``hosts_by_instance`` nor those who are promised one take.
 
         One as long as the host has not been seen.
         """
         slots = self.slots()
-        return slots[host] - self.used(seated)[host] if host in slots else 1
+        return slots[host] - self.used(hosts_by_instance)[host] if host in slots else 1
 
-    def roomiest(self, used: Iterable[str], besides: Collection[str]) -> Node | None:
+    def most_free(self, used: Iterable[str], besides: Collection[str]) -> Node | None:
         """The host with the greatest share of free slots, but for elastic ones, drained ones and those ``besides``."""
         closed = {*self.drained, *besides}
-        return roomiest((node for node in self._nodes if not node.elastic and node.name not in closed), Counter(used))
+        return most_free((node for node in self._nodes if not node.elastic and node.name not in closed), Counter(used))
 
     def choices(self, placement: Placement) -> Sequence[str]:
         """Where its instance may go for the sake of what is ready there: its own host first, then others that fit it
@@ -289,7 +293,7 @@ class Roster:
         self._promised = [each for each in self._promised if each is not placement]
 
     async def _place(
-        self, wanted: Wanted, closed: Callable[[], Collection[str]], still: Callable[[], bool]
+        self, wanted: PlacementRequest, closed: Callable[[], Collection[str]], still: Callable[[], bool]
     ) -> Placement:
         """``closed``: hosts that take nobody, which may be others by the time that there is room."""
         placement = self._promise(wanted, await self.nodes(), closed())
@@ -305,7 +309,7 @@ class Roster:
                 await asyncio.sleep(_LOOK_S)
                 nodes = await self.nodes()
                 if not still():
-                    raise NoLongerWantedError
+                    raise PlacementCancelledError
                 placement = self._promise(wanted, nodes, closed())
         finally:
             self._waiting -= 1
@@ -313,7 +317,7 @@ class Roster:
                 await self._tell_autoscaler()
         return placement
 
-    def _promise(self, wanted: Wanted, nodes: Sequence[Node], closed: Collection[str]) -> Placement | None:
+    def _promise(self, wanted: PlacementRequest, nodes: Sequence[Node], closed: Collection[str]) -> Placement | None:
         node = choose(wanted, nodes, self.used(self.holders()), closed)
         if node is None:
             return None
@@ -340,7 +344,7 @@ class Roster:
         """The hosts that are connected to, this one among them."""
         return dict(self._links)
 
-    async def let_go(self, name: str) -> None:
+    async def release_host(self, name: str) -> None:
         """Ends the team's actor on a host that has nothing of it, since Ray takes none for idle that has an actor.
 
         Raises ``UnavailableError`` when Ray does not answer.
@@ -374,9 +378,9 @@ def _away(host: str) -> str:
 
 
 @asynccontextmanager
-async def placed(roster: Roster | None, request: SpawnRequest) -> AsyncIterator[Placement | None]:
+async def placed(scheduler: HostScheduler | None, request: SpawnRequest) -> AsyncIterator[Placement | None]:
     """The place for the instance, kept while the block runs; None on one machine. Raises ``InvalidRequestError``."""
-    if roster is None:
+    if scheduler is None:
         if request.labels or request.host not in (None, socket.gethostname()):
             raise InvalidRequestError(
                 f"This team is on one machine, {socket.gethostname()}: leave host and labels out. docs/cluster.md says "
@@ -384,12 +388,12 @@ async def placed(roster: Roster | None, request: SpawnRequest) -> AsyncIterator[
             )
         yield None
         return
-    async with roster.placed(_wanted(roster, request)) as placement:
+    async with scheduler.placed(_wanted(scheduler, request)) as placement:
         yield placement
 
 
-def _wanted(roster: Roster, request: SpawnRequest) -> Wanted:
+def _wanted(scheduler: HostScheduler, request: SpawnRequest) -> PlacementRequest:
     """A directory itself is on this host, unless the caller says that it is on another one, too."""
     if request.workspace_mode == "shared" and not request.host and not request.labels:
-        return Wanted(host=roster.own)
-    return Wanted(host=request.host or "", labels=request.labels)
+        return PlacementRequest(host=scheduler.own)
+    return PlacementRequest(host=request.host or "", labels=request.labels)

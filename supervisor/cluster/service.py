@@ -24,8 +24,8 @@ from actors.home import Home
 from actors.nodes import Node
 from supervisor.api import requests, results
 from supervisor.api.verbs import Caller, Handler
-from supervisor.cluster.migration import Carrier, Drainer, Mover, read_drained, write_drained
-from supervisor.cluster.scheduler import Roster
+from supervisor.cluster.migration import Drainer, Failover, WorkSync, read_drained, write_drained
+from supervisor.cluster.scheduler import HostScheduler
 from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
@@ -36,9 +36,9 @@ LET_GO_S = 60.0
 """So long after the last that was on an elastic host."""
 
 
-class Greeter:
-    def __init__(self, roster: Roster) -> None:
-        self._roster = roster
+class HostConnector:
+    def __init__(self, scheduler: HostScheduler) -> None:
+        self._scheduler = scheduler
         self._work = TaskSet("greet the hosts")
         self._greeting: set[str] = set()
         self._not_before: dict[str, float] = {}
@@ -59,8 +59,8 @@ class Greeter:
             await asyncio.sleep(_LOOK_S)
 
     async def _look(self, now: float) -> None:
-        linked = self._roster.linked()
-        for node in await self._roster.nodes():
+        linked = self._scheduler.linked()
+        for node in await self._scheduler.nodes():
             if node.elastic:
                 await self._consider(node.name, now, linked=node.name in linked)
                 continue
@@ -71,15 +71,15 @@ class Greeter:
 
     async def _consider(self, name: str, now: float, *, linked: bool) -> None:
         """Whether an elastic host is let go of now."""
-        if not linked or not self._roster.is_empty(name):
+        if not linked or not self._scheduler.is_empty(name):
             self._empty_since.pop(name, None)
         elif now - self._empty_since.setdefault(name, now) >= LET_GO_S:
             logger.info("nothing is on %s any more: it is let go of", name)
-            await self._roster.let_go(name)
+            await self._scheduler.release_host(name)
 
     async def _greet(self, name: str) -> None:
         try:
-            await self._roster.link(name)
+            await self._scheduler.link(name)
         except PhalanxError as error:
             self._not_before[name] = asyncio.get_running_loop().time() + _AGAIN_S
             logger.warning("the host %s cannot be connected to yet: %s", name, error)
@@ -94,18 +94,18 @@ _SHOWN = 3
 class HostsParts:
     """Of a team with many hosts."""
 
-    roster: Roster
-    carrier: Carrier
-    mover: Mover
+    scheduler: HostScheduler
+    work_sync: WorkSync
+    failover: Failover
     drainer: Drainer
-    greeter: Greeter
+    connector: HostConnector
 
     @property
-    def running(self) -> tuple[Carrier | Mover | Drainer | Greeter, ...]:
-        return self.carrier, self.mover, self.drainer, self.greeter
+    def running(self) -> tuple[WorkSync | Failover | Drainer | HostConnector, ...]:
+        return self.work_sync, self.failover, self.drainer, self.connector
 
 
-class HostsDesk:
+class ClusterService:
     """All in the supervisor's event loop."""
 
     def __init__(self, home: Home, team: Team, parts: HostsParts | None) -> None:
@@ -121,11 +121,11 @@ class HostsDesk:
     async def begin(self) -> None:
         if self._parts is None:
             return
-        roster = self._parts.roster
-        roster.drained = await asyncio.to_thread(read_drained, self._home)
+        scheduler = self._parts.scheduler
+        scheduler.drained = await asyncio.to_thread(read_drained, self._home)
         for member in self._team.registry.everyone():
             if member.record.host:
-                roster.places.update(dict.fromkeys(member.record.names, member.record.host))
+                scheduler.places.update(dict.fromkeys(member.record.names, member.record.host))
         for part in self._parts.running:
             part.begin()
 
@@ -144,34 +144,34 @@ class HostsDesk:
         return self._parts
 
     async def hosts(self, request: requests.HostsRequest, caller: Caller) -> results.HostsResult:
-        roster = self._cluster.roster
-        nodes = {node.name: node for node in await roster.nodes()}
-        counted = Counter(roster.holders().values())
+        scheduler = self._cluster.scheduler
+        nodes = {node.name: node for node in await scheduler.nodes()}
+        counted = Counter(scheduler.holders().values())
         lost = [name for name in counted if name and name not in nodes]
         found = [self._info(node, counted.get(name, 0)) for name, node in sorted(nodes.items())]
         return results.HostsResult(hosts=[*found, *(_lost(name, counted[name]) for name in sorted(lost))])
 
     def _info(self, node: Node, instances: int) -> results.HostInfo:
-        roster = self._cluster.roster
+        scheduler = self._cluster.scheduler
         return results.HostInfo(
             host=node.name,
             address=node.address,
-            status="drained" if node.name in roster.drained else "up",
+            status="drained" if node.name in scheduler.drained else "up",
             instances=instances,
             slots=node.slots or 0,
-            supervisor=node.name == roster.own,
+            supervisor=node.name == scheduler.own,
             labels=dict(node.labels),
         )
 
     async def drain(self, request: requests.DrainRequest, caller: Caller) -> results.DrainResult:
-        roster, drainer = self._cluster.roster, self._cluster.drainer
-        names = {node.name for node in await roster.nodes()}
-        if request.host not in names | roster.drained:
+        scheduler, drainer = self._cluster.scheduler, self._cluster.drainer
+        names = {node.name for node in await scheduler.nodes()}
+        if request.host not in names | scheduler.drained:
             known = ", ".join(sorted(names))
             raise InvalidRequestError(f"There is no host {request.host}. There are: {known}. See phalanx hosts.")
-        drained = roster.drained - {request.host} if request.undo else roster.drained | {request.host}
+        drained = scheduler.drained - {request.host} if request.undo else scheduler.drained | {request.host}
         await asyncio.to_thread(write_drained, self._home, drained)
-        roster.drained = drained
+        scheduler.drained = drained
         if request.wait and not request.undo:
             await self._until_empty(request, caller)
         left = drainer.remaining(request.host)
@@ -189,7 +189,7 @@ class HostsDesk:
             left = drainer.remaining(request.host)
             words = "; ".join(f"{instance_id} {why}" for instance_id, why in sorted(left.items())[:_SHOWN])
             caller.progress(max(total - len(left), 0), total, words or "nothing of the team is there any more")
-            return not left or request.host not in self._cluster.roster.drained
+            return not left or request.host not in self._cluster.scheduler.drained
 
         await self._team.changes.until(empty, request.timeout_seconds)
 

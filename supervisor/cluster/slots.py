@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from supervisor.cluster.scheduler import Roster
+from supervisor.cluster.scheduler import HostScheduler
 from supervisor.spawning.staff import Staff
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
 
 
-class Slots:
+class SlotAccounting:
     """All in the supervisor's event loop."""
 
-    def __init__(self, team: Team, roster: Roster) -> None:
+    def __init__(self, team: Team, scheduler: HostScheduler) -> None:
         self._team = team
-        self._roster = roster
+        self._scheduler = scheduler
 
     def tell(self, staff: Staff, on_change: Callable[[], None]) -> None:
         """From now on whoever places, starts or keeps ready goes by these. ``on_change`` is for spare agents."""
@@ -27,10 +27,10 @@ class Slots:
             staff.actor_pool.look_again()
             on_change()
 
-        self._roster.holders = self.taken
-        self._roster.place_of = self._place_of
-        self._roster.is_worked_on = self._is_worked_on
-        self._roster.on_change = changed
+        self._scheduler.holders = self.taken
+        self._scheduler.place_of = self._place_of
+        self._scheduler.is_worked_on = self._is_worked_on
+        self._scheduler.on_change = changed
         staff.memory.slots_left = self.left
         staff.actor_pool.rooms = self.rooms
 
@@ -40,24 +40,24 @@ class Slots:
 
     def left(self, host: str) -> int:
         """Slots that no instance and no spare agent takes; less than none: a spare gives way. Empty: this host."""
-        return self._roster.left(self.seated(), host or self._roster.own)
+        return self._scheduler.left(self.hosts_by_instance(), host or self._scheduler.own)
 
     def rooms(self) -> Mapping[str, int]:
         """The same of each host on which spare actors may wait, by its address; this one's is empty.
 
         An elastic host would never be idle with one.
         """
-        seated = self.seated()
+        hosts_by_instance = self.hosts_by_instance()
         return {
-            "" if node.name == self._roster.own else node.address: self._roster.left(seated, node.name)
-            for node in self._roster.seen
-            if not node.elastic and node.name not in self._roster.drained
+            "" if node.name == self._scheduler.own else node.address: self._scheduler.left(hosts_by_instance, node.name)
+            for node in self._scheduler.seen
+            if not node.elastic and node.name not in self._scheduler.drained
         }
 
-    def seated(self) -> Mapping[str, str]:
+    def hosts_by_instance(self) -> Mapping[str, str]:
         """Host by instance or spare agent."""
         everyone = filter(self._sits, self._team.registry.everyone())
-        return {each.record.instance_id: each.record.host or self._roster.own for each in everyone}
+        return {each.record.instance_id: each.record.host or self._scheduler.own for each in everyone}
 
     def _place_of(self, instance_id: str) -> str:
         registry = self._team.registry

@@ -29,7 +29,7 @@ from supervisor.api.failures import told
 from supervisor.api.requests import GitBatchRequest
 from supervisor.api.results import ErrorInfo, GitBatchResult
 from supervisor.api.verbs import Caller, Handler
-from supervisor.cluster.scheduler import Roster
+from supervisor.cluster.scheduler import HostScheduler
 from supervisor.git.params import PARAMS, operation_of
 from supervisor.git.queue import GitQueue, Job
 from supervisor.git.scheduling import Answer, AnswerCache
@@ -97,24 +97,25 @@ MakeQueue = Callable[[GitPort, Callable[[Path], object]], GitQueue]
 class Elsewhere:
     """All in the supervisor's event loop."""
 
-    def __init__(self, worktrees: Path, roster: Roster | None) -> None:
-        """``worktrees``: root of those of every host. ``roster``: None on one machine, where nothing is elsewhere."""
+    def __init__(self, worktrees: Path, scheduler: HostScheduler | None) -> None:
+        """``worktrees``: root of those of every host. ``scheduler``: None on one machine, where nothing is
+        elsewhere."""
         self._worktrees = worktrees
-        self._roster = roster
+        self._scheduler = scheduler
         self.queues: dict[str, GitQueue] = {}
 
     def host_of(self, directory: str) -> str:
         """Empty for what is on this host, or nowhere."""
         path = Path(directory)
-        if self._roster is None or ".." in path.parts or not path.is_relative_to(self._worktrees):
+        if self._scheduler is None or ".." in path.parts or not path.is_relative_to(self._worktrees):
             return ""
         below = path.relative_to(self._worktrees).parts
-        host = self._roster.places.get(below[0].partition("-")[0], "") if below else ""
-        return "" if host == self._roster.own else host
+        host = self._scheduler.places.get(below[0].partition("-")[0], "") if below else ""
+        return "" if host == self._scheduler.own else host
 
     def queue(self, host: str, make: MakeQueue) -> GitQueue:
-        if host not in self.queues and self._roster is not None:
-            self.queues[host] = make(_OtherHost(host, self._roster, self._worktrees), self._check)
+        if host not in self.queues and self._scheduler is not None:
+            self.queues[host] = make(_OtherHost(host, self._scheduler, self._worktrees), self._check)
         return self.queues[host]
 
     def _check(self, root: Path) -> None:
@@ -130,24 +131,24 @@ def _is_in(root: Path, worktrees: Path) -> bool:
 class _OtherHost:
     """A ``GitPort``."""
 
-    def __init__(self, name: str, roster: Roster, worktrees: Path) -> None:
+    def __init__(self, name: str, scheduler: HostScheduler, worktrees: Path) -> None:
         self._name = name
-        self._roster = roster
+        self._scheduler = scheduler
         self._worktrees = worktrees
 
     async def git_places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
         """A link that leads out of the worktrees leads nowhere."""
-        places = await (await self._roster.link(self._name)).git_places(directories)
+        places = await (await self._scheduler.link(self._name)).git_places(directories)
         return tuple(place if place is None or self._is_below(place) else None for place in places)
 
     def _is_below(self, place: RepositoryPaths) -> bool:
         return place.top is not None and _is_in(place.top, self._worktrees)
 
     async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
-        return await (await self._roster.link(self._name)).git_read(asked)
+        return await (await self._scheduler.link(self._name)).git_read(asked)
 
     async def git_write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
-        return await (await self._roster.link(self._name)).git_write(asked)
+        return await (await self._scheduler.link(self._name)).git_write(asked)
 
 
 _Placed = tuple[str, Job | PhalanxError]

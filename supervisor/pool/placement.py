@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Protocol
 
 from actors.errors import UnavailableError
-from supervisor.cluster.scheduler import Roster
-from supervisor.cluster.slots import Slots
+from supervisor.cluster.scheduler import HostScheduler
+from supervisor.cluster.slots import SlotAccounting
 from supervisor.ports import HostPort
 from supervisor.spawning.admission import MemoryAdmission
 from supervisor.team.team import Team
@@ -124,53 +124,55 @@ class LocalPlacement:
 class ClusterPlacement:
     """In a cluster."""
 
-    def __init__(self, team: Team, roster: Roster, memory: MemoryAdmission) -> None:
-        self._slots = Slots(team, roster)
-        self._roster = roster
+    def __init__(self, team: Team, scheduler: HostScheduler, memory: MemoryAdmission) -> None:
+        self._slots = SlotAccounting(team, scheduler)
+        self._scheduler = scheduler
         self._memory = memory
 
     @property
     def own(self) -> str:
-        return self._roster.own
+        return self._scheduler.own
 
     @property
     def linked(self) -> frozenset[str]:
         """A way to a host outlives the host."""
-        return self._roster.names & self._roster.linked().keys()
+        return self._scheduler.names & self._scheduler.linked().keys()
 
     @property
     def names(self) -> Mapping[str, str]:
-        return {"" if node.name == self.own else node.address: node.name for node in self._roster.seen}
+        return {"" if node.name == self.own else node.address: node.name for node in self._scheduler.seen}
 
     async def for_agent(self, agent: str) -> SparePlace:
-        await self._roster.nodes()
+        await self._scheduler.nodes()
         fits_here = await self._memory.fits(agent)
-        return self._place(self._roster.used(self._slots.seated()).elements(), () if fits_here else (self.own,))
+        return self._place(
+            self._scheduler.used(self._slots.hosts_by_instance()).elements(), () if fits_here else (self.own,)
+        )
 
     async def for_worktree(self, there: Collection[str]) -> SparePlace:
-        await self._roster.nodes()
-        return self._place([*self._roster.used(self._slots.taken()).elements(), *there], ())
+        await self._scheduler.nodes()
+        return self._place([*self._scheduler.used(self._slots.taken()).elements(), *there], ())
 
     def _place(self, used: Iterable[str], besides: Collection[str]) -> SparePlace:
-        node = self._roster.roomiest(used, besides)
+        node = self._scheduler.most_free(used, besides)
         if node is None:
             raise UnavailableError("No host has room for another spare just now.")
         return SparePlace(host=node.name, address="" if node.name == self.own else node.address)
 
     def is_open(self, host: str) -> bool:
-        return host in self._roster.names and host not in self._roster.drained
+        return host in self._scheduler.names and host not in self._scheduler.drained
 
     def is_closed(self, host: str) -> bool:
-        return host in self._roster.drained or self.is_lost(host)
+        return host in self._scheduler.drained or self.is_lost(host)
 
     def is_lost(self, host: str) -> bool:
-        return self._roster.is_lost(host)
+        return self._scheduler.is_lost(host)
 
     def settle(self, name: str, host: str) -> None:
-        self._roster.places[name] = host
+        self._scheduler.places[name] = host
 
     def forget(self, name: str) -> None:
-        self._roster.places.pop(name, None)
+        self._scheduler.places.pop(name, None)
 
     async def link(self, host: str) -> HostPort:
-        return await self._roster.link(host)
+        return await self._scheduler.link(host)

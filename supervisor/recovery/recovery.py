@@ -64,7 +64,7 @@ class Recovery:
         self._rollback = rollback
         self._lifecycle = lifecycle
         self._actor_pool = staff.actor_pool
-        self._roster = staff.roster
+        self._scheduler = staff.scheduler
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._tries = Backoff[Act]()
         self._under_way: dict[Act, asyncio.Task[bool]] = {}
@@ -117,7 +117,7 @@ class Recovery:
     @property
     def _every_s(self) -> float:
         """Agents of a host that comes back wait to be followed again."""
-        return _AWAY_S if self._roster and self._roster.instances_away else EVERY_S
+        return _AWAY_S if self._scheduler and self._scheduler.instances_away else EVERY_S
 
     def _clear_late(self) -> None:
         if self._clearing is None or self._clearing.done():
@@ -163,7 +163,7 @@ class Recovery:
 
     def _let_alone(self) -> list[str]:
         """About whom something is done already, and whose host cannot be asked: nothing is known of them."""
-        away = self._roster.instances_away if self._roster else ()
+        away = self._scheduler.instances_away if self._scheduler else ()
         return [*map(subject, self._under_way), *away]
 
     def _tell_of_strangers(self, agents: Iterable[RunningAgent]) -> None:

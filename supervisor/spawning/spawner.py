@@ -38,7 +38,7 @@ from supervisor.api.failures import error_info
 from supervisor.api.requests import SpawnRequest
 from supervisor.api.results import ErrorInfo
 from supervisor.api.verbs import Caller, ProgressCallback
-from supervisor.cluster.scheduler import Placement, Roster, placed
+from supervisor.cluster.scheduler import HostScheduler, Placement, placed
 from supervisor.messaging.outgoing import check_text
 from supervisor.metrics.metrics import Count, Timing
 from supervisor.ports import InstancePort
@@ -118,7 +118,7 @@ class SpawnSettings:
     work_dirs: WorkDirPolicy
     allow_bypass: bool
     """Instances may be started that ask for nothing."""
-    roster: Roster | None
+    scheduler: HostScheduler | None
     """The hosts of a cluster; None on one machine."""
 
 
@@ -180,7 +180,7 @@ class Spawner:
         self._check_mode(request)
         asked = time.perf_counter()
         async with AsyncExitStack() as waiting:
-            placement = await waiting.enter_async_context(placed(self._settings.roster, request))
+            placement = await waiting.enter_async_context(placed(self._settings.scheduler, request))
             await waiting.enter_async_context(self._permits.hold(caller.client))
             self._team.meters.observe(Timing.SPAWN_WAIT, time.perf_counter() - asked)
             self._check_goes_on()
@@ -276,11 +276,11 @@ class Spawner:
             now=time.time(),
             fingerprint=fingerprint(request),
         )
-        if self._settings.roster is not None and task.placement is not None:
+        if self._settings.scheduler is not None and task.placement is not None:
             instance_id = member.record.instance_id
             actor = "" if task.placement.own else f"{instance_id}@{task.placement.address}"
             self._team.registry.change(instance_id, actor=actor, host=task.placement.host, labels=request.labels)
-            self._settings.roster.places[instance_id] = task.placement.host
+            self._settings.scheduler.places[instance_id] = task.placement.host
             task.placement.instance_id = instance_id
         return member
 

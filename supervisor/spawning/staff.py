@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from supervisor.cluster.scheduler import Roster
+from supervisor.cluster.scheduler import HostScheduler
 from supervisor.pool.actors import ActorPool
 from supervisor.ports import HostPort, InstanceFactory
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
@@ -17,5 +17,5 @@ class Staff:
     permits: FairSemaphore
     actor_pool: ActorPool
     memory: MemoryAdmission
-    roster: Roster | None = None
+    scheduler: HostScheduler | None = None
     """The hosts of a cluster; None on one machine."""

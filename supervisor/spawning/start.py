@@ -13,8 +13,8 @@ transaction makes an instance with its first message of it. A spare that cannot 
 goes on as if there had been none.
 
 In a cluster a spare on the host where the instance was placed comes first. One on another host that the request allows
-is taken, too, when the instances are then spread unevenly by one at most (``Roster.choices``): starting anew takes
-seconds, and the next spawn evens that out. Otherwise the instance starts cold where it was placed.
+is taken, too, when the instances are then spread unevenly by one at most (``HostScheduler.choices``): starting anew
+takes seconds, and the next spawn evens that out. Otherwise the instance starts cold where it was placed.
 """
 
 from __future__ import annotations
@@ -117,14 +117,14 @@ class WarmStart:
         self._host: HostPort = staff.host
         self._team = team
         self._pool = pool
-        self._roster = staff.roster
+        self._scheduler = staff.scheduler
 
     async def begin(
         self, member: Member, request: SpawnRequest, sender: str, placement: Placement | None
     ) -> StartedAgent | None:
         """None when there is no spare for this request. Raises ``StoreError`` and, when the host of the placement does
         not answer, ``UnavailableError``; then ``member`` is to be undone."""
-        hosts = self._roster.choices(placement) if self._roster is not None and placement is not None else None
+        hosts = self._scheduler.choices(placement) if self._scheduler is not None and placement is not None else None
         spare = self._pool.take_agent(request, member.record.work_dir, hosts)
         if spare is None:
             return None
@@ -144,10 +144,10 @@ class WarmStart:
 
     def _place(self, member: Member, placement: Placement | None, host: str) -> None:
         """Before anything of it is there: who looks for strays must not find it where it is not placed."""
-        if self._roster is not None and placement is not None:
-            self._roster.shift(placement, host)
+        if self._scheduler is not None and placement is not None:
+            self._scheduler.shift(placement, host)
             self._team.registry.change(member.record.instance_id, host=host)
-            self._roster.places[member.record.instance_id] = host
+            self._scheduler.places[member.record.instance_id] = host
 
     async def _hand_over(self, member: Member, spare: Member) -> None:
         record, given = member.record, spare.record

@@ -99,7 +99,7 @@ class SqliteStore:
         try:
             await self._run(self._file.open, above)
         except BaseException:
-            self._let_go()
+            self._release_host()
             raise
         if self.position.sequence == 0:
             await self._ask_whether_to_begin()
@@ -161,13 +161,13 @@ class SqliteStore:
         """Makes what waits durable first."""
         if self._thread is None:
             return
-        closed = asyncio.wrap_future(self._let_go())
+        closed = asyncio.wrap_future(self._release_host())
         await asyncio.wait({closed}, timeout=self._patience_s)  # unlike other work it is never withdrawn
         if not closed.done():
             raise self._no_answer("It is closed as soon as the disk answers")
         await closed
 
-    def _let_go(self) -> Future[None]:
+    def _release_host(self) -> Future[None]:
         """Whatever the thread is busy with ends first; nothing new is accepted."""
         thread, self._thread = self._opened(), None
         closed = thread.submit(self._in_words, self._file.close)

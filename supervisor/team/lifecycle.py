@@ -67,7 +67,7 @@ class Lifecycle:
         self._host: HostPort = staff.host
         self._factory = staff.factory
         self._memory = staff.memory
-        self._roster = staff.roster
+        self._scheduler = staff.scheduler
         self._adopter = adopter
         self._start_timeout_s = start_timeout_s
         self._turns = asyncio.Semaphore(_AT_ONCE)
@@ -252,9 +252,9 @@ class Lifecycle:
 
     def _slot(self, member: Member) -> AbstractAsyncContextManager[None]:
         """In a cluster, of its host: who has ended may find that others have taken its place."""
-        if self._roster is None:
+        if self._scheduler is None:
             return nullcontext()
-        return self._roster.kept(member.record.instance_id, member.record.host)
+        return self._scheduler.kept(member.record.instance_id, member.record.host)
 
     def _place(
         self, member: Member, tell: Tell = say_nothing, *, replaces: bool = False

@@ -17,7 +17,7 @@ from actors.agents.catalog import AgentCatalog
 from actors.home import Home
 from actors.host.cluster import RayCluster, own_address
 from actors.instance.actor import RayInstances
-from supervisor.cluster.scheduler import Roster, Wanted
+from supervisor.cluster.scheduler import HostScheduler, PlacementRequest
 
 WORKER = "127.0.0.2"
 _STORE = 80_000_000
@@ -46,10 +46,10 @@ async def _look(cluster: Any, worker: Any, home: Home) -> dict[str, Any]:
     catalog = AgentCatalog(claude_command="claude", python=sys.executable)
     hosts = RayCluster(home, catalog, "team")
     own: Any = None
-    roster = Roster("head", own, hosts, 0)
-    nodes = await roster.nodes()
+    scheduler = HostScheduler("head", own, hosts, 0)
+    nodes = await scheduler.nodes()
     seen: dict[str, Any] = {"hosts": {each.name: [each.address, each.slots, dict(each.labels)] for each in nodes}}
-    seen["placed"] = await _place(roster)
+    seen["placed"] = await _place(scheduler)
     head = own_address()
     instances = RayInstances(catalog, head, hosts.slots)
     for name in ("one", f"two@{WORKER}", f"three@{WORKER}"):
@@ -66,12 +66,12 @@ async def _look(cluster: Any, worker: Any, home: Home) -> dict[str, Any]:
     return seen
 
 
-async def _place(roster: Roster) -> list[str]:
+async def _place(scheduler: HostScheduler) -> list[str]:
     """Where three go one after another, each with its slot kept, and one that asks for a label."""
-    roster.holders = dict
+    scheduler.holders = dict
     found = []
-    for wanted in (Wanted(), Wanted(labels={"disk": "fast"}), Wanted()):
-        found.append(await roster.placed(wanted).__aenter__())
+    for wanted in (PlacementRequest(), PlacementRequest(labels={"disk": "fast"}), PlacementRequest()):
+        found.append(await scheduler.placed(wanted).__aenter__())
     return [placement.host for placement in found]
 
 

@@ -106,7 +106,7 @@ class Life:
         self.lifecycle = Lifecycle(team, staff, adopter, 20.0)
         policy = _AnyWorkDir(_HOME, Path("/root"), ())
         spawning = SpawnSettings(
-            team=team, agent="demo", timeout_s=20.0, work_dirs=policy, allow_bypass=False, roster=None
+            team=team, agent="demo", timeout_s=20.0, work_dirs=policy, allow_bypass=False, scheduler=None
         )
         pool = make_pool(_HOME, settings, staff, team, adopter, store=store)
         starts = Starts(warm=WarmStart(staff, team, pool), cold=ColdStart(_HOME, staff, team, adopter, pool))

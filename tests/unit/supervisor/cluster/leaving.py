@@ -14,7 +14,7 @@ from actors.messages import Message, Receipt
 from actors.nodes import Node
 from actors.worktrees.model import Workspace
 from supervisor.cluster.migration import Drainer, MoveParts
-from supervisor.cluster.scheduler import NoLongerWantedError, Placement
+from supervisor.cluster.scheduler import Placement, PlacementCancelledError
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
@@ -52,7 +52,7 @@ class World:
         self.wanted: list[Mapping[str, str]] = []
         self.meanwhile: Callable[[], Awaitable[None]] | None = None
         this: Any = self
-        parts = MoveParts(team=self.team, roster=this, hosts=this, factory=this, adopter=this, lifecycle=this)
+        parts = MoveParts(team=self.team, scheduler=this, hosts=this, factory=this, adopter=this, lifecycle=this)
         self.drainer = Drainer(parts)
 
     async def do(self, deed: str) -> None:
@@ -72,23 +72,23 @@ class World:
         while not self.room.is_set():
             await asyncio.sleep(2)
             if not still():
-                raise NoLongerWantedError
+                raise PlacementCancelledError
         self.wanted.append(wanted.labels)
         yield Placement(host="new", address="10.0.0.2", own=False)
 
-    async def carry_conversation(self, instance_id: str, path: str) -> None:
+    async def sync_transcript(self, instance_id: str, path: str) -> None:
         await self.do("conversation")
 
-    async def carry_home(self, given: Workspace, *, uncommitted: bool) -> str:
+    async def sync_work(self, given: Workspace, *, uncommitted: bool) -> str:
         assert uncommitted
         await self.do("work")
         return ""
 
-    async def settle_again(self, instance_id: str, given: Workspace, path: str) -> Workspace:
+    async def prepare_on_new_host(self, instance_id: str, given: Workspace, path: str) -> Workspace:
         await self.do(f"settle on {self.places[instance_id]}")
         return given
 
-    async def clear_behind(self, host: str, place: str, given: Workspace) -> str:
+    async def remove_left_behind(self, host: str, place: str, given: Workspace) -> str:
         await self.do(f"clear {host}")
         return ""
 

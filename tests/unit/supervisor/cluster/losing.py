@@ -11,8 +11,8 @@ from typing import Any
 from actors.errors import InvalidRequestError, UnavailableError
 from actors.nodes import Node
 from actors.worktrees.model import Workspace
-from supervisor.cluster.migration import MoveParts, Mover
-from supervisor.cluster.scheduler import NoLongerWantedError, Placement, Wanted
+from supervisor.cluster.migration import Failover, MoveParts
+from supervisor.cluster.scheduler import Placement, PlacementCancelledError, PlacementRequest
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
@@ -33,7 +33,7 @@ class World:
         self.away: set[str] = set()
         self.trouble: Callable[[str], bool] = lambda _: False
         self.gcs_away = False
-        self.fits: Callable[[Wanted], bool] = lambda _: True
+        self.fits: Callable[[PlacementRequest], bool] = lambda _: True
         self.room = asyncio.Event()
         self.room.set()
         """Of hosts with labels."""
@@ -42,8 +42,8 @@ class World:
         self.at_home: set[str] = set()
         """Ids of messages that the copies of conversations show."""
         this: Any = self
-        self.mover = Mover(
-            MoveParts(team=self.team, roster=this, hosts=this, factory=this, adopter=this, lifecycle=this)
+        self.failover = Failover(
+            MoveParts(team=self.team, scheduler=this, hosts=this, factory=this, adopter=this, lifecycle=this)
         )
 
     async def do(self, deed: str) -> None:
@@ -62,21 +62,21 @@ class World:
         return tuple(Node(name=name, address=name, slots=4) for name in self.there)
 
     @asynccontextmanager
-    async def placed(self, wanted: Wanted, still: Callable[[], bool]) -> AsyncIterator[Placement]:
+    async def placed(self, wanted: PlacementRequest, still: Callable[[], bool]) -> AsyncIterator[Placement]:
         if not self.fits(wanted):
             raise InvalidRequestError(f"none is {wanted.words}")
         while wanted.labels and not self.room.is_set():
             await asyncio.sleep(2)
             if not still():
                 self.given_up += 1
-                raise NoLongerWantedError
+                raise PlacementCancelledError
         yield Placement(host="head", address="10.0.0.1", own=True)
 
-    async def settle_again(self, instance_id: str, given: Workspace, path: str) -> Workspace:
+    async def prepare_on_new_host(self, instance_id: str, given: Workspace, path: str) -> Workspace:
         await self.do(f"settle {instance_id} on {self.places[instance_id]}")
         return given
 
-    async def shown_at_home(self, instance_id: str, path: str, ids: Collection[str]) -> set[str]:
+    async def shown_in_copy(self, instance_id: str, path: str, ids: Collection[str]) -> set[str]:
         return self.at_home & set(ids)
 
     async def destroy(self, name: str) -> None:
@@ -100,10 +100,10 @@ class World:
 def played(test: Callable[[World], Awaitable[None]]) -> None:
     async def play() -> None:
         world = World()
-        world.mover.begin()
+        world.failover.begin()
         try:
             await test(world)
         finally:
-            await world.mover.end()
+            await world.failover.end()
 
     virtual_time.run(play)

@@ -12,8 +12,8 @@ from actors.agents.base import Handover, RunningAgent
 from actors.errors import UnavailableError, WorkspaceError
 from actors.nodes import Node
 from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace
-from supervisor.cluster.router import ManyHosts
-from supervisor.cluster.scheduler import Roster
+from supervisor.cluster.router import HostRouter
+from supervisor.cluster.scheduler import HostScheduler
 
 HERE, THERE = "spec_0_0_1", "spec_0_0_2"
 
@@ -196,6 +196,6 @@ class Scene:
         self.hosts = {name: FakeHost(name, self.deeds) for name in ("head", "worker", "other")}
         own: Any = self.hosts["head"]
         cluster: Any = FakeCluster(self.hosts)
-        self.roster = Roster("head", own, cluster, 0)
-        self.roster.places = {HERE: "head", THERE: "worker"}
-        self.many: Any = ManyHosts(self.roster, conversations)
+        self.scheduler = HostScheduler("head", own, cluster, 0)
+        self.scheduler.places = {HERE: "head", THERE: "worker"}
+        self.many: Any = HostRouter(self.scheduler, conversations)

@@ -8,15 +8,15 @@ import pytest
 
 from actors.errors import InvalidRequestError
 from actors.nodes import Node
-from supervisor.cluster.scheduler import Wanted, choose, nearly_as_good
+from supervisor.cluster.scheduler import PlacementRequest, choose, nearly_as_good
 
 SMALL = Node(name="small", address="10.0.0.1", slots=2)
 LARGE = Node(name="large", address="10.0.0.2", slots=8, labels={"disk": "fast"})
 OTHER = Node(name="other", address="10.0.0.3", slots=2, labels={"disk": "slow"})
-ANY = Wanted()
+ANY = PlacementRequest()
 
 
-def placed(count: int, nodes: tuple[Node, ...], wanted: Wanted = ANY) -> Counter[str]:
+def placed(count: int, nodes: tuple[Node, ...], wanted: PlacementRequest = ANY) -> Counter[str]:
     used: Counter[str] = Counter()
     for _ in range(count):
         node = choose(wanted, nodes, used, ())
@@ -43,28 +43,30 @@ def test_a_full_host_gets_none_and_none_is_left_when_all_are_full() -> None:
 def test_a_host_can_be_named_by_name_or_address_and_chosen_by_labels() -> None:
     nodes = (SMALL, LARGE, OTHER)
 
-    assert choose(Wanted(host="other"), nodes, {}, ()) == OTHER
-    assert choose(Wanted(host="10.0.0.3"), nodes, {}, ()) == OTHER
-    assert choose(Wanted(labels={"disk": "slow"}), nodes, {}, ()) == OTHER
-    assert choose(Wanted(host="other"), nodes, {"other": 2}, ()) is None
+    assert choose(PlacementRequest(host="other"), nodes, {}, ()) == OTHER
+    assert choose(PlacementRequest(host="10.0.0.3"), nodes, {}, ()) == OTHER
+    assert choose(PlacementRequest(labels={"disk": "slow"}), nodes, {}, ()) == OTHER
+    assert choose(PlacementRequest(host="other"), nodes, {"other": 2}, ()) is None
 
 
 def test_what_fits_nowhere_is_refused_with_the_hosts_that_there_are() -> None:
     with pytest.raises(InvalidRequestError, match=r"disk=none\. There are: small, large"):
-        choose(Wanted(labels={"disk": "none"}), (SMALL, LARGE), {}, ())
+        choose(PlacementRequest(labels={"disk": "none"}), (SMALL, LARGE), {}, ())
 
 
 def test_a_drained_host_takes_nobody_and_says_so_when_it_is_asked_for() -> None:
     assert choose(ANY, (SMALL, LARGE), {}, {"large"}) == SMALL
     with pytest.raises(InvalidRequestError, match="drained"):
-        choose(Wanted(host="large"), (SMALL, LARGE), {}, {"large"})
+        choose(PlacementRequest(host="large"), (SMALL, LARGE), {}, {"large"})
 
 
 def test_a_host_that_offers_no_slots_takes_nobody() -> None:
     assert choose(ANY, (Node(name="bare", address="10.0.0.9", slots=None),), {}, ()) is None
 
 
-def near(used: dict[str, int], *nodes: Node, wanted: Wanted = ANY, drained: tuple[str, ...] = ()) -> list[str]:
+def near(
+    used: dict[str, int], *nodes: Node, wanted: PlacementRequest = ANY, drained: tuple[str, ...] = ()
+) -> list[str]:
     return [node.name for node in nearly_as_good(wanted, nodes, used, drained)]
 
 
@@ -77,7 +79,7 @@ def test_nearly_as_good_are_hosts_that_would_be_the_best_with_one_instance_less(
 
 
 def test_nearly_as_good_is_no_host_that_does_not_fit_is_drained_or_full() -> None:
-    assert near({}, SMALL, LARGE, wanted=Wanted(labels={"disk": "fast"})) == ["large"]
+    assert near({}, SMALL, LARGE, wanted=PlacementRequest(labels={"disk": "fast"})) == ["large"]
     assert near({}, SMALL, OTHER, drained=("other",)) == ["small"]
     assert near({"small": 2, "other": 1}, SMALL, OTHER) == ["other"]
     assert near({"small": 2, "other": 2}, SMALL, OTHER) == []
@@ -85,4 +87,4 @@ def test_nearly_as_good_is_no_host_that_does_not_fit_is_drained_or_full() -> Non
 
 def test_who_needs_labels_that_only_drained_hosts_have_is_told_which() -> None:
     with pytest.raises(InvalidRequestError, match="Every host that is disk=fast is drained"):
-        choose(Wanted(labels={"disk": "fast"}), (SMALL, LARGE), {}, {"large"})
+        choose(PlacementRequest(labels={"disk": "fast"}), (SMALL, LARGE), {}, {"large"})

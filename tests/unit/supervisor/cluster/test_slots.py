@@ -8,8 +8,8 @@ from typing import Any
 from actors.nodes import ELASTIC_LABEL, Node
 from actors.status import Status
 from actors.worktrees.model import Workspace
-from supervisor.cluster.scheduler import Placement, Roster
-from supervisor.cluster.slots import Slots
+from supervisor.cluster.scheduler import HostScheduler, Placement
+from supervisor.cluster.slots import SlotAccounting
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceStage
 from supervisor.team.team import Team
@@ -26,13 +26,13 @@ class Cluster:
         )
 
 
-async def scene() -> tuple[Team, Roster, Slots]:
+async def scene() -> tuple[Team, HostScheduler, SlotAccounting]:
     team = Team(MemoryStore())
     cluster: Any = Cluster()
     own: Any = "own"
-    roster = Roster("head", own, cluster, 0)
-    await roster.nodes()
-    return team, roster, Slots(team, roster)
+    scheduler = HostScheduler("head", own, cluster, 0)
+    await scheduler.nodes()
+    return team, scheduler, SlotAccounting(team, scheduler)
 
 
 async def test_who_lives_starts_or_is_followed_takes_a_slot_and_who_has_ended_does_not() -> None:
@@ -50,40 +50,40 @@ async def test_who_lives_starts_or_is_followed_takes_a_slot_and_who_has_ended_do
 
 
 async def test_spare_actors_have_the_room_that_instances_spare_agents_and_promises_leave() -> None:
-    team, roster, slots = await scene()
+    team, scheduler, slots = await scene()
     await recruit(team, 1, host="head")
     await recruit(team, 2, instance_id="spare_2", recipe="r", stage=InstanceStage.SPARE)
     await recruit(team, 3, host="worker")
     assert slots.taken() == {"spec_0_0_1": "head", "spec_0_0_3": "worker"}
     assert slots.rooms() == {"": 2, "2": 2}
-    roster._promised.append(Placement(host="worker", address="2", own=False))
+    scheduler._promised.append(Placement(host="worker", address="2", own=False))
     assert slots.rooms() == {"": 2, "2": 1}
 
 
 async def test_no_spare_actor_waits_on_a_drained_or_an_elastic_host() -> None:
-    _, roster, slots = await scene()
-    roster.drained = {"worker"}
+    _, scheduler, slots = await scene()
+    scheduler.drained = {"worker"}
     assert slots.rooms() == {"": 4}
-    roster.drained = {"head"}
+    scheduler.drained = {"head"}
     assert slots.rooms() == {"2": 3}
 
 
 async def test_each_host_has_less_than_no_slot_left_while_a_spare_agent_sits_in_the_place_of_an_instance() -> None:
-    team, roster, slots = await scene()
+    team, scheduler, slots = await scene()
     await recruit(team, 1, instance_id="spare_1", recipe="r", stage=InstanceStage.SPARE, host="worker")
     await recruit(team, 2, host="worker")
     assert (slots.left(""), slots.left("worker")) == (4, 1)
-    roster._promised += [Placement(host="worker", address="2", own=False) for _ in range(2)]
+    scheduler._promised += [Placement(host="worker", address="2", own=False) for _ in range(2)]
     assert slots.left("worker") == -1
 
 
 async def test_a_branch_is_worked_on_while_there_is_an_instance_that_has_it() -> None:
-    team, roster, slots = await scene()
+    team, scheduler, slots = await scene()
     staff: Any = SimpleNamespace(actor_pool=SimpleNamespace(), memory=SimpleNamespace())
     slots.tell(staff, lambda: None)
     directory = Path("/w/spec_0_0_1")
     workspace = Workspace(mode="isolated", directory=directory, worktree=directory, branch="phalanx/spec_0_0_1")
     await recruit(team, 1, workspace=workspace)
     await recruit(team, 2)
-    assert roster.is_worked_on("phalanx/spec_0_0_1")
-    assert not roster.is_worked_on("phalanx/spec_0_0_2")
+    assert scheduler.is_worked_on("phalanx/spec_0_0_1")
+    assert not scheduler.is_worked_on("phalanx/spec_0_0_2")

@@ -67,10 +67,10 @@ class Roster:
 class Scene:
     def __init__(self, root: Path) -> None:
         self.home = Home(root / "home")
-        self.roster = Roster()
-        roster: Any = self.roster
+        self.scheduler = Roster()
+        scheduler: Any = self.scheduler
         policy = WorkDirPolicy(self.home, root / "user", ())
-        self.elsewhere = Elsewhere(self.home.worktrees, roster)
+        self.elsewhere = Elsewhere(self.home.worktrees, scheduler)
         here: Any = Host("head")
         self.desk: GitDesk = git_desk(
             Tunables(Tuning.of(Settings())), here, policy, Team(MemoryStore()), self.elsewhere
@@ -108,14 +108,14 @@ async def test_each_directory_is_worked_on_where_it_is_and_answers_keep_their_or
 
 
 async def test_a_host_that_is_away_fails_its_own_operations_alone(scene: Scene) -> None:
-    scene.roster.hosts["worker"].away = True
+    scene.scheduler.hosts["worker"].away = True
     first, second = await scene.ask(scene.home.worktrees / AWAY, scene.project)
     assert (first.success, told(first)) == (False, "worker is away")
     assert told(second) == "head"
 
 
 async def test_an_unexpected_error_on_a_host_fails_its_own_operations_alone(scene: Scene) -> None:
-    scene.roster.hosts["worker"].broken = True
+    scene.scheduler.hosts["worker"].broken = True
     first, second = await scene.ask(scene.home.worktrees / AWAY, scene.project)
     assert "its log says why" in told(first)
     assert told(second) == "head"
@@ -123,10 +123,10 @@ async def test_an_unexpected_error_on_a_host_fails_its_own_operations_alone(scen
 
 @pytest.mark.parametrize("kind", ["status", "branch"])
 async def test_a_link_out_of_the_worktrees_of_another_host_leads_nowhere(scene: Scene, kind: str) -> None:
-    scene.roster.hosts["worker"].outside = True
+    scene.scheduler.hosts["worker"].outside = True
     (answer,) = await scene.ask(scene.home.worktrees / AWAY, kind=kind)
     assert "in no git repository" in told(answer)
-    assert scene.roster.hosts["worker"].asked == []
+    assert scene.scheduler.hosts["worker"].asked == []
 
 
 @pytest.mark.parametrize("path", ["{trees}/../worktrees/" + AWAY, "{trees}", "relative/" + AWAY, "{trees}/spec_0_0_9"])
@@ -138,7 +138,7 @@ async def test_what_is_nobodys_worktree_elsewhere_is_checked_here(scene: Scene, 
 async def test_an_instance_that_has_moved_is_found_where_it_is_now(scene: Scene) -> None:
     directory = scene.home.worktrees / AWAY
     assert told((await scene.ask(directory))[0]) == "worker"
-    scene.roster.places[AWAY] = "other"
+    scene.scheduler.places[AWAY] = "other"
     assert told((await scene.ask(directory))[0]) == "other"
 
 

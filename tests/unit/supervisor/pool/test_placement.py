@@ -10,7 +10,7 @@ import pytest
 from actors.errors import UnavailableError
 from actors.nodes import ELASTIC_LABEL, Node
 from supervisor.cluster import scheduler as roster_module
-from supervisor.cluster.scheduler import RETURN_S, Roster
+from supervisor.cluster.scheduler import RETURN_S, HostScheduler
 from supervisor.pool.placement import ClusterPlacement
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceStage
@@ -26,8 +26,8 @@ class Scene:
         self.team = Team(MemoryStore())
         self.memory = True
         this: Any = self
-        self.roster = Roster("head", this, this, 0)
-        self.placement = ClusterPlacement(self.team, self.roster, this)
+        self.scheduler = HostScheduler("head", this, this, 0)
+        self.placement = ClusterPlacement(self.team, self.scheduler, this)
         self._number = 0
 
     async def nodes(self) -> tuple[Node, ...]:
@@ -45,8 +45,8 @@ class Scene:
 
     async def look(self, *there: str) -> None:
         """At the hosts, which are these now."""
-        self.there, self.roster._looked_at = dict.fromkeys(there, 3), 0.0
-        await self.roster.nodes()
+        self.there, self.scheduler._looked_at = dict.fromkeys(there, 3), 0.0
+        await self.scheduler.nodes()
 
     async def make(self) -> str:
         """The host of a spare agent that is made now."""
@@ -75,7 +75,7 @@ async def test_where_there_is_no_memory_or_the_host_is_drained_none_is_made() ->
     scene.memory = False
     assert await scene.make() == "worker"
     scene.memory = True
-    scene.roster.drained = {"worker"}
+    scene.scheduler.drained = {"worker"}
     assert await scene.make() == "head"
     assert scene.placement.is_closed("worker")
     assert not scene.placement.is_lost("worker")
@@ -121,7 +121,7 @@ async def test_what_is_on_a_host_that_has_not_joined_a_new_head_yet_is_kept_whil
 
 async def test_a_host_that_was_lost_is_one_to_be_looked_over_anew_when_it_is_back() -> None:
     scene = Scene()
-    await scene.roster.link("worker")
+    await scene.scheduler.link("worker")
     assert scene.placement.linked == {"head", "worker"}
     for there in (("head",), ("head", "worker")):
         await scene.look(*there)

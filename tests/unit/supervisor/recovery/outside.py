@@ -114,7 +114,7 @@ class Scene:
         self.team = Team(self.store)
         self.outside = out = Outside(self.team)
         self.actor_pool = ActorPool(out, FairSemaphore(1), 0)
-        staff: Any = SimpleNamespace(host=out, factory=out, actor_pool=self.actor_pool, roster=None)
+        staff: Any = SimpleNamespace(host=out, factory=out, actor_pool=self.actor_pool, scheduler=None)
         undo = SpawnRollback(self.team, staff.host, staff.factory)
         parts: tuple[Any, ...] = (staff, out, undo, out)
         self.recovery = Recovery(self.team, *parts)

@@ -202,12 +202,12 @@ def test_whose_host_is_away_is_looked_for_soon_again() -> None:
     async def play() -> None:
         scene = Scene()
         await recruit(scene.team, 1)
-        scene.recovery._roster = roster = SimpleNamespace(instances_away=[FIRST])  # type: ignore[assignment]
+        scene.recovery._scheduler = scheduler = SimpleNamespace(instances_away=[FIRST])  # type: ignore[assignment]
         running = asyncio.create_task(scene.recovery.run())
         await turns()
         assert scene.outside.deeds == []
         scene.outside.live(FIRST)
-        roster.instances_away = []
+        scheduler.instances_away = []
         await asyncio.sleep(EVERY_S / 10)
         assert scene.outside.deeds == ["adopt spec_0_0_1"]
         running.cancel()

@@ -14,7 +14,7 @@ from actors.instance.reports import Report
 from actors.nodes import Node
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import Role, SpawnRequest
-from supervisor.cluster.scheduler import Placement, Roster
+from supervisor.cluster.scheduler import HostScheduler, Placement
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.staff import Staff
 from supervisor.spawning.start import WarmStart
@@ -38,9 +38,14 @@ class Scene:
         self.allowed: Sequence[str] | None = None
         this: Any = self
         nothing: Any = None
-        self.roster = Roster("near", this, this, 0)
+        self.scheduler = HostScheduler("near", this, this, 0)
         self.staff = Staff(
-            host=this, factory=nothing, permits=FairSemaphore(3), actor_pool=nothing, memory=nothing, roster=self.roster
+            host=this,
+            factory=nothing,
+            permits=FairSemaphore(3),
+            actor_pool=nothing,
+            memory=nothing,
+            scheduler=self.scheduler,
         )
         self.warm = WarmStart(self.staff, self.team, this)
         workspace = Workspace(mode="isolated", directory=Path("/w/spare_1"), worktree=Path("/w/spare_1"))
@@ -67,7 +72,7 @@ class Scene:
         return spare
 
     async def hand_over(self, handover: Handover) -> None:
-        self.seen = {"place": self.roster.places[handover.instance_id], "host": self.member.record.host}
+        self.seen = {"place": self.scheduler.places[handover.instance_id], "host": self.member.record.host}
         if self.error is not None:
             raise self.error
 
@@ -81,7 +86,7 @@ class Scene:
 @pytest.fixture
 async def scene() -> Scene:
     made = Scene()
-    await made.roster.nodes()
+    await made.scheduler.nodes()
     return made
 
 
@@ -103,7 +108,7 @@ async def test_a_spare_on_another_host_that_cannot_be_given_leaves_the_instance_
     scene.error = error
     assert await scene.warm.begin(scene.member, REQUEST, "lead", scene.placement) is None
     assert scene.rejected == [str(error)]
-    assert (scene.member.record.host, scene.placement.host, scene.roster.places[NEW]) == ("near", "near", "near")
+    assert (scene.member.record.host, scene.placement.host, scene.scheduler.places[NEW]) == ("near", "near", "near")
     assert SPARE in scene.team.registry
     await scene.team.members.leave_all()
 
@@ -112,7 +117,7 @@ async def test_when_the_host_where_it_was_placed_does_not_answer_the_spawn_fails
     scene: Scene,
 ) -> None:
     scene.error = UnavailableError("the host does not answer")
-    scene.roster.shift(scene.placement, "far")
+    scene.scheduler.shift(scene.placement, "far")
     with pytest.raises(UnavailableError):
         await scene.warm.begin(scene.member, REQUEST, "lead", scene.placement)
     assert scene.rejected == ["the host does not answer"]

@@ -13,7 +13,7 @@ from actors.messages import Message
 from actors.status import Status
 from actors.worktrees.model import Workspace
 from supervisor.cluster import migration as carrier_module
-from supervisor.cluster.migration import Carrier
+from supervisor.cluster.migration import WorkSync
 from supervisor.store import keys
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Member
@@ -36,13 +36,13 @@ class World:
         self.away = False
         self.at_home: set[str] = set()
 
-    async def carry_conversation(self, instance_id: str, path: str) -> None:
+    async def sync_transcript(self, instance_id: str, path: str) -> None:
         self.carried.append(f"{instance_id} conversation")
 
-    async def shown_at_home(self, instance_id: str, path: str, ids: Collection[str]) -> set[str]:
+    async def shown_in_copy(self, instance_id: str, path: str, ids: Collection[str]) -> set[str]:
         return self.at_home & set(ids)
 
-    async def carry_home(self, workspace: Workspace, *, uncommitted: bool = False) -> str:
+    async def sync_work(self, workspace: Workspace, *, uncommitted: bool = False) -> str:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
@@ -76,12 +76,12 @@ def played(test: Callable[[World], Awaitable[None]], every_s: float = EVERY_S) -
     async def play() -> None:
         world = World()
         hosts: Any = world
-        carrier = Carrier(world.team, hosts, every_s)
-        carrier.begin()
+        work_sync = WorkSync(world.team, hosts, every_s)
+        work_sync.begin()
         try:
             await test(world)
         finally:
-            await carrier.end()
+            await work_sync.end()
 
     virtual_time.run(play)
 

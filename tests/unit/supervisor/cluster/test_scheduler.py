@@ -8,7 +8,7 @@ import pytest
 from actors.errors import InvalidRequestError, UnavailableError
 from actors.nodes import Node
 from supervisor.cluster import scheduler as roster_module
-from supervisor.cluster.scheduler import PLACE_S, NoLongerWantedError, Roster, Wanted
+from supervisor.cluster.scheduler import PLACE_S, HostScheduler, PlacementCancelledError, PlacementRequest
 from tests.unit.supervisor import virtual_time
 
 
@@ -41,22 +41,22 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roster_module, "time", virtual_time.clock())
 
 
-def roster_of(cluster: Any, most: int = 0) -> Roster:
+def roster_of(cluster: Any, most: int = 0) -> HostScheduler:
     own: Any = "own link"
-    return Roster("host1", own, cluster, most)
+    return HostScheduler("host1", own, cluster, most)
 
 
 def test_a_promise_counts_until_it_is_given_back_and_not_twice_once_its_instance_counts_itself() -> None:
     async def play() -> None:
-        roster, holders = roster_of(Cluster(node("host1", 1), node("host2", 1))), dict[str, str]()
-        roster.holders = lambda: holders
-        async with roster.placed(Wanted()) as first:
+        scheduler, holders = roster_of(Cluster(node("host1", 1), node("host2", 1))), dict[str, str]()
+        scheduler.holders = lambda: holders
+        async with scheduler.placed(PlacementRequest()) as first:
             first.instance_id = "spec_0_0_1"
             holders["spec_0_0_1"] = first.host
-            async with roster.placed(Wanted()) as second:
+            async with scheduler.placed(PlacementRequest()) as second:
                 assert {first.host, second.host} == {"host1", "host2"}
-        assert roster.left(holders, "host1") == (0 if first.own else 1)
-        assert roster.left({}, "host1") == 1
+        assert scheduler.left(holders, "host1") == (0 if first.own else 1)
+        assert scheduler.left({}, "host1") == 1
 
     virtual_time.run(play)
 
@@ -64,11 +64,11 @@ def test_a_promise_counts_until_it_is_given_back_and_not_twice_once_its_instance
 def test_who_finds_no_room_waits_tells_the_autoscaler_and_goes_on_where_a_host_has_come() -> None:
     async def play() -> None:
         cluster = Cluster(node("host1", 1))
-        roster, placed = roster_of(cluster), list[str]()
-        roster.holders = lambda: {"spec_0_0_1": "host1"}
+        scheduler, placed = roster_of(cluster), list[str]()
+        scheduler.holders = lambda: {"spec_0_0_1": "host1"}
 
         async def place() -> None:
-            async with roster.placed(Wanted()) as placement:
+            async with scheduler.placed(PlacementRequest()) as placement:
                 placed.append(placement.host)
                 await asyncio.sleep(60)
 
@@ -86,11 +86,11 @@ def test_who_finds_no_room_waits_tells_the_autoscaler_and_goes_on_where_a_host_h
 def test_who_waits_too_long_is_refused_and_one_who_gives_up_leaves_nothing_promised() -> None:
     async def play() -> None:
         cluster = Cluster(node("host1", 1))
-        roster = roster_of(cluster)
-        roster.holders = lambda: {"spec_0_0_1": "host1"}
+        scheduler = roster_of(cluster)
+        scheduler.holders = lambda: {"spec_0_0_1": "host1"}
 
         async def place() -> None:
-            async with roster.placed(Wanted()):
+            async with scheduler.placed(PlacementRequest()):
                 raise AssertionError("there is no room")
 
         impatient = asyncio.create_task(place())
@@ -99,7 +99,7 @@ def test_who_waits_too_long_is_refused_and_one_who_gives_up_leaves_nothing_promi
         with pytest.raises(UnavailableError, match=f"{PLACE_S:.0f} s"):
             await place()
         assert cluster.wanted[-1] == 0
-        assert roster.left({}, "host1") == 1
+        assert scheduler.left({}, "host1") == 1
 
     virtual_time.run(play)
 
@@ -107,11 +107,11 @@ def test_who_waits_too_long_is_refused_and_one_who_gives_up_leaves_nothing_promi
 def test_the_autoscaler_hears_at_once_that_nobody_waits_any_more_when_a_place_is_not_needed() -> None:
     async def play() -> None:
         cluster, needed = Cluster(node("host1", 1)), True
-        roster = roster_of(cluster)
-        roster.holders = lambda: {"spec_0_0_1": "host1"}
+        scheduler = roster_of(cluster)
+        scheduler.holders = lambda: {"spec_0_0_1": "host1"}
 
         async def place() -> None:
-            async with roster.placed(Wanted(), lambda: needed):
+            async with scheduler.placed(PlacementRequest(), lambda: needed):
                 raise AssertionError("there is no room")
 
         waiting = asyncio.create_task(place())
@@ -120,7 +120,7 @@ def test_the_autoscaler_hears_at_once_that_nobody_waits_any_more_when_a_place_is
         needed = False
         await asyncio.sleep(5)
         assert cluster.wanted[-1] == 0
-        with pytest.raises(NoLongerWantedError):
+        with pytest.raises(PlacementCancelledError):
             await waiting
 
     virtual_time.run(play)
@@ -128,8 +128,8 @@ def test_the_autoscaler_hears_at_once_that_nobody_waits_any_more_when_a_place_is
 
 def test_a_host_without_slots_has_room_by_its_memory_and_none_has_more_than_the_cap() -> None:
     async def play() -> None:
-        roster = roster_of(Cluster(node("host1", None, memory_gb=5), node("host2", 100)), most=6)
-        assert {each.name: each.slots for each in await roster.nodes()} == {"host1": 6, "host2": 6}
+        scheduler = roster_of(Cluster(node("host1", None, memory_gb=5), node("host2", 100)), most=6)
+        assert {each.name: each.slots for each in await scheduler.nodes()} == {"host1": 6, "host2": 6}
         free = roster_of(Cluster(node("host1", None, memory_gb=5)))
         assert [each.slots for each in await free.nodes()] == [8]
 
@@ -138,16 +138,16 @@ def test_a_host_without_slots_has_room_by_its_memory_and_none_has_more_than_the_
 
 def test_an_instance_keeps_its_slot_over_a_restart_and_waits_for_it_when_it_was_given_away() -> None:
     async def play() -> None:
-        roster, holders = roster_of(Cluster(node("host1", 1), node("host2", 1))), {"spec_0_0_1": "host1"}
-        roster.holders = lambda: holders
-        await roster.nodes()
-        async with roster.kept("spec_0_0_1", "host1"):
-            assert roster.left(holders, "host1") == 0
+        scheduler, holders = roster_of(Cluster(node("host1", 1), node("host2", 1))), {"spec_0_0_1": "host1"}
+        scheduler.holders = lambda: holders
+        await scheduler.nodes()
+        async with scheduler.kept("spec_0_0_1", "host1"):
+            assert scheduler.left(holders, "host1") == 0
         holders["spec_0_0_2"] = holders.pop("spec_0_0_1")
 
         async def restart() -> None:
-            async with roster.kept("spec_0_0_1", "host1"):
-                assert roster.left(holders, "host1") == 0
+            async with scheduler.kept("spec_0_0_1", "host1"):
+                assert scheduler.left(holders, "host1") == 0
 
         restarting = asyncio.create_task(restart())
         await asyncio.sleep(10)
@@ -160,13 +160,13 @@ def test_an_instance_keeps_its_slot_over_a_restart_and_waits_for_it_when_it_was_
 
 def test_a_drained_host_takes_nobody_new_but_who_was_there_may_start_again() -> None:
     async def play() -> None:
-        roster = roster_of(Cluster(node("host1"), node("host2")))
-        roster.holders = dict
-        roster.drained = {"host2"}
+        scheduler = roster_of(Cluster(node("host1"), node("host2")))
+        scheduler.holders = dict
+        scheduler.drained = {"host2"}
         with pytest.raises(InvalidRequestError, match="drained"):
-            async with roster.placed(Wanted(host="host2")):
+            async with scheduler.placed(PlacementRequest(host="host2")):
                 pass
-        async with roster.kept("spec_0_0_1", "host2"):
+        async with scheduler.kept("spec_0_0_1", "host2"):
             pass
 
     virtual_time.run(play)
@@ -174,9 +174,9 @@ def test_a_drained_host_takes_nobody_new_but_who_was_there_may_start_again() -> 
 
 def test_an_instance_whose_host_is_away_cannot_start_again_there() -> None:
     async def play() -> None:
-        roster = roster_of(Cluster(node("host1")))
+        scheduler = roster_of(Cluster(node("host1")))
         with pytest.raises(UnavailableError, match="host2 is away"):
-            async with roster.kept("spec_0_0_1", "host2"):
+            async with scheduler.kept("spec_0_0_1", "host2"):
                 pass
 
     virtual_time.run(play)
@@ -185,14 +185,14 @@ def test_an_instance_whose_host_is_away_cannot_start_again_there() -> None:
 def test_a_host_is_connected_to_once_however_many_ask_and_again_only_when_it_is_needed() -> None:
     async def play() -> None:
         cluster = Cluster(node("host1"), node("host2"))
-        roster = roster_of(cluster)
-        assert {str(link) for link in await asyncio.gather(*(roster.link("host2") for _ in range(5)))} == {
+        scheduler = roster_of(cluster)
+        assert {str(link) for link in await asyncio.gather(*(scheduler.link("host2") for _ in range(5)))} == {
             "link to host2"
         }
         assert cluster.connected == ["host2"]
-        assert sorted(roster.linked()) == ["host1", "host2"]
+        assert sorted(scheduler.linked()) == ["host1", "host2"]
         with pytest.raises(UnavailableError, match="host3 is away"):
-            await roster.link("host3")
+            await scheduler.link("host3")
 
     virtual_time.run(play)
 
@@ -200,16 +200,16 @@ def test_a_host_is_connected_to_once_however_many_ask_and_again_only_when_it_is_
 def test_a_host_that_is_drained_while_a_spawn_waits_for_room_does_not_get_it() -> None:
     async def play() -> None:
         cluster, holders = Cluster(node("host1", 1), node("host2", 1)), {"one": "host1", "two": "host2"}
-        roster, placed = roster_of(cluster), list[str]()
-        roster.holders = lambda: holders
+        scheduler, placed = roster_of(cluster), list[str]()
+        scheduler.holders = lambda: holders
 
         async def place() -> None:
-            async with roster.placed(Wanted()) as placement:
+            async with scheduler.placed(PlacementRequest()) as placement:
                 placed.append(placement.host)
 
         waiting = asyncio.create_task(place())
         await asyncio.sleep(5)
-        roster.drained = {"host2"}
+        scheduler.drained = {"host2"}
         del holders["two"]
         await asyncio.sleep(10)
         assert placed == []
@@ -222,25 +222,25 @@ def test_a_host_that_is_drained_while_a_spawn_waits_for_room_does_not_get_it() -
 
 def test_a_placement_may_be_shifted_to_a_host_that_leaves_the_spread_uneven_by_one_and_counts_there() -> None:
     async def play() -> None:
-        roster = roster_of(Cluster(node("host1", 4), node("host2", 4), node("host3", 4)))
+        scheduler = roster_of(Cluster(node("host1", 4), node("host2", 4), node("host3", 4)))
         holders = {"a": "host1", "b": "host2", "c": "host2"}
-        roster.holders = lambda: holders
-        async with roster.placed(Wanted()) as placement:
+        scheduler.holders = lambda: holders
+        async with scheduler.placed(PlacementRequest()) as placement:
             assert placement.host == "host3"
-            assert roster.choices(placement) == ["host3", "host1"]
-            roster.shift(placement, "host1")
+            assert scheduler.choices(placement) == ["host3", "host1"]
+            scheduler.shift(placement, "host1")
             assert (placement.host, placement.address, placement.own) == ("host1", "10.0.0.1", True)
-            assert [roster.left(holders, name) for name in ("host1", "host3")] == [2, 4]
-            assert roster.choices(placement) == ["host1", "host3"]
+            assert [scheduler.left(holders, name) for name in ("host1", "host3")] == [2, 4]
+            assert scheduler.choices(placement) == ["host1", "host3"]
 
     virtual_time.run(play)
 
 
 def test_a_spawn_for_one_host_may_be_nowhere_else_for_the_sake_of_a_spare() -> None:
     async def play() -> None:
-        roster = roster_of(Cluster(node("host1", 4), node("host2", 4)))
-        roster.holders = dict
-        async with roster.placed(Wanted(host="host2")) as placement:
-            assert roster.choices(placement) == ["host2"]
+        scheduler = roster_of(Cluster(node("host1", 4), node("host2", 4)))
+        scheduler.holders = dict
+        async with scheduler.placed(PlacementRequest(host="host2")) as placement:
+            assert scheduler.choices(placement) == ["host2"]
 
     virtual_time.run(play)

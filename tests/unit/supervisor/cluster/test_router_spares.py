@@ -15,7 +15,7 @@ def scene() -> Scene:
 
 
 async def test_a_spare_is_made_and_bound_on_the_host_that_was_chosen_for_it(scene: Scene) -> None:
-    scene.roster.places.update({"spare_1": "head", "spare_2": "worker"})
+    scene.scheduler.places.update({"spare_1": "head", "spare_2": "worker"})
     here = await scene.many.create_spare("spare_1", Path("/project"))
     there = await scene.many.create_spare("spare_2", Path("/project"))
     assert (here.home, there.home) == (None, Path("/repository/.git"))
@@ -35,7 +35,7 @@ async def test_a_spare_is_made_and_bound_on_the_host_that_was_chosen_for_it(scen
 
 
 async def test_a_spare_that_cannot_be_bound_leaves_no_branch(scene: Scene) -> None:
-    scene.roster.places["spare_2"] = "worker"
+    scene.scheduler.places["spare_2"] = "worker"
     scene.hosts["worker"].touched = True
     with pytest.raises(WorkspaceError):
         await scene.many.bind_spare(workspace(name="spare_2"), THERE, Path("/project"))
@@ -45,7 +45,7 @@ async def test_a_spare_that_cannot_be_bound_leaves_no_branch(scene: Scene) -> No
 async def test_a_spare_that_nobody_had_goes_alone_and_one_that_was_being_given_takes_the_branch_along(
     scene: Scene,
 ) -> None:
-    scene.roster.places["spare_2"] = "worker"
+    scene.scheduler.places["spare_2"] = "worker"
     await scene.many.undo_workspace(workspace(name="spare_2"))
     assert scene.deeds == ["worker: undo"]
     scene.deeds.clear()
@@ -56,7 +56,7 @@ async def test_a_spare_that_nobody_had_goes_alone_and_one_that_was_being_given_t
 
 
 async def test_one_whose_binding_failed_takes_no_branch_along_that_an_instance_may_have_got_since(scene: Scene) -> None:
-    scene.roster.places.update({"spare_2": "worker", "spare_3": "worker"})
+    scene.scheduler.places.update({"spare_2": "worker", "spare_3": "worker"})
     scene.hosts["worker"].touched = True
     with pytest.raises(WorkspaceError):
         await scene.many.bind_spare(workspace(name="spare_2"), THERE, Path("/project"))
@@ -65,13 +65,13 @@ async def test_one_whose_binding_failed_takes_no_branch_along_that_an_instance_m
     await scene.many.undo_workspace(workspace(name="spare_2"))
     assert scene.deeds == ["worker: undo"]
     scene.deeds.clear()
-    scene.roster.is_worked_on = f"phalanx/{THERE}".__eq__  # and so did the supervisor that knew
+    scene.scheduler.is_worked_on = f"phalanx/{THERE}".__eq__  # and so did the supervisor that knew
     await scene.many.undo_workspace(workspace(name="spare_3"))
     assert scene.deeds == ["worker: undo"]
 
 
 async def test_how_a_spare_agent_that_was_given_is_started_again_is_kept_here_too(scene: Scene) -> None:
-    scene.roster.places.update({"spare_1": "head", "spare_2": "worker"})
+    scene.scheduler.places.update({"spare_1": "head", "spare_2": "worker"})
     for place, instance_id in (("spare_1", HERE), ("spare_2", THERE)):
         given = Handover(place=place, session_name=place, instance_id=instance_id, identity="who")
         await scene.many.hand_over(given)
@@ -83,8 +83,8 @@ async def test_how_a_spare_agent_that_was_given_is_started_again_is_kept_here_to
 
 
 async def test_a_stale_copy_of_one_that_was_made_of_a_spare_is_ended_by_the_directory_that_it_has(scene: Scene) -> None:
-    scene.roster.place_of = {HERE: "spare_1"}.get  # type: ignore[assignment]
-    scene.roster.places["spare_1"] = "head"
+    scene.scheduler.place_of = {HERE: "spare_1"}.get  # type: ignore[assignment]
+    scene.scheduler.places["spare_1"] = "head"
     scene.hosts["worker"].sessions = [HERE]
     await scene.many.agents()
     assert scene.deeds == [f"worker: end {HERE} in spare_1"]

@@ -9,8 +9,8 @@ import pytest
 from actors.errors import UnavailableError
 from actors.nodes import ELASTIC_LABEL, Node
 from supervisor.cluster import scheduler as roster_module
-from supervisor.cluster.scheduler import Roster, Wanted
-from supervisor.cluster.service import LET_GO_S, Greeter
+from supervisor.cluster.scheduler import HostScheduler, PlacementRequest
+from supervisor.cluster.service import LET_GO_S, HostConnector
 from tests.unit.supervisor import virtual_time
 
 
@@ -39,23 +39,23 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roster_module, "time", virtual_time.clock())
 
 
-def played(test: Callable[[Cluster, Roster], Awaitable[None]]) -> None:
+def played(test: Callable[[Cluster, HostScheduler], Awaitable[None]]) -> None:
     async def play() -> None:
         cluster: Any = Cluster()
         own: Any = "own"
-        roster = Roster("head", own, cluster, 0)
-        greeter = Greeter(roster)
-        greeter.begin()
+        scheduler = HostScheduler("head", own, cluster, 0)
+        connector = HostConnector(scheduler)
+        connector.begin()
         try:
-            await test(cluster, roster)
+            await test(cluster, scheduler)
         finally:
-            await greeter.end()
+            await connector.end()
 
     virtual_time.run(play)
 
 
 def test_every_host_that_stays_is_connected_to_once_and_never_let_go_of() -> None:
-    async def test(cluster: Cluster, roster: Roster) -> None:
+    async def test(cluster: Cluster, scheduler: HostScheduler) -> None:
         await asyncio.sleep(LET_GO_S * 5)
         assert cluster.connected == ["worker"]
         assert cluster.left == []
@@ -64,7 +64,7 @@ def test_every_host_that_stays_is_connected_to_once_and_never_let_go_of() -> Non
 
 
 def test_a_host_that_cannot_be_connected_to_is_tried_again() -> None:
-    async def test(cluster: Cluster, roster: Roster) -> None:
+    async def test(cluster: Cluster, scheduler: HostScheduler) -> None:
         cluster.refuses.add("worker")
         await asyncio.sleep(10)
         assert cluster.connected == []
@@ -76,30 +76,30 @@ def test_a_host_that_cannot_be_connected_to_is_tried_again() -> None:
 
 
 def test_an_elastic_host_is_let_go_of_only_when_nothing_of_the_team_has_been_there_for_a_while() -> None:
-    async def test(cluster: Cluster, roster: Roster) -> None:
-        await roster.link("cloud")
-        roster.places["spec_0_0_1"] = "cloud"
+    async def test(cluster: Cluster, scheduler: HostScheduler) -> None:
+        await scheduler.link("cloud")
+        scheduler.places["spec_0_0_1"] = "cloud"
         await asyncio.sleep(LET_GO_S * 3)
         assert cluster.left == []
-        del roster.places["spec_0_0_1"]
-        async with roster.placed(Wanted(host="cloud")):
+        del scheduler.places["spec_0_0_1"]
+        async with scheduler.placed(PlacementRequest(host="cloud")):
             await asyncio.sleep(LET_GO_S * 3)
             assert cluster.left == []
         await asyncio.sleep(LET_GO_S - 5)
         assert cluster.left == []
         await asyncio.sleep(10)
         assert cluster.left == ["cloud"]
-        assert "cloud" not in roster.linked()
+        assert "cloud" not in scheduler.linked()
 
     played(test)
 
 
 def test_an_elastic_host_that_was_let_go_of_is_connected_to_again_when_it_is_needed() -> None:
-    async def test(cluster: Cluster, roster: Roster) -> None:
-        await roster.link("cloud")
+    async def test(cluster: Cluster, scheduler: HostScheduler) -> None:
+        await scheduler.link("cloud")
         await asyncio.sleep(LET_GO_S * 2)
-        roster.places["spec_0_0_1"] = "cloud"
-        await roster.link("cloud")
+        scheduler.places["spec_0_0_1"] = "cloud"
+        await scheduler.link("cloud")
         await asyncio.sleep(LET_GO_S * 2)
         assert cluster.connected.count("cloud") == 2
         assert cluster.left == ["cloud"]

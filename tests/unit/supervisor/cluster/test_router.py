@@ -27,14 +27,14 @@ async def test_all_agents_are_seen_and_a_copy_where_it_does_not_belong_any_more_
     scene.hosts["worker"].sessions = [THERE, HERE]
     assert sorted(agent.session_name for agent in await scene.many.agents()) == [HERE, THERE]
     assert scene.deeds == [f"worker: end {HERE}"]
-    assert scene.roster.away == set()
+    assert scene.scheduler.away == set()
 
 
 async def test_a_host_that_does_not_answer_is_away_with_its_instances_and_hides_nobody_else(scene: Scene) -> None:
     scene.hosts["head"].sessions = [HERE]
     scene.hosts["worker"].silent = True
     assert [agent.session_name for agent in await scene.many.agents()] == [HERE]
-    assert scene.roster.instances_away == [THERE]
+    assert scene.scheduler.instances_away == [THERE]
 
 
 async def test_code_goes_to_another_host_before_its_worktree_is_made_there(scene: Scene) -> None:
@@ -72,17 +72,17 @@ async def test_what_cannot_be_carried_home_keeps_the_worktree(scene: Scene) -> N
 
 
 async def test_one_that_was_moved_to_this_machine_can_go_on_elsewhere_again(scene: Scene) -> None:
-    scene.roster.places[THERE] = "head"
-    await scene.many.carry_conversation(THERE, "/t/talk.jsonl")
-    await scene.many.clear_behind("head", THERE, workspace())
-    await scene.many.clear_behind("worker", THERE, workspace())
+    scene.scheduler.places[THERE] = "head"
+    await scene.many.sync_transcript(THERE, "/t/talk.jsonl")
+    await scene.many.remove_left_behind("head", THERE, workspace())
+    await scene.many.remove_left_behind("worker", THERE, workspace())
     copied = f"head: copy /no-such-directory/{THERE}/talk.jsonl from head"
     assert scene.deeds == [copied, "head: retire", "worker: retire", f"worker: forget {THERE}"]
 
 
 async def test_an_instance_settles_again_with_worktree_launch_and_conversation(scene: Scene) -> None:
-    scene.roster.places[THERE] = "other"
-    made = await scene.many.settle_again(THERE, workspace(), "/t/talk.jsonl")
+    scene.scheduler.places[THERE] = "other"
+    made = await scene.many.prepare_on_new_host(THERE, workspace(), "/t/talk.jsonl")
     assert scene.deeds == [
         f"head: origin again phalanx/{THERE}",
         f"other: end {THERE}",
@@ -96,7 +96,7 @@ async def test_an_instance_settles_again_with_worktree_launch_and_conversation(s
 
 
 async def test_leftovers_of_all_hosts_are_seen_and_collected_where_they_are(scene: Scene) -> None:
-    await scene.roster.link("worker")
+    await scene.scheduler.link("worker")
     scene.hosts["head"].left, scene.hosts["worker"].left = ["exec_7"], ["exec_8"]
     found = await scene.many.orphans(())
     assert [(each.host, each.path.name) for each in found] == [("", "exec_7"), ("worker", "exec_8")]
@@ -112,7 +112,7 @@ async def test_leftovers_of_all_hosts_are_seen_and_collected_where_they_are(scen
 def test_a_host_that_hangs_does_not_keep_what_is_left_on_the_others_from_being_seen() -> None:
     async def play() -> None:
         scene = Scene()
-        await scene.roster.link("worker")
+        await scene.scheduler.link("worker")
         scene.hosts["head"].left = ["exec_7"]
         scene.hosts["worker"].silent = True
         assert [each.path.name for each in await scene.many.orphans(())] == ["exec_7"]
@@ -130,7 +130,7 @@ async def test_all_that_is_kept_of_an_instance_goes_with_it_here_too(tmp_path: P
 
 
 async def test_directories_of_nobody_are_found_on_every_host_and_go_on_every_host(scene: Scene) -> None:
-    await scene.roster.link("worker")
+    await scene.scheduler.link("worker")
     scene.hosts["head"].directories, scene.hosts["worker"].directories = ["exec_7"], ["exec_7", "exec_8"]
     assert await scene.many.instance_directories() == ("exec_7", "exec_8")
     scene.deeds.clear()
