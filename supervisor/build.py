@@ -4,7 +4,7 @@ How a supervisor is put together from settings, its store and those who do the w
 
 How the pool is put together.
 
-How the desks of performance and tuning are put together.
+How the services of performance and tuning are put together.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from supervisor.cluster.migration import Drainer, Failover, MoveParts, WorkSync
 from supervisor.cluster.router import HostRouter
 from supervisor.cluster.service import ClusterService, HostConnector, HostsParts
 from supervisor.cluster.slots import SlotAccounting
-from supervisor.git.service import Elsewhere, git_desk
+from supervisor.git.service import RemoteGit, git_service
 from supervisor.metrics.autotune import SelfTuning
 from supervisor.metrics.metrics import Meters
 from supervisor.metrics.monitor import Monitor, Watched
@@ -131,7 +131,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
             auto_restart=_auto_restart(ground, lifecycle),
             recycling=_recycling(ground, lifecycle),
             recovery=Recovery(team, staff, ground.adopter, ground.rollback, lifecycle),
-            desks=_desks(ground, pool, lifecycle, keeper),
+            services=_services(ground, pool, lifecycle, keeper),
             on_shutdown=lambda: _at_the_end(keeper, pool),
         )
     )
@@ -199,10 +199,10 @@ def _recycling(ground: _Ground, lifecycle: Lifecycle) -> ContextRecycler:
     return recycling
 
 
-def _desks(ground: _Ground, pool: Pool, lifecycle: Lifecycle, keeper: HistoryKeeper) -> tuple[VerbService, ...]:
+def _services(ground: _Ground, pool: Pool, lifecycle: Lifecycle, keeper: HistoryKeeper) -> tuple[VerbService, ...]:
     settings, staff = ground.settings, ground.staff
-    elsewhere = Elsewhere(ground.home.worktrees, staff.scheduler)
-    git = git_desk(ground.tunables, staff.host, ground.work_dirs, ground.team, elsewhere)
+    elsewhere = RemoteGit(ground.home.worktrees, staff.scheduler)
+    git = git_service(ground.tunables, staff.host, ground.work_dirs, ground.team, elsewhere)
     watched = Watched(
         team=ground.team,
         store=ground.store,

@@ -67,7 +67,7 @@ class Parts:
     auto_restart: AutoRestart
     recycling: ContextRecycler
     recovery: Recovery
-    desks: Sequence[VerbService] = ()
+    services: Sequence[VerbService] = ()
     on_shutdown: Callable[[], Awaitable[None]]
     """Called when all instances have ended: the process is going to be killed."""
 
@@ -89,7 +89,7 @@ class Supervisor:
         self._recovery = parts.recovery
         self._reconciling: asyncio.Task[None] | None = None
         self._started_at = time.time()
-        self._desks = parts.desks
+        self._services = parts.services
         self._on_shutdown = parts.on_shutdown
         self._verbs: dict[str, Handler] = {
             "spawn": self.spawn,
@@ -108,15 +108,15 @@ class Supervisor:
             "status": self.status,
             "shutdown": self.shutdown,
         }
-        for desk in parts.desks:
-            self._verbs.update(desk.verbs)
+        for service in parts.services:
+            self._verbs.update(service.verbs)
 
     async def recover(self) -> None:
         """Takes the state over and begins to bring the team back as the store tells of it. Raises ``StoreError``."""
         await self._store.open()
         await self._team.load()
-        for desk in self._desks:
-            await desk.begin()
+        for service in self._services:
+            await service.begin()
         self._reconciling = asyncio.create_task(self._recovery.run(), name="reconcile")
 
     async def close(self) -> None:
@@ -124,8 +124,8 @@ class Supervisor:
         if self._reconciling is not None:
             self._reconciling.cancel()
             await asyncio.gather(self._reconciling, return_exceptions=True)
-        for desk in reversed(self._desks):
-            await desk.end()
+        for service in reversed(self._services):
+            await service.end()
         await self._auto_restart.stop()
         await self._recycling.stop()
         await self._team.members.leave_all()

@@ -5,10 +5,10 @@ The verbs of a team, once: what each takes and gives. Gateway, client, MCP tools
 ``Verbs`` is what the supervisor offers to its gateway. Every verb has the form ``async verb(request, caller)``
 and raises ``PhalanxError`` when it refuses.
 
-A desk: one further subject of the team with verbs of its own, beside the instances that the supervisor knows itself.
+A service: one further subject of the team with verbs of its own, beside the instances that the supervisor knows itself.
 
-The supervisor takes its desks as collaborators, hands each call of one of their verbs to it, and begins and ends them.
-A desk's verbs stand in ``supervisor.api.verbs.VERBS`` like all others.
+The supervisor takes its services as collaborators, hands each call of one of their verbs to it, and begins and ends
+them. A service's verbs stand in ``supervisor.api.verbs.VERBS`` like all others.
 """
 
 from __future__ import annotations
@@ -101,5 +101,5 @@ class VerbService(Protocol):
         ...
 
     async def end(self) -> None:
-        """Stops what the desk does by itself; what it has made stays."""
+        """Stops what the service does by itself; what it has made stays."""
         ...

@@ -1,6 +1,6 @@
 """The verbs of hosts, and the connections to them.
 
-The desk of the hosts: lists and drains them, and keeps going what moves instances and work between them.
+The service of the hosts: lists and drains them, and keeps going what moves instances and work between them.
 
 Connects to every host of the cluster as soon as Ray runs there: then people and Claudes there can reach the team.
 

@@ -27,7 +27,7 @@ from actors.git import model
 from actors.git.model import READS, GitRequest, GitResponse, Operation, RepositoryPaths
 from supervisor.api.failures import told
 from supervisor.git.params import base_of
-from supervisor.git.scheduling import Answer, AnswerCache, Answers, GitFigures, Writes
+from supervisor.git.scheduling import AnswerCache, GitCounts, GitRead, ReadScheduler, WriteScheduler
 from supervisor.metrics.metrics import Meters
 from supervisor.ports import GitPort
 from supervisor.spawning.admission import FairSemaphore
@@ -47,7 +47,7 @@ class _Group:
     before: list[int] = field(default_factory=list)
 
 
-def predecessors(batch: Sequence[tuple[Operation, RepositoryPaths] | None]) -> list[frozenset[int]]:
+def dependencies(batch: Sequence[tuple[Operation, RepositoryPaths] | None]) -> list[frozenset[int]]:
     """For each operation the earlier ones that must be done first; None stands for one that is not run."""
     groups: dict[Thing, _Group] = {}
     found = []
@@ -141,39 +141,39 @@ class GitQueue:
     ) -> None:
         self.permits = permits
         self.cache = cache
-        self.figures = GitFigures(meters=meters or Meters())
+        self.figures = GitCounts(meters=meters or Meters())
         self._host = host
         self._check = check
-        self._answers = Answers(host, permits, cache, self.figures)
-        self._writes = Writes(host, permits, self.figures)
+        self._reads = ReadScheduler(host, permits, cache, self.figures)
+        self._writes = WriteScheduler(host, permits, self.figures)
         self._places: dict[Path, RepositoryPaths] = {}
         self._calls = itertools.count()
 
     @property
     def waiting(self) -> int:
         """Operations that have not begun."""
-        return self._answers.waiting + self._writes.waiting
+        return self._reads.waiting + self._writes.waiting
 
     async def end(self) -> None:
-        await self._answers.end()
+        await self._reads.end()
         await self._writes.end()
 
     async def run(
         self, jobs: Sequence[Job | PhalanxError], on_done: Callable[[int], None] = lambda number: None
-    ) -> list[Answer]:
+    ) -> list[GitRead]:
         """An answer for each job, in their order; for what is an error already, that. ``on_done`` is told each."""
         places = await self._find_places({job.directory for job in jobs if isinstance(job, Job)})
         batch = [
             (job.operation, places[job.directory]) if isinstance(job, Job) and job.directory in places else None
             for job in jobs
         ]
-        answers: list[asyncio.Task[Answer]] = []
-        reads: dict[tuple[Job, frozenset[int]], asyncio.Task[Answer]] = {}
+        answers: list[asyncio.Task[GitRead]] = []
+        reads: dict[tuple[Job, frozenset[int]], asyncio.Task[GitRead]] = {}
         caller = f"call {next(self._calls)}"
-        order = predecessors(batch)
+        order = dependencies(batch)
         awaited = frozenset().union(*order)
 
-        def begin(number: int, job: Job | PhalanxError) -> asyncio.Task[Answer]:
+        def begin(number: int, job: Job | PhalanxError) -> asyncio.Task[GitRead]:
             earlier = {answers[before] for before in order[number]}
             answer = self._answer(caller, job, places, earlier, is_awaited=number in awaited)
             return asyncio.create_task(answer, name="git operation")
@@ -198,10 +198,10 @@ class GitQueue:
         caller: str,
         job: Job | PhalanxError,
         places: dict[Path, RepositoryPaths],
-        earlier: Collection[asyncio.Task[Answer]],
+        earlier: Collection[asyncio.Task[GitRead]],
         *,
         is_awaited: bool,
-    ) -> Answer:
+    ) -> GitRead:
         if earlier:
             await asyncio.wait(earlier)
         if isinstance(job, PhalanxError):
@@ -211,17 +211,17 @@ class GitQueue:
         except Exception as error:  # noqa: BLE001 - told and logged
             return _without_result(GitResponse.refused(from_wire(told(error, "This operation"))))
 
-    async def _run(self, caller: str, job: Job, places: dict[Path, RepositoryPaths], *, is_awaited: bool) -> Answer:
+    async def _run(self, caller: str, job: Job, places: dict[Path, RepositoryPaths], *, is_awaited: bool) -> GitRead:
         place = places.get(job.directory)
         if place is None:
             raise InvalidRequestError(f"{job.directory} is in no git repository: give a directory of one.")
         if isinstance(job.operation, READS):
-            return await self._answers.answer(caller, job.directory, job.operation)
+            return await self._reads.answer(caller, job.directory, job.operation)
         asked = GitRequest(directory=job.directory, operation=job.operation)
         # git acts on all of the repository, however far above the directory that begins.
         self._check(place.top or place.common_directory)
         outcome = await self._writes.write(caller, place.common_directory, asked, is_awaited=is_awaited)
-        return Answer(outcome=outcome, result=outcome.result)
+        return GitRead(outcome=outcome, result=outcome.result)
 
     async def _find_places(self, directories: set[Path]) -> dict[Path, RepositoryPaths]:
         """Of those that are in a repository. A place that is known may be out of date: then the host, which looks
@@ -234,11 +234,11 @@ class GitQueue:
         self._places.update((each, place) for each, place in zip(unknown, found, strict=True) if place is not None)
         return {each: self._places[each] for each in directories if each in self._places}
 
-    def _answered(self, on_done: Callable[[int], None], number: int, answer: asyncio.Task[Answer]) -> None:
+    def _answered(self, on_done: Callable[[int], None], number: int, answer: asyncio.Task[GitRead]) -> None:
         if not answer.cancelled():
             self.figures.answered(failed=answer.result().outcome.error is not None)
             on_done(number)
 
 
-def _without_result(outcome: GitResponse) -> Answer:
-    return Answer(outcome=outcome, result=None)
+def _without_result(outcome: GitResponse) -> GitRead:
+    return GitRead(outcome=outcome, result=None)

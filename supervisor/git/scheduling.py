@@ -42,7 +42,7 @@ from supervisor.spawning.admission import FairSemaphore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class CachedAnswer:
     result: Mapping[str, Any]
     fingerprint: Fingerprint
     at: float
@@ -55,7 +55,7 @@ class AnswerCache:
         self._size = size
         self._ttl_s = ttl_s
         self._now = now
-        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
+        self._kept: OrderedDict[Hashable, CachedAnswer] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -68,7 +68,7 @@ class AnswerCache:
     def ttl_s(self) -> float:
         return self._ttl_s
 
-    def get(self, key: Hashable) -> Kept | None:
+    def get(self, key: Hashable) -> CachedAnswer | None:
         kept = self._kept.get(key)
         if kept is None:
             return None
@@ -80,7 +80,7 @@ class AnswerCache:
 
     def put(self, key: Hashable, result: Mapping[str, Any], fingerprint: Fingerprint) -> int:
         """How many others had to go for it."""
-        self._kept[key] = Kept(result=result, fingerprint=fingerprint, at=self._now())
+        self._kept[key] = CachedAnswer(result=result, fingerprint=fingerprint, at=self._now())
         self._kept.move_to_end(key)
         surplus = self._shrink()
         return surplus if self._size else 0
@@ -114,7 +114,7 @@ def settle_error(answer: asyncio.Future[_T], error: Exception) -> None:
 
 
 @dataclass(slots=True)
-class GitFigures:
+class GitCounts:
     meters: Meters = field(default_factory=Meters)
     operations: int = 0
     failed: int = 0
@@ -155,7 +155,7 @@ _Key = tuple[Path, Read]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class GitRead:
     """``cached``: an earlier result, of which the host has seen after the call that it still holds."""
 
     outcome: GitResponse
@@ -164,33 +164,33 @@ class Answer:
 
 
 @dataclass(eq=False, slots=True)
-class _Line:
+class _CallerQueue:
     """What one caller waits for, and how many askers are about to take their share of it."""
 
-    waiting: dict[_Key, asyncio.Future[Answer]] = field(default_factory=dict)
+    waiting: dict[_Key, asyncio.Future[GitRead]] = field(default_factory=dict)
     about_to_take: int = 0
 
 
-class Answers:
+class ReadScheduler:
     """All in the supervisor's event loop. Callers take turns: who asks much does not keep out who asks little."""
 
-    def __init__(self, host: GitPort, permits: FairSemaphore, cache: AnswerCache, figures: GitFigures) -> None:
+    def __init__(self, host: GitPort, permits: FairSemaphore, cache: AnswerCache, figures: GitCounts) -> None:
         self._host = host
         self._permits = permits
         self._cache = cache
         self._figures = figures
-        self._lines: dict[str, _Line] = {}
-        self._line_of: dict[_Key, _Line] = {}
+        self._lines: dict[str, _CallerQueue] = {}
+        self._line_of: dict[_Key, _CallerQueue] = {}
         self._askers = TaskSet("git reads")
 
     @property
     def waiting(self) -> int:
         return len(self._line_of)
 
-    async def answer(self, caller: str, directory: Path, read: Read) -> Answer:
+    async def answer(self, caller: str, directory: Path, read: Read) -> GitRead:
         """Raises ``UnavailableError`` when the host does not answer."""
         key = (directory, read)
-        line = self._lines.setdefault(caller, _Line())
+        line = self._lines.setdefault(caller, _CallerQueue())
         holder = self._line_of.get(key)
         if holder is None:
             line.waiting[key] = asyncio.get_running_loop().create_future()
@@ -209,14 +209,14 @@ class Answers:
             line.waiting[key].cancel()
         await self._askers.end()
 
-    def _begin_asking(self, caller: str, line: _Line) -> None:
+    def _begin_asking(self, caller: str, line: _CallerQueue) -> None:
         if line.about_to_take < min(self._permits.limit, len(line.waiting)):
             line.about_to_take += 1
             self._askers.begin(self._ask_in_turn(caller, line))
         elif not line.about_to_take:
             self._lines.pop(caller, None)
 
-    async def _ask_in_turn(self, caller: str, line: _Line) -> None:
+    async def _ask_in_turn(self, caller: str, line: _CallerQueue) -> None:
         async with self._permits.hold(caller):
             share = min(MOST_TOGETHER, ceil(len(line.waiting) / line.about_to_take))
             taken = {key: line.waiting.pop(key) for key in _first(line.waiting, share)}
@@ -228,7 +228,7 @@ class Answers:
             if taken:
                 await self._ask(taken)
 
-    async def _ask(self, taken: Mapping[_Key, asyncio.Future[Answer]]) -> None:
+    async def _ask(self, taken: Mapping[_Key, asyncio.Future[GitRead]]) -> None:
         kept = {key: self._cache.get(key) for key in taken}
         asked = [
             GitRequest(directory=key[0], operation=key[1], known=known.fingerprint if known else None)
@@ -243,17 +243,17 @@ class Answers:
         for (key, answer), outcome in zip(taken.items(), outcomes, strict=True):
             settle(answer, self._made(key, kept[key], outcome))
 
-    def _made(self, key: _Key, known: Kept | None, outcome: GitResponse) -> Answer:
+    def _made(self, key: _Key, known: CachedAnswer | None, outcome: GitResponse) -> GitRead:
         self._figures.count(outcome)
         if outcome.unchanged and known is not None:
             self._figures.looked_up(hit=True)
-            return Answer(outcome=outcome, result=known.result, cached=True)
+            return GitRead(outcome=outcome, result=known.result, cached=True)
         self._figures.looked_up(hit=False)
         if outcome.fingerprint is not None and outcome.result is not None:
             self._figures.evicted(self._cache.put(key, outcome.result, outcome.fingerprint))
         else:
             self._cache.drop(key)
-        return Answer(outcome=outcome, result=outcome.result)
+        return GitRead(outcome=outcome, result=outcome.result)
 
 
 def _first(waiting: Iterable[_Key], share: int) -> list[_Key]:
@@ -270,7 +270,7 @@ MOST_OTHERS = 8
 
 
 @dataclass(eq=False, slots=True)
-class _Wanted:
+class _QueuedWrite:
     caller: str
     asked: GitRequest
     is_awaited: bool
@@ -279,14 +279,14 @@ class _Wanted:
     begun: bool = False
 
 
-class Writes:
+class WriteScheduler:
     """All in the supervisor's event loop. A repository is named by its common git directory."""
 
-    def __init__(self, host: GitPort, permits: FairSemaphore, figures: GitFigures) -> None:
+    def __init__(self, host: GitPort, permits: FairSemaphore, figures: GitCounts) -> None:
         self._host = host
         self._permits = permits
         self._figures = figures
-        self._wanted: dict[Path, deque[_Wanted]] = {}
+        self._wanted: dict[Path, deque[_QueuedWrite]] = {}
         self._writers = TaskSet("git writes")
 
     @property
@@ -295,7 +295,7 @@ class Writes:
 
     async def write(self, caller: str, repository: Path, asked: GitRequest, *, is_awaited: bool = False) -> GitResponse:
         """Raises ``UnavailableError``; then it may have been done or not."""
-        wanted = _Wanted(caller, asked, is_awaited)
+        wanted = _QueuedWrite(caller, asked, is_awaited)
         if repository in self._wanted:
             self._wanted[repository].append(wanted)
         else:
@@ -321,7 +321,7 @@ class Writes:
                     await self._run(taken, queue)
         del self._wanted[repository]
 
-    async def _run(self, taken: list[_Wanted], queue: deque[_Wanted]) -> None:
+    async def _run(self, taken: list[_QueuedWrite], queue: deque[_QueuedWrite]) -> None:
         try:
             outcomes = await self._host.git_write([wanted.asked for wanted in taken])
         except Exception as error:  # noqa: BLE001 - handed to those who wait
@@ -346,11 +346,11 @@ def _of_unknown_outcome(error: Exception) -> Exception:
     )
 
 
-def _take(queue: deque[_Wanted]) -> list[_Wanted]:
+def _take(queue: deque[_QueuedWrite]) -> list[_QueuedWrite]:
     """What goes together; in it no ref comes twice. Those whose callers have gone away are left out."""
     refs: set[str] = set()
-    taken: list[_Wanted] = []
-    left: list[_Wanted] = []
+    taken: list[_QueuedWrite] = []
+    left: list[_QueuedWrite] = []
     others, most = 0, MOST_OTHERS
     for wanted in _in_turns(each for each in queue if not each.done.done()):
         operation = wanted.asked.operation
@@ -368,9 +368,9 @@ def _take(queue: deque[_Wanted]) -> list[_Wanted]:
     return taken
 
 
-def _in_turns(queue: Iterable[_Wanted]) -> Iterator[_Wanted]:
+def _in_turns(queue: Iterable[_QueuedWrite]) -> Iterator[_QueuedWrite]:
     """The first of each caller, then the second of each."""
-    lines: dict[str, list[_Wanted]] = {}
+    lines: dict[str, list[_QueuedWrite]] = {}
     for wanted in queue:
         lines.setdefault(wanted.caller, []).append(wanted)
     for step in zip_longest(*lines.values()):

@@ -32,7 +32,7 @@ from supervisor.api.verbs import Caller, Handler
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.git.params import PARAMS, operation_of
 from supervisor.git.queue import GitQueue, Job
-from supervisor.git.scheduling import Answer, AnswerCache
+from supervisor.git.scheduling import AnswerCache, GitRead
 from supervisor.metrics.snapshot import GitFigures, Queue
 from supervisor.ports import GitPort
 from supervisor.rpc.idempotency import fingerprint
@@ -46,7 +46,7 @@ _LOST = (
 )
 
 
-class Deeds:
+class GitWriteLog:
     """All in the supervisor's event loop."""
 
     def __init__(self, team: Team) -> None:
@@ -60,7 +60,7 @@ class Deeds:
         """Runs ``work``, or waits for the same call that is under way already."""
         return await self._team.idempotency.once(request, request.request_id, work)
 
-    async def begin(self, request: GitBatchRequest, writes: Sequence[int]) -> Mapping[int, Answer]:
+    async def begin(self, request: GitBatchRequest, writes: Sequence[int]) -> Mapping[int, GitRead]:
         """The answers of the operations ``writes`` of a repeated call; nothing of a new one, which is stored then.
 
         Raises ``StoreError``, and ``InvalidRequestError`` when the id was used for something else.
@@ -77,7 +77,7 @@ class Deeds:
         known = {number: GitResponse(result=result, error=error) for number, result, error in earlier}
         return {number: _answer(known.get(number) or GitResponse.refused(UnavailableError(_LOST))) for number in writes}
 
-    def done(self, request: GitBatchRequest, answers: Mapping[int, Answer]) -> None:
+    def done(self, request: GitBatchRequest, answers: Mapping[int, GitRead]) -> None:
         """It is stored beside: whoever gets the answer does not make the call again."""
         if request.request_id is None or not answers:
             return
@@ -87,14 +87,14 @@ class Deeds:
         self._storing.begin(self._team.save_noted(noted))
 
 
-def _answer(outcome: GitResponse) -> Answer:
-    return Answer(outcome=outcome, result=outcome.result)
+def _answer(outcome: GitResponse) -> GitRead:
+    return GitRead(outcome=outcome, result=outcome.result)
 
 
 MakeQueue = Callable[[GitPort, Callable[[Path], object]], GitQueue]
 
 
-class Elsewhere:
+class RemoteGit:
     """All in the supervisor's event loop."""
 
     def __init__(self, worktrees: Path, scheduler: HostScheduler | None) -> None:
@@ -115,7 +115,7 @@ class Elsewhere:
 
     def queue(self, host: str, make: MakeQueue) -> GitQueue:
         if host not in self.queues and self._scheduler is not None:
-            self.queues[host] = make(_OtherHost(host, self._scheduler, self._worktrees), self._check)
+            self.queues[host] = make(_RemoteGitPort(host, self._scheduler, self._worktrees), self._check)
         return self.queues[host]
 
     def _check(self, root: Path) -> None:
@@ -128,7 +128,7 @@ def _is_in(root: Path, worktrees: Path) -> bool:
     return root.is_relative_to(worktrees) or root.is_relative_to(worktrees.resolve())
 
 
-class _OtherHost:
+class _RemoteGitPort:
     """A ``GitPort``."""
 
     def __init__(self, name: str, scheduler: HostScheduler, worktrees: Path) -> None:
@@ -155,7 +155,9 @@ _Placed = tuple[str, Job | PhalanxError]
 """With the host; empty: this one."""
 
 
-def git_desk(tunables: Tunables, host: GitPort, work_dirs: WorkDirPolicy, team: Team, elsewhere: Elsewhere) -> GitDesk:
+def git_service(
+    tunables: Tunables, host: GitPort, work_dirs: WorkDirPolicy, team: Team, elsewhere: RemoteGit
+) -> GitService:
     """With caps that follow what is tuned, those of each host for itself."""
 
     def make(port: GitPort, check: Callable[[Path], object]) -> GitQueue:
@@ -163,9 +165,9 @@ def git_desk(tunables: Tunables, host: GitPort, work_dirs: WorkDirPolicy, team: 
         cache = AnswerCache(now.cache_size, now.cache_ttl / 1000)
         return GitQueue(port, FairSemaphore(now.max_concurrent_git_ops), cache, team.meters, check)
 
-    desk = GitDesk(make(host, repository_check(work_dirs)), work_dirs, elsewhere, make, Deeds(team))
-    tunables.subscribe(desk.tuned)
-    return desk
+    service = GitService(make(host, repository_check(work_dirs)), work_dirs, elsewhere, make, GitWriteLog(team))
+    tunables.subscribe(service.tuned)
+    return service
 
 
 def repository_check(work_dirs: WorkDirPolicy) -> Callable[[Path], object]:
@@ -173,15 +175,15 @@ def repository_check(work_dirs: WorkDirPolicy) -> Callable[[Path], object]:
     return lambda root: work_dirs.check(str(root), called="The repository of workspaceDir")
 
 
-class GitDesk:
+class GitService:
     def __init__(
-        self, queue: GitQueue, work_dirs: WorkDirPolicy, elsewhere: Elsewhere, make: MakeQueue, deeds: Deeds
+        self, queue: GitQueue, work_dirs: WorkDirPolicy, elsewhere: RemoteGit, make: MakeQueue, write_log: GitWriteLog
     ) -> None:
         self._queue = queue
         self._work_dirs = work_dirs
         self._elsewhere = elsewhere
         self._make = make
-        self._deeds = deeds
+        self._write_log = write_log
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
@@ -218,14 +220,14 @@ class GitDesk:
 
     async def end(self) -> None:
         await asyncio.gather(*(queue.end() for queue in self._queues))
-        await self._deeds.end()
+        await self._write_log.end()
 
     async def git_batch(self, request: requests.GitBatchRequest, caller: Caller) -> results.GitBatchResult:
         jobs = await self._jobs(request.operations)
         writes = [number for number, (_, job) in enumerate(jobs) if isinstance(job, Job) and not job.only_looks]
         if not writes:
             return await self._batch(request, caller, jobs, writes)
-        return await self._deeds.once(request, lambda: self._batch(request, caller, jobs, writes))
+        return await self._write_log.once(request, lambda: self._batch(request, caller, jobs, writes))
 
     async def _batch(
         self, request: requests.GitBatchRequest, caller: Caller, jobs: Sequence[_Placed], writes: Sequence[int]
@@ -238,15 +240,15 @@ class GitDesk:
             done += 1
             caller.progress(done, total, _type_of(request.operations[number]) or "failed")
 
-        known = await self._deeds.begin(request, writes)
+        known = await self._write_log.begin(request, writes)
         left = [number for number in range(total) if number not in known]
-        found = await self._answers([jobs[number] for number in left], lambda at: tell(left[at]))
+        found = await self._reads([jobs[number] for number in left], lambda at: tell(left[at]))
         by_number = {**known, **dict(zip(left, found, strict=True))}
         if not known:
-            self._deeds.done(request, {number: by_number[number] for number in writes})
+            self._write_log.done(request, {number: by_number[number] for number in writes})
         return self._result(request, [by_number[number] for number in range(total)])
 
-    def _result(self, request: requests.GitBatchRequest, answers: Sequence[Answer]) -> results.GitBatchResult:
+    def _result(self, request: requests.GitBatchRequest, answers: Sequence[GitRead]) -> results.GitBatchResult:
         ran = [answer.outcome.took_s for answer in answers if not answer.cached]
         return results.GitBatchResult(
             success=all(answer.outcome.error is None for answer in answers),
@@ -259,13 +261,13 @@ class GitDesk:
             ),
         )
 
-    async def _answers(self, jobs: Sequence[_Placed], tell: Callable[[int], None]) -> list[Answer]:
+    async def _reads(self, jobs: Sequence[_Placed], tell: Callable[[int], None]) -> list[GitRead]:
         """In order; what is on several hosts is done on all of them at the same time."""
         by_host: dict[str, list[int]] = {}
         for number, (host, _) in enumerate(jobs):
             by_host.setdefault(host, []).append(number)
 
-        async def on(host: str, numbers: list[int]) -> list[tuple[int, Answer]]:
+        async def on(host: str, numbers: list[int]) -> list[tuple[int, GitRead]]:
             queue = self._elsewhere.queue(host, self._make) if host else self._queue
             try:
                 found = await queue.run([jobs[number][1] for number in numbers], lambda at: tell(numbers[at]))
@@ -273,7 +275,7 @@ class GitDesk:
                 if not host:
                     raise
                 refused = GitResponse.refused(from_wire(told(error, f"git on {host}")))
-                found = [Answer(outcome=refused, result=None) for _ in numbers]
+                found = [GitRead(outcome=refused, result=None) for _ in numbers]
             return list(zip(numbers, found, strict=True))
 
         answers = await asyncio.gather(*(on(host, numbers) for host, numbers in by_host.items()))
@@ -315,7 +317,7 @@ def _type_of(asked: requests.GitMember) -> requests.GitType | None:
     return next((known for known in PARAMS if known == asked.named("type")), None)
 
 
-def _outcome(asked: requests.GitMember, answer: Answer) -> results.GitOutcome:
+def _outcome(asked: requests.GitMember, answer: GitRead) -> results.GitOutcome:
     error = answer.outcome.error
     return results.GitOutcome(
         type=_type_of(asked),

@@ -1,6 +1,6 @@
 """The verbs ``get_performance`` and ``events``, and what goes on beside them.
 
-The desk of ``get_performance`` and ``events``; it also keeps the history while the team runs.
+The service of ``get_performance`` and ``events``; it also keeps the history while the team runs.
 
 What the team tells of itself to those who listen: the latest events, numbered, in bounded memory.
 

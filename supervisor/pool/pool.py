@@ -2,8 +2,8 @@
 
 Everything that is kept ready: spare agents, spare worktrees and, in ``Staff.stock``, spare actors.
 
-``WarmStart`` and ``ColdStart`` take from here, the desk orders, the settings' sizes may change at any time. All in the
-supervisor's event loop.
+``WarmStart`` and ``ColdStart`` take from here, the service orders, the settings' sizes may change at any time. All in
+the supervisor's event loop.
 
 The pool as a subject of the supervisor: ``prewarm_resources``, and its begin and end.
 """

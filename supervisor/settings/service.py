@@ -1,6 +1,6 @@
 """The verb ``optimize_settings``.
 
-The desk of ``optimize_settings``: everything is checked, then kept in the home, then applied at once.
+The service of ``optimize_settings``: everything is checked, then kept in the home, then applied at once.
 
 A file that cannot be written changes nothing. What is kept wins over the configuration until it is reset.
 

@@ -26,8 +26,8 @@ SLOW_START = {"PHALANX_DEMO_START_S": "1"}
 
 
 def parts(supervisor: Supervisor) -> PerformanceParts:
-    (desk,) = (each for each in supervisor._desks if isinstance(each, PerformanceDesk))
-    return desk._parts
+    (service,) = (each for each in supervisor._services if isinstance(each, PerformanceDesk))
+    return service._parts
 
 
 async def performance(life: Life, window_s: float = 300) -> results.GetPerformanceResult:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from actors.git.model import Commit, CreateRef, Operation, ReadStatus
 from supervisor.git.queue import GitQueue, Job
-from supervisor.git.scheduling import Answer, AnswerCache
+from supervisor.git.scheduling import AnswerCache, GitRead
 from supervisor.spawning.admission import FairSemaphore
 from tests.unit.supervisor.git.host import StandInHost
 
@@ -27,5 +27,5 @@ def made(host: StandInHost, *, at_once: int = 3, size: int = 100) -> GitQueue:
     return GitQueue(host, FairSemaphore(at_once), AnswerCache(size, 60.0))
 
 
-def cached(answers: Sequence[Answer]) -> list[bool]:
+def cached(answers: Sequence[GitRead]) -> list[bool]:
     return [answer.cached for answer in answers]

@@ -14,7 +14,7 @@ from actors.home import Home
 from supervisor.api.requests import GitBatchRequest
 from supervisor.api.results import GitOutcome
 from supervisor.api.verbs import Caller
-from supervisor.git.service import Elsewhere, GitDesk, git_desk
+from supervisor.git.service import GitService, RemoteGit, git_service
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.spawning.admission import WorkDirPolicy
@@ -70,9 +70,9 @@ class Scene:
         self.scheduler = Roster()
         scheduler: Any = self.scheduler
         policy = WorkDirPolicy(self.home, root / "user", ())
-        self.elsewhere = Elsewhere(self.home.worktrees, scheduler)
+        self.elsewhere = RemoteGit(self.home.worktrees, scheduler)
         here: Any = Host("head")
-        self.desk: GitDesk = git_desk(
+        self.service: GitService = git_service(
             Tunables(Tuning.of(Settings())), here, policy, Team(MemoryStore()), self.elsewhere
         )
         self.project = root / "project"
@@ -82,10 +82,10 @@ class Scene:
     async def ask(self, *directories: str | Path, kind: str = "status") -> list[GitOutcome]:
         params = {"branchName": "new"} if kind == "branch" else {}
         operations = [{"type": kind, "workspaceDir": str(each), "params": params} for each in directories]
-        result = await self.desk.git_batch(
+        result = await self.service.git_batch(
             GitBatchRequest.model_validate({"operations": operations}), Caller(sender="lead")
         )
-        await self.desk.end()
+        await self.service.end()
         return list(result.results)
 
 
@@ -145,5 +145,5 @@ async def test_an_instance_that_has_moved_is_found_where_it_is_now(scene: Scene)
 async def test_caps_that_are_tuned_hold_on_every_host(scene: Scene) -> None:
     await scene.ask(scene.home.worktrees / AWAY)
     before = Tuning.of(Settings())
-    scene.desk.tuned(before, Tuning.of(Settings(max_concurrent_git_ops=3)))
-    assert scene.desk.figures.queue.limit == 6
+    scene.service.tuned(before, Tuning.of(Settings(max_concurrent_git_ops=3)))
+    assert scene.service.figures.queue.limit == 6

@@ -17,7 +17,7 @@ from actors.git.model import (
     ReadStatus,
     RepositoryPaths,
 )
-from supervisor.git.queue import predecessors
+from supervisor.git.queue import dependencies
 
 
 def place(name: str = "a", repository: str = "r") -> RepositoryPaths:
@@ -39,7 +39,7 @@ DIFF = ReadDiff(base=None, head=None, staged=False)
 
 def waits(first: Operation, second: Operation, *, other_tree: bool = False) -> bool:
     """Whether the second, in the same or another working tree of the repository, waits for the first."""
-    _, found = predecessors([(first, place()), (second, place("b") if other_tree else place())])
+    _, found = dependencies([(first, place()), (second, place("b") if other_tree else place())])
     return bool(found)
 
 
@@ -86,7 +86,7 @@ def test_what_another_working_tree_does_to_branches_is_waited_for_by_who_looks_a
 
 
 def test_another_repository_is_not_waited_for() -> None:
-    assert predecessors([(MERGE, place()), (LIST, place("b", "q"))]) == [frozenset(), frozenset()]
+    assert dependencies([(MERGE, place()), (LIST, place("b", "q"))]) == [frozenset(), frozenset()]
 
 
 def test_many_new_branches_wait_for_the_list_before_and_are_waited_for_by_the_list_after() -> None:
@@ -96,8 +96,8 @@ def test_many_new_branches_wait_for_the_list_before_and_are_waited_for_by_the_li
         (LIST, place()),
     ]
 
-    assert predecessors(batch) == [frozenset(), {0}, {0}, {0}, {1, 2, 3}]
+    assert dependencies(batch) == [frozenset(), {0}, {0}, {0}, {1, 2, 3}]
 
 
 def test_what_is_not_run_is_not_waited_for() -> None:
-    assert predecessors([None, (STATUS, place()), None]) == [frozenset()] * 3
+    assert dependencies([None, (STATUS, place()), None]) == [frozenset()] * 3

@@ -37,110 +37,110 @@ class Desk:
 
 
 @pytest.fixture
-async def desk() -> Desk:
+async def service() -> Desk:
     made = Desk(TroubledStore())
     await recruit(made.team)
     return made
 
 
-async def test_a_call_that_is_repeated_gives_the_same_and_stores_nothing_again(desk: Desk) -> None:
-    first = await desk.send("one", "\x07", "two")
+async def test_a_call_that_is_repeated_gives_the_same_and_stores_nothing_again(service: Desk) -> None:
+    first = await service.send("one", "\x07", "two")
     assert [one.error is None for one in first] == [True, False, True]
-    assert await desk.send("one", "\x07", "two") == first
-    assert await desk.stored() == 2
+    assert await service.send("one", "\x07", "two") == first
+    assert await service.stored() == 2
 
 
-async def test_it_is_the_same_after_a_restart(desk: Desk) -> None:
-    first = await desk.send("one", "\x07", "two")
-    later = await desk.again()
+async def test_it_is_the_same_after_a_restart(service: Desk) -> None:
+    first = await service.send("one", "\x07", "two")
+    later = await service.again()
     assert await later.send("one", "\x07", "two") == first
     assert await later.stored() == 2
     with pytest.raises(InvalidRequestError, match="another call"):
         await later.send("three")
 
 
-async def test_two_at_once_are_one(desk: Desk) -> None:
-    desk.store.gate.clear()
-    calls = [asyncio.create_task(desk.send("one")) for _ in range(2)]
+async def test_two_at_once_are_one(service: Desk) -> None:
+    service.store.gate.clear()
+    calls = [asyncio.create_task(service.send("one")) for _ in range(2)]
     await turns()
-    assert desk.store.waiting == 1
-    desk.store.gate.set()
+    assert service.store.waiting == 1
+    service.store.gate.set()
     first, second = await asyncio.gather(*calls)
     assert first == second
-    assert await desk.stored() == 1
+    assert await service.stored() == 1
 
 
-async def test_who_repeats_a_call_that_was_cut_off_while_it_was_being_stored_sends_nothing_twice(desk: Desk) -> None:
-    desk.store.gate.clear()
-    first = asyncio.create_task(desk.send("one"))
+async def test_who_repeats_a_call_that_was_cut_off_while_it_was_being_stored_sends_nothing_twice(service: Desk) -> None:
+    service.store.gate.clear()
+    first = asyncio.create_task(service.send("one"))
     await turns()
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
-    again = asyncio.create_task(desk.send("one"))
+    again = asyncio.create_task(service.send("one"))
     await turns()
     assert not again.done()
-    desk.store.gate.set()
+    service.store.gate.set()
     (sent,) = await again
-    assert list(await desk.store.load(keys.MESSAGE_PREFIX)) == [keys.message(sent.message_id)]
+    assert list(await service.store.load(keys.MESSAGE_PREFIX)) == [keys.message(sent.message_id)]
 
 
-async def test_a_call_that_was_cut_off_and_could_not_be_stored_is_new_when_it_is_repeated(desk: Desk) -> None:
-    desk.store.gate.clear()
-    desk.store.fails()
-    first = asyncio.create_task(desk.send("one"))
+async def test_a_call_that_was_cut_off_and_could_not_be_stored_is_new_when_it_is_repeated(service: Desk) -> None:
+    service.store.gate.clear()
+    service.store.fails()
+    first = asyncio.create_task(service.send("one"))
     await turns()
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
-    again = asyncio.create_task(desk.send("one"))
+    again = asyncio.create_task(service.send("one"))
     await turns()
-    desk.store.gate.set()
+    service.store.gate.set()
     await turns(1)
-    desk.store.error = None
+    service.store.error = None
     with suppress(StoreError):
         await again
-    (sent,) = await desk.send("one")
-    assert list(await desk.store.load(keys.MESSAGE_PREFIX)) == [keys.message(sent.message_id)]
+    (sent,) = await service.send("one")
+    assert list(await service.store.load(keys.MESSAGE_PREFIX)) == [keys.message(sent.message_id)]
 
 
 @pytest.mark.parametrize("error", [StoreError("no space left"), RuntimeError("a fault of ours")])
 async def test_what_could_not_be_stored_was_not_sent_and_its_repetition_is_a_first_call(
-    desk: Desk, error: Exception
+    service: Desk, error: Exception
 ) -> None:
-    desk.store.error = error
+    service.store.error = error
     with pytest.raises(type(error)):
-        await desk.send("one")
-    assert await desk.stored() == 0
-    desk.store.error = None
-    (sent,) = await desk.send("one")
-    assert list(await desk.store.load(keys.MESSAGE_PREFIX)) == [keys.message(sent.message_id)]
+        await service.send("one")
+    assert await service.stored() == 0
+    service.store.error = None
+    (sent,) = await service.send("one")
+    assert list(await service.store.load(keys.MESSAGE_PREFIX)) == [keys.message(sent.message_id)]
 
 
-async def test_a_repetition_of_what_a_hanging_disk_wrote_after_all_is_sent_once(desk: Desk) -> None:
-    desk.store.fails("whether this was written is not known")
-    desk.store.writes_all_the_same = True
+async def test_a_repetition_of_what_a_hanging_disk_wrote_after_all_is_sent_once(service: Desk) -> None:
+    service.store.fails("whether this was written is not known")
+    service.store.writes_all_the_same = True
     with pytest.raises(StoreError):
-        await desk.send("one")
-    desk.store.error = None
-    first = await desk.send("one")
-    later = await desk.again()
+        await service.send("one")
+    service.store.error = None
+    first = await service.send("one")
+    later = await service.again()
     assert await later.send("one") == first
     assert await later.stored() == 1
 
 
-async def test_another_call_takes_back_what_a_hanging_disk_wrote_with_what_was_known_of_it(desk: Desk) -> None:
-    desk.store.fails("whether this was written is not known")
-    desk.store.writes_all_the_same = True
+async def test_another_call_takes_back_what_a_hanging_disk_wrote_with_what_was_known_of_it(service: Desk) -> None:
+    service.store.fails("whether this was written is not known")
+    service.store.writes_all_the_same = True
     with pytest.raises(StoreError):
-        await desk.send("refused")
-    desk.store.error = None
-    await desk.send("another", request_id="r2")
-    later = await desk.again()
+        await service.send("refused")
+    service.store.error = None
+    await service.send("another", request_id="r2")
+    later = await service.again()
     (sent,) = await later.send("refused")
-    assert keys.message(sent.message_id) in await desk.store.load(keys.MESSAGE_PREFIX)
+    assert keys.message(sent.message_id) in await service.store.load(keys.MESSAGE_PREFIX)
     assert await later.stored() == 2
 
 
-async def test_a_call_cut_off_between_two_writes_cannot_be_for_there_is_one(desk: Desk) -> None:
-    before = desk.store.saves
-    await desk.send(*(f"{number}" for number in range(50)))
-    assert desk.store.saves == before + 1
+async def test_a_call_cut_off_between_two_writes_cannot_be_for_there_is_one(service: Desk) -> None:
+    before = service.store.saves
+    await service.send(*(f"{number}" for number in range(50)))
+    assert service.store.saves == before + 1

@@ -37,12 +37,12 @@ def played(test: Callable[[Team], Awaitable[None]]) -> None:
     async def play() -> None:
         team = Team()
         collector = GarbageCollector(Home(Path("/home")), team.team, team.disk, team.disk)  # type: ignore[arg-type]
-        desk = GcService(team.team, collector)
-        await desk.begin()
+        service = GcService(team.team, collector)
+        await service.begin()
         try:
             await test(team)
         finally:
-            await desk.end()
+            await service.end()
 
     virtual_time.run(play)
 

@@ -33,10 +33,10 @@ class Life:
         self.tunables = Tunables(Tuning.of(settings))
         self.permits = FairSemaphore(settings.max_concurrent_spawns)
         self_tuning = SelfTuning(self.tunables, self.permits, Meters(), dict)
-        self.desk = TuningDesk(home, self.tunables, self_tuning, Tuning.of(settings.configured))
+        self.service = TuningDesk(home, self.tunables, self_tuning, Tuning.of(settings.configured))
 
     async def tune(self, **arguments: Any) -> results.OptimizeSettingsResult:
-        return await self.desk.optimize_settings(parse(OptimizeSettingsRequest, arguments), LEAD)
+        return await self.service.optimize_settings(parse(OptimizeSettingsRequest, arguments), LEAD)
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from actors.home import Home
 from supervisor.api.requests import GitBatchRequest
 from supervisor.api.results import GitBatchResult
 from supervisor.api.verbs import Caller
-from supervisor.git.service import Elsewhere, git_desk
+from supervisor.git.service import RemoteGit, git_service
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.store.memory import MemoryStore
 from supervisor.team.team import Team
-from tests.unit.supervisor.git.test_desk import Host
+from tests.unit.supervisor.git.test_service import Host
 
 COMMIT = {"type": "commit", "params": {"message": "m", "all": True}}
 STATUS = {"type": "status"}
@@ -39,13 +39,13 @@ class Scene:
         team = Team(self.store)
         await team.load()
         policy = WorkDirPolicy(home, self.root / "user", ())
-        tunables, elsewhere = Tunables(Tuning.of(Settings())), Elsewhere(home.worktrees, None)
-        self.desk = git_desk(tunables, self.host, policy, team, elsewhere)
+        tunables, elsewhere = Tunables(Tuning.of(Settings())), RemoteGit(home.worktrees, None)
+        self.service = git_service(tunables, self.host, policy, team, elsewhere)
 
     async def ask(self, *operations: dict[str, Any], request_id: str = "r1") -> GitBatchResult:
         asked = [{**each, "workspaceDir": str(self.root / "project")} for each in operations]
         request = GitBatchRequest.model_validate({"operations": asked, "requestId": request_id})
-        return await self.desk.git_batch(request, Caller(sender="lead"))
+        return await self.service.git_batch(request, Caller(sender="lead"))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def scene(tmp_path: Path) -> Scene:
 async def test_a_repeated_call_does_no_write_again_and_gives_what_the_first_one_gave(scene: Scene) -> None:
     first = await scene.ask(COMMIT, STATUS)
     again = await scene.ask(COMMIT, STATUS)
-    await scene.desk.end()
+    await scene.service.end()
     await scene.begin()
     later = await scene.ask(COMMIT, STATUS)
 

@@ -9,7 +9,7 @@ from actors.git.layout import find_place
 from actors.git.model import Commit, CreateRef, Operation, ReadStatus, RepositoryPaths
 from actors.home import Home
 from supervisor.git.queue import GitQueue, Job
-from supervisor.git.scheduling import AnswerCache, GitFigures
+from supervisor.git.scheduling import AnswerCache, GitCounts
 from supervisor.git.service import repository_check
 from supervisor.metrics.metrics import Count, Meters
 from supervisor.spawning.admission import FairSemaphore, WorkDirPolicy
@@ -68,7 +68,7 @@ async def test_a_repository_that_is_wider_may_be_looked_at(user_home: Path) -> N
 
 def test_every_operation_that_was_answered_is_counted_and_of_those_the_refused() -> None:
     meters = Meters(clock=lambda: 0.0)
-    figures = GitFigures(meters=meters)
+    figures = GitCounts(meters=meters)
     for failed in (False, False, True):
         figures.answered(failed=failed)
 
