@@ -19,11 +19,11 @@ from supervisor.cluster.router import HostRouter
 from supervisor.cluster.service import ClusterService, HostConnector, HostsParts
 from supervisor.cluster.slots import SlotAccounting
 from supervisor.git.service import RemoteGit, git_service
-from supervisor.metrics.autotune import SelfTuning
-from supervisor.metrics.metrics import Meters
-from supervisor.metrics.monitor import Monitor, Watched
-from supervisor.metrics.service import Events, HistoryKeeper, PerformanceDesk, PerformanceParts, Watch
-from supervisor.metrics.snapshot import Sources
+from supervisor.metrics.autotune import CapTuningLoop
+from supervisor.metrics.metrics import MetricsRecorder
+from supervisor.metrics.monitor import Monitor, SnapshotParts
+from supervisor.metrics.service import AlertLoop, EventFeed, HistoryStore, MetricsService, MetricsServiceParts
+from supervisor.metrics.snapshot import SnapshotSources
 from supervisor.pool.agents import AgentFactory, AgentFactoryParts, AgentPool
 from supervisor.pool.demand import OrderBook, this_boot
 from supervisor.pool.placement import ClusterPlacement, LocalPlacement, SparePlacement
@@ -75,21 +75,21 @@ def make_pool(home: Home, settings: Settings, staff: Staff, team: Team, adopter:
     )
 
 
-def performance_desks(
-    home: Home, watched: Watched, keeper: HistoryKeeper, configured: Tuning
+def metrics_services(
+    home: Home, watched: SnapshotParts, keeper: HistoryStore, configured: Tuning
 ) -> tuple[VerbService, ...]:
     """``configured``: what applies without anything that was changed while a team ran."""
-    meters = watched.team.meters
-    self_tuning = SelfTuning(watched.tunables, watched.permits, meters, watched.hosts)
-    monitor, events = Monitor(watched), Events()
-    performance = PerformanceDesk(
-        PerformanceParts(
+    recorder = watched.team.recorder
+    self_tuning = CapTuningLoop(watched.tunables, watched.permits, recorder, watched.hosts)
+    monitor, events = Monitor(watched), EventFeed()
+    performance = MetricsService(
+        MetricsServiceParts(
             monitor=monitor,
-            meters=meters,
+            recorder=recorder,
             keeper=keeper,
             unreadable=watched.team.unreadable,
             events=events,
-            watch=Watch(monitor, events),
+            watch=AlertLoop(monitor, events),
             auto_steps=lambda: self_tuning.steps,
         )
     )
@@ -103,7 +103,7 @@ class _Ground:
     home: Home
     settings: Settings
     staff: Staff
-    meters: Meters
+    recorder: MetricsRecorder
     store: Fence
     team: Team
     tunables: Tunables
@@ -118,7 +118,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     team = ground.team
     pool = _pool(ground)
     lifecycle = Lifecycle(team, staff, ground.adopter, settings.spawn_timeout_s)
-    keeper = HistoryKeeper(ground.meters, ground.store)
+    keeper = HistoryStore(ground.recorder, ground.store)
     return Supervisor(
         Parts(
             home=home,
@@ -138,16 +138,16 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
 
 
 def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> _Ground:
-    meters = Meters()
-    fence = Fence(store, meters)
-    team = Team(fence, _names(home), meters)
+    recorder = MetricsRecorder()
+    fence = Fence(store, recorder)
+    team = Team(fence, _names(home), recorder)
     tunables = Tunables(Tuning.of(settings))
     rules = InstanceRules(batching=Batching(tunables, team), comes_back=settings.resumes)
     return _Ground(
         home=home,
         settings=settings,
         staff=staff,
-        meters=meters,
+        recorder=recorder,
         store=fence,
         team=team,
         tunables=tunables,
@@ -199,23 +199,25 @@ def _recycling(ground: _Ground, lifecycle: Lifecycle) -> ContextRecycler:
     return recycling
 
 
-def _services(ground: _Ground, pool: Pool, lifecycle: Lifecycle, keeper: HistoryKeeper) -> tuple[VerbService, ...]:
+def _services(ground: _Ground, pool: Pool, lifecycle: Lifecycle, keeper: HistoryStore) -> tuple[VerbService, ...]:
     settings, staff = ground.settings, ground.staff
     elsewhere = RemoteGit(ground.home.worktrees, staff.scheduler)
     git = git_service(ground.tunables, staff.host, ground.work_dirs, ground.team, elsewhere)
-    watched = Watched(
+    watched = SnapshotParts(
         team=ground.team,
         store=ground.store,
         permits=staff.permits,
         hosts=staff.scheduler.linked if staff.scheduler else lambda: {"": staff.host},
         slots=staff.scheduler.slots if staff.scheduler else dict,
         tunables=ground.tunables,
-        sources=Sources(git=lambda: git.figures, pools=lambda: pool.figures, no_memory=lambda: staff.memory.warning),
+        sources=SnapshotSources(
+            git=lambda: git.figures, pools=lambda: pool.figures, no_memory=lambda: staff.memory.warning
+        ),
     )
     return (
         git,
         GcService(ground.team, GarbageCollector(ground.home, ground.team, staff.host, lifecycle)),
-        *performance_desks(ground.home, watched, keeper, Tuning.of(settings.configured)),
+        *metrics_services(ground.home, watched, keeper, Tuning.of(settings.configured)),
         _cluster_service(ground, lifecycle, pool),  # before the pool, which asks for its spares where they are
         PoolService(pool, ground.work_dirs, settings.spawn_timeout_s),
     )
@@ -243,7 +245,7 @@ def _cluster_service(ground: _Ground, lifecycle: Lifecycle, pool: Pool) -> Clust
     )
 
 
-async def _at_the_end(keeper: HistoryKeeper, pool: Pool) -> None:
+async def _at_the_end(keeper: HistoryStore, pool: Pool) -> None:
     await pool.give_up()
     await keeper.save()
 

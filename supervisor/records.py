@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from actors.errors import PhalanxError
 from actors.messages import RECORD_VERSION, Message, Receipt, RecordVersionError
-from supervisor.metrics.metrics import Slot
+from supervisor.metrics.metrics import TimeBucket
 from supervisor.store import keys
 from supervisor.team.registry import InstanceRecord
 
@@ -53,12 +53,12 @@ def decode_receipt(data: bytes) -> Receipt:
     return _RECEIPTS.validate_python(decode_plain(data))
 
 
-def encode_slot(slot: Slot) -> bytes:
+def encode_slot(slot: TimeBucket) -> bytes:
     return encode_plain(slot.to_plain())
 
 
-def decode_slot(data: bytes) -> Slot:
-    return Slot.from_plain(decode_plain(data))
+def decode_slot(data: bytes) -> TimeBucket:
+    return TimeBucket.from_plain(decode_plain(data))
 
 
 class Unreadable:

@@ -140,7 +140,7 @@ class Supervisor:
         self._store.check()
         if verb not in BRIEF or waits_s(request):
             return await self._verbs[verb](request, caller)
-        with self._team.meters.timing(Timing.CALL):
+        with self._team.recorder.timing(Timing.CALL):
             return await self._verbs[verb](request, caller)
 
     async def spawn(self, request: requests.SpawnRequest, caller: Caller) -> results.SpawnResult:

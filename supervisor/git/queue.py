@@ -28,7 +28,7 @@ from actors.git.model import READS, GitRequest, GitResponse, Operation, Reposito
 from supervisor.api.failures import told
 from supervisor.git.params import base_of
 from supervisor.git.scheduling import AnswerCache, GitCounts, GitRead, ReadScheduler, WriteScheduler
-from supervisor.metrics.metrics import Meters
+from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.ports import GitPort
 from supervisor.spawning.admission import FairSemaphore
 
@@ -136,12 +136,12 @@ class GitQueue:
         host: GitPort,
         permits: FairSemaphore,
         cache: AnswerCache,
-        meters: Meters | None = None,
+        recorder: MetricsRecorder | None = None,
         check: Callable[[Path], object] = lambda root: None,
     ) -> None:
         self.permits = permits
         self.cache = cache
-        self.figures = GitCounts(meters=meters or Meters())
+        self.figures = GitCounts(recorder=recorder or MetricsRecorder())
         self._host = host
         self._check = check
         self._reads = ReadScheduler(host, permits, cache, self.figures)

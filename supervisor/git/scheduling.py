@@ -18,7 +18,7 @@ That an answer still holds is not known here: the host sees it by the answer's p
 
 Tells those who wait for an answer, whether somebody still does or not.
 
-What the git queue has done so far; the meters of the team are told, too.
+What the git queue has done so far; the team's recorder is told, too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from typing import Any, TypeVar
 from actors.concurrency import TaskSet
 from actors.errors import UnavailableError
 from actors.git.model import CreateRef, Fingerprint, GitRequest, GitResponse, ListRefs, Read
-from supervisor.metrics.metrics import Count, Meters, Timing
+from supervisor.metrics.metrics import Count, MetricsRecorder, Timing
 from supervisor.ports import GitPort
 from supervisor.spawning.admission import FairSemaphore
 
@@ -115,7 +115,7 @@ def settle_error(answer: asyncio.Future[_T], error: Exception) -> None:
 
 @dataclass(slots=True)
 class GitCounts:
-    meters: Meters = field(default_factory=Meters)
+    recorder: MetricsRecorder = field(default_factory=MetricsRecorder)
     operations: int = 0
     failed: int = 0
     cache_hits: int = 0
@@ -127,26 +127,26 @@ class GitCounts:
 
     def count(self, outcome: GitResponse) -> None:
         """One that a host has run."""
-        self.meters.count(Count.GIT_RETRIES, outcome.retries)
+        self.recorder.count(Count.GIT_RETRIES, outcome.retries)
         if not outcome.unchanged and outcome.error is None:
-            self.meters.observe(Timing.GIT, outcome.took_s)
+            self.recorder.observe(Timing.GIT, outcome.took_s)
 
     def answered(self, *, failed: bool) -> None:
         """One that a caller has asked for."""
         self.operations += 1
         self.failed += failed
-        self.meters.count(Count.GIT_ANSWERED)
-        self.meters.count(Count.GIT_FAILED, int(failed))
+        self.recorder.count(Count.GIT_ANSWERED)
+        self.recorder.count(Count.GIT_FAILED, int(failed))
 
     def looked_up(self, *, hit: bool) -> None:
         """In the cache."""
         self.cache_hits += hit
         self.cache_misses += not hit
-        self.meters.count(Count.CACHE_HITS if hit else Count.CACHE_MISSES)
+        self.recorder.count(Count.CACHE_HITS if hit else Count.CACHE_MISSES)
 
     def evicted(self, answers: int) -> None:
         """From the cache, because it was full."""
-        self.meters.count(Count.CACHE_EVICTIONS, answers)
+        self.recorder.count(Count.CACHE_EVICTIONS, answers)
 
 
 MOST_TOGETHER = 16

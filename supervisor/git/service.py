@@ -33,7 +33,7 @@ from supervisor.cluster.scheduler import HostScheduler
 from supervisor.git.params import PARAMS, operation_of
 from supervisor.git.queue import GitQueue, Job
 from supervisor.git.scheduling import AnswerCache, GitRead
-from supervisor.metrics.snapshot import GitFigures, Queue
+from supervisor.metrics.snapshot import GitSnapshot, Queue
 from supervisor.ports import GitPort
 from supervisor.rpc.idempotency import fingerprint
 from supervisor.settings.live import Tunables, Tuning
@@ -163,7 +163,7 @@ def git_service(
     def make(port: GitPort, check: Callable[[Path], object]) -> GitQueue:
         now = tunables.current
         cache = AnswerCache(now.cache_size, now.cache_ttl / 1000)
-        return GitQueue(port, FairSemaphore(now.max_concurrent_git_ops), cache, team.meters, check)
+        return GitQueue(port, FairSemaphore(now.max_concurrent_git_ops), cache, team.recorder, check)
 
     service = GitService(make(host, repository_check(work_dirs)), work_dirs, elsewhere, make, GitWriteLog(team))
     tunables.subscribe(service.tuned)
@@ -190,9 +190,9 @@ class GitService:
         return {"git_batch": self.git_batch}
 
     @property
-    def figures(self) -> GitFigures:
+    def figures(self) -> GitSnapshot:
         queues = self._queues
-        return GitFigures(
+        return GitSnapshot(
             queue=Queue(
                 limit=sum(queue.permits.limit for queue in queues),
                 running=sum(queue.permits.held for queue in queues),

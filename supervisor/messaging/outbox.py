@@ -42,7 +42,7 @@ from actors.errors import InvalidRequestError, PhalanxError, StoreError, WrongSt
 from actors.messages import Message, MessageStatus, Receipt, encode
 from supervisor.api.failures import told
 from supervisor.messaging.outgoing import OutgoingMessage, check_text
-from supervisor.metrics.metrics import Count, Meters
+from supervisor.metrics.metrics import Count, MetricsRecorder
 from supervisor.records import Unreadable, decode_message, decode_receipt
 from supervisor.store import keys
 from supervisor.store.base import StateStore
@@ -224,13 +224,18 @@ class Outbox:
     """Messages under way and their receipts. All in the supervisor's event loop."""
 
     def __init__(
-        self, registry: Registry, members: InstanceLinks, store: StateStore, changes: ChangeNotifier, meters: Meters
+        self,
+        registry: Registry,
+        members: InstanceLinks,
+        store: StateStore,
+        changes: ChangeNotifier,
+        recorder: MetricsRecorder,
     ) -> None:
         self._registry = registry
         self._members = members
         self._store = store
         self._changes = changes
-        self._meters = meters
+        self._recorder = recorder
         self._intake = MessageIntake(registry)
         self._pending: dict[str, dict[str, Message]] = {}
         self._unhanded: dict[str, set[str]] = {}
@@ -287,7 +292,7 @@ class Outbox:
         except StoreError:
             self._doubtful.update(key for key in records if key.startswith((keys.MESSAGE_PREFIX, keys.REQUEST_PREFIX)))
             raise
-        self._meters.count(Count.MESSAGES_ACCEPTED, len(messages))
+        self._recorder.count(Count.MESSAGES_ACCEPTED, len(messages))
         for message in messages:
             self._take(message)
             self._untouched.add(message.id)
@@ -440,7 +445,7 @@ class Outbox:
         self._untouched.discard(receipt.message_id)
         if message is not None:
             meant = self._is_being_started_or_ended(receipt.instance_id)
-            self._meters.receipt(message, receipt, meant=meant)
+            self._recorder.receipt(message, receipt, meant=meant)
             if receipt.status is not MessageStatus.SUBMITTED and not meant:
                 self._doubted[message.id] = message.accepted_at
             if self.unsynced.keeps(receipt):
@@ -457,7 +462,7 @@ class Outbox:
         accepted_at = self._doubted.pop(receipt.message_id, None)
         was_counted = not self._is_being_started_or_ended(receipt.instance_id)
         if earlier.status is not MessageStatus.SUBMITTED and was_counted:
-            self._meters.proved_late(earlier, receipt, accepted_at)
+            self._recorder.proved_late(earlier, receipt, accepted_at)
 
     def _is_being_started_or_ended(self, instance_id: str) -> bool:
         """By somebody who has asked for it: what does not arrive there is no loss of its own."""

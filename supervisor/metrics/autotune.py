@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actors.host.load import HostLoad
-from supervisor.metrics.metrics import Count, Meters, Timing
+from supervisor.metrics.metrics import Count, MetricsRecorder, Timing
 from supervisor.metrics.monitor import Hosts, load_of
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.spawning.admission import FairSemaphore
@@ -52,7 +52,7 @@ _PAUSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spawned:
+class SpawnEnd:
     """One spawn that has ended, at this time."""
 
     at: float
@@ -68,7 +68,7 @@ class Sample:
     at: float
     cap: int
     waiting: int
-    ended: Sequence[Spawned]
+    ended: Sequence[SpawnEnd]
     from_pool: int = 0
     memory_total_bytes: int
     memory_available_bytes: int
@@ -80,7 +80,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class CapStep:
     """``at``: seconds since the epoch."""
 
     at: float
@@ -89,7 +89,7 @@ class Step:
     reason: str
 
 
-class Autopilot:
+class CapTuner:
     """``step`` takes a sample whenever spawns have ended; it says what to do, or None.
 
     How many instances a cap starts in a second follows from how long a start takes under it. Only starts count that
@@ -106,7 +106,7 @@ class Autopilot:
         self._held_until = 0.0
         self._lowered_at = -math.inf
 
-    def step(self, now: Sample) -> Step | None:
+    def step(self, now: Sample) -> CapStep | None:
         if now.cap != self._cap:
             self._begin(now.cap, now.at if self._cap else -math.inf)
         self._take(now.ended)
@@ -129,14 +129,14 @@ class Autopilot:
         self._cap, self._since, self._failed = cap, since, 0
         self._durations.clear()
 
-    def _take(self, ended: Sequence[Spawned]) -> None:
+    def _take(self, ended: Sequence[SpawnEnd]) -> None:
         for spawned in ended:
             if spawned.seconds is None:
                 self._failed += 1
             elif spawned.at - spawned.seconds >= self._since:
                 self._durations.append(max(spawned.seconds, _SHORTEST_S))
 
-    def _lower(self, now: Sample) -> Step | None:
+    def _lower(self, now: Sample) -> CapStep | None:
         cap = max(LOWEST, now.cap // 2)
         if cap == now.cap or now.at - self._lowered_at < _PAUSE_S:
             return None
@@ -150,7 +150,7 @@ class Autopilot:
         self._lowered_at, self._held_until = now.at, now.at + HOLD_S
         return self._change(now, cap, reason)
 
-    def _climb(self, now: Sample, rate: float) -> Step | None:
+    def _climb(self, now: Sample, rate: float) -> CapStep | None:
         earlier, self._earlier = self._earlier, (now.cap, rate)
         if earlier is not None and earlier[0] < now.cap:
             cap = self._fitting(now, rate, *earlier)
@@ -169,7 +169,7 @@ class Autopilot:
             return round(earlier_cap * rate / earlier_rate)
         return now.cap
 
-    def _rise(self, now: Sample, rate: float) -> Step | None:
+    def _rise(self, now: Sample, rate: float) -> CapStep | None:
         step = max(1, round(SMALL_STEP * now.cap)) if self._careful else now.cap
         cap = min(HIGHEST, now.cap + min(step, now.waiting))
         if now.at < self._held_until or cap == now.cap or now.spare_bytes < (cap - now.cap) * AGENT_BYTES:
@@ -177,36 +177,36 @@ class Autopilot:
         words = f"{now.waiting} spawns wait, {now.cap} at once start {rate:.2f} instances a second"
         return self._change(now, cap, f"{words}, and memory is free", keep_rate=True)
 
-    def _change(self, now: Sample, cap: int, reason: str, *, keep_rate: bool = False) -> Step:
+    def _change(self, now: Sample, cap: int, reason: str, *, keep_rate: bool = False) -> CapStep:
         self._begin(cap, now.at)
         if not keep_rate:
             self._earlier = None
-        return Step(at=now.at, before=now.cap, after=cap, reason=reason)
+        return CapStep(at=now.at, before=now.cap, after=cap, reason=reason)
 
 
 _STEPS_KEPT = 20
 
 
-class SelfTuning:
+class CapTuningLoop:
     """All in the supervisor's event loop."""
 
-    def __init__(self, tunables: Tunables, permits: FairSemaphore, meters: Meters, hosts: Hosts) -> None:
+    def __init__(self, tunables: Tunables, permits: FairSemaphore, recorder: MetricsRecorder, hosts: Hosts) -> None:
         self._tunables = tunables
         self._permits = permits
-        self._meters = meters
+        self._recorder = recorder
         self._hosts = hosts
-        self._autopilot = Autopilot()
-        self._steps: deque[Step] = deque(maxlen=_STEPS_KEPT)
-        self._ended: list[Spawned] = []
+        self._cap_tuner = CapTuner()
+        self._steps: deque[CapStep] = deque(maxlen=_STEPS_KEPT)
+        self._ended: list[SpawnEnd] = []
         self._from_pool = 0
         self._queries: asyncio.Task[None] | None = None
-        meters.watch(Timing.SPAWN, self._spawn_succeeded)
-        meters.watch(Count.SPAWNS_FAILED, self._spawn_failed)
-        meters.watch(Count.SPAWNS_FROM_POOL, self._spare_taken)
+        recorder.watch(Timing.SPAWN, self._spawn_succeeded)
+        recorder.watch(Count.SPAWNS_FAILED, self._spawn_failed)
+        recorder.watch(Count.SPAWNS_FROM_POOL, self._spare_taken)
         tunables.subscribe(self._tuned)
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[CapStep, ...]:
         """The last ones, oldest first."""
         return tuple(self._steps)
 
@@ -217,20 +217,20 @@ class SelfTuning:
 
     def _tuned(self, before: Tuning, after: Tuning) -> None:
         if (before.max_concurrent_spawns, before.auto) != (after.max_concurrent_spawns, after.auto):
-            self._autopilot = Autopilot()
+            self._cap_tuner = CapTuner()
             self._ended.clear()
             self._permits.resize(after.max_concurrent_spawns)
 
     def _spawn_succeeded(self, seconds: float) -> None:
-        self._note(Spawned(at=self._meters.clock(), seconds=seconds))
+        self._note(SpawnEnd(at=self._recorder.clock(), seconds=seconds))
 
     def _spawn_failed(self, _number: float) -> None:
-        self._note(Spawned(at=self._meters.clock(), seconds=None))
+        self._note(SpawnEnd(at=self._recorder.clock(), seconds=None))
 
     def _spare_taken(self, number: float) -> None:
         self._from_pool += int(number)
 
-    def _note(self, spawned: Spawned) -> None:
+    def _note(self, spawned: SpawnEnd) -> None:
         if not self._tunables.current.auto:
             return
         self._ended.append(spawned)
@@ -245,9 +245,9 @@ class SelfTuning:
             return
         ended, from_pool, self._ended, self._from_pool = self._ended, self._from_pool, [], 0
         tightest = min(loads, key=lambda load: load.memory_available_bytes)
-        step = self._autopilot.step(
+        step = self._cap_tuner.step(
             Sample(
-                at=self._meters.clock(),
+                at=self._recorder.clock(),
                 cap=self._permits.limit,
                 waiting=self._permits.waiting,
                 ended=ended,

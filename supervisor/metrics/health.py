@@ -30,7 +30,7 @@ from typing import Literal
 
 from actors.status import Status
 from supervisor.metrics.metrics import Count, Timing
-from supervisor.metrics.snapshot import Facts, HostFacts, Waiting
+from supervisor.metrics.snapshot import HostSnapshot, StalledItem, TeamSnapshot
 
 Severity = Literal["info", "warning", "error"]
 Category = Literal["spawning", "messages", "git", "instances", "machine", "state"]
@@ -48,7 +48,7 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class HealthFinding:
     code: str
     """The same for the same trouble, whatever its figures."""
     category: Category
@@ -59,11 +59,11 @@ class Finding:
     advice: Advice | None = None
 
 
-Rule = Callable[[Facts], Iterator[Finding]]
+Rule = Callable[[TeamSnapshot], Iterator[HealthFinding]]
 BEST = 100
 
 
-def score(findings: Sequence[Finding]) -> int:
+def score(findings: Sequence[HealthFinding]) -> int:
     return max(0, BEST - sum(finding.points for finding in findings))
 
 
@@ -71,11 +71,11 @@ LARGEST_CACHE = 100_000
 _ENOUGH_GIT_TO_TELL = 20
 
 
-def _git_failures(facts: Facts) -> Iterator[Finding]:
-    failed, answered = facts.window.counted(Count.GIT_FAILED), facts.window.counted(Count.GIT_ANSWERED)
+def _git_failures(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    failed, answered = snapshot.window.counted(Count.GIT_FAILED), snapshot.window.counted(Count.GIT_ANSWERED)
     if answered < _ENOUGH_GIT_TO_TELL or failed <= answered / 4:
         return
-    yield Finding(
+    yield HealthFinding(
         code="git-fails",
         category="git",
         severity="warning",
@@ -85,12 +85,12 @@ def _git_failures(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _git_queue(facts: Facts) -> Iterator[Finding]:
-    queue = facts.git.queue
+def _git_queue(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    queue = snapshot.git.queue
     if queue.waiting <= LONG_QUEUE:
         return
     cap = min(HIGHEST_CAP, max(5, 2 * queue.limit))
-    yield Finding(
+    yield HealthFinding(
         code="git-queue",
         category="git",
         severity="warning",
@@ -105,13 +105,13 @@ def _git_queue(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _cache(facts: Facts) -> Iterator[Finding]:
-    hits, misses = facts.window.counted(Count.CACHE_HITS), facts.window.counted(Count.CACHE_MISSES)
-    evicted, size = facts.window.counted(Count.CACHE_EVICTIONS), facts.tuning.cache_size
+def _cache(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    hits, misses = snapshot.window.counted(Count.CACHE_HITS), snapshot.window.counted(Count.CACHE_MISSES)
+    evicted, size = snapshot.window.counted(Count.CACHE_EVICTIONS), snapshot.tuning.cache_size
     if not evicted or hits + misses < _ENOUGH_GIT_TO_TELL or hits >= misses or size >= LARGEST_CACHE:
         return
     larger = min(LARGEST_CACHE, max(1000, 2 * size))
-    yield Finding(
+    yield HealthFinding(
         code="small-cache",
         category="git",
         severity="info",
@@ -141,18 +141,18 @@ _LITTLE_DISK = 2.0 * _GB
 _HARDLY_ANY_DISK = 1.0 * _GB
 
 
-def is_short_of_memory(host: HostFacts) -> bool:
+def is_short_of_memory(host: HostSnapshot) -> bool:
     return _has_less_than(host, _LITTLE_MEMORY)
 
 
-def _has_less_than(host: HostFacts, bounds: tuple[float, float]) -> bool:
+def _has_less_than(host: HostSnapshot, bounds: tuple[float, float]) -> bool:
     part, least = bounds
     return host.load.memory_available_bytes < max(part * host.load.memory_total_bytes, least)
 
 
-def _unanswered(facts: Facts) -> Iterator[Finding]:
-    for reason in facts.unanswered:
-        yield Finding(
+def _unanswered(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    for reason in snapshot.unanswered:
+        yield HealthFinding(
             code="host-silent",
             category="machine",
             severity="error",
@@ -161,23 +161,23 @@ def _unanswered(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _memory(facts: Facts) -> Iterator[Finding]:
-    for host in filter(is_short_of_memory, facts.hosts):
+def _memory(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    for host in filter(is_short_of_memory, snapshot.hosts):
         free, total = host.load.memory_available_bytes / _GB, host.load.memory_total_bytes / _GB
         hardly_any = _has_less_than(host, _HARDLY_ANY_MEMORY)
-        yield Finding(
+        yield HealthFinding(
             code="memory",
             category="machine",
             severity="error" if hardly_any else "warning",
             points=30 if hardly_any else 15,
             message=f"{host.load.host} has {free:.1f} GB of {total:.1f} GB of memory left.",
-            advice=_less_memory(facts),
+            advice=_less_memory(snapshot),
         )
 
 
-def _less_memory(facts: Facts) -> Advice:
+def _less_memory(snapshot: TeamSnapshot) -> Advice:
     impact = "Below a reserve no further agent is started; without any memory the system ends programs."
-    if facts.tuning.prewarm_instances:
+    if snapshot.tuning.prewarm_instances:
         return Advice(
             suggestion="Set prewarmInstances to 0: spare agents hold memory.",
             impact=impact,
@@ -188,27 +188,27 @@ def _less_memory(facts: Facts) -> Advice:
     return Advice(suggestion="Terminate instances whose work is done.", impact=impact, priority="high")
 
 
-def _cores(facts: Facts) -> Iterator[Finding]:
-    for host in facts.hosts:
+def _cores(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    for host in snapshot.hosts:
         each = host.load.load_1m / host.load.cpus
         if each <= CROWDED:
             continue
         overrun = each > OVERRUN
-        yield Finding(
+        yield HealthFinding(
             code="cores",
             category="machine",
             severity="error" if overrun else "warning",
             points=20 if overrun else 5,
             message=f"{host.load.load_1m:.0f} processes want the {host.load.cpus} cores of {host.load.host} (over the "
             f"last minute, {each:.0f} a core).",
-            advice=_less_work(facts),
+            advice=_less_work(snapshot),
         )
 
 
-def _less_work(facts: Facts) -> Advice:
-    starts = facts.spawns.running or facts.spawns.waiting
-    cap = max(1, facts.spawns.limit // 2)
-    if starts and cap < facts.spawns.limit and not facts.tuning.auto:
+def _less_work(snapshot: TeamSnapshot) -> Advice:
+    starts = snapshot.spawns.running or snapshot.spawns.waiting
+    cap = max(1, snapshot.spawns.limit // 2)
+    if starts and cap < snapshot.spawns.limit and not snapshot.tuning.auto:
         return Advice(
             suggestion=f"Lower maxConcurrentSpawns to {cap}.",
             impact="Each start is done sooner, and those who work are not held up.",
@@ -221,13 +221,13 @@ def _less_work(facts: Facts) -> Advice:
     )
 
 
-def _disk(facts: Facts) -> Iterator[Finding]:
-    for host in facts.hosts:
+def _disk(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    for host in snapshot.hosts:
         free = host.load.disk_available_bytes
         if free >= _LITTLE_DISK:
             continue
         hardly_any = free < _HARDLY_ANY_DISK
-        yield Finding(
+        yield HealthFinding(
             code="disk",
             category="machine",
             severity="error" if hardly_any else "warning",
@@ -251,13 +251,13 @@ _MANY = 10
 _LARGE_TEAM = 50
 
 
-def _spawn_failures(facts: Facts) -> Iterator[Finding]:
-    failed = facts.window.counted(Count.SPAWNS_FAILED)
+def _spawn_failures(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    failed = snapshot.window.counted(Count.SPAWNS_FAILED)
     if not failed:
         return
-    started = facts.window.timed(Timing.SPAWN).count
+    started = snapshot.window.timed(Timing.SPAWN).count
     part = failed / (failed + started)
-    yield Finding(
+    yield HealthFinding(
         code="spawns-fail",
         category="spawning",
         severity="error" if part > 0.5 else "warning",
@@ -271,24 +271,24 @@ def _spawn_failures(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _spawn_queue(facts: Facts) -> Iterator[Finding]:
-    queue = facts.spawns
+def _spawn_queue(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    queue = snapshot.spawns
     if queue.waiting <= LONG_QUEUE:
         return
-    room = not any(map(is_short_of_memory, facts.hosts)) and any(host.busy < BUSY for host in facts.hosts)
-    yield Finding(
+    room = not any(map(is_short_of_memory, snapshot.hosts)) and any(host.busy < BUSY for host in snapshot.hosts)
+    yield HealthFinding(
         code="spawns-queue",
         category="spawning",
         severity="warning",
         points=5 if queue.waiting <= 2 * queue.limit + LONG_QUEUE else 10,
         message=f"{queue.waiting} spawns wait while {queue.running} run (cap {queue.limit}).",
-        advice=_more_spawns(facts) if room and not facts.tuning.auto else None,
+        advice=_more_spawns(snapshot) if room and not snapshot.tuning.auto else None,
     )
 
 
-def _more_spawns(facts: Facts) -> Advice | None:
-    cap = min(HIGHEST_CAP, 2 * facts.spawns.limit)
-    if cap == facts.spawns.limit:
+def _more_spawns(snapshot: TeamSnapshot) -> Advice | None:
+    cap = min(HIGHEST_CAP, 2 * snapshot.spawns.limit)
+    if cap == snapshot.spawns.limit:
         return None
     return Advice(
         suggestion=f"Raise maxConcurrentSpawns to {cap}: cores and memory are free.",
@@ -299,13 +299,13 @@ def _more_spawns(facts: Facts) -> Advice | None:
     )
 
 
-def _no_spares(facts: Facts) -> Iterator[Finding]:
-    started = facts.window.timed(Timing.SPAWN).count
-    from_pool = facts.window.counted(Count.SPAWNS_FROM_POOL)
-    if started < _MANY or from_pool or facts.pools.instances.wanted or any(map(is_short_of_memory, facts.hosts)):
+def _no_spares(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    started = snapshot.window.timed(Timing.SPAWN).count
+    from_pool = snapshot.window.counted(Count.SPAWNS_FROM_POOL)
+    if started < _MANY or from_pool or snapshot.pools.instances.wanted or any(map(is_short_of_memory, snapshot.hosts)):
         return
-    spares = 20 if facts.alive >= _LARGE_TEAM else 5
-    yield Finding(
+    spares = 20 if snapshot.alive >= _LARGE_TEAM else 5
+    yield HealthFinding(
         code="no-spares",
         category="spawning",
         severity="info",
@@ -321,15 +321,15 @@ def _no_spares(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _no_memory(facts: Facts) -> Iterator[Finding]:
-    if not facts.no_memory:
+def _no_memory(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    if not snapshot.no_memory:
         return
-    yield Finding(
+    yield HealthFinding(
         code="starts-wait-for-memory",
         category="spawning",
         severity="error",
         points=20,
-        message=facts.no_memory,
+        message=snapshot.no_memory,
         advice=Advice(
             suggestion="Terminate instances whose work is done.",
             impact="A start that finds no memory for long fails.",
@@ -346,15 +346,15 @@ _SLOW_WRITE_S = 0.1
 _SLOW_CALL_S = 0.25
 
 
-def _store(facts: Facts) -> Iterator[Finding]:
-    if not facts.store.warning:
+def _store(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    if not snapshot.store.warning:
         return
-    yield Finding(
+    yield HealthFinding(
         code="store",
         category="state",
         severity="warning",
         points=10,
-        message=facts.store.warning,
+        message=snapshot.store.warning,
         advice=Advice(
             suggestion="See to what it says; `phalanx doctor` looks at the Redis.",
             impact="Until then the team's state has one copy less.",
@@ -363,16 +363,16 @@ def _store(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _unreadable(facts: Facts) -> Iterator[Finding]:
-    if facts.unreadable:
-        yield Finding(code="records", category="state", severity="warning", points=5, message=facts.unreadable)
+def _unreadable(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    if snapshot.unreadable:
+        yield HealthFinding(code="records", category="state", severity="warning", points=5, message=snapshot.unreadable)
 
 
-def _slow_writes(facts: Facts) -> Iterator[Finding]:
-    writes = facts.window.timed(Timing.STORE)
+def _slow_writes(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    writes = snapshot.window.timed(Timing.STORE)
     slow_s = writes.percentile_s(0.95)
     if writes.count >= _ENOUGH_SAMPLES_TO_TELL and slow_s > _SLOW_WRITE_S:
-        yield Finding(
+        yield HealthFinding(
             code="slow-writes",
             category="state",
             severity="warning",
@@ -385,11 +385,11 @@ def _slow_writes(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _slow_calls(facts: Facts) -> Iterator[Finding]:
-    calls = facts.window.timed(Timing.CALL)
+def _slow_calls(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    calls = snapshot.window.timed(Timing.CALL)
     slow_s = calls.percentile_s(0.95)
     if calls.count >= _ENOUGH_SAMPLES_TO_TELL and slow_s > _SLOW_CALL_S:
-        yield Finding(
+        yield HealthFinding(
             code="slow-calls",
             category="state",
             severity="warning",
@@ -414,7 +414,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / _MINUTE_S:.0f} min" if seconds < 2 * _HOUR_S else f"{seconds / _HOUR_S:.0f} h"
 
 
-def who(waiting: Sequence[Waiting]) -> str:
+def who(waiting: Sequence[StalledItem]) -> str:
     """A few of them, who has waited longest first, each once and with its reason."""
     reasons: dict[str, str] = {}
     for one in sorted(waiting, key=lambda one: -one.for_s):
@@ -427,11 +427,11 @@ def who(waiting: Sequence[Waiting]) -> str:
 LONG_ASKING_S = 600.0
 
 
-def _failed(facts: Facts) -> Iterator[Finding]:
-    failed = facts.statuses.get(Status.FAILED, 0)
+def _failed(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    failed = snapshot.statuses.get(Status.FAILED, 0)
     if not failed:
         return
-    yield Finding(
+    yield HealthFinding(
         code="instances-failed",
         category="instances",
         severity="warning",
@@ -445,30 +445,30 @@ def _failed(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _silent(facts: Facts) -> Iterator[Finding]:
-    if not facts.silent:
+def _silent(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    if not snapshot.silent:
         return
-    yield Finding(
+    yield HealthFinding(
         code="instances-silent",
         category="instances",
         severity="warning",
-        points=min(20, 10 * facts.silent),
-        message=f"The actors of {facts.silent} instances do not answer; they are being looked for.",
+        points=min(20, 10 * snapshot.silent),
+        message=f"The actors of {snapshot.silent} instances do not answer; they are being looked for.",
     )
 
 
-def _asking(facts: Facts) -> Iterator[Finding]:
-    if not facts.asking:
+def _asking(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    if not snapshot.asking:
         return
-    longest_s = max(one.for_s for one in facts.asking)
-    nobody_works = len(facts.asking) == facts.alive
-    yield Finding(
+    longest_s = max(one.for_s for one in snapshot.asking)
+    nobody_works = len(snapshot.asking) == snapshot.alive
+    yield HealthFinding(
         code="decisions",
         category="instances",
         severity="error" if nobody_works or longest_s > LONG_ASKING_S else "warning",
-        points=30 if nobody_works else min(20, 5 * len(facts.asking)),
-        message=f"{len(facts.asking)} of {facts.alive} living instances wait for a decision, the longest for "
-        f"{duration(longest_s)}: {who(facts.asking)}.",
+        points=30 if nobody_works else min(20, 5 * len(snapshot.asking)),
+        message=f"{len(snapshot.asking)} of {snapshot.alive} living instances wait for a decision, the longest for "
+        f"{duration(longest_s)}: {who(snapshot.asking)}.",
         advice=Advice(
             suggestion="Look at each request with list and answer it with respond.",
             impact="They stand still until then.",
@@ -477,16 +477,16 @@ def _asking(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _limited(facts: Facts) -> Iterator[Finding]:
-    if not facts.limited:
+def _limited(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    if not snapshot.limited:
         return
-    all_of_them = len(facts.limited) == facts.alive
-    yield Finding(
+    all_of_them = len(snapshot.limited) == snapshot.alive
+    yield HealthFinding(
         code="rate-limits",
         category="instances",
         severity="error" if all_of_them else "warning",
-        points=30 if all_of_them else min(20, 5 * len(facts.limited)),
-        message=f"A rate limit holds up {len(facts.limited)} of {facts.alive} living instances: {who(facts.limited)}.",
+        points=30 if all_of_them else min(20, 5 * len(snapshot.limited)),
+        message=f"A rate limit holds up {len(snapshot.limited)} of {snapshot.alive} living instances: {who(snapshot.limited)}.",
         advice=Advice(
             suggestion="Let fewer work at the same time, and send them on when the limit has passed.",
             impact="Their last turn did not come to its end, and no turn begins by itself.",
@@ -495,15 +495,15 @@ def _limited(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _troubled(facts: Facts) -> Iterator[Finding]:
-    if not facts.troubled:
+def _troubled(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    if not snapshot.troubled:
         return
-    yield Finding(
+    yield HealthFinding(
         code="instances-in-trouble",
         category="instances",
         severity="warning",
-        points=min(20, 5 * len(facts.troubled)),
-        message=f"{len(facts.troubled)} of {facts.alive} living instances cannot go on: {who(facts.troubled)}.",
+        points=min(20, 5 * len(snapshot.troubled)),
+        message=f"{len(snapshot.troubled)} of {snapshot.alive} living instances cannot go on: {who(snapshot.troubled)}.",
         advice=Advice(
             suggestion="Read them (list says why), see to the cause, then send them on.",
             impact="Their work is not done.",
@@ -527,14 +527,14 @@ _SMALL_BATCH = 3
 _LONGER_DELAY_MS = 200
 
 
-def _losses(facts: Facts) -> Iterator[Finding]:
-    failed = facts.window.counted(Count.MESSAGES_FAILED)
-    unconfirmed = facts.window.counted(Count.MESSAGES_UNCONFIRMED)
+def _losses(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    failed = snapshot.window.counted(Count.MESSAGES_FAILED)
+    unconfirmed = snapshot.window.counted(Count.MESSAGES_UNCONFIRMED)
     lost = failed + unconfirmed
     if not lost:
         return
-    ended = lost + facts.window.timed(Timing.MESSAGE).count
-    yield Finding(
+    ended = lost + snapshot.window.timed(Timing.MESSAGE).count
+    yield HealthFinding(
         code="messages-lost",
         category="messages",
         severity="error" if failed > ended / 2 else "warning",
@@ -548,19 +548,19 @@ def _losses(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _held(facts: Facts) -> Iterator[Finding]:
-    if not facts.held:
+def _held(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    if not snapshot.held:
         return
-    instances = len({one.instance_id for one in facts.held})
-    longest_s = max(one.for_s for one in facts.held)
-    yield Finding(
+    instances = len({one.instance_id for one in snapshot.held})
+    longest_s = max(one.for_s for one in snapshot.held)
+    yield HealthFinding(
         code="messages-held",
         category="messages",
         severity="error" if longest_s > OLD_S else "warning",
         points=min(20, 5 + 2 * instances),
-        message=f"{len(facts.held)} {_messages(len(facts.held))} for {instances} "
-        f"{'instance' if instances == 1 else 'instances'} {_are(len(facts.held))} held back, the longest for "
-        f"{duration(longest_s)}: {who(facts.held)}.",
+        message=f"{len(snapshot.held)} {_messages(len(snapshot.held))} for {instances} "
+        f"{'instance' if instances == 1 else 'instances'} {_are(len(snapshot.held))} held back, the longest for "
+        f"{duration(longest_s)}: {who(snapshot.held)}.",
         advice=Advice(
             suggestion="Answer what is in the way: a request with respond, anything else at its terminal "
             "(`phalanx attach ID`).",
@@ -570,12 +570,12 @@ def _held(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _old(facts: Facts) -> Iterator[Finding]:
-    old = [one for one in facts.queued if one.for_s > OLD_S]
+def _old(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    old = [one for one in snapshot.queued if one.for_s > OLD_S]
     if not old:
         return
     longest_s = max(one.for_s for one in old)
-    yield Finding(
+    yield HealthFinding(
         code="messages-old",
         category="messages",
         severity="warning",
@@ -590,16 +590,16 @@ def _old(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _pile(facts: Facts) -> Iterator[Finding]:
-    waiting = len(facts.queued) + len(facts.held)
-    if waiting <= _PILE_EACH * max(1, facts.alive):
+def _pile(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    waiting = len(snapshot.queued) + len(snapshot.held)
+    if waiting <= _PILE_EACH * max(1, snapshot.alive):
         return
-    yield Finding(
+    yield HealthFinding(
         code="messages-pile-up",
         category="messages",
         severity="warning",
         points=5,
-        message=f"{waiting} messages wait for {facts.alive} living instances.",
+        message=f"{waiting} messages wait for {snapshot.alive} living instances.",
         advice=Advice(
             suggestion="Send less until they have caught up, or give the work to more instances.",
             impact="Each takes what has gathered at the end of its turn.",
@@ -607,12 +607,12 @@ def _pile(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _slow(facts: Facts) -> Iterator[Finding]:
-    times = facts.window.timed(Timing.MESSAGE)
+def _slow(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    times = snapshot.window.timed(Timing.MESSAGE)
     half_s, most_s = times.percentile_s(0.5), times.percentile_s(0.95)
     if times.count < _ENOUGH_MESSAGES_TO_TELL or most_s <= OLD_S:
         return
-    yield Finding(
+    yield HealthFinding(
         code="slow-messages",
         category="messages",
         severity="warning",
@@ -634,12 +634,12 @@ def _are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
-def _fragments(facts: Facts) -> Iterator[Finding]:
-    pastes, pasted = facts.window.counted(Count.PASTES), facts.window.counted(Count.MESSAGES_PASTED)
-    busy = pastes >= _MANY_PASTES and pasted >= _MANY_EACH * max(1, facts.alive)
-    if not busy or pasted / pastes >= _SMALL_BATCH or facts.tuning.message_batch_delay >= _LONGER_DELAY_MS:
+def _fragments(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    pastes, pasted = snapshot.window.counted(Count.PASTES), snapshot.window.counted(Count.MESSAGES_PASTED)
+    busy = pastes >= _MANY_PASTES and pasted >= _MANY_EACH * max(1, snapshot.alive)
+    if not busy or pasted / pastes >= _SMALL_BATCH or snapshot.tuning.message_batch_delay >= _LONGER_DELAY_MS:
         return
-    yield Finding(
+    yield HealthFinding(
         code="small-batches",
         category="messages",
         severity="info",
@@ -668,7 +668,7 @@ _RULES: tuple[Rule, ...] = (
 )
 
 
-def judge(facts: Facts) -> list[Finding]:
+def judge(snapshot: TeamSnapshot) -> list[HealthFinding]:
     """What is to say of the team, the costliest first."""
-    found = [finding for rule in _RULES for finding in rule(facts)]
+    found = [finding for rule in _RULES for finding in rule(snapshot)]
     return sorted(found, key=lambda finding: -finding.points)

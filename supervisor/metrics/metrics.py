@@ -2,8 +2,8 @@
 
 The seam by which every part of the supervisor tells what it does: ``count`` and ``observe``, cheap at any rate.
 
-One ``Meters`` a team, in the supervisor's event loop. Whoever keeps the history learns of the first change after each
-``settle``, so that nothing runs while nothing happens.
+One ``MetricsRecorder`` a team, in the supervisor's event loop. Whoever keeps the history learns of the first change
+after each ``settle``, so that nothing runs while nothing happens.
 
 What is counted and timed; the names stand in stored records and must not change their meaning.
 
@@ -144,7 +144,7 @@ KEPT_S = 86_400
 
 
 @dataclass(slots=True)
-class Slot:
+class TimeBucket:
     """What happened in one span of time that began at ``start``."""
 
     start: float
@@ -157,7 +157,7 @@ class Slot:
     def observe(self, name: Timing, seconds: float) -> None:
         self.timings.setdefault(name, Histogram()).add(seconds)
 
-    def merge(self, other: Slot) -> None:
+    def merge(self, other: TimeBucket) -> None:
         for name, number in other.counts.items():
             self.counts[name] = self.counts.get(name, 0) + number
         for name, histogram in other.timings.items():
@@ -185,16 +185,16 @@ class Slot:
 
 class History:
     def __init__(self) -> None:
-        self._fine: dict[int, Slot] = {}
-        self._coarse: dict[int, Slot] = {}
+        self._fine: dict[int, TimeBucket] = {}
+        self._coarse: dict[int, TimeBucket] = {}
 
-    def slot(self, now: float) -> Slot:
+    def slot(self, now: float) -> TimeBucket:
         """The one to which is added now."""
         start = _floor(now, FINE_S)
         found = self._fine.get(start)
         if found is None:
             self._age(now)
-            found = self._fine[start] = Slot(start)
+            found = self._fine[start] = TimeBucket(start)
         return found
 
     def take_back(self, name: Count, at: float) -> bool:
@@ -212,42 +212,42 @@ class History:
         min(near, key=lambda slot: slot.start).count(name, -1)
         return True
 
-    def window(self, now: float, seconds: float) -> Slot:
+    def window(self, now: float, seconds: float) -> TimeBucket:
         """All that happened in the last ``seconds``; what is old or was stored counts in whole slots."""
         since = now - seconds
-        total = Slot(since)
+        total = TimeBucket(since)
         for slot, span_s in self._slots():
             if slot.start + span_s > since:
                 total.merge(slot)
         return total
 
-    def points(self, now: float, seconds: float, most: int) -> list[Slot]:
+    def points(self, now: float, seconds: float, most: int) -> list[TimeBucket]:
         """The window in at most ``most`` equal parts, oldest first; those in which nothing happened are left out."""
         span_s = max(FINE_S, seconds / most)
-        points: dict[int, Slot] = {}
+        points: dict[int, TimeBucket] = {}
         for slot, slot_span_s in self._slots():
             if slot.start + slot_span_s > now - seconds:
                 part = max(0, int((slot.start - (now - seconds)) // span_s))
-                points.setdefault(part, Slot(now - seconds + part * span_s)).merge(slot)
+                points.setdefault(part, TimeBucket(now - seconds + part * span_s)).merge(slot)
         return [points[part] for part in sorted(points)]
 
-    def record(self, now: float) -> Slot:
+    def record(self, now: float) -> TimeBucket:
         """All of the stored record's span in which ``now`` is."""
         start = _floor(now, COARSE_S)
-        total = Slot(start)
+        total = TimeBucket(start)
         for slot, _ in self._slots():
             if _floor(slot.start, COARSE_S) == start:
                 total.merge(slot)
         return total
 
-    def restore(self, record: Slot, now: float) -> bool:
+    def restore(self, record: TimeBucket, now: float) -> bool:
         """Takes a stored record in; False when it is too old to be kept."""
         if record.start < now - KEPT_S:
             return False
         self._fold(record)
         return True
 
-    def _slots(self) -> Iterator[tuple[Slot, int]]:
+    def _slots(self) -> Iterator[tuple[TimeBucket, int]]:
         for slot in self._coarse.values():
             yield slot, COARSE_S
         for slot in self._fine.values():
@@ -259,9 +259,9 @@ class History:
         for start in [start for start in self._coarse if start < now - KEPT_S]:
             del self._coarse[start]
 
-    def _fold(self, slot: Slot) -> None:
+    def _fold(self, slot: TimeBucket) -> None:
         start = _floor(slot.start, COARSE_S)
-        self._coarse.setdefault(start, Slot(start)).merge(slot)
+        self._coarse.setdefault(start, TimeBucket(start)).merge(slot)
 
 
 def _floor(at: float, span_s: int) -> int:
@@ -271,7 +271,7 @@ def _floor(at: float, span_s: int) -> int:
 _LOST = {MessageStatus.FAILED: Count.MESSAGES_FAILED, MessageStatus.UNCONFIRMED: Count.MESSAGES_UNCONFIRMED}
 
 
-class Meters:
+class MetricsRecorder:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         """``clock``: seconds since the epoch."""
         self.clock = clock

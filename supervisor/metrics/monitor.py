@@ -11,7 +11,7 @@ from actors.errors import PhalanxError
 from actors.host.load import HostLoad
 from actors.messages import MessageStatus
 from actors.status import Status
-from supervisor.metrics.snapshot import Facts, HostFacts, Queue, Sources, Waiting
+from supervisor.metrics.snapshot import HostSnapshot, Queue, SnapshotSources, StalledItem, TeamSnapshot
 from supervisor.ports import HostPort
 from supervisor.settings.live import Tunables
 from supervisor.spawning.admission import FairSemaphore
@@ -30,7 +30,7 @@ Hosts = Callable[[], Mapping[str, HostPort]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class SnapshotParts:
     """Whom the monitor looks at."""
 
     team: Team
@@ -40,32 +40,32 @@ class Watched:
     slots: Callable[[], Mapping[str, int]] = dict
     """Of each host of a cluster."""
     tunables: Tunables
-    sources: Sources
+    sources: SnapshotSources
 
 
 class Monitor:
     """All in the supervisor's event loop."""
 
-    def __init__(self, watched: Watched) -> None:
+    def __init__(self, watched: SnapshotParts) -> None:
         self._watched = watched
-        self._meters = watched.team.meters
+        self._recorder = watched.team.recorder
         self._readings: dict[str, tuple[float, HostLoad]] = {}
 
     @property
     def now(self) -> float:
         """Seconds since the epoch."""
-        return self._meters.clock()
+        return self._recorder.clock()
 
-    async def facts(self, window_s: float) -> Facts:
+    async def snapshot(self, window_s: float) -> TeamSnapshot:
         """How it is now, with what happened in the last ``window_s`` seconds."""
-        watched, now = self._watched, self._meters.clock()
+        watched, now = self._watched, self._recorder.clock()
         loads = await asyncio.gather(*(load_of(name, host) for name, host in watched.hosts().items()))
         members = list(watched.team.registry)
         held, queued = self._messages(members, now)
         slots = watched.slots()
         living = Counter(member.record.host for member in members if member.alive)
-        return Facts(
-            window=self._meters.history.window(now, window_s),
+        return TeamSnapshot(
+            window=self._recorder.history.window(now, window_s),
             window_s=window_s,
             statuses=Counter(str(member.status) for member in members),
             alive=living.total(),
@@ -81,7 +81,7 @@ class Monitor:
             git=watched.sources.git(),
             pools=watched.sources.pools(),
             hosts=tuple(
-                HostFacts(
+                HostSnapshot(
                     load=load,
                     busy=self._busy(load, now),
                     instances=living[load.host],
@@ -96,16 +96,18 @@ class Monitor:
             tuning=watched.tunables.current,
         )
 
-    def _messages(self, members: Sequence[Member], now: float) -> tuple[tuple[Waiting, ...], tuple[Waiting, ...]]:
+    def _messages(
+        self, members: Sequence[Member], now: float
+    ) -> tuple[tuple[StalledItem, ...], tuple[StalledItem, ...]]:
         """Those that are held back, and the others under way. Who does not live takes its messages when it lives
         again: they are not late."""
-        held: list[Waiting] = []
-        queued: list[Waiting] = []
+        held: list[StalledItem] = []
+        queued: list[StalledItem] = []
         for member in members:
             if not member.alive or member.ending:
                 continue
             for message, receipt in self._watched.team.outbox.under_way(member.record.instance_id):
-                waiting = Waiting(
+                waiting = StalledItem(
                     instance_id=message.instance_id, for_s=max(0.0, now - message.accepted_at), why=receipt.reason
                 )
                 (held if receipt.status is MessageStatus.BLOCKED else queued).append(waiting)
@@ -122,10 +124,10 @@ class Monitor:
         return min(1.0, (load.cpu_busy_s - before.cpu_busy_s) / passed_s) if passed_s > 0 else 0.0
 
 
-def _waiting(member: Member, now: float) -> Waiting:
+def _waiting(member: Member, now: float) -> StalledItem:
     snapshot = member.snapshot
     why = snapshot.permission.tool if snapshot.permission else snapshot.reason
-    return Waiting(instance_id=member.record.instance_id, for_s=max(0.0, now - snapshot.since), why=why)
+    return StalledItem(instance_id=member.record.instance_id, for_s=max(0.0, now - snapshot.since), why=why)
 
 
 def _asks(member: Member) -> bool:

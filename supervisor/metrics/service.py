@@ -33,11 +33,11 @@ from supervisor.api import requests, results
 from supervisor.api.results import TeamEvent
 from supervisor.api.verbs import Caller, Handler
 from supervisor.metrics import views
-from supervisor.metrics.autotune import Step
-from supervisor.metrics.health import Finding, judge
-from supervisor.metrics.metrics import COARSE_S, FINE_S, KEPT_S, Meters
+from supervisor.metrics.autotune import CapStep
+from supervisor.metrics.health import HealthFinding, judge
+from supervisor.metrics.metrics import COARSE_S, FINE_S, KEPT_S, MetricsRecorder
 from supervisor.metrics.monitor import Monitor
-from supervisor.metrics.snapshot import Facts
+from supervisor.metrics.snapshot import TeamSnapshot
 from supervisor.records import Unreadable, decode_slot, encode_slot
 from supervisor.store import keys
 from supervisor.store.base import StateStore
@@ -51,13 +51,13 @@ LISTENER_S = 90.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class EventPage:
     events: tuple[TeamEvent, ...]
     cursor: str
     missed: int
 
 
-class Events:
+class EventFeed:
     """All in the supervisor's event loop."""
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class Events:
         self._events.append((self._last, event))
         self._changes.announce()
 
-    async def after(self, cursor: str | None, kinds: Collection[str], timeout_s: float) -> Heard:
+    async def after(self, cursor: str | None, kinds: Collection[str], timeout_s: float) -> EventPage:
         """Events of these kinds after the cursor; waits up to ``timeout_s`` seconds for the first one."""
         since = self._number(cursor)
         self._asking += 1
@@ -89,7 +89,7 @@ class Events:
             self._asked_at = time.monotonic()
         found = tuple(self._of(since, kinds))
         oldest = self._events[0][0] if self._events else self._last + 1
-        return Heard(events=found, cursor=f"{self._life}:{self._last}", missed=max(0, oldest - since - 1))
+        return EventPage(events=found, cursor=f"{self._life}:{self._last}", missed=max(0, oldest - since - 1))
 
     def _of(self, since: int, kinds: Collection[str]) -> list[TeamEvent]:
         return [event for number, event in self._events if number > since and event.kind in kinds]
@@ -106,10 +106,10 @@ WINDOW_S = 300.0
 _GRAVITY = {"info": 0, "warning": 1, "error": 2}
 
 
-class Watch:
+class AlertLoop:
     """All in the supervisor's event loop."""
 
-    def __init__(self, monitor: Monitor, events: Events, every_s: float = EVERY_S) -> None:
+    def __init__(self, monitor: Monitor, events: EventFeed, every_s: float = EVERY_S) -> None:
         self._monitor = monitor
         self._events = events
         self._every_s = every_s
@@ -137,19 +137,19 @@ class Watch:
 
     async def look(self) -> None:
         """One look, and what is to tell of it."""
-        facts = await self._monitor.facts(WINDOW_S)
-        findings = judge(facts)
+        snapshot = await self._monitor.snapshot(WINDOW_S)
+        findings = judge(snapshot)
         at = iso(self._monitor.now)
         for finding in new_alerts(findings, self._told):
             self._events.publish(TeamEvent(kind="performance-alert", at=at, alert=views.alert(finding)))
         self._told = {finding.code: _GRAVITY[finding.severity] for finding in findings}
-        self._events.publish(self._health(facts, findings, at))
+        self._events.publish(self._health(snapshot, findings, at))
 
-    def _health(self, facts: Facts, findings: Sequence[Finding], at: str) -> TeamEvent:
-        return TeamEvent(kind="health-check", at=at, health=views.health(facts, findings))
+    def _health(self, snapshot: TeamSnapshot, findings: Sequence[HealthFinding], at: str) -> TeamEvent:
+        return TeamEvent(kind="health-check", at=at, health=views.health(snapshot, findings))
 
 
-def new_alerts(findings: Sequence[Finding], told: Mapping[str, int]) -> list[Finding]:
+def new_alerts(findings: Sequence[HealthFinding], told: Mapping[str, int]) -> list[HealthFinding]:
     """Those that were not told at the last look, or were less grave then. ``told``: gravity by code."""
     return [
         finding
@@ -161,11 +161,11 @@ def new_alerts(findings: Sequence[Finding], told: Mapping[str, int]) -> list[Fin
 SAVE_AFTER_S = 30.0
 
 
-class HistoryKeeper:
+class HistoryStore:
     """All in the supervisor's event loop."""
 
-    def __init__(self, meters: Meters, store: StateStore, save_after_s: float = SAVE_AFTER_S) -> None:
-        self._meters = meters
+    def __init__(self, recorder: MetricsRecorder, store: StateStore, save_after_s: float = SAVE_AFTER_S) -> None:
+        self._recorder = recorder
         self._store = store
         self._save_after_s = save_after_s
         self._stored: set[float] = set()
@@ -178,14 +178,14 @@ class HistoryKeeper:
         """Takes in what earlier supervisors have stored. Raises ``StoreError``."""
         stored = await self._store.load(keys.PERFORMANCE_PREFIX)
         for _, record in unreadable.readable(stored, decode_slot):
-            self._meters.history.restore(record, self._meters.clock())
+            self._recorder.history.restore(record, self._recorder.clock())
             self._stored.add(record.start)
-        self._meters.settle()
-        self._meters.on_change = self._changed
+        self._recorder.settle()
+        self._recorder.on_change = self._changed
 
     async def end(self) -> None:
         """Saves, and does so by itself no more."""
-        self._meters.on_change = lambda _: None
+        self._recorder.on_change = lambda _: None
         if self._saving is not None:
             await self._saving
         if self._timer is not None:
@@ -210,10 +210,10 @@ class HistoryKeeper:
 
     async def save(self) -> None:
         """Stores what has not been stored yet; a store in trouble leaves it for the next time."""
-        since, now = self._since, self._meters.clock()
+        since, now = self._since, self._recorder.clock()
         if since is None:
             return
-        records = [self._meters.history.record(start) for start in _starts(since, now)]
+        records = [self._recorder.history.record(start) for start in _starts(since, now)]
         records = [record for record in records if record.counts or record.timings]
         forgotten = {start for start in self._stored if start < now - KEPT_S}
         try:
@@ -230,7 +230,7 @@ class HistoryKeeper:
         self._stored = (self._stored - forgotten) | {record.start for record in records}
         # Not before: writing is itself observed, and would go on for ever.
         self._since = None
-        self._meters.settle()
+        self._recorder.settle()
 
 
 def _starts(since: float, now: float) -> list[int]:
@@ -244,20 +244,20 @@ _MOST_POINTS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PerformanceParts:
+class MetricsServiceParts:
     monitor: Monitor
-    meters: Meters
-    keeper: HistoryKeeper
+    recorder: MetricsRecorder
+    keeper: HistoryStore
     unreadable: Unreadable
-    events: Events
-    watch: Watch
-    auto_steps: Callable[[], Sequence[Step]]
+    events: EventFeed
+    watch: AlertLoop
+    auto_steps: Callable[[], Sequence[CapStep]]
 
 
-class PerformanceDesk:
+class MetricsService:
     """All in the supervisor's event loop."""
 
-    def __init__(self, parts: PerformanceParts) -> None:
+    def __init__(self, parts: MetricsServiceParts) -> None:
         self._parts = parts
 
     @property
@@ -274,23 +274,23 @@ class PerformanceDesk:
     async def get_performance(
         self, request: requests.GetPerformanceRequest, caller: Caller
     ) -> results.GetPerformanceResult:
-        facts = await self._parts.monitor.facts(request.window_seconds)
-        findings = judge(facts)
-        metrics = views.metrics(facts)
+        snapshot = await self._parts.monitor.snapshot(request.window_seconds)
+        findings = judge(snapshot)
+        metrics = views.metrics(snapshot)
         return results.GetPerformanceResult(
             metrics=metrics,
             performance=views.performance(findings),
             recommendations=views.recommendations(findings),
             queues=metrics.queues,
             messages=metrics.messages,
-            settings=views.tuned(facts.tuning),
+            settings=views.tuned(snapshot.tuning),
             auto=[_step(step) for step in self._parts.auto_steps()],
             history=self._history(request.window_seconds),
         )
 
     def _history(self, window_s: float) -> list[results.HistoryPoint]:
-        meters, seconds = self._parts.meters, max(FINE_S, window_s / _MOST_POINTS)
-        points = meters.history.points(meters.clock(), window_s, _MOST_POINTS)
+        recorder, seconds = self._parts.recorder, max(FINE_S, window_s / _MOST_POINTS)
+        points = recorder.history.points(recorder.clock(), window_s, _MOST_POINTS)
         return [views.history_point(point, seconds) for point in points]
 
     async def events(self, request: requests.EventsRequest, caller: Caller) -> results.EventsResult:
@@ -299,5 +299,5 @@ class PerformanceDesk:
         return results.EventsResult(events=list(heard.events), cursor=heard.cursor, missed=heard.missed)
 
 
-def _step(step: Step) -> results.AutoStep:
+def _step(step: CapStep) -> results.AutoStep:
     return results.AutoStep(at=iso(step.at), before=step.before, after=step.after, reason=step.reason)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from actors.host.load import HostLoad
-from supervisor.metrics.metrics import Slot
+from supervisor.metrics.metrics import TimeBucket
 from supervisor.settings.live import Tuning
 from supervisor.store.base import StoreHealth
 
@@ -24,14 +24,14 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GitFigures:
+class GitSnapshot:
     queue: Queue = field(default_factory=Queue)
     cached: int = 0
     """Answers in the cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stock:
+class SpareCount:
     """Spares of one kind. ``wanted``: how many there shall be."""
 
     ready: int = 0
@@ -50,27 +50,27 @@ class HostPool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoolFigures:
-    instances: Stock = field(default_factory=Stock)
+class PoolSnapshot:
+    instances: SpareCount = field(default_factory=SpareCount)
     """Agents at their prompt."""
-    worktrees: Stock = field(default_factory=Stock)
-    actors: Stock = field(default_factory=Stock)
+    worktrees: SpareCount = field(default_factory=SpareCount)
+    actors: SpareCount = field(default_factory=SpareCount)
     hosts: Mapping[str, HostPool] = field(default_factory=dict)
     """By name; without any on one machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
+class SnapshotSources:
     """Asked with every look at the team's performance: they must neither fail nor block."""
 
-    git: Callable[[], GitFigures] = GitFigures
-    pools: Callable[[], PoolFigures] = PoolFigures
+    git: Callable[[], GitSnapshot] = GitSnapshot
+    pools: Callable[[], PoolSnapshot] = PoolSnapshot
     no_memory: Callable[[], str] = str
     """Who waits to be started until there is memory, for people; empty while nobody does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostFacts:
+class HostSnapshot:
     load: HostLoad
     busy: float
     """Part of its cores' time that was spent working lately, 0 to 1."""
@@ -81,7 +81,7 @@ class HostFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class StalledItem:
     """Somebody, or a message for somebody, that waits or stands still."""
 
     instance_id: str
@@ -91,32 +91,32 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    window: Slot
+class TeamSnapshot:
+    window: TimeBucket
     window_s: float
     statuses: Mapping[str, int]
     """Instances by status."""
     alive: int
     silent: int
     """Instances whose actor does not answer."""
-    asking: tuple[Waiting, ...] = ()
+    asking: tuple[StalledItem, ...] = ()
     """Instances that wait for a decision; ``why`` is the tool."""
-    limited: tuple[Waiting, ...] = ()
+    limited: tuple[StalledItem, ...] = ()
     """Living instances that a rate limit holds up."""
-    troubled: tuple[Waiting, ...] = ()
+    troubled: tuple[StalledItem, ...] = ()
     """Other living instances that say what is wrong: the last turn failed, a dialog is up that nobody knows."""
     pending: int
     """Messages under way."""
-    held: tuple[Waiting, ...] = ()
+    held: tuple[StalledItem, ...] = ()
     """Messages to living instances that are held back."""
-    queued: tuple[Waiting, ...] = ()
+    queued: tuple[StalledItem, ...] = ()
     """Messages to living instances that are on their way and not held back."""
     no_memory: str = ""
     """How many agents wait to be started until there is memory, for people; empty while none does."""
     spawns: Queue
-    git: GitFigures
-    pools: PoolFigures
-    hosts: tuple[HostFacts, ...]
+    git: GitSnapshot
+    pools: PoolSnapshot
+    hosts: tuple[HostSnapshot, ...]
     unanswered: tuple[str, ...] = field(default=())
     """Why a host could not be asked."""
     store: StoreHealth

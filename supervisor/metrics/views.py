@@ -6,40 +6,40 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from supervisor.api import results
-from supervisor.metrics.health import Finding, score
-from supervisor.metrics.metrics import Count, Histogram, Slot, Timing
-from supervisor.metrics.snapshot import Facts, HostFacts, HostPool, Queue, Stock
+from supervisor.metrics.health import HealthFinding, score
+from supervisor.metrics.metrics import Count, Histogram, TimeBucket, Timing
+from supervisor.metrics.snapshot import HostPool, HostSnapshot, Queue, SpareCount, TeamSnapshot
 from supervisor.settings.live import Tuning
 from supervisor.team.views import iso
 
 _MB = 1_000_000
 
 
-def metrics(facts: Facts) -> results.Metrics:
+def metrics(snapshot: TeamSnapshot) -> results.Metrics:
     return results.Metrics(
-        window_seconds=facts.window_s,
-        instances=instances(facts),
-        spawns=_spawns(facts.window),
-        messages=_messages(facts),
-        git=_git(facts.window),
-        cache=_cache(facts),
-        queues=queues(facts),
+        window_seconds=snapshot.window_s,
+        instances=instances(snapshot),
+        spawns=_spawns(snapshot.window),
+        messages=_messages(snapshot),
+        git=_git(snapshot.window),
+        cache=_cache(snapshot),
+        queues=queues(snapshot),
         pools=results.Pools(
-            instances=_stock(facts.pools.instances),
-            worktrees=_stock(facts.pools.worktrees),
-            actors=_stock(facts.pools.actors),
+            instances=_stock(snapshot.pools.instances),
+            worktrees=_stock(snapshot.pools.worktrees),
+            actors=_stock(snapshot.pools.actors),
         ),
         store=results.StoreFigures(
-            mode=facts.store.description,
-            warning=facts.store.warning or None,
-            write=_latency(facts.window.timed(Timing.STORE)),
+            mode=snapshot.store.description,
+            warning=snapshot.store.warning or None,
+            write=_latency(snapshot.window.timed(Timing.STORE)),
         ),
-        calls=_latency(facts.window.timed(Timing.CALL)),
-        hosts=[_host(host, facts.pools.hosts.get(host.load.host)) for host in facts.hosts],
+        calls=_latency(snapshot.window.timed(Timing.CALL)),
+        hosts=[_host(host, snapshot.pools.hosts.get(host.load.host)) for host in snapshot.hosts],
     )
 
 
-def performance(findings: Sequence[Finding]) -> results.Performance:
+def performance(findings: Sequence[HealthFinding]) -> results.Performance:
     return results.Performance(
         score=score(findings),
         lost=[results.LostPoints(points=one.points, reason=one.message) for one in findings if one.points],
@@ -47,23 +47,25 @@ def performance(findings: Sequence[Finding]) -> results.Performance:
     )
 
 
-def alert(finding: Finding) -> results.Alert:
+def alert(finding: HealthFinding) -> results.Alert:
     return results.Alert(
         severity=finding.severity, code=finding.code, category=finding.category, message=finding.message
     )
 
 
-def recommendations(findings: Sequence[Finding]) -> list[results.Recommendation]:
+def recommendations(findings: Sequence[HealthFinding]) -> list[results.Recommendation]:
     found = [(one, one.advice) for one in findings if one.advice is not None]
     return [results.Recommendation(category=one.category, **asdict(advice)) for one, advice in found]
 
 
-def health(facts: Facts, findings: Sequence[Finding]) -> results.HealthReport:
+def health(snapshot: TeamSnapshot, findings: Sequence[HealthFinding]) -> results.HealthReport:
     seen = performance(findings)
-    return results.HealthReport(score=seen.score, alerts=seen.alerts, instances=instances(facts), queues=queues(facts))
+    return results.HealthReport(
+        score=seen.score, alerts=seen.alerts, instances=instances(snapshot), queues=queues(snapshot)
+    )
 
 
-def history_point(slot: Slot, seconds: float) -> results.HistoryPoint:
+def history_point(slot: TimeBucket, seconds: float) -> results.HistoryPoint:
     spawned, sent = slot.timed(Timing.SPAWN), slot.timed(Timing.MESSAGE)
     return results.HistoryPoint(
         at=iso(slot.start),
@@ -82,14 +84,14 @@ def tuned(tuning: Tuning) -> results.TunedSettings:
     return results.TunedSettings(**asdict(tuning))
 
 
-def instances(facts: Facts) -> results.InstanceFigures:
+def instances(snapshot: TeamSnapshot) -> results.InstanceFigures:
     return results.InstanceFigures(
-        total=sum(facts.statuses.values()), alive=facts.alive, by_status=dict(facts.statuses)
+        total=sum(snapshot.statuses.values()), alive=snapshot.alive, by_status=dict(snapshot.statuses)
     )
 
 
-def queues(facts: Facts) -> results.Queues:
-    return results.Queues(spawn=_queue(facts.spawns), git=_queue(facts.git.queue))
+def queues(snapshot: TeamSnapshot) -> results.Queues:
+    return results.Queues(spawn=_queue(snapshot.spawns), git=_queue(snapshot.git.queue))
 
 
 def _queue(queue: Queue) -> results.QueueFigures:
@@ -98,7 +100,7 @@ def _queue(queue: Queue) -> results.QueueFigures:
     )
 
 
-def _spawns(window: Slot) -> results.SpawnFigures:
+def _spawns(window: TimeBucket) -> results.SpawnFigures:
     started, failed = window.timed(Timing.SPAWN), window.counted(Count.SPAWNS_FAILED)
     return results.SpawnFigures(
         total=started.count + failed,
@@ -110,8 +112,8 @@ def _spawns(window: Slot) -> results.SpawnFigures:
     )
 
 
-def _messages(facts: Facts) -> results.MessageFigures:
-    window = facts.window
+def _messages(snapshot: TeamSnapshot) -> results.MessageFigures:
+    window = snapshot.window
     delivered, pastes = window.timed(Timing.MESSAGE), window.counted(Count.PASTES)
     pasted = window.counted(Count.MESSAGES_PASTED)
     return results.MessageFigures(
@@ -119,14 +121,14 @@ def _messages(facts: Facts) -> results.MessageFigures:
         delivered=delivered.count,
         failed=window.counted(Count.MESSAGES_FAILED),
         unconfirmed=window.counted(Count.MESSAGES_UNCONFIRMED),
-        pending=facts.pending,
+        pending=snapshot.pending,
         turns=pastes,
         avg_batch_size=round(pasted / pastes, 2) if pastes else None,
         time=_latency(delivered),
     )
 
 
-def _git(window: Slot) -> results.GitFigures:
+def _git(window: TimeBucket) -> results.GitFigures:
     done = window.timed(Timing.GIT)
     return results.GitFigures(
         total=window.counted(Count.GIT_ANSWERED),
@@ -138,22 +140,22 @@ def _git(window: Slot) -> results.GitFigures:
     )
 
 
-def _cache(facts: Facts) -> results.CacheFigures:
-    hits, misses = facts.window.counted(Count.CACHE_HITS), facts.window.counted(Count.CACHE_MISSES)
+def _cache(snapshot: TeamSnapshot) -> results.CacheFigures:
+    hits, misses = snapshot.window.counted(Count.CACHE_HITS), snapshot.window.counted(Count.CACHE_MISSES)
     return results.CacheFigures(
-        size=facts.git.cached,
-        limit=facts.tuning.cache_size,
+        size=snapshot.git.cached,
+        limit=snapshot.tuning.cache_size,
         hits=hits,
         misses=misses,
         hit_rate=round(hits / (hits + misses), 3) if hits else 0.0,
     )
 
 
-def _stock(stock: Stock) -> results.StockFigures:
+def _stock(stock: SpareCount) -> results.StockFigures:
     return results.StockFigures(ready=stock.ready, wanted=stock.wanted, waits_for=stock.waits_for or None)
 
 
-def _host(host: HostFacts, pool: HostPool | None) -> results.HostFigures:
+def _host(host: HostSnapshot, pool: HostPool | None) -> results.HostFigures:
     load = host.load
     return results.HostFigures(
         host=load.host,

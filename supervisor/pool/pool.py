@@ -22,7 +22,7 @@ from actors.worktrees.model import Workspace
 from supervisor.api.requests import PrewarmRequest, SpawnRequest
 from supervisor.api.results import PrewarmResult
 from supervisor.api.verbs import Caller, Handler
-from supervisor.metrics.snapshot import HostPool, PoolFigures, Stock
+from supervisor.metrics.snapshot import HostPool, PoolSnapshot, SpareCount
 from supervisor.pool.actors import ActorPool
 from supervisor.pool.agents import AgentPool
 from supervisor.pool.demand import AgentSpec, OrderBook, PoolOrders
@@ -174,15 +174,15 @@ class Pool:
         self._worktrees.resize(after.worktree_pool_size)
 
     @property
-    def figures(self) -> PoolFigures:
-        return PoolFigures(
-            instances=Stock(
+    def figures(self) -> PoolSnapshot:
+        return PoolSnapshot(
+            instances=SpareCount(
                 ready=len(self._agents.ready()), wanted=self._agents.size, waits_for=self._agents.waits_for
             ),
-            worktrees=Stock(
+            worktrees=SpareCount(
                 ready=self._worktrees.ready(), wanted=self._worktrees.size, waits_for=self._worktrees.waits_for
             ),
-            actors=Stock(ready=self._actor_pool.ready, wanted=self._actor_pool.size),
+            actors=SpareCount(ready=self._actor_pool.ready, wanted=self._actor_pool.size),
             hosts=self._by_host(),
         )
 

@@ -19,7 +19,7 @@ from actors.home import Home
 from supervisor.api import requests, results
 from supervisor.api.verbs import Caller, Handler
 from supervisor.metrics import views
-from supervisor.metrics.autotune import SelfTuning
+from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.settings.live import PROFILES, Tunables, Tuning
 from supervisor.settings.sources import TUNABLE, Tuned, read_tuned, write_tuned
 
@@ -27,7 +27,7 @@ from supervisor.settings.sources import TUNABLE, Tuned, read_tuned, write_tuned
 class TuningDesk:
     """All in the supervisor's event loop."""
 
-    def __init__(self, home: Home, tunables: Tunables, self_tuning: SelfTuning, configured: Tuning) -> None:
+    def __init__(self, home: Home, tunables: Tunables, self_tuning: CapTuningLoop, configured: Tuning) -> None:
         """``configured``: what applies without anything that was changed while a team ran."""
         self._home = home
         self._tunables = tunables

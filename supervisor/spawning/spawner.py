@@ -182,7 +182,7 @@ class Spawner:
         async with AsyncExitStack() as waiting:
             placement = await waiting.enter_async_context(placed(self._settings.scheduler, request))
             await waiting.enter_async_context(self._permits.hold(caller.client))
-            self._team.meters.observe(Timing.SPAWN_WAIT, time.perf_counter() - asked)
+            self._team.recorder.observe(Timing.SPAWN_WAIT, time.perf_counter() - asked)
             self._check_goes_on()
             task = SpawnTask(request=request, work_dir=work_dir, caller=caller, placement=placement)
             # A caller who goes away in the middle must not leave half an instance behind. The spawn that then goes on
@@ -243,7 +243,7 @@ class Spawner:
         return member.record
 
     async def _spawn(self, task: SpawnTask) -> InstanceRecord:
-        with self._team.meters.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
+        with self._team.recorder.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
             try:
                 return await self._attempt(task, warm=True)
             except _SpareLostError as error:
@@ -305,7 +305,7 @@ class Spawner:
         if receipt.status is not MessageStatus.SUBMITTED and not (self._first.is_held(member) and not receipt.final):
             kind = _SpareLostError if from_pool and not member.alive else AgentError
             raise kind(await self._first.why_not(member, receipt, begun.port))
-        self._team.meters.count(Count.SPAWNS_FROM_POOL, int(from_pool))
+        self._team.recorder.count(Count.SPAWNS_FROM_POOL, int(from_pool))
         return await self._team.save(instance_id, stage=InstanceStage.RUNNING)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import TypeVar
 
 from actors.errors import FencedError
-from supervisor.metrics.metrics import Meters, Timing
+from supervisor.metrics.metrics import MetricsRecorder, Timing
 from supervisor.records import Unreadable
 from supervisor.store.base import StateStore, StoreHealth
 
@@ -68,9 +68,9 @@ _Value = TypeVar("_Value")
 class Fence:
     """A ``StateStore``. All in the supervisor's event loop."""
 
-    def __init__(self, store: StateStore, meters: Meters | None = None) -> None:
+    def __init__(self, store: StateStore, recorder: MetricsRecorder | None = None) -> None:
         self._store = store
-        self._meters = meters or Meters()
+        self._recorder = recorder or MetricsRecorder()
         self._error: FencedError | None = None
 
     @property
@@ -87,7 +87,7 @@ class Fence:
 
     async def save(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> None:
         self.check()
-        with self._meters.timing(Timing.STORE):
+        with self._recorder.timing(Timing.STORE):
             await self._noticing(self._store.save(records, delete))
 
     async def load(self, prefix: str) -> dict[str, bytes]:

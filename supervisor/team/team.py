@@ -15,7 +15,7 @@ from actors.concurrency import ChangeNotifier
 from actors.instance.reports import InstanceSnapshot, Report
 from actors.status import ALIVE, Status
 from supervisor.messaging.outbox import Outbox, Writes
-from supervisor.metrics.metrics import Count, Meters
+from supervisor.metrics.metrics import Count, MetricsRecorder
 from supervisor.records import Unreadable, decode_plain, decode_record, encode_plain, encode_record
 from supervisor.rpc.idempotency import IdempotencyStore, IdempotentCall
 from supervisor.store import keys
@@ -32,17 +32,17 @@ _STAGE_OF = {Status.STOPPED: InstanceStage.STOPPED, Status.FAILED: InstanceStage
 class Team:
     """All in the supervisor's event loop."""
 
-    def __init__(self, store: StateStore, names: Iterable[str] = (), meters: Meters | None = None) -> None:
+    def __init__(self, store: StateStore, names: Iterable[str] = (), recorder: MetricsRecorder | None = None) -> None:
         """``names``: of what instances and spares have left in this home; they are not given again."""
         self.changes = ChangeNotifier()
         self.registry = Registry()
         for name in names:
             self.registry.note_name(name)
         self.members = InstanceLinks()
-        self.meters = meters or Meters()
+        self.recorder = recorder or MetricsRecorder()
         self.unreadable = Unreadable()
         store = Keeping(store, self.unreadable)
-        self.outbox = Outbox(self.registry, self.members, store, self.changes, self.meters)
+        self.outbox = Outbox(self.registry, self.members, store, self.changes, self.recorder)
         self.idempotency = IdempotencyStore()
         self.on_failed: Callable[[Member], None] = lambda _: None
         """Called when an instance has failed by itself."""
@@ -181,7 +181,7 @@ class Team:
             self._has_failed(member)
 
     def _has_failed(self, member: Member) -> None:
-        self.meters.count(Count.AGENTS_FAILED)
+        self.recorder.count(Count.AGENTS_FAILED)
         self.on_failed(member)
 
     def _count_pastes(self, record: InstanceRecord, report: Report) -> None:
@@ -190,8 +190,8 @@ class Team:
         before = self._pastes.get(instance_id, (0, 0) if record.created_at >= self._began_at else now)
         self._pastes[instance_id] = now
         began_anew = now[0] < before[0]
-        self.meters.count(Count.PASTES, now[0] - (0 if began_anew else before[0]))
-        self.meters.count(Count.MESSAGES_PASTED, now[1] - (0 if began_anew else before[1]))
+        self.recorder.count(Count.PASTES, now[0] - (0 if began_anew else before[0]))
+        self.recorder.count(Count.MESSAGES_PASTED, now[1] - (0 if began_anew else before[1]))
 
     @property
     def warnings(self) -> list[str]:

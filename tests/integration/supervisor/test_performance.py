@@ -14,7 +14,7 @@ from supervisor.api import requests, results
 from supervisor.api.requests import SpawnBatchRequest
 from supervisor.api.results import Performance, TeamEvent
 from supervisor.api.validation import parse
-from supervisor.metrics.service import PerformanceDesk, PerformanceParts
+from supervisor.metrics.service import MetricsService, MetricsServiceParts
 from supervisor.rpc.client import SupervisorClient
 from supervisor.rpc.server import Gateway
 from supervisor.supervisor import Supervisor
@@ -25,8 +25,8 @@ from tests.integration.supervisor.lives import Life, Team
 SLOW_START = {"PHALANX_DEMO_START_S": "1"}
 
 
-def parts(supervisor: Supervisor) -> PerformanceParts:
-    (service,) = (each for each in supervisor._services if isinstance(each, PerformanceDesk))
+def parts(supervisor: Supervisor) -> MetricsServiceParts:
+    (service,) = (each for each in supervisor._services if isinstance(each, MetricsService))
     return service._parts
 
 

@@ -8,9 +8,9 @@ from actors.host.load import HostLoad
 from supervisor.api import results
 from supervisor.api import results as figures
 from supervisor.metrics import views
-from supervisor.metrics.health import Finding
-from supervisor.metrics.metrics import Slot, Timing
-from supervisor.metrics.snapshot import Facts, GitFigures, HostFacts, PoolFigures, Queue
+from supervisor.metrics.health import HealthFinding
+from supervisor.metrics.metrics import TimeBucket, Timing
+from supervisor.metrics.snapshot import GitSnapshot, HostSnapshot, PoolSnapshot, Queue, TeamSnapshot
 from supervisor.settings import Settings
 from supervisor.settings.live import Tuning
 from supervisor.store.base import StoreHealth
@@ -20,7 +20,7 @@ def tuned(spawns: int = 5) -> figures.TunedSettings:
     return views.tuned(replace(Tuning.of(Settings()), max_concurrent_spawns=spawns))
 
 
-def performing(*findings: Finding) -> results.GetPerformanceResult:
+def performing(*findings: HealthFinding) -> results.GetPerformanceResult:
     """A team of two instances on one machine, with these findings."""
     load = HostLoad(
         host="desk",
@@ -32,9 +32,9 @@ def performing(*findings: Finding) -> results.GetPerformanceResult:
         memory_available_bytes=20_000_000_000,
         disk_available_bytes=90_000_000_000,
     )
-    window = Slot(0.0)
+    window = TimeBucket(0.0)
     window.observe(Timing.SPAWN, 1.5)
-    facts = Facts(
+    facts = TeamSnapshot(
         window=window,
         window_s=300,
         statuses={"ready": 2},
@@ -42,9 +42,9 @@ def performing(*findings: Finding) -> results.GetPerformanceResult:
         silent=0,
         pending=0,
         spawns=Queue(limit=5),
-        git=GitFigures(),
-        pools=PoolFigures(),
-        hosts=(HostFacts(load=load, busy=0.25, instances=2),),
+        git=GitSnapshot(),
+        pools=PoolSnapshot(),
+        hosts=(HostSnapshot(load=load, busy=0.25, instances=2),),
         store=StoreHealth(description="SQLite"),
         unreadable="",
         tuning=Tuning.of(Settings()),

@@ -17,7 +17,7 @@ from mcp_entry import sizes
 from supervisor.api import results
 from supervisor.api.requests import Request
 from supervisor.api.verbs import ProgressCallback
-from supervisor.metrics.health import Finding
+from supervisor.metrics.health import HealthFinding
 from tests.unit.mcp_entry.fakes import ARGUMENTS, FakeClient, batch, entry, git_done, git_outcome, info, listing, sent
 from tests.unit.mcp_entry.lead import lead, text_of
 from tests.unit.mcp_entry.performing import performing
@@ -93,7 +93,7 @@ def ended(number: int) -> results.TerminatedInstance:
 
 
 def performance() -> results.GetPerformanceResult:
-    trouble = Finding(code="memory", category="machine", severity="error", points=30, message=LONG)
+    trouble = HealthFinding(code="memory", category="machine", severity="error", points=30, message=LONG)
     made = performing(*[trouble] * 300)
     (host,) = made.metrics.hosts
     hosts = [host.model_copy(update={"host": f"host-{number}.example.org"}) for number in range(TEAM)]

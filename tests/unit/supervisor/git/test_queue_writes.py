@@ -6,7 +6,7 @@ import asyncio
 
 from supervisor.git.queue import GitQueue
 from supervisor.git.scheduling import MOST_OTHERS, AnswerCache
-from supervisor.metrics.metrics import Count, Meters
+from supervisor.metrics.metrics import Count, MetricsRecorder
 from supervisor.spawning.admission import FairSemaphore
 from tests.unit.supervisor.git.host import StandInHost
 from tests.unit.supervisor.git.jobs import COMMIT, STATUS, branch, job, made
@@ -132,10 +132,10 @@ async def test_a_write_that_has_begun_keeps_its_turn_when_its_caller_goes_away()
 async def test_tries_for_which_another_git_was_in_the_way_are_counted() -> None:
     host = StandInHost()
     host.retries = 2
-    meters = Meters()
-    queue = GitQueue(host, FairSemaphore(1), AnswerCache(10, 60.0), meters)
+    recorder = MetricsRecorder()
+    queue = GitQueue(host, FairSemaphore(1), AnswerCache(10, 60.0), recorder)
     counted: list[float] = []
-    meters.watch(Count.GIT_RETRIES, counted.append)
+    recorder.watch(Count.GIT_RETRIES, counted.append)
     await queue.run([job(COMMIT)])
     await queue.end()
 

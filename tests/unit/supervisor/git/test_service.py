@@ -11,7 +11,7 @@ from actors.home import Home
 from supervisor.git.queue import GitQueue, Job
 from supervisor.git.scheduling import AnswerCache, GitCounts
 from supervisor.git.service import repository_check
-from supervisor.metrics.metrics import Count, Meters
+from supervisor.metrics.metrics import Count, MetricsRecorder
 from supervisor.spawning.admission import FairSemaphore, WorkDirPolicy
 from tests.unit.supervisor.git.host import StandInHost
 
@@ -67,10 +67,10 @@ async def test_a_repository_that_is_wider_may_be_looked_at(user_home: Path) -> N
 
 
 def test_every_operation_that_was_answered_is_counted_and_of_those_the_refused() -> None:
-    meters = Meters(clock=lambda: 0.0)
-    figures = GitCounts(meters=meters)
+    recorder = MetricsRecorder(clock=lambda: 0.0)
+    figures = GitCounts(recorder=recorder)
     for failed in (False, False, True):
         figures.answered(failed=failed)
 
-    now = meters.history.slot(0.0)
+    now = recorder.history.slot(0.0)
     assert (now.counted(Count.GIT_ANSWERED), now.counted(Count.GIT_FAILED)) == (3, 1)

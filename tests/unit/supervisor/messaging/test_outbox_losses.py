@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from actors.messages import Message, MessageStatus
-from supervisor.metrics.metrics import Count, Slot, Timing
+from supervisor.metrics.metrics import Count, TimeBucket, Timing
 from tests.unit.supervisor.messaging.outbox_rig import FAILED, ID, SUBMITTED, UNCONFIRMED, Office
 from tests.unit.supervisor.stand_ins import receipt
 
 
-def seen(office: Office) -> Slot:
-    meters = office.team.meters
-    return meters.history.window(meters.clock(), 300)
+def seen(office: Office) -> TimeBucket:
+    recorder = office.team.recorder
+    return recorder.history.window(recorder.clock(), 300)
 
 
 def lost(office: Office) -> tuple[int, int]:
@@ -23,7 +23,7 @@ def lost(office: Office) -> tuple[int, int]:
 
 async def told(office: Office, message: Message, status: MessageStatus) -> None:
     """With the time at which it is heard of."""
-    said = replace(receipt(message, status), at=office.team.meters.clock())
+    said = replace(receipt(message, status), at=office.team.recorder.clock())
     await office.outbox.take_receipts([said])
 
 
@@ -55,10 +55,10 @@ async def test_a_message_that_is_proved_late_is_no_loss_any_more_and_its_time_co
 async def test_a_late_proof_counts_also_for_the_next_supervisor(office: Office) -> None:
     (doubted,) = await office.send("one")
     await told(office, doubted, UNCONFIRMED)
-    meters = office.team.meters
+    recorder = office.team.recorder
     later = await office.again()
-    record = meters.history.record(meters.clock())
-    later.team.meters.history.restore(record, later.team.meters.clock())
+    record = recorder.history.record(recorder.clock())
+    later.team.recorder.history.restore(record, later.team.recorder.clock())
     assert lost(later) == (0, 1)
     await told(later, doubted, SUBMITTED)
     assert lost(later) == (0, 0)

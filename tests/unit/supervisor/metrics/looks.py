@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from actors.host.load import HostLoad
-from supervisor.metrics.metrics import Count, Slot, Timing
-from supervisor.metrics.snapshot import Facts, GitFigures, HostFacts, PoolFigures, Queue
+from supervisor.metrics.metrics import Count, TimeBucket, Timing
+from supervisor.metrics.snapshot import GitSnapshot, HostSnapshot, PoolSnapshot, Queue, TeamSnapshot
 from supervisor.settings import Settings
 from supervisor.settings.live import Tuning
 from supervisor.store.base import StoreHealth
@@ -25,12 +25,12 @@ LOAD = HostLoad(
 )
 
 
-def host(busy: float = 0.02, **load: Any) -> HostFacts:
-    return HostFacts(load=replace(LOAD, **load), busy=busy, instances=3)
+def host(busy: float = 0.02, **load: Any) -> HostSnapshot:
+    return HostSnapshot(load=replace(LOAD, **load), busy=busy, instances=3)
 
 
-def window(counts: dict[Count, int] | None = None, **timings: list[float]) -> Slot:
-    slot = Slot(0.0)
+def window(counts: dict[Count, int] | None = None, **timings: list[float]) -> TimeBucket:
+    slot = TimeBucket(0.0)
     for name, number in (counts or {}).items():
         slot.count(name, number)
     for timing, durations in timings.items():
@@ -43,7 +43,7 @@ def tuning(**changes: Any) -> Tuning:
     return replace(Tuning.of(Settings()), **changes)
 
 
-def facts(**changes: Any) -> Facts:
+def snapshot(**changes: Any) -> TeamSnapshot:
     """Of an idle team that is well, but for the changes."""
     fields: dict[str, Any] = {
         "window": window(),
@@ -53,11 +53,11 @@ def facts(**changes: Any) -> Facts:
         "silent": 0,
         "pending": 0,
         "spawns": Queue(limit=5),
-        "git": GitFigures(queue=Queue(limit=3)),
-        "pools": PoolFigures(),
+        "git": GitSnapshot(queue=Queue(limit=3)),
+        "pools": PoolSnapshot(),
         "hosts": (host(),),
         "store": StoreHealth(description="SQLite"),
         "unreadable": "",
         "tuning": tuning(),
     }
-    return Facts(**{**fields, **changes})
+    return TeamSnapshot(**{**fields, **changes})

@@ -3,8 +3,8 @@ from __future__ import annotations
 import asyncio
 
 from supervisor.api.results import Alert, TeamEvent
-from supervisor.metrics.health import Finding, Severity
-from supervisor.metrics.service import KEPT, Events, new_alerts
+from supervisor.metrics.health import HealthFinding, Severity
+from supervisor.metrics.service import KEPT, EventFeed, new_alerts
 
 ALL = ("performance-alert", "health-check")
 
@@ -22,7 +22,7 @@ def check() -> TeamEvent:
 
 
 async def test_a_listener_hears_what_happens_after_it_began_and_each_event_once() -> None:
-    events = Events()
+    events = EventFeed()
     events.publish(event(0))
     waiting = asyncio.create_task(events.after(None, ALL, 10))
     await asyncio.sleep(0)
@@ -36,7 +36,7 @@ async def test_a_listener_hears_what_happens_after_it_began_and_each_event_once(
 
 
 async def test_only_the_kinds_that_were_asked_for_are_told() -> None:
-    events = Events()
+    events = EventFeed()
     start = (await events.after(None, ALL, 0.001)).cursor
     events.publish(check())
     events.publish(event(1))
@@ -45,7 +45,7 @@ async def test_only_the_kinds_that_were_asked_for_are_told() -> None:
 
 
 async def test_a_slow_listener_misses_the_oldest_and_learns_how_many() -> None:
-    events = Events()
+    events = EventFeed()
     start = (await events.after(None, ALL, 0.001)).cursor
     for number in range(KEPT + 10):
         events.publish(event(number))
@@ -55,22 +55,22 @@ async def test_a_slow_listener_misses_the_oldest_and_learns_how_many() -> None:
 
 
 async def test_a_cursor_of_an_earlier_supervisor_or_of_nobody_begins_with_what_this_one_knows() -> None:
-    earlier = (await Events().after(None, ALL, 0.001)).cursor
-    events = Events()
+    earlier = (await EventFeed().after(None, ALL, 0.001)).cursor
+    events = EventFeed()
     events.publish(event(1))
     assert (await events.after(earlier, ALL, 10)).events == (event(1),)
     assert (await events.after("nonsense", ALL, 10)).events == (event(1),)
 
 
 async def test_somebody_listens_while_an_ask_waits_and_for_a_while_after_it() -> None:
-    events = Events()
+    events = EventFeed()
     assert not events.heard
     await events.after(None, ALL, 0.001)
     assert events.heard
 
 
-def finding(code: str, severity: Severity) -> Finding:
-    return Finding(code=code, category="machine", severity=severity, points=1, message=code)
+def finding(code: str, severity: Severity) -> HealthFinding:
+    return HealthFinding(code=code, category="machine", severity=severity, points=1, message=code)
 
 
 def test_trouble_is_an_alert_when_it_begins_or_gets_worse_and_not_while_it_lasts() -> None:

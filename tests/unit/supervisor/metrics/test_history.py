@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import msgpack
 
-from supervisor.metrics.metrics import COARSE_S, FINE_S, KEPT_S, Count, History, Slot, Timing
+from supervisor.metrics.metrics import COARSE_S, FINE_S, KEPT_S, Count, History, TimeBucket, Timing
 
 NOON = 1_000_000 * COARSE_S
 
@@ -14,7 +14,7 @@ def with_failures(*times: float) -> History:
     return history
 
 
-def failures(slot: Slot) -> int:
+def failures(slot: TimeBucket) -> int:
     return slot.counted(Count.SPAWNS_FAILED)
 
 
@@ -45,7 +45,7 @@ def test_points_divide_the_window_and_leave_out_when_nothing_happened() -> None:
 def test_a_record_holds_its_span_and_is_taken_in_again_by_a_later_history() -> None:
     history = with_failures(NOON - 1, NOON, NOON + 200)
     history.slot(NOON + 201).observe(Timing.SPAWN, 2.0)
-    record = Slot.from_plain(msgpack.unpackb(msgpack.packb(history.record(NOON + 250).to_plain())))
+    record = TimeBucket.from_plain(msgpack.unpackb(msgpack.packb(history.record(NOON + 250).to_plain())))
     assert (record.start, failures(record)) == (NOON, 2)
 
     later = with_failures(NOON + 260)

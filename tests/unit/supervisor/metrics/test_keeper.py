@@ -5,8 +5,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from actors.messages import MessageStatus, Receipt
-from supervisor.metrics.metrics import COARSE_S, KEPT_S, Count, Meters, Slot
-from supervisor.metrics.service import SAVE_AFTER_S, HistoryKeeper
+from supervisor.metrics.metrics import COARSE_S, KEPT_S, Count, MetricsRecorder, TimeBucket
+from supervisor.metrics.service import SAVE_AFTER_S, HistoryStore
 from supervisor.records import Unreadable, encode_slot
 from supervisor.store import keys
 from tests.unit.supervisor import virtual_time
@@ -32,15 +32,15 @@ class Life:
     def __init__(self, store: TroubledStore, now: float = NOON) -> None:
         self.now = now
         self.store = store
-        self.meters = Meters(lambda: self.now)
-        self.keeper = HistoryKeeper(self.meters, store)
+        self.recorder = MetricsRecorder(lambda: self.now)
+        self.keeper = HistoryStore(self.recorder, store)
         self.unreadable = Unreadable()
 
     async def begins(self) -> None:
         await self.keeper.begin(self.unreadable)
 
     def failures(self, seconds: float = 3600) -> int:
-        return self.meters.history.window(self.now, seconds).counted(Count.SPAWNS_FAILED)
+        return self.recorder.history.window(self.now, seconds).counted(Count.SPAWNS_FAILED)
 
 
 @in_virtual_time
@@ -48,8 +48,8 @@ async def test_what_happened_is_stored_after_a_while_and_known_to_the_next_life(
     store = TroubledStore()
     life = Life(store)
     await life.begins()
-    life.meters.count(Count.SPAWNS_FAILED, 2)
-    life.meters.count(Count.SPAWNS_FAILED)
+    life.recorder.count(Count.SPAWNS_FAILED, 2)
+    life.recorder.count(Count.SPAWNS_FAILED)
     await a_while()
 
     later = Life(store, NOON + 60)
@@ -63,7 +63,7 @@ async def test_the_end_of_a_team_stores_what_is_not_stored_yet() -> None:
     store = TroubledStore()
     life = Life(store)
     await life.begins()
-    life.meters.count(Count.SPAWNS_FAILED)
+    life.recorder.count(Count.SPAWNS_FAILED)
     await life.keeper.end()
     assert list(await store.load(keys.PERFORMANCE_PREFIX)) == [keys.performance(NOON)]
 
@@ -75,7 +75,7 @@ async def test_a_team_that_rests_writes_nothing_not_even_because_of_its_own_writ
     await life.begins()
     await a_while()
     assert store.saves == 0
-    life.meters.count(Count.SPAWNS_FAILED)
+    life.recorder.count(Count.SPAWNS_FAILED)
     await a_while()
     await a_while()
     await life.keeper.end()
@@ -87,9 +87,9 @@ async def test_figures_that_were_taken_before_and_after_a_boundary_go_into_a_rec
     store = TroubledStore()
     life = Life(store, NOON - 1)
     await life.begins()
-    life.meters.count(Count.SPAWNS_FAILED)
+    life.recorder.count(Count.SPAWNS_FAILED)
     life.now = NOON + 1
-    life.meters.count(Count.SPAWNS_FAILED)
+    life.recorder.count(Count.SPAWNS_FAILED)
     await a_while()
     assert list(await store.load(keys.PERFORMANCE_PREFIX)) == [
         keys.performance(NOON - COARSE_S),
@@ -101,12 +101,12 @@ async def test_figures_that_were_taken_before_and_after_a_boundary_go_into_a_rec
 @in_virtual_time
 async def test_records_of_yesterday_are_deleted_with_the_next_write() -> None:
     store = TroubledStore()
-    old = Slot(NOON - KEPT_S - COARSE_S, counts={"spawns_failed": 1})
+    old = TimeBucket(NOON - KEPT_S - COARSE_S, counts={"spawns_failed": 1})
     await store.save({keys.performance(old.start): encode_slot(old)})
     life = Life(store)
     await life.begins()
     assert life.failures(2 * KEPT_S) == 0
-    life.meters.count(Count.SPAWNS_FAILED)
+    life.recorder.count(Count.SPAWNS_FAILED)
     await a_while()
     assert list(await store.load(keys.PERFORMANCE_PREFIX)) == [keys.performance(NOON)]
     await life.keeper.end()
@@ -118,10 +118,10 @@ async def test_a_store_in_trouble_loses_nothing_that_comes_before_the_next_write
     life = Life(store)
     await life.begins()
     store.fails()
-    life.meters.count(Count.SPAWNS_FAILED)
+    life.recorder.count(Count.SPAWNS_FAILED)
     await a_while()
     store.error = None
-    life.meters.count(Count.SPAWNS_FAILED)
+    life.recorder.count(Count.SPAWNS_FAILED)
     await a_while()
     later = Life(store)
     await later.begins()
@@ -135,7 +135,7 @@ async def test_what_a_store_in_trouble_did_not_take_is_stored_later_though_nothi
     await life.begins()
     store.fails()
     for _ in range(3):
-        life.meters.count(Count.SPAWNS_FAILED)
+        life.recorder.count(Count.SPAWNS_FAILED)
         await a_while()
         life.now += COARSE_S
     store.error = None
@@ -150,7 +150,7 @@ async def test_after_its_end_a_store_in_trouble_is_left_alone() -> None:
     store = TroubledStore()
     life = Life(store)
     await life.begins()
-    life.meters.count(Count.SPAWNS_FAILED)
+    life.recorder.count(Count.SPAWNS_FAILED)
     store.fails()
     await a_while()
     await life.keeper.end()
@@ -164,7 +164,7 @@ async def test_who_was_replaced_by_another_supervisor_stores_nothing_more() -> N
     store = TroubledStore()
     life = Life(store)
     await life.begins()
-    life.meters.count(Count.SPAWNS_FAILED)
+    life.recorder.count(Count.SPAWNS_FAILED)
     store.is_fenced()
     await a_while()
     store.error = None
@@ -188,15 +188,15 @@ async def test_what_is_taken_back_of_an_earlier_record_is_stored_there() -> None
     store = TroubledStore()
     life = Life(store)
     await life.begins()
-    life.meters.count(Count.MESSAGES_UNCONFIRMED)
+    life.recorder.count(Count.MESSAGES_UNCONFIRMED)
     doubted = Receipt(message_id="m", instance_id="i", status=MessageStatus.UNCONFIRMED, at=NOON)
     await a_while()
     life.now = NOON + 2 * COARSE_S
-    life.meters.count(Count.SPAWNS_FAILED)
-    life.meters.proved_late(doubted, doubted, None)
+    life.recorder.count(Count.SPAWNS_FAILED)
+    life.recorder.proved_late(doubted, doubted, None)
     await a_while()
     later = Life(store, life.now)
     await later.begins()
-    assert later.meters.history.window(life.now, 3600).counted(Count.MESSAGES_UNCONFIRMED) == 0
+    assert later.recorder.history.window(life.now, 3600).counted(Count.MESSAGES_UNCONFIRMED) == 0
     assert later.failures() == 1
     await life.keeper.end()

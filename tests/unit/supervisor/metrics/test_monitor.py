@@ -9,9 +9,9 @@ from actors.instance.reports import InstanceSnapshot
 from actors.messages import Message, MessageStatus
 from actors.status import PendingPermission, Status
 from supervisor.metrics.health import judge
-from supervisor.metrics.metrics import Meters
-from supervisor.metrics.monitor import Monitor, Watched
-from supervisor.metrics.snapshot import HostFacts, Sources, Waiting
+from supervisor.metrics.metrics import MetricsRecorder
+from supervisor.metrics.monitor import Monitor, SnapshotParts
+from supervisor.metrics.snapshot import HostSnapshot, SnapshotSources, StalledItem
 from supervisor.settings.live import Tunables
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.store.guards import Fence
@@ -41,21 +41,21 @@ class Scene:
     def __init__(self, *machines: Any) -> None:
         self.at = 1000.0
         store = Fence(MemoryStore())
-        self.team = Team(store, meters=Meters(lambda: self.at))
+        self.team = Team(store, recorder=MetricsRecorder(lambda: self.at))
         self.monitor = Monitor(
-            Watched(
+            SnapshotParts(
                 team=self.team,
                 store=store,
                 permits=FairSemaphore(5),
                 hosts=lambda: {machine.now.host: machine for machine in machines},
                 tunables=Tunables(tuning()),
-                sources=Sources(),
+                sources=SnapshotSources(),
             )
         )
 
-    async def looks(self, later_s: float = 0.0) -> tuple[HostFacts, ...]:
+    async def looks(self, later_s: float = 0.0) -> tuple[HostSnapshot, ...]:
         self.at += later_s
-        return (await self.monitor.facts(300)).hosts
+        return (await self.monitor.snapshot(300)).hosts
 
 
 async def test_two_looks_tell_how_busy_a_host_was_between_them() -> None:
@@ -89,9 +89,9 @@ async def test_a_host_that_does_not_answer_is_told_and_the_others_are_looked_at(
     silent, well = Machine("away"), Machine("desk")
     silent.silent = True
     scene = Scene(silent, well)
-    facts = await scene.monitor.facts(300)
-    assert [host.load.host for host in facts.hosts] == ["desk"]
-    assert [finding.code for finding in judge(facts)] == ["host-silent"]
+    snapshot = await scene.monitor.snapshot(300)
+    assert [host.load.host for host in snapshot.hosts] == ["desk"]
+    assert [finding.code for finding in judge(snapshot)] == ["host-silent"]
 
 
 async def test_instances_are_counted_by_status_and_the_living_by_host() -> None:
@@ -100,9 +100,9 @@ async def test_instances_are_counted_by_status_and_the_living_by_host() -> None:
         await recruit(scene.team, number, host=host)
     ended = await recruit(scene.team, 4, host="desk")
     ended.snapshot = replace(ended.snapshot, status=Status.STOPPED)
-    facts = await scene.monitor.facts(300)
-    assert facts.statuses == {"ready": 3, "stopped": 1}
-    assert (facts.alive, {host.load.host: host.instances for host in facts.hosts}) == (3, {"desk": 1, "rack": 2})
+    snapshot = await scene.monitor.snapshot(300)
+    assert snapshot.statuses == {"ready": 3, "stopped": 1}
+    assert (snapshot.alive, {host.load.host: host.instances for host in snapshot.hosts}) == (3, {"desk": 1, "rack": 2})
 
 
 async def test_who_waits_or_cannot_go_on_is_seen_with_how_long_and_why() -> None:
@@ -114,10 +114,12 @@ async def test_who_waits_or_cannot_go_on_is_seen_with_how_long_and_why() -> None
     troubled.snapshot = InstanceSnapshot(status=Status.READY, since=999.0, reason="the last turn failed: API error")
     starts.record = replace(starts.record, stage=InstanceStage.STARTING)
     starts.snapshot = InstanceSnapshot(status=Status.STARTING, reason="it asks whether the directory is trusted")
-    facts = await scene.monitor.facts(300)
-    assert facts.asking == (Waiting(instance_id="spec_0_0_1", for_s=60.0, why="Bash"),)
-    assert [one.instance_id for one in facts.limited] == ["spec_0_0_2"]
-    assert facts.troubled == (Waiting(instance_id="spec_0_0_3", for_s=1.0, why="the last turn failed: API error"),)
+    snapshot = await scene.monitor.snapshot(300)
+    assert snapshot.asking == (StalledItem(instance_id="spec_0_0_1", for_s=60.0, why="Bash"),)
+    assert [one.instance_id for one in snapshot.limited] == ["spec_0_0_2"]
+    assert snapshot.troubled == (
+        StalledItem(instance_id="spec_0_0_3", for_s=1.0, why="the last turn failed: API error"),
+    )
 
 
 async def test_messages_are_seen_as_held_or_queued_but_not_those_of_who_does_not_live() -> None:
@@ -130,7 +132,7 @@ async def test_messages_are_seen_as_held_or_queued_but_not_those_of_who_does_not
         await outbox.accept(messages)
         await outbox.take_receipts([receipt(messages[0], MessageStatus.BLOCKED, "a dialog is up")])
     stopped.snapshot = replace(stopped.snapshot, status=Status.STOPPED)
-    facts = await scene.monitor.facts(300)
-    assert facts.held == (Waiting(instance_id="spec_0_0_1", for_s=600.0, why="a dialog is up"),)
-    assert facts.queued == (Waiting(instance_id="spec_0_0_1", for_s=600.0),)
-    assert facts.pending == 4
+    snapshot = await scene.monitor.snapshot(300)
+    assert snapshot.held == (StalledItem(instance_id="spec_0_0_1", for_s=600.0, why="a dialog is up"),)
+    assert snapshot.queued == (StalledItem(instance_id="spec_0_0_1", for_s=600.0),)
+    assert snapshot.pending == 4

@@ -9,25 +9,25 @@ from hypothesis import strategies as st
 from supervisor.api.requests import OptimizeSettingsRequest
 from supervisor.api.validation import parse
 from supervisor.metrics import views
-from supervisor.metrics.health import Advice, Finding, judge, score
+from supervisor.metrics.health import Advice, HealthFinding, judge, score
 from supervisor.metrics.metrics import Count
-from supervisor.metrics.snapshot import GitFigures, Queue, Stock
+from supervisor.metrics.snapshot import GitSnapshot, Queue, SpareCount
 from supervisor.store.base import StoreHealth
-from tests.unit.supervisor.metrics.looks import GB, facts, host, tuning, window
+from tests.unit.supervisor.metrics.looks import GB, host, snapshot, tuning, window
 
 
-def only(**changes: Any) -> Finding:
-    (finding,) = judge(facts(**changes))
+def only(**changes: Any) -> HealthFinding:
+    (finding,) = judge(snapshot(**changes))
     return finding
 
 
-def advised(finding: Finding) -> Advice:
+def advised(finding: HealthFinding) -> Advice:
     assert finding.advice is not None
     return finding.advice
 
 
 def test_an_idle_team_that_is_well_has_a_hundred_points_and_nothing_to_say() -> None:
-    findings = judge(facts())
+    findings = judge(snapshot())
     assert (findings, score(findings)) == ([], 100)
 
 
@@ -39,7 +39,7 @@ def test_a_team_that_has_worked_well_has_a_hundred_points() -> None:
         store=[0.002] * 600,
         call=[0.001] * 600,
     )
-    assert score(judge(facts(window=worked))) == 100
+    assert score(judge(snapshot(window=worked))) == 100
 
 
 def test_a_long_queue_of_spawns_on_a_free_machine_asks_for_a_higher_cap() -> None:
@@ -76,7 +76,7 @@ def test_messages_that_were_lost_cost_points() -> None:
 def test_many_small_batches_ask_for_a_longer_delay() -> None:
     small = window({Count.PASTES: 60, Count.MESSAGES_PASTED: 70})
     assert (advised(only(window=small)).setting, advised(only(window=small)).value) == ("messageBatchDelay", 200)
-    assert judge(facts(window=small, tuning=tuning(message_batch_delay=200))) == []
+    assert judge(snapshot(window=small, tuning=tuning(message_batch_delay=200))) == []
 
 
 @pytest.mark.parametrize(("free", "severity", "points"), [(2 * GB, "warning", 15), (GB // 2, "error", 30)])
@@ -111,7 +111,7 @@ def test_failed_and_silent_instances_cost_points_but_not_without_end() -> None:
 
 
 def test_a_git_queue_that_backs_up_and_a_cache_that_is_too_small_are_told() -> None:
-    queue = only(git=GitFigures(queue=Queue(limit=3, running=3, waiting=20)))
+    queue = only(git=GitSnapshot(queue=Queue(limit=3, running=3, waiting=20)))
     assert (advised(queue).setting, advised(queue).value) == ("maxConcurrentGitOps", 6)
     full = window({Count.CACHE_HITS: 5, Count.CACHE_MISSES: 50, Count.CACHE_EVICTIONS: 30})
     cache = only(window=full)
@@ -120,13 +120,13 @@ def test_a_git_queue_that_backs_up_and_a_cache_that_is_too_small_are_told() -> N
 
 def test_git_operations_that_fail_are_told_of_all_that_were_answered_also_from_the_cache() -> None:
     counts = {Count.CACHE_HITS: 200, Count.GIT_ANSWERED: 220, Count.GIT_FAILED: 15}
-    assert judge(facts(window=window(counts, git=[0.1] * 5))) == []
+    assert judge(snapshot(window=window(counts, git=[0.1] * 5))) == []
     assert only(window=window({**counts, Count.GIT_FAILED: 60})).message == "60 of 220 git operations failed."
 
 
 def test_slow_writes_and_slow_calls_cost_points_once_there_are_enough_to_tell() -> None:
-    assert judge(facts(window=window(store=[2.0] * 19, call=[2.0] * 19))) == []
-    assert {one.code for one in judge(facts(window=window(store=[2.0] * 20, call=[2.0] * 20)))} == {
+    assert judge(snapshot(window=window(store=[2.0] * 19, call=[2.0] * 19))) == []
+    assert {one.code for one in judge(snapshot(window=window(store=[2.0] * 20, call=[2.0] * 20)))} == {
         "slow-writes",
         "slow-calls",
     }
@@ -146,10 +146,10 @@ def test_every_lost_point_has_a_reason_and_every_recommended_value_is_one_that_c
     counts: dict[Count, int], durations: list[float], queue: Queue, machine: tuple[float, int], auto: bool
 ) -> None:
     busy, free = machine
-    seen = facts(
+    seen = snapshot(
         window=window(counts, spawn=durations, message=durations, git=durations, store=durations, call=durations),
         spawns=queue,
-        git=GitFigures(queue=queue),
+        git=GitSnapshot(queue=queue),
         hosts=(host(busy=busy, load_1m=20 * busy, memory_available_bytes=free),),
         tuning=tuning(auto=auto, max_concurrent_spawns=queue.limit),
         statuses={"failed": queue.waiting},
@@ -165,7 +165,7 @@ def test_every_lost_point_has_a_reason_and_every_recommended_value_is_one_that_c
 
 
 def test_stocks_and_queues_are_shown_as_the_guide_reads_them() -> None:
-    seen = facts(spawns=Queue(limit=5, running=5, waiting=12))
+    seen = snapshot(spawns=Queue(limit=5, running=5, waiting=12))
     assert views.queues(seen).spawn.pending == 12
     assert views.queues(seen).spawn.size == 17
-    assert views.metrics(seen).pools.instances.ready == Stock().ready
+    assert views.metrics(seen).pools.instances.ready == SpareCount().ready

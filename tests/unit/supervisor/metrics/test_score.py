@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from supervisor.metrics.health import Finding, duration, judge, score, who
+from supervisor.metrics.health import HealthFinding, duration, judge, score, who
 from supervisor.metrics.metrics import Count
-from supervisor.metrics.snapshot import GitFigures, Queue, Waiting
+from supervisor.metrics.snapshot import GitSnapshot, Queue, StalledItem
 from supervisor.store.base import StoreHealth
-from tests.unit.supervisor.metrics.looks import GB, facts, host, window
+from tests.unit.supervisor.metrics.looks import GB, host, snapshot, window
 
 TABLE = (Path(__file__).resolve().parents[4] / "docs" / "score.md").read_text()
 CODES = [line.split("`")[1] for line in TABLE.splitlines() if line.startswith("| `")]
 
 
-def waiting(number: int, for_s: float = 10.0, why: str = "Bash") -> tuple[Waiting, ...]:
-    return tuple(Waiting(instance_id=f"spec_0_0_{n}", for_s=for_s, why=why) for n in range(1, number + 1))
+def waiting(number: int, for_s: float = 10.0, why: str = "Bash") -> tuple[StalledItem, ...]:
+    return tuple(StalledItem(instance_id=f"spec_0_0_{n}", for_s=for_s, why=why) for n in range(1, number + 1))
 
 
-def to_one(number: int, for_s: float = 10.0, why: str = "") -> tuple[Waiting, ...]:
-    return (Waiting(instance_id="spec_0_0_1", for_s=for_s, why=why),) * number
+def to_one(number: int, for_s: float = 10.0, why: str = "") -> tuple[StalledItem, ...]:
+    return (StalledItem(instance_id="spec_0_0_1", for_s=for_s, why=why),) * number
 
 
 Case = tuple[str, dict[str, Any], int, str]
@@ -67,7 +67,7 @@ CASES: list[Case] = [
     ("records", {"unreadable": "2 records are damaged."}, 5, "warning"),
     ("slow-writes", {"window": window(store=[2.0] * 20)}, 5, "warning"),
     ("slow-calls", {"window": window(call=[2.0] * 20)}, 5, "warning"),
-    ("git-queue", {"git": GitFigures(queue=Queue(limit=3, running=3, waiting=11))}, 5, "warning"),
+    ("git-queue", {"git": GitSnapshot(queue=Queue(limit=3, running=3, waiting=11))}, 5, "warning"),
     ("git-fails", {"window": window({Count.GIT_ANSWERED: 20, Count.GIT_FAILED: 6})}, 10, "warning"),
     (
         "small-cache",
@@ -82,7 +82,7 @@ CASES: list[Case] = [
 
 @pytest.mark.parametrize(("code", "changes", "points", "severity"), CASES)
 def test_a_line_of_the_table_costs_what_it_says(code: str, changes: dict[str, Any], points: int, severity: str) -> None:
-    findings = judge(facts(**changes))
+    findings = judge(snapshot(**changes))
     assert [(one.code, one.points, one.severity) for one in findings] == [(code, points, severity)]
     assert score(findings) == 100 - points
 
@@ -91,13 +91,13 @@ def test_the_table_has_a_line_for_all_that_is_judged_and_no_other() -> None:
     assert sorted(CODES) == sorted({code for code, *_ in CASES})
 
 
-def found(**changes: Any) -> Finding:
-    (finding,) = judge(facts(**changes))
+def found(**changes: Any) -> HealthFinding:
+    (finding,) = judge(snapshot(**changes))
     return finding
 
 
 def test_who_waits_for_a_decision_is_named_with_the_tool_and_how_long() -> None:
-    longer = Waiting(instance_id="spec_0_0_9", for_s=300, why="Write")
+    longer = StalledItem(instance_id="spec_0_0_9", for_s=300, why="Write")
     finding = found(asking=(*waiting(4), longer), alive=9)
     assert finding.message == (
         "5 of 9 living instances wait for a decision, the longest for 5 min: spec_0_0_9 (Write), spec_0_0_1 (Bash), "
@@ -114,16 +114,16 @@ def test_what_holds_messages_back_is_told_once_for_each_instance() -> None:
 
 
 def test_messages_that_a_busy_instance_takes_within_minutes_cost_nothing() -> None:
-    assert judge(facts(queued=waiting(3, 299), pending=3, window=window(message=[200.0] * 20))) == []
+    assert judge(snapshot(queued=waiting(3, 299), pending=3, window=window(message=[200.0] * 20))) == []
 
 
 def test_terminated_instances_and_a_load_that_the_cores_can_bear_cost_nothing() -> None:
-    assert judge(facts(statuses={"ready": 3, "stopped": 20}, hosts=(host(busy=1.0, load_1m=8.0),))) == []
+    assert judge(snapshot(statuses={"ready": 3, "stopped": 20}, hosts=(host(busy=1.0, load_1m=8.0),))) == []
 
 
 def test_a_team_in_which_everything_goes_wrong_has_no_points_and_every_reason() -> None:
     findings = judge(
-        facts(
+        snapshot(
             asking=waiting(2),
             limited=waiting(1),
             held=to_one(9, 400),

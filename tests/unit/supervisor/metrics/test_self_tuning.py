@@ -6,8 +6,8 @@ from typing import Any
 
 from actors.errors import UnavailableError
 from actors.host.load import HostLoad
-from supervisor.metrics.autotune import SelfTuning
-from supervisor.metrics.metrics import Meters, Timing
+from supervisor.metrics.autotune import CapTuningLoop
+from supervisor.metrics.metrics import MetricsRecorder, Timing
 from supervisor.settings import Settings
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.spawning.admission import FairSemaphore
@@ -33,9 +33,9 @@ class Scene:
         self.now = 1000.0
         self.machine = Machine()
         self.permits = FairSemaphore(5)
-        self.meters = Meters(lambda: self.now)
+        self.recorder = MetricsRecorder(lambda: self.now)
         self.tunables = Tunables(replace(Tuning.of(Settings()), auto=auto))
-        self.tuning = SelfTuning(self.tunables, self.permits, self.meters, self._hosts)
+        self.tuning = CapTuningLoop(self.tunables, self.permits, self.recorder, self._hosts)
         self.holders: list[asyncio.Task[None]] = []
 
     def _hosts(self) -> Any:
@@ -52,7 +52,7 @@ class Scene:
     async def starts(self, spawns: int) -> None:
         for _ in range(spawns):
             self.now += 0.2
-            self.meters.observe(Timing.SPAWN, 1.0)
+            self.recorder.observe(Timing.SPAWN, 1.0)
             await turns()
 
     async def end(self) -> None:

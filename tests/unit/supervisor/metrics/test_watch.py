@@ -7,10 +7,10 @@ import pytest
 
 from supervisor.api.results import TeamEvent
 from supervisor.metrics import service as events_module
-from supervisor.metrics.service import EVERY_S, LISTENER_S, Events, Watch
-from supervisor.metrics.snapshot import Facts
+from supervisor.metrics.service import EVERY_S, LISTENER_S, AlertLoop, EventFeed
+from supervisor.metrics.snapshot import TeamSnapshot
 from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.metrics.looks import facts
+from tests.unit.supervisor.metrics.looks import snapshot
 
 ALL = ("performance-alert", "health-check")
 
@@ -20,10 +20,10 @@ class Monitor:
 
     def __init__(self) -> None:
         self.looks = 0
-        self.facts_now = facts()
+        self.facts_now = snapshot()
         self.broken = False
 
-    async def facts(self, window_s: float) -> Facts:
+    async def snapshot(self, window_s: float) -> TeamSnapshot:
         self.looks += 1
         if self.broken:
             raise RuntimeError("a fault")
@@ -33,8 +33,8 @@ class Monitor:
 class Scene:
     def __init__(self) -> None:
         self.monitor = Monitor()
-        self.events = Events()
-        self.watch = Watch(self.monitor, self.events)  # type: ignore[arg-type]
+        self.events = EventFeed()
+        self.watch = AlertLoop(self.monitor, self.events)  # type: ignore[arg-type]
         self.cursor: str | None = None
 
     async def hears(self, timeout_s: float = 60.0) -> list[TeamEvent]:
@@ -69,7 +69,7 @@ def test_trouble_is_told_when_it_comes_and_again_to_who_listens_anew_later() -> 
     async def scene() -> None:
         one = Scene()
         await one.hears()
-        one.monitor.facts_now = facts(statuses={"failed": 1})
+        one.monitor.facts_now = snapshot(statuses={"failed": 1})
         kinds: list[Any] = [[event.kind for event in await one.hears()] for _ in range(3)]
         assert kinds[0][0] == "performance-alert"
         assert "performance-alert" not in kinds[1] + kinds[2]

@@ -13,8 +13,8 @@ from supervisor.api import results
 from supervisor.api.requests import OptimizeSettingsRequest
 from supervisor.api.validation import parse
 from supervisor.api.verbs import Caller
-from supervisor.metrics.autotune import SelfTuning
-from supervisor.metrics.metrics import Meters
+from supervisor.metrics.autotune import CapTuningLoop
+from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.settings import Settings, service
 from supervisor.settings.live import Tunables, Tuning
 from supervisor.settings.service import TuningDesk
@@ -32,7 +32,7 @@ class Life:
         settings = Settings.load(home, {})
         self.tunables = Tunables(Tuning.of(settings))
         self.permits = FairSemaphore(settings.max_concurrent_spawns)
-        self_tuning = SelfTuning(self.tunables, self.permits, Meters(), dict)
+        self_tuning = CapTuningLoop(self.tunables, self.permits, MetricsRecorder(), dict)
         self.service = TuningDesk(home, self.tunables, self_tuning, Tuning.of(settings.configured))
 
     async def tune(self, **arguments: Any) -> results.OptimizeSettingsResult:

@@ -4,7 +4,7 @@ import pytest
 
 from actors.errors import InvalidRequestError
 from actors.messages import Message, MessageStatus, Receipt
-from supervisor.metrics.metrics import Count, Meters, Slot, Timing
+from supervisor.metrics.metrics import Count, MetricsRecorder, TimeBucket, Timing
 
 
 def message() -> Message:
@@ -15,29 +15,29 @@ def end(status: MessageStatus) -> Receipt:
     return Receipt(message_id="msg_1", instance_id="spec_0_0_1", status=status, at=102.0)
 
 
-def told(meters: Meters) -> Slot:
-    return meters.history.window(meters.clock(), 60)
+def told(recorder: MetricsRecorder) -> TimeBucket:
+    return recorder.history.window(recorder.clock(), 60)
 
 
 def test_a_block_that_succeeds_is_timed_and_one_that_fails_is_counted() -> None:
-    meters = Meters()
-    with meters.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
+    recorder = MetricsRecorder()
+    with recorder.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
         pass
-    with pytest.raises(OSError, match="full"), meters.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
+    with pytest.raises(OSError, match="full"), recorder.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
         raise OSError("full")
-    assert told(meters).timed(Timing.SPAWN).count == 1
-    assert told(meters).counted(Count.SPAWNS_FAILED) == 1
+    assert told(recorder).timed(Timing.SPAWN).count == 1
+    assert told(recorder).counted(Count.SPAWNS_FAILED) == 1
 
 
 def test_a_request_that_cannot_be_is_no_failure_of_the_team() -> None:
-    meters = Meters()
+    recorder = MetricsRecorder()
     with (
         pytest.raises(InvalidRequestError, match="no repository"),
-        meters.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED),
+        recorder.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED),
     ):
         raise InvalidRequestError("no repository")
-    assert told(meters).timed(Timing.SPAWN).count == 0
-    assert told(meters).counted(Count.SPAWNS_FAILED) == 0
+    assert told(recorder).timed(Timing.SPAWN).count == 0
+    assert told(recorder).counted(Count.SPAWNS_FAILED) == 0
 
 
 @pytest.mark.parametrize(
@@ -47,30 +47,30 @@ def test_a_request_that_cannot_be_is_no_failure_of_the_team() -> None:
 def test_the_end_of_a_message_is_counted_by_what_became_of_it(
     status: MessageStatus, submitted: int, failed: int, unconfirmed: int
 ) -> None:
-    meters = Meters()
-    meters.receipt(message(), end(status))
-    slot = told(meters)
+    recorder = MetricsRecorder()
+    recorder.receipt(message(), end(status))
+    slot = told(recorder)
     assert slot.timed(Timing.MESSAGE).count == submitted
     assert slot.timed(Timing.MESSAGE).total_s == 2.0 * submitted
     assert (slot.counted(Count.MESSAGES_FAILED), slot.counted(Count.MESSAGES_UNCONFIRMED)) == (failed, unconfirmed)
 
 
 def test_the_first_message_of_a_spawn_that_fails_is_no_lost_message() -> None:
-    meters = Meters()
-    meters.receipt(message(), end(MessageStatus.FAILED), meant=True)
-    meters.receipt(message(), end(MessageStatus.SUBMITTED), meant=True)
-    assert told(meters).counted(Count.MESSAGES_FAILED) == 0
-    assert told(meters).timed(Timing.MESSAGE).count == 1
+    recorder = MetricsRecorder()
+    recorder.receipt(message(), end(MessageStatus.FAILED), meant=True)
+    recorder.receipt(message(), end(MessageStatus.SUBMITTED), meant=True)
+    assert told(recorder).counted(Count.MESSAGES_FAILED) == 0
+    assert told(recorder).timed(Timing.MESSAGE).count == 1
 
 
 def test_the_first_change_after_each_settling_is_told_once() -> None:
-    meters, changes = Meters(), list[str]()
-    meters.on_change = lambda _: changes.append("change")
-    meters.count(Count.PASTES, 0)
+    recorder, changes = MetricsRecorder(), list[str]()
+    recorder.on_change = lambda _: changes.append("change")
+    recorder.count(Count.PASTES, 0)
     assert changes == []
-    meters.count(Count.PASTES, 2)
-    meters.observe(Timing.CALL, 0.1)
+    recorder.count(Count.PASTES, 2)
+    recorder.observe(Timing.CALL, 0.1)
     assert changes == ["change"]
-    meters.settle()
-    meters.count(Count.PASTES)
+    recorder.settle()
+    recorder.count(Count.PASTES)
     assert changes == ["change", "change"]

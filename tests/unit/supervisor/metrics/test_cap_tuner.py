@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.metrics.autotune import HIGHEST, HOLD_S, LOWEST, Autopilot, Sample, Spawned, Step
+from supervisor.metrics.autotune import HIGHEST, HOLD_S, LOWEST, CapStep, CapTuner, Sample, SpawnEnd
 
 GB = 1_000_000_000
 
@@ -19,18 +19,18 @@ class Team:
         self.cap = cap
         self.now = 1000.0
         self.free_bytes = 20 * GB
-        self.autopilot = Autopilot()
-        self.steps: list[Step] = []
+        self.cap_tuner = CapTuner()
+        self.steps: list[CapStep] = []
 
     def spawn_ends(self, *, well: bool = True, from_pool: bool = False) -> None:
         self.now += 1 / self.rate(self.cap)
         seconds = self.cap / self.rate(self.cap)
-        step = self.autopilot.step(
+        step = self.cap_tuner.step(
             Sample(
                 at=self.now,
                 cap=self.cap,
                 waiting=self.waiting,
-                ended=[Spawned(at=self.now, seconds=seconds if well else None)],
+                ended=[SpawnEnd(at=self.now, seconds=seconds if well else None)],
                 from_pool=int(from_pool),
                 memory_total_bytes=24 * GB,
                 memory_available_bytes=self.free_bytes,
