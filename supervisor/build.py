@@ -32,8 +32,8 @@ from supervisor.pool.worktrees import WorktreePool
 from supervisor.recovery.gc import GarbageCollector, GcService
 from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
-from supervisor.settings.live import Tunables, Tuning
-from supervisor.settings.service import TuningDesk
+from supervisor.settings.live import LiveSettings, TunableValues
+from supervisor.settings.service import SettingsService
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.spawning.rollback import SpawnRollback
 from supervisor.spawning.spawner import Spawner, SpawnSettings, Starts
@@ -76,11 +76,11 @@ def make_pool(home: Home, settings: Settings, staff: Staff, team: Team, adopter:
 
 
 def metrics_services(
-    home: Home, watched: SnapshotParts, keeper: HistoryStore, configured: Tuning
+    home: Home, watched: SnapshotParts, keeper: HistoryStore, configured: TunableValues
 ) -> tuple[VerbService, ...]:
     """``configured``: what applies without anything that was changed while a team ran."""
     recorder = watched.team.recorder
-    self_tuning = CapTuningLoop(watched.tunables, watched.permits, recorder, watched.hosts)
+    self_tuning = CapTuningLoop(watched.live_settings, watched.permits, recorder, watched.hosts)
     monitor, events = Monitor(watched), EventFeed()
     performance = MetricsService(
         MetricsServiceParts(
@@ -93,7 +93,7 @@ def metrics_services(
             auto_steps=lambda: self_tuning.steps,
         )
     )
-    return performance, TuningDesk(home, watched.tunables, self_tuning, configured)
+    return performance, SettingsService(home, watched.live_settings, self_tuning, configured)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ class _Ground:
     recorder: MetricsRecorder
     store: Fence
     team: Team
-    tunables: Tunables
+    live_settings: LiveSettings
     adopter: Adopter
     rollback: SpawnRollback
     work_dirs: WorkDirPolicy
@@ -141,8 +141,8 @@ def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> 
     recorder = MetricsRecorder()
     fence = Fence(store, recorder)
     team = Team(fence, _names(home), recorder)
-    tunables = Tunables(Tuning.of(settings))
-    rules = InstanceRules(batching=Batching(tunables, team), comes_back=settings.resumes)
+    live_settings = LiveSettings(TunableValues.of(settings))
+    rules = InstanceRules(batching=Batching(live_settings, team), comes_back=settings.resumes)
     return _Ground(
         home=home,
         settings=settings,
@@ -150,7 +150,7 @@ def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> 
         recorder=recorder,
         store=fence,
         team=team,
-        tunables=tunables,
+        live_settings=live_settings,
         adopter=Adopter(home, rules, staff.factory, team),
         rollback=SpawnRollback(team, staff.host, staff.factory),
         work_dirs=WorkDirPolicy(
@@ -162,7 +162,7 @@ def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> 
 def _pool(ground: _Ground) -> Pool:
     staff = ground.staff
     pool = make_pool(ground.home, ground.settings, staff, ground.team, ground.adopter, store=ground.store)
-    ground.tunables.subscribe(pool.tuned)
+    ground.live_settings.subscribe(pool.tuned)
     staff.memory.give_up_spare = pool.give_back
     ground.team.further_warnings.append(lambda: staff.memory.warning)
     return pool
@@ -202,14 +202,14 @@ def _recycling(ground: _Ground, lifecycle: Lifecycle) -> ContextRecycler:
 def _services(ground: _Ground, pool: Pool, lifecycle: Lifecycle, keeper: HistoryStore) -> tuple[VerbService, ...]:
     settings, staff = ground.settings, ground.staff
     elsewhere = RemoteGit(ground.home.worktrees, staff.scheduler)
-    git = git_service(ground.tunables, staff.host, ground.work_dirs, ground.team, elsewhere)
+    git = git_service(ground.live_settings, staff.host, ground.work_dirs, ground.team, elsewhere)
     watched = SnapshotParts(
         team=ground.team,
         store=ground.store,
         permits=staff.permits,
         hosts=staff.scheduler.linked if staff.scheduler else lambda: {"": staff.host},
         slots=staff.scheduler.slots if staff.scheduler else dict,
-        tunables=ground.tunables,
+        live_settings=ground.live_settings,
         sources=SnapshotSources(
             git=lambda: git.figures, pools=lambda: pool.figures, no_memory=lambda: staff.memory.warning
         ),
@@ -217,7 +217,7 @@ def _services(ground: _Ground, pool: Pool, lifecycle: Lifecycle, keeper: History
     return (
         git,
         GcService(ground.team, GarbageCollector(ground.home, ground.team, staff.host, lifecycle)),
-        *metrics_services(ground.home, watched, keeper, Tuning.of(settings.configured)),
+        *metrics_services(ground.home, watched, keeper, TunableValues.of(settings.configured)),
         _cluster_service(ground, lifecycle, pool),  # before the pool, which asks for its spares where they are
         PoolService(pool, ground.work_dirs, settings.spawn_timeout_s),
     )

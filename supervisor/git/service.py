@@ -36,7 +36,7 @@ from supervisor.git.scheduling import AnswerCache, GitRead
 from supervisor.metrics.snapshot import GitSnapshot, Queue
 from supervisor.ports import GitPort
 from supervisor.rpc.idempotency import fingerprint
-from supervisor.settings.live import Tunables, Tuning
+from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import FairSemaphore, WorkDirPolicy
 from supervisor.team.team import Team
 
@@ -156,17 +156,17 @@ _Placed = tuple[str, Job | PhalanxError]
 
 
 def git_service(
-    tunables: Tunables, host: GitPort, work_dirs: WorkDirPolicy, team: Team, elsewhere: RemoteGit
+    live_settings: LiveSettings, host: GitPort, work_dirs: WorkDirPolicy, team: Team, elsewhere: RemoteGit
 ) -> GitService:
     """With caps that follow what is tuned, those of each host for itself."""
 
     def make(port: GitPort, check: Callable[[Path], object]) -> GitQueue:
-        now = tunables.current
+        now = live_settings.current
         cache = AnswerCache(now.cache_size, now.cache_ttl / 1000)
         return GitQueue(port, FairSemaphore(now.max_concurrent_git_ops), cache, team.recorder, check)
 
     service = GitService(make(host, repository_check(work_dirs)), work_dirs, elsewhere, make, GitWriteLog(team))
-    tunables.subscribe(service.tuned)
+    live_settings.subscribe(service.tuned)
     return service
 
 
@@ -209,7 +209,7 @@ class GitService:
     def _waiting(self) -> int:
         return sum(queue.waiting for queue in self._queues)
 
-    def tuned(self, before: Tuning, after: Tuning) -> None:
+    def tuned(self, before: TunableValues, after: TunableValues) -> None:
         """Settings have changed."""
         for queue in self._queues:
             queue.permits.resize(after.max_concurrent_git_ops)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from actors.host.load import HostLoad
 from supervisor.metrics.metrics import Count, MetricsRecorder, Timing
 from supervisor.metrics.monitor import Hosts, load_of
-from supervisor.settings.live import Tunables, Tuning
+from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import FairSemaphore
 
 logger = logging.getLogger(__name__)
@@ -190,8 +190,10 @@ _STEPS_KEPT = 20
 class CapTuningLoop:
     """All in the supervisor's event loop."""
 
-    def __init__(self, tunables: Tunables, permits: FairSemaphore, recorder: MetricsRecorder, hosts: Hosts) -> None:
-        self._tunables = tunables
+    def __init__(
+        self, live_settings: LiveSettings, permits: FairSemaphore, recorder: MetricsRecorder, hosts: Hosts
+    ) -> None:
+        self._live_settings = live_settings
         self._permits = permits
         self._recorder = recorder
         self._hosts = hosts
@@ -203,7 +205,7 @@ class CapTuningLoop:
         recorder.watch(Timing.SPAWN, self._spawn_succeeded)
         recorder.watch(Count.SPAWNS_FAILED, self._spawn_failed)
         recorder.watch(Count.SPAWNS_FROM_POOL, self._spare_taken)
-        tunables.subscribe(self._tuned)
+        live_settings.subscribe(self._tuned)
 
     @property
     def steps(self) -> tuple[CapStep, ...]:
@@ -215,7 +217,7 @@ class CapTuningLoop:
             self._queries.cancel()
             await asyncio.gather(self._queries, return_exceptions=True)
 
-    def _tuned(self, before: Tuning, after: Tuning) -> None:
+    def _tuned(self, before: TunableValues, after: TunableValues) -> None:
         if (before.max_concurrent_spawns, before.auto) != (after.max_concurrent_spawns, after.auto):
             self._cap_tuner = CapTuner()
             self._ended.clear()
@@ -231,7 +233,7 @@ class CapTuningLoop:
         self._from_pool += int(number)
 
     def _note(self, spawned: SpawnEnd) -> None:
-        if not self._tunables.current.auto:
+        if not self._live_settings.current.auto:
             return
         self._ended.append(spawned)
         if self._queries is None or self._queries.done():
@@ -256,7 +258,7 @@ class CapTuningLoop:
                 memory_available_bytes=tightest.memory_available_bytes,
             )
         )
-        if step is not None and self._tunables.current.auto:
+        if step is not None and self._live_settings.current.auto:
             logger.info("the spawn cap goes from %d to %d: %s", step.before, step.after, step.reason)
             self._steps.append(step)
             self._permits.resize(step.after)

@@ -13,7 +13,7 @@ from actors.messages import MessageStatus
 from actors.status import Status
 from supervisor.metrics.snapshot import HostSnapshot, Queue, SnapshotSources, StalledItem, TeamSnapshot
 from supervisor.ports import HostPort
-from supervisor.settings.live import Tunables
+from supervisor.settings.live import LiveSettings
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.store.guards import Fence
 from supervisor.team.registry import InstanceStage, Member
@@ -39,7 +39,7 @@ class SnapshotParts:
     hosts: Hosts
     slots: Callable[[], Mapping[str, int]] = dict
     """Of each host of a cluster."""
-    tunables: Tunables
+    live_settings: LiveSettings
     sources: SnapshotSources
 
 
@@ -93,7 +93,7 @@ class Monitor:
             unanswered=tuple(load for load in loads if isinstance(load, str)),
             store=watched.store.health,
             unreadable=watched.team.unreadable.warning,
-            tuning=watched.tunables.current,
+            tuning=watched.live_settings.current,
         )
 
     def _messages(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from actors.host.load import HostLoad
 from supervisor.metrics.metrics import TimeBucket
-from supervisor.settings.live import Tuning
+from supervisor.settings.live import TunableValues
 from supervisor.store.base import StoreHealth
 
 
@@ -122,4 +122,4 @@ class TeamSnapshot:
     store: StoreHealth
     unreadable: str
     """What is wrong with stored records, for people; empty when all is well."""
-    tuning: Tuning
+    tuning: TunableValues

@@ -9,7 +9,7 @@ from supervisor.api import results
 from supervisor.metrics.health import HealthFinding, score
 from supervisor.metrics.metrics import Count, Histogram, TimeBucket, Timing
 from supervisor.metrics.snapshot import HostPool, HostSnapshot, Queue, SpareCount, TeamSnapshot
-from supervisor.settings.live import Tuning
+from supervisor.settings.live import TunableValues
 from supervisor.team.views import iso
 
 _MB = 1_000_000
@@ -80,7 +80,7 @@ def history_point(slot: TimeBucket, seconds: float) -> results.HistoryPoint:
     )
 
 
-def tuned(tuning: Tuning) -> results.TunedSettings:
+def tuned(tuning: TunableValues) -> results.TunedSettings:
     return results.TunedSettings(**asdict(tuning))
 
 

@@ -28,7 +28,7 @@ from supervisor.pool.agents import AgentPool
 from supervisor.pool.demand import AgentSpec, OrderBook, PoolOrders
 from supervisor.pool.placement import SparePlacement
 from supervisor.pool.worktrees import WorktreePool
-from supervisor.settings.live import Tuning
+from supervisor.settings.live import TunableValues
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
@@ -169,7 +169,7 @@ class Pool:
         )
         return next((record.work_dir for record in started), None)
 
-    def tuned(self, _before: Tuning, after: Tuning) -> None:
+    def tuned(self, _before: TunableValues, after: TunableValues) -> None:
         self._agents.resize(after.prewarm_instances)
         self._worktrees.resize(after.worktree_pool_size)
 

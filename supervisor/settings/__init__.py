@@ -6,7 +6,6 @@ Read once where a process begins; everything below gets values. ``describe`` is 
 
 from __future__ import annotations
 
-from supervisor.settings.kept import keep_settings, kept_settings, waiting_settings
 from supervisor.settings.model import (
     DEFAULT_HOME,
     HOME_VARIABLE,
@@ -17,6 +16,7 @@ from supervisor.settings.model import (
     home_from,
     setting_variables,
 )
+from supervisor.settings.saved import keep_settings, kept_settings, waiting_settings
 
 __all__ = [
     "DEFAULT_HOME",

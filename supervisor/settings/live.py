@@ -22,7 +22,7 @@ Profile = Literal["small", "medium", "large", "very-large"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tuning:
+class TunableValues:
     """Times in ms."""
 
     max_concurrent_spawns: int
@@ -77,23 +77,23 @@ PROFILES: Mapping[Profile, Mapping[str, Any]] = MappingProxyType(
 """For teams of up to 10, 50, 100 and more instances, as the guide advises."""
 
 
-Subscriber = Callable[[Tuning, Tuning], None]
+Subscriber = Callable[[TunableValues, TunableValues], None]
 """Takes what applied before and what applies now. Must neither fail nor block."""
 
 
-class Tunables:
-    def __init__(self, tuning: Tuning) -> None:
+class LiveSettings:
+    def __init__(self, tuning: TunableValues) -> None:
         self._current = tuning
         self._subscribers: list[Subscriber] = []
 
     @property
-    def current(self) -> Tuning:
+    def current(self) -> TunableValues:
         return self._current
 
     def subscribe(self, subscriber: Subscriber) -> None:
         self._subscribers.append(subscriber)
 
-    def change(self, tuning: Tuning) -> None:
+    def change(self, tuning: TunableValues) -> None:
         before, self._current = self._current, tuning
         if tuning != before:
             for subscriber in self._subscribers:

@@ -29,8 +29,8 @@ from supervisor.api.requests import VariableName
 from supervisor.settings.sources import (
     SECRET,
     Directory,
-    Places,
-    Tuned,
+    SavedChanges,
+    SettingsSources,
     VariableValue,
     extra,
     read,
@@ -285,11 +285,11 @@ class Settings(BaseModel):
         "Environment variables for all agents, on top of the caller's.",
     )
 
-    _tuned: Tuned = PrivateAttr(default=Tuned(values={}))
+    _tuned: SavedChanges = PrivateAttr(default=SavedChanges(values={}))
     _configured: Settings | None = PrivateAttr(default=None)
 
     @property
-    def tuned(self) -> Tuned:
+    def tuned(self) -> SavedChanges:
         """What was changed while a team ran; it stands in these settings already."""
         return self._tuned
 
@@ -316,12 +316,12 @@ class Settings(BaseModel):
         Raises ``SettingsError`` that names the place, the value and what is allowed.
         """
         tuned = read_tuned(home)
-        places = Places(config=home.config_file, environment=environment, tuned={}, tuned_file=home.tuned_file)
+        places = SettingsSources(config=home.config_file, environment=environment, tuned={}, tuned_file=home.tuned_file)
         configured = read(cls, places, secret=SECRET)
         read(cls, replace(places, tuned=tuned.values), secret=SECRET)  # tells a fault with its place
         return configured.with_tuned(tuned)
 
-    def with_tuned(self, tuned: Tuned) -> Self:
+    def with_tuned(self, tuned: SavedChanges) -> Self:
         """These settings with what was changed while a team ran. Raises ``ValueError`` for values that cannot be."""
         if not tuned.in_words:
             return self

@@ -20,17 +20,19 @@ from supervisor.api import requests, results
 from supervisor.api.verbs import Caller, Handler
 from supervisor.metrics import views
 from supervisor.metrics.autotune import CapTuningLoop
-from supervisor.settings.live import PROFILES, Tunables, Tuning
-from supervisor.settings.sources import TUNABLE, Tuned, read_tuned, write_tuned
+from supervisor.settings.live import PROFILES, LiveSettings, TunableValues
+from supervisor.settings.sources import TUNABLE, SavedChanges, read_tuned, write_tuned
 
 
-class TuningDesk:
+class SettingsService:
     """All in the supervisor's event loop."""
 
-    def __init__(self, home: Home, tunables: Tunables, self_tuning: CapTuningLoop, configured: Tuning) -> None:
+    def __init__(
+        self, home: Home, live_settings: LiveSettings, self_tuning: CapTuningLoop, configured: TunableValues
+    ) -> None:
         """``configured``: what applies without anything that was changed while a team ran."""
         self._home = home
-        self._tunables = tunables
+        self._live_settings = live_settings
         self._self_tuning = self_tuning
         self._configured = configured
         self._turn = asyncio.Lock()
@@ -59,24 +61,24 @@ class TuningDesk:
         self, turn: AsyncExitStack, request: requests.OptimizeSettingsRequest
     ) -> results.OptimizeSettingsResult:
         async with turn:
-            before = self._tunables.current
+            before = self._live_settings.current
             given = _given(request)
             if given or request.reset:
                 await self._change(given, reset=request.reset)
             return results.OptimizeSettingsResult(
-                old_settings=views.tuned(before), new_settings=views.tuned(self._tunables.current)
+                old_settings=views.tuned(before), new_settings=views.tuned(self._live_settings.current)
             )
 
     async def _change(self, given: Mapping[str, Any], *, reset: bool) -> None:
-        after = await asyncio.to_thread(self._keep, self._tunables.current, given, reset=reset)
-        self._tunables.change(after)
+        after = await asyncio.to_thread(self._keep, self._live_settings.current, given, reset=reset)
+        self._live_settings.change(after)
 
-    def _keep(self, before: Tuning, given: Mapping[str, Any], *, reset: bool) -> Tuning:
+    def _keep(self, before: TunableValues, given: Mapping[str, Any], *, reset: bool) -> TunableValues:
         """What applies from now on, once it is kept."""
-        kept = Tuned(values={}) if reset else read_tuned(self._home)
+        kept = SavedChanges(values={}) if reset else read_tuned(self._home)
         after = replace(self._configured if reset else before, **given)
         changed = {name: value for name, value in given.items() if name in TUNABLE}
-        write_tuned(self._home, Tuned(values={**kept.values, **changed}, auto=after.auto))
+        write_tuned(self._home, SavedChanges(values={**kept.values, **changed}, auto=after.auto))
         return after
 
 

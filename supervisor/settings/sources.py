@@ -60,7 +60,7 @@ _ModelT = TypeVar("_ModelT", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class SettingsSources:
     """Where settings come from; what stands later here wins."""
 
     config: Path
@@ -70,7 +70,7 @@ class Places:
     """Where ``tuned`` was read."""
 
 
-def read(model: type[_ModelT], places: Places, *, secret: Collection[str]) -> _ModelT:
+def read(model: type[_ModelT], places: SettingsSources, *, secret: Collection[str]) -> _ModelT:
     """The model with what the places give. ``secret``: settings whose values are never shown.
 
     Raises ``SettingsError`` that names the place, the value and what is allowed.
@@ -120,7 +120,7 @@ class _Faults:
     """Tells faults in words."""
 
     model: type[BaseModel]
-    places: Places
+    places: SettingsSources
     in_environment: Mapping[str, Any]
     secret: Collection[str]
 
@@ -158,7 +158,7 @@ HOW_TO_RESET = "`phalanx tune --reset` takes it back"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tuned:
+class SavedChanges:
     values: Mapping[str, Any]
     """By the names of ``TUNABLE``; only what was changed."""
     auto: bool = False
@@ -173,7 +173,7 @@ class Tuned:
         return f"changed while a team ran: {', '.join(parts)}; {HOW_TO_RESET}" if parts else ""
 
 
-def read_tuned(home: Home) -> Tuned:
+def read_tuned(home: Home) -> SavedChanges:
     """Raises ``SettingsError`` for a file that is damaged."""
     path = home.tuned_file
     try:
@@ -181,16 +181,16 @@ def read_tuned(home: Home) -> Tuned:
         auto = found.pop(_AUTO, False)
         strange = [name for name, value in found.items() if name not in TUNABLE or not isinstance(value, int | float)]
     except FileNotFoundError:
-        return Tuned(values={})
+        return SavedChanges(values={})
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise SettingsError(f"{path} cannot be read ({error}): remove it, then the configuration applies.") from None
     if strange or not isinstance(auto, bool):
         raise SettingsError(
             f"{path} holds {strange or auto!r}, which this version of Phalanx does not know: remove it."
         )
-    return Tuned(values=found, auto=auto)
+    return SavedChanges(values=found, auto=auto)
 
 
-def write_tuned(home: Home, tuned: Tuned) -> None:
+def write_tuned(home: Home, tuned: SavedChanges) -> None:
     """Raises ``SettingsError``; then it is as it was before."""
     write_private(home.tuned_file, json.dumps({**tuned.values, _AUTO: tuned.auto}, indent=2) + "\n")

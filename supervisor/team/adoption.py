@@ -24,7 +24,7 @@ from actors.instance.inbox import BatchLimits
 from actors.instance.instance import InstanceConfig
 from actors.instance.reports import Report
 from supervisor.ports import InstanceFactory, InstancePort
-from supervisor.settings.live import Tunables, Tuning
+from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.team.registry import InstanceRecord
 from supervisor.team.team import Team
 
@@ -34,12 +34,12 @@ logger = logging.getLogger(__name__)
 class Batching:
     """All in the supervisor's event loop."""
 
-    def __init__(self, tunables: Tunables, team: Team) -> None:
+    def __init__(self, live_settings: LiveSettings, team: Team) -> None:
         self._team = team
         self._behind: set[str] = set()
         self._telling = TaskSet("tell how to batch")
-        self.limits = limits_of(tunables.current)
-        tunables.subscribe(self._tuned)
+        self.limits = limits_of(live_settings.current)
+        live_settings.subscribe(self._tuned)
 
     async def tell(self, instance_id: str, port: InstancePort) -> None:
         """Tells one instance; when it cannot be reached it is told later."""
@@ -59,7 +59,7 @@ class Batching:
             self._behind.discard(instance_id)
             self._tell_soon(instance_id)
 
-    def _tuned(self, before: Tuning, after: Tuning) -> None:
+    def _tuned(self, before: TunableValues, after: TunableValues) -> None:
         self.limits = limits_of(after)
         if limits_of(before) == self.limits:
             return
@@ -72,7 +72,7 @@ class Batching:
         self._telling.begin(self.tell(instance_id, self._team.members.port(instance_id)))
 
 
-def limits_of(tuning: Tuning) -> BatchLimits:
+def limits_of(tuning: TunableValues) -> BatchLimits:
     return BatchLimits(size=tuning.message_batch_size, delay_s=tuning.message_batch_delay / 1000)
 
 

@@ -12,12 +12,12 @@ from supervisor.metrics.health import HealthFinding
 from supervisor.metrics.metrics import TimeBucket, Timing
 from supervisor.metrics.snapshot import GitSnapshot, HostSnapshot, PoolSnapshot, Queue, TeamSnapshot
 from supervisor.settings import Settings
-from supervisor.settings.live import Tuning
+from supervisor.settings.live import TunableValues
 from supervisor.store.base import StoreHealth
 
 
 def tuned(spawns: int = 5) -> figures.TunedSettings:
-    return views.tuned(replace(Tuning.of(Settings()), max_concurrent_spawns=spawns))
+    return views.tuned(replace(TunableValues.of(Settings()), max_concurrent_spawns=spawns))
 
 
 def performing(*findings: HealthFinding) -> results.GetPerformanceResult:
@@ -47,7 +47,7 @@ def performing(*findings: HealthFinding) -> results.GetPerformanceResult:
         hosts=(HostSnapshot(load=load, busy=0.25, instances=2),),
         store=StoreHealth(description="SQLite"),
         unreadable="",
-        tuning=Tuning.of(Settings()),
+        tuning=TunableValues.of(Settings()),
     )
     metrics = views.metrics(facts)
     return results.GetPerformanceResult(

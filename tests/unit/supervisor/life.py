@@ -20,7 +20,7 @@ from supervisor.build import make_pool
 from supervisor.pool.actors import ActorPool
 from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
-from supervisor.settings.live import Tunables, Tuning
+from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDirPolicy
 from supervisor.spawning.rollback import SpawnRollback
 from supervisor.spawning.spawner import Spawner, SpawnSettings, Starts
@@ -100,7 +100,7 @@ class Life:
         staff = Staff(host=host, factory=factory, permits=permits, actor_pool=actor_pool, memory=memory)
         store = Fence(_Kept(records, self))
         self.team = team = Team(store)
-        batching = Batching(Tunables(Tuning.of(settings)), team)
+        batching = Batching(LiveSettings(TunableValues.of(settings)), team)
         adopter = Adopter(_HOME, InstanceRules(batching=batching, comes_back=False), factory, team)
         rollback = SpawnRollback(team, host, factory)
         self.lifecycle = Lifecycle(team, staff, adopter, 20.0)

@@ -16,7 +16,7 @@ from supervisor.api.results import GitOutcome
 from supervisor.api.verbs import Caller
 from supervisor.git.service import GitService, RemoteGit, git_service
 from supervisor.settings import Settings
-from supervisor.settings.live import Tunables, Tuning
+from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.store.memory import MemoryStore
 from supervisor.team.team import Team
@@ -73,7 +73,7 @@ class Scene:
         self.elsewhere = RemoteGit(self.home.worktrees, scheduler)
         here: Any = Host("head")
         self.service: GitService = git_service(
-            Tunables(Tuning.of(Settings())), here, policy, Team(MemoryStore()), self.elsewhere
+            LiveSettings(TunableValues.of(Settings())), here, policy, Team(MemoryStore()), self.elsewhere
         )
         self.project = root / "project"
         self.project.mkdir()
@@ -144,6 +144,6 @@ async def test_an_instance_that_has_moved_is_found_where_it_is_now(scene: Scene)
 
 async def test_caps_that_are_tuned_hold_on_every_host(scene: Scene) -> None:
     await scene.ask(scene.home.worktrees / AWAY)
-    before = Tuning.of(Settings())
-    scene.service.tuned(before, Tuning.of(Settings(max_concurrent_git_ops=3)))
+    before = TunableValues.of(Settings())
+    scene.service.tuned(before, TunableValues.of(Settings(max_concurrent_git_ops=3)))
     assert scene.service.figures.queue.limit == 6

@@ -13,7 +13,7 @@ from supervisor.api.results import GitBatchResult
 from supervisor.api.verbs import Caller
 from supervisor.git.service import RemoteGit, git_service
 from supervisor.settings import Settings
-from supervisor.settings.live import Tunables, Tuning
+from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.store.memory import MemoryStore
 from supervisor.team.team import Team
@@ -39,8 +39,8 @@ class Scene:
         team = Team(self.store)
         await team.load()
         policy = WorkDirPolicy(home, self.root / "user", ())
-        tunables, elsewhere = Tunables(Tuning.of(Settings())), RemoteGit(home.worktrees, None)
-        self.service = git_service(tunables, self.host, policy, team, elsewhere)
+        live_settings, elsewhere = LiveSettings(TunableValues.of(Settings())), RemoteGit(home.worktrees, None)
+        self.service = git_service(live_settings, self.host, policy, team, elsewhere)
 
     async def ask(self, *operations: dict[str, Any], request_id: str = "r1") -> GitBatchResult:
         asked = [{**each, "workspaceDir": str(self.root / "project")} for each in operations]

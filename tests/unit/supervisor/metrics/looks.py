@@ -9,7 +9,7 @@ from actors.host.load import HostLoad
 from supervisor.metrics.metrics import Count, TimeBucket, Timing
 from supervisor.metrics.snapshot import GitSnapshot, HostSnapshot, PoolSnapshot, Queue, TeamSnapshot
 from supervisor.settings import Settings
-from supervisor.settings.live import Tuning
+from supervisor.settings.live import TunableValues
 from supervisor.store.base import StoreHealth
 
 GB = 1_000_000_000
@@ -39,8 +39,8 @@ def window(counts: dict[Count, int] | None = None, **timings: list[float]) -> Ti
     return slot
 
 
-def tuning(**changes: Any) -> Tuning:
-    return replace(Tuning.of(Settings()), **changes)
+def tuning(**changes: Any) -> TunableValues:
+    return replace(TunableValues.of(Settings()), **changes)
 
 
 def snapshot(**changes: Any) -> TeamSnapshot:

@@ -12,7 +12,7 @@ from supervisor.metrics.health import judge
 from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.metrics.monitor import Monitor, SnapshotParts
 from supervisor.metrics.snapshot import HostSnapshot, SnapshotSources, StalledItem
-from supervisor.settings.live import Tunables
+from supervisor.settings.live import LiveSettings
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.store.guards import Fence
 from supervisor.store.memory import MemoryStore
@@ -48,7 +48,7 @@ class Scene:
                 store=store,
                 permits=FairSemaphore(5),
                 hosts=lambda: {machine.now.host: machine for machine in machines},
-                tunables=Tunables(tuning()),
+                live_settings=LiveSettings(tuning()),
                 sources=SnapshotSources(),
             )
         )

@@ -9,7 +9,7 @@ from actors.host.load import HostLoad
 from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.metrics.metrics import MetricsRecorder, Timing
 from supervisor.settings import Settings
-from supervisor.settings.live import Tunables, Tuning
+from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import FairSemaphore
 from tests.unit.supervisor.metrics.looks import GB, LOAD
 from tests.unit.supervisor.stand_ins import turns
@@ -34,8 +34,8 @@ class Scene:
         self.machine = Machine()
         self.permits = FairSemaphore(5)
         self.recorder = MetricsRecorder(lambda: self.now)
-        self.tunables = Tunables(replace(Tuning.of(Settings()), auto=auto))
-        self.tuning = CapTuningLoop(self.tunables, self.permits, self.recorder, self._hosts)
+        self.live_settings = LiveSettings(replace(TunableValues.of(Settings()), auto=auto))
+        self.tuning = CapTuningLoop(self.live_settings, self.permits, self.recorder, self._hosts)
         self.holders: list[asyncio.Task[None]] = []
 
     def _hosts(self) -> Any:

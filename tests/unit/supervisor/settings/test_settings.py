@@ -18,7 +18,7 @@ from supervisor.settings import (
     setting_variables,
     waiting_settings,
 )
-from supervisor.settings.sources import Tuned, write_tuned
+from supervisor.settings.sources import SavedChanges, write_tuned
 
 
 @pytest.fixture
@@ -230,10 +230,10 @@ def test_a_kept_setting_that_only_another_version_knows_is_left_out(home: Home) 
 
 
 def test_a_team_that_comes_back_has_what_was_changed_while_it_ran(home: Home) -> None:
-    write_tuned(home, Tuned(values={"cache_size": 5}))
+    write_tuned(home, SavedChanges(values={"cache_size": 5}))
     written(home, "cache_size = 77\nmax_concurrent_spawns = 3\n")
     keep_settings(home, Settings.load(home, {}))
-    write_tuned(home, Tuned(values={"max_concurrent_spawns": 9}, auto=True))
+    write_tuned(home, SavedChanges(values={"max_concurrent_spawns": 9}, auto=True))
 
     kept = kept_settings(home)
 
@@ -253,7 +253,7 @@ def test_damage_to_what_was_changed_keeps_no_team_from_coming_back(home: Home, t
 def test_what_was_set_since_a_team_was_brought_up_waits_and_what_was_tuned_does_not(home: Home) -> None:
     keep_settings(home, Settings.load(home, {"CACHE_SIZE": "17", "PHALANX_AGENT": "demo"}))
     assert waiting_settings(home, Settings.load(home, {"CACHE_SIZE": "17", "PHALANX_AGENT": "demo"})) == []
-    write_tuned(home, Tuned(values={"cache_size": 5}))
+    write_tuned(home, SavedChanges(values={"cache_size": 5}))
     assert waiting_settings(home, Settings.load(home, {"PHALANX_AGENT": "demo", "CACHE_SIZE": "17"})) == []
     home.config_file.write_text("[env]\nA = '1'\n")
     assert waiting_settings(home, Settings.load(home, {"PHALANX_AGENT": "demo"})) == ["cache_size", "env"]

@@ -6,7 +6,7 @@ from typing import Any
 from actors.home import Home
 from actors.instance.instance import InstanceConfig
 from supervisor.settings import Settings
-from supervisor.settings.live import Tunables, Tuning
+from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.store.memory import MemoryStore
 from supervisor.team.adoption import Adopter, Batching, InstanceRules
 from supervisor.team.team import Team
@@ -16,7 +16,7 @@ from tests.unit.supervisor.stand_ins import StandInInstance, recruit
 async def test_who_was_silent_and_is_adopted_is_silent_no_more() -> None:
     team = Team(MemoryStore())
     nobody: Any = None
-    rules = InstanceRules(batching=Batching(Tunables(Tuning.of(Settings())), team), comes_back=False)
+    rules = InstanceRules(batching=Batching(LiveSettings(TunableValues.of(Settings())), team), comes_back=False)
     adopter = Adopter(Home(Path("/h")), rules, nobody, team)
     member = await recruit(team, 1)
     await adopter.on_unreachable(member.record.instance_id, "it does not answer")
@@ -42,7 +42,7 @@ async def test_an_actor_that_comes_back_while_its_agent_is_restarted_keeps_what_
     """It was killed after it had been told, and would call messages failed that the agent's next life is to have."""
     team = Team(MemoryStore())
     nobody: Any = None
-    rules = InstanceRules(batching=Batching(Tunables(Tuning.of(Settings())), team), comes_back=False)
+    rules = InstanceRules(batching=Batching(LiveSettings(TunableValues.of(Settings())), team), comes_back=False)
     adopter = Adopter(Home(Path("/h")), rules, nobody, team)
     member, port = await recruit(team, 1), Keeping()
     for member.coming_back in (False, True):

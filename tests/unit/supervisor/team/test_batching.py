@@ -7,13 +7,13 @@ from typing import Any
 from actors.errors import UnavailableError
 from actors.home import Home
 from supervisor.settings import Settings
-from supervisor.settings.live import Tunables, Tuning
+from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.store.memory import MemoryStore
 from supervisor.team.adoption import Adopter, Batching, InstanceRules, limits_of
 from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import StandInInstance, recruit, turns
 
-FIRST = Tuning.of(Settings())
+FIRST = TunableValues.of(Settings())
 LARGE = replace(FIRST, message_batch_size=50, message_batch_delay=500)
 
 
@@ -22,8 +22,8 @@ class Scene:
 
     def __init__(self) -> None:
         self.team = Team(MemoryStore())
-        self.tunables = Tunables(FIRST)
-        self.batching = Batching(self.tunables, self.team)
+        self.live_settings = LiveSettings(FIRST)
+        self.batching = Batching(self.live_settings, self.team)
         self.away = False
         self.instance = StandInInstance(self._trouble)
 
@@ -45,7 +45,7 @@ class Scene:
 
 async def test_who_takes_its_agent_over_is_told_what_applies_now() -> None:
     scene = Scene()
-    scene.tunables.change(LARGE)
+    scene.live_settings.change(LARGE)
     await scene.adopts()
     assert scene.instance.limits == [limits_of(LARGE)]
     await scene.team.members.leave_all()
@@ -54,8 +54,8 @@ async def test_who_takes_its_agent_over_is_told_what_applies_now() -> None:
 async def test_a_change_is_told_to_the_living_at_once_and_only_when_it_concerns_batches() -> None:
     scene = Scene()
     await scene.adopts()
-    scene.tunables.change(replace(FIRST, cache_size=7))
-    scene.tunables.change(LARGE)
+    scene.live_settings.change(replace(FIRST, cache_size=7))
+    scene.live_settings.change(LARGE)
     await turns()
     assert scene.instance.limits == [limits_of(FIRST), limits_of(LARGE)]
     await scene.team.members.leave_all()
@@ -65,7 +65,7 @@ async def test_who_cannot_be_reached_is_told_once_it_reports_again() -> None:
     scene = Scene()
     await scene.adopts()
     scene.away = True
-    scene.tunables.change(LARGE)
+    scene.live_settings.change(LARGE)
     await turns()
     scene.away = False
     assert scene.instance.limits == [limits_of(FIRST)]

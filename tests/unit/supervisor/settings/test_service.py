@@ -16,9 +16,9 @@ from supervisor.api.verbs import Caller
 from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.settings import Settings, service
-from supervisor.settings.live import Tunables, Tuning
-from supervisor.settings.service import TuningDesk
-from supervisor.settings.sources import Tuned, read_tuned, write_tuned
+from supervisor.settings.live import LiveSettings, TunableValues
+from supervisor.settings.service import SettingsService
+from supervisor.settings.sources import SavedChanges, read_tuned, write_tuned
 from supervisor.spawning.admission import FairSemaphore
 from tests.unit.supervisor.stand_ins import turns
 
@@ -30,10 +30,10 @@ class Life:
 
     def __init__(self, home: Home) -> None:
         settings = Settings.load(home, {})
-        self.tunables = Tunables(Tuning.of(settings))
+        self.live_settings = LiveSettings(TunableValues.of(settings))
         self.permits = FairSemaphore(settings.max_concurrent_spawns)
-        self_tuning = CapTuningLoop(self.tunables, self.permits, MetricsRecorder(), dict)
-        self.service = TuningDesk(home, self.tunables, self_tuning, Tuning.of(settings.configured))
+        self_tuning = CapTuningLoop(self.live_settings, self.permits, MetricsRecorder(), dict)
+        self.service = SettingsService(home, self.live_settings, self_tuning, TunableValues.of(settings.configured))
 
     async def tune(self, **arguments: Any) -> results.OptimizeSettingsResult:
         return await self.service.optimize_settings(parse(OptimizeSettingsRequest, arguments), LEAD)
@@ -55,8 +55,8 @@ async def test_the_next_supervisor_of_the_home_begins_with_it_whatever_the_confi
     home.config_file.write_text("max_concurrent_spawns = 3\ncache_size = 77\n")
     await Life(home).tune(maxConcurrentSpawns=9, auto=True)
     later = Life(home)
-    assert (later.permits.limit, later.tunables.current.auto) == (9, True)
-    assert later.tunables.current.cache_size == 77
+    assert (later.permits.limit, later.live_settings.current.auto) == (9, True)
+    assert later.live_settings.current.cache_size == 77
     assert "max_concurrent_spawns = 9" in Settings.load(home, {}).tuned.in_words
 
 
@@ -72,11 +72,11 @@ async def test_changes_add_up_until_they_are_reset(home: Home) -> None:
     await Life(home).tune(cacheSize=5, auto=True)
     await Life(home).tune(cacheTTL=6)
     life = Life(home)
-    assert (life.tunables.current.cache_size, life.tunables.current.cache_ttl) == (5, 6)
+    assert (life.live_settings.current.cache_size, life.live_settings.current.cache_ttl) == (5, 6)
     result = await life.tune(reset=True, prewarmInstances=1)
     new = result.new_settings
     assert (new.cache_size, new.cache_ttl, new.auto, new.prewarm_instances) == (77, 60_000, False, 1)
-    assert Life(home).tunables.current == life.tunables.current
+    assert Life(home).live_settings.current == life.live_settings.current
 
 
 async def test_a_change_whose_caller_went_away_is_done_before_the_next_one_begins(
@@ -84,7 +84,7 @@ async def test_a_change_whose_caller_went_away_is_done_before_the_next_one_begin
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
-    def written_when_told(home: Home, tuned: Tuned) -> None:
+    def written_when_told(home: Home, tuned: SavedChanges) -> None:
         begun.set()
         assert go_on.wait(10)
         write_tuned(home, tuned)
@@ -108,7 +108,7 @@ async def test_what_cannot_be_kept_changes_nothing(home: Home) -> None:
     home.tuned_file.mkdir()
     with pytest.raises(SettingsError):
         await life.tune(maxConcurrentSpawns=9)
-    assert (life.permits.limit, life.tunables.current.max_concurrent_spawns) == (5, 5)
+    assert (life.permits.limit, life.live_settings.current.max_concurrent_spawns) == (5, 5)
 
 
 async def test_without_a_change_nothing_is_written_and_the_settings_are_told(home: Home) -> None:
