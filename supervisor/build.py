@@ -40,8 +40,8 @@ from supervisor.spawning.spawner import Spawner, SpawnSettings, Starts
 from supervisor.spawning.staff import Staff
 from supervisor.spawning.start import ColdStart, WarmStart
 from supervisor.store.base import StateStore
-from supervisor.store.guards import Fence, Keeping
-from supervisor.supervisor import Parts, Supervisor
+from supervisor.store.guards import FencedStore, PreservingStore
+from supervisor.supervisor import Supervisor, SupervisorParts
 from supervisor.team.adoption import Adopter, Batching, InstanceRules
 from supervisor.team.lifecycle import AutoRestart, Lifecycle
 from supervisor.team.queries import Queries
@@ -65,7 +65,7 @@ def make_pool(home: Home, settings: Settings, staff: Staff, team: Team, adopter:
     )
     agents = AgentPool(team, staff, AgentFactory(parts), placement, settings.prewarm_instances)
     worktrees = WorktreePool(team, staff, placement, settings.worktree_pool_size)
-    book = OrderBook(Keeping(store, team.unreadable), this_boot())
+    book = OrderBook(PreservingStore(store, team.unreadable), this_boot())
     return Pool(
         team,
         staff.actor_pool,
@@ -104,7 +104,7 @@ class _Ground:
     settings: Settings
     staff: Staff
     recorder: MetricsRecorder
-    store: Fence
+    store: FencedStore
     team: Team
     live_settings: LiveSettings
     adopter: Adopter
@@ -120,7 +120,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     lifecycle = Lifecycle(team, staff, ground.adopter, settings.spawn_timeout_s)
     keeper = HistoryStore(ground.recorder, ground.store)
     return Supervisor(
-        Parts(
+        SupervisorParts(
             home=home,
             store=ground.store,
             team=team,
@@ -139,7 +139,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
 
 def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> _Ground:
     recorder = MetricsRecorder()
-    fence = Fence(store, recorder)
+    fence = FencedStore(store, recorder)
     team = Team(fence, _names(home), recorder)
     live_settings = LiveSettings(TunableValues.of(settings))
     rules = InstanceRules(batching=Batching(live_settings, team), comes_back=settings.resumes)

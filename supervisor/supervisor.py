@@ -34,7 +34,7 @@ from supervisor.recovery.recovery import Recovery
 from supervisor.rpc.connection import waits_s
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.spawner import Spawner, resume_all, spawn_all
-from supervisor.store.guards import Fence
+from supervisor.store.guards import FencedStore
 from supervisor.team import views
 from supervisor.team.lifecycle import AutoRestart, Lifecycle, restart_all, terminate_all
 from supervisor.team.queries import Queries
@@ -54,11 +54,11 @@ MOVED_ON_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class SupervisorParts:
     """What the supervisor decides over."""
 
     home: Home
-    store: Fence
+    store: FencedStore
     team: Team
     permits: FairSemaphore
     queries: Queries
@@ -75,7 +75,7 @@ class Parts:
 class Supervisor:
     """``call`` runs one verb. All in one event loop."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: SupervisorParts) -> None:
         self._home = parts.home
         self._store = parts.store
         self._team = parts.team

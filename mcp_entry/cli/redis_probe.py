@@ -31,7 +31,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from supervisor.store.redis_url import Watched, is_cluster, single, watched
+from supervisor.store.redis_url import SentinelMaster, is_cluster, single, watched
 
 LIMIT_S = 10
 _ANSWER_S = 3.0
@@ -76,7 +76,7 @@ def _connected(url: str, clustered: bool) -> Any:
     return Redis.from_url(url, retry=never_again, **bounds)
 
 
-def _master(sentinels: Watched, bounds: Mapping[str, Any]) -> Any:
+def _master(sentinels: SentinelMaster, bounds: Mapping[str, Any]) -> Any:
     """The same client as the store's (``supervisor.store.redis_client``), but one that blocks."""
     options: dict[str, Any] = {**parse_url(sentinels.url), **bounds}  # type: ignore[no-untyped-call]
     for place in ("host", "port"):

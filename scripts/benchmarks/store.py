@@ -15,7 +15,7 @@ from scripts.benchmarks.figures import Figure
 from scripts.benchmarks.section import Part, Plot, Section
 from supervisor.store import keys
 from supervisor.store.base import StateStore
-from supervisor.store.replicator import Pace
+from supervisor.store.replicator import RetrySchedule
 from supervisor.store.sqlite import SqliteStore
 from tests.integration.store.copies import make_replicated
 from tests.integration.store.redis_server import server
@@ -44,7 +44,7 @@ def _sqlite(directory: Path) -> Iterator[StateStore]:
 def _both(directory: Path) -> Iterator[StateStore]:
     """As with Redis in the settings: the file and a Redis on this machine that writes to its disk once a second."""
     with server(directory / "redis", ["--appendfsync", "everysec"]) as redis:
-        yield make_replicated(directory / "state.db", redis.url, pace=Pace())
+        yield make_replicated(directory / "state.db", redis.url, pace=RetrySchedule())
 
 
 STORES: dict[str, Callable[[Path], AbstractContextManager[StateStore]]] = {

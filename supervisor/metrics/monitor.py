@@ -15,7 +15,7 @@ from supervisor.metrics.snapshot import HostSnapshot, Queue, SnapshotSources, St
 from supervisor.ports import HostPort
 from supervisor.settings.live import LiveSettings
 from supervisor.spawning.admission import FairSemaphore
-from supervisor.store.guards import Fence
+from supervisor.store.guards import FencedStore
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
 
@@ -34,7 +34,7 @@ class SnapshotParts:
     """Whom the monitor looks at."""
 
     team: Team
-    store: Fence
+    store: FencedStore
     permits: FairSemaphore
     hosts: Hosts
     slots: Callable[[], Mapping[str, int]] = dict

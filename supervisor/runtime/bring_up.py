@@ -25,7 +25,7 @@ from actors.home import Home, read_environment, write_environment
 from actors.tmux.server import TmuxServer
 from supervisor.runtime.environment import Environments, agent_environment, kept_for_ray, kept_for_tls, ray_environment
 from supervisor.runtime.model import Stopwatch
-from supervisor.runtime.parts import Parts, gateway_answers, has_head
+from supervisor.runtime.parts import RuntimeParts, gateway_answers, has_head
 from supervisor.runtime.ray_head import LOG_NAME as HEAD_LOG
 from supervisor.runtime.ray_head import HeadWatch, end_ray, is_head, start_detached, start_head
 from supervisor.runtime.tear_down import (
@@ -149,7 +149,7 @@ class BringUp:
         self._undo = undo
         self._terminal = TmuxServer(home.tmux_socket)
 
-    def run(self, known: TeamInfo | None, parts: Parts, given: Environments) -> TeamInfo:
+    def run(self, known: TeamInfo | None, parts: RuntimeParts, given: Environments) -> TeamInfo:
         """Returns the team when its gateway answers; the agents of a team that goes on keep the environment they have.
 
         Raises ``PhalanxError``.
@@ -169,7 +169,7 @@ class BringUp:
         write_team(self._home, team)
         return team
 
-    def _until_it_is_there(self, team: TeamInfo, parts: Parts, given: Environments) -> TeamInfo:
+    def _until_it_is_there(self, team: TeamInfo, parts: RuntimeParts, given: Environments) -> TeamInfo:
         """Whatever of Ray dies meanwhile is begun again at once. A head that was there but in which no supervisor comes
         up, perhaps because it is just dying, is replaced."""
         begun = time.monotonic()
@@ -189,7 +189,7 @@ class BringUp:
                 raise UnavailableError(f"The supervisor could not be started: {error}\nThe log is {log}.") from error
         raise AssertionError
 
-    def _try(self, team: TeamInfo, parts: Parts, given: Environments) -> TeamInfo:
+    def _try(self, team: TeamInfo, parts: RuntimeParts, given: Environments) -> TeamInfo:
         """Raises ``SupervisorLostError`` when another try may do better."""
         team, lost = self._ray(team, parts, given.ray)
         cluster = team.ray_address if team.joined else ""
@@ -240,7 +240,7 @@ class BringUp:
             end_all(self._home, team)
             remove_files(self._home)
 
-    def _ray(self, team: TeamInfo, parts: Parts, for_ray: Mapping[str, str]) -> tuple[TeamInfo, Lost]:
+    def _ray(self, team: TeamInfo, parts: RuntimeParts, for_ray: Mapping[str, str]) -> tuple[TeamInfo, Lost]:
         """The team with a head, and how to see what of it is lost. Two generations of actors never run side by side."""
         cluster = self._settings.ray_address or (team.ray_address if team.joined else "")
         if cluster:
@@ -258,7 +258,9 @@ class BringUp:
         write_team(self._home, team)
         return team, HeadWatch(head.pid).ended
 
-    def _join(self, team: TeamInfo, parts: Parts, cluster: str, for_ray: Mapping[str, str]) -> tuple[TeamInfo, Lost]:
+    def _join(
+        self, team: TeamInfo, parts: RuntimeParts, cluster: str, for_ray: Mapping[str, str]
+    ) -> tuple[TeamInfo, Lost]:
         """The team in a cluster that is there already. Actors in which no supervisor comes up are replaced, too."""
         check_cluster(cluster)
         if team.head_pid and is_head(team.head_pid, team.team_id):

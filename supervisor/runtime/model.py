@@ -23,7 +23,7 @@ def ignore_steps(step: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class StepTime:
     """How long one part of bringing up or down took."""
 
     what: str
@@ -40,7 +40,7 @@ class TeamAddress:
     team_id: str
     already_running: bool
     """Nothing had to be done."""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[StepTime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class TeamState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class EndedProcess:
     """A process that was ended, by id and the name of its program."""
 
     pid: int
@@ -64,18 +64,18 @@ class DownReport:
     """``was_running`` is false when there was nothing to bring down."""
 
     was_running: bool
-    ended: tuple[Ended, ...] = ()
+    ended: tuple[EndedProcess, ...] = ()
     notes: tuple[str, ...] = ()
-    steps: tuple[Step, ...] = ()
+    steps: tuple[StepTime, ...] = ()
 
 
 class Stopwatch:
     def __init__(self, on_step: OnStep) -> None:
         self._on_step = on_step
-        self._steps: list[Step] = []
+        self._steps: list[StepTime] = []
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[StepTime, ...]:
         """Those that are over, in order."""
         return tuple(self._steps)
 
@@ -91,4 +91,4 @@ class Stopwatch:
         self.add(what, time.monotonic() - begun)
 
     def add(self, what: str, seconds: float) -> None:
-        self._steps.append(Step(what=what, seconds=round(seconds, 3)))
+        self._steps.append(StepTime(what=what, seconds=round(seconds, 3)))

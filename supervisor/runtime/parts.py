@@ -77,7 +77,7 @@ def _ask(home: Home, verb: Callable[[SupervisorClient], Awaitable[_Answer]], tim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class RuntimeParts:
     head: bool = False
     terminal: bool = False
     gateway: bool = False
@@ -89,17 +89,17 @@ class Parts:
         return tuple(name for name, there in named.items() if not there)
 
 
-NONE = Parts()
+NONE = RuntimeParts()
 
 
-def look(home: Home, team: TeamInfo | None) -> Parts:
+def look(home: Home, team: TeamInfo | None) -> RuntimeParts:
     """What a process id in the team's file says counts only while that process carries the team's mark."""
     if team is None:
         return NONE
     terminal = False
     with suppress(TerminalError):
         terminal = mark_of_server(home) == team.team_id
-    return Parts(head=has_head(team), terminal=terminal, gateway=gateway_answers(home))
+    return RuntimeParts(head=has_head(team), terminal=terminal, gateway=gateway_answers(home))
 
 
 def has_head(team: TeamInfo) -> bool:

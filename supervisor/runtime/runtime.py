@@ -24,7 +24,7 @@ from actors.processes import is_running, own_umask, processes_with
 from supervisor.runtime.bring_up import BringUp, stored_environment
 from supervisor.runtime.environment import Environments, check_programs, only_one
 from supervisor.runtime.model import DownReport, OnStep, Stopwatch, TeamAddress, TeamState, ignore_steps
-from supervisor.runtime.parts import NONE, Parts, look, shut_down
+from supervisor.runtime.parts import NONE, RuntimeParts, look, shut_down
 from supervisor.runtime.tear_down import end_all, name_all, refuse_from_inside, remove_files
 from supervisor.settings import Settings, check_variables
 from supervisor.team.file import TeamInfo, read_team, wanted_team, write_team
@@ -132,7 +132,9 @@ class Runtime:
             steps=watch.steps,
         )
 
-    def _brought_up(self, team: TeamInfo | None, parts: Parts, given: Environments, watch: Stopwatch) -> TeamInfo:
+    def _brought_up(
+        self, team: TeamInfo | None, parts: RuntimeParts, given: Environments, watch: Stopwatch
+    ) -> TeamInfo:
         with ExitStack() as undo:
             brought_up = BringUp(self._home, self._settings, self._factory, watch, undo).run(team, parts, given)
             undo.pop_all()

@@ -33,7 +33,7 @@ from supervisor.runtime.environment import (
     kept_for_tls,
     python_path,
 )
-from supervisor.runtime.model import Ended
+from supervisor.runtime.model import EndedProcess
 from supervisor.runtime.ray_head import end_ray
 from supervisor.settings import HOME_VARIABLE
 from supervisor.team.file import TeamInfo
@@ -148,12 +148,12 @@ def mark_of_server(home: Home) -> str | None:
     return None
 
 
-def name_all(processes: Iterable[psutil.Process]) -> dict[psutil.Process, Ended]:
+def name_all(processes: Iterable[psutil.Process]) -> dict[psutil.Process, EndedProcess]:
     """Only the program's name: a command line may hold secrets."""
     found = {}
     for process in processes:
         with suppress(psutil.Error):
-            found[process] = Ended(pid=process.pid, name=process.name())
+            found[process] = EndedProcess(pid=process.pid, name=process.name())
     return found
 
 

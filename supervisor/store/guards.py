@@ -2,13 +2,13 @@
 
 Keeps records that this version cannot read from being overwritten or deleted, whoever would do so.
 
-``Keeping`` stands before the store for all that the team and the outbox write. What is new of such a record lives in
-memory only, until the version that wrote it takes the state over again.
+``PreservingStore`` stands before the store for all that the team and the outbox write. What is new of such a record
+lives in memory only, until the version that wrote it takes the state over again.
 
 What a supervisor that was replaced may still do: nothing.
 
-``Fence`` stands before the store. When the store says for the first time that another supervisor has taken the state
-over, nothing is read or written any more, and ``check`` tells everybody who asks.
+``FencedStore`` stands before the store. When the store says for the first time that another supervisor has taken the
+state over, nothing is read or written any more, and ``check`` tells everybody who asks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from supervisor.store.base import StateStore, StoreHealth
 logger = logging.getLogger(__name__)
 
 
-class Keeping:
+class PreservingStore:
     """A ``StateStore``."""
 
     def __init__(self, store: StateStore, unreadable: Unreadable) -> None:
@@ -65,7 +65,7 @@ class Keeping:
 _Value = TypeVar("_Value")
 
 
-class Fence:
+class FencedStore:
     """A ``StateStore``. All in the supervisor's event loop."""
 
     def __init__(self, store: StateStore, recorder: MetricsRecorder | None = None) -> None:

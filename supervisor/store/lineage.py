@@ -64,7 +64,7 @@ _KEPT = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class WriterSession:
     """One supervisor's time as the writer. ``start`` is the sequence at which it found the state."""
 
     epoch: int
@@ -73,18 +73,18 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class CopyPosition:
     """How far a copy is, and who wrote it, oldest first."""
 
     position: Position
-    sessions: Sequence[Session]
+    sessions: Sequence[WriterSession]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ours:
+class OwnSessions:
     """This supervisor's session, and those before it, as the file knows them."""
 
-    sessions: tuple[Session, ...]
+    sessions: tuple[WriterSession, ...]
 
     @property
     def epoch(self) -> int:
@@ -102,7 +102,7 @@ class Relation(Enum):
     PARTED = auto()
 
 
-def compare(file: Standing, redis: Standing) -> Relation:
+def compare(file: CopyPosition, redis: CopyPosition) -> Relation:
     """A copy at sequence 0 is empty: the other one has all."""
     if redis.position.sequence == 0:
         return Relation.FILE_HAS_ALL
@@ -123,13 +123,13 @@ def compare(file: Standing, redis: Standing) -> Relation:
     return Relation.REDIS_HAS_ALL if ahead else Relation.FILE_HAS_ALL
 
 
-def _after(sessions: Sequence[Session], common: set[Session]) -> Sequence[Session]:
+def _after(sessions: Sequence[WriterSession], common: set[WriterSession]) -> Sequence[WriterSession]:
     """Those after the last one that both copies have seen."""
     shared = [index for index, session in enumerate(sessions) if session in common]
     return sessions[shared[-1] + 1 :] if shared else sessions
 
 
-def parted(file: Standing, redis: Standing, meta_key: str) -> str:
+def parted(file: CopyPosition, redis: CopyPosition, meta_key: str) -> str:
     """The end of a sentence that begins with the name of the server: what is there, and how to choose."""
     return (
         f"holds a state of this team (epoch {redis.position.epoch}, {redis.position.sequence} writes) that has parted "
@@ -139,7 +139,7 @@ def parted(file: Standing, redis: Standing, meta_key: str) -> str:
     )
 
 
-def encode(sessions: Sequence[Session]) -> bytes:
+def encode(sessions: Sequence[WriterSession]) -> bytes:
     rows = [(session.epoch, session.token, session.start) for session in sessions[-_KEPT:]]
     return bytes([_VERSION]) + bytes(msgpack.packb(rows))
 
@@ -148,7 +148,7 @@ class SessionsVersionError(StoreError):
     """The text is the end of a sentence that begins with whose list it is."""
 
 
-def decode(record: bytes) -> tuple[Session, ...]:
+def decode(record: bytes) -> tuple[WriterSession, ...]:
     """Empty for no record. Raises ``SessionsVersionError`` for one that this program cannot read: without it nobody
     could tell which copy has everything."""
     if not record:
@@ -159,4 +159,4 @@ def decode(record: bytes) -> tuple[Session, ...]:
             f"{_VERSION}). Nothing was changed. Use the version that wrote it"
         )
     rows = msgpack.unpackb(record[1:])
-    return tuple(Session(epoch=epoch, token=token, start=start) for epoch, token, start in rows)
+    return tuple(WriterSession(epoch=epoch, token=token, start=start) for epoch, token, start in rows)

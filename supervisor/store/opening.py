@@ -9,8 +9,8 @@ from supervisor.settings import Settings
 from supervisor.store.base import MayBegin, StateStore, always
 from supervisor.store.redis import RedisCopy, Writer
 from supervisor.store.redis_client import RedisServer, connect
-from supervisor.store.replicated import RedisSide, Replicated
-from supervisor.store.replicator import Pace
+from supervisor.store.replicated import RedisReplica, Replicated
+from supervisor.store.replicator import RetrySchedule
 from supervisor.store.sqlite import SqliteStore
 
 LEASE_S = 15.0
@@ -27,7 +27,7 @@ def make_store(home: Home, settings: Settings, may_begin: MayBegin = always) -> 
     server = RedisServer.at(settings.redis_address)
     writer = Writer(name=f"{socket.gethostname()}:{home.root}", lease_s=LEASE_S)
     copy = RedisCopy(connect(server), home.identity, writer)
-    return Replicated(home.state_file, RedisSide(copy=copy, server=server), Pace(), may_begin)
+    return Replicated(home.state_file, RedisReplica(copy=copy, server=server), RetrySchedule(), may_begin)
 
 
 async def open_store(home: Home, settings: Settings) -> StateStore:

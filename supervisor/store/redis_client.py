@@ -25,7 +25,7 @@ from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnec
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 
 from actors.errors import SettingsError
-from supervisor.store.redis_url import Watched, is_cluster, password_of, single, watched, without_secrets
+from supervisor.store.redis_url import SentinelMaster, is_cluster, password_of, single, watched, without_secrets
 
 _SENTINEL_S = 1.0
 """Of several that are asked one after another, one may be away."""
@@ -39,7 +39,7 @@ class _MasterClient(Redis):
         await asyncio.gather(*(sentinel.aclose() for sentinel in pool.sentinel_manager.sentinels))
 
 
-def connect_to_master(watched: Watched, **bounds: Any) -> Redis:
+def connect_to_master(watched: SentinelMaster, **bounds: Any) -> Redis:
     """Connects when it is used first. Raises ``TypeError`` or ``ValueError`` for options in the URL that are none."""
     options: dict[str, Any] = {**parse_url(watched.url), **bounds}
     for place in ("host", "port"):
@@ -77,7 +77,7 @@ class RedisServer:
     url: str = field(repr=False)
     shown: str
     cluster: bool = False
-    sentinels: Watched | None = None
+    sentinels: SentinelMaster | None = None
     passwords: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod

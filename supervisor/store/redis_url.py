@@ -33,7 +33,7 @@ _ENCODING = "In a user name or password write / ? # @ and % as %2F %3F %23 %40 a
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class SentinelMaster:
     """A master that is found by asking its sentinels."""
 
     sentinels: tuple[tuple[str, int], ...]
@@ -54,7 +54,7 @@ def single(url: str) -> str:
     return url.replace(_CLUSTER, "", 1) if is_cluster(url) else url
 
 
-def watched(url: str) -> Watched | None:
+def watched(url: str) -> SentinelMaster | None:
     """What a URL without fault says of sentinels; None when it names none."""
     parts = _split(url)
     if not parts.scheme.endswith(_SENTINEL):
@@ -64,7 +64,7 @@ def watched(url: str) -> Watched | None:
     name, _, database = parts.path.strip("/").partition("/")
     first = places.partition(",")[0]
     plain = urlencode([(key, value) for key, value in options if not key.startswith(_OF_SENTINELS)])
-    return Watched(
+    return SentinelMaster(
         sentinels=tuple((each.hostname or "", each.port or _SENTINEL_PORT) for each in _places(parts)),
         master=unquote(name),
         options={key.removeprefix(_OF_SENTINELS): value for key, value in options if key.startswith(_OF_SENTINELS)},

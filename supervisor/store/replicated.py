@@ -30,12 +30,12 @@ from actors.errors import PhalanxError, StateHeldError, StoreError
 from supervisor.store.base import MayBegin, StoreHealth, always
 from supervisor.store.keys import SESSIONS
 from supervisor.store.lineage import (
-    Ours,
+    CopyPosition,
+    OwnSessions,
     Position,
     Relation,
-    Session,
     SessionsVersionError,
-    Standing,
+    WriterSession,
     compare,
     decode,
     encode,
@@ -43,7 +43,7 @@ from supervisor.store.lineage import (
 )
 from supervisor.store.redis import CopyDamagedError, CopyHeldError, CopyState, CopyVersionError, RedisCopy
 from supervisor.store.redis_client import REDIS_ERRORS, RedisServer
-from supervisor.store.replicator import LagNote, Pace, Replicator, words
+from supervisor.store.replicator import LagNote, Replicator, RetrySchedule, words
 from supervisor.store.sqlite import SqliteStore
 from supervisor.store.sqlite_file import set_aside
 from supervisor.store.sqlite_schema import DamagedFileError
@@ -58,15 +58,15 @@ _T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RedisSide:
+class RedisReplica:
     copy: RedisCopy
     server: RedisServer
 
 
-class Reconciling:
+class StoreReconciler:
     """``run`` once. When it fails the caller closes the file; Redis is let go."""
 
-    def __init__(self, path: Path, file: SqliteStore, redis: RedisSide, note: LagNote, may_begin: MayBegin) -> None:
+    def __init__(self, path: Path, file: SqliteStore, redis: RedisReplica, note: LagNote, may_begin: MayBegin) -> None:
         self._path = path
         self._file = file
         self._redis = redis.copy
@@ -76,7 +76,7 @@ class Reconciling:
         self.unreachable = ""
         """Why Redis could not be asked; empty when it answered."""
 
-    async def run(self) -> Ours:
+    async def run(self) -> OwnSessions:
         """Opens the file and returns the sessions that it has seen, ours noted in it as the last one.
 
         Raises ``StateHeldError``, and ``StoreError`` that says how to choose when the copies have parted.
@@ -118,7 +118,7 @@ class Reconciling:
             self.unreachable = words(error, self._server)
             return None
 
-    async def _settle(self, found: CopyState | None) -> Ours:
+    async def _settle(self, found: CopyState | None) -> OwnSessions:
         epoch = self._file.position.epoch
         if found and found.fence >= epoch:
             await self._file.close()
@@ -130,18 +130,18 @@ class Reconciling:
             sessions = await self._sessions()
         if self._file.position.sequence == 0:
             await self._may_begin()
-        ours = Session(epoch=epoch, token=token, start=self._file.position.sequence)
+        ours = WriterSession(epoch=epoch, token=token, start=self._file.position.sequence)
         await self._file.write({SESSIONS: encode((*sessions, ours))})
-        return Ours(sessions=(*sessions, ours))
+        return OwnSessions(sessions=(*sessions, ours))
 
-    async def _sessions(self) -> tuple[Session, ...]:
+    async def _sessions(self) -> tuple[WriterSession, ...]:
         record = (await self._file.load(SESSIONS)).get(SESSIONS, b"")
         try:
             return decode(record)
         except SessionsVersionError as error:
             raise StoreError(f"The team's state {self._path} {error}, or another PHALANX_HOME.") from error
 
-    def _sessions_in_redis(self, found: CopyState) -> tuple[Session, ...]:
+    def _sessions_in_redis(self, found: CopyState) -> tuple[WriterSession, ...]:
         try:
             return decode(found.sessions)
         except SessionsVersionError as error:
@@ -151,10 +151,10 @@ class Reconciling:
     def _without_it(self) -> str:
         return f"or go on with the file as it is: redis-cli DEL '{self._redis.meta_key}'"
 
-    async def _redis_has_more(self, found: CopyState, sessions: tuple[Session, ...]) -> bool:
+    async def _redis_has_more(self, found: CopyState, sessions: tuple[WriterSession, ...]) -> bool:
         position = found.position or Position()
-        file = Standing(position=self._file.position, sessions=sessions)
-        redis = Standing(position=position, sessions=sessions if found.damage else self._sessions_in_redis(found))
+        file = CopyPosition(position=self._file.position, sessions=sessions)
+        redis = CopyPosition(position=position, sessions=sessions if found.damage else self._sessions_in_redis(found))
         relation = compare(file, redis)
         if relation is Relation.PARTED:
             raise StoreError(f"Redis ({self._server.shown}) {parted(file, redis, self._redis.meta_key)}.")
@@ -231,7 +231,7 @@ _RELEASE_S = 0.5
 class Replicated:
     """A ``StateStore``."""
 
-    def __init__(self, path: Path, redis: RedisSide, pace: Pace, may_begin: MayBegin = always) -> None:
+    def __init__(self, path: Path, redis: RedisReplica, pace: RetrySchedule, may_begin: MayBegin = always) -> None:
         self._path = path
         self._redis = redis
         self._may_begin = may_begin
@@ -248,7 +248,7 @@ class Replicated:
 
     async def open(self) -> int:
         try:
-            reconciling = Reconciling(self._path, self._file, self._redis, self._note, self._may_begin)
+            reconciling = StoreReconciler(self._path, self._file, self._redis, self._note, self._may_begin)
             ours = await reconciling.run()
             self._in_use = True
             await self._replicator.start(ours, _FIRST_LOOK_S if reconciling.unreachable else _FIRST_SYNC_S)

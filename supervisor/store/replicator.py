@@ -44,11 +44,11 @@ from actors.errors import FencedError, PhalanxError, StoreError
 from supervisor.store.lineage import (
     Change,
     Changes,
-    Ours,
+    CopyPosition,
+    OwnSessions,
     Position,
     Relation,
     SessionsVersionError,
-    Standing,
     compare,
     decode,
     parted,
@@ -148,7 +148,7 @@ class Portions:
     answer_s: float = 5.0
 
 
-class CatchingUp:
+class CatchUp:
     """One run of it."""
 
     def __init__(self, file: CopiedFile, redis: RedisCopy, fence: str, portions: Portions) -> None:
@@ -215,7 +215,7 @@ class PartedError(PhalanxError):
     """The copy has something that the file lacks. The text is the end of a sentence, see ``lineage.parted``."""
 
 
-class Trouble:
+class ReplicationTrouble:
     def __init__(self, server: RedisServer) -> None:
         self._server = server
         self._words = ""
@@ -266,7 +266,7 @@ def words(error: BaseException, server: RedisServer) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class RetrySchedule:
     save_s: float = 0.5
     """Longest wait of a save for Redis."""
     renew_s: float = 5.0
@@ -290,18 +290,20 @@ class Note(Protocol):
 class Replicator:
     """``start`` once; then ``offer`` every change of the file."""
 
-    def __init__(self, file: CopiedFile, redis: RedisCopy, server: RedisServer, note: Note, pace: Pace) -> None:
+    def __init__(
+        self, file: CopiedFile, redis: RedisCopy, server: RedisServer, note: Note, pace: RetrySchedule
+    ) -> None:
         self._file = file
         self._redis = redis
         self._server = server
         self._note = note
         self._pace = pace
-        self._ours = Ours(sessions=())
+        self._ours = OwnSessions(sessions=())
         self._backlog = Backlog()
         self._offered = asyncio.Event()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._at = Position()
-        self._trouble = Trouble(server)
+        self._trouble = ReplicationTrouble(server)
         self._fenced: FencedError | None = None
         self._tidied = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -311,7 +313,7 @@ class Replicator:
         """What is wrong, since when and what happens meanwhile; empty when Redis keeps pace."""
         return str(self._fenced or self._trouble.warning)
 
-    async def start(self, ours: Ours, within_s: float) -> None:
+    async def start(self, ours: OwnSessions, within_s: float) -> None:
         """Returns when Redis keeps pace, when something is wrong, or after ``within_s``; the work goes on."""
         self._ours = ours
         self._task = asyncio.create_task(self._keep_pace(), name="redis-copy")
@@ -388,17 +390,17 @@ class Replicator:
             raise CopyFencedError(f"epoch {state.fence}")
         self._refuse_what_parted(state)
         await self._redis.crown(self._ours.fence, portions.answer_s)
-        catching_up = CatchingUp(self._file, self._redis, self._ours.fence, portions)
+        catching_up = CatchUp(self._file, self._redis, self._ours.fence, portions)
         self._arrive(await catching_up.bring(None if state.damage else state.position))
         self._trouble.end()
 
     def _refuse_what_parted(self, state: CopyState) -> None:
         if state.position is None:
             return
-        found = Standing(
+        found = CopyPosition(
             position=state.position, sessions=self._ours.sessions if state.damage else decode(state.sessions)
         )
-        ours = Standing(position=self._file.position, sessions=self._ours.sessions)
+        ours = CopyPosition(position=self._file.position, sessions=self._ours.sessions)
         if compare(ours, found) is not Relation.FILE_HAS_ALL:
             raise PartedError(parted(ours, found, self._redis.meta_key))
 

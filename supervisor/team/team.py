@@ -20,7 +20,7 @@ from supervisor.records import Unreadable, decode_plain, decode_record, encode_p
 from supervisor.rpc.idempotency import IdempotencyStore, IdempotentCall
 from supervisor.store import keys
 from supervisor.store.base import StateStore
-from supervisor.store.guards import Keeping
+from supervisor.store.guards import PreservingStore
 from supervisor.team.links import InstanceLinks
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member, Registry
 
@@ -41,7 +41,7 @@ class Team:
         self.members = InstanceLinks()
         self.recorder = recorder or MetricsRecorder()
         self.unreadable = Unreadable()
-        store = Keeping(store, self.unreadable)
+        store = PreservingStore(store, self.unreadable)
         self.outbox = Outbox(self.registry, self.members, store, self.changes, self.recorder)
         self.idempotency = IdempotencyStore()
         self.on_failed: Callable[[Member], None] = lambda _: None

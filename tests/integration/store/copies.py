@@ -11,19 +11,21 @@ from typing import Any
 from supervisor.store.keys import SESSIONS, RedisKeys
 from supervisor.store.redis import RedisCopy, Writer
 from supervisor.store.redis_client import RedisServer, connect
-from supervisor.store.replicated import RedisSide, Replicated
-from supervisor.store.replicator import Pace
+from supervisor.store.replicated import RedisReplica, Replicated
+from supervisor.store.replicator import RetrySchedule
 
 TEAM = "team"
 KEYS = RedisKeys.of(TEAM)
-PACE = Pace(renew_s=0.2, pause_s=0.02, longest_pause_s=0.1)
+PACE = RetrySchedule(renew_s=0.2, pause_s=0.02, longest_pause_s=0.1)
 """As in a team, but with short pauses. The bound of a save is the team's."""
 
 
-def make_replicated(path: Path, url: str, name: str = "home", pace: Pace = PACE, lease_s: float = 15.0) -> Replicated:
+def make_replicated(
+    path: Path, url: str, name: str = "home", pace: RetrySchedule = PACE, lease_s: float = 15.0
+) -> Replicated:
     server = RedisServer.at(url)
     copy = RedisCopy(connect(server), TEAM, Writer(name=name, lease_s=lease_s))
-    return Replicated(path, RedisSide(copy=copy, server=server), pace)
+    return Replicated(path, RedisReplica(copy=copy, server=server), pace)
 
 
 async def crash(store: Replicated) -> None:

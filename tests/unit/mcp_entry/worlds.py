@@ -15,7 +15,7 @@ from actors.home import Home
 from mcp_entry.cli.app import app
 from mcp_entry.cli.session import World
 from supervisor.rpc.client import SupervisorClient
-from supervisor.runtime import DownReport, Ended, OnStep, TeamAddress, TeamState
+from supervisor.runtime import DownReport, EndedProcess, OnStep, TeamAddress, TeamState
 from supervisor.settings import Settings
 from tests.unit.mcp_entry.fakes import FakeClient
 
@@ -50,7 +50,7 @@ class FakeRuntime:
     def down(self, on_step: OnStep) -> DownReport:
         on_step("ending Ray")
         return DownReport(
-            was_running=True, ended=(Ended(pid=7, name="tmux"),), notes=("spec_1_1_1: 2 commits are not merged",)
+            was_running=True, ended=(EndedProcess(pid=7, name="tmux"),), notes=("spec_1_1_1: 2 commits are not merged",)
         )
 
     def state(self) -> TeamState:

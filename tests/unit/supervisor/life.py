@@ -26,7 +26,7 @@ from supervisor.spawning.rollback import SpawnRollback
 from supervisor.spawning.spawner import Spawner, SpawnSettings, Starts
 from supervisor.spawning.staff import Staff
 from supervisor.spawning.start import ColdStart, WarmStart
-from supervisor.store.guards import Fence
+from supervisor.store.guards import FencedStore
 from supervisor.store.memory import MemoryStore
 from supervisor.team.adoption import Adopter, Batching, InstanceRules
 from supervisor.team.lifecycle import Lifecycle
@@ -98,7 +98,7 @@ class Life:
         self.permits = permits = FairSemaphore(3)
         actor_pool, memory = ActorPool(factory, permits, 0), MemoryAdmission(host, 1, 0)
         staff = Staff(host=host, factory=factory, permits=permits, actor_pool=actor_pool, memory=memory)
-        store = Fence(_Kept(records, self))
+        store = FencedStore(_Kept(records, self))
         self.team = team = Team(store)
         batching = Batching(LiveSettings(TunableValues.of(settings)), team)
         adopter = Adopter(_HOME, InstanceRules(batching=batching, comes_back=False), factory, team)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.store.replicated import Replicated
-from supervisor.store.replicator import Pace
+from supervisor.store.replicator import RetrySchedule
 from tests.integration.store.copies import copies_agree, crash, in_redis, make_replicated
 from tests.integration.store.failover.outage import SAVE_BOUND_S, SLACK_S, slowest_save_s, warnings
 from tests.integration.store.proxy import Proxy
@@ -110,7 +110,7 @@ async def test_a_team_starts_soon_with_its_file_while_redis_is_stalled(
 async def test_a_redis_that_is_too_slow_now_and_then_is_not_complained_of_without_end(
     running: RedisProcess, way: Proxy, short_tmp: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = make_replicated(short_tmp / "state.db", way.url, pace=Pace(pause_s=0.5))
+    store = make_replicated(short_tmp / "state.db", way.url, pace=RetrySchedule(pause_s=0.5))
     await store.open()
     way.faults.delay_s = 0.3
     deadline = time.monotonic() + 6

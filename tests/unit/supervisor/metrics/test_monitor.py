@@ -14,7 +14,7 @@ from supervisor.metrics.monitor import Monitor, SnapshotParts
 from supervisor.metrics.snapshot import HostSnapshot, SnapshotSources, StalledItem
 from supervisor.settings.live import LiveSettings
 from supervisor.spawning.admission import FairSemaphore
-from supervisor.store.guards import Fence
+from supervisor.store.guards import FencedStore
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceStage
 from supervisor.team.team import Team
@@ -40,7 +40,7 @@ class Machine:
 class Scene:
     def __init__(self, *machines: Any) -> None:
         self.at = 1000.0
-        store = Fence(MemoryStore())
+        store = FencedStore(MemoryStore())
         self.team = Team(store, recorder=MetricsRecorder(lambda: self.at))
         self.monitor = Monitor(
             SnapshotParts(

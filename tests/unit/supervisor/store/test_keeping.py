@@ -5,7 +5,7 @@ from dataclasses import replace
 from actors.messages import MessageStatus
 from supervisor.records import Unreadable, decode_plain
 from supervisor.store import keys
-from supervisor.store.guards import Keeping
+from supervisor.store.guards import PreservingStore
 from supervisor.store.memory import MemoryStore
 from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import draft, receipt, recruit
@@ -17,7 +17,7 @@ async def test_what_cannot_be_read_is_neither_overwritten_nor_deleted_and_the_re
     store, unreadable = MemoryStore(), Unreadable()
     await store.save({"a": LATER, "b": LATER, "c": b"1"})
     assert list(unreadable.readable({"a": LATER, "b": LATER}, decode_plain)) == []
-    await Keeping(store, unreadable).save({"a": b"2", "c": b"2"}, ["b", "c"])
+    await PreservingStore(store, unreadable).save({"a": b"2", "c": b"2"}, ["b", "c"])
     assert await store.load("") == {"a": LATER, "b": LATER}
 
 

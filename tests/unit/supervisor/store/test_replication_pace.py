@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from supervisor.store.lineage import Change, Changes, Ours, Position, Session
+from supervisor.store.lineage import Change, Changes, OwnSessions, Position, WriterSession
 from supervisor.store.redis import CopyState, RedisCopy
 from supervisor.store.redis_client import RedisServer
-from supervisor.store.replicator import Pace, Replicator
+from supervisor.store.replicator import Replicator, RetrySchedule
 
 START = Position(lineage="l", epoch=1, sequence=1)
 
@@ -61,8 +61,8 @@ class SwallowingRedis(RedisCopy):
 
 async def test_one_cancellation_is_enough_even_when_the_client_swallows_it() -> None:
     redis = SwallowingRedis()
-    replicator = Replicator(File(), redis, RedisServer(url="", shown="here"), Note(), Pace(save_s=0.01))
-    await replicator.start(Ours(sessions=(Session(epoch=1, token="t", start=1),)), 1)
+    replicator = Replicator(File(), redis, RedisServer(url="", shown="here"), Note(), RetrySchedule(save_s=0.01))
+    await replicator.start(OwnSessions(sessions=(WriterSession(epoch=1, token="t", start=1),)), 1)
     second = Position(lineage="l", epoch=1, sequence=2)
     await replicator.offer(Change(previous=1, position=second, records={"a": b"1"}))
 
@@ -81,8 +81,10 @@ class SilentRedis(SwallowingRedis):
 
 
 async def test_a_save_waits_no_longer_than_its_bound_while_redis_is_only_being_joined() -> None:
-    replicator = Replicator(File(), SilentRedis(), RedisServer(url="", shown="here"), Note(), Pace(save_s=0.01))
-    await replicator.start(Ours(sessions=(Session(epoch=1, token="t", start=1),)), 0.01)
+    replicator = Replicator(
+        File(), SilentRedis(), RedisServer(url="", shown="here"), Note(), RetrySchedule(save_s=0.01)
+    )
+    await replicator.start(OwnSessions(sessions=(WriterSession(epoch=1, token="t", start=1),)), 0.01)
     second = Position(lineage="l", epoch=1, sequence=2)
 
     async with asyncio.timeout(5):

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor.store.lineage import (
+    CopyPosition,
     Position,
     Relation,
-    Session,
     SessionsVersionError,
-    Standing,
+    WriterSession,
     compare,
     decode,
     encode,
@@ -27,12 +27,12 @@ class Copy:
     """A copy as it is, and the writes in it, each of which is unlike any other."""
 
     epoch: int = 0
-    sessions: list[Session] = field(default_factory=list)
+    sessions: list[WriterSession] = field(default_factory=list)
     writes: list[int] = field(default_factory=list)
 
-    def standing(self) -> Standing:
+    def standing(self) -> CopyPosition:
         position = Position(lineage="team", epoch=self.epoch, sequence=len(self.writes))
-        return Standing(position=position, sessions=decode(encode(self.sessions)))
+        return CopyPosition(position=position, sessions=decode(encode(self.sessions)))
 
 
 def truth(file: Copy, redis: Copy) -> Relation:
@@ -104,7 +104,7 @@ def test_the_copy_with_everything_is_found_whatever_was_restored_and_whoever_was
 
 def _run_session(file: Copy, names: itertools.count[int], writes: int) -> None:
     file.epoch += 1
-    file.sessions.append(Session(epoch=file.epoch, token=str(next(names)), start=len(file.writes)))
+    file.sessions.append(WriterSession(epoch=file.epoch, token=str(next(names)), start=len(file.writes)))
     _write(file, names, 1 + writes)
 
 
@@ -113,8 +113,8 @@ def _write(file: Copy, names: itertools.count[int], count: int) -> None:
 
 
 def test_copies_of_two_lineages_have_parted() -> None:
-    one = Standing(position=Position(lineage="one", epoch=1, sequence=5), sessions=())
-    two = Standing(position=Position(lineage="two", epoch=1, sequence=5), sessions=())
+    one = CopyPosition(position=Position(lineage="one", epoch=1, sequence=5), sessions=())
+    two = CopyPosition(position=Position(lineage="two", epoch=1, sequence=5), sessions=())
 
     assert compare(one, two) is Relation.PARTED
 

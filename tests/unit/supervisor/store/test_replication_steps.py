@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from supervisor.store.lineage import Change, Changes, Position
 from supervisor.store.redis import RedisCopy, StagedPart
-from supervisor.store.replicator import Backlog, CatchingUp, Portions, merged
+from supervisor.store.replicator import Backlog, CatchUp, Portions, merged
 
 Records = Mapping[str, bytes | None]
 
@@ -177,7 +177,7 @@ async def test_the_copy_arrives_at_a_state_that_the_file_was_in(
     file.write = remember  # type: ignore[method-assign]
     portions = Portions(records=limit, size_bytes=60)
 
-    end = await CatchingUp(file, redis, "2:x", portions).bring(redis.at)
+    end = await CatchUp(file, redis, "2:x", portions).bring(redis.at)
 
     assert redis.at == end
     assert redis.content == states[end.sequence]
@@ -193,6 +193,6 @@ async def test_a_copy_from_before_the_deletions_that_are_known_is_made_anew() ->
     file.deletions_known_after = 2
     redis = RedisInMemory({"a": b"1"}, start)
 
-    await CatchingUp(file, redis, "2:x", Portions()).bring(start)
+    await CatchUp(file, redis, "2:x", Portions()).bring(start)
 
     assert redis.content == {"b": b"1"}

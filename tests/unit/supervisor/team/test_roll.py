@@ -14,7 +14,7 @@ from actors.messages import Message
 from actors.status import Status
 from supervisor.records import decode_record
 from supervisor.store import keys
-from supervisor.store.guards import Fence
+from supervisor.store.guards import FencedStore
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import READY, TroubledStore, draft, receipt, recruit, turns
@@ -195,7 +195,7 @@ async def test_names_that_were_left_in_the_home_or_counted_by_an_earlier_supervi
 
 async def test_a_supervisor_that_was_replaced_reads_and_writes_nothing_any_more() -> None:
     store = TroubledStore()
-    fence = Fence(store)
+    fence = FencedStore(store)
     team = Team(fence)
     member = await recruit(team)
     store.is_fenced()
