@@ -21,8 +21,8 @@ from actors.home import Home
 from actors.marks import TEAM_MARK
 from mcp_entry.connection import BringUpProcess, TeamConnection
 from mcp_entry.log import log_to
-from mcp_entry.server import Entry
-from mcp_entry.stdio import claim_wire
+from mcp_entry.server import EntryServer
+from mcp_entry.stdio import claim_stdio
 from supervisor.rpc.client import SupervisorClient
 from supervisor.settings import home_from
 
@@ -59,8 +59,8 @@ def run(team: TeamConnection, home: Home) -> None:
 
 
 async def _serve(team: TeamConnection, home: Home) -> None:
-    server = Entry(team, version=version("phalanx"), log=home.logs / LOG_NAME).server()
-    reader, writer = claim_wire()
+    server = EntryServer(team, version=version("phalanx"), log=home.logs / LOG_NAME).server()
+    reader, writer = claim_stdio()
     await server.run(reader, writer, server.create_initialization_options())
     await team.close()
 

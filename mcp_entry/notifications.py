@@ -8,7 +8,7 @@ alerts (``warning`` and ``error``), with ``info`` health checks too. A client th
 
 Progress of one tool call, as MCP wants it told: always rising, and something at least every few seconds.
 
-``server`` makes one ``ProgressTeller`` a call and makes the call within it. The supervisor's client calls
+``server`` makes one ``ProgressNotifier`` a call and makes the call within it. The supervisor's client calls
 ``on_progress``; what came is sent by a task beside the call, which most calls are too short to need. While nothing
 comes it repeats the last word, so that clients with a time limit keep waiting.
 """
@@ -40,7 +40,7 @@ _LEVELS: tuple[types.LoggingLevel, ...] = get_args(types.LoggingLevel)
 _FIRST_LEVEL: types.LoggingLevel = "warning"
 
 
-class Alerts:
+class AlertForwarder:
     def __init__(self) -> None:
         self._level = _FIRST_LEVEL
         self._session: ServerSession | None = None
@@ -110,7 +110,7 @@ _Word = tuple[int, int | None, str]
 _FIRST_WORD: _Word = (0, None, "working…")
 
 
-class ProgressTeller:
+class ProgressNotifier:
     def __init__(self, send: SendProgress, *, at_least_every_s: float) -> None:
         self._send = send
         self._at_least_every_s = at_least_every_s

@@ -1,7 +1,7 @@
 """The MCP server: lists the tools and runs them over the team's connection.
 
-``__main__`` serves ``Entry(...).server()`` over stdio. It is built on the SDK's low-level server, which leaves the
-schemas to us. What a caller did wrong, and what went wrong inside, comes back as a tool error that says what to do;
+``__main__`` serves ``EntryServer(...).server()`` over stdio. It is built on the SDK's low-level server, which leaves
+the schemas to us. What a caller did wrong, and what went wrong inside, comes back as a tool error that says what to do;
 nothing but a cancelled call ends without an answer.
 """
 
@@ -22,7 +22,7 @@ from mcp.shared.exceptions import MCPError
 from actors.errors import PhalanxError, TeamNotRunningError, UnavailableError
 from mcp_entry import sizes
 from mcp_entry.connection import TeamConnection
-from mcp_entry.notifications import Alerts, ProgressTeller
+from mcp_entry.notifications import AlertForwarder, ProgressNotifier
 from mcp_entry.schemas import input_schema, output_schema, structured
 from mcp_entry.tools import INSTRUCTIONS, TOOLS, Tool
 from supervisor.api.requests import Request
@@ -36,7 +36,7 @@ PROGRESS_AT_LEAST_EVERY_S = 8.0
 Context = ServerRequestContext[Any, Any]
 
 
-class Entry:
+class EntryServer:
     def __init__(
         self, team: TeamConnection, *, version: str, log: Path, quiet_at_most_s: float = PROGRESS_AT_LEAST_EVERY_S
     ) -> None:
@@ -44,7 +44,7 @@ class Entry:
         self._version = version
         self._log = log
         self._quiet_at_most_s = quiet_at_most_s
-        self._alerts = Alerts()
+        self._alerts = AlertForwarder()
         team.on_connected = self._alerts.team_is
 
     def server(self) -> Server[Any]:
@@ -90,11 +90,11 @@ class Entry:
         if tool is None:
             raise MCPError(types.INVALID_PARAMS, f"There is no tool {params.name!r}. Tools: {', '.join(TOOLS)}.")
         self._alerts.client_is(context.session)
-        teller = ProgressTeller(context.session.report_progress, at_least_every_s=self._quiet_at_most_s)
+        teller = ProgressNotifier(context.session.report_progress, at_least_every_s=self._quiet_at_most_s)
         async with teller:
             return await self._answer(tool, _without_name(tool, params.arguments or {}), teller)
 
-    async def _answer(self, tool: Tool, arguments: Mapping[str, Any], teller: ProgressTeller) -> dict[str, Any]:
+    async def _answer(self, tool: Tool, arguments: Mapping[str, Any], teller: ProgressNotifier) -> dict[str, Any]:
         """A ``CallToolResult`` as it is sent: a model of it would copy and check all that is in it once more."""
         try:
             request = identified(parse(tool.verb.request, arguments))
@@ -113,7 +113,7 @@ class Entry:
             return _result(text, structuredContent=content)
         return _result(sizes.short_text(text), structuredContent=sizes.guarded(content))
 
-    async def _run(self, tool: Tool, request: Request, teller: ProgressTeller) -> Result:
+    async def _run(self, tool: Tool, request: Request, teller: ProgressNotifier) -> Result:
         if not self._team.connected:
             teller.say("reaching the team, starting it if need be…")
         client = await self._team.client()
@@ -123,7 +123,7 @@ class Entry:
             raise UnavailableError(f"{error}{_how_to_repeat(request)}") from error
 
     async def _call_over(
-        self, client: SupervisorClient, tool: Tool, request: Request, teller: ProgressTeller
+        self, client: SupervisorClient, tool: Tool, request: Request, teller: ProgressNotifier
     ) -> Result:
         """Makes the call once more when its connection breaks, if that can do no harm."""
         try:

@@ -238,7 +238,7 @@ def of_recycle(result: results.RecycleResult) -> results.RecycleResult:
     return result.model_copy(update={"summary": cut(result.summary, LONGEST_PART // 2)})
 
 
-def of_read(result: results.ReadResult, part: Part) -> results.ReadResult:
+def of_read(result: results.ReadResult, part: EntryPart) -> results.ReadResult:
     """A screen from its end; one entry that is wanted in whole in parts, each of which names the next one."""
     if result.screen is not None and len(result.screen) > LONGEST_PART:
         return result.model_copy(update={"screen": f"{_CUT}{result.screen[-LONGEST_PART:]}"})
@@ -248,14 +248,14 @@ def of_read(result: results.ReadResult, part: Part) -> results.ReadResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class EntryPart:
     """Which part of one entry is read: ``full`` of a request is the entry's reference, or that with ``+OFFSET``."""
 
     reference: str
     begin: int
 
     @classmethod
-    def named(cls, full: str | None) -> Part:
+    def named(cls, full: str | None) -> EntryPart:
         reference, _, offset = (full or "").partition("+")
         return cls(reference=reference, begin=int(offset) if offset.isdecimal() else 0)
 

@@ -11,7 +11,7 @@ Messages that a strict parser drops although their sender waits for an answer.
 
 A model may write half of a character that JSON escapes as two (``\ud83d``). Its client sends that on, the parser does
 not take it, and the call would never be answered. Here the half becomes a question mark and the call goes on; used by
-``claim_wire``.
+``claim_stdio``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pydantic import ValidationError
 logger = logging.getLogger(__name__)
 
 
-def mended(line: str) -> SessionMessage | None:
+def repaired(line: str) -> SessionMessage | None:
     """The message in a line that the parser does not take, if only halves of characters are wrong with it."""
     try:
         whole = json.dumps(json.loads(line), ensure_ascii=False).encode(errors="replace")
@@ -50,7 +50,7 @@ _LAST_WORDS_S = 1.0
 """How long a client that has closed our input may still read what it is told."""
 
 
-def claim_wire() -> tuple[LineReader, LineWriter]:
+def claim_stdio() -> tuple[LineReader, LineWriter]:
     """What the client reads and writes; from now on stdin is empty, and what is printed goes to stderr."""
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     reader, writer = LineReader(_taken(0, nothing)), LineWriter(_taken(1, 2))
@@ -199,4 +199,4 @@ def _message(line: str) -> Item:
     try:
         return SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValidationError as error:
-        return mended(line) or error
+        return repaired(line) or error

@@ -238,7 +238,7 @@ async def read(
 
     Example: {"instanceId": "spec_1_1_7", "cursor": "…as given by the last read…"}
     """
-    part = sizes.Part.named(request.full)
+    part = sizes.EntryPart.named(request.full)
     asked = request.model_copy(update={"full": part.reference or None})
     return sizes.of_read(await team.read(asked, on_progress), part)
 

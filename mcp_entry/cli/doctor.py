@@ -37,7 +37,7 @@ from actors.agents.claude_trust import config_file
 from actors.errors import AgentError, SettingsError
 from actors.home import Home
 from mcp_entry.cli.output import one_line, plain
-from mcp_entry.cli.session import HomeOption, JsonOption, Session, World, session
+from mcp_entry.cli.session import CliSession, CommandContext, HomeOption, JsonOption, session
 from supervisor.settings import HOME_VARIABLE, Settings, check_variables, home_from, setting_variables
 from supervisor.store.redis_url import without_secrets
 
@@ -164,13 +164,13 @@ def _entry_program() -> Path:
     return program
 
 
-def _home_variable(team: Session) -> dict[str, str]:
+def _home_variable(team: CliSession) -> dict[str, str]:
     """Names the home to the server, where it is not the one that it finds by itself."""
     ordinary = home_from({name: value for name, value in team.world.environment.items() if name != HOME_VARIABLE})
     return {} if team.home == ordinary else {HOME_VARIABLE: str(team.home.root)}
 
 
-def _claude(team: Session) -> list[str]:
+def _claude(team: CliSession) -> list[str]:
     """Claude Code's program, as it is found, with the arguments that the setting gives it."""
     program, *arguments = claude_words(Settings.load(team.home, team.world.environment).claude_command)
     found = shutil.which(program, path=team.world.environment.get("PATH"))
@@ -182,7 +182,7 @@ def _claude(team: Session) -> list[str]:
     return [found, *arguments]
 
 
-def _run(world: World, command: Sequence[str]) -> None:
+def _run(world: CommandContext, command: Sequence[str]) -> None:
     try:
         ended = world.run(command, world.environment)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -199,7 +199,7 @@ _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Knowledge:
+class VersionKnowledge:
     """``checked``: nothing speaks against this version. ``advice`` is empty when nothing is to be done."""
 
     checked: bool
@@ -207,21 +207,21 @@ class Knowledge:
     advice: str = ""
 
 
-def knowledge_of(said: str) -> Knowledge:
+def knowledge_of(said: str) -> VersionKnowledge:
     """What is known of the version that ``claude --version`` said, for example ``2.1.332 (Claude Code)``."""
     found = _VERSION.search(said)
     if found is None:
-        return Knowledge(checked=False, words="it does not say which version it is", advice=_TRY)
+        return VersionKnowledge(checked=False, words="it does not say which version it is", advice=_TRY)
     version, oldest, newest = (_version_numbers(each) for each in (found[0], OLDEST, NEWEST))
     if version in {oldest, newest}:
-        return Knowledge(checked=True, words=f"{found[0]} is one of the versions that were checked")
+        return VersionKnowledge(checked=True, words=f"{found[0]} is one of the versions that were checked")
     if version < oldest:
         words = f"{found[0]} is older than {OLDEST}, the oldest that was checked: it may not be understood"
-        return Knowledge(checked=False, words=words, advice=_UPGRADE)
+        return VersionKnowledge(checked=False, words=words, advice=_UPGRADE)
     if version > newest:
         words = f"{found[0]} is newer than {NEWEST}, the newest that was checked: it may not be understood"
-        return Knowledge(checked=False, words=words, advice=_TRY)
-    return Knowledge(checked=True, words=f"{found[0]} lies between {OLDEST} and {NEWEST}, which were checked")
+        return VersionKnowledge(checked=False, words=words, advice=_TRY)
+    return VersionKnowledge(checked=True, words=f"{found[0]} lies between {OLDEST} and {NEWEST}, which were checked")
 
 
 _TRY = "Try it: `scripts/claude-check` in a checkout of Phalanx plays all scenarios with it, in a few minutes."
@@ -246,7 +246,7 @@ _STYLES: Mapping[State, str] = {"ok": "green", "missing": "bold red", "note": "y
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class DoctorFinding:
     """``remedy`` says how to get what is missing. A note does not keep a team from running."""
 
     what: str
@@ -266,7 +266,7 @@ def doctor(context: typer.Context, home: HomeOption = None, as_json: JsonOption 
         raise typer.Exit(1)
 
 
-def examine(home: Home, world: World) -> Iterator[Finding]:
+def examine(home: Home, world: CommandContext) -> Iterator[DoctorFinding]:
     yield _python()
     yield _ray()
     yield _program(world, "tmux", ["-V"], "Install it: `apt install tmux`, `dnf install tmux` or `brew install tmux`.")
@@ -278,53 +278,53 @@ def examine(home: Home, world: World) -> Iterator[Finding]:
     yield _memory()
 
 
-def _python() -> Finding:
+def _python() -> DoctorFinding:
     found = ".".join(str(part) for part in sys.version_info[:3])
     if sys.version_info[:2] < _OLDEST_PYTHON:
-        return Finding(what="python", state="missing", found=found, remedy="Install Python 3.11 or newer.")
-    return Finding(what="python", state="ok", found=f"{found} at {sys.executable}")
+        return DoctorFinding(what="python", state="missing", found=found, remedy="Install Python 3.11 or newer.")
+    return DoctorFinding(what="python", state="ok", found=f"{found} at {sys.executable}")
 
 
-def _ray() -> Finding:
+def _ray() -> DoctorFinding:
     """By its metadata: importing Ray takes a second and starts threads."""
     try:
         if find_spec("ray") is not None:
-            return Finding(what="ray", state="ok", found=version("ray"))
+            return DoctorFinding(what="ray", state="ok", found=version("ray"))
     except PackageNotFoundError:
         pass
     remedy = f"Install it into this environment: `{sys.executable} -m pip install ray`."
-    return Finding(what="ray", state="missing", found="cannot be imported", remedy=remedy)
+    return DoctorFinding(what="ray", state="missing", found="cannot be imported", remedy=remedy)
 
 
-def _program(world: World, name: str, ask: list[str], remedy: str, what: str | None = None) -> Finding:
+def _program(world: CommandContext, name: str, ask: list[str], remedy: str, what: str | None = None) -> DoctorFinding:
     what = what or name
     path = shutil.which(name, path=world.environment.get("PATH"))
     if path is None:
-        return Finding(what=what, state="missing", found=f"{name} is not on PATH", remedy=remedy)
+        return DoctorFinding(what=what, state="missing", found=f"{name} is not on PATH", remedy=remedy)
     try:
         ended = world.run([path, *ask], world.environment)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Finding(what=what, state="missing", found=f"{path} does not run: {error}", remedy=remedy)
+        return DoctorFinding(what=what, state="missing", found=f"{path} does not run: {error}", remedy=remedy)
     words = one_line(ended.stdout or ended.stderr, 80)
     if ended.returncode != 0:
-        return Finding(what=what, state="missing", found=f"{path} fails: {words}", remedy=remedy)
+        return DoctorFinding(what=what, state="missing", found=f"{path} fails: {words}", remedy=remedy)
     if name == "tmux" and _tmux_numbers(words) < _OLDEST_TMUX:
-        return Finding(what=what, state="missing", found=words, remedy="tmux 3.2 or newer is needed.")
-    return Finding(what=what, state="ok", found=f"{words} at {path}")
+        return DoctorFinding(what=what, state="missing", found=words, remedy="tmux 3.2 or newer is needed.")
+    return DoctorFinding(what=what, state="ok", found=f"{words} at {path}")
 
 
-def _git_identity(world: World) -> Finding:
+def _git_identity(world: CommandContext) -> DoctorFinding:
     """Whose commits agents make here: git guesses no name, and an agent that cannot commit gets stuck at it."""
     what = "git identity"
     remedy = 'Tell git who you are: `git config --global user.name "…"` and `git config --global user.email "…"`.'
     try:
         asked = world.run(["git", "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT"], world.environment)
     except (OSError, subprocess.TimeoutExpired):
-        return Finding(what=what, state="note", found="git cannot be asked", remedy=remedy)
+        return DoctorFinding(what=what, state="note", found="git cannot be asked", remedy=remedy)
     if asked.returncode != 0:
-        return Finding(what=what, state="note", found="none: agents cannot commit", remedy=remedy)
+        return DoctorFinding(what=what, state="note", found="none: agents cannot commit", remedy=remedy)
     who, _, _ = asked.stdout.partition(">")
-    return Finding(what=what, state="ok", found=one_line(f"{who}>", 120))
+    return DoctorFinding(what=what, state="ok", found=one_line(f"{who}>", 120))
 
 
 def _tmux_numbers(words: str) -> tuple[int, ...]:
@@ -332,13 +332,13 @@ def _tmux_numbers(words: str) -> tuple[int, ...]:
     return tuple(int(part) for part in found.groups()) if found else _OLDEST_TMUX
 
 
-def _settings_and_claude(home: Home, world: World) -> Iterator[Finding]:
+def _settings_and_claude(home: Home, world: CommandContext) -> Iterator[DoctorFinding]:
     try:
         check_variables(world.environment)
         settings = Settings.load(home, world.environment)
         words = claude_words(settings.claude_command)
     except SettingsError as error:
-        yield Finding(what="settings", state="missing", found=str(error), remedy="Correct it, then look again.")
+        yield DoctorFinding(what="settings", state="missing", found=str(error), remedy="Correct it, then look again.")
         return
     yield _settings(home, settings, world.environment)
     if settings.redis_address is not None:
@@ -352,11 +352,11 @@ def _settings_and_claude(home: Home, world: World) -> Iterator[Finding]:
         yield _trust(config, home)
 
 
-def _claude_version(claude: Finding) -> Finding:
+def _claude_version(claude: DoctorFinding) -> DoctorFinding:
     """Claude Code changes every few days, and what Phalanx reads of it is no interface that anybody promised."""
     known = knowledge_of(claude.found)
     state: State = "ok" if known.checked else "note"
-    return Finding(what="claude version", state=state, found=known.words, remedy=known.advice)
+    return DoctorFinding(what="claude version", state=state, found=known.words, remedy=known.advice)
 
 
 def _claude_remedy() -> str:
@@ -364,7 +364,7 @@ def _claude_remedy() -> str:
     return f"Install it: `npm install -g @anthropic-ai/claude-code`; or set PHALANX_CLAUDE_COMMAND to its path{there}."
 
 
-def _settings(home: Home, settings: Settings, environment: Mapping[str, str]) -> Finding:
+def _settings(home: Home, settings: Settings, environment: Mapping[str, str]) -> DoctorFinding:
     """Where they come from; names only, since some are secret."""
     given = sorted(name for name in setting_variables() if environment.get(name))
     places = [
@@ -372,75 +372,75 @@ def _settings(home: Home, settings: Settings, environment: Mapping[str, str]) ->
         *([f"the environment ({', '.join(given)})"] if given else []),
     ]
     changed = f"; {settings.tuned.in_words}" if settings.tuned.in_words else ""
-    return Finding(what="settings", state="ok", found=f"{' and '.join(places) or 'defaults'}{changed}")
+    return DoctorFinding(what="settings", state="ok", found=f"{' and '.join(places) or 'defaults'}{changed}")
 
 
-def _redis(address: str, world: World) -> Finding:
+def _redis(address: str, world: CommandContext) -> DoctorFinding:
     """A note when it does not answer: the team then keeps its state in the home alone."""
     shown = without_secrets(address)
     try:
         asked = world.run([sys.executable, "-P", str(_REDIS_PROBE)], {**world.environment, "REDIS_URL": address})
     except (OSError, subprocess.TimeoutExpired):
-        return Finding(what="redis", state="note", found=f"{shown} could not be asked", remedy="Look again.")
+        return DoctorFinding(what="redis", state="note", found=f"{shown} could not be asked", remedy="Look again.")
     words = one_line(asked.stdout, 200)
     if asked.returncode == 0:
-        return Finding(what="redis", state="ok", found=f"{shown}: {words}")
+        return DoctorFinding(what="redis", state="ok", found=f"{shown}: {words}")
     if asked.returncode < 0:
         words = "it does not answer"
     if not words:
         last = one_line(asked.stderr.strip().rpartition("\n")[2], 200)
-        return Finding(what="redis", state="missing", found=f"redis-py does not work: {last}", remedy=_REDIS_PY)
+        return DoctorFinding(what="redis", state="missing", found=f"redis-py does not work: {last}", remedy=_REDIS_PY)
     remedy = "Until it can be used, the team keeps its state in the home alone. Correct its address, or start Redis."
-    return Finding(what="redis", state="note", found=f"{shown}: {words}", remedy=remedy)
+    return DoctorFinding(what="redis", state="note", found=f"{shown}: {words}", remedy=remedy)
 
 
-def _not_needed(finding: Finding) -> Finding:
+def _not_needed(finding: DoctorFinding) -> DoctorFinding:
     return replace(finding, state="note") if finding.state == "missing" else finding
 
 
-def _login_finding(config: ClaudeConfig) -> Finding:
+def _login_finding(config: ClaudeConfig) -> DoctorFinding:
     if config.login and config.onboarded:
-        return Finding(what="claude login", state="ok", found=config.login)
+        return DoctorFinding(what="claude login", state="ok", found=config.login)
     found = "no login can be seen" if not config.login else f"{config.login}, but its first start was never finished"
-    return Finding(what="claude login", state="note", found=found, remedy="Run `claude` once and log in.")
+    return DoctorFinding(what="claude login", state="note", found=found, remedy="Run `claude` once and log in.")
 
 
-def _trust(config: ClaudeConfig, home: Home) -> Finding:
+def _trust(config: ClaudeConfig, home: Home) -> DoctorFinding:
     if config.trusts(home.worktrees):
-        return Finding(what="claude trust", state="ok", found=f"{home.worktrees} is trusted")
-    return Finding(
+        return DoctorFinding(what="claude trust", state="ok", found=f"{home.worktrees} is trusted")
+    return DoctorFinding(
         what="claude trust", state="note", found=f"{home.worktrees} is not trusted yet; the first spawn sees to it"
     )
 
 
-def _home(home: Home) -> Finding:
+def _home(home: Home) -> DoctorFinding:
     """Makes the home, as bringing a team up would: that shows whether it can be."""
     try:
         home.create()
     except SettingsError as error:
-        return Finding(what="home", state="missing", found=str(home.root), remedy=str(error))
-    return Finding(what="home", state="ok", found=f"{home.root}, private")
+        return DoctorFinding(what="home", state="missing", found=str(home.root), remedy=str(error))
+    return DoctorFinding(what="home", state="ok", found=f"{home.root}, private")
 
 
-def _disk(home: Home) -> Finding:
+def _disk(home: Home) -> DoctorFinding:
     place = next(each for each in (home.root, *home.root.parents) if each.exists())
     free = shutil.disk_usage(place).free
     state: State = "ok" if free >= _LEAST_DISK_BYTES else "note"
     remedy = "" if state == "ok" else "Worktrees need room: free some, or set PHALANX_HOME elsewhere."
-    return Finding(what="disk", state=state, found=f"{free / 1e9:.1f} GB free at {place}", remedy=remedy)
+    return DoctorFinding(what="disk", state=state, found=f"{free / 1e9:.1f} GB free at {place}", remedy=remedy)
 
 
-def _memory() -> Finding:
+def _memory() -> DoctorFinding:
     free = psutil.virtual_memory().available
     instances = free // _INSTANCE_BYTES
     state: State = "ok" if instances >= 2 else "note"
     remedy = "" if state == "ok" else "An instance needs about 0.25 GB: close other programs."
-    return Finding(
+    return DoctorFinding(
         what="memory", state=state, found=f"{free / 1e9:.1f} GB free, enough for {instances} instances", remedy=remedy
     )
 
 
-def _view(findings: list[Finding]) -> Table:
+def _view(findings: list[DoctorFinding]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)

@@ -20,7 +20,7 @@ from actors.errors import InvalidRequestError, PhalanxError, UnknownInstanceErro
 from actors.messages import MessageStatus
 from actors.status import Status
 from mcp_entry.cli import views
-from mcp_entry.cli.session import HomeOption, JsonOption, Session, session
+from mcp_entry.cli.session import CliSession, HomeOption, JsonOption, session
 from supervisor.api import results
 from supervisor.api.requests import Role
 from supervisor.api.results import Result
@@ -39,18 +39,18 @@ NEEDS_SOMEBODY = 3
 """The exit status where something goes on only when somebody sees to it; 1 is an error, 2 wrong usage."""
 
 
-class Until(StrEnum):
+class UntilOption(StrEnum):
     IDLE = "idle"
     ANY_IDLE = "any_idle"
     NEEDS_ATTENTION = "needs_attention"
 
 
-class Decision(StrEnum):
+class DecisionOption(StrEnum):
     ALLOW = "allow"
     DENY = "deny"
 
 
-class Permissions(StrEnum):
+class PermissionsOption(StrEnum):
     DEFAULT = "default"
     MANUAL = "manual"
     ACCEPT_EDITS = "acceptEdits"
@@ -60,7 +60,7 @@ class Permissions(StrEnum):
     BYPASS = "bypassPermissions"
 
 
-class Agent(StrEnum):
+class AgentOption(StrEnum):
     CLAUDE = "claude"
     DEMO = "demo"
 
@@ -81,9 +81,9 @@ def spawn(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="What its machine must have; may be repeated.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="A label.")] = None,
-    agent: Annotated[Agent | None, typer.Option(help="The program to run.")] = None,
+    agent: Annotated[AgentOption | None, typer.Option(help="The program to run.")] = None,
     model: Annotated[str | None, typer.Option(help="The model to use.")] = None,
-    permissions: Annotated[Permissions | None, typer.Option(help="Which tool calls need no asking.")] = None,
+    permissions: Annotated[PermissionsOption | None, typer.Option(help="Which tool calls need no asking.")] = None,
     env: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable for it; may be repeated.")
     ] = None,
@@ -184,7 +184,7 @@ def wait(
     instances: Annotated[list[str] | None, typer.Argument(metavar="ID", help="The instances to wait for.")] = None,
     *,
     everybody: Annotated[bool, typer.Option("--all", help="Wait for the whole team.")] = False,
-    until: Annotated[Until, typer.Option(help="All are done; one is; or one needs somebody.")] = Until.IDLE,
+    until: Annotated[UntilOption, typer.Option(help="All are done; one is; or one needs somebody.")] = UntilOption.IDLE,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Longest wait.")] = 600.0,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -204,10 +204,10 @@ def wait(
         raise typer.Exit(code)
 
 
-def _exit_code(result: results.WaitResult, until: Until) -> int:
+def _exit_code(result: results.WaitResult, until: UntilOption) -> int:
     somebody = any(each.needs_attention for each in result.instances)
     if result.reached:
-        return NEEDS_SOMEBODY if somebody and until is Until.IDLE else 0
+        return NEEDS_SOMEBODY if somebody and until is UntilOption.IDLE else 0
     return NEEDS_SOMEBODY if somebody else 1
 
 
@@ -215,7 +215,7 @@ def respond(
     context: typer.Context,
     instance: InstanceArgument,
     decision: Annotated[
-        Decision | None, typer.Argument(help="Look at `phalanx list` first: the tool and its input.")
+        DecisionOption | None, typer.Argument(help="Look at `phalanx list` first: the tool and its input.")
     ] = None,
     *,
     option: Annotated[
@@ -285,7 +285,7 @@ def terminate(
         raise typer.Exit(1)
 
 
-def _say(team: Session, verb: str, arguments: dict[str, Any], what: str) -> Result:
+def _say(team: CliSession, verb: str, arguments: dict[str, Any], what: str) -> Result:
     result = team.ask(verb, arguments, what)
     team.output.show(_document(result), views.IN_WORDS[verb](result))
     return result
@@ -356,7 +356,7 @@ def attach(
         team.world.become([*command, ";", "display-message", "-d", "5000", f"To come back: {how}"], outside)
 
 
-def _is_here(team: Session, session_name: str) -> bool:
+def _is_here(team: CliSession, session_name: str) -> bool:
     look = ["tmux", "-S", str(team.home.tmux_socket), "has-session", "-t", f"={session_name}"]
     try:
         return team.world.run(look, team.world.environment).returncode == 0
@@ -364,7 +364,7 @@ def _is_here(team: Session, session_name: str) -> bool:
         return True  # tmux itself says what is wrong
 
 
-def _not_there(team: Session, instance: str) -> PhalanxError:
+def _not_there(team: CliSession, instance: str) -> PhalanxError:
     """Why it has no terminal although it may have been in the team."""
     listed = cast("results.ListResult", team.ask("list", {"includeStopped": True}, "looking"))
     if instance in (each.instance_id for each in listed.instances):

@@ -2,8 +2,8 @@
 
 One run of a command: which home, how to answer, and how refusals end it.
 
-``World`` is everything outside the process that a command touches; tests put another one in its place. ``session``
-turns every ``PhalanxError`` into a message on stderr and exit code 1.
+``CommandContext`` is everything outside the process that a command touches; tests put another one in its place.
+``session`` turns every ``PhalanxError`` into a message on stderr and exit code 1.
 
 Wrong usage in the words of the house: typer hands on what its parser of values says to programmers.
 
@@ -140,7 +140,7 @@ class TeamRuntime(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class CommandContext:
     """The command's surroundings."""
 
     environment: Mapping[str, str]
@@ -156,15 +156,15 @@ class World:
     """Whether a person sits before stdin and stdout."""
 
 
-def real_world() -> World:
-    return World(
+def real_world() -> CommandContext:
+    return CommandContext(
         environment=os.environ, connect=_connect, runtime=Runtime, run=_run, become=_become, is_terminal=_is_terminal
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    world: World
+class CliSession:
+    world: CommandContext
     home: Home
     output: Output
 
@@ -200,13 +200,13 @@ class Session:
 
 
 @contextmanager
-def session(context: typer.Context, home: Path | None, as_json: bool) -> Iterator[Session]:
+def session(context: typer.Context, home: Path | None, as_json: bool) -> Iterator[CliSession]:
     """What a command does, it does in here."""
-    world: World = context.obj
+    world: CommandContext = context.obj
     output = Output.to(sys.stdout, sys.stderr, as_json=as_json)
     try:
         named = {HOME_VARIABLE: str(home)} if home else {}
-        yield Session(world=world, home=home_from({**world.environment, **named}), output=output)
+        yield CliSession(world=world, home=home_from({**world.environment, **named}), output=output)
     except PhalanxError as error:
         said = spoken(str(error))
         if as_json:

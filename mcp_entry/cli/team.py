@@ -30,9 +30,9 @@ from actors.errors import InvalidRequestError, TeamNotRunningError
 from actors.home import leader_of
 from mcp_entry import texts
 from mcp_entry.cli import views
-from mcp_entry.cli.instances import Agent, Permissions
+from mcp_entry.cli.instances import AgentOption, PermissionsOption
 from mcp_entry.cli.output import plain, visible
-from mcp_entry.cli.session import HomeOption, JsonOption, Session, session
+from mcp_entry.cli.session import CliSession, HomeOption, JsonOption, session
 from supervisor.api import results
 from supervisor.runtime import TeamAddress
 from supervisor.settings import Settings, waiting_settings
@@ -123,7 +123,7 @@ def status(context: typer.Context, home: HomeOption = None, as_json: JsonOption 
         team.output.show(result.model_dump(mode="json", by_alias=True), views.of_status(result))
 
 
-def _status(team: Session) -> results.StatusResult:
+def _status(team: CliSession) -> results.StatusResult:
     try:
         return cast("results.StatusResult", team.ask("status", {}, "looking"))
     except TeamNotRunningError:
@@ -206,9 +206,9 @@ def prewarm(
         int | None, typer.Option(help="Spare worktrees for further instances; 0 lets them go, without it they stay.")
     ] = None,
     directory: Annotated[Path, typer.Option("--dir", help="Where they will work.")] = Path(),
-    agent: Annotated[Agent | None, typer.Option(help="The program to run.")] = None,
+    agent: Annotated[AgentOption | None, typer.Option(help="The program to run.")] = None,
     model: Annotated[str | None, typer.Option(help="The model to use.")] = None,
-    permissions: Annotated[Permissions | None, typer.Option(help="Which tool calls need no asking.")] = None,
+    permissions: Annotated[PermissionsOption | None, typer.Option(help="Which tool calls need no asking.")] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -270,7 +270,7 @@ _ENOUGH = 80
 """A score from which on all is well, as the guide has it."""
 
 
-class Profile(StrEnum):
+class ProfileOption(StrEnum):
     SMALL = "small"
     MEDIUM = "medium"
     LARGE = "large"
@@ -293,7 +293,9 @@ def perf(
 def tune(
     context: typer.Context,
     *,
-    profile: Annotated[Profile | None, typer.Option(help="For up to 10, 50, 100, and for more instances.")] = None,
+    profile: Annotated[
+        ProfileOption | None, typer.Option(help="For up to 10, 50, 100, and for more instances.")
+    ] = None,
     spawns: Annotated[int | None, typer.Option(help="Most instances that start at the same time.")] = None,
     git_ops: Annotated[int | None, typer.Option(help="Most git operations at the same time.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Most messages in one turn.")] = None,

@@ -12,7 +12,7 @@ import pytest
 from mcp.client import Client
 
 from mcp_entry.connection import TeamConnection
-from mcp_entry.server import Entry
+from mcp_entry.server import EntryServer
 from tests.unit.mcp_entry.fakes import FakeClient
 
 BOTH_ERAS = pytest.mark.parametrize("mode", ["legacy", "auto"])
@@ -30,7 +30,7 @@ async def lead(*clients: FakeClient, mode: Any = "auto", quiet_at_most_s: float 
         raise AssertionError("a team that answers is not brought up")
 
     team = TeamConnection(connect, bring_up, patience_s=5.0)
-    entry = Entry(team, version="1", log=Path("/home/logs/entry.log"), quiet_at_most_s=quiet_at_most_s)
+    entry = EntryServer(team, version="1", log=Path("/home/logs/entry.log"), quiet_at_most_s=quiet_at_most_s)
     async with Client(entry.server(), mode=mode) as client:
         yield client
     await team.close()

@@ -14,7 +14,7 @@ import pytest
 from mcp.client import Client
 
 from mcp_entry.connection import TeamConnection
-from mcp_entry.server import Entry
+from mcp_entry.server import EntryServer
 from supervisor.api.results import Alert, Severity, TeamEvent
 from tests.unit.mcp_entry.fakes import FakeClient
 
@@ -60,7 +60,7 @@ async def lead(mode: Any = "legacy") -> AsyncIterator[Lead]:
         raise AssertionError("a team that answers is not brought up")
 
     team = TeamConnection(connect, bring_up, patience_s=5.0)
-    entry = Entry(team, version="1", log=Path("/home/logs/entry.log"))
+    entry = EntryServer(team, version="1", log=Path("/home/logs/entry.log"))
     async with Client(entry.server(), mode=mode, logging_callback=made.log) as client:
         made.client = client
         yield made

@@ -11,7 +11,7 @@ from mcp.client import Client
 
 from actors.errors import TeamNotRunningError
 from mcp_entry.connection import TeamConnection
-from mcp_entry.server import Entry
+from mcp_entry.server import EntryServer
 from supervisor.api import requests, results
 from supervisor.api.verbs import ProgressCallback
 from tests.unit.mcp_entry.fakes import ARGUMENTS, FakeClient, info
@@ -109,7 +109,7 @@ async def test_while_the_team_starts_a_call_waits_and_says_so() -> None:
         await starting.wait()
         running = True
 
-    entry = Entry(TeamConnection(connect, bring_up, patience_s=5.0), version="1", log=Path("/x"))
+    entry = EntryServer(TeamConnection(connect, bring_up, patience_s=5.0), version="1", log=Path("/x"))
     async with Client(entry.server()) as client:
         result = await client.call_tool("list", {}, progress_callback=on_progress)
     assert not result.is_error
@@ -120,6 +120,6 @@ async def test_tools_are_listed_at_once_while_the_team_does_not_come_up() -> Non
     async def connect() -> Any:
         raise TeamNotRunningError("No team.")
 
-    entry = Entry(TeamConnection(connect, asyncio.Event().wait, patience_s=5.0), version="1", log=Path("/x"))  # type: ignore[arg-type]
+    entry = EntryServer(TeamConnection(connect, asyncio.Event().wait, patience_s=5.0), version="1", log=Path("/x"))  # type: ignore[arg-type]
     async with asyncio.timeout(5), Client(entry.server()) as client:
         assert len((await client.list_tools()).tools) == len(ARGUMENTS)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from actors.errors import PhalanxError, SettingsError
 from actors.home import Home
 from mcp_entry.cli.app import app
-from mcp_entry.cli.session import World
+from mcp_entry.cli.session import CommandContext
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import DownReport, EndedProcess, OnStep, TeamAddress, TeamState
 from supervisor.settings import Settings
@@ -81,8 +81,8 @@ class Terminal:
         self.programs: dict[str, subprocess.CompletedProcess[str] | OSError | subprocess.TimeoutExpired] = {}
         """What becomes of a program by its name; others end well."""
 
-    def world(self) -> World:
-        return World(
+    def world(self) -> CommandContext:
+        return CommandContext(
             environment=self.environment,
             connect=self._connect,
             runtime=self.runtime,
