@@ -28,7 +28,7 @@ from supervisor.api.requests import Request
 from supervisor.api.results import Result
 from supervisor.api.verbs import Caller, Handler, VerbService
 from supervisor.messaging.outgoing import OutgoingMessage
-from supervisor.messaging.send import MessageSender, SendOutcome, draft_of
+from supervisor.messaging.send import MessageSender, SendOutcome, outgoing_of
 from supervisor.metrics.metrics import Timing
 from supervisor.recovery.recovery import Recovery
 from supervisor.rpc.connection import waits_s
@@ -172,7 +172,7 @@ class Supervisor:
         return self._send_result(sent)
 
     async def send_batch(self, request: requests.SendBatchRequest, caller: Caller) -> results.SendBatchResult:
-        drafts = [draft_of(member) for member in request.messages]
+        drafts = [outgoing_of(member) for member in request.messages]
         sent = await self._sending.send(request, request.request_id, drafts, caller.sender)
         if request.wait:
             await self._team.outbox.settled([one.message_id for one in sent], request.timeout_seconds)

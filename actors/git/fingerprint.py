@@ -38,7 +38,7 @@ _PLAIN = 2
 MOST_ENTRIES = 1500
 """Of a working tree: of more, git itself tells the status sooner than they can be looked at here."""
 
-Parts: TypeAlias = "dict[str, Sight]"
+Parts: TypeAlias = "dict[str, FingerprintBuilder]"
 
 
 class FingerprintBuilder:

@@ -122,7 +122,7 @@ def _found(pane: Pane, pane_id: str, pid: int, state: PaneState) -> FoundAgent:
     )
 
 
-Fault = Callable[["Life", BaseException], None]
+Fault = Callable[["AgentSession", BaseException], None]
 
 
 class AgentSession:

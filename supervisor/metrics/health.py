@@ -486,7 +486,10 @@ def _limited(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
         category="instances",
         severity="error" if all_of_them else "warning",
         points=30 if all_of_them else min(20, 5 * len(snapshot.limited)),
-        message=f"A rate limit holds up {len(snapshot.limited)} of {snapshot.alive} living instances: {who(snapshot.limited)}.",
+        message=(
+            f"A rate limit holds up {len(snapshot.limited)} of {snapshot.alive} living instances: "
+            f"{who(snapshot.limited)}."
+        ),
         advice=Advice(
             suggestion="Let fewer work at the same time, and send them on when the limit has passed.",
             impact="Their last turn did not come to its end, and no turn begins by itself.",
@@ -503,7 +506,9 @@ def _troubled(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
         category="instances",
         severity="warning",
         points=min(20, 5 * len(snapshot.troubled)),
-        message=f"{len(snapshot.troubled)} of {snapshot.alive} living instances cannot go on: {who(snapshot.troubled)}.",
+        message=(
+            f"{len(snapshot.troubled)} of {snapshot.alive} living instances cannot go on: {who(snapshot.troubled)}."
+        ),
         advice=Advice(
             suggestion="Read them (list says why), see to the cause, then send them on.",
             impact="Their work is not done.",

@@ -3,4 +3,4 @@
 from supervisor.runtime.model import DownReport, EndedProcess, OnStep, StepTime, TeamAddress, TeamState
 from supervisor.runtime.runtime import Runtime
 
-__all__ = ["DownReport", "Ended", "OnStep", "Runtime", "Step", "TeamAddress", "TeamState"]
+__all__ = ["DownReport", "EndedProcess", "OnStep", "Runtime", "StepTime", "TeamAddress", "TeamState"]

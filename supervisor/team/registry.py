@@ -26,7 +26,16 @@ from supervisor.team.instance import (
     worktree_names,
 )
 
-__all__ = ["InstanceRecord", "Member", "Registry", "Spare", "Stage", "is_instance_id", "number_in", "worktree_names"]
+__all__ = [
+    "InstanceRecord",
+    "InstanceStage",
+    "Member",
+    "Registry",
+    "SpareAgent",
+    "is_instance_id",
+    "number_in",
+    "worktree_names",
+]
 
 _PARENT_ROLES = {
     Role.EXECUTIVE: frozenset[Role](),

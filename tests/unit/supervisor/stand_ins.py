@@ -57,7 +57,7 @@ def load(available_mb: int) -> HostLoad:
     )
 
 
-def draft(text: str = "hello", instance_id: str = "spec_0_0_1") -> OutgoingMessage:
+def outgoing(text: str = "hello", instance_id: str = "spec_0_0_1") -> OutgoingMessage:
     return OutgoingMessage(instance_id=instance_id, text=text)
 
 

@@ -15,7 +15,7 @@ from supervisor.cluster import migration as drainer_module
 from supervisor.team.registry import InstanceStage
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.cluster.leaving import FIRST, World, played, workspace
-from tests.unit.supervisor.stand_ins import READY, draft, receipt
+from tests.unit.supervisor.stand_ins import READY, outgoing, receipt
 
 BUSY = InstanceSnapshot(status=Status.BUSY, since=1.0)
 
@@ -74,7 +74,7 @@ def test_a_message_that_comes_while_it_is_asked_keeps_the_agent_where_it_is() ->
         await world.recruit()
 
         async def send() -> None:
-            (message,) = world.team.outbox.check([draft()], "lead", 1.0)
+            (message,) = world.team.outbox.check([outgoing()], "lead", 1.0)
             assert not isinstance(message, Exception)
             await world.team.outbox.accept([message])
 
@@ -240,7 +240,7 @@ def test_who_is_not_to_leave_any_more_waits_for_room_no_longer() -> None:
 
 
 async def arrived(world: World) -> Message:
-    (message,) = world.team.outbox.check([draft()], "lead", 1.0)
+    (message,) = world.team.outbox.check([outgoing()], "lead", 1.0)
     assert isinstance(message, Message)
     await world.team.outbox.accept([message])
     await world.team.outbox.take_receipts([receipt(message)])

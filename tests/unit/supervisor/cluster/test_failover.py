@@ -13,7 +13,7 @@ from supervisor.cluster.scheduler import FENCE_S
 from supervisor.team.registry import InstanceStage
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.cluster.losing import FIRST, World, played
-from tests.unit.supervisor.stand_ins import READY, draft, receipt
+from tests.unit.supervisor.stand_ins import READY, outgoing, receipt
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +137,7 @@ def test_the_place_of_an_instance_that_is_forgotten_is_forgotten_too() -> None:
 async def say(world: World, *texts: str) -> list[str]:
     """Ids of messages that have arrived at the first instance."""
     outbox = world.team.outbox
-    sent = [each for each in outbox.check([draft(text) for text in texts], "lead", 1.0) if isinstance(each, Message)]
+    sent = [each for each in outbox.check([outgoing(text) for text in texts], "lead", 1.0) if isinstance(each, Message)]
     await outbox.accept(sent)
     await outbox.take_receipts([receipt(message) for message in sent])
     return [message.id for message in sent]

@@ -19,7 +19,7 @@ from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Member
 from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.stand_ins import READY, draft, receipt, recruit
+from tests.unit.supervisor.stand_ins import READY, outgoing, receipt, recruit
 
 EVERY_S = 60.0
 
@@ -162,7 +162,9 @@ def test_who_is_on_this_machine_is_just_being_restarted_or_has_ended_is_not_carr
 def test_a_message_is_kept_until_the_conversation_that_came_home_shows_it() -> None:
     async def test(world: World) -> None:
         member, outbox = await world.recruit(), world.team.outbox
-        sent = [each for each in outbox.check([draft("one"), draft("two")], "lead", 1.0) if isinstance(each, Message)]
+        sent = [
+            each for each in outbox.check([outgoing("one"), outgoing("two")], "lead", 1.0) if isinstance(each, Message)
+        ]
         await outbox.accept(sent)
         await outbox.take_receipts([receipt(message) for message in sent])
         for turn, shown in enumerate(sent):

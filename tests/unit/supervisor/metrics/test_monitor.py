@@ -19,7 +19,7 @@ from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceStage
 from supervisor.team.team import Team
 from tests.unit.supervisor.metrics.looks import LOAD, tuning
-from tests.unit.supervisor.stand_ins import draft, receipt, recruit
+from tests.unit.supervisor.stand_ins import outgoing, receipt, recruit
 
 
 class Machine:
@@ -127,7 +127,7 @@ async def test_messages_are_seen_as_held_or_queued_but_not_those_of_who_does_not
     living, stopped = [await recruit(scene.team, number) for number in (1, 2)]
     outbox = scene.team.outbox
     for member in (living, stopped):
-        checked = outbox.check([draft("x", member.record.instance_id)] * 2, "lead", 400.0)
+        checked = outbox.check([outgoing("x", member.record.instance_id)] * 2, "lead", 400.0)
         messages = [message for message in checked if isinstance(message, Message)]
         await outbox.accept(messages)
         await outbox.take_receipts([receipt(messages[0], MessageStatus.BLOCKED, "a dialog is up")])

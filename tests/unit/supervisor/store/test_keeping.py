@@ -8,7 +8,7 @@ from supervisor.store import keys
 from supervisor.store.guards import PreservingStore
 from supervisor.store.memory import MemoryStore
 from supervisor.team.team import Team
-from tests.unit.supervisor.stand_ins import draft, receipt, recruit
+from tests.unit.supervisor.stand_ins import outgoing, receipt, recruit
 
 LATER = b"\x09written by a later version"
 
@@ -25,7 +25,7 @@ async def test_a_receipt_and_a_message_of_a_later_version_stay_whatever_is_repor
     store = MemoryStore()
     team = Team(store)
     await recruit(team, 1)
-    (readable,) = team.outbox.check([draft()], "lead", 1.0)
+    (readable,) = team.outbox.check([outgoing()], "lead", 1.0)
     assert not isinstance(readable, Exception)
     await team.outbox.accept([readable])
     strange = keys.receipt(readable.id), keys.message("msg_later"), keys.request("r-later")

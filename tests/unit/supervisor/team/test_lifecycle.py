@@ -24,7 +24,16 @@ from supervisor.team.lifecycle import Lifecycle
 from supervisor.team.queries import is_settled
 from supervisor.team.registry import InstanceRecord, InstanceStage
 from supervisor.team.team import Team
-from tests.unit.supervisor.stand_ins import READY, StandInInstance, TroubledStore, draft, load, receipt, recruit, turns
+from tests.unit.supervisor.stand_ins import (
+    READY,
+    StandInInstance,
+    TroubledStore,
+    load,
+    outgoing,
+    receipt,
+    recruit,
+    turns,
+)
 
 ID = "spec_0_0_1"
 
@@ -119,7 +128,9 @@ async def said_abroad(team: Team) -> set[str]:
     workspace = Workspace(mode="isolated", directory=Path("/w") / ID, home=Path("/repository/.git"))
     await team.save(ID, stage=InstanceStage.RUNNING, host="worker", actor=f"{ID}@10.0.0.2", workspace=workspace)
     team.registry.get(ID).snapshot = READY
-    sent = [each for each in team.outbox.check([draft("one"), draft("two")], "lead", 1.0) if isinstance(each, Message)]
+    sent = [
+        each for each in team.outbox.check([outgoing("one"), outgoing("two")], "lead", 1.0) if isinstance(each, Message)
+    ]
     await team.outbox.accept(sent)
     await team.outbox.take_receipts([receipt(message) for message in sent])
     return {message.id for message in sent}
@@ -178,7 +189,7 @@ async def test_who_is_being_restarted_is_not_stopped_and_takes_messages_that_wai
     seen: list[object] = []
 
     def look() -> None:
-        (checked,) = team.outbox.check([draft()], "lead", 1.0)
+        (checked,) = team.outbox.check([outgoing()], "lead", 1.0)
         seen.extend([isinstance(checked, Message), member.status, is_settled(team, member)])
 
     outside.while_away = look
@@ -192,7 +203,7 @@ async def test_one_that_could_not_be_started_again_takes_no_messages() -> None:
     member = team.registry.get(ID)
     with pytest.raises(AgentError):
         await made.restart(member, member.record)
-    (checked,) = team.outbox.check([draft()], "lead", 1.0)
+    (checked,) = team.outbox.check([outgoing()], "lead", 1.0)
     assert isinstance(checked, WrongStateError)
 
 

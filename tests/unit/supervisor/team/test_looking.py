@@ -18,7 +18,7 @@ from supervisor.team import views
 from supervisor.team.queries import Queries
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
-from tests.unit.supervisor.stand_ins import READY, draft, receipt, recruit
+from tests.unit.supervisor.stand_ins import READY, outgoing, receipt, recruit
 
 ALL = requests.ListRequest()
 
@@ -27,7 +27,7 @@ def looking_at(team: Team) -> Queries:
     return Queries(team, cast("HostPort", None))
 
 
-async def team(size: int = 3) -> tuple[Team, list[Member]]:
+async def make_team(size: int = 3) -> tuple[Team, list[Member]]:
     team = Team(MemoryStore())
     return team, [await recruit(team, number) for number in range(1, size + 1)]
 
@@ -65,7 +65,7 @@ def changes() -> dict[str, Callable[[Member], None]]:
 
 @pytest.mark.parametrize("what", changes())
 async def test_every_change_of_an_instance_is_seen_by_the_next_look(what: str) -> None:
-    team, members = await team()
+    team, members = await make_team()
     queries = looking_at(team)
     before = queries.list(ALL).instances
 
@@ -79,11 +79,11 @@ async def test_every_change_of_an_instance_is_seen_by_the_next_look(what: str) -
 
 
 async def test_what_becomes_of_messages_is_seen_by_the_next_look() -> None:
-    team, _ = await team()
+    team, _ = await make_team()
     queries = looking_at(team)
     assert queries.list(ALL).instances[0].queued_messages == 0
 
-    (message,) = team.outbox.check([draft()], "lead", 1.0)
+    (message,) = team.outbox.check([outgoing()], "lead", 1.0)
     await team.outbox.accept([message])  # type: ignore[list-item]
     assert queries.list(ALL).instances[0].queued_messages == 1
 
@@ -99,7 +99,7 @@ async def test_what_becomes_of_messages_is_seen_by_the_next_look() -> None:
 async def test_an_instance_that_is_followed_again_is_no_longer_said_to_be_coming_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    team, _ = await team(1)
+    team, _ = await make_team(1)
     queries = looking_at(team)
     assert "come back" in (queries.list(ALL).instances[0].reason or "")
 
@@ -109,7 +109,7 @@ async def test_an_instance_that_is_followed_again_is_no_longer_said_to_be_coming
 
 
 async def test_only_those_that_need_attention_are_shown_on_request_and_all_are_counted() -> None:
-    team, members = await team()
+    team, members = await make_team()
     members[2].snapshot = asking()
     queries = looking_at(team)
 
@@ -122,7 +122,7 @@ async def test_only_those_that_need_attention_are_shown_on_request_and_all_are_c
 
 
 async def test_a_resting_instance_is_not_described_anew_for_every_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    team, members = await team()
+    team, members = await make_team()
     queries = looking_at(team)
     queries.list(ALL)
     described: list[str] = []

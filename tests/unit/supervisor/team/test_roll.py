@@ -17,7 +17,7 @@ from supervisor.store import keys
 from supervisor.store.guards import FencedStore
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
-from tests.unit.supervisor.stand_ins import READY, TroubledStore, draft, receipt, recruit, turns
+from tests.unit.supervisor.stand_ins import READY, TroubledStore, outgoing, receipt, recruit, turns
 
 ID = "spec_0_0_1"
 
@@ -127,7 +127,7 @@ async def test_receipts_stand_in_the_store_together_with_what_else_the_report_ch
     store = TroubledStore()
     team = Team(store)
     await recruit(team)
-    (message,) = team.outbox.check([draft()], "lead", 1.0)
+    (message,) = team.outbox.check([outgoing()], "lead", 1.0)
     assert isinstance(message, Message)
     await team.outbox.accept([message])
     before = store.saves
@@ -155,7 +155,7 @@ async def test_receipts_of_an_instance_that_is_forgotten_are_taken_in_all_the_sa
     store = TroubledStore()
     team = Team(store)
     await recruit(team)
-    (message,) = team.outbox.check([draft()], "lead", 1.0)
+    (message,) = team.outbox.check([outgoing()], "lead", 1.0)
     assert isinstance(message, Message)
     await team.outbox.accept([message])
     await team.remove(ID)

@@ -21,7 +21,7 @@ from supervisor.team.queries import LASTS_S, Queries
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.stand_ins import READY, draft, receipt, recruit
+from tests.unit.supervisor.stand_ins import READY, outgoing, receipt, recruit
 
 BUSY = replace(READY, status=Status.BUSY)
 ASKING = replace(
@@ -47,7 +47,7 @@ class Scene:
         return cls(*members, team=team)
 
     async def send(self, number: int = 1, status: MessageStatus | None = None, reason: str = "") -> Message:
-        checked = self.team.outbox.check([draft("x", f"spec_0_0_{number}")], "lead", 1.0)
+        checked = self.team.outbox.check([outgoing("x", f"spec_0_0_{number}")], "lead", 1.0)
         (message,) = (one for one in checked if isinstance(one, Message))
         await self.team.outbox.accept([message])
         if status is not None:
