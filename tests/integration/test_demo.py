@@ -97,15 +97,18 @@ def test_ctrl_c_and_whoever_ends_it_otherwise_end_it_quietly_once_all_is_put_awa
     monkeypatch.setattr(InterruptedRuntime, "number", number)
     monkeypatch.setattr(demo_team, "Runtime", InterruptedRuntime)
     monkeypatch.setattr(sys, "argv", ["demo"])
+    started_with = signal.signal(number, signal.default_int_handler)  # under nohup a hangup is ignored, and stays so
     before = {each: signal.getsignal(each) for each in signal.Signals}
-
-    assert demo_team.main() == 128 + number
+    try:
+        assert demo_team.main() == 128 + number
+        assert {each: signal.getsignal(each) for each in signal.Signals} == before
+    finally:
+        signal.signal(number, started_with)
 
     said = capsys.readouterr().out
     assert said.index("ending Ray") < said.index("no process of the team is left") < said.index("Stopped by you.")
     scratch = said.rpartition("is down, ")[2].split()[0]
     assert not Path(scratch).exists()
-    assert {each: signal.getsignal(each) for each in signal.Signals} == before
 
 
 def test_it_can_be_ended_when_a_shell_started_it_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
