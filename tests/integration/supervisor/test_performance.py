@@ -83,9 +83,11 @@ async def test_the_cap_can_be_changed_while_spawns_run_and_is_never_exceeded(tea
     permits = life.supervisor._permits
     members = [specialist(team.repository, env=SLOW_START) for _ in range(6)]
     spawning = asyncio.create_task(life.call("spawn_batch", SpawnBatchRequest(instances=members)))
-    for _ in members:
-        await asyncio.sleep(0)
     queue = (await performance(life)).queues.spawn
+    async with asyncio.timeout(10):
+        while queue.running + queue.pending < len(members):
+            await asyncio.sleep(0.01)
+            queue = (await performance(life)).queues.spawn
     assert (queue.running, queue.pending, queue.limit) == (1, 5, 1)
     await tune(life, maxConcurrentSpawns=3)
     assert (permits.held, permits.waiting) == (3, 3)

@@ -16,6 +16,9 @@ import pytest
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
 
+_ALONE = ("-c", "protocol.file.allow=always", "-c", "gc.auto=0", "-c", "maintenance.auto=false")
+"""Git 2.55 tidies up in the background after a command, which a test of what is on the disk would see."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -36,7 +39,7 @@ class Place:
         return self.base / "project"
 
     def git(self, directory: Path, *arguments: str, check: bool = True) -> str:
-        command = ["git", "-c", "protocol.file.allow=always", "-C", str(directory), *arguments]
+        command = ["git", *_ALONE, "-C", str(directory), *arguments]
         done = subprocess.run(command, env=self.environment, check=False, capture_output=True, text=True)
         assert done.returncode == 0 or not check, done.stderr
         return done.stdout.strip()
