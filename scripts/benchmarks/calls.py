@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from pathlib import Path
 
 from actors.messages import MessageStatus
 from scripts.benchmarks import batches
+from scripts.benchmarks.bare_claude import BareClaude, BareClaudes
 from scripts.benchmarks.figures import Figure
 from scripts.benchmarks.raw_server import tool_calls_ms
 from supervisor.api import requests
@@ -42,29 +44,35 @@ async def _list_ms(client: SupervisorClient) -> float:
     return took_ms
 
 
-async def measure_messages(team: Team) -> list[Figure]:
-    """One idle real Claude; each message waits for the one before to be answered."""
+async def measure_messages(team: Team, bare: BareClaudes) -> list[Figure]:
+    """An idle real Claude and a bare one in turn; each message waits for the one before to be answered."""
     async with await team.connect() as client:
         spawned = await client.spawn(team.specialist())
+        alone = await bare.start(Path(spawned.working_directory).parent)
         figures = [
-            await _messages(client, spawned.instance_id, immediate=True),
-            await _messages(client, spawned.instance_id, immediate=False),
+            await _messages(client, spawned.instance_id, alone, immediate=True),
+            await _messages(client, spawned.instance_id, alone, immediate=False),
         ]
         await client.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
+        bare.end(alone)
     return figures
 
 
-async def _messages(client: SupervisorClient, instance_id: str, *, immediate: bool) -> Figure:
-    samples = []
+async def _messages(client: SupervisorClient, instance_id: str, alone: BareClaude, *, immediate: bool) -> Figure:
+    samples, floor = [], []
     for number in range(_MESSAGES):
         await client.wait(requests.WaitRequest(instance_ids=[instance_id]))
+        text = f"message {number}{' at once' if immediate else ''}"
         begun = time.perf_counter()
-        request = requests.SendRequest(
-            instance_id=instance_id, message=f"message {number}", immediate=immediate, wait=True
-        )
+        request = requests.SendRequest(instance_id=instance_id, message=text, immediate=immediate, wait=True)
         sent = await client.send(request)
         samples.append((time.perf_counter() - begun) * 1000)
         if sent.status is not MessageStatus.SUBMITTED:
             raise RuntimeError(f"message {number} was not proved: {sent.reason}")
+        await alone.idle()
+        begun = time.perf_counter()
+        await alone.message(f"{text}.")
+        floor.append((time.perf_counter() - begun) * 1000)
     how = "`immediate`" if immediate else "not `immediate`, after a quiet time"
-    return Figure(what=f"message to an idle Claude, call to proof, {how}", aim="≤ 300 ms", samples=samples)
+    what = f"message to an idle Claude, call to proof, {how}; floor: the bare program"
+    return Figure(what=what, aim="≤ 1.3", samples=samples, floor=floor)

@@ -6,14 +6,16 @@ import asyncio
 import os
 
 from scripts.benchmarks import calls, entry_start, spawns
+from scripts.benchmarks.bare_claude import BareClaudes
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.section import Part, Section, of_figures
 
 _WORDS = """
-What bounds the spawn: before the program it makes the worktree, by three gits one after another, and writes records;
-the launcher of the program takes 10 ms. The input box is seen when it is drawn, which ends the floor. Then Claude Code,
-which is still busy with its own start, shows what was pasted only 100 to 150 ms later, and its own hook proves the
-message 60 to 110 ms after Enter. The spare actor for the next spawn is started after the proof.
+*floor* of spawn and message: Claude Code alone in a tmux session, started, typed into and entered with the fewest steps
+that work, until its own transcript holds the text. Claude Code shows what was pasted 50 to 100 ms later, reports it by
+its hook after Enter, and writes its transcript after that; a message counts as submitted when it stands there. Above
+the floor a spawn makes a worktree by three gits, writes its records, and starts the actor that follows the instance;
+the spare actor for the next spawn is started after the proof.
 """
 
 
@@ -22,9 +24,13 @@ async def _measure(bench: Bench) -> Section:
     async with bench.team() as team:
         bench.say("spawns of a real Claude, and the bare program in turn")
         with bench.scratch() as scratch:
-            figures.append(await spawns.measure(team, bench.claude, scratch / "bare.sock"))
-        bench.say("messages to a real Claude")
-        figures += await calls.measure_messages(team)
+            bare = BareClaudes(bench.claude, scratch / "bare.sock", team.environment)
+            try:
+                figures.append(await spawns.measure(team, bare))
+                bench.say("messages to a real Claude, and to the bare program in turn")
+                figures += await calls.measure_messages(team, bare)
+            finally:
+                bare.close()
         bench.say("starts of the entry, and of a bare server in turn")
         figures.append(await asyncio.to_thread(entry_start.measure, {**os.environ, **team.environment}))
         bench.say("lists of twenty instances")

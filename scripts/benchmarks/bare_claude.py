@@ -1,0 +1,84 @@
+"""The floor of what a lead feels: Claude Code alone in a tmux session, typed into with the fewest steps that work.
+
+A text has arrived when the program's transcript holds it, as for a message of Phalanx. Nothing is checked, stored or
+reported on the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from actors.agents.base import Composer, Screen
+from actors.agents.claude_screen import read_screen
+from actors.tmux.client import TmuxClient
+from actors.tmux.pane import Pane
+from actors.tmux.server import TmuxServer
+
+_POLL_S = 0.002
+_PATIENCE_S = 60.0
+
+
+class BareClaudes:
+    """Each in a session of a tmux server of their own, which ``close`` ends."""
+
+    def __init__(self, claude: Path, socket: Path, environment: Mapping[str, str]) -> None:
+        """``environment``: its HOME trusts the directories in which the programs work."""
+        self._claude = claude
+        self._user = Path(environment["HOME"])
+        self._server = TmuxServer(socket)
+        self._server.start(environment)
+        self._tmux = TmuxClient(socket)
+
+    def close(self) -> None:
+        self._server.stop()
+
+    async def start(self, directory: Path) -> BareClaude:
+        """Returns when its input box is visible."""
+        session = str(uuid.uuid4())
+        opened = self._server.open_session(
+            f"bare-{session[:8]}", [str(self._claude), "--session-id", session], directory
+        )
+        bare = BareClaude(Pane(self._tmux, opened.pane_id), self._user / ".claude" / "projects", session)
+        await bare.shows(lambda screen: screen.composer is not Composer.ABSENT)
+        return bare
+
+    def end(self, bare: BareClaude) -> None:
+        self._server.close_session(f"bare-{bare.session[:8]}")
+
+
+class BareClaude:
+    def __init__(self, pane: Pane, transcripts: Path, session: str) -> None:
+        self._pane = pane
+        self._transcripts = transcripts
+        self.session = session
+
+    async def message(self, text: str) -> None:
+        """Pastes and enters the text; returns when the transcript holds it."""
+        await self.shows(lambda screen: screen.composer is Composer.EMPTY)
+        await self._pane.paste(text)
+        await self.shows(lambda screen: screen.composer is Composer.DRAFT)
+        await self._pane.press("Enter")
+        await _until(lambda: self._holds(text))
+
+    async def idle(self) -> None:
+        await self.shows(lambda screen: screen.composer is Composer.EMPTY and not screen.busy)
+
+    async def shows(self, condition: Callable[[Screen], bool]) -> None:
+        async def met() -> bool:
+            return condition(read_screen(await self._pane.capture(styled=True)))
+
+        await _until(met)
+
+    async def _holds(self, text: str) -> bool:
+        return any(text in path.read_text() for path in self._transcripts.glob(f"*/{self.session}.jsonl"))
+
+
+async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(_PATIENCE_S):
+        met = await condition()
+        while not met:
+            await asyncio.sleep(_POLL_S)
+            met = await condition()
