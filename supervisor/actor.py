@@ -13,13 +13,14 @@ from actors.agents.catalog import AgentCatalog
 from actors.home import Home
 from actors.host.actor import start_host
 from actors.host.cluster import RayCluster, own_address
+from actors.host.host import Host
 from actors.instance.actor import RayInstances
 from actors.ray_client import SUPERVISOR, actor_class, named_actor, on_host
 from supervisor.build import build_supervisor
 from supervisor.cluster.router import HostRouter
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.pool.actors import ActorPool
-from supervisor.ports import ClusterHostPort, ClusterPort, HostPort
+from supervisor.ports import ClusterPort
 from supervisor.rpc.relayed import RelayedConnections
 from supervisor.rpc.server import Gateway
 from supervisor.settings import Settings, kept_settings
@@ -71,12 +72,10 @@ class _SupervisorServer:
             claude_command=settings.claude_command, python=sys.executable, demo_start_s=settings.demo_start_s
         )
         address = own_address() if joined else ""
-        own: ClusterHostPort = await start_host(self._home, catalog, address)
+        own: Host = await start_host(self._home, catalog, address)
         cluster = RayCluster(self._home, catalog, joined.team_id) if joined else None
         scheduler = await _scheduler(own, address, cluster, settings) if cluster else None
-        host: HostPort = (
-            cast("HostPort", HostRouter(scheduler, self._home.travel / "conversations")) if scheduler else own
-        )
+        host: Host = cast("Host", HostRouter(scheduler, self._home.travel / "conversations")) if scheduler else own
         factory = RayInstances(catalog, address, cluster.slots) if cluster else RayInstances(catalog)
         permits = FairSemaphore(settings.max_concurrent_spawns)
         actor_pool = ActorPool(factory, permits, settings.spare_actors)
@@ -97,7 +96,7 @@ class _SupervisorServer:
         logging.getLogger(__name__).info("the supervisor of %s is ready", self._home.root)
 
 
-async def _scheduler(own: ClusterHostPort, address: str, cluster: ClusterPort, settings: Settings) -> HostScheduler:
+async def _scheduler(own: Host, address: str, cluster: ClusterPort, settings: Settings) -> HostScheduler:
     """The hosts of the cluster that was joined."""
     name = next((node.name for node in await cluster.nodes() if node.address == address), address)
     return HostScheduler(name, own, cluster, settings.host_instances)
