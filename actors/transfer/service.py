@@ -85,9 +85,6 @@ class TransferService:
         """To go on elsewhere with what came home of an instance last."""
         return await asyncio.to_thread(origin_again, self._git, git_directory, branch, prefix)
 
-    async def file_size(self, path: Path) -> int:
-        return await asyncio.to_thread(size_of, path)
-
     @remote(timeout_s=PIECE_S, retry=True)
     async def file_piece(self, path: Path, offset: int) -> bytes:
         return await asyncio.to_thread(read_from, path, offset)
@@ -100,7 +97,7 @@ class TransferService:
         """
         if anew:
             await asyncio.to_thread(path.unlink, missing_ok=True)
-        offset = await self.file_size(path)
+        offset = await asyncio.to_thread(size_of, path)
         while piece := await other.file_piece(at_other, offset):
             await asyncio.to_thread(write_at, path, offset, piece)
             offset += len(piece)

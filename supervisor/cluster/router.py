@@ -94,7 +94,7 @@ _Answer = TypeVar("_Answer")
 
 
 class HostRouter:
-    """A ``Host``. Whatever is not said here is about this machine and asked there."""
+    """Stands for a ``Host``. What is not said here is about this machine and asked there."""
 
     def __init__(self, scheduler: HostScheduler, conversations: Path) -> None:
         """``conversations``: where copies of those of other hosts are kept."""

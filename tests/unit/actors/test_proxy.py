@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import pickle
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -12,8 +14,14 @@ from ray.exceptions import ActorUnavailableError
 
 from actors import ray_client
 from actors.errors import UnavailableError
+from actors.host.actor import HostProxy
+from actors.host.host import Host
+from actors.instance.actor import InstanceProxy
+from actors.instance.inbox import BatchLimits
+from actors.instance.instance import Instance, InstanceConfig
 from actors.ray_client import ActorProxy, actor_class
-from actors.remote import remote
+from actors.remote import remote, remote_methods
+from actors.transfer.service import TransferService
 from actors.versions import ACTOR_PROTOCOL
 
 
@@ -174,3 +182,46 @@ async def test_the_proxy_of_a_part_can_be_sent_to_another_process() -> None:
     assert await arrived.store("a") == "stored a"
     with pytest.raises(AttributeError):
         arrived.look  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("plain", "otherwise"),
+    [
+        (Host, {"git_places", "git_read", "git_write"}),  # by ``GitHandle``
+        (Instance, {"meet", "leave"}),  # by ``ray_client.meet``; within its own process only
+        (TransferService, set()),
+    ],
+)
+def test_every_public_method_can_be_called_but_those_that_are_called_otherwise(
+    plain: type, otherwise: set[str]
+) -> None:
+    public = {name for name, found in vars(plain).items() if inspect.iscoroutinefunction(found) and name[0] != "_"}
+
+    assert public - set(remote_methods(plain)) == otherwise
+
+
+async def test_a_host_is_asked_for_its_name_once(actor: Actor) -> None:
+    host = HostProxy(actor)
+
+    assert [await host.name(), await host.name()] == ["name", "name"]
+    assert actor.calls == [("name",)]
+
+
+async def test_an_actor_is_called_by_its_own_name_until_it_is_that_of_an_instance(actor: Actor, tmp_path: Path) -> None:
+    for name in ("vacant", "tune"):
+        actor.is_away(name, times=1)
+    proxy = InstanceProxy("spare_1", actor)
+    config = InstanceConfig(
+        instance_id="spec_0_0_1",
+        agent="demo",
+        session_id="0",
+        directory=tmp_path,
+        tmux_socket=tmp_path / "no-tmux.sock",
+        limits=BatchLimits(size=10, delay_s=0.1),
+    )
+
+    with pytest.raises(UnavailableError, match="The actor of spare_1 is not running"):
+        await proxy.vacant()
+    assert await proxy.adopt(config, "%1", 1) == "adopt"
+    with pytest.raises(UnavailableError, match="The actor of spec_0_0_1 is not running"):
+        await proxy.tune(config.limits)
