@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from actors.agents.base import AgentStart, RestartedAgent
 from actors.agents.catalog import AgentCatalog
 from actors.errors import PhalanxError, SettingsError, UnavailableError
 from actors.git.local import (
@@ -45,9 +44,7 @@ from actors.ray_client import (
     on_host,
 )
 from actors.remote import remote_call
-from actors.tmux.pane import PaneInfo
 from actors.versions import ACTOR_PROTOCOL, check_protocol
-from actors.worktrees.model import Workspace, WorkspaceMode
 
 logger = logging.getLogger(__name__)
 
@@ -171,20 +168,6 @@ class _HostServer(Host):
         if self._relay is not None:
             self._home.leader_file.unlink(missing_ok=True)
             await self._relay.stop()
-
-    async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
-        self._require_environment()
-        return await super().create_workspace(instance_id, work_dir, mode)
-
-    async def start_agent(self, start: AgentStart) -> PaneInfo:
-        self._require_environment()
-        return await super().start_agent(start)
-
-    async def restart_agent(
-        self, instance_id: str, session_name: str, transcript_path: str, session_id: str
-    ) -> RestartedAgent:
-        self._require_environment()
-        return await super().restart_agent(instance_id, session_name, transcript_path, session_id)
 
     def _require_environment(self) -> None:
         """Takes it in when it is there by now. Raises ``SettingsError``."""

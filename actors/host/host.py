@@ -98,6 +98,7 @@ class Host:
 
     @remote(timeout_s=GIT_S, ping=True)
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
+        self._require_environment()
         return await self._in(self._workspace_threads, self._workspaces.create, instance_id, work_dir, mode)
 
     @remote(timeout_s=GIT_S, retry=True)
@@ -127,6 +128,7 @@ class Host:
     @remote(timeout_s=AGENT_S, ping=True)
     async def start_agent(self, start: AgentStart) -> PaneInfo:
         """Starts the agent as the process of a new tmux session. Raises ``AgentError`` or ``TerminalError``."""
+        self._require_environment()
         return await asyncio.to_thread(self._start_agent, start)
 
     @remote(timeout_s=GIT_S, ping=True)
@@ -167,6 +169,7 @@ class Host:
         self, instance_id: str, session_name: str, transcript_path: str, session_id: str
     ) -> RestartedAgent:
         """Starts an agent that has ended again, as it was started first; with this conversation if there is one."""
+        self._require_environment()
         return await asyncio.to_thread(self._restart_agent, instance_id, session_name, transcript_path, session_id)
 
     @remote(timeout_s=AGENT_S, plus="grace_s", retry=True)
@@ -195,6 +198,9 @@ class Host:
         it was not begun, because those before it took their time. When no answer came, each may have been done or not.
         """
         return await self._in(self._git_threads, self._git.write, asked)
+
+    def _require_environment(self) -> None:
+        """Raises ``SettingsError`` while the agents' environment is not known, which the host's actor may lack."""
 
     async def _in(self, threads: ThreadPoolExecutor, work: Callable[..., _Made], *given: object) -> _Made:
         """In threads of its own: a hook, or the checkout of a large repository, must not keep agents from being
