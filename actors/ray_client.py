@@ -215,7 +215,7 @@ class ActorProxy:
         setattr(self, name, made)  # the next time it is found without this method
         return made
 
-    async def _ask(self, call: RemoteCall, name: str, *arguments: Any, **named: Any) -> Any:
+    async def _ask(self, call: RemoteCall, name: str, /, *arguments: Any, **named: Any) -> Any:
         method, limit_s = getattr(self._actor, self._prefix + name), call.limit_s(arguments, named)
         loop = asyncio.get_running_loop()
         if call.retry:

@@ -40,8 +40,8 @@ class Machine:
         return ""
 
     @remote(timeout_s=1.0)
-    async def give(self, what: str) -> str:
-        return what
+    async def give(self, name: str) -> str:
+        return name
 
     @remote(timeout_s=1.0, ping=True)
     async def build(self, what: str) -> str:
@@ -139,6 +139,12 @@ async def test_the_seconds_of_an_argument_are_added_to_the_limit(actor: Actor, m
     with pytest.raises(UnavailableError, match="The machine did not answer"):
         await machine.look(*arguments, **named)
     assert asyncio.get_running_loop().time() - begun >= 0.15
+
+
+async def test_arguments_are_given_on_by_name(actor: Actor, machine: Machine) -> None:
+    await machine.give(name="a")
+
+    assert actor.calls == [("give", ("name", "a"))]
 
 
 async def test_methods_of_a_part_are_called_too(actor: Actor, machine: Machine) -> None:
