@@ -7,9 +7,11 @@ when that is gone) is done in a thread of its own here, so that no event loop st
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import ray
@@ -18,6 +20,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.errors import PhalanxError, UnavailableError
 from actors.nodes import SLOT
+from actors.remote import RemoteCall, remote_call, remote_methods, remote_parts
 from actors.versions import ACTOR_PROTOCOL, check_protocol
 
 NAMESPACE = "phalanx"
@@ -28,6 +31,9 @@ RAY_S = 20.0
 AWAY_S = 20.0
 """Longest that an actor which is just being restarted is waited for."""
 _AWAY_POLL_S = 0.1
+PING_S = 30.0
+FRESH_S = 0.5
+"""An actor that has answered so lately is taken to be there."""
 _Answer = TypeVar("_Answer")
 _CALLS_AT_ONCE = 1000
 """All our actors are asynchronous; a long poll must not keep other calls out."""
@@ -38,9 +44,22 @@ class ActorAwayError(UnavailableError):
 
 
 def actor_class(plain: type) -> Any:
-    """``plain`` as a Ray actor that costs no cores to place and comes back after every crash."""
+    """``plain`` as a Ray actor that costs no cores to place and comes back after every crash.
+
+    It answers ``ActorProxy``: it gets a method ``PART_METHOD`` for each remote method of its remote parts.
+    """
+    for part, its_class in remote_parts(plain).items():
+        for name in remote_methods(its_class):
+            setattr(plain, f"{part}_{name}", _method_of_part(part, name))
     remote: Any = ray.remote
     return remote(num_cpus=0, max_restarts=-1, max_concurrency=_CALLS_AT_ONCE)(plain)
+
+
+def _method_of_part(part: str, name: str) -> Callable[..., Awaitable[Any]]:
+    async def forward(self: object, *arguments: Any, **named: Any) -> Any:
+        return await getattr(getattr(self, part), name)(*arguments, **named)
+
+    return forward
 
 
 def own_namespace() -> str:
@@ -163,3 +182,47 @@ async def answer_when_back(call: Callable[[], Awaitable[Any]], what: str, timeou
             if asyncio.get_running_loop().time() > deadline:
                 raise
         await asyncio.sleep(_AWAY_POLL_S)
+
+
+class ActorProxy:
+    """Calls the actor that runs a ``plain`` object: its remote methods, and those of its remote parts.
+
+    Has the methods of ``plain``, so its maker gives it out as that. Each call is bounded, and is made again or not,
+    as the method says (``actors.remote``); it raises what ``answer_of`` raises. Belongs to one event loop; may be sent
+    to another process.
+    """
+
+    def __init__(self, actor: Any, plain: type, called: str, prefix: str = "") -> None:
+        """``called``: the actor's name in the texts of errors. ``prefix``: before the names of the actor's methods."""
+        self._actor = actor
+        self._plain = plain
+        self._called = called
+        self._prefix = prefix
+        self._answered_at = -math.inf
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ActorProxy, (self._actor, self._plain, self._called, self._prefix)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        part = remote_parts(self._plain).get(name)
+        made: Any = (
+            partial(self._ask, remote_call(self._plain, name), name)
+            if part is None
+            else ActorProxy(self._actor, part, self._called, f"{name}_")
+        )
+        setattr(self, name, made)  # the next time it is found without this method
+        return made
+
+    async def _ask(self, call: RemoteCall, name: str, /, *arguments: Any, **named: Any) -> Any:
+        method, limit_s = getattr(self._actor, self._prefix + name), call.limit_s(arguments, named)
+        loop = asyncio.get_running_loop()
+        if call.retry:
+            answer = await answer_when_back(lambda: method.remote(*arguments, **named), self._called, limit_s)
+        else:
+            if call.ping and loop.time() - self._answered_at > FRESH_S:
+                await meet(self._actor, self._called, PING_S)
+            answer = await answer_of(method.remote(*arguments, **named), self._called, limit_s)
+        self._answered_at = loop.time()
+        return answer

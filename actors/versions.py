@@ -13,7 +13,7 @@ from actors.errors import VersionError
 PROTOCOL = 1
 """Of client and supervisor. Raised with each change of what crosses that border that one of the two sides cannot do
 without."""
-ACTOR_PROTOCOL = 2
+ACTOR_PROTOCOL = 3
 """Of supervisor and actor, likewise. Ray sends a value with the name of its class and module, so a class that is
 renamed or moved is such a change."""
 RENEW = (

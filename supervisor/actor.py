@@ -5,21 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from actors.agents.catalog import AgentCatalog
 from actors.home import Home
 from actors.host.actor import start_host
 from actors.host.cluster import RayCluster, own_address
+from actors.host.host import Host
+from actors.host.relay import RelayServer
 from actors.instance.actor import RayInstances
 from actors.ray_client import SUPERVISOR, actor_class, named_actor, on_host
 from supervisor.build import build_supervisor
 from supervisor.cluster.router import HostRouter
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.pool.actors import ActorPool
-from supervisor.ports import ClusterHostPort, ClusterPort, HostPort
+from supervisor.ports import ClusterPort
 from supervisor.rpc.relayed import RelayedConnections
 from supervisor.rpc.server import Gateway
 from supervisor.settings import Settings, kept_settings
@@ -37,11 +40,13 @@ class _SupervisorServer:
     """A supervisor with its gateway. It starts by itself, so that one that Ray starts again after a crash is back
     without anybody's help."""
 
+    REMOTE_PARTS: ClassVar[Mapping[str, type]] = {"relay": RelayServer}
+
     async def __init__(self, home_root: str) -> None:  # type: ignore[misc]  # Ray awaits it
         os.umask(0o077)
         self._home = Home(Path(home_root))
         _keep_log(self._home.logs / LOG_NAME)
-        self._relayed = RelayedConnections(self._home.gateway_socket)
+        self.relay = RelayedConnections(self._home.gateway_socket)
         self._own_start = StartupRetrier(self._begin)
         self._own_start.begin()
 
@@ -49,18 +54,6 @@ class _SupervisorServer:
         """Returns the process id once the gateway answers. Raises why it does not; the next call tries again."""
         await self._own_start.done()
         return os.getpid()
-
-    async def relay_open(self) -> str:
-        return await self._relayed.open()
-
-    async def relay_push(self, name: str, data: bytes) -> None:
-        await self._relayed.push(name, data)
-
-    async def relay_pull(self, name: str) -> bytes | None:
-        return await self._relayed.pull(name)
-
-    async def relay_close(self, name: str) -> None:
-        self._relayed.close(name)
 
     async def _begin(self) -> None:
         team = read_team(self._home)
@@ -71,12 +64,10 @@ class _SupervisorServer:
             claude_command=settings.claude_command, python=sys.executable, demo_start_s=settings.demo_start_s
         )
         address = own_address() if joined else ""
-        own: ClusterHostPort = await start_host(self._home, catalog, address)
+        own: Host = await start_host(self._home, catalog, address)
         cluster = RayCluster(self._home, catalog, joined.team_id) if joined else None
         scheduler = await _scheduler(own, address, cluster, settings) if cluster else None
-        host: HostPort = (
-            cast("HostPort", HostRouter(scheduler, self._home.travel / "conversations")) if scheduler else own
-        )
+        host: Host = cast("Host", HostRouter(scheduler, self._home.travel / "conversations")) if scheduler else own
         factory = RayInstances(catalog, address, cluster.slots) if cluster else RayInstances(catalog)
         permits = FairSemaphore(settings.max_concurrent_spawns)
         actor_pool = ActorPool(factory, permits, settings.spare_actors)
@@ -97,7 +88,7 @@ class _SupervisorServer:
         logging.getLogger(__name__).info("the supervisor of %s is ready", self._home.root)
 
 
-async def _scheduler(own: ClusterHostPort, address: str, cluster: ClusterPort, settings: Settings) -> HostScheduler:
+async def _scheduler(own: Host, address: str, cluster: ClusterPort, settings: Settings) -> HostScheduler:
     """The hosts of the cluster that was joined."""
     name = next((node.name for node in await cluster.nodes() if node.address == address), address)
     return HostScheduler(name, own, cluster, settings.host_instances)

@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable
 
 from actors.errors import FencedError, PhalanxError, SettingsError, StateLostError, VersionError
 from actors.home import Home
-from supervisor.ports import HostPort
+from actors.host.host import Host
 from supervisor.store.base import MayBegin
 from supervisor.team.registry import is_instance_id
 
@@ -92,7 +92,7 @@ def _has_failed(attempt: asyncio.Task[None]) -> bool:
 _NAMED = 3
 
 
-def unless_agents_live(home: Home, host: HostPort) -> MayBegin:
+def unless_agents_live(home: Home, host: Host) -> MayBegin:
     async def check() -> None:
         """Raises ``StateLostError``."""
         found = await host.agents()

@@ -1,11 +1,8 @@
-"""The host's Ray actor, and the handles by which the supervisor calls it.
+"""The Ray actor of a host, detached and named, and the proxy by which the supervisor calls it.
 
-How the supervisor has a host's actor work with git: near by a way of its own where there is one, else through Ray.
-
-``HostHandle`` makes one. Of a call whose answer was lost on the way of its own the same is true as of one through Ray:
-what only looks is asked again, of the rest the outcome is not known.
-
-The door of the host: its detached, named Ray actor, and the handle by which the supervisor calls it.
+``HostProxy`` calls git by a ``GitHandle``: near by a way of its own where there is one, else through Ray. Of a call
+whose answer was lost on the way of its own the same is true as of one through Ray: what only looks is asked again, of
+the rest the outcome is not known.
 """
 
 from __future__ import annotations
@@ -13,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from actors.agents.base import AgentStart, Handover, RestartedAgent, RunningAgent
 from actors.agents.catalog import AgentCatalog
 from actors.errors import PhalanxError, SettingsError, UnavailableError
 from actors.git.local import (
@@ -34,16 +30,21 @@ from actors.git.local import (
 from actors.git.model import READ_S, WRITE_S, GitRequest, GitResponse, RepositoryPaths
 from actors.home import Home, TeamIdentity, prepare_home, read_environment
 from actors.host.host import Host
-from actors.host.load import HostLoad
 from actors.host.relay import Relay
 from actors.host.relay_link import open_link
-from actors.instance.transcript import PageQuery, TranscriptPage
 from actors.marks import UMASK_MARK
-from actors.ray_client import ActorAwayError, actor_class, answer_of, answer_when_back, make_actor, meet, on_host
-from actors.tmux.pane import PaneInfo
-from actors.transfer.actor import TransferHandle, TransferServer
+from actors.ray_client import (
+    ActorAwayError,
+    ActorProxy,
+    actor_class,
+    answer_of,
+    answer_when_back,
+    make_actor,
+    meet,
+    on_host,
+)
+from actors.remote import remote_call
 from actors.versions import ACTOR_PROTOCOL, check_protocol
-from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 
 logger = logging.getLogger(__name__)
 
@@ -124,16 +125,11 @@ def own_way_of(read: _Write, write: _Write) -> dict[str, Callable[[Any], Awaitab
 
 
 START_S = 60.0
-GIT_S = 300.0
-"""A large repository takes its time to check out; the workspace bounds each git process itself."""
-AGENT_S = 30.0
-_FRESH_S = 0.5
-"""A host that has answered so lately is taken to be there, and not asked for that before something is done once."""
 _WITHOUT_IT = ("HOME", "PATH", "LANG")
 """Of the actor's own environment: enough to look, and for git."""
 
 
-class _HostServer(Host, TransferServer):
+class _HostServer(Host):
     """Reads the agents' environment on its own machine: it may hold secrets and does not pass through Ray.
 
     Without it everything works but starting agents. An actor that fails to begin would be begun again for ever, and
@@ -173,20 +169,6 @@ class _HostServer(Host, TransferServer):
             self._home.leader_file.unlink(missing_ok=True)
             await self._relay.stop()
 
-    async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
-        self._require_environment()
-        return await super().create_workspace(instance_id, work_dir, mode)
-
-    async def start_agent(self, start: AgentStart) -> PaneInfo:
-        self._require_environment()
-        return await super().start_agent(start)
-
-    async def restart_agent(
-        self, instance_id: str, session_name: str, transcript_path: str, session_id: str
-    ) -> RestartedAgent:
-        self._require_environment()
-        return await super().restart_agent(instance_id, session_name, transcript_path, session_id)
-
     def _require_environment(self) -> None:
         """Takes it in when it is there by now. Raises ``SettingsError``."""
         if self._lacks_environment:
@@ -215,12 +197,12 @@ async def _open(door: GitServer) -> None:
 HostActor = actor_class(_HostServer)
 
 
-async def start_host(home: Home, catalog: AgentCatalog, address: str = "") -> HostHandle:
+async def start_host(home: Home, catalog: AgentCatalog, address: str = "") -> Host:
     """The host actor of this machine; returns when it answers. ``address``: of the machine, in a cluster."""
     options = on_host(address) if address else {}
     actor = await make_actor(HostActor, "host", str(home.root), catalog, **options)
     await meet(actor, "The host actor", START_S)
-    return HostHandle(actor, home)
+    return cast("Host", HostProxy(actor, home))
 
 
 def _near_look(home: Home) -> LocalValidator | None:
@@ -231,152 +213,30 @@ def _near_look(home: Home) -> LocalValidator | None:
         return None
 
 
-async def start_other_host(
-    name: str, address: str, home: Home, catalog: AgentCatalog, leader: TeamIdentity
-) -> HostHandle:
+async def start_other_host(name: str, address: str, home: Home, catalog: AgentCatalog, leader: TeamIdentity) -> Host:
     """The same for another machine of the cluster."""
     actor = await make_actor(HostActor, name, str(home.root), catalog, leader, **on_host(address))
     await meet(actor, f"The host actor of {address}", START_S)
-    return HostHandle(actor)
+    return cast("Host", HostProxy(actor))
 
 
-class HostHandle:
-    """Calls a ``HostActor``; see ``Host`` for what each method does.
-
-    A host that is just being restarted is waited for. What may be done twice is asked again when the host went away
-    meanwhile; of the rest the outcome is not known then, and ``UnavailableError`` says so.
-    """
+class HostProxy(ActorProxy):
+    """Calls a ``HostActor``."""
 
     def __init__(self, actor: Any, home: Home | None = None) -> None:
         """``home``: of the host of this machine."""
-        self._actor = actor
+        super().__init__(actor, Host, "The host")
         self._name = ""
-        self._answered_at = -_FRESH_S
         self._git = (
             GitHandle(actor, _near_look(home), GitClient(home.git_socket)) if home else GitHandle(actor, None, None)
         )
-        self.transfer = TransferHandle(actor)
-
-    async def release(self) -> None:
-        await self._ask_again(self._actor.release.remote, AGENT_S)
-        self._git.close()
+        self.git_places, self.git_read, self.git_write = self._git.places, self._git.read, self._git.write
 
     async def name(self) -> str:
-        self._name = self._name or str(await self._ask_again(self._actor.name.remote, AGENT_S))
+        """Asked for once: it does not change."""
+        self._name = self._name or str(await self._ask(remote_call(Host, "name"), "name"))
         return self._name
 
-    async def load(self) -> HostLoad:
-        found: HostLoad = await self._ask_again(self._actor.load.remote, AGENT_S)
-        return found
-
-    async def agents(self) -> tuple[RunningAgent, ...]:
-        found: tuple[RunningAgent, ...] = await self._ask_again(self._actor.agents.remote, AGENT_S)
-        return found
-
-    async def instance_directories(self) -> tuple[str, ...]:
-        names: tuple[str, ...] = await self._ask_again(self._actor.instance_directories.remote, AGENT_S)
-        return names
-
-    async def page(self, agent: str, transcript_path: str, query: PageQuery) -> TranscriptPage:
-        page: TranscriptPage = await self._ask_again(
-            lambda: self._actor.page.remote(agent, transcript_path, query), AGENT_S
-        )
-        return page
-
-    async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
-        made: Workspace = await self._ask_once(
-            lambda: self._actor.create_workspace.remote(instance_id, work_dir, mode), GIT_S
-        )
-        return made
-
-    async def undo_workspace(self, workspace: Workspace) -> None:
-        await self._ask_again(lambda: self._actor.undo_workspace.remote(workspace), GIT_S)
-
-    async def retire_workspace(self, workspace: Workspace) -> RemovalResult:
-        retired: RemovalResult = await self._ask_once(lambda: self._actor.retire_workspace.remote(workspace), GIT_S)
-        return retired
-
-    async def preview_removal(self, what: Workspace | OrphanWorktree, dry_run: DryRun) -> tuple[RemovalResult, DryRun]:
-        foreseen: tuple[RemovalResult, DryRun] = await self._ask_again(
-            lambda: self._actor.preview_removal.remote(what, dry_run), GIT_S
-        )
-        return foreseen
-
-    async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
-        found: tuple[OrphanWorktree, ...] = await self._ask_again(lambda: self._actor.orphans.remote(known), GIT_S)
-        return found
-
-    async def remove_orphan(self, orphan: OrphanWorktree) -> RemovalResult:
-        retired: RemovalResult = await self._ask_once(lambda: self._actor.remove_orphan.remote(orphan), GIT_S)
-        return retired
-
-    async def start_agent(self, start: AgentStart) -> PaneInfo:
-        pane: PaneInfo = await self._ask_once(lambda: self._actor.start_agent.remote(start), AGENT_S)
-        return pane
-
-    async def create_spare(self, name: str, work_dir: Path) -> Workspace:
-        made: Workspace = await self._ask_once(lambda: self._actor.create_spare.remote(name, work_dir), GIT_S)
-        return made
-
-    async def is_spare(self, workspace: Workspace) -> bool:
-        return bool(await self._ask_again(lambda: self._actor.is_spare.remote(workspace), GIT_S))
-
-    async def bind_spare(self, spare: Workspace, instance_id: str, work_dir: Path) -> Workspace:
-        bound: Workspace = await answer_of(
-            self._actor.bind_spare.remote(spare, instance_id, work_dir), "The host", GIT_S
-        )
-        return bound
-
-    async def hand_over(self, handover: Handover) -> None:
-        await answer_of(self._actor.hand_over.remote(handover), "The host", AGENT_S)
-
-    async def program(self, agent: str) -> str:
-        return str(await self._ask_again(lambda: self._actor.program.remote(agent), AGENT_S))
-
-    async def renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
-        await self._ask_again(lambda: self._actor.renew_agent.remote(place, session_id, system_prompt), AGENT_S)
-
-    async def keep_launch(self, start: AgentStart) -> None:
-        await self._ask_again(lambda: self._actor.keep_launch.remote(start), AGENT_S)
-
-    async def kept_launch(self, instance_id: str) -> AgentStart:
-        kept: AgentStart = await self._ask_again(lambda: self._actor.kept_launch.remote(instance_id), AGENT_S)
-        return kept
-
-    async def restart_agent(
-        self, instance_id: str, session_name: str, transcript_path: str, session_id: str
-    ) -> RestartedAgent:
-        restarted: RestartedAgent = await self._ask_once(
-            lambda: self._actor.restart_agent.remote(instance_id, session_name, transcript_path, session_id), AGENT_S
-        )
-        return restarted
-
-    async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
-        await self._ask_again(
-            lambda: self._actor.end_agent.remote(instance_id, session_name, grace_s), grace_s + AGENT_S
-        )
-
-    async def forget_instance(self, instance_id: str) -> None:
-        await self._ask_again(lambda: self._actor.forget_instance.remote(instance_id), AGENT_S)
-
-    async def git_places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
-        return await self._git.places(directories)
-
-    async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
-        return await self._git.read(asked)
-
-    async def git_write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
-        return await self._git.write(asked)
-
-    async def _ask_once(self, call: Callable[[], Any], timeout_s: float) -> Any:
-        """Of a host that is there: one that has not just answered is asked for that first."""
-        if asyncio.get_running_loop().time() - self._answered_at > _FRESH_S:
-            await self._ask_again(self._actor.name.remote, AGENT_S)
-        answer = await answer_of(call(), "The host", timeout_s)
-        self._answered_at = asyncio.get_running_loop().time()
-        return answer
-
-    async def _ask_again(self, call: Callable[[], Any], timeout_s: float) -> Any:
-        answer = await answer_when_back(call, "The host", timeout_s)
-        self._answered_at = asyncio.get_running_loop().time()
-        return answer
+    async def release(self) -> None:
+        await self._ask(remote_call(Host, "release"), "release")
+        self._git.close()

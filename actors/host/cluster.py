@@ -10,7 +10,8 @@ import ray.util
 
 from actors.agents.catalog import AgentCatalog
 from actors.home import Home, TeamIdentity
-from actors.host.actor import HostHandle, start_other_host
+from actors.host.actor import start_other_host
+from actors.host.host import Host
 from actors.nodes import SLOT, Node, named
 from actors.ray_client import end_actor, in_thread
 
@@ -36,7 +37,7 @@ class RayCluster:
         """How many an instance takes there: one where any are offered. As ``nodes`` saw it last."""
         return int(address in self._offering)
 
-    async def connect(self, node: Node) -> HostHandle:
+    async def connect(self, node: Node) -> Host:
         return await start_other_host(_actor_name(node.name), node.address, self._home, self._catalog, self._leader)
 
     async def leave(self, node: str) -> None:

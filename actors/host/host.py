@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from actors.agents.base import Agent, AgentStart, Handover, LaunchRequest, RestartedAgent, RunningAgent
 from actors.agents.catalog import AgentCatalog
@@ -33,12 +33,16 @@ from actors.instance.observer import LAUNCH_MARK
 from actors.instance.transcript import PageQuery, TranscriptPage, read_page
 from actors.marks import INSTANCE_MARK
 from actors.processes import end_processes, processes_with
+from actors.remote import remote
 from actors.tmux.pane import PaneInfo
 from actors.tmux.server import TmuxServer
 from actors.transfer.service import TransferService
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 
+AGENT_S = 30.0
+GIT_S = 300.0
+"""A large repository takes its time to check out; the workspace bounds each git process itself."""
 _SWEEPS = 3
 _MOST_THREADS = 128
 """More than the supervisor ever asks at once; a thread is made only when it is needed."""
@@ -48,6 +52,8 @@ _REQUEST_NAME = "launch-request.json"
 
 class Host:
     """Blocking libraries run in threads; every method is bounded in time by the modules that do the work."""
+
+    REMOTE_PARTS: ClassVar[Mapping[str, type]] = {"transfer": TransferService}
 
     def __init__(self, home: Home, catalog: AgentCatalog, agent_environment: Mapping[str, str]) -> None:
         self._home = home
@@ -61,75 +67,96 @@ class Host:
         self._git_threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="git")
         self._workspace_threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="workspace")
 
+    @remote(timeout_s=AGENT_S, retry=True)
     async def name(self) -> str:
         return socket.gethostname()
 
+    @remote(timeout_s=AGENT_S, retry=True)
     async def release(self) -> None:
         """Ends the tmux server; agents that still run in it are hung up on."""
         await asyncio.to_thread(self._server.stop)
 
+    @remote(timeout_s=AGENT_S, retry=True)
     async def load(self) -> HostLoad:
         """How busy this machine is."""
         return await asyncio.to_thread(self._load_meter.read)
 
+    @remote(timeout_s=AGENT_S, retry=True)
     async def agents(self) -> tuple[RunningAgent, ...]:
         """Every session on the home's tmux server; empty without a server. Raises ``TerminalError`` when it hangs."""
         return await asyncio.to_thread(self._server.agents)
 
+    @remote(timeout_s=AGENT_S, retry=True)
     async def instance_directories(self) -> tuple[str, ...]:
         """The ids of all instances that have a private directory here, whether they live or not."""
         return await asyncio.to_thread(self._instance_directories)
 
+    @remote(timeout_s=AGENT_S, retry=True)
     async def page(self, agent: str, transcript_path: str, query: PageQuery) -> TranscriptPage:
         """A page of the conversation of an instance that has no actor. Raises ``InvalidRequestError``."""
         return await asyncio.to_thread(read_page, self._catalog.named(agent), Path(transcript_path), query)
 
+    @remote(timeout_s=GIT_S, ping=True)
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
+        self._require_environment()
         return await self._in(self._workspace_threads, self._workspaces.create, instance_id, work_dir, mode)
 
+    @remote(timeout_s=GIT_S, retry=True)
     async def undo_workspace(self, workspace: Workspace) -> None:
         await self._in(self._workspace_threads, self._workspaces.undo, workspace)
 
+    @remote(timeout_s=GIT_S, ping=True)
     async def retire_workspace(self, workspace: Workspace) -> RemovalResult:
         return await self._in(self._workspace_threads, self._workspaces.retire, workspace)
 
+    @remote(timeout_s=GIT_S, retry=True)
     async def preview_removal(self, what: Workspace | OrphanWorktree, dry_run: DryRun) -> tuple[RemovalResult, DryRun]:
         """What retiring the workspace, or collecting the leftover, would do after all that was rehearsed before."""
         remove = self._workspaces.retire if isinstance(what, Workspace) else self._workspaces.collect
         return await self._in(self._workspace_threads, remove, what, dry_run), dry_run
 
+    @remote(timeout_s=GIT_S, retry=True)
     async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         """Worktrees of this home that belong to none of the instances ``known``."""
         return await self._in(self._workspace_threads, self._workspaces.orphans, known)
 
+    @remote(timeout_s=GIT_S, ping=True)
     async def remove_orphan(self, orphan: OrphanWorktree) -> RemovalResult:
         """Removes it as far as that loses nothing."""
         return await self._in(self._workspace_threads, self._workspaces.collect, orphan)
 
+    @remote(timeout_s=AGENT_S, ping=True)
     async def start_agent(self, start: AgentStart) -> PaneInfo:
         """Starts the agent as the process of a new tmux session. Raises ``AgentError`` or ``TerminalError``."""
+        self._require_environment()
         return await asyncio.to_thread(self._start_agent, start)
 
+    @remote(timeout_s=GIT_S, ping=True)
     async def create_spare(self, name: str, work_dir: Path) -> Workspace:
         """A worktree for nobody so far; ``undo_workspace`` discards it."""
         return await self._in(self._workspace_threads, self._workspaces.create_spare, name, work_dir)
 
+    @remote(timeout_s=GIT_S, retry=True)
     async def is_spare(self, workspace: Workspace) -> bool:
         """Whether it has been bound to nobody so far."""
         return await self._in(self._workspace_threads, self._workspaces.is_spare, workspace)
 
+    @remote(timeout_s=GIT_S)
     async def bind_spare(self, spare: Workspace, instance_id: str, work_dir: Path) -> Workspace:
         """Makes of it what ``create_workspace`` would make. Raises ``WorkspaceError``: then it is to be discarded."""
         return await self._in(self._workspace_threads, self._workspaces.bind_spare, spare, instance_id, work_dir)
 
+    @remote(timeout_s=AGENT_S)
     async def hand_over(self, handover: Handover) -> None:
         """Gives a spare agent to an instance. Raises ``AgentError`` or ``TerminalError`` when it is gone."""
         await asyncio.to_thread(self._hand_over, handover)
 
+    @remote(timeout_s=AGENT_S, retry=True)
     async def program(self, agent: str) -> str:
         """Tells the program that is installed now from an earlier or later one."""
         return await asyncio.to_thread(program_mark, self._catalog.command(agent), self._environment)
 
+    @remote(timeout_s=AGENT_S, retry=True)
     async def renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
         """Its next start begins this conversation, unless it has begun, with this system prompt. May be repeated.
 
@@ -137,16 +164,20 @@ class Host:
         """
         await asyncio.to_thread(self._renew_agent, place, session_id, system_prompt)
 
+    @remote(timeout_s=AGENT_S, ping=True)
     async def restart_agent(
         self, instance_id: str, session_name: str, transcript_path: str, session_id: str
     ) -> RestartedAgent:
         """Starts an agent that has ended again, as it was started first; with this conversation if there is one."""
+        self._require_environment()
         return await asyncio.to_thread(self._restart_agent, instance_id, session_name, transcript_path, session_id)
 
+    @remote(timeout_s=AGENT_S, plus="grace_s", retry=True)
     async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
         """Ends every process of the instance, gently first, then its session. No-op when there is none."""
         await asyncio.to_thread(self._end_agent, instance_id, session_name, grace_s)
 
+    @remote(timeout_s=AGENT_S, retry=True)
     async def forget_instance(self, instance_id: str) -> None:
         """Removes the private directory of an instance."""
         directory = self._home.instance_directory(instance_id)
@@ -157,12 +188,19 @@ class Host:
         return await self._in(self._git_threads, self._git.places, directories)
 
     async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
-        """Operations that only look, one after another."""
+        """Operations that only look, one after another. May be asked again when no answer came."""
         return await self._in(self._git_threads, self._git.read, asked)
 
     async def git_write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
-        """Operations that change something; git goes on to its end, whatever becomes of this process."""
+        """Operations that change something; git goes on to its end, whatever becomes of this process.
+
+        New branches and tags first and together, in which no ref may come twice; then all else one after another. None:
+        it was not begun, because those before it took their time. When no answer came, each may have been done or not.
+        """
         return await self._in(self._git_threads, self._git.write, asked)
+
+    def _require_environment(self) -> None:
+        """Raises ``SettingsError`` while the agents' environment is not known, which the host's actor may lack."""
 
     async def _in(self, threads: ThreadPoolExecutor, work: Callable[..., _Made], *given: object) -> _Made:
         """In threads of its own: a hook, or the checkout of a large repository, must not keep agents from being
@@ -189,6 +227,7 @@ class Host:
         saved = {**asdict(start), "request": request}
         write_private(start.request.instance_directory / _REQUEST_NAME, json.dumps(saved, default=str))
 
+    @remote(timeout_s=AGENT_S, retry=True)
     async def keep_launch(self, start: AgentStart) -> None:
         """Has ``restart_agent`` work for an agent that was started on another host; its environment stays private."""
         await asyncio.to_thread(self._keep_launch, start)
@@ -198,6 +237,7 @@ class Host:
         self._trust(start)
         self._write_launch(start)
 
+    @remote(timeout_s=AGENT_S, retry=True)
     async def kept_launch(self, instance_id: str) -> AgentStart:
         """Raises ``AgentError`` when there is none."""
         return await asyncio.to_thread(self._kept_launch, instance_id)

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 from actors.concurrency import TaskSet
 from actors.errors import PhalanxError, UnavailableError, to_wire
+from actors.remote import remote
 from actors.sockets import check_is_socket, is_answered, listen, pack
 
 logger = logging.getLogger(__name__)
@@ -29,28 +30,43 @@ _STOP_S = 5.0
 _CLOSE_S = 5.0
 
 
-class RelayLink(Protocol):
-    """One connection to the gateway, from afar. All raise ``PhalanxError`` when the way is broken."""
+class RelayServer(ABC):
+    """Connections to the gateway for clients of other hosts, each with a name; ``supervisor.rpc.relayed`` holds them.
 
-    async def push(self, data: bytes) -> None: ...
+    All methods raise ``PhalanxError`` when the connection, or the way to the supervisor, is broken.
+    """
 
-    async def pull(self) -> bytes | None:
-        """What has come; empty when nothing came for a while, None at the end."""
-        ...
+    @remote(timeout_s=10.0)
+    @abstractmethod
+    async def open(self) -> str:
+        """The name of a new connection."""
 
-    async def close(self) -> None: ...
+    @remote(timeout_s=40.0)
+    @abstractmethod
+    async def push(self, name: str, data: bytes) -> None:
+        """Passes on what the client says."""
+
+    @remote(timeout_s=30.0)
+    @abstractmethod
+    async def pull(self, name: str) -> bytes | None:
+        """What the gateway has sent; empty when it sent nothing for a while, None when it has closed the connection."""
+
+    @remote(timeout_s=10.0)
+    @abstractmethod
+    async def close(self, name: str) -> None:
+        """No-op for one that is closed."""
 
 
-OpenLink = Callable[[], Awaitable[RelayLink]]
-"""Raises ``PhalanxError`` that says what to do when the supervisor does not answer."""
+Connect = Callable[[], Awaitable[tuple[RelayServer, str]]]
+"""Opens a connection. Raises ``PhalanxError`` that says what to do when the supervisor does not answer."""
 
 
 class Relay:
     """``start`` and ``stop`` belong to one event loop."""
 
-    def __init__(self, socket: Path, open_link: OpenLink) -> None:
+    def __init__(self, socket: Path, connect: Connect) -> None:
         self._socket = socket
-        self._open_link = open_link
+        self._connect = connect
         self._server: asyncio.Server | None = None
         self._clients = TaskSet("a relayed client")
 
@@ -78,7 +94,7 @@ class Relay:
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            link = await self._open_link()
+            server, name = await self._connect()
         except PhalanxError as error:
             logger.warning("a client is sent away: %s", error)
             with suppress(ConnectionError):
@@ -86,11 +102,11 @@ class Relay:
             await _close(writer)
             return
         try:
-            await _until_one_ends(_there(reader, link), _back(link, writer))
+            await _until_one_ends(_there(reader, server, name), _back(server, name, writer))
         finally:
             await _close(writer)
             with suppress(PhalanxError):
-                await link.close()
+                await server.close(name)
 
 
 async def _until_one_ends(*halves: Awaitable[None]) -> None:
@@ -106,15 +122,15 @@ async def _until_one_ends(*halves: Awaitable[None]) -> None:
                 logger.warning("a relayed connection is broken: %s", ended)
 
 
-async def _there(reader: asyncio.StreamReader, link: RelayLink) -> None:
+async def _there(reader: asyncio.StreamReader, server: RelayServer, name: str) -> None:
     with suppress(ConnectionError):
         while data := await reader.read(PIECE_BYTES):
-            await link.push(data)
+            await server.push(name, data)
 
 
-async def _back(link: RelayLink, writer: asyncio.StreamWriter) -> None:
+async def _back(server: RelayServer, name: str, writer: asyncio.StreamWriter) -> None:
     with suppress(ConnectionError, TimeoutError):
-        while (data := await link.pull()) is not None:
+        while (data := await server.pull(name)) is not None:
             writer.write(data)
             async with asyncio.timeout(WRITE_S):
                 await writer.drain()

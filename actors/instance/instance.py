@@ -1,21 +1,12 @@
-"""One instance, and the actor's view of it.
+"""One instance: an agent in its tmux pane, with its inbox, as the supervisor sees it.
 
-What an instance actor is: a process for one instance, empty when it is made.
+``Instance`` is a plain class; ``actors.instance.actor`` puts each into a Ray actor of its own. The process is what
+costs, so actors are made before anybody knows for whom: an ``Instance`` is empty when it is made, and ``adopt`` says
+which agent to follow. The host has started the agent before, just now or days ago, so a restarted actor goes on where
+the last one stopped. Methods raise ``PhalanxError``; nothing here outlives the agent.
 
-``actors.instance.actor`` puts it into a Ray actor. To start the process is what costs, so actors are made before
-anybody knows for whom; ``adopt`` then says which agent to follow. An actor serves one instance in its life and never
-another.
-
-One instance: an agent in its tmux pane, with its inbox, as the supervisor sees it.
-
-A plain class; ``actors.instance.actor`` puts it into a Ray actor of its own. The host has started the agent before;
-``adopt`` takes over the pane, whether the agent has just begun or has been at work for days, so a restarted actor goes
-on where the last one stopped. Verbs raise ``PhalanxError``; nothing here outlives the agent.
-
-The parts that follow one agent, from adoption to its end.
-
-Owned by the ``Instance``, one at a time. A loop in here that ends with an error ends the whole life: half of it would
-be deaf or mute without anybody noticing. What goes on then is the instance's decision.
+``AgentSession`` holds the parts that follow one agent from adoption to its end; an ``Instance`` has one at a time. A
+loop of it that ends with an error ends the whole session: half of it would be deaf or mute without anybody noticing.
 """
 
 from __future__ import annotations
@@ -42,6 +33,7 @@ from actors.instance.responding import AnsweredPrompt, Reply, Responder
 from actors.instance.transcript import PAGE_CHARACTERS, PageQuery, TranscriptPage, read_page
 from actors.marks import INSTANCE_MARK
 from actors.messages import Message, Receipt
+from actors.remote import remote
 from actors.status import IDLE, SETTLE_S, Status, in_words, interrupted
 from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane, PaneState
@@ -240,15 +232,30 @@ _SOUND_LIFE_S = 60.0
 """A life that lasted so long was sound: its fault is the first one again."""
 
 
-class Instance:
-    """All methods run in one event loop. ``reports`` tells the supervisor what changes."""
+CALL_S = 15.0
+ADOPT_S = 30.0
+"""It may have to wait for an earlier actor's end and for tmux, and reads all that the agent has written so far."""
+READ_S = 30.0
+POLL_MARGIN_S = 10.0
 
-    def __init__(self, config: InstanceConfig, agent: Agent) -> None:
-        self._config = config
-        self._agent = agent
+
+class Instance:
+    """All methods run in one event loop. ``reports`` tells the supervisor what changes.
+
+    Serves one instance in its life, never another. Until it has adopted an agent, what needs one raises
+    ``UnavailableError``.
+    """
+
+    _config: InstanceConfig
+    _agent: Agent
+    _lease: Lease
+    _typist: TypingLock
+    """These four are set by the first adoption."""
+
+    def __init__(self, catalog: AgentCatalog) -> None:
+        self._catalog = catalog
+        self._vacant = True
         self._log = ReportLog(uuid.uuid4().hex)
-        self._lease = Lease(config.lease_s)
-        self._typist = TypingLock(config.directory)
         self._adopting = asyncio.Lock()
         self._life: AgentSession | None = None
         self._broken: AgentSession | None = None
@@ -256,21 +263,33 @@ class Instance:
         self._recovery: asyncio.Task[None] | None = None
         self._not_taken_over = Trouble(logger, "the agent could not be taken over again")
 
-    @property
-    def config(self) -> InstanceConfig:
-        return self._config
+    async def meet(self, protocol: int) -> None:
+        """Raises ``VersionError`` for a supervisor of another protocol."""
+        check_protocol(protocol, "this actor", "the supervisor", ACTOR_PROTOCOL)
 
-    def configure(self, config: InstanceConfig) -> None:
-        """The same instance under another id, when a spare is given away, or in another conversation, which holds from
-        the agent's next life on."""
-        self._config = config
+    @remote(timeout_s=CALL_S)
+    async def vacant(self) -> bool:
+        """Whether it follows nobody so far."""
+        return self._vacant
 
-    async def adopt(self, pane_id: str, pid: int) -> str:
+    @remote(timeout_s=ADOPT_S, retry=True)
+    async def adopt(self, config: InstanceConfig, pane_id: str, pid: int) -> str:
         """Takes over the agent with process ``pid`` in pane ``pane_id``; an earlier agent is let go.
 
-        No-op when that agent is followed already. One that has ended gets its end at once. Returns the incarnation.
-        Raises ``UnavailableError`` while another actor of this instance lives or tmux does not answer.
+        No-op when that agent is followed already. One that has ended gets its end at once. The same instance may come
+        under another id, when a spare is given away, or in another conversation, which holds from the agent's next life
+        on. Returns the incarnation. Raises ``UnavailableError`` while another actor of this instance lives or tmux does
+        not answer, ``WrongStateError`` when this one serves another instance, ``InvalidRequestError`` for an unknown
+        agent.
         """
+        if self._vacant:
+            self._agent = self._catalog.named(config.agent)
+            self._lease = Lease(config.lease_s)
+            self._typist = TypingLock(config.directory)
+            self._vacant = False
+        elif self._config.directory != config.directory:
+            raise WrongStateError(f"This actor follows {self._config.instance_id}, so not {config.instance_id} too.")
+        self._config = config
         async with self._adopting:
             if self._life is None or not self._life.follows(pane_id, pid):
                 await self._take_over(pane_id, pid)
@@ -308,7 +327,8 @@ class Instance:
                 if life is not None:
                     await life.end()
             self._life = self._broken = None
-            self._typist.release()
+            if not self._vacant:
+                self._typist.release()
 
     def _on_fault(self, life: AgentSession, error: BaseException) -> None:
         """A loop has died. Its life is replaced as if this actor had been killed, for which all is prepared: journal,
@@ -338,29 +358,37 @@ class Instance:
         else:
             self._not_taken_over.over()
 
+    @remote(timeout_s=CALL_S)
     async def tune(self, limits: BatchLimits) -> None:
         """From now on batches are formed by these; what is queued already, too."""
+        self._check_adopted()
         self._config = replace(self._config, limits=limits)
         if self._life is not None:
             self._life.deliverer.inbox.limits = limits
             self._life.changes.announce()
 
+    @remote(timeout_s=CALL_S)
     async def deliver(self, messages: Sequence[Message]) -> None:
         """Queues messages; what becomes of each comes as a receipt in the reports. A known id is not queued twice."""
         self._now.deliverer.offer(messages)
 
+    @remote(timeout_s=CALL_S)
     async def withdraw(self, message_ids: Collection[str], reason: str) -> None:
         """Messages that are not being typed yet never are; their receipts say ``failed``, with this reason."""
         self._now.deliverer.withdraw(message_ids, reason)
 
+    @remote(timeout_s=POLL_MARGIN_S, plus="timeout_s")
     async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
         """Snapshot and receipts that came after sequence ``after``; waits up to ``timeout_s`` seconds for news.
 
-        Answers at once to who names another incarnation than this.
+        Answers at once when the asker names another incarnation than this, so whoever follows an instance learns that
+        its actor was made anew and has to adopt again.
         """
-        self._lease.renew()
+        if not self._vacant:
+            self._lease.renew()
         return await self._log.after(after, timeout_s, incarnation)
 
+    @remote(timeout_s=READ_S)
     async def page(self, query: PageQuery) -> TranscriptPage:
         """A page of the conversation.
 
@@ -381,11 +409,13 @@ class Instance:
             life.changes.announce()
         return page
 
+    @remote(timeout_s=CALL_S)
     async def screen(self, lines: int) -> str:
         """The last ``lines`` lines of the pane's text, with what has scrolled off; not more than a page holds."""
         text = await self._now.pane.capture(history_lines=lines)
         return "\n".join(text.rstrip().splitlines()[-lines:])[-PAGE_CHARACTERS:]
 
+    @remote(timeout_s=CALL_S)
     async def respond(self, reply: Reply) -> AnsweredPrompt:
         """Answers what the agent waits for; see ``Responder.respond``."""
         life = self._now
@@ -398,6 +428,7 @@ class Instance:
         except TerminalError as error:
             raise UnavailableError(f"The terminal of {self._config.instance_id} does not answer: {error}") from error
 
+    @remote(timeout_s=CALL_S, plus="timeout_s")
     async def interrupt(self, timeout_s: float) -> bool:
         """Stops the turn under way; False if there is none.
 
@@ -452,6 +483,7 @@ class Instance:
             await asyncio.sleep(_INTERRUPT_LOOK_S)
         return False
 
+    @remote(timeout_s=CALL_S)
     async def expect_end(self, coming_back: bool = False) -> None:
         """The agent will be ended on purpose: its end is no failure. When it is ``coming_back`` its messages wait.
 
@@ -462,82 +494,15 @@ class Instance:
         observer.expect_end(coming_back=coming_back)
         await observer.written(_WRITTEN_PATIENCE_S)
 
+    def _check_adopted(self) -> None:
+        if self._vacant:
+            raise UnavailableError("This actor has just been started and follows no agent yet: try again.")
+
     @property
     def _now(self) -> AgentSession:
+        self._check_adopted()
         if self._broken is not None:
             raise UnavailableError(f"{self._config.instance_id} recovers from an error in Phalanx: try again.")
         if self._life is None:
             raise UnavailableError(f"{self._config.instance_id} has not taken over its agent yet: try again.")
         return self._life
-
-
-class InstanceServer:
-    """All methods run in one event loop; see ``Instance`` for what each does."""
-
-    def __init__(self, catalog: AgentCatalog) -> None:
-        self._catalog = catalog
-        self._instance: Instance | None = None
-
-    async def meet(self, protocol: int) -> None:
-        """Raises ``VersionError`` for a supervisor of another protocol."""
-        check_protocol(protocol, "this actor", "the supervisor", ACTOR_PROTOCOL)
-
-    async def vacant(self) -> bool:
-        """Whether it follows nobody so far."""
-        return self._instance is None
-
-    async def adopt(self, config: InstanceConfig, pane_id: str, pid: int) -> str:
-        """As ``Instance.adopt``; the same instance may come under another id, or in another conversation.
-
-        Raises ``WrongStateError`` when it serves another instance, ``InvalidRequestError`` for an unknown agent.
-        """
-        if self._instance is None:
-            self._instance = Instance(config, self._catalog.named(config.agent))
-        elif self._instance.config.directory != config.directory:
-            raise WrongStateError(
-                f"This actor follows {self._instance.config.instance_id}, so not {config.instance_id} too."
-            )
-        self._instance.configure(config)
-        return await self._instance.adopt(pane_id, pid)
-
-    async def leave(self) -> None:
-        """Stops following the agent, which goes on by itself."""
-        if self._instance is not None:
-            await self._instance.leave()
-
-    async def deliver(self, messages: Sequence[Message]) -> None:
-        await self._seated.deliver(messages)
-
-    async def withdraw(self, message_ids: Collection[str], reason: str) -> None:
-        await self._seated.withdraw(message_ids, reason)
-
-    async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
-        """An empty actor answers at once, as an incarnation that nobody knows: whoever follows it has it adopt
-        again."""
-        if self._instance is None:
-            return Report(incarnation="", sequence=0, snapshot=InstanceSnapshot(), receipts=())
-        return await self._instance.reports(after, timeout_s, incarnation)
-
-    async def tune(self, limits: BatchLimits) -> None:
-        await self._seated.tune(limits)
-
-    async def page(self, query: PageQuery) -> TranscriptPage:
-        return await self._seated.page(query)
-
-    async def screen(self, lines: int) -> str:
-        return await self._seated.screen(lines)
-
-    async def respond(self, reply: Reply) -> AnsweredPrompt:
-        return await self._seated.respond(reply)
-
-    async def interrupt(self, timeout_s: float) -> bool:
-        return await self._seated.interrupt(timeout_s)
-
-    async def expect_end(self, coming_back: bool = False) -> None:
-        await self._seated.expect_end(coming_back)
-
-    @property
-    def _seated(self) -> Instance:
-        if self._instance is None:
-            raise UnavailableError("This actor has just been started and follows no agent yet: try again.")
-        return self._instance

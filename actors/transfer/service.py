@@ -1,4 +1,7 @@
-"""All of a host that has to do with code that travels; the host actor calls it. Blocking work runs in threads.
+"""All of a host that has to do with code that travels. Blocking work runs in threads.
+
+A remote part of the host's actor. The supervisor hands the proxy of one host's service to another host, so the two
+hosts speak to each other and no code passes through the supervisor.
 
 On the host of the repository: ``origin``, ``import_work``, ``drop_branch``; on a worker: ``settle`` (a worktree from
 what it fetches), the same for spares, ``work``; on both: ``pack``, ``piece``, ``discard``.
@@ -10,13 +13,12 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import Protocol
 from weakref import WeakValueDictionary
 
 from actors.git.process import GitRunner
+from actors.remote import remote
 from actors.transfer.bundles import (
     Bundle,
-    BundleSource,
     BundleStore,
     ImportResult,
     RemoteWork,
@@ -43,17 +45,10 @@ from actors.worktrees.manager import WorktreeManager, usable
 from actors.worktrees.model import Workspace, name_in
 from actors.worktrees.source import SourceRepository, check_directory, find_source
 
-
-class BundlePacker(BundleSource, Protocol):
-    """Another host."""
-
-    async def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Bundle: ...
-
-
-class FileSource(Protocol):
-    """Another host."""
-
-    async def file_piece(self, path: Path, offset: int) -> bytes: ...
+ASK_S = 60.0
+PIECE_S = 60.0
+CARRY_S = 1800.0
+"""A large repository on a slow line; each step of it is bounded by itself."""
 
 
 class TransferService:
@@ -67,6 +62,7 @@ class TransferService:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """Kept while somebody has or awaits them."""
 
+    @remote(timeout_s=ASK_S)
     async def origin(self, instance_id: str, work_dir: Path) -> StartPoint:
         """What another host must know to begin, with a branch that is the instance's from now on."""
         return await asyncio.to_thread(self._origin, instance_id, work_dir)
@@ -75,6 +71,7 @@ class TransferService:
         check_directory(work_dir)
         return origin_of(self._git, usable(find_source(self._git, work_dir), work_dir), instance_id)
 
+    @remote(timeout_s=ASK_S, retry=True)
     async def origin_of_spare(self, name: str, work_dir: Path) -> StartPoint:
         """What another host must know to make a spare worktree."""
         return await asyncio.to_thread(self._origin_of_spare, name, work_dir)
@@ -83,28 +80,29 @@ class TransferService:
         check_directory(work_dir)
         return origin_of_spare(self._git, usable(find_source(self._git, work_dir), work_dir), name)
 
+    @remote(timeout_s=ASK_S, retry=True)
     async def origin_again(self, git_directory: Path, branch: str, prefix: PurePath) -> StartPoint:
         """To go on elsewhere with what came home of an instance last."""
         return await asyncio.to_thread(origin_again, self._git, git_directory, branch, prefix)
 
-    async def file_size(self, path: Path) -> int:
-        return await asyncio.to_thread(size_of, path)
-
+    @remote(timeout_s=PIECE_S, retry=True)
     async def file_piece(self, path: Path, offset: int) -> bytes:
         return await asyncio.to_thread(read_from, path, offset)
 
-    async def copy_file(self, path: Path, other: FileSource, at_other: Path, *, anew: bool = False) -> None:
+    @remote(timeout_s=CARRY_S, retry=True)
+    async def copy_file(self, path: Path, other: TransferService, at_other: Path, *, anew: bool = False) -> None:
         """Brings the copy ``path`` of the other host's file up to date. No-op when there is no such file.
 
         ``anew``: what is here is no earlier state of it, and goes.
         """
         if anew:
             await asyncio.to_thread(path.unlink, missing_ok=True)
-        offset = await self.file_size(path)
+        offset = await asyncio.to_thread(size_of, path)
         while piece := await other.file_piece(at_other, offset):
             await asyncio.to_thread(write_at, path, offset, piece)
             offset += len(piece)
 
+    @remote(timeout_s=ASK_S, retry=True)
     async def drop_branch(self, git_directory: Path, branch: str, made_at: str | None) -> str | None:
         """Deletes an instance's branch here if that loses nothing, or if it is still at ``made_at``; else why not."""
         return await asyncio.to_thread(self._drop_branch, git_directory, branch, made_at)
@@ -115,36 +113,43 @@ class TransferService:
             forget_instance_ref(self._git, git_directory, name_in(branch))
         return stays
 
+    @remote(timeout_s=CARRY_S, retry=True)
     async def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Bundle:
         return await asyncio.to_thread(self._bundles.pack, git_directory, commits, haves)
 
+    @remote(timeout_s=PIECE_S, retry=True)
     async def piece(self, bundle_id: str, offset: int) -> bytes:
         return await asyncio.to_thread(self._bundles.piece, bundle_id, offset)
 
+    @remote(timeout_s=ASK_S)
     async def discard(self, bundle_id: str) -> None:
         if bundle_id:
             await asyncio.to_thread(self._bundles.discard, bundle_id)
 
-    async def settle(self, origin: StartPoint, home: BundlePacker) -> Workspace:
+    @remote(timeout_s=CARRY_S)
+    async def settle(self, origin: StartPoint, home: TransferService) -> Workspace:
         """A worktree on this host; what it lacks of the repository is fetched from ``home``, by one call for all."""
         source = await self._fetched(origin, home)
         return await asyncio.to_thread(self._worktree, origin, source)
 
-    async def settle_spare(self, name: str, origin: StartPoint, home: BundlePacker) -> Workspace:
+    @remote(timeout_s=CARRY_S)
+    async def settle_spare(self, name: str, origin: StartPoint, home: TransferService) -> Workspace:
         """A spare worktree on this host. What it lacks of the repository now need not travel when it is bound."""
         source = await self._fetched(origin, home)
         return await asyncio.to_thread(self._workspaces.create_spare_from, name, source)
 
-    async def bind_spare(self, spare: Workspace, origin: StartPoint, home: BundlePacker) -> Workspace:
+    @remote(timeout_s=CARRY_S)
+    async def bind_spare(self, spare: Workspace, origin: StartPoint, home: TransferService) -> Workspace:
         """Makes of a spare what ``settle`` would make. Raises ``WorkspaceError``: then it is to be discarded."""
         source = await self._fetched(origin, home)
         return await asyncio.to_thread(self._workspaces.bind_spare_from, spare, name_in(origin.branch), source)
 
+    @remote(timeout_s=ASK_S, retry=True)
     async def bound(self, workspace: Workspace) -> str:
         """The branch that a spare of this host was bound to; empty: none so far, or it is gone."""
         return await asyncio.to_thread(self._workspaces.bound_branch, workspace)
 
-    async def _fetched(self, origin: StartPoint, home: BundlePacker) -> SourceRepository:
+    async def _fetched(self, origin: StartPoint, home: TransferService) -> SourceRepository:
         turn = self._turns.setdefault(origin.key, asyncio.Lock())
         async with turn:
             haves = await asyncio.to_thread(self._mirrors.tips, origin)
@@ -163,14 +168,16 @@ class TransferService:
         words = apply_uncommitted(self._git, made.worktree, origin.uncommitted)
         return replace(made, notes=(*made.notes, words)) if words else made
 
+    @remote(timeout_s=CARRY_S, retry=True)
     async def work(self, workspace: Workspace, *, uncommitted: bool) -> RemoteWork:
         """What there is to carry home; with ``uncommitted`` also what the agent has not committed, saved just now."""
         if uncommitted:
             await asyncio.to_thread(save_latest, self._git, self._workspaces, workspace)
         return await asyncio.to_thread(work_of, self._git, workspace)
 
+    @remote(timeout_s=CARRY_S, retry=True)
     async def import_work(
-        self, git_directory: Path, work: RemoteWork, mirror: Path, away: BundlePacker
+        self, git_directory: Path, work: RemoteWork, mirror: Path, away: TransferService
     ) -> ImportResult:
         """Fetches from ``away``, where it was done in ``mirror``, what is not here yet, and takes it in.
 

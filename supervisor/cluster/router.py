@@ -25,12 +25,12 @@ from typing import Any, BinaryIO, TypeVar
 
 from actors.agents.base import AgentStart, Handover, RestartedAgent, RunningAgent
 from actors.errors import PhalanxError, WorkspaceError
+from actors.host.host import Host
 from actors.instance.inbox import ids_in_record
 from actors.instance.transcript import FileTail
 from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode, name_in
 from supervisor.cluster.scheduler import HostScheduler
-from supervisor.ports import ClusterHostPort
 from supervisor.team.instance import SPARE_PREFIX
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ _Answer = TypeVar("_Answer")
 
 
 class HostRouter:
-    """A ``HostPort``. Whatever is not said here is about this machine and asked there."""
+    """Stands for a ``Host``. What is not said here is about this machine and asked there."""
 
     def __init__(self, scheduler: HostScheduler, conversations: Path) -> None:
         """``conversations``: where copies of those of other hosts are kept."""
@@ -134,7 +134,7 @@ class HostRouter:
                 logger.warning("the agents of %s cannot be seen now: %s", name, error or "no answer")
             return None
 
-    async def _belongs(self, name: str, link: ClusterHostPort, agent: RunningAgent) -> bool:
+    async def _belongs(self, name: str, link: Host, agent: RunningAgent) -> bool:
         if self._scheduler.places.get(agent.session_name) == name:
             return True
         logger.warning("%s on %s is no instance of this host (any more): it is ended", agent.session_name, name)
@@ -262,7 +262,7 @@ class HostRouter:
             await link.transfer.copy_file(Path(transcript_path), own.transfer, copy, anew=True)
         return replace(made, home=home, base_commit=workspace.base_commit)
 
-    async def _clear_earlier_copy(self, link: ClusterHostPort, place: str, workspace: Workspace) -> None:
+    async def _clear_earlier_copy(self, link: Host, place: str, workspace: Workspace) -> None:
         """Of a stay that ended with the host's loss: its worktree has the name that is needed now.
 
         What was not carried home then is saved in the mirror, and comes home with what is done from now on.
@@ -334,10 +334,10 @@ class HostRouter:
             link = await self._link_of(what)
         return await link.preview_removal(what, dry_run)
 
-    async def _on_all(self, ask: Callable[[ClusterHostPort], Awaitable[_Answer]]) -> dict[str, _Answer]:
+    async def _on_all(self, ask: Callable[[Host], Awaitable[_Answer]]) -> dict[str, _Answer]:
         """What is wrong with this machine itself is raised; another that does not answer is left out."""
 
-        async def on(name: str, link: ClusterHostPort) -> tuple[str, _Answer] | None:
+        async def on(name: str, link: Host) -> tuple[str, _Answer] | None:
             if name == self._scheduler.own:
                 return name, await ask(link)
             try:
@@ -350,10 +350,10 @@ class HostRouter:
         answers = await asyncio.gather(*(on(name, link) for name, link in self._scheduler.linked().items()))
         return dict(filter(None, answers))
 
-    async def _link(self, instance_id: str) -> ClusterHostPort:
+    async def _link(self, instance_id: str) -> Host:
         return await self._scheduler.link(self._scheduler.places.get(instance_id, self._scheduler.own))
 
-    async def _link_of(self, workspace: Workspace) -> ClusterHostPort:
+    async def _link_of(self, workspace: Workspace) -> Host:
         """Worktrees of other hosts are named after their instances, or after what these were made of."""
         if workspace.worktree is None or workspace.home is None:
             return self._scheduler.own_link()

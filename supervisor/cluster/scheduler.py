@@ -24,9 +24,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from actors.errors import InvalidRequestError, PhalanxError, UnavailableError
+from actors.host.host import Host
 from actors.nodes import Node
 from supervisor.api.requests import SpawnRequest
-from supervisor.ports import ClusterHostPort, ClusterPort
+from supervisor.ports import ClusterPort
 from supervisor.ray_node.slots import slots_for
 
 logger = logging.getLogger(__name__)
@@ -159,12 +160,12 @@ class Placement:
 
 
 class HostScheduler:
-    def __init__(self, own: str, own_host: ClusterHostPort, cluster: ClusterPort, most_per_host: int) -> None:
+    def __init__(self, own: str, own_host: Host, cluster: ClusterPort, most_per_host: int) -> None:
         """``own``: name of the supervisor's host. ``most_per_host``: cap on instances of one host; 0: its slots."""
         self.own = own
         self._cluster = cluster
         self._most = most_per_host
-        self._links: dict[str, ClusterHostPort] = {own: own_host}
+        self._links: dict[str, Host] = {own: own_host}
         self._connecting: dict[str, asyncio.Lock] = {}
         self._nodes: tuple[Node, ...] = ()
         self.names: frozenset[str] = frozenset()
@@ -337,10 +338,10 @@ class HostScheduler:
     def instances_away(self) -> list[str]:
         return [instance_id for instance_id, host in self.places.items() if host in self.away]
 
-    def own_link(self) -> ClusterHostPort:
+    def own_link(self) -> Host:
         return self._links[self.own]
 
-    def linked(self) -> Mapping[str, ClusterHostPort]:
+    def linked(self) -> Mapping[str, Host]:
         """The hosts that are connected to, this one among them."""
         return dict(self._links)
 
@@ -361,7 +362,7 @@ class HostScheduler:
         coming = {placement.host for placement in self._promised}
         return name != self.own and name not in {*coming, *self.places.values()}
 
-    async def link(self, name: str) -> ClusterHostPort:
+    async def link(self, name: str) -> Host:
         """The way to a host. Raises ``UnavailableError`` when Ray does not run there now."""
         turn = self._connecting.setdefault(name, asyncio.Lock())
         async with turn:

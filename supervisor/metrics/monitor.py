@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from actors.errors import PhalanxError
+from actors.host.host import Host
 from actors.host.load import HostLoad
 from actors.messages import MessageStatus
 from actors.status import Status
 from supervisor.metrics.snapshot import HostSnapshot, Queue, SnapshotSources, StalledItem, TeamSnapshot
-from supervisor.ports import HostPort
 from supervisor.settings.live import LiveSettings
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.store.guards import FencedStore
@@ -25,7 +25,7 @@ _LONGEST_S = 60.0
 
 
 _PATIENCE_S = 5.0
-Hosts = Callable[[], Mapping[str, HostPort]]
+Hosts = Callable[[], Mapping[str, Host]]
 """The hosts that are connected to now, by name; the name may be empty for the only one."""
 
 
@@ -145,7 +145,7 @@ def _is_troubled(member: Member) -> bool:
     return member.alive and not (changes or told_already) and bool(member.snapshot.reason)
 
 
-async def load_of(name: str, host: HostPort) -> HostLoad | str:
+async def load_of(name: str, host: Host) -> HostLoad | str:
     """Why not, when the host does not answer."""
     try:
         async with asyncio.timeout(_PATIENCE_S):

@@ -27,10 +27,10 @@ from operator import itemgetter
 from actors.concurrency import TaskSet, beside
 from actors.errors import AgentError, FencedError, PhalanxError, UnavailableError
 from actors.home import Home
+from actors.host.host import Host
 from actors.status import ALIVE, Status
 from supervisor.pool.demand import AgentSpec, Demand, KindOfAgent, PoolOrders, waits_for
 from supervisor.pool.placement import SparePlacement
-from supervisor.ports import HostPort
 from supervisor.spawning.admission import MemoryAdmission
 from supervisor.spawning.agent import LaunchOptions, agent_start, spare_prompt
 from supervisor.spawning.rollback import SpawnRollback
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentFactoryParts:
     home: Home
-    host: HostPort
+    host: Host
     team: Team
     adopter: Adopter
     rollback: SpawnRollback

@@ -14,9 +14,9 @@ from types import MappingProxyType
 from typing import Protocol
 
 from actors.errors import UnavailableError
+from actors.host.host import Host
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.cluster.slots import SlotAccounting
-from supervisor.ports import HostPort
 from supervisor.spawning.admission import MemoryAdmission
 from supervisor.team.team import Team
 
@@ -78,7 +78,7 @@ class SparePlacement(Protocol):
         """The spare is nowhere any more: what is left of it may be on any host."""
         ...
 
-    async def link(self, host: str) -> HostPort:
+    async def link(self, host: str) -> Host:
         """The way to the host. Raises ``UnavailableError`` when Ray does not run there now."""
         ...
 
@@ -90,7 +90,7 @@ class LocalPlacement:
     linked = frozenset({""})
     names: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, host: HostPort, memory: MemoryAdmission) -> None:
+    def __init__(self, host: Host, memory: MemoryAdmission) -> None:
         self._host = host
         self._memory = memory
 
@@ -117,7 +117,7 @@ class LocalPlacement:
     def forget(self, name: str) -> None:
         """There is but one host."""
 
-    async def link(self, host: str) -> HostPort:
+    async def link(self, host: str) -> Host:
         return self._host
 
 
@@ -174,5 +174,5 @@ class ClusterPlacement:
     def forget(self, name: str) -> None:
         self._scheduler.places.pop(name, None)
 
-    async def link(self, host: str) -> HostPort:
+    async def link(self, host: str) -> Host:
         return await self._scheduler.link(host)

@@ -26,11 +26,11 @@ from pathlib import Path
 
 from actors.concurrency import TaskSet
 from actors.errors import PhalanxError, WorkspaceError
+from actors.host.host import Host
 from actors.worktrees.model import OrphanWorktree, Workspace
 from supervisor.backoff import Backoff
 from supervisor.pool.demand import PAUSE_S, Demand, waits_for
 from supervisor.pool.placement import SparePlacement
-from supervisor.ports import HostPort
 from supervisor.spawning.staff import Staff
 from supervisor.team.instance import SPARE_PREFIX
 from supervisor.team.team import Team
@@ -115,7 +115,7 @@ class StaleSpareCleaner:
         return self._team.registry.worktree_names()
 
 
-async def _goes(link: HostPort, orphan: OrphanWorktree) -> bool:
+async def _goes(link: Host, orphan: OrphanWorktree) -> bool:
     """False: it is in use, or is no worktree (any more)."""
     try:
         return (await link.remove_orphan(orphan)).removed

@@ -24,13 +24,13 @@ from typing import Protocol
 
 from actors.errors import FencedError, PhalanxError
 from actors.home import Home
+from actors.host.host import Host
 from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace
 from supervisor.api import requests, results
 from supervisor.api.failures import told
 from supervisor.api.results import CollectedItem
 from supervisor.api.verbs import Caller, Handler
 from supervisor.backoff import Backoff
-from supervisor.ports import HostPort
 from supervisor.team.instance import SPARE_PREFIX
 from supervisor.team.lifecycle import Lifecycle, where_saved
 from supervisor.team.registry import Member
@@ -45,7 +45,7 @@ _CHANGED = "it was restarted or cleared away meanwhile"
 class GarbageCollector:
     """All in the supervisor's event loop."""
 
-    def __init__(self, home: Home, team: Team, host: HostPort, lifecycle: Lifecycle) -> None:
+    def __init__(self, home: Home, team: Team, host: Host, lifecycle: Lifecycle) -> None:
         self._home = home
         self._team = team
         self._host = host
@@ -150,7 +150,7 @@ class _Remover(Protocol):
 
 
 class _RealRemover:
-    def __init__(self, host: HostPort, team: Team) -> None:
+    def __init__(self, host: Host, team: Team) -> None:
         self.workspace = host.retire_workspace
         self.orphan = host.remove_orphan
         self.directory = host.forget_instance
@@ -160,7 +160,7 @@ class _RealRemover:
 class _DryRunRemover:
     """Foresees each removal on the host, knowing those before it."""
 
-    def __init__(self, host: HostPort) -> None:
+    def __init__(self, host: Host) -> None:
         self._host = host
         self._before = DryRun()
 

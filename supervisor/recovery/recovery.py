@@ -16,10 +16,10 @@ from contextlib import suppress
 
 from actors.agents.base import RunningAgent
 from actors.errors import FencedError, PhalanxError, UnavailableError
+from actors.host.host import Host
 from actors.instance.reports import InstanceSnapshot
 from supervisor.backoff import Backoff
 from supervisor.pool.actors import PREFIX
-from supervisor.ports import HostPort
 from supervisor.recovery.reconciler import (
     Act,
     Adopt,
@@ -58,7 +58,7 @@ class Recovery:
         self, team: Team, staff: Staff, adopter: Adopter, rollback: SpawnRollback, lifecycle: Lifecycle
     ) -> None:
         self._team = team
-        self._host: HostPort = staff.host
+        self._host: Host = staff.host
         self._factory = staff.factory
         self._adopter = adopter
         self._rollback = rollback

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, UnavailableError
-from actors.host.relay import PIECE_BYTES
+from actors.host.relay import PIECE_BYTES, RelayServer
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class _Connection:
     expiry: asyncio.TimerHandle
 
 
-class RelayedConnections:
+class RelayedConnections(RelayServer):
     """All in the supervisor's event loop."""
 
     def __init__(self, socket: Path, lease_s: float = LEASE_S, pull_s: float = PULL_S) -> None:
@@ -68,7 +68,7 @@ class RelayedConnections:
             async with asyncio.timeout(_PUSH_S):
                 await connection.writer.drain()
         except (ConnectionError, TimeoutError) as error:
-            self.close(name)
+            self._close(name)
             raise UnavailableError("The connection to the supervisor has ended.") from error
 
     async def pull(self, name: str) -> bytes | None:
@@ -87,11 +87,13 @@ class RelayedConnections:
         except ConnectionError:
             data = b""
         if not data:
-            self.close(name)
+            self._close(name)
         return data or None
 
-    def close(self, name: str) -> None:
-        """No-op for one that is closed."""
+    async def close(self, name: str) -> None:
+        self._close(name)
+
+    def _close(self, name: str) -> None:
         connection = self._open.pop(name, None)
         if connection is not None:
             connection.expiry.cancel()
@@ -108,4 +110,4 @@ class RelayedConnections:
 
     def _expired(self, name: str) -> None:
         logger.warning("nobody asks for the answers of a relayed client any more: it is let go")
-        self.close(name)
+        self._close(name)

@@ -29,7 +29,7 @@ from pathlib import Path
 
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
 from actors.home import Home
-from supervisor.ports import HostPort
+from actors.host.host import Host
 
 PATIENCE_S = 90.0
 _LOOK_S = 0.5
@@ -63,7 +63,7 @@ class _MemoryQueue:
 
 
 class MemoryAdmission:
-    def __init__(self, host: HostPort, agent_mb: int, reserve_mb: int, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, host: Host, agent_mb: int, reserve_mb: int, patience_s: float = PATIENCE_S) -> None:
         """``agent_mb``: what a Claude Code takes with its actor, in MB."""
         self._host = host
         self._agent_mb = agent_mb

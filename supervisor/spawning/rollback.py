@@ -15,7 +15,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 from actors.errors import FencedError, PhalanxError, UnavailableError
-from supervisor.ports import HostPort, InstanceFactory
+from actors.host.host import Host
+from supervisor.ports import InstanceFactory
 from supervisor.team.registry import InstanceRecord
 from supervisor.team.team import Team
 
@@ -32,7 +33,7 @@ _LATE_S = 900.0
 class SpawnRollback:
     """All in the supervisor's event loop."""
 
-    def __init__(self, team: Team, host: HostPort, factory: InstanceFactory) -> None:
+    def __init__(self, team: Team, host: Host, factory: InstanceFactory) -> None:
         self._team = team
         self._host = host
         self._factory = factory

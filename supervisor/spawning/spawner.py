@@ -31,6 +31,7 @@ from actors.errors import (
     UnavailableError,
     WrongStateError,
 )
+from actors.instance.instance import Instance
 from actors.messages import MessageStatus, Receipt
 from actors.status import ALIVE, Status
 from supervisor.api import requests, results
@@ -41,7 +42,6 @@ from supervisor.api.verbs import Caller, ProgressCallback
 from supervisor.cluster.scheduler import HostScheduler, Placement, placed
 from supervisor.messaging.outgoing import check_text
 from supervisor.metrics.metrics import Count, Timing
-from supervisor.ports import InstancePort
 from supervisor.rpc.idempotency import check_same, fingerprint
 from supervisor.spawning.admission import FairSemaphore, WorkDirPolicy
 from supervisor.spawning.rollback import SpawnRollback
@@ -92,7 +92,7 @@ class FirstMessage:
         """Its agent asks something at its terminal that somebody can answer; the message waits for that."""
         return member.alive and member.snapshot.dialog is not None
 
-    async def why_not(self, member: Member, receipt: Receipt, port: InstancePort) -> str:
+    async def why_not(self, member: Member, receipt: Receipt, port: Instance) -> str:
         snapshot = member.snapshot
         reason = snapshot.reason or receipt.reason or f"no proof within {self._timeout_s:.0f} s"
         words = f"The agent of {member.record.instance_id} did not take its first message ({snapshot.status}): {reason}"

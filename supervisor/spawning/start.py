@@ -27,6 +27,8 @@ from actors.agents.base import Handover
 from actors.concurrency import beside
 from actors.errors import AgentError, PhalanxError, TerminalError, UnavailableError, WorkspaceError
 from actors.home import Home
+from actors.host.host import Host
+from actors.instance.instance import Instance
 from actors.instance.reports import InstanceSnapshot
 from actors.messages import Receipt
 from actors.worktrees.model import Workspace
@@ -35,7 +37,6 @@ from supervisor.cluster.scheduler import Placement
 from supervisor.messaging.outbox import Writes
 from supervisor.messaging.outgoing import OutgoingMessage
 from supervisor.pool.pool import Pool
-from supervisor.ports import HostPort, InstancePort
 from supervisor.spawning.agent import LaunchOptions, agent_start, spare_identity, system_prompt
 from supervisor.spawning.staff import Staff
 from supervisor.store import keys
@@ -48,14 +49,14 @@ from supervisor.team.team import Team
 class StartedAgent:
     """An agent that runs, its actor, and its first message, which is stored."""
 
-    port: InstancePort
+    port: Instance
     context: Receipt
 
 
 class ColdStart:
     def __init__(self, home: Home, staff: Staff, team: Team, adopter: Adopter, pool: Pool) -> None:
         self._home = home
-        self._host: HostPort = staff.host
+        self._host: Host = staff.host
         self._actor_pool = staff.actor_pool
         self._team = team
         self._adopter = adopter
@@ -114,7 +115,7 @@ class ColdStart:
 
 class WarmStart:
     def __init__(self, staff: Staff, team: Team, pool: Pool) -> None:
-        self._host: HostPort = staff.host
+        self._host: Host = staff.host
         self._team = team
         self._pool = pool
         self._scheduler = staff.scheduler

@@ -21,9 +21,9 @@ from actors.concurrency import TaskSet
 from actors.errors import PhalanxError
 from actors.home import Home
 from actors.instance.inbox import BatchLimits
-from actors.instance.instance import InstanceConfig
+from actors.instance.instance import Instance, InstanceConfig
 from actors.instance.reports import Report
-from supervisor.ports import InstanceFactory, InstancePort
+from supervisor.ports import InstanceFactory
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.team.registry import InstanceRecord
 from supervisor.team.team import Team
@@ -41,7 +41,7 @@ class Batching:
         self.limits = limits_of(live_settings.current)
         live_settings.subscribe(self._tuned)
 
-    async def tell(self, instance_id: str, port: InstancePort) -> None:
+    async def tell(self, instance_id: str, port: Instance) -> None:
         """Tells one instance; when it cannot be reached it is told later."""
         limits = self.limits
         try:
@@ -98,11 +98,11 @@ class Adopter:
         self._factory = factory
         self._team = team
 
-    async def actor(self, record: InstanceRecord) -> InstancePort:
+    async def actor(self, record: InstanceRecord) -> Instance:
         """The instance's actor, made if there is none; returns when it answers."""
         return await self._factory.create(record.actor_name)
 
-    async def adopt(self, record: InstanceRecord, port: InstancePort) -> None:
+    async def adopt(self, record: InstanceRecord, port: Instance) -> None:
         """From now on the actor follows the agent, and its reports are taken in."""
         incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
         self._team.members.follow(record.instance_id, port, incarnation, self)
@@ -128,7 +128,7 @@ class Adopter:
                 member.silence = reason
                 self._team.changes.announce()
 
-    async def find_again(self, instance_id: str) -> tuple[InstancePort, str]:
+    async def find_again(self, instance_id: str) -> tuple[Instance, str]:
         record = self._team.registry.get(instance_id).record
         port = await self.actor(record)
         incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)

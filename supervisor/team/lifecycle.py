@@ -34,13 +34,14 @@ from actors.errors import (
     WorkspaceError,
     WrongStateError,
 )
+from actors.host.host import Host
+from actors.instance.instance import Instance
 from actors.instance.reports import InstanceSnapshot
 from actors.status import ALIVE, Status
 from actors.worktrees.model import RemovalResult, Workspace
 from supervisor.api import requests, results
 from supervisor.api.failures import error_info
 from supervisor.api.results import RestartResult, TerminatedInstance, TerminateResult
-from supervisor.ports import HostPort, InstancePort
 from supervisor.spawning.admission import FairSemaphore, Tell, say_nothing
 from supervisor.spawning.agent import system_prompt
 from supervisor.spawning.staff import Staff
@@ -64,7 +65,7 @@ Remove = Callable[[Workspace], Awaitable[RemovalResult]]
 class Lifecycle:
     def __init__(self, team: Team, staff: Staff, adopter: Adopter, start_timeout_s: float) -> None:
         self._team = team
-        self._host: HostPort = staff.host
+        self._host: Host = staff.host
         self._factory = staff.factory
         self._memory = staff.memory
         self._scheduler = staff.scheduler
@@ -307,7 +308,7 @@ class Lifecycle:
             await self._team.mark_ended(member, InstanceStage.FAILED, reason)
             raise
 
-    async def _begin_again(self, member: Member, port: InstancePort) -> RestartResult:
+    async def _begin_again(self, member: Member, port: Instance) -> RestartResult:
         instance_id, path = member.record.instance_id, member.record.transcript_path
         place, session_id = member.record.place, member.record.session_id
         if member.record.summary and not path:  # the fresh conversation has not begun

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from actors.errors import FencedError, PhalanxError, UnavailableError, VersionError
+from actors.instance.instance import Instance
 from actors.instance.reports import Report
-from supervisor.ports import InstancePort
 from supervisor.team.registry import COMING_BACK
 
 logger = logging.getLogger(__name__)
@@ -34,14 +34,14 @@ class ReportListener(Protocol):
         """The instance has not answered for a while; empty ``reason``: it answers again."""
         ...
 
-    async def find_again(self, instance_id: str) -> tuple[InstancePort, str]:
+    async def find_again(self, instance_id: str) -> tuple[Instance, str]:
         """Has the instance's actor take over its agent again; returns the port and the actor's incarnation."""
         ...
 
 
 @dataclass(slots=True)
 class _InstanceLink:
-    port: InstancePort
+    port: Instance
     follower: asyncio.Task[None] | None = None
 
 
@@ -51,7 +51,7 @@ class InstanceLinks:
     def __init__(self) -> None:
         self._ends: dict[str, _InstanceLink] = {}
 
-    def port(self, instance_id: str) -> InstancePort:
+    def port(self, instance_id: str) -> Instance:
         """Raises ``UnavailableError`` when the instance has no actor now."""
         try:
             return self._ends[instance_id].port
@@ -70,7 +70,7 @@ class InstanceLinks:
         """Whether somebody can be reached."""
         return bool(self._ends)
 
-    def follow(self, instance_id: str, port: InstancePort, incarnation: str, listener: ReportListener) -> None:
+    def follow(self, instance_id: str, port: Instance, incarnation: str, listener: ReportListener) -> None:
         """Begins to follow an instance whose actor, in this incarnation, has just adopted its agent."""
         earlier = self._ends.get(instance_id)
         if earlier is not None and earlier.follower is not None:

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from actors.errors import InvalidRequestError
+from actors.host.host import Host
 from actors.instance.transcript import PageQuery, TranscriptPage
 from actors.status import IDLE, Status
 from supervisor.api import requests, results
 from supervisor.api.verbs import Caller
-from supervisor.ports import HostPort
 from supervisor.team import views
 from supervisor.team.registry import Member
 from supervisor.team.team import Team
@@ -154,7 +154,7 @@ def _messages(number: int) -> str:
 class Queries:
     """All in the supervisor's event loop."""
 
-    def __init__(self, team: Team, host: HostPort) -> None:
+    def __init__(self, team: Team, host: Host) -> None:
         self._team = team
         self._host = host
 

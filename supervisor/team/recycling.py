@@ -18,6 +18,7 @@ from actors.agents.base import EntryKind
 from actors.concurrency import TaskSet
 from actors.errors import AgentError, UnavailableError, WrongStateError
 from actors.instance.inbox import ids_in
+from actors.instance.instance import Instance
 from actors.instance.reports import InstanceSnapshot, Report
 from actors.instance.transcript import PageItem, PageQuery
 from actors.messages import Message, MessageStatus
@@ -25,7 +26,6 @@ from actors.status import Status
 from supervisor.api.results import RecycleResult
 from supervisor.backoff import Backoff
 from supervisor.messaging.outgoing import OutgoingMessage
-from supervisor.ports import InstancePort
 from supervisor.team.lifecycle import Lifecycle
 from supervisor.team.registry import Member
 from supervisor.team.team import Team
@@ -216,7 +216,7 @@ class ContextRecycler:
             raise _no_summary(instance_id, "its turn ended without an answer")
         return summary[:LONGEST_SUMMARY]
 
-    async def _entries(self, port: InstancePort, place: str) -> list[PageItem]:
+    async def _entries(self, port: Instance, place: str) -> list[PageItem]:
         """What was said since then."""
         found: list[PageItem] = []
         while True:
@@ -227,7 +227,7 @@ class ContextRecycler:
             place = page.cursor
 
 
-async def _whole(port: InstancePort, shown: PageItem) -> str:
+async def _whole(port: Instance, shown: PageItem) -> str:
     if not shown.reference:
         return shown.entry.text
     page = await port.page(PageQuery(cursor=None, limit=1, whole=shown.reference))

@@ -45,7 +45,7 @@ async def first_message(host: Host, instance: Instance, config: InstanceConfig, 
         request=request,
     )
     pane = await host.start_agent(start)
-    await instance.adopt(pane.pane_id, pane.pid)
+    await instance.adopt(config, pane.pane_id, pane.pid)
     message = Message(
         id=f"msg_{uuid.uuid4().hex[:12]}",
         instance_id=config.instance_id,
@@ -97,7 +97,7 @@ async def test_the_first_message_arrives_once_although_enter_is_swallowed_at_sta
     try:
         for number in range(1, STARTS + 1):
             config = _config(home, f"spec_0_0_{number}")
-            instance = Instance(config, catalog.named("claude"))
+            instance = Instance(catalog)
             presses.clear()
             assert await first_message(host, instance, config, repository) is MessageStatus.SUBMITTED
             swallowed += "Enter" in presses

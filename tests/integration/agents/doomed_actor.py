@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from actors.agents.demo.agent import DemoAgent
+from actors.agents.catalog import AgentCatalog
 from actors.instance.inbox import BatchLimits
 from actors.instance.instance import Instance, InstanceConfig
 from actors.instance.journal import ReceiptLog
@@ -112,8 +112,8 @@ async def adopted(told: dict[str, Any]) -> tuple[Instance, list[Message]]:
         limits=LIMITS,
     )
     # The demo's records are read by the same code as those of the real program.
-    instance = Instance(config, DemoAgent(sys.executable))
-    await instance.adopt(told["pane_id"], told["pid"])
+    instance = Instance(AgentCatalog(claude_command="claude", python=sys.executable))
+    await instance.adopt(config, told["pane_id"], told["pid"])
     return instance, [decode(Message, bytes.fromhex(each)) for each in told["messages"]]
 
 

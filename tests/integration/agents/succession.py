@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from actors.agents.base import EntryKind, EventKind
@@ -99,8 +100,9 @@ class Team:
                 actor.kill()
                 await actor.wait()
 
-    def instance(self) -> Instance:
-        config = InstanceConfig(
+    @property
+    def config(self) -> InstanceConfig:
+        return InstanceConfig(
             instance_id="spec_1",
             agent="demo",
             session_id=self.rig.session_id,
@@ -108,7 +110,10 @@ class Team:
             tmux_socket=self._socket,
             limits=LIMITS,
         )
-        made = Instance(config, self.rig.agent)
+
+    def instance(self) -> Instance:
+        catalog: Any = SimpleNamespace(named=lambda _: self.rig.agent)
+        made = Instance(catalog)
         self.instances.append(made)
         self._followers.append(asyncio.create_task(self._follow(made)))
         return made
@@ -116,9 +121,12 @@ class Team:
     async def successor(self, messages: Sequence[Message]) -> Instance:
         """What the supervisor does when an actor is back: it adopts and gets all that is pending."""
         instance = self.instance()
-        await instance.adopt(self.rig.pane._id, self.rig.pid)
+        await self.adopt(instance)
         await instance.deliver(messages)
         return instance
+
+    async def adopt(self, instance: Instance) -> str:
+        return await instance.adopt(self.config, self.rig.pane._id, self.rig.pid)
 
     async def _follow(self, instance: Instance) -> None:
         sequence = 0

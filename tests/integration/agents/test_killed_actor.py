@@ -115,10 +115,10 @@ async def test_what_hangs_in_tmux_when_its_actor_is_killed_is_not_typed_beside_t
     successor = team.instance()
     try:
         with pytest.raises(UnavailableError, match="Another actor"):
-            await successor.adopt(team.rig.pane._id, team.rig.pid)
+            await team.adopt(successor)
     finally:
         os.kill(server_pid, signal.SIGCONT)
-    await successor.adopt(team.rig.pane._id, team.rig.pid)
+    await team.adopt(successor)
     await successor.deliver(LONG)
     await team.told(LONG, SUBMITTED)
 

@@ -37,7 +37,7 @@ async def test_what_a_killed_agent_had_not_written_down_is_delivered_to_its_next
         lose_from_transcript(team.rig, at_risk[0].id)
 
     await team.start(resume=True)
-    await instance.adopt(team.rig.pane._id, team.rig.pid)
+    await team.adopt(instance)
 
     await until(lambda: team.in_transcript() == [before[0].id, at_risk[0].id])
     await until(lambda: lot_of(team, at_risk[0])[-1:] == [SUBMITTED])
@@ -65,7 +65,7 @@ async def test_an_agent_killed_just_after_its_proof_has_the_message_once_when_it
     await until(lambda: team.status is Status.FAILED)
 
     await team.start(resume=True)
-    await instance.adopt(team.rig.pane._id, team.rig.pid)
+    await team.adopt(instance)
 
     await until(lambda: team.in_transcript() == [before[0].id, at_risk[0].id])
     after = [message(22, "after")]
@@ -98,7 +98,7 @@ async def test_an_agent_restarted_in_the_midst_of_a_delivery_gets_each_text_once
     await team.rig.ended()
 
     await team.start(resume=True)
-    await instance.adopt(team.rig.pane._id, team.rig.pid)
+    await team.adopt(instance)
     await instance.deliver(pending)
     await team.told(pending, SUBMITTED)
 

@@ -19,7 +19,7 @@ from tests.integration.agents.succession import SHORT, SUBMITTED, Team
 async def test_an_actor_that_is_there_already_is_not_disturbed(team: Team) -> None:
     await team.start()
     instance = await team.successor(SHORT)
-    incarnations = {await instance.adopt(team.rig.pane._id, team.rig.pid) for _ in range(20)}
+    incarnations = {await team.adopt(instance) for _ in range(20)}
     await instance.deliver(SHORT)
     await team.told(SHORT, SUBMITTED)
 
@@ -32,9 +32,9 @@ async def test_no_second_actor_types_while_the_first_one_lives(team: Team) -> No
     first = await team.successor(SHORT)
     second = team.instance()
     with pytest.raises(UnavailableError, match="Another actor"):
-        await second.adopt(team.rig.pane._id, team.rig.pid)
+        await team.adopt(second)
     await first.leave()
-    await second.adopt(team.rig.pane._id, team.rig.pid)
+    await team.adopt(second)
     await second.deliver(SHORT)
     await team.told(SHORT, SUBMITTED)
 
@@ -68,7 +68,7 @@ async def test_a_loop_that_dies_is_seen_and_the_agent_is_taken_over_anew(
     second = (await instance.reports(0, 5.0)).incarnation
     assert second != first
 
-    assert await instance.adopt(team.rig.pane._id, team.rig.pid) == second
+    assert await team.adopt(instance) == second
     await instance.deliver(SHORT)
     await team.told(SHORT, SUBMITTED)
     await team.shows_each_once(SHORT)
@@ -81,7 +81,7 @@ def _fail(_: Deliverer) -> bool:
 async def test_a_recycled_process_id_is_not_followed(team: Team) -> None:
     await team.start()
     instance = team.instance()
-    await instance.adopt(team.rig.pane._id, os.getpid())
+    await instance.adopt(team.config, team.rig.pane._id, os.getpid())
     await instance.deliver(SHORT)
     await team.told(SHORT, MessageStatus.FAILED)
     assert team.status is Status.FAILED

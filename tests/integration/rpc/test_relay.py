@@ -12,7 +12,7 @@ import pytest
 
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError
 from actors.home import Home, away_words, led_team_from
-from actors.host.relay import PIECE_BYTES, Relay, RelayLink
+from actors.host.relay import PIECE_BYTES, Relay, RelayServer
 from actors.sockets import pack
 from supervisor.api.requests import InterruptRequest, ListRequest, Request, SendRequest, StatusRequest, WaitRequest
 from supervisor.api.results import ListResult, Result, SendResult, WaitResult
@@ -27,32 +27,25 @@ HEAD = "10.0.0.1"
 NOTHING = ListResult(needs_attention=[], counts={}, instances=[])
 
 
-class LocalLink:
-    """Without Ray between relay and supervisor. Remembers the largest piece."""
+class Counted(RelayedConnections):
+    """Remembers the largest piece."""
 
     largest = 0
 
-    def __init__(self, far: RelayedConnections, name: str) -> None:
-        self._far = far
-        self._name = name
+    async def push(self, name: str, data: bytes) -> None:
+        self.largest = max(self.largest, len(data))
+        await super().push(name, data)
 
-    async def push(self, data: bytes) -> None:
-        LocalLink.largest = max(LocalLink.largest, len(data))
-        await self._far.push(self._name, data)
-
-    async def pull(self) -> bytes | None:
-        data = await self._far.pull(self._name)
-        LocalLink.largest = max(LocalLink.largest, len(data or b""))
+    async def pull(self, name: str) -> bytes | None:
+        data = await super().pull(name)
+        self.largest = max(self.largest, len(data or b""))
         return data
-
-    async def close(self) -> None:
-        self._far.close(self._name)
 
 
 class Worker:
     """A host that is led from another, with its relay."""
 
-    def __init__(self, home: Home, far: RelayedConnections) -> None:
+    def __init__(self, home: Home, far: Counted) -> None:
         self.home = home
         self.far = far
         self.head_is_away = False
@@ -64,10 +57,10 @@ class Worker:
         self.relay = Relay(self.home.gateway_socket, self._open)
         await self.relay.start()
 
-    async def _open(self) -> RelayLink:
+    async def _open(self) -> tuple[RelayServer, str]:
         if self.head_is_away:
             raise TeamNotRunningError(away_words(HEAD))
-        return LocalLink(self.far, await self.far.open())
+        return self.far, await self.far.open()
 
 
 @pytest.fixture
@@ -75,7 +68,7 @@ async def worker(short_tmp: Path, home: Home, gateway: Gateway) -> AsyncIterator
     there = Home(short_tmp / "w")
     there.create()
     led_team_from(there, HEAD)
-    worker = Worker(there, RelayedConnections(home.gateway_socket, pull_s=0.1))
+    worker = Worker(there, Counted(home.gateway_socket, pull_s=0.1))
     await worker.relay.start()
     yield worker
     await worker.relay.stop()
@@ -124,7 +117,7 @@ async def test_calls_progress_and_refusals_come_through(verbs: ScriptedVerbs, aw
 
 
 async def test_large_messages_go_in_pieces_that_stay_out_of_the_object_store(
-    verbs: ScriptedVerbs, away: SupervisorClient
+    worker: Worker, verbs: ScriptedVerbs, away: SupervisorClient
 ) -> None:
     async def answer(request: Request, caller: Caller) -> Result:
         assert isinstance(request, SendRequest)
@@ -136,7 +129,7 @@ async def test_large_messages_go_in_pieces_that_stay_out_of_the_object_store(
     sent = await away.send(SendRequest(instance_id="spec_1", message=text))
 
     assert sent.message_id == text
-    assert 0 < LocalLink.largest <= PIECE_BYTES
+    assert 0 < worker.far.largest <= PIECE_BYTES
 
 
 async def test_many_clients_and_calls_do_not_disturb_each_other(worker: Worker, verbs: ScriptedVerbs) -> None:
@@ -263,7 +256,7 @@ async def test_a_client_that_goes_on_asking_for_answers_is_kept(home: Home, gate
     while time.monotonic() < begun + 1.5 * lease_s:
         assert await far.pull(name) is not None
 
-    far.close(name)
+    await far.close(name)
 
 
 async def test_what_the_gateway_says_last_arrives_before_the_connection_ends(worker: Worker) -> None:
@@ -277,7 +270,7 @@ async def test_what_the_gateway_says_last_arrives_before_the_connection_ends(wor
 
 
 async def test_a_second_relay_does_not_take_the_socket_of_one_that_answers(worker: Worker) -> None:
-    second = Relay(worker.home.gateway_socket, worker.relay._open_link)
+    second = Relay(worker.home.gateway_socket, worker._open)
     with pytest.raises(UnavailableError, match="Another team"):
         await second.start()
 

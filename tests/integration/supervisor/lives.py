@@ -21,7 +21,7 @@ from actors.agents.catalog import AgentCatalog
 from actors.errors import StateHeldError
 from actors.home import Home
 from actors.host.host import Host
-from actors.instance.instance import InstanceServer
+from actors.instance.instance import Instance
 from actors.tmux.server import TmuxServer
 from supervisor.api.requests import Request
 from supervisor.api.verbs import Caller
@@ -107,7 +107,7 @@ class Mortal:
 
         async def call(*arguments: Any, **more: Any) -> Any:
             answer = await self._fate.share(name, lambda: found(*arguments, **more), counts=counts)
-            return Mortal(answer, self._fate) if isinstance(answer, InstanceServer) else answer
+            return Mortal(answer, self._fate) if isinstance(answer, Instance) else answer
 
         return call
 
@@ -117,11 +117,11 @@ class Actors:
 
     def __init__(self, catalog: AgentCatalog) -> None:
         self._catalog = catalog
-        self.instances: dict[str, InstanceServer] = {}
+        self.instances: dict[str, Instance] = {}
 
-    async def create(self, name: str) -> InstanceServer:
+    async def create(self, name: str) -> Instance:
         if name not in self.instances:
-            self.instances[name] = InstanceServer(self._catalog)
+            self.instances[name] = Instance(self._catalog)
         return self.instances[name]
 
     async def running(self) -> tuple[str, ...]:
@@ -219,7 +219,7 @@ class Team:
         host = Host(self.home, self.catalog, self._environment)
         factory, permits = Mortal(self.actors, fate), FairSemaphore(found.max_concurrent_spawns)
         actor_pool = ActorPool(factory, permits, found.spare_actors)
-        reached = Mortal(host, fate, all_count=True)
+        reached: Any = Mortal(host, fate, all_count=True)
         memory = MemoryAdmission(reached, found.agent_memory_mb, found.memory_reserve_mb, found.spawn_timeout_s)
         staff = Staff(host=reached, factory=factory, permits=permits, actor_pool=actor_pool, memory=memory)
         supervisor = build_supervisor(self.home, found, staff, Mortal(store, fate))

@@ -13,6 +13,7 @@ from typing import cast
 import pytest
 
 from actors.errors import InvalidRequestError
+from actors.instance.instance import Instance
 from actors.status import Status
 from supervisor.api import requests, results
 from supervisor.api.requests import Role
@@ -122,7 +123,7 @@ async def test_a_spare_that_dies_while_it_is_being_taken_costs_the_taker_nothing
         if dies == "actor":
             place = team.actors.instances[given.record.actor_name]
             await place.leave()
-            place._instance = None  # as its process is after Ray has started it again
+            vars(place).update(vars(Instance(team.catalog)))  # as its process is after Ray has started it again
 
     monkeypatch.setattr(life.supervisor._spawner._starts.warm, "_hand_over", deadly)
     instance_id = await spawn(life, team, "the task")

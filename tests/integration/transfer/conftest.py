@@ -19,7 +19,7 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
 
 
 @dataclass
-class Wire:
+class Wire(TransferService):
     """What the other host says, and a note of all that passes."""
 
     transfer: TransferService

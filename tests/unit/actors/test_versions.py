@@ -6,7 +6,7 @@ import pytest
 
 from actors.agents.catalog import AgentCatalog
 from actors.errors import VersionError
-from actors.instance.instance import InstanceServer
+from actors.instance.instance import Instance
 from actors.ray_client import meet
 from actors.versions import ACTOR_PROTOCOL, PROTOCOL, check_protocol
 
@@ -23,7 +23,7 @@ def test_another_protocol_is_refused_with_what_to_do(theirs: int) -> None:
 
 
 async def test_an_actor_meets_only_a_supervisor_of_its_own_protocol() -> None:
-    seat = InstanceServer(AgentCatalog(claude_command="claude", python="python"))
+    seat = Instance(AgentCatalog(claude_command="claude", python="python"))
     await seat.meet(ACTOR_PROTOCOL)
     with pytest.raises(VersionError, match="the supervisor and this actor"):
         await seat.meet(ACTOR_PROTOCOL + 1)

@@ -10,10 +10,8 @@ from typing import Any
 from actors.errors import FencedError, StoreError, UnavailableError
 from actors.host.load import HostLoad
 from actors.instance.inbox import BatchLimits
-from actors.instance.instance import InstanceConfig
+from actors.instance.instance import Instance, InstanceConfig
 from actors.instance.reports import InstanceSnapshot, Report
-from actors.instance.responding import AnsweredPrompt, Reply
-from actors.instance.transcript import PageQuery, TranscriptPage
 from actors.messages import Message, MessageStatus, Receipt
 from actors.status import Status
 from supervisor.api.requests import Role
@@ -109,8 +107,8 @@ class TroubledStore(MemoryStore):
         self.error = FencedError("another supervisor has the state")
 
 
-class StandInInstance:
-    """An ``InstancePort`` that keeps what it is given. ``trouble`` may raise in place of taking messages over."""
+class StandInInstance(Instance):
+    """An instance that keeps what it is given. ``trouble`` may raise in place of taking messages over."""
 
     def __init__(self, trouble: Callable[[], None] = lambda: None) -> None:
         self._trouble = trouble
@@ -168,18 +166,6 @@ class StandInInstance:
 
     def is_silent(self) -> None:
         self.answers.put_nowait(UnavailableError("no answer"))
-
-    async def page(self, query: PageQuery) -> TranscriptPage:
-        raise NotImplementedError
-
-    async def screen(self, lines: int) -> str:
-        raise NotImplementedError
-
-    async def respond(self, reply: Reply) -> AnsweredPrompt:
-        raise NotImplementedError
-
-    async def interrupt(self, timeout_s: float) -> bool:
-        raise NotImplementedError
 
     async def expect_end(self, coming_back: bool = False) -> None:
         """It is no failure."""

@@ -17,7 +17,7 @@ from actors.concurrency import ChangeNotifier
 from actors.errors import UnavailableError
 from actors.host.load import HostLoad
 from actors.instance.inbox import BatchLimits
-from actors.instance.instance import InstanceConfig
+from actors.instance.instance import Instance, InstanceConfig
 from actors.instance.reports import InstanceSnapshot, Report
 from actors.messages import Message, MessageStatus, Receipt
 from actors.status import Status
@@ -37,8 +37,8 @@ class Agent:
     alive: bool = True
 
 
-class Actor:
-    """An ``InstancePort``. What its agent was told stands in the world, as in a transcript."""
+class Actor(Instance):
+    """An instance. What its agent was told stands in the world, as in a transcript."""
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from actors.instance.instance import Instance
 from actors.instance.reports import Report
 from actors.messages import Message, MessageStatus
-from supervisor.ports import InstancePort
 from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import StandInInstance, TroubledStore, outgoing, recruit
 
@@ -24,7 +24,7 @@ class Ear:
     async def on_unreachable(self, instance_id: str, reason: str) -> None:
         raise AssertionError
 
-    async def find_again(self, instance_id: str) -> tuple[InstancePort, str]:
+    async def find_again(self, instance_id: str) -> tuple[Instance, str]:
         raise AssertionError
 
 

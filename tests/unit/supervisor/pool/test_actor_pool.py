@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from actors.errors import FencedError, UnavailableError
+from actors.instance.instance import Instance
 from supervisor.pool import actors as stock_module
 from supervisor.pool.actors import PREFIX, ActorPool
-from supervisor.ports import InstancePort
 from supervisor.spawning.admission import FairSemaphore
 from tests.unit.supervisor.stand_ins import StandInInstance, turns
 
@@ -25,7 +25,7 @@ class Factory:
         self.most_at_once = 0
         self.error: Exception | None = None
 
-    async def create(self, name: str) -> InstancePort:
+    async def create(self, name: str) -> Instance:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await self.gate.wait()
@@ -200,7 +200,7 @@ async def test_a_host_that_makes_none_keeps_no_other_from_its_spares(scene: Scen
     scene.actor_pool.rooms = lambda: {"": 2, WORKER: 2}
     make = scene.factory.create
 
-    async def create(name: str) -> InstancePort:
+    async def create(name: str) -> Instance:
         if name.endswith(WORKER):
             raise UnavailableError("that host does not answer")
         return await make(name)

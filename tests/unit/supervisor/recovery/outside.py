@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from actors.agents.base import RunningAgent
+from actors.instance.instance import Instance
 from actors.worktrees.model import OrphanWorktree, RemovalResult
 from supervisor.pool.actors import ActorPool
-from supervisor.ports import InstancePort
 from supervisor.recovery.recovery import Recovery
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.rollback import SpawnRollback
@@ -59,7 +59,7 @@ class Outside:
             raise self.trouble["look"]
         return seen
 
-    async def create(self, name: str) -> InstancePort:
+    async def create(self, name: str) -> Instance:
         self.actors.add(name)
         return StandInInstance()
 
@@ -74,10 +74,10 @@ class Outside:
         self._do(f"end {session_name}")
         self.sessions.pop(session_name, None)
 
-    async def actor(self, record: InstanceRecord) -> InstancePort:
+    async def actor(self, record: InstanceRecord) -> Instance:
         return StandInInstance()
 
-    async def adopt(self, record: InstanceRecord, port: InstancePort) -> None:
+    async def adopt(self, record: InstanceRecord, port: Instance) -> None:
         self._do(f"adopt {record.instance_id}")
         if record.instance_id in self.hangs:
             await asyncio.Event().wait()

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
+from actors.host.host import Host
 from actors.instance.reports import InstanceSnapshot
 from actors.messages import MessageStatus
 from actors.status import PendingPermission, Status
 from supervisor.api import requests
-from supervisor.ports import HostPort
 from supervisor.store.memory import MemoryStore
 from supervisor.team import views
 from supervisor.team.queries import Queries
@@ -24,7 +24,7 @@ ALL = requests.ListRequest()
 
 
 def looking_at(team: Team) -> Queries:
-    return Queries(team, cast("HostPort", None))
+    return Queries(team, cast("Host", None))
 
 
 async def make_team(size: int = 3) -> tuple[Team, list[Member]]:

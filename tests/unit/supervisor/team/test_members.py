@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from actors.errors import FencedError, StoreError, UnavailableError, VersionError
+from actors.instance.instance import Instance
 from actors.instance.reports import Report
-from supervisor.ports import InstancePort
 from supervisor.team import links
 from supervisor.team.links import InstanceLinks
 from tests.unit.supervisor import virtual_time
@@ -37,7 +37,7 @@ class Ear:
     async def on_unreachable(self, instance_id: str, reason: str) -> None:
         self.silences.append(reason)
 
-    async def find_again(self, instance_id: str) -> tuple[InstancePort, str]:
+    async def find_again(self, instance_id: str) -> tuple[Instance, str]:
         self.searches += 1
         if self.lost:
             raise self.lost.pop(0)

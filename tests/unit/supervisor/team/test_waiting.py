@@ -10,12 +10,12 @@ from typing import cast
 import pytest
 
 from actors.errors import InvalidRequestError
+from actors.host.host import Host
 from actors.instance.reports import InstanceSnapshot
 from actors.messages import Message, MessageStatus
 from actors.status import PendingPermission, Status
 from supervisor.api import requests, results
 from supervisor.api.verbs import Caller
-from supervisor.ports import HostPort
 from supervisor.store.memory import MemoryStore
 from supervisor.team.queries import LASTS_S, Queries
 from supervisor.team.registry import InstanceStage, Member
@@ -36,7 +36,7 @@ class Scene:
     def __init__(self, *members: Member, team: Team) -> None:
         self.members = members
         self.team = team
-        self.queries = Queries(team, cast("HostPort", None))
+        self.queries = Queries(team, cast("Host", None))
 
     @classmethod
     async def of(cls, *snapshots: InstanceSnapshot) -> Scene:
