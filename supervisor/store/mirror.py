@@ -101,7 +101,7 @@ local function field(name) return redis.call('HGET', KEYS[1], name) or '' end
 local writer = field('lineage') .. ' ' .. field('epoch') .. ' ' .. field('token')
 if writer ~= ARGV[1] or tostring(redis.call('HLEN', KEYS[3])) ~= ARGV[4] then return 'moved' end
 redis.call('HSET', KEYS[1], 'busy', '1')
-redis.call('DEL', KEYS[2])
+redis.call('UNLINK', KEYS[2])
 if ARGV[4] ~= '0' then
   redis.call('RENAME', KEYS[3], KEYS[2])
   redis.call('PERSIST', KEYS[2])
@@ -167,20 +167,25 @@ class MirrorClient:
                 raise _other_layout(said[0])
             case b"fenced":
                 raise self._fenced(position, *(each.decode(errors="replace") for each in said))
-        return int(said[0]) if said[0] else None
+        return int(said[0]) if said[0].isdigit() else None
 
-    async def write(self, writer: str, start: int, end: int, records: Mapping[str, bytes | None]) -> None:
-        """The step from ``start`` to ``end``. Raises ``MirrorMovedError``."""
-        await self._moving(_WRITE, writer, start, end, time.time(), *_sealed(records))
+    async def write(
+        self, writer: str, start: int, end: int, current_at: float, records: Mapping[str, bytes | None]
+    ) -> None:
+        """The step from ``start`` to ``end``, with which the mirror has everything until ``current_at``.
 
-    async def replace(self, writer: str, at: int, records: Mapping[str, bytes]) -> None:
+        Raises ``MirrorMovedError``.
+        """
+        await self._moving(_WRITE, writer, start, end, current_at, *_sealed(records))
+
+    async def replace(self, writer: str, at: int, current_at: float, records: Mapping[str, bytes]) -> None:
         """All there is. Laid aside part by part, then it takes its place at once. Raises ``MirrorMovedError``."""
         staging = f"{self._keys.staging}:{secrets.token_hex(4)}"
         for part in _parts(records):
             async with asyncio.timeout(_ANSWER_S):
                 await self._client.hset(staging, mapping=part)
                 await self._client.expire(staging, _STAGING_S)
-        await self._moving(_SWAP, writer, at, time.time(), len(records), staging=staging)
+        await self._moving(_SWAP, writer, at, current_at, len(records), staging=staging)
 
     async def read(self) -> MirrorContent | None:
         """None when there is none. Raises ``MirrorUnusableError`` for one that is damaged or of another version."""
@@ -192,17 +197,16 @@ class MirrorClient:
             raise _other_layout(meta.get(b"layout", b"1"))
         if b"busy" in meta or meta.get(b"count") != str(len(sealed)).encode():
             raise MirrorUnusableError("holds a damaged mirror: a part of it is missing, or a write was cut off")
-        lineage, token, host, home = (
-            meta[name].decode(errors="replace") for name in (b"lineage", b"token", b"host", b"home")
-        )
-        position = Position(lineage=lineage, epoch=int(meta[b"epoch"]), sequence=int(meta[b"sequence"]))
+        names = (b"lineage", b"token", b"host", b"home")
+        try:
+            lineage, token, host, home = (meta[name].decode(errors="replace") for name in names)
+            position = Position(lineage=lineage, epoch=int(meta[b"epoch"]), sequence=int(meta[b"sequence"]))
+            current_at = float(meta[b"current_at"])
+        except (KeyError, ValueError):
+            raise MirrorUnusableError("holds a damaged mirror: what it says of itself cannot be read") from None
+        records = dict(_unsealed(sealed))
         return MirrorContent(
-            position=position,
-            token=token,
-            host=host,
-            home=home,
-            current_at=float(meta[b"current_at"]),
-            records=dict(_unsealed(sealed)),
+            position=position, token=token, host=host, home=home, current_at=current_at, records=records
         )
 
     async def hand_over(self, found: MirrorContent, lineage: str) -> bool:
@@ -390,7 +394,7 @@ class RedisMirror:
     async def stop(self) -> None:
         """Gives Redis what it lacks, within a bound. No-op when it was not started."""
         if self._task is not None:
-            if not self.warning and not self._task.done():
+            if not self._trouble and not self._task.done():
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LAST_WRITES_S):
                         await self._in_step.wait()
@@ -453,8 +457,9 @@ class RedisMirror:
         return self._pending[0].sequence == self._redis_at + 1 if self._pending else self._redis_at == self._file_at
 
     async def _write_whole(self) -> None:
+        current_at = time.time()
         at, records = await asyncio.to_thread(read_whole, self._path)
-        await self._client.replace(self._writer, at, records)
+        await self._client.replace(self._writer, at, current_at, records)
         self._redis_at, self._file_at = at, max(self._file_at, at)
 
     async def _follow(self) -> None:
@@ -463,7 +468,8 @@ class RedisMirror:
             _heed_cancellation()
             self._arrived.clear()
             records, start, end = self._next_batch()
-            await self._client.write(self._writer, start, end, records)
+            current_at = time.time() if end == self._file_at else self._behind_since
+            await self._client.write(self._writer, start, end, current_at, records)
             self._redis_at = end
             if end != self._file_at:
                 continue

@@ -173,6 +173,7 @@ async def test_a_damaged_file_is_refused_until_it_is_moved_away(lost: Home, runn
         ("value", "the record message/1 does not match its checksum"),
         ("missing", "a part of it is missing"),
         ("cut off", "a write was cut off"),
+        ("position", "what it says of itself cannot be read"),
         ("layout", "another version of Phalanx"),
         ("emptied", "holds no state of this home.*phalanx-home"),
         ("away", "refuses connections"),
@@ -189,6 +190,8 @@ async def test_a_mirror_that_cannot_be_used_is_told_and_changes_nothing(
             client.hdel(keys.records, "message/1")
         case "cut off":
             client.hset(keys.meta, "busy", "1")
+        case "position":
+            client.hset(keys.meta, "sequence", "many")
         case "layout":
             client.hset(keys.meta, "layout", "7")
         case "emptied":
