@@ -29,7 +29,7 @@ from supervisor.settings import Settings, kept_settings
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 from supervisor.spawning.staff import Staff
 from supervisor.startup import StartupRetrier, unless_agents_live
-from supervisor.store.opening import make_store
+from supervisor.store.mirror import make_store
 from supervisor.team.file import read_team
 
 LOG_NAME = "supervisor.log"

@@ -108,6 +108,7 @@ def _words(home: Home, alive: list[str]) -> str:
     return (
         f"The team's state {home.state_file} is missing or empty, while {len(alive)} of its agents live ({named}). "
         "Nothing was begun beside them and none was touched. Put the file back, with its -wal if there is one, and try "
-        "again. If it is lost for good: phalanx down ends these agents, keeping their worktrees, and phalanx up then "
-        "begins a new team."
+        "again; or, where the settings name a Redis, bring back what that one has: `phalanx restore --from-redis`. If "
+        "it is lost for good: phalanx down ends these agents, keeping their worktrees, and phalanx up then begins a "
+        "new team."
     )

@@ -14,8 +14,9 @@ The commands that measure the team and tune it.
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -26,7 +27,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from actors.errors import InvalidRequestError, TeamNotRunningError
+from actors.errors import (
+    InvalidRequestError,
+    SettingsError,
+    StoreError,
+    TeamNotRunningError,
+    WrongStateError,
+    from_wire,
+)
 from actors.home import leader_of
 from mcp_entry import texts
 from mcp_entry.cli import views
@@ -36,6 +44,8 @@ from mcp_entry.cli.session import CliSession, HomeOption, JsonOption, session
 from supervisor.api import results
 from supervisor.runtime import TeamAddress
 from supervisor.settings import Settings, waiting_settings
+from supervisor.store.base import utc
+from supervisor.store.redis_url import without_secrets
 
 
 def up(
@@ -135,6 +145,63 @@ def _status(team: CliSession) -> results.StatusResult:
             f"The team in {team.home.root} is only partly there, {missing} does not answer. "
             "`phalanx up` brings it back, `phalanx down` ends the rest."
         ) from None
+
+
+def restore(
+    context: typer.Context,
+    *,
+    from_redis: Annotated[bool, typer.Option("--from-redis", help="From the Redis that the settings name.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring a lost state of the team back. Says first what that would bring, and asks."""
+    with session(context, home, as_json) as team:
+        if not from_redis:
+            raise InvalidRequestError("Say where the state is to come from: `phalanx restore --from-redis`.")
+        address = Settings.load(team.home, team.world.environment).redis_address
+        if address is None:
+            raise SettingsError("The settings name no Redis: set REDIS_URL, or redis_url in config.toml.")
+        team.home.create()
+        if team.world.runtime(team.home, Settings()).state().kind == "running":
+            raise WrongStateError(f"The team in {team.home.root} runs and has its state. Nothing was restored.")
+        words = f"{_restored_words(_restore(team, address))}, from {without_secrets(address)} into {team.home.root}"
+        if not yes:
+            if not team.world.is_terminal():
+                raise InvalidRequestError(f"This would bring back {words}. Nothing was restored: --yes does it.")
+            typer.confirm(f"Bring back {words}?", abort=True, err=True)
+        found = _restore(team, address, "--apply")
+        document = {**found, "from": without_secrets(address), "into": str(team.home.root)}
+        done = f"Restored: {_restored_words(found)}. What was written after that is not in it. `phalanx up` goes on."
+        team.output.show(document, plain(done))
+
+
+def _restore(team: CliSession, address: str, *arguments: str) -> dict[str, Any]:
+    """What the program says that it found. The address comes in the environment, which others cannot read."""
+    command = [sys.executable, "-P", "-m", "supervisor.store.restore", str(team.home.root), *arguments]
+    try:
+        ended = team.world.run(command, {**team.world.environment, "REDIS_URL": address})
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StoreError(
+            f"The program that restores did not end well: {error}. `phalanx restore` can be repeated."
+        ) from error
+    try:
+        answer: dict[str, Any] = json.loads(ended.stdout)
+    except ValueError:
+        last = ended.stderr.strip().rpartition("\n")[2]
+        raise StoreError(
+            f"The program that restores failed: {last}. `phalanx doctor` looks for what is missing."
+        ) from None
+    if not answer.pop("ok"):
+        raise from_wire(answer["error"])
+    return answer
+
+
+def _restored_words(found: Mapping[str, Any]) -> str:
+    return (
+        f"{found['instances']} instances and {found['messages']} messages on their way, as they were at "
+        f"{utc(found['currentAt'])} on {found['host']} ({found['home']})"
+    )
 
 
 def gc(

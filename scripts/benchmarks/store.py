@@ -15,9 +15,8 @@ from scripts.benchmarks.figures import Figure
 from scripts.benchmarks.section import Part, Plot, Section
 from supervisor.store import keys
 from supervisor.store.base import StateStore
-from supervisor.store.replicator import RetrySchedule
 from supervisor.store.sqlite import SqliteStore
-from tests.integration.store.copies import make_replicated
+from tests.integration.store.mirrors import make_mirrored
 from tests.integration.store.redis_server import server
 
 _SIZES = (10, 100, 1_000, 10_000)
@@ -27,9 +26,9 @@ _RECORD_BYTES = 600
 _FEW = "few/"
 _FILLED_AT_ONCE = 100
 _WORDS = """
-Each instance has its record and five messages of 600 bytes. A save is on the disk when it returns; with Redis
-configured it is in Redis as well, which runs on the same machine and writes to its disk once a second. *20 saves at
-once* are 20 calls that are made durable together.
+Each instance has its record and five messages of 600 bytes. A save is on the disk when it returns. A Redis that is
+configured is written behind it and not waited for; it runs on the same machine and writes to its disk once a second.
+*20 saves at once* are 20 calls that are made durable together.
 
 What bounds it: one sync of the disk for each group of saves, however much is stored. Only a start reads everything.
 """
@@ -44,7 +43,7 @@ def _sqlite(directory: Path) -> Iterator[StateStore]:
 def _both(directory: Path) -> Iterator[StateStore]:
     """As with Redis in the settings: the file and a Redis on this machine that writes to its disk once a second."""
     with server(directory / "redis", ["--appendfsync", "everysec"]) as redis:
-        yield make_replicated(directory / "state.db", redis.url, pace=RetrySchedule())
+        yield make_mirrored(directory / "state.db", redis.url)
 
 
 STORES: dict[str, Callable[[Path], AbstractContextManager[StateStore]]] = {

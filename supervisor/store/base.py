@@ -7,9 +7,14 @@ another one has replaced can write no more. An operation costs the same whatever
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+import msgpack
+
+from actors.messages import RECORD_VERSION
 
 MayBegin = Callable[[], Awaitable[None]]
 """Asked before a state without any record is gone on with: raises why that may not be."""
@@ -26,6 +31,33 @@ class StoreHealth:
     description: str
     warning: str = ""
     """What is wrong with the store now and what happens meanwhile, for people; empty when all is well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Which mirror a state was restored from. Times are seconds since the epoch, by the clocks of those who wrote."""
+
+    host: str
+    home: str
+    current_at: float
+    """When the mirror was last known to have everything."""
+    restored_at: float
+
+    def encode(self) -> bytes:
+        """The record ``keys.RESTORED``."""
+        return bytes([RECORD_VERSION]) + bytes(msgpack.packb([self.host, self.home, self.current_at, self.restored_at]))
+
+
+def origin_in_words(record: bytes) -> str:
+    """The end of what a state is called; empty for one that was not restored."""
+    if record[:1] != bytes([RECORD_VERSION]):
+        return ""
+    host, home, current_at, restored_at = msgpack.unpackb(record[1:])
+    return f", restored at {utc(restored_at)} from the mirror of {host}:{home} as it was at {utc(current_at)}"
+
+
+def utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
 class StateStore(Protocol):

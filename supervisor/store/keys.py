@@ -40,24 +40,22 @@ def receipt(message_id: str) -> str:
     return RECEIPT_PREFIX + message_id
 
 
-SESSIONS = "copies/sessions"
-"""Which supervisors have written, so that copies that have parted are noticed. No record of the team's."""
+RESTORED = "team/restored"
+"""Where a state that was restored comes from, see ``base.Origin``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisKeys:
-    """Where a team's copy is in Redis. The part in braces keeps all of it in one slot of a cluster."""
+    """Where a team's mirror is in Redis. The part in braces keeps all of it in one slot of a cluster."""
 
     meta: str
-    """A hash: where the copy stands, who may write, whether a write was cut off."""
+    """A hash: what the mirror is a copy of, who may write it, whether a write was cut off."""
     records: str
     """A hash of every record under its key, so a write costs the same however many there are."""
     staging: str
-    """The same for records that are about to be taken over all at once."""
-    holder: str
-    """The name of the supervisor that uses the copy; it expires unless it is renewed."""
+    """The same for records that are about to take the place of all there are."""
 
     @classmethod
     def of(cls, team: str) -> RedisKeys:
         tag = f"{{phalanx:{team}}}"
-        return cls(meta=f"{tag}:meta", records=f"{tag}:records", staging=f"{tag}:staging", holder=f"{tag}:holder")
+        return cls(meta=f"{tag}:meta", records=f"{tag}:records", staging=f"{tag}:staging")

@@ -1,12 +1,7 @@
-"""Connecting to Redis: one server, a cluster, or a master found by its sentinels.
+"""A client for the Redis that the settings name: one server, a cluster, or the master that sentinels name.
 
-Which Redis is meant, a client for it, and its faults in words.
-
-A URL may hold a password: it leaves this module only inside the client. Everything that people read says ``shown``.
-
-A client of the Redis that its sentinels name as the master just now. Used by ``redis_client`` alone.
-
-Each new connection asks them again; a connection to a master that has become a replica ends with the first write.
+A URL may hold a password: it leaves this module only inside the client. Everything that people read says ``shown``;
+``explain`` says in words what is wrong. Used by the mirror, by ``restore`` and by the probe of ``phalanx doctor``.
 """
 
 from __future__ import annotations
@@ -21,7 +16,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool, SentinelManagedSSLConnection
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 
 from actors.errors import SettingsError
@@ -29,36 +24,6 @@ from supervisor.store.redis_url import SentinelMaster, is_cluster, password_of, 
 
 _SENTINEL_S = 1.0
 """Of several that are asked one after another, one may be away."""
-
-
-class _MasterClient(Redis):
-    async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        """With the sentinels' clients, which the library leaves open."""
-        await super().aclose(close_connection_pool)
-        pool: Any = self.connection_pool
-        await asyncio.gather(*(sentinel.aclose() for sentinel in pool.sentinel_manager.sentinels))
-
-
-def connect_to_master(watched: SentinelMaster, **bounds: Any) -> Redis:
-    """Connects when it is used first. Raises ``TypeError`` or ``ValueError`` for options in the URL that are none."""
-    options: dict[str, Any] = {**parse_url(watched.url), **bounds}
-    for place in ("host", "port"):
-        options.pop(place, None)
-    of_sentinels: dict[str, Any] = {
-        **{name: value for name, value in options.items() if name.startswith("ssl_")},
-        **watched.options,
-        **bounds,
-        **{"socket_timeout": _SENTINEL_S, "socket_connect_timeout": _SENTINEL_S},
-    }
-    if options.pop("connection_class", None) is SSLConnection:
-        options["connection_class"] = SentinelManagedSSLConnection
-        of_sentinels["ssl"] = True
-    manager: Any = Sentinel(watched.sentinels, sentinel_kwargs=of_sentinels)  # type: ignore[no-untyped-call]
-    pool: Any = SentinelConnectionPool(watched.master, manager, **options)  # type: ignore[no-untyped-call]
-    pool.make_connection()
-    return _MasterClient.from_pool(pool)
-
-
 CONNECT_S = 2.0
 ANSWER_S = 5.0
 """The client's own bounds; whoever asks has narrower ones."""
@@ -107,7 +72,7 @@ def connect(server: RedisServer) -> Redis | RedisCluster:
             return RedisCluster.from_url(server.url, retry=retry, max_connections=CONNECTIONS, **bounds)
         bounds["retry"] = Retry(NoBackoff(), 0)
         if server.sentinels:
-            return connect_to_master(server.sentinels, **bounds)
+            return _connect_to_master(server.sentinels, bounds)
         pool = BlockingConnectionPool.from_url(server.url, max_connections=CONNECTIONS, timeout=ANSWER_S, **bounds)
         pool.make_connection()  # type: ignore[no-untyped-call]
         return Redis.from_pool(pool)
@@ -115,6 +80,29 @@ def connect(server: RedisServer) -> Redis | RedisCluster:
         raise SettingsError(
             "REDIS_URL has an option (after the '?') that Redis' client does not know, or a value that it cannot use."
         ) from None
+
+
+class _MasterClient(Redis):
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        """With the sentinels' clients, which the library leaves open."""
+        await super().aclose(close_connection_pool)
+        pool: Any = self.connection_pool
+        await asyncio.gather(*(sentinel.aclose() for sentinel in pool.sentinel_manager.sentinels))
+
+
+def _connect_to_master(watched: SentinelMaster, bounds: dict[str, Any]) -> Redis:
+    """Each new connection asks the sentinels again; one to a master that has become a replica ends with the first
+    write."""
+    options: dict[str, Any] = {**parse_url(watched.url), **bounds}
+    options = {name: value for name, value in options.items() if name not in {"host", "port"}}
+    if options.pop("connection_class", None) is SSLConnection:
+        options["ssl"] = True
+    of_sentinels = {name: value for name, value in options.items() if name.startswith("ssl")} | watched.options | bounds
+    of_sentinels |= {"socket_timeout": _SENTINEL_S, "socket_connect_timeout": _SENTINEL_S}
+    manager: Any = Sentinel(watched.sentinels, sentinel_kwargs=of_sentinels)  # type: ignore[no-untyped-call]
+    client: Redis = manager.master_for(watched.master, redis_class=_MasterClient, **options)
+    client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    return client
 
 
 def explain(error: BaseException, server: RedisServer) -> str:
@@ -147,6 +135,7 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str],
     (faults.MovedError, "is a node of a cluster: REDIS_URL must begin with redis+cluster://"),
     (faults.ClusterDownError, "is a cluster that is down"),
     (ssl.SSLError, "cannot be reached by TLS"),
+    (faults.InvalidResponse, "is no Redis"),
 )
 _SIGNS = (
     ("WRONGPASS", "refuses the user or the password"),

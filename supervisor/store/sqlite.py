@@ -1,27 +1,577 @@
-"""The store that every team has: a SQLite file in its home, durable when a call returns, with no server to run.
+"""The truth of a team's state: a SQLite file in its home, durable when a call returns, with no server to run.
 
-One thread of its own does all work on the file, so the event loop never waits for a disk. Writes that wait while
-another one is being made durable are committed together, each of them still whole or not at all and in the order of
-the calls. Used by the supervisor, alone or as the first of two copies.
+From top to bottom: faults in words; the layout, and checks of it; the log's check; the file, which one supervisor at a
+time opens; the store. One thread of the store's own does all work on the file, so the event loop never waits for a
+disk. Writes that wait while another one is being made durable are committed together, each of them still whole or not
+at all and in the order of the calls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import errno
+import fcntl
+import logging
+import os
+import secrets
 import sqlite3
+import struct
+import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from actors.errors import StoreError
-from supervisor.store.base import MayBegin, StoreHealth, always
-from supervisor.store.lineage import Change, Changes, Position
-from supervisor.store.sqlite_file import StateFile, Takeover
-from supervisor.store.sqlite_schema import examine, in_words
+from actors.errors import FencedError, StateHeldError, StoreError
+from supervisor.store import keys
+from supervisor.store.base import MayBegin, StoreHealth, always, origin_in_words
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """How far a state is."""
+
+    lineage: str = ""
+    """Random, made with the state and again by each restore: what was written before that can write no more."""
+    epoch: int = 0
+    """Which supervisor wrote last; each that opens the state takes a higher one. 0 is an empty state."""
+    sequence: int = 0
+    """How many writes the state has seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One durable write, for a mirror."""
+
+    sequence: int
+    """Of the state after the write; each is one more than the one before."""
+    records: Mapping[str, bytes | None]
+    """None is a deleted record."""
+
+
+_FULL = (
+    "There is no space left for the team's state {path}. Nothing was written. Make room: the team goes on by itself."
+)
+_READ_ONLY = (
+    "The team's state {path} cannot be written: {detail}. Nothing was written. "
+    "Give the user who runs the team the right to write it and its directory."
+)
+_LOCKED = (
+    "Another program has locked the team's state {path}. Nothing was written. Close what has the file open "
+    "(a database browser, a backup), then try again."
+)
+_BROKEN_DISK = (
+    "The disk refused to read or write the team's state {path}: {detail}. Nothing was written. "
+    "Look at the system's log and at the disk; the team tries again with the next call."
+)
+_TOO_BIG = "A record is too big for the team's state {path}: {detail}. Nothing was written. Send less at once."
+_REFUSED = (
+    "SQLite refused to work on the team's state {path}: {detail}. Nothing was written. "
+    "Try again; if it stays so, bring the team down and up again."
+)
+_DAMAGED = (
+    "The team's state {path} is damaged: {detail}. It was left as it is; keep it. Move it and its -wal and -shm files "
+    "aside. Then put a good copy in its place; or, where the settings name a Redis, bring back what that one has: "
+    "`phalanx restore --from-redis`."
+)
+
+_BY_CODE = {
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_PERM: _READ_ONLY,
+    sqlite3.SQLITE_CANTOPEN: _READ_ONLY,
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_PROTOCOL: _LOCKED,
+    sqlite3.SQLITE_IOERR: _BROKEN_DISK,
+    sqlite3.SQLITE_NOMEM: _BROKEN_DISK,
+    sqlite3.SQLITE_TOOBIG: _TOO_BIG,
+}
+"""By SQLite's primary result code."""
+_DAMAGE = {
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_FORMAT,
+}
+"""The statements are always the same: where one does not fit the file, the file is not what this program wrote."""
+
+_BY_ERRNO = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EIO: _BROKEN_DISK}
+
+
+class DamagedFileError(StoreError):
+    """The file is not what was written."""
+
+
+def damaged(path: Path, detail: str) -> DamagedFileError:
+    """``detail`` says what is damaged and where in the file."""
+    return DamagedFileError(_DAMAGED.format(path=path, detail=detail))
+
+
+def in_words(error: sqlite3.Error | OSError, path: Path) -> StoreError:
+    if isinstance(error, OSError):
+        words = _BY_ERRNO.get(error.errno or 0, _READ_ONLY)
+        return StoreError(words.format(path=path, detail=error.strerror or error))
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    detail = str(error) if code is None else f"{error} ({error.sqlite_errorname})"
+    primary = (code or 0) & 0xFF
+    undecodable = code is None and isinstance(error, sqlite3.OperationalError)  # text in the file that is none
+    if primary in _DAMAGE or undecodable:
+        return damaged(path, detail)
+    return StoreError(_BY_CODE.get(primary, _REFUSED).format(path=path, detail=detail))
+
+
+BUSY_TIMEOUT_S = 5.0
+"""How long another program's lock on the file is waited for."""
+APPLICATION_ID = 0x50484C58
+_UPGRADES = (
+    """
+    CREATE TABLE records (key TEXT PRIMARY KEY, value BLOB, sequence INTEGER NOT NULL, checksum INTEGER NOT NULL)
+        WITHOUT ROWID;
+    CREATE INDEX records_by_sequence ON records (sequence);
+    CREATE INDEX tombstones ON records (sequence) WHERE value IS NULL;
+    CREATE TABLE team (
+        lineage TEXT NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,
+        deletions_known_after INTEGER NOT NULL, checksum INTEGER NOT NULL
+    );
+    INSERT INTO team VALUES (lower(hex(randomblob(16))), 0, 0, 0, 0);
+    UPDATE team SET checksum = team_checksum(lineage, epoch, sequence, deletions_known_after);
+    """,
+    """
+    DELETE FROM records WHERE value IS NULL OR key = 'copies/sessions';
+    DROP INDEX tombstones;
+    DROP INDEX records_by_sequence;
+    """,
+)
+"""The n-th script makes layout n + 1 of layout n; an empty database is layout 0. What is read before an upgrade, the
+version and the columns of ``position``, stays the same in every layout: ``deletions_known_after`` is of the first one.
+"""
+LAYOUT = len(_UPGRADES)
+
+
+def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """A connection without transactions of its own making, for the thread that calls this."""
+    mode = "ro" if read_only else "rw"
+    database = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S
+    )
+    database.create_function("record_checksum", 3, _record_checksum, deterministic=True)
+    database.create_function("team_checksum", 4, _team_checksum, deterministic=True)
+    return database
+
+
+def upgrade(database: sqlite3.Connection) -> None:
+    """Brings the layout to the newest one, in one transaction."""
+    if schema_version(database) == LAYOUT:
+        return
+    database.execute("BEGIN IMMEDIATE")
+    for script in _UPGRADES[schema_version(database) :]:
+        for statement in script.split(";"):
+            database.execute(statement)
+    database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    database.execute(f"PRAGMA user_version = {LAYOUT}")
+    database.execute("COMMIT")
+
+
+def position(database: sqlite3.Connection, path: Path) -> Position:
+    """Raises ``StoreError`` when the row that says it is damaged."""
+    rows = database.execute(
+        "SELECT lineage, epoch, sequence FROM team "
+        "WHERE checksum IS team_checksum(lineage, epoch, sequence, deletions_known_after)"
+    ).fetchall()
+    if len(rows) != 1:
+        raise damaged(path, "the row that says how new it is does not match its checksum")
+    lineage, epoch, sequence = rows[0]
+    return Position(lineage=lineage, epoch=epoch, sequence=sequence)
+
+
+def schema_version(database: sqlite3.Connection) -> int:
+    found: int = database.execute("PRAGMA user_version").fetchone()[0]
+    return found
+
+
+def _record_checksum(key: str, value: bytes | None, sequence: int) -> int:
+    return zlib.crc32(value or b"", zlib.crc32(f"{key}/{sequence}/{value is None}".encode()))
+
+
+def _team_checksum(lineage: str, epoch: int, sequence: int, deletions_known_after: int) -> int:
+    return zlib.crc32(f"{lineage}/{epoch}/{sequence}/{deletions_known_after}".encode())
+
+
+def examine(path: Path) -> Position:
+    """Reads the whole file and says where it stands; ``Position()`` when there is none.
+
+    This process must have no other connection to it. Raises ``DamagedFileError`` when it is damaged or belongs to
+    another program, ``StoreError`` when it is of a newer layout, ``sqlite3.Error`` or ``OSError`` when unreadable.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if not path.exists():
+        if log.exists() and log.stat().st_size:
+            raise damaged(path, f"it is missing, while its log {log.name} is there")
+        return Position()
+    if not path.stat().st_size:
+        raise damaged(path, "it is empty")
+    with contextlib.closing(connect(path, read_only=True)) as database:
+        database.execute("BEGIN")
+        position = _check(database, path)
+        if found := damage(path):
+            raise damaged(path, found)
+        return position
+
+
+def _check(database: sqlite3.Connection, path: Path) -> Position:
+    version = schema_version(database)
+    if version > LAYOUT:
+        raise StoreError(
+            f"The team's state {path} was written by a newer Phalanx (layout {version}, this one knows "
+            f"{LAYOUT}). It was left as it is. Use the newer Phalanx, or another PHALANX_HOME."
+        )
+    if database.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise damaged(path, "it is a database of another program, or its first page was overwritten")
+    found = [row[0] for row in database.execute("PRAGMA integrity_check(3)")]
+    if found != ["ok"]:
+        raise damaged(path, "; ".join(line.replace("\n", " ") for line in found))
+    for (key,) in database.execute(
+        "SELECT key FROM records WHERE checksum IS NOT record_checksum(key, value, sequence)"
+    ):
+        raise damaged(path, f"the record {key} does not match its checksum")
+    return position(database, path)
+
+
+_HEADER_BYTES = 32
+_FRAME_HEADER_BYTES = 24
+_INDEX_HEADER_BYTES = 48
+
+
+def damage(path: Path) -> str:
+    """What is damaged in the log of the database, for people; empty when nothing is known to be.
+
+    The caller has a read transaction open on the database, and this process no other connection to it: closing a file
+    drops the locks that the process has on it.
+    """
+    log = _read(path.with_name(f"{path.name}-wal"))
+    index = _read(path.with_name(f"{path.name}-shm"))
+    if len(log) <= _HEADER_BYTES or len(index) < 2 * _INDEX_HEADER_BYTES:
+        return ""
+    if not _header_is_whole(log):
+        return f"the header of its log {path.name}-wal does not match its checksum"
+    first, second = index[:_INDEX_HEADER_BYTES], index[_INDEX_HEADER_BYTES : 2 * _INDEX_HEADER_BYTES]
+    if first != second or first[32:40] != log[16:24]:
+        return ""  # a running supervisor is just writing it
+    (valid_frames,) = struct.unpack_from("=I", first, 16)
+    lost = sum(number > valid_frames for number in _commits(log))
+    if lost < 2:
+        return ""
+    return f"its log {path.name}-wal is whole only through frame {valid_frames}, but {lost} transactions follow"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _header_is_whole(log: bytes) -> bool:
+    order = ">" if log[3] & 1 else "<"
+    words = struct.unpack_from(f"{order}6I", log)
+    first = second = 0
+    for one, other in list(pairwise(words))[::2]:
+        first = (first + one + second) & 0xFFFFFFFF
+        second = (second + other + first) & 0xFFFFFFFF
+    return (first, second) == struct.unpack_from(">2I", log, 24)
+
+
+def _commits(log: bytes) -> Iterator[int]:
+    """The number of each frame that ends a transaction since the log was last begun anew."""
+    (page_bytes,) = struct.unpack_from(">I", log, 8)
+    size = _FRAME_HEADER_BYTES + page_bytes
+    for number, start in enumerate(range(_HEADER_BYTES, len(log) - size + 1, size), start=1):
+        (pages_after_commit,) = struct.unpack_from(">I", log, start + 4)
+        if pages_after_commit and log[start + 8 : start + 16] == log[16:24]:
+            yield number
+
+
+class StateLock:
+    """``path`` is never removed: two processes could then hold locks on two files of the same name."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def take(self) -> None:
+        """Raises ``StateHeldError`` at once when a living process holds it, ``OSError`` when it cannot be made."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            os.fchmod(descriptor, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            raise StateHeldError(
+                f"Another supervisor (process {holder}) has this team's state: it holds {self._path}. Use that one, "
+                "or end it first (phalanx down); for a second team set PHALANX_HOME to another directory."
+            ) from None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        self._sign(descriptor)
+
+    def release(self) -> None:
+        """No-op when it is not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _sign(self, descriptor: int) -> None:
+        """The process id is only there to be read by people; on a full disk it is left out."""
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError:
+            return
+
+
+_SAVE = (
+    "INSERT INTO records VALUES (?1, ?2, ?3, record_checksum(?1, ?2, ?3)) ON CONFLICT (key) DO UPDATE "
+    "SET value = excluded.value, sequence = excluded.sequence, checksum = excluded.checksum"
+)
+_DELETE = "DELETE FROM records WHERE key = ?1"
+_READ = "SELECT key, value, checksum IS record_checksum(key, value, sequence) FROM records"
+_MOVE = (
+    "UPDATE team SET lineage = ?1, epoch = ?2, sequence = ?3, "
+    "checksum = team_checksum(?1, ?2, ?3, deletions_known_after)"
+)
+_LAST_CHARACTER = 0x10FFFF
+_SURROGATES = range(0xD800, 0xE000)
+
+
+class StateFile:
+    """Blocking calls, all made from the one thread that ``SqliteStore`` keeps for it.
+
+    Owns the lock, the connection and the file's modes. Every writing call is one transaction that begins by looking
+    whether the file still carries our epoch, so a supervisor that was replaced cannot write even where locks do not
+    work. Errors are ``sqlite3.Error`` and ``OSError`` as they come, and ``StoreError`` where this class knows better.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = lock_of(path)
+        self._database: sqlite3.Connection | None = None
+        self._opened_as: tuple[int, int] | None = None
+        self.position = Position()
+
+    def open(self) -> None:
+        """Takes the file, making it when there is none, and writes an epoch above every one before."""
+        self._lock.take()
+        try:
+            examine(self.path)
+            if not self.path.exists():
+                create(self.path, Position(lineage=secrets.token_hex(16)), {})
+            for name in (self.path.name, f"{self.path.name}-wal", f"{self.path.name}-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    self.path.with_name(name).chmod(0o600)
+            database = self._connected()
+            upgrade(database)
+            self.position = position(database, self.path)
+            with self._transaction():
+                self._move(dataclasses.replace(self.position, epoch=self.position.epoch + 1))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """No-op when it is not open."""
+        try:
+            if self._database is not None:
+                self._database.close()
+        finally:
+            self._database = None
+            self._lock.release()
+
+    def write(self, writes: Sequence[tuple[Mapping[str, bytes], Sequence[str]]]) -> list[Change]:
+        """Makes each write (records, keys to delete) in turn, all of them in one transaction or none."""
+        changes: list[Change] = []
+        with self._transaction() as database:
+            for sequence, (records, delete) in enumerate(writes, start=self.position.sequence + 1):
+                database.executemany(_SAVE, [(key, value, sequence) for key, value in records.items()])
+                database.executemany(_DELETE, [(key,) for key in delete])
+                changes.append(Change(sequence=sequence, records={**records, **dict.fromkeys(delete)}))
+            self._move(dataclasses.replace(self.position, sequence=changes[-1].sequence))
+        return changes
+
+    def load(self, prefix: str) -> dict[str, bytes]:
+        """The records under the prefix, in the order of their keys."""
+        where, bounds, end = "key >= ?1", [prefix], _after(prefix)
+        if end is not None:
+            where, bounds = f"{where} AND key < ?2", [prefix, end]
+        return _records(self.database.execute(f"{_READ} WHERE {where} ORDER BY key", bounds), self.path)
+
+    def _connected(self) -> sqlite3.Connection:
+        self._database = database = connect(self.path, read_only=False)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        self._opened_as = _identity(self.path)
+        return database
+
+    def _keep_in_place(self) -> None:
+        """A file that somebody has removed under us is written anew: what is durable must be found again."""
+        found = _identity(self.path)
+        if found == self._opened_as:
+            return
+        if found is not None:
+            raise StoreError(
+                f"Another file was put in the place of the team's state {self.path} while the team uses it. Nothing "
+                "was written. Put the first one back; or bring the team down and up: it goes on from what is there."
+            )
+        logger.warning("the team's state %s was removed while the team uses it, and is written anew", self.path)
+        copy_to(self.database, self.path)
+        self.database.close()
+        self._connected()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Commits at its end and then stands where ``_move`` said; undoes everything on an error."""
+        self._keep_in_place()
+        database = self.database
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            stored = position(database, self.path)
+            self._require_ours(stored)
+            self.position = stored
+            yield database
+            reached = position(database, self.path)
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+        self.position = reached
+
+    def _require_ours(self, stored: Position) -> None:
+        if (stored.lineage, stored.epoch) != (self.position.lineage, self.position.epoch):
+            raise FencedError(
+                f"Another supervisor has taken over the team's state {self.path} (epoch {stored.epoch}, ours was "
+                f"{self.position.epoch}). Nothing was written. End this supervisor; the other one goes on."
+            )
+
+    def _move(self, to: Position) -> None:
+        """Writes where the file stands from the end of the caller's transaction on."""
+        self.database.execute(_MOVE, (to.lineage, to.epoch, to.sequence))
+
+    @property
+    def database(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise StoreError(f"The team's state {self.path} is not open. Nothing was written.")
+        return self._database
+
+
+def lock_of(path: Path) -> StateLock:
+    return StateLock(path.with_name(f"{path.name}.lock"))
+
+
+def read_whole(path: Path) -> tuple[int, dict[str, bytes]]:
+    """A sequence, and every record as it was there. By a connection of its own, so nobody's writes wait for it.
+
+    Raises ``StoreError``.
+    """
+    try:
+        with contextlib.closing(connect(path, read_only=True)) as database:
+            database.execute("BEGIN")
+            return position(database, path).sequence, _records(database.execute(_READ), path)
+    except (sqlite3.Error, OSError) as error:
+        raise in_words(error, path) from error
+
+
+def create(path: Path, at: Position, records: Mapping[str, bytes]) -> None:
+    """Makes a state file, whole or not at all and durable, in the place of any that is there.
+
+    Under another name first: a file of the right name is a whole one, so an empty one is known as damaged.
+    """
+    with _written_beside(path) as new, contextlib.closing(connect(new, read_only=False)) as database:
+        database.execute("PRAGMA journal_mode = OFF")
+        upgrade(database)
+        database.execute("BEGIN IMMEDIATE")
+        database.executemany(_SAVE, [(key, value, at.sequence) for key, value in records.items()])
+        database.execute(_MOVE, (at.lineage, at.epoch, at.sequence))
+        database.execute("COMMIT")
+
+
+def copy_to(database: sqlite3.Connection, path: Path) -> None:
+    """Writes all that the database holds to ``path``, whole or not at all and durable."""
+    with _written_beside(path) as new:
+        database.execute("VACUUM INTO ?1", (str(new.absolute()),))
+
+
+@contextlib.contextmanager
+def _written_beside(path: Path) -> Iterator[Path]:
+    """An empty file that the caller fills; then it takes its place. It is removed when the caller fails."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        yield new
+        os.fsync(descriptor)
+    except BaseException:
+        new.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+    put_in_place(new, path)
+
+
+def put_in_place(new: Path, path: Path) -> None:
+    """Renames a whole file; durable when it returns."""
+    for log in (f"{path.name}-wal", f"{path.name}-shm"):  # of the file that was there: they do not belong to this one
+        path.with_name(log).unlink(missing_ok=True)
+    new.replace(path)
+    sync_directory(path.parent)
+
+
+def _records(rows: Iterable[tuple[str, bytes, int]], path: Path) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for key, value, intact in rows:
+        if not intact:
+            raise damaged(path, f"the record {key} does not match its checksum")
+        found[key] = value
+    return found
+
+
+def _after(prefix: str) -> str | None:
+    """The first text behind all that begin with ``prefix``, in the order of code points; None when there is no end."""
+    rest = prefix.rstrip(chr(_LAST_CHARACTER))
+    if not rest:
+        return None
+    following = ord(rest[-1]) + 1
+    return rest[:-1] + chr(_SURROGATES.stop if following in _SURROGATES else following)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode; None when there is no such file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
 
 _PATIENCE_S = 30.0
 """A disk that takes longer is taken for one that does not answer."""
@@ -34,140 +584,82 @@ _T = TypeVar("_T")
 class _Write:
     records: Mapping[str, bytes]
     delete: Sequence[str]
-    made: Future[Change] = field(default_factory=Future)
+    made: Future[None] = field(default_factory=Future)
 
 
 class SqliteStore:
-    """A ``StateStore`` that also tells where it stands and what changed, for whoever keeps a second copy of it.
-
-    Every call but ``peek`` raises ``StoreError`` before ``open`` and after ``close``.
-    """
+    """A ``StateStore``. Every call raises ``StoreError`` before ``open`` and after ``close``."""
 
     def __init__(
         self,
         path: Path,
         *,
-        keep_tombstones: bool = False,
         patience_s: float = _PATIENCE_S,
         may_begin: MayBegin = always,
+        on_commit: Callable[[Sequence[Change]], None] | None = None,
     ) -> None:
-        """``keep_tombstones``: remember what was deleted, for a second copy, until ``forget_tombstones``."""
+        """``on_commit`` is called in the store's thread, in the order of the writes, when they are durable."""
         self._path = path
-        self._keep_tombstones = keep_tombstones
-        self._file = StateFile(path, keep_tombstones=keep_tombstones)
+        self._file = StateFile(path)
         self._patience_s = patience_s
         self._may_begin = may_begin
+        self._on_commit = on_commit
         self._thread: ThreadPoolExecutor | None = None
         self._waiting: deque[_Write] = deque()
         self._failure = ""
+        self._origin = ""
 
     @property
     def health(self) -> StoreHealth:
-        return StoreHealth(description="SQLite", warning=self._failure)
+        return StoreHealth(description=f"SQLite{self._origin}", warning=self._failure)
 
     @property
     def position(self) -> Position:
         """Where the file stands: after the last write that is durable."""
         return self._file.position
 
-    @property
-    def deletions_known_after(self) -> int:
-        """A copy at a lower sequence cannot be told all that was deleted since: it must be emptied and given
-        everything after sequence 0."""
-        return self._file.deletions_known_after
-
-    async def peek(self) -> Position:
-        """Where the file stands, without opening it for writing; epoch 0 when there is none.
-
-        Raises ``StoreError`` when the file is damaged, is of a newer layout or cannot be read.
-        """
-        if self._thread is not None:
-            return self.position
-        thread = ThreadPoolExecutor(1, thread_name_prefix="state-reader")
-        examined = thread.submit(self._in_words, examine, self._path)
-        thread.shutdown(wait=False)
-        return await self._bounded(examined)
-
-    async def open(self, above: int = 0) -> int:
-        """As the protocol says; the epoch is also higher than ``above``, the highest one of a second copy."""
+    async def open(self) -> int:
         if self._thread is not None:
             raise StoreError(f"The team's state {self._path} is open already.")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="state-writer")
         # Both new: the thread of an earlier opening may still be busy with its own.
-        self._file = StateFile(self._path, keep_tombstones=self._keep_tombstones)
+        self._file = StateFile(self._path)
         self._waiting = deque()
         try:
-            await self._run(self._file.open, above)
+            await self._run(self._file.open)
+            if self.position.sequence == 0:
+                await self._may_begin()
+            self._origin = origin_in_words((await self.load(keys.RESTORED)).get(keys.RESTORED, b""))
         except BaseException:
-            self._release_host()
+            with contextlib.suppress(StoreError):  # who opens next must not find the lock still held
+                await self.close()
             raise
-        if self.position.sequence == 0:
-            await self._ask_whether_to_begin()
         self._failure = ""
         return self._file.position.epoch
 
-    async def _ask_whether_to_begin(self) -> None:
-        """Who opens next after a refusal must not find the lock still held."""
-        try:
-            await self._may_begin()
-        except BaseException:
-            with contextlib.suppress(StoreError):
-                await self.close()
-            raise
-
     async def save(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> None:
-        """As the protocol says. A disk that hangs in the middle is the exception to "nothing was written": then it is
-        not known, and the error says so."""
-        await self.write(records, delete)
-
-    async def write(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> Change:
-        """``save``, and what another copy needs to follow it. A key in both is deleted."""
+        """As the protocol says. A key in both is deleted. A disk that hangs in the middle is the exception to "nothing
+        was written": then it is not known, and the error says so."""
         write = _Write(records=dict(records), delete=tuple(delete))
         thread = self._opened()
         self._waiting.append(write)
         thread.submit(self._commit_waiting, self._file, self._waiting)
-        return await self._bounded(write.made)
+        await self._bounded(write.made)
 
     async def load(self, prefix: str) -> dict[str, bytes]:
         return await self._run(self._file.load, prefix)
-
-    async def changes_after(self, sequence: int, limit: int) -> Changes:
-        """What was written after ``sequence``, at most ``limit`` records or one write. Empty when nothing was."""
-        return await self._run(self._file.changes_after, sequence, limit)
-
-    async def forget_tombstones(self, upto: int) -> None:
-        """Every other copy has what was deleted through this sequence."""
-        await self._run(self._file.forget_tombstones, upto)
-
-    async def replace(self, position: Position, records: AsyncIterator[Mapping[str, bytes]]) -> None:
-        """Takes another copy's content over in place of its own, in one transaction when all of it has arrived.
-
-        A file that held records is kept as ``<name>.superseded-<epoch>-<n>`` beside it. Afterwards ``position`` is the
-        given one, with our epoch if that is higher. What is written here meanwhile is lost: call it before anything
-        else. Waits for ``records`` without a bound of its own.
-        """
-        takeover = Takeover(self._file)
-        try:
-            await self._run(takeover.begin)
-            async for part in records:
-                await self._run(takeover.stage, part)
-            await self._run(takeover.finish, position)
-        except BaseException:
-            if self._thread is not None:
-                await self._run(takeover.abandon)
-            raise
 
     async def close(self) -> None:
         """Makes what waits durable first."""
         if self._thread is None:
             return
-        closed = asyncio.wrap_future(self._release_host())
+        closed = asyncio.wrap_future(self._release())
         await asyncio.wait({closed}, timeout=self._patience_s)  # unlike other work it is never withdrawn
         if not closed.done():
             raise self._no_answer("It is closed as soon as the disk answers")
         await closed
 
-    def _release_host(self) -> Future[None]:
+    def _release(self) -> Future[None]:
         """Whatever the thread is busy with ends first; nothing new is accepted."""
         thread, self._thread = self._opened(), None
         closed = thread.submit(self._in_words, self._file.close)
@@ -197,8 +689,10 @@ class SqliteStore:
                 self._commit(file, [write])
             return
         self._failure = ""
-        for write, change in zip(group, changes, strict=True):
-            write.made.set_result(change)
+        if self._on_commit is not None:
+            self._on_commit(changes)
+        for write in group:
+            write.made.set_result(None)
 
     def _in_words(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:

@@ -1,5 +1,5 @@
-"""Reads both copies of a team's state, the file and Redis, past the code that writes them: how they are laid out is
-spelled out here once more.
+"""Reads a team's state, in the file and in its mirror in Redis, past the code that writes them: how they are laid out
+is spelled out here once more.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from redis.asyncio import Redis
 from actors.home import Home
 
 _CHECKSUM_BYTES = 4
-_NO_RECORD = "copies/"
-"""Keys that begin so are about the copies themselves."""
 _RECEIPT = "receipt/"
 _INSTANCE = "instance/"
 _ANSWER_S = 5.0
@@ -57,10 +55,9 @@ def in_file(home: Home) -> dict[str, bytes]:
     """Blocks."""
     database = sqlite3.connect(f"{home.state_file.as_uri()}?mode=ro", uri=True)
     try:
-        rows = database.execute("SELECT key, value FROM records WHERE value IS NOT NULL").fetchall()
+        return dict(database.execute("SELECT key, value FROM records").fetchall())
     finally:
         database.close()
-    return _records(dict(rows))
 
 
 async def _in_redis(url: str) -> dict[str, bytes]:
@@ -68,8 +65,4 @@ async def _in_redis(url: str) -> dict[str, bytes]:
         found: dict[bytes, bytes] = {}
         async for key in client.scan_iter(match="{phalanx:*}:records"):
             found.update(cast("dict[bytes, bytes]", await client.hgetall(key)))
-    return _records({key.decode(): sealed[_CHECKSUM_BYTES:] for key, sealed in found.items()})
-
-
-def _records(everything: Mapping[str, bytes]) -> dict[str, bytes]:
-    return {key: value for key, value in everything.items() if not key.startswith(_NO_RECORD)}
+    return {key.decode(): sealed[_CHECKSUM_BYTES:] for key, sealed in found.items()}

@@ -75,7 +75,7 @@ PROMISES = (
     Promise(
         title="5. Redis may go",
         words=["copies"],
-        put_to=lambda put: f"Redis away {put.redis_away} times; both copies compared {put.rounds} times",
+        put_to=lambda put: f"Redis away {put.redis_away} times; file and mirror compared {put.rounds} times",
     ),
     Promise(
         title="6. Nothing is approved, and nothing sent for a person",

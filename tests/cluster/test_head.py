@@ -180,7 +180,7 @@ def test_a_redis_that_comes_back_empty_is_brought_up_to_date_while_the_team_goes
     assert [agents(host) for host in rig.hosts] == before
 
 
-def test_a_head_that_lost_its_power_and_its_state_has_it_from_redis_and_adopts_the_workers_agents(
+def test_a_head_that_lost_its_power_and_its_state_is_restored_from_redis_and_adopts_the_workers_agents(
     rig: Rig, launcher: Launcher, head: RigHost
 ) -> None:
     workers = rig.hosts[1:]
@@ -194,6 +194,11 @@ def test_a_head_that_lost_its_power_and_its_state_has_it_from_redis_and_adopts_t
         file.unlink()
     head.start()
     launcher.up("--restart-only")
+    with pytest.raises(RigError):  # no empty team is begun where Redis has one
+        phalanx(head, "up", "--resume")
+    restored = phalanx(head, "restore", "--from-redis", "--yes")
+    assert restored["instances"] >= len(rig.hosts)
+    assert PASSWORD not in str(restored)
     phalanx(head, "up", "--resume")
     check_all_follow_again(head, began, rig.hosts)
 

@@ -108,19 +108,20 @@ def test_a_redis_that_a_team_can_use_answers_with_its_version(redis_socket: Path
 
 @pytest.mark.parametrize("user", ["", ":wrong@", f"nobody:{PASSWORD}@"])
 def test_a_password_that_is_missing_or_wrong_is_told_as_such(redis_socket: Path, user: str) -> None:
-    assert ask(f"unix://{user}{redis_socket}") == (1, "it refuses the user or password, or wants one that is not given")
+    code, words = ask(f"unix://{user}{redis_socket}")
+    assert code == 1
+    assert words.startswith(("it asks for a password", "it refuses the user or the password"))
 
 
 def test_an_option_that_the_client_does_not_know_is_told(redis_socket: Path) -> None:
     code, words = ask(f"unix://:{PASSWORD}@{redis_socket}?sped=1")
     assert code == 1
-    assert "what stands after ?" in words
-    assert "sped" in words
+    assert "has an option (after the '?')" in words
 
 
 def test_a_place_where_nothing_listens_is_told(short_tmp: Path) -> None:
-    assert ask(f"unix://{short_tmp}/none.sock") == (1, "nothing listens there")
-    assert ask("redis+cluster://127.0.0.1:1") == (1, "nothing listens there")
+    assert ask(f"unix://{short_tmp}/none.sock")[1].startswith("it is not there")
+    assert ask("redis+cluster://127.0.0.1:1")[1].startswith("it refuses connections")
 
 
 def test_a_master_is_found_by_its_sentinels(short_tmp: Path) -> None:
@@ -130,7 +131,7 @@ def test_a_master_is_found_by_its_sentinels(short_tmp: Path) -> None:
         nobody = ask(f"{user}:{redis.sentinel.port}/other?sentinel_password={redis.sentinel.password}")
 
     assert (code, words.endswith(" answers")) == (0, True)
-    assert nobody == (1, "none of its sentinels names a master of that name, or none lets this user in")
+    assert nobody == (1, "it has no master now that a sentinel names, or none of them lets this user in")
 
 
 def test_a_server_that_never_answers_is_waited_for_within_bounds() -> None:
@@ -138,12 +139,12 @@ def test_a_server_that_never_answers_is_waited_for_within_bounds() -> None:
     with impostor(None) as port:
         code, words = ask(f"redis://:{PASSWORD}@127.0.0.1:{port}")
     assert code == 1
-    assert words.startswith("it does not answer within 3 s")
+    assert words == "it does not answer in time"
     assert time.monotonic() - begun < 10
 
 
 def test_what_is_no_redis_and_what_speaks_no_tls_is_told() -> None:
     with impostor(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
-        assert ask(f"redis://127.0.0.1:{port}") == (1, "what answers there is no Redis")
+        assert ask(f"redis://127.0.0.1:{port}") == (1, "it is no Redis")
     with impostor(b"-ERR unknown command\r\n") as port:
-        assert ask(f"rediss://127.0.0.1:{port}")[1].startswith("it speaks no TLS")
+        assert ask(f"rediss://127.0.0.1:{port}")[1].startswith("it cannot be reached by TLS")

@@ -7,7 +7,6 @@ store of a restarted supervisor would.
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest_asyncio
 from supervisor.store.base import StateStore
 from supervisor.store.memory import MemoryStore
 from supervisor.store.sqlite import SqliteStore
-from tests.integration.store.copies import make_replicated
+from tests.integration.store.mirrors import make_mirrored
 from tests.integration.store.redis_server import RedisProcess, server
 
 StoreMaker = Callable[[], StateStore]
@@ -37,30 +36,15 @@ def sqlite(directory: Path) -> Iterator[StoreMaker]:
 
 
 @contextlib.contextmanager
-def both_copies(directory: Path) -> Iterator[StoreMaker]:
+def mirrored(directory: Path) -> Iterator[StoreMaker]:
     with server(directory / "redis") as process:
-        yield lambda: make_replicated(directory / "state.db", process.url)
-
-
-@contextlib.contextmanager
-def redis_alone(directory: Path) -> Iterator[StoreMaker]:
-    """Every store is on a machine of its own: what it knows of those before it, it has from Redis."""
-    made = itertools.count()
-
-    def make() -> StateStore:
-        home = directory / f"machine{next(made)}"
-        home.mkdir()
-        return make_replicated(home / "state.db", process.url, name=home.name)
-
-    with server(directory / "redis") as process:
-        yield make
+        yield lambda: make_mirrored(directory / "state.db", process.url)
 
 
 BACKENDS: dict[str, Callable[[Path], AbstractContextManager[StoreMaker]]] = {
     "memory": memory,
     "sqlite": sqlite,
-    "sqlite and redis": both_copies,
-    "redis": redis_alone,
+    "sqlite and redis": mirrored,
 }
 SHARED = [name for name in BACKENDS if name != "memory"]
 """Those that two processes could use at once, so that a second supervisor must be refused."""

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from actors.errors import StateLostError
 from supervisor.store.base import StateStore
-from supervisor.store.replicated import Replicated
 from supervisor.store.sqlite import SqliteStore
-from tests.integration.store.copies import PACE, make_replicated
-from tests.integration.store.redis_server import server
+from tests.integration.store.mirrors import make_mirrored
+from tests.integration.store.redis_server import RedisProcess
 
 
 async def refuse() -> None:
     raise StateLostError("agents live")
-
-
-def refusing(path: Path, url: str) -> Replicated:
-    return Replicated(path, make_replicated(path, url)._redis, PACE, refuse)
 
 
 async def is_refused(store: StateStore) -> bool:
@@ -53,23 +46,6 @@ async def test_a_file_that_was_put_back_is_gone_on_with(short_tmp: Path) -> None
     await store.close()
 
 
-async def test_a_lost_file_is_refused_while_redis_is_away_and_made_anew_from_redis_when_it_is_there(
-    short_tmp: Path,
-) -> None:
-    path = short_tmp / "home/state.db"
-    path.parent.mkdir()
-    with server(short_tmp / "redis") as redis:
-        store = make_replicated(path, redis.url)
-        await store.open()
-        await store.save({"a": b"1"})
-        await store.close()
-        for file in path.parent.glob("state.db*"):
-            file.unlink()
-        with pytest.raises(StateLostError):
-            await refusing(path, "redis://127.0.0.1:1").open()
-
-        store = refusing(path, redis.url)
-        await store.open()
-        assert await store.load("") == {"a": b"1"}
-        assert not store.health.warning
-        await store.close()
+async def test_with_a_redis_that_holds_nothing_it_is_asked_as_well(running: RedisProcess, path: Path) -> None:
+    assert await is_refused(make_mirrored(path, running.url, may_begin=refuse))
+    assert not await is_refused(make_mirrored(path, running.url))

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from actors.errors import StateHeldError, StoreError
-from supervisor.store.sqlite import SqliteStore
-from supervisor.store.sqlite_file import StateFile
+from actors.errors import FencedError, StateHeldError, StoreError
+from supervisor.store.sqlite import Change, SqliteStore, StateFile
 from tests.integration.store.wal import commits
 
 
@@ -81,16 +80,47 @@ async def test_a_file_that_others_could_read_is_made_private(store: SqliteStore,
     assert set(modes(path.parent).values()) == {0o600}
 
 
-async def test_saves_that_wait_are_committed_together_in_the_order_of_the_calls(store: SqliteStore, path: Path) -> None:
+async def test_saves_that_wait_are_committed_together_and_told_in_the_order_of_the_calls(path: Path) -> None:
+    changes: list[Change] = []
+    store = SqliteStore(path, on_commit=changes.extend)
+    await store.open()
     with locked(path):
         before = commits(path)
-        writes = [asyncio.create_task(store.write({f"{number}": b"x"})) for number in range(20)]
+        saves = [asyncio.create_task(store.save({f"{number}": b"x"}, ["gone"])) for number in range(20)]
         await asyncio.sleep(0)
-    changes = await asyncio.gather(*writes)
+    await asyncio.gather(*saves)
 
     assert commits(path) - before <= 2
-    assert [change.previous for change in changes] == list(range(20))
-    assert [list(change.records) for change in changes] == [[str(number)] for number in range(20)]
+    assert [change.sequence for change in changes] == list(range(1, 21))
+    assert [change.records for change in changes] == [{str(number): b"x", "gone": None} for number in range(20)]
+    assert store.position.sequence == 20
+    await store.close()
+
+
+async def test_a_supervisor_that_was_replaced_can_write_nothing_more(store: SqliteStore, path: Path) -> None:
+    await store.save({"a": b"1"})
+    path.with_name("state.db.lock").unlink()  # as on a file system whose locks do not work
+    successor = SqliteStore(path)
+    await successor.open()
+
+    with pytest.raises(FencedError, match=r"epoch 2, ours was 1.*Nothing was written"):
+        await store.save({"a": b"stray", "b": b"stray"}, ["a"])
+
+    assert "taken over" in store.health.warning
+    assert await successor.load("") == {"a": b"1"}
+    await successor.close()
+
+
+async def test_a_store_that_is_not_open_says_so(path: Path) -> None:
+    store = SqliteStore(path)
+    with pytest.raises(StoreError, match="is not open"):
+        await store.save({"a": b"1"})
+    await store.open()
+    with pytest.raises(StoreError, match="is open already"):
+        await store.open()
+    await store.close()
+    with pytest.raises(StoreError, match="is not open"):
+        await store.load("")
 
 
 async def test_a_save_that_cannot_be_written_takes_no_other_with_it(store: SqliteStore, path: Path) -> None:
@@ -111,7 +141,7 @@ async def test_a_file_that_stays_locked_is_named_and_the_store_goes_on_afterward
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.close()
-    monkeypatch.setattr("supervisor.store.sqlite_schema.BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("supervisor.store.sqlite.BUSY_TIMEOUT_S", 0.05)
     await store.open()
 
     with locked(path), pytest.raises(StoreError, match=rf"locked.*{path}.*Nothing was written"):

@@ -9,14 +9,13 @@ import contextlib
 import os
 import sqlite3
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from actors.errors import StoreError
-from supervisor.store import sqlite_schema
-from supervisor.store.lineage import Position
+from supervisor.store import sqlite
 from supervisor.store.sqlite import SqliteStore
 
 DISK_BYTES = 1_500_000
@@ -86,27 +85,6 @@ async def test_a_full_disk_loses_nothing_and_work_goes_on_when_there_is_space(sm
     await store.close()
 
 
-async def test_another_copy_that_finds_no_room_leaves_our_own_as_it_was(small_disk: Path) -> None:
-    store = SqliteStore(small_disk / "state.db")
-    await store.open()
-    own = {f"{number:04}": os.urandom(1000) for number in range(100)}
-    await store.save(own)
-    before = store.position
-
-    async def too_much() -> AsyncIterator[dict[str, bytes]]:
-        for number in range(1000):
-            yield {f"{number:04}": os.urandom(1000)}
-
-    with pytest.raises(StoreError, match="no space left"):
-        await store.replace(Position(lineage="another", epoch=9, sequence=9), too_much())
-
-    assert store.position == before
-    assert await store.load("") == own
-    await store.close()
-    assert await store.open() == 2
-    await store.close()
-
-
 async def test_a_start_on_a_full_disk_is_refused_in_words_and_works_later(small_disk: Path) -> None:
     store = SqliteStore(small_disk / "state.db")
     await store.open()
@@ -139,14 +117,14 @@ async def test_a_save_that_finds_no_room_in_the_file_leaves_no_trace(
     short_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connections: list[sqlite3.Connection] = []
-    connect = sqlite_schema.connect
+    connect = sqlite.connect
 
     def limited(path: Path, *, read_only: bool) -> sqlite3.Connection:
         connections.append(connect(path, read_only=read_only))
         connections[-1].execute("PRAGMA max_page_count = 100")
         return connections[-1]
 
-    monkeypatch.setattr(sqlite_schema, "connect", limited)
+    monkeypatch.setattr(sqlite, "connect", limited)
     store = SqliteStore(short_tmp / "state.db")
     await store.open()
 

@@ -25,7 +25,9 @@ def agent(name: str, *, alive: bool = True) -> RunningAgent:
 
 async def test_nothing_is_begun_beside_living_agents_and_the_words_say_what_to_do() -> None:
     check = unless_agents_live(Home(Path("/h")), home_with(agent("spec_0_0_1"), agent("exec_2"), agent("mgr_2_3")))
-    with pytest.raises(StateLostError, match=r"/h/state.db is missing.*3 of its agents live \(spec_0_0_1.*Put the fi"):
+    with pytest.raises(
+        StateLostError, match=r"/h/state.db is missing.*3 of its agents live \(spec_0_0_1.*phalanx restore"
+    ):
         await check()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import StoreError
-from supervisor.store.sqlite_schema import DamagedFileError, in_words
+from supervisor.store.sqlite import DamagedFileError, in_words
 
 PATH = Path("/home/someone/state.db")
 
@@ -62,4 +62,4 @@ def test_damage_is_told_apart_and_says_what_to_do(error: sqlite3.Error) -> None:
     assert isinstance(said, DamagedFileError)
     assert f"{PATH} is damaged: {error}" in str(said)
     assert "keep it" in str(said)
-    assert "move it and its -wal and -shm files aside" in str(said)
+    assert "Move it and its -wal and -shm files aside" in str(said)

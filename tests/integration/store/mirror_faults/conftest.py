@@ -1,4 +1,4 @@
-"""A state in two copies, whose Redis a test may break; also with a proxy on the way to it."""
+"""A state with a mirror in a Redis that a test may break; also with a proxy on the way to it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from supervisor.store.replicated import Replicated
-from tests.integration.store.copies import make_replicated
+from supervisor.store.mirror import MirroredStore
+from tests.integration.store.mirrors import in_step, make_mirrored
 from tests.integration.store.proxy import Proxy, proxy
 from tests.integration.store.redis_server import RedisProcess
 
 
 @pytest_asyncio.fixture
-async def store(running: RedisProcess, short_tmp: Path) -> AsyncIterator[Replicated]:
-    made = make_replicated(short_tmp / "state.db", running.url)
+async def store(running: RedisProcess, short_tmp: Path) -> AsyncIterator[MirroredStore]:
+    made = make_mirrored(short_tmp / "state.db", running.url)
     await made.open()
     await made.save({f"old/{number}": b"before" for number in range(20)})
+    await in_step(made, running.client)
     yield made
     await made.close()
 
@@ -29,10 +30,11 @@ async def way(running: RedisProcess) -> AsyncIterator[Proxy]:
 
 
 @pytest_asyncio.fixture
-async def far_store(way: Proxy, short_tmp: Path) -> AsyncIterator[Replicated]:
+async def far_store(running: RedisProcess, way: Proxy, short_tmp: Path) -> AsyncIterator[MirroredStore]:
     """Reaches Redis through the proxy."""
-    made = make_replicated(short_tmp / "state.db", way.url)
+    made = make_mirrored(short_tmp / "state.db", way.url)
     await made.open()
     await made.save({f"old/{number}": b"before" for number in range(20)})
+    await in_step(made, running.client)
     yield made
     await made.close()

@@ -1,0 +1,137 @@
+"""A program of its own: brings a lost state file back from the mirror in Redis, or says what that would bring.
+
+``phalanx restore`` runs it, so that no other command loads redis-py. The address of the Redis comes in ``REDIS_URL``,
+which others cannot read, and is never shown with its secrets. Its answer is one line of JSON on stdout::
+
+    {"ok": true, "instances": 3, "messages": 12, "currentAt": 1796000000.0, "host": "one", "home": "/home/me/.phalanx"}
+    {"ok": false, "error": {"code": "store", "message": "..."}}
+
+Promises: nothing is changed without ``--apply``; the file is in its place whole or not at all, and durable, when it
+ends well; whoever wrote the mirror before can write no more from then on. When it is killed on its way nothing but a
+file of another name is left, and it can be run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from actors.errors import PhalanxError, StoreError, to_wire
+from actors.home import Home
+from supervisor.store import keys
+from supervisor.store.base import Origin
+from supervisor.store.mirror import MirrorClient, MirrorContent, MirrorUnusableError
+from supervisor.store.redis_client import REDIS_ERRORS, RedisServer, explain
+from supervisor.store.sqlite import Position, create, examine, in_words, lock_of, put_in_place
+
+_TRIES = 3
+"""A team that is still at work may write between reading and taking over."""
+
+
+async def restore(home: Home, server: RedisServer, *, apply: bool) -> MirrorContent:
+    """What the mirror holds; with ``apply`` it is the home's state when this returns.
+
+    Raises ``StoreError``: a supervisor has the state (``StateHeldError``), there is one already, or Redis cannot help.
+    """
+    client = MirrorClient(server, home.identity, socket.gethostname(), str(home.root))
+    lock = lock_of(home.state_file)
+    try:
+        lock.take()
+        _refuse_unless_missing(home.state_file)
+        found = await _read(client, home)
+        for _ in range(_TRIES if apply else 0):
+            if await _taken_over(client, home.state_file, found):
+                return found
+            found = await _read(client, home)
+        if apply:
+            raise StoreError(
+                f"Redis ({server.shown}) is just being written by {found.host}:{found.home}: that team is at work. "
+                "Nothing was restored. End it there first (phalanx down), or go on with it."
+            )
+    except REDIS_ERRORS as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise in_words(error, home.state_file) from error
+        raise StoreError(f"Redis ({server.shown}) {explain(error, server)}. Nothing was restored.") from error
+    except sqlite3.Error as error:
+        raise in_words(error, home.state_file) from error
+    else:
+        return found
+    finally:
+        lock.release()
+        await client.close()
+
+
+def _refuse_unless_missing(path: Path) -> None:
+    found = examine(path)
+    if found.sequence:
+        raise StoreError(
+            f"This home has a state already: {path}, with {found.sequence} writes. Nothing was restored. The team goes "
+            f"on with it; to have what Redis has in its place, move it and every {path.name}-* away first."
+        )
+
+
+async def _read(client: MirrorClient, home: Home) -> MirrorContent:
+    try:
+        found = await client.read()
+    except MirrorUnusableError as error:
+        raise StoreError(f"Redis ({client.server.shown}) {error}. Nothing was restored.") from error
+    if found is None or not found.position.sequence:
+        raise StoreError(
+            f"Redis ({client.server.shown}) holds no state of this home. It is looked for by the identity in "
+            f"{home.root}/phalanx-home ({home.identity}): a home on a new disk needs that file from the old one."
+        )
+    return found
+
+
+async def _taken_over(client: MirrorClient, path: Path, found: MirrorContent) -> bool:
+    """Whether the mirror was still as it was read."""
+    lineage = secrets.token_hex(16)
+    origin = Origin(host=found.host, home=found.home, current_at=found.current_at, restored_at=time.time())
+    at = Position(lineage=lineage, epoch=found.position.epoch, sequence=found.position.sequence)
+    restored = path.with_name(f"{path.name}.restored")
+    create(restored, at, {**found.records, keys.RESTORED: origin.encode()})
+    try:
+        taken = await client.hand_over(found, lineage)
+        if taken:
+            put_in_place(restored, path)
+    finally:
+        restored.unlink(missing_ok=True)
+    return taken
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m supervisor.store.restore", description=__doc__.partition("\n")[0])
+    parser.add_argument("home", type=Path)
+    parser.add_argument("--apply", action="store_true", help="restore; without it only say what that would bring")
+    given = parser.parse_args(arguments)
+    try:
+        server = RedisServer.at(os.environ["REDIS_URL"])
+        found = asyncio.run(restore(Home(given.home), server, apply=given.apply))
+    except PhalanxError as error:
+        print(json.dumps({"ok": False, "error": to_wire(error)}))
+        return 1
+    print(json.dumps({"ok": True, **_summary(found)}))
+    return 0
+
+
+def _summary(found: MirrorContent) -> dict[str, object]:
+    return {
+        "instances": sum(key.startswith(keys.INSTANCE_PREFIX) for key in found.records),
+        "messages": sum(key.startswith(keys.MESSAGE_PREFIX) for key in found.records),
+        "currentAt": found.current_at,
+        "host": found.host,
+        "home": found.home,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
