@@ -66,8 +66,9 @@ class TimeoutServer(libtmux.Server):
     - ``cmd`` starts a tmux process without a time limit and with the whole environment of the caller: a server that
       hangs would hold a thread for ever, and TMUX or PATH of the caller would reach tmux. Here the server's socket is
       asked. tmux's own program is used for a server of another protocol.
-    - ``sessions`` and ``panes`` start such a process too, and ask for 125 fields of each pane. One of them is the
-      title, which the agent writes, and one its directory: a separator or a newline in either breaks the listing.
+    - ``panes`` starts such a process too, and asks for 125 fields of each pane. One of them is the title, which the
+      agent writes, and one its directory: a separator or a newline in either breaks the listing. ``sessions`` and
+      ``refresh`` have the same faults and are not used.
     - ``new_session`` takes the program as one string, which tmux hands to the user's shell, and expands formats, even
       ``#(command)``, in the directory. ``new_pane`` takes words and any directory.
     """
@@ -89,12 +90,6 @@ class TimeoutServer(libtmux.Server):
             return _FinishedCommand(command, _run_program(command, self._cwd, self._timeout_s))
         except (TmuxFrameError, ValueError) as error:
             raise TerminalError(f"tmux could not be called: {error}") from error
-
-    @property
-    def sessions(self) -> QueryList[libtmux.Session]:
-        """Ids and names only. Raises ``PaneGoneError`` without a server."""
-        rows = (row.split(":", 1) for row in printed(self.cmd("list-sessions", "-F", "#{session_id}:#{session_name}")))
-        return QueryList(libtmux.Session(server=self, session_id=number, session_name=name) for number, name in rows)
 
     @property
     def panes(self) -> QueryList[libtmux.Pane]:
@@ -210,6 +205,7 @@ def _connects(socket: Path) -> bool:
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PEER_CREDENTIALS = struct.Struct("3i")
+_ABSENT = ("can't find session", NO_SESSION, "no server running", "No such file or directory")
 _END_POLL_S = 0.01
 _REMAKE_S = 0.2
 
@@ -321,23 +317,18 @@ class TmuxServer:
         _check_name(name)
         if not self.is_running():
             return
-        session = self._session(name)
         try:
-            if session is not None:
-                session.kill()
+            self._session(name).kill()
         except LibTmuxException as error:
-            if self._session(name) is not None:
+            if not any(absent in str(error) for absent in _ABSENT):
                 raise TerminalError(f"tmux could not close the session {name}: {error}") from error
 
     def rename_session(self, name: str, new_name: str) -> None:
         """Raises ``TerminalError`` when there is no such session, or one that has the new name."""
         _check_name(name)
         _check_name(new_name)
-        session = self._session(name)
-        if session is None:
-            raise refusal(f"can't find session: {name}")
         # Session.rename_session reads all of its fields again afterwards, with the faults of such a listing.
-        printed(session.cmd("rename-session", "--", new_name))
+        printed(self._session(name).cmd("rename-session", "--", new_name))
 
     def agents(self) -> tuple[RunningAgent, ...]:
         """Every session with its first pane, by name; empty when no server runs. Raises ``TerminalError``.
@@ -357,11 +348,9 @@ class TmuxServer:
             first.setdefault(name, agent)
         return tuple(agent for _, agent in sorted(first.items()))
 
-    def _session(self, name: str) -> libtmux.Session | None:
-        """The session with exactly this name; None when there is none, or no server."""
-        with suppress(PaneGoneError):
-            return self._tmux.sessions.get(default=None, session_name=name)
-        return None
+    def _session(self, name: str) -> libtmux.Session:
+        """The session with exactly this name, which tmux looks for with each command."""
+        return libtmux.Session(server=self._tmux, session_id=f"={name}")
 
     def _made_reachable(self) -> int | None:
         """tmux makes its socket again on SIGUSR1. The kernel still knows who listens on one that has lost its name."""
