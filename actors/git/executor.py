@@ -413,11 +413,11 @@ def _done(repo: Repository, operation: Read | Write) -> dict[str, Any]:
 
 
 def _delete_branch(repo: Repository, name: str) -> dict[str, Any]:
-    repository = repo.place.common_directory
-    branch = find_branch(repo.git, repository, name)
+    repository = repo.git.repository(repo.place.common_directory)
+    branch = find_branch(repository, name)
     if branch is None:
         raise InvalidRequestError(f"There is no branch {name!r} to delete.")
-    kept = delete_branch(repo.git, repository, name)
+    kept = delete_branch(repository, name)
     if kept is not None:
         raise InvalidRequestError(kept)
     return {"branch": name, "commit": branch.target, "deleted": True}

@@ -1,13 +1,11 @@
 """Running git: bounded processes, without a shell, a terminal or the environment of this process.
 
-Runs git through GitPython: bounded, without a shell, a terminal or the environment of this process.
-
-Of GitPython only its starter of processes is used. Its ``Repo`` reads ``GIT_DIR`` and friends of this process, expands
-``~`` and ``$NAME`` inside directory names, and runs git in the wrong directory when it may not enter the right one. Its
-``Git`` hands on the whole environment of this process, which only a second program in front of git could take away
-again (a third of what a quick git costs), and its ``kill_after_timeout`` waits for ever when a hook leaves a child
-behind that holds git's output open. So git gets its directory by ``-C``, an environment made for it, and a process
-group that ends with it.
+``GitRunner`` runs git in a directory: by ``-C``, with an environment made for it, in a process group that ends with it.
+``RepositoryGit`` is GitPython's ``Git`` for a repository, whose commands a ``GitRunner`` runs. GitPython's own way of
+running them hands on the whole environment of this process, and waits for ever when a hook leaves a child behind that
+holds git's output open. GitPython's ``Repo`` is not used: it reads refs and configuration in this process, so a pipe in
+the configuration stops it for ever, ``GIT_COMMON_DIR`` of this process misleads it, and it knows no hashes of 64 digits
+and no tables of refs.
 
 Hears what a git process says, no longer and no more than is wanted. ``GitRunner`` owns the process and ends it.
 
@@ -24,14 +22,14 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Self
 
-from git.cmd import safer_popen
+from git.cmd import Git, safer_popen
 
 from actors.errors import WorkspaceError
 
@@ -222,9 +220,9 @@ class GitRunner:
             answer = run_once(directory, *arguments)
         return answer
 
-    def run_in_repository(self, git_directory: Path, *arguments: str, stdin: bytes = b"") -> GitOutput:
-        """The same for a repository named by its common git directory, whichever worktrees it has left."""
-        return self.run(git_directory, f"--git-dir={git_directory}", *arguments, stdin=stdin)
+    def repository(self, git_directory: Path) -> RepositoryGit:
+        """The repository with this common git directory, whichever worktrees it has left. Nothing is looked at."""
+        return RepositoryGit(self, git_directory)
 
     def run_once(
         self,
@@ -284,6 +282,41 @@ class GitRunner:
         self._program = program
         gathering.hand_over()
         return process
+
+
+class GitFailedError(WorkspaceError):
+    """git was run in a repository and refused."""
+
+    answer: GitOutput
+
+
+class RepositoryGit(Git):
+    """The git commands of one repository: ``update_ref("--stdin", istream=steps)`` runs ``git update-ref --stdin``.
+
+    A command gives what git printed, without the last newline. It raises ``GitFailedError`` when git refuses, otherwise
+    as ``GitRunner.run``. Of GitPython's options there are ``istream`` (bytes) and ``kill_after_timeout`` (seconds).
+    """
+
+    def __init__(self, runner: GitRunner, directory: Path) -> None:
+        super().__init__(directory)
+        self.directory = directory
+        self._runner = runner
+
+    def execute(  # type: ignore[override]
+        self, command: Sequence[str], istream: bytes = b"", kill_after_timeout: float = READ_TIMEOUT_S
+    ) -> str:
+        words = command[1:]
+        answer = self._runner.run(
+            self.directory, f"--git-dir={self.directory}", *words, stdin=istream, timeout_s=kill_after_timeout
+        )
+        if not answer.ok:
+            verb = _verb(tuple(words))
+            error = GitFailedError(
+                f"git {verb} failed in {self.directory}: {answer.last_words}. Set this right, then try again."
+            )
+            error.answer = answer
+            raise error
+        return answer.output.removesuffix("\n")
 
 
 @contextmanager

@@ -47,7 +47,7 @@ from typing import Final, Literal
 
 from actors.errors import PaneGoneError, TerminalError
 from actors.inotify import WRITTEN, Inotify
-from actors.tmux.client import NO_SESSION, TmuxClient, never_late
+from actors.tmux.client import TmuxClient, never_late
 
 _NAME = re.compile(r"phalanx-[0-9a-f]{32}")
 
@@ -186,11 +186,6 @@ _REFUSED_PASTE = "@phalanx_refused"
 _DISCARD_TIMEOUT_S = 1.0
 _ENDED = "ended"
 
-PANE_FORMAT = (
-    "#{pane_id}:#{pane_pid}:#{pane_dead}:#{pane_dead_status}:#{pane_dead_signal}:#{session_created}:#{session_name}"
-)
-"""One pane a line, as ``parse_pane`` reads it. The name stands last: whatever it holds, it ends no other field."""
-
 _LOOK_FORMAT = "#{cursor_x}:#{cursor_y}:#{pane_dead}:#{pane_tty}"
 
 _STATE_FORMAT = (
@@ -201,18 +196,12 @@ _STATE_FORMAT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaneInfo:
-    """One pane in a listing. ``pid`` is the pane's own program, 0 where tmux does not tell that of one that has ended
-    (since 3.8); ``created_s`` the session's birth, Unix seconds.
-
-    ``exit_status`` is as in ``PaneState``, but None also when tmux has missed it: ``Pane.state`` makes tmux look.
-    """
+    """The pane of a session that was just opened. ``pid`` is the pane's own program, 0 where tmux does not tell that of
+    one that has ended (since 3.8)."""
 
     session_name: str
     pane_id: str
     pid: int
-    dead: bool
-    exit_status: int | None
-    created_s: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -395,32 +384,6 @@ class Pane:
         with suppress(TerminalError, TimeoutError):
             async with asyncio.timeout(_DISCARD_TIMEOUT_S):
                 await self._tmux.run("delete-buffer", "-b", buffer)
-
-
-async def list_panes(tmux: TmuxClient) -> list[PaneInfo]:
-    """Every pane of the server; ``[]`` when it has no session.
-
-    Raises ``TerminalError`` when no server answers.
-    """
-    try:
-        answer = await tmux.run("list-panes", "-a", "-F", PANE_FORMAT)
-    except PaneGoneError as error:
-        if NO_SESSION in str(error):
-            return []
-        raise
-    return [parse_pane(line) for line in answer.split("\n") if line]
-
-
-def parse_pane(line: str) -> PaneInfo:
-    pane_id, pid, dead, status, ended_by, created_s, session_name = line.split(":", 6)
-    return PaneInfo(
-        session_name=session_name,
-        pane_id=pane_id,
-        pid=int(pid or 0),
-        dead=dead == "1",
-        exit_status=_exit_status(status, ended_by),
-        created_s=int(created_s),
-    )
 
 
 def _last_key(told: str) -> LastKey:

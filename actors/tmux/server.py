@@ -11,13 +11,7 @@ blocked; an agent is its pane's own process, never a shell's child; ``stop`` end
 Closing a session or stopping the server hangs up on the programs in the panes (SIGHUP). A program that ignores this
 lives on: who must be sure, ends the agent's processes first.
 
-libtmux over our way of calling tmux.
-
-libtmux starts each tmux process without a time limit and with the whole environment of the caller: a server that hangs
-would hold a thread for ever, and TMUX or PATH of the caller would reach tmux. Its commands go through ``Server.cmd``,
-which this module replaces; its listings (``Server.sessions`` and the like) do not, and are not used here. The server is
-spoken to directly, because to start a process from one as large as the host's takes longer than what tmux then does;
-tmux's own program is used for a server of another protocol.
+libtmux makes, finds, names and ends the sessions. ``TimeoutServer`` says which parts of it are replaced and why.
 
 Who listens on a Unix socket, and whether one can connect to it. Blocking; used by ``server``.
 """
@@ -39,11 +33,12 @@ from typing import Any
 
 import libtmux
 import psutil
+from libtmux._internal.query_list import QueryList
 from libtmux.common import tmux_cmd
 from libtmux.exc import LibTmuxException
 
 from actors.agents.base import RunningAgent
-from actors.errors import InvalidRequestError, TerminalError
+from actors.errors import InvalidRequestError, PaneGoneError, TerminalError
 from actors.processes import is_running, no_signal_blocked
 from actors.tmux.client import (
     CLIENT_ENVIRONMENT,
@@ -56,32 +51,70 @@ from actors.tmux.client import (
     refusal,
     tmux_program,
 )
-from actors.tmux.pane import COLUMNS, PANE_FORMAT, ROWS, PaneInfo, own_size, parse_pane
+from actors.tmux.pane import COLUMNS, ROWS, PaneInfo, own_size
 from actors.tmux.protocol import OtherProtocolError, TmuxFrameError, TmuxReply
+
+_PANE_FORMAT = "#{pane_id}:#{pane_pid}:#{pane_dead}:#{session_name}"
+"""The name stands last: whatever it holds, it ends no other field."""
 
 
 class TimeoutServer(libtmux.Server):
-    """A ``libtmux.Server`` whose ``cmd`` raises ``TerminalError`` when tmux does not answer within ``timeout_s``."""
+    """A ``libtmux.Server`` that raises ``TerminalError`` when tmux does not answer within ``timeout_s``.
 
-    def __init__(self, socket: Path, timeout_s: float) -> None:
+    Replaced are the parts of libtmux that the host cannot use:
+
+    - ``cmd`` starts a tmux process without a time limit and with the whole environment of the caller: a server that
+      hangs would hold a thread for ever, and TMUX or PATH of the caller would reach tmux. Here the server's socket is
+      asked. tmux's own program is used for a server of another protocol.
+    - ``panes`` starts such a process too, and asks for 125 fields of each pane. One of them is the title, which the
+      agent writes, and one its directory: a separator or a newline in either breaks the listing. ``sessions`` and
+      ``refresh`` have the same faults and are not used.
+    - ``new_session`` takes the program as one string, which tmux hands to the user's shell, and expands formats, even
+      ``#(command)``, in the directory. ``new_pane`` takes words and any directory.
+    """
+
+    def __init__(self, socket: Path, timeout_s: float, cwd: Path = Path("/")) -> None:
+        """``cwd`` is where the clients work; it becomes the directory of a new pane."""
         super().__init__(socket_path=socket)
         self._socket = socket
         self._timeout_s = timeout_s
+        self._cwd = cwd
 
     def cmd(self, cmd: str, *args: Any, target: str | int | None = None) -> tmux_cmd:
         addressed = () if target is None else ("-t", str(target))
-        return self.run((cmd, *addressed, *map(str, args)), Path("/"))
-
-    def run(self, words: Sequence[str], cwd: Path) -> tmux_cmd:
-        """Runs one command (or a chain) by a client that works in ``cwd``, which becomes the directory of a new pane.
-        Unlike ``-c DIRECTORY`` this way takes any name: tmux expands formats, even ``#(command)``, in the option."""
+        words = (cmd, *addressed, *map(str, args))
         command = [*client_command(self._socket), *words]
         try:
-            return _FinishedCommand(command, ask(self._socket, tuple(words), cwd, self._timeout_s))
+            return _FinishedCommand(command, ask(self._socket, words, self._cwd, self._timeout_s))
         except OtherProtocolError:
-            return _FinishedCommand(command, _run_program(command, cwd, self._timeout_s))
+            return _FinishedCommand(command, _run_program(command, self._cwd, self._timeout_s))
         except (TmuxFrameError, ValueError) as error:
             raise TerminalError(f"tmux could not be called: {error}") from error
+
+    @property
+    def panes(self) -> QueryList[libtmux.Pane]:
+        """Id, process, end and session only. Raises ``PaneGoneError`` without a server."""
+        listing = self.cmd("list-panes", "-a", "-F", _PANE_FORMAT)
+        if listing.returncode and NO_SESSION in listing.stderr:
+            return QueryList()
+        return QueryList(map(self._pane, printed(listing)))
+
+    def new_pane(self, session_name: str, program: Sequence[str], columns: int, rows: int) -> libtmux.Pane:
+        """The only pane of a new session, in which ``program`` runs."""
+        size = ("-x", str(columns), "-y", str(rows))
+        new = ("new-session", "-d", "-P", "-F", _PANE_FORMAT, "-s", session_name, *size, "--", *program)
+        return self._pane(printed(self.cmd(*never_late(), *new))[0])
+
+    def _pane(self, row: str) -> libtmux.Pane:
+        number, pid, dead, name = row.split(":", 3)
+        return libtmux.Pane(server=self, pane_id=number, pane_pid=pid, pane_dead=dead, session_name=name)
+
+
+def printed(done: tmux_cmd) -> list[str]:
+    """The lines that it has printed. Raises as ``refusal``."""
+    if done.returncode:
+        raise refusal("\n".join(done.stderr))
+    return done.stdout
 
 
 class _FinishedCommand(tmux_cmd):
@@ -275,11 +308,9 @@ class TmuxServer:
         _check_name(name)
         if not cwd.is_dir():
             raise InvalidRequestError(f"not a directory: {cwd}. Give one that exists to work in.")
-        command = ("new-session", "-d", "-P", "-F", PANE_FORMAT, "-s", name, "-x", str(columns), "-y", str(rows))
-        answer = self._tmux.run((*never_late(), *command, "--", *_pane_command(argv)), cwd)
-        if answer.returncode:
-            raise refusal("\n".join(answer.stderr))
-        return parse_pane(answer.stdout[0])
+        tmux = TimeoutServer(self._socket, self._timeout_s, cwd)
+        pane = tmux.new_pane(name, _pane_command(argv), columns, rows)
+        return PaneInfo(session_name=name, pane_id=pane.pane_id or "", pid=int(pane.pane_pid or 0))
 
     def close_session(self, name: str) -> None:
         """Ends the session with exactly this name; no-op when there is none, or no server."""
@@ -287,7 +318,7 @@ class TmuxServer:
         if not self.is_running():
             return
         try:
-            self._tmux.kill_session(f"={name}")
+            self._session(name).kill()
         except LibTmuxException as error:
             if not any(absent in str(error) for absent in _ABSENT):
                 raise TerminalError(f"tmux could not close the session {name}: {error}") from error
@@ -296,34 +327,30 @@ class TmuxServer:
         """Raises ``TerminalError`` when there is no such session, or one that has the new name."""
         _check_name(name)
         _check_name(new_name)
-        answer = self._tmux.run(("rename-session", "-t", f"={name}", "--", new_name), Path("/"))
-        if answer.returncode:
-            raise refusal("\n".join(answer.stderr))
+        # Session.rename_session reads all of its fields again afterwards, with the faults of such a listing.
+        printed(self._session(name).cmd("rename-session", "--", new_name))
 
     def agents(self) -> tuple[RunningAgent, ...]:
         """Every session with its first pane, by name; empty when no server runs. Raises ``TerminalError``.
 
         Panes that somebody has added to a session are not its agent's.
         """
-        answer = self._list_panes()
-        if answer.returncode and NO_SESSION not in "\n".join(answer.stderr):
+        try:
+            panes = self._tmux.panes
+        except PaneGoneError:
             if not self.is_running():
                 return ()
-            answer = self._list_panes()  # its socket, or a new server, may just have been made
-        if answer.returncode:
-            if NO_SESSION in "\n".join(answer.stderr):
-                return ()
-            raise refusal("\n".join(answer.stderr))
-        first: dict[str, PaneInfo] = {}
-        for pane in sorted(map(parse_pane, answer.stdout), key=lambda pane: int(pane.pane_id[1:])):
-            first.setdefault(pane.session_name, pane)
-        return tuple(
-            RunningAgent(session_name=name, pane_id=pane.pane_id, pid=pane.pid, alive=not pane.dead)
-            for name, pane in sorted(first.items())
-        )
+            panes = self._tmux.panes  # its socket, or a new server, may just have been made
+        first: dict[str, RunningAgent] = {}
+        for pane in sorted(panes, key=lambda pane: int((pane.pane_id or "%0")[1:])):
+            name, number, pid = pane.session_name or "", pane.pane_id or "", int(pane.pane_pid or 0)
+            agent = RunningAgent(session_name=name, pane_id=number, pid=pid, alive=pane.pane_dead != "1")
+            first.setdefault(name, agent)
+        return tuple(agent for _, agent in sorted(first.items()))
 
-    def _list_panes(self) -> tmux_cmd:
-        return self._tmux.run(("list-panes", "-a", "-F", PANE_FORMAT), Path("/"))
+    def _session(self, name: str) -> libtmux.Session:
+        """The session with exactly this name, which tmux looks for with each command."""
+        return libtmux.Session(server=self._tmux, session_id=f"={name}")
 
     def _made_reachable(self) -> int | None:
         """tmux makes its socket again on SIGUSR1. The kernel still knows who listens on one that has lost its name."""

@@ -23,36 +23,26 @@ import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import BinaryIO, Protocol
 
 from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, WorkspaceError
-from actors.git.process import GitRunner
+from actors.git.process import GitFailedError, GitRunner, RepositoryGit
 
 UNPACK_TIMEOUT_S = 900.0
 
 
-def unpack(git: GitRunner, git_directory: Path, bundle: Path, commits: Sequence[str]) -> None:
+def unpack(repository: RepositoryGit, bundle: Path, commits: Sequence[str]) -> None:
     """Afterwards the repository has ``commits`` with all that belongs to them; no ref is changed.
 
     Raises ``WorkspaceError``; what was taken in then is of no harm, git's own clean-up removes it some day.
     """
-    taken = git.run(
-        git_directory, f"--git-dir={git_directory}", "bundle", "unbundle", str(bundle), timeout_s=UNPACK_TIMEOUT_S
-    )
-    if not taken.ok:
-        raise WorkspaceError(f"{git_directory} could not take in what came for it: {taken.last_words}. Try again.")
+    repository.bundle("unbundle", bundle, kill_after_timeout=UNPACK_TIMEOUT_S)
     # As git fetch does: what came must be whole before a ref says that it is.
-    whole = git.run(
-        git_directory,
-        *(f"--git-dir={git_directory}", "rev-list", "--objects", "--quiet", *commits, "--not", "--all"),
-        timeout_s=UNPACK_TIMEOUT_S,
-    )
-    if not whole.ok:
-        raise WorkspaceError(f"What came for {git_directory} was not whole: {whole.last_words}. Try again.")
+    repository.rev_list("--objects", "--quiet", *commits, "--not", "--all", kill_after_timeout=UNPACK_TIMEOUT_S)
 
 
 PIECE_BYTES = 8 << 20
@@ -136,25 +126,24 @@ class BundleStore:
         Raises ``WorkspaceError`` in git's words, and for a repository that is itself incomplete.
         """
         self._clear_forgotten()
-        known = self._known(git_directory, haves)
+        repository = self._git.repository(git_directory)
+        known = self._known(repository, haves)
         if set(commits) <= known:
             return Bundle(bundle_id="", size=0)
-        self._check_complete(git_directory)
+        self._check_complete(repository)
         bundle_id = secrets.token_hex(16)
         path = self._path(bundle_id)
-        with self._named(git_directory, bundle_id, commits) as refs:
-            lines = [*refs, *(f"^{commit}" for commit in sorted(known))]
-            answer = self._git.run(
-                *(git_directory, f"--git-dir={git_directory}", "bundle", "create", "--quiet", str(path), "--stdin"),
-                stdin="".join(f"{line}\n" for line in lines).encode(),
-                timeout_s=PACK_TIMEOUT_S,
-            )
-        if answer.ok:
-            return Bundle(bundle_id=bundle_id, size=path.stat().st_size)
-        path.unlink(missing_ok=True)
-        if "empty bundle" in answer.error:
-            return Bundle(bundle_id="", size=0)
-        raise WorkspaceError(f"git cannot pack what another host lacks of {git_directory}: {answer.last_words}")
+        try:
+            with self._named(repository, bundle_id, commits) as refs:
+                lines = _lines([*refs, *(f"^{commit}" for commit in sorted(known))])
+                options = ("--quiet", path, "--stdin")
+                repository.bundle("create", *options, istream=lines, kill_after_timeout=PACK_TIMEOUT_S)
+        except GitFailedError as error:
+            path.unlink(missing_ok=True)
+            if "empty bundle" in error.answer.error:
+                return Bundle(bundle_id="", size=0)
+            raise
+        return Bundle(bundle_id=bundle_id, size=path.stat().st_size)
 
     def piece(self, bundle_id: str, offset: int) -> bytes:
         """At most ``PIECE_BYTES`` from ``offset``; may be asked for again. Raises ``InvalidRequestError``."""
@@ -175,38 +164,28 @@ class BundleStore:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._directory / f"{bundle_id}.bundle"
 
-    def _known(self, git_directory: Path, haves: Collection[str]) -> set[str]:
+    def _known(self, repository: RepositoryGit, haves: Collection[str]) -> set[str]:
         if not haves:
             return set()
-        stdin = "".join(f"{commit}\n" for commit in haves).encode()
-        answer = self._git.run_in_repository(
-            git_directory, "cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=stdin
-        )
-        return {line.split(" ")[0] for line in answer.output.splitlines() if line.endswith(" commit")}
+        listing: str = repository.cat_file("--batch-check=%(objectname) %(objecttype)", istream=_lines(haves))
+        return {line.split(" ")[0] for line in listing.splitlines() if line.endswith(" commit")}
 
-    def _check_complete(self, git_directory: Path) -> None:
-        answer = self._git.run_in_repository(git_directory, "rev-parse", "--is-shallow-repository")
-        if answer.output.strip() == "true":
+    def _check_complete(self, repository: RepositoryGit) -> None:
+        if repository.rev_parse("--is-shallow-repository") == "true":
             raise WorkspaceError(
-                f"The repository {git_directory} is a shallow clone, which cannot be carried to other hosts. Run "
-                "`git fetch --unshallow` there, or spawn on its own host."
+                f"The repository {repository.directory} is a shallow clone, which cannot be carried to other hosts. "
+                "Run `git fetch --unshallow` there, or spawn on its own host."
             )
 
     @contextmanager
-    def _named(self, git_directory: Path, bundle_id: str, commits: Sequence[str]) -> Iterator[list[str]]:
+    def _named(self, repository: RepositoryGit, bundle_id: str, commits: Sequence[str]) -> Iterator[list[str]]:
         """Bundles are made of refs; these keep the commits from a clean-up meanwhile, too."""
         refs = {f"{_REFS}{bundle_id}/{number}": commit for number, commit in enumerate(commits)}
-        self._update(git_directory, [f"create {ref} {commit}" for ref, commit in refs.items()])
+        repository.update_ref("--stdin", istream=_lines(f"create {ref} {commit}" for ref, commit in refs.items()))
         try:
             yield list(refs)
         finally:
-            self._update(git_directory, [f"delete {ref}" for ref in refs])
-
-    def _update(self, git_directory: Path, steps: Sequence[str]) -> None:
-        stdin = "".join(f"{step}\n" for step in steps).encode()
-        answer = self._git.run_in_repository(git_directory, "update-ref", "--stdin", stdin=stdin)
-        if not answer.ok:
-            raise WorkspaceError(f"git cannot pack what another host lacks of {git_directory}: {answer.last_words}")
+            repository.update_ref("--stdin", istream=_lines(f"delete {ref}" for ref in refs))
 
     def _clear_forgotten(self) -> None:
         """Of transfers that died with a host."""
@@ -218,6 +197,10 @@ class BundleStore:
                     os.unlink(left)  # noqa: PTH108 - may be gone meanwhile
             except FileNotFoundError:
                 continue
+
+
+def _lines(lines: Iterable[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 class BundleSource(Protocol):

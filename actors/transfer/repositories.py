@@ -21,23 +21,23 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePath
 
 from actors.errors import InvalidRequestError, WorkspaceError
-from actors.git.process import GitRunner
+from actors.git.process import GitFailedError, GitRunner, RepositoryGit
 from actors.transfer.bundles import ImportResult, RemoteWork, StartPoint, unpack
-from actors.worktrees.create import Ref, create_branch, find_branch
+from actors.worktrees.create import create_branch, find_branch, is_reachable
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace, branch_of, name_in
-from actors.worktrees.snapshot import DURABLE, NO_HOOKS, SAVED_REFS, add_saved, list_saved
+from actors.worktrees.snapshot import CAREFUL, SAVED_REFS, add_saved, list_saved
 from actors.worktrees.source import SourceRepository, describe_left_behind
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 _ORIGIN_REFS = "refs/phalanx/origin/"
 _EARLIER_REFS = "refs/phalanx/earlier/"
 _MOST_TIPS = 500
-_TIPS = ("for-each-ref", "--sort=-committerdate", f"--count={_MOST_TIPS}", "--format=%(objectname)")
 
 
 class Mirrors:
@@ -48,11 +48,10 @@ class Mirrors:
     def tips(self, origin: StartPoint) -> tuple[str, ...]:
         """Commits that the mirror has, newest first; it is made if it is not there. Raises ``WorkspaceError``."""
         mirror = self._made(origin)
-        answer = self._git.run_in_repository(mirror, *_TIPS)
-        if not answer.ok:
-            raise WorkspaceError(f"The mirror {mirror} cannot be read: {answer.last_words}. Remove it, then try again.")
-        tips = dict.fromkeys(answer.output.split())
-        return origin.commits if all(self._has(mirror, commit) for commit in origin.commits) else tuple(tips)
+        if all(tip_of(mirror, _ORIGIN_REFS + commit) for commit in origin.commits):
+            return origin.commits
+        newest: str = mirror.for_each_ref("--sort=-committerdate", f"--count={_MOST_TIPS}", "--format=%(objectname)")
+        return tuple(dict.fromkeys(newest.split()))
 
     def take_in(self, origin: StartPoint, bundle: Path | None) -> SourceRepository:
         """Takes what the bundle holds in and gives what a worktree of ``origin`` is made from.
@@ -61,114 +60,108 @@ class Mirrors:
         """
         mirror = self._made(origin)
         if bundle is not None:
-            unpack(self._git, mirror, bundle, origin.commits)
+            unpack(mirror, bundle, origin.commits)
         # Held by the repository's own branch there, so that it is known to be here also when no instance needs it.
         for commit in origin.commits:
-            kept = self._git.run_in_repository(mirror, "update-ref", f"{_ORIGIN_REFS}{commit}", commit)
-            if not kept.ok:
-                raise WorkspaceError(f"The mirror {mirror} did not get {commit}: {kept.last_words}. Try again.")
+            mirror.update_ref(_ORIGIN_REFS + commit, commit)
         self._put_aside(mirror, origin.branch)
         return SourceRepository(
-            top=mirror,
-            git_directory=mirror,
+            top=mirror.directory,
+            git_directory=mirror.directory,
             prefix=origin.prefix,
             bare=True,
             branch=origin.branch,
             commit=origin.commit,
         )
 
-    def _put_aside(self, mirror: Path, branch: str) -> None:
+    def _put_aside(self, mirror: RepositoryGit, branch: str) -> None:
         """A branch of this name is from an earlier stay of the instance on this host; what is in it is kept."""
-        earlier = find_branch(self._git, mirror, branch)
+        earlier = find_branch(mirror, branch)
         if earlier is not None and not earlier.checked_out_in:
             steps = f"update {_EARLIER_REFS}{earlier.target} {earlier.target}\ndelete {earlier.name} {earlier.target}\n"
-            self._git.run_in_repository(mirror, "update-ref", "--stdin", stdin=steps.encode())
+            with suppress(GitFailedError):
+                mirror.update_ref("--stdin", istream=steps.encode())
 
-    def _has(self, mirror: Path, commit: str) -> bool:
-        return self._git.run_in_repository(mirror, "rev-parse", "--verify", "--quiet", _ORIGIN_REFS + commit).ok
-
-    def _made(self, origin: StartPoint) -> Path:
+    def _made(self, origin: StartPoint) -> RepositoryGit:
         if _KEY.fullmatch(origin.key) is None:
             raise InvalidRequestError(f"{origin.key!r} cannot name a mirror.")
-        mirror = self._root / f"{origin.key}.git"
-        if not (mirror / "HEAD").exists():
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            made = self._git.run(
-                self._root, "init", "--bare", "--quiet", "--initial-branch=phalanx-mirror", str(mirror)
-            )
-            if not made.ok:
-                raise WorkspaceError(f"A mirror could not be made in {self._root}: {made.last_words}")
+        mirror = self._git.repository(self._root / f"{origin.key}.git")
+        if not (mirror.directory / "HEAD").exists():
+            mirror.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            mirror.init("--bare", "--quiet", "--initial-branch=phalanx-mirror")
         for name, value in origin.author.items():
-            self._git.run_in_repository(mirror, "config", "--local", name, value)
+            with suppress(GitFailedError):
+                mirror.config("--local", name, value)
         return mirror
 
 
 INSTANCE_REFS = "refs/phalanx/instances/"
-_WRITE = ("update-ref", "-m", "Carried home by phalanx")
 _LATEST = ".latest"
 """Ends the ref of the newest save that was made while the agent was at work."""
 
 
-def tips_at_home(git: GitRunner, git_directory: Path, work: RemoteWork) -> tuple[str, ...]:
+def tips_at_home(repository: RepositoryGit, work: RemoteWork) -> tuple[str, ...]:
     """What of the work is there, and where it may have begun, so that only the rest is carried."""
     refs = (f"refs/heads/{work.branch}", INSTANCE_REFS + work.name, SAVED_REFS + work.name, "refs/heads")
-    answer = git.run_in_repository(git_directory, "for-each-ref", "--format=%(objectname)", "--", *refs)
-    if not answer.ok:
-        raise WorkspaceError(f"git cannot list the branches of {git_directory}: {answer.last_words}. Repair it.")
-    present = [commit for commit in work.commits if git.run_in_repository(git_directory, "cat-file", "-e", commit).ok]
-    held = [*dict.fromkeys(answer.output.split())]
-    return tuple(dict.fromkeys([*(present if _all_held(git, git_directory, present) else ()), *held]))
+    held: str = repository.for_each_ref("--format=%(objectname)", "--", *refs)
+    present = [commit for commit in work.commits if tip_of(repository, f"{commit}^{{object}}")]
+    return tuple(dict.fromkeys([*(present if _all_held(repository, present) else ()), *held.split()]))
 
 
-def _all_held(git: GitRunner, git_directory: Path, commits: list[str]) -> bool:
+def _all_held(repository: RepositoryGit, commits: list[str]) -> bool:
     """Whether refs reach all of them: an object that is merely there may lack what belongs to it."""
     if not commits:
         return False
-    answer = git.run_in_repository(git_directory, "rev-list", "--max-count=1", *commits, "--not", "--all")
-    return answer.ok and not answer.output.strip()
+    with suppress(GitFailedError):
+        return not repository.rev_list("--max-count=1", *commits, "--not", "--all")
+    return False
 
 
-def import_commits(git: GitRunner, git_directory: Path, work: RemoteWork, bundle: Path | None) -> ImportResult:
+def import_commits(repository: RepositoryGit, work: RemoteWork, bundle: Path | None) -> ImportResult:
     """Takes what came into refs, and moves the branch if that is safe. May be repeated. Raises ``WorkspaceError``."""
     if bundle is not None:
-        unpack(git, git_directory, bundle, work.commits)
-    known = tip_of(git, git_directory, INSTANCE_REFS + work.name)
+        unpack(repository, bundle, work.commits)
+    known = tip_of(repository, INSTANCE_REFS + work.name)
     for ref, commit in work.saved.items():
-        _keep_saved(git, git_directory, work.name, ref, commit)
-    note = _move_branch(git, git_directory, work, known)
-    _update(git, git_directory, INSTANCE_REFS + work.name, work.commit)
+        _keep_saved(repository, work.name, ref, commit)
+    note = _move_branch(repository, work, known)
+    _update(repository, INSTANCE_REFS + work.name, work.commit)
     return ImportResult(work=work, note=note)
 
 
-def forget_instance_ref(git: GitRunner, git_directory: Path, name: str) -> None:
+def forget_instance_ref(repository: RepositoryGit, name: str) -> None:
     """Once the branch was deleted because another one holds what is in it, nothing else needs it either."""
-    git.run_in_repository(git_directory, *NO_HOOKS, "update-ref", "-d", INSTANCE_REFS + name)
+    with suppress(GitFailedError):
+        repository(c=CAREFUL).update_ref("-d", INSTANCE_REFS + name)
 
 
-def _move_branch(git: GitRunner, git_directory: Path, work: RemoteWork, known: str) -> str:
-    branch = find_branch(git, git_directory, work.branch)
+def _move_branch(repository: RepositoryGit, work: RemoteWork, known: str) -> str:
+    branch = find_branch(repository, work.branch)
     where = f"what {work.name} has done is in {INSTANCE_REFS}{work.name}"
     if branch is None:
         if known:
             return f"The branch {work.branch} was deleted here; {where}."
-        _update(git, git_directory, f"refs/heads/{work.branch}", work.commit)
+        _update(repository, f"refs/heads/{work.branch}", work.commit)
         return ""
     if branch.target == work.commit:
         return ""
     if branch.checked_out_in or branch.is_head:
-        return f"The branch {work.branch} is checked out in {branch.checked_out_in or git_directory}; {where}."
-    ours = branch.target == known or _is_ancestor(git, git_directory, branch.target, work.commit)
+        return f"The branch {work.branch} is checked out in {branch.checked_out_in or repository.directory}; {where}."
+    ours = branch.target == known or is_reachable(repository, branch.target, tip=work.commit)
     if not ours:
         return f"Somebody else has moved the branch {work.branch}; {where}."
-    moved = _move(git, git_directory, branch, work.commit)
-    return "" if moved else f"The branch {work.branch} could not be moved just now; {where}."
+    try:
+        _update(repository, branch.name, work.commit, branch.target)
+    except GitFailedError:
+        return f"The branch {work.branch} could not be moved just now; {where}."
+    return ""
 
 
-def _keep_saved(git: GitRunner, git_directory: Path, name: str, ref: str, commit: str) -> None:
+def _keep_saved(repository: RepositoryGit, name: str, ref: str, commit: str) -> None:
     if ref == latest_ref(name):
-        _update(git, git_directory, ref, commit)
-    elif all(saved.commit != commit for saved in list_saved(git, git_directory, name)):
-        add_saved(git, git_directory, name, lambda _: commit)
+        _update(repository, ref, commit)
+    elif all(saved.commit != commit for saved in list_saved(repository, name)):
+        add_saved(repository, name, lambda _: commit)
 
 
 def latest_ref(name: str) -> str:
@@ -176,25 +169,16 @@ def latest_ref(name: str) -> str:
     return f"{SAVED_REFS}{name}{_LATEST}"
 
 
-def _is_ancestor(git: GitRunner, git_directory: Path, ancestor: str, commit: str) -> bool:
-    return git.run_in_repository(git_directory, "merge-base", "--is-ancestor", ancestor, commit).ok
-
-
-def tip_of(git: GitRunner, git_directory: Path, ref: str) -> str:
+def tip_of(repository: RepositoryGit, ref: str) -> str:
     """The commit that the ref is at; empty when there is no such ref."""
-    answer = git.run_in_repository(git_directory, "rev-parse", "--verify", "--quiet", ref)
-    return answer.output.strip() if answer.ok else ""
+    with suppress(GitFailedError):
+        return str(repository.rev_parse("--verify", "--quiet", ref))
+    return ""
 
 
-def _update(git: GitRunner, git_directory: Path, ref: str, commit: str) -> None:
-    answer = git.run_in_repository(git_directory, *NO_HOOKS, *DURABLE, *_WRITE, ref, commit)
-    if not answer.ok:
-        raise WorkspaceError(f"git does not write {ref} in {git_directory}: {answer.last_words}. Set this right.")
-
-
-def _move(git: GitRunner, git_directory: Path, ref: Ref, commit: str) -> bool:
-    """Whether it was still where it was when it was looked at."""
-    return git.run_in_repository(git_directory, *NO_HOOKS, *DURABLE, *_WRITE, ref.name, commit, ref.target).ok
+def _update(repository: RepositoryGit, ref: str, commit: str, *before: str) -> None:
+    """Only if it still is at the commit ``before``, where that is given. Raises ``GitFailedError``."""
+    repository(c=CAREFUL).update_ref("-m", "Carried home by phalanx", ref, commit, *before)
 
 
 _MOST_NAMES = 50
@@ -225,7 +209,8 @@ def origin_of_spare(git: GitRunner, source: SourceRepository, name: str) -> Star
 def origin_again(git: GitRunner, git_directory: Path, branch: str, prefix: PurePath) -> StartPoint:
     """To go on elsewhere with what came home of an instance last. Raises ``WorkspaceError``."""
     name = branch.removeprefix("phalanx/")
-    tips = [tip_of(git, git_directory, ref) for ref in (INSTANCE_REFS + name, f"refs/heads/{branch}")]
+    repository = git.repository(git_directory)
+    tips = [tip_of(repository, ref) for ref in (INSTANCE_REFS + name, f"refs/heads/{branch}")]
     commit = next((tip for tip in tips if tip), "")
     if not commit:
         raise WorkspaceError(f"Nothing of {name} is in {git_directory}: there is nothing to go on with.")
@@ -237,21 +222,22 @@ def origin_again(git: GitRunner, git_directory: Path, branch: str, prefix: PureP
         commit=commit,
         branch=branch,
         author=_author(git, git_directory),
-        uncommitted=tip_of(git, git_directory, latest_ref(name)),
+        uncommitted=tip_of(repository, latest_ref(name)),
     )
 
 
 def _claimed(git: GitRunner, source: SourceRepository, instance_id: str) -> str:
+    repository = git.repository(source.git_directory)
     for number in range(1, _MOST_NAMES):
         branch = branch_of(instance_id if number == 1 else f"{instance_id}-{number}")
-        answer = create_branch(git, source.git_directory, branch, source.commit or "")
-        if answer.ok:
+        try:
+            create_branch(repository, branch, source.commit or "")
+        except GitFailedError:
+            if find_branch(repository, branch) is None:
+                raise
+        else:
             return branch
-        if find_branch(git, source.git_directory, branch) is None:
-            break
-    raise WorkspaceError(
-        f"git could not make the branch {branch} in {source.top}: {answer.last_words}. Set this right."
-    )
+    raise WorkspaceError(f"{branch_of(instance_id)} and {_MOST_NAMES - 2} names after it are taken in {source.top}.")
 
 
 def repository_key(git_directory: Path) -> str:
@@ -270,10 +256,8 @@ def work_of(git: GitRunner, workspace: Workspace) -> RemoteWork:
     """As it is now. Raises ``WorkspaceError`` when the mirror cannot be read."""
     git_directory, name, branch = _place(workspace)
     patterns = (f"refs/heads/{branch}", SAVED_REFS + name, f"{SAVED_REFS}{name}.*")
-    answer = git.run_in_repository(git_directory, "for-each-ref", "--format=%(refname) %(objectname)", "--", *patterns)
-    if not answer.ok:
-        raise WorkspaceError(f"git cannot list the branches of {git_directory}: {answer.last_words}. Repair it.")
-    refs = dict(line.split(" ", 1) for line in answer.output.splitlines())
+    listing: str = git.repository(git_directory).for_each_ref("--format=%(refname) %(objectname)", "--", *patterns)
+    refs = dict(line.split(" ", 1) for line in listing.splitlines())
     commit = refs.pop(f"refs/heads/{branch}", workspace.base_commit or "")
     return RemoteWork(name=name, branch=branch, commit=commit, saved=refs)
 
@@ -284,19 +268,16 @@ def save_latest(git: GitRunner, workspaces: WorktreeManager, workspace: Workspac
     Raises ``WorkspaceError`` when it cannot be saved as it is.
     """
     git_directory, name, branch = _place(workspace)
-    before = {saved.name for saved in list_saved(git, git_directory, name)}
+    repository = git.repository(git_directory)
+    before = {saved.name for saved in list_saved(repository, name)}
     ref = workspaces.save(workspace)
     if ref is None or ref in before:
         return
-    (saved,) = (each for each in list_saved(git, git_directory, name) if each.name == ref)
-    head = git.run_in_repository(git_directory, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")
-    steps = [f"delete {ref} {saved.commit}"]
-    if saved.commit != head.output.strip():
-        steps.append(f"update {latest_ref(name)} {saved.commit}")
-    stdin = "".join(f"{step}\n" for step in steps).encode()
-    answer = git.run_in_repository(git_directory, *NO_HOOKS, *DURABLE, "update-ref", "--stdin", stdin=stdin)
-    if not answer.ok:
-        raise WorkspaceError(f"git does not write {latest_ref(name)}: {answer.last_words}. Try again.")
+    (saved,) = (each for each in list_saved(repository, name) if each.name == ref)
+    steps = f"delete {ref} {saved.commit}\n"
+    if saved.commit != tip_of(repository, f"refs/heads/{branch}"):
+        steps += f"update {latest_ref(name)} {saved.commit}\n"
+    repository(c=CAREFUL).update_ref("--stdin", istream=steps.encode())
 
 
 def _place(workspace: Workspace) -> tuple[Path, str, str]:

@@ -108,9 +108,10 @@ class TransferService:
         return await asyncio.to_thread(self._drop_branch, git_directory, branch, made_at)
 
     def _drop_branch(self, git_directory: Path, branch: str, made_at: str | None) -> str | None:
-        stays = delete_branch(self._git, git_directory, branch, made_at=made_at)
+        repository = self._git.repository(git_directory)
+        stays = delete_branch(repository, branch, made_at=made_at)
         if stays is None:
-            forget_instance_ref(self._git, git_directory, name_in(branch))
+            forget_instance_ref(repository, name_in(branch))
         return stays
 
     @remote(timeout_s=CARRY_S, retry=True)
@@ -184,12 +185,13 @@ class TransferService:
         One after the other for each instance, and in the repository; a host that is silent holds up no other's work.
         """
         own = self._turns.setdefault(f"{git_directory} {work.name}", asyncio.Lock())
-        repository = self._turns.setdefault(f"{git_directory}", asyncio.Lock())
+        turn = self._turns.setdefault(f"{git_directory}", asyncio.Lock())
+        repository = self._git.repository(git_directory)
         async with own:
-            tips = await asyncio.to_thread(tips_at_home, self._git, git_directory, work)
+            tips = await asyncio.to_thread(tips_at_home, repository, work)
             bundle = await away.pack(mirror, work.commits, tips)
             if not bundle.size:
-                async with repository:
-                    return await asyncio.to_thread(import_commits, self._git, git_directory, work, None)
-            async with download(away, bundle, self._arriving) as path, repository:
-                return await asyncio.to_thread(import_commits, self._git, git_directory, work, path)
+                async with turn:
+                    return await asyncio.to_thread(import_commits, repository, work, None)
+            async with download(away, bundle, self._arriving) as path, turn:
+                return await asyncio.to_thread(import_commits, repository, work, path)

@@ -36,7 +36,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, WorkspaceError
-from actors.git.process import GitOutput, GitRunner, pauses_s
+from actors.git.process import GitFailedError, GitOutput, GitRunner, RepositoryGit, pauses_s
 from actors.worktrees.model import (
     DryRun,
     WorktreeKeptError,
@@ -167,35 +167,38 @@ class Ref:
     """HEAD of the repository (not of a worktree of ours) is on it."""
 
 
-def create_branch(git: GitRunner, git_directory: Path, branch: str, commit: str) -> GitOutput:
-    """Makes the branch; fails if there is one of that name, however short a time ago it was made."""
+def create_branch(repository: RepositoryGit, branch: str, commit: str) -> None:
+    """Raises ``GitFailedError`` also if there is one of that name, however short a time ago it was made."""
     absent = "0" * len(commit)
-    return git.run_in_repository(
-        git_directory, "update-ref", "-m", "branch: Created by phalanx", _ref(branch), commit, absent
-    )
+    repository.update_ref("-m", "branch: Created by phalanx", _ref(branch), commit, absent)
 
 
-def find_branch(git: GitRunner, git_directory: Path, branch: str) -> Ref | None:
-    return next((ref for ref in _refs(git, git_directory, _ref(branch)) if ref.name == _ref(branch)), None)
+def find_branch(repository: RepositoryGit, branch: str) -> Ref | None:
+    return next((ref for ref in _refs(repository, _ref(branch)) if ref.name == _ref(branch)), None)
 
 
 def find_holder(
-    git: GitRunner, git_directory: Path, commit: str, *, besides: Collection[str], in_branches: bool = False
+    repository: RepositoryGit, commit: str, *, besides: Collection[str], in_branches: bool = False
 ) -> Ref | None:
     """A ref other than the branches ``besides`` from which ``commit`` can be reached."""
     places = ("refs/heads",) if in_branches else _SAFE_PLACES
-    found = _refs(git, git_directory, *places, containing=commit)
+    found = _refs(repository, *places, containing=commit)
     others = set(map(_ref, besides))
     return next((ref for ref in found if ref.name not in others and not ref.is_alias), None)
 
 
-def is_reachable(git: GitRunner, git_directory: Path, commit: str, *, tip: str) -> bool:
-    return git.run_in_repository(git_directory, "merge-base", "--is-ancestor", commit, tip).ok
+def is_reachable(repository: RepositoryGit, commit: str, *, tip: str) -> bool:
+    with suppress(GitFailedError):
+        repository.merge_base("--is-ancestor", commit, tip)
+        return True
+    return False
 
 
-def predict_deletion(git: GitRunner, location: WorktreeLocation, made_at: str | None, dry_run: DryRun) -> str | None:
+def predict_deletion(
+    repository: RepositoryGit, location: WorktreeLocation, made_at: str | None, dry_run: DryRun
+) -> str | None:
     """What ``delete_branch`` would answer once the worktree is gone."""
-    own = find_branch(git, location.git_directory, location.branch)
+    own = find_branch(repository, location.branch)
     gone = dry_run.branches_gone(str(location.git_directory))
     if own is None or location.branch in gone:
         return None
@@ -203,24 +206,24 @@ def predict_deletion(git: GitRunner, location: WorktreeLocation, made_at: str | 
         own = replace(own, checked_out_in="")
     kept = _why_waited_for(location.git_directory, location.branch, leaving=location.registration)
     if kept is None:
-        kept, _ = _why_kept(git, location.git_directory, own, made_at, besides={location.branch, *gone})
+        kept, _ = _why_kept(repository, own, made_at, besides={location.branch, *gone})
     if kept is None:
         dry_run.gone.add((str(location.git_directory), location.branch))
     return kept
 
 
-def delete_branch(git: GitRunner, git_directory: Path, branch: str, *, made_at: str | None = None) -> str | None:
+def delete_branch(repository: RepositoryGit, branch: str, *, made_at: str | None = None) -> str | None:
     """Deletes the branch if that loses no commit; otherwise says why it stays.
 
     It may go when another branch holds its commits, or when it still is at ``made_at``. Both refs are compared and one
     deleted in a single transaction: two that hold each other's commits cannot go at the same time. Only a branch that
     HEAD is on is not compared: it is never deleted here, and git would note a deletion in HEAD's log.
     """
-    own = find_branch(git, git_directory, branch)
+    own = find_branch(repository, branch)
     if own is None:
         return None
-    kept, holder = _why_kept(git, git_directory, own, made_at, besides={branch})
-    kept = kept or _why_waited_for(git_directory, branch)
+    kept, holder = _why_kept(repository, own, made_at, besides={branch})
+    kept = kept or _why_waited_for(repository.directory, branch)
     if kept is not None:
         return kept
     steps = {own.name: f"delete {own.name}\0{own.target}\0"}
@@ -228,25 +231,26 @@ def delete_branch(git: GitRunner, git_directory: Path, branch: str, *, made_at: 
         steps[holder.name] = f"verify {holder.name}\0{holder.target}\0"
     # Git locks them in this order: two that hold each other's commits would otherwise wait for each other.
     in_order = "".join(steps[name] for name in sorted(steps))
-    stdin = in_order.encode(errors="surrogateescape")
-    answer = git.run_in_repository(git_directory, "update-ref", "--stdin", "-z", stdin=stdin)
-    if not answer.ok:
-        return f"The branch {branch} stays, because git did not delete it: {answer.last_words}"
+    try:
+        repository.update_ref("--stdin", "-z", istream=in_order.encode(errors="surrogateescape"))
+    except GitFailedError as error:
+        return f"The branch {branch} stays, because git did not delete it: {error.answer.last_words}"
     # What a push may have noted about the branch; most have nothing, and then git says so.
-    git.run_in_repository(git_directory, "config", "--local", "--remove-section", f"branch.{branch}")
+    with suppress(GitFailedError):
+        repository.config("--local", "--remove-section", f"branch.{branch}")
     return None
 
 
 def _why_kept(
-    git: GitRunner, git_directory: Path, own: Ref, made_at: str | None, *, besides: Collection[str]
+    repository: RepositoryGit, own: Ref, made_at: str | None, *, besides: Collection[str]
 ) -> tuple[str | None, Ref | None]:
     """Why the branch must stay; if it may go, perhaps another one that holds its commits."""
     branch = own.name.removeprefix(_ref(""))
     if own.checked_out_in or own.is_head:
-        return f"The branch {branch} is checked out in {own.checked_out_in or git_directory}.", None
+        return f"The branch {branch} is checked out in {own.checked_out_in or repository.directory}.", None
     if own.target == made_at:
         return None, None
-    holder = find_holder(git, git_directory, own.target, besides=besides, in_branches=True)
+    holder = find_holder(repository, own.target, besides=besides, in_branches=True)
     if holder is None:
         return f"The branch {branch} has commits that no other branch has; merge it, then delete it.", None
     return None, holder
@@ -257,15 +261,11 @@ def _why_waited_for(git_directory: Path, branch: str, *, leaving: Path | None = 
     return None if waiting is None else f"The branch {branch} is being rebased or bisected: {waiting} tells where."
 
 
-def _refs(git: GitRunner, git_directory: Path, *patterns: str, containing: str | None = None) -> list[Ref]:
+def _refs(repository: RepositoryGit, *patterns: str, containing: str | None = None) -> list[Ref]:
     only = () if containing is None else ("--contains", containing)
-    answer = git.run_in_repository(git_directory, "for-each-ref", _FIELDS, *only, "--", *patterns)
-    if not answer.ok:
-        raise WorkspaceError(
-            f"git cannot list the branches of {git_directory}: {answer.last_words}. Repair it, then try again."
-        )
+    listing: str = repository.for_each_ref(_FIELDS, *only, "--", *patterns)
     # Every field ends in a zero byte, because the path of a worktree may hold a newline; so a newline begins a name.
-    fields = iter(answer.output.split("\0")[:-1])
+    fields = iter(listing.split("\0")[:-1])
     return [
         Ref(name=name.strip(), target=target, checked_out_in=worktree, is_alias=bool(alias), is_head=head == "*")
         for name, target, worktree, alias, head in zip(fields, fields, fields, fields, fields, strict=True)
@@ -349,22 +349,26 @@ def _attempt(git: GitRunner, source: SourceRepository, target: Path, branch: str
             with suppress(WorkspaceError):
                 _withdraw(git, source.git_directory, target)
                 if branch is not None:
-                    delete_branch(git, source.git_directory, branch, made_at=source.commit)
+                    delete_branch(git.repository(source.git_directory), branch, made_at=source.commit)
             raise
 
 
 def claim_branch(git: GitRunner, source: SourceRepository, branch: str) -> bool:
     """Whether the branch was made. Raises when none of its kind can be."""
-    answer = create_branch(git, source.git_directory, branch, source.commit or "")
-    if answer.ok:
+    repository = git.repository(source.git_directory)
+    try:
+        create_branch(repository, branch, source.commit or "")
+    except GitFailedError as error:
+        answer = error.answer
+    else:
         return True
     family = branch.partition("/")[0]
-    if find_branch(git, source.git_directory, family) is not None:
+    if find_branch(repository, family) is not None:
         raise InvalidRequestError(
             f"The repository {source.top} has a branch named {family!r}, so git cannot make {branch!r} beside it. "
             f"Rename it (`git branch -m {family} <other name>`), or use a shared workspace."
         )
-    if find_branch(git, source.git_directory, branch) is not None or "exists" in answer.error:
+    if find_branch(repository, branch) is not None or "exists" in answer.error:
         return False
     raise _failure(f"git could not make the branch {branch} in {source.top}", answer)
 
@@ -407,7 +411,7 @@ def clear_unfinished(git: GitRunner, git_directory: Path, target: Path) -> bool:
         if lock is None or not is_unfinished(git_directory, target):
             return False
         _withdraw(git, git_directory, target)
-        delete_branch(git, git_directory, branch_of(target.name))
+        delete_branch(git.repository(git_directory), branch_of(target.name))
         return True
 
 
@@ -423,7 +427,8 @@ def _withdraw(git: GitRunner, git_directory: Path, target: Path) -> None:
     """Takes a half-made worktree away, whatever git made of it so far. No agent has run in it."""
     shutil.rmtree(target, ignore_errors=True)
     if registration_at(git_directory, target).exists():
-        git.run_in_repository(git_directory, "worktree", "remove", "--force", "--force", "--", str(target))
+        with suppress(GitFailedError):
+            git.repository(git_directory).worktree("remove", "--force", "--force", "--", target)
 
 
 _LISTING = "phalanx-spare"
@@ -506,7 +511,7 @@ def _withdraw_spare(git: GitRunner, source: SourceRepository, registration: Path
     spare's, and goes with it."""
     # What went wrong first is what the caller should read.
     with suppress(WorkspaceError, OSError):
-        if delete_branch(git, source.git_directory, branch, made_at=source.commit) is None:
+        if delete_branch(git.repository(source.git_directory), branch, made_at=source.commit) is None:
             forget_bound(registration)
 
 

@@ -31,7 +31,7 @@ from pathlib import Path
 import psutil
 
 from actors.errors import WorkspaceError
-from actors.git.process import GitRunner, pauses_s
+from actors.git.process import GitFailedError, GitRunner, pauses_s
 from actors.worktrees.create import (
     claimed_existing,
     clear_unfinished,
@@ -94,7 +94,7 @@ def _would_save(
     if uncommitted is not None:
         snapshot = maker.take(inventory)
         if not snapshot.adds_nothing:
-            ref = maker.find(snapshot) or next_saved(git, location.git_directory, location.name)
+            ref = maker.find(snapshot) or next_saved(git.repository(location.git_directory), location.name)
             return SavedWork(ref=ref, what=uncommitted)
     return _commit_to_save(git, location, inventory.commit, dry_run)
 
@@ -125,11 +125,13 @@ def unregister(git: GitRunner, location: WorktreeLocation) -> None:
     registration = location.registration
     if os.path.lexists(location.worktree) or not location.set_aside.exists() or not _is_of(registration, location):
         return
-    answer = git.run_in_repository(location.git_directory, "worktree", "remove", "--", str(location.worktree))
-    if (registration / "locked").exists():
-        with suppress(OSError):
-            location.set_aside.rename(location.worktree)
-        raise WorktreeKeptError(f"git does not remove it: {answer.last_words}")
+    try:
+        git.repository(location.git_directory).worktree("remove", "--", location.worktree)
+    except GitFailedError as error:
+        if (registration / "locked").exists():
+            with suppress(OSError):
+                location.set_aside.rename(location.worktree)
+            raise WorktreeKeptError(f"git does not remove it: {error.answer.last_words}") from error
     # Git gives up in the middle when another one, such as a clean-up, writes there at that moment.
     for pause_s in pauses_s():
         shutil.rmtree(registration, ignore_errors=True)
@@ -193,18 +195,21 @@ def _save_once(git: GitRunner, location: WorktreeLocation, inventory: WorktreeSt
     missing = _commit_to_save(git, location, inventory.commit, DryRun())
     if missing is None or missing.is_there:
         return missing
-    return replace(missing, ref=add_saved(git, location.git_directory, location.name, lambda _: inventory.commit))
+    return replace(
+        missing, ref=add_saved(git.repository(location.git_directory), location.name, lambda _: inventory.commit)
+    )
 
 
 def _commit_to_save(git: GitRunner, location: WorktreeLocation, commit: str, dry_run: DryRun) -> SavedWork | None:
     """Under which ref the worktree's commit is saved, or has to be; None when something else holds it."""
     unmerged = _unmerged(location, commit)
-    own = [saved for saved in list_saved(git, location.git_directory, location.name) if saved.commit == commit]
+    repository = git.repository(location.git_directory)
+    own = [saved for saved in list_saved(repository, location.name) if saved.commit == commit]
     if own:
         return SavedWork(ref=own[0].name, what=unmerged, is_there=True)
     if _is_held(git, location, commit, dry_run):
         return None
-    return SavedWork(ref=next_saved(git, location.git_directory, location.name), what=unmerged)
+    return SavedWork(ref=next_saved(repository, location.name), what=unmerged)
 
 
 def _is_held(git: GitRunner, location: WorktreeLocation, commit: str, dry_run: DryRun) -> bool:
@@ -212,9 +217,10 @@ def _is_held(git: GitRunner, location: WorktreeLocation, commit: str, dry_run: D
         return True
     place = str(location.git_directory)
     besides = {location.branch, *dry_run.branches_gone(place)}
-    if find_holder(git, location.git_directory, commit, besides=besides) is not None:
+    repository = git.repository(location.git_directory)
+    if find_holder(repository, commit, besides=besides) is not None:
         return True
-    return dry_run.holds(place, lambda tip: is_reachable(git, location.git_directory, commit, tip=tip))
+    return dry_run.holds(place, lambda tip: is_reachable(repository, commit, tip=tip))
 
 
 def _unmerged(location: WorktreeLocation, commit: str) -> str:
@@ -249,18 +255,19 @@ def remove(
 
 
 def _saved_before(git: GitRunner, location: WorktreeLocation) -> SavedWork | None:
-    saves = list_saved(git, location.git_directory, location.name)
+    saves = list_saved(git.repository(location.git_directory), location.name)
     return SavedWork(ref=saves[-1].name, what="see its commit message") if saves else None
 
 
 def _finish(
     git: GitRunner, location: WorktreeLocation, saved: SavedWork | None, made_at: str | None, dry_run: DryRun | None
 ) -> RemovalResult:
+    repository = git.repository(location.git_directory)
     if dry_run is None:
         unregister(git, location)
-        branch_kept = delete_branch(git, location.git_directory, location.branch, made_at=made_at)
+        branch_kept = delete_branch(repository, location.branch, made_at=made_at)
     else:
-        branch_kept = predict_deletion(git, location, made_at, dry_run)
+        branch_kept = predict_deletion(repository, location, made_at, dry_run)
     notes = [] if saved is None else [f"What was only in its worktree was saved first: {saved.what}."]
     if branch_kept is not None:
         notes.append(branch_kept)
@@ -384,7 +391,7 @@ def _describe(git: GitRunner, path: Path) -> OrphanWorktree:
     try:
         unfinished = is_unfinished(location.git_directory, path)
         state = "It was never finished." if unfinished else describe_work(git, location)
-        branch = location.branch if find_branch(git, location.git_directory, location.branch) else None
+        branch = location.branch if find_branch(git.repository(location.git_directory), location.branch) else None
     except WorkspaceError as error:
         return _orphan(path, git_directory=location.git_directory, state=str(error))
     return _orphan(path, git_directory=location.git_directory, branch=branch, unfinished=unfinished, state=state)

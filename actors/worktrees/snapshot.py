@@ -29,14 +29,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.errors import WorkspaceError
-from actors.git.process import GitRunner
+from actors.git.process import GitFailedError, GitRunner, RepositoryGit
 from actors.worktrees.conversions import blob_of, kind_of, not_given_back, read_link
 from actors.worktrees.model import WorktreeKeptError, WorktreeLocation, registration_of
 from actors.worktrees.source import WorktreeStatus, is_rebuilt, read_index, read_status, some_of
 
 SAVED_REFS = "refs/phalanx/saved/"
-NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
-DURABLE = ("-c", "core.fsync=all")
+CAREFUL = ("core.hooksPath=/dev/null", "core.fsync=all")
+"""Settings for what must be there after a crash, whatever hooks say."""
 _MOST_TRIES = 5
 _FIELDS = "--format=%(refname) %(objectname) %(tree) %(parent)"
 
@@ -50,14 +50,11 @@ class SavedRef:
     parents: tuple[str, ...]
 
 
-def list_saved(git: GitRunner, git_directory: Path, name: str) -> list[SavedRef]:
+def list_saved(repository: RepositoryGit, name: str) -> list[SavedRef]:
     """The saves of the worktree ``name``, oldest first."""
-    patterns = (SAVED_REFS + name, f"{SAVED_REFS}{name}.*")
-    answer = git.run_in_repository(git_directory, "for-each-ref", _FIELDS, "--", *patterns)
-    if not answer.ok:
-        raise WorkspaceError(f"git cannot list what was saved in {git_directory}: {answer.last_words}. Repair it.")
+    listing: str = repository.for_each_ref(_FIELDS, "--", SAVED_REFS + name, f"{SAVED_REFS}{name}.*")
     found = []
-    for line in answer.output.splitlines():
+    for line in listing.splitlines():
         ref, commit, tree, *parents = line.split(" ")
         number = ref.removeprefix(SAVED_REFS + name).removeprefix(".") or "1"
         if number.isdecimal():
@@ -66,37 +63,38 @@ def list_saved(git: GitRunner, git_directory: Path, name: str) -> list[SavedRef]
     return sorted(found, key=lambda saved: saved.number)
 
 
-def next_saved(git: GitRunner, git_directory: Path, name: str) -> str:
+def next_saved(repository: RepositoryGit, name: str) -> str:
     """The ref that ``add_saved`` would make."""
-    return _named(name, _last_number(git, git_directory, name) + 1)
+    return _named(name, _last_number(repository, name) + 1)
 
 
-def _last_number(git: GitRunner, git_directory: Path, name: str) -> int:
-    return max((saved.number for saved in list_saved(git, git_directory, name)), default=0)
+def _last_number(repository: RepositoryGit, name: str) -> int:
+    return max((saved.number for saved in list_saved(repository, name)), default=0)
 
 
 def _named(name: str, number: int) -> str:
     return f"{SAVED_REFS}{name}" if number == 1 else f"{SAVED_REFS}{name}.{number}"
 
 
-def add_saved(git: GitRunner, git_directory: Path, name: str, commit_for: Callable[[str], str]) -> str:
+def add_saved(repository: RepositoryGit, name: str, commit_for: Callable[[str], str]) -> str:
     """Makes the next ref of ``name`` and returns it. ``commit_for`` gets the ref's name and gives the commit.
 
     Raises ``WorktreeKeptError`` when git does not make it.
     """
-    last = _last_number(git, git_directory, name)
-    for number in range(last + 1, last + _MOST_TRIES):
+    number = _last_number(repository, name)
+    for tries_left in reversed(range(_MOST_TRIES - 1)):
+        number += 1
         ref = _named(name, number)
         commit = commit_for(ref)
-        absent = "0" * len(commit)
-        words = ("update-ref", "-m", "Saved by phalanx", ref, commit, absent)
-        answer = git.run_in_repository(git_directory, *NO_HOOKS, *DURABLE, *words)
-        if answer.ok:
-            return ref
-        # Somebody else took the number in the meantime, or a git that was killed has left its lock on it.
-        if "exists" not in answer.error:
+        try:
+            repository(c=CAREFUL).update_ref("-m", "Saved by phalanx", ref, commit, "0" * len(commit))
+        except GitFailedError as error:
+            # Somebody else took the number in the meantime, or a git that was killed has left its lock on it.
+            if not tries_left or "exists" not in error.answer.error:
+                raise WorktreeKeptError(f"git does not make {ref}: {error.answer.last_words}") from error
+        else:
             break
-    raise WorktreeKeptError(f"git does not make {ref}: {answer.last_words}")
+    return ref
 
 
 MOST_FILES = 20_000
@@ -376,10 +374,8 @@ class SnapshotMaker:
 
     def keep(self, snapshot: TreeSnapshot, inventory: WorktreeState) -> str:
         """The ref that holds the snapshot: one that was made before, or a new one. Everything is there when it is."""
-        ref = self.find(snapshot) or add_saved(
-            *(self._git, self._location.git_directory, self._location.name),
-            lambda ref: self._commit(snapshot, inventory, ref),
-        )
+        repository, name = self._git.repository(self._location.git_directory), self._location.name
+        ref = self.find(snapshot) or add_saved(repository, name, lambda ref: self._commit(snapshot, inventory, ref))
         # Whatever a clean-up of the repository took away before the ref was there shows now.
         self._ask("rev-list", "--objects", "--quiet", ref, "--not", inventory.commit)
         return ref
@@ -387,7 +383,7 @@ class SnapshotMaker:
     def find(self, snapshot: TreeSnapshot) -> str | None:
         """The ref that holds it already."""
         parents = (snapshot.commit, *((self._commit_staged(snapshot),) if snapshot.needs_second_parent else ()))
-        saves = list_saved(self._git, self._location.git_directory, self._location.name)
+        saves = list_saved(self._git.repository(self._location.git_directory), self._location.name)
         return next((saved.name for saved in saves if (saved.tree, saved.parents) == (snapshot.whole, parents)), None)
 
     def _take(self, inventory: WorktreeState, committed: str, scratch: Path) -> TreeSnapshot:
@@ -471,7 +467,7 @@ class SnapshotMaker:
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
     ) -> str:
-        words = (*NO_HOOKS, *DURABLE, *_PLAIN_INDEX, *arguments)
+        words = (*(word for setting in CAREFUL for word in ("-c", setting)), *_PLAIN_INDEX, *arguments)
         answer = self._git.run(
             self._location.worktree,
             *words,

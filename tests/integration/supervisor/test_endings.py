@@ -11,8 +11,7 @@ from actors.errors import WrongStateError
 from actors.home import Home
 from actors.messages import MessageStatus
 from actors.status import Status
-from actors.tmux.client import TmuxClient
-from actors.tmux.pane import list_panes
+from actors.tmux.server import TmuxServer
 from supervisor.api import requests
 from supervisor.supervisor import Supervisor
 from tests.integration.supervisor.asking import received, settle, specialist
@@ -161,7 +160,7 @@ async def test_who_restarts_and_terminates_at_once_gets_one_after_the_other(
     ended = await supervisor.terminate(requests.TerminateRequest(instance_id=spawned.instance_id), LEAD)
     assert (await restarting).status is Status.READY
     assert ended.terminated[0].status is Status.STOPPED
-    assert await list_panes(TmuxClient(home.tmux_socket)) == []
+    assert TmuxServer(home.tmux_socket).agents() == ()
 
 
 async def test_a_spawn_whose_caller_goes_away_is_either_whole_or_gone(supervisor: Supervisor, repository: Path) -> None:

@@ -94,9 +94,9 @@ async def test_an_agent_has_the_usual_standing_when_a_worker_without_it_starts_t
     home: Path, environment: dict[str, str]
 ) -> None:
     program = (
-        "import os, sys; from pathlib import Path; from actors.tmux.server import TerminalServer;"
+        "import os, sys; from pathlib import Path; from actors.tmux.server import TmuxServer;"
         "os.nice(15); Path('/proc/self/oom_score_adj').write_text('1000');"
-        "TerminalServer(Path(sys.argv[1])).start({'PATH': os.environ['PATH']})"
+        "TmuxServer(Path(sys.argv[1])).start({'PATH': os.environ['PATH']})"
     )
     server = TmuxServer(home / "tmux.sock")
     try:

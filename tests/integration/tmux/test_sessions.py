@@ -18,11 +18,10 @@ import pytest
 
 from actors.errors import InvalidRequestError, PaneGoneError, TerminalError
 from actors.tmux.client import TmuxClient
-from actors.tmux.pane import list_panes
 from actors.tmux.server import TmuxServer
 
 
-async def test_a_session_that_was_given_up_does_not_open_late(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
+def test_a_session_that_was_given_up_does_not_open_late(server: TmuxServer, home: Path) -> None:
     pid = server.pid()
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
@@ -32,17 +31,17 @@ async def test_a_session_that_was_given_up_does_not_open_late(server: TmuxServer
     finally:
         os.kill(pid, signal.SIGCONT)
     next_one = server.open_session("next", ["sleep", "1000"], home)
-    assert await list_panes(tmux) == [next_one]
+    assert open_panes(server) == [next_one.pane_id]
 
 
-async def test_names_that_begin_alike_are_not_confused(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
+def test_names_that_begin_alike_are_not_confused(server: TmuxServer, home: Path) -> None:
     longer = server.open_session("spec_1_10", ["sleep", "1000"], home)
     server.close_session("spec_1_1")
     server.close_session("spec")
-    assert await list_panes(tmux) == [longer]
+    assert open_panes(server) == [longer.pane_id]
     shorter = server.open_session("spec_1_1", ["sleep", "1000"], home)
     server.close_session("spec_1_10")
-    assert await list_panes(tmux) == [shorter]
+    assert open_panes(server) == [shorter.pane_id]
 
 
 def test_closing_what_is_not_there_does_nothing(server: TmuxServer, home: Path) -> None:
@@ -50,13 +49,11 @@ def test_closing_what_is_not_there_does_nothing(server: TmuxServer, home: Path) 
     TmuxServer(home / "nowhere.sock").close_session("nobody")
 
 
-async def test_a_name_in_use_is_refused_and_its_session_untouched(
-    server: TmuxServer, tmux: TmuxClient, home: Path
-) -> None:
+def test_a_name_in_use_is_refused_and_its_session_untouched(server: TmuxServer, home: Path) -> None:
     first = server.open_session("agent", ["sleep", "1000"], home)
     with pytest.raises(TerminalError, match="duplicate session: agent"):
         server.open_session("agent", ["sleep", "1000"], home)
-    assert await list_panes(tmux) == [first]
+    assert open_panes(server) == [first.pane_id]
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a.b", "a:b", "=a", "../x", "a\n", "#{pid}", "ä", "$1"])
@@ -77,12 +74,10 @@ def test_a_missing_directory_is_refused(server: TmuxServer, home: Path) -> None:
         server.open_session("agent", ["sleep", "1"], home / "missing")
 
 
-async def test_a_command_too_long_for_tmux_is_refused_and_opens_nothing(
-    server: TmuxServer, tmux: TmuxClient, home: Path
-) -> None:
+def test_a_command_too_long_for_tmux_is_refused_and_opens_nothing(server: TmuxServer, home: Path) -> None:
     with pytest.raises(TerminalError, match="too long"):
         server.open_session("agent", ["sleep", "1" * 17_000], home)
-    assert await list_panes(tmux) == []
+    assert open_panes(server) == []
 
 
 async def test_opening_without_a_server_starts_none(home: Path) -> None:
@@ -114,9 +109,8 @@ async def test_the_window_has_the_size_of_a_person_who_looks_and_its_own_when_th
     await has("200x50", "201x50")
 
 
-def clients(path: Path) -> int:
-    command = ["tmux", "-N", "-S", str(path), "list-clients"]
-    return len(subprocess.run(command, capture_output=True, check=True, timeout=10).stdout.splitlines())
+def open_panes(server: TmuxServer) -> list[str]:
+    return [agent.pane_id for agent in server.agents()]
 
 
 async def size(tmux: TmuxClient, pane_id: str) -> str:

@@ -25,8 +25,8 @@ _ROOT = Path(__file__).parents[3]
 _CREATE = """
 import json, sys
 from pathlib import Path
-from actors.worktrees.manager import Workspaces
-Workspaces(Path(sys.argv[1]), json.loads(sys.argv[3])).create("a", Path(sys.argv[2]), "isolated")
+from actors.worktrees.manager import WorktreeManager
+WorktreeManager(Path(sys.argv[1]), json.loads(sys.argv[3])).create("a", Path(sys.argv[2]), "isolated")
 """
 
 

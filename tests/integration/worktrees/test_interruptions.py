@@ -31,9 +31,9 @@ _RETIRE = """
 import json, sys
 from pathlib import Path
 from actors.worktrees.model import Workspace
-from actors.worktrees.manager import Workspaces
+from actors.worktrees.manager import WorktreeManager
 root, environment, worktree, git_directory, base = sys.argv[1:]
-workspaces = Workspaces(Path(root), json.loads(environment))
+workspaces = WorktreeManager(Path(root), json.loads(environment))
 workspace = Workspace(mode="isolated", directory=Path(worktree), worktree=Path(worktree),
     git_directory=Path(git_directory), branch="phalanx/spec_1", base_commit=base)
 sys.stdin.readline()

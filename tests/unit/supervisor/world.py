@@ -225,4 +225,4 @@ class Hands:
 
 
 def _pane(name: str, agent: Agent) -> PaneInfo:
-    return PaneInfo(session_name=name, pane_id=agent.pane_id, pid=agent.pid, dead=False, exit_status=None, created_s=1)
+    return PaneInfo(session_name=name, pane_id=agent.pane_id, pid=agent.pid)

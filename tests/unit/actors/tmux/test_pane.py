@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import asyncio
-import string
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import PaneGoneError, TerminalError
-from actors.tmux.client import TmuxClient, refusal
-from actors.tmux.pane import Key, Pane, PaneInfo, list_panes, parse_pane, paste_name
+from actors.tmux.client import TmuxClient
+from actors.tmux.pane import Key, Pane, paste_name
 
 
 class RecordingTmux(TmuxClient):
@@ -141,25 +140,6 @@ async def test_the_state_of_a_pane_that_tmux_does_not_find_is_gone() -> None:
         await Pane(RecordingTmux({"has-session": "1:::::::::\n"}), "%1").state()
 
 
-@given(st.text(string.printable.replace("\n", "")))
-def test_no_session_name_can_shift_the_fields_of_a_listing(name: str) -> None:
-    assert parse_pane(f"%4:12:1:2::1700000000:{name}") == PaneInfo(
-        session_name=name, pane_id="%4", pid=12, dead=True, exit_status=2, created_s=1_700_000_000
-    )
-
-
 async def test_a_program_that_has_ended_may_have_lost_its_process_id() -> None:
-    assert parse_pane("%4::1:2::1700000000:x").pid == 0
     state = await Pane(RecordingTmux({"has-session": "1:%1::1:3::0:5:/dev/pts/9:\n"}), "%1").state()
     assert (state.pid, state.dead, state.exit_status) == (0, True, 3)
-
-
-async def test_a_server_without_sessions_lists_no_panes() -> None:
-    tmux = RecordingTmux({"list-panes": refusal("no current target\n")})
-    assert await list_panes(tmux) == []
-
-
-async def test_a_server_that_does_not_answer_is_an_error_and_not_an_empty_list() -> None:
-    for error in (TerminalError("did not answer"), refusal("no server running on /s\n")):
-        with pytest.raises(TerminalError):
-            await list_panes(RecordingTmux({"list-panes": error}))

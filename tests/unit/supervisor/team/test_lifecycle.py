@@ -72,7 +72,7 @@ class Outside:
     ) -> RestartedAgent:
         self.sessions.append(session_id)
         self.while_away()
-        pane = PaneInfo(session_name=session_name, pane_id="%2", pid=2, dead=False, exit_status=None, created_s=1)
+        pane = PaneInfo(session_name=session_name, pane_id="%2", pid=2)
         return RestartedAgent(pane=pane, resumed=True)
 
     async def destroy(self, name: str) -> None:
