@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from supervisor.cluster.scheduler import HostScheduler
-from supervisor.pool.actors import ActorPool
 from supervisor.ports import HostPort, InstanceFactory
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 
@@ -15,7 +14,6 @@ class Staff:
     host: HostPort
     factory: InstanceFactory
     permits: FairSemaphore
-    actor_pool: ActorPool
     memory: MemoryAdmission
     scheduler: HostScheduler | None = None
     """The hosts of a cluster; None on one machine."""

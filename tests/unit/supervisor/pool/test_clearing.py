@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from supervisor.pool.demand import PAUSE_S
-from supervisor.pool.worktrees import WorktreePool
+from supervisor.pool.pool import PAUSE_S, Pool
+from supervisor.pool.worktrees import StaleSpareCleaner, WorktreeMaker
 from supervisor.spawning.admission import FairSemaphore
-from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
 from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
@@ -22,8 +21,8 @@ class Scene:
         self.team = Team(MemoryStore())
         self.hosts = Hosts()
         nothing: Any = None
-        staff = Staff(host=nothing, factory=nothing, permits=FairSemaphore(8), actor_pool=nothing, memory=nothing)
-        self.worktrees = WorktreePool(self.team, staff, self.hosts, 0)
+        maker = WorktreeMaker(nothing, self.team, self.hosts, StaleSpareCleaner(self.team, self.hosts))
+        self.pool: Pool[Any, Any] = Pool(maker, dict, FairSemaphore(8), self.team.changes, self.team.confirm)
 
     def __getitem__(self, host: str) -> Machine:
         return self.hosts.machines[host]
@@ -40,7 +39,7 @@ def played(test: Callable[[Scene], Awaitable[None]], **before: Callable[[Machine
         scene = Scene()
         for host, prepare in before.items():
             prepare(scene[host])
-        async with kept(scene.worktrees):
+        async with kept(scene.pool):
             await test(scene)
 
     virtual_time.run(play)
