@@ -28,7 +28,7 @@ from supervisor.pool.actors import ActorMaker
 from supervisor.pool.agents import AgentMaker
 from supervisor.pool.orders import OrderBook, this_boot
 from supervisor.pool.placement import ClusterPlacement, SparePlacement
-from supervisor.pool.service import Pools, PoolService
+from supervisor.pool.service import Pools
 from supervisor.pool.worktrees import StaleSpareCleaner, WorktreeMaker
 from supervisor.recovery.gc import GarbageCollector, GcService
 from supervisor.recovery.recovery import Recovery
@@ -59,12 +59,12 @@ def make_pools(
     rollback: SpawnRollback,
     live_settings: LiveSettings,
     store: StateStore,
+    work_dirs: WorkDirPolicy,
 ) -> Pools:
     placement = SparePlacement(staff.host, staff.memory)
     if staff.scheduler is not None:
         slots = SlotAccounting(team, staff.scheduler)
         placement = ClusterPlacement(staff.host, staff.memory, staff.scheduler, slots)
-    cleaner = StaleSpareCleaner(team, placement)
     return Pools(
         team,
         staff.permits,
@@ -74,10 +74,12 @@ def make_pools(
         OrderBook(PreservingStore(store, team.unreadable), this_boot()),
         actors=ActorMaker(staff.factory),
         agents=AgentMaker(home, staff.host, team, adopter, rollback, staff.memory, placement, settings.spawn_timeout_s),
-        worktrees=WorktreeMaker(staff.host, team, placement, cleaner),
-        cleaner=cleaner,
+        worktrees=WorktreeMaker(staff.host, team, placement),
+        cleaner=StaleSpareCleaner(team, placement),
+        work_dirs=work_dirs,
         spare_actors=settings.spare_actors,
         default_agent=settings.agent,
+        timeout_s=settings.spawn_timeout_s,
     )
 
 
@@ -177,6 +179,7 @@ def _pools(ground: _Ground) -> Pools:
         ground.rollback,
         ground.live_settings,
         ground.store,
+        ground.work_dirs,
     )
 
 
@@ -231,7 +234,7 @@ def _services(ground: _Ground, pools: Pools, lifecycle: Lifecycle, keeper: Histo
         GcService(ground.team, GarbageCollector(ground.home, ground.team, staff.host, lifecycle)),
         *metrics_services(ground.home, watched, keeper, TunableValues.of(settings.configured)),
         _cluster_service(ground, lifecycle),  # before the pool, which asks for its spares where they are
-        PoolService(pools, ground.work_dirs, settings.spawn_timeout_s, settings.agent),
+        pools,
     )
 
 

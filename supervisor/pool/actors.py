@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 
 from actors.errors import PhalanxError
-from supervisor.pool.pool import Pool, Spare
+from supervisor.pool.pool import Pool, Spare, SpareMaker
 from supervisor.ports import InstanceFactory
 
 ActorPool = Pool[str, None]
@@ -23,9 +23,7 @@ def spare_actor(name: str) -> Spare[str, None]:
     return Spare(name=name, key=address, host=address, content=None)
 
 
-class ActorMaker:
-    """A ``SpareMaker``."""
-
+class ActorMaker(SpareMaker[str, None]):
     what = "spare actor"
 
     def __init__(self, factory: InstanceFactory) -> None:
@@ -33,12 +31,6 @@ class ActorMaker:
 
     def new_name(self, key: str) -> str:
         return PREFIX + secrets.token_hex(4) + (f"@{key}" if key else "")
-
-    def obstacle(self, key: str) -> str:
-        return ""
-
-    async def look(self) -> None:
-        """Nothing is to be known beforehand."""
 
     async def make(self, name: str, key: str) -> Spare[str, None]:
         try:
@@ -51,12 +43,6 @@ class ActorMaker:
 
     async def recognise(self, spare: Spare[str, None]) -> str:
         return "" if await (await self._factory.create(spare.name)).vacant() else "it follows an agent of nobody"
-
-    def is_ready(self, spare: Spare[str, None]) -> bool:
-        return True
-
-    def fault(self, spare: Spare[str, None]) -> str:
-        return ""
 
     async def end(self, spare: Spare[str, None]) -> None:
         await self._factory.destroy(spare.name)

@@ -23,7 +23,7 @@ from actors.home import Home
 from actors.status import ALIVE, Status
 from supervisor.api.requests import PrewarmRequest, SpawnRequest
 from supervisor.pool.placement import SparePlacement
-from supervisor.pool.pool import Spare
+from supervisor.pool.pool import Spare, SpareMaker
 from supervisor.ports import HostPort
 from supervisor.spawning.admission import MemoryAdmission
 from supervisor.spawning.agent import LaunchOptions, agent_start, spare_prompt
@@ -80,9 +80,7 @@ def spare_agent(member: Member) -> Spare[str, Member]:
     return Spare(name=record.instance_id, key=record.recipe, host=record.host, content=member)
 
 
-class AgentMaker:
-    """A ``SpareMaker``."""
-
+class AgentMaker(SpareMaker[str, Member]):
     what = "spare agent"
 
     def __init__(

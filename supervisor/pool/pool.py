@@ -15,10 +15,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from actors.concurrency import ChangeNotifier, TaskSet
 from actors.errors import FencedError, PhalanxError
@@ -47,43 +48,41 @@ class Spare(Generic[Key, Content]):
     content: Content
 
 
-class SpareMaker(Protocol[Key, Content]):
-    """What a pool keeps. Every method may raise ``PhalanxError`` where nothing else is said."""
+class SpareMaker(ABC, Generic[Key, Content]):
+    """What a pool keeps. ``make``, ``look``, ``recognise`` and ``end`` may raise, the others must not."""
 
-    @property
-    def what(self) -> str:
-        """The kind, for people: "spare agent"."""
-        ...
+    what: str
+    """The kind, for people: "spare agent"."""
 
+    @abstractmethod
     def new_name(self, key: Key) -> str: ...
 
+    @abstractmethod
+    async def make(self, name: str, key: Key) -> Spare[Key, Content]:
+        """Returns when the spare is ready. When it raises, nothing of it is left."""
+
+    @abstractmethod
+    async def end(self, spare: Spare[Key, Content]) -> None:
+        """Returns when nothing of it is left; no-op when it is gone already. Tried again when it raises."""
+
     def obstacle(self, key: Key) -> str:
-        """Why none can be made now, in words that go on after "waits for"; empty when one can be. Never raises."""
-        ...
+        """Why none can be made now, in words that go on after "waits for"; empty when one can be."""
+        return ""
+
+    def is_ready(self, spare: Spare[Key, Content]) -> bool:
+        """Whether it may be given now."""
+        return True
+
+    def fault(self, spare: Spare[Key, Content]) -> str:
+        """Why it is to be replaced; empty while it is good."""
+        return ""
 
     async def look(self) -> None:
         """Called now and then, before the spares are checked."""
-        ...
-
-    async def make(self, name: str, key: Key) -> Spare[Key, Content]:
-        """Returns when the spare is ready. When it raises, nothing of it is left."""
-        ...
 
     async def recognise(self, spare: Spare[Key, Content]) -> str:
         """Why a spare that an earlier supervisor has left is to be ended; empty when it is good."""
-        ...
-
-    def is_ready(self, spare: Spare[Key, Content]) -> bool:
-        """Whether it may be given now. Never raises."""
-        ...
-
-    def fault(self, spare: Spare[Key, Content]) -> str:
-        """Why it is to be replaced; empty while it is good. Never raises."""
-        ...
-
-    async def end(self, spare: Spare[Key, Content]) -> None:
-        """Returns when nothing of it is left; no-op when it is gone already."""
-        ...
+        return ""
 
 
 class Pool(Generic[Key, Content]):
@@ -138,11 +137,6 @@ class Pool(Generic[Key, Content]):
         """Of all that are the pool's own, also those that are being made, looked at or ended."""
         everyone = (*self._spares, *self._found, *self._ending, *self._left)
         return frozenset({*(spare.name for spare in everyone), *self._coming})
-
-    @property
-    def keys(self) -> frozenset[Key]:
-        """Of the spares that there are."""
-        return frozenset(self._there())
 
     def ready(self, key: Key | None = None) -> list[Spare[Key, Content]]:
         """Those that can be taken now, oldest first; of every key without one."""

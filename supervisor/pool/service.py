@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from actors.concurrency import ChangeNotifier
 from actors.errors import FencedError, InvalidRequestError, PhalanxError, StoreError
@@ -41,9 +42,12 @@ DIRECTORIES = 4
 _STORE_AGAIN_S = 5.0
 _FIRST_PAUSE_S = 1.0
 _MOST_S = 3600.0
+_NOWHERE = "the first spawn of an isolated instance: they are for the repositories that are worked on"
 
 
 class Pools:
+    """A ``VerbService``."""
+
     def __init__(
         self,
         team: Team,
@@ -57,9 +61,12 @@ class Pools:
         agents: AgentMaker,
         worktrees: WorktreeMaker,
         cleaner: StaleSpareCleaner,
+        work_dirs: WorkDirPolicy,
         spare_actors: int,
         default_agent: str,
+        timeout_s: float,
     ) -> None:
+        """``timeout_s``: longest that one agent may take to its prompt."""
         self._team = team
         self._memory = memory
         self._placement = placement
@@ -67,8 +74,9 @@ class Pools:
         self._book = book
         self._cleaner = cleaner
         self._agent_maker = agents
-        self._spare_actors = spare_actors
+        self._work_directories = work_dirs
         self._default_agent = default_agent
+        self._timeout_s = timeout_s
         self._current = ""
         """Key of the kind of agent that was last asked for."""
         self._in_use = False
@@ -101,10 +109,6 @@ class Pools:
         if spare is not None:
             self._ask_for(spec)
         return spare
-
-    def take_worktree(self, work_dir: Path, host: str) -> Spare[Path, Workspace] | None:
-        """``host``: where it must be; empty on one machine."""
-        return self.worktrees.take(work_dir, [host])
 
     def works(self, request: SpawnRequest, work_dir: Path, workspace: Workspace) -> None:
         """An instance that starts cold has its workspace: it may have been a spare one, and the next may be like it."""
@@ -144,64 +148,67 @@ class Pools:
         self.agents.trim()
         self.worktrees.trim()
 
-    async def fill(
-        self,
-        spec: AgentSpec,
-        instances: int | None,
-        worktrees: int | None,
-        progress: Callable[[int, str], None],
-        timeout_s: float,
-    ) -> PrewarmResult:
+    @property
+    def verbs(self) -> Mapping[str, Handler]:
+        return {"prewarm_resources": self.prewarm}
+
+    async def prewarm(self, request: PrewarmRequest, caller: Caller) -> PrewarmResult:
         """Orders so many, and waits until each of them is ready, was taken or could not be made.
 
-        None leaves those of its kind as they are. Raises ``StoreError`` when the order cannot be kept.
+        What is not named stays as it is. Raises ``StoreError`` when the order cannot be kept.
         """
-        key, work_dir = spec.key, spec.work_dir
+        work_dir = await self._work_directories.checked(self._directory(request, caller))
+        spec = AgentSpec.of(request, work_dir, self._default_agent)
+        instances, worktrees = request.instances, request.number_of_worktrees
+        ordered: list[tuple[Pool[Any, Any], Hashable]] = []
         if instances is not None:
-            self._order_agents(key, spec, instances)
+            self._current = self._current or spec.key
+            self._learn(spec.key, spec)
+            self.agents.order(spec.key, instances)
+            ordered.append((self.agents, spec.key))
         if worktrees is not None:
-            self._order_worktrees(work_dir, worktrees)
+            self._work_in(work_dir)
+            self.worktrees.order(work_dir, worktrees)
+            ordered.append((self.worktrees, work_dir))
         await self._book.save(self._orders)
         total = (instances or 0) + (worktrees or 0)
+        timeout_s = min(self._timeout_s * (total + 1), _MOST_S)
 
-        def lacking() -> tuple[int, int]:
-            agents = self.agents.lacking(key) if instances is not None else 0
-            return agents, self.worktrees.lacking(work_dir) if worktrees is not None else 0
+        def lacking() -> int:
+            return sum(pool.lacking(key) for pool, key in ordered)
 
         def waits_for() -> str:
-            return self.agents.waits_for if lacking()[0] else self.worktrees.waits_for
+            return next((pool.waits_for for pool, key in ordered if pool.lacking(key)), "")
 
         def settled() -> bool:
-            left = sum(lacking())
-            progress(max(total - left, 0), f"waits for {waits_for()}" if left else "ready")
+            left = lacking()
+            caller.progress(max(total - left, 0), total, f"waits for {waits_for()}" if left else "ready")
             return not left
 
-        errors, taken = [], 0
+        errors = []
         if not await self._team.changes.until(settled, timeout_s):
-            errors.append(f"{sum(lacking())} are not ready after {timeout_s:.0f} s: they wait for {waits_for()}.")
-        if instances is not None:
-            errors += self.agents.errors.get(key, [])
-            taken += self.agents.taken[key]
-        if worktrees is not None:
-            errors += self.worktrees.errors.get(work_dir, [])
-            taken += self.worktrees.taken[work_dir]
+            errors.append(f"{lacking()} are not ready after {timeout_s:.0f} s: they wait for {waits_for()}.")
+        errors += [error for pool, key in ordered for error in pool.errors.get(key, [])]
         return PrewarmResult(
             success=not errors,
             work_dir=str(work_dir),
-            instances=len(self.agents.ready(key)),
+            instances=len(self.agents.ready(spec.key)),
             worktrees=len(self.worktrees.ready(work_dir)),
-            taken=taken,
+            taken=sum(pool.taken[key] for pool, key in ordered),
             errors=list(dict.fromkeys(errors)),
         )
 
-    def _order_agents(self, key: str, spec: AgentSpec, count: int) -> None:
-        self._current = self._current or key
-        self._learn(key, spec)
-        self.agents.order(key, count)
-
-    def _order_worktrees(self, work_dir: Path, count: int) -> None:
-        self._work_in(work_dir)
-        self.worktrees.order(work_dir, count)
+    def _directory(self, request: PrewarmRequest, caller: Caller) -> str:
+        """Without one that is named, where the last isolated instance was started; at first where the caller is."""
+        started = (
+            str(member.record.work_dir)
+            for member in reversed(tuple(self._team.registry))
+            if member.record.is_isolated and member.record.stage is not InstanceStage.STARTING
+        )
+        found = request.work_dir or next(started, caller.directory)
+        if not found:
+            raise InvalidRequestError("No instance has worked anywhere yet: give workDir, the directory to prepare.")
+        return found
 
     @property
     def _orders(self) -> PoolOrders:
@@ -216,54 +223,36 @@ class Pools:
         )
 
     @property
-    def last_work_dir(self) -> Path | None:
-        """Where the last isolated instance was started, as far as anybody remembers."""
-        started = (
-            member.record
-            for member in reversed(tuple(self._team.registry))
-            if member.record.is_isolated and member.record.stage is not InstanceStage.STARTING
-        )
-        return next((record.work_dir for record in started), None)
-
-    @property
     def figures(self) -> PoolSnapshot:
         settings = self._settings.current
+        size = settings.worktree_pool_size
+        agents, worktrees, actors = self.agents.hosts(), self.worktrees.hosts(), self.actors.hosts()
         return PoolSnapshot(
             instances=SpareCount(
-                ready=len(self.agents.ready()),
+                ready=agents.total(),
                 wanted=max(settings.prewarm_instances, self.agents.wanted),
-                waits_for=self.agents.waits_for or self._agents_wait_for,
+                waits_for=self.agents.waits_for or self._first_use(),
             ),
             worktrees=SpareCount(
-                ready=len(self.worktrees.ready()),
-                wanted=max(settings.worktree_pool_size, self.worktrees.wanted),
-                waits_for=self.worktrees.waits_for or self._worktrees_wait_for,
+                ready=worktrees.total(),
+                wanted=max(size, self.worktrees.wanted),
+                waits_for=self.worktrees.waits_for or ("" if self._work_dirs or not size else _NOWHERE),
             ),
-            actors=SpareCount(ready=len(self.actors.ready()), wanted=self.actors.wanted),
-            hosts=self._by_host(),
+            actors=SpareCount(ready=actors.total(), wanted=self.actors.wanted),
+            hosts={
+                name: HostPool(instances=agents[name], worktrees=worktrees[name], actors=actors[address])
+                for address, name in self._placement.names.items()
+            },
         )
 
-    @property
-    def _agents_wait_for(self) -> str:
+    def _first_use(self) -> str:
+        """What the settings' agents wait for that are of no pool's targets yet."""
         size = self._settings.current.prewarm_instances
         if size and not self._current:
             return "the first spawn of an isolated instance: spares are of the kind that was spawned last"
         if size > len(self.agents.ready(self._current)):
             return "the first instance to be spawned or resumed: before that nobody needs spares"
         return ""
-
-    @property
-    def _worktrees_wait_for(self) -> str:
-        if self._settings.current.worktree_pool_size and not self._work_dirs:
-            return "the first spawn of an isolated instance: they are for the repositories that are worked on"
-        return ""
-
-    def _by_host(self) -> dict[str, HostPool]:
-        agents, worktrees, actors = self.agents.hosts(), self.worktrees.hosts(), self.actors.hosts()
-        return {
-            name: HostPool(instances=agents[name], worktrees=worktrees[name], actors=actors[address])
-            for address, name in self._placement.names.items()
-        }
 
     async def begin(self) -> None:
         """Raises ``StoreError``. Spare actors are kept from when ``Recovery`` has told which ones there are."""
@@ -273,12 +262,13 @@ class Pools:
         for key, count in orders.agents.items():
             self.agents.order(key, count)
         for work_dir, count in orders.worktrees.items():
-            self._order_worktrees(Path(work_dir), count)
+            self._work_in(Path(work_dir))
+            self.worktrees.order(Path(work_dir), count)
         spares = self._team.registry.spares()
         self.agents.recognise(spare_agent(each) for each in spares if each.record.stage is InstanceStage.SPARE)
         self.worktrees.recognise(())
         keeping = (self.actors.keep(), self.agents.keep(), self.worktrees.keep())
-        beside = (self._keep_orders(), self._follow_hosts(), self._make_room())
+        beside = (self._cleaner.keep(), self._keep_orders(), self._follow_hosts(), self._make_room())
         self._tasks = [asyncio.create_task(each) for each in (*keeping, *beside)]
 
     async def _keep_orders(self) -> None:
@@ -321,7 +311,6 @@ class Pools:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for pool in (self.actors, self.agents, self.worktrees):
             await pool.end()
-        await self._cleaner.end()
 
     async def give_up(self) -> None:
         """For the team's own end: nothing is kept any more, and nothing is ordered."""
@@ -333,41 +322,3 @@ class Pools:
             await self._book.save(self._orders)
         except PhalanxError as error:
             logger.warning("the pool's orders stay stored for the next team: %s", error)
-
-
-class PoolService:
-    """A ``VerbService``."""
-
-    def __init__(self, pools: Pools, work_dirs: WorkDirPolicy, timeout_s: float, default_agent: str) -> None:
-        """``timeout_s``: longest that one agent may take to its prompt."""
-        self._pools = pools
-        self._work_dirs = work_dirs
-        self._timeout_s = timeout_s
-        self._default_agent = default_agent
-
-    @property
-    def verbs(self) -> Mapping[str, Handler]:
-        return {"prewarm_resources": self.prewarm}
-
-    async def prewarm(self, request: PrewarmRequest, caller: Caller) -> PrewarmResult:
-        work_dir = await self._work_dirs.checked(self._directory(request, caller))
-        total = (request.instances or 0) + (request.number_of_worktrees or 0)
-        return await self._pools.fill(
-            AgentSpec.of(request, work_dir, self._default_agent),
-            request.instances,
-            request.number_of_worktrees,
-            lambda done, what: caller.progress(done, total, what),
-            min(self._timeout_s * (total + 1), _MOST_S),
-        )
-
-    def _directory(self, request: PrewarmRequest, caller: Caller) -> str:
-        found = request.work_dir or str(self._pools.last_work_dir or caller.directory)
-        if not found:
-            raise InvalidRequestError("No instance has worked anywhere yet: give workDir, the directory to prepare.")
-        return found
-
-    async def begin(self) -> None:
-        await self._pools.begin()
-
-    async def end(self) -> None:
-        await self._pools.end()

@@ -11,20 +11,17 @@ import asyncio
 import logging
 from pathlib import Path
 
-from actors.concurrency import TaskSet
 from actors.errors import PhalanxError, WorkspaceError
 from actors.worktrees.model import OrphanWorktree, Workspace
 from supervisor.backoff import Backoff
 from supervisor.pool.placement import SparePlacement
-from supervisor.pool.pool import Spare
+from supervisor.pool.pool import EVERY_S, Spare, SpareMaker
 from supervisor.ports import HostPort
 from supervisor.team.instance import SPARE_PREFIX
 from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE_S = 10.0
-"""Spares are made beside what takes longer."""
 _AGAIN_S = 20.0
 _MOST_S = 1800.0
 
@@ -41,47 +38,31 @@ class StaleSpareCleaner:
         self._team = team
         self._placement = placement
         self._cleared: set[str] = set()
-        self._looking: set[str] = set()
         self._tries = Backoff[str](_AGAIN_S, _MOST_S)
-        self._work = TaskSet("clear spares away")
 
-    def look_again(self) -> None:
-        """Something may be left on a host that was cleared."""
-        self._cleared.clear()
-
-    async def look(self) -> None:
-        """Begins with all hosts that are to be looked over now, and waits for them a little."""
-        self._cleared &= self._placement.linked
-        if self._team.unreadable.instance_ids:
-            return
-        now = asyncio.get_running_loop().time()
-        due = [host for host in self._placement.linked - self._cleared - self._looking if self._tries.may(host, now)]
-        looks = [asyncio.create_task(self._look_over(host)) for host in due]
-        for look in looks:
-            self._work.keep(look)
-        if looks:
-            await asyncio.wait(looks, timeout=_PATIENCE_S)
-
-    async def end(self) -> None:
-        await self._work.end()
+    async def keep(self) -> None:
+        """For ever."""
+        while True:
+            self._cleared &= self._placement.linked
+            now = asyncio.get_running_loop().time()
+            due = [host for host in self._placement.linked - self._cleared if self._tries.may(host, now)]
+            if not self._team.unreadable.instance_ids:
+                await asyncio.gather(*map(self._look_over, due))
+            await self._placement.changes.next(EVERY_S)
 
     async def _look_over(self, host: str) -> None:
-        self._looking.add(host)
-        # First, so that what is left meanwhile is found by the next look.
-        self._cleared.add(host)
-        cleared = False
         try:
-            cleared = await self._clear(host)
-        except PhalanxError as error:
+            async with asyncio.timeout(EVERY_S):
+                cleared = await self._clear(host)
+        except (PhalanxError, TimeoutError) as error:
             where = f" on {host}" if host else ""
-            logger.warning("what is left of spares%s cannot be cleared away now: %s", where, error)
-        finally:
-            self._looking.discard(host)
-            if cleared:
-                self._tries.worked(host)
-            else:
-                self._cleared.discard(host)
-                self._tries.failed(host, asyncio.get_running_loop().time())
+            logger.warning("what is left of spares%s cannot be cleared away now: %s", where, error or "no answer")
+            cleared = False
+        if cleared:
+            self._cleared.add(host)
+            self._tries.worked(host)
+        else:
+            self._tries.failed(host, asyncio.get_running_loop().time())
 
     async def _clear(self, host: str) -> bool:
         """Whether nothing stays that should go."""
@@ -112,17 +93,16 @@ async def _goes(link: HostPort, orphan: OrphanWorktree) -> bool:
         return False
 
 
-class WorktreeMaker:
-    """A ``SpareMaker``. The names of its spares stand in ``Registry.spare_worktrees`` until they are bound or gone."""
+class WorktreeMaker(SpareMaker[Path, Workspace]):
+    """The names of its spares stand in ``Registry.spare_worktrees`` until they are bound or gone."""
 
     what = "spare worktree"
 
-    def __init__(self, host: HostPort, team: Team, placement: SparePlacement, cleaner: StaleSpareCleaner) -> None:
+    def __init__(self, host: HostPort, team: Team, placement: SparePlacement) -> None:
         self._host = host
         self._names = team.registry.spare_worktrees
         self._registry = team.registry
         self._placement = placement
-        self._cleaner = cleaner
         self._places: dict[str, tuple[Path, str]] = {}
         """Directory and host of each, by name."""
 
@@ -131,9 +111,6 @@ class WorktreeMaker:
 
     def obstacle(self, key: Path) -> str:
         return self._placement.obstacle
-
-    async def look(self) -> None:
-        await self._cleaner.look()
 
     async def make(self, name: str, key: Path) -> Spare[Path, Workspace]:
         self._names.add(name)
@@ -149,9 +126,6 @@ class WorktreeMaker:
             raise
         return Spare(name=name, key=key, host=place.host, content=workspace)
 
-    async def recognise(self, spare: Spare[Path, Workspace]) -> str:
-        return "it is of an earlier supervisor"
-
     def is_ready(self, spare: Spare[Path, Workspace]) -> bool:
         return self._placement.is_open(spare.host)
 
@@ -159,12 +133,7 @@ class WorktreeMaker:
         return f"the host {spare.host} is drained or lost" if self._placement.is_closed(spare.host) else ""
 
     async def end(self, spare: Spare[Path, Workspace]) -> None:
-        """What cannot be taken away now is nobody's, and cleared away later; on a lost host when that is back."""
-        try:
-            if not self._placement.is_lost(spare.host):
-                await self._host.undo_workspace(spare.content)
-        except PhalanxError as error:
-            logger.warning("the spare worktree %s is cleared away later: %s", spare.name, error)
-            self._cleaner.look_again()
-        finally:
-            self._names.discard(spare.name)
+        """What is on a lost host is cleared away when that is back."""
+        if not self._placement.is_lost(spare.host):
+            await self._host.undo_workspace(spare.content)
+        self._names.discard(spare.name)

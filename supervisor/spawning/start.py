@@ -84,7 +84,7 @@ class ColdStart:
 
     async def _from_pool(self, record: InstanceRecord, request: SpawnRequest) -> Workspace | None:
         isolated = request.workspace_mode == "isolated"
-        spare = self._pools.take_worktree(record.work_dir, record.host) if isolated else None
+        spare = self._pools.worktrees.take(record.work_dir, [record.host]) if isolated else None
         if spare is None:
             return None
         try:

@@ -107,7 +107,7 @@ class Life:
         spawning = SpawnSettings(
             team=team, agent="demo", timeout_s=20.0, work_dirs=policy, allow_bypass=False, scheduler=None
         )
-        pools = make_pools(_HOME, settings, staff, team, adopter, rollback, live_settings, store)
+        pools = make_pools(_HOME, settings, staff, team, adopter, rollback, live_settings, store, policy)
         starts = Starts(warm=WarmStart(staff, team, pools), cold=ColdStart(_HOME, staff, team, adopter, pools))
         self.spawner = Spawner(spawning, staff, adopter, rollback, starts)
         self.recovery = Recovery(team, staff, adopter, rollback, self.lifecycle, pools.actors)

@@ -15,7 +15,6 @@ from actors.home import Home
 from actors.status import Status
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import SpawnRequest
-from supervisor.pool import agents as agents_module
 from supervisor.pool.agents import STUCK_S, AgentMaker, AgentSpec, spare_agent
 from supervisor.pool.pool import Spare
 from supervisor.spawning.rollback import SpawnRollback
@@ -28,11 +27,6 @@ from tests.unit.supervisor.pool.hosts import Hosts
 from tests.unit.supervisor.stand_ins import StandInInstance, recruit
 
 HERE = Path("/project")
-
-
-@pytest.fixture(autouse=True)
-def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agents_module, "time", virtual_time.clock())
 
 
 def key(work_dir: Path = HERE, **more: Any) -> str:

@@ -10,8 +10,7 @@ import pytest
 
 from actors.concurrency import ChangeNotifier
 from actors.errors import FencedError, StoreError, UnavailableError
-from supervisor.pool import pool as pool_module
-from supervisor.pool.pool import EVERY_S, PAUSE_S, Pool, Spare
+from supervisor.pool.pool import EVERY_S, PAUSE_S, Pool, Spare, SpareMaker
 from supervisor.spawning.admission import FairSemaphore
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.pool.hosts import kept
@@ -20,12 +19,7 @@ MAKING_S = 1.0
 UNUSED_S = 600.0
 
 
-@pytest.fixture(autouse=True)
-def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "time", virtual_time.clock())
-
-
-class Scene:
+class Scene(SpareMaker[str, int]):
     """A pool and its maker, whose spares are numbers on the hosts ``a`` and ``b`` in turn."""
 
     what = "spare"
@@ -56,9 +50,6 @@ class Scene:
     def obstacle(self, key: str) -> str:
         return self.obstacles.get(key, "")
 
-    async def look(self) -> None:
-        """Nothing is to be known."""
-
     async def make(self, name: str, key: str) -> Spare[str, int]:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -73,9 +64,6 @@ class Scene:
     async def recognise(self, spare: Spare[str, int]) -> str:
         await asyncio.sleep(1)
         return self.faults.get(spare.name, "")
-
-    def is_ready(self, spare: Spare[str, int]) -> bool:
-        return True
 
     def fault(self, spare: Spare[str, int]) -> str:
         return self.faults.get(spare.name, "")

@@ -8,16 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from actors.worktrees.model import Workspace
-from supervisor.api.requests import Role, SpawnRequest
+from supervisor.api.requests import PrewarmRequest, Role, SpawnRequest
 from supervisor.api.results import PrewarmResult
+from supervisor.api.verbs import Caller
 from supervisor.metrics.snapshot import SpareCount
-from supervisor.pool import pool as pool_module
 from supervisor.pool.agents import AgentSpec, spare_agent
 from supervisor.pool.orders import OrderBook
-from supervisor.pool.pool import EVERY_S, Pool, Spare
+from supervisor.pool.pool import EVERY_S, Pool, Spare, SpareMaker
 from supervisor.pool.service import DIRECTORIES, UNUSED_S, Pools
 from supervisor.pool.worktrees import StaleSpareCleaner, WorktreeMaker
 from supervisor.settings import Settings
@@ -35,11 +33,6 @@ MAKING_S = 2.0
 ENDED = Workspace(mode="isolated", directory=Path("/w"))
 
 
-@pytest.fixture(autouse=True)
-def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "time", virtual_time.clock())
-
-
 def asked(work_dir: Path = PROJECT, **more: Any) -> SpawnRequest:
     return SpawnRequest(role=Role.SPECIALIST, work_dir=str(work_dir), context="hello", **more)
 
@@ -51,7 +44,7 @@ def spec(work_dir: Path = PROJECT, **more: Any) -> AgentSpec:
 SECRET: Mapping[str, Any] = {"env": {"KEY": "secret"}}
 
 
-class Scene:
+class Scene(SpareMaker[str, Member]):
     """Pools whose agents this makes: one after the other, each taking ``MAKING_S`` longer than the one before."""
 
     what = "spare agent"
@@ -59,7 +52,7 @@ class Scene:
     def __init__(self, store: MemoryStore, boot: str = "this boot", size: int = 0) -> None:
         self.team = Team(store)
         self.permits = FairSemaphore(8)
-        self.told: list[tuple[int, str]] = []
+        self.told: list[tuple[int, int, str]] = []
         self.specs: dict[str, AgentSpec] = {}
         self.settings = Settings(prewarm_instances=size)
         self.live = LiveSettings(TunableValues.of(self.settings))
@@ -67,7 +60,6 @@ class Scene:
         self.full: asyncio.Queue[list[str]] = asyncio.Queue()
         memory: Any = SimpleNamespace(full_hosts=self.full.get)
         hosts = Hosts()
-        cleaner = StaleSpareCleaner(self.team, hosts)
         self.pools = Pools(
             self.team,
             self.permits,
@@ -77,10 +69,12 @@ class Scene:
             OrderBook(store, boot),
             actors=this,
             agents=this,
-            worktrees=WorktreeMaker(this, self.team, hosts, cleaner),
-            cleaner=cleaner,
+            worktrees=WorktreeMaker(this, self.team, hosts),
+            cleaner=StaleSpareCleaner(self.team, hosts),
+            work_dirs=this,
             spare_actors=0,
             default_agent="demo",
+            timeout_s=20.0,
         )
 
     def new_name(self, key: str) -> str:
@@ -89,23 +83,11 @@ class Scene:
     def obstacle(self, key: str) -> str:
         return "" if self.specs[key].key == key else "a spawn of the same kind"
 
-    async def look(self) -> None:
-        """Nothing is to be known."""
-
     async def make(self, name: str, key: str) -> Spare[str, Member]:
         number = int(name.removeprefix("spare_"))
         await asyncio.sleep(MAKING_S * number)
         made = record(number, instance_id=name, host="a", recipe=key, workspace=ENDED, stage=InstanceStage.SPARE)
         return spare_agent(self.add(made))
-
-    async def recognise(self, spare: Spare[str, Member]) -> str:
-        return ""
-
-    def is_ready(self, spare: Spare[str, Member]) -> bool:
-        return True
-
-    def fault(self, spare: Spare[str, Member]) -> str:
-        return ""
 
     async def end(self, spare: Spare[str, Member]) -> None:
         self.team.registry.remove(spare.name)
@@ -124,10 +106,15 @@ class Scene:
     async def on_report(self, *_: object) -> None:
         """Nothing is reported."""
 
+    async def checked(self, work_dir: str) -> Path:
+        return Path(work_dir)
+
     def fill(
-        self, instances: int | None, worktrees: int | None = None, timeout_s: float = 300.0, **more: Any
+        self, instances: int | None, worktrees: int | None = None, work_dir: Path = PROJECT, **more: Any
     ) -> Awaitable[PrewarmResult]:
-        return self.pools.fill(spec(**more), instances, worktrees, lambda *told: self.told.append(told), timeout_s)
+        wanted = {"instances": instances, "worktrees": worktrees, "workDir": str(work_dir), **more}
+        caller = Caller(sender="lead", progress=lambda *told: self.told.append(told))
+        return self.pools.prewarm(PrewarmRequest.model_validate(wanted), caller)
 
     def take(self, **more: Any) -> Spare[str, Member] | None:
         return self.pools.take_agent(asked(**more), PROJECT, None)
@@ -197,7 +184,7 @@ def test_an_order_from_which_spawns_take_ends_when_the_others_are_there() -> Non
     async def test(scene: Scene) -> None:
         filling = asyncio.ensure_future(scene.fill(3, 1))
         await scene.team.changes.until(lambda: scene.ready() == (1, 1), None)
-        assert scene.pools.take_worktree(PROJECT, "a") is not None
+        assert scene.pools.worktrees.take(PROJECT, ["a"]) is not None
         assert scene.take() is not None
         started = asyncio.get_running_loop().time()
         done = await filling
@@ -223,8 +210,8 @@ def test_while_spawns_of_callers_come_first_an_order_says_so_and_ends_in_words_w
     async def test(scene: Scene) -> None:
         words = "spawns of callers, which come first: 1 run, 0 wait"
         async with scene.permits.hold("lead"):
-            done = await scene.fill(2, timeout_s=60.0)
-            assert scene.told[-1] == (0, f"waits for {words}")
+            done = await scene.fill(2)
+            assert scene.told[-1] == (0, 2, f"waits for {words}")
             assert done.errors == [f"2 are not ready after 60 s: they wait for {words}."]
         scene.team.changes.announce()
         await asyncio.sleep(10)
@@ -318,7 +305,9 @@ def test_what_needs_an_environment_that_is_not_stored_stays_and_further_ones_wai
 
     async def first(scene: Scene) -> None:
         await scene.fill(1, **SECRET)
-        await scene.fill(2, timeout_s=1.0, **SECRET)
+        asked_for_more = asyncio.ensure_future(scene.fill(2, **SECRET))
+        await asyncio.sleep(1)
+        asked_for_more.cancel()
         assert b"secret" not in b"".join((await store.load("")).values())
 
     async def second(scene: Scene) -> None:
@@ -340,7 +329,7 @@ def test_worktrees_are_kept_for_the_directories_of_last_use_and_where_they_are_o
     async def test(scene: Scene) -> None:
         ordered = [PROJECT / str(number) for number in range(DIRECTORIES + 2)]
         for work_dir in ordered:
-            await scene.pools.fill(spec(work_dir), None, 1, lambda *_: None, 60.0)
+            await scene.fill(None, 1, work_dir)
         scene.tune(worktree_pool_size=2)
         used = [Path("/elsewhere") / str(number) for number in range(DIRECTORIES + 1)]
         for work_dir in used:

@@ -11,7 +11,7 @@ from typing import Any
 from actors.errors import UnavailableError
 from actors.worktrees.model import Workspace
 from supervisor.pool.pool import PAUSE_S, Pool
-from supervisor.pool.worktrees import StaleSpareCleaner, WorktreeMaker
+from supervisor.pool.worktrees import WorktreeMaker
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.store.memory import MemoryStore
 from supervisor.team.team import Team
@@ -30,7 +30,7 @@ class Scene:
         self.deeds: list[str] = []
         self.undoes = True
         this: Any = self
-        maker = WorktreeMaker(this, self.team, self.hosts, StaleSpareCleaner(self.team, self.hosts))
+        maker = WorktreeMaker(this, self.team, self.hosts)
         permits, changes = FairSemaphore(8), self.team.changes
         self.worktrees: Pool[Path, Workspace] = Pool(maker, dict, permits, changes, self.team.confirm)
 
@@ -44,7 +44,6 @@ class Scene:
         host = self.hosts.settled[spare.directory.name]
         self.deeds.append(f"undo on {host}")
         if not self.undoes:
-            self.hosts.machines[host].left = [(spare.directory.name, None)]
             raise UnavailableError("the host does not answer")
 
 
@@ -89,7 +88,7 @@ def test_a_drained_host_loses_its_own_and_a_lost_one_is_not_asked_and_both_are_m
     played(test)
 
 
-def test_one_that_could_not_be_taken_away_is_nobodys_and_goes_as_soon_as_it_can() -> None:
+def test_one_that_could_not_be_taken_away_is_tried_again_and_belongs_to_the_team_until_it_is_gone() -> None:
     async def test(scene: Scene) -> None:
         scene.worktrees.order(PROJECT, 3)
         await asyncio.sleep(1)
@@ -97,9 +96,10 @@ def test_one_that_could_not_be_taken_away_is_nobodys_and_goes_as_soon_as_it_can(
         scene.hosts.drained.add("b")
         scene.team.changes.announce()
         await asyncio.sleep(1)
-        ((name, _),) = scene.hosts.machines["b"].left
-        assert name not in scene.team.registry.names()
-        await asyncio.sleep(PAUSE_S)
-        assert scene.hosts.machines["b"].deeds == ["look", "look", f"collect {name}"]
+        assert len(scene.team.registry.spare_worktrees) == 4
+        scene.undoes = True
+        await asyncio.sleep(2 * PAUSE_S)
+        assert scene.deeds == ["undo on b"] * 2
+        assert len(scene.team.registry.spare_worktrees) == 3
 
     played(test)
