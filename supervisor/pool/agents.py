@@ -12,6 +12,7 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,19 +118,19 @@ class AgentMaker(SpareMaker[str, Member]):
             return "a spawn of the same kind: the values of its environment are not stored"
         return self._placement.obstacle
 
-    async def look(self) -> None:
-        """Learns which programs are installed; a host that does not answer at once holds up no other's spares."""
+    async def look(self) -> Sequence[Spare[str, Member]]:
+        """Learns which programs are installed; a host that does not answer at once holds up no other's spares.
+
+        The reconciler undoes what was not made to its end, but cannot do so on a host that is lost.
+        """
         spares = self._team.registry.spares()
-        for member in spares:
-            # The reconciler cannot undo one that was being made on a host that is lost.
-            if member.record.stage is not InstanceStage.SPARE and self._is_closed(member) and not member.turn.locked():
-                await self.end(spare_agent(member))
-        kinds = {(each.record.host, each.record.agent) for each in spares}
-        for host, agent in kinds:
+        for host, agent in {(each.record.host, each.record.agent) for each in spares}:
             if self._placement.is_open(host):
                 with suppress(UnavailableError, TimeoutError):
                     async with asyncio.timeout(_ASK_S):
                         self._programs[host, agent] = await (await self._placement.link(host)).program(agent)
+        unfinished = [each for each in spares if each.record.stage is not InstanceStage.SPARE]
+        return [spare_agent(each) for each in unfinished if self._is_closed(each) and not each.turn.locked()]
 
     async def make(self, name: str, key: str) -> Spare[str, Member]:
         """Raises ``UnavailableError`` when there is no room for one just now."""

@@ -77,8 +77,9 @@ class SpareMaker(ABC, Generic[Key, Content]):
         """Why it is to be replaced; empty while it is good."""
         return ""
 
-    async def look(self) -> None:
-        """Called now and then, before the spares are checked."""
+    async def look(self) -> Iterable[Spare[Key, Content]]:
+        """Called now and then, before the spares are checked. Returns what is left of spares that were never ready."""
+        return ()
 
     async def recognise(self, spare: Spare[Key, Content]) -> str:
         """Why a spare that an earlier supervisor has left is to be ended; empty when it is good."""
@@ -260,7 +261,9 @@ class Pool(Generic[Key, Content]):
             try:
                 if self._has_to_do():
                     await self._confirm()
-                await self._maker.look()
+                for spare in await self._maker.look():
+                    if spare.name not in self.names:
+                        self.reject(spare, "it was not made to its end")
                 self._step()
             except FencedError:
                 logger.warning("no %s is made any more: another supervisor has the state", self._maker.what)

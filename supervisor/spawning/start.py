@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 
 from actors.agents.base import Handover
 from actors.concurrency import beside
-from actors.errors import AgentError, PhalanxError, TerminalError, UnavailableError, WorkspaceError
+from actors.errors import AgentError, TerminalError, UnavailableError, WorkspaceError
 from actors.home import Home
 from actors.instance.reports import InstanceSnapshot
 from actors.messages import Receipt
@@ -42,6 +42,8 @@ from supervisor.store import keys
 from supervisor.team.adoption import Adopter
 from supervisor.team.registry import InstanceRecord, Member
 from supervisor.team.team import Team
+
+_CUT_OFF = "its taker was cut off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +91,8 @@ class ColdStart:
             return None
         try:
             return await self._host.bind_spare(spare.content, record.instance_id, record.work_dir)
-        except PhalanxError as error:
-            self._pools.worktrees.reject(spare, str(error))
+        except BaseException as error:
+            self._pools.worktrees.reject(spare, str(error) or _CUT_OFF)
             if isinstance(error, WorkspaceError):
                 return None
             raise
@@ -136,7 +138,7 @@ class WarmStart:
             try:
                 await self._hand_over(member, spare)
             except BaseException as error:
-                self._pools.agents.reject(taken, str(error))
+                self._pools.agents.reject(taken, str(error) or _CUT_OFF)
                 if not isinstance(error, (WorkspaceError, AgentError, TerminalError, UnavailableError)):
                     raise
                 if isinstance(error, UnavailableError) and placed in ("", spare.record.host):

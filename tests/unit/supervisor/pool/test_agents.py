@@ -200,7 +200,9 @@ def test_one_of_which_a_part_stays_is_not_called_gone() -> None:
 def test_of_a_lost_host_nothing_is_asked_and_no_record_is_left(stage: InstanceStage) -> None:
     async def test(scene: Scene, spare: Spare[str, Member]) -> None:
         scene.hosts.there.remove("b")
-        await (scene.maker.end(spare) if stage is InstanceStage.SPARE else scene.maker.look())
+        left = [spare] if stage is InstanceStage.SPARE else await scene.maker.look()
+        for each in left:
+            await scene.maker.end(each)
         assert scene.deeds == ["destroy spare_1@1", "forget spare_1"]
         assert spare.name not in scene.team.registry
         assert await scene.store.load(keys.INSTANCE_PREFIX) == {}
