@@ -21,7 +21,6 @@ from actors.ray_client import SUPERVISOR, actor_class, named_actor, on_host
 from supervisor.build import build_supervisor
 from supervisor.cluster.router import HostRouter
 from supervisor.cluster.scheduler import HostScheduler
-from supervisor.pool.actors import ActorPool
 from supervisor.ports import ClusterPort
 from supervisor.rpc.relayed import RelayedConnections
 from supervisor.rpc.server import Gateway
@@ -70,11 +69,8 @@ class _SupervisorServer:
         host: Host = cast("Host", HostRouter(scheduler, self._home.travel / "conversations")) if scheduler else own
         factory = RayInstances(catalog, address, cluster.slots) if cluster else RayInstances(catalog)
         permits = FairSemaphore(settings.max_concurrent_spawns)
-        actor_pool = ActorPool(factory, permits, settings.spare_actors)
         memory = MemoryAdmission(own, settings.agent_memory_mb, settings.memory_reserve_mb, settings.spawn_timeout_s)
-        staff = Staff(
-            host=host, factory=factory, permits=permits, actor_pool=actor_pool, memory=memory, scheduler=scheduler
-        )
+        staff = Staff(host=host, factory=factory, permits=permits, memory=memory, scheduler=scheduler)
         store = make_store(self._home, settings, unless_agents_live(self._home, host))
         supervisor = build_supervisor(self._home, settings, staff, store)
         try:

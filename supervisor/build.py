@@ -24,11 +24,12 @@ from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.metrics.monitor import Monitor, SnapshotParts
 from supervisor.metrics.service import AlertLoop, EventFeed, HistoryStore, MetricsService, MetricsServiceParts
 from supervisor.metrics.snapshot import SnapshotSources
-from supervisor.pool.agents import AgentFactory, AgentFactoryParts, AgentPool
-from supervisor.pool.demand import OrderBook, this_boot
-from supervisor.pool.placement import ClusterPlacement, LocalPlacement, SparePlacement
-from supervisor.pool.pool import Pool, PoolService, SparePools
-from supervisor.pool.worktrees import WorktreePool
+from supervisor.pool.actors import ActorMaker
+from supervisor.pool.agents import AgentMaker
+from supervisor.pool.orders import OrderBook, this_boot
+from supervisor.pool.placement import ClusterPlacement, SparePlacement
+from supervisor.pool.service import Pools
+from supervisor.pool.worktrees import StaleSpareCleaner, WorktreeMaker
 from supervisor.recovery.gc import GarbageCollector, GcService
 from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
@@ -49,29 +50,36 @@ from supervisor.team.recycling import ContextRecycler, RecyclingRules
 from supervisor.team.team import Team
 
 
-def make_pool(home: Home, settings: Settings, staff: Staff, team: Team, adopter: Adopter, *, store: StateStore) -> Pool:
-    placement: SparePlacement = LocalPlacement(staff.host, staff.memory)
+def make_pools(
+    home: Home,
+    settings: Settings,
+    staff: Staff,
+    team: Team,
+    adopter: Adopter,
+    rollback: SpawnRollback,
+    live_settings: LiveSettings,
+    store: StateStore,
+    work_dirs: WorkDirPolicy,
+) -> Pools:
+    placement = SparePlacement(staff.host, staff.memory)
     if staff.scheduler is not None:
-        placement = ClusterPlacement(team, staff.scheduler, staff.memory)
-    parts = AgentFactoryParts(
-        home=home,
-        host=staff.host,
-        team=team,
-        adopter=adopter,
-        rollback=SpawnRollback(team, staff.host, staff.factory),
-        memory=staff.memory,
-        placement=placement,
-        timeout_s=settings.spawn_timeout_s,
-    )
-    agents = AgentPool(team, staff, AgentFactory(parts), placement, settings.prewarm_instances)
-    worktrees = WorktreePool(team, staff, placement, settings.worktree_pool_size)
-    book = OrderBook(PreservingStore(store, team.unreadable), this_boot())
-    return Pool(
+        slots = SlotAccounting(team, staff.scheduler)
+        placement = ClusterPlacement(staff.host, staff.memory, staff.scheduler, slots)
+    return Pools(
         team,
-        staff.actor_pool,
-        SparePools(placement=placement, agents=agents, worktrees=worktrees),
-        book,
-        settings.agent,
+        staff.permits,
+        staff.memory,
+        placement,
+        live_settings,
+        OrderBook(PreservingStore(store, team.unreadable), this_boot()),
+        actors=ActorMaker(staff.factory),
+        agents=AgentMaker(home, staff.host, team, adopter, rollback, staff.memory, placement, settings.spawn_timeout_s),
+        worktrees=WorktreeMaker(staff.host, team, placement),
+        cleaner=StaleSpareCleaner(team, placement),
+        work_dirs=work_dirs,
+        spare_actors=settings.spare_actors,
+        default_agent=settings.agent,
+        timeout_s=settings.spawn_timeout_s,
     )
 
 
@@ -116,7 +124,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     """The supervisor over the given host, instances and state; ``recover`` it before the first verb."""
     ground = _ground(home, settings, staff, store)
     team = ground.team
-    pool = _pool(ground)
+    pools = _pools(ground)
     lifecycle = Lifecycle(team, staff, ground.adopter, settings.spawn_timeout_s)
     keeper = HistoryStore(ground.recorder, ground.store)
     return Supervisor(
@@ -126,13 +134,13 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
             team=team,
             permits=staff.permits,
             queries=Queries(team, staff.host),
-            spawner=_spawner(ground, pool),
+            spawner=_spawner(ground, pools),
             lifecycle=lifecycle,
             auto_restart=_auto_restart(ground, lifecycle),
             recycling=_recycling(ground, lifecycle),
-            recovery=Recovery(team, staff, ground.adopter, ground.rollback, lifecycle),
-            services=_services(ground, pool, lifecycle, keeper),
-            on_shutdown=lambda: _at_the_end(keeper, pool),
+            recovery=Recovery(team, staff, ground.adopter, ground.rollback, lifecycle, pools.actors),
+            services=_services(ground, pools, lifecycle, keeper),
+            on_shutdown=lambda: _at_the_end(keeper, pools),
         )
     )
 
@@ -159,16 +167,23 @@ def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> 
     )
 
 
-def _pool(ground: _Ground) -> Pool:
+def _pools(ground: _Ground) -> Pools:
     staff = ground.staff
-    pool = make_pool(ground.home, ground.settings, staff, ground.team, ground.adopter, store=ground.store)
-    ground.live_settings.subscribe(pool.tuned)
-    staff.memory.give_up_spare = pool.give_back
     ground.team.further_warnings.append(lambda: staff.memory.warning)
-    return pool
+    return make_pools(
+        ground.home,
+        ground.settings,
+        staff,
+        ground.team,
+        ground.adopter,
+        ground.rollback,
+        ground.live_settings,
+        ground.store,
+        ground.work_dirs,
+    )
 
 
-def _spawner(ground: _Ground, pool: Pool) -> Spawner:
+def _spawner(ground: _Ground, pools: Pools) -> Spawner:
     staff, team = ground.staff, ground.team
     settings = SpawnSettings(
         team=team,
@@ -178,9 +193,9 @@ def _spawner(ground: _Ground, pool: Pool) -> Spawner:
         allow_bypass=ground.settings.allow_bypass_permissions,
         scheduler=staff.scheduler,
     )
-    cold = ColdStart(ground.home, staff, team, ground.adopter, pool)
+    cold = ColdStart(ground.home, staff, team, ground.adopter, pools)
     return Spawner(
-        settings, staff, ground.adopter, ground.rollback, Starts(warm=WarmStart(staff, team, pool), cold=cold)
+        settings, staff, ground.adopter, ground.rollback, Starts(warm=WarmStart(staff, team, pools), cold=cold)
     )
 
 
@@ -199,7 +214,7 @@ def _recycling(ground: _Ground, lifecycle: Lifecycle) -> ContextRecycler:
     return recycling
 
 
-def _services(ground: _Ground, pool: Pool, lifecycle: Lifecycle, keeper: HistoryStore) -> tuple[VerbService, ...]:
+def _services(ground: _Ground, pools: Pools, lifecycle: Lifecycle, keeper: HistoryStore) -> tuple[VerbService, ...]:
     settings, staff = ground.settings, ground.staff
     elsewhere = RemoteGit(ground.home.worktrees, staff.scheduler)
     git = git_service(ground.live_settings, staff.host, ground.work_dirs, ground.team, elsewhere)
@@ -211,23 +226,23 @@ def _services(ground: _Ground, pool: Pool, lifecycle: Lifecycle, keeper: History
         slots=staff.scheduler.slots if staff.scheduler else dict,
         live_settings=ground.live_settings,
         sources=SnapshotSources(
-            git=lambda: git.figures, pools=lambda: pool.figures, no_memory=lambda: staff.memory.warning
+            git=lambda: git.figures, pools=lambda: pools.figures, no_memory=lambda: staff.memory.warning
         ),
     )
     return (
         git,
         GcService(ground.team, GarbageCollector(ground.home, ground.team, staff.host, lifecycle)),
         *metrics_services(ground.home, watched, keeper, TunableValues.of(settings.configured)),
-        _cluster_service(ground, lifecycle, pool),  # before the pool, which asks for its spares where they are
-        PoolService(pool, ground.work_dirs, settings.spawn_timeout_s),
+        _cluster_service(ground, lifecycle),  # before the pool, which asks for its spares where they are
+        pools,
     )
 
 
-def _cluster_service(ground: _Ground, lifecycle: Lifecycle, pool: Pool) -> ClusterService:
+def _cluster_service(ground: _Ground, lifecycle: Lifecycle) -> ClusterService:
     staff, team, scheduler = ground.staff, ground.team, ground.staff.scheduler
     if scheduler is None:
         return ClusterService(ground.home, team, None)
-    SlotAccounting(team, scheduler).tell(staff, pool.look_again)
+    SlotAccounting(team, scheduler).tell(staff.memory)
     hosts = HostRouter(scheduler, ground.home.travel / "conversations")
     parts = MoveParts(
         team=team, scheduler=scheduler, hosts=hosts, factory=staff.factory, adopter=ground.adopter, lifecycle=lifecycle
@@ -245,8 +260,8 @@ def _cluster_service(ground: _Ground, lifecycle: Lifecycle, pool: Pool) -> Clust
     )
 
 
-async def _at_the_end(keeper: HistoryStore, pool: Pool) -> None:
-    await pool.give_up()
+async def _at_the_end(keeper: HistoryStore, pools: Pools) -> None:
+    await pools.give_up()
     await keeper.save()
 
 

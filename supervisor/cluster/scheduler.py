@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
+from actors.concurrency import ChangeNotifier
 from actors.errors import InvalidRequestError, PhalanxError, UnavailableError
 from actors.host.host import Host
 from actors.nodes import Node
@@ -187,8 +188,8 @@ class HostScheduler:
         """Name of the private directory of an instance, by which its processes are known."""
         self.is_worked_on: Callable[[str], bool] = lambda _branch: False
         """Whether an instance has this branch."""
-        self.on_change: Callable[[], None] = lambda: None
-        """Called when a slot was promised, and after each look at the hosts."""
+        self.changes = ChangeNotifier()
+        """Announced when a slot was promised, and after each look at the hosts."""
 
     async def nodes(self) -> tuple[Node, ...]:
         """Raises ``UnavailableError`` when Ray does not answer."""
@@ -198,7 +199,7 @@ class HostScheduler:
             self._looked_at = time.monotonic()
             self._first_look_at = self._first_look_at or self._looked_at
             self._ever |= self.names
-            self.on_change()
+            self.changes.announce()
         return self._nodes
 
     def _capped(self, node: Node) -> Node:
@@ -283,7 +284,7 @@ class HostScheduler:
         node = next((node for node in self._nodes if node.name == host), None)
         if node is not None:
             placement.host, placement.address, placement.own = node.name, node.address, node.name == self.own
-            self.on_change()
+            self.changes.announce()
 
     def used(self, holders: Mapping[str, str]) -> Counter[str]:
         """Slots that are taken, also by those who are promised one."""
@@ -324,7 +325,7 @@ class HostScheduler:
             return None
         placement = Placement(host=node.name, address=node.address, own=node.name == self.own, wanted=wanted)
         self._promised.append(placement)
-        self.on_change()
+        self.changes.announce()
         return placement
 
     async def _tell_autoscaler(self) -> None:

@@ -5,10 +5,10 @@ Spare actors and spare agents take slots, too, but give way to instances.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from supervisor.cluster.scheduler import HostScheduler
-from supervisor.spawning.staff import Staff
+from supervisor.spawning.admission import MemoryAdmission
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
 
@@ -20,19 +20,12 @@ class SlotAccounting:
         self._team = team
         self._scheduler = scheduler
 
-    def tell(self, staff: Staff, on_change: Callable[[], None]) -> None:
-        """From now on whoever places, starts or keeps ready goes by these. ``on_change`` is for spare agents."""
-
-        def changed() -> None:
-            staff.actor_pool.look_again()
-            on_change()
-
+    def tell(self, memory: MemoryAdmission) -> None:
+        """From now on the scheduler and ``memory`` go by these."""
         self._scheduler.holders = self.taken
         self._scheduler.place_of = self._place_of
         self._scheduler.is_worked_on = self._is_worked_on
-        self._scheduler.on_change = changed
-        staff.memory.slots_left = self.left
-        staff.actor_pool.rooms = self.rooms
+        memory.slots_left = self.left
 
     def taken(self) -> Mapping[str, str]:
         """Host by instance; who only starts counts as well, and who has failed while its actor is there."""

@@ -1,107 +1,212 @@
-"""Spare agents: kept at their prompt, and made in the background.
+"""Spare agents: Claude Codes at their prompt, each with a worktree, an actor and a record of its own.
 
-Spare agents: which there are, who gets one, and how many are kept.
-
-How many: as many as were ordered and not taken yet, and for the kind that was last asked for as many as the settings
-say, from the moment that the team is in use. A spare that is dead or of another program is replaced; one that is no
-longer wanted goes half an hour after its kind was last asked for. What is made is made in the background, under the
-spawn cap, while there is room. All in the supervisor's event loop.
-
-Makes spare agents, each with a worktree and an actor, until it waits at its prompt; and takes them away again.
-
-A spare has a record of its own. Until that says ``SPARE`` a crash undoes it; what a failure leaves goes at once.
+By the key of what they are made for (``AgentSpec``): only who asks for just that may have one. Until its record says
+``SPARE`` a crash undoes it, as it undoes a spawn. Used by ``Pool``, in the supervisor's event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import logging
 import time
 import uuid
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from operator import itemgetter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
 
-from actors.concurrency import TaskSet, beside
-from actors.errors import AgentError, FencedError, PhalanxError, UnavailableError
+from actors.concurrency import beside
+from actors.errors import AgentError, PhalanxError, UnavailableError
 from actors.home import Home
 from actors.host.host import Host
 from actors.status import ALIVE, Status
-from supervisor.pool.demand import AgentSpec, Demand, KindOfAgent, PoolOrders, waits_for
+from supervisor.api.requests import PrewarmRequest, SpawnRequest
 from supervisor.pool.placement import SparePlacement
+from supervisor.pool.pool import Spare, SpareMaker
 from supervisor.spawning.admission import MemoryAdmission
 from supervisor.spawning.agent import LaunchOptions, agent_start, spare_prompt
 from supervisor.spawning.rollback import SpawnRollback
-from supervisor.spawning.staff import Staff
 from supervisor.team.adoption import Adopter
-from supervisor.team.registry import InstanceStage, Member, SpareAgent
+from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
+STUCK_S = 120.0
+"""After the supervisor came back it takes a while until all are followed again."""
+_ASK_S = 10.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgentFactoryParts:
-    home: Home
-    host: Host
-    team: Team
-    adopter: Adopter
-    rollback: SpawnRollback
-    memory: MemoryAdmission
-    placement: SparePlacement
-    timeout_s: float
-    """Longest time from the start of an agent to its prompt."""
+class AgentSpec:
+    """What a spare agent is made for: all that its start depends on."""
 
+    work_dir: Path
+    agent: str
+    model: str | None = None
+    permission_mode: str | None = None
+    environment: tuple[tuple[str, str], ...] = ()
 
-class AgentFactory:
-    """All in the supervisor's event loop."""
+    def __post_init__(self) -> None:
+        if self.permission_mode in {None, "manual"}:  # the mode in which an agent starts that is told none
+            object.__setattr__(self, "permission_mode", "default")
 
-    def __init__(self, parts: AgentFactoryParts) -> None:
-        self._home = parts.home
-        self._host = parts.host
-        self._team = parts.team
-        self._adopter = parts.adopter
-        self._rollback = parts.rollback
-        self._memory = parts.memory
-        self._placement = parts.placement
-        self._timeout_s = parts.timeout_s
-
-    async def make(self, recipe: AgentSpec) -> None:
-        """Returns when the spare is ready. Raises ``PhalanxError``; then nothing of it is left.
-
-        No spare is made for which there is no room just now.
-        """
-        place = await self._placement.for_agent(recipe.agent)
-        member = self._team.registry.add_spare(
-            SpareAgent(
-                agent=recipe.agent,
-                session_id=str(uuid.uuid4()),
-                created_at=time.time(),
-                work_dir=recipe.work_dir,
-                recipe=recipe.key,
-                host=place.host,
-                address=place.address,
-            )
+    @classmethod
+    def of(cls, request: SpawnRequest | PrewarmRequest, work_dir: Path, default_agent: str) -> Self:
+        return cls(
+            work_dir=work_dir,
+            agent=request.agent or default_agent,
+            model=request.model,
+            permission_mode=request.permission_mode,
+            environment=tuple(sorted(request.env.items())),
         )
-        self._placement.settle(member.record.instance_id, place.host)
+
+    @property
+    def key(self) -> str:
+        """Stands in records; the environment may hold secrets, which do not."""
+        words = (str(self.work_dir), self.agent, self.model, self.permission_mode, self.environment)
+        return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]
+
+    @property
+    def stored(self) -> AgentSpec:
+        """Without what may not be stored: then the key is another one."""
+        return replace(self, environment=())
+
+
+def spare_agent(member: Member) -> Spare[str, Member]:
+    record = member.record
+    return Spare(name=record.instance_id, key=record.recipe, host=record.host, content=member)
+
+
+class AgentMaker(SpareMaker[str, Member]):
+    what = "spare agent"
+
+    def __init__(
+        self,
+        home: Home,
+        host: Host,
+        team: Team,
+        adopter: Adopter,
+        rollback: SpawnRollback,
+        memory: MemoryAdmission,
+        placement: SparePlacement,
+        timeout_s: float,
+    ) -> None:
+        """``timeout_s``: longest time from the start of an agent to its prompt."""
+        self._home = home
+        self._host = host
+        self._team = team
+        self._adopter = adopter
+        self._rollback = rollback
+        self._memory = memory
+        self._placement = placement
+        self._timeout_s = timeout_s
+        self._programs: dict[tuple[str, str], str] = {}
+        """By host and kind of agent."""
+        self.specs: dict[str, AgentSpec] = {}
+        """By the key that was asked for, without the environment for those that an earlier supervisor has stored."""
+
+    def new_name(self, key: str) -> str:
+        return self._team.registry.next_spare()
+
+    def obstacle(self, key: str) -> str:
+        spec = self.specs.get(key)
+        if spec is None or spec.key != key:
+            return "a spawn of the same kind: the values of its environment are not stored"
+        return self._placement.obstacle
+
+    async def look(self) -> Sequence[Spare[str, Member]]:
+        """Learns which programs are installed; a host that does not answer at once holds up no other's spares.
+
+        The reconciler undoes what was not made to its end, but cannot do so on a host that is lost.
+        """
+        spares = self._team.registry.spares()
+        for host, agent in {(each.record.host, each.record.agent) for each in spares}:
+            if self._placement.is_open(host):
+                with suppress(UnavailableError, TimeoutError):
+                    async with asyncio.timeout(_ASK_S):
+                        self._programs[host, agent] = await (await self._placement.link(host)).program(agent)
+        unfinished = [each for each in spares if each.record.stage is not InstanceStage.SPARE]
+        return [spare_agent(each) for each in unfinished if self._is_closed(each) and not each.turn.locked()]
+
+    async def make(self, name: str, key: str) -> Spare[str, Member]:
+        """Raises ``UnavailableError`` when there is no room for one just now."""
+        spec = self.specs[key]
+        place = await self._placement.for_agent(spec.agent)
+        member = self._team.registry.add_spare(
+            name,
+            agent=spec.agent,
+            session_id=str(uuid.uuid4()),
+            now=time.time(),
+            work_dir=spec.work_dir,
+            recipe=key,
+            host=place.host,
+            address=place.address,
+        )
+        self._placement.settle(name, place.host)
         async with member.turn:
             try:
-                async with self._memory.hold(recipe.agent, host=place.elsewhere):
-                    await self._begin(member, recipe)
+                async with self._memory.hold(spec.agent, host=place.elsewhere):
+                    await self._begin(member, spec)
                     await self._until_ready(member)
-                    await self._team.save(member.record.instance_id, stage=InstanceStage.SPARE)
+                    await self._team.save(name, stage=InstanceStage.SPARE)
             except BaseException:
                 await self._take_away(member)
                 raise
-        self._team.changes.announce()
+        return spare_agent(member)
 
-    async def discard(self, member: Member) -> None:
-        """No-op when it is gone already."""
-        async with member.turn:
-            if member.record.instance_id in self._team.registry:
-                await self._take_away(member)
+    async def recognise(self, spare: Spare[str, Member]) -> str:
+        """An earlier supervisor may have died while it gave it away."""
+        workspace = spare.content.record.workspace
+        try:
+            async with asyncio.timeout(_ASK_S):
+                if workspace is None or not await self._host.is_spare(workspace):
+                    return "it was being given away when the supervisor died"
+        except (PhalanxError, TimeoutError) as error:
+            # One that was bound is found out when it is taken.
+            logger.warning("the spare agent %s could not be looked over: %s", spare.name, error)
+        return ""
+
+    def is_ready(self, spare: Spare[str, Member]) -> bool:
+        member = spare.content
+        return (
+            member.snapshot.status is Status.READY
+            and not member.turn.locked()
+            and self._placement.is_open(spare.host)
+            and self._team.members.has(spare.name)
+        )
+
+    def fault(self, spare: Spare[str, Member]) -> str:
+        member, snapshot = spare.content, spare.content.snapshot
+        if member.turn.locked():
+            return ""
+        if spare.name not in self._team.registry:
+            return "it is gone"
+        if self._is_closed(member):
+            return f"the host {spare.host} is drained or lost"
+        program = member.record.program
+        if program != self._programs.get((spare.host, member.record.agent), program):
+            return "its program was changed"
+        away = snapshot.status is not Status.READY and self._placement.is_open(spare.host)
+        if not member.alive or (away and time.time() - snapshot.since > STUCK_S):  # nobody looks at its screen
+            return snapshot.reason or f"it is {snapshot.status}"
+        return ""
+
+    async def end(self, spare: Spare[str, Member]) -> None:
+        async with spare.content.turn:
+            if spare.name in self._team.registry:
+                await self._take_away(spare.content)
+        if spare.name in self._team.registry:
+            raise UnavailableError(f"Not all of {spare.name} is gone yet.")
+
+    def _is_closed(self, member: Member) -> bool:
+        """One that is being made on a host that is drained goes when it is made."""
+        host = member.record.host
+        made = member.record.stage is InstanceStage.SPARE
+        return self._placement.is_closed(host) if made else self._placement.is_lost(host)
 
     async def _take_away(self, member: Member) -> None:
         if self._placement.is_lost(member.record.host):
@@ -110,16 +215,22 @@ class AgentFactory:
         else:
             await self._rollback.undo(member.record)
 
-    async def _begin(self, member: Member, recipe: AgentSpec) -> None:
-        instance_id = member.record.instance_id
-        program = await (await self._placement.link(member.record.host)).program(recipe.agent)
-        await self._team.save(instance_id, program=program)
+    async def _begin(self, member: Member, spec: AgentSpec) -> None:
+        name = member.record.instance_id
+        program = await (await self._placement.link(member.record.host)).program(spec.agent)
+        await self._team.save(name, program=program)
         async with beside(self._adopter.actor(member.record)) as coming:
-            workspace = await self._host.create_spare(instance_id, recipe.work_dir)
-            self._team.registry.change(instance_id, workspace=workspace)
-            record = await self._team.save(instance_id, host=member.record.host or await self._host.name())
-            pane = await self._host.start_agent(agent_start(self._home, record, _options(recipe)))
-            record = self._team.registry.change(instance_id, pane_id=pane.pane_id, pid=pane.pid)
+            workspace = await self._host.create_spare(name, spec.work_dir)
+            self._team.registry.change(name, workspace=workspace)
+            record = await self._team.save(name, host=member.record.host or await self._host.name())
+            options = LaunchOptions(
+                system_prompt=spare_prompt(),
+                model=spec.model,
+                permission_mode=spec.permission_mode,
+                environment=dict(spec.environment),
+            )
+            pane = await self._host.start_agent(agent_start(self._home, record, options))
+            record = self._team.registry.change(name, pane_id=pane.pane_id, pid=pane.pid)
             port = await coming
         await self._adopter.adopt(record, port)
 
@@ -133,330 +244,3 @@ class AgentFactory:
         if snapshot.status not in ALIVE or snapshot.status is Status.STARTING:
             why = snapshot.reason or f"it was not at its prompt within {self._timeout_s:.0f} s"
             raise AgentError(f"A spare agent could not be started: {why}")
-
-
-def _options(recipe: AgentSpec) -> LaunchOptions:
-    return LaunchOptions(
-        system_prompt=spare_prompt(),
-        model=recipe.model,
-        permission_mode=recipe.permission_mode,
-        environment=dict(recipe.environment),
-    )
-
-
-UNUSED_S = 1800.0
-"""Who changes between kinds finds those of the other one still there for so long."""
-STUCK_S = 120.0
-"""After the supervisor came back it takes a while until all are followed again."""
-EVERY_S = 30.0
-_ASK_S = 10.0
-
-
-class AgentPool:
-    def __init__(self, team: Team, staff: Staff, maker: AgentFactory, placement: SparePlacement, size: int) -> None:
-        self._team = team
-        self._host = staff.host
-        self._permits = staff.permits
-        self._maker = maker
-        self._placement = placement
-        self._size = size
-        self._kinds: dict[str, KindOfAgent] = {}
-        """All that are known; those in ``_recipes`` can be made."""
-        self._recipes: dict[str, AgentSpec] = {}
-        self._current: str = ""
-        self._in_use = False
-        """An instance of the team runs or was asked for: before that nobody needs the settings' spares."""
-        self._began_at = time.monotonic()
-        self._asked_at: dict[str, float] = {}
-        self._gone: set[str] = set()
-        self._leaving: set[str] = set()
-        """Those of ``_gone`` that are just being taken away."""
-        self._programs: dict[tuple[str, str], str] = {}
-        """By host and kind of agent."""
-        self._work = TaskSet("a spare agent")
-        self.demand: Demand[str] = Demand()
-        """By recipe."""
-
-    def ready(self, key: str | None = None) -> list[Member]:
-        """Those that can be taken now, oldest first; of all recipes without one."""
-        spares = self._team.registry.spares()
-        return [spare for spare in spares if key in {None, spare.record.recipe} and self._is_ready(spare)]
-
-    @property
-    def size(self) -> int:
-        """How many there shall be, also those that wait for something first."""
-        return max(self._size, sum(map(self._wanted, self._kinds)))
-
-    def restore(self, orders: PoolOrders) -> None:
-        """What an earlier supervisor was asked for."""
-        for key, kind in orders.kinds.items():
-            self._kinds[key] = kind
-            if (recipe := kind.recipe) is not None:
-                self._recipes[key] = recipe
-        self._current = orders.current
-        for key, count in orders.agents.items():
-            self.demand.order(key, count)
-
-    @property
-    def kinds(self) -> Mapping[str, KindOfAgent]:
-        """Those that are ordered, and the one of the settings' spares."""
-        named = {*self.demand.orders, self._current}
-        return {key: kind for key, kind in self._kinds.items() if key in named}
-
-    @property
-    def current(self) -> str:
-        """Of which kind the settings' spares are; empty while none was asked for."""
-        return self._current
-
-    def asked_for(self, recipe: AgentSpec) -> None:
-        """An instance of this kind is being started: the settings' spares are of it from now on."""
-        self._learn(recipe)
-        self._current = recipe.key
-        self._in_use = True
-
-    def _learn(self, recipe: AgentSpec) -> None:
-        self._kinds[recipe.key] = KindOfAgent.of(recipe)
-        self._recipes[recipe.key] = recipe
-        self._asked_at[recipe.key] = time.monotonic()
-
-    def take(self, recipe: AgentSpec, hosts: Sequence[str] | None) -> Member | None:
-        """A spare, which is the taker's from now on. ``hosts``: where it may be, best first; None: anywhere."""
-        found = min(self._fitting(recipe, hosts), key=itemgetter(0), default=(0, None))[1]
-        if found is not None:
-            self._gone.add(found.record.instance_id)
-            self.asked_for(recipe)
-            self.demand.take(recipe.key)
-        return found
-
-    def _fitting(self, recipe: AgentSpec, hosts: Sequence[str] | None) -> Iterator[tuple[int, Member]]:
-        for spare in self.ready(recipe.key):
-            if hosts is None or spare.record.host in hosts:
-                yield hosts.index(spare.record.host) if hosts else 0, spare
-
-    def reject(self, spare: Member, why: str) -> None:
-        """It was taken, and could not be used."""
-        logger.warning("the spare agent %s is discarded: %s", spare.record.instance_id, why)
-        self._gone.add(spare.record.instance_id)
-        self._leaving.add(spare.record.instance_id)
-        self._work.begin(self._discard(spare))
-
-    async def _discard(self, spare: Member) -> None:
-        try:
-            await self._maker.discard(spare)
-        finally:
-            self._leaving.discard(spare.record.instance_id)
-            if spare.record.instance_id in self._team.registry:  # not all of it went: it is looked at again
-                self._gone.discard(spare.record.instance_id)
-
-    def order(self, recipe: AgentSpec, count: int) -> None:
-        """From now on there shall be ``count``, until they are taken."""
-        self._learn(recipe)
-        self._current = self._current or recipe.key
-        self.demand.order(recipe.key, count)
-        self._trim(recipe.key)
-        self._team.changes.announce()
-
-    def resize(self, size: int) -> None:
-        self._size = size
-        for key in self._keys():
-            self._trim(key)
-        self._team.changes.announce()
-
-    def _keys(self) -> set[str]:
-        """Of the spares that there are."""
-        return {spare.record.recipe for spare in self._team.registry.spares()}
-
-    def _trim(self, key: str) -> None:
-        for spare in self.ready(key)[self._wanted(key) :]:
-            self.reject(spare, "it is one too many")
-
-    async def give_up(self) -> None:
-        """Makes no more and takes away all that there are."""
-        self._size = 0
-        self.demand.forget()
-        await self.end()
-        await asyncio.gather(*(self._maker.discard(spare) for spare in self._team.registry.spares()))
-
-    async def end(self) -> None:
-        """Makes no more; what is ready stays for the next supervisor."""
-        await self._work.end()
-
-    @property
-    def misplaced(self) -> bool:
-        """Some are on a host that has no spares any more."""
-        return any(not self._is_kept(spare) for spare in self._team.registry.spares())
-
-    def give_back(self, host: str) -> bool:
-        """Takes one spare of the host (empty: this one) away to make room; False when there is none.
-
-        In a cluster one after the other: whoever waits for a slot asks again and again until it is there.
-        """
-        name = host or self._placement.own
-        here = [spare for spare in self._team.registry.spares() if not name or spare.record.host == name]
-        if name and any(spare.record.instance_id in self._leaving for spare in here):
-            return True
-        found = next((spare for spare in here if self._is_ready(spare)), None)
-        if found is not None:
-            self.demand.give_up(found.record.recipe, "One was given up, because an instance needed its room.")
-            self.reject(found, "its memory is needed")
-        return found is not None
-
-    async def keep(self) -> None:
-        """For ever; ends when another supervisor has the state."""
-        await self._look_over()
-        while True:
-            try:
-                self._in_use = self._in_use or self._is_used
-                await self._learn_programs()
-                self._discard_useless()
-                self._let_unused_go()
-                self._make_missing()
-            except FencedError:
-                return
-            except PhalanxError as error:
-                logger.warning("the spare agents could not be looked at: %s", error)
-            await self._team.changes.until(self._has_to_do, EVERY_S)
-
-    async def _look_over(self) -> None:
-        """An earlier supervisor may have died while it gave one away."""
-        for spare in self._team.registry.spares():
-            workspace = spare.record.workspace
-            try:
-                async with asyncio.timeout(_ASK_S):
-                    if workspace is None or not await self._host.is_spare(workspace):
-                        self.reject(spare, "it was being given away when the supervisor died")
-            except (PhalanxError, TimeoutError) as error:
-                # One that was bound is found out when it is taken.
-                logger.warning("the spare agent %s could not be looked over: %s", spare.record.instance_id, error)
-
-    @property
-    def _is_used(self) -> bool:
-        """Those that an earlier supervisor has left, too, are there because somebody uses the team."""
-        return self._team.members.any
-
-    def _has_to_do(self) -> bool:
-        if self._is_used and not self._in_use:
-            return True
-        dead = any(self._is_useless(spare) for spare in self._team.registry.spares())
-        return dead or any(self._missing(key) > 0 for key in self._recipes)
-
-    async def _learn_programs(self) -> None:
-        """A host that does not answer at once keeps no other's spares from being looked after."""
-        spares = [spare.record for spare in self._team.registry.spares() if self._placement.is_open(spare.record.host)]
-        for host, agent in {(record.host, record.agent) for record in spares}:
-            with suppress(UnavailableError, TimeoutError):
-                async with asyncio.timeout(_ASK_S):
-                    self._programs[host, agent] = await (await self._placement.link(host)).program(agent)
-
-    def _discard_useless(self) -> None:
-        for spare in self._team.registry.spares():
-            if self._is_useless(spare):
-                self.reject(spare, self._why_useless(spare))
-
-    def _is_useless(self, spare: Member) -> bool:
-        record = spare.record
-        if record.instance_id in self._gone or spare.turn.locked():
-            return False
-        if not self._is_kept(spare):
-            return True
-        return record.stage is InstanceStage.SPARE and (
-            self._is_outdated(spare) or not spare.alive or self._is_stuck(spare)
-        )
-
-    def _is_outdated(self, spare: Member) -> bool:
-        record = spare.record
-        return record.program != self._programs.get((record.host, record.agent), record.program)
-
-    def _is_stuck(self, spare: Member) -> bool:
-        """It lives and is not at its prompt any more. Nobody looks at its screen."""
-        snapshot = spare.snapshot
-        away = snapshot.status is not Status.READY and self._placement.is_open(spare.record.host)
-        return away and time.time() - snapshot.since > STUCK_S
-
-    def _let_unused_go(self) -> None:
-        now, there = time.monotonic(), self._keys()
-        for key in there | self._kinds.keys():
-            if now - self._asked_at.get(key, self._began_at) > UNUSED_S:
-                self._trim(key)
-                if key not in there | self.kinds.keys():
-                    self._forget(key)
-
-    def _forget(self, key: str) -> None:
-        del self._kinds[key]
-        self._recipes.pop(key, None)
-        self._asked_at.pop(key, None)
-
-    def _is_kept(self, spare: Member) -> bool:
-        """One that is just being made on a host that is drained goes when it is made."""
-        host = spare.record.host
-        made = spare.record.stage is InstanceStage.SPARE
-        return not (self._placement.is_closed(host) if made else self._placement.is_lost(host))
-
-    def _why_useless(self, spare: Member) -> str:
-        if not self._is_kept(spare):
-            return f"the host {spare.record.host} is drained or lost"
-        if self._is_outdated(spare):
-            return "its program was changed"
-        return spare.snapshot.reason or f"it is {spare.snapshot.status}"
-
-    def _is_ready(self, spare: Member) -> bool:
-        record = spare.record
-        return (
-            record.stage is InstanceStage.SPARE
-            and record.instance_id not in self._gone
-            and spare.snapshot.status is Status.READY
-            and not spare.turn.locked()
-            and self._placement.is_open(record.host)
-            and self._team.members.has(record.instance_id)
-        )
-
-    def _wanted(self, key: str) -> int:
-        of_settings = self._size if key == self._current and (self._in_use or self._is_used) else 0
-        return max(self.demand.ordered(key), of_settings)
-
-    def lacking(self, key: str) -> int:
-        """How many of those that were ordered are neither ready nor taken nor given up."""
-        return max(self.demand.ordered(key) - len(self.ready(key)), 0)
-
-    @property
-    def waits_for(self) -> str:
-        """Why there are fewer than there shall be, in words that go on after "waits for"; empty when there are not."""
-        there = Counter(spare.record.recipe for spare in self.ready())
-        lacking = {key: wanted - there[key] for key in self._kinds if (wanted := self._wanted(key)) > there[key]}
-        if lacking and not lacking.keys() & self._recipes.keys():
-            return "a spawn of the same kind: the values of its environment are not stored"
-        if lacking:
-            return waits_for(sum(lacking.values()), self.demand, self._permits)
-        if self._size and not self._current:
-            return "the first spawn of an isolated instance: spares are of the kind that was spawned last"
-        if self._size > there[self._current]:
-            return "the first instance to be spawned or resumed: before that nobody needs spares"
-        return ""
-
-    def _missing(self, key: str) -> int:
-        there = sum(
-            spare.record.recipe == key and spare.record.stage is InstanceStage.SPARE
-            for spare in self._team.registry.spares()
-            if spare.record.instance_id not in self._gone
-        )
-        return self.demand.missing(key, self._wanted(key), there)
-
-    def _make_missing(self) -> None:
-        if (
-            not self._placement.linked
-        ):  # the hosts are just coming back, and what fails now would not be ordered any more
-            return
-        for key, recipe in self._recipes.items():
-            for _ in range(self._missing(key)):
-                self.demand.begin(key)
-                self._work.begin(self._make(recipe))
-
-    async def _make(self, recipe: AgentSpec) -> None:
-        key = recipe.key
-        try:
-            with self.demand.made(key):
-                async with self._permits.hold_in_background():
-                    if self._wanted(key) > len(self.ready(key)):
-                        await self._maker.make(recipe)
-        finally:
-            self._team.changes.announce()

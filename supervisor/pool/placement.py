@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Protocol
 
+from actors.concurrency import ChangeNotifier
 from actors.errors import UnavailableError
 from actors.host.host import Host
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.cluster.slots import SlotAccounting
 from supervisor.spawning.admission import MemoryAdmission
-from supervisor.team.team import Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,100 +32,80 @@ class SparePlace:
         return self.host if self.address else ""
 
 
-class SparePlacement(Protocol):
-    @property
-    def own(self) -> str:
-        """The supervisor's host; empty on one machine."""
-        ...
-
-    @property
-    def linked(self) -> frozenset[str]:
-        """The hosts that can be asked."""
-        ...
-
-    @property
-    def names(self) -> Mapping[str, str]:
-        """Of the hosts, by address, which is empty for the supervisor's own; without any on one machine."""
-        ...
-
-    async def for_agent(self, agent: str) -> SparePlace:
-        """Raises ``UnavailableError`` when there is room nowhere. Whoever gets it counts there before he awaits."""
-        ...
-
-    async def for_worktree(self, there: Collection[str]) -> SparePlace:
-        """``there``: the hosts of those that are kept for the same directory already."""
-        ...
-
-    def is_open(self, host: str) -> bool:
-        """Whether spares there may be given."""
-        ...
-
-    def is_closed(self, host: str) -> bool:
-        """Whether spares there have to go; of a host that has not been seen yet nothing is known for a while."""
-        ...
-
-    def is_lost(self, host: str) -> bool:
-        """Whether the host cannot be asked to take anything away."""
-        ...
-
-    def settle(self, name: str, host: str) -> None:
-        """From now on calls about the spare ``name`` go to the host."""
-        ...
-
-    def forget(self, name: str) -> None:
-        """The spare is nowhere any more: what is left of it may be on any host."""
-        ...
-
-    async def link(self, host: str) -> Host:
-        """The way to the host. Raises ``UnavailableError`` when Ray does not run there now."""
-        ...
-
-
-class LocalPlacement:
+class SparePlacement:
     """On one machine."""
-
-    own = ""
-    linked = frozenset({""})
-    names: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, host: Host, memory: MemoryAdmission) -> None:
         self._host = host
         self._memory = memory
+        self.changes = ChangeNotifier()
+        """Announced when hosts or their slots may be others."""
+
+    @property
+    def own(self) -> str:
+        """The supervisor's host; empty on one machine."""
+        return ""
+
+    @property
+    def linked(self) -> frozenset[str]:
+        """The hosts that can be asked."""
+        return frozenset({""})
+
+    @property
+    def obstacle(self) -> str:
+        """Why nothing can be made now: what fails while the hosts come back would not be ordered any more."""
+        return "" if self.linked else "the hosts, which are just coming back"
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Of the hosts, by address, which is empty for the supervisor's own; without any on one machine."""
+        return {}
+
+    def actor_room(self, most: int) -> Mapping[str, int]:
+        """Spare actors that each host may have, by its address."""
+        return {"": most}
 
     async def for_agent(self, agent: str) -> SparePlace:
+        """Raises ``UnavailableError`` when there is room nowhere. Register the spare there before the next await."""
         if not await self._memory.fits(agent):
             raise UnavailableError("There is no memory for a spare agent just now.")
         return SparePlace()
 
     async def for_worktree(self, there: Collection[str]) -> SparePlace:
+        """``there``: the hosts of those that are kept for the same directory already."""
         return SparePlace()
 
     def is_open(self, host: str) -> bool:
+        """Whether spares there may be given."""
         return True
 
     def is_closed(self, host: str) -> bool:
+        """Whether spares there have to go; of a host that has not been seen yet nothing is known for a while."""
         return False
 
     def is_lost(self, host: str) -> bool:
+        """Whether the host cannot be asked to take anything away."""
         return False
 
     def settle(self, name: str, host: str) -> None:
-        """There is but one host."""
+        """From now on calls about the spare ``name`` go to the host."""
 
     def forget(self, name: str) -> None:
-        """There is but one host."""
+        """The spare is nowhere any more: what is left of it may be on any host."""
 
     async def link(self, host: str) -> Host:
+        """Raises ``UnavailableError`` when Ray does not run there now."""
         return self._host
 
 
-class ClusterPlacement:
+class ClusterPlacement(SparePlacement):
     """In a cluster."""
 
-    def __init__(self, team: Team, scheduler: HostScheduler, memory: MemoryAdmission) -> None:
-        self._slots = SlotAccounting(team, scheduler)
+    def __init__(self, host: Host, memory: MemoryAdmission, scheduler: HostScheduler, slots: SlotAccounting) -> None:
+        super().__init__(host, memory)
         self._scheduler = scheduler
-        self._memory = memory
+        self._slots = slots
+        self.changes = scheduler.changes
 
     @property
     def own(self) -> str:
@@ -135,19 +113,20 @@ class ClusterPlacement:
 
     @property
     def linked(self) -> frozenset[str]:
-        """A way to a host outlives the host."""
+        """A link to a host outlives the host."""
         return self._scheduler.names & self._scheduler.linked().keys()
 
     @property
     def names(self) -> Mapping[str, str]:
         return {"" if node.name == self.own else node.address: node.name for node in self._scheduler.seen}
 
+    def actor_room(self, most: int) -> Mapping[str, int]:
+        return {address: min(most, left) for address, left in self._slots.rooms().items()}
+
     async def for_agent(self, agent: str) -> SparePlace:
         await self._scheduler.nodes()
-        fits_here = await self._memory.fits(agent)
-        return self._place(
-            self._scheduler.used(self._slots.hosts_by_instance()).elements(), () if fits_here else (self.own,)
-        )
+        besides = () if await self._memory.fits(agent) else (self.own,)
+        return self._place(self._scheduler.used(self._slots.hosts_by_instance()).elements(), besides)
 
     async def for_worktree(self, there: Collection[str]) -> SparePlace:
         await self._scheduler.nodes()

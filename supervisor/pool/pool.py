@@ -1,289 +1,372 @@
-"""All that is kept ready, and the verb ``prewarm_resources``.
+"""Spares of one kind: how many there shall be, who gets one, and which ones are replaced.
 
-Everything that is kept ready: spare agents, spare worktrees and, in ``Staff.stock``, spare actors.
+A ``Pool`` knows neither what a spare is nor what it is for. Its ``SpareMaker`` makes, checks and ends them; ``targets``
+says how many there shall be of each key at any time. Beside that a number can be ordered: an order holds until spawns
+have taken it. ``supervisor.pool.service`` builds the three pools and gives their spares to spawns.
 
-``WarmStart`` and ``ColdStart`` take from here, the service orders, the settings' sizes may change at any time. All in
-the supervisor's event loop.
-
-The pool as a subject of the supervisor: ``prewarm_resources``, and its begin and end.
+Promises. A spare is given to one taker only, and to none once it is found bad. Taking one never waits. Nothing is made
+before ``recognise`` has told what an earlier supervisor has left, nor by a supervisor that was replaced. Spares are
+made in the background, while no caller's spawn waits or runs. What cannot be made is tried again after a pause and
+holds up no other key. What cannot be ended whole is tried again. All in the supervisor's event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Generic, TypeVar
 
-from actors.errors import FencedError, InvalidRequestError, PhalanxError, StoreError
-from actors.worktrees.model import Workspace
-from supervisor.api.requests import PrewarmRequest, SpawnRequest
-from supervisor.api.results import PrewarmResult
-from supervisor.api.verbs import Caller, Handler
-from supervisor.metrics.snapshot import HostPool, PoolSnapshot, SpareCount
-from supervisor.pool.actors import ActorPool
-from supervisor.pool.agents import AgentPool
-from supervisor.pool.demand import AgentSpec, OrderBook, PoolOrders
-from supervisor.pool.placement import SparePlacement
-from supervisor.pool.worktrees import WorktreePool
-from supervisor.settings.live import TunableValues
-from supervisor.spawning.admission import WorkDirPolicy
-from supervisor.team.registry import InstanceStage, Member
-from supervisor.team.team import Team
+from actors.concurrency import ChangeNotifier, TaskSet
+from actors.errors import FencedError, PhalanxError
+from supervisor.backoff import Backoff
+from supervisor.spawning.admission import FairSemaphore
 
 logger = logging.getLogger(__name__)
 
-_STORE_AGAIN_S = 5.0
+EVERY_S = 30.0
+"""Spares are looked at so often when nothing changes."""
+PAUSE_S = 30.0
+"""After a failure."""
+_MOST_S = 1800.0
+
+Key = TypeVar("Key", bound=Hashable)
+Content = TypeVar("Content")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderProgress:
-    """What an order has come to. ``taken``: agents and worktrees that spawns have taken of it meanwhile."""
-
-    instances: int
-    worktrees: int
-    taken: int = 0
-    errors: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SparePools:
-    """What is kept besides spare actors, and where."""
-
-    placement: SparePlacement
-    agents: AgentPool
-    worktrees: WorktreePool
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Spare(Generic[Key, Content]):
+    name: str
+    """No other spare of this home has it."""
+    key: Key
+    """What it may be taken for."""
+    host: str
+    content: Content
 
 
-class Pool:
+class SpareMaker(ABC, Generic[Key, Content]):
+    """What a pool keeps. ``make``, ``look``, ``recognise`` and ``end`` may raise, the others must not."""
+
+    what: str
+    """The kind, for people: "spare agent"."""
+
+    @abstractmethod
+    def new_name(self, key: Key) -> str: ...
+
+    @abstractmethod
+    async def make(self, name: str, key: Key) -> Spare[Key, Content]:
+        """Returns when the spare is ready. When it raises, nothing of it is left."""
+
+    @abstractmethod
+    async def end(self, spare: Spare[Key, Content]) -> None:
+        """Returns when nothing of it is left; no-op when it is gone already. Tried again when it raises."""
+
+    def obstacle(self, key: Key) -> str:
+        """Why none can be made now, in words that go on after "waits for"; empty when one can be."""
+        return ""
+
+    def is_ready(self, spare: Spare[Key, Content]) -> bool:
+        """Whether it may be given now."""
+        return True
+
+    def fault(self, spare: Spare[Key, Content]) -> str:
+        """Why it is to be replaced; empty while it is good."""
+        return ""
+
+    async def look(self) -> Iterable[Spare[Key, Content]]:
+        """Called now and then, before the spares are checked. Returns what is left of spares that were never ready."""
+        return ()
+
+    async def recognise(self, spare: Spare[Key, Content]) -> str:
+        """Why a spare that an earlier supervisor has left is to be ended; empty when it is good."""
+        return ""
+
+
+class Pool(Generic[Key, Content]):
     def __init__(
-        self, team: Team, actor_pool: ActorPool, kept: SparePools, book: OrderBook, default_agent: str
-    ) -> None:
-        self._team = team
-        self._actor_pool = actor_pool
-        self._placement = kept.placement
-        self._agents = kept.agents
-        self._worktrees = kept.worktrees
-        self._book = book
-        self._tasks: list[asyncio.Task[None]] = []
-        self.default_agent = default_agent
-
-    def take_agent(self, request: SpawnRequest, work_dir: Path, hosts: Sequence[str] | None) -> Member | None:
-        """``hosts``: where it may be, best first; None on one machine."""
-        recipe = AgentSpec.of(request, work_dir, self.default_agent)
-        return None if recipe is None else self._agents.take(recipe, hosts)
-
-    def reject_agent(self, spare: Member, why: str) -> None:
-        self._agents.reject(spare, why)
-
-    def take_worktree(self, work_dir: Path, host: str) -> Workspace | None:
-        """``host``: where it must be; empty on one machine."""
-        return self._worktrees.take(work_dir, host)
-
-    def works(self, request: SpawnRequest, work_dir: Path, workspace: Workspace) -> None:
-        """An instance that starts cold has its workspace: it may have been a spare one, and the next may be like it."""
-        self._worktrees.forget(workspace)
-        recipe = AgentSpec.of(request, work_dir, self.default_agent)
-        if recipe is not None:
-            self._agents.asked_for(recipe)
-            self._worktrees.asked_for(work_dir)
-
-    def reject_worktree(self, spare: Workspace, why: str) -> None:
-        self._worktrees.reject(spare, why)
-
-    def give_back(self, host: str) -> bool:
-        """One spare agent of the host (empty: this one) goes, because its room is needed; False when there is none."""
-        return self._agents.give_back(host)
-
-    def look_again(self) -> None:
-        """The hosts may be others, or drained."""
-        if self._agents.misplaced or self._worktrees.misplaced:
-            self._team.changes.announce()
-
-    async def fill(
         self,
-        recipe: AgentSpec,
-        instances: int | None,
-        worktrees: int | None,
-        progress: Callable[[int, str], None],
-        timeout_s: float,
-    ) -> OrderProgress:
-        """Orders so many, and waits until each of them is ready, was taken or could not be made.
-
-        None leaves those of its kind as they are. Raises ``StoreError`` when the order cannot be kept.
-        """
-        key, work_dir = recipe.key, recipe.work_dir
-        if instances is not None:
-            self._agents.order(recipe, instances)
-        if worktrees is not None:
-            self._worktrees.order(work_dir, worktrees)
-        await self._book.save(self._orders)
-        total = (instances or 0) + (worktrees or 0)
-
-        def lacking() -> tuple[int, int]:
-            agents = self._agents.lacking(key) if instances is not None else 0
-            return agents, self._worktrees.lacking(work_dir) if worktrees is not None else 0
-
-        def waits_for() -> str:
-            return self._agents.waits_for if lacking()[0] else self._worktrees.waits_for
-
-        def settled() -> bool:
-            left = sum(lacking())
-            progress(max(total - left, 0), f"waits for {waits_for()}" if left else "ready")
-            return not left
-
-        errors, taken = [], 0
-        if not await self._team.changes.until(settled, timeout_s):
-            errors.append(f"{sum(lacking())} are not ready after {timeout_s:.0f} s: they wait for {waits_for()}.")
-        if instances is not None:
-            errors += self._agents.demand.errors.get(key, [])
-            taken += self._agents.demand.taken[key]
-        if worktrees is not None:
-            errors += self._worktrees.demand.errors.get(work_dir, [])
-            taken += self._worktrees.demand.taken[work_dir]
-        return OrderProgress(
-            instances=len(self._agents.ready(key)),
-            worktrees=self._worktrees.ready(work_dir),
-            taken=taken,
-            errors=tuple(dict.fromkeys(errors)),
-        )
+        maker: SpareMaker[Key, Content],
+        targets: Callable[[], Mapping[Key, int]],
+        permits: FairSemaphore,
+        changes: ChangeNotifier,
+        confirm: Callable[[], Awaitable[None]],
+        *,
+        first_pause_s: float = PAUSE_S,
+        unused_s: float = 0.0,
+        at_once: int = 0,
+    ) -> None:
+        """``changes``: told of each change of the pool, and wakes it to look at its spares. ``confirm`` raises
+        ``FencedError`` when another supervisor has the team. ``first_pause_s``: after one failure; longer after more.
+        ``unused_s``: for so long after the last use of their key spares stay that are not wanted any more. ``at_once``:
+        most that are made at the same time; 0: as many as there are permits."""
+        self._maker = maker
+        self._targets = targets
+        self._permits = permits
+        self._changes = changes
+        self._confirm = confirm
+        self._unused_s = unused_s
+        self._at_once = at_once
+        self._spares: list[Spare[Key, Content]] = []
+        """Oldest first."""
+        self._found: list[Spare[Key, Content]] = []
+        """Left by an earlier supervisor and just being looked at."""
+        self._ending: list[Spare[Key, Content]] = []
+        self._left: list[Spare[Key, Content]] = []
+        """Could not be ended whole so far."""
+        self._coming: dict[str, Key] = {}
+        """By the name of each that is being made or waits for its permit."""
+        self._ordered: Counter[Key] = Counter()
+        self._recognised = False
+        self._used_at: dict[Key, float] = {}
+        self._began_at = time.monotonic()
+        self._makes = Backoff[Key](first_pause_s, PAUSE_S)
+        self._ends = Backoff[str](PAUSE_S, _MOST_S)
+        self._last_error = ""
+        self._making = TaskSet(f"make a {maker.what}")
+        self._work = TaskSet(f"look at or end a {maker.what}")
+        self.errors: dict[Key, list[str]] = {}
+        """Why some of the last order could not be made or kept."""
+        self.taken: Counter[Key] = Counter()
+        """How many of the last order spawns have taken."""
 
     @property
-    def _orders(self) -> PoolOrders:
-        return PoolOrders(
-            kinds=self._agents.kinds,
-            current=self._agents.current,
-            agents=self._agents.demand.orders,
-            worktrees={str(work_dir): count for work_dir, count in self._worktrees.demand.orders.items()},
-        )
+    def names(self) -> frozenset[str]:
+        """Of all that are the pool's own, also those that are being made, looked at or ended."""
+        everyone = (*self._spares, *self._found, *self._ending, *self._left)
+        return frozenset({*(spare.name for spare in everyone), *self._coming})
+
+    def ready(self, key: Key | None = None) -> list[Spare[Key, Content]]:
+        """Those that can be taken now, oldest first; of every key without one."""
+        return [spare for spare in self._spares if key in {None, spare.key} and self._maker.is_ready(spare)]
+
+    def hosts(self) -> Counter[str]:
+        """How many are ready on each host."""
+        return Counter(spare.host for spare in self.ready())
 
     @property
-    def last_work_dir(self) -> Path | None:
-        """Where the last isolated instance was started, as far as anybody remembers."""
-        started = (
-            member.record
-            for member in reversed(tuple(self._team.registry))
-            if member.record.is_isolated and member.record.stage is not InstanceStage.STARTING
-        )
-        return next((record.work_dir for record in started), None)
-
-    def tuned(self, _before: TunableValues, after: TunableValues) -> None:
-        self._agents.resize(after.prewarm_instances)
-        self._worktrees.resize(after.worktree_pool_size)
+    def wanted(self) -> int:
+        """How many there shall be, of all keys."""
+        return self._wanted().total()
 
     @property
-    def figures(self) -> PoolSnapshot:
-        return PoolSnapshot(
-            instances=SpareCount(
-                ready=len(self._agents.ready()), wanted=self._agents.size, waits_for=self._agents.waits_for
-            ),
-            worktrees=SpareCount(
-                ready=self._worktrees.ready(), wanted=self._worktrees.size, waits_for=self._worktrees.waits_for
-            ),
-            actors=SpareCount(ready=self._actor_pool.ready, wanted=self._actor_pool.size),
-            hosts=self._by_host(),
-        )
+    def orders(self) -> Mapping[Key, int]:
+        """What is ordered and neither taken yet nor given up."""
+        return dict(self._ordered)
 
-    def _by_host(self) -> dict[str, HostPool]:
-        agents = Counter(spare.record.host for spare in self._agents.ready())
-        worktrees, actors = self._worktrees.hosts, self._actor_pool.there
-        return {
-            name: HostPool(instances=agents[name], worktrees=worktrees[name], actors=actors[address])
-            for address, name in self._placement.names.items()
-        }
-
-    async def begin(self) -> None:
-        """Raises ``StoreError``."""
-        orders = await self._book.load(self._team.unreadable)
-        self._agents.restore(orders)
-        self._worktrees.restore(orders.worktrees)
-        self._actor_pool.begin(self._team.confirm)
-        keeping = (self._agents.keep(), self._worktrees.keep(), self._keep_orders())
-        self._tasks = [asyncio.create_task(each) for each in keeping]
-
-    async def _keep_orders(self) -> None:
-        """What was taken of an order, or given up, is stored a moment later: a crash in between makes one too many."""
-        while True:
-            await self._team.changes.until(lambda: self._book.lacks(self._orders), None)
-            try:
-                await self._book.save(self._orders)
-            except FencedError:
-                return
-            except StoreError as error:
-                logger.warning("what is ordered of the pool is stored later: %s", error)
-                await asyncio.sleep(_STORE_AGAIN_S)
-
-    async def end(self) -> None:
-        """What is ready stays for the next supervisor."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._agents.end()
-        await self._worktrees.end()
-        await self._actor_pool.end()
-
-    async def give_up(self) -> None:
-        """For the team's own end: nothing is kept any more, and nothing is ordered."""
-        await self._agents.give_up()
-        await self._worktrees.give_up()
-        try:
-            await self._book.save(self._orders)
-        except PhalanxError as error:
-            logger.warning("the pool's orders stay stored for the next team: %s", error)
-
-
-_MOST_S = 3600.0
-
-
-class PoolService:
-    """A ``VerbService``."""
-
-    def __init__(self, pool: Pool, work_dirs: WorkDirPolicy, timeout_s: float) -> None:
-        """``timeout_s``: longest that one agent may take to its prompt."""
-        self._pool = pool
-        self._work_dirs = work_dirs
-        self._timeout_s = timeout_s
-
-    @property
-    def verbs(self) -> Mapping[str, Handler]:
-        return {"prewarm_resources": self.prewarm}
-
-    async def prewarm(self, request: PrewarmRequest, caller: Caller) -> PrewarmResult:
-        work_dir = await self._work_dirs.checked(self._directory(request, caller))
-        recipe = AgentSpec(
-            work_dir=work_dir,
-            agent=request.agent or self._pool.default_agent,
-            model=request.model,
-            permission_mode=request.permission_mode,
-            environment=tuple(sorted(request.env.items())),
-        )
-        total = (request.instances or 0) + (request.number_of_worktrees or 0)
-        ready = await self._pool.fill(
-            recipe,
-            request.instances,
-            request.number_of_worktrees,
-            lambda done, what: caller.progress(done, total, what),
-            min(self._timeout_s * (total + 1), _MOST_S),
-        )
-        return PrewarmResult(
-            success=not ready.errors,
-            work_dir=str(work_dir),
-            instances=ready.instances,
-            worktrees=ready.worktrees,
-            taken=ready.taken,
-            errors=list(ready.errors),
-        )
-
-    def _directory(self, request: PrewarmRequest, caller: Caller) -> str:
-        found = request.work_dir or str(self._pool.last_work_dir or caller.directory)
-        if not found:
-            raise InvalidRequestError("No instance has worked anywhere yet: give workDir, the directory to prepare.")
+    def take(self, key: Key, hosts: Sequence[str] | None = None) -> Spare[Key, Content] | None:
+        """A spare, the taker's from now on; None when there is none. ``hosts``: where it may be, best first."""
+        fitting = [spare for spare in self.ready(key) if hosts is None or spare.host in hosts]
+        if not fitting:
+            return None
+        found = fitting[0] if hosts is None else min(fitting, key=lambda spare: hosts.index(spare.host))
+        self._spares.remove(found)
+        self.taken[key] += bool(self._ordered[key])
+        self._ordered -= Counter([key])
+        self._changes.announce()
         return found
 
-    async def begin(self) -> None:
-        await self._pool.begin()
+    def reject(self, spare: Spare[Key, Content], why: str) -> None:
+        """Ends a spare, which may have been taken."""
+        logger.warning("the %s %s is discarded: %s", self._maker.what, spare.name, why)
+        if spare in self._spares:
+            self._spares.remove(spare)
+        self._begin_end(spare)
+
+    def give_up_one(self, host: str) -> None:
+        """Ends one that is ready there to make room (empty: anywhere), unless one is just being ended there."""
+        if any(host in {"", spare.host} for spare in self._ending):
+            return
+        found = next((spare for spare in self.ready() if host in {"", spare.host}), None)
+        if found is not None:
+            for key in {*self._wanted(), found.key}:
+                self._makes.failed(key, time.monotonic())
+            self._fill_order(found.key, "One was given up, because an instance needed its room.")
+            self.reject(found, "its room is needed")
+
+    def use(self, key: Key) -> None:
+        """Somebody asks for this key."""
+        self._used_at[key] = time.monotonic()
+
+    def order(self, key: Key, count: int) -> None:
+        """From now on there shall be ``count``, until they are taken; they are tried at once, whatever failed."""
+        self.use(key)
+        self._ordered[key] = count
+        self._ordered = +self._ordered
+        self._makes.worked(key)
+        self.errors[key], self.taken[key] = [], 0
+        self.trim({key})
+
+    def lacking(self, key: Key) -> int:
+        """How many of those that were ordered are neither ready nor taken nor given up."""
+        return max(self._ordered[key] - len(self.ready(key)), 0)
+
+    def trim(self, keys: Collection[Key] | None = None) -> None:
+        """Ends at once what is more than wanted, the newest first; of every key without any."""
+        surplus = self._surplus()
+        for spare in tuple(reversed(self._spares)):
+            if surplus[spare.key] > 0 and (keys is None or spare.key in keys):
+                surplus[spare.key] -= 1
+                self.reject(spare, "it is one too many")
+        self._changes.announce()
+
+    def recognise(self, spares: Iterable[Spare[Key, Content]]) -> None:
+        """Takes in what an earlier supervisor has left; who is known already stays as it is."""
+        known = self.names
+        for spare in spares:
+            if spare.name not in known:
+                self._found.append(spare)
+                self._work.begin(self._look_at(spare))
+        self._recognised = True
+        self._changes.announce()
+
+    async def _look_at(self, spare: Spare[Key, Content]) -> None:
+        try:
+            why = await self._maker.recognise(spare)
+            if why:
+                self.reject(spare, why)
+            else:
+                self._spares.append(spare)
+        finally:
+            self._found.remove(spare)
+            self._changes.announce()
+
+    @property
+    def waits_for(self) -> str:
+        """Why there are fewer than there shall be, in words that go on after "waits for"; empty when there are not."""
+        lacking = self._wanted() - Counter(spare.key for spare in self.ready())
+        if not lacking:
+            return ""
+        possible = [key for key in lacking if not self._maker.obstacle(key)]
+        if not possible:
+            return self._maker.obstacle(next(iter(lacking)))
+        now = time.monotonic()
+        if not any(self._makes.may(key, now) for key in possible):
+            return f"the next try in {self._makes.pause_s(now):.0f} s: {self._last_error}"
+        if self._permits.urgent:
+            return f"spawns of callers, which come first: {self._permits.urgent} run, {self._permits.waiting} wait"
+        return f"{lacking.total()} that are being made"
+
+    def wake(self) -> None:
+        """Something outside may have changed what is wanted or which spares are good."""
+        if self._has_to_do():
+            self._changes.announce()
+
+    async def keep(self) -> None:
+        """For ever; returns when another supervisor has the state."""
+        while True:
+            try:
+                if self._has_to_do():
+                    await self._confirm()
+                for spare in await self._maker.look():
+                    if spare.name not in self.names:
+                        self.reject(spare, "it was not made to its end")
+                self._step()
+            except FencedError:
+                logger.warning("no %s is made any more: another supervisor has the state", self._maker.what)
+                return
+            except PhalanxError as error:
+                logger.warning("the pool (%s) is looked at again later: %s", self._maker.what, error)
+                await asyncio.sleep(PAUSE_S)
+            except Exception:
+                # Ray raises errors of its own kind; none of them may end the keeping for good.
+                logger.exception("the pool (%s) is looked at again later", self._maker.what)
+                await asyncio.sleep(PAUSE_S)
+            await self._changes.until(self._has_to_do, min(self._makes.pause_s(time.monotonic()) or EVERY_S, EVERY_S))
+
+    def _step(self) -> None:
+        now = time.monotonic()
+        for spare in [spare for spare in self._left if self._ends.may(spare.name, now)]:
+            self._left.remove(spare)
+            self._begin_end(spare)
+        for spare in tuple(self._spares):
+            if why := self._maker.fault(spare):
+                self.reject(spare, why)
+        if unused := self._unused():
+            self.trim(unused)
+        self._used_at = {key: at for key, at in self._used_at.items() if now - at < self._unused_s}
+        self._makes.forget_all_but(self._wanted())
+        while (key := self._next()) is not None:
+            name = self._maker.new_name(key)
+            self._coming[name] = key
+            self._making.begin(self._make(name, key))
+
+    async def give_up(self) -> None:
+        """Makes no more and ends all that there are, as far as that can be done now."""
+        self._recognised = False
+        self._ordered.clear()
+        await self._making.end()
+        for spare in tuple(self._spares):
+            self.reject(spare, "the team ends")
+        await self._work.done()
 
     async def end(self) -> None:
-        await self._pool.end()
+        """Makes no more; what is ready stays for the next supervisor."""
+        self._recognised = False
+        await self._making.end()
+        await self._work.end()
+
+    def _wanted(self) -> Counter[Key]:
+        return Counter(self._targets()) | self._ordered
+
+    def _there(self) -> Counter[Key]:
+        return Counter(spare.key for spare in (*self._spares, *self._found))
+
+    def _surplus(self) -> Counter[Key]:
+        return Counter(spare.key for spare in self._spares) - self._wanted()
+
+    def _unused(self) -> list[Key]:
+        """Keys with more spares than wanted for which nobody has asked for long."""
+        now = time.monotonic()
+        return [key for key in self._surplus() if now - self._used_at.get(key, self._began_at) >= self._unused_s]
+
+    def _next(self) -> Key | None:
+        """Of which one more is to be made now; None when there is none."""
+        if not self._recognised or (self._at_once and len(self._coming) >= self._at_once):
+            return None
+        now = time.monotonic()
+        missing = self._wanted() - self._there() - Counter(self._coming.values())
+        return next((key for key in missing if self._makes.may(key, now) and not self._maker.obstacle(key)), None)
+
+    def _has_to_do(self) -> bool:
+        return self._next() is not None or bool(self._unused()) or any(map(self._maker.fault, self._spares))
+
+    async def _make(self, name: str, key: Key) -> None:
+        try:
+            async with self._permits.hold_in_background():
+                if self._wanted()[key] > self._there()[key]:
+                    self._spares.append(await self._maker.make(name, key))
+                    self._makes.worked(key)
+        except Exception as error:
+            self._makes.failed(key, time.monotonic())
+            self._fill_order(key, str(error))
+            raise
+        finally:
+            del self._coming[name]
+            self._changes.announce()
+
+    def _fill_order(self, key: Key, why: str) -> None:
+        """One is not waited for any more."""
+        self._last_error = why
+        if self._ordered[key]:
+            self.errors[key].append(why)
+        self._ordered -= Counter([key])
+
+    def _begin_end(self, spare: Spare[Key, Content]) -> None:
+        self._ending.append(spare)
+        self._work.begin(self._end(spare))
+
+    async def _end(self, spare: Spare[Key, Content]) -> None:
+        try:
+            await self._maker.end(spare)
+            self._ends.worked(spare.name)
+        except BaseException:
+            self._left.append(spare)
+            self._ends.failed(spare.name, time.monotonic())
+            raise
+        finally:
+            self._ending.remove(spare)
+            self._changes.announce()

@@ -19,7 +19,7 @@ from actors.errors import FencedError, PhalanxError, UnavailableError
 from actors.host.host import Host
 from actors.instance.reports import InstanceSnapshot
 from supervisor.backoff import Backoff
-from supervisor.pool.actors import PREFIX
+from supervisor.pool.actors import PREFIX, ActorPool, spare_actor
 from supervisor.recovery.reconciler import (
     Act,
     Adopt,
@@ -55,7 +55,13 @@ class Recovery:
     """All in the supervisor's event loop."""
 
     def __init__(
-        self, team: Team, staff: Staff, adopter: Adopter, rollback: SpawnRollback, lifecycle: Lifecycle
+        self,
+        team: Team,
+        staff: Staff,
+        adopter: Adopter,
+        rollback: SpawnRollback,
+        lifecycle: Lifecycle,
+        actor_pool: ActorPool,
     ) -> None:
         self._team = team
         self._host: Host = staff.host
@@ -63,7 +69,7 @@ class Recovery:
         self._adopter = adopter
         self._rollback = rollback
         self._lifecycle = lifecycle
-        self._actor_pool = staff.actor_pool
+        self._actor_pool = actor_pool
         self._scheduler = staff.scheduler
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._tries = Backoff[Act]()
@@ -193,7 +199,8 @@ class Recovery:
             self._actor_pool.recognise(())
             return [name for name in actors if not name.startswith(PREFIX)]
         served = {member.record.actor_name for member in self._team.registry.everyone()}
-        self._actor_pool.recognise(set(actors) - served)
+        found = sorted(name for name in set(actors) - served if name.startswith(PREFIX))
+        self._actor_pool.recognise(map(spare_actor, found))
         return [name for name in actors if name not in self._actor_pool.names]
 
     async def _carry_out(self, act: Act, planned: Mapping[str, InstanceRecord]) -> bool:

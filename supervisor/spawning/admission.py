@@ -21,12 +21,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from actors.concurrency import ChangeNotifier
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
 from actors.home import Home
 from actors.host.host import Host
@@ -73,8 +74,8 @@ class MemoryAdmission:
         self._free_mb = 0
         self._lines: defaultdict[str, _MemoryQueue] = defaultdict(_MemoryQueue)
         """By host; empty: this one."""
-        self.give_up_spare: Callable[[str], bool] = lambda _host: False
-        """Called when a host (empty: this one) has no room; whether something only kept ready there is taken away."""
+        self._full: set[str] = set()
+        self._found_full = ChangeNotifier()
         self.slots_left: Callable[[str], int] = lambda _host: 1
         """Of a host of a cluster (empty: this one), besides those who start already; less than none: something has to
         give way."""
@@ -90,6 +91,15 @@ class MemoryAdmission:
             f"them: {self._in_words(self._agent_mb)}. Terminate instances whose work is done, or lower "
             f"agent_memory_mb or memory_reserve_mb. After {self._patience_s:.0f} s they are given up."
         )
+
+    async def full_hosts(self) -> Collection[str]:
+        """Waits until a start has found no room, and tells on which hosts (empty: this one).
+
+        A start that waits looks again and again, and is told of here each time.
+        """
+        await self._found_full.until(lambda: bool(self._full), None)
+        found, self._full = self._full, set()
+        return found
 
     async def fits(self, agent: str) -> bool:
         """Whether one more agent could be started now, with none waiting before it."""
@@ -156,7 +166,8 @@ class MemoryAdmission:
                     wait()
                     if self._is_over(line):
                         raise UnavailableError(self._refusal(host, why()))
-                    self.give_up_spare(host)
+                    self._full.add(host)
+                    self._found_full.announce()
                     await asyncio.sleep(_LOOK_S)
                 line.short_since, line.refused_at = None, 0.0
                 yield

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from actors.host.host import Host
 from supervisor.cluster.scheduler import HostScheduler
-from supervisor.pool.actors import ActorPool
 from supervisor.ports import InstanceFactory
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 
@@ -16,7 +15,6 @@ class Staff:
     host: Host
     factory: InstanceFactory
     permits: FairSemaphore
-    actor_pool: ActorPool
     memory: MemoryAdmission
     scheduler: HostScheduler | None = None
     """The hosts of a cluster; None on one machine."""

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 
 from actors.agents.base import Handover
 from actors.concurrency import beside
-from actors.errors import AgentError, PhalanxError, TerminalError, UnavailableError, WorkspaceError
+from actors.errors import AgentError, TerminalError, UnavailableError, WorkspaceError
 from actors.home import Home
 from actors.host.host import Host
 from actors.instance.instance import Instance
@@ -36,13 +36,15 @@ from supervisor.api.requests import SpawnRequest
 from supervisor.cluster.scheduler import Placement
 from supervisor.messaging.outbox import Writes
 from supervisor.messaging.outgoing import OutgoingMessage
-from supervisor.pool.pool import Pool
+from supervisor.pool.service import Pools
 from supervisor.spawning.agent import LaunchOptions, agent_start, spare_identity, system_prompt
 from supervisor.spawning.staff import Staff
 from supervisor.store import keys
 from supervisor.team.adoption import Adopter
 from supervisor.team.registry import InstanceRecord, Member
 from supervisor.team.team import Team
+
+_CUT_OFF = "its taker was cut off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +56,12 @@ class StartedAgent:
 
 
 class ColdStart:
-    def __init__(self, home: Home, staff: Staff, team: Team, adopter: Adopter, pool: Pool) -> None:
+    def __init__(self, home: Home, staff: Staff, team: Team, adopter: Adopter, pools: Pools) -> None:
         self._home = home
         self._host: Host = staff.host
-        self._actor_pool = staff.actor_pool
         self._team = team
         self._adopter = adopter
-        self._pool = pool
+        self._pools = pools
 
     async def begin(self, member: Member, request: SpawnRequest, sender: str) -> StartedAgent:
         instance_id = member.record.instance_id
@@ -73,25 +74,26 @@ class ColdStart:
 
     def _actor_for(self, record: InstanceRecord) -> str:
         """A spare one of its host, if there is one."""
-        return self._actor_pool.take(record.actor.partition("@")[2]) or record.actor
+        spare = self._pools.actors.take(record.actor.partition("@")[2])
+        return record.actor if spare is None else spare.name
 
     async def _give_workspace(self, record: InstanceRecord, request: SpawnRequest) -> None:
         workspace = await self._from_pool(record, request)
         if workspace is None:
             workspace = await self._host.create_workspace(record.instance_id, record.work_dir, request.workspace_mode)
         self._team.registry.change(record.instance_id, workspace=workspace)
-        self._pool.works(request, record.work_dir, workspace)
+        self._pools.works(request, record.work_dir, workspace)
         await self._team.save(record.instance_id, host=record.host or await self._host.name())
 
     async def _from_pool(self, record: InstanceRecord, request: SpawnRequest) -> Workspace | None:
         isolated = request.workspace_mode == "isolated"
-        spare = self._pool.take_worktree(record.work_dir, record.host) if isolated else None
+        spare = self._pools.worktrees.take(record.work_dir, [record.host]) if isolated else None
         if spare is None:
             return None
         try:
-            return await self._host.bind_spare(spare, record.instance_id, record.work_dir)
-        except PhalanxError as error:
-            self._pool.reject_worktree(spare, str(error))
+            return await self._host.bind_spare(spare.content, record.instance_id, record.work_dir)
+        except BaseException as error:
+            self._pools.worktrees.reject(spare, str(error) or _CUT_OFF)
             if isinstance(error, WorkspaceError):
                 return None
             raise
@@ -114,10 +116,10 @@ class ColdStart:
 
 
 class WarmStart:
-    def __init__(self, staff: Staff, team: Team, pool: Pool) -> None:
+    def __init__(self, staff: Staff, team: Team, pools: Pools) -> None:
         self._host: Host = staff.host
         self._team = team
-        self._pool = pool
+        self._pools = pools
         self._scheduler = staff.scheduler
 
     async def begin(
@@ -126,17 +128,20 @@ class WarmStart:
         """None when there is no spare for this request. Raises ``StoreError`` and, when the host of the placement does
         not answer, ``UnavailableError``; then ``member`` is to be undone."""
         hosts = self._scheduler.choices(placement) if self._scheduler is not None and placement is not None else None
-        spare = self._pool.take_agent(request, member.record.work_dir, hosts)
-        if spare is None:
+        taken = self._pools.take_agent(request, member.record.work_dir, hosts)
+        if taken is None:
             return None
+        spare = taken.content
         placed = placement.host if placement is not None else ""
         self._place(member, placement, spare.record.host)
         async with spare.turn:
             port = self._team.members.port(spare.record.instance_id)
             try:
                 await self._hand_over(member, spare)
-            except (WorkspaceError, AgentError, TerminalError, UnavailableError) as error:
-                self._pool.reject_agent(spare, str(error))
+            except BaseException as error:
+                self._pools.agents.reject(taken, str(error) or _CUT_OFF)
+                if not isinstance(error, (WorkspaceError, AgentError, TerminalError, UnavailableError)):
+                    raise
                 if isinstance(error, UnavailableError) and placed in ("", spare.record.host):
                     raise
                 self._place(member, placement, placed)

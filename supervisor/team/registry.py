@@ -31,7 +31,6 @@ __all__ = [
     "InstanceStage",
     "Member",
     "Registry",
-    "SpareAgent",
     "is_instance_id",
     "number_in",
     "worktree_names",
@@ -53,20 +52,6 @@ _STATUS_OF = {
     InstanceStage.STOPPED: Status.STOPPED,
     InstanceStage.FAILED: Status.FAILED,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpareAgent:
-    """A spare agent to be; the fields as in ``InstanceRecord``."""
-
-    agent: str
-    session_id: str
-    created_at: float
-    work_dir: Path
-    recipe: str
-    host: str
-    address: str
-    """Of the host if it is not the supervisor's own; else empty."""
 
 
 @dataclass(slots=True)
@@ -158,26 +143,39 @@ class Registry:
         )
         return self._take(Member(record, InstanceSnapshot(since=now)))
 
-    def add_spare(self, spare: SpareAgent) -> Member:
-        """Takes in a spare agent that is just being made."""
-        name = self.next_spare()
+    def add_spare(
+        self,
+        name: str,
+        *,
+        agent: str,
+        session_id: str,
+        now: float,
+        work_dir: Path,
+        recipe: str,
+        host: str = "",
+        address: str = "",
+    ) -> Member:
+        """Takes in a spare agent that is just being made; the fields as in ``InstanceRecord``.
+
+        ``address``: of the host if it is not the supervisor's own; else empty.
+        """
         record = InstanceRecord(
             instance_id=name,
-            number=self.last_spare,
+            number=number_in(name),
             executive=0,
             manager=0,
             role=Role.SPECIALIST,
             parent_id=None,
             name=None,
-            agent=spare.agent,
-            session_id=spare.session_id,
-            created_at=spare.created_at,
-            work_dir=spare.work_dir,
-            recipe=spare.recipe,
-            host=spare.host,
-            actor=f"{name}@{spare.address}" if spare.address else "",
+            agent=agent,
+            session_id=session_id,
+            created_at=now,
+            work_dir=work_dir,
+            recipe=recipe,
+            host=host,
+            actor=f"{name}@{address}" if address else "",
         )
-        return self._take(Member(record, InstanceSnapshot(since=spare.created_at)))
+        return self._take(Member(record, InstanceSnapshot(since=now)))
 
     def spares(self) -> tuple[Member, ...]:
         return tuple(self._members[instance_id] for instance_id in self._spares)

@@ -15,7 +15,6 @@ from actors.tmux.server import TmuxServer
 from supervisor.api.requests import ShutdownRequest
 from supervisor.api.verbs import Caller
 from supervisor.build import build_supervisor
-from supervisor.pool.actors import ActorPool
 from supervisor.settings import Settings
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 from supervisor.spawning.staff import Staff
@@ -61,10 +60,9 @@ def staff(home: Home, settings: Settings, terminal: TmuxServer) -> Iterator[Staf
     catalog = AgentCatalog(claude_command="no-such-claude", python=sys.executable)
     terminal.start(environment)
     factory, permits = Actors(catalog), FairSemaphore(settings.max_concurrent_spawns)
-    actor_pool = ActorPool(factory, permits, settings.spare_actors)
     host = Host(home, catalog, environment)
     memory = MemoryAdmission(host, settings.agent_memory_mb, settings.memory_reserve_mb)
-    yield Staff(host=host, factory=factory, permits=permits, actor_pool=actor_pool, memory=memory)
+    yield Staff(host=host, factory=factory, permits=permits, memory=memory)
     terminal.stop()
 
 

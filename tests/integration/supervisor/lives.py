@@ -26,7 +26,6 @@ from actors.tmux.server import TmuxServer
 from supervisor.api.requests import Request
 from supervisor.api.verbs import Caller
 from supervisor.build import build_supervisor
-from supervisor.pool.actors import ActorPool
 from supervisor.settings import Settings
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 from supervisor.spawning.staff import Staff
@@ -218,10 +217,9 @@ class Team:
         found = Settings.load(self.home, {**self._environment, **settings})
         host = Host(self.home, self.catalog, self._environment)
         factory, permits = Mortal(self.actors, fate), FairSemaphore(found.max_concurrent_spawns)
-        actor_pool = ActorPool(factory, permits, found.spare_actors)
         reached: Any = Mortal(host, fate, all_count=True)
         memory = MemoryAdmission(reached, found.agent_memory_mb, found.memory_reserve_mb, found.spawn_timeout_s)
-        staff = Staff(host=reached, factory=factory, permits=permits, actor_pool=actor_pool, memory=memory)
+        staff = Staff(host=reached, factory=factory, permits=permits, memory=memory)
         supervisor = build_supervisor(self.home, found, staff, Mortal(store, fate))
         life = Life(supervisor, store, fate)
         self.lives.append(life)

@@ -18,7 +18,7 @@ from actors.status import Status
 from supervisor.api import requests, results
 from supervisor.api.requests import Role
 from supervisor.api.verbs import Caller
-from supervisor.pool import agents as agents_module
+from supervisor.pool import pool as pool_module
 from supervisor.team.registry import Member
 from tests.integration.supervisor.asking import received, specialist
 from tests.integration.supervisor.deeds import agents, listed, send, settle, spawn, terminate
@@ -139,7 +139,7 @@ async def test_a_spare_that_dies_while_it_is_being_taken_costs_the_taker_nothing
 async def test_a_spare_that_is_no_good_any_more_is_replaced(
     team: Team, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agents_module, "EVERY_S", 0.1)
+    monkeypatch.setattr(pool_module, "EVERY_S", 0.1)
     life = await team.first_life(PREWARM_INSTANCES="1")
     await terminate(life, await spawn(life, team))
     await until(lambda: len(life.supervisor._team.registry.spares()) == 1 and spares(life)[0].record.stage == "spare")

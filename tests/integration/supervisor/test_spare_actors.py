@@ -17,7 +17,7 @@ async def stocked(life: Life) -> set[str]:
     """The names of the spares, once there are as many as there should be."""
     actor_pool = life.supervisor._recovery._actor_pool
     for _ in range(500):
-        if actor_pool.ready == 2:
+        if len(actor_pool.ready()) == 2:
             return set(actor_pool.names)
         await asyncio.sleep(0.01)
     raise AssertionError("the stock was not filled")

@@ -16,8 +16,7 @@ from typing import Any
 from actors.home import Home
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.api.verbs import Caller
-from supervisor.build import make_pool
-from supervisor.pool.actors import ActorPool
+from supervisor.build import make_pools
 from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
@@ -94,13 +93,13 @@ class Life:
         hands: Any = Hands(world)
         host: Any = _Reached(hands, "host", self)
         factory: Any = _Reached(hands, "Ray", self)
-        settings = Settings()
+        settings = Settings(spare_actors=0)
         self.permits = permits = FairSemaphore(3)
-        actor_pool, memory = ActorPool(factory, permits, 0), MemoryAdmission(host, 1, 0)
-        staff = Staff(host=host, factory=factory, permits=permits, actor_pool=actor_pool, memory=memory)
+        staff = Staff(host=host, factory=factory, permits=permits, memory=MemoryAdmission(host, 1, 0))
         store = FencedStore(_Kept(records, self))
         self.team = team = Team(store)
-        batching = Batching(LiveSettings(TunableValues.of(settings)), team)
+        live_settings = LiveSettings(TunableValues.of(settings))
+        batching = Batching(live_settings, team)
         adopter = Adopter(_HOME, InstanceRules(batching=batching, comes_back=False), factory, team)
         rollback = SpawnRollback(team, host, factory)
         self.lifecycle = Lifecycle(team, staff, adopter, 20.0)
@@ -108,10 +107,10 @@ class Life:
         spawning = SpawnSettings(
             team=team, agent="demo", timeout_s=20.0, work_dirs=policy, allow_bypass=False, scheduler=None
         )
-        pool = make_pool(_HOME, settings, staff, team, adopter, store=store)
-        starts = Starts(warm=WarmStart(staff, team, pool), cold=ColdStart(_HOME, staff, team, adopter, pool))
+        pools = make_pools(_HOME, settings, staff, team, adopter, rollback, live_settings, store, policy)
+        starts = Starts(warm=WarmStart(staff, team, pools), cold=ColdStart(_HOME, staff, team, adopter, pools))
         self.spawner = Spawner(spawning, staff, adopter, rollback, starts)
-        self.recovery = Recovery(team, staff, adopter, rollback, self.lifecycle)
+        self.recovery = Recovery(team, staff, adopter, rollback, self.lifecycle, pools.actors)
 
     def check(self) -> None:
         if self._dead:

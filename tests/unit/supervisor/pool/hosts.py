@@ -1,4 +1,4 @@
-"""Three hosts on which spares may be; a ``SparePlacement`` whose hosts come and go as the test says."""
+"""Three hosts on which spares may be, which come and go as the test says."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from actors.errors import UnavailableError
 from actors.worktrees.model import OrphanWorktree, RemovalResult
-from supervisor.pool.placement import SparePlace
-from supervisor.pool.worktrees import WorktreePool
+from supervisor.pool.placement import SparePlace, SparePlacement
+from supervisor.pool.pool import Pool
 
 
 class Machine:
@@ -57,11 +57,13 @@ class Machine:
         self.directories.remove(name)
 
 
-class Hosts:
+class Hosts(SparePlacement):
     own = "a"
     names: Mapping[str, str] = {"": "a", "1": "b", "2": "c"}
 
     def __init__(self) -> None:
+        nothing: Any = None
+        super().__init__(nothing, nothing)
         self.there = ["a", "b", "c"]
         self.drained: set[str] = set()
         self.programs: dict[str, str] = {}
@@ -107,11 +109,11 @@ class Hosts:
 
 
 @asynccontextmanager
-async def kept(worktrees: WorktreePool) -> AsyncIterator[None]:
-    """Inside, spares are made, taken away and cleared away as in a team that runs."""
-    keeping = asyncio.create_task(worktrees.keep())
+async def kept(pool: Pool[Any, Any]) -> AsyncIterator[None]:
+    """Inside, spares are made, ended and cleared away as in a team that runs."""
+    keeping = asyncio.create_task(pool.keep())
     try:
         yield
     finally:
         keeping.cancel()
-        await worktrees.end()
+        await pool.end()

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
-from supervisor.pool.demand import PAUSE_S
-from supervisor.pool.worktrees import WorktreePool
-from supervisor.spawning.admission import FairSemaphore
-from supervisor.spawning.staff import Staff
+from supervisor.pool.pool import PAUSE_S
+from supervisor.pool.worktrees import StaleSpareCleaner
 from supervisor.store.memory import MemoryStore
 from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.pool.hosts import Hosts, Machine, kept
+from tests.unit.supervisor.pool.hosts import Hosts, Machine
 from tests.unit.supervisor.stand_ins import record
 
 
@@ -21,9 +18,6 @@ class Scene:
     def __init__(self) -> None:
         self.team = Team(MemoryStore())
         self.hosts = Hosts()
-        nothing: Any = None
-        staff = Staff(host=nothing, factory=nothing, permits=FairSemaphore(8), actor_pool=nothing, memory=nothing)
-        self.worktrees = WorktreePool(self.team, staff, self.hosts, 0)
 
     def __getitem__(self, host: str) -> Machine:
         return self.hosts.machines[host]
@@ -40,8 +34,9 @@ def played(test: Callable[[Scene], Awaitable[None]], **before: Callable[[Machine
         scene = Scene()
         for host, prepare in before.items():
             prepare(scene[host])
-        async with kept(scene.worktrees):
-            await test(scene)
+        keeping = asyncio.create_task(StaleSpareCleaner(scene.team, scene.hosts).keep())
+        await test(scene)
+        keeping.cancel()
 
     virtual_time.run(play)
 
@@ -49,6 +44,7 @@ def played(test: Callable[[Scene], Awaitable[None]], **before: Callable[[Machine
 def test_what_a_host_has_kept_of_spares_goes_when_it_is_back_and_what_an_instance_had_stays() -> None:
     async def test(scene: Scene) -> None:
         scene.hosts.there.remove("b")
+        scene.hosts.changes.announce()
         await asyncio.sleep(PAUSE_S + 1)
         scene["b"].left = [("spare_7", None), ("spare_8", "phalanx/spec_0_0_1"), ("exec_1", None)]
         scene["b"].directories = ["exec_1", "spare_3", "spare_7"]

@@ -11,6 +11,7 @@ from actors.errors import UnavailableError
 from actors.nodes import ELASTIC_LABEL, Node
 from supervisor.cluster import scheduler as roster_module
 from supervisor.cluster.scheduler import RETURN_S, HostScheduler
+from supervisor.cluster.slots import SlotAccounting
 from supervisor.pool.placement import ClusterPlacement
 from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceStage
@@ -27,7 +28,7 @@ class Scene:
         self.memory = True
         this: Any = self
         self.scheduler = HostScheduler("head", this, this, 0)
-        self.placement = ClusterPlacement(self.team, self.scheduler, this)
+        self.placement = ClusterPlacement(this, this, self.scheduler, SlotAccounting(self.team, self.scheduler))
         self._number = 0
 
     async def nodes(self) -> tuple[Node, ...]:

@@ -1,243 +1,343 @@
-"""What an order of the pool comes to: what is asked for, what is left alone, what outlives the supervisor."""
+"""What every pool promises, whatever its spares are."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from actors.worktrees.model import Workspace
-from supervisor.api.requests import Role, SpawnRequest
-from supervisor.pool import agents as agents_module
-from supervisor.pool import demand as demand_module
-from supervisor.pool.actors import ActorPool
-from supervisor.pool.agents import AgentPool
-from supervisor.pool.demand import PAUSE_S, AgentSpec, OrderBook
-from supervisor.pool.pool import OrderProgress, Pool, SparePools
-from supervisor.pool.worktrees import WorktreePool
+from actors.concurrency import ChangeNotifier
+from actors.errors import FencedError, StoreError, UnavailableError
+from supervisor.pool.pool import EVERY_S, PAUSE_S, Pool, Spare, SpareMaker
 from supervisor.spawning.admission import FairSemaphore
-from supervisor.spawning.staff import Staff
-from supervisor.store.memory import MemoryStore
-from supervisor.team.registry import InstanceStage, Member
-from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.pool.hosts import Hosts
-from tests.unit.supervisor.stand_ins import READY, StandInInstance, TroubledStore, record
+from tests.unit.supervisor.pool.hosts import kept
 
-RECIPE = AgentSpec(work_dir=Path("/project"), agent="demo")
-REQUEST = SpawnRequest(role=Role.SPECIALIST, work_dir=str(RECIPE.work_dir), context="hello")
-MAKING_S = 2.0
+MAKING_S = 1.0
+UNUSED_S = 600.0
 
 
-@pytest.fixture(autouse=True)
-def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (agents_module, demand_module):
-        monkeypatch.setattr(module, "time", virtual_time.clock())
+class Scene(SpareMaker[str, int]):
+    """A pool and its maker, whose spares are numbers on the hosts ``a`` and ``b`` in turn."""
 
+    what = "spare"
 
-class Scene:
-    """A pool whose maker, host and factory are this; a spare agent takes ``MAKING_S`` longer than the one before."""
-
-    def __init__(self, store: MemoryStore, boot: str = "this boot", size: int = 0) -> None:
-        self.team = Team(store)
+    def __init__(self, **more: Any) -> None:
+        self.targets: dict[str, int] = {}
         self.permits = FairSemaphore(8)
-        self.told: list[tuple[int, str]] = []
-        self._number = 0
-        this: Any = self
-        hosts = Hosts()
-        actor_pool = ActorPool(this, self.permits, 0)
-        staff = Staff(host=this, factory=this, permits=self.permits, actor_pool=actor_pool, memory=this)
-        agents, worktrees = AgentPool(self.team, staff, this, hosts, size), WorktreePool(self.team, staff, hosts, 0)
-        kept = SparePools(placement=hosts, agents=agents, worktrees=worktrees)
-        self.pool = Pool(self.team, actor_pool, kept, OrderBook(store, boot), "demo")
+        self.changes = ChangeNotifier()
+        self.confirm_error: Exception | None = None
+        self.error: dict[str, Exception] = {}
+        self.obstacles: dict[str, str] = {}
+        self.faults: dict[str, str] = {}
+        self.stuck: set[str] = set()
+        self.ended: list[str] = []
+        self.made = self.at_once = self.most_at_once = 0
+        self.pool: Pool[str, int] = Pool(
+            self, lambda: self.targets, self.permits, self.changes, self.confirm, **{"unused_s": 0.0, **more}
+        )
 
-    async def make(self, recipe: AgentSpec) -> None:
-        self._number += 1
-        name = f"spare_{self._number}"
-        await asyncio.sleep(MAKING_S * self._number)
-        workspace = Workspace(mode="isolated", directory=Path("/w"))
-        made = {
-            "instance_id": name,
-            "host": "a",
-            "recipe": recipe.key,
-            "workspace": workspace,
-            "stage": InstanceStage.SPARE,
-        }
-        member = self.team.registry.restore(record(int(name[6:]), **made), now=asyncio.get_running_loop().time())
-        member.snapshot = READY
-        instance: Any = StandInInstance()
-        self.team.members.follow(name, instance, "first", self)  # type: ignore[arg-type]
-        self.team.changes.announce()
+    async def confirm(self) -> None:
+        if self.confirm_error is not None:
+            raise self.confirm_error
 
-    async def discard(self, spare: Member) -> None:
-        self.team.registry.remove(spare.record.instance_id)
-        self.team.changes.announce()
+    def new_name(self, key: str) -> str:
+        self.made += 1
+        return f"{key}{self.made}"
 
-    async def is_spare(self, workspace: object) -> bool:
-        return True
+    def obstacle(self, key: str) -> str:
+        return self.obstacles.get(key, "")
 
-    async def create_spare(self, name: str, work_dir: Path) -> Workspace:
-        return Workspace(mode="isolated", directory=Path("/w") / name, worktree=Path("/w") / name)
-
-    async def undo_workspace(self, spare: Workspace) -> None:
-        """It is gone."""
-
-    def fill(
-        self, instances: int | None, worktrees: int | None = None, timeout_s: float = 300.0
-    ) -> Awaitable[OrderProgress]:
-        return self.pool.fill(RECIPE, instances, worktrees, lambda *told: self.told.append(told), timeout_s)
-
-    def take(self) -> Member | None:
-        """As a spawn does, which has news to tell as well."""
-        taken = self.pool.take_agent(REQUEST, RECIPE.work_dir, None)
-        self.team.changes.announce()
-        return taken
-
-    def ready(self) -> tuple[int, int]:
-        figures = self.pool.figures
-        return figures.instances.ready, figures.worktrees.ready
-
-
-def played(*tests: Callable[[Scene], Awaitable[None]], boots: tuple[str, ...] = ("b", "b"), size: int = 0) -> None:
-    """One life of the supervisor after the other, each with the store of the one before."""
-    store = MemoryStore()
-
-    async def play(test: Callable[[Scene], Awaitable[None]], boot: str) -> None:
-        scene = Scene(store, boot, size)
-        await scene.pool.begin()
+    async def make(self, name: str, key: str) -> Spare[str, int]:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            await test(scene)
+            await asyncio.sleep(MAKING_S + int(name[1:]) / 1000)
         finally:
-            await scene.pool.end()
-            await scene.team.members.leave_all()
+            self.at_once -= 1
+        if key in self.error:
+            raise self.error[key]
+        return spare(name)
 
-    for test, boot in zip(tests, boots, strict=False):
-        virtual_time.run(lambda test=test, boot=boot: play(test, boot))  # type: ignore[misc]
-
-
-def test_what_is_not_named_stays_as_it_is() -> None:
-    async def test(scene: Scene) -> None:
-        await scene.fill(2, 3)
-        assert scene.ready() == (2, 3)
-        assert (await scene.fill(None, 5)).errors == ()
-        assert scene.ready() == (2, 5)
-        await scene.fill(1)
-        assert scene.ready() == (1, 5)
-        await scene.fill(None)
-        assert scene.ready() == (1, 5)
-        await scene.fill(0, 0)
-        assert scene.ready() == (0, 0)
-
-    played(test)
-
-
-def test_an_order_from_which_spawns_take_ends_when_the_others_are_there() -> None:
-    async def test(scene: Scene) -> None:
-        filling = asyncio.ensure_future(scene.fill(3, 1))
-        await scene.team.changes.until(lambda: scene.ready() == (1, 1), None)
-        assert scene.pool.take_worktree(RECIPE.work_dir, "a") is not None
-        taken = scene.take()
-        assert taken is not None
-        started = asyncio.get_running_loop().time()
-        assert await filling == OrderProgress(instances=2, worktrees=0, taken=2)
-        assert asyncio.get_running_loop().time() - started < 3 * MAKING_S
-
-    played(test)
-
-
-def test_an_order_of_which_some_were_given_up_for_an_instance_ends_and_says_so() -> None:
-    async def test(scene: Scene) -> None:
-        filling = asyncio.ensure_future(scene.fill(2))
-        await scene.team.changes.until(lambda: scene.ready() == (1, 0), None)
-        assert scene.pool.give_back("a")
-        done = await filling
-        assert done.instances == 1
-        assert done.errors == ("One was given up, because an instance needed its room.",)
-
-    played(test)
-
-
-def test_while_spawns_of_callers_come_first_an_order_says_so_and_ends_in_words_when_it_takes_too_long() -> None:
-    async def test(scene: Scene) -> None:
-        words = "spawns of callers, which come first: 1 run, 0 wait"
-        async with scene.permits.hold("lead"):
-            done = await scene.fill(2, timeout_s=60.0)
-            assert scene.told[-1] == (0, f"waits for {words}")
-            assert done.errors == (f"2 are not ready after 60 s: they wait for {words}.",)
-        scene.team.changes.announce()
-        await asyncio.sleep(10)
-        assert scene.ready() == (2, 0), "it is ordered all the same"
-
-    played(test)
-
-
-def test_an_order_outlives_the_supervisor_less_what_was_taken() -> None:
-    async def first(scene: Scene) -> None:
-        await scene.fill(3, 2)
-        scene.take()
+    async def recognise(self, spare: Spare[str, int]) -> str:
         await asyncio.sleep(1)
+        return self.faults.get(spare.name, "")
 
-    async def second(scene: Scene) -> None:
-        await asyncio.sleep(60)
-        assert scene.ready() == (2, 2)
+    def fault(self, spare: Spare[str, int]) -> str:
+        return self.faults.get(spare.name, "")
 
-    played(first, second)
+    async def end(self, spare: Spare[str, int]) -> None:
+        await asyncio.sleep(1)
+        if spare.name in self.stuck:
+            raise UnavailableError("the host does not answer")
+        self.ended.append(spare.name)
 
-
-def test_an_order_ends_with_the_team_and_with_the_machine() -> None:
-    async def first(scene: Scene) -> None:
-        await scene.fill(3, 2)
-        await scene.pool.give_up()
-
-    async def nothing(scene: Scene) -> None:
-        await asyncio.sleep(60)
-        assert scene.ready() == (0, 0)
-
-    async def again(scene: Scene) -> None:
-        await scene.fill(3, 2)
-
-    played(first, nothing, again, nothing, boots=("b", "b", "b", "c"))
+    def names(self, key: str | None = None) -> list[str]:
+        return [spare.name for spare in self.pool.ready(key)]
 
 
-def test_after_the_end_of_the_team_the_settings_spares_are_of_the_kind_of_before_as_soon_as_it_is_used() -> None:
-    async def first(scene: Scene) -> None:
-        assert scene.take() is None
-        scene.pool.works(REQUEST, RECIPE.work_dir, Workspace(mode="isolated", directory=Path("/w")))
-        await asyncio.sleep(10)
-        assert scene.ready() == (2, 0)
-        await scene.pool.give_up()
-
-    async def second(scene: Scene) -> None:
-        await asyncio.sleep(60)
-        assert scene.ready() == (0, 0)
-        assert scene.pool.figures.instances.wanted == 2
-        assert "resumed" in scene.pool.figures.instances.waits_for
-        instance: Any = StandInInstance()
-        scene.team.registry.restore(record(7), now=1.0)
-        scene.team.members.follow("spec_0_0_7", instance, "first", scene)  # type: ignore[arg-type]
-        await asyncio.sleep(60)
-        assert scene.ready() == (2, 0)
-
-    played(first, second, size=2)
+def spare(name: str) -> Spare[str, int]:
+    number = int(name[1:])
+    return Spare(name=name, key=name[0], host="ab"[number % 2], content=number)
 
 
-def test_what_cannot_be_stored_now_is_stored_later() -> None:
+def played(test: Callable[[Scene], Awaitable[None]], **more: Any) -> None:
     async def play() -> None:
-        store = TroubledStore()
-        scene = Scene(store)
-        await scene.pool.begin()
-        await scene.fill(2)
-        store.fails()
-        scene.take()
-        scene.team.changes.announce()
-        await asyncio.sleep(PAUSE_S)
-        store.error = None
-        await asyncio.sleep(PAUSE_S)
-        assert (await OrderBook(store, "this boot").load(scene.team.unreadable)).agents == {RECIPE.key: 1}
-        await scene.pool.end()
-        await scene.team.members.leave_all()
+        scene = Scene(**more)
+        async with kept(scene.pool):
+            scene.pool.recognise(())
+            await test(scene)
 
     virtual_time.run(play)
+
+
+def test_as_many_are_made_as_are_wanted_and_what_was_taken_is_made_anew() -> None:
+    async def test(scene: Scene) -> None:
+        scene.targets = {"x": 2, "y": 1}
+        scene.pool.wake()
+        await asyncio.sleep(5)
+        assert scene.names() == ["x1", "x2", "y3"]
+        taken = [scene.pool.take("x") for _ in range(3)]
+        assert [each and each.name for each in taken] == ["x1", "x2", None]
+        assert scene.pool.names == {"y3"}
+        await asyncio.sleep(5)
+        assert scene.names("x") == ["x4", "x5"]
+
+    played(test)
+
+
+def test_the_host_that_is_wanted_most_comes_first_and_one_that_is_not_allowed_never() -> None:
+    async def test(scene: Scene) -> None:
+        scene.pool.order("x", 3)
+        await asyncio.sleep(5)
+        taken = [scene.pool.take("x", hosts) for hosts in (["a", "b"], ["a"], ["b", "a"])]
+        assert [each and each.host for each in taken] == ["a", None, "b"]
+
+    played(test)
+
+
+def test_no_more_are_made_at_once_than_allowed_and_none_while_a_caller_spawns() -> None:
+    async def test(scene: Scene) -> None:
+        scene.targets = {"x": 3}
+        async with scene.permits.hold("lead"):
+            scene.pool.wake()
+            await asyncio.sleep(60)
+            assert scene.names() == []
+            assert scene.pool.waits_for == "spawns of callers, which come first: 1 run, 0 wait"
+        await asyncio.sleep(0.5)
+        assert scene.pool.waits_for == "3 that are being made"
+        assert len(scene.pool.names) == 1, "what is being made is the pool's own"
+        await asyncio.sleep(10)
+        assert len(scene.names()) == 3
+        assert scene.most_at_once == 1
+        assert scene.pool.waits_for == ""
+
+    played(test, at_once=1)
+
+
+def test_nothing_is_made_before_it_is_known_what_an_earlier_supervisor_has_left() -> None:
+    async def play() -> None:
+        scene = Scene()
+        scene.targets, scene.faults = {"x": 3}, {"x92": "it is bound"}
+        async with kept(scene.pool):
+            await asyncio.sleep(60)
+            assert scene.made == 0
+            scene.pool.recognise(map(spare, ("x91", "x92", "x93", "y94")))
+            assert scene.pool.names == {"x91", "x92", "x93", "y94"}
+            assert scene.pool.take("x") is None, "it is not known yet whether it is good"
+            scene.pool.recognise([spare("x91")])
+            await asyncio.sleep(5)
+            assert scene.names() == ["x91", "x93", "x1"]
+            assert sorted(scene.ended) == ["x92", "y94"]
+
+    virtual_time.run(play)
+
+
+def test_a_bad_one_is_given_to_nobody_and_replaced_and_one_that_cannot_be_ended_is_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test(scene: Scene) -> None:
+        scene.targets, scene.stuck = {"x": 1}, {"x1"}
+        scene.pool.wake()
+        await asyncio.sleep(5)
+        scene.faults["x1"] = "it has ended"
+        scene.pool.wake()
+        await asyncio.sleep(5)
+        assert scene.names() == ["x2"]
+        assert "x1" in scene.pool.names, "it is not gone yet"
+        scene.stuck.clear()
+        await asyncio.sleep(EVERY_S * 3)
+        assert scene.ended == ["x1"]
+        assert scene.pool.names == {"x2"}
+
+    played(test)
+    assert "the spare x1 is discarded: it has ended" in caplog.text
+
+
+def test_one_that_was_taken_and_could_not_be_used_is_ended() -> None:
+    async def test(scene: Scene) -> None:
+        scene.pool.order("x", 1)
+        await asyncio.sleep(5)
+        taken = scene.pool.take("x")
+        assert taken is not None
+        scene.pool.reject(taken, "it is not as it was made")
+        await asyncio.sleep(5)
+        assert scene.ended == ["x1"]
+        assert scene.made == 1, "it was taken from the order"
+
+    played(test)
+
+
+def test_what_is_too_much_goes_the_newest_first_but_stays_while_its_key_was_used_lately() -> None:
+    async def test(scene: Scene) -> None:
+        scene.targets = {"x": 3}
+        scene.pool.use("x")
+        scene.pool.wake()
+        await asyncio.sleep(5)
+        scene.targets = {"x": 1}
+        scene.pool.wake()
+        await asyncio.sleep(UNUSED_S - EVERY_S)
+        assert scene.names() == ["x1", "x2", "x3"]
+        await asyncio.sleep(EVERY_S * 3)
+        assert scene.names() == ["x1"]
+        scene.pool.use("x")
+        scene.targets = {}
+        scene.pool.trim()
+        assert scene.names() == []
+
+    played(test, unused_s=UNUSED_S)
+
+
+def test_an_order_counts_what_was_taken_of_it_and_holds_beside_the_target() -> None:
+    async def test(scene: Scene) -> None:
+        scene.targets = {"x": 1}
+        scene.pool.order("x", 3)
+        assert (scene.pool.lacking("x"), scene.pool.wanted, scene.pool.orders) == (3, 3, {"x": 3})
+        await asyncio.sleep(5)
+        for _ in range(3):
+            assert scene.pool.take("x") is not None
+        await asyncio.sleep(5)
+        assert (scene.pool.taken["x"], scene.pool.orders, len(scene.names())) == (3, {}, 1)
+        assert scene.pool.take("x") is not None
+        assert scene.pool.taken["x"] == 3
+
+    played(test)
+
+
+def test_what_fails_is_told_and_no_longer_ordered_and_holds_up_no_other_key() -> None:
+    async def test(scene: Scene) -> None:
+        scene.error["x"] = UnavailableError("no host has room")
+        scene.targets = {"y": 1}
+        scene.pool.order("x", 2)
+        await asyncio.sleep(5)
+        assert scene.pool.errors["x"] == ["no host has room"] * 2
+        assert scene.pool.lacking("x") == 0
+        assert scene.names() == ["y1"]
+        scene.pool.order("x", 2)
+        del scene.error["x"]
+        await asyncio.sleep(5)
+        assert (len(scene.names("x")), scene.pool.errors["x"]) == (2, [])
+
+    played(test)
+
+
+def test_a_target_that_failed_is_tried_again_after_a_pause_whatever_the_error_was() -> None:
+    async def test(scene: Scene) -> None:
+        scene.error["x"] = ValueError("a word of Ray's own")
+        scene.targets = {"x": 1}
+        scene.pool.wake()
+        await asyncio.sleep(5)
+        assert scene.pool.waits_for == "the next try in 26 s: a word of Ray's own"
+        del scene.error["x"]
+        await asyncio.sleep(PAUSE_S)
+        assert len(scene.names()) == 1
+
+    played(test)
+
+
+def test_a_key_of_which_none_can_be_made_says_what_it_waits_for() -> None:
+    async def test(scene: Scene) -> None:
+        scene.obstacles["x"] = "better times"
+        scene.pool.order("x", 1)
+        await asyncio.sleep(60)
+        assert scene.made == 0
+        assert scene.pool.waits_for == "better times"
+        scene.obstacles.clear()
+        scene.pool.wake()
+        await asyncio.sleep(5)
+        assert len(scene.names()) == 1
+
+    played(test)
+
+
+def test_room_is_made_on_the_host_that_lacks_it_by_one_spare_at_a_time_and_none_is_made_for_a_while() -> None:
+    async def test(scene: Scene) -> None:
+        scene.pool.order("x", 4)
+        await asyncio.sleep(5)
+        scene.pool.give_up_one("c")
+        scene.pool.give_up_one("a")
+        scene.pool.give_up_one("a")
+        await asyncio.sleep(2)
+        assert scene.ended == ["x2"]
+        assert scene.pool.errors["x"] == ["One was given up, because an instance needed its room."]
+        scene.pool.give_up_one("")
+        scene.pool.give_up_one("")
+        await asyncio.sleep(2)
+        assert scene.ended == ["x2", "x1"]
+        scene.targets = {"x": 4}
+        scene.pool.wake()
+        await asyncio.sleep(5)
+        assert scene.names() == ["x3", "x4"]
+        await asyncio.sleep(PAUSE_S)
+        assert len(scene.names()) == 4
+
+    played(test)
+
+
+def test_who_was_replaced_by_another_supervisor_makes_no_more() -> None:
+    async def test(scene: Scene) -> None:
+        scene.confirm_error = FencedError("another supervisor has the state")
+        scene.targets = {"x": 1}
+        scene.pool.wake()
+        await asyncio.sleep(5)
+        scene.confirm_error = None
+        await asyncio.sleep(EVERY_S * 3)
+        assert scene.made == 0
+
+    played(test)
+
+
+@pytest.mark.parametrize("error", [StoreError("no space left"), ValueError("a word of Ray's own")])
+def test_trouble_with_the_store_ends_no_pool(error: Exception) -> None:
+    async def test(scene: Scene) -> None:
+        scene.confirm_error = error
+        scene.targets = {"x": 1}
+        scene.pool.wake()
+        await asyncio.sleep(5)
+        assert scene.made == 0
+        scene.confirm_error = None
+        await asyncio.sleep(PAUSE_S * 2)
+        assert len(scene.names()) == 1
+
+    played(test)
+
+
+def test_at_the_end_of_the_team_all_are_ended_and_at_the_end_of_a_supervisor_those_that_are_ready_stay() -> None:
+    async def test(scene: Scene) -> None:
+        scene.pool.order("x", 3)
+        await asyncio.sleep(MAKING_S + 0.1)
+        scene.pool.order("x", 5)
+        await asyncio.sleep(0.1)
+        await (scene.pool.give_up() if scene.targets else scene.pool.end())
+        assert scene.at_once == 0
+        assert sorted(scene.ended) == (["x1", "x2", "x3"] if scene.targets else [])
+        assert scene.pool.orders == ({} if scene.targets else {"x": 5}), "what was cancelled did not fail"
+
+    async def team(scene: Scene) -> None:
+        scene.targets = {"y": 0}
+        await test(scene)
+
+    played(test)
+    played(team)

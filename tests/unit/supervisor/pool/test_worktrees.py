@@ -10,10 +10,9 @@ from typing import Any
 
 from actors.errors import UnavailableError
 from actors.worktrees.model import Workspace
-from supervisor.pool.demand import PAUSE_S
-from supervisor.pool.worktrees import DIRECTORIES, WorktreePool
+from supervisor.pool.pool import PAUSE_S, Pool
+from supervisor.pool.worktrees import WorktreeMaker
 from supervisor.spawning.admission import FairSemaphore
-from supervisor.spawning.staff import Staff
 from supervisor.store.memory import MemoryStore
 from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
@@ -31,9 +30,9 @@ class Scene:
         self.deeds: list[str] = []
         self.undoes = True
         this: Any = self
-        nothing: Any = None
-        staff = Staff(host=this, factory=nothing, permits=FairSemaphore(8), actor_pool=nothing, memory=nothing)
-        self.worktrees = WorktreePool(self.team, staff, self.hosts, 0)
+        maker = WorktreeMaker(this, self.team, self.hosts)
+        permits, changes = FairSemaphore(8), self.team.changes
+        self.worktrees: Pool[Path, Workspace] = Pool(maker, dict, permits, changes, self.team.confirm)
 
     async def create_spare(self, name: str, work_dir: Path) -> Workspace:
         await asyncio.sleep(0.1)
@@ -45,7 +44,6 @@ class Scene:
         host = self.hosts.settled[spare.directory.name]
         self.deeds.append(f"undo on {host}")
         if not self.undoes:
-            self.hosts.machines[host].left = [(spare.directory.name, None)]
             raise UnavailableError("the host does not answer")
 
 
@@ -53,6 +51,7 @@ def played(test: Callable[[Scene], Awaitable[None]]) -> None:
     async def play() -> None:
         scene = Scene()
         async with kept(scene.worktrees):
+            scene.worktrees.recognise(())
             await test(scene)
 
     virtual_time.run(play)
@@ -62,13 +61,13 @@ def test_they_are_spread_and_taken_only_on_their_own_host() -> None:
     async def test(scene: Scene) -> None:
         scene.worktrees.order(PROJECT, 4)
         await asyncio.sleep(1)
-        assert sorted(scene.worktrees.hosts.values()) == [1, 1, 2]
+        assert sorted(scene.worktrees.hosts().values()) == [1, 1, 2]
         names = []
-        while (spare := scene.worktrees.take(PROJECT, "b")) is not None:
-            names.append(spare.directory.name)
+        while (spare := scene.worktrees.take(PROJECT, ["b"])) is not None:
+            names.append(spare.name)
         assert {scene.hosts.settled[name] for name in names} == {"b"}
-        assert scene.worktrees.hosts["b"] == 0
-        assert scene.worktrees.ready(PROJECT) == 4 - len(names)
+        assert scene.worktrees.hosts()["b"] == 0
+        assert len(scene.worktrees.ready(PROJECT)) == 4 - len(names)
 
     played(test)
 
@@ -79,18 +78,17 @@ def test_a_drained_host_loses_its_own_and_a_lost_one_is_not_asked_and_both_are_m
         await asyncio.sleep(1)
         scene.hosts.drained.add("b")
         scene.hosts.there.remove("c")
-        assert scene.worktrees.misplaced
-        assert scene.worktrees.take(PROJECT, "b") is None
+        assert scene.worktrees.take(PROJECT, ["b"]) is None
         scene.team.changes.announce()
         await asyncio.sleep(1)
         assert scene.deeds == ["undo on b"]
-        assert scene.worktrees.hosts == Counter({"a": 3})
+        assert scene.worktrees.hosts() == Counter({"a": 3})
         assert len(scene.team.registry.spare_worktrees) == 3
 
     played(test)
 
 
-def test_one_that_could_not_be_taken_away_is_nobodys_and_goes_as_soon_as_it_can() -> None:
+def test_one_that_could_not_be_taken_away_is_tried_again_and_belongs_to_the_team_until_it_is_gone() -> None:
     async def test(scene: Scene) -> None:
         scene.worktrees.order(PROJECT, 3)
         await asyncio.sleep(1)
@@ -98,22 +96,10 @@ def test_one_that_could_not_be_taken_away_is_nobodys_and_goes_as_soon_as_it_can(
         scene.hosts.drained.add("b")
         scene.team.changes.announce()
         await asyncio.sleep(1)
-        ((name, _),) = scene.hosts.machines["b"].left
-        assert name not in scene.team.registry.names()
-        await asyncio.sleep(PAUSE_S)
-        assert scene.hosts.machines["b"].deeds == ["look", "look", f"collect {name}"]
-
-    played(test)
-
-
-def test_what_was_ordered_stays_however_many_other_directories_are_worked_on() -> None:
-    async def test(scene: Scene) -> None:
-        ordered = [PROJECT / str(number) for number in range(DIRECTORIES + 2)]
-        for work_dir in ordered:
-            scene.worktrees.order(work_dir, 1)
-        for number in range(DIRECTORIES):
-            scene.worktrees.asked_for(Path("/elsewhere") / str(number))
-        await asyncio.sleep(3)
-        assert [scene.worktrees.ready(work_dir) for work_dir in ordered] == [1] * len(ordered)
+        assert len(scene.team.registry.spare_worktrees) == 4
+        scene.undoes = True
+        await asyncio.sleep(2 * PAUSE_S)
+        assert scene.deeds == ["undo on b"] * 2
+        assert len(scene.team.registry.spare_worktrees) == 3
 
     played(test)

@@ -11,7 +11,8 @@ from typing import Any
 from actors.agents.base import RunningAgent
 from actors.instance.instance import Instance
 from actors.worktrees.model import OrphanWorktree, RemovalResult
-from supervisor.pool.actors import ActorPool
+from supervisor.pool.actors import ActorMaker, ActorPool
+from supervisor.pool.pool import Pool
 from supervisor.recovery.recovery import Recovery
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.rollback import SpawnRollback
@@ -113,8 +114,9 @@ class Scene:
         self.store = TroubledStore()
         self.team = Team(self.store)
         self.outside = out = Outside(self.team)
-        self.actor_pool = ActorPool(out, FairSemaphore(1), 0)
-        staff: Any = SimpleNamespace(host=out, factory=out, actor_pool=self.actor_pool, scheduler=None)
+        changes, confirm = self.team.changes, self.team.confirm
+        self.actor_pool: ActorPool = Pool(ActorMaker(out), dict, FairSemaphore(1), changes, confirm)
+        staff: Any = SimpleNamespace(host=out, factory=out, scheduler=None)
         undo = SpawnRollback(self.team, staff.host, staff.factory)
-        parts: tuple[Any, ...] = (staff, out, undo, out)
+        parts: tuple[Any, ...] = (staff, out, undo, out, self.actor_pool)
         self.recovery = Recovery(self.team, *parts)

@@ -79,14 +79,15 @@ def test_what_is_only_kept_ready_is_given_up_for_who_waits() -> None:
         machine = Machine(500)
         where = memory(machine)
 
-        def give_up(host: str) -> bool:
-            assert host == ""
-            machine.free_mb += 150
-            return True
+        async def give_up() -> None:
+            while True:
+                assert await where.full_hosts() == {""}
+                machine.free_mb += 150
 
-        where.give_up_spare = give_up
+        giving = asyncio.create_task(give_up())
         async with where.hold("claude"):
             assert machine.free_mb == 800
+        giving.cancel()
 
     virtual_time.run(play)
 
@@ -177,13 +178,14 @@ def test_on_another_host_only_its_slots_count_and_spares_there_give_way_one_afte
         where, asked, told = memory(Machine(0)), list[str](), list[str]()
         left = {"other": -2, "full": -1}
 
-        def give_up(host: str) -> bool:
-            asked.append(host)
-            left[host] += host == "other"
-            return True
+        async def give_up() -> None:
+            while True:
+                for host in await where.full_hosts():
+                    asked.append(host)
+                    left[host] += host == "other"
 
+        giving = asyncio.create_task(give_up())
         where.slots_left = lambda host: left.get(host, 1)
-        where.give_up_spare = give_up
         full = asyncio.create_task(where.hold("claude", told.append, "full").__aenter__())
         async with where.hold("claude", host="other"):
             assert asked.count("other") == 2
@@ -192,6 +194,7 @@ def test_on_another_host_only_its_slots_count_and_spares_there_give_way_one_afte
         assert told[-1].startswith("waits for room on full: each slot of this host is taken")
         left["full"] = 0
         await full
+        giving.cancel()
 
     virtual_time.run(play)
 

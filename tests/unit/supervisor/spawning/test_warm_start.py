@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import pytest
 
 from actors.agents.base import Handover
-from actors.errors import TerminalError, UnavailableError
+from actors.errors import StoreError, TerminalError, UnavailableError
 from actors.instance.reports import Report
 from actors.nodes import Node
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.cluster.scheduler import HostScheduler, Placement
+from supervisor.pool.agents import spare_agent
+from supervisor.pool.pool import Spare
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.staff import Staff
 from supervisor.spawning.start import WarmStart
@@ -32,7 +35,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.team = Team(MemoryStore())
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.seen: dict[str, Any] = {}
         self.rejected: list[str] = []
         self.allowed: Sequence[str] | None = None
@@ -43,7 +46,6 @@ class Scene:
             host=this,
             factory=nothing,
             permits=FairSemaphore(3),
-            actor_pool=nothing,
             memory=nothing,
             scheduler=self.scheduler,
         )
@@ -61,11 +63,15 @@ class Scene:
     async def nodes(self) -> tuple[Node, ...]:
         return tuple(Node(name=name, address=f"10.0.0.{at}", slots=4) for at, name in enumerate(("near", "far"), 1))
 
-    def take_agent(self, request: SpawnRequest, work_dir: Path, hosts: Sequence[str] | None) -> Member:
-        self.allowed = hosts
-        return self.spare
+    @property
+    def agents(self) -> Scene:
+        return self
 
-    def reject_agent(self, spare: Member, why: str) -> None:
+    def take_agent(self, request: SpawnRequest, work_dir: Path, hosts: Sequence[str] | None) -> Spare[str, Member]:
+        self.allowed = hosts
+        return spare_agent(self.spare)
+
+    def reject(self, spare: Spare[str, Member], why: str) -> None:
         self.rejected.append(why)
 
     async def bind_spare(self, spare: Workspace, instance_id: str, work_dir: Path) -> Workspace:
@@ -110,6 +116,15 @@ async def test_a_spare_on_another_host_that_cannot_be_given_leaves_the_instance_
     assert scene.rejected == [str(error)]
     assert (scene.member.record.host, scene.placement.host, scene.scheduler.places[NEW]) == ("near", "near", "near")
     assert SPARE in scene.team.registry
+    await scene.team.members.leave_all()
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), StoreError("no space left")])
+async def test_a_spare_whose_taker_is_cut_off_is_left_with_nobody(scene: Scene, error: BaseException) -> None:
+    scene.error = error
+    with pytest.raises(type(error)):
+        await scene.warm.begin(scene.member, REQUEST, "lead", scene.placement)
+    assert len(scene.rejected) == 1
     await scene.team.members.leave_all()
 
 

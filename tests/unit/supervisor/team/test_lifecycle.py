@@ -15,7 +15,6 @@ from actors.messages import Message
 from actors.status import Status
 from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import Workspace
-from supervisor.pool.actors import ActorPool
 from supervisor.records import decode_record
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 from supervisor.spawning.staff import Staff
@@ -98,7 +97,6 @@ async def lifecycle(reported: Status) -> tuple[Lifecycle, Team, Outside]:
         host=outside,
         factory=outside,
         permits=permits,
-        actor_pool=ActorPool(outside, permits, 0),
         memory=outside.memory,
     )
     member = await recruit(team, work_dir=Path("/usr"), stage=InstanceStage.FAILED)

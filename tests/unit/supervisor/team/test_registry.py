@@ -10,7 +10,7 @@ from actors.status import Status
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import SpawnRequest
 from supervisor.records import decode_record, encode_record
-from supervisor.team.registry import InstanceStage, Member, Registry, SpareAgent
+from supervisor.team.registry import InstanceStage, Member, Registry
 from tests.unit.supervisor.stand_ins import record
 
 
@@ -43,12 +43,10 @@ def test_the_number_of_an_instance_that_never_came_to_be_is_not_used_again() -> 
 
 def test_spares_leave_no_gaps_in_the_ids_of_instances_and_never_share_a_name() -> None:
     registry = Registry()
-    spare = SpareAgent(
-        agent="demo", session_id="s", created_at=1.0, work_dir=Path("/project"), recipe="r", host="", address=""
-    )
-    names = [registry.add_spare(spare).record.instance_id, registry.next_spare()]
-    registry.remove(names[0])
-    names.append(registry.add_spare(spare).record.instance_id)
+    names = [registry.next_spare(), registry.next_spare()]
+    spare = registry.add_spare(names[0], agent="demo", session_id="s", now=1.0, work_dir=Path("/project"), recipe="r")
+    registry.remove(spare.record.instance_id)
+    names.append(registry.next_spare())
     assert names == ["spare_1", "spare_2", "spare_3"]
     assert add(registry, "specialist").record.instance_id == "spec_0_0_1"
 

@@ -1,0 +1,324 @@
+"""The three pools of a team, how many spares each shall have, and the verb ``prewarm_resources``.
+
+``WarmStart`` and ``ColdStart`` take from here. How many: of actors as many on each host as the settings say, as far as
+there are slots; of agents as many as the settings say for the kind that was last asked for, from the moment that the
+team is in use; of worktrees as many for each of the directories that were last worked on. Beside that what was ordered.
+All in the supervisor's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from actors.concurrency import ChangeNotifier
+from actors.errors import FencedError, InvalidRequestError, PhalanxError, StoreError
+from actors.worktrees.model import Workspace
+from supervisor.api.requests import PrewarmRequest, SpawnRequest
+from supervisor.api.results import PrewarmResult
+from supervisor.api.verbs import Caller, Handler
+from supervisor.metrics.snapshot import HostPool, PoolSnapshot, SpareCount
+from supervisor.pool.actors import ActorMaker, ActorPool
+from supervisor.pool.agents import AgentMaker, AgentSpec, spare_agent
+from supervisor.pool.orders import OrderBook, PoolOrders
+from supervisor.pool.placement import SparePlacement
+from supervisor.pool.pool import EVERY_S, Pool, Spare
+from supervisor.pool.worktrees import StaleSpareCleaner, WorktreeMaker
+from supervisor.settings.live import LiveSettings, TunableValues
+from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDirPolicy
+from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.team import Team
+
+logger = logging.getLogger(__name__)
+
+UNUSED_S = 1800.0
+"""Who changes between kinds of agents finds those of the other one still there for so long."""
+DIRECTORIES = 4
+"""For so many, those that were worked on last, the settings' worktrees are kept."""
+_STORE_AGAIN_S = 5.0
+_FIRST_PAUSE_S = 1.0
+_MOST_S = 3600.0
+_NOWHERE = "the first spawn of an isolated instance: they are for the repositories that are worked on"
+
+
+class Pools:
+    """A ``VerbService``."""
+
+    def __init__(
+        self,
+        team: Team,
+        permits: FairSemaphore,
+        memory: MemoryAdmission,
+        placement: SparePlacement,
+        live_settings: LiveSettings,
+        book: OrderBook,
+        *,
+        actors: ActorMaker,
+        agents: AgentMaker,
+        worktrees: WorktreeMaker,
+        cleaner: StaleSpareCleaner,
+        work_dirs: WorkDirPolicy,
+        spare_actors: int,
+        default_agent: str,
+        timeout_s: float,
+    ) -> None:
+        """``timeout_s``: longest that one agent may take to its prompt."""
+        self._team = team
+        self._memory = memory
+        self._placement = placement
+        self._settings = live_settings
+        self._book = book
+        self._cleaner = cleaner
+        self._agent_maker = agents
+        self._work_directories = work_dirs
+        self._default_agent = default_agent
+        self._timeout_s = timeout_s
+        self._current = ""
+        """Key of the kind of agent that was last asked for."""
+        self._in_use = False
+        """An instance of the team runs or was asked for: before that nobody needs the settings' agents."""
+        self._work_dirs: OrderedDict[Path, None] = OrderedDict()
+        """That were last worked on, the latest at the end."""
+        self._tasks: list[asyncio.Task[None]] = []
+        more = (permits, team.changes, team.confirm)
+        self.actors: ActorPool = Pool(
+            actors,
+            lambda: placement.actor_room(spare_actors),
+            permits,
+            ChangeNotifier(),
+            team.confirm,
+            first_pause_s=_FIRST_PAUSE_S,
+            at_once=1,
+        )
+        self.agents = Pool(agents, self._agent_targets, *more, unused_s=UNUSED_S)
+        self.worktrees = Pool(worktrees, self._worktree_targets, *more)
+        live_settings.subscribe(self._tuned)
+
+    def take_agent(
+        self, request: SpawnRequest, work_dir: Path, hosts: Sequence[str] | None
+    ) -> Spare[str, Member] | None:
+        """``hosts``: where it may be, best first; None on one machine."""
+        if request.workspace_mode != "isolated":
+            return None
+        spec = AgentSpec.of(request, work_dir, self._default_agent)
+        spare = self.agents.take(spec.key, hosts)
+        if spare is not None:
+            self._ask_for(spec)
+        return spare
+
+    def works(self, request: SpawnRequest, work_dir: Path, workspace: Workspace) -> None:
+        """An instance that starts cold has its workspace: it may have been a spare one, and the next may be like it."""
+        if workspace.worktree is not None:
+            self._team.registry.spare_worktrees.discard(workspace.worktree.name)
+        if request.workspace_mode == "isolated":
+            self._ask_for(AgentSpec.of(request, work_dir, self._default_agent))
+            self._work_in(work_dir)
+
+    def _ask_for(self, spec: AgentSpec) -> None:
+        """The settings' agents are of this kind from now on."""
+        self._current, self._in_use = spec.key, True
+        self._learn(spec.key, spec)
+        self.agents.use(spec.key)
+
+    def _learn(self, key: str, spec: AgentSpec) -> None:
+        specs = self._agent_maker.specs
+        specs[key] = spec
+        for other in specs.keys() - {key, self._current, *self.agents.orders}:
+            del specs[other]
+
+    def _work_in(self, work_dir: Path) -> None:
+        self._work_dirs[work_dir] = None
+        self._work_dirs.move_to_end(work_dir)
+        while len(self._work_dirs) > DIRECTORIES:
+            self._work_dirs.popitem(last=False)
+
+    def _agent_targets(self) -> Mapping[str, int]:
+        self._in_use = self._in_use or self._team.members.any
+        in_use = self._in_use and bool(self._current)
+        return {self._current: self._settings.current.prewarm_instances} if in_use else {}
+
+    def _worktree_targets(self) -> Mapping[Path, int]:
+        return dict.fromkeys(self._work_dirs, self._settings.current.worktree_pool_size)
+
+    def _tuned(self, _before: TunableValues, _after: TunableValues) -> None:
+        self.agents.trim()
+        self.worktrees.trim()
+
+    @property
+    def verbs(self) -> Mapping[str, Handler]:
+        return {"prewarm_resources": self.prewarm}
+
+    async def prewarm(self, request: PrewarmRequest, caller: Caller) -> PrewarmResult:
+        """Orders so many, and waits until each of them is ready, was taken or could not be made.
+
+        What is not named stays as it is. Raises ``StoreError`` when the order cannot be kept.
+        """
+        work_dir = await self._work_directories.checked(self._directory(request, caller))
+        spec = AgentSpec.of(request, work_dir, self._default_agent)
+        instances, worktrees = request.instances, request.number_of_worktrees
+        ordered: list[tuple[Pool[Any, Any], Hashable]] = []
+        if instances is not None:
+            self._current = self._current or spec.key
+            self._learn(spec.key, spec)
+            self.agents.order(spec.key, instances)
+            ordered.append((self.agents, spec.key))
+        if worktrees is not None:
+            self._work_in(work_dir)
+            self.worktrees.order(work_dir, worktrees)
+            ordered.append((self.worktrees, work_dir))
+        await self._book.save(self._orders)
+        total = (instances or 0) + (worktrees or 0)
+        timeout_s = min(self._timeout_s * (total + 1), _MOST_S)
+
+        def lacking() -> int:
+            return sum(pool.lacking(key) for pool, key in ordered)
+
+        def waits_for() -> str:
+            return next((pool.waits_for for pool, key in ordered if pool.lacking(key)), "")
+
+        def settled() -> bool:
+            left = lacking()
+            caller.progress(max(total - left, 0), total, f"waits for {waits_for()}" if left else "ready")
+            return not left
+
+        errors = []
+        if not await self._team.changes.until(settled, timeout_s):
+            errors.append(f"{lacking()} are not ready after {timeout_s:.0f} s: they wait for {waits_for()}.")
+        errors += [error for pool, key in ordered for error in pool.errors.get(key, [])]
+        return PrewarmResult(
+            success=not errors,
+            work_dir=str(work_dir),
+            instances=len(self.agents.ready(spec.key)),
+            worktrees=len(self.worktrees.ready(work_dir)),
+            taken=sum(pool.taken[key] for pool, key in ordered),
+            errors=list(dict.fromkeys(errors)),
+        )
+
+    def _directory(self, request: PrewarmRequest, caller: Caller) -> str:
+        """Without one that is named, where the last isolated instance was started; at first where the caller is."""
+        started = (
+            str(member.record.work_dir)
+            for member in reversed(tuple(self._team.registry))
+            if member.record.is_isolated and member.record.stage is not InstanceStage.STARTING
+        )
+        found = request.work_dir or next(started, caller.directory)
+        if not found:
+            raise InvalidRequestError("No instance has worked anywhere yet: give workDir, the directory to prepare.")
+        return found
+
+    @property
+    def _orders(self) -> PoolOrders:
+        agents = self.agents.orders
+        return PoolOrders(
+            kinds={
+                key: spec.stored for key, spec in self._agent_maker.specs.items() if key in {*agents, self._current}
+            },
+            current=self._current,
+            agents=agents,
+            worktrees={str(work_dir): count for work_dir, count in self.worktrees.orders.items()},
+        )
+
+    @property
+    def figures(self) -> PoolSnapshot:
+        settings = self._settings.current
+        size = settings.worktree_pool_size
+        agents, worktrees, actors = self.agents.hosts(), self.worktrees.hosts(), self.actors.hosts()
+        return PoolSnapshot(
+            instances=SpareCount(
+                ready=agents.total(),
+                wanted=max(settings.prewarm_instances, self.agents.wanted),
+                waits_for=self.agents.waits_for or self._first_use(),
+            ),
+            worktrees=SpareCount(
+                ready=worktrees.total(),
+                wanted=max(size, self.worktrees.wanted),
+                waits_for=self.worktrees.waits_for or ("" if self._work_dirs or not size else _NOWHERE),
+            ),
+            actors=SpareCount(ready=actors.total(), wanted=self.actors.wanted),
+            hosts={
+                name: HostPool(instances=agents[name], worktrees=worktrees[name], actors=actors[address])
+                for address, name in self._placement.names.items()
+            },
+        )
+
+    def _first_use(self) -> str:
+        """What the settings' agents wait for that are of no pool's targets yet."""
+        size = self._settings.current.prewarm_instances
+        if size and not self._current:
+            return "the first spawn of an isolated instance: spares are of the kind that was spawned last"
+        if size > len(self.agents.ready(self._current)):
+            return "the first instance to be spawned or resumed: before that nobody needs spares"
+        return ""
+
+    async def begin(self) -> None:
+        """Raises ``StoreError``. Spare actors are kept from when ``Recovery`` has told which ones there are."""
+        orders = await self._book.load(self._team.unreadable)
+        self._agent_maker.specs.update(orders.kinds)
+        self._current = orders.current
+        for key, count in orders.agents.items():
+            self.agents.order(key, count)
+        for work_dir, count in orders.worktrees.items():
+            self._work_in(Path(work_dir))
+            self.worktrees.order(Path(work_dir), count)
+        spares = self._team.registry.spares()
+        self.agents.recognise(spare_agent(each) for each in spares if each.record.stage is InstanceStage.SPARE)
+        self.worktrees.recognise(())
+        keeping = (self.actors.keep(), self.agents.keep(), self.worktrees.keep())
+        beside = (self._cleaner.keep(), self._keep_orders(), self._follow_hosts(), self._make_room())
+        self._tasks = [asyncio.create_task(each) for each in (*keeping, *beside)]
+
+    async def _keep_orders(self) -> None:
+        """What was taken of an order, or given up, is stored a moment later: a crash in between makes one too many."""
+        while True:
+            self._note_use()
+            try:
+                await self._book.save(self._orders)
+            except FencedError:
+                return
+            except StoreError as error:
+                logger.warning("what is ordered of the pool is stored later: %s", error)
+                await asyncio.sleep(_STORE_AGAIN_S)
+            await self._team.changes.until(lambda: self._book.lacks(self._orders), EVERY_S)
+
+    def _note_use(self) -> None:
+        """Who lives works somewhere, also when an earlier supervisor has started it."""
+        for member in reversed(tuple(self._team.registry)):
+            record = member.record
+            follows = record.is_isolated and self._team.members.has(record.instance_id)
+            if follows and record.work_dir not in self._work_dirs and len(self._work_dirs) < DIRECTORIES:
+                self._work_in(record.work_dir)
+
+    async def _follow_hosts(self) -> None:
+        while True:
+            await self._placement.changes.next(None)
+            for pool in (self.actors, self.agents, self.worktrees):
+                pool.wake()
+
+    async def _make_room(self) -> None:
+        """While a start waits for room, spare agents of its host are given up one after the other."""
+        while True:
+            for host in await self._memory.full_hosts():
+                self.agents.give_up_one(host or self._placement.own)
+
+    async def end(self) -> None:
+        """What is ready stays for the next supervisor."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for pool in (self.actors, self.agents, self.worktrees):
+            await pool.end()
+
+    async def give_up(self) -> None:
+        """For the team's own end: nothing is kept any more, and nothing is ordered."""
+        await self.agents.give_up()
+        await self.worktrees.give_up()
+        rest = (self._agent_maker.end(spare_agent(member)) for member in self._team.registry.spares())
+        await asyncio.gather(*rest)
+        try:
+            await self._book.save(self._orders)
+        except PhalanxError as error:
+            logger.warning("the pool's orders stay stored for the next team: %s", error)
