@@ -1,16 +1,12 @@
-"""What an answer of git depends on, and the proof that none of it has changed.
-
-What of the file system an answer of git depends on, seen quickly and without git.
+"""What of the file system an answer of git depends on, and whether it is still the same: seen quickly and without git.
 
 An answer may be given again when everything that it was made from looks as it did then. A change that leaves no trace
-in what is compared would make a stale answer, so a sight in which something changed only just now proves nothing: file
-systems keep time in steps, and a second change within the same step would look the same (git has the same care with
-its index).
+in what is compared would make a stale answer. So an answer near to whose making something changed is not kept: file
+systems keep time in steps, and a second change within one step would look the same (git has the same care with its
+index).
 
-Which parts of a repository each kind of answer depends on, and the proof that they have not changed.
-
-The narrower the better: a commit of one member on its own branch must not make the answers on all other working trees
-worthless. So a status depends on the one branch that is checked out, unless it is compared with an upstream.
+The less an answer depends on the better: a commit of one member on its own branch must not end the answers in all other
+working trees. So a status depends on the one branch that is checked out, unless it is compared with an upstream.
 """
 
 from __future__ import annotations

@@ -1,14 +1,8 @@
-"""The values of git operations: what is asked, what comes back, and how both travel.
+"""The values of ``git_batch`` that travel between the supervisor and a host: operations, requests and responses.
 
-The values of this package that travel between the supervisor and a host.
-
-They are hashable: an operation together with its directory is what an answer is kept under. They import no git.
-
-Makes what git told fit to travel: names and contents of files need be no UTF-8, but messages between processes are.
-
-``executor`` passes every outcome through here; proofs stay as they are, because they must name the same files again.
-
-What an operation becomes that failed, or took its time: for ``executor`` and ``reads``.
+They import no git, and operations are hashable: with its directory one is the key of a kept answer. Names and contents
+of files need be no UTF-8, but messages between processes are: ``with_time`` marks every other byte. Fingerprints are
+left alone, because they must name the same files again.
 """
 
 from __future__ import annotations

@@ -1,15 +1,11 @@
-"""Running git: bounded processes, without a shell, a terminal or the environment of this process.
+"""Runs git: bounded processes, without a shell, a terminal or the environment of this process.
 
-Runs git through GitPython: bounded, without a shell, a terminal or the environment of this process.
-
-Of GitPython only its starter of processes is used. Its ``Repo`` reads ``GIT_DIR`` and friends of this process, expands
-``~`` and ``$NAME`` inside directory names, and runs git in the wrong directory when it may not enter the right one. Its
-``Git`` hands on the whole environment of this process, which only a second program in front of git could take away
-again (a third of what a quick git costs), and its ``kill_after_timeout`` waits for ever when a hook leaves a child
-behind that holds git's output open. So git gets its directory by ``-C``, an environment made for it, and a process
-group that ends with it.
-
-Hears what a git process says, no longer and no more than is wanted. ``GitRunner`` owns the process and ends it.
+``GitRunner`` is what all of Phalanx starts git with. Of GitPython only its starter of processes is used. Its ``Repo``
+reads ``GIT_DIR`` and friends of this process, expands ``~`` and ``$NAME`` inside directory names, and runs git in the
+wrong directory when it may not enter the right one. Its ``Git`` hands on the whole environment of this process, which
+only a second program in front of git could take away again (a third of what a quick git costs), and its
+``kill_after_timeout`` waits for ever when a hook leaves a child behind that holds git's output open. So git gets its
+directory by ``-C``, an environment made for it, and a process group that ends with it.
 
 Output goes into a file in memory, so that nobody need be woken for it. Complaints go through a pipe: hooks write there
 too, may leave a child behind that holds it open for ever, and may open it anew, which would empty a file.

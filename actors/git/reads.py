@@ -1,20 +1,8 @@
-"""Operations that only look, asked together where one git can answer several.
+"""Answers the operations that only look: all that one call of the host asks for, in three steps.
 
-Answers what only looks: all that one call of the host asks for, in three steps.
-
-First all is looked at that the answers depend on, then git is asked, then all is looked at once more; so what several
-answers have in common is looked at twice in all. What one git can tell is asked of one: the lists of a repository, and
-the logs of its commits. ``executor`` makes an ``ReadBatch`` for each call.
-
-The operations that only look. Each gives its result and the paths that git ignores, as far as it told them.
-
-Reads ``git log``; the logs of several commits of a repository by one git.
-
-git tells the commits of all of them together in an order of its own. Where each commit has one parent at most, the log
-of a commit is it, its parent, the parent of that and so on: such logs are picked out of what was told. Of any other git
-is to be asked by itself.
-
-Reads ``git status``: pure, so that it is tested without git.
+First everything is looked at that the answers depend on, then git is asked, then everything is looked at once more; so
+what several answers depend on is looked at twice in all. What one git can tell is asked of one: the lists of a
+repository, and the logs of its commits. ``GitExecutor`` makes a ``ReadBatch`` for each call.
 """
 
 from __future__ import annotations
@@ -283,10 +271,10 @@ class _GitRead:
 
 
 class ReadBatch:
-    def __init__(self, watch: Fingerprinter, hand_of: Callable[[Path], Repository]) -> None:
-        self._watch = watch
-        self._hand_of = hand_of
-        self._executor: dict[Path, Repository] = {}
+    def __init__(self, fingerprinter: Fingerprinter, repository_of: Callable[[Path], Repository]) -> None:
+        self._fingerprinter = fingerprinter
+        self._repository_of = repository_of
+        self._repositories: dict[Path, Repository] = {}
         self._since_ns = time.time_ns()
         self._before: Parts = {}
         self._after: Parts = {}
@@ -315,17 +303,17 @@ class ReadBatch:
         return question
 
     def _looked_at(self, asked: GitRequest) -> _GitRead | GitResponse:
-        repo = self._executor.get(asked.directory)
+        repo = self._repositories.get(asked.directory)
         if repo is None:
-            repo = self._executor[asked.directory] = self._hand_of(asked.directory)
+            repo = self._repositories[asked.directory] = self._repository_of(asked.directory)
         # What a guard is over can be told only where that guard is.
         known = asked.known if asked.known is not None and asked.known.guard is None else None
-        if known is not None and self._watch.holds(repo.place, known, self._before):
+        if known is not None and self._fingerprinter.holds(repo.place, known, self._before):
             return GitResponse(unchanged=True)
         if not isinstance(asked.operation, READS):
             raise TypeError(f"{type(asked.operation).__name__} does not only look")
         read = _pinned(repo, asked.operation)
-        watching = self._watch.begin(repo.place, read, self._since_ns, self._before, asked.guard)
+        watching = self._fingerprinter.begin(repo.place, read, self._since_ns, self._before, asked.guard)
         return _GitRead(asked, repo, read, watching)
 
     def _told(self, question: _GitRead) -> GitResponse:
