@@ -128,8 +128,6 @@ class Fingerprint:
     watched: frozenset[str]
     ignored: frozenset[str] = frozenset()
     """Paths in the working tree that git ignores, with all that is below them."""
-    guard: int | None = None
-    """Token of the guard that was over the working tree when the answer was made; then ``digest`` is without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +138,6 @@ class GitRequest:
     operation: Operation
     known: Fingerprint | None = None
     """Of an answer that the asker has: then it is only given anew if it does not hold any more."""
-    guard: int | None = None
-    """Token of a guard that the asker has over the working tree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +150,6 @@ class GitResponse:
     fingerprint: Fingerprint | None = None
     """None: the result must not be kept."""
     unchanged: bool = False
-    ignored: frozenset[str] | None = None
-    """Of a status: what git ignores in the working tree."""
     retries: int = 0
     """How often another git was in the way."""
     took_s: float = 0.0

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from actors.errors import InvalidRequestError
-from actors.git.fingerprint import MOST_ENTRIES, FingerprintedRead, Fingerprinter, Parts, under_way
+from actors.git.fingerprint import FingerprintedRead, Fingerprinter, Parts, under_way
 from actors.git.layout import read_head
 from actors.git.merge import predict
 from actors.git.model import (
@@ -90,6 +91,8 @@ def _commits(told: str) -> list[dict[str, Any]]:
     return [{**dict(zip(_FIELDS, row, strict=True)), "parents": row[1].split()} for row in rows]
 
 
+KINDS = ("staged", "unstaged", "untracked", "conflicted")
+"""Of paths in the result of a status."""
 MOST_PATHS = 500
 """Of each kind in a result; the numbers count all."""
 COMMAND = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--ignored=matching")
@@ -98,7 +101,7 @@ COMMAND = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all"
 def read_porcelain(output: str) -> tuple[dict[str, Any], frozenset[str]]:
     """The result, and the paths that git ignores."""
     head: dict[str, str] = {}
-    paths: dict[str, list[str]] = {"staged": [], "unstaged": [], "untracked": [], "conflicted": []}
+    paths: dict[str, list[str]] = {kind: [] for kind in KINDS}
     ignored = []
     entries = iter(output.split("\0")[:-1])
     for entry in entries:
@@ -306,22 +309,20 @@ class ReadBatch:
         repo = self._repositories.get(asked.directory)
         if repo is None:
             repo = self._repositories[asked.directory] = self._repository_of(asked.directory)
-        # What a guard is over can be told only where that guard is.
-        known = asked.known if asked.known is not None and asked.known.guard is None else None
-        if known is not None and self._fingerprinter.holds(repo.place, known, self._before):
+        if asked.known is not None and self._fingerprinter.holds(repo.place, asked.known, self._before):
             return GitResponse(unchanged=True)
         if not isinstance(asked.operation, READS):
             raise TypeError(f"{type(asked.operation).__name__} does not only look")
         read = _pinned(repo, asked.operation)
-        watching = self._fingerprinter.begin(repo.place, read, self._since_ns, self._before, asked.guard)
+        watching = self._fingerprinter.begin(repo.place, read, self._since_ns, self._before)
         return _GitRead(asked, repo, read, watching)
 
     def _told(self, question: _GitRead) -> GitResponse:
-        result, ignored, watching = question.result, question.ignored, question.watching
-        told = ignored if isinstance(question.read, ReadStatus) and len(ignored) <= MOST_ENTRIES else None
-        is_kept = len(marshal.dumps(result)) <= LARGEST_KEPT and _is_still_at(question)
-        fingerprint = watching.fingerprint(ignored, self._after) if watching is not None and is_kept else None
-        return GitResponse(result=result, fingerprint=fingerprint, ignored=told)
+        result, watching = question.result, question.watching
+        if watching is None or len(marshal.dumps(result)) > LARGEST_KEPT or not _is_still_at(question):
+            return GitResponse(result=result)
+        changed = chain.from_iterable(result[kind] for kind in KINDS) if isinstance(question.read, ReadStatus) else ()
+        return GitResponse(result=result, fingerprint=watching.fingerprint(question.ignored, changed, self._after))
 
 
 @contextmanager
