@@ -18,7 +18,7 @@ from supervisor.cluster.migration import Drainer, Failover, MoveParts, WorkSync
 from supervisor.cluster.router import HostRouter
 from supervisor.cluster.service import ClusterService, HostConnector, HostsParts
 from supervisor.cluster.slots import SlotAccounting
-from supervisor.git.service import RemoteGit, git_service
+from supervisor.git.service import GitService, RemoteGit
 from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.metrics.monitor import Monitor, SnapshotParts
@@ -217,7 +217,7 @@ def _recycling(ground: _Ground, lifecycle: Lifecycle) -> ContextRecycler:
 def _services(ground: _Ground, pools: Pools, lifecycle: Lifecycle, keeper: HistoryStore) -> tuple[VerbService, ...]:
     settings, staff = ground.settings, ground.staff
     elsewhere = RemoteGit(ground.home.worktrees, staff.scheduler)
-    git = git_service(ground.live_settings, staff.host, ground.work_dirs, ground.team, elsewhere)
+    git = GitService(ground.live_settings, staff.host, ground.work_dirs, ground.team, elsewhere)
     watched = SnapshotParts(
         team=ground.team,
         store=ground.store,

@@ -1,21 +1,13 @@
-"""Operations that write: checkout, commit, branches, tags; and the order in which all are run.
+"""Runs the operations of ``git_batch`` on this host, one after another in the thread that calls.
 
-Runs the operations of ``git_batch`` on this host, one after another in the thread that calls.
+The host actor calls ``GitExecutor`` in threads; the supervisor decides how many run at once and what waits for what. A
+failing operation fails alone: everything comes back as a ``GitResponse``. No operation loses work: git refuses a
+checkout that would overwrite changes, and here also one that would overwrite ignored files; a commit that is refused
+(by a hook, for want of a name) leaves the index as it was.
 
-The host actor calls it in threads; how many run at once, and who waits for whom, is decided by the supervisor. A
-failing operation fails alone: everything comes back as an ``GitResponse``.
-
-The operations that change a working tree: checkout and commit. None of them loses work.
-
-git itself refuses a checkout that would overwrite changes; here also one that would overwrite ignored files. A commit
-that is refused (by a hook, for want of a name) leaves the index as it was.
-
-Puts the index of a working tree back when a commit for which it was changed is refused.
-
-Makes branches and tags: any number in one transaction of git, which is what makes many of them cheap.
-
-git takes a transaction whole or not at all. So when it refuses one, those whose names are taken are left out, and if
-that was not the reason (a name stands in the way of another) each is made by itself: the refused fail alone.
+New branches and tags of a repository are made in one transaction of git, which is what makes many of them cheap. git
+takes one whole or not at all. So when it refuses one, those whose names are taken are left out, and if that was not the
+reason (a name stands in the way of another) each is made by itself: the refused fail alone.
 """
 
 from __future__ import annotations
@@ -318,7 +310,7 @@ class GitExecutor:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._git = GitRunner(environment)
-        self._watch = Fingerprinter(environment)
+        self._fingerprinter = Fingerprinter(environment)
         self._identity = {name: environment[name] for name in _IDENTITY if name in environment}
 
     def places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
@@ -326,7 +318,7 @@ class GitExecutor:
 
     def read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         """Each answered, or found unchanged."""
-        return ReadBatch(self._watch, self._repo).answer(asked)
+        return ReadBatch(self._fingerprinter, self._repo).answer(asked)
 
     def write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
         """New branches and tags first, those of a repository in one transaction; then all else one after another.
@@ -347,18 +339,18 @@ class GitExecutor:
         begun = time.monotonic()
         outcomes: dict[int, GitResponse] = {}
         repositories: dict[Path, list[int]] = {}
-        executor: dict[Path, Repository] = {}
+        repos: dict[Path, Repository] = {}
         for number, each in enumerate(asked):
             try:
-                repo = executor.get(each.directory) or executor.setdefault(each.directory, self._repo(each.directory))
+                repo = repos.get(each.directory) or repos.setdefault(each.directory, self._repo(each.directory))
             except Exception as error:  # noqa: BLE001 - as in _timed
                 outcomes[number] = failed(error)
             else:
                 repositories.setdefault(repo.place.common_directory, []).append(number)
         for numbers in repositories.values():
-            made = _created([(executor[asked[number].directory], asked[number].operation) for number in numbers])
-            # The first one's hand makes all that is new in a repository.
-            made[0] = replace(made[0], retries=executor[asked[numbers[0]].directory].retries)
+            made = _created([(repos[asked[number].directory], asked[number].operation) for number in numbers])
+            # The first one's ``Repository`` runs the git for all of them.
+            made[0] = replace(made[0], retries=repos[asked[numbers[0]].directory].retries)
             outcomes.update(zip(numbers, made, strict=True))
         took_s = (time.monotonic() - begun) / max(1, len(asked))
         return with_times([outcomes[number] for number in range(len(asked))], took_s)

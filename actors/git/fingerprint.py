@@ -1,16 +1,12 @@
-"""What an answer of git depends on, and the proof that none of it has changed.
-
-What of the file system an answer of git depends on, seen quickly and without git.
+"""What of the file system an answer of git depends on, and whether it is still the same: seen quickly and without git.
 
 An answer may be given again when everything that it was made from looks as it did then. A change that leaves no trace
-in what is compared would make a stale answer, so a sight in which something changed only just now proves nothing: file
-systems keep time in steps, and a second change within the same step would look the same (git has the same care with
-its index).
+in what is compared would make a stale answer. So an answer near to whose making something changed is not kept: file
+systems keep time in steps, and a second change within one step would look the same (git has the same care with its
+index).
 
-Which parts of a repository each kind of answer depends on, and the proof that they have not changed.
-
-The narrower the better: a commit of one member on its own branch must not make the answers on all other working trees
-worthless. So a status depends on the one branch that is checked out, unless it is compared with an upstream.
+The less an answer depends on the better: a commit of one member on its own branch must not end the answers in all other
+working trees. So a status depends on the one branch that is checked out, unless it is compared with an upstream.
 """
 
 from __future__ import annotations
@@ -204,13 +200,12 @@ class Fingerprinter:
         self._rules = [str(shared / "ignore"), str(shared / "attributes")]
 
     def begin(
-        self, place: RepositoryPaths, read: Read, since_ns: int, parts: Parts | None = None, guard: int | None = None
+        self, place: RepositoryPaths, read: Read, since_ns: int, parts: Parts | None = None
     ) -> FingerprintedRead | None:
         """Before git is asked; None when the answer cannot be proved later. ``since_ns``: of the system's clock, before
-        the first look at any of the ``parts`` (see ``FingerprintBuilder``). ``guard``: token of one over the working
-        tree, which then need not be looked at."""
+        the first look at any of the ``parts`` (see ``FingerprintBuilder``)."""
         watched = _watched(read)
-        if watched is None or (TREE in watched and guard is None and _tracked_files(place) > MOST_ENTRIES):
+        if watched is None or (TREE in watched and _tracked_files(place) > MOST_ENTRIES):
             return None
         builder = FingerprintBuilder(parts)
         configuration, head = self._look_around(builder, place, watched)
@@ -219,14 +214,12 @@ class Fingerprinter:
         _look_at(builder, place, watched)
         if not (builder.reliable and builder.is_settled(since_ns)):
             return None
-        return FingerprintedRead(
-            self, place, Fingerprint(digest=builder.digest, watched=watched, guard=guard), since_ns
-        )
+        return FingerprintedRead(self, place, Fingerprint(digest=builder.digest, watched=watched), since_ns)
 
     def holds(self, place: RepositoryPaths, fingerprint: Fingerprint, parts: Parts | None = None) -> bool:
-        """Whether everything looks as it did when the proof was made, but for what a guard is over."""
+        """Whether everything looks as it did when the proof was made."""
         builder = self.look(place, fingerprint.watched, parts)
-        if TREE in fingerprint.watched and fingerprint.guard is None:
+        if TREE in fingerprint.watched:
             builder.tree(str(place.top), fingerprint.ignored)
         return builder.reliable and builder.digest == fingerprint.digest
 
@@ -277,18 +270,30 @@ class FingerprintedRead:
         self._begun = begun
         self._since_ns = since_ns
 
-    def fingerprint(self, ignored: frozenset[str] = frozenset(), parts: Parts | None = None) -> Fingerprint | None:
-        """After git has answered; None when something changed meanwhile or just before."""
-        if len(ignored) > MOST_ENTRIES:
+    def fingerprint(
+        self, ignored: frozenset[str] = frozenset(), changed: Iterable[str] = (), parts: Parts | None = None
+    ) -> Fingerprint | None:
+        """After git has answered; None when something changed meanwhile or just before.
+
+        ``ignored`` and ``changed``: paths in the working tree, of which git told. When one of those that have changed
+        did so only just now, the look at all others is spared.
+        """
+        if len(ignored) > MOST_ENTRIES or not self._have_settled(changed):
             return None
         builder = self._watch.look(self._place, self._begun.watched, parts)
         if builder.digest != self._begun.digest:
             return None
-        if TREE in self._begun.watched and self._begun.guard is None:
+        if TREE in self._begun.watched:
             builder.tree(str(self._place.top), ignored)
         if not (builder.reliable and builder.is_settled(self._since_ns)):
             return None
         return replace(self._begun, digest=builder.digest, ignored=ignored)
+
+    def _have_settled(self, paths: Iterable[str]) -> bool:
+        builder = FingerprintBuilder()
+        for path in paths:
+            builder.file(f"{self._place.top}/{path}")
+        return builder.is_settled(self._since_ns)
 
 
 def _may_follow(configuration: Iterable[bytes], head: bytes) -> bool:

@@ -1,14 +1,9 @@
-"""Merging a branch into the one that is checked out.
-
-Merges a branch into the one that is checked out. A conflict is found before anything is touched.
+"""Merges a branch into the one that is checked out. A conflict is found before anything is touched.
 
 Promises: a merge that conflicts is told with its files, and neither the working tree, the index nor a ref has changed;
 one that git begins and does not finish (a hook refuses or hangs, the machine is full) is taken back. What somebody else
-has under way there is left alone, and no file that git does not track is overwritten.
-
-Which files that git does not track a merge would overwrite: git itself asks that only of those that are not ignored.
-
-``merge`` calls this with what a merge is to change; only the file system is looked at.
+has under way there is left alone. No file that git does not track is overwritten: git itself asks that only of files
+that are not ignored, so here the file system is looked at.
 """
 
 from __future__ import annotations

@@ -1,14 +1,8 @@
-"""The values of git operations: what is asked, what comes back, and how both travel.
+"""The values of ``git_batch`` that travel between the supervisor and a host: operations, requests and responses.
 
-The values of this package that travel between the supervisor and a host.
-
-They are hashable: an operation together with its directory is what an answer is kept under. They import no git.
-
-Makes what git told fit to travel: names and contents of files need be no UTF-8, but messages between processes are.
-
-``executor`` passes every outcome through here; proofs stay as they are, because they must name the same files again.
-
-What an operation becomes that failed, or took its time: for ``executor`` and ``reads``.
+They import no git, and operations are hashable: with its directory one is the key of a kept answer. Names and contents
+of files need be no UTF-8, but messages between processes are: ``with_time`` marks every other byte. Fingerprints are
+left alone, because they must name the same files again.
 """
 
 from __future__ import annotations
@@ -134,8 +128,6 @@ class Fingerprint:
     watched: frozenset[str]
     ignored: frozenset[str] = frozenset()
     """Paths in the working tree that git ignores, with all that is below them."""
-    guard: int | None = None
-    """Token of the guard that was over the working tree when the answer was made; then ``digest`` is without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +138,6 @@ class GitRequest:
     operation: Operation
     known: Fingerprint | None = None
     """Of an answer that the asker has: then it is only given anew if it does not hold any more."""
-    guard: int | None = None
-    """Token of a guard that the asker has over the working tree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +150,6 @@ class GitResponse:
     fingerprint: Fingerprint | None = None
     """None: the result must not be kept."""
     unchanged: bool = False
-    ignored: frozenset[str] | None = None
-    """Of a status: what git ignores in the working tree."""
     retries: int = 0
     """How often another git was in the way."""
     took_s: float = 0.0

@@ -1,4 +1,4 @@
-"""Running git: bounded processes, without a shell, a terminal or the environment of this process.
+"""Runs git: bounded processes, without a shell, a terminal or the environment of this process.
 
 ``GitRunner`` runs git in a directory: by ``-C``, with an environment made for it, in a process group that ends with it.
 ``RepositoryGit`` is GitPython's ``Git`` for a repository, whose commands a ``GitRunner`` runs. GitPython's own way of
@@ -6,8 +6,6 @@ running them hands on the whole environment of this process, and waits for ever 
 holds git's output open. GitPython's ``Repo`` is not used: it reads refs and configuration in this process, so a pipe in
 the configuration stops it for ever, ``GIT_COMMON_DIR`` of this process misleads it, and it knows no hashes of 64 digits
 and no tables of refs.
-
-Hears what a git process says, no longer and no more than is wanted. ``GitRunner`` owns the process and ends it.
 
 Output goes into a file in memory, so that nobody need be woken for it. Complaints go through a pipe: hooks write there
 too, may leave a child behind that holds it open for ever, and may open it anew, which would empty a file.

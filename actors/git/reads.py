@@ -1,20 +1,8 @@
-"""Operations that only look, asked together where one git can answer several.
+"""Answers the operations that only look: all that one call of the host asks for, in three steps.
 
-Answers what only looks: all that one call of the host asks for, in three steps.
-
-First all is looked at that the answers depend on, then git is asked, then all is looked at once more; so what several
-answers have in common is looked at twice in all. What one git can tell is asked of one: the lists of a repository, and
-the logs of its commits. ``executor`` makes an ``ReadBatch`` for each call.
-
-The operations that only look. Each gives its result and the paths that git ignores, as far as it told them.
-
-Reads ``git log``; the logs of several commits of a repository by one git.
-
-git tells the commits of all of them together in an order of its own. Where each commit has one parent at most, the log
-of a commit is it, its parent, the parent of that and so on: such logs are picked out of what was told. Of any other git
-is to be asked by itself.
-
-Reads ``git status``: pure, so that it is tested without git.
+First everything is looked at that the answers depend on, then git is asked, then everything is looked at once more; so
+what several answers depend on is looked at twice in all. What one git can tell is asked of one: the lists of a
+repository, and the logs of its commits. ``GitExecutor`` makes a ``ReadBatch`` for each call.
 """
 
 from __future__ import annotations
@@ -24,11 +12,12 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from actors.errors import InvalidRequestError
-from actors.git.fingerprint import MOST_ENTRIES, FingerprintedRead, Fingerprinter, Parts, under_way
+from actors.git.fingerprint import FingerprintedRead, Fingerprinter, Parts, under_way
 from actors.git.layout import read_head
 from actors.git.merge import predict
 from actors.git.model import (
@@ -102,6 +91,8 @@ def _commits(told: str) -> list[dict[str, Any]]:
     return [{**dict(zip(_FIELDS, row, strict=True)), "parents": row[1].split()} for row in rows]
 
 
+KINDS = ("staged", "unstaged", "untracked", "conflicted")
+"""Of paths in the result of a status."""
 MOST_PATHS = 500
 """Of each kind in a result; the numbers count all."""
 COMMAND = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--ignored=matching")
@@ -110,7 +101,7 @@ COMMAND = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all"
 def read_porcelain(output: str) -> tuple[dict[str, Any], frozenset[str]]:
     """The result, and the paths that git ignores."""
     head: dict[str, str] = {}
-    paths: dict[str, list[str]] = {"staged": [], "unstaged": [], "untracked": [], "conflicted": []}
+    paths: dict[str, list[str]] = {kind: [] for kind in KINDS}
     ignored = []
     entries = iter(output.split("\0")[:-1])
     for entry in entries:
@@ -283,10 +274,10 @@ class _GitRead:
 
 
 class ReadBatch:
-    def __init__(self, watch: Fingerprinter, hand_of: Callable[[Path], Repository]) -> None:
-        self._watch = watch
-        self._hand_of = hand_of
-        self._executor: dict[Path, Repository] = {}
+    def __init__(self, fingerprinter: Fingerprinter, repository_of: Callable[[Path], Repository]) -> None:
+        self._fingerprinter = fingerprinter
+        self._repository_of = repository_of
+        self._repositories: dict[Path, Repository] = {}
         self._since_ns = time.time_ns()
         self._before: Parts = {}
         self._after: Parts = {}
@@ -315,25 +306,23 @@ class ReadBatch:
         return question
 
     def _looked_at(self, asked: GitRequest) -> _GitRead | GitResponse:
-        repo = self._executor.get(asked.directory)
+        repo = self._repositories.get(asked.directory)
         if repo is None:
-            repo = self._executor[asked.directory] = self._hand_of(asked.directory)
-        # What a guard is over can be told only where that guard is.
-        known = asked.known if asked.known is not None and asked.known.guard is None else None
-        if known is not None and self._watch.holds(repo.place, known, self._before):
+            repo = self._repositories[asked.directory] = self._repository_of(asked.directory)
+        if asked.known is not None and self._fingerprinter.holds(repo.place, asked.known, self._before):
             return GitResponse(unchanged=True)
         if not isinstance(asked.operation, READS):
             raise TypeError(f"{type(asked.operation).__name__} does not only look")
         read = _pinned(repo, asked.operation)
-        watching = self._watch.begin(repo.place, read, self._since_ns, self._before, asked.guard)
+        watching = self._fingerprinter.begin(repo.place, read, self._since_ns, self._before)
         return _GitRead(asked, repo, read, watching)
 
     def _told(self, question: _GitRead) -> GitResponse:
-        result, ignored, watching = question.result, question.ignored, question.watching
-        told = ignored if isinstance(question.read, ReadStatus) and len(ignored) <= MOST_ENTRIES else None
-        is_kept = len(marshal.dumps(result)) <= LARGEST_KEPT and _is_still_at(question)
-        fingerprint = watching.fingerprint(ignored, self._after) if watching is not None and is_kept else None
-        return GitResponse(result=result, fingerprint=fingerprint, ignored=told)
+        result, watching = question.result, question.watching
+        if watching is None or len(marshal.dumps(result)) > LARGEST_KEPT or not _is_still_at(question):
+            return GitResponse(result=result)
+        changed = chain.from_iterable(result[kind] for kind in KINDS) if isinstance(question.read, ReadStatus) else ()
+        return GitResponse(result=result, fingerprint=watching.fingerprint(question.ignored, changed, self._after))
 
 
 @contextmanager

@@ -1,14 +1,8 @@
-"""Git operations in one repository: which refusals are worth another try, and how long a lock is waited for.
+"""Git in one working tree: which refusals of git are worth another try, how long a lock is waited for, and error texts.
 
-How the operations of this package run git: which refusals of git are worth another try, and what they become.
-
-A lock that another git holds is waited for: agents run git in the same repositories at any time. Nothing of ours stays
-running: git starts no upkeep in the background.
-
-How long an operation waits for the lock of another git.
-
-Agents run git in the same trees at any time. While locks change hands, others are at work and it pays to wait; one that
-stays the same may be that of a git that has died.
+Agents run git in the same repositories at any time. While locks change hands others are at work, and it pays to wait;
+one that stays the same may be that of a git that has died. Nothing of ours stays running: git starts no upkeep in the
+background.
 """
 
 from __future__ import annotations

@@ -10,23 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from actors.agents.catalog import AgentCatalog
 from actors.errors import PhalanxError, SettingsError, UnavailableError
-from actors.git.local import (
-    GitCallNotSentError,
-    GitClient,
-    GitServer,
-    LocalValidator,
-    plain_request,
-    plain_response,
-    request_of,
-    response_of,
-)
+from actors.git.local import GitCallNotSentError, GitClient, GitServer
 from actors.git.model import READ_S, WRITE_S, GitRequest, GitResponse, RepositoryPaths
 from actors.home import Home, TeamIdentity, prepare_home, read_environment
 from actors.host.host import Host
@@ -51,14 +42,12 @@ logger = logging.getLogger(__name__)
 _LOOK_S = 30.0
 _GIT_FRESH_S = 0.5
 """A host that has answered so lately is taken to be there, and not asked for that before something is written."""
-_Write = Callable[[Sequence[GitRequest]], Awaitable[Sequence[GitResponse | None]]]
 
 
 class GitHandle:
-    def __init__(self, actor: Any, near: LocalValidator | None, link: GitClient | None) -> None:
-        """``near`` and ``link``: to the host of this machine, whose repositories this process can look at itself."""
+    def __init__(self, actor: Any, link: GitClient | None) -> None:
+        """``link``: to the host of this machine."""
         self._actor = actor
-        self._near = near
         self._link = link
         self._answered_at = -_GIT_FRESH_S
 
@@ -74,9 +63,6 @@ class GitHandle:
         return places
 
     async def read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
-        return await self._near.read(asked, self._read) if self._near else await self._read(asked)
-
-    async def _read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         limit_s = _LOOK_S + READ_S * len(asked)
         try:
             told = await self._by_own_way("read", asked, limit_s)
@@ -106,22 +92,10 @@ class GitHandle:
             raise GitCallNotSentError
         try:
             async with asyncio.timeout(limit_s):
-                told = await self._link.call(what, list(map(plain_request, asked)))
+                told: list[Any] = list(await self._link.call(what, asked))
         except TimeoutError:
             raise UnavailableError(f"The host did not answer within {limit_s:.0f} s: try again.") from None
-        return list(map(response_of, told))
-
-
-def own_way_of(read: _Write, write: _Write) -> dict[str, Callable[[Any], Awaitable[Any]]]:
-    """What the host's end of the way answers."""
-
-    def answering(work: _Write) -> Callable[[Any], Awaitable[Any]]:
-        async def answer(given: Any) -> Any:
-            return list(map(plain_response, await work(tuple(map(request_of, given)))))
-
-        return answer
-
-    return {"read": answering(read), "write": answering(write)}
+        return told
 
 
 START_S = 60.0
@@ -153,7 +127,7 @@ class _HostServer(Host):
             self._lacks_environment = True
             self._begin({name: os.environ[name] for name in _WITHOUT_IT if name in os.environ})
         self._relay = None if leader is None else await _relay(Home(Path(home_root)), leader.address)
-        self._git_door = GitServer(self._home.git_socket, own_way_of(self.git_read, self.git_write))
+        self._git_door = GitServer(self._home.git_socket, {"read": self.git_read, "write": self.git_write})
         if leader is None:
             await _open(self._git_door)
 
@@ -205,14 +179,6 @@ async def start_host(home: Home, catalog: AgentCatalog, address: str = "") -> Ho
     return cast("Host", HostProxy(actor, home))
 
 
-def _near_look(home: Home) -> LocalValidator | None:
-    """None when it is not known where the configuration of the agents' git is; the host says what is wrong."""
-    try:
-        return LocalValidator(read_environment(home))
-    except SettingsError:
-        return None
-
-
 async def start_other_host(name: str, address: str, home: Home, catalog: AgentCatalog, leader: TeamIdentity) -> Host:
     """The same for another machine of the cluster."""
     actor = await make_actor(HostActor, name, str(home.root), catalog, leader, **on_host(address))
@@ -227,9 +193,7 @@ class HostProxy(ActorProxy):
         """``home``: of the host of this machine."""
         super().__init__(actor, Host, "The host")
         self._name = ""
-        self._git = (
-            GitHandle(actor, _near_look(home), GitClient(home.git_socket)) if home else GitHandle(actor, None, None)
-        )
+        self._git = GitHandle(actor, GitClient(home.git_socket) if home else None)
         self.git_places, self.git_read, self.git_write = self._git.places, self._git.read, self._git.write
 
     async def name(self) -> str:

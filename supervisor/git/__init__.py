@@ -1,4 +1,4 @@
-"""``git_batch``: what decides which git operation runs when, shares what is the same and keeps answers.
+"""The verb ``git_batch``: which git operation runs when, on which host, and which answers are kept.
 
-The host runs git (``actors.git``). Here nothing is read from a repository.
+The host runs git (``actors.git``). Nothing here reads a repository.
 """

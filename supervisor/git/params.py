@@ -1,10 +1,7 @@
-"""What callers give to ``git_batch``, checked before git sees it.
+"""What each type of ``git_batch`` takes in ``params``, checked before git sees it, and the operation that it means.
 
-What each type of ``git_batch`` takes in ``params``, and the operation that it means.
-
-Names and revisions that callers give, checked before git sees them: none can become an option or a line of its own.
-
-The rules for names are those of ``git check-ref-format``.
+No name, revision or file that a caller gives can become an option or a line of its own. The rules for names are those
+of ``git check-ref-format``.
 """
 
 from __future__ import annotations

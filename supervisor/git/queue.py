@@ -1,22 +1,18 @@
-"""The queue of git operations: order within a batch, one cap for all callers.
-
-The git queue: runs the operations of all callers under one cap, each as soon as nothing before it is in its way.
+"""Runs the operations of all callers of ``git_batch`` on one host, each as soon as nothing before it is in its way.
 
 Promises: at most as many gits run at once as there are permits; one writes in a repository at a time; the results of a
-batch are those of one after another; a failing operation fails alone. All in the supervisor's event loop.
+batch are those of running its operations one after another in the order given, as far as one can see another's doing;
+a failing operation fails alone. So two operations overlap only when they touch nothing in common, or both only look at
+it. What a ``status`` tells about the distance to an upstream branch is left out of that.
 
-Which operations of a batch must wait for which: pure.
-
-The results are to be those of running the operations one after another in the order given, as far as one can see
-another's doing: two operations may only overlap when they touch nothing in common, or both only look at it. What a
-``status`` tells about the distance to an upstream branch is left out of that.
+``GitService`` has a queue for each host. All in the supervisor's event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,8 +23,8 @@ from actors.git import model
 from actors.git.model import READS, GitRequest, GitResponse, Operation, RepositoryPaths
 from supervisor.api.failures import told
 from supervisor.git.params import base_of
-from supervisor.git.scheduling import AnswerCache, GitCounts, GitRead, ReadScheduler, WriteScheduler
-from supervisor.metrics.metrics import MetricsRecorder
+from supervisor.git.scheduling import AnswerCache, GitRead, ReadScheduler, WriteScheduler
+from supervisor.metrics.metrics import Count, MetricsRecorder
 from supervisor.ports import GitPort
 from supervisor.spawning.admission import FairSemaphore
 
@@ -118,34 +114,23 @@ def _of_new(name: str, start: str | None, place: RepositoryPaths) -> Iterator[tu
 _MOST_PLACES = 10_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    directory: Path
-    operation: Operation
-
-    @property
-    def only_looks(self) -> bool:
-        return isinstance(self.operation, READS)
-
-
 class GitQueue:
-    """``check`` raises for a repository that may not be written in."""
-
     def __init__(
         self,
         host: GitPort,
         permits: FairSemaphore,
         cache: AnswerCache,
-        recorder: MetricsRecorder | None = None,
-        check: Callable[[Path], object] = lambda root: None,
+        recorder: MetricsRecorder,
+        check: Callable[[Path], object],
     ) -> None:
+        """``check`` gets the root of a repository and raises when that may not be written in."""
         self.permits = permits
         self.cache = cache
-        self.figures = GitCounts(recorder=recorder or MetricsRecorder())
         self._host = host
+        self._recorder = recorder
         self._check = check
-        self._reads = ReadScheduler(host, permits, cache, self.figures)
-        self._writes = WriteScheduler(host, permits, self.figures)
+        self._reads = ReadScheduler(host, permits, cache, recorder)
+        self._writes = WriteScheduler(host, permits, recorder)
         self._places: dict[Path, RepositoryPaths] = {}
         self._calls = itertools.count()
 
@@ -159,33 +144,33 @@ class GitQueue:
         await self._writes.end()
 
     async def run(
-        self, jobs: Sequence[Job | PhalanxError], on_done: Callable[[int], None] = lambda number: None
+        self, asked: Sequence[GitRequest | PhalanxError], on_done: Callable[[int], None] = lambda number: None
     ) -> list[GitRead]:
-        """An answer for each job, in their order; for what is an error already, that. ``on_done`` is told each."""
-        places = await self._find_places({job.directory for job in jobs if isinstance(job, Job)})
-        batch = [
-            (job.operation, places[job.directory]) if isinstance(job, Job) and job.directory in places else None
-            for job in jobs
-        ]
-        answers: list[asyncio.Task[GitRead]] = []
-        reads: dict[tuple[Job, frozenset[int]], asyncio.Task[GitRead]] = {}
-        caller = f"call {next(self._calls)}"
-        order = dependencies(batch)
+        """The answers in the order asked; an error stands for a request that was refused before, and is its answer.
+
+        ``on_done`` is told the number of each."""
+        places = await self._find_places({each.directory for each in asked if isinstance(each, GitRequest)})
+        order = dependencies(
+            [
+                (each.operation, places[each.directory])
+                if isinstance(each, GitRequest) and each.directory in places
+                else None
+                for each in asked
+            ]
+        )
         awaited = frozenset().union(*order)
-
-        def begin(number: int, job: Job | PhalanxError) -> asyncio.Task[GitRead]:
-            earlier = {answers[before] for before in order[number]}
-            answer = self._answer(caller, job, places, earlier, is_awaited=number in awaited)
-            return asyncio.create_task(answer, name="git operation")
-
+        caller = f"call {next(self._calls)}"
+        answers: list[asyncio.Task[GitRead]] = []
+        reads: dict[tuple[GitRequest | PhalanxError, frozenset[int]], asyncio.Task[GitRead]] = {}
         try:
-            for number, (job, waits_for) in enumerate(zip(jobs, order, strict=True)):
-                if not isinstance(job, Job) or not job.only_looks:
-                    task = begin(number, job)
-                elif (task := reads.get((job, waits_for))) is None:  # type: ignore[assignment]
-                    task = reads[job, waits_for] = begin(number, job)
-                else:
-                    self.figures.shared += 1
+            for number, (each, waits_for) in enumerate(zip(asked, order, strict=True)):
+                task = reads.get((each, waits_for))
+                if task is None:
+                    earlier = {answers[before] for before in waits_for}
+                    answer = self._answer(caller, each, places, earlier, is_awaited=number in awaited)
+                    task = asyncio.create_task(answer, name="git operation")
+                    if isinstance(each, GitRequest) and isinstance(each.operation, READS):
+                        reads[each, waits_for] = task
                 answers.append(task)
                 task.add_done_callback(partial(self._answered, on_done, number))
             return await asyncio.gather(*answers)
@@ -196,28 +181,26 @@ class GitQueue:
     async def _answer(
         self,
         caller: str,
-        job: Job | PhalanxError,
-        places: dict[Path, RepositoryPaths],
+        asked: GitRequest | PhalanxError,
+        places: Mapping[Path, RepositoryPaths],
         earlier: Collection[asyncio.Task[GitRead]],
         *,
         is_awaited: bool,
     ) -> GitRead:
+        if isinstance(asked, PhalanxError):
+            return _refused(asked)
         if earlier:
             await asyncio.wait(earlier)
-        if isinstance(job, PhalanxError):
-            return _without_result(GitResponse.refused(job))
         try:
-            return await self._run(caller, job, places, is_awaited=is_awaited)
+            return await self._run(caller, asked, places.get(asked.directory), is_awaited=is_awaited)
         except Exception as error:  # noqa: BLE001 - told and logged
-            return _without_result(GitResponse.refused(from_wire(told(error, "This operation"))))
+            return _refused(from_wire(told(error, "This operation")))
 
-    async def _run(self, caller: str, job: Job, places: dict[Path, RepositoryPaths], *, is_awaited: bool) -> GitRead:
-        place = places.get(job.directory)
+    async def _run(self, caller: str, asked: GitRequest, place: RepositoryPaths | None, *, is_awaited: bool) -> GitRead:
         if place is None:
-            raise InvalidRequestError(f"{job.directory} is in no git repository: give a directory of one.")
-        if isinstance(job.operation, READS):
-            return await self._reads.answer(caller, job.directory, job.operation)
-        asked = GitRequest(directory=job.directory, operation=job.operation)
+            raise InvalidRequestError(f"{asked.directory} is in no git repository: give a directory of one.")
+        if isinstance(asked.operation, READS):
+            return await self._reads.answer(caller, asked.directory, asked.operation)
         # git acts on all of the repository, however far above the directory that begins.
         self._check(place.top or place.common_directory)
         outcome = await self._writes.write(caller, place.common_directory, asked, is_awaited=is_awaited)
@@ -236,9 +219,10 @@ class GitQueue:
 
     def _answered(self, on_done: Callable[[int], None], number: int, answer: asyncio.Task[GitRead]) -> None:
         if not answer.cancelled():
-            self.figures.answered(failed=answer.result().outcome.error is not None)
+            self._recorder.count(Count.GIT_ANSWERED)
+            self._recorder.count(Count.GIT_FAILED, int(answer.result().outcome.error is not None))
             on_done(number)
 
 
-def _without_result(outcome: GitResponse) -> GitRead:
-    return GitRead(outcome=outcome, result=None)
+def _refused(error: PhalanxError) -> GitRead:
+    return GitRead(outcome=GitResponse.refused(error), result=None)

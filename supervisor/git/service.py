@@ -1,16 +1,13 @@
-"""The verb ``git_batch``, here and on other hosts.
+"""The verb ``git_batch``: checks what is asked, has it run where each directory is, and says what became of it.
 
-The verb ``git_batch``: checks what is asked, has the queue run it, and says what became of it.
+On other hosts of a team it works in the worktrees of the instances that are there. Each host has a queue and kept
+answers of its own: paths of two hosts look alike, and so do their repositories.
 
-What the writes of a ``git_batch`` have come to, so that a repeated call does none of them twice.
+A repeated call writes nothing twice. Before the first write of a call it is stored, under the call's request id, that
+its writes are begun; afterwards, what became of them. A repeated call gets that. If the supervisor died in between, it
+is not known what was done, and nothing is done again. Reads may be made anew.
 
-Before the first write of a call is begun it is stored, under the call's request id, that they are; afterwards, what
-became of them. A repeated call gets that. Of one that the supervisor did not outlive it is not known what was done, and
-nothing is done again. Reads may be made anew.
-
-git on other hosts of a team: in the worktrees of the instances that are there, each host with a queue of its own.
-
-Paths of two hosts look alike, and so do their repositories: nothing of one is kept or put in order with the other's.
+All in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ from pathlib import Path
 
 from actors.concurrency import TaskSet
 from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, from_wire
-from actors.git.model import GitRequest, GitResponse, RepositoryPaths
+from actors.git.model import WRITES, GitRequest, GitResponse, RepositoryPaths
 from supervisor.api import requests, results
 from supervisor.api.failures import told
 from supervisor.api.requests import GitBatchRequest
@@ -31,7 +28,7 @@ from supervisor.api.results import ErrorInfo, GitBatchResult
 from supervisor.api.verbs import Caller, Handler
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.git.params import PARAMS, operation_of
-from supervisor.git.queue import GitQueue, Job
+from supervisor.git.queue import GitQueue
 from supervisor.git.scheduling import AnswerCache, GitRead
 from supervisor.metrics.snapshot import GitSnapshot, Queue
 from supervisor.ports import GitPort
@@ -47,7 +44,7 @@ _LOST = (
 
 
 class GitWriteLog:
-    """All in the supervisor's event loop."""
+    """What the writes of each call came to, kept in the team's store."""
 
     def __init__(self, team: Team) -> None:
         self._team = team
@@ -75,7 +72,8 @@ class GitWriteLog:
             idempotency.keep(begun)
             return {}
         known = {number: GitResponse(result=result, error=error) for number, result, error in earlier}
-        return {number: _answer(known.get(number) or GitResponse.refused(UnavailableError(_LOST))) for number in writes}
+        outcomes = {number: known.get(number) or GitResponse.refused(UnavailableError(_LOST)) for number in writes}
+        return {number: GitRead(outcome=each, result=each.result) for number, each in outcomes.items()}
 
     def done(self, request: GitBatchRequest, answers: Mapping[int, GitRead]) -> None:
         """It is stored beside: whoever gets the answer does not make the call again."""
@@ -87,22 +85,13 @@ class GitWriteLog:
         self._storing.begin(self._team.save_noted(noted))
 
 
-def _answer(outcome: GitResponse) -> GitRead:
-    return GitRead(outcome=outcome, result=outcome.result)
-
-
-MakeQueue = Callable[[GitPort, Callable[[Path], object]], GitQueue]
-
-
 class RemoteGit:
-    """All in the supervisor's event loop."""
+    """Which directories are on other hosts, and how git is called there."""
 
     def __init__(self, worktrees: Path, scheduler: HostScheduler | None) -> None:
-        """``worktrees``: root of those of every host. ``scheduler``: None on one machine, where nothing is
-        elsewhere."""
+        """``worktrees``: root of those of every host. ``scheduler``: None on one machine, where all is here."""
         self._worktrees = worktrees
         self._scheduler = scheduler
-        self.queues: dict[str, GitQueue] = {}
 
     def host_of(self, directory: str) -> str:
         """Empty for what is on this host, or nowhere."""
@@ -113,12 +102,13 @@ class RemoteGit:
         host = self._scheduler.places.get(below[0].partition("-")[0], "") if below else ""
         return "" if host == self._scheduler.own else host
 
-    def queue(self, host: str, make: MakeQueue) -> GitQueue:
-        if host not in self.queues and self._scheduler is not None:
-            self.queues[host] = make(_RemoteGitPort(host, self._scheduler, self._worktrees), self._check)
-        return self.queues[host]
+    def port(self, host: str) -> GitPort:
+        if self._scheduler is None:
+            raise PhalanxError(f"There is no host {host} in this team.")
+        return _RemoteGitPort(host, self._scheduler, self._worktrees)
 
-    def _check(self, root: Path) -> None:
+    def check(self, root: Path) -> None:
+        """Raises ``InvalidRequestError`` for a repository that belongs to no instance."""
         if not _is_in(root, self._worktrees):
             raise InvalidRequestError(f"The repository of workspaceDir, {root}, is none of an instance of that host.")
 
@@ -129,7 +119,7 @@ def _is_in(root: Path, worktrees: Path) -> bool:
 
 
 class _RemoteGitPort:
-    """A ``GitPort``."""
+    """A ``GitPort`` to the host of this name, whichever actor it has by then."""
 
     def __init__(self, name: str, scheduler: HostScheduler, worktrees: Path) -> None:
         self._name = name
@@ -151,23 +141,8 @@ class _RemoteGitPort:
         return await (await self._scheduler.link(self._name)).git_write(asked)
 
 
-_Placed = tuple[str, Job | PhalanxError]
+_Placed = tuple[str, GitRequest | PhalanxError]
 """With the host; empty: this one."""
-
-
-def git_service(
-    live_settings: LiveSettings, host: GitPort, work_dirs: WorkDirPolicy, team: Team, elsewhere: RemoteGit
-) -> GitService:
-    """With caps that follow what is tuned, those of each host for itself."""
-
-    def make(port: GitPort, check: Callable[[Path], object]) -> GitQueue:
-        now = live_settings.current
-        cache = AnswerCache(now.cache_size, now.cache_ttl / 1000)
-        return GitQueue(port, FairSemaphore(now.max_concurrent_git_ops), cache, team.recorder, check)
-
-    service = GitService(make(host, repository_check(work_dirs)), work_dirs, elsewhere, make, GitWriteLog(team))
-    live_settings.subscribe(service.tuned)
-    return service
 
 
 def repository_check(work_dirs: WorkDirPolicy) -> Callable[[Path], object]:
@@ -177,13 +152,16 @@ def repository_check(work_dirs: WorkDirPolicy) -> Callable[[Path], object]:
 
 class GitService:
     def __init__(
-        self, queue: GitQueue, work_dirs: WorkDirPolicy, elsewhere: RemoteGit, make: MakeQueue, write_log: GitWriteLog
+        self, live_settings: LiveSettings, host: GitPort, work_dirs: WorkDirPolicy, team: Team, remote: RemoteGit
     ) -> None:
-        self._queue = queue
+        """``host``: this one. The caps follow what is tuned and hold on each host for itself."""
+        self._live_settings = live_settings
         self._work_dirs = work_dirs
-        self._elsewhere = elsewhere
-        self._make = make
-        self._write_log = write_log
+        self._recorder = team.recorder
+        self._remote = remote
+        self._write_log = GitWriteLog(team)
+        self._queues = {"": self._make_queue(host, repository_check(work_dirs))}
+        live_settings.subscribe(self._tuned)
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
@@ -191,7 +169,7 @@ class GitService:
 
     @property
     def figures(self) -> GitSnapshot:
-        queues = self._queues
+        queues = self._queues.values()
         return GitSnapshot(
             queue=Queue(
                 limit=sum(queue.permits.limit for queue in queues),
@@ -202,16 +180,21 @@ class GitService:
         )
 
     @property
-    def _queues(self) -> list[GitQueue]:
-        return [self._queue, *self._elsewhere.queues.values()]
-
-    @property
     def _waiting(self) -> int:
-        return sum(queue.waiting for queue in self._queues)
+        return sum(queue.waiting for queue in self._queues.values())
 
-    def tuned(self, before: TunableValues, after: TunableValues) -> None:
-        """Settings have changed."""
-        for queue in self._queues:
+    def _make_queue(self, port: GitPort, check: Callable[[Path], object]) -> GitQueue:
+        now = self._live_settings.current
+        cache = AnswerCache(now.cache_size, now.cache_ttl / 1000)
+        return GitQueue(port, FairSemaphore(now.max_concurrent_git_ops), cache, self._recorder, check)
+
+    def _queue(self, host: str) -> GitQueue:
+        if host not in self._queues:
+            self._queues[host] = self._make_queue(self._remote.port(host), self._remote.check)
+        return self._queues[host]
+
+    def _tuned(self, before: TunableValues, after: TunableValues) -> None:
+        for queue in self._queues.values():
             queue.permits.resize(after.max_concurrent_git_ops)
             queue.cache.resize(after.cache_size, after.cache_ttl / 1000)
 
@@ -219,12 +202,16 @@ class GitService:
         """Nothing is to be brought back here: answers are kept in memory only, and what calls have done by the team."""
 
     async def end(self) -> None:
-        await asyncio.gather(*(queue.end() for queue in self._queues))
+        await asyncio.gather(*(queue.end() for queue in self._queues.values()))
         await self._write_log.end()
 
     async def git_batch(self, request: requests.GitBatchRequest, caller: Caller) -> results.GitBatchResult:
         jobs = await self._jobs(request.operations)
-        writes = [number for number, (_, job) in enumerate(jobs) if isinstance(job, Job) and not job.only_looks]
+        writes = [
+            number
+            for number, (_, job) in enumerate(jobs)
+            if isinstance(job, GitRequest) and isinstance(job.operation, WRITES)
+        ]
         if not writes:
             return await self._batch(request, caller, jobs, writes)
         return await self._write_log.once(request, lambda: self._batch(request, caller, jobs, writes))
@@ -268,9 +255,10 @@ class GitService:
             by_host.setdefault(host, []).append(number)
 
         async def on(host: str, numbers: list[int]) -> list[tuple[int, GitRead]]:
-            queue = self._elsewhere.queue(host, self._make) if host else self._queue
             try:
-                found = await queue.run([jobs[number][1] for number in numbers], lambda at: tell(numbers[at]))
+                found = await self._queue(host).run(
+                    [jobs[number][1] for number in numbers], lambda at: tell(numbers[at])
+                )
             except Exception as error:
                 if not host:
                     raise
@@ -294,7 +282,7 @@ class GitService:
 
     async def _place_of(self, workspace_dir: str) -> tuple[str, Path | PhalanxError]:
         """The host and the directory there."""
-        if host := self._elsewhere.host_of(workspace_dir):
+        if host := self._remote.host_of(workspace_dir):
             return host, Path(workspace_dir)
         try:
             return "", await self._work_dirs.checked(workspace_dir, called="workspaceDir")
@@ -302,12 +290,18 @@ class GitService:
             return "", from_wire(told(error, "Looking at workspaceDir"))
 
 
+def _writes(job: GitRequest | PhalanxError) -> bool:
+    return isinstance(job, GitRequest) and isinstance(job.operation, WRITES)
+
+
 def _job(asked: requests.GitOperation, host: str, directory: Path | PhalanxError) -> _Placed:
     try:
         operation = operation_of(asked)
     except Exception as error:  # noqa: BLE001 - told and logged
         return "", from_wire(told(error, f"This {asked.type}"))
-    return host, directory if isinstance(directory, PhalanxError) else Job(directory=directory, operation=operation)
+    return host, directory if isinstance(directory, PhalanxError) else GitRequest(
+        directory=directory, operation=operation
+    )
 
 
 def _type_of(asked: requests.GitMember) -> requests.GitType | None:

@@ -1,17 +1,15 @@
-"""A repository with a member's working tree, and the hands that run git there."""
+"""A repository with a member's working tree, and the executor that runs git there."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from actors.git.executor import GitExecutor
-from actors.git.local import LocalValidator
 from actors.git.model import Commit, CreateRef, Fingerprint, GitRequest, GitResponse, Operation, Read
 from tests.projects import git, make_repository
 
@@ -21,8 +19,6 @@ class Project:
     """``tree`` is a working tree of ``repository`` on a branch of its own."""
 
     base: Path
-    near: LocalValidator | None = None
-    """Who looks whether answers hold, and asks the hands for the others; without it they look themselves."""
     executor: GitExecutor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,13 +52,7 @@ class Project:
         return outcome
 
     def read_all(self, *asked: GitRequest) -> tuple[GitResponse, ...]:
-        if self.near is None:
-            return self.executor.read(asked)
-
-        async def ask_host(left: Sequence[GitRequest]) -> Sequence[GitResponse]:
-            return self.executor.read(left)
-
-        return asyncio.run(self.near.read(asked, ask_host))
+        return self.executor.read(asked)
 
     def write(self, operation: Operation, *, at: Path | None = None) -> GitResponse:
         (outcome,) = self.executor.write([GitRequest(directory=at or self.repository, operation=operation)])

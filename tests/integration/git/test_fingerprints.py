@@ -7,14 +7,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from actors.git.fingerprint import MOST_ENTRIES, STEP_NS
-from actors.git.local import LocalValidator
 from actors.git.model import (
     Fingerprint,
     GitRequest,
@@ -30,11 +28,6 @@ from tests.integration.git.conftest import Project, count_gits, result
 
 STATUS, LOG, BRANCHES = ReadStatus(), ReadLog(revision=None, limit=5), ListRefs(kind="branch")
 READS: tuple[Read, ...] = (STATUS, LOG, ReadLog(revision="main", limit=5), BRANCHES, ListWorktrees())
-
-
-@pytest.fixture(name="project", params=["host", "near"])
-def _project(request: pytest.FixtureRequest, project: Project) -> Project:
-    return replace(project, near=LocalValidator(project.environment) if request.param == "near" else None)
 
 
 def settled(project: Project, read: Read, at: Path | None = None) -> GitResponse:
@@ -122,7 +115,6 @@ def test_what_git_ignores_may_change_without_ending_a_status(project: Project) -
     (project.repository / "build").mkdir()
     for name in ("build/a", "x.log"):
         (project.repository / name).write_text("1")
-    project.read(STATUS)  # who looks from near learns by it what git ignores
     fingerprint = settled(project, STATUS).fingerprint
     (project.repository / "build/b").write_text("1")
     with (project.repository / "x.log").open("a") as log:
@@ -131,14 +123,12 @@ def test_what_git_ignores_may_change_without_ending_a_status(project: Project) -
     assert holds(project, STATUS, fingerprint)
 
 
-@pytest.mark.parametrize("project", ["host"], indirect=True)
 def test_an_answer_from_the_moment_of_a_change_is_not_kept(project: Project) -> None:
     for number in range(3):
         (project.repository / "README.md").write_text(f"{number}")
         assert project.read(STATUS).fingerprint is None
 
 
-@pytest.mark.parametrize("project", ["host"], indirect=True)
 def test_what_is_not_seen_at_a_glance_is_not_kept(project: Project) -> None:
     time.sleep(STEP_NS / 1e9)
     assert project.read(ReadDiff(base=None, head=None, staged=False)).fingerprint is None
@@ -242,19 +232,6 @@ def _number(tree: Path) -> int:
         ["git", "-C", str(tree), "log", "-1", "--format=%s"], check=True, capture_output=True, text=True
     ).stdout.strip()
     return int(told) if told.isdigit() else 0
-
-
-@pytest.mark.parametrize("project", ["near"], indirect=True)
-def test_a_guarded_status_of_a_large_tree_is_kept_and_ends_with_the_next_change(project: Project) -> None:
-    for number in range(MOST_ENTRIES + 1):
-        (project.tree / str(number)).touch()
-    fingerprint = settled(project, STATUS, project.tree).fingerprint
-
-    assert fingerprint is not None
-    assert fingerprint.guard is not None
-    assert holds(project, STATUS, fingerprint, project.tree)
-    (project.tree / "7").unlink()
-    assert not holds(project, STATUS, fingerprint, project.tree)
 
 
 def test_the_log_of_a_commit_that_was_only_just_made_is_kept(project: Project) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actors.errors import UnavailableError
-from actors.git.local import GitCallNotSentError, plain_response
+from actors.git.local import GitCallNotSentError
 from actors.git.model import Commit, GitRequest, GitResponse, ReadStatus
 from actors.host.actor import GitHandle
 
@@ -36,18 +36,18 @@ class Actor:
         self.git_write = Remote("write", self.calls, (GitResponse(result={"by": "ray"}),))
 
 
-class Way:
+class Client:
     def __init__(self, trouble: Exception | None = None) -> None:
         self._trouble = trouble
 
     async def call(self, name: str, given: Sequence[Any]) -> Any:
         if self._trouble is not None:
             raise self._trouble
-        return [plain_response(GitResponse(result={"by": "own way"}))]
+        return [GitResponse(result={"by": "socket"})]
 
 
 def handle(actor: Actor, trouble: Exception | None = None) -> GitHandle:
-    return GitHandle(actor, None, Way(trouble))  # type: ignore[arg-type]
+    return GitHandle(actor, Client(trouble))  # type: ignore[arg-type]
 
 
 def by(outcomes: Sequence[GitResponse | None]) -> Any:
@@ -57,16 +57,16 @@ def by(outcomes: Sequence[GitResponse | None]) -> Any:
     return outcome.result["by"]
 
 
-async def test_calls_go_by_their_own_way_and_no_other() -> None:
+async def test_calls_go_through_the_socket_and_no_other_way() -> None:
     actor = Actor()
 
-    assert by(await handle(actor).read(READ)) == "own way"
-    assert by(await handle(actor).write(WRITE)) == "own way"
+    assert by(await handle(actor).read(READ)) == "socket"
+    assert by(await handle(actor).write(WRITE)) == "socket"
     assert actor.calls == []
 
 
 @pytest.mark.parametrize("trouble", [GitCallNotSentError(), ConnectionResetError()])
-async def test_what_only_looks_is_asked_through_ray_when_the_way_is_lost(trouble: Exception) -> None:
+async def test_what_only_looks_is_asked_through_ray_when_the_connection_is_lost(trouble: Exception) -> None:
     actor = Actor()
 
     assert by(await handle(actor, trouble).read(READ)) == "ray"

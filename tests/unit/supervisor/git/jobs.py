@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from actors.git.model import Commit, CreateRef, Operation, ReadStatus
-from supervisor.git.queue import GitQueue, Job
+from actors.git.model import Commit, CreateRef, GitRequest, Operation, ReadStatus
+from supervisor.git.queue import GitQueue
 from supervisor.git.scheduling import AnswerCache, GitRead
+from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.spawning.admission import FairSemaphore
 from tests.unit.supervisor.git.host import StandInHost
 
@@ -15,16 +16,17 @@ STATUS = ReadStatus()
 COMMIT = Commit(message="m", files=(), everything=True)
 
 
-def job(operation: Operation, directory: str = "/r/a") -> Job:
-    return Job(directory=Path(directory), operation=operation)
+def job(operation: Operation, directory: str = "/r/a") -> GitRequest:
+    return GitRequest(directory=Path(directory), operation=operation)
 
 
 def branch(name: str) -> CreateRef:
     return CreateRef(kind="branch", name=name, start=None)
 
 
-def made(host: StandInHost, *, at_once: int = 3, size: int = 100) -> GitQueue:
-    return GitQueue(host, FairSemaphore(at_once), AnswerCache(size, 60.0))
+def made(host: StandInHost, *, at_once: int = 3, recorder: MetricsRecorder | None = None) -> GitQueue:
+    kept = AnswerCache(100, 60.0)
+    return GitQueue(host, FairSemaphore(at_once), kept, recorder or MetricsRecorder(), lambda root: None)
 
 
 def cached(answers: Sequence[GitRead]) -> list[bool]:

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from actors.git.model import Fingerprint
-from supervisor.git.scheduling import AnswerCache
+from pathlib import Path
 
-PROOF = Fingerprint(digest=b"1", watched=frozenset())
+from actors.git.model import GitResponse, ReadStatus
+from supervisor.git.scheduling import AnswerCache
 
 
 class Clock:
@@ -14,48 +14,54 @@ class Clock:
         return self.now
 
 
-def filled(size: int, *keys: str) -> AnswerCache:
-    cache = AnswerCache(size, 60.0, Clock())
-    for key in keys:
-        cache.put(key, {"of": key}, PROOF)
+def key(name: str) -> tuple[Path, ReadStatus]:
+    return Path(name), ReadStatus()
+
+
+def filled(size: int, *names: str, ttl_s: float = 60.0, clock: Clock | None = None) -> AnswerCache:
+    cache = AnswerCache(size, ttl_s, clock or Clock())
+    for name in names:
+        cache.put(key(name), GitResponse(result={"of": name}))
     return cache
 
 
+def kept(cache: AnswerCache, *names: str) -> list[bool]:
+    return [cache.get(key(name)) is not None for name in names]
+
+
 def test_what_was_kept_is_found_by_its_key() -> None:
-    kept = filled(2, "a", "b").get("a")
-
-    assert kept is not None
-    assert kept.result == {"of": "a"}
+    assert filled(2, "a", "b").get(key("a")) == GitResponse(result={"of": "a"})
 
 
-def test_the_least_recently_used_goes_first() -> None:
+def test_the_least_recently_used_goes_first_and_is_counted() -> None:
     cache = filled(2, "a", "b")
-    cache.get("a")
-    cache.put("c", {}, PROOF)
+    cache.get(key("a"))
 
-    assert [cache.get(key) is not None for key in "abc"] == [True, False, True]
+    assert cache.put(key("c"), GitResponse()) == 1
+    assert cache.put(key("c"), GitResponse()) == 0
+    assert kept(cache, "a", "b", "c") == [True, False, True]
 
 
 def test_an_answer_ends_with_its_time_and_using_it_does_not_prolong_it() -> None:
     clock = Clock()
-    cache = AnswerCache(5, 10.0, clock)
-    cache.put("a", {}, PROOF)
+    cache = filled(5, "a", ttl_s=10.0, clock=clock)
     clock.now += 9.9
-    assert cache.get("a") is not None
+    assert kept(cache, "a") == [True]
     clock.now += 0.1
-    assert cache.get("a") is None
+    assert kept(cache, "a") == [False]
     assert len(cache) == 0
 
 
 def test_a_cache_without_room_or_without_time_keeps_nothing() -> None:
-    assert filled(0, "a").get("a") is None
-    cache = AnswerCache(5, 0.0, Clock())
-    cache.put("a", {}, PROOF)
-    assert cache.get("a") is None
+    assert kept(filled(0, "a"), "a") == [False]
+    assert kept(filled(5, "a", ttl_s=0.0), "a") == [False]
 
 
-def test_a_smaller_size_takes_effect_at_once() -> None:
+def test_another_size_takes_effect_at_once_and_the_same_one_forgets_nothing() -> None:
     cache = filled(3, "a", "b", "c")
+    cache.resize(3, 60.0)
+    assert kept(cache, "a", "b", "c") == [True] * 3
     cache.resize(1, 60.0)
-
-    assert [cache.get(key) is not None for key in "abc"] == [False, False, True]
+    for name in "ab":
+        cache.put(key(name), GitResponse())
+    assert kept(cache, "a", "b", "c") == [False, True, False]

@@ -14,7 +14,7 @@ from actors.home import Home
 from supervisor.api.requests import GitBatchRequest
 from supervisor.api.results import GitOutcome
 from supervisor.api.verbs import Caller
-from supervisor.git.service import GitService, RemoteGit, git_service
+from supervisor.git.service import GitService, RemoteGit
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import WorkDirPolicy
@@ -72,9 +72,8 @@ class Scene:
         policy = WorkDirPolicy(self.home, root / "user", ())
         self.elsewhere = RemoteGit(self.home.worktrees, scheduler)
         here: Any = Host("head")
-        self.service: GitService = git_service(
-            LiveSettings(TunableValues.of(Settings())), here, policy, Team(MemoryStore()), self.elsewhere
-        )
+        self.live_settings = LiveSettings(TunableValues.of(Settings()))
+        self.service = GitService(self.live_settings, here, policy, Team(MemoryStore()), self.elsewhere)
         self.project = root / "project"
         self.project.mkdir()
         (self.home.worktrees / "spec_0_0_1").mkdir(parents=True)
@@ -144,6 +143,5 @@ async def test_an_instance_that_has_moved_is_found_where_it_is_now(scene: Scene)
 
 async def test_caps_that_are_tuned_hold_on_every_host(scene: Scene) -> None:
     await scene.ask(scene.home.worktrees / AWAY)
-    before = TunableValues.of(Settings())
-    scene.service.tuned(before, TunableValues.of(Settings(max_concurrent_git_ops=3)))
-    assert scene.service.figures.queue.limit == 6
+    scene.live_settings.change(TunableValues.of(Settings(max_concurrent_git_ops=4)))
+    assert scene.service.figures.queue.limit == 8

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from actors.errors import InvalidRequestError, PhalanxError
-from actors.git.model import ReadLog
-from supervisor.git.queue import Job
+from actors.git.model import GitRequest, ReadLog
 from supervisor.git.scheduling import MOST_TOGETHER
+from supervisor.metrics.metrics import Count, MetricsRecorder
 from tests.unit.supervisor.git.host import StandInHost
 from tests.unit.supervisor.git.jobs import COMMIT, STATUS, branch, cached, job, made
 from tests.unit.supervisor.stand_ins import turns
@@ -22,7 +22,6 @@ async def test_the_same_question_of_many_is_put_once() -> None:
     assert [len(asked) for asked in host.reads] == [1]
     assert [answer.result for answer in answers] == [{"read": 1}] * 20
     assert not any(cached(answers))
-    assert queue.figures.shared == 19
 
 
 async def test_a_question_that_is_under_way_is_not_shared_with_who_comes_later() -> None:
@@ -40,14 +39,15 @@ async def test_a_question_that_is_under_way_is_not_shared_with_who_comes_later()
 
 
 async def test_an_answer_that_still_holds_is_given_again_and_said_to_be_cached() -> None:
-    host = StandInHost()
-    queue = made(host)
+    recorder = MetricsRecorder(clock=lambda: 0.0)
+    queue = made(StandInHost(), recorder=recorder)
 
     first, second = await queue.run([job(STATUS)]), await queue.run([job(STATUS)])
 
     assert cached([*first, *second]) == [False, True]
     assert second[0].result == {"read": 1}
-    assert (queue.figures.cache_hits, queue.figures.cache_misses) == (1, 1)
+    slot = recorder.history.slot(0.0)
+    assert (slot.counted(Count.CACHE_HITS), slot.counted(Count.CACHE_MISSES)) == (1, 1)
 
 
 async def test_an_answer_that_does_not_hold_any_more_is_not_given() -> None:
@@ -124,7 +124,7 @@ async def test_the_cap_holds_while_it_is_changed() -> None:
 
 async def test_results_come_in_the_order_asked_and_what_fails_fails_alone() -> None:
     host = StandInHost()
-    jobs: list[Job | PhalanxError] = [
+    jobs: list[GitRequest | PhalanxError] = [
         job(STATUS),
         InvalidRequestError("no"),
         job(STATUS, "/nowhere/a"),

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from supervisor.git.queue import GitQueue
-from supervisor.git.scheduling import MOST_OTHERS, AnswerCache
+from supervisor.git.scheduling import MOST_OTHERS
 from supervisor.metrics.metrics import Count, MetricsRecorder
-from supervisor.spawning.admission import FairSemaphore
 from tests.unit.supervisor.git.host import StandInHost
 from tests.unit.supervisor.git.jobs import COMMIT, STATUS, branch, job, made
 from tests.unit.supervisor.stand_ins import turns
@@ -20,7 +18,6 @@ async def test_many_new_branches_go_in_one_transaction() -> None:
     await queue.run([job(branch(str(number))) for number in range(50)])
 
     assert host.transactions == [[str(number) for number in range(50)]]
-    assert queue.figures.transactions == 1
 
 
 async def test_new_branches_of_many_callers_gather_while_the_repository_is_written() -> None:
@@ -133,7 +130,7 @@ async def test_tries_for_which_another_git_was_in_the_way_are_counted() -> None:
     host = StandInHost()
     host.retries = 2
     recorder = MetricsRecorder()
-    queue = GitQueue(host, FairSemaphore(1), AnswerCache(10, 60.0), recorder)
+    queue = made(host, recorder=recorder)
     counted: list[float] = []
     recorder.watch(Count.GIT_RETRIES, counted.append)
     await queue.run([job(COMMIT)])

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from actors.errors import InvalidRequestError
 from actors.git.layout import find_place
-from actors.git.model import Commit, CreateRef, Operation, ReadStatus, RepositoryPaths
+from actors.git.model import Commit, CreateRef, GitRequest, Operation, ReadStatus, RepositoryPaths
 from actors.home import Home
-from supervisor.git.queue import GitQueue, Job
-from supervisor.git.scheduling import AnswerCache, GitCounts
+from supervisor.git.queue import GitQueue
+from supervisor.git.scheduling import AnswerCache
 from supervisor.git.service import repository_check
 from supervisor.metrics.metrics import Count, MetricsRecorder
 from supervisor.spawning.admission import FairSemaphore, WorkDirPolicy
 from tests.unit.supervisor.git.host import StandInHost
+from tests.unit.supervisor.git.jobs import job, made
 
 WRITES = [Commit(message="m", files=(), everything=True), CreateRef(kind="branch", name="new", start=None)]
 
@@ -38,8 +40,8 @@ def user_home(tmp_path: Path) -> Path:
 
 async def error_of(user_home: Path, operation: Operation, directory: str, *allowed: str) -> str | None:
     policy = WorkDirPolicy(Home(user_home / ".phalanx"), user_home, [user_home / each for each in allowed])
-    queue = GitQueue(Host(), FairSemaphore(3), AnswerCache(10, 60.0), check=repository_check(policy))
-    (answer,) = await queue.run([Job(directory=user_home / directory, operation=operation)])
+    queue = GitQueue(Host(), FairSemaphore(3), AnswerCache(10, 60.0), MetricsRecorder(), repository_check(policy))
+    (answer,) = await queue.run([GitRequest(directory=user_home / directory, operation=operation)])
     await queue.end()
     return answer.outcome.error["message"] if answer.outcome.error else None
 
@@ -66,11 +68,9 @@ async def test_a_repository_that_is_wider_may_be_looked_at(user_home: Path) -> N
     assert await error_of(user_home, ReadStatus(), "notes") is None
 
 
-def test_every_operation_that_was_answered_is_counted_and_of_those_the_refused() -> None:
+async def test_every_operation_that_was_answered_is_counted_and_of_those_the_refused() -> None:
     recorder = MetricsRecorder(clock=lambda: 0.0)
-    figures = GitCounts(recorder=recorder)
-    for failed in (False, False, True):
-        figures.answered(failed=failed)
+    await made(StandInHost(), recorder=recorder).run([job(ReadStatus()), job(ReadStatus()), InvalidRequestError("no")])
 
     now = recorder.history.slot(0.0)
     assert (now.counted(Count.GIT_ANSWERED), now.counted(Count.GIT_FAILED)) == (3, 1)

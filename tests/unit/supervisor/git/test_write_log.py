@@ -11,7 +11,7 @@ from actors.home import Home
 from supervisor.api.requests import GitBatchRequest
 from supervisor.api.results import GitBatchResult
 from supervisor.api.verbs import Caller
-from supervisor.git.service import RemoteGit, git_service
+from supervisor.git.service import GitService, RemoteGit
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import WorkDirPolicy
@@ -40,7 +40,7 @@ class Scene:
         await team.load()
         policy = WorkDirPolicy(home, self.root / "user", ())
         live_settings, elsewhere = LiveSettings(TunableValues.of(Settings())), RemoteGit(home.worktrees, None)
-        self.service = git_service(live_settings, self.host, policy, team, elsewhere)
+        self.service = GitService(live_settings, self.host, policy, team, elsewhere)
 
     async def ask(self, *operations: dict[str, Any], request_id: str = "r1") -> GitBatchResult:
         asked = [{**each, "workspaceDir": str(self.root / "project")} for each in operations]
