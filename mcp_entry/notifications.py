@@ -96,7 +96,8 @@ def _level(event: TeamEvent) -> types.LoggingLevel:
 
 
 def _notification(event: TeamEvent) -> types.LoggingMessageNotification:
-    params = types.LoggingMessageNotificationParams(level=_level(event), logger=LOGGER, data=structured(event))
+    data = structured(TeamEvent, event.model_dump(mode="json", by_alias=True))
+    params = types.LoggingMessageNotificationParams(level=_level(event), logger=LOGGER, data=data)
     return types.LoggingMessageNotification(params=params)
 
 

@@ -36,7 +36,7 @@ from mcp_entry.cli.output import Output
 from supervisor.api.faults import tell_value
 from supervisor.api.results import Result
 from supervisor.api.validation import parse
-from supervisor.api.verbs import LOOKING, VERBS, ProgressCallback
+from supervisor.api.verbs import VERBS, ProgressCallback
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import DownReport, OnStep, Runtime, TeamAddress, TeamState
 from supervisor.settings import HOME_VARIABLE, Settings, home_from
@@ -178,7 +178,7 @@ class CliSession:
         async def call(on_progress: ProgressCallback) -> Result:
             client = await self.world.connect(self.home)
             try:
-                return await client.call(verb, request, on_progress)
+                return await client.call(VERBS[verb], request, on_progress)
             finally:
                 notes.append(client.version_note)
                 await client.close()
@@ -218,7 +218,7 @@ def session(context: typer.Context, home: Path | None, as_json: bool) -> Iterato
 
 def _left_at(verb: str) -> str:
     """What becomes of a call whose caller has gone away. The team undoes only what it has not begun."""
-    if verb in LOOKING:
+    if VERBS[verb].looks:
         return "Stopped."
     return _LEFT.get(verb, "Stopped waiting; the team may do it all the same. `phalanx list` shows what became of it.")
 
