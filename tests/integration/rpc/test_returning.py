@@ -17,7 +17,6 @@ from supervisor.api.results import ListResult, Result, SendResult, WaitResult
 from supervisor.api.verbs import Caller
 from supervisor.rpc import client as client_module
 from supervisor.rpc import connection as attempt_module
-from supervisor.rpc import connection as connection_module
 from supervisor.rpc.client import SupervisorClient
 from supervisor.rpc.server import Gateway
 from supervisor.team.file import read_team, write_team
@@ -263,7 +262,7 @@ async def test_who_waits_for_the_loss_learns_of_it(client: SupervisorClient, sup
 async def test_a_supervisor_that_drops_every_call_is_not_called_for_ever(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_module, "limit_s", lambda *_: 0.5)
+    monkeypatch.setattr(attempt_module, "limit_s", lambda *_: 0.5)
     calls = 0
 
     async def drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
