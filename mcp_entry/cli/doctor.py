@@ -1,16 +1,8 @@
 """``phalanx doctor`` and ``phalanx mcp add``: what a team needs of this machine and of Claude Code.
 
-``phalanx doctor``: what a team needs of this machine, what is missing, and how to get it.
-
-What Claude Code's own configuration file says, as far as this command needs it; only reads.
-
- The file is Claude Code's: what is not as expected counts as not there.
-
-``phalanx mcp add``: registers the MCP server with Claude Code through Claude Code's own command.
-
-Which versions of Claude Code this Phalanx was tried with; pure.
-
-``requirements/claude`` pins the same two, for the tests; a test holds both together.
+Claude Code's configuration file is only read, and what is not as expected counts as not there. Phalanx is registered by
+Claude Code's own command. ``requirements/claude`` pins the two versions that Phalanx was tried with, for the tests; a
+test holds both together.
 """
 
 from __future__ import annotations

@@ -53,17 +53,17 @@ def tell_all(
 def tell_value(error: ValidationError) -> str:
     """The fault of one value, whose place is told already."""
     fault = error.errors(include_url=False)[0]
-    context = fault.get("ctx", {})
+    limits = fault.get("ctx", {})
     if fault["type"] in _NEEDED:
-        return f"it must be {_NEEDED[fault['type']].format(**context)}, not {_SHORT.repr(fault['input'])}."
-    return str(context.get("error") or fault["msg"])
+        return f"it must be {_NEEDED[fault['type']].format(**limits)}, not {_SHORT.repr(fault['input'])}."
+    return str(limits.get("error") or fault["msg"])
 
 
 def _tell(model: type[BaseModel], fault: ErrorDetails, words: Mapping[str, str]) -> str:
     place = _place(fault["loc"], words)
     owner, description = _field(model, fault["loc"])
     given = _SHORT.repr(fault["input"])
-    context = fault.get("ctx", {})
+    limits = fault.get("ctx", {})
     match fault["type"]:
         case "extra_forbidden":
             return _unknown(place, str(fault["loc"][-1]), owner)
@@ -72,17 +72,17 @@ def _tell(model: type[BaseModel], fault: ErrorDetails, words: Mapping[str, str])
         case "string_pattern_mismatch" | "string_too_long":
             return f"{place} cannot be {given}. {description}".rstrip()
         case "enum" | "literal_error":
-            return f"{place} cannot be {given}, only {context['expected']}."
+            return f"{place} cannot be {given}, only {limits['expected']}."
         case "string_too_short":
             return f"{place} must not be empty."
         case "too_long" | "too_short":
-            bound = context.get("max_length", context.get("min_length"))
+            bound = limits.get("max_length", limits.get("min_length"))
             allowed = f"at most {bound} can be given" if fault["type"] == "too_long" else f"at least {bound} is needed"
-            return f"{place} has {context['actual_length']} items; {allowed}."
+            return f"{place} has {limits['actual_length']} items; {allowed}."
         case kind if kind in _NEEDED:
-            return f"{place} must be {_NEEDED[kind].format(**context)}, not {given}."
+            return f"{place} must be {_NEEDED[kind].format(**limits)}, not {given}."
         case _:
-            return f"{place} cannot be {given}: {context.get('error') or fault['msg'].removeprefix('Input ')}."
+            return f"{place} cannot be {given}: {limits.get('error') or fault['msg'].removeprefix('Input ')}."
 
 
 def _unknown(place: str, name: str, owner: type[BaseModel] | None) -> str:
