@@ -27,9 +27,8 @@ from typer.core import TyperGroup
 from actors.errors import InvalidRequestError, PhalanxError, to_wire
 from actors.home import Home
 from mcp_entry.cli.output import Output, plain
-from supervisor.api.faults import tell_value
 from supervisor.api.results import Result
-from supervisor.api.validation import parse
+from supervisor.api.validation import parse, tell_value
 from supervisor.api.verbs import VERBS, ProgressCallback, RequestT, ResultT, Verb
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import DownReport, OnStep, Runtime, TeamAddress, TeamState

@@ -34,7 +34,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from actors.errors import InvalidRequestError
-from supervisor.api.faults import tell_all
+from supervisor.api.validation import tell_all
 
 MAX_MESSAGE_BYTES = 1_000_000
 """Longest message or context, in bytes of UTF-8. The supervisor checks it, so that one long message fails alone."""
