@@ -1,16 +1,13 @@
 """The entry's connection to its team, which it brings up when none runs.
 
-The entry's way to the team: one connection, shared by all tool calls, opened in the background and again when lost.
+``TeamConnection`` is one connection, shared by all tool calls, opened in the background and again when it is lost. At
+most one attempt to open runs at a time. A caller that waits for it may go away without disturbing it. A failed attempt
+is told to those who waited and then forgotten: the next call tries again. A connection that was lost is opened again at
+once, without a call; for that a team that was lost is brought back, but never one that was brought down: only a call
+does that.
 
-``server`` calls it. ``TeamConnection`` promises that at most one attempt to open runs at a time, that whoever waits for
-it may go away without disturbing it, and that a failed attempt is told to those who waited and then forgotten: the next
-call tries again. A connection that was lost is opened again at once, without a call; for that a team that was lost is
-brought back, but never one that was brought down: only a call does that.
-
-Brings a team up from the entry, or back when it was lost, in a process that does not belong to it.
-
-``TeamConnection`` calls it. The process gets a session of its own, no input, and the log for output, so the team
-outlives the entry and its client and nothing of it can reach the entry's stdout.
+``BringUpProcess`` brings a team up, or back, in a process with a session of its own, no input, and the log for output.
+So the team outlives the entry and its client, and nothing of it can reach the entry's stdout.
 """
 
 from __future__ import annotations

@@ -1,17 +1,4 @@
-"""What the server tells its client unasked: events of the team, progress of a call.
-
-Tells the client what the team says of itself, as MCP log messages.
-
-``server`` owns one. It listens to the team only when the client speaks a version of MCP in which a server may send log
-messages by itself (before 2026-07-28), and hears only what the client's level lets through: unless it asks for more,
-alerts (``warning`` and ``error``), with ``info`` health checks too. A client that takes no log messages ignores them.
-
-Progress of one tool call, as MCP wants it told: always rising, and something at least every few seconds.
-
-``server`` makes one ``ProgressNotifier`` a call and makes the call within it. The supervisor's client calls
-``on_progress``; what came is sent by a task beside the call, which most calls are too short to need. While nothing
-comes it repeats the last word, so that clients with a time limit keep waiting.
-"""
+"""What the server tells its client unasked: what the team says of itself, as log messages, and progress of calls."""
 
 from __future__ import annotations
 
@@ -41,6 +28,13 @@ _FIRST_LEVEL: types.LoggingLevel = "warning"
 
 
 class AlertForwarder:
+    """Tells the client what the team says of itself. ``server`` owns one.
+
+    It listens to the team only when the client speaks a version of MCP in which a server may send log messages by
+    itself (before 2026-07-28), and hears only what the client's level lets through: unless it asks for more, alerts
+    (``warning`` and ``error``), with ``info`` health checks too. A client that takes no log messages ignores them.
+    """
+
     def __init__(self) -> None:
         self._level = _FIRST_LEVEL
         self._session: ServerSession | None = None
@@ -96,7 +90,8 @@ def _level(event: TeamEvent) -> types.LoggingLevel:
 
 
 def _notification(event: TeamEvent) -> types.LoggingMessageNotification:
-    params = types.LoggingMessageNotificationParams(level=_level(event), logger=LOGGER, data=structured(event))
+    data = structured(TeamEvent, event.model_dump(mode="json", by_alias=True))
+    params = types.LoggingMessageNotificationParams(level=_level(event), logger=LOGGER, data=data)
     return types.LoggingMessageNotification(params=params)
 
 
@@ -111,6 +106,12 @@ _FIRST_WORD: _Word = (0, None, "working…")
 
 
 class ProgressNotifier:
+    """Progress of one tool call, as MCP wants it told: always rising, and something at least every few seconds.
+
+    The call is made within it. What comes is sent by a task beside the call, which most calls are too short to need.
+    While nothing comes it repeats the last word, so that clients with a time limit keep waiting.
+    """
+
     def __init__(self, send: SendProgress, *, at_least_every_s: float) -> None:
         self._send = send
         self._at_least_every_s = at_least_every_s

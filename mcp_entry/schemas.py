@@ -8,9 +8,10 @@ out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import Any, get_args
+
+from pydantic_core import to_jsonable_python
 
 from supervisor.api.requests import Request
 from supervisor.api.results import Result
@@ -36,44 +37,46 @@ def output_schema(model: type[Result]) -> Schema:
     return {**_without_required(schema), **({"required": schema["required"]} if schema.get("required") else {})}
 
 
-def structured(result: Result) -> dict[str, Any]:
-    """A result as JSON values. Fields that are null are left out; nulls inside free values are kept.
+def structured(model: type[Result], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer of the supervisor without fields that are null; nulls inside free values are kept.
 
     In lists, which may be long, what is as it is by default is left out, too.
     """
-    return _written(result, in_list=False)
+    return _written(model, answer, in_list=False)
 
 
-def _written(result: Result, *, in_list: bool) -> dict[str, Any]:
-    written = {}
-    for name, alias, default in _fields(type(result)):
-        value = getattr(result, name)
-        if value is not None and not (in_list and value == default):
-            written[alias] = _plain(value, in_list=in_list)
+def _written(model: type[Result], answer: Mapping[str, Any], *, in_list: bool) -> dict[str, Any]:
+    defaults, inner = _fields(model)
+    written = {
+        name: value
+        for name, value in answer.items()
+        if value is not None and not (in_list and name in defaults and value == defaults[name])
+    }
+    for name in inner.keys() & written.keys():
+        value = written[name]
+        if isinstance(value, list):
+            written[name] = [_written(inner[name], each, in_list=True) for each in value]
+        else:
+            written[name] = _written(inner[name], value, in_list=in_list)
     return written
 
 
-def _plain(value: Any, *, in_list: bool) -> Any:
-    match value:
-        case Result():
-            return _written(value, in_list=in_list)
-        case list():
-            return [_plain(each, in_list=True) for each in value]
-        case dict():
-            return {str(key): _plain(each, in_list=in_list) for key, each in value.items()}
-        case StrEnum():
-            return value.value
-        case _:
-            return value
-
-
 @cache
-def _fields(model: type[Result]) -> tuple[tuple[str, str, Any], ...]:
-    """Of each its name, its name on the wire, and its default."""
-    return tuple(
-        (name, field.alias or name, field.get_default(call_default_factory=True, validated_data={}))
-        for name, field in model.model_fields.items()
-    )
+def _fields(model: type[Result]) -> tuple[Mapping[str, Any], Mapping[str, type[Result]]]:
+    """By their names on the wire: the defaults of fields, and the models of those that hold further ones."""
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    optional = {name: field for name, field in fields.items() if not field.is_required()}
+    defaults = {
+        name: field.get_default(call_default_factory=True, validated_data={}) for name, field in optional.items()
+    }
+    inner = {name: _model_in(field.annotation) for name, field in fields.items()}
+    return to_jsonable_python(defaults, by_alias=True), {name: found for name, found in inner.items() if found}
+
+
+def _model_in(annotation: Any) -> type[Result] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Result):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
 def _root(schema: Schema, dropped: frozenset[str]) -> Schema:

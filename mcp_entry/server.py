@@ -24,12 +24,10 @@ from mcp_entry import sizes
 from mcp_entry.connection import TeamConnection
 from mcp_entry.notifications import AlertForwarder, ProgressNotifier
 from mcp_entry.schemas import input_schema, output_schema, structured
+from mcp_entry.sizes import Json
 from mcp_entry.tools import INSTRUCTIONS, TOOLS, Tool
-from supervisor.api.requests import Request
-from supervisor.api.results import Result
-from supervisor.api.validation import parse
 from supervisor.rpc.client import SupervisorClient
-from supervisor.rpc.connection import identified
+from supervisor.rpc.connection import completed
 
 logger = logging.getLogger(__name__)
 PROGRESS_AT_LEAST_EVERY_S = 8.0
@@ -94,71 +92,70 @@ class EntryServer:
         async with teller:
             return await self._answer(tool, _without_name(tool, params.arguments or {}), teller)
 
-    async def _answer(self, tool: Tool, arguments: Mapping[str, Any], teller: ProgressNotifier) -> dict[str, Any]:
-        """A ``CallToolResult`` as it is sent: a model of it would copy and check all that is in it once more."""
+    async def _answer(self, tool: Tool, given: Mapping[str, Any], teller: ProgressNotifier) -> dict[str, Any]:
+        """A ``CallToolResult`` as it is sent: a model of it would copy and check all that is in it once more.
+
+        The supervisor checks what the model gave, and its answer is passed on as it came, but for its length.
+        """
+        arguments = completed(tool.verb, given)
         try:
-            request = identified(parse(tool.verb.request, arguments))
-            result = await self._run(tool, request, teller)
+            shown = tool.shortened(await self._run(tool, arguments, teller), arguments)
+            text = tool.text(tool.verb.result.model_validate(shown))
         except PhalanxError as error:
-            logger.info("%s was refused (%s)", tool.name, error.code)
+            logger.info("%s was refused (%s)", tool.verb.name, error.code)
             return _refused(str(error))
         except Exception as error:
-            logger.exception("%s failed", tool.name)
+            logger.exception("%s failed", tool.verb.name)
             return _refused(
                 f"Phalanx failed inside ({type(error).__name__}); its log is {self._log}. "
                 "Look with list what is there before you make the call again."
             )
-        content, text = structured(result), tool.text(result)
+        content = structured(tool.verb.result, shown)
         if tool.text_is_answer:
             return _result(text, structuredContent=content)
         return _result(sizes.short_text(text), structuredContent=sizes.guarded(content))
 
-    async def _run(self, tool: Tool, request: Request, teller: ProgressNotifier) -> Result:
+    async def _run(self, tool: Tool, arguments: Json, teller: ProgressNotifier) -> Json:
         if not self._team.connected:
             teller.say("reaching the team, starting it if need be…")
         client = await self._team.client()
         try:
-            return await self._call_over(client, tool, request, teller)
+            return await self._call_over(client, tool, arguments, teller)
         except (TeamNotRunningError, UnavailableError) as error:
-            raise UnavailableError(f"{error}{_how_to_repeat(request)}") from error
+            raise UnavailableError(f"{error}{_how_to_repeat(arguments)}") from error
 
-    async def _call_over(
-        self, client: SupervisorClient, tool: Tool, request: Request, teller: ProgressNotifier
-    ) -> Result:
+    async def _call_over(self, client: SupervisorClient, tool: Tool, arguments: Json, teller: ProgressNotifier) -> Json:
         """Makes the call once more when its connection breaks, if that can do no harm."""
+        verb, asked = tool.verb, tool.asked(arguments)
         try:
-            return await tool.call(client, request, teller.on_progress)
+            return await client.call_json(verb, asked, teller.on_progress)
         except PhalanxError:
-            if not (client.closed and (tool.only_looks or _request_id(request))):
+            if not (client.closed and (verb.looks or "requestId" in asked)):
                 raise
-        logger.info("the connection broke during %s; making the call again", tool.name)
-        return await tool.call(await self._team.client(), request, teller.on_progress)
+        logger.info("the connection broke during %s; making the call again", verb.name)
+        return await (await self._team.client()).call_json(verb, asked, teller.on_progress)
 
 
 def _without_name(tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     """The guide writes a call as one object, with the tool's name in it."""
-    if arguments.get("tool") != tool.name:
+    if arguments.get("tool") != tool.verb.name:
         return arguments
     return {name: value for name, value in arguments.items() if name != "tool"}
 
 
-def _request_id(request: Request) -> str | None:
-    return getattr(request, "request_id", None)
-
-
-def _how_to_repeat(request: Request) -> str:
-    request_id = _request_id(request)
+def _how_to_repeat(arguments: Json) -> str:
+    request_id = arguments.get("requestId")
     return f" The same call with requestId {request_id} is not done twice." if request_id else ""
 
 
 def _described(tool: Tool) -> types.Tool:
     return types.Tool(
-        name=tool.name,
+        name=tool.verb.name,
         title=tool.title,
         description=tool.description,
         input_schema=input_schema(tool.verb.request),
         output_schema=output_schema(tool.verb.result),
-        annotations=tool.annotations,
+        annotations=tool.hints.model_copy(update={"title": tool.title}),
     )
 
 

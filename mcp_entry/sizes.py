@@ -2,18 +2,19 @@
 
 Claude Code takes 25,000 tokens of a tool and writes what is more into a file. Tokens are estimated by characters. What
 is left out is always said, with how to get it; for people and programs nothing is left out, they do not come this way.
-All functions are pure.
+Answers are the supervisor's, as JSON. All functions are pure.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from supervisor.api import results
+from pydantic_core import to_json
 
+Json = dict[str, Any]
+Rows = list[dict[str, Any]]
 CHARACTERS_A_TOKEN = 3.5
 MOST_STRUCTURED = 55_000
 """Characters of the structured content of one answer: what Claude Code shows its model."""
@@ -31,15 +32,30 @@ LONGEST_PART = 50_000
 _REASONS, _INPUTS, _NAMED_INPUTS = 8_000, 12_000, 40_000
 """Characters of all reasons and of all inputs of permission requests in one answer."""
 _ERRORS = 15_000
+_ANSWERED = 2_000
+"""Characters of the input of a permission request that was answered."""
 _GIT = 45_000
 _LONGEST_HELD = 100
 _MOST_FINDINGS, _MOST_HOSTS = 20, 20
 _CUT = "…"
+_BRIEF = (
+    "instanceId",
+    "name",
+    "role",
+    "status",
+    "reason",
+    "permission",
+    "dialog",
+    "needsAttention",
+    "queuedMessages",
+    "heldMessages",
+    "unread",
+)
 
 
 def size_of(value: Any) -> int:
     """Characters of a JSON value, as it is sent."""
-    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return len(to_json(value).decode())
 
 
 def shares(sizes: Sequence[int], total: int) -> list[int]:
@@ -86,188 +102,156 @@ def shortened(value: Any, most: int) -> tuple[Any, int]:
             return value, 0
 
 
-def in_brief(info: results.InstanceInfo) -> results.InstanceInfo:
-    """Who it is, how it is, and what it needs."""
-    return results.InstanceInfo(
-        instance_id=info.instance_id,
-        name=info.name,
-        role=info.role,
-        status=info.status,
-        reason=info.reason,
-        permission=info.permission,
-        dialog=info.dialog,
-        needs_attention=info.needs_attention,
-        queued_messages=info.queued_messages,
-        held_messages=info.held_messages,
-        unread=info.unread,
-    )
+def unchanged(answer: Json, _arguments: Json) -> Json:
+    return answer
 
 
-def of_list(result: results.ListResult, *, named: bool) -> results.ListResult:
-    """``named``: those that are in it were asked for by their ids."""
-    most = MOST_NAMED_IN_FULL if named else MOST_IN_FULL
-    if len(result.instances) <= most:
-        return result.model_copy(update={"instances": _rows(result.instances, _NAMED_INPUTS if named else _INPUTS)})
-    rows = _rows([in_brief(info) for info in result.instances[:MOST_ROWS]], _INPUTS)
-    return result.model_copy(
-        update={
-            "instances": rows,
-            "needs_attention": result.needs_attention[:MOST_ROWS],
-            "brief": True,
-            "left_out": max(0, len(result.instances) - MOST_ROWS) or None,
-        }
-    )
+def as_given(arguments: Json) -> Json:
+    return arguments
 
 
-def of_wait(result: results.WaitResult) -> results.WaitResult:
-    rows = _rows([in_brief(info) for info in result.instances[:MOST_ROWS]], _INPUTS)
-    others = dict(result.others)
-    for info in result.instances[MOST_ROWS:]:
-        others[info.status.value] = others.get(info.status.value, 0) + 1
-    return result.model_copy(update={"instances": rows, "others": others})
+def of_list(answer: Json, arguments: Json) -> Json:
+    named, instances = arguments.get("instanceIds") is not None, answer["instances"]
+    if len(instances) <= (MOST_NAMED_IN_FULL if named else MOST_IN_FULL):
+        return {**answer, "instances": _fitted(instances, _NAMED_INPUTS if named else _INPUTS)}
+    return {
+        **answer,
+        "instances": _in_brief(instances),
+        "needsAttention": answer["needsAttention"][:MOST_ROWS],
+        "brief": True,
+        "leftOut": max(0, len(instances) - MOST_ROWS) or None,
+    }
 
 
-def _rows(instances: Sequence[results.InstanceInfo], inputs: int) -> list[results.InstanceInfo]:
+def of_wait(answer: Json, _arguments: Json) -> Json:
+    others = dict(answer["others"])
+    for row in answer["instances"][MOST_ROWS:]:
+        others[row["status"]] = others.get(row["status"], 0) + 1
+    return {**answer, "instances": _in_brief(answer["instances"]), "others": others}
+
+
+def _in_brief(instances: Rows) -> Rows:
+    """Who they are, how they are, and what they need."""
+    return _fitted([{name: row[name] for name in _BRIEF if name in row} for row in instances[:MOST_ROWS]], _INPUTS)
+
+
+def _fitted(instances: Rows, inputs: int) -> Rows:
     """With long reasons cut, and long inputs of permission requests."""
-    reasons = shares([len(info.reason or "") for info in instances], _REASONS)
-    sizes = [size_of(info.permission.input) if info.permission else 0 for info in instances]
-    rows = []
-    for info, reason, room in zip(instances, reasons, shares(sizes, inputs), strict=True):
-        asked = within(info.permission, room) if info.permission else None
-        changes = {"reason": cut(info.reason, reason) if info.reason else None, "permission": asked}
-        rows.append(info.model_copy(update=changes))
-    return rows
+    asked = [row.get("permission") for row in instances]
+    rooms = shares([size_of(permission["input"]) if permission else 0 for permission in asked], inputs)
+    return [
+        {**row, "permission": _within(permission, room)} if permission else row
+        for row, permission, room in zip(_sharing(instances, "reason", _REASONS), asked, rooms, strict=True)
+    ]
 
 
-def within(permission: results.Permission, most: int = 2_000) -> results.Permission:
+def _within(permission: Json, most: int) -> Json:
     """With its input in so many characters."""
-    kept, left_out = shortened(permission.input, most)
-    return permission.model_copy(update={"input": kept, "left_out": left_out or None})
+    kept, left_out = shortened(permission["input"], most)
+    return {**permission, "input": kept, "leftOut": left_out or None}
 
 
-def of_spawn_batch(result: results.SpawnBatchResult) -> results.SpawnBatchResult:
+def _sharing(rows: Rows, field: str, total: int) -> Rows:
+    """With the texts of this field cut, so that all together take so many characters."""
+    rooms = shares([len(row.get(field) or "") for row in rows], total)
+    return [
+        {**row, field: cut(row[field], room)} if row.get(field) else row for row, room in zip(rows, rooms, strict=True)
+    ]
+
+
+def _with_short_errors(rows: Rows) -> Rows:
+    rooms = shares([len(row["error"]["message"]) if row.get("error") else 0 for row in rows], _ERRORS)
+    return [
+        {**row, "error": {**row["error"], "message": cut(row["error"]["message"], room)}} if row.get("error") else row
+        for row, room in zip(rows, rooms, strict=True)
+    ]
+
+
+def of_respond(answer: Json, _arguments: Json) -> Json:
+    permission = answer.get("permission")
+    return {**answer, "permission": _within(permission, _ANSWERED)} if permission else answer
+
+
+def of_spawn_batch(answer: Json, _arguments: Json) -> Json:
     """Many are told by id and error only; what is to note of several is noted once."""
-    members = result.instances
+    members = answer["instances"]
     if len(members) <= MOST_MEMBERS:
-        return result
+        return answer
     told: set[str] = set()
     brief = []
-    for member, error in zip(members, _errors([member.error for member in members]), strict=True):
-        notes = [note for note in member.notes if note not in told]
+    for member in _with_short_errors(members):
+        notes = [note for note in member["notes"] if note not in told]
         told.update(notes)
-        brief.append(
-            results.SpawnOutcome(
-                success=member.success,
-                instance_id=member.instance_id,
-                reason=cut(member.reason, _LONGEST_HELD) if member.reason else None,
-                notes=notes,
-                error=error,
-            )
-        )
-    return result.model_copy(update={"instances": brief})
+        kept = {name: member.get(name) for name in ("success", "instanceId", "error")}
+        brief.append({**kept, "reason": cut(member.get("reason") or "", _LONGEST_HELD) or None, "notes": notes})
+    return {**answer, "instances": brief}
 
 
-def of_send_batch(result: results.SendBatchResult) -> results.SendBatchResult:
-    members = result.results
+def of_send_batch(answer: Json, _arguments: Json) -> Json:
+    members = answer["results"]
     if len(members) <= MOST_ROWS:
-        return result
-    errors = _errors([member.error for member in members])
-    reasons = shares([len(member.reason or "") for member in members], _REASONS)
-    brief = [
-        member.model_copy(
-            update={
-                "message_id": None,
-                "changes": [],
-                "error": error,
-                "reason": cut(member.reason, room) if member.reason else None,
-            }
-        )
-        for member, error, room in zip(members, errors, reasons, strict=True)
-    ]
-    return result.model_copy(update={"results": brief})
+        return answer
+    rows = _sharing(_with_short_errors(members), "reason", _REASONS)
+    return {**answer, "results": [{**row, "messageId": None, "changes": []} for row in rows]}
 
 
-def of_terminate(result: results.TerminateResult) -> results.TerminateResult:
-    members = result.terminated
-    errors = _errors([member.error for member in members])
-    rooms = shares([len(member.kept or "") for member in members], _ERRORS)
-    brief = [
-        member.model_copy(update={"error": error, "kept": cut(member.kept, room) if member.kept else None})
-        for member, error, room in zip(members, errors, rooms, strict=True)
-    ]
-    return result.model_copy(update={"terminated": brief})
+def of_terminate(answer: Json, _arguments: Json) -> Json:
+    return {**answer, "terminated": _sharing(_with_short_errors(answer["terminated"]), "kept", _ERRORS)}
 
 
-def _errors(errors: Sequence[results.ErrorInfo | None]) -> list[results.ErrorInfo | None]:
-    rooms = shares([len(error.message) if error else 0 for error in errors], _ERRORS)
-    return [
-        error.model_copy(update={"message": cut(error.message, room)}) if error else None
-        for error, room in zip(errors, rooms, strict=True)
-    ]
-
-
-def of_git_batch(result: results.GitBatchResult) -> results.GitBatchResult:
+def of_git_batch(answer: Json, _arguments: Json) -> Json:
     """All operations together get so many characters; short results leave theirs to the long ones."""
-    rooms = shares([size_of(outcome.result) if outcome.result else 0 for outcome in result.results], _GIT)
-    errors = _errors([outcome.error for outcome in result.results])
+    outcomes = answer["results"]
+    rooms = shares([size_of(outcome["result"]) if outcome.get("result") else 0 for outcome in outcomes], _GIT)
     fitted = []
-    for outcome, room, error in zip(result.results, rooms, errors, strict=True):
-        kept, left_out = shortened(outcome.result, room)
+    for outcome, room in zip(_with_short_errors(outcomes), rooms, strict=True):
+        kept, left_out = shortened(outcome.get("result"), room)
         if left_out and "truncated" in kept:
             kept["truncated"] = True
-        fitted.append(outcome.model_copy(update={"result": kept, "left_out": left_out or None, "error": error}))
-    return result.model_copy(update={"results": fitted})
+        fitted.append({**outcome, "result": kept, "leftOut": left_out or None})
+    return {**answer, "results": fitted}
 
 
-def of_performance(result: results.GetPerformanceResult) -> results.GetPerformanceResult:
+def of_performance(answer: Json, _arguments: Json) -> Json:
     """Of many findings the costliest, of many hosts the busiest."""
-    seen, metrics = result.performance, result.metrics
-    hosts = sorted(metrics.hosts, key=lambda host: -host.load / max(1, host.cpus))[:_MOST_HOSTS]
-    return result.model_copy(
-        update={
-            "metrics": metrics.model_copy(update={"hosts": hosts}),
-            "performance": seen.model_copy(
-                update={"lost": seen.lost[:_MOST_FINDINGS], "alerts": seen.alerts[:_MOST_FINDINGS]}
-            ),
-            "recommendations": result.recommendations[:_MOST_FINDINGS],
-        }
-    )
+    seen, metrics = answer["performance"], answer["metrics"]
+    hosts = sorted(metrics["hosts"], key=lambda host: -float(host["load"]) / max(1, host["cpus"]))[:_MOST_HOSTS]
+    return {
+        **answer,
+        "metrics": {**metrics, "hosts": hosts},
+        "performance": {**seen, **{name: seen[name][:_MOST_FINDINGS] for name in ("lost", "alerts")}},
+        "recommendations": answer["recommendations"][:_MOST_FINDINGS],
+    }
 
 
-def of_recycle(result: results.RecycleResult) -> results.RecycleResult:
-    return result.model_copy(update={"summary": cut(result.summary, LONGEST_PART // 2)})
+def of_recycle(answer: Json, _arguments: Json) -> Json:
+    return {**answer, "summary": cut(answer["summary"], LONGEST_PART // 2)}
 
 
-def of_read(result: results.ReadResult, part: EntryPart) -> results.ReadResult:
+def whole_entry(arguments: Json) -> Json:
+    """``full`` of a read names one entry, or with ``+OFFSET`` a part of it. The supervisor gives whole ones."""
+    full = arguments.get("full")
+    return {**arguments, "full": full.partition("+")[0] or None} if isinstance(full, str) else arguments
+
+
+def of_read(answer: Json, arguments: Json) -> Json:
     """A screen from its end; one entry that is wanted in whole in parts, each of which names the next one."""
-    if result.screen is not None and len(result.screen) > LONGEST_PART:
-        return result.model_copy(update={"screen": f"{_CUT}{result.screen[-LONGEST_PART:]}"})
-    if not part.reference:
-        return result
-    return result.model_copy(update={"entries": [part.of(entry) for entry in result.entries]})
+    if answer.get("screen") and len(answer["screen"]) > LONGEST_PART:
+        return {**answer, "screen": f"{_CUT}{answer['screen'][-LONGEST_PART:]}"}
+    reference, _, offset = str(arguments.get("full") or "").partition("+")
+    if not reference:
+        return answer
+    begin = int(offset) if offset.isdecimal() else 0
+    return {**answer, "entries": [_part(entry, reference, begin) for entry in answer["entries"]]}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryPart:
-    """Which part of one entry is read: ``full`` of a request is the entry's reference, or that with ``+OFFSET``."""
-
-    reference: str
-    begin: int
-
-    @classmethod
-    def named(cls, full: str | None) -> EntryPart:
-        reference, _, offset = (full or "").partition("+")
-        return cls(reference=reference, begin=int(offset) if offset.isdecimal() else 0)
-
-    def of(self, entry: results.ConversationEntry) -> results.ConversationEntry:
-        text = entry.text
-        if entry.input is not None and size_of(entry.input) + len(text) > LONGEST_PART:
-            text = text + json.dumps(entry.input, ensure_ascii=False)
-            entry = entry.model_copy(update={"input": None})
-        end = self.begin + LONGEST_PART
-        left_out = max(0, len(text) - end)
-        further = {"left_out": left_out, "full": f"{self.reference}+{end}"} if left_out else {}
-        return entry.model_copy(update={"text": text[self.begin : end], **further})
+def _part(entry: Json, reference: str, begin: int) -> Json:
+    text, end = entry["text"], begin + LONGEST_PART
+    if entry.get("input") is not None and size_of(entry["input"]) + len(text) > LONGEST_PART:
+        text, entry = text + json.dumps(entry["input"], ensure_ascii=False), {**entry, "input": None}
+    left_out = max(0, len(text) - end)
+    further = {"leftOut": left_out, "full": f"{reference}+{end}"} if left_out else {}
+    return {**entry, "text": text[begin:end], **further}
 
 
 def short_text(text: str, most: int = MOST_TEXT) -> str:

@@ -1,17 +1,9 @@
-"""The stdio of the MCP server.
-
-The stdio of the MCP server: lines of JSON-RPC on descriptors that nothing else reads or writes.
+"""The stdio of the MCP server: lines of JSON-RPC on descriptors that nothing else reads or writes.
 
 ``__main__`` claims it once and serves over it; the two ends are what the SDK's server takes for streams. The SDK's own
 transport hands every line through three threads, which takes longer than the call itself; here the event loop waits for
 the descriptors. They stay blocking, since whoever shares them would see them changed: what is ready is read, and no
 more is written at once than then has room. A line is written whole or not at all, whoever is cancelled meanwhile.
-
-Messages that a strict parser drops although their sender waits for an answer.
-
-A model may write half of a character that JSON escapes as two (``\ud83d``). Its client sends that on, the parser does
-not take it, and the call would never be answered. Here the half becomes a question mark and the call goes on; used by
-``claim_stdio``.
 """
 
 from __future__ import annotations
@@ -35,7 +27,11 @@ logger = logging.getLogger(__name__)
 
 
 def repaired(line: str) -> SessionMessage | None:
-    """The message in a line that the parser does not take, if only halves of characters are wrong with it."""
+    """The message in a line that the parser does not take, if only halves of characters are wrong with it.
+
+    A model may write half of a character that JSON escapes as two (``\\ud83d``). Its client sends that on, the parser
+    drops the line, and the call would never be answered. Here the half becomes a question mark and the call goes on.
+    """
     try:
         whole = json.dumps(json.loads(line), ensure_ascii=False).encode(errors="replace")
         return SessionMessage(types.jsonrpc_message_adapter.validate_json(whole, by_name=False))

@@ -1,11 +1,7 @@
-"""Results in a few words, for clients that show a tool's text.
+"""Results in a few words, for clients that show a tool's text and for the command line.
 
-Results in a few words, for clients that show a tool's text instead of its structured content.
-
-``tools`` names one function a tool. Claude Code shows its model the structured content only, so a text is a summary;
-but for ``read``, whose text is what was asked for.
-
-How the team performs, in a few words; see ``texts``.
+Claude Code shows its model the structured content of a tool's answer only, so a text is a summary; but for ``read``,
+whose text is what was asked for.
 """
 
 from __future__ import annotations

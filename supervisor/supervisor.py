@@ -31,7 +31,6 @@ from supervisor.messaging.outgoing import OutgoingMessage
 from supervisor.messaging.send import MessageSender, SendOutcome, outgoing_of
 from supervisor.metrics.metrics import Timing
 from supervisor.recovery.recovery import Recovery
-from supervisor.rpc.connection import waits_s
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.spawner import Spawner, resume_all, spawn_all
 from supervisor.store.guards import FencedStore
@@ -138,7 +137,7 @@ class Supervisor:
 
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:
         self._store.check()
-        if verb not in BRIEF or waits_s(request):
+        if verb not in BRIEF or getattr(request, "wait", False):
             return await self._verbs[verb](request, caller)
         with self._team.recorder.timing(Timing.CALL):
             return await self._verbs[verb](request, caller)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Annotated
+
 import typer
 
 from mcp_entry.cli import doctor, instances, team
 from mcp_entry.cli.session import Commands, real_world
+from supervisor.versions import VERSION
 
 app = typer.Typer(
     name="phalanx",
     cls=Commands,
-    help="Lead a team of Claude Code instances. `phalanx mcp add` lets a Claude lead it.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -19,31 +22,32 @@ app = typer.Typer(
 )
 mcp = typer.Typer(help="Phalanx as an MCP server of Claude Code.", no_args_is_help=True, rich_markup_mode=None)
 
-app.command("up")(team.up)
-app.command("down")(team.down)
-app.command("status")(team.status)
-app.command("spawn")(instances.spawn)
-app.command("send")(instances.send)
-app.command("read")(instances.read)
-app.command("list")(instances.list_)
-app.command("wait")(instances.wait)
-app.command("respond")(instances.respond)
-app.command("interrupt")(instances.interrupt)
-app.command("restart")(instances.restart)
-app.command("recycle")(instances.recycle)
-app.command("attach")(instances.attach)
-app.command("terminate")(instances.terminate)
-app.command("git")(team.git)
-app.command("prewarm")(team.prewarm)
-app.command("perf")(team.perf)
-app.command("tune")(team.tune)
-app.command("hosts")(team.hosts)
-app.command("drain")(team.drain)
-app.command("gc")(team.gc)
-app.command("restore")(team.restore)
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    *(team.up, team.down, team.status),
+    *(instances.spawn, instances.send, instances.read, instances.list_, instances.wait, instances.respond),
+    *(instances.interrupt, instances.restart, instances.recycle, instances.attach, instances.terminate),
+    *(team.git, team.prewarm, team.perf, team.tune, team.hosts, team.drain, team.gc, team.restore),
+)
+for _command in _COMMANDS:
+    app.command(_command.__name__.rstrip("_"))(_command)
 mcp.command("add")(doctor.add)
 app.add_typer(mcp, name="mcp")
 app.command("doctor")(doctor.doctor)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"phalanx {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Lead a team of Claude Code instances. `phalanx mcp add` lets a Claude lead it."""
 
 
 def main() -> None:

@@ -1,16 +1,8 @@
 """``phalanx doctor`` and ``phalanx mcp add``: what a team needs of this machine and of Claude Code.
 
-``phalanx doctor``: what a team needs of this machine, what is missing, and how to get it.
-
-What Claude Code's own configuration file says, as far as this command needs it; only reads.
-
- The file is Claude Code's: what is not as expected counts as not there.
-
-``phalanx mcp add``: registers the MCP server with Claude Code through Claude Code's own command.
-
-Which versions of Claude Code this Phalanx was tried with; pure.
-
-``requirements/claude`` pins the same two, for the tests; a test holds both together.
+Claude Code's configuration file is only read, and what is not as expected counts as not there. Phalanx is registered by
+Claude Code's own command. ``requirements/claude`` pins the two versions that Phalanx was tried with, for the tests; a
+test holds both together.
 """
 
 from __future__ import annotations
@@ -80,6 +72,17 @@ def claude_words(command: str) -> list[str]:
     return words
 
 
+def missing_agent(settings: Settings, environment: Mapping[str, str]) -> str:
+    """What to do where the program of the team's agents is not there; empty when it is. Raises ``SettingsError``."""
+    program = claude_words(settings.claude_command)[0]
+    if settings.agent != "claude" or shutil.which(program, path=environment.get("PATH")):
+        return ""
+    return (
+        f"Claude Code ({program}) is not found: no instance can start. Install it, or set PHALANX_CLAUDE_COMMAND to "
+        "its path, and bring the team up anew. `phalanx doctor` says what else is missing."
+    )
+
+
 def claude_config(environment: Mapping[str, str]) -> ClaudeConfig:
     file = config_file(environment)
     content = _read(file)
@@ -128,9 +131,9 @@ class Registration:
         )
 
 
-def add(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def add(command: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Register Phalanx with Claude Code for all your projects. May be repeated."""
-    with session(context, home, as_json) as team:
+    with session(command) as team:
         wanted = Registration(program=_entry_program(), environment=_home_variable(team))
         claude = _claude(team)
         found = claude_config(team.world.environment).mcp_server(NAME)
@@ -255,9 +258,9 @@ class DoctorFinding:
     remedy: str = ""
 
 
-def doctor(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def doctor(command: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Look for what a team needs. Exits with 1 when something is missing."""
-    with session(context, home, as_json) as team:
+    with session(command) as team:
         findings = list(examine(team.home, team.world))
         healthy = all(finding.state != "missing" for finding in findings)
         document = {"ok": healthy, "findings": [asdict(finding) for finding in findings]}

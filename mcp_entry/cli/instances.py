@@ -1,29 +1,24 @@
-"""The commands about instances: start, talk to, attach, end.
-
-The commands that start instances, talk to them and end them.
-
-The command that goes into an instance's terminal.
-"""
+"""The commands about instances: start them, talk to them, look at them, go into their terminals, end them."""
 
 from __future__ import annotations
 
 import datetime
 import subprocess
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal
 
 import typer
 
-from actors.errors import InvalidRequestError, PhalanxError, UnknownInstanceError, WrongStateError
+from actors.errors import InvalidRequestError, UnknownInstanceError, WrongStateError
 from actors.messages import MessageStatus
 from actors.status import Status
+from mcp_entry import texts
 from mcp_entry.cli import views
 from mcp_entry.cli.session import CliSession, HomeOption, JsonOption, session
 from supervisor.api import results
-from supervisor.api.requests import Role
-from supervisor.api.results import Result
+from supervisor.api.requests import AgentName, PermissionMode, Role, Until
+from supervisor.api.verbs import TeamVerbs
 
 InstanceArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the instance, as `phalanx list` shows it.")]
 InstancesArgument = Annotated[
@@ -39,51 +34,28 @@ NEEDS_SOMEBODY = 3
 """The exit status where something goes on only when somebody sees to it; 1 is an error, 2 wrong usage."""
 
 
-class UntilOption(StrEnum):
-    IDLE = "idle"
-    ANY_IDLE = "any_idle"
-    NEEDS_ATTENTION = "needs_attention"
-
-
-class DecisionOption(StrEnum):
-    ALLOW = "allow"
-    DENY = "deny"
-
-
-class PermissionsOption(StrEnum):
-    DEFAULT = "default"
-    MANUAL = "manual"
-    ACCEPT_EDITS = "acceptEdits"
-    AUTO = "auto"
-    DONT_ASK = "dontAsk"
-    PLAN = "plan"
-    BYPASS = "bypassPermissions"
-
-
-class AgentOption(StrEnum):
-    CLAUDE = "claude"
-    DEMO = "demo"
-
-
 def spawn(
-    context: typer.Context,
+    command: typer.Context,
     text: TextArgument = None,
     *,
     file: FileOption = None,
     role: Annotated[Role, typer.Option(help="What it is in the team.")] = Role.SPECIALIST,
-    directory: Annotated[Path, typer.Option("--dir", help="The directory to work on.")] = Path(),
+    work_dir: Annotated[Path, typer.Option("--dir", help="The directory to work on.")] = Path(),
     shared: Annotated[
         bool, typer.Option("--shared", help="Work in the directory itself, on no branch of its own.")
     ] = False,
-    parent: Annotated[str | None, typer.Option(metavar="ID", help="The instance that leads it.")] = None,
+    parent_id: Annotated[str | None, typer.Option("--parent", metavar="ID", help="The instance that leads it.")] = None,
     host: Annotated[str | None, typer.Option(help="The machine to run on, as `phalanx hosts` lists it.")] = None,
-    label: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="What its machine must have; may be repeated.")
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="KEY=VALUE", help="What its machine must have; may be repeated."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="A label.")] = None,
-    agent: Annotated[AgentOption | None, typer.Option(help="The program to run.")] = None,
+    agent: Annotated[AgentName | None, typer.Option(help="The program to run.")] = None,
     model: Annotated[str | None, typer.Option(help="The model to use.")] = None,
-    permissions: Annotated[PermissionsOption | None, typer.Option(help="Which tool calls need no asking.")] = None,
+    permission_mode: Annotated[
+        PermissionMode | None, typer.Option("--permissions", help="Which tool calls need no asking.")
+    ] = None,
     env: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable for it; may be repeated.")
     ] = None,
@@ -91,33 +63,30 @@ def spawn(
     as_json: JsonOption = False,
 ) -> None:
     """Start one instance with its first message, the TEXT."""
-    with session(context, home, as_json) as team:
-        arguments = {
-            "role": role.value,
-            "workDir": str(directory.expanduser().absolute()),
-            "context": _text(text, file),
-            "parentId": parent,
-            "workspaceMode": "shared" if shared else "isolated",
-            "host": host,
-            "labels": _pairs(label or [], "--label", "KEY=VALUE"),
-            "name": name,
-            "agent": agent,
-            "model": model,
-            "permissionMode": permissions,
-            "env": _pairs(env or [], "--env", "NAME=VALUE"),
-        }
-        _say(team, "spawn", arguments, "starting")
+    with session(command) as team:
+        result = team.ask(
+            TeamVerbs.spawn,
+            "starting",
+            work_dir=str(work_dir.expanduser().absolute()),
+            context=_text(text, file),
+            workspace_mode="shared" if shared else "isolated",
+            labels=_pairs(labels or [], "--label", "KEY=VALUE"),
+            env=_pairs(env or [], "--env", "NAME=VALUE"),
+        )
+        team.show(result, texts.of_spawn(result))
 
 
 def send(
-    context: typer.Context,
-    instance: InstanceArgument,
+    command: typer.Context,
+    instance_id: InstanceArgument,
     text: TextArgument = None,
     *,
     file: FileOption = None,
     immediate: Annotated[bool, typer.Option("--immediate", help="Now, without gathering a batch.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when it arrived, failed or is held.")] = False,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="With --wait: longest wait.")] = 120.0,
+    timeout_seconds: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", help="With --wait: longest wait.")
+    ] = 120.0,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -126,15 +95,9 @@ def send(
     Exits with 1 when it was refused or, with --wait, is not in the conversation, and with 3 when it is held back until
     something is answered.
     """
-    with session(context, home, as_json) as team:
-        arguments = {
-            "instanceId": instance,
-            "message": _text(text, file),
-            "immediate": immediate,
-            "wait": wait,
-            "timeoutSeconds": timeout,
-        }
-        sent = cast("results.SendResult", _say(team, "send", arguments, "sending"))
+    with session(command) as team:
+        sent = team.ask(TeamVerbs.send, "sending", message=_text(text, file))
+        team.show(sent, texts.of_send(sent))
     if wait and sent.status is MessageStatus.BLOCKED:
         raise typer.Exit(NEEDS_SOMEBODY)
     if not sent.success or (wait and sent.status is not MessageStatus.SUBMITTED):
@@ -142,8 +105,8 @@ def send(
 
 
 def read(
-    context: typer.Context,
-    instance: InstanceArgument,
+    command: typer.Context,
+    instance_id: InstanceArgument,
     *,
     screen: Annotated[bool, typer.Option("--screen", help="Its screen instead of the conversation.")] = False,
     cursor: Annotated[str | None, typer.Option(help="Only what is newer than an earlier read ended with.")] = None,
@@ -153,39 +116,38 @@ def read(
     as_json: JsonOption = False,
 ) -> None:
     """Read what an instance was told, answered and did."""
-    with session(context, home, as_json) as team:
-        source = "screen" if screen else "conversation"
-        arguments = {"instanceId": instance, "source": source, "cursor": cursor, "lines": lines, "full": full}
-        result = cast("results.ReadResult", team.ask("read", arguments, "reading"))
-        team.output.show(_document(result), views.of_read(result))
+    with session(command) as team:
+        result = team.ask(TeamVerbs.read, "reading", source="screen" if screen else "conversation")
+        team.show(result, views.of_read(result, latest=None if cursor or full else lines))
 
 
 def list_(
-    context: typer.Context,
+    command: typer.Context,
     *,
     role: Annotated[Role | None, typer.Option(help="Only these.")] = None,
-    parent: Annotated[str | None, typer.Option(metavar="ID", help="Only those that this one leads.")] = None,
-    attention: Annotated[
+    parent_id: Annotated[
+        str | None, typer.Option("--parent", metavar="ID", help="Only those that this one leads.")
+    ] = None,
+    needs_attention: Annotated[
         bool, typer.Option("--attention", help="Only those that wait for a decision or failed.")
     ] = False,
-    everybody: Annotated[bool, typer.Option("--all", help="Also those that were terminated.")] = False,
+    include_stopped: Annotated[bool, typer.Option("--all", help="Also those that were terminated.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the team; those that need attention come first."""
-    with session(context, home, as_json) as team:
-        arguments = {"role": role, "parentId": parent, "needsAttention": attention, "includeStopped": everybody}
-        result = cast("results.ListResult", team.ask("list", arguments, "looking"))
-        team.output.show(_document(result), views.of_list(result, _now()))
+    with session(command) as team:
+        result = team.ask(TeamVerbs.list, "looking")
+        team.show(result, views.of_list(result, _now()))
 
 
 def wait(
-    context: typer.Context,
-    instances: Annotated[list[str] | None, typer.Argument(metavar="ID", help="The instances to wait for.")] = None,
+    command: typer.Context,
+    instance_ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="The instances to wait for.")] = None,
     *,
     everybody: Annotated[bool, typer.Option("--all", help="Wait for the whole team.")] = False,
-    until: Annotated[UntilOption, typer.Option(help="All are done; one is; or one needs somebody.")] = UntilOption.IDLE,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Longest wait.")] = 600.0,
+    until: Annotated[Until, typer.Option(help="All are done; one is; or one needs somebody.")] = "idle",
+    timeout_seconds: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="Longest wait.")] = 600.0,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -194,83 +156,80 @@ def wait(
     Exits with 1 when the time ran out first, and with 3 when one of them cannot go on before somebody decides, answers
     or looks: a message that is held back is not done.
     """
-    with session(context, home, as_json) as team:
-        if bool(instances) == everybody:
+    with session(command) as team:
+        if bool(instance_ids) == everybody:
             raise InvalidRequestError("Name the instances to wait for, or give --all.")
-        arguments = {"instanceIds": instances or None, "until": until, "timeoutSeconds": timeout}
-        result = cast("results.WaitResult", team.ask("wait", arguments, "waiting"))
-        team.output.show(_document(result), views.of_wait(result, _now()))
+        result = team.ask(TeamVerbs.wait, "waiting")
+        team.show(result, views.of_wait(result, _now()))
     if code := _exit_code(result, until):
         raise typer.Exit(code)
 
 
-def _exit_code(result: results.WaitResult, until: UntilOption) -> int:
+def _exit_code(result: results.WaitResult, until: Until) -> int:
     somebody = any(each.needs_attention for each in result.instances)
     if result.reached:
-        return NEEDS_SOMEBODY if somebody and until is UntilOption.IDLE else 0
+        return NEEDS_SOMEBODY if somebody and until == "idle" else 0
     return NEEDS_SOMEBODY if somebody else 1
 
 
 def respond(
-    context: typer.Context,
-    instance: InstanceArgument,
+    command: typer.Context,
+    instance_id: InstanceArgument,
     decision: Annotated[
-        DecisionOption | None, typer.Argument(help="Look at `phalanx list` first: the tool and its input.")
+        Literal["allow", "deny"] | None, typer.Argument(help="Look at `phalanx list` first: the tool and its input.")
     ] = None,
     *,
     option: Annotated[
         str | None, typer.Option(help="Of a dialog or question: the option to choose, in its words or by its number.")
     ] = None,
     message: Annotated[str | None, typer.Option(help="With deny: what to do instead.")] = None,
-    permission: Annotated[
-        str | None, typer.Option(metavar="ID", help="Answer only this request, as `phalanx list --json` names it.")
+    permission_id: Annotated[
+        str | None,
+        typer.Option("--permission", metavar="ID", help="Answer only this request, as `phalanx list --json` names it."),
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer what an instance waits on, a request or a dialog."""
-    with session(context, home, as_json) as team:
-        arguments = {
-            "instanceId": instance,
-            "decision": decision,
-            "option": option,
-            "message": message,
-            "permissionId": permission,
-        }
-        _say(team, "respond", arguments, "answering")
+    with session(command) as team:
+        result = team.ask(TeamVerbs.respond, "answering")
+        team.show(result, texts.of_respond(result))
 
 
 def interrupt(
-    context: typer.Context, instance: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
+    command: typer.Context, instance_id: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
     """Stop an instance's current turn; the instance stays."""
-    with session(context, home, as_json) as team:
-        _say(team, "interrupt", {"instanceId": instance}, "interrupting")
+    with session(command) as team:
+        result = team.ask(TeamVerbs.interrupt, "interrupting")
+        team.show(result, texts.of_interrupt(result))
 
 
 def restart(
-    context: typer.Context, instances: InstancesArgument, home: HomeOption = None, as_json: JsonOption = False
+    command: typer.Context, instances: InstancesArgument, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
     """Start instances again; their conversations go on."""
-    with session(context, home, as_json) as team:
-        result = cast("results.RestartsResult", _say(team, "restart", _named(instances), "restarting"))
+    with session(command) as team:
+        result = team.ask(TeamVerbs.restart, "restarting", **_named(instances))
+        team.show(result, texts.of_restart(result))
     if not result.success:
         raise typer.Exit(1)
 
 
 def recycle(
-    context: typer.Context, instance: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
+    command: typer.Context, instance_id: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
     """Go on with a fresh conversation in place of a long one.
 
     It knows what the long one has summed up for it.
     """
-    with session(context, home, as_json) as team:
-        _say(team, "recycle", {"instanceId": instance}, "asking for a summary")
+    with session(command) as team:
+        result = team.ask(TeamVerbs.recycle, "asking for a summary")
+        team.show(result, texts.of_recycle(result))
 
 
 def terminate(
-    context: typer.Context,
+    command: typer.Context,
     instances: InstancesArgument,
     *,
     cascade: Annotated[bool, typer.Option("--cascade", help="Also those that they lead.")] = False,
@@ -278,26 +237,16 @@ def terminate(
     as_json: JsonOption = False,
 ) -> None:
     """Stop instances for good. Work is never deleted: what is not merged stays."""
-    with session(context, home, as_json) as team:
-        arguments = {**_named(instances), "cascade": cascade}
-        result = cast("results.TerminateResult", _say(team, "terminate", arguments, "terminating"))
+    with session(command) as team:
+        result = team.ask(TeamVerbs.terminate, "terminating", **_named(instances))
+        team.show(result, views.of_terminate(result))
     if not result.success:
         raise typer.Exit(1)
 
 
-def _say(team: CliSession, verb: str, arguments: dict[str, Any], what: str) -> Result:
-    result = team.ask(verb, arguments, what)
-    team.output.show(_document(result), views.IN_WORDS[verb](result))
-    return result
-
-
 def _named(instances: list[str]) -> dict[str, Any]:
     """One is refused as it always was; of several each fails alone."""
-    return {"instanceIds": instances} if len(instances) > 1 else {"instanceId": instances[0]}
-
-
-def _document(result: Result) -> dict[str, Any]:
-    return result.model_dump(mode="json", by_alias=True)
+    return {"instance_ids": instances} if len(instances) > 1 else {"instance_id": instances[0]}
 
 
 def _now() -> datetime.datetime:
@@ -328,32 +277,46 @@ def _pairs(pairs: list[str], option: str, form: str) -> dict[str, str]:
 
 
 def attach(
-    context: typer.Context, instance: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
+    command: typer.Context, instance_id: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
     """Go into an instance's terminal; Ctrl-b d comes back. With --json only say the command."""
-    with session(context, home, as_json) as team:
-        listed = cast("results.ListResult", team.ask("list", {"includeStopped": False}, "looking"))
-        found = next((each for each in listed.instances if each.instance_id == instance), None)
-        if found is None:
-            raise _not_there(team, instance)
-        if found.status is Status.STOPPED:
-            raise WrongStateError(f"{instance} is stopped and has no terminal: `phalanx restart {instance}` starts it.")
-        command = ["tmux", "-S", str(team.home.tmux_socket), "attach-session", "-t", f"={found.session_name}"]
+    with session(command) as team:
+        found = _to_attach_to(team, instance_id)
+        tmux = ["tmux", "-S", str(team.home.tmux_socket), "attach-session", "-t", f"={found.session_name}"]
         if as_json:
-            team.output.show({"command": command}, "")
+            team.output.show({"command": tmux}, "")
             return
         if not team.world.is_terminal():
-            raise InvalidRequestError(f"attach needs a terminal. In one, run: {' '.join(command)}")
+            raise InvalidRequestError(f"attach needs a terminal. In one, run: {' '.join(tmux)}")
         if not _is_here(team, found.session_name):
             raise WrongStateError(
-                f"The terminal of {instance} is not on this machine: it runs on {found.host}. "
-                f"`phalanx attach {instance}` there goes into it."
+                f"The terminal of {instance_id} is not on this machine: it runs on {found.host}. "
+                f"`phalanx attach {instance_id}` there goes into it."
             )
         outside = {name: value for name, value in team.world.environment.items() if name != "TMUX"}
         nested = len(outside) < len(team.world.environment)
         how = "Ctrl-b Ctrl-b d (you are inside tmux already)" if nested else "Ctrl-b d"
         team.output.say(f"To come back: {how}. What you type goes to the agent.")
-        team.world.become([*command, ";", "display-message", "-d", "5000", f"To come back: {how}"], outside)
+        team.world.become([*tmux, ";", "display-message", "-d", "5000", f"To come back: {how}"], outside)
+
+
+def _to_attach_to(team: CliSession, instance_id: str) -> results.InstanceInfo:
+    """Raises ``PhalanxError``: why it has no terminal although it may have been in the team."""
+    for include_stopped in (False, True):
+        listed = team.ask(TeamVerbs.list, "looking", include_stopped=include_stopped)
+        found = next((each for each in listed.instances if each.instance_id == instance_id), None)
+        if found is not None and include_stopped:
+            raise WrongStateError(
+                f"{instance_id} was terminated and has no terminal. `phalanx read {instance_id}` shows what it said, "
+                "`phalanx spawn` starts a new instance."
+            )
+        if found is not None and found.status is Status.STOPPED:
+            raise WrongStateError(
+                f"{instance_id} is stopped and has no terminal: `phalanx restart {instance_id}` starts it."
+            )
+        if found is not None:
+            return found
+    raise UnknownInstanceError(f"There is no instance {instance_id}. `phalanx list` shows who is there.")
 
 
 def _is_here(team: CliSession, session_name: str) -> bool:
@@ -362,14 +325,3 @@ def _is_here(team: CliSession, session_name: str) -> bool:
         return team.world.run(look, team.world.environment).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return True  # tmux itself says what is wrong
-
-
-def _not_there(team: CliSession, instance: str) -> PhalanxError:
-    """Why it has no terminal although it may have been in the team."""
-    listed = cast("results.ListResult", team.ask("list", {"includeStopped": True}, "looking"))
-    if instance in (each.instance_id for each in listed.instances):
-        return WrongStateError(
-            f"{instance} was terminated and has no terminal. `phalanx read {instance}` shows what it said, "
-            "`phalanx spawn` starts a new instance."
-        )
-    return UnknownInstanceError(f"There is no instance {instance}. `phalanx list` shows who is there.")

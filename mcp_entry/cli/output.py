@@ -1,8 +1,7 @@
 """Where the command's words go, made safe for a terminal.
 
-Where the command's words go: one JSON document on stdout, or tables and texts there and progress on stderr.
-
-Texts of agents and users, made safe for a terminal. Every view goes through here.
+One JSON document on stdout, or tables and texts there and progress on stderr. Texts of agents and users go through
+``visible``, ``plain`` or ``one_line``.
 """
 
 from __future__ import annotations

@@ -1,16 +1,9 @@
 """One run of a command: its home, its answers, and its faults in the words that were typed.
 
-One run of a command: which home, how to answer, and how refusals end it.
-
-``CommandContext`` is everything outside the process that a command touches; tests put another one in its place.
-``session`` turns every ``PhalanxError`` into a message on stderr and exit code 1.
-
-Wrong usage in the words of the house: typer hands on what its parser of values says to programmers.
-
-What a person has typed for an argument of a verb: an option or a place on the command line.
-
-``session`` tells faults with it, and what the team refuses, which it says in the words of the tools. An argument that
-is not here is one that a person has given by its own name (the operations of ``phalanx git``).
+``CommandContext`` is everything outside the process that a command touches; tests put another one in its place. A
+command does what it does in a ``session``, which turns every ``PhalanxError`` into a message on stderr and an exit
+code. ``CliSession.ask`` gives a request the options and arguments that are named as its fields. Faults name them as a
+person has typed them: ``--parent`` for ``parentId``.
 """
 
 from __future__ import annotations
@@ -28,15 +21,15 @@ from typing import Annotated, Any, NoReturn, Protocol
 
 import typer
 from pydantic import ValidationError
+from rich.console import RenderableType
 from typer.core import TyperGroup
 
 from actors.errors import InvalidRequestError, PhalanxError, to_wire
 from actors.home import Home
-from mcp_entry.cli.output import Output
-from supervisor.api.faults import tell_value
+from mcp_entry.cli.output import Output, plain
 from supervisor.api.results import Result
-from supervisor.api.validation import parse
-from supervisor.api.verbs import LOOKING, VERBS, ProgressCallback
+from supervisor.api.validation import parse, tell_value
+from supervisor.api.verbs import VERBS, ProgressCallback, RequestT, ResultT, Verb
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import DownReport, OnStep, Runtime, TeamAddress, TeamState
 from supervisor.settings import HOME_VARIABLE, Settings, home_from
@@ -54,63 +47,33 @@ class Commands(TyperGroup):
             raise
 
 
-_EVERYWHERE: Mapping[str, str] = {
-    "agent": "--agent",
-    "cacheSize": "--cache-size",
-    "cacheTTL": "--cache-ttl",
-    "context": "the text",
-    "cursor": "--cursor",
-    "env": "--env",
-    "full": "--full",
-    "host": "--host",
-    "instanceId": "ID",
-    "instanceIds": "ID",
-    "labels": "--label",
-    "lines": "--lines",
-    "maxConcurrentGitOps": "--git-ops",
-    "maxConcurrentSpawns": "--spawns",
-    "message": "the text",
-    "messageBatchDelay": "--batch-delay",
-    "messageBatchSize": "--batch-size",
-    "model": "--model",
-    "name": "--name",
-    "parentId": "--parent",
-    "permissionId": "--permission",
-    "prewarmInstances": "--prewarm",
-    "timeoutSeconds": "--timeout",
-    "windowSeconds": "--window",
-    "workDir": "--dir",
-    "worktreePoolSize": "--worktrees",
-    "worktrees": "--worktrees",
-}
-_OF_ONE_VERB: Mapping[str, Mapping[str, str]] = {
-    "drain": {"host": "HOST"},
-    "git_batch": {},
-    "prewarm_resources": {**_EVERYWHERE, "instances": "INSTANCES"},
-    "respond": {**_EVERYWHERE, "message": "--message"},
-}
-
-
+_ARGUMENTS = {name: field.alias or name for verb in VERBS.values() for name, field in verb.request.model_fields.items()}
+"""Of the verbs: what the tools call an argument, by the name of its field."""
 _PHRASES = (
     (re.compile(r"\bCall list to see (the team|who does)\b"), r"`phalanx list` shows \1"),
     (re.compile(r"\bCall list and look at it first\b"), "Look at it with `phalanx list` first"),
 )
-_ARGUMENTS = re.compile(
-    rf"(?<![\w/.'\"-])({'|'.join(name for name in _EVERYWHERE if name != name.lower())})(?![\w/'\"-])"
-)
-"""Names that are no words of any language, where they stand free: a path or a quoted text may hold them as well."""
 
 
-def spoken(refusal: str) -> str:
-    """What the team says to leads, in the words of the command line."""
+def _typed_words(command: typer.Context) -> Mapping[str, str]:
+    """What a person types for an argument, by the argument's name."""
+    words = {"instanceId": "ID", "context": "the text", "message": "the text"}
+    for each in command.command.params:
+        if each.name in _ARGUMENTS:
+            option = next((one for one in each.opts if one.startswith("--")), "")
+            words[_ARGUMENTS[each.name]] = option or (each.metavar or each.name.upper()).removesuffix("...")
+    return words
+
+
+def _spoken(refusal: str, words: Mapping[str, str]) -> str:
+    """What the team says to leads, in the words of the command line.
+
+    A name is replaced where it is no word of any language and stands free: a path or a quoted text may hold it as well.
+    """
     for pattern, said in _PHRASES:
         refusal = pattern.sub(said, refusal)
-    return _ARGUMENTS.sub(lambda found: _EVERYWHERE[found[1]], refusal)
-
-
-def typed_words(verb: str) -> Mapping[str, str]:
-    """By the names of the verb's arguments."""
-    return _OF_ONE_VERB.get(verb, _EVERYWHERE)
+    names = "|".join(name for name in words if name != name.lower())
+    return re.sub(rf"(?<![\w/.'\"-])({names})(?![\w/'\"-])", lambda found: words[found[1]], refusal)
 
 
 SENDER = "operator"
@@ -165,17 +128,22 @@ def real_world() -> CommandContext:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CliSession:
     world: CommandContext
+    command: typer.Context
     home: Home
     output: Output
 
-    def ask(self, verb: str, arguments: Mapping[str, Any], what: str) -> Result:
-        """Runs one verb of the supervisor; shows ``what`` while it runs. Raises ``PhalanxError``."""
-        given = {name: value for name, value in arguments.items() if value is not None}
-        request = parse(VERBS[verb].request, given, typed_words(verb))
+    def ask(self, verb: Verb[RequestT, ResultT], what: str, **more: Any) -> ResultT:
+        """Runs one verb of the supervisor with what the command was given; shows ``what`` while it runs.
+
+        ``more``: fields of the request that are not given as they are typed. Raises ``PhalanxError``.
+        """
+        values = {name: value for name, value in {**self.command.params, **more}.items() if value not in (None, ())}
+        arguments = {_ARGUMENTS[name]: value for name, value in values.items() if name in verb.request.model_fields}
+        request = parse(verb.request, arguments, _typed_words(self.command))
 
         notes: list[str] = []
 
-        async def call(on_progress: ProgressCallback) -> Result:
+        async def call(on_progress: ProgressCallback) -> ResultT:
             client = await self.world.connect(self.home)
             try:
                 return await client.call(verb, request, on_progress)
@@ -189,6 +157,11 @@ class CliSession:
             self.output.say(note, "yellow")
         return result
 
+    def show(self, result: Result, view: RenderableType) -> None:
+        """The result with ``--json``, else the view of it."""
+        document = result.model_dump(mode="json", by_alias=True)
+        self.output.show(document, plain(view) if isinstance(view, str) else view)
+
     @contextmanager
     def if_stopped(self, words: str) -> Iterator[None]:
         """Ctrl-C in the block ends the command with these words."""
@@ -200,15 +173,17 @@ class CliSession:
 
 
 @contextmanager
-def session(context: typer.Context, home: Path | None, as_json: bool) -> Iterator[CliSession]:
-    """What a command does, it does in here."""
-    world: CommandContext = context.obj
+def session(command: typer.Context) -> Iterator[CliSession]:
+    """What a command does, it does in here. It has the options ``HomeOption`` and ``JsonOption``."""
+    world: CommandContext = command.obj
+    home, as_json = command.params["home"], command.params["as_json"]
     output = Output.to(sys.stdout, sys.stderr, as_json=as_json)
     try:
         named = {HOME_VARIABLE: str(home)} if home else {}
-        yield CliSession(world=world, home=home_from({**world.environment, **named}), output=output)
+        home_of_team = home_from({**world.environment, **named})
+        yield CliSession(world=world, command=command, home=home_of_team, output=output)
     except PhalanxError as error:
-        said = spoken(str(error))
+        said = _spoken(str(error), _typed_words(command))
         if as_json:
             output.show({"error": {**to_wire(error), "message": said}}, "")
         output.say(said, "red")
@@ -216,11 +191,12 @@ def session(context: typer.Context, home: Path | None, as_json: bool) -> Iterato
         raise typer.Exit(WRONG_USAGE if usage else 1) from None
 
 
-def _left_at(verb: str) -> str:
+def _left_at(verb: Verb[Any, Any]) -> str:
     """What becomes of a call whose caller has gone away. The team undoes only what it has not begun."""
-    if verb in LOOKING:
+    if verb.looks:
         return "Stopped."
-    return _LEFT.get(verb, "Stopped waiting; the team may do it all the same. `phalanx list` shows what became of it.")
+    rest = "Stopped waiting; the team may do it all the same. `phalanx list` shows what became of it."
+    return _LEFT.get(verb.name, rest)
 
 
 async def _connect(home: Home) -> SupervisorClient:

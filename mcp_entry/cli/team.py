@@ -1,15 +1,4 @@
-"""The commands about the whole team: its life, hosts, spares, git, performance.
-
-The commands for the team's own life: up, down, status, gc.
-
-The commands about the machines of a team.
-
-The command that has spares ready.
-
-The command that operates git for people and scripts: operations as JSON in, results out.
-
-The commands that measure the team and tune it.
-"""
+"""The commands about the whole team: its life, its machines, spares, git, performance and settings."""
 
 from __future__ import annotations
 
@@ -18,9 +7,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
@@ -38,10 +26,12 @@ from actors.errors import (
 from actors.home import leader_of
 from mcp_entry import texts
 from mcp_entry.cli import views
-from mcp_entry.cli.instances import AgentOption, PermissionsOption
+from mcp_entry.cli.doctor import missing_agent
 from mcp_entry.cli.output import plain, visible
 from mcp_entry.cli.session import CliSession, HomeOption, JsonOption, session
 from supervisor.api import results
+from supervisor.api.requests import AgentName, PermissionMode, Profile
+from supervisor.api.verbs import TeamVerbs
 from supervisor.runtime import TeamAddress
 from supervisor.settings import Settings, waiting_settings
 from supervisor.store.base import utc
@@ -49,7 +39,7 @@ from supervisor.store.redis_url import without_secrets
 
 
 def up(
-    context: typer.Context,
+    command: typer.Context,
     *,
     resume: Annotated[
         bool,
@@ -62,13 +52,14 @@ def up(
 
     With --resume it exits with 1 when an instance did not start again.
     """
-    with session(context, home, as_json) as team:
+    with session(command) as team:
         settings = Settings.load(team.home, team.world.environment)
         with team.if_stopped("Stopped. What this command had started is ended again."):
             address = team.world.runtime(team.home, settings).up(team.world.environment, team.output.say)
-        resumed = cast("results.ResumeResult", team.ask("resume", {}, "resuming")) if resume else None
-        resumable = cast("results.StatusResult", team.ask("status", {"compared": True}, "looking")).resumable
+        resumed = team.ask(TeamVerbs.resume, "resuming") if resume else None
+        resumable = team.ask(TeamVerbs.status, "looking", compared=True).resumable
         changed = settings.tuned.in_words
+        missing = missing_agent(settings, team.world.environment)
         waiting = waiting_settings(team.home, settings) if address.already_running else []
         document: dict[str, Any] = {
             "home": str(address.home),
@@ -77,10 +68,16 @@ def up(
             "resumable": resumable,
             "changedSettings": changed or None,
             "waitingSettings": waiting,
+            "missingAgent": missing or None,
         }
         if resumed is not None:
             document["resumed"] = resumed.model_dump(mode="json", by_alias=True)["instances"]
-        words = [*_up_words(address, resumed, resumable), *_waiting_words(waiting), *_changed_words(changed)]
+        words = [
+            *_up_words(address, resumed, resumable),
+            *_waiting_words(waiting),
+            *_changed_words(changed),
+            *filter(None, [missing]),
+        ]
         team.output.show(document, plain("\n".join(words)))
     if resumed is not None and not resumed.success:
         raise typer.Exit(1)
@@ -110,9 +107,9 @@ def _up_words(address: TeamAddress, resumed: results.ResumeResult | None, resuma
         yield f"{were} alive {when}: `phalanx up --resume` {again}."
 
 
-def down(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def down(command: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """End the team and all that it started. Work stays where it is."""
-    with session(context, home, as_json) as team:
+    with session(command) as team:
         with team.if_stopped("Stopped on the way: `phalanx down` ends what is left."):
             report = team.world.runtime(team.home, Settings()).down(team.output.say)
         document = {
@@ -126,16 +123,16 @@ def down(context: typer.Context, home: HomeOption = None, as_json: JsonOption = 
         team.output.show(document, Group(*(plain(note) for note in report.notes), plain(words)))
 
 
-def status(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def status(command: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show how the team is. Exits with 1 when none runs."""
-    with session(context, home, as_json) as team:
+    with session(command) as team:
         result = _status(team)
-        team.output.show(result.model_dump(mode="json", by_alias=True), views.of_status(result))
+        team.show(result, views.of_status(result))
 
 
 def _status(team: CliSession) -> results.StatusResult:
     try:
-        return cast("results.StatusResult", team.ask("status", {}, "looking"))
+        return team.ask(TeamVerbs.status, "looking")
     except TeamNotRunningError:
         state = team.world.runtime(team.home, Settings()).state()
         if state.kind == "stopped" or leader_of(team.home):
@@ -148,7 +145,7 @@ def _status(team: CliSession) -> results.StatusResult:
 
 
 def restore(
-    context: typer.Context,
+    command: typer.Context,
     *,
     from_redis: Annotated[bool, typer.Option("--from-redis", help="From the Redis that the settings name.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
@@ -156,7 +153,7 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Bring a lost state of the team back. Says first what that would bring, and asks."""
-    with session(context, home, as_json) as team:
+    with session(command) as team:
         if not from_redis:
             raise InvalidRequestError("Say where the state is to come from: `phalanx restore --from-redis`.")
         address = Settings.load(team.home, team.world.environment).redis_address
@@ -205,32 +202,34 @@ def _restored_words(found: Mapping[str, Any]) -> str:
 
 
 def gc(
-    context: typer.Context,
+    command: typer.Context,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Clear away what terminated instances have left behind. Work that is nowhere else is saved first."""
-    with session(context, home, as_json) as team:
-        result = cast("results.GcResult", team.ask("gc", {"dryRun": dry_run}, "looking" if dry_run else "clearing"))
-        team.output.show(result.model_dump(mode="json", by_alias=True), views.of_gc(result))
+    with session(command) as team:
+        result = team.ask(TeamVerbs.gc, "looking" if dry_run else "clearing")
+        team.show(result, views.of_gc(result))
 
 
-def hosts(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def hosts(command: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show the machines of the team."""
-    with session(context, home, as_json) as team:
-        result = cast("results.HostsResult", team.ask("hosts", {}, "asking Ray for its hosts"))
-        team.output.show(result.model_dump(mode="json", by_alias=True), _hosts_table(result))
+    with session(command) as team:
+        result = team.ask(TeamVerbs.hosts, "asking Ray for its hosts")
+        team.show(result, _hosts_table(result))
 
 
 def drain(
-    context: typer.Context,
+    command: typer.Context,
     host: Annotated[str, typer.Argument(metavar="HOST", help="As `phalanx hosts` lists it.")],
     *,
     undo: Annotated[bool, typer.Option("--undo", help="Place instances there again.")] = False,
     wait: Annotated[bool, typer.Option(help="Return when all are handed over. They are in any case.")] = True,
-    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Wait no longer; default: 600.")] = None,
+    timeout_seconds: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", help="Wait no longer; default: 600.")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -238,10 +237,9 @@ def drain(
 
     Those that are there are handed over to others, each when its turn is done.
     """
-    asked = {"host": host, "undo": undo, "wait": wait, "timeoutSeconds": timeout}
-    with session(context, home, as_json) as team:
-        result = cast("results.DrainResult", team.ask("drain", asked, "handing over"))
-        team.output.show(result.model_dump(mode="json", by_alias=True), _in_words(result))
+    with session(command) as team:
+        result = team.ask(TeamVerbs.drain, "handing over")
+        team.show(result, _in_words(result))
 
 
 def _hosts_table(result: results.HostsResult) -> RenderableType:
@@ -264,7 +262,7 @@ def _in_words(result: results.DrainResult) -> RenderableType:
 
 
 def prewarm(
-    context: typer.Context,
+    command: typer.Context,
     instances: Annotated[
         int | None, typer.Argument(help="Spare agents at their prompt; 0 lets them go, without it they stay.")
     ] = None,
@@ -272,25 +270,20 @@ def prewarm(
     worktrees: Annotated[
         int | None, typer.Option(help="Spare worktrees for further instances; 0 lets them go, without it they stay.")
     ] = None,
-    directory: Annotated[Path, typer.Option("--dir", help="Where they will work.")] = Path(),
-    agent: Annotated[AgentOption | None, typer.Option(help="The program to run.")] = None,
+    work_dir: Annotated[Path, typer.Option("--dir", help="Where they will work.")] = Path(),
+    agent: Annotated[AgentName | None, typer.Option(help="The program to run.")] = None,
     model: Annotated[str | None, typer.Option(help="The model to use.")] = None,
-    permissions: Annotated[PermissionsOption | None, typer.Option(help="Which tool calls need no asking.")] = None,
+    permission_mode: Annotated[
+        PermissionMode | None, typer.Option("--permissions", help="Which tool calls need no asking.")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Have spare agents and worktrees ready. Exits with 1 when some could not be made."""
-    with session(context, home, as_json) as team:
-        arguments = {
-            "instances": instances,
-            "worktrees": worktrees,
-            "workDir": str(directory.expanduser().absolute()),
-            "agent": agent,
-            "model": model,
-            "permissionMode": permissions,
-        }
-        result = cast("results.PrewarmResult", team.ask("prewarm_resources", arguments, "preparing"))
-        team.output.show(result.model_dump(mode="json", by_alias=True), plain(texts.of_prewarm(result)))
+    with session(command) as team:
+        directory = str(work_dir.expanduser().absolute())
+        result = team.ask(TeamVerbs.prewarm_resources, "preparing", work_dir=directory)
+        team.show(result, texts.of_prewarm(result))
     if not result.success:
         raise typer.Exit(1)
 
@@ -299,7 +292,7 @@ _LONGEST = 64_000_000
 
 
 def git(
-    context: typer.Context,
+    command: typer.Context,
     file: Annotated[
         Path | None, typer.Option("--file", help="Read the operations from this file instead of stdin.")
     ] = None,
@@ -311,10 +304,9 @@ def git(
     The list comes from stdin, as the tool git_batch takes it, such as [{"type": "status", "workspaceDir": "/shop"}].
     Exits with 1 when one failed.
     """
-    with session(context, home, as_json) as team:
-        arguments = {"operations": _operations(file)}
-        result = cast("results.GitBatchResult", team.ask("git_batch", arguments, "running git"))
-        team.output.show(result.model_dump(mode="json", by_alias=True), views.IN_WORDS["git_batch"](result))
+    with session(command) as team:
+        result = team.ask(TeamVerbs.git_batch, "running git", operations=_operations(file))
+        team.show(result, views.of_git_batch(result))
     if not result.success:
         raise typer.Exit(1)
 
@@ -337,62 +329,48 @@ _ENOUGH = 80
 """A score from which on all is well, as the guide has it."""
 
 
-class ProfileOption(StrEnum):
-    SMALL = "small"
-    MEDIUM = "medium"
-    LARGE = "large"
-    VERY_LARGE = "very-large"
-
-
 def perf(
-    context: typer.Context,
+    command: typer.Context,
     *,
-    window: Annotated[float, typer.Option(metavar="SECONDS", help="How far back.")] = 300.0,
+    window_seconds: Annotated[float, typer.Option("--window", metavar="SECONDS", help="How far back.")] = 300.0,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show how the team performs and what would help."""
-    with session(context, home, as_json) as team:
-        result = cast("results.GetPerformanceResult", team.ask("get_performance", {"windowSeconds": window}, "looking"))
-        team.output.show(result.model_dump(mode="json", by_alias=True), Group(*_of_performance(result)))
+    with session(command) as team:
+        result = team.ask(TeamVerbs.get_performance, "looking")
+        team.show(result, Group(*_of_performance(result)))
 
 
 def tune(
-    context: typer.Context,
+    command: typer.Context,
     *,
-    profile: Annotated[
-        ProfileOption | None, typer.Option(help="For up to 10, 50, 100, and for more instances.")
+    profile: Annotated[Profile | None, typer.Option(help="For up to 10, 50, 100, and for more instances.")] = None,
+    max_concurrent_spawns: Annotated[
+        int | None, typer.Option("--spawns", help="Most instances that start at the same time.")
     ] = None,
-    spawns: Annotated[int | None, typer.Option(help="Most instances that start at the same time.")] = None,
-    git_ops: Annotated[int | None, typer.Option(help="Most git operations at the same time.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Most messages in one turn.")] = None,
-    batch_delay: Annotated[float | None, typer.Option(metavar="MS", help="Wait of a message for others.")] = None,
+    max_concurrent_git_ops: Annotated[
+        int | None, typer.Option("--git-ops", help="Most git operations at the same time.")
+    ] = None,
+    message_batch_size: Annotated[int | None, typer.Option("--batch-size", help="Most messages in one turn.")] = None,
+    message_batch_delay: Annotated[
+        float | None, typer.Option("--batch-delay", metavar="MS", help="Wait of a message for others.")
+    ] = None,
     cache_size: Annotated[int | None, typer.Option(help="Most answers of git that are kept.")] = None,
     cache_ttl: Annotated[float | None, typer.Option(metavar="MS", help="How long one is kept at most.")] = None,
-    worktrees: Annotated[int | None, typer.Option(help="Spare worktrees for each repository.")] = None,
-    prewarm: Annotated[int | None, typer.Option(help="Spare agents at their prompt.")] = None,
+    worktree_pool_size: Annotated[
+        int | None, typer.Option("--worktrees", help="Spare worktrees for each repository.")
+    ] = None,
+    prewarm_instances: Annotated[int | None, typer.Option("--prewarm", help="Spare agents at their prompt.")] = None,
     auto: Annotated[bool | None, typer.Option("--auto/--no-auto", help="Let the spawn cap tune itself.")] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Take back all that was changed; then the rest.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Change settings of the running team; they are kept. Without options show them."""
-    with session(context, home, as_json) as team:
-        arguments = {
-            "profile": profile,
-            "maxConcurrentSpawns": spawns,
-            "maxConcurrentGitOps": git_ops,
-            "messageBatchSize": batch_size,
-            "messageBatchDelay": batch_delay,
-            "cacheSize": cache_size,
-            "cacheTTL": cache_ttl,
-            "worktreePoolSize": worktrees,
-            "prewarmInstances": prewarm,
-            "auto": auto,
-            "reset": reset,
-        }
-        result = cast("results.OptimizeSettingsResult", team.ask("optimize_settings", arguments, "tuning"))
-        team.output.show(result.model_dump(mode="json", by_alias=True), _of_settings(result))
+    with session(command) as team:
+        result = team.ask(TeamVerbs.optimize_settings, "tuning")
+        team.show(result, _of_settings(result))
 
 
 def _of_performance(result: results.GetPerformanceResult) -> Iterator[RenderableType]:

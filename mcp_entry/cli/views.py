@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -83,10 +83,13 @@ def counts_in_words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {word}" for word, number in counts.items())
 
 
-def of_read(result: results.ReadResult) -> RenderableType:
+def of_read(result: results.ReadResult, *, latest: int | None = None) -> RenderableType:
+    """``latest``: the most entries or lines that were asked for, when what comes before them was not asked for."""
     if result.source == "screen":
         return plain(result.screen or "")
     parts: list[RenderableType] = []
+    if latest is not None and len(result.entries) >= latest:
+        parts.append(plain(f"The latest {len(result.entries)} entries: --lines {4 * latest} shows more.", "dim"))
     for entry in result.entries:
         parts += [_heading(entry), plain(entry.text or _arguments(entry.input)), *_left_out(entry), Text("")]
     more = " There is more: read on with it." if result.more else ""
@@ -182,11 +185,6 @@ def of_pairs(pairs: Mapping[str, str]) -> RenderableType:
     return table
 
 
-def _in_words(text: Callable[[Any], str]) -> Callable[[Any], RenderableType]:
-    """A view that is the result's text."""
-    return lambda result: plain(text(result))
-
-
 def age(since: str, now: datetime.datetime) -> str:
     """How long ago an ISO time was, in its largest unit."""
     seconds = max(0, round((now - datetime.datetime.fromisoformat(since)).total_seconds()))
@@ -215,7 +213,7 @@ def _arguments(tool_input: Mapping[str, Any] | None) -> str:
     return json.dumps(tool_input, ensure_ascii=False) if tool_input else ""
 
 
-def _git_batch(result: results.GitBatchResult) -> str:
+def of_git_batch(result: results.GitBatchResult) -> str:
     """With what each operation gave, since here nothing else shows it."""
     given = [
         f"{each.type} in {each.workspace_dir}:\n{json.dumps(each.result, indent=2, ensure_ascii=False)}"
@@ -223,16 +221,3 @@ def _git_batch(result: results.GitBatchResult) -> str:
         if each.result is not None
     ]
     return "\n".join([texts.of_git_batch(result), *given])
-
-
-IN_WORDS: Mapping[str, Callable[[Any], RenderableType]] = {
-    "spawn": _in_words(texts.of_spawn),
-    "send": _in_words(texts.of_send),
-    "respond": _in_words(texts.of_respond),
-    "interrupt": _in_words(texts.of_interrupt),
-    "terminate": of_terminate,
-    "recycle": _in_words(texts.of_recycle),
-    "restart": _in_words(texts.of_restart),
-    "git_batch": _in_words(_git_batch),
-}
-"""Verbs whose result is said in words."""

@@ -1,32 +1,10 @@
-"""Members of a batch: one that is malformed is kept as what it is, so that it fails alone and the others are done.
-
-Only the form of the call itself (no list, no member, too many) is refused as a whole. On the wire a malformed member
-is what the caller gave, so each end finds the same fault in it.
-
-What callers may ask of a team: one model a verb, the same for MCP tools, the command line and Python.
+"""What callers may ask of a team: one model a verb, the same for MCP tools, the command line and Python.
 
 Field names on the wire are camelCase, as the guide's users know them. Unknown fields are refused by name. The models
 check form only (types, ranges, patterns); what depends on the team's state is checked by the supervisor.
 
-What acts on one instance.
-
-What the requests have in common: their base, and the kinds of their fields.
-
-What operates git for the team.
-
-What concerns the machines of a team.
-
-What only looks.
-
-What gives instances messages.
-
-How the team performs, and what is changed while it runs.
-
-What is to be kept ready.
-
-What starts instances.
-
-What concerns the team itself.
+A member of a batch that is malformed is kept as what it is, so that it fails alone and the others are done. Only the
+form of the call itself (no list, no member, too many) is refused as a whole.
 """
 
 from __future__ import annotations
@@ -56,7 +34,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from actors.errors import InvalidRequestError
-from supervisor.api.faults import tell_all
+from supervisor.api.validation import tell_all
 
 MAX_MESSAGE_BYTES = 1_000_000
 """Longest message or context, in bytes of UTF-8. The supervisor checks it, so that one long message fails alone."""
@@ -76,6 +54,9 @@ class Role(StrEnum):
 WorkspaceMode = Literal["isolated", "shared"]
 PermissionMode = Literal["default", "manual", "acceptEdits", "auto", "dontAsk", "plan", "bypassPermissions"]
 """Of Claude Code; ``manual`` is the newer word for ``default``."""
+AgentName = Literal["claude", "demo"]
+Until = Literal["idle", "any_idle", "needs_attention"]
+Profile = Literal["small", "medium", "large", "very-large"]
 
 
 def _not_reserved(name: str) -> str:
@@ -348,7 +329,7 @@ class WaitRequest(Request):
     instance_ids: list[InstanceId] | None = Field(
         default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Default: the whole team."
     )
-    until: Literal["idle", "any_idle", "needs_attention"] = Field(
+    until: Until = Field(
         default="idle", description="idle: all are done; any_idle: one is; needs_attention: one needs somebody."
     )
     timeout_seconds: float = Field(default=LEAD_WAIT_S, gt=0, le=MAX_WAIT_S)
@@ -403,7 +384,7 @@ class GetPerformanceRequest(Request):
 class OptimizeSettingsRequest(Request):
     """Change settings of the running team; they hold for the next one too. Only what is given is changed."""
 
-    profile: Literal["small", "medium", "large", "very-large"] | None = Field(
+    profile: Profile | None = Field(
         default=None,
         description="For up to 10, 50, 100, and more instances; what else is given wins.",
     )
@@ -487,7 +468,7 @@ class SpawnRequest(Request):
     )
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="Which its machine must have.")
     name: Name | None = Field(default=None, description="A label: letters, digits, - and _, at most 40.")
-    agent: Literal["claude", "demo"] | None = Field(default=None, description="Default by settings.")
+    agent: AgentName | None = Field(default=None, description="Default by settings.")
     model: Model | None = Field(default=None, description="As Claude Code's --model takes it; default: its own.")
     permission_mode: PermissionMode | None = Field(
         default=None,
@@ -553,7 +534,7 @@ class PrewarmRequest(Request):
         max_length=4096,
         description="As for spawn; default: where one was started last, at first your own directory.",
     )
-    agent: Literal["claude", "demo"] | None = Field(default=None)
+    agent: AgentName | None = Field(default=None)
     model: Model | None = Field(default=None)
     permission_mode: PermissionMode | None = Field(default=None)
     env: dict[VariableName, str] = Field(default_factory=dict)

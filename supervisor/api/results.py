@@ -1,25 +1,4 @@
-"""What callers get back: one model a verb, camelCase on the wire. Times are ISO 8601 in UTC, durations in ms.
-
-What became of one instance.
-
-What the results have in common.
-
-What became of git operations.
-
-How the machines of a team are.
-
-What there is to see of instances.
-
-What became of messages.
-
-How the team performs: the guide's names, nested in ``metrics`` and, where its examples read them, beside it.
-
-What is kept ready.
-
-What became of instances that were started.
-
-How the team itself is.
-"""
+"""What callers get back: one model a verb, camelCase on the wire. Times are ISO 8601 in UTC, durations in ms."""
 
 from __future__ import annotations
 

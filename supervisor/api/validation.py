@@ -1,27 +1,52 @@
-"""Arguments that a tool or command does not take, told so that a model or a person can correct them.
+"""Arguments that a tool or command does not take, told so that a model or a person can correct them; pure.
 
-``parse`` is used by the gateway and by whatever people and Claudes reach a team with. Its words name the place as the
-caller wrote it, such as ``instances[3].role``.
+``parse`` is the check of a whole call: the gateway's, and the command line's of what a person has typed. Requests use
+``tell_all`` for one member of a batch, the command line ``tell_value`` for one value. Places are named as the caller
+wrote them, such as ``instances[3].role``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, TypeVar
+import difflib
+import reprlib
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType, NoneType
+from typing import Any, TypeVar, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from actors.errors import InvalidRequestError
-from supervisor.api.faults import tell_all
-from supervisor.api.requests import Request
 
-_RequestT = TypeVar("_RequestT", bound=Request)
+_ModelT = TypeVar("_ModelT", bound=BaseModel)
+_MOST_TOLD = 8
+_LIST = "a list"
+_NEEDED = {
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "list_type": _LIST,
+    "is_instance_of": _LIST,
+    "sequence_str": _LIST,
+    "dict_type": "an object",
+    "model_type": "an object with named arguments",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+}
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
 
 
 def parse(
-    model: type[_RequestT], arguments: Mapping[str, Any], words: Mapping[str, str] = MappingProxyType({})
-) -> _RequestT:
+    model: type[_ModelT], arguments: Mapping[str, Any], words: Mapping[str, str] = MappingProxyType({})
+) -> _ModelT:
     """The request that the arguments mean. Raises ``InvalidRequestError`` that names every fault.
 
     ``words``: by the names of arguments, what the caller has written for them instead.
@@ -31,3 +56,98 @@ def parse(
     except ValidationError as error:
         told = tell_all(model, error, words)
         raise InvalidRequestError("\n".join(["Nothing was done, the arguments are wrong:", *told])) from None
+
+
+def tell_all(
+    model: type[BaseModel], error: ValidationError, words: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """One line a fault, each with its place, but not more than a few. ``words`` as for ``parse``."""
+    faults = error.errors(include_url=False)
+    told = [f"- {_tell(model, fault, words)}" for fault in faults[:_MOST_TOLD]]
+    more = [f"- and {len(faults) - _MOST_TOLD} more"] if len(faults) > _MOST_TOLD else []
+    return [*told, *more]
+
+
+def tell_value(error: ValidationError) -> str:
+    """The fault of one value, whose place is told already."""
+    fault = error.errors(include_url=False)[0]
+    limits = fault.get("ctx", {})
+    if fault["type"] in _NEEDED:
+        return f"it must be {_NEEDED[fault['type']].format(**limits)}, not {_SHORT.repr(fault['input'])}."
+    return str(limits.get("error") or fault["msg"])
+
+
+def _tell(model: type[BaseModel], fault: ErrorDetails, words: Mapping[str, str]) -> str:
+    place = _place(fault["loc"], words)
+    owner, description = _field(model, fault["loc"])
+    given = _SHORT.repr(fault["input"])
+    limits = fault.get("ctx", {})
+    match fault["type"]:
+        case "extra_forbidden":
+            return _unknown(place, str(fault["loc"][-1]), owner)
+        case "missing":
+            return f"{place} is missing. {description}".rstrip()
+        case "string_pattern_mismatch" | "string_too_long":
+            return f"{place} cannot be {given}. {description}".rstrip()
+        case "enum" | "literal_error":
+            return f"{place} cannot be {given}, only {limits['expected']}."
+        case "string_too_short":
+            return f"{place} must not be empty."
+        case "too_long" | "too_short":
+            bound = limits.get("max_length", limits.get("min_length"))
+            allowed = f"at most {bound} can be given" if fault["type"] == "too_long" else f"at least {bound} is needed"
+            return f"{place} has {limits['actual_length']} items; {allowed}."
+        case kind if kind in _NEEDED:
+            return f"{place} must be {_NEEDED[kind].format(**limits)}, not {given}."
+        case _:
+            return f"{place} cannot be {given}: {limits.get('error') or fault['msg'].removeprefix('Input ')}."
+
+
+def _unknown(place: str, name: str, owner: type[BaseModel] | None) -> str:
+    known = _argument_names(owner) if owner else []
+    close = difflib.get_close_matches(_folded(name), [_folded(each) for each in known], n=1)
+    hint = next((f" Did you mean {each}?" for each in known if close and _folded(each) == close[0]), "")
+    return f"{place} is no known argument.{hint} Known are: {', '.join(known)}."
+
+
+def _folded(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _argument_names(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _place(location: tuple[int | str, ...], words: Mapping[str, str]) -> str:
+    """``("instances", 3, "role")`` as ``instances[3].role``; what has a word of its own is only that."""
+    if location[-1:] == ("[key]",):
+        return f"a name in {_place(location[:-2], words)}"
+    if location and str(location[0]) in words:
+        return words[str(location[0])]
+    path = ""
+    for step in location:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
+    return path or "the arguments"
+
+
+def _given(annotation: Any) -> Any:
+    """What stands there when it is not left out."""
+    kinds = [each for each in get_args(annotation) if each is not NoneType]
+    return kinds[0] if len(kinds) < len(get_args(annotation)) else annotation
+
+
+def _field(model: type[BaseModel], location: Iterable[int | str]) -> tuple[type[BaseModel] | None, str]:
+    """The model that the last step of ``location`` is an argument of, and that argument's description."""
+    owner: type[BaseModel] | None = model
+    inner: Any = model
+    description = ""
+    for step in location:
+        if isinstance(step, int):
+            inner = next(iter(get_args(_given(inner))), None)
+            description = next((m.description or "" for m in get_args(inner) if isinstance(m, FieldInfo)), "")
+            continue
+        owner = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+        fields = {field.alias or name: field for name, field in owner.model_fields.items()} if owner else {}
+        found = fields.get(step)
+        inner, description = (found.annotation, found.description or "") if found else (None, "")
+    return owner, description

@@ -251,6 +251,9 @@ _MANY = 10
 _LARGE_TEAM = 50
 
 
+_LONGEST_REASON = 300
+
+
 def _spawn_failures(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
     failed = snapshot.window.counted(Count.SPAWNS_FAILED)
     if not failed:
@@ -262,13 +265,18 @@ def _spawn_failures(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
         category="spawning",
         severity="error" if part > 0.5 else "warning",
         points=min(30, 10 + round(40 * part)),
-        message=f"{failed} of {failed + started} spawns failed.",
+        message=f"{failed} of {failed + started} spawns failed.{_why(snapshot.spawn_failure)}",
         advice=Advice(
             suggestion="Read the errors of the failed spawns; `phalanx doctor` says what is missing.",
             impact="Instances that do not start do no work.",
             priority="high",
         ),
     )
+
+
+def _why(failure: str) -> str:
+    words = " ".join(failure.split())
+    return f" The last one: {words[:_LONGEST_REASON]}" if words else ""
 
 
 def _spawn_queue(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:

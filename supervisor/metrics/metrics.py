@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-from actors.errors import InvalidRequestError
+from actors.errors import InvalidRequestError, PhalanxError
 from actors.messages import Message, MessageStatus, Receipt
 
 
@@ -281,6 +281,8 @@ class MetricsRecorder:
         before; its argument is that time."""
         self._changed_since = math.inf
         self._watchers: dict[str, Callable[[float], None]] = {}
+        self.last_failures: dict[Count, str] = {}
+        """Why the latest of each kind failed, for people."""
 
     def watch(self, name: Count | Timing, watcher: Callable[[float], None]) -> None:
         """``watcher`` is called with each number or time that is told of ``name``; it must neither fail nor block."""
@@ -308,9 +310,10 @@ class MetricsRecorder:
             yield
         except InvalidRequestError:
             raise
-        except BaseException:
+        except BaseException as error:
             if failures is not None:
                 self.count(failures)
+                self.last_failures[failures] = str(error) if isinstance(error, PhalanxError) else ""
             raise
         self.observe(name, time.perf_counter() - begun)
 

@@ -12,6 +12,7 @@ from actors.host.host import Host
 from actors.host.load import HostLoad
 from actors.messages import MessageStatus
 from actors.status import Status
+from supervisor.metrics.metrics import Count
 from supervisor.metrics.snapshot import HostSnapshot, Queue, SnapshotSources, StalledItem, TeamSnapshot
 from supervisor.settings.live import LiveSettings
 from supervisor.spawning.admission import FairSemaphore
@@ -78,6 +79,7 @@ class Monitor:
             no_memory=watched.sources.no_memory(),
             pending=sum(watched.team.outbox.pending(member.record.instance_id) for member in members),
             spawns=Queue(limit=watched.permits.limit, running=watched.permits.held, waiting=watched.permits.waiting),
+            spawn_failure=self._recorder.last_failures.get(Count.SPAWNS_FAILED, ""),
             git=watched.sources.git(),
             pools=watched.sources.pools(),
             hosts=tuple(

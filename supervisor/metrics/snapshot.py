@@ -114,6 +114,8 @@ class TeamSnapshot:
     no_memory: str = ""
     """How many agents wait to be started until there is memory, for people; empty while none does."""
     spawns: Queue
+    spawn_failure: str = ""
+    """Why the latest spawn that failed did, for people; empty when none is known."""
     git: GitSnapshot
     pools: PoolSnapshot
     hosts: tuple[HostSnapshot, ...]

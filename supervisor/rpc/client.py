@@ -1,7 +1,5 @@
 """``SupervisorClient``: how Python code, the MCP entry and the command line call a team. Imports no Ray.
 
-``SupervisorClient``: how Python code, the MCP entry and the command line call a team. Imports no Ray.
-
 One client is one connection, used from one event loop; its calls run side by side. Every call is bounded in time. A
 lost connection is opened again; a call that it took along is made again where that can do no harm: when it only looks,
 and when it carries a request id, by which the supervisor knows it again (the client gives it one where the caller did
@@ -15,21 +13,18 @@ answers; ``UnavailableError`` when the answer did not come, so that the outcome 
         spawned = await team.spawn(SpawnRequest(role="specialist", work_dir="/srv/shop", context="Fix the build."))
         await team.wait(WaitRequest(instance_ids=[spawned.instance_id]))
 
-The verbs of a team as methods with types; ``SupervisorClient`` is one of these over a connection.
-
-Each method is one line of ``supervisor.api.verbs.VERBS``: it takes that verb's request and gives its result.
+The verbs are methods of the client, one for each line of the table ``supervisor.api.verbs.TeamVerbs``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from pydantic import ValidationError
 
@@ -38,177 +33,13 @@ from actors.home import Home, away_words, leader_of
 from actors.sockets import FrameError
 from actors.versions import PROTOCOL, RENEW
 from supervisor.api import requests, results
-from supervisor.api.requests import Request
-from supervisor.api.results import Result
-from supervisor.api.verbs import VERBS, ProgressCallback, ignore_progress
-from supervisor.rpc.connection import GatewayConnection, RequestNotSentError, RetryState, advice, identified, waits_s
+from supervisor.api.validation import parse
+from supervisor.api.verbs import ProgressCallback, RequestT, ResultT, TeamVerbs, Verb, ignore_progress
+from supervisor.rpc.connection import GatewayConnection, RequestNotSentError, RetryState, advice
 from supervisor.team.file import head_runs, wanted_team
 from supervisor.versions import VERSION
 
-_ResultT = TypeVar("_ResultT", bound=Result)
 EVENT_POLL_S = 60.0
-
-
-class TypedVerbs(ABC):
-    @abstractmethod
-    async def call(self, verb: str, request: Request, on_progress: ProgressCallback = ignore_progress) -> Result:
-        """Runs one verb of ``VERBS``; its result is of the verb's type."""
-
-    async def _typed(
-        self,
-        result: type[_ResultT],
-        verb: str,
-        request: Request,
-        on_progress: ProgressCallback = ignore_progress,
-    ) -> _ResultT:
-        answer = await self.call(verb, request, on_progress)
-        if not isinstance(answer, result):
-            raise TypeError(f"{verb} gave a {type(answer).__name__}")
-        return answer
-
-    async def spawn(
-        self, request: requests.SpawnRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.SpawnResult:
-        return await self._typed(results.SpawnResult, "spawn", request, on_progress)
-
-    async def spawn_batch(
-        self, request: requests.SpawnBatchRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.SpawnBatchResult:
-        return await self._typed(results.SpawnBatchResult, "spawn_batch", request, on_progress)
-
-    async def spawn_instances_batch(
-        self, instances: Sequence[requests.SpawnRequest], on_progress: ProgressCallback = ignore_progress
-    ) -> results.SpawnBatchResult:
-        """``spawn_batch`` of these; one that fails fails alone, so look at ``success`` of each."""
-        return await self.spawn_batch(requests.SpawnBatchRequest(instances=list(instances)), on_progress)
-
-    async def prewarm_resources(
-        self, request: requests.PrewarmRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.PrewarmResult:
-        return await self._typed(results.PrewarmResult, "prewarm_resources", request, on_progress)
-
-    async def prewarm_instances(self, count: int, work_dir: str | None = None) -> results.PrewarmResult:
-        """``count`` spare agents, for the directory given or the one last worked on."""
-        return await self.prewarm_resources(requests.PrewarmRequest(instances=count, work_dir=work_dir))
-
-    async def send(
-        self, request: requests.SendRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.SendResult:
-        return await self._typed(results.SendResult, "send", request, on_progress)
-
-    async def send_batch(
-        self, request: requests.SendBatchRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.SendBatchResult:
-        return await self._typed(results.SendBatchResult, "send_batch", request, on_progress)
-
-    async def read(
-        self, request: requests.ReadRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.ReadResult:
-        return await self._typed(results.ReadResult, "read", request, on_progress)
-
-    async def list(
-        self, request: requests.ListRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.ListResult:
-        return await self._typed(results.ListResult, "list", request, on_progress)
-
-    async def wait(
-        self, request: requests.WaitRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.WaitResult:
-        return await self._typed(results.WaitResult, "wait", request, on_progress)
-
-    async def respond(
-        self, request: requests.RespondRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.RespondResult:
-        return await self._typed(results.RespondResult, "respond", request, on_progress)
-
-    async def interrupt(
-        self, request: requests.InterruptRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.InterruptResult:
-        return await self._typed(results.InterruptResult, "interrupt", request, on_progress)
-
-    async def terminate(
-        self, request: requests.TerminateRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.TerminateResult:
-        return await self._typed(results.TerminateResult, "terminate", request, on_progress)
-
-    async def recycle(
-        self, request: requests.RecycleRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.RecycleResult:
-        return await self._typed(results.RecycleResult, "recycle", request, on_progress)
-
-    async def restart(
-        self, request: requests.RestartRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.RestartsResult:
-        return await self._typed(results.RestartsResult, "restart", request, on_progress)
-
-    async def git_batch(
-        self, request: requests.GitBatchRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.GitBatchResult:
-        return await self._typed(results.GitBatchResult, "git_batch", request, on_progress)
-
-    async def git_operation(self, operation: requests.GitOperation) -> results.GitOutcome:
-        """One operation of ``git_batch``; those that are called side by side share one git as a batch does.
-
-        Raises what it was refused with; the files of a merge that conflicts are in the error's text.
-        """
-        batch = await self.git_batch(requests.GitBatchRequest(operations=[operation]))
-        (outcome,) = batch.results
-        if outcome.error is not None:
-            raise from_wire(outcome.error.model_dump())
-        return outcome
-
-    async def resume(
-        self, request: requests.ResumeRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.ResumeResult:
-        return await self._typed(results.ResumeResult, "resume", request, on_progress)
-
-    async def gc(
-        self, request: requests.GcRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.GcResult:
-        return await self._typed(results.GcResult, "gc", request, on_progress)
-
-    async def get_performance(
-        self, request: requests.GetPerformanceRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.GetPerformanceResult:
-        return await self._typed(results.GetPerformanceResult, "get_performance", request, on_progress)
-
-    async def optimize_settings(
-        self, request: requests.OptimizeSettingsRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.OptimizeSettingsResult:
-        return await self._typed(results.OptimizeSettingsResult, "optimize_settings", request, on_progress)
-
-    async def events(
-        self, *kinds: requests.EventKind, poll_s: float = EVENT_POLL_S
-    ) -> AsyncIterator[results.TeamEvent]:
-        """What the team tells of itself from now on, as it happens; without ``kinds`` all of it.
-
-        Goes on over lost connections for as long as the client reaches the team. Who does not read for long misses
-        the oldest events.
-        """
-        cursor, wanted = None, {"kinds": list(kinds)} if kinds else {}
-        while True:
-            request = requests.EventsRequest(cursor=cursor, timeout_seconds=poll_s, **wanted)
-            heard = await self._typed(results.EventsResult, "events", request)
-            cursor = heard.cursor
-            for event in heard.events:
-                yield event
-
-    async def hosts(self) -> results.HostsResult:
-        """The machines of the team."""
-        return await self._typed(results.HostsResult, "hosts", requests.HostsRequest())
-
-    async def drain(
-        self, request: requests.DrainRequest, on_progress: ProgressCallback = ignore_progress
-    ) -> results.DrainResult:
-        return await self._typed(results.DrainResult, "drain", request, on_progress)
-
-    async def status(self) -> results.StatusResult:
-        """How the team itself is."""
-        return await self._typed(results.StatusResult, "status", requests.StatusRequest())
-
-    async def shutdown(self) -> results.TerminateResult:
-        """Ends every instance gently; the supervisor itself stays until the team is brought down."""
-        return await self._typed(results.TerminateResult, "shutdown", requests.ShutdownRequest())
 
 
 CONNECT_PATIENCE_S = 4.0
@@ -218,26 +49,9 @@ _RETRY_S = (0.02, 0.5)
 """The first and the longest pause between two tries."""
 _RELAY_TRIES = 3
 """How often a call that was lost may be sent away by a relay, each time after 20 s, before it is given up."""
-_MARGIN_S = 30.0
-_TIMEOUTS_S = {
-    "spawn": 900.0,
-    "prewarm_resources": 3700.0,
-    "resume": 900.0,
-    "terminate": 300.0,
-    "restart": 900.0,
-    "recycle": 900.0,
-    "gc": 300.0,
-    "git_batch": 900.0,
-    "shutdown": 120.0,
-    "interrupt": 60.0,
-}
-"""Verbs that start or end agents; spawns also wait for those before them."""
-_SPAWN_EACH_S = 120.0
-_GIT_EACH_S = 30.0
-_MANY_EACH_S = 60.0
 
 
-class SupervisorClient(TypedVerbs):
+class SupervisorClient(TeamVerbs):
     def __init__(self, home: Home, sender: str) -> None:
         """Use ``connect``. ``sender`` stands in the header line of messages."""
         self._home = home
@@ -304,14 +118,85 @@ class SupervisorClient(TypedVerbs):
     ) -> None:
         await self.close()
 
-    async def call(self, verb: str, request: Request, on_progress: ProgressCallback = ignore_progress) -> Result:
-        """Runs one verb of ``VERBS``. ``on_progress`` is called in the event loop.
+    async def call(
+        self, verb: Verb[RequestT, ResultT], request: RequestT, on_progress: ProgressCallback = ignore_progress
+    ) -> ResultT:
+        """Runs one verb; ``team.send(request)`` is short for ``team.call(TeamVerbs.send, request)``.
 
-        Cancelling this cancels the call in the supervisor, which undoes what it had begun where the verb can.
+        Cancelling this cancels the call in the supervisor, which undoes what it had begun where the verb can. What has
+        its default is not sent: an older team, which does not know it, need not.
         """
-        retry_state = RetryState(verb, identified(request), timeout_s(verb, request))
+        arguments = request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        return self._result(verb, await self._answer(verb, arguments, on_progress))
+
+    async def call_json(
+        self, verb: Verb[Any, Any], arguments: Mapping[str, Any], on_progress: ProgressCallback = ignore_progress
+    ) -> dict[str, Any]:
+        """``call`` for arguments that are JSON already. The supervisor checks them.
+
+        The result is given as it came, unless another version made it: then as this version would have made it.
+        """
+        answer = await self._answer(verb, arguments, on_progress)
+        if self._team_version != VERSION:
+            answer = self._result(verb, answer).model_dump(mode="json", by_alias=True)
+        return answer
+
+    async def _answer(
+        self, verb: Verb[Any, Any], arguments: Mapping[str, Any], on_progress: ProgressCallback
+    ) -> dict[str, Any]:
         with self._counted():
-            return await self._call(retry_state, on_progress)
+            answer: dict[str, Any] = await self._call(RetryState(verb, arguments), on_progress)
+            return answer
+
+    def _result(self, verb: Verb[RequestT, ResultT], answer: Mapping[str, Any]) -> ResultT:
+        try:
+            return verb.result.model_validate(answer)
+        except ValidationError as error:
+            raise UnavailableError(
+                f"{verb.name} was done, but the team runs {_named(self._team_version)}, whose answer this one "
+                f"({VERSION}) cannot read. {RENEW}"
+            ) from error
+
+    async def spawn_instances_batch(
+        self, instances: Sequence[requests.SpawnRequest], on_progress: ProgressCallback = ignore_progress
+    ) -> results.SpawnBatchResult:
+        """``spawn_batch`` of these; one that fails fails alone, so look at ``success`` of each."""
+        return await self.spawn_batch(requests.SpawnBatchRequest(instances=list(instances)), on_progress)
+
+    async def prewarm_instances(self, count: int, work_dir: str | None = None) -> results.PrewarmResult:
+        """``count`` spare agents, for the directory given or the one last worked on."""
+        return await self.prewarm_resources(requests.PrewarmRequest(instances=count, work_dir=work_dir))
+
+    async def git_operation(self, operation: requests.GitOperation) -> results.GitOutcome:
+        """One operation of ``git_batch``; those that are called side by side share one git as a batch does.
+
+        Raises what it was refused with; the files of a merge that conflicts are in the error's text.
+        """
+        batch = await self.git_batch(requests.GitBatchRequest(operations=[operation]))
+        (outcome,) = batch.results
+        if outcome.error is not None:
+            raise from_wire(outcome.error.model_dump())
+        return outcome
+
+    async def events(
+        self, *kinds: requests.EventKind, poll_s: float = EVENT_POLL_S
+    ) -> AsyncIterator[results.TeamEvent]:
+        """What the team tells of itself from now on, as it happens; without ``kinds`` all of it.
+
+        Goes on over lost connections for as long as the client reaches the team. Who does not read for long misses
+        the oldest events.
+        """
+        cursor, wanted = None, {"kinds": list(kinds)} if kinds else {}
+        while True:
+            request = requests.EventsRequest(cursor=cursor, timeout_seconds=poll_s, **wanted)
+            heard = await self.next_events(request)
+            cursor = heard.cursor
+            for event in heard.events:
+                yield event
+
+    @property
+    def _team_version(self) -> str:
+        return self._line.team_version if self._line is not None else ""
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -324,7 +209,7 @@ class SupervisorClient(TypedVerbs):
             if not self._under_way:
                 self._idle.set()
 
-    async def _call(self, retry_state: RetryState, on_progress: ProgressCallback) -> Result:
+    async def _call(self, retry_state: RetryState, on_progress: ProgressCallback) -> Any:
         verb = retry_state.verb
         closings = self._closings
         sent_away = 0
@@ -332,12 +217,13 @@ class SupervisorClient(TypedVerbs):
             line = await self._line_for(retry_state)
             begun = time.monotonic()
             try:
-                answer = await line.call(verb, retry_state.params(), on_progress, retry_state.left_s)
+                return await line.call(verb, retry_state.params(), on_progress, retry_state.left_s)
             except FrameError as error:
+                parse(verb.request, retry_state.params())  # which says more of it where the arguments are wrong
                 raise InvalidRequestError(f"Nothing was done: {error}") from error
             except TimeoutError:
                 raise UnavailableError(
-                    f"{verb} had no answer within {retry_state.limit_s:.0f} s. {advice(verb)}"
+                    f"{verb.name} had no answer within {retry_state.limit_s:.0f} s. {advice(verb)}"
                 ) from None
             except TeamNotRunningError as error:  # of a relay whose supervisor is away: of this try nothing was done
                 sent_away += 1
@@ -349,8 +235,6 @@ class SupervisorClient(TypedVerbs):
                 if closings != self._closings or not retry_state.may_be_repeated:
                     raise retry_state.lost_error() from None
                 await asyncio.sleep(_RETRY_S[0])
-            else:
-                return _result(verb, answer, line.team_version)
 
     async def _line_for(self, retry_state: RetryState) -> GatewayConnection:
         """Raises ``TeamNotRunningError``, or ``UnavailableError`` when something of the call has been sent before."""
@@ -407,26 +291,6 @@ class SupervisorClient(TypedVerbs):
             raise TeamNotRunningError(f"No team runs in {self._home.root}. Start one with `phalanx up`.")
         if not returning and not head_runs(team):
             raise TeamNotRunningError(f"The team in {self._home.root} was lost. `phalanx up` brings it back.")
-
-
-def timeout_s(verb: str, request: Request) -> float:
-    """How long the client waits for the answer."""
-    if isinstance(request, requests.SpawnBatchRequest):
-        return _TIMEOUTS_S["spawn"] + _SPAWN_EACH_S * len(request.instances)
-    if isinstance(request, requests.GitBatchRequest):
-        return _TIMEOUTS_S["git_batch"] + _GIT_EACH_S * len(request.operations)
-    each_s = _MANY_EACH_S * len(request.ids) if isinstance(request, requests.OneOrManyRequest) else 0.0
-    return _TIMEOUTS_S.get(verb, _MARGIN_S) + waits_s(request) + each_s
-
-
-def _result(verb: str, answer: Any, team_version: str) -> Result:
-    try:
-        return VERBS[verb].result.model_validate(answer)
-    except ValidationError as error:
-        raise UnavailableError(
-            f"{verb} was done, but the team runs {_named(team_version)}, whose answer this one ({VERSION}) cannot "
-            f"read. {RENEW}"
-        ) from error
 
 
 def _named(team_version: str) -> str:

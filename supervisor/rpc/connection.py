@@ -1,14 +1,11 @@
-"""A client's connections to the team's socket: calls side by side, one call over as many connections as it takes.
+"""A client's connection to the team's socket, and one call over as many connections as it takes.
 
-One call of a client, made over as many connections as it takes.
+``SupervisorClient`` opens one ``GatewayConnection``, and another when it is lost: calls run side by side, each answered
+by its id. It keeps a ``RetryState`` for each call, which knows whether the call may be made again after a lost
+connection, how long it may still take, and what to tell when its outcome stays unknown. Time in which the team was away
+does not count as the call's own, but is bounded too. All in one event loop.
 
-``SupervisorClient.call`` keeps one. It knows whether the call may be made again after a lost connection, how long it
-may still take, and what to tell when its outcome stays unknown. Time in which the team was away does not count as the
-call's own, but is bounded too.
-
-One open connection from a client to the gateway: calls side by side, each answered by its id.
-
-``SupervisorClient`` opens one and another when it is lost. All in one event loop.
+Arguments are JSON, as they are sent. They may come from a model unchecked, so nothing here relies on their types.
 """
 
 from __future__ import annotations
@@ -25,42 +22,63 @@ from typing import Any, Self
 
 from actors.errors import UnavailableError, from_wire
 from actors.sockets import FrameError, pack, read_frame
-from supervisor.api.requests import EventsRequest, Request, WaitRequest
-from supervisor.api.verbs import LOOKING, REPEATABLE, ProgressCallback
+from supervisor.api.requests import MAX_WAIT_S
+from supervisor.api.verbs import ProgressCallback, Verb
 
 RETURN_PATIENCE_S = 60.0
 """How long a call waits at once for a team that was lost: somebody may be bringing back all of Ray."""
 _SHORTEST_WAIT_S = 0.1
 
 
-def identified(request: Request) -> Request:
-    """The request with an id of its own, where it can carry one and does not: then it may be made twice."""
-    if "request_id" not in type(request).model_fields or getattr(request, "request_id", None):
-        return request
-    return request.model_copy(update={"request_id": secrets.token_hex(16)})
+def completed(verb: Verb[Any, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with a request id, where the verb takes one, so that it may be made twice. They also say how
+    long the call may wait, since the client waits for the answer by that."""
+    fields = verb.request.model_fields
+    added: dict[str, Any] = {}
+    if "request_id" in fields and arguments.get("requestId") is None:
+        added["requestId"] = secrets.token_hex(16)
+    if "timeout_seconds" in fields and "timeoutSeconds" not in arguments:
+        added["timeoutSeconds"] = fields["timeout_seconds"].default
+    return {**arguments, **added}
 
 
-def advice(verb: str) -> str:
-    if verb in REPEATABLE:
+def advice(verb: Verb[Any, Any]) -> str:
+    if verb.repeatable:
         return "Make the call again."
     return "Whether it took effect is not known: look with list what became of it before you make the call again."
 
 
-def waits_s(request: Request) -> float:
+def waits_s(verb: Verb[Any, Any], arguments: Mapping[str, Any]) -> float:
     """How long the supervisor may take over it because it was asked to wait for something."""
-    waits = isinstance(request, WaitRequest | EventsRequest) or getattr(request, "wait", False)
-    return float(getattr(request, "timeout_seconds", 0.0)) if waits else 0.0
+    fields = verb.request.model_fields
+    if "timeout_seconds" not in fields:
+        return 0.0
+    if "wait" in fields and not arguments.get("wait", fields["wait"].default):
+        return 0.0
+    try:
+        return max(0.0, min(MAX_WAIT_S, float(arguments["timeoutSeconds"])))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return float(fields["timeout_seconds"].default)
+
+
+def limit_s(verb: Verb[Any, Any], arguments: Mapping[str, Any]) -> float:
+    """How long the client waits for the answer."""
+    members = arguments.get(verb.members)
+    many = len(members) if isinstance(members, list | str) else 1  # a list that was written as a text is longer still
+    return verb.timeout_s + waits_s(verb, arguments) + verb.each_s * many
 
 
 class RetryState:
-    def __init__(self, verb: str, request: Request, limit_s: float, now: Callable[[], float] = time.monotonic) -> None:
-        """``limit_s``: how long the call may take while the team is there."""
+    def __init__(
+        self, verb: Verb[Any, Any], arguments: Mapping[str, Any], now: Callable[[], float] = time.monotonic
+    ) -> None:
         self.verb = verb
-        self._request = request
-        self.limit_s = limit_s
+        self._arguments = completed(verb, arguments)
+        self.limit_s = limit_s(verb, self._arguments)
+        """How long the call may take while the team is there."""
         self._now = now
-        self._deadline = now() + limit_s
-        self._away_left_s = max(RETURN_PATIENCE_S, limit_s)
+        self._deadline = now() + self.limit_s
+        self._away_left_s = max(RETURN_PATIENCE_S, self.limit_s)
         self.lost = False
         """A connection was lost since the call began."""
         self.may_have_taken_effect = False
@@ -76,26 +94,19 @@ class RetryState:
 
     @property
     def may_be_repeated(self) -> bool:
-        known = self.verb in REPEATABLE or bool(getattr(self._request, "request_id", None))
+        known = self.verb.repeatable or "requestId" in self._arguments
         return (known or not self.may_have_taken_effect) and self.patience_s > 0
 
     def params(self) -> dict[str, Any]:
-        """What is sent. A call that waits for something waits, when it is made again, only for what is left of it.
-
-        What is as it is by itself is left out: a team of before, which does not know it, need not. But for how long it
-        may wait, by which we wait for the answer.
-        """
-        request = self._request
-        if self.lost and (wanted_s := waits_s(request)):
+        """What is sent. A call that waits for something waits, when it is made again, only for what is left of it."""
+        if self.lost and (wanted_s := waits_s(self.verb, self._arguments)):
             left_s = max(_SHORTEST_WAIT_S, wanted_s - (self.limit_s - self.left_s))
-            request = request.model_copy(update={"timeout_seconds": left_s})
-        params = request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-        timeout_s = getattr(request, "timeout_seconds", None)
-        return params if timeout_s is None else {**params, "timeoutSeconds": timeout_s}
+            return {**self._arguments, "timeoutSeconds": left_s}
+        return self._arguments
 
     def connection_lost(self, *, was_sent: bool) -> None:
         self.lost = True
-        self.may_have_taken_effect |= was_sent and self.verb not in REPEATABLE
+        self.may_have_taken_effect |= was_sent and not self.verb.repeatable
 
     @contextmanager
     def waiting_for_the_team(self) -> Iterator[None]:
@@ -111,7 +122,7 @@ class RetryState:
         self._deadline += away_s
 
     def lost_error(self) -> UnavailableError:
-        return UnavailableError(f"The connection to the team was lost during {self.verb}. {advice(self.verb)}")
+        return UnavailableError(f"The connection to the team was lost during {self.verb.name}. {advice(self.verb)}")
 
 
 _OPEN_TIMEOUT_S = 5.0
@@ -157,7 +168,9 @@ class GatewayConnection:
         """Returns when the connection has ended, whoever ended it."""
         await asyncio.wait([self._reading])
 
-    async def call(self, verb: str, params: Mapping[str, Any], on_progress: ProgressCallback, timeout_s: float) -> Any:
+    async def call(
+        self, verb: Verb[Any, Any], params: Mapping[str, Any], on_progress: ProgressCallback, timeout_s: float
+    ) -> Any:
         """The result of the verb.
 
         Raises the ``PhalanxError`` that came instead, ``TimeoutError``, ``ConnectionError`` when the connection ends
@@ -165,7 +178,7 @@ class GatewayConnection:
         a timeout only a looking verb is cancelled.
         """
         call_id = next(self._ids)
-        frame = pack({"id": call_id, "verb": verb, "params": params})
+        frame = pack({"id": call_id, "verb": verb.name, "params": params})
         call = _Call(answer=asyncio.get_running_loop().create_future(), on_progress=on_progress)
         self._calls[call_id] = call
         call.answer.add_done_callback(_noticed)
@@ -178,7 +191,7 @@ class GatewayConnection:
             self._cancel(call_id)
             raise
         except TimeoutError:
-            if verb in LOOKING:
+            if verb.looks:
                 self._cancel(call_id)
             raise
         finally:

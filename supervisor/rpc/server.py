@@ -1,22 +1,14 @@
-"""The server of the team's socket: it accepts connections, runs their calls side by side, reports progress.
+"""The server of the team's socket, for everybody on this machine who may use it: a 0600 Unix socket that speaks frames.
 
-The supervisor's door for everybody on this machine who may use it: a 0600 Unix socket that speaks frames.
+The supervisor's actor starts one ``Gateway``; ``SupervisorClient`` is the other end. The gateway makes a
+``ClientConnection`` for each client, which reads its calls, checks them, runs them side by side and writes the answers.
+This is the trust border: requests are checked here, and nowhere before.
 
-The supervisor's actor starts one gateway; ``SupervisorClient`` is the other end. Promises: nobody but the user can
-connect; the socket of a gateway that answers is never taken over, a stale one is; clients do not disturb each other
-(see ``ClientConnection``).
-
-One client's connection to the gateway: reads its calls, runs them side by side, writes the answers.
-
-The gateway makes one ``ClientConnection`` a client. Promises: a call's failure is answered and touches no other call; a
-bad frame ends this connection only; a client that does not read its answers is let go after ``WRITE_TIMEOUT_S`` and
-holds at most ``MAX_CALLS`` answers until then; when the client goes away, calls that only look are cancelled and calls
-that change something run to their end.
-
-Progress of one call on its way to the client: the newest word, at most every ``EVERY_S``, and the last one.
-
-``ClientConnection`` makes one a call; all in one event loop. Words that come faster replace each other, and none is
-written while the client has not read what was written before, so progress takes no memory however slowly it is read.
+Promises: nobody but the user can connect; the socket of a gateway that answers is never taken over, a stale one is;
+clients do not disturb each other. A call's failure is answered and touches no other call. A bad frame ends its
+connection only. A client that does not read its answers is let go after ``WRITE_TIMEOUT_S`` and holds at most
+``MAX_CALLS`` answers until then. When a client goes away, calls that only look are cancelled and calls that change
+something run to their end.
 """
 
 from __future__ import annotations
@@ -39,7 +31,7 @@ from supervisor.api.failures import told
 from supervisor.api.requests import Request
 from supervisor.api.results import Result
 from supervisor.api.validation import parse
-from supervisor.api.verbs import LOOKING, VERBS, Caller, Verb, Verbs
+from supervisor.api.verbs import VERBS, Caller, Dispatcher
 from supervisor.versions import VERSION
 
 logger = logging.getLogger(__name__)
@@ -48,6 +40,12 @@ EVERY_S = 0.05
 
 
 class Progress:
+    """Progress of one call on its way to the client: the newest word, at most every ``EVERY_S``, and the last one.
+
+    Words that come faster replace each other, and none is written while the client has not read what was written
+    before, so progress takes no memory however slowly it is read.
+    """
+
     def __init__(self, call_id: int, writer: asyncio.StreamWriter) -> None:
         self._call_id = call_id
         self._writer = writer
@@ -113,7 +111,7 @@ class ClientConnection:
     """``version``: of the client, once it has said so."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, verbs: Verbs, keep: KeepTask
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, verbs: Dispatcher, keep: KeepTask
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -140,7 +138,7 @@ class ClientConnection:
             pass
         finally:
             for verb, task in self._calls.values():
-                if verb in LOOKING:
+                if verb in VERBS and VERBS[verb].looks:
                     task.cancel()
             await self._close()
 
@@ -222,7 +220,7 @@ class ClientConnection:
     def _request(self, verb: str, params: Any) -> Request:
         """Raises ``InvalidRequestError``, which says so when the client may only know more than we do."""
         try:
-            return parse(_known(verb).request, params)
+            return parse(_request_type(verb), params)
         except InvalidRequestError as error:
             if self.version in ("", VERSION):
                 raise
@@ -270,10 +268,11 @@ def _refusal(hello: _Hello) -> VersionError | None:
     return None
 
 
-def _known(verb: str) -> Verb:
+def _request_type(verb: str) -> type[Request]:
     if verb not in VERBS:
         raise InvalidRequestError(f"There is no verb {verb[:80]!r}. Known are: {', '.join(VERBS)}.")
-    return VERBS[verb]
+    request: type[Request] = VERBS[verb].request
+    return request
 
 
 _STOP_TIMEOUT_S = 5.0
@@ -284,7 +283,7 @@ _READ_AHEAD_BYTES = 1 << 20
 class Gateway:
     """``start`` and ``stop`` belong to the event loop in which the verbs run."""
 
-    def __init__(self, socket: Path, verbs: Verbs) -> None:
+    def __init__(self, socket: Path, verbs: Dispatcher) -> None:
         self._socket = socket
         self._verbs = verbs
         self._server: asyncio.Server | None = None

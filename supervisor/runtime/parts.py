@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import socket as sockets
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
 
 from actors.errors import PhalanxError, TerminalError, VersionError
 from actors.home import Home
 from supervisor.api.results import TerminateResult
+from supervisor.api.verbs import RequestT, ResultT, TeamVerbs, Verb
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime.ray_head import is_head
 from supervisor.runtime.tear_down import cluster_answers, mark_of_server
@@ -24,7 +23,6 @@ from supervisor.team.file import TeamInfo
 
 SENDER = "runtime"
 _ANSWER_TIMEOUT_S = 5.0
-_Answer = TypeVar("_Answer")
 
 
 def gateway_answers(home: Home) -> bool:
@@ -32,7 +30,7 @@ def gateway_answers(home: Home) -> bool:
     if not _is_listening(home):
         return False
     try:
-        _ask(home, SupervisorClient.status, _ANSWER_TIMEOUT_S)
+        _ask(home, TeamVerbs.status, _ANSWER_TIMEOUT_S)
     except VersionError:
         return True
     except (PhalanxError, TimeoutError):
@@ -45,7 +43,7 @@ def shut_down(home: Home, timeout_s: float) -> tuple[str, ...]:
     if not gateway_answers(home):
         return ("the supervisor does not answer: the agents are ended without it",)
     try:
-        ended = _ask(home, SupervisorClient.shutdown, timeout_s)
+        ended = _ask(home, TeamVerbs.shutdown, timeout_s)
     except (PhalanxError, TimeoutError) as error:
         return (f"the supervisor did not end all agents: {error or f'no answer within {timeout_s:.0f} s'}",)
     return _notes(ended)
@@ -68,10 +66,10 @@ def _is_listening(home: Home) -> bool:
     return True
 
 
-def _ask(home: Home, verb: Callable[[SupervisorClient], Awaitable[_Answer]], timeout_s: float) -> _Answer:
-    async def ask() -> _Answer:
+def _ask(home: Home, verb: Verb[RequestT, ResultT], timeout_s: float) -> ResultT:
+    async def ask() -> ResultT:
         async with asyncio.timeout(timeout_s), await SupervisorClient.connect(home, SENDER) as client:
-            return await verb(client)
+            return await client.call(verb, verb.request())
 
     return asyncio.run(ask())
 

@@ -301,7 +301,7 @@ class Spawner:
     async def _finish(self, member: Member, begun: StartedAgent, *, from_pool: bool) -> InstanceRecord:
         instance_id = member.record.instance_id
         await self._adopter.adopt(member.record, begun.port)
-        receipt = await self._first.receipt(instance_id, begun.context)
+        receipt = await self._first.receipt(instance_id, begun.first_message)
         if receipt.status is not MessageStatus.SUBMITTED and not (self._first.is_held(member) and not receipt.final):
             kind = _SpareLostError if from_pool and not member.alive else AgentError
             raise kind(await self._first.why_not(member, receipt, begun.port))

@@ -52,7 +52,7 @@ class StartedAgent:
     """An agent that runs, its actor, and its first message, which is stored."""
 
     port: Instance
-    context: Receipt
+    first_message: Receipt
 
 
 class ColdStart:
@@ -69,8 +69,8 @@ class ColdStart:
         await self._team.save(instance_id)
         async with beside(self._adopter.actor(member.record)) as coming:
             await self._give_workspace(member.record, request)
-            context = await self._start(member, request, sender)
-            return StartedAgent(port=await coming, context=context)
+            first_message = await self._start(member, request, sender)
+            return StartedAgent(port=await coming, first_message=first_message)
 
     def _actor_for(self, record: InstanceRecord) -> str:
         """A spare one of its host, if there is one."""
@@ -146,7 +146,7 @@ class WarmStart:
                     raise
                 self._place(member, placement, placed)
                 return None
-            return StartedAgent(port=port, context=await self._bind(member, spare, request, sender))
+            return StartedAgent(port=port, first_message=await self._bind(member, spare, request, sender))
 
     def _place(self, member: Member, placement: Placement | None, host: str) -> None:
         """Before anything of it is there: who looks for strays must not find it where it is not placed."""

@@ -56,7 +56,7 @@ async def test_spawns_that_are_under_way_are_undone_and_nothing_is_alive_after_d
 
     await asyncio.to_thread(team.runtime.up, team.environment)
     async with await team.connect() as client:
-        await client.call("status", StatusRequest(compared=True))
+        await client.status(StatusRequest(compared=True))
         listed = await client.list(ListRequest())
     there = {before.instance_id, *(each.instance_id for each in outcomes if isinstance(each, SpawnResult))}
     assert {each.instance_id for each in listed.instances if each.status != "stopped"} == set()

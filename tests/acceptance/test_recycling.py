@@ -122,7 +122,7 @@ async def back(claude: SupervisorClient) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while True:
             with suppress(TeamNotRunningError):
-                await claude.call("status", requests.StatusRequest(compared=True))
+                await claude.status(requests.StatusRequest(compared=True))
                 return
 
 

@@ -14,7 +14,7 @@ from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableE
 from actors.home import Home, away_words, led_team_from
 from actors.host.relay import PIECE_BYTES, Relay, RelayServer
 from actors.sockets import pack
-from supervisor.api.requests import InterruptRequest, ListRequest, Request, SendRequest, StatusRequest, WaitRequest
+from supervisor.api.requests import InterruptRequest, ListRequest, Request, SendRequest, WaitRequest
 from supervisor.api.results import ListResult, Result, SendResult, WaitResult
 from supervisor.api.verbs import Caller
 from supervisor.rpc import client as client_module
@@ -107,7 +107,7 @@ async def test_calls_progress_and_refusals_come_through(verbs: ScriptedVerbs, aw
     verbs.answers |= {"wait": answer, "list": refuse}
     told: list[int] = []
 
-    waited = await away.call("wait", WaitRequest(instance_ids=["spec_1"]), lambda done, *_: told.append(done))
+    waited = await away.wait(WaitRequest(instance_ids=["spec_1"]), lambda done, *_: told.append(done))
 
     assert waited == WaitResult(reached=True, instances=[])
     assert told == [0, 1, 2]
@@ -134,7 +134,7 @@ async def test_large_messages_go_in_pieces_that_stay_out_of_the_object_store(
 
 async def test_many_clients_and_calls_do_not_disturb_each_other(worker: Worker, verbs: ScriptedVerbs) -> None:
     clients = [await SupervisorClient.connect(worker.home, f"far{number}") for number in range(20)]
-    await asyncio.gather(*(client.call("status", StatusRequest()) for client in clients for _ in range(20)))
+    await asyncio.gather(*(client.status() for client in clients for _ in range(20)))
     await asyncio.gather(*(client.close() for client in clients))
 
     senders = [sender for _, _, sender in verbs.calls]

@@ -262,7 +262,7 @@ async def test_who_waits_for_the_loss_learns_of_it(client: SupervisorClient, sup
 async def test_a_supervisor_that_drops_every_call_is_not_called_for_ever(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "timeout_s", lambda *_: 0.5)
+    monkeypatch.setattr(attempt_module, "limit_s", lambda *_: 0.5)
     calls = 0
 
     async def drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

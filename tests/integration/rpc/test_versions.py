@@ -12,7 +12,7 @@ from actors.errors import InvalidRequestError, VersionError
 from actors.home import Home
 from actors.sockets import pack, read_frame
 from actors.versions import PROTOCOL
-from supervisor.api.requests import Request, SendRequest, StatusRequest
+from supervisor.api.requests import Request, SendRequest
 from supervisor.api.results import Result, SendResult
 from supervisor.api.verbs import Caller
 from supervisor.rpc import client as client_module
@@ -53,10 +53,10 @@ async def test_a_client_that_is_newer_by_one_optional_field_works_until_it_uses_
     newer: SupervisorClient, verbs: ScriptedVerbs
 ) -> None:
     verbs.answers["send"] = answer
-    sent = await newer.call("send", NewerSend(instance_id="spec_1", message="hello"))
+    sent = await newer.send(NewerSend(instance_id="spec_1", message="hello"))
     assert isinstance(sent, SendResult)
     with pytest.raises(InvalidRequestError, match="priority is no known argument") as raised:
-        await newer.call("send", NewerSend(instance_id="spec_1", message="hello", priority="high"))
+        await newer.send(NewerSend(instance_id="spec_1", message="hello", priority="high"))
     assert f"This client is Phalanx 99.0, the team runs {VERSION}. `phalanx down`" in str(raised.value)
     assert len(verbs.calls) == 1
 
@@ -65,7 +65,7 @@ async def test_a_call_of_the_same_version_is_refused_without_a_word_on_versions(
     home: Home, client: SupervisorClient
 ) -> None:
     with pytest.raises(InvalidRequestError) as raised:
-        await client.call("send", NewerSend(instance_id="spec_1", message="hello", priority="high"))
+        await client.send(NewerSend(instance_id="spec_1", message="hello", priority="high"))
     assert "phalanx down" not in str(raised.value)
 
 
@@ -92,7 +92,7 @@ async def test_each_call_of_another_protocol_has_one_clear_error_and_disturbs_no
 ) -> None:
     for _ in range(3):
         with pytest.raises(VersionError) as raised:
-            await stranger.call("status", StatusRequest())
+            await stranger.status()
         told = str(raised.value)
         assert f"this client (Phalanx 99.0) and the team (Phalanx {VERSION}) do not understand each other" in told
         assert "`phalanx down`, then `phalanx up --resume`" in told

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from actors.status import Status
 from supervisor.api import results
 from supervisor.api.requests import EventKind, Request, Role
 from supervisor.api.results import Result
-from supervisor.api.verbs import ProgressCallback, ignore_progress
+from supervisor.api.validation import parse
+from supervisor.api.verbs import ProgressCallback, RequestT, ResultT, Verb, ignore_progress
 from supervisor.rpc.client import SupervisorClient
 from tests.unit.mcp_entry.performing import performing, tuned
 
@@ -39,12 +40,23 @@ class FakeClient(SupervisorClient):
     async def close(self) -> None:
         self.lost = True
 
-    async def call(self, verb: str, request: Request, on_progress: ProgressCallback = ignore_progress) -> Result:
-        self.asked.append((verb, request))
-        reply = self.replies[verb]
+    async def call_json(
+        self, verb: Verb[Any, Any], arguments: Mapping[str, Any], on_progress: ProgressCallback = ignore_progress
+    ) -> dict[str, Any]:
+        """As the supervisor does, which checks what it is asked."""
+        request = parse(verb.request, arguments)
+        self.asked.append((verb.name, request))
+        reply = self.replies[verb.name]
         if isinstance(reply, Exception):
             raise reply
-        return await reply(request, on_progress) if callable(reply) else reply
+        result = await reply(request, on_progress) if callable(reply) else reply
+        return result.model_dump(mode="json", by_alias=True)
+
+    async def call(
+        self, verb: Verb[RequestT, ResultT], request: RequestT, on_progress: ProgressCallback = ignore_progress
+    ) -> ResultT:
+        arguments = request.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return verb.result.model_validate(await self.call_json(verb, arguments, on_progress))
 
     async def events(self, *kinds: EventKind, poll_s: float = 60.0) -> AsyncIterator[results.TeamEvent]:
         """What a test puts into ``told``, of these kinds."""

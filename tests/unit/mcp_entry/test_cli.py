@@ -11,9 +11,9 @@ import pytest
 
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnknownInstanceError
 from actors.status import Status
-from mcp_entry.cli.session import typed_words
 from supervisor.api import requests, results
-from supervisor.api.verbs import VERBS, ProgressCallback
+from supervisor.api.verbs import ProgressCallback
+from supervisor.versions import VERSION
 from tests.unit.mcp_entry.fakes import FakeClient, asking, entry, info, listing, sent
 from tests.unit.mcp_entry.performing import tuned
 from tests.unit.mcp_entry.worlds import Terminal
@@ -91,6 +91,21 @@ def test_spawn_asks_for_an_instance_in_the_directory_given() -> None:
         env={"A": "b=c"},
         name="x",
     )
+
+
+def test_the_version_is_told_without_a_team() -> None:
+    ended = Terminal(TeamNotRunningError("No team runs here."))("--version")
+    assert (ended.exit_code, ended.stdout) == (0, f"phalanx {VERSION}\n")
+
+
+def test_a_read_that_begins_in_the_middle_says_how_to_see_what_was_before() -> None:
+    page = results.ReadResult(instance_id="spec_1_1_1", source="conversation", entries=[entry("x")] * 3, cursor="c:7")
+    terminal = Terminal(FakeClient(read=page))
+    assert terminal("read", "spec_1_1_1", "--lines", "3").stdout.startswith(
+        "The latest 3 entries: --lines 12 shows more.\n"
+    )
+    for arguments in (["--lines", "4"], ["--lines", "3", "--cursor", "c:4"]):
+        assert "shows more" not in terminal("read", "spec_1_1_1", *arguments).stdout
 
 
 def test_spawn_works_on_the_current_directory_unless_told_otherwise(
@@ -272,12 +287,6 @@ def test_a_value_that_is_none_of_its_option_is_refused_in_words(arguments: list[
     assert words in ended.stderr
 
 
-def test_every_word_on_the_command_line_is_that_of_an_argument() -> None:
-    known = {field.alias or name for verb in VERBS.values() for name, field in verb.request.model_fields.items()}
-    named = {name for verb in VERBS for name in typed_words(verb)}
-    assert named <= known
-
-
 def test_no_command_is_described_with_an_end_that_is_cut_off() -> None:
     shown = Terminal()("--help").stdout.partition("Commands:")[2]
     assert len(shown.splitlines()) > len(COMMANDS)
@@ -305,9 +314,9 @@ def test_what_is_to_say_of_many_instances_is_said_once() -> None:
     ],
 )
 def test_what_the_team_refuses_is_said_in_the_words_of_the_command_line(refusal: str, words: str) -> None:
-    terminal = Terminal(FakeClient(read=InvalidRequestError(refusal)))
-    assert terminal("read", "spec_1_1_1").stderr.endswith(f"{words}\n")
-    assert json.loads(terminal("read", "spec_1_1_1", "--json").stdout)["error"]["message"].endswith(words)
+    terminal = Terminal(FakeClient(spawn=InvalidRequestError(refusal)))
+    assert terminal("spawn", "Do it.").stderr.endswith(f"{words}\n")
+    assert json.loads(terminal("spawn", "Do it.", "--json").stdout)["error"]["message"].endswith(words)
 
 
 def test_settings_that_are_only_looked_at_are_shown_once_and_changed_ones_before_and_after() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +44,19 @@ def test_up_of_a_team_that_runs_names_the_settings_that_it_does_not_know_yet(mon
     assert json.loads(terminal("up", "--json").stdout)["waitingSettings"] == ["agent", "cache_size"]
 
 
+def test_up_says_that_the_program_of_the_agents_is_missing(tmp_path: Path) -> None:
+    terminal = Terminal()
+    terminal.environment["PATH"] = str(tmp_path)
+    assert (
+        terminal("up").stdout.splitlines()[-1].startswith("Claude Code (claude) is not found: no instance can start.")
+    )
+    terminal.environment["PHALANX_AGENT"] = "demo"
+    assert "not found" not in terminal("up").stdout
+    del terminal.environment["PHALANX_AGENT"]
+    (tmp_path / "claude").touch(mode=0o755)
+    assert "not found" not in terminal("up").stdout
+
+
 def test_up_offers_nothing_where_nobody_was_alive() -> None:
     terminal = Terminal()
     assert "--resume" not in terminal("up").stdout
@@ -66,7 +80,7 @@ def test_up_with_resume_says_what_became_of_each_and_ends_with_1_when_one_did_no
     terminal = Terminal(FakeClient(resume=reply, status=a_status(resumable=["spec_1_1_3"])))
     ended = terminal("up", "--resume")
     assert ended.exit_code == 1
-    assert ended.stdout.splitlines()[1:] == [
+    assert ended.stdout.splitlines()[1:5] == [
         "2 of 3 instances were started again.",
         "spec_1_1_1 is ready; its conversation goes on.",
         "spec_1_1_2 is ready; it had no conversation yet.",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.errors import InvalidRequestError
+from actors.errors import InvalidRequestError, UnavailableError
 from actors.messages import Message, MessageStatus, Receipt
 from supervisor.metrics.metrics import Count, MetricsRecorder, TimeBucket, Timing
 
@@ -23,10 +23,11 @@ def test_a_block_that_succeeds_is_timed_and_one_that_fails_is_counted() -> None:
     recorder = MetricsRecorder()
     with recorder.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
         pass
-    with pytest.raises(OSError, match="full"), recorder.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
-        raise OSError("full")
+    with pytest.raises(UnavailableError), recorder.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
+        raise UnavailableError("full")
     assert told(recorder).timed(Timing.SPAWN).count == 1
     assert told(recorder).counted(Count.SPAWNS_FAILED) == 1
+    assert recorder.last_failures == {Count.SPAWNS_FAILED: "full"}
 
 
 def test_a_request_that_cannot_be_is_no_failure_of_the_team() -> None:

@@ -54,6 +54,11 @@ def test_where_a_higher_cap_would_not_help_or_is_found_by_itself_none_is_asked_f
     assert only(spawns=Queue(limit=5, running=5, waiting=12), **changes).advice is None
 
 
+def test_spawns_that_failed_are_told_with_why_the_last_one_did() -> None:
+    finding = only(window=window({Count.SPAWNS_FAILED: 1}), spawn_failure="It ended\nat once.")
+    assert finding.message == "1 of 1 spawns failed. The last one: It ended at once."
+
+
 def test_failed_spawns_cost_by_their_part() -> None:
     few = only(window=window({Count.SPAWNS_FAILED: 1}, spawn=[1.0] * 9))
     most = only(window=window({Count.SPAWNS_FAILED: 9}, spawn=[1.0]))

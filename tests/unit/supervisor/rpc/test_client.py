@@ -14,7 +14,8 @@ from supervisor.api.requests import (
     SpawnRequest,
     WaitRequest,
 )
-from supervisor.rpc.client import timeout_s
+from supervisor.api.verbs import VERBS
+from supervisor.rpc.connection import completed, limit_s
 
 ONE = SpawnRequest(role=Role.SPECIALIST, work_dir="/w", context="c")
 
@@ -40,4 +41,13 @@ ONE = SpawnRequest(role=Role.SPECIALIST, work_dir="/w", context="c")
 def test_a_call_waits_longer_than_the_supervisor_may_take_but_not_for_ever(
     verb: str, request_: Request, least_s: float, most_s: float
 ) -> None:
-    assert least_s <= timeout_s(verb, request_) <= most_s
+    arguments = request_.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    assert least_s <= limit_s(VERBS[verb], completed(VERBS[verb], arguments)) <= most_s
+
+
+@pytest.mark.parametrize("members", ['[{"role": "manager"}]', [{}], "nonsense", None, 7])
+@pytest.mark.parametrize("timeout", ["soon", None, -1, 10**400, "5", float("nan")])
+def test_arguments_that_no_request_takes_bound_a_call_all_the_same(members: object, timeout: object) -> None:
+    for name in ("spawn_batch", "send", "wait", "drain"):
+        arguments = {"instances": members, "timeoutSeconds": timeout, "wait": "yes"}
+        assert 30 <= limit_s(VERBS[name], completed(VERBS[name], arguments)) <= 6000

@@ -11,7 +11,8 @@ from supervisor.api.requests import (
     SendRequest,
     WaitRequest,
 )
-from supervisor.rpc.connection import RETURN_PATIENCE_S, RetryState, identified
+from supervisor.api.verbs import VERBS
+from supervisor.rpc.connection import RETURN_PATIENCE_S, RetryState
 
 SEND = SendRequest(instance_id="spec_1", message="hello")
 WAIT = WaitRequest(instance_ids=["spec_1"], timeout_seconds=100)
@@ -30,8 +31,8 @@ def clock() -> Clock:
     return Clock()
 
 
-def retry_state(clock: Clock, verb: str, request: Request, limit_s: float = 30.0) -> RetryState:
-    return RetryState(verb, identified(request), limit_s, clock)
+def retry_state(clock: Clock, verb: str, request: Request) -> RetryState:
+    return RetryState(VERBS[verb], request.model_dump(mode="json", by_alias=True, exclude_defaults=True), clock)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_time_in_which_the_team_is_away_is_not_the_calls_own_but_bounded(clock: 
 
 
 def test_a_long_call_may_outlive_more_than_one_loss_but_waits_no_longer_at_once(clock: Clock) -> None:
-    call = retry_state(clock, "wait", WAIT, limit_s=1000.0)
+    call = retry_state(clock, "wait", WAIT.model_copy(update={"timeout_seconds": 1000}))
     call.connection_lost(was_sent=True)
     with call.waiting_for_the_team():
         clock.now += 50
@@ -78,7 +79,7 @@ def test_a_long_call_may_outlive_more_than_one_loss_but_waits_no_longer_at_once(
 
 
 def test_a_wait_is_asked_again_for_what_is_left_of_it(clock: Clock) -> None:
-    call = retry_state(clock, "wait", WAIT, limit_s=130.0)
+    call = retry_state(clock, "wait", WAIT)
     assert call.params()["timeoutSeconds"] == 100
     clock.now += 40
     call.connection_lost(was_sent=True)
