@@ -1,9 +1,8 @@
 """The host's Ray actor, and the handles by which the supervisor calls it.
 
-How the supervisor has a host's actor work with git: near by a way of its own where there is one, else through Ray.
-
-``HostHandle`` makes one. Of a call whose answer was lost on the way of its own the same is true as of one through Ray:
-what only looks is asked again, of the rest the outcome is not known.
+git is called through a private socket where the host is this machine, else through Ray. Of a call whose answer was lost
+on the socket the same is true as of one through Ray: what only looks is asked again, of the rest the outcome is not
+known.
 
 The door of the host: its detached, named Ray actor, and the handle by which the supervisor calls it.
 """
@@ -64,7 +63,7 @@ class GitHandle:
     async def read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         limit_s = _LOOK_S + READ_S * len(asked)
         try:
-            told = await self._by_own_way("read", asked, limit_s)
+            told = await self._through_socket("read", asked, limit_s)
         except (GitCallNotSentError, ConnectionError):
             told = await answer_when_back(lambda: self._actor.git_read.remote(asked), "The host", limit_s)
             self._answered_at = asyncio.get_running_loop().time()
@@ -72,7 +71,7 @@ class GitHandle:
 
     async def write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
         try:
-            return tuple(await self._by_own_way("write", asked, WRITE_S))
+            return tuple(await self._through_socket("write", asked, WRITE_S))
         except GitCallNotSentError:
             return await self._write_through_ray(asked)
         except ConnectionError as error:
@@ -85,7 +84,7 @@ class GitHandle:
         self._answered_at = asyncio.get_running_loop().time()
         return done
 
-    async def _by_own_way(self, what: str, asked: Sequence[GitRequest], limit_s: float) -> list[Any]:
+    async def _through_socket(self, what: str, asked: Sequence[GitRequest], limit_s: float) -> list[Any]:
         """Raises ``GitCallNotSentError`` and ``ConnectionError``."""
         if self._link is None:
             raise GitCallNotSentError
@@ -183,7 +182,7 @@ async def _open(door: GitServer) -> None:
     try:
         await door.start()
     except SettingsError as error:
-        logger.error("git has no way of its own: %s", error)  # noqa: TRY400 - in words
+        logger.error("git has no socket of its own: %s", error)  # noqa: TRY400 - in words
 
 
 HostActor = actor_class(_HostServer)
