@@ -1,15 +1,15 @@
 """Answers the operations that only look: all that one call of the host asks for, in three steps.
 
 First everything is looked at that the answers depend on, then git is asked, then everything is looked at once more; so
-what several answers depend on is looked at twice in all. What one git can tell is asked of one: the lists of a
-repository, and the logs of its commits. ``GitExecutor`` makes a ``ReadBatch`` for each call.
+what several answers depend on is looked at twice in all. A list of branches or tags that is asked in several working
+trees of a repository is made by one git. ``GitExecutor`` makes a ``ReadBatch`` for each call.
 """
 
 from __future__ import annotations
 
 import marshal
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -34,61 +34,21 @@ from actors.git.model import (
     failed,
     with_time,
 )
-from actors.git.process import GitOutput
 from actors.git.repository import Repository
 
 _FIELDS = {"commit": "%H", "parents": "%P", "author": "%an", "email": "%ae", "date": "%aI", "subject": "%s"}
 
 
-def tell_log(repo: Repository, read: ReadLog) -> dict[str, Any]:
-    """Raises ``GitRefusedError``."""
-    answer = _ask_log(repo, [read.revision or "HEAD"], read.limit, read.files)
+def _log(repo: Repository, read: ReadLog) -> dict[str, Any]:
+    answer = repo.ask(
+        *("-c", "log.follow=false", "log", "-z", f"--max-count={read.limit}"),
+        *("--no-color", "--no-show-signature", "--no-decorate", f"--format=tformat:{'%x00'.join(_FIELDS.values())}"),
+        *("--end-of-options", read.revision or "HEAD", "--", *read.files),
+    )
     if not answer.ok and read.revision is None and repo.commit_of("HEAD") is None:
         return {"commits": []}
-    return {"commits": _commits(repo.output_of(answer))}
-
-
-def tell_logs(repo: Repository, commits: Collection[str], limit: int) -> dict[str, dict[str, Any]]:
-    """Of the commits, named by their hashes; those are left out of which git is to be asked by itself."""
-    answer = _ask_log(repo, commits, limit * len(commits))
-    told = {each["commit"]: each for each in _commits(answer.output)} if answer.ok else {}
-    found = {commit: _log_of(commit, told, limit) for commit in commits}
-    return {commit: {"commits": log} for commit, log in found.items() if log is not None}
-
-
-def _log_of(commit: str, told: Mapping[str, dict[str, Any]], limit: int) -> list[dict[str, Any]] | None:
-    log: list[dict[str, Any]] = []
-    following = [commit]
-    while following and len(log) < limit:
-        here = told.get(following[0])
-        if here is None or len(following) > 1:
-            return None
-        log.append(here)
-        following = here["parents"]
-    return log
-
-
-def _ask_log(repo: Repository, revisions: Collection[str], limit: int, files: Collection[str] = ()) -> GitOutput:
-    return repo.ask(
-        *(
-            "-c",
-            "log.follow=false",
-            "log",
-            "-z",
-            f"--max-count={limit}",
-            "--no-color",
-            "--no-show-signature",
-            "--no-decorate",
-        ),
-        f"--format=tformat:{'%x00'.join(_FIELDS.values())}",
-        *("--end-of-options", *revisions, "--", *files),
-    )
-
-
-def _commits(told: str) -> list[dict[str, Any]]:
-    values = iter(told.split("\0")[:-1])
-    rows = zip(*([values] * len(_FIELDS)), strict=True)
-    return [{**dict(zip(_FIELDS, row, strict=True)), "parents": row[1].split()} for row in rows]
+    rows = _rows(repo.output_of(answer), len(_FIELDS))
+    return {"commits": [{**dict(zip(_FIELDS, row, strict=True)), "parents": row[1].split()} for row in rows]}
 
 
 KINDS = ("staged", "unstaged", "untracked", "conflicted")
@@ -166,7 +126,7 @@ def answer(repo: Repository, read: Read) -> tuple[dict[str, Any], frozenset[str]
         case ListRefs():
             return listed(repo, read, list_refs(repo, read)), _NONE_IGNORED
         case ReadLog():
-            return tell_log(repo, read), _NONE_IGNORED
+            return _log(repo, read), _NONE_IGNORED
         case ReadDiff():
             return _diff(repo, read), _NONE_IGNORED
         case ListWorktrees():
@@ -287,7 +247,8 @@ class ReadBatch:
         begun = [self._begin(each) for each in asked]
         questions = [each for each in begun if isinstance(each, _GitRead)]
         for together in _groups(questions):
-            _ask_together(together)
+            with _own(*together):
+                _ask(together)
         for question in questions:
             with _own(question):
                 question.outcome = question.outcome or self._told(question)
@@ -340,48 +301,23 @@ def _own(*questions: _GitRead) -> Iterator[None]:
 
 
 def _groups(questions: Iterable[_GitRead]) -> Iterable[list[_GitRead]]:
-    """Those that one git can answer."""
+    """Those that one git can answer: the same list in several working trees of a repository."""
     groups: dict[object, list[_GitRead]] = {}
     for question in questions:
-        read, repository = question.read, question.repo.place.common_directory
-        match read:
-            case ListRefs():
-                key: object = (read, repository)
-            case ReadLog(revision=str(), files=()) if read != question.asked.operation:
-                key = (read.limit, repository)
-            case _:
-                key = id(question)
+        is_list = isinstance(question.read, ListRefs)
+        key = (question.read, question.repo.place.common_directory) if is_list else id(question)
         groups.setdefault(key, []).append(question)
     return groups.values()
 
 
-def _ask_together(together: Sequence[_GitRead]) -> None:
+def _ask(together: Sequence[_GitRead]) -> None:
     first = together[0]
     if isinstance(first.read, ListRefs):
-        with _own(*together):
-            found = list_refs(first.repo, first.read)
-            for question in together:
-                question.result = listed(question.repo, first.read, found)
-        return
-    left = together if len(together) == 1 else _ask_for_logs(together)
-    for question in left:
-        with _own(question):
-            question.result, question.ignored = answer(question.repo, question.read)
-
-
-def _ask_for_logs(together: Sequence[_GitRead]) -> list[_GitRead]:
-    """Those that it could not tell are left."""
-    reads = [question.read for question in together if isinstance(question.read, ReadLog)]
-    found: dict[str, dict[str, Any]] = {}
-    with _own(*together):
-        found = tell_logs(together[0].repo, {read.revision or "" for read in reads}, reads[0].limit)
-    left = []
-    for question, read in zip(together, reads, strict=True):
-        question.result = found.get(read.revision or "", {})
-        if not question.result:
-            question.outcome = None
-            left.append(question)
-    return left
+        found = list_refs(first.repo, first.read)
+        for question in together:
+            question.result = listed(question.repo, first.read, found)
+    else:
+        first.result, first.ignored = answer(first.repo, first.read)
 
 
 def _pinned(repo: Repository, read: Read) -> Read:

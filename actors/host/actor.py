@@ -1,8 +1,7 @@
 """The Ray actor of a host, detached and named, and the proxy by which the supervisor calls it.
 
-``HostProxy`` calls git by a ``GitHandle``: near by a way of its own where there is one, else through Ray. Of a call
-whose answer was lost on the way of its own the same is true as of one through Ray: what only looks is asked again, of
-the rest the outcome is not known.
+``HostProxy`` calls git through a private socket where the host is this machine, else through Ray. When the answer of a
+call is lost, on the socket as through Ray, what only looks is asked again; the outcome of a write is not known.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ class GitHandle:
     async def read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         limit_s = _LOOK_S + READ_S * len(asked)
         try:
-            told = await self._by_own_way("read", asked, limit_s)
+            told = await self._through_socket("read", asked, limit_s)
         except (GitCallNotSentError, ConnectionError):
             told = await answer_when_back(lambda: self._actor.git_read.remote(asked), "The host", limit_s)
             self._answered_at = asyncio.get_running_loop().time()
@@ -73,7 +72,7 @@ class GitHandle:
 
     async def write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
         try:
-            return tuple(await self._by_own_way("write", asked, WRITE_S))
+            return tuple(await self._through_socket("write", asked, WRITE_S))
         except GitCallNotSentError:
             return await self._write_through_ray(asked)
         except ConnectionError as error:
@@ -86,7 +85,7 @@ class GitHandle:
         self._answered_at = asyncio.get_running_loop().time()
         return done
 
-    async def _by_own_way(self, what: str, asked: Sequence[GitRequest], limit_s: float) -> list[Any]:
+    async def _through_socket(self, what: str, asked: Sequence[GitRequest], limit_s: float) -> list[Any]:
         """Raises ``GitCallNotSentError`` and ``ConnectionError``."""
         if self._link is None:
             raise GitCallNotSentError
@@ -165,7 +164,7 @@ async def _open(door: GitServer) -> None:
     try:
         await door.start()
     except SettingsError as error:
-        logger.error("git has no way of its own: %s", error)  # noqa: TRY400 - in words
+        logger.error("git has no socket of its own: %s", error)  # noqa: TRY400 - in words
 
 
 HostActor = actor_class(_HostServer)

@@ -44,12 +44,12 @@ What bounds it: *the gits alone* are the same gits without which the batch canno
 a bare program. A batch runs them with two cores, but what writes in a repository one at a time: of *100 mixed* a status
 must run before and after each commit, and a commit is two gits (add, commit), so ten gits stand in one line. Equal
 questions share one git, so of twenty equal ones that need one at most 95 % can go; different questions that were never
-asked before gain by the second core only. A kept answer needs neither git nor a call of the host, only a look at refs,
-index and configuration of its working tree, beside the way from the client and back. A batch that writes is stored
-before its first write, which costs one sync of the disk. Fifty branches are one transaction of git, and a hundred new
-files (each branch and its log) whoever makes them: ext4 looks through all files of the neighbourhood that were deleted
-in the last minutes whenever it makes one, so after much has been deleted on the disk this git alone takes 10 to 30 ms
-instead of 5, and then the aim cannot be met by anybody.
+asked before gain by the second core only. A kept answer needs no git, only a call of the host and a look at refs, index
+and configuration there, and of a status at the metadata of all files, beside the way from the client and back. A batch
+that writes is stored before its first write, which costs one sync of the disk. Fifty branches are one transaction of
+git, and a hundred new files (each branch and its log) whoever makes them: ext4 looks through all files of the
+neighbourhood that were deleted in the last minutes whenever it makes one, so after much has been deleted on the disk
+this git alone takes 10 to 30 ms instead of 5, and then the aim cannot be met by anybody.
 """
 
 

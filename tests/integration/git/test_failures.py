@@ -12,7 +12,7 @@ import pytest
 
 from actors.git import reads
 from actors.git.layout import find_place
-from actors.git.model import Commit, GitRequest, Merge, ReadDiff, ReadStatus
+from actors.git.model import Commit, GitRequest, Merge, ReadDiff, ReadLog, ReadStatus
 from actors.git.process import GitOutput, GitRunner
 from actors.git.repository import Repository
 from tests.integration.git.conftest import ALL, Project, branch, refusal, result
@@ -178,3 +178,14 @@ def test_whoever_git_does_not_know_is_told_how_to_make_a_name_known(project: Pro
     assert "Please tell me who you are" in told
     assert "git config --global user.email" in told
     assert "auto-detection is disabled" in told
+
+
+def test_the_log_of_a_commit_that_cannot_be_read_fails_alone(project: Project) -> None:
+    commit = project.commit("a", at=project.tree)
+    (project.repository / ".git/objects" / commit[:2] / commit[2:]).unlink()
+    log = ReadLog(revision=None, limit=3)
+    trees = (project.repository, project.tree)
+    here, there = project.executor.read([GitRequest(directory=each, operation=log) for each in trees])
+
+    assert here.error is None
+    assert there.error is not None
