@@ -252,7 +252,7 @@ class Settings(BaseModel):
         "REDIS_URL",
         "",
         "redis://, unix://, redis+cluster://, redis+sentinel://, with TLS rediss:// and so on; with user and password",
-        "A Redis that keeps a second copy of the team's state; wins over redis_host. It may hold a password.",
+        "A Redis that mirrors the team's state; wins over redis_host. It may hold a password.",
         repr=False,
     )
     redis_host: str = setting(
@@ -304,7 +304,7 @@ class Settings(BaseModel):
 
     @property
     def redis_address(self) -> str | None:
-        """URL of the Redis that keeps the second copy; None: there is none. Show it with ``without_secrets`` only."""
+        """URL of the Redis that mirrors the state; None: there is none. Show it with ``without_secrets`` only."""
         if self.redis_url:
             return self.redis_url
         return from_parts(self.redis_host, self.redis_port, self.redis_db) if self.redis_host else None
