@@ -206,10 +206,10 @@ class Pool(Generic[Key, Content]):
 
     def trim(self, keys: Collection[Key] | None = None) -> None:
         """Ends at once what is more than wanted, the newest first; of every key without any."""
-        surplus = self._surplus()
+        lacking = self._lacking()
         for spare in tuple(reversed(self._spares)):
-            if surplus[spare.key] > 0 and (keys is None or spare.key in keys):
-                surplus[spare.key] -= 1
+            if lacking[spare.key] < 0 and (keys is None or spare.key in keys):
+                lacking[spare.key] += 1
                 self.reject(spare, "it is one too many")
         self._changes.announce()
 
@@ -285,11 +285,11 @@ class Pool(Generic[Key, Content]):
         for spare in tuple(self._spares):
             if why := self._maker.fault(spare):
                 self.reject(spare, why)
-        if unused := self._unused():
+        if unused := self._unused(self._lacking()):
             self.trim(unused)
         self._used_at = {key: at for key, at in self._used_at.items() if now - at < self._unused_s}
         self._makes.forget_all_but(self._wanted())
-        while (key := self._next()) is not None:
+        while (key := self._next(self._lacking())) is not None:
             name = self._maker.new_name(key)
             self._coming[name] = key
             self._making.begin(self._make(name, key))
@@ -312,32 +312,41 @@ class Pool(Generic[Key, Content]):
     def _wanted(self) -> Counter[Key]:
         return Counter(self._targets()) | self._ordered
 
-    def _there(self) -> Counter[Key]:
-        return Counter(spare.key for spare in (*self._spares, *self._found))
+    def _lacking(self) -> Counter[Key]:
+        """How many more there shall be of each key; below 0: so many are too many."""
+        lacking = self._wanted()
+        lacking.subtract(spare.key for spare in self._spares)
+        return lacking
 
-    def _surplus(self) -> Counter[Key]:
-        return Counter(spare.key for spare in self._spares) - self._wanted()
-
-    def _unused(self) -> list[Key]:
+    def _unused(self, lacking: Mapping[Key, int]) -> list[Key]:
         """Keys with more spares than wanted for which nobody has asked for long."""
         now = time.monotonic()
-        return [key for key in self._surplus() if now - self._used_at.get(key, self._began_at) >= self._unused_s]
+        return [
+            key
+            for key, count in lacking.items()
+            if count < 0 and now - self._used_at.get(key, self._began_at) >= self._unused_s
+        ]
 
-    def _next(self) -> Key | None:
+    def _next(self, lacking: Mapping[Key, int]) -> Key | None:
         """Of which one more is to be made now; None when there is none."""
         if not self._recognised or (self._at_once and len(self._coming) >= self._at_once):
             return None
-        now = time.monotonic()
-        missing = self._wanted() - self._there() - Counter(self._coming.values())
-        return next((key for key in missing if self._makes.may(key, now) and not self._maker.obstacle(key)), None)
+        now, pending = time.monotonic(), [*self._coming.values(), *(spare.key for spare in self._found)]
+        for key, count in lacking.items():
+            if count > 0 and count > pending.count(key) and self._makes.may(key, now) and not self._maker.obstacle(key):
+                return key
+        return None
 
     def _has_to_do(self) -> bool:
-        return self._next() is not None or bool(self._unused()) or any(map(self._maker.fault, self._spares))
+        lacking = self._lacking()
+        if self._next(lacking) is not None or self._unused(lacking):
+            return True
+        return any(map(self._maker.fault, self._spares))
 
     async def _make(self, name: str, key: Key) -> None:
         try:
             async with self._permits.hold_in_background():
-                if self._wanted()[key] > self._there()[key]:
+                if self._lacking()[key] > 0:
                     self._spares.append(await self._maker.make(name, key))
                     self._makes.worked(key)
         except Exception as error:
