@@ -26,7 +26,6 @@ A rebase or a bisect leaves its branch and returns to it at its end. ``delete_br
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import time
@@ -36,6 +35,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, WorkspaceError
+from actors.files import try_flock
 from actors.git.process import GitOutput, GitRunner, pauses_s
 from actors.worktrees.model import (
     DryRun,
@@ -94,12 +94,11 @@ def is_claimed(target: Path) -> bool:
     if lock is None:
         return False
     try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return not try_flock(lock, shared=True)
     except OSError:
         return True
     finally:
         os.close(lock)
-    return False
 
 
 def _make_and_open(target: Path) -> int | None:
@@ -130,8 +129,7 @@ def _open_existing(target: Path) -> int | None:
 
 def _lock(descriptor: int, target: Path) -> bool:
     with suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(descriptor), target.lstat())
+        return try_flock(descriptor) and os.path.samestat(os.fstat(descriptor), target.lstat())
     return False
 
 

@@ -14,6 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
+from actors.backoff import Backoff, RetrySchedule
 from actors.concurrency import ChangeNotifier
 from actors.errors import FencedError, PhalanxError
 from supervisor.ports import InstanceFactory
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "spare_"
 """Names of spare actors begin so; no instance's id does."""
-_PAUSES_S = (1.0, 5.0, 30.0)
+_AGAIN = Backoff(first_s=1.0, longest_s=30.0)
 ELSEWHERE_AGAIN_S = 30.0
 """A host of a cluster that does not make one must not keep the others from theirs."""
 
@@ -42,7 +43,7 @@ class ActorPool:
         self._failures = 0
         self._changes = ChangeNotifier()
         self._keeping: asyncio.Task[None] | None = None
-        self._not_before: dict[str, float] = {}
+        self._elsewhere = RetrySchedule[str](Backoff(ELSEWHERE_AGAIN_S, ELSEWHERE_AGAIN_S))
         self.rooms: Callable[[], Mapping[str, int]] = lambda: {"": self._size}
         """Spares for which there is room now, by the address of the host; empty address: this one."""
 
@@ -119,8 +120,8 @@ class ActorPool:
                 self._failures = 0
 
     async def _pause(self) -> None:
-        await asyncio.sleep(_PAUSES_S[min(self._failures, len(_PAUSES_S) - 1)])
         self._failures += 1
+        await asyncio.sleep(_AGAIN.pause_s(self._failures))
 
     def _has_to_do(self) -> bool:
         return self._recognised and (bool(self._found) or bool(self._surplus()) or self._lacking() is not None)
@@ -142,7 +143,7 @@ class ActorPool:
         """The address of a host that lacks one, this one first; None when there is none that may be tried now."""
         now = time.monotonic()
         few = self._wanted() - self.there
-        return min((address for address in few if self._not_before.get(address, 0.0) <= now), default=None)
+        return min((address for address in few if self._elsewhere.may(address, now)), default=None)
 
     async def _step(self) -> None:
         if self._found:
@@ -176,7 +177,7 @@ class ActorPool:
         except PhalanxError:
             if not address:
                 raise
-            self._not_before[address] = time.monotonic() + ELSEWHERE_AGAIN_S
+            self._elsewhere.failed(address, time.monotonic())
             logger.warning("no spare actor could be made on %s", address)
             await self._factory.destroy(name)
         finally:

@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from actors.backoff import Backoff, RetrySchedule
 from actors.concurrency import TaskSet
 from actors.errors import PhalanxError, WorkspaceError
 from actors.worktrees.model import OrphanWorktree, Workspace
-from supervisor.backoff import Backoff
 from supervisor.pool.demand import PAUSE_S, Demand, waits_for
 from supervisor.pool.placement import SparePlacement
 from supervisor.ports import HostPort
@@ -39,8 +39,7 @@ logger = logging.getLogger(__name__)
 
 _PATIENCE_S = 10.0
 """Spares are made beside what takes longer."""
-_AGAIN_S = 20.0
-_MOST_S = 1800.0
+_AGAIN = Backoff(first_s=20.0, longest_s=1800.0)
 
 
 class StaleSpareCleaner:
@@ -49,7 +48,7 @@ class StaleSpareCleaner:
         self._placement = placement
         self._cleared: set[str] = set()
         self._queries: set[str] = set()
-        self._tries = Backoff[str](_AGAIN_S, _MOST_S)
+        self._tries = RetrySchedule[str](_AGAIN)
         self._work = TaskSet("clear spares away")
 
     def look_again(self) -> None:

@@ -22,6 +22,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from actors.backoff import Backoff, RetrySchedule
+from actors.concurrency import TaskSet, every
 from actors.errors import FencedError, PhalanxError
 from actors.home import Home
 from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace
@@ -29,7 +31,6 @@ from supervisor.api import requests, results
 from supervisor.api.failures import told
 from supervisor.api.results import CollectedItem
 from supervisor.api.verbs import Caller, Handler
-from supervisor.backoff import Backoff
 from supervisor.ports import HostPort
 from supervisor.team.instance import SPARE_PREFIX
 from supervisor.team.lifecycle import Lifecycle, where_saved
@@ -184,8 +185,7 @@ class _DryRunRemover:
 KEPT_S = 86_400.0
 KEPT = 200
 EVERY_S = 600.0
-_AGAIN_S = 3600.0
-_MOST_S = 86_400.0
+_AGAIN = Backoff(first_s=3600.0, longest_s=86_400.0)
 
 
 class GcService:
@@ -194,36 +194,31 @@ class GcService:
     def __init__(self, team: Team, collector: GarbageCollector) -> None:
         self._team = team
         self._collector = collector
-        self._tries = Backoff[str](_AGAIN_S, _MOST_S)
-        self._clearing: asyncio.Task[None] | None = None
+        self._tries = RetrySchedule[str](_AGAIN)
+        self._work = TaskSet("clear away who was terminated long ago")
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
         return {"gc": self.gc}
 
     async def begin(self) -> None:
-        self._clearing = asyncio.create_task(self._clear(), name="clear away who was terminated long ago")
+        self._work.begin(every(EVERY_S, self._clear, "who was terminated long ago is not cleared away now"))
 
     async def end(self) -> None:
-        if self._clearing is not None:
-            self._clearing.cancel()
-            await asyncio.gather(self._clearing, return_exceptions=True)
+        await self._work.end()
 
     async def gc(self, request: requests.GcRequest, caller: Caller) -> results.GcResult:
         items = await self._collector.collect(dry_run=request.dry_run)
         return results.GcResult(dry_run=request.dry_run, items=items)
 
     async def _clear(self) -> None:
-        """For ever; ends when another supervisor has the state."""
-        while True:
-            await asyncio.sleep(EVERY_S)
-            for member in self._due():
-                try:
-                    await self._dismiss(member)
-                except FencedError:
-                    return
-                except PhalanxError as error:
-                    logger.warning("%s cannot be cleared away now: %s", member.record.instance_id, error)
+        for member in self._due():
+            try:
+                await self._dismiss(member)
+            except FencedError:
+                raise
+            except PhalanxError as error:
+                logger.warning("%s cannot be cleared away now: %s", member.record.instance_id, error)
 
     def _due(self) -> Sequence[Member]:
         """Who was terminated long ago, or before many others; first who was so first."""

@@ -33,6 +33,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import ValidationError
 
+from actors.backoff import Backoff
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError, from_wire
 from actors.home import Home, away_words, leader_of
 from actors.sockets import FrameError
@@ -214,8 +215,7 @@ class TypedVerbs(ABC):
 CONNECT_PATIENCE_S = 4.0
 """How long a first connection waits for a supervisor that is just starting anew in a Ray that runs: it is back within
 two seconds, or whoever was bringing it up has died."""
-_RETRY_S = (0.02, 0.5)
-"""The first and the longest pause between two tries."""
+_AGAIN = Backoff(first_s=0.02, longest_s=0.5)
 _RELAY_TRIES = 3
 """How often a call that was lost may be sent away by a relay, each time after 20 s, before it is given up."""
 _MARGIN_S = 30.0
@@ -348,7 +348,7 @@ class SupervisorClient(TypedVerbs):
                 retry_state.connection_lost(was_sent=not isinstance(error, RequestNotSentError))
                 if closings != self._closings or not retry_state.may_be_repeated:
                     raise retry_state.lost_error() from None
-                await asyncio.sleep(_RETRY_S[0])
+                await asyncio.sleep(_AGAIN.first_s)
             else:
                 return _result(verb, answer, line.team_version)
 
@@ -383,7 +383,7 @@ class SupervisorClient(TypedVerbs):
 
     async def _connected(self, *, returning: bool) -> GatewayConnection:
         socket = self._home.gateway_socket
-        pause_s, longest_s = _RETRY_S
+        failures = 0
         while True:
             try:
                 return await GatewayConnection.open(socket, self._hello)
@@ -394,8 +394,8 @@ class SupervisorClient(TypedVerbs):
                     raise TeamNotRunningError(
                         f"{socket} cannot be reached: {error or 'no answer'}. `phalanx doctor` helps."
                     ) from error
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, longest_s)
+            failures += 1
+            await asyncio.sleep(_AGAIN.pause_s(failures))
 
     def _check_is_wanted(self, *, returning: bool) -> None:
         """Raises ``TeamNotRunningError`` when waiting is in vain. The relay of a team that is led from another host may

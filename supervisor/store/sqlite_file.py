@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import logging
 import os
 import sqlite3
@@ -29,6 +28,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from actors.errors import FencedError, StateHeldError, StoreError
+from actors.files import FileLock
 from supervisor.store import sqlite_schema
 from supervisor.store.lineage import Change, Changes, Position
 from supervisor.store.sqlite_schema import damaged, examine
@@ -36,45 +36,20 @@ from supervisor.store.sqlite_schema import damaged, examine
 logger = logging.getLogger(__name__)
 
 
-class StateLock:
-    """``path`` is never removed: two processes could then hold locks on two files of the same name."""
+def lock_state(lock: FileLock, path: Path) -> None:
+    """Takes ``lock``, on the file ``path``, in which the process id stands for people to read.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-
-    def take(self) -> None:
-        """Raises ``StateHeldError`` at once when a living process holds it, ``OSError`` when it cannot be made."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            os.fchmod(descriptor, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
-            os.close(descriptor)
-            raise StateHeldError(
-                f"Another supervisor (process {holder}) has this team's state: it holds {self._path}. Use that one, "
-                "or end it first (phalanx down); for a second team set PHALANX_HOME to another directory."
-            ) from None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._descriptor = descriptor
-        self._sign(descriptor)
-
-    def release(self) -> None:
-        """No-op when it is not held."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def _sign(self, descriptor: int) -> None:
-        """The process id is only there to be read by people; on a full disk it is left out."""
-        try:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        except OSError:
-            return
+    Raises ``StateHeldError`` at once when a living process holds it, ``OSError`` when it cannot be made.
+    """
+    if not lock.try_acquire():
+        holder = path.read_text(errors="replace").strip() or "unknown"
+        raise StateHeldError(
+            f"Another supervisor (process {holder}) has this team's state: it holds {path}. Use that one, "
+            "or end it first (phalanx down); for a second team set PHALANX_HOME to another directory."
+        )
+    with contextlib.suppress(OSError):  # on a full disk the id is left out
+        os.ftruncate(lock.descriptor, 0)
+        os.pwrite(lock.descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
 _WRITE = (
@@ -99,7 +74,8 @@ class StateFile:
         self.incoming = path.with_name(f"{path.name}.incoming")
         """Where parts of another copy gather; worthless unless this process is just taking one over."""
         self._keep_tombstones = keep_tombstones
-        self._lock = StateLock(path.with_name(f"{path.name}.lock"))
+        self._lock_file = path.with_name(f"{path.name}.lock")
+        self._lock = FileLock(self._lock_file)
         self._database: sqlite3.Connection | None = None
         self._opened_as: tuple[int, int] | None = None
         self.position = Position()
@@ -107,7 +83,7 @@ class StateFile:
 
     def open(self, above: int) -> None:
         """Takes the file, making it when there is none, and writes an epoch above every one before and ``above``."""
-        self._lock.take()
+        lock_state(self._lock, self._lock_file)
         try:
             self.incoming.unlink(missing_ok=True)
             examine(self.path)
@@ -403,8 +379,9 @@ _PARTS = ("", "-wal", "-shm")
 
 def set_aside(path: Path) -> Path:
     """The new name of the file. Raises ``StateHeldError`` when another supervisor has it, ``OSError``."""
-    lock = StateLock(path.with_name(f"{path.name}.lock"))
-    lock.take()
+    lock_file = path.with_name(f"{path.name}.lock")
+    lock = FileLock(lock_file)
+    lock_state(lock, lock_file)
     try:
         number = 1
         while any(_aside(path, number, part).exists() for part in _PARTS):

@@ -25,6 +25,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
+from actors.backoff import Backoff
 from actors.errors import (
     AgentError,
     FencedError,
@@ -341,8 +342,7 @@ def _result(terminated: Sequence[TerminatedInstance]) -> TerminateResult:
 
 
 GIVEN_UP = "It is not started again by itself"
-FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 60.0
+_RESUME = Backoff(first_s=0.5, longest_s=60.0)
 _FORGIVEN_S = 600.0
 """Who fails after having run for so long starts counting anew."""
 
@@ -371,8 +371,8 @@ class AutoRestart:
             if resumes >= self._limit:
                 await self._give_up(member, resumes)
                 return
-            await asyncio.sleep(min(FIRST_PAUSE_S * 2**resumes, _LONGEST_PAUSE_S))
             resumes += 1
+            await asyncio.sleep(_RESUME.pause_s(resumes))
             await self._try(member, resumes)
 
     async def _give_up(self, member: Member, resumes: int) -> None:

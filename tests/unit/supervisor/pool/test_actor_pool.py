@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from actors.backoff import Backoff
 from actors.errors import FencedError, UnavailableError
 from supervisor.pool import actors as stock_module
 from supervisor.pool.actors import PREFIX, ActorPool
@@ -147,7 +148,7 @@ async def test_a_smaller_stock_ends_what_is_too_much(scene: Scene) -> None:
 async def test_a_spare_that_cannot_be_made_is_tried_again(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(stock_module, "_PAUSES_S", (0.0,))
+    monkeypatch.setattr(stock_module, "_AGAIN", Backoff(0.0, 0.0))
     scene.factory.error = error
     await scene.begin()
     assert scene.actor_pool.ready == 0
