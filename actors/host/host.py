@@ -32,14 +32,13 @@ from actors.host.load import HostLoad, LoadMeter
 from actors.instance.observer import LAUNCH_MARK
 from actors.instance.transcript import PageQuery, TranscriptPage, read_page
 from actors.marks import INSTANCE_MARK
-from actors.processes import end_processes, processes_with
+from actors.processes import end_all_found, processes_with
 from actors.tmux.pane import PaneInfo
 from actors.tmux.server import TmuxServer
 from actors.transfer.service import TransferService
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 
-_SWEEPS = 3
 _MOST_THREADS = 128
 """More than the supervisor ever asks at once; a thread is made only when it is needed."""
 _Made = TypeVar("_Made")
@@ -257,9 +256,5 @@ class Host:
 
     def _end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
         mark = str(self._home.instance_directory(instance_id))
-        for _ in range(_SWEEPS):  # what ends may have started something meanwhile
-            found = processes_with(INSTANCE_MARK, mark)
-            if not found:
-                break
-            end_processes(found, grace_s)
+        end_all_found(lambda: processes_with(INSTANCE_MARK, mark), grace_s)
         self._server.close_session(session_name)
