@@ -279,7 +279,7 @@ class Lifecycle:
             raise WrongStateError(self._ending)
         await self._team.confirm()
         here = record.workspace is None or record.workspace.home is None
-        if here and not record.directory.is_dir():
+        if here and not await asyncio.to_thread(record.directory.is_dir):
             raise WorkspaceError(
                 f"The workspace of {record.instance_id} is gone ({record.directory}): spawn a new instance."
             )
