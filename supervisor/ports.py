@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 from actors.agents.base import AgentStart, Handover, RestartedAgent, RunningAgent
+from actors.errors import PhalanxError
 from actors.git.model import GitRequest, GitResponse, RepositoryPaths
 from actors.host.load import HostLoad
 from actors.instance.inbox import BatchLimits
@@ -27,7 +28,7 @@ from actors.messages import Message
 from actors.nodes import Node
 from actors.tmux.pane import PaneInfo
 from actors.transfer.bundles import Bundle, ImportResult, RemoteWork, StartPoint
-from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
+from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 
 
 class InstancePort(Protocol):
@@ -109,8 +110,10 @@ class HostPort(GitPort, Protocol):
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace: ...
     async def undo_workspace(self, workspace: Workspace) -> None: ...
     async def retire_workspace(self, workspace: Workspace) -> RemovalResult: ...
-    async def preview_removal(self, what: Workspace | OrphanWorktree, dry_run: DryRun) -> tuple[RemovalResult, DryRun]:
-        """What retiring or collecting it would do after what was rehearsed before; changes nothing."""
+    async def plan_removals(
+        self, what: Sequence[Workspace | OrphanWorktree]
+    ) -> tuple[RemovalResult | PhalanxError, ...]:
+        """What removing each will answer or raise, in this order; changes nothing."""
         ...
 
     async def start_agent(self, start: AgentStart) -> PaneInfo: ...

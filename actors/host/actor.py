@@ -43,7 +43,7 @@ from actors.ray_client import ActorAwayError, actor_class, answer_of, answer_whe
 from actors.tmux.pane import PaneInfo
 from actors.transfer.actor import TransferHandle, TransferServer
 from actors.versions import ACTOR_PROTOCOL, check_protocol
-from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
+from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 
 logger = logging.getLogger(__name__)
 
@@ -296,11 +296,13 @@ class HostHandle:
         retired: RemovalResult = await self._ask_once(lambda: self._actor.retire_workspace.remote(workspace), GIT_S)
         return retired
 
-    async def preview_removal(self, what: Workspace | OrphanWorktree, dry_run: DryRun) -> tuple[RemovalResult, DryRun]:
-        foreseen: tuple[RemovalResult, DryRun] = await self._ask_again(
-            lambda: self._actor.preview_removal.remote(what, dry_run), GIT_S
+    async def plan_removals(
+        self, what: Sequence[Workspace | OrphanWorktree]
+    ) -> tuple[RemovalResult | PhalanxError, ...]:
+        planned: tuple[RemovalResult | PhalanxError, ...] = await self._ask_again(
+            lambda: self._actor.plan_removals.remote(what), GIT_S
         )
-        return foreseen
+        return planned
 
     async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         found: tuple[OrphanWorktree, ...] = await self._ask_again(lambda: self._actor.orphans.remote(known), GIT_S)

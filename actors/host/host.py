@@ -23,7 +23,7 @@ from actors.agents.catalog import AgentCatalog
 from actors.agents.claude_trust import approvals_of, ensure_trusted
 from actors.agents.hook import SPOOL_NAME
 from actors.agents.launch import can_resume, program_mark, renew, tell, write_launch
-from actors.errors import AgentError
+from actors.errors import AgentError, PhalanxError
 from actors.files import append_private, in_words, write_private
 from actors.git.executor import GitExecutor
 from actors.git.model import GitRequest, GitResponse, RepositoryPaths
@@ -37,7 +37,7 @@ from actors.tmux.pane import PaneInfo
 from actors.tmux.server import TmuxServer
 from actors.transfer.service import TransferService
 from actors.worktrees.manager import WorktreeManager
-from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
+from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 
 _MOST_THREADS = 128
 """More than the supervisor ever asks at once; a thread is made only when it is needed."""
@@ -92,10 +92,11 @@ class Host:
     async def retire_workspace(self, workspace: Workspace) -> RemovalResult:
         return await self._in(self._workspace_threads, self._workspaces.retire, workspace)
 
-    async def preview_removal(self, what: Workspace | OrphanWorktree, dry_run: DryRun) -> tuple[RemovalResult, DryRun]:
-        """What retiring the workspace, or collecting the leftover, would do after all that was rehearsed before."""
-        remove = self._workspaces.retire if isinstance(what, Workspace) else self._workspaces.collect
-        return await self._in(self._workspace_threads, remove, what, dry_run), dry_run
+    async def plan_removals(
+        self, what: Sequence[Workspace | OrphanWorktree]
+    ) -> tuple[RemovalResult | PhalanxError, ...]:
+        """What ``retire_workspace`` or ``remove_orphan`` of each will do in this order. Changes nothing."""
+        return await self._in(self._workspace_threads, self._workspaces.plan_removals, what)
 
     async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         """Worktrees of this home that belong to none of the instances ``known``."""

@@ -38,7 +38,7 @@ from actors.errors import InvalidRequestError, WorkspaceError
 from actors.files import try_flock
 from actors.git.process import GitOutput, GitRunner, pauses_s
 from actors.worktrees.model import (
-    DryRun,
+    PlannedRemovals,
     WorktreeKeptError,
     WorktreeLocation,
     bound_to,
@@ -191,19 +191,19 @@ def is_reachable(git: GitRunner, git_directory: Path, commit: str, *, tip: str) 
     return git.run_in_repository(git_directory, "merge-base", "--is-ancestor", commit, tip).ok
 
 
-def predict_deletion(git: GitRunner, location: WorktreeLocation, made_at: str | None, dry_run: DryRun) -> str | None:
-    """What ``delete_branch`` would answer once the worktree is gone."""
+def plan_deletion(git: GitRunner, location: WorktreeLocation, earlier: PlannedRemovals) -> str | None:
+    """What ``delete_branch`` will answer once the worktree is gone and ``earlier`` is done; notes it there."""
     own = find_branch(git, location.git_directory, location.branch)
-    gone = dry_run.branches_gone(str(location.git_directory))
+    gone = earlier.branches_gone(location.git_directory)
     if own is None or location.branch in gone:
         return None
     if own.checked_out_in and Path(own.checked_out_in) == location.worktree:
         own = replace(own, checked_out_in="")
     kept = _why_waited_for(location.git_directory, location.branch, leaving=location.registration)
     if kept is None:
-        kept, _ = _why_kept(git, location.git_directory, own, made_at, besides={location.branch, *gone})
+        kept, _ = _why_kept(git, location.git_directory, own, None, besides={location.branch, *gone})
     if kept is None:
-        dry_run.gone.add((str(location.git_directory), location.branch))
+        earlier.gone.add((location.git_directory, location.branch))
     return kept
 
 

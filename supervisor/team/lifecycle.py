@@ -37,7 +37,7 @@ from actors.errors import (
 )
 from actors.instance.reports import InstanceSnapshot
 from actors.status import ALIVE, Status
-from actors.worktrees.model import RemovalResult, Workspace
+from actors.worktrees.model import RemovalResult
 from supervisor.api import requests, results
 from supervisor.api.failures import error_info
 from supervisor.api.results import RestartResult, TerminatedInstance, TerminateResult
@@ -59,7 +59,7 @@ _AT_ONCE = 10
 """Endings that run at the same time: each is a few processes on the host."""
 
 
-Remove = Callable[[Workspace], Awaitable[RemovalResult]]
+_NOTHING_REMOVED = RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
 
 
 class Lifecycle:
@@ -193,15 +193,22 @@ class Lifecycle:
         else:
             await self._team.changes.until(heard, _NOTICE_S)
 
-    async def retire(self, record: InstanceRecord, remove: Remove | None = None) -> RemovalResult:
-        """Removes the workspace of an instance that has ended, as far as that loses nothing; ``remove`` does it."""
+    async def retire(self, record: InstanceRecord) -> RemovalResult:
+        """Removes the workspace of an instance that has ended, as far as that loses nothing."""
+        stays = self.stays(record)
+        if stays is not None or record.workspace is None:
+            return stays or _NOTHING_REMOVED
+        return await self._host.retire_workspace(record.workspace)
+
+    def stays(self, record: InstanceRecord) -> RemovalResult | None:
+        """What ``retire`` answers without asking the host; None when it asks."""
         if record.workspace is None:
-            return RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
+            return _NOTHING_REMOVED
         inside = self._who_works_in(record)
-        if inside:
-            reason = f"The worktree {record.workspace.worktree} is kept: {inside} works in it."
-            return RemovalResult(removed=False, kept_reason=reason, branch_deleted=False)
-        return await (remove or self._host.retire_workspace)(record.workspace)
+        if not inside:
+            return None
+        reason = f"The worktree {record.workspace.worktree} is kept: {inside} works in it."
+        return RemovalResult(removed=False, kept_reason=reason, branch_deleted=False)
 
     def _who_works_in(self, record: InstanceRecord) -> str:
         """Another instance that is alive and has its working directory in this one's worktree; empty if none."""
