@@ -9,7 +9,6 @@ import asyncio
 import errno
 import fcntl
 import os
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,8 @@ from actors.errors import SettingsError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _POLL_S = 0.05
+UNFINISHED = ".phalanx-new"
+"""Ends the name of a file that is being written; beside a file of the user's it must not be one of theirs."""
 
 
 def replace_file(path: Path, content: str | bytes, *, mode: int = 0o600, durable: bool = False) -> None:
@@ -26,21 +27,32 @@ def replace_file(path: Path, content: str | bytes, *, mode: int = 0o600, durable
     ``durable``: the content is on the disk before the file has its name, so that no crash of the machine leaves an
     empty file. Several threads and processes may replace the same file; the last one wins.
     """
-    unfinished = path.with_name(f"{path.name}.{threading.get_native_id()}.new")
-    try:
-        unfinished.unlink(missing_ok=True)  # of a thread that had this number and was killed
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+    unfinished = path.with_name(path.name + UNFINISHED)
+    descriptor = _open_alone(unfinished)
+    with os.fdopen(descriptor, "wb") as file:
+        try:
+            os.ftruncate(descriptor, 0)
             os.fchmod(descriptor, mode)
             file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
             if durable:
-                file.flush()
                 os.fsync(descriptor)
-        unfinished.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise
+            unfinished.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise
+
+
+def _open_alone(path: Path) -> int:
+    """What a killed writer has left is written anew; one that is at work is waited for, which takes milliseconds."""
+    while True:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):  # the other one has given it its name
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                return descriptor
+        os.close(descriptor)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -6,21 +6,20 @@ import os
 import stat
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from actors.errors import SettingsError
-from actors.files import FileLock, append_private, in_words, replace_file, write_private
+from actors.files import UNFINISHED, FileLock, append_private, in_words, replace_file, write_private
 
 
 def test_a_private_file_is_replaced_whole_and_what_a_killed_writer_left_is_no_hindrance(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_text("old")
     path.chmod(0o644)
-    (tmp_path / f"x.{threading.get_native_id()}.new").write_text("half")
+    (tmp_path / f"x{UNFINISHED}").write_text("half and much longer")
 
     write_private(path, "new")
 
