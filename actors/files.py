@@ -87,15 +87,16 @@ def try_flock(descriptor: int, *, shared: bool = False) -> bool:
 
 
 class FileLock:
-    """A lock between processes on a directory, or on a file, which is made 0600 when there is none.
+    """A lock between processes on a file, which is made 0600 when there is none, or on a directory that is there.
 
     The kernel frees the lock when the last process that has it open has ended, however it ended. A child inherits it
     only when it is given ``descriptor``. The file is never removed: two processes could then lock two files of the same
     name. All methods raise ``OSError`` when the file cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_directory: bool = False) -> None:
         self._path = path
+        self._is_directory = is_directory
         self._descriptor: int | None = None
 
     @property
@@ -142,7 +143,7 @@ class FileLock:
             self._descriptor = None
 
     def _open(self) -> int:
-        if self._path.is_dir():
+        if self._is_directory:
             return os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:

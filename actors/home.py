@@ -115,7 +115,7 @@ def _number(tag: Any) -> int:
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
     """The directory itself is the lock: it is there before any file of the home."""
-    lock = FileLock(root)
+    lock = FileLock(root, is_directory=True)
     if not lock.acquire(_LOCK_PATIENCE_S):
         raise SettingsError(
             f"Another process has kept {root} locked for {_LOCK_PATIENCE_S:.0f} s: end it, then try again."

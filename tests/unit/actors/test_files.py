@@ -110,9 +110,13 @@ def test_a_lock_lasts_as_long_as_anybody_has_inherited_it(tmp_path: Path) -> Non
 
 
 def test_a_lock_on_a_directory_is_freed_with_its_holder_however_that_ends(tmp_path: Path) -> None:
-    program = "import sys, pathlib, actors.files as f; print(f.FileLock(pathlib.Path(sys.argv[1])).acquire(5)); input()"
+    program = """
+import sys, pathlib, actors.files
+print(actors.files.FileLock(pathlib.Path(sys.argv[1]), is_directory=True).acquire(5))
+input()
+"""
     command = [sys.executable, "-u", "-c", program, str(tmp_path)]
-    lock, root = FileLock(tmp_path), Path(__file__).resolve().parents[3]
+    lock, root = FileLock(tmp_path, is_directory=True), Path(__file__).resolve().parents[3]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"True\n"
