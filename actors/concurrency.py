@@ -1,4 +1,4 @@
-"""Waiting for a change inside one event loop, and tasks that go on beside their caller.
+"""Waiting for a change inside one event loop, work that is done again and again, and tasks beside their caller.
 
 Waiting inside one event loop until something has changed, without polling.
 
@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from actors.errors import PhalanxError
+from actors.errors import FencedError, PhalanxError
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,27 @@ class ChangeNotifier:
 def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
+
+
+async def every(interval_s: float, work: Callable[[], Awaitable[None]], what: str, *, at_once: bool = False) -> None:
+    """Does ``work`` again and again, ``interval_s`` after it has ended; ``at_once``: the first time without a pause.
+
+    A failure is logged after the words ``what``, and the work goes on. Returns only when another supervisor has the
+    team (``FencedError``): then this one has nothing to do any more.
+    """
+    if not at_once:
+        await asyncio.sleep(interval_s)
+    while True:
+        try:
+            await work()
+        except FencedError:
+            logger.warning("%s: another supervisor has the state", what)
+            return
+        except PhalanxError as error:
+            logger.warning("%s: %s", what, error)
+        except Exception:
+            logger.exception("%s", what)
+        await asyncio.sleep(interval_s)
 
 
 _Result = TypeVar("_Result")

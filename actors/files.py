@@ -1,15 +1,6 @@
-"""Private files, and the lock by which only one actor types into an instance.
+"""Private files that are written whole or not at all, and locks between processes.
 
-Files that only their user may read, written whole or not at all.
-
-The home, the runtime and the host write through here; every other file below the home is made by the module that owns
-it, with the same modes.
-
-Only one actor of an instance types: whoever holds the lock in the instance's directory.
-
-An actor that lost its raylet may live on for a while beside its successor. The lock is a ``flock``, so the kernel
-releases it with the last process that has it open. Where the holder starts tmux's own program, this inherits it (see
-``ProcessClient``): one that outlives a killed actor keeps the successor out until it can no longer type.
+Every process of a team writes its files through here. Standard library only: instance processes load this module.
 """
 
 from __future__ import annotations
@@ -22,24 +13,53 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from actors.errors import SettingsError, UnavailableError
+from actors.errors import SettingsError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_POLL_S = 0.05
+UNFINISHED = ".phalanx-new"
+"""Ends the name of a file that is being written; beside a file of the user's it must not be one of theirs."""
+
+
+def replace_file(path: Path, content: str | bytes, *, mode: int = 0o600, durable: bool = False) -> None:
+    """Replaces the file in one step. Raises ``OSError``; then ``path`` is as it was before.
+
+    ``durable``: the content is on the disk before the file has its name, so that no crash of the machine leaves an
+    empty file. Several threads and processes may replace the same file; the last one wins.
+    """
+    unfinished = path.with_name(path.name + UNFINISHED)
+    descriptor = _open_alone(unfinished)
+    with os.fdopen(descriptor, "wb") as file:
+        try:
+            os.ftruncate(descriptor, 0)
+            os.fchmod(descriptor, mode)
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            if durable:
+                os.fsync(descriptor)
+            unfinished.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise
+
+
+def _open_alone(path: Path) -> int:
+    """What a killed writer has left is written anew; one that is at work is waited for, which takes milliseconds."""
+    while True:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):  # the other one has given it its name
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                return descriptor
+        os.close(descriptor)
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replaces the file at once, 0600. Raises ``SettingsError``; then ``path`` is as it was before."""
-    unfinished = path.with_name(f"{path.name}.new")
+    """``replace_file``, 0600 and durable. Raises ``SettingsError``, which says what to do."""
     try:
-        unfinished.unlink(missing_ok=True)
-        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())  # a file that was renamed before its content is on disk may be empty after a crash
-        unfinished.replace(path)
+        replace_file(path, text, durable=True)
     except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
         raise SettingsError(f"{path} cannot be written: {in_words(error)}") from error
 
 
@@ -57,48 +77,78 @@ def in_words(error: OSError) -> str:
     return f"{error.strerror}. Make it writable, or set PHALANX_HOME elsewhere."
 
 
-LOCK_NAME = "typist.lock"
-_POLL_S = 0.05
+def try_flock(descriptor: int, *, shared: bool = False) -> bool:
+    """Whether the open file could be locked at once."""
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
-class TypingLock:
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / LOCK_NAME
+class FileLock:
+    """A lock between processes on a file, which is made 0600 when there is none, or on a directory that is there.
+
+    The kernel frees the lock when the last process that has it open has ended, however it ended. A child inherits it
+    only when it is given ``descriptor``. The file is never removed: two processes could then lock two files of the same
+    name. All methods raise ``OSError`` when the file cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, is_directory: bool = False) -> None:
+        self._path = path
+        self._is_directory = is_directory
         self._descriptor: int | None = None
 
     @property
     def descriptor(self) -> int:
         """The open file that holds the lock; only while it is held."""
         if self._descriptor is None:
-            raise RuntimeError("the lock of the typist is not held")
+            raise RuntimeError(f"the lock {self._path} is not held")
         return self._descriptor
 
-    async def acquire(self, timeout_s: float) -> None:
-        """Takes the lock; no-op when it is held. Raises ``UnavailableError`` when another keeps it for so long."""
-        if self._descriptor is not None:
-            return
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            await _lock(descriptor, timeout_s)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._descriptor = descriptor
+    def try_acquire(self) -> bool:
+        """Whether this object holds the lock now."""
+        if self._descriptor is None:
+            descriptor = self._open()
+            try:
+                if try_flock(descriptor):
+                    self._descriptor = descriptor
+            finally:
+                if self._descriptor is None:
+                    os.close(descriptor)
+        return self._descriptor is not None
+
+    def acquire(self, timeout_s: float) -> bool:
+        """Waits for the lock and blocks the thread; False when another keeps it for longer than ``timeout_s``."""
+        deadline = time.monotonic() + timeout_s
+        while not self.try_acquire():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
+    async def acquire_async(self, timeout_s: float) -> bool:
+        """``acquire`` in an event loop."""
+        deadline = time.monotonic() + timeout_s
+        while not self.try_acquire():
+            if time.monotonic() >= deadline:
+                return False
+            await asyncio.sleep(_POLL_S)
+        return True
 
     def release(self) -> None:
+        """No-op when it is not held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
-
-async def _lock(descriptor: int, timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while True:
+    def _open(self) -> int:
+        if self._is_directory:
+            return os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise UnavailableError("Another actor still holds this instance: try again.") from None
-            await asyncio.sleep(_POLL_S)
-        else:
-            return
+            os.fchmod(descriptor, 0o600)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor

@@ -25,11 +25,9 @@ It may hold secrets, so it stays on the machine and never passes through Ray.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,13 +35,12 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import SettingsError
-from actors.files import in_words, write_private
+from actors.files import FileLock, in_words, write_private
 from actors.marks import TEAM_MARK
 
 TAG_NAME = "phalanx-home"
 FORMAT = 2
 _LOCK_PATIENCE_S = 10.0
-_POLL_S = 0.005
 _Tag = dict[str, Any]
 
 
@@ -118,27 +115,15 @@ def _number(tag: Any) -> int:
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
     """The directory itself is the lock: it is there before any file of the home."""
-    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    lock = FileLock(root, is_directory=True)
+    if not lock.acquire(_LOCK_PATIENCE_S):
+        raise SettingsError(
+            f"Another process has kept {root} locked for {_LOCK_PATIENCE_S:.0f} s: end it, then try again."
+        )
     try:
-        _take(directory, root)
         yield
     finally:
-        os.close(directory)
-
-
-def _take(directory: int, root: Path) -> None:
-    deadline = time.monotonic() + _LOCK_PATIENCE_S
-    while True:
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise SettingsError(
-                    f"Another process has kept {root} locked for {_LOCK_PATIENCE_S:.0f} s: end it, then try again."
-                ) from None
-            time.sleep(_POLL_S)
-        else:
-            return
+        lock.release()
 
 
 _UNIX_PATH_LIMIT_BYTES = 107

@@ -17,13 +17,14 @@ from __future__ import annotations
 import resource
 import signal
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 _KILL_WAIT_S = 5.0
+_SWEEPS = 5
 _POLL_S = 0.02
 
 
@@ -91,9 +92,21 @@ def end_processes(processes: Iterable[psutil.Process], grace_s: float) -> list[p
     left = [process for process in processes if process not in ours and is_running(process)]
     if grace_s > 0:
         _signal(left, kill=False)
-        left = _running_after(left, grace_s)
+        left = running_after(left, grace_s)
     _signal(left, kill=True)
-    return _running_after(left, _KILL_WAIT_S)
+    return running_after(left, _KILL_WAIT_S)
+
+
+def end_all_found(find: Callable[[], Iterable[psutil.Process]], grace_s: float) -> list[psutil.Process]:
+    """``end_processes`` for what ``find`` finds until it finds nothing: a process may have started another while it was
+    being ended. Returns those that are still there all the same."""
+    left: list[psutil.Process] = []
+    for _ in range(_SWEEPS):
+        found = list(find())
+        if not found:
+            return []
+        left = end_processes(found, grace_s)
+    return left
 
 
 def _signal(processes: Iterable[psutil.Process], *, kill: bool) -> None:
@@ -102,7 +115,8 @@ def _signal(processes: Iterable[psutil.Process], *, kill: bool) -> None:
             process.kill() if kill else process.terminate()
 
 
-def _running_after(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+def running_after(processes: Sequence[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Those that still run when all have ended or ``timeout_s`` has passed."""
     deadline = time.monotonic() + timeout_s
     while (left := [process for process in processes if is_running(process)]) and time.monotonic() < deadline:
         time.sleep(_POLL_S)

@@ -13,7 +13,6 @@ So the team outlives the entry and its client, and nothing of it can reach the e
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import signal
@@ -25,8 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import supervisor
+from actors.backoff import Backoff
 from actors.concurrency import TaskSet
 from actors.errors import PhalanxError, SettingsError, TeamNotRunningError, UnavailableError
+from actors.files import FileLock
 from actors.home import Home, away_words, leader_of
 from mcp_entry.log import make_room
 from supervisor.rpc.client import SupervisorClient
@@ -41,8 +42,9 @@ BringUp = Callable[[], Awaitable[None]]
 """Brings the team up; returns when it runs. Raises ``PhalanxError`` with the reason when it cannot."""
 Revive = Callable[[], Awaitable[bool]]
 """Brings back a team that was lost; False when it was brought down. Raises ``PhalanxError`` when it cannot."""
-_PAUSES_S = (0.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-"""Before each attempt to bring a lost team back; then it is left to the next call."""
+_AGAIN = Backoff(first_s=2.0, longest_s=60.0)
+_TRIES = 7
+"""To bring a lost team back, the first at once; then it is left to the next call."""
 _CALL_TRIES = 3
 _CLOSE_S = 2.0
 
@@ -171,8 +173,8 @@ class TeamConnection:
                 return
 
     async def _is_back(self, bring_back: BringUp) -> bool:
-        for pause_s in _PAUSES_S:
-            await asyncio.sleep(pause_s)
+        for failures in range(_TRIES):
+            await asyncio.sleep(_AGAIN.pause_s(failures))
             if self.connected:
                 return True
             try:
@@ -187,7 +189,6 @@ class TeamConnection:
 
 
 _POLL_S = 0.05
-_OTHERS_POLL_S = 0.2
 _LIMIT_S = 300.0
 _BRING_UP_TRIES = 3
 _DOCTOR = "`phalanx doctor`"
@@ -281,24 +282,17 @@ class BringUpProcess:
 @asynccontextmanager
 async def _first_of_many(lock_file: Path) -> AsyncIterator[bool]:
     """Whether nobody else was at it. Otherwise what they did has ended; then the block begins."""
-    descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+    lock = FileLock(lock_file)
+    first = lock.try_acquire()
+    if not first and not await lock.acquire_async(_LIMIT_S):
+        raise TeamNotRunningError(
+            f"Another process has been bringing the team back for {_LIMIT_S:.0f} s, see {lock_file.parent}. The next "
+            "call tries again."
+        )
     try:
-        first = True
-        async with asyncio.timeout(_LIMIT_S):
-            while not _taken(descriptor):
-                first = False
-                await asyncio.sleep(_OTHERS_POLL_S)
         yield first
     finally:
-        os.close(descriptor)
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        lock.release()
 
 
 def _reason(log: Path, begin: int) -> str:

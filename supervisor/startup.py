@@ -19,6 +19,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from actors.backoff import Backoff
 from actors.errors import FencedError, PhalanxError, SettingsError, StateLostError, VersionError
 from actors.home import Home
 from actors.host.host import Host
@@ -27,8 +28,9 @@ from supervisor.team.registry import is_instance_id
 
 logger = logging.getLogger(__name__)
 
-PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 30.0, 30.0)
-"""Before each further attempt. Something else, the host's actor for example, may only be coming back itself."""
+_AGAIN = Backoff(first_s=0.25, longest_s=30.0)
+_TRIES = 11
+"""Within two minutes. Something else, the host's actor for example, may only be coming back itself."""
 _HOPELESS = (FencedError, SettingsError, StateLostError, VersionError)
 """Needs a person, or another supervisor to go away."""
 
@@ -36,10 +38,11 @@ _HOPELESS = (FencedError, SettingsError, StateLostError, VersionError)
 class StartupRetrier:
     """``begin`` and ``done`` belong to one event loop."""
 
-    def __init__(self, start: Callable[[], Awaitable[None]], pauses_s: tuple[float, ...] = PAUSES_S) -> None:
+    def __init__(self, start: Callable[[], Awaitable[None]], backoff: Backoff = _AGAIN, tries: int = _TRIES) -> None:
         """``start`` makes one attempt, undoes what it began when it fails, and is bounded in time."""
         self._start = start
-        self._pauses_s = pauses_s
+        self._backoff = backoff
+        self._tries = tries
         self._attempt: asyncio.Task[None] | None = None
         self._trying: asyncio.Task[None] | None = None
 
@@ -69,7 +72,7 @@ class StartupRetrier:
         await self._start()
 
     async def _try(self) -> None:
-        for number, pause_s in enumerate((*self._pauses_s, 0.0), start=1):
+        for number in range(1, self._tries + 1):
             try:
                 await asyncio.shield(self._current())
             except _HOPELESS as error:
@@ -81,7 +84,7 @@ class StartupRetrier:
                 logger.exception("the start failed (attempt %d)", number)
             else:
                 return
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(self._backoff.pause_s(number))
         logger.error("the start is not tried again unasked: `phalanx up` does")
 
 

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from actors.errors import AgentError
+from actors.files import replace_file
 
 _STALE_LOCK_S = 10.0
 """A holder touches its lock more often than this, or it is dead."""
@@ -138,17 +137,7 @@ class _LockOwner:
 def _replace(path: Path, config: Mapping[str, Any]) -> None:
     target = path.resolve()  # a link to a file that is kept elsewhere stays a link
     mode = target.stat().st_mode & 0o777 if target.exists() else 0o600
-    descriptor, name = tempfile.mkstemp(prefix=f"{target.name}.", dir=target.parent)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
-            os.fchmod(descriptor, mode)
-            json.dump(config, file, indent=2)
-            file.flush()
-            os.fsync(descriptor)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    replace_file(target, json.dumps(config, indent=2), mode=mode, durable=True)
 
 
 _APPROVALS = ("enableAllProjectMcpServers", "enabledMcpjsonServers", "disabledMcpjsonServers")

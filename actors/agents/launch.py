@@ -30,7 +30,7 @@ from actors.agents import launcher
 from actors.agents.base import Agent, EntryKind, Handover, Launch
 from actors.agents.hook import SPOOL_NAME, TELL_NAME, TOLD_NAME
 from actors.errors import AgentError
-from actors.files import write_private
+from actors.files import replace_file, write_private
 from actors.instance.journal import JOURNAL_NAME
 from actors.instance.transcript import FileTail
 
@@ -76,9 +76,9 @@ def write_launch(
     if not knock.is_fifo():
         os.mkfifo(knock, 0o600)
     for path, text in launch.files.items():
-        _write_private(path, text.encode())
+        replace_file(path, text)
     launch_file = instance_directory / LAUNCH_NAME
-    _write_private(launch_file, content)
+    replace_file(launch_file, content)
     return (python, "-I", "-S", str(Path(launcher.__file__).resolve()), str(launch_file))
 
 
@@ -94,13 +94,6 @@ def _ended(words: Iterable[str]) -> Iterable[bytes]:
         if "\0" in word:
             raise ValueError("a zero byte is in the command line or the environment")
         yield os.fsencode(word) + b"\0"
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "wb") as file:  # noqa: PTH123 - opened with its mode above
-        os.fchmod(descriptor, 0o600)
-        file.write(content)
 
 
 def tell(directory: Path, request_file: Path, handover: Handover) -> None:

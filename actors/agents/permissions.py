@@ -7,7 +7,6 @@ closing it without a word releases the hook, for a request that a person has dec
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 from actors.agents.base import Decision
 from actors.agents.hook import PERMISSION_PREFIX
 from actors.errors import InvalidRequestError, UnavailableError
+from actors.files import try_flock
 
 logger = logging.getLogger(__name__)
 
@@ -86,12 +86,9 @@ def waits(instance_directory: Path, request_id: str) -> bool:
     except OSError:  # as without free file descriptors: nothing says that it has ended
         return True
     try:
-        fcntl.flock(reader, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not try_flock(reader)
     finally:
         os.close(reader)
-    return False
 
 
 def _fifo(instance_directory: Path, request_id: str) -> Path:

@@ -23,7 +23,7 @@ from actors.agents.catalog import AgentCatalog
 from actors.agents.claude_trust import approvals_of, ensure_trusted
 from actors.agents.hook import SPOOL_NAME
 from actors.agents.launch import can_resume, program_mark, renew, tell, write_launch
-from actors.errors import AgentError
+from actors.errors import AgentError, PhalanxError
 from actors.files import append_private, in_words, write_private
 from actors.git.executor import GitExecutor
 from actors.git.model import GitRequest, GitResponse, RepositoryPaths
@@ -32,18 +32,17 @@ from actors.host.load import HostLoad, LoadMeter
 from actors.instance.observer import LAUNCH_MARK
 from actors.instance.transcript import PageQuery, TranscriptPage, read_page
 from actors.marks import INSTANCE_MARK
-from actors.processes import end_processes, processes_with
+from actors.processes import end_all_found, processes_with
 from actors.remote import remote
 from actors.tmux.pane import PaneInfo
 from actors.tmux.server import TmuxServer
 from actors.transfer.service import TransferService
 from actors.worktrees.manager import WorktreeManager
-from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
+from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 
 AGENT_S = 30.0
 GIT_S = 300.0
 """A large repository takes its time to check out; the workspace bounds each git process itself."""
-_SWEEPS = 3
 _MOST_THREADS = 128
 """More than the supervisor ever asks at once; a thread is made only when it is needed."""
 _Made = TypeVar("_Made")
@@ -110,10 +109,11 @@ class Host:
         return await self._in(self._workspace_threads, self._workspaces.retire, workspace)
 
     @remote(timeout_s=GIT_S, retry=True)
-    async def preview_removal(self, what: Workspace | OrphanWorktree, dry_run: DryRun) -> tuple[RemovalResult, DryRun]:
-        """What retiring the workspace, or collecting the leftover, would do after all that was rehearsed before."""
-        remove = self._workspaces.retire if isinstance(what, Workspace) else self._workspaces.collect
-        return await self._in(self._workspace_threads, remove, what, dry_run), dry_run
+    async def plan_removals(
+        self, what: Sequence[Workspace | OrphanWorktree]
+    ) -> tuple[RemovalResult | PhalanxError, ...]:
+        """What ``retire_workspace`` or ``remove_orphan`` of each will do in this order. Changes nothing."""
+        return await self._in(self._workspace_threads, self._workspaces.plan_removals, what)
 
     @remote(timeout_s=GIT_S, retry=True)
     async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
@@ -297,9 +297,5 @@ class Host:
 
     def _end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
         mark = str(self._home.instance_directory(instance_id))
-        for _ in range(_SWEEPS):  # what ends may have started something meanwhile
-            found = processes_with(INSTANCE_MARK, mark)
-            if not found:
-                break
-            end_processes(found, grace_s)
+        end_all_found(lambda: processes_with(INSTANCE_MARK, mark), grace_s)
         self._server.close_session(session_name)

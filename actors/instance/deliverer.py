@@ -65,7 +65,7 @@ from actors.instance.delivery import (
     Saw,
     Stimulus,
 )
-from actors.instance.evidence import begins_with, is_whole, quoted
+from actors.instance.evidence import DraftMatch, compare_draft, quoted
 from actors.instance.inbox import BatchLimits, Inbox, compose, parts_of
 from actors.instance.journal import JournalEntry, ReceiptLog
 from actors.instance.observer import LookSchedule, Observer
@@ -268,7 +268,7 @@ class DeliveryRunner:
             self._last_key = await self._pane.last_key()
 
     def _read_transcript(self) -> None:
-        self._observer.witness()
+        self._observer.read_transcript()
         self._changes.announce()
 
     @contextmanager
@@ -340,7 +340,7 @@ class DeliveryRunner:
             return self._told(batch, paste, delivery)
 
         await self._wait(lambda: told() is not None or not self._observer.alive, after_s)
-        self._observer.witness()
+        self._observer.read_transcript()
         if (stimulus := told()) is not None:
             self._interrupted = False
             return stimulus
@@ -353,14 +353,8 @@ class DeliveryRunner:
             if self._schedule is not None:
                 self._schedule.looked(began, time.monotonic())
         self._unseen.over()
-        parts = parts_of(paste)
-        ours = is_whole(screen.draft, parts, scrolled=screen.scrolled)
-        return Saw(
-            screen,
-            ours=ours,
-            with_more=not ours and begins_with(screen.draft, parts, scrolled=screen.scrolled),
-            reported=self._observer.evidence.is_reported(paste),
-        )
+        draft = compare_draft(screen.draft, parts_of(paste), scrolled=screen.scrolled)
+        return Saw(screen, draft, reported=self._observer.evidence.is_reported(paste))
 
     def _told(self, batch: Sequence[Message], paste: str, delivery: Delivery) -> Stimulus | None:
         """What the agent's own records say, or who has stopped it."""
@@ -385,7 +379,7 @@ class DeliveryRunner:
         """An agent that has ended writes no more: what its transcript does not show by now is not in it."""
         await self._changes.until(lambda: not self._observer.alive, _LAST_WORDS_S)
         self._observer.read_spool()
-        self._observer.witness()
+        self._observer.read_transcript()
         if self._is_proved(batch):
             return Proved()
         certain = not self._observer.alive and self._observer.conversation.is_open
@@ -479,7 +473,8 @@ class Deliverer:
         it back: without the newline at its end. Of one that an earlier actor has typed the transcript tells."""
         typed = (compose(self._typed) if self._typed else "", self._observer.evidence.last_written)
         forms = {form for paste in typed if paste for form in (paste, paste.removesuffix("\n"))}
-        return any(is_whole(screen.draft, parts_of(form), scrolled=screen.scrolled) for form in forms)
+        matches = (compare_draft(screen.draft, parts_of(form), scrolled=screen.scrolled) for form in forms)
+        return DraftMatch.WHOLE in matches
 
     def interrupted(self) -> None:
         """The agent's turn was stopped: what it had just taken is not delivered again, also if it is never written. An

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from actors.agents.base import Composer, Screen
-from actors.instance.evidence import quoted
+from actors.instance.evidence import DraftMatch, quoted
 from actors.messages import MessageStatus
 
 FIRST_LOOK_S = 0.02
@@ -131,10 +131,8 @@ class Barred:
 @dataclass(frozen=True, slots=True)
 class Saw:
     screen: Screen
-    ours: bool = False
-    """The draft is the batch, whole and nothing else."""
-    with_more: bool = False
-    """The draft is the batch, whole, and something else behind it."""
+    draft: DraftMatch = DraftMatch.OTHER
+    """What stands in the input box of the batch."""
     reported: bool = False
     """A hook has told that the agent is about to take the batch as a prompt."""
 
@@ -271,7 +269,7 @@ class Delivery:
             return self._after_refusal(saw, now)
         if screen.composer is Composer.EMPTY:
             return self._after_empty_box(screen, now)
-        return self._after_our_draft(screen, now) if saw.ours else self._after_a_draft(saw, now)
+        return self._after_our_draft(screen, now) if saw.draft is DraftMatch.WHOLE else self._after_a_draft(saw, now)
 
     def _after_our_draft(self, screen: Screen, now: float) -> Act:
         if self._reported_since is not None:
@@ -292,7 +290,7 @@ class Delivery:
         return self._hold(f"the agent has given it back into its input box: {self._free()}", now)
 
     def _after_a_draft(self, saw: Saw, now: float) -> Act:
-        if self.taken and saw.with_more:
+        if self.taken and saw.draft is DraftMatch.WITH_MORE:
             return self._after_it_came_back(saw.screen, now)
         if self.taken and not self._taken_back:  # the next prompt of a person: it is in nobody's way
             return self._await_proof(saw.screen, now)
@@ -323,7 +321,8 @@ class Delivery:
         return self._look_again()
 
     def _after_refusal(self, saw: Saw, now: float) -> Act:
-        if saw.ours and saw.screen.composer is Composer.DRAFT and self._clears < _CLEARS:
+        ours = saw.draft is DraftMatch.WHOLE and saw.screen.composer is Composer.DRAFT
+        if ours and self._clears < _CLEARS:
             return Clear() if now >= self._clear_again_at else self._look_again()
         if now - self._waited_since < REDRAW_S:  # newer versions put it back into the box
             return self._look_again()

@@ -24,6 +24,7 @@ import re
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum, auto
 from functools import lru_cache
 from typing import TypeVar
 
@@ -72,21 +73,27 @@ _QUOTED = 60
 """Characters of a draft in words for people."""
 
 
-def is_whole(draft: str, parts: Sequence[str], *, scrolled: bool = False) -> bool:
-    """Whether ``draft`` shows exactly the ``parts`` that were pasted one after the other.
+class DraftMatch(Enum):
+    WHOLE = auto()
+    """Exactly the parts that were pasted, one after the other."""
+    WITH_MORE = auto()
+    """All of them, and something else behind."""
+    OTHER = auto()
+
+
+def compare_draft(draft: str, parts: Sequence[str], *, scrolled: bool = False) -> DraftMatch:
+    """What ``draft`` shows of the ``parts`` that were pasted.
 
     ``scrolled``: the rows above have scrolled out of the box, so it shows an end of them.
     """
-    shown, expected, odd = _compared(draft, parts)
+    expected = [_PastedPart(part) for part in parts]
+    odd = any(part.odd for part in expected)  # then symbols do not count
+    shown = _firm(draft, with_symbols=not odd)
     if not shown:
-        return False
-    return len(shown) in _ends(shown, expected, odd, scrolled=scrolled, least=1)
-
-
-def begins_with(draft: str, parts: Sequence[str], *, scrolled: bool = False) -> bool:
-    """Whether ``draft`` shows the ``parts`` that were pasted one after the other, with or without more behind them."""
-    shown, expected, odd = _compared(draft, parts)
-    return bool(shown) and bool(_ends(shown, expected, odd, scrolled=scrolled, least=_TELLING))
+        return DraftMatch.OTHER
+    if len(shown) in _ends(shown, expected, odd, scrolled=scrolled, least=1):
+        return DraftMatch.WHOLE
+    return DraftMatch.WITH_MORE if _ends(shown, expected, odd, scrolled=scrolled, least=_TELLING) else DraftMatch.OTHER
 
 
 def quoted(draft: str) -> str:
@@ -107,13 +114,6 @@ class _PastedPart:
 
     def firm(self, odd: bool) -> str:
         return _firm(self._text, with_symbols=not odd)
-
-
-def _compared(draft: str, parts: Sequence[str]) -> tuple[str, list[_PastedPart], bool]:
-    """What is shown and what it is compared with; whether symbols do not count because the parts have odd ones."""
-    expected = [_PastedPart(part) for part in parts]
-    odd = any(part.odd for part in expected)
-    return _firm(draft, with_symbols=not odd), expected, odd
 
 
 def _ends(shown: str, parts: Sequence[_PastedPart], odd: bool, *, scrolled: bool, least: int) -> set[int]:

@@ -21,9 +21,10 @@ from pathlib import Path
 
 from actors.agents.base import Agent, Composer
 from actors.agents.catalog import AgentCatalog
+from actors.backoff import Backoff
 from actors.concurrency import ChangeNotifier
 from actors.errors import PaneGoneError, SocketGoneError, TerminalError, UnavailableError, WrongStateError
-from actors.files import TypingLock
+from actors.files import FileLock
 from actors.instance.deliverer import Deliverer, Lease
 from actors.instance.inbox import BatchLimits
 from actors.instance.journal import Journal, ReceiptLog
@@ -224,10 +225,12 @@ _ASKED_IN_A_TURN = frozenset({"permission", "question", "plan"})
 _INTERRUPT_LOOK_S = 0.1
 _TYPING_PATIENCE_S = 5.0
 _WRITTEN_PATIENCE_S = 2.0
-_TYPIST_PATIENCE_S = 5.0
+LOCK_NAME = "typist.lock"
+"""Held by the one actor that types into the instance: one that lost its raylet may live on beside its successor. A
+program of tmux that the holder starts inherits it, so it also keeps the successor out until that can no longer type."""
+_LOCK_PATIENCE_S = 5.0
 _FIND_S = 5.0
-_RECOVERY_S = 0.5
-_LONGEST_RECOVERY_S = 30.0
+_RECOVERY = Backoff(first_s=1.0, longest_s=30.0)
 _SOUND_LIFE_S = 60.0
 """A life that lasted so long was sound: its fault is the first one again."""
 
@@ -249,7 +252,7 @@ class Instance:
     _config: InstanceConfig
     _agent: Agent
     _lease: Lease
-    _typist: TypingLock
+    _typing_lock: FileLock
     """These four are set by the first adoption."""
 
     def __init__(self, catalog: AgentCatalog) -> None:
@@ -285,7 +288,7 @@ class Instance:
         if self._vacant:
             self._agent = self._catalog.named(config.agent)
             self._lease = Lease(config.lease_s)
-            self._typist = TypingLock(config.directory)
+            self._typing_lock = FileLock(config.directory / LOCK_NAME)
             self._vacant = False
         elif self._config.directory != config.directory:
             raise WrongStateError(f"This actor follows {self._config.instance_id}, so not {config.instance_id} too.")
@@ -296,8 +299,9 @@ class Instance:
         return self._log.incarnation
 
     async def _take_over(self, pane_id: str, pid: int) -> None:
-        await self._typist.acquire(_TYPIST_PATIENCE_S)
-        tmux = TmuxClient(self._config.tmux_socket, inherited=(self._typist.descriptor,))
+        if not await self._typing_lock.acquire_async(_LOCK_PATIENCE_S):
+            raise UnavailableError("Another actor still holds this instance: try again.")
+        tmux = TmuxClient(self._config.tmux_socket, inherited=(self._typing_lock.descriptor,))
         try:
             async with asyncio.timeout(_FIND_S):
                 found = await find_agent(Pane(tmux, pane_id), pane_id, pid)
@@ -328,7 +332,7 @@ class Instance:
                     await life.end()
             self._life = self._broken = None
             if not self._vacant:
-                self._typist.release()
+                self._typing_lock.release()
 
     def _on_fault(self, life: AgentSession, error: BaseException) -> None:
         """A loop has died. Its life is replaced as if this actor had been killed, for which all is prepared: journal,
@@ -343,7 +347,7 @@ class Instance:
         await broken.end()
         self._log.snapshot(replace(self._log.current, reason=f"{reason}. It takes over its agent again"))
         while self._broken is broken:
-            await asyncio.sleep(min(_RECOVERY_S * 2 ** min(self._faults, 10), _LONGEST_RECOVERY_S))
+            await asyncio.sleep(_RECOVERY.pause_s(self._faults))
             async with self._adopting:
                 if self._broken is broken:
                     await self._try_again(broken)

@@ -19,13 +19,13 @@ supervisor has taken it in: a killed actor's successor tells it again.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from actors.files import replace_file
 from actors.instance.evidence import DeliveryEvidence
 from actors.messages import Message, MessageStatus, Receipt, RecordVersionError, decode, encode
 
@@ -111,19 +111,10 @@ class Journal:
             logger.warning("the typing journal could not be brought up to date: %s", error)
 
     def _write(self, entries: tuple[JournalEntry, ...]) -> None:
-        if not entries:
+        if entries:
+            replace_file(self._path, encode(_StoredJournal(entries=[_packed(entry) for entry in entries])))
+        else:
             self._path.unlink(missing_ok=True)
-            return
-        unfinished = self._path.with_name(f"{JOURNAL_NAME}.new")
-        unfinished.unlink(missing_ok=True)
-        try:
-            descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(encode(_StoredJournal(entries=[_packed(entry) for entry in entries])))
-            unfinished.replace(self._path)
-        except OSError:
-            unfinished.unlink(missing_ok=True)
-            raise
 
 
 def _without(entries: tuple[JournalEntry, ...], ids: Collection[str]) -> tuple[JournalEntry, ...]:

@@ -444,6 +444,10 @@ class Observer:
         self._ask_witnesses()
         self._follow_conversation()
 
+    def read_transcript(self) -> None:
+        """Takes in what the transcript shows by now, above all the proof of a delivery."""
+        self._follow_conversation()
+
     def is_written(self) -> bool:
         """Whether the transcript shows every message and the last answer that the hooks have reported."""
         if self._follow_conversation():

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,6 +37,7 @@ from typing import Any
 
 from actors.agents.base import Agent, ConversationItem, EntryKind, TokenUse
 from actors.errors import InvalidRequestError
+from actors.files import replace_file
 from actors.instance.evidence import DeliveryEvidence, RecentIds
 from actors.troubles import Trouble
 
@@ -62,12 +62,8 @@ class ReadMark:
             return 0
 
     def set(self, transcript: Path, answers: int) -> None:
-        unfinished = self._path.with_suffix(".new")
         try:
-            descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                json.dump({"transcript": transcript.name, "answers": answers}, file)
-            unfinished.replace(self._path)
+            replace_file(self._path, json.dumps({"transcript": transcript.name, "answers": answers}))
         except OSError as error:
             logger.warning("%s cannot be written (%s): what was read will count as unread again", self._path, error)
 

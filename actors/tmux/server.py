@@ -24,7 +24,6 @@ import signal
 import socket as sockets
 import struct
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -39,7 +38,8 @@ from libtmux.exc import LibTmuxException
 
 from actors.agents.base import RunningAgent
 from actors.errors import InvalidRequestError, PaneGoneError, TerminalError
-from actors.processes import is_running, no_signal_blocked
+from actors.files import replace_file
+from actors.processes import end_processes, no_signal_blocked, running_after
 from actors.tmux.client import (
     CLIENT_ENVIRONMENT,
     NO_SESSION,
@@ -206,7 +206,6 @@ def _connects(socket: Path) -> bool:
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PEER_CREDENTIALS = struct.Struct("3i")
 _ABSENT = ("can't find session", NO_SESSION, "no server running", "No such file or directory")
-_END_POLL_S = 0.01
 _REMAKE_S = 0.2
 
 _CONFIG = f"""\
@@ -371,10 +370,7 @@ class TmuxServer:
 
     def _write_config(self) -> None:
         try:
-            descriptor, draft = tempfile.mkstemp(prefix=self._config.name, dir=self._config.parent)
-            with os.fdopen(descriptor, "w") as config:
-                config.write(_CONFIG)
-            Path(draft).replace(self._config)
+            replace_file(self._config, _CONFIG)
         except OSError as error:
             raise TerminalError(
                 f"{self._config} cannot be written: {error.strerror}. "
@@ -405,10 +401,7 @@ class TmuxServer:
     def _end(self, server: psutil.Process) -> None:
         with suppress(TerminalError, LibTmuxException):  # one that hangs is killed below
             self._tmux.kill()
-        if _gone(server, self._timeout_s):
-            return
-        server.kill()
-        if not _gone(server, self._timeout_s):
+        if running_after([server], self._timeout_s) and end_processes([server], grace_s=0):
             raise TerminalError(f"the tmux server (process {server.pid}) does not end even when killed")
 
 
@@ -441,13 +434,3 @@ def _restore_standing(pid: int) -> None:
     with suppress(OSError):
         if int(adjustment.read_text()) > 0:
             adjustment.write_text("0")
-
-
-def _gone(process: psutil.Process, timeout_s: float) -> bool:
-    """Whether the process ends within the time. One that only waits for its parent to notice counts as gone."""
-    deadline = time.monotonic() + timeout_s
-    while is_running(process):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_END_POLL_S)
-    return True

@@ -26,7 +26,6 @@ A rebase or a bisect leaves its branch and returns to it at its end. ``delete_br
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import time
@@ -36,9 +35,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, WorkspaceError
+from actors.files import try_flock
 from actors.git.process import GitFailedError, GitOutput, GitRunner, RepositoryGit, pauses_s
 from actors.worktrees.model import (
-    DryRun,
+    PlannedRemovals,
     WorktreeKeptError,
     WorktreeLocation,
     bound_to,
@@ -94,12 +94,11 @@ def is_claimed(target: Path) -> bool:
     if lock is None:
         return False
     try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return not try_flock(lock, shared=True)
     except OSError:
         return True
     finally:
         os.close(lock)
-    return False
 
 
 def _make_and_open(target: Path) -> int | None:
@@ -130,8 +129,7 @@ def _open_existing(target: Path) -> int | None:
 
 def _lock(descriptor: int, target: Path) -> bool:
     with suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(descriptor), target.lstat())
+        return try_flock(descriptor) and os.path.samestat(os.fstat(descriptor), target.lstat())
     return False
 
 
@@ -194,21 +192,19 @@ def is_reachable(repository: RepositoryGit, commit: str, *, tip: str) -> bool:
     return False
 
 
-def predict_deletion(
-    repository: RepositoryGit, location: WorktreeLocation, made_at: str | None, dry_run: DryRun
-) -> str | None:
-    """What ``delete_branch`` would answer once the worktree is gone."""
+def plan_deletion(repository: RepositoryGit, location: WorktreeLocation, earlier: PlannedRemovals) -> str | None:
+    """What ``delete_branch`` will answer once the worktree is gone and ``earlier`` is done; notes it there."""
     own = find_branch(repository, location.branch)
-    gone = dry_run.branches_gone(str(location.git_directory))
+    gone = earlier.branches_gone(location.git_directory)
     if own is None or location.branch in gone:
         return None
     if own.checked_out_in and Path(own.checked_out_in) == location.worktree:
         own = replace(own, checked_out_in="")
     kept = _why_waited_for(location.git_directory, location.branch, leaving=location.registration)
     if kept is None:
-        kept, _ = _why_kept(repository, own, made_at, besides={location.branch, *gone})
+        kept, _ = _why_kept(repository, own, None, besides={location.branch, *gone})
     if kept is None:
-        dry_run.gone.add((str(location.git_directory), location.branch))
+        earlier.gone.add((location.git_directory, location.branch))
     return kept
 
 

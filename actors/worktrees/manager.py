@@ -8,7 +8,7 @@ blocks and ends by itself: the longest wait is for a checkout (``CHECKOUT_TIMEOU
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,8 +18,8 @@ from actors.errors import InvalidRequestError, PhalanxError, WorkspaceError
 from actors.git.process import GitRunner
 from actors.worktrees.create import bind_spare, claimed_existing, make_spare, make_worktree, make_worktree_on
 from actors.worktrees.model import (
-    DryRun,
     OrphanWorktree,
+    PlannedRemovals,
     RemovalResult,
     Workspace,
     WorkspaceMode,
@@ -30,9 +30,17 @@ from actors.worktrees.model import (
     note_bound,
     registration_at,
 )
-from actors.worktrees.remove import list_leftovers, remove, remove_orphan, save_state
+from actors.worktrees.remove import (
+    list_leftovers,
+    plan_orphan_removal,
+    plan_removal,
+    remove,
+    remove_orphan,
+    save_state,
+)
 from actors.worktrees.source import SourceRepository, check_directory, describe_left_behind, find_source
 
+_NOTHING_REMOVED = RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
 _INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
@@ -144,15 +152,14 @@ class WorktreeManager:
             raise WorkspaceError(f"{branch_of(name)} is taken in {source.top}. Try again.")
         return self._placed(source, spare.worktree, bound.branch, bound.notes)
 
-    def retire(self, workspace: Workspace, dry_run: DryRun | None = None) -> RemovalResult:
+    def retire(self, workspace: Workspace) -> RemovalResult:
         """Removes the worktree; what of it is nowhere else is saved under ``refs/phalanx/saved/<name>`` before.
 
         What cannot be saved as it is keeps the worktree, and the branch stays while no other one has its commits: the
         answer says why and where. Call it when the instance's agent has ended. May be repeated, also to finish what
-        was cut off. With a ``dry_run`` nothing is changed, and the answer is what it would be. Raises
-        ``WorkspaceError`` when git cannot tell.
+        was cut off. Raises ``WorkspaceError`` when git cannot tell.
         """
-        return self._remove(workspace, made_at=None, dry_run=dry_run)
+        return self._remove(workspace, made_at=None)
 
     def undo(self, workspace: Workspace) -> RemovalResult:
         """As if ``create`` had never been: also a branch at a commit that no other branch has goes, if it began there.
@@ -188,15 +195,36 @@ class WorktreeManager:
         """
         return list_leftovers(self._git, self._root, frozenset(known))
 
-    def collect(self, orphan: OrphanWorktree, dry_run: DryRun | None = None) -> RemovalResult:
-        """Removes a leftover as ``retire`` does a workspace, and finishes what was cut off; ``dry_run`` as there.
+    def collect(self, orphan: OrphanWorktree) -> RemovalResult:
+        """Removes a leftover as ``retire`` does a workspace, and finishes what was cut off.
 
         It stays, with the reason, when it is no worktree or some process is at work in it. What was found when it was
         listed is looked at again. Raises ``InvalidRequestError`` when it is not below the root.
         """
-        if orphan.path.parent != self._root:
-            raise InvalidRequestError(f"{orphan.path} is not below {self._root}, so it is not ours to remove.")
-        return remove_orphan(self._git, orphan.path, dry_run)
+        self._check_is_below(orphan.path)
+        return remove_orphan(self._git, orphan.path)
+
+    def plan_removals(self, what: Sequence[Workspace | OrphanWorktree]) -> tuple[RemovalResult | PhalanxError, ...]:
+        """What ``retire`` or ``collect`` of each will answer, or raise, when they are called in this order.
+
+        Changes nothing.
+        """
+        earlier = PlannedRemovals()
+        return tuple(self._plan_removal(each, earlier) for each in what)
+
+    def _plan_removal(self, what: Workspace | OrphanWorktree, earlier: PlannedRemovals) -> RemovalResult | PhalanxError:
+        try:
+            if isinstance(what, OrphanWorktree):
+                self._check_is_below(what.path)
+                return plan_orphan_removal(self._git, what.path, earlier)
+            location = self._site_of(what)
+            return _NOTHING_REMOVED if location is None else plan_removal(self._git, location, earlier)
+        except PhalanxError as error:
+            return error
+
+    def _check_is_below(self, worktree: Path) -> None:
+        if worktree.parent != self._root:
+            raise InvalidRequestError(f"{worktree} is not below {self._root}, so it is not ours to remove.")
 
     def _share(self, work_dir: Path) -> Workspace:
         shared = Workspace(mode="shared", directory=work_dir)
@@ -258,19 +286,18 @@ class WorktreeManager:
                 "directory outside of it and bring the team up again, or use a shared workspace."
             )
 
-    def _remove(self, workspace: Workspace, *, made_at: str | None, dry_run: DryRun | None = None) -> RemovalResult:
+    def _remove(self, workspace: Workspace, *, made_at: str | None) -> RemovalResult:
         location = self._site_of(workspace)
         if location is None:
-            return RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
-        return remove(self._git, location, made_at=made_at, dry_run=dry_run)
+            return _NOTHING_REMOVED
+        return remove(self._git, location, made_at=made_at)
 
     def _site_of(self, workspace: Workspace) -> WorktreeLocation | None:
         """None when shared. Raises ``InvalidRequestError`` when the worktree is not below the root."""
         worktree, git_directory, branch = workspace.worktree, workspace.git_directory, workspace.branch
         if workspace.mode == "shared" or worktree is None or git_directory is None or branch is None:
             return None
-        if worktree.parent != self._root:
-            raise InvalidRequestError(f"{worktree} is not below {self._root}, so it is not ours to remove.")
+        self._check_is_below(worktree)
         bound = bound_to(registration_at(git_directory, worktree))
         base = workspace.base_commit
         return WorktreeLocation(

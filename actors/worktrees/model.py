@@ -1,4 +1,4 @@
-"""The values of worktrees: what travels, where one is, and removals that are only shown.
+"""The values of worktrees: what travels, where one is, and removals that are only planned.
 
 The values of this package that travel: to the supervisor, into its store and back.
 
@@ -6,10 +6,7 @@ They import no git, so an instance actor may hold them without paying for it.
 
 The place that retiring is about, and the error that keeps it.
 
-Removals that are only rehearsed: each step looks and decides as in a real one, and changes nothing.
-
-One ``DryRun`` goes through the removals of a clean-up in their order and remembers what the earlier ones would have
-changed for the later ones. It travels between the supervisor and the host, so it holds plain values.
+What planned removals would change for those that are planned after them.
 """
 
 from __future__ import annotations
@@ -175,17 +172,17 @@ def directory_of(registration: Path) -> Path | None:
 
 
 @dataclass(slots=True)
-class DryRun:
+class PlannedRemovals:
     """Each pair begins with the repository's common git directory."""
 
-    gone: set[tuple[str, str]] = field(default_factory=set)
-    """Branches that would have been deleted."""
-    held: set[tuple[str, str]] = field(default_factory=set)
-    """Commits that would have been saved."""
+    gone: set[tuple[Path, str]] = field(default_factory=set)
+    """Branches that will have been deleted."""
+    held: set[tuple[Path, str]] = field(default_factory=set)
+    """Commits that will have been saved."""
 
-    def branches_gone(self, git_directory: str) -> frozenset[str]:
+    def branches_gone(self, git_directory: Path) -> frozenset[str]:
         return frozenset(branch for place, branch in self.gone if place == git_directory)
 
-    def holds(self, git_directory: str, is_below: Callable[[str], bool]) -> bool:
+    def holds(self, git_directory: Path, is_below: Callable[[str], bool]) -> bool:
         """``is_below``: whether what is asked for can be reached from this commit."""
         return any(is_below(commit) for place, commit in self.held if place == git_directory)

@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from pathlib import Path
 
 import psutil
@@ -41,11 +42,11 @@ from actors.worktrees.create import (
     is_claimed,
     is_reachable,
     is_unfinished,
-    predict_deletion,
+    plan_deletion,
 )
 from actors.worktrees.model import (
-    DryRun,
     OrphanWorktree,
+    PlannedRemovals,
     RemovalResult,
     WorktreeKeptError,
     WorktreeLocation,
@@ -77,18 +78,18 @@ def save_state(git: GitRunner, location: WorktreeLocation) -> SavedWork | None:
     return _save(git, location)[0]
 
 
-def predict_saving(git: GitRunner, location: WorktreeLocation, dry_run: DryRun) -> SavedWork | None:
-    """What ``set_aside`` would save. Raises ``WorktreeKeptError`` as it would."""
+def _plan_saving(git: GitRunner, location: WorktreeLocation, earlier: PlannedRemovals) -> SavedWork | None:
+    """What ``set_aside`` will save; notes it in ``earlier``. Raises ``WorktreeKeptError`` as it will."""
     inventory = take_inventory(git, location)
     with tempfile.TemporaryDirectory(prefix="phalanx-") as objects:
-        saved = _would_save(git, location, inventory, SnapshotMaker(git, location, Path(objects)), dry_run)
+        saved = _to_save(git, location, inventory, SnapshotMaker(git, location, Path(objects)), earlier)
     if saved is not None:
-        dry_run.held.add((str(location.git_directory), inventory.commit))
+        earlier.held.add((location.git_directory, inventory.commit))
     return saved
 
 
-def _would_save(
-    git: GitRunner, location: WorktreeLocation, inventory: WorktreeState, maker: SnapshotMaker, dry_run: DryRun
+def _to_save(
+    git: GitRunner, location: WorktreeLocation, inventory: WorktreeState, maker: SnapshotMaker, earlier: PlannedRemovals
 ) -> SavedWork | None:
     uncommitted = inventory.describe()
     if uncommitted is not None:
@@ -96,7 +97,7 @@ def _would_save(
         if not snapshot.adds_nothing:
             ref = maker.find(snapshot) or next_saved(git.repository(location.git_directory), location.name)
             return SavedWork(ref=ref, what=uncommitted)
-    return _commit_to_save(git, location, inventory.commit, dry_run)
+    return _commit_to_save(git, location, inventory.commit, earlier)
 
 
 def set_aside(git: GitRunner, location: WorktreeLocation) -> SavedWork | None:
@@ -167,7 +168,8 @@ def describe_work(git: GitRunner, location: WorktreeLocation) -> str:
         inventory = take_inventory(git, location)
     except WorktreeKeptError as reason:
         return f"It cannot be saved: {reason}."
-    unmerged = None if _is_held(git, location, inventory.commit, DryRun()) else _unmerged(location, inventory.commit)
+    held = _is_held(git, location, inventory.commit, PlannedRemovals())
+    unmerged = None if held else _unmerged(location, inventory.commit)
     found = [words for words in (inventory.describe(), unmerged) if words is not None]
     return f"Work that is nowhere else: {', and '.join(found)}." if found else "It is clean and merged."
 
@@ -192,7 +194,7 @@ def _save_once(git: GitRunner, location: WorktreeLocation, inventory: WorktreeSt
         snapshot = maker.take(inventory)
         if not snapshot.adds_nothing:
             return SavedWork(ref=maker.keep(snapshot, inventory), what=uncommitted)
-    missing = _commit_to_save(git, location, inventory.commit, DryRun())
+    missing = _commit_to_save(git, location, inventory.commit, PlannedRemovals())
     if missing is None or missing.is_there:
         return missing
     return replace(
@@ -200,58 +202,74 @@ def _save_once(git: GitRunner, location: WorktreeLocation, inventory: WorktreeSt
     )
 
 
-def _commit_to_save(git: GitRunner, location: WorktreeLocation, commit: str, dry_run: DryRun) -> SavedWork | None:
+def _commit_to_save(
+    git: GitRunner, location: WorktreeLocation, commit: str, earlier: PlannedRemovals
+) -> SavedWork | None:
     """Under which ref the worktree's commit is saved, or has to be; None when something else holds it."""
     unmerged = _unmerged(location, commit)
     repository = git.repository(location.git_directory)
     own = [saved for saved in list_saved(repository, location.name) if saved.commit == commit]
     if own:
         return SavedWork(ref=own[0].name, what=unmerged, is_there=True)
-    if _is_held(git, location, commit, dry_run):
+    if _is_held(git, location, commit, earlier):
         return None
     return SavedWork(ref=next_saved(repository, location.name), what=unmerged)
 
 
-def _is_held(git: GitRunner, location: WorktreeLocation, commit: str, dry_run: DryRun) -> bool:
+def _is_held(git: GitRunner, location: WorktreeLocation, commit: str, earlier: PlannedRemovals) -> bool:
     if commit == location.base_commit:
         return True
-    place = str(location.git_directory)
-    besides = {location.branch, *dry_run.branches_gone(place)}
+    besides = {location.branch, *earlier.branches_gone(location.git_directory)}
     repository = git.repository(location.git_directory)
     if find_holder(repository, commit, besides=besides) is not None:
         return True
-    return dry_run.holds(place, lambda tip: is_reachable(repository, commit, tip=tip))
+    return earlier.holds(location.git_directory, lambda tip: is_reachable(repository, commit, tip=tip))
 
 
 def _unmerged(location: WorktreeLocation, commit: str) -> str:
     return f"its commit {commit[:12]} is not merged: no branch or tag but {location.branch} has it"
 
 
-def remove(
-    git: GitRunner, location: WorktreeLocation, *, made_at: str | None = None, dry_run: DryRun | None = None
-) -> RemovalResult:
-    """Removes worktree and branch as far as that loses nothing. ``made_at`` as in ``delete_branch``.
-
-    With a ``dry_run`` nothing is changed; the answer is what it would be.
-    """
+def remove(git: GitRunner, location: WorktreeLocation, *, made_at: str | None = None) -> RemovalResult:
+    """Removes worktree and branch as far as that loses nothing. ``made_at`` as in ``delete_branch``."""
     if not location.git_directory.is_dir():
-        gone = f"The repository {location.git_directory} is gone; what is left in {location.worktree} is kept."
-        return RemovalResult(removed=False, kept_reason=gone, branch_deleted=False)
+        return _repository_gone(location)
     saved = None
     try:
         with claimed_existing(location.worktree) as there:
             if there:
-                saved = predict_saving(git, location, dry_run) if dry_run is not None else set_aside(git, location)
-                return _finish(git, location, saved, made_at, dry_run)
+                saved = set_aside(git, location)
+                return _finish(git, location, saved, made_at)
         with claimed_existing(location.set_aside):
-            return _finish(git, location, _saved_before(git, location), made_at, dry_run)
+            return _finish(git, location, _saved_before(git, location), made_at)
     except WorktreeKeptError as reason:
-        return RemovalResult(
-            removed=False,
-            kept_reason=f"The worktree {location.worktree} (branch {location.branch}) is kept: {reason}.",
-            branch_deleted=False,
-            saved_ref=saved.ref if saved else None,
-        )
+        return _kept(location, reason, saved)
+
+
+def plan_removal(git: GitRunner, location: WorktreeLocation, earlier: PlannedRemovals) -> RemovalResult:
+    """What ``remove`` will answer when ``earlier`` is done, to which this removal is added. Changes nothing else."""
+    if not location.git_directory.is_dir():
+        return _repository_gone(location)
+    try:
+        with claimed_existing(location.worktree) as there:
+            saved = _plan_saving(git, location, earlier) if there else _saved_before(git, location)
+            return _removed(saved, plan_deletion(git.repository(location.git_directory), location, earlier))
+    except WorktreeKeptError as reason:
+        return _kept(location, reason, None)
+
+
+def _repository_gone(location: WorktreeLocation) -> RemovalResult:
+    gone = f"The repository {location.git_directory} is gone; what is left in {location.worktree} is kept."
+    return RemovalResult(removed=False, kept_reason=gone, branch_deleted=False)
+
+
+def _kept(location: WorktreeLocation, reason: WorktreeKeptError, saved: SavedWork | None) -> RemovalResult:
+    return RemovalResult(
+        removed=False,
+        kept_reason=f"The worktree {location.worktree} (branch {location.branch}) is kept: {reason}.",
+        branch_deleted=False,
+        saved_ref=saved.ref if saved else None,
+    )
 
 
 def _saved_before(git: GitRunner, location: WorktreeLocation) -> SavedWork | None:
@@ -259,26 +277,22 @@ def _saved_before(git: GitRunner, location: WorktreeLocation) -> SavedWork | Non
     return SavedWork(ref=saves[-1].name, what="see its commit message") if saves else None
 
 
-def _finish(
-    git: GitRunner, location: WorktreeLocation, saved: SavedWork | None, made_at: str | None, dry_run: DryRun | None
-) -> RemovalResult:
-    repository = git.repository(location.git_directory)
-    if dry_run is None:
-        unregister(git, location)
-        branch_kept = delete_branch(repository, location.branch, made_at=made_at)
-    else:
-        branch_kept = predict_deletion(repository, location, made_at, dry_run)
-    notes = [] if saved is None else [f"What was only in its worktree was saved first: {saved.what}."]
-    if branch_kept is not None:
-        notes.append(branch_kept)
+def _finish(git: GitRunner, location: WorktreeLocation, saved: SavedWork | None, made_at: str | None) -> RemovalResult:
+    unregister(git, location)
+    branch_kept = delete_branch(git.repository(location.git_directory), location.branch, made_at=made_at)
     try:
-        if dry_run is None:
-            delete_directory(location.set_aside)
+        delete_directory(location.set_aside)
     except OSError as error:
-        notes.append(f"{location.set_aside} cannot be deleted ({error.strerror}); nothing in it is unsaved.")
+        left = f"{location.set_aside} cannot be deleted ({error.strerror}); nothing in it is unsaved."
+        return _removed(saved, branch_kept, left)
+    return _removed(saved, branch_kept)
+
+
+def _removed(saved: SavedWork | None, branch_kept: str | None, left: str | None = None) -> RemovalResult:
+    saved_first = f"What was only in its worktree was saved first: {saved.what}." if saved else None
     return RemovalResult(
         removed=True,
-        kept_reason=" ".join(notes) or None,
+        kept_reason=" ".join(filter(None, (saved_first, branch_kept, left))) or None,
         branch_deleted=branch_kept is None,
         saved_ref=saved.ref if saved else None,
     )
@@ -299,60 +313,102 @@ def list_leftovers(git: GitRunner, root: Path, known: frozenset[str]) -> tuple[O
     return tuple(found)
 
 
-def remove_orphan(git: GitRunner, path: Path, dry_run: DryRun | None = None) -> RemovalResult:
-    """What was listed may have changed since; it is looked at again. With a ``dry_run`` nothing is changed."""
+class _OrphanKind(Enum):
+    WORKTREE = auto()
+    """It is removed as the worktree of an instance is."""
+    UNFINISHED = auto()
+    """Its making was cut off."""
+    SET_ASIDE = auto()
+    """Its removal was cut off, and another worktree may have its name by now: only the directory goes."""
+    STRANGE = auto()
+    """It is no worktree. When it is empty a worktree may just be made in it; then it is locked."""
+
+
+_BUSY = "another call of Phalanx is at work in it"
+_NOT_OURS = "it is no worktree, so nobody knows what is in it"
+
+
+def remove_orphan(git: GitRunner, path: Path) -> RemovalResult:
+    """What was listed may have changed since; it is looked at again."""
     try:
-        return _collect(git, path, dry_run)
+        return _remove_orphan(git, path)
     except WorktreeKeptError as reason:
-        return RemovalResult(removed=False, kept_reason=f"{path} is kept: {reason}.", branch_deleted=False)
+        return _kept_orphan(path, reason)
 
 
-def _collect(git: GitRunner, path: Path, dry_run: DryRun | None) -> RemovalResult:
+def _remove_orphan(git: GitRunner, path: Path) -> RemovalResult:
+    match _examine(path):
+        case _OrphanKind.WORKTREE, WorktreeLocation() as location:
+            return remove(git, location)
+        case _OrphanKind.UNFINISHED, WorktreeLocation() as location:
+            if not clear_unfinished(git, location.git_directory, path):
+                raise WorktreeKeptError(_BUSY)
+            return _UNFINISHED_REMOVED
+        case kind, _:
+            with claimed_existing(path) as there:
+                if there:
+                    _delete_orphan(path, kind)
+            return _DIRECTORY_REMOVED
+
+
+def plan_orphan_removal(git: GitRunner, path: Path, earlier: PlannedRemovals) -> RemovalResult:
+    """What ``remove_orphan`` will answer; ``earlier`` as in ``plan_removal``."""
+    try:
+        return _plan_orphan_removal(git, path, earlier)
+    except WorktreeKeptError as reason:
+        return _kept_orphan(path, reason)
+
+
+def _plan_orphan_removal(git: GitRunner, path: Path, earlier: PlannedRemovals) -> RemovalResult:
+    match _examine(path):
+        case _OrphanKind.WORKTREE, WorktreeLocation() as location:
+            return plan_removal(git, location, earlier)
+        case _OrphanKind.UNFINISHED, _:
+            if is_claimed(path):
+                raise WorktreeKeptError(_BUSY)
+            return _UNFINISHED_REMOVED
+        case kind, _:
+            with claimed_existing(path) as there:
+                if there and kind is _OrphanKind.STRANGE and any(path.iterdir()):
+                    raise WorktreeKeptError(_NOT_OURS)
+            return _DIRECTORY_REMOVED
+
+
+_UNFINISHED_REMOVED = RemovalResult(removed=True, kept_reason=None, branch_deleted=True)
+_DIRECTORY_REMOVED = RemovalResult(removed=True, kept_reason=None, branch_deleted=False)
+
+
+def _kept_orphan(path: Path, reason: WorktreeKeptError) -> RemovalResult:
+    return RemovalResult(removed=False, kept_reason=f"{path} is kept: {reason}.", branch_deleted=False)
+
+
+def _examine(path: Path) -> tuple[_OrphanKind, WorktreeLocation | None]:
+    """Raises ``WorktreeKeptError`` for what is not ours or in which a process is at work."""
     if not _is_ours(path):
         raise WorktreeKeptError("it is no directory that was made here")
     location = _site_of(path)
+    whole = location is not None and location.git_directory.is_dir()
     if original_of(path) is not None:
-        return _collect_set_aside(git, path, location, dry_run)
+        free = whole and location is not None and not os.path.lexists(location.worktree)
+        return (_OrphanKind.WORKTREE if free else _OrphanKind.SET_ASIDE), location
     if location is None:
-        return _collect_strange(path, dry_run)
-    if not location.git_directory.is_dir():
-        return remove(git, location, dry_run=dry_run)
-    if is_unfinished(location.git_directory, path):
-        cleared = not is_claimed(path) if dry_run is not None else clear_unfinished(git, location.git_directory, path)
-        if not cleared:
-            raise WorktreeKeptError("another call of Phalanx is at work in it")
-        return RemovalResult(removed=True, kept_reason=None, branch_deleted=True)
-    _check_nobody_inside(location)
-    return remove(git, location, dry_run=dry_run)
+        return _OrphanKind.STRANGE, None
+    if whole and is_unfinished(location.git_directory, path):
+        return _OrphanKind.UNFINISHED, location
+    if whole:
+        _check_nobody_inside(location)
+    return _OrphanKind.WORKTREE, location
 
 
-def _collect_set_aside(
-    git: GitRunner, path: Path, location: WorktreeLocation | None, dry_run: DryRun | None
-) -> RemovalResult:
-    """The last step only, unless the name is free: a worktree that was made under it since has its own branch."""
-    if location is not None and location.git_directory.is_dir() and not os.path.lexists(location.worktree):
-        return remove(git, location, dry_run=dry_run)
-    with claimed_existing(path) as there:
-        try:
-            if there and dry_run is None:
-                delete_directory(path)
-        except OSError as error:
-            raise WorktreeKeptError(f"it cannot be deleted ({error.strerror}); nothing in it is unsaved") from error
-    return RemovalResult(removed=True, kept_reason=None, branch_deleted=False)
-
-
-def _collect_strange(path: Path, dry_run: DryRun | None) -> RemovalResult:
-    """An empty directory may be one in which a worktree is just being made; then it is locked."""
-    strange = WorktreeKeptError("it is no worktree, so nobody knows what is in it")
-    with claimed_existing(path) as there:
-        if there and dry_run is not None and any(path.iterdir()):
-            raise strange
-        try:
-            if there and dry_run is None:
-                path.rmdir()
-        except OSError as error:
-            raise strange from error
-    return RemovalResult(removed=True, kept_reason=None, branch_deleted=False)
+def _delete_orphan(path: Path, kind: _OrphanKind) -> None:
+    try:
+        if kind is _OrphanKind.STRANGE:
+            path.rmdir()
+        else:
+            delete_directory(path)
+    except OSError as error:
+        reason = f"it cannot be deleted ({error.strerror}); nothing in it is unsaved"
+        raise WorktreeKeptError(_NOT_OURS if kind is _OrphanKind.STRANGE else reason) from error
 
 
 def _check_nobody_inside(location: WorktreeLocation) -> None:

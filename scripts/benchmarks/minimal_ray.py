@@ -97,10 +97,14 @@ class BareActors:
 
     async def end(self) -> None:
         self._tasks.close()
-        await asyncio.wait_for(self._process.wait(), 60)
+        async with asyncio.timeout(60):
+            await self._process.wait()
 
     async def _line(self) -> str:
-        while line := await asyncio.wait_for(self._answers.readline(), 300):
+        line = b"before the first"
+        while line:
+            async with asyncio.timeout(300):
+                line = await self._answers.readline()
             if line.startswith(b"=> "):
                 return line[3:].decode()
         raise RuntimeError("the program with the bare actors ended")

@@ -33,7 +33,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from actors.concurrency import TaskSet
+from actors.backoff import Backoff, RetrySchedule
+from actors.concurrency import TaskSet, every
 from actors.errors import FencedError, PhalanxError, WorkspaceError
 from actors.files import write_private
 from actors.home import Home
@@ -101,7 +102,7 @@ class Relocation:
 
 _MOVE_LOOK_S = 2.0
 _MOVES_AT_ONCE = 4
-_MOVE_AGAIN_S = 30.0
+_MOVE_AGAIN = Backoff(first_s=30.0, longest_s=30.0)
 
 
 class Failover:
@@ -113,7 +114,7 @@ class Failover:
         self._lifecycle = parts.lifecycle
         self._relocation = Relocation(parts)
         self._failure_detector = FailureDetector()
-        self._not_before: dict[str, float] = {}
+        self._tries = RetrySchedule[str](_MOVE_AGAIN)
         self._moving: set[str] = set()
         self._troubles: dict[str, str] = {}
         """Why one that should go on elsewhere does not yet, by instance."""
@@ -121,22 +122,13 @@ class Failover:
         self._work = TaskSet("watch the hosts")
 
     def begin(self) -> None:
-        self._work.begin(self._watch())
+        self._work.begin(every(_MOVE_LOOK_S, self._look, "the hosts cannot be seen now"))
 
     async def end(self) -> None:
         await self._work.end()
 
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(_MOVE_LOOK_S)
-            try:
-                await self._look(time.monotonic())
-            except PhalanxError as error:
-                logger.warning("the hosts cannot be seen now: %s", error)
-            except Exception:
-                logger.exception("the hosts could not be looked at")
-
-    async def _look(self, now: float) -> None:
+    async def _look(self) -> None:
+        now = time.monotonic()
         there = {node.name for node in await self._scheduler.nodes()}
         known = self._team.registry.names()
         for name in [each for each in self._scheduler.places if each not in known]:
@@ -154,7 +146,7 @@ class Failover:
             self._scheduler.away.add(host)
             self._tell(member, host)
             instance_id = member.record.instance_id
-            if given_up and instance_id not in self._moving and now >= self._not_before.get(instance_id, 0.0):
+            if given_up and instance_id not in self._moving and self._tries.may(instance_id, now):
                 ready.append(member)
         if ready:
             await self._begin_moving(ready)
@@ -203,11 +195,11 @@ class Failover:
         except PlacementCancelledError:
             self._troubles.pop(instance_id, None)
         except PhalanxError as error:
-            self._not_before[instance_id] = time.monotonic() + _MOVE_AGAIN_S
+            self._tries.failed(instance_id, time.monotonic())
             self._troubles[instance_id] = f"cannot go on elsewhere yet: {error}"
             logger.warning("%s could not be moved from %s yet: %s", instance_id, lost, error)
         except Exception as error:
-            self._not_before[instance_id] = time.monotonic() + _MOVE_AGAIN_S
+            self._tries.failed(instance_id, time.monotonic())
             self._troubles[instance_id] = f"cannot go on elsewhere yet: an error in Phalanx: {error!r}"
             logger.exception("%s could not be moved from %s yet", instance_id, lost)
         else:
@@ -278,7 +270,7 @@ class Drainer:
         self._troubles: dict[str, tuple[float, str]] = {}
 
     def begin(self) -> None:
-        self._work.begin(self._watch())
+        self._work.begin(every(_DRAIN_LOOK_S, self._look, "the drained hosts cannot be seen now"))
 
     async def end(self) -> None:
         await self._work.end()
@@ -299,16 +291,6 @@ class Drainer:
         if instance_id in self._troubles:
             return f"could not be handed over yet: {self._troubles[instance_id][1]}"
         return _WHY.get(member.snapshot.status, "is handed over next")
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(_DRAIN_LOOK_S)
-            try:
-                await self._look()
-            except PhalanxError as error:
-                logger.warning("the hosts cannot be seen now: %s", error)
-            except Exception:
-                logger.exception("the drained hosts could not be looked at")
 
     async def _look(self) -> None:
         if not self._scheduler.drained and not any(member.record.moving_from for member in self._team.registry):
@@ -492,16 +474,14 @@ class WorkSync:
         self._carrying: set[str] = set()
 
     def begin(self) -> None:
-        self._work.begin(self._run())
+        self._work.begin(every(_CARRY_LOOK_S, self._look, "work cannot be carried home now"))
 
     async def end(self) -> None:
         await self._work.end()
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(_CARRY_LOOK_S)
-            for member in self._team.registry:
-                self._consider(member, time.monotonic())
+    async def _look(self) -> None:
+        for member in self._team.registry:
+            self._consider(member, time.monotonic())
 
     def _consider(self, member: Member, now: float) -> None:
         record = member.record

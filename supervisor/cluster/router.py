@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from actors.host.host import Host
 from actors.instance.inbox import ids_in_record
 from actors.instance.transcript import FileTail
 from actors.tmux.pane import PaneInfo
-from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode, name_in
+from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace, WorkspaceMode, name_in
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.team.instance import SPARE_PREFIX
 
@@ -327,12 +327,28 @@ class HostRouter:
     async def remove_orphan(self, orphan: OrphanWorktree) -> RemovalResult:
         return await (await self._scheduler.link(orphan.host or self._scheduler.own)).remove_orphan(orphan)
 
-    async def preview_removal(self, what: Workspace | OrphanWorktree, dry_run: DryRun) -> tuple[RemovalResult, DryRun]:
+    async def plan_removals(
+        self, what: Sequence[Workspace | OrphanWorktree]
+    ) -> tuple[RemovalResult | PhalanxError, ...]:
+        """A host that cannot be asked is the error of what is on it."""
+        by_link: dict[Host, list[int]] = {}
+        planned: dict[int, RemovalResult | PhalanxError] = {}
+        for number, each in enumerate(what):
+            try:
+                by_link.setdefault(await self._link_to(each), []).append(number)
+            except PhalanxError as error:
+                planned[number] = error
+        for link, numbers in by_link.items():
+            try:
+                planned |= zip(numbers, await link.plan_removals([what[number] for number in numbers]), strict=True)
+            except PhalanxError as error:
+                planned |= dict.fromkeys(numbers, error)
+        return tuple(planned[number] for number in range(len(what)))
+
+    async def _link_to(self, what: Workspace | OrphanWorktree) -> Host:
         if isinstance(what, OrphanWorktree):
-            link = await self._scheduler.link(what.host or self._scheduler.own)
-        else:
-            link = await self._link_of(what)
-        return await link.preview_removal(what, dry_run)
+            return await self._scheduler.link(what.host or self._scheduler.own)
+        return await self._link_of(what)
 
     async def _on_all(self, ask: Callable[[Host], Awaitable[_Answer]]) -> dict[str, _Answer]:
         """What is wrong with this machine itself is raised; another that does not answer is left out."""

@@ -18,7 +18,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from actors.concurrency import TaskSet
+from actors.backoff import Backoff, RetrySchedule
+from actors.concurrency import TaskSet, every
 from actors.errors import InvalidRequestError, PhalanxError
 from actors.home import Home
 from actors.nodes import Node
@@ -31,7 +32,7 @@ from supervisor.team.team import Team
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 2.0
-_AGAIN_S = 30.0
+_AGAIN = Backoff(first_s=30.0, longest_s=30.0)
 LET_GO_S = 60.0
 """So long after the last that was on an elastic host."""
 
@@ -41,31 +42,24 @@ class HostConnector:
         self._scheduler = scheduler
         self._work = TaskSet("greet the hosts")
         self._greeting: set[str] = set()
-        self._not_before: dict[str, float] = {}
+        self._tries = RetrySchedule[str](_AGAIN)
         self._empty_since: dict[str, float] = {}
 
     def begin(self) -> None:
-        self._work.begin(self._watch())
+        self._work.begin(every(_LOOK_S, self._look, "the hosts cannot be seen now", at_once=True))
 
     async def end(self) -> None:
         await self._work.end()
 
-    async def _watch(self) -> None:
-        while True:
-            try:
-                await self._look(asyncio.get_running_loop().time())
-            except PhalanxError as error:
-                logger.warning("the hosts cannot be seen now: %s", error)
-            await asyncio.sleep(_LOOK_S)
-
-    async def _look(self, now: float) -> None:
+    async def _look(self) -> None:
+        now = asyncio.get_running_loop().time()
         linked = self._scheduler.linked()
         for node in await self._scheduler.nodes():
             if node.elastic:
                 await self._consider(node.name, now, linked=node.name in linked)
                 continue
             new = node.name not in linked and node.name not in self._greeting
-            if new and now >= self._not_before.get(node.name, 0.0):
+            if new and self._tries.may(node.name, now):
                 self._greeting.add(node.name)
                 self._work.begin(self._greet(node.name))
 
@@ -81,7 +75,7 @@ class HostConnector:
         try:
             await self._scheduler.link(name)
         except PhalanxError as error:
-            self._not_before[name] = asyncio.get_running_loop().time() + _AGAIN_S
+            self._tries.failed(name, asyncio.get_running_loop().time())
             logger.warning("the host %s cannot be connected to yet: %s", name, error)
         finally:
             self._greeting.remove(name)

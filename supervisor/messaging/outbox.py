@@ -142,6 +142,12 @@ def is_settled(receipt: Receipt) -> bool:
 
 
 class Redeliveries:
+    """Messages at their end whose actor delivers them after all.
+
+    Whoever is terminated while its actor is silent has its messages counted as lost. When it is restarted, its next
+    actor finds in the typing journal what the agent had not written down, and delivers it again.
+    """
+
     def __init__(self) -> None:
         self._ids: dict[str, set[str]] = {}
 

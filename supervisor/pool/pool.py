@@ -21,9 +21,9 @@ from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable,
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from actors.backoff import Backoff, RetrySchedule
 from actors.concurrency import ChangeNotifier, TaskSet
 from actors.errors import FencedError, PhalanxError
-from supervisor.backoff import Backoff
 from supervisor.spawning.admission import FairSemaphore
 
 logger = logging.getLogger(__name__)
@@ -123,8 +123,8 @@ class Pool(Generic[Key, Content]):
         self._recognised = False
         self._used_at: dict[Key, float] = {}
         self._began_at = time.monotonic()
-        self._makes = Backoff[Key](first_pause_s, PAUSE_S)
-        self._ends = Backoff[str](PAUSE_S, _MOST_S)
+        self._makes = RetrySchedule[Key](Backoff(first_pause_s, longest_s=PAUSE_S))
+        self._ends = RetrySchedule[str](Backoff(PAUSE_S, longest_s=_MOST_S))
         self._last_error = ""
         self._making = TaskSet(f"make a {maker.what}")
         self._work = TaskSet(f"look at or end a {maker.what}")

@@ -11,10 +11,10 @@ import asyncio
 import logging
 from pathlib import Path
 
+from actors.backoff import Backoff, RetrySchedule
 from actors.errors import PhalanxError, WorkspaceError
 from actors.host.host import Host
 from actors.worktrees.model import OrphanWorktree, Workspace
-from supervisor.backoff import Backoff
 from supervisor.pool.placement import SparePlacement
 from supervisor.pool.pool import EVERY_S, Spare, SpareMaker
 from supervisor.team.instance import SPARE_PREFIX
@@ -22,8 +22,7 @@ from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
-_AGAIN_S = 20.0
-_MOST_S = 1800.0
+_AGAIN = Backoff(first_s=20.0, longest_s=1800.0)
 
 
 class StaleSpareCleaner:
@@ -38,7 +37,7 @@ class StaleSpareCleaner:
         self._team = team
         self._placement = placement
         self._cleared: set[str] = set()
-        self._tries = Backoff[str](_AGAIN_S, _MOST_S)
+        self._tries = RetrySchedule[str](_AGAIN)
 
     async def keep(self) -> None:
         """For ever."""

@@ -29,7 +29,7 @@ from actors.files import write_private
 from actors.home import Home, led_node_from
 from actors.marks import NODE_MARK, UMASK_MARK
 from actors.nodes import HOST_LABEL, SLOT
-from actors.processes import allow_many_files, end_processes, no_signal_blocked, own_umask, processes_with
+from actors.processes import allow_many_files, end_all_found, no_signal_blocked, own_umask, processes_with
 from supervisor.ray_node.ports import CLIENT_SERVER, HEAD, NODE_OPTIONS, WORKERS
 from supervisor.runtime import Runtime
 from supervisor.runtime.environment import RAY_SETTINGS, agent_environment, kept_for_ray, kept_for_tls, python_path
@@ -100,7 +100,6 @@ def node_environment(given: Mapping[str, str], home: Home) -> dict[str, str]:
 
 _START_S = 120.0
 _OTHERS_S = 60.0
-_SWEEPS = 5
 _TRIES = 3
 _LOOK_EVERY_S = 0.1
 
@@ -229,13 +228,7 @@ def _address_of_head(home: Home) -> str:
 
 def end_node(home: Home) -> list[psutil.Process]:
     """Kills every Ray process of this home on this host; returns what does not end all the same."""
-    left: list[psutil.Process] = []
-    for _ in range(_SWEEPS):  # what is killed may just have started another
-        found = processes_with(NODE_MARK, str(home.root))
-        if not found:
-            return []
-        left = end_processes(found, grace_s=0)
-    return left
+    return end_all_found(lambda: processes_with(NODE_MARK, str(home.root)), grace_s=0)
 
 
 def _check_token(path: Path) -> None:

@@ -4,7 +4,7 @@ Clears away what is left of instances that nobody wants any more; see ``GcServic
 
 Terminated instances whose workspace was kept are retired once more, and forgotten when nothing of them is left; so are
 worktrees and directories in the home that belong to no instance. The host saves unsaved work before it removes
-anything. Instances that could be resumed are never touched. A dry run goes the same way, with the removals rehearsed.
+anything. Instances that could be resumed are never touched. A plan of all that is shown (a dry run) or carried out.
 
 Clears away what terminated instances have left: when a person asks (``gc``), and by itself after a while.
 
@@ -19,27 +19,37 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
+from actors.backoff import Backoff, RetrySchedule
+from actors.concurrency import TaskSet, every
 from actors.errors import FencedError, PhalanxError
 from actors.home import Home
 from actors.host.host import Host
-from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace
+from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace
 from supervisor.api import requests, results
 from supervisor.api.failures import told
 from supervisor.api.results import CollectedItem
 from supervisor.api.verbs import Caller, Handler
-from supervisor.backoff import Backoff
 from supervisor.team.instance import SPARE_PREFIX
 from supervisor.team.lifecycle import Lifecycle, where_saved
-from supervisor.team.registry import Member
+from supervisor.team.registry import InstanceRecord, Member
 from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
 _IN_USE = "an instance is being started, restarted or ended in it"
 _CHANGED = "it was restarted or cleared away meanwhile"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GcStep:
+    """One thing that nobody wants any more, and how it is told of."""
+
+    item: CollectedItem
+    what: Member | OrphanWorktree | str
+    """A terminated instance, a worktree of nobody, or the id of an instance of which only its directory is left."""
 
 
 class GarbageCollector:
@@ -51,34 +61,102 @@ class GarbageCollector:
         self._host = host
         self._lifecycle = lifecycle
 
-    async def collect(self, *, dry_run: bool) -> list[CollectedItem]:
-        """What went or, with ``dry_run``, would go, and what stays and why."""
-        if not dry_run:
-            await self._team.confirm()
-        removing: _Remover = _DryRunRemover(self._host) if dry_run else _RealRemover(self._host, self._team)
-        items = []
-        for member in self._team.registry:
-            if member.terminated:
-                items.append(await self._instance(member, removing))
+    async def plan(self) -> list[GcStep]:
+        """What is left of instances that nobody wants any more, in the order in which it is to go."""
+        steps = [self._step(member) for member in self._team.registry if member.terminated]
         for orphan in await self._host.orphans(self._worktrees()):
             if not self._is_taken(orphan.path.name):
-                items.append(await self._orphan(orphan, removing))
+                item = CollectedItem(what="worktree", path=str(orphan.path), host=orphan.host or None)
+                steps.append(GcStep(item=item, what=orphan))
         for instance_id in await self._host.instance_directories():
-            if instance_id not in self._places() and not self._may_be_of_unreadable(instance_id):
-                items.append(await self._directory(instance_id, removing))
-        return items
+            if not self._has_place(instance_id):
+                path = self._home.instance_directory(instance_id)
+                item = CollectedItem(what="directory", path=str(path), instance_id=instance_id)
+                steps.append(GcStep(item=item, what=instance_id))
+        return steps
+
+    async def preview(self, plan: Sequence[GcStep]) -> list[CollectedItem]:
+        """What ``carry_out`` of the plan would tell now. Changes nothing."""
+        items: dict[int, CollectedItem] = {}
+        asked: dict[int, Workspace | OrphanWorktree] = {}
+        for number, step in enumerate(plan):
+            match step.what:
+                case Member() as member if member.turn.locked():
+                    items[number] = step.item.model_copy(update={"kept": _IN_USE})
+                case Member() as member if stays := self._lifecycle.stays(member.record):
+                    items[number] = _told(step, stays)
+                case Member(record=InstanceRecord(workspace=Workspace() as workspace)):
+                    asked[number] = workspace
+                case OrphanWorktree() as orphan:
+                    asked[number] = orphan
+                case _:
+                    items[number] = step.item
+        for number, removal in zip(asked, await self._planned(list(asked.values())), strict=True):
+            step = plan[number]
+            items[number] = _not_cleared(step.item, removal) if isinstance(removal, Exception) else _told(step, removal)
+        return [items[number] for number in range(len(plan))]
+
+    async def _planned(self, asked: Sequence[Workspace | OrphanWorktree]) -> Sequence[RemovalResult | Exception]:
+        try:
+            return await self._host.plan_removals(asked) if asked else ()
+        except Exception as error:  # noqa: BLE001 - told and logged for each
+            return [error] * len(asked)
+
+    async def carry_out(self, plan: Sequence[GcStep]) -> list[CollectedItem]:
+        """What went, and what stays and why: each step looks again whether what it removes is still unwanted."""
+        await self._team.confirm()
+        return [await self._carry_out(step) for step in plan]
 
     async def dismiss(self, member: Member) -> CollectedItem:
         """The same with one that was terminated."""
-        return await self._instance(member, _RealRemover(self._host, self._team))
+        return await self._carry_out(self._step(member))
+
+    def _step(self, member: Member) -> GcStep:
+        record = member.record
+        worktree = record.workspace.worktree if record.workspace else None
+        path = worktree or self._home.instance_directory(record.place)
+        host = record.host if record.elsewhere else None
+        item = CollectedItem(what="instance", path=str(path), host=host, instance_id=record.instance_id)
+        return GcStep(item=item, what=member)
+
+    async def _carry_out(self, step: GcStep) -> CollectedItem:
+        try:
+            match step.what:
+                case Member() as member:
+                    return await self._clear_instance(member, step.item)
+                case OrphanWorktree() as orphan:
+                    if self._is_taken(orphan.path.name):
+                        return step.item.model_copy(update={"kept": _CHANGED})
+                    return _told(step, await self._host.remove_orphan(orphan))
+                case str() as instance_id:
+                    if self._has_place(instance_id):
+                        return step.item.model_copy(update={"kept": _CHANGED})
+                    await self._host.forget_instance(instance_id)
+                    return step.item
+        except Exception as error:  # noqa: BLE001 - told and logged
+            return _not_cleared(step.item, error)
+
+    async def _clear_instance(self, member: Member, item: CollectedItem) -> CollectedItem:
+        record = member.record
+        if member.turn.locked():
+            return item.model_copy(update={"kept": _IN_USE})
+        async with member.turn:
+            if not member.terminated or record.instance_id not in self._team.registry:
+                return item.model_copy(update={"kept": _CHANGED})
+            removal = await self._lifecycle.retire(record)
+            if _goes(record, removal):
+                await self._host.forget_instance(record.place)
+                await self._team.dismiss(record.instance_id)
+        return _told(GcStep(item=item, what=member), removal)
 
     def _worktrees(self) -> set[str]:
         """Names below the worktrees' root that belong to somebody."""
         return self._team.registry.worktree_names() | self._unreadable
 
-    def _places(self) -> set[str]:
-        """Names of private directories that belong to somebody."""
-        return {member.record.place for member in self._team.registry.everyone()}
+    def _has_place(self, name: str) -> bool:
+        """Whether a private directory belongs, or may belong, to somebody."""
+        places = {member.record.place for member in self._team.registry.everyone()}
+        return name in places or self._may_be_of_unreadable(name)
 
     @property
     def _unreadable(self) -> set[str]:
@@ -93,99 +171,32 @@ class GarbageCollector:
         """An instance whose record cannot be read may have been a spare: what it has is named after that."""
         return name in self._unreadable or (bool(self._unreadable) and name.startswith(SPARE_PREFIX))
 
-    async def _instance(self, member: Member, removing: _Remover) -> CollectedItem:
-        record = member.record
-        worktree = record.workspace.worktree if record.workspace else None
-        path = worktree or self._home.instance_directory(record.place)
-        host = record.host if record.elsewhere else None
-        item = CollectedItem(what="instance", path=str(path), host=host, instance_id=record.instance_id)
-        if member.turn.locked():
-            return item.model_copy(update={"kept": _IN_USE})
-        async with member.turn:
-            if not member.terminated or record.instance_id not in self._team.registry:
-                return item.model_copy(update={"kept": _CHANGED})
-            try:
-                removal = await self._lifecycle.retire(record, removing.workspace)
-                goes = removal.removed or record.workspace is None or record.workspace.worktree is None
-                if goes:
-                    await removing.directory(record.place)
-                    await removing.record(record.instance_id)
-            except Exception as error:  # noqa: BLE001 - told and logged
-                return _not_cleared(item, error)
-        kept = None if goes else removal.kept_reason
-        saved = {"saved_ref": removal.saved_ref, "repository": where_saved(record, removal)}
-        return item.model_copy(update={"kept": kept, **saved})
 
-    async def _orphan(self, orphan: OrphanWorktree, removing: _Remover) -> CollectedItem:
-        item = CollectedItem(what="worktree", path=str(orphan.path), host=orphan.host or None)
-        try:
-            removal = await removing.orphan(orphan)
-        except Exception as error:  # noqa: BLE001 - told and logged
-            return _not_cleared(item, error)
-        kept = None if removal.removed else removal.kept_reason
-        saved_in = str(orphan.git_directory) if removal.saved_ref and orphan.git_directory else None
-        return item.model_copy(update={"kept": kept, "saved_ref": removal.saved_ref, "repository": saved_in})
+def _told(step: GcStep, removal: RemovalResult) -> CollectedItem:
+    match step.what:
+        case Member() as member:
+            goes, repository = _goes(member.record, removal), where_saved(member.record, removal)
+        case OrphanWorktree(git_directory=Path() as git_directory) if removal.saved_ref:
+            goes, repository = removal.removed, str(git_directory)
+        case _:
+            goes, repository = removal.removed, None
+    kept = None if goes else removal.kept_reason
+    return step.item.model_copy(update={"kept": kept, "saved_ref": removal.saved_ref, "repository": repository})
 
-    async def _directory(self, instance_id: str, removing: _Remover) -> CollectedItem:
-        path: Path = self._home.instance_directory(instance_id)
-        item = CollectedItem(what="directory", path=str(path), instance_id=instance_id)
-        try:
-            await removing.directory(instance_id)
-        except Exception as error:  # noqa: BLE001 - told and logged
-            return _not_cleared(item, error)
-        return item
+
+def _goes(record: InstanceRecord, removal: RemovalResult) -> bool:
+    """Whether nothing is left in the way of forgetting the instance."""
+    return removal.removed or record.workspace is None or record.workspace.worktree is None
 
 
 def _not_cleared(item: CollectedItem, error: Exception) -> CollectedItem:
     return item.model_copy(update={"kept": told(error, f"Clearing away {item.path}")["message"]})
 
 
-class _Remover(Protocol):
-    """What one run removes with: the run itself is the same, whether it does so or only rehearses it."""
-
-    async def workspace(self, workspace: Workspace) -> RemovalResult: ...
-    async def orphan(self, orphan: OrphanWorktree) -> RemovalResult: ...
-    async def directory(self, instance_id: str) -> None: ...
-    async def record(self, instance_id: str) -> None: ...
-
-
-class _RealRemover:
-    def __init__(self, host: Host, team: Team) -> None:
-        self.workspace = host.retire_workspace
-        self.orphan = host.remove_orphan
-        self.directory = host.forget_instance
-        self.record = team.dismiss
-
-
-class _DryRunRemover:
-    """Foresees each removal on the host, knowing those before it."""
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self._before = DryRun()
-
-    async def workspace(self, workspace: Workspace) -> RemovalResult:
-        return await self._foresee(workspace)
-
-    async def orphan(self, orphan: OrphanWorktree) -> RemovalResult:
-        return await self._foresee(orphan)
-
-    async def _foresee(self, what: Workspace | OrphanWorktree) -> RemovalResult:
-        removal, self._before = await self._host.preview_removal(what, self._before)
-        return removal
-
-    async def directory(self, instance_id: str) -> None:
-        """It would go."""
-
-    async def record(self, instance_id: str) -> None:
-        """It would go."""
-
-
 KEPT_S = 86_400.0
 KEPT = 200
 EVERY_S = 600.0
-_AGAIN_S = 3600.0
-_MOST_S = 86_400.0
+_AGAIN = Backoff(first_s=3600.0, longest_s=86_400.0)
 
 
 class GcService:
@@ -194,36 +205,32 @@ class GcService:
     def __init__(self, team: Team, collector: GarbageCollector) -> None:
         self._team = team
         self._collector = collector
-        self._tries = Backoff[str](_AGAIN_S, _MOST_S)
-        self._clearing: asyncio.Task[None] | None = None
+        self._tries = RetrySchedule[str](_AGAIN)
+        self._work = TaskSet("clear away who was terminated long ago")
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
         return {"gc": self.gc}
 
     async def begin(self) -> None:
-        self._clearing = asyncio.create_task(self._clear(), name="clear away who was terminated long ago")
+        self._work.begin(every(EVERY_S, self._clear, "who was terminated long ago is not cleared away now"))
 
     async def end(self) -> None:
-        if self._clearing is not None:
-            self._clearing.cancel()
-            await asyncio.gather(self._clearing, return_exceptions=True)
+        await self._work.end()
 
     async def gc(self, request: requests.GcRequest, caller: Caller) -> results.GcResult:
-        items = await self._collector.collect(dry_run=request.dry_run)
+        plan = await self._collector.plan()
+        items = await (self._collector.preview(plan) if request.dry_run else self._collector.carry_out(plan))
         return results.GcResult(dry_run=request.dry_run, items=items)
 
     async def _clear(self) -> None:
-        """For ever; ends when another supervisor has the state."""
-        while True:
-            await asyncio.sleep(EVERY_S)
-            for member in self._due():
-                try:
-                    await self._dismiss(member)
-                except FencedError:
-                    return
-                except PhalanxError as error:
-                    logger.warning("%s cannot be cleared away now: %s", member.record.instance_id, error)
+        for member in self._due():
+            try:
+                await self._dismiss(member)
+            except FencedError:
+                raise
+            except PhalanxError as error:
+                logger.warning("%s cannot be cleared away now: %s", member.record.instance_id, error)
 
     def _due(self) -> Sequence[Member]:
         """Who was terminated long ago, or before many others; first who was so first."""

@@ -2,7 +2,7 @@
 
 ``run`` compares what the records tell with what the host and Ray tell (see ``reconciler``) and carries out what has to
 be done, each act alone and under the instance's turn. What has changed since it was looked at is left alone and looked
-at again. An act that fails is tried again after pauses that grow (see ``backoff``); one that hangs is not waited for:
+at again. An act that fails is tried again after pauses that grow; one that hangs is not waited for:
 the others go on. Nothing is touched before the store has confirmed that no other supervisor has the team.
 """
 
@@ -15,10 +15,10 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
 from actors.agents.base import RunningAgent
+from actors.backoff import Backoff, RetrySchedule
 from actors.errors import FencedError, PhalanxError, UnavailableError
 from actors.host.host import Host
 from actors.instance.reports import InstanceSnapshot
-from supervisor.backoff import Backoff
 from supervisor.pool.actors import PREFIX, ActorPool, spare_actor
 from supervisor.recovery.reconciler import (
     Act,
@@ -41,6 +41,7 @@ from supervisor.team.team import Team
 logger = logging.getLogger(__name__)
 
 EVERY_S = 30.0
+FIRST_PAUSE_S = 0.5
 COMPARED_S = 20.0
 _AGAIN_S = 0.5
 _AWAY_S = 2.0
@@ -72,7 +73,7 @@ class Recovery:
         self._actor_pool = actor_pool
         self._scheduler = staff.scheduler
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._tries = Backoff[Act]()
+        self._tries = RetrySchedule[Act](Backoff(FIRST_PAUSE_S, longest_s=30.0))
         self._under_way: dict[Act, asyncio.Task[bool]] = {}
         self._clearing: asyncio.Task[None] | None = None
         self._strangers: set[str] = set()

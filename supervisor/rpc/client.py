@@ -28,6 +28,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
+from actors.backoff import Backoff
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError, from_wire
 from actors.home import Home, away_words, leader_of
 from actors.sockets import FrameError
@@ -45,8 +46,7 @@ EVENT_POLL_S = 60.0
 CONNECT_PATIENCE_S = 4.0
 """How long a first connection waits for a supervisor that is just starting anew in a Ray that runs: it is back within
 two seconds, or whoever was bringing it up has died."""
-_RETRY_S = (0.02, 0.5)
-"""The first and the longest pause between two tries."""
+_AGAIN = Backoff(first_s=0.02, longest_s=0.5)
 _RELAY_TRIES = 3
 """How often a call that was lost may be sent away by a relay, each time after 20 s, before it is given up."""
 
@@ -234,7 +234,7 @@ class SupervisorClient(TeamVerbs):
                 retry_state.connection_lost(was_sent=not isinstance(error, RequestNotSentError))
                 if closings != self._closings or not retry_state.may_be_repeated:
                     raise retry_state.lost_error() from None
-                await asyncio.sleep(_RETRY_S[0])
+                await asyncio.sleep(_AGAIN.first_s)
 
     async def _line_for(self, retry_state: RetryState) -> GatewayConnection:
         """Raises ``TeamNotRunningError``, or ``UnavailableError`` when something of the call has been sent before."""
@@ -267,7 +267,7 @@ class SupervisorClient(TeamVerbs):
 
     async def _connected(self, *, returning: bool) -> GatewayConnection:
         socket = self._home.gateway_socket
-        pause_s, longest_s = _RETRY_S
+        failures = 0
         while True:
             try:
                 return await GatewayConnection.open(socket, self._hello)
@@ -278,8 +278,8 @@ class SupervisorClient(TeamVerbs):
                     raise TeamNotRunningError(
                         f"{socket} cannot be reached: {error or 'no answer'}. `phalanx doctor` helps."
                     ) from error
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, longest_s)
+            failures += 1
+            await asyncio.sleep(_AGAIN.pause_s(failures))
 
     def _check_is_wanted(self, *, returning: bool) -> None:
         """Raises ``TeamNotRunningError`` when waiting is in vain. The relay of a team that is led from another host may

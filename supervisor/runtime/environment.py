@@ -9,14 +9,12 @@ What must be there before anything is started, and the lock that makes one bring
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from pathlib import Path
 import actors.ray_startup
 import supervisor
 from actors.errors import SettingsError, UnavailableError
+from actors.files import FileLock
 from actors.home import Home
 from actors.marks import TEAM_MARK, UMASK_MARK
 from supervisor.runtime.model import OnStep
@@ -197,7 +196,6 @@ def _belongs_to_others(name: str) -> bool:
 OLDEST_TMUX = (3, 2)
 LOCK_PATIENCE_S = 240.0
 _ASK_TIMEOUT_S = 10.0
-_POLL_S = 0.05
 
 
 def check_programs(environment: Mapping[str, str]) -> None:
@@ -234,37 +232,26 @@ def _first_line(program: str, option: str, environment: Mapping[str, str]) -> st
 
 @contextmanager
 def only_one(lock_file: Path, on_step: OnStep, patience_s: float = LOCK_PATIENCE_S) -> Iterator[None]:
-    """Holds the lock of the home. The file stays for ever: who removed it would let two in.
+    """Holds the lock of the home.
 
     Raises ``UnavailableError`` when another process keeps it for longer than ``patience_s``.
     """
+    lock = FileLock(lock_file)
     try:
-        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+        if not lock.try_acquire():
+            on_step("waiting for another phalanx up or down")
+            _wait_for(lock, lock_file, patience_s)
     except OSError as error:
         raise SettingsError(f"{lock_file} cannot be written: {error.strerror}. Set PHALANX_HOME elsewhere.") from error
     try:
-        _take(descriptor, lock_file, on_step, patience_s)
         yield
     finally:
-        os.close(descriptor)
+        lock.release()
 
 
-def _take(descriptor: int, lock_file: Path, on_step: OnStep, patience_s: float) -> None:
-    deadline = time.monotonic() + patience_s
-    told = False
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pass
-        else:
-            return
-        if time.monotonic() > deadline:
-            raise UnavailableError(
-                f"Another phalanx up or down has been at work on {lock_file.parent} for {patience_s:.0f} s. "
-                "Wait for it or end it, then try again."
-            )
-        if not told:
-            on_step("waiting for another phalanx up or down")
-            told = True
-        time.sleep(_POLL_S)
+def _wait_for(lock: FileLock, lock_file: Path, patience_s: float) -> None:
+    if not lock.acquire(patience_s):
+        raise UnavailableError(
+            f"Another phalanx up or down has been at work on {lock_file.parent} for {patience_s:.0f} s. "
+            "Wait for it or end it, then try again."
+        )

@@ -30,7 +30,7 @@ from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.processes import (
     allow_many_files,
-    end_processes,
+    end_all_found,
     is_running,
     mark_of,
     name_of,
@@ -94,7 +94,6 @@ _FIRST_WORDS = 6
 """Of a command line: in those of Ray's processes later words are command lines of others."""
 _COLLECTED_S = 2.0
 _AGENTS_S = 3.0
-_SWEEPS = 5
 
 
 def start_head(home: Home, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -201,14 +200,12 @@ def end_ray(home: Home, team_id: str, head_pid: int) -> list[psutil.Process]:
 
     At once: asked to end by itself, a head with detached actors takes half a minute.
     """
-    left: list[psutil.Process] = []
-    for _ in range(_SWEEPS):  # what is killed may just have started another
+
+    def of_ray() -> list[psutil.Process]:
         marked = processes_with(TEAM_MARK, team_id)
-        of_ray = [each for each in marked if _session(each) == head_pid or _has_token_of(home, each)]
-        if not of_ray:
-            return []
-        left = end_processes(of_ray, grace_s=0)
-    return left
+        return [each for each in marked if _session(each) == head_pid or _has_token_of(home, each)]
+
+    return end_all_found(of_ray, grace_s=0)
 
 
 def _has_token_of(home: Home, process: psutil.Process) -> bool:

@@ -24,7 +24,7 @@ import psutil
 from actors.errors import InvalidRequestError, SettingsError, TerminalError, UnavailableError
 from actors.home import Home
 from actors.marks import TEAM_MARK
-from actors.processes import end_processes, mark_of, processes_with
+from actors.processes import end_all_found, mark_of, processes_with
 from actors.tmux.server import TmuxServer
 from supervisor.runtime.environment import (
     RAY_SETTINGS,
@@ -102,8 +102,6 @@ def _own_place() -> dict[str, str]:
 
 
 _GRACE_S = 3.0
-_SWEEPS = 5
-"""A process may start others while it is being ended, so one look is not enough."""
 
 
 def refuse_from_inside(team_id: str) -> None:
@@ -128,13 +126,7 @@ def end_all(home: Home, team: TeamInfo) -> None:
     with suppress(TerminalError):  # the sweep below ends a server that does not answer
         if mark_of_server(home) == team.team_id:
             TmuxServer(home.tmux_socket).stop()
-    left: list[psutil.Process] = []
-    for _ in range(_SWEEPS):
-        found = processes_with(TEAM_MARK, team.team_id)
-        if not found:
-            return
-        left = end_processes(found, _GRACE_S)
-    if left:
+    if left := end_all_found(lambda: processes_with(TEAM_MARK, team.team_id), _GRACE_S):
         raise UnavailableError(
             f"These processes of the team do not end even when killed: {names_of(left)}. Try again later."
         )

@@ -31,7 +31,7 @@ from supervisor.store import keys
 from supervisor.store.base import Origin
 from supervisor.store.mirror import MirrorClient, MirrorContent, MirrorUnusableError
 from supervisor.store.redis_client import REDIS_ERRORS, RedisServer, explain
-from supervisor.store.sqlite import Position, create, examine, in_words, lock_of, put_in_place
+from supervisor.store.sqlite import Position, StateLock, create, examine, in_words, put_in_place
 
 _TRIES = 3
 """A team that is still at work may write between reading and taking over."""
@@ -43,7 +43,7 @@ async def restore(home: Home, server: RedisServer, *, apply: bool) -> MirrorCont
     Raises ``StoreError``: a supervisor has the state (``StateHeldError``), there is one already, or Redis cannot help.
     """
     client = MirrorClient(server, home.identity, socket.gethostname(), str(home.root))
-    lock = lock_of(home.state_file)
+    lock = StateLock(home.state_file)
     try:
         lock.take()
         _refuse_unless_missing(home.state_file)

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import logging
 import os
 import secrets
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from actors.errors import FencedError, StateHeldError, StoreError
+from actors.files import FileLock
 from supervisor.store import keys
 from supervisor.store.base import MayBegin, StoreHealth, always, origin_in_words
 
@@ -301,45 +301,24 @@ def _commits(log: bytes) -> Iterator[int]:
             yield number
 
 
-class StateLock:
-    """``path`` is never removed: two processes could then hold locks on two files of the same name."""
+class StateLock(FileLock):
+    """Beside the state file; the process id of its holder stands in it for people to read."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor: int | None = None
+    def __init__(self, state_file: Path) -> None:
+        self._file = state_file.with_name(f"{state_file.name}.lock")
+        super().__init__(self._file)
 
     def take(self) -> None:
         """Raises ``StateHeldError`` at once when a living process holds it, ``OSError`` when it cannot be made."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            os.fchmod(descriptor, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
-            os.close(descriptor)
+        if not self.try_acquire():
+            holder = self._file.read_text(errors="replace").strip() or "unknown"
             raise StateHeldError(
-                f"Another supervisor (process {holder}) has this team's state: it holds {self._path}. Use that one, "
+                f"Another supervisor (process {holder}) has this team's state: it holds {self._file}. Use that one, "
                 "or end it first (phalanx down); for a second team set PHALANX_HOME to another directory."
-            ) from None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._descriptor = descriptor
-        self._sign(descriptor)
-
-    def release(self) -> None:
-        """No-op when it is not held."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def _sign(self, descriptor: int) -> None:
-        """The process id is only there to be read by people; on a full disk it is left out."""
-        try:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        except OSError:
-            return
+            )
+        with contextlib.suppress(OSError):  # on a full disk the id is left out
+            os.ftruncate(self.descriptor, 0)
+            os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
 _SAVE = (
@@ -366,7 +345,7 @@ class StateFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = lock_of(path)
+        self._lock = StateLock(path)
         self._database: sqlite3.Connection | None = None
         self._opened_as: tuple[int, int] | None = None
         self.position = Position()
@@ -474,10 +453,6 @@ class StateFile:
         if self._database is None:
             raise StoreError(f"The team's state {self.path} is not open. Nothing was written.")
         return self._database
-
-
-def lock_of(path: Path) -> StateLock:
-    return StateLock(path.with_name(f"{path.name}.lock"))
 
 
 def read_whole(path: Path) -> tuple[int, dict[str, bytes]]:

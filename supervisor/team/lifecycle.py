@@ -25,6 +25,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
+from actors.backoff import Backoff
 from actors.errors import (
     AgentError,
     FencedError,
@@ -38,7 +39,7 @@ from actors.host.host import Host
 from actors.instance.instance import Instance
 from actors.instance.reports import InstanceSnapshot
 from actors.status import ALIVE, Status
-from actors.worktrees.model import RemovalResult, Workspace
+from actors.worktrees.model import RemovalResult
 from supervisor.api import requests, results
 from supervisor.api.failures import error_info
 from supervisor.api.results import RestartResult, TerminatedInstance, TerminateResult
@@ -59,7 +60,7 @@ _AT_ONCE = 10
 """Endings that run at the same time: each is a few processes on the host."""
 
 
-Remove = Callable[[Workspace], Awaitable[RemovalResult]]
+_NOTHING_REMOVED = RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
 
 
 class Lifecycle:
@@ -193,15 +194,22 @@ class Lifecycle:
         else:
             await self._team.changes.until(heard, _NOTICE_S)
 
-    async def retire(self, record: InstanceRecord, remove: Remove | None = None) -> RemovalResult:
-        """Removes the workspace of an instance that has ended, as far as that loses nothing; ``remove`` does it."""
+    async def retire(self, record: InstanceRecord) -> RemovalResult:
+        """Removes the workspace of an instance that has ended, as far as that loses nothing."""
+        stays = self.stays(record)
+        if stays is not None or record.workspace is None:
+            return stays or _NOTHING_REMOVED
+        return await self._host.retire_workspace(record.workspace)
+
+    def stays(self, record: InstanceRecord) -> RemovalResult | None:
+        """What ``retire`` answers without asking the host; None when it asks."""
         if record.workspace is None:
-            return RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
+            return _NOTHING_REMOVED
         inside = self._who_works_in(record)
-        if inside:
-            reason = f"The worktree {record.workspace.worktree} is kept: {inside} works in it."
-            return RemovalResult(removed=False, kept_reason=reason, branch_deleted=False)
-        return await (remove or self._host.retire_workspace)(record.workspace)
+        if not inside:
+            return None
+        reason = f"The worktree {record.workspace.worktree} is kept: {inside} works in it."
+        return RemovalResult(removed=False, kept_reason=reason, branch_deleted=False)
 
     def _who_works_in(self, record: InstanceRecord) -> str:
         """Another instance that is alive and has its working directory in this one's worktree; empty if none."""
@@ -279,7 +287,7 @@ class Lifecycle:
             raise WrongStateError(self._ending)
         await self._team.confirm()
         here = record.workspace is None or record.workspace.home is None
-        if here and not record.directory.is_dir():
+        if here and not await asyncio.to_thread(record.directory.is_dir):
             raise WorkspaceError(
                 f"The workspace of {record.instance_id} is gone ({record.directory}): spawn a new instance."
             )
@@ -342,8 +350,7 @@ def _result(terminated: Sequence[TerminatedInstance]) -> TerminateResult:
 
 
 GIVEN_UP = "It is not started again by itself"
-FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 60.0
+_RESUME = Backoff(first_s=0.5, longest_s=60.0)
 _FORGIVEN_S = 600.0
 """Who fails after having run for so long starts counting anew."""
 
@@ -372,8 +379,8 @@ class AutoRestart:
             if resumes >= self._limit:
                 await self._give_up(member, resumes)
                 return
-            await asyncio.sleep(min(FIRST_PAUSE_S * 2**resumes, _LONGEST_PAUSE_S))
             resumes += 1
+            await asyncio.sleep(_RESUME.pause_s(resumes))
             await self._try(member, resumes)
 
     async def _give_up(self, member: Member, resumes: int) -> None:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from actors.agents.base import EntryKind
+from actors.backoff import Backoff, RetrySchedule
 from actors.concurrency import TaskSet
 from actors.errors import AgentError, UnavailableError, WrongStateError
 from actors.instance.inbox import ids_in
@@ -24,7 +25,6 @@ from actors.instance.transcript import PageItem, PageQuery
 from actors.messages import Message, MessageStatus
 from actors.status import Status
 from supervisor.api.results import RecycleResult
-from supervisor.backoff import Backoff
 from supervisor.messaging.outgoing import OutgoingMessage
 from supervisor.team.lifecycle import Lifecycle
 from supervisor.team.registry import Member
@@ -102,7 +102,7 @@ class ContextRecycler:
         self._rules = rules
         self._under_way: set[str] = set()
         self._unasked = TaskSet("recycling")
-        self._tries = Backoff[str](FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        self._tries = RetrySchedule[str](Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S))
 
     def reported(self, member: Member, report: Report) -> None:
         """Begins a recycling where the rules ask for one and the instance is idle."""

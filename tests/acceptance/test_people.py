@@ -16,7 +16,7 @@ from actors.messages import MessageStatus
 from supervisor.api import requests
 from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team
-from tests.person import Person, attach_command
+from tests.people import PtyPerson, attach_command
 
 pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300)]
 
@@ -25,7 +25,7 @@ SIZES = [(80, 24), (100, 30), (120, 40), (250, 80)]
 
 
 @contextmanager
-def attached(team: Team, instance_id: str, columns: int, rows: int, *, plainly: bool) -> Iterator[Person]:
+def attached(team: Team, instance_id: str, columns: int, rows: int, *, plainly: bool) -> Iterator[PtyPerson]:
     """By tmux itself or by ``phalanx attach``, once the window has the person's size."""
     session = session_of(team, instance_id)
     command = (
@@ -33,7 +33,7 @@ def attached(team: Team, instance_id: str, columns: int, rows: int, *, plainly: 
         if plainly
         else (str(Path(sys.executable).with_name("phalanx")), "attach", instance_id)
     )
-    with Person(command, columns, rows, {**team.environment, "TERM": "xterm-256color"}) as person:
+    with PtyPerson(command, columns, rows, {**team.environment, "TERM": "xterm-256color"}) as person:
         until(lambda: window_of(team, session) == f"{columns}x{rows}")
         yield person
 

@@ -15,15 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 from actors.home import Home
-from actors.processes import end_processes
+from actors.processes import end_all_found
 from tests.chaos.survey import survey
 
 _ROOT = Path(__file__).resolve().parents[2]
-_SWEEPS = 20
-"""A process may start others while it is being ended, so one look is not enough."""
 _SWEEP_LIMIT_S = 60.0
 
 
@@ -43,11 +39,7 @@ def guarded(run_id: str, home: Home, directory: Path) -> Iterator[None]:
 
 
 def sweep(run_id: str, home: Home) -> None:
-    for _ in range(_SWEEPS):
-        left: list[psutil.Process] = [each.process for each in survey(home, run_id)]
-        if not left:
-            return
-        end_processes(left, grace_s=0)
+    end_all_found(lambda: [each.process for each in survey(home, run_id)], grace_s=0)
 
 
 def main(run_id: str, home_root: str, directory: str) -> None:

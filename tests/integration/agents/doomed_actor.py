@@ -23,8 +23,9 @@ from actors.instance.inbox import BatchLimits
 from actors.instance.instance import Instance, InstanceConfig
 from actors.instance.journal import ReceiptLog
 from actors.messages import Message, MessageStatus, decode
-from actors.tmux.pane import LastKey, Pane
+from actors.tmux.pane import Pane
 from actors.tmux.protocol import ClientProtocol
+from tests.integration.agents.pastes import around_pastes
 
 MOMENTS = ("before the paste", "after the paste", "after Enter", "after the proof")
 LIMITS = BatchLimits(size=50, delay_s=0.0)
@@ -67,21 +68,18 @@ def _replace(owner: type, name: str, moment: str, *, before: str = "", after: st
 
 
 def _replace_paste_by_one_that_waits() -> None:
-    paste = Pane.paste
-
-    async def into_a_server_that_hangs(pane: Pane, *arguments: Any) -> LastKey | None:
+    async def let_the_server_hang(pane: Pane) -> None:
         os.kill(await _server_pid(pane), signal.SIGSTOP)
         print("pastes", flush=True)
         pane._tmux.call_the_program("so that it outlives us")
-        return await paste(pane, *arguments)
 
-    setattr(Pane, "paste", into_a_server_that_hangs)  # noqa: B010
+    around_pastes(before=let_the_server_hang)
 
 
 def _replace_paste_by_one_that_dies_with_its_text_sent() -> None:
-    paste, hear = Pane.paste, ClientProtocol.hear
+    hear = ClientProtocol.hear
 
-    async def last(pane: Pane, *arguments: Any) -> LastKey | None:
+    async def die_once_it_is_sent(pane: Pane) -> None:
         server_pid = await _server_pid(pane)
 
         def hear_and_die(dialogue: ClientProtocol, heard: bytes) -> bytes:
@@ -92,9 +90,8 @@ def _replace_paste_by_one_that_dies_with_its_text_sent() -> None:
             return said
 
         setattr(ClientProtocol, "hear", hear_and_die)  # noqa: B010
-        return await paste(pane, *arguments)
 
-    setattr(Pane, "paste", last)  # noqa: B010
+    around_pastes(before=die_once_it_is_sent)
 
 
 async def _server_pid(pane: Pane) -> int:

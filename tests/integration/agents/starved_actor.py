@@ -16,8 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from actors.tmux.pane import LastKey, Pane
+from actors.tmux.pane import Pane
 from tests.integration.agents.doomed_actor import adopted
+from tests.integration.agents.pastes import around_pastes
 
 STARVED_S = 4.0
 BEAT_S = 0.05
@@ -37,15 +38,12 @@ async def _main(told: dict[str, Any]) -> None:
     instance, messages = await adopted(told)
     starved = asyncio.Event()
     if told["moment"] == "after the paste":
-        paste = Pane.paste
 
-        async def and_starve(*arguments: Any) -> LastKey | None:
-            last_key = await paste(*arguments)
+        async def starve(_pane: Pane) -> None:
             starved.set()
             _starve()
-            return last_key
 
-        setattr(Pane, "paste", and_starve)  # noqa: B010
+        around_pastes(after=starve)
     else:
         starved.set()
         _starve()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,8 @@ from actors.agents.base import Composer, EntryKind, EventKind
 from actors.instance.responding import Reply
 from actors.messages import Message, MessageStatus, Receipt
 from actors.status import Status
-from actors.tmux.pane import LastKey
+from actors.tmux.pane import Pane
+from tests.integration.agents.pastes import around_pastes
 from tests.integration.agents.rig import ClaudeRig, until
 from tests.integration.agents.succession import BLOCKED, SUBMITTED, AnyRig, Team, message
 
@@ -79,17 +79,12 @@ async def test_what_a_person_types_behind_our_draft_is_never_sent_by_us(
 
 
 def type_behind_the_next_paste(patch: pytest.MonkeyPatch, rig: AnyRig, words: str) -> None:
-    pane = type(rig.pane)
-    paste = pane.paste
-
-    async def and_somebody_types(*arguments: Any) -> LastKey | None:
-        last_key = await paste(*arguments)
+    async def somebody_types(_pane: Pane) -> None:
         await rig.shows(lambda screen: screen.composer is Composer.DRAFT)
         await typed(rig, words)
         await rig.shows(lambda screen: words in screen.draft)
-        return last_key
 
-    patch.setattr(pane, "paste", and_somebody_types)
+    around_pastes(patch.setattr, after=somebody_types)
 
 
 async def test_a_view_that_hides_our_draft_is_closed_through_respond_and_the_message_arrives(
@@ -99,18 +94,14 @@ async def test_a_view_that_hides_our_draft_is_closed_through_respond_and_the_mes
         pytest.skip("the demo has no such view")
     await team.start()
     instance = await team.successor([])
-    pane = type(team.rig.pane)
-    paste = pane.paste
 
-    async def and_somebody_opens_a_view(*arguments: Any) -> LastKey | None:
-        last_key = await paste(*arguments)
+    async def somebody_opens_a_view(_pane: Pane) -> None:
         await team.rig.shows(lambda screen: screen.composer is Composer.DRAFT)
         await keys(team.rig, "C-o")
         await team.rig.shows_dialog()
-        return last_key
 
     with monkeypatch.context() as slow:
-        slow.setattr(pane, "paste", and_somebody_opens_a_view)
+        around_pastes(slow.setattr, after=somebody_opens_a_view)
         await instance.deliver([ONE])
         await held(team, ONE, "a dialog is up")
     await instance.respond(Reply(allow=False))

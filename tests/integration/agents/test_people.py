@@ -14,7 +14,7 @@ import pytest
 from actors.agents.base import Composer, EventKind, Screen
 from actors.tmux.pane import COLUMNS, ROWS
 from tests.integration.agents.rig import ClaudeRig, DemoRig, until
-from tests.person import Person, attach_command
+from tests.people import PtyPerson, attach_command
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -27,8 +27,8 @@ def socket(short_tmp: Path) -> Path:
 
 
 @contextmanager
-def looking(socket: Path, columns: int, rows: int) -> Iterator[Person]:
-    with Person(attach_command(socket, "rig1"), columns, rows) as person:
+def looking(socket: Path, columns: int, rows: int) -> Iterator[PtyPerson]:
+    with PtyPerson(attach_command(socket, "rig1"), columns, rows) as person:
         yield person
 
 

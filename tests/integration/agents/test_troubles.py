@@ -6,12 +6,12 @@ import asyncio
 import logging
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from actors.messages import MessageStatus
-from actors.tmux.pane import LastKey, Pane
+from actors.tmux.pane import Pane
+from tests.integration.agents.pastes import around_pastes
 from tests.integration.agents.rig import until
 from tests.integration.agents.starved_actor import BEAT_S, STARVED_S
 from tests.integration.agents.succession import SHORT, SUBMITTED, Team
@@ -40,14 +40,11 @@ async def test_a_socket_that_is_removed_after_a_paste_leaves_the_actor_awake_and
     await team.start()
     instance = await team.successor([])
     socket, aside = short_tmp / "tmux.sock", short_tmp / "aside.sock"
-    paste = Pane.paste
 
-    async def and_lose_the_socket(*arguments: Any) -> LastKey | None:
-        last_key = await paste(*arguments)
+    async def lose_the_socket(_pane: Pane) -> None:
         socket.rename(aside)
-        return last_key
 
-    monkeypatch.setattr(Pane, "paste", and_lose_the_socket)
+    around_pastes(monkeypatch.setattr, after=lose_the_socket)
     caplog.set_level(logging.INFO)
     heart = Heartbeat()
     beating = asyncio.create_task(heart.run())

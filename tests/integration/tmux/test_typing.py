@@ -18,7 +18,7 @@ from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Key, Pane, paste_name
 from actors.tmux.server import TmuxServer
 from tests.integration.tmux.conftest import PASTE_BEGIN, PASTE_END, CallTmux, OpenReader, ended, shown, until
-from tests.person import Person, attach_command
+from tests.people import PtyPerson, attach_command
 
 TEXTS = {
     "one byte": "x",
@@ -188,9 +188,9 @@ def open_files() -> int:
 
 
 @asynccontextmanager
-async def looking(home: Path, tmux: TmuxClient) -> AsyncIterator[Person]:
+async def looking(home: Path, tmux: TmuxClient) -> AsyncIterator[PtyPerson]:
     """Somebody who looks into the session ``agent``."""
-    with Person(attach_command(home / "tmux.sock", "agent"), 80, 24) as person:
+    with PtyPerson(attach_command(home / "tmux.sock", "agent"), 80, 24) as person:
         while not (await tmux.run("list-clients")).strip():  # noqa: ASYNC110 - tmux tells nobody
             await asyncio.sleep(0.01)
         yield person

@@ -1,4 +1,4 @@
-"""A removal that is rehearsed answers what the real one answers then, and changes nothing at all."""
+"""A plan of removals tells what the removals answer then, and changes nothing at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.worktrees.manager import WorktreeManager
-from actors.worktrees.model import DryRun, RemovalResult, Workspace
+from actors.worktrees.model import OrphanWorktree, Workspace
 from tests.integration.worktrees import states
 from tests.integration.worktrees.conftest import Place
 
@@ -52,12 +52,13 @@ def nothing(place: Place, tree: Path) -> None:
     """It stays as it was made."""
 
 
-def check(workspaces: WorktreeManager, place: Place, *removals: Callable[[DryRun | None], RemovalResult]) -> None:
+def check(workspaces: WorktreeManager, place: Place, *what: Workspace | OrphanWorktree) -> None:
     before = place.snapshot()
-    dry_run = DryRun()
-    foreseen = [remove(dry_run) for remove in removals]
+    planned = workspaces.plan_removals(what)
     assert place.snapshot() == before
-    assert [remove(None) for remove in removals] == foreseen
+    assert planned == tuple(
+        workspaces.retire(each) if isinstance(each, Workspace) else workspaces.collect(each) for each in what
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,9 +85,9 @@ def test_every_state_is_foreseen(
     prepare(place, workspace.directory)
     if as_leftover:
         (orphan,) = workspaces.orphans([])
-        check(workspaces, place, lambda dry_run: workspaces.collect(orphan, dry_run))
+        check(workspaces, place, orphan)
     else:
-        check(workspaces, place, lambda dry_run: workspaces.retire(workspace, dry_run))
+        check(workspaces, place, workspace)
 
 
 @pytest.mark.parametrize("more", [nothing, states.modify, commit])
@@ -97,12 +98,7 @@ def test_what_an_earlier_removal_of_the_run_changes_for_a_later_one_is_foreseen(
     commit(place, workspace.directory)
     second = workspaces.create("spec_2", workspace.directory, "isolated")
     more(place, second.directory)
-    check(
-        workspaces,
-        place,
-        lambda dry_run: workspaces.retire(workspace, dry_run),
-        lambda dry_run: workspaces.retire(second, dry_run),
-    )
+    check(workspaces, place, workspace, second)
 
 
 def test_empty_strange_and_unfinished_directories_are_foreseen(workspaces: WorktreeManager, place: Place) -> None:
@@ -110,4 +106,4 @@ def test_empty_strange_and_unfinished_directories_are_foreseen(workspaces: Workt
     (place.worktrees / "spec_6").mkdir()
     (place.worktrees / "spec_6" / "file").touch()
     found = workspaces.orphans([])
-    check(workspaces, place, *(lambda dry_run, one=one: workspaces.collect(one, dry_run) for one in found))
+    check(workspaces, place, *found)

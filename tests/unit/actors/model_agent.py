@@ -242,9 +242,12 @@ class ModelObserver:
         status = Status.BUSY if self._agent.busy else Status.READY
         self.state = InstanceState(status=status if self._agent.alive else Status.FAILED)
         if not self._agent.alive:
-            self.witness()
+            self.read_transcript()
 
     def witness(self) -> None:
+        self.read_transcript()
+
+    def read_transcript(self) -> None:
         for prompt, refused in self._agent.written[self._witnessed :]:
             if refused:
                 self.evidence.refuse(prompt, "a hook has refused it")

@@ -1,21 +1,25 @@
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from actors.errors import SettingsError
-from actors.files import append_private, in_words, write_private
+from actors.files import UNFINISHED, FileLock, append_private, in_words, replace_file, write_private
 
 
-def test_a_private_file_is_replaced_whole_and_an_earlier_unfinished_one_is_no_hindrance(tmp_path: Path) -> None:
+def test_a_private_file_is_replaced_whole_and_what_a_killed_writer_left_is_no_hindrance(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_text("old")
     path.chmod(0o644)
-    (tmp_path / "x.new").write_text("half")
+    (tmp_path / f"x{UNFINISHED}").write_text("half and much longer")
 
     write_private(path, "new")
 
@@ -59,3 +63,64 @@ def test_what_is_appended_to_is_private_from_its_first_byte(tmp_path: Path) -> N
 def test_only_a_full_disk_is_answered_with_more_space() -> None:
     assert "Free disk space" in in_words(OSError(errno.EDQUOT, "Disk quota exceeded"))
     assert "PHALANX_HOME" in in_words(OSError(errno.EROFS, "Read-only file system"))
+
+
+def test_a_file_that_many_replace_at_once_is_always_whole(tmp_path: Path) -> None:
+    path, contents = tmp_path / "x", [str(number) * 100_000 for number in range(8)]
+
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(5):
+            list(threads.map(lambda content: replace_file(path, content), contents))
+            assert path.read_text() in contents
+
+    assert [each.name for each in tmp_path.iterdir()] == ["x"]
+
+
+async def test_a_lock_that_another_holds_is_waited_for(tmp_path: Path) -> None:
+    first, second = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    assert first.try_acquire()
+    assert not second.acquire(0.0)
+    assert not await second.acquire_async(0.0)
+    waiting = asyncio.create_task(second.acquire_async(5.0))
+    await asyncio.sleep(0)
+    first.release()
+    assert await waiting
+    second.release()
+
+
+def test_who_holds_a_lock_may_ask_for_it_again(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "lock")
+    assert lock.try_acquire()
+    held = lock.descriptor
+    assert lock.acquire(0.0)
+    assert lock.descriptor == held
+    lock.release()
+
+
+def test_a_lock_lasts_as_long_as_anybody_has_inherited_it(tmp_path: Path) -> None:
+    first, second = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    assert first.try_acquire()
+    inherited = os.dup(first.descriptor)
+    first.release()
+    assert not second.try_acquire()
+    os.close(inherited)
+    assert second.try_acquire()
+    second.release()
+    assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_lock_on_a_directory_is_freed_with_its_holder_however_that_ends(tmp_path: Path) -> None:
+    program = """
+import sys, pathlib, actors.files
+print(actors.files.FileLock(pathlib.Path(sys.argv[1]), is_directory=True).acquire(5))
+input()
+"""
+    command = [sys.executable, "-u", "-c", program, str(tmp_path)]
+    lock, root = FileLock(tmp_path, is_directory=True), Path(__file__).resolve().parents[3]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"True\n"
+        assert not lock.try_acquire()
+        holder.kill()
+        assert lock.acquire(5.0)
+    lock.release()

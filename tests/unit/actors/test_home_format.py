@@ -11,6 +11,7 @@ from threading import Barrier
 import pytest
 
 from actors.errors import SettingsError
+from actors.files import UNFINISHED
 from actors.home import FORMAT, TAG_NAME, Home
 
 
@@ -103,9 +104,9 @@ def test_an_identity_is_asked_of_a_home_only(short_tmp: Path) -> None:
 
 def test_a_tag_that_was_half_written_by_a_crash_does_not_keep_the_home_from_being_made(home: Home) -> None:
     home.root.mkdir()
-    (home.root / f"{TAG_NAME}.new").write_text('{"form')
+    (home.root / f"{TAG_NAME}{UNFINISHED}").write_text('{"form')
 
     home.create()
 
     assert home.identity
-    assert not (home.root / f"{TAG_NAME}.new").exists()
+    assert not (home.root / f"{TAG_NAME}{UNFINISHED}").exists()

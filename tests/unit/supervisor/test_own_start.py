@@ -4,8 +4,11 @@ import asyncio
 
 import pytest
 
+from actors.backoff import Backoff
 from actors.errors import FencedError, SettingsError, UnavailableError
 from supervisor.startup import StartupRetrier
+
+AT_ONCE = Backoff(0.0, 0.0)
 
 
 class Attempts:
@@ -46,7 +49,7 @@ async def test_a_start_is_made_without_anybody_waiting_for_it() -> None:
 
 async def test_a_failed_start_is_made_again_until_it_works() -> None:
     attempts = Attempts(away(), LookupError("an error of ours"), away())
-    start = StartupRetrier(attempts, (0.0, 0.0, 0.0))
+    start = StartupRetrier(attempts, AT_ONCE, tries=4)
     start.begin()
 
     await attempts.until(4)
@@ -56,7 +59,7 @@ async def test_a_failed_start_is_made_again_until_it_works() -> None:
 
 async def test_attempts_have_an_end() -> None:
     attempts = Attempts(*(away() for _ in range(10)))
-    start = StartupRetrier(attempts, (0.0, 0.0))
+    start = StartupRetrier(attempts, AT_ONCE, tries=3)
     start.begin()
 
     await attempts.until(3)
@@ -68,7 +71,7 @@ async def test_attempts_have_an_end() -> None:
 @pytest.mark.parametrize("error", [FencedError("fenced"), SettingsError("wrong")])
 async def test_what_needs_a_person_is_not_tried_again_unasked_but_told_and_tried_when_asked(error: Exception) -> None:
     attempts = Attempts(error, error)
-    start = StartupRetrier(attempts, (0.0, 0.0))
+    start = StartupRetrier(attempts, AT_ONCE, tries=3)
     start.begin()
     await attempts.until(1)
     for _ in range(5):
@@ -85,7 +88,7 @@ async def test_what_needs_a_person_is_not_tried_again_unasked_but_told_and_tried
 async def test_who_asks_shares_the_attempt_under_way_and_its_reason() -> None:
     attempts = Attempts(away())
     attempts.go_on.clear()
-    start = StartupRetrier(attempts, (60.0,))
+    start = StartupRetrier(attempts, Backoff(60.0, 60.0), tries=2)
     start.begin()
     asking = [asyncio.create_task(start.done()) for _ in range(3)]
     await asyncio.sleep(0)
@@ -99,7 +102,7 @@ async def test_who_asks_shares_the_attempt_under_way_and_its_reason() -> None:
 
 async def test_who_asks_during_a_pause_does_not_wait_for_its_end() -> None:
     attempts = Attempts(away())
-    start = StartupRetrier(attempts, (60.0,))
+    start = StartupRetrier(attempts, Backoff(60.0, 60.0), tries=2)
     start.begin()
     await attempts.until(1)
     await asyncio.sleep(0)

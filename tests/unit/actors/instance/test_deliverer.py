@@ -12,6 +12,7 @@ import pytest
 
 from actors.agents.base import Composer, Dialog, Screen
 from actors.errors import PaneGoneError, TerminalError
+from actors.files import UNFINISHED
 from actors.instance import deliverer
 from actors.instance.deliverer import Lease
 from actors.instance.journal import JOURNAL_NAME
@@ -191,7 +192,7 @@ async def test_a_paste_that_tmux_does_not_confirm_is_looked_into_and_done_once(r
 
 
 async def test_what_cannot_be_noted_is_not_typed_until_it_can(rig: Rig, tmp_path: Path) -> None:
-    obstacle = tmp_path / f"{JOURNAL_NAME}.new"
+    obstacle = tmp_path / f"{JOURNAL_NAME}{UNFINISHED}"
     obstacle.mkdir()
     rig.offer("a")
     assert "cannot be noted" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason

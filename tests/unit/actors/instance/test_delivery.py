@@ -28,6 +28,7 @@ from actors.instance.delivery import (
     Saw,
     Stimulus,
 )
+from actors.instance.evidence import DraftMatch
 from actors.messages import MessageStatus
 
 EMPTY = Screen(composer=Composer.EMPTY)
@@ -45,11 +46,11 @@ def made() -> Delivery:
 
 
 def ours(reported: bool = False) -> Saw:
-    return Saw(DRAFT, ours=True, reported=reported)
+    return Saw(DRAFT, DraftMatch.WHOLE, reported=reported)
 
 
 def with_more() -> Saw:
-    return Saw(TYPED, with_more=True)
+    return Saw(TYPED, DraftMatch.WITH_MORE)
 
 
 Steps = list[tuple[float, Stimulus]]
@@ -167,7 +168,7 @@ def test_what_the_agent_gave_back_is_known_with_what_a_person_has_typed_behind_i
 
 
 def test_what_a_person_types_behind_a_prompt_that_is_still_drawn_takes_nothing_back() -> None:
-    acts = run(*ENTERED, (0.3, Saw(DRAFT, with_more=True, reported=True)), (0.5, Saw(TYPED)), (5.6, Saw(TYPED)))
+    acts = run(*ENTERED, (0.3, Saw(DRAFT, DraftMatch.WITH_MORE, reported=True)), (0.5, Saw(TYPED)), (5.6, Saw(TYPED)))
     assert not any(isinstance(act, Look) and act.held for act in acts)
     assert isinstance(acts[-1], Finish)
 
@@ -201,7 +202,7 @@ def test_a_prompt_that_is_only_still_drawn_while_a_hook_reports_it_counts_as_tak
 
 
 def test_a_prompt_that_is_drawn_for_as_long_as_the_hooks_of_a_user_run_counts_as_taken() -> None:
-    drawn = Saw(replace(DRAFT, busy=True), ours=True, reported=True)
+    drawn = Saw(replace(DRAFT, busy=True), DraftMatch.WHOLE, reported=True)
     acts = run((0.0, PasteDone()), (0.1, ours()), (0.1, Pressed()), (0.4, drawn), (9.0, drawn), (30.0, drawn))
     assert not any(isinstance(act, Look) and act.held for act in acts)
     assert acts.count(PressEnter()) == 1
@@ -345,7 +346,7 @@ def test_whatever_is_seen_and_whoever_crashes_the_guarantees_hold(
         act = delivery.handle(stimulus, now)
         if isinstance(act, PressEnter | Clear):
             assert isinstance(stimulus, Saw)
-            assert stimulus.ours, "a key only in answer to a look that showed our draft"
+            assert stimulus.draft is DraftMatch.WHOLE, "a key only in answer to a look that showed our draft"
             assert stimulus.screen == DRAFT
             assert refused == isinstance(act, Clear)
             done = Cleared() if isinstance(act, Clear) else Pressed()
@@ -356,7 +357,7 @@ def test_whatever_is_seen_and_whoever_crashes_the_guarantees_hold(
             assert isinstance(stimulus, Saw)
             assert stimulus.screen == EMPTY
             assert not may_have_landed, "taken by the agent, and given back to nobody"
-        if isinstance(stimulus, Saw) and (stimulus.ours or stimulus.with_more):
+        if isinstance(stimulus, Saw) and stimulus.draft is not DraftMatch.OTHER:
             may_have_landed = False
         elif isinstance(stimulus, Saw) and stimulus.reported:
             may_have_landed = True
@@ -384,7 +385,7 @@ def test_an_idle_agent_brings_every_delivery_to_an_end_or_says_what_stands_in_th
                 act = delivery.handle(shown, now)
             case _:
                 break
-    if shown.ours:
+    if shown.draft is DraftMatch.WHOLE:
         assert isinstance(act, Look | PressEnter)
         assert any(held[-10:])
     else:

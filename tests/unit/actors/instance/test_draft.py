@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.instance.evidence import begins_with, is_whole, quoted
+from actors.instance.evidence import DraftMatch, compare_draft, quoted
 from actors.instance.inbox import compose, parts_of
 from actors.messages import Message
 
@@ -41,7 +41,7 @@ LONG = "one\ntwo\nthree\nfour"
     ],
 )
 def test_our_paste_is_known_however_it_is_shown(draft: str, given_parts: tuple[str, ...]) -> None:
-    assert is_whole(draft, given_parts)
+    assert compare_draft(draft, given_parts) is DraftMatch.WHOLE
 
 
 @pytest.mark.parametrize(
@@ -63,16 +63,18 @@ def test_our_paste_is_known_however_it_is_shown(draft: str, given_parts: tuple[s
     ],
 )
 def test_anything_more_less_or_other_is_not_ours(draft: str) -> None:
-    assert not is_whole(draft, parts("hello there"))
+    assert compare_draft(draft, parts("hello there")) is not DraftMatch.WHOLE
 
 
 def test_parts_that_are_pasted_one_after_the_other_may_each_be_shown_in_its_own_way() -> None:
     cut = parts("look at /a/b/shot.png /c and\nthen\nthis\nand\nthat")
     assert len(cut) > 1
     last = "[Pasted text #2 +4 lines]"
-    assert is_whole("".join(cut), cut)
-    assert is_whole("".join(cut[:-1]) + f"[Pasted text #2 +{cut[-1].count(chr(10))} lines]", cut)
-    assert not is_whole(last, cut)
+    assert compare_draft("".join(cut), cut) is DraftMatch.WHOLE
+    assert (
+        compare_draft("".join(cut[:-1]) + f"[Pasted text #2 +{cut[-1].count(chr(10))} lines]", cut) is DraftMatch.WHOLE
+    )
+    assert compare_draft(last, cut) is not DraftMatch.WHOLE
 
 
 def test_of_a_draft_that_is_taller_than_the_box_its_end_is_compared() -> None:
@@ -80,12 +82,11 @@ def test_of_a_draft_that_is_taller_than_the_box_its_end_is_compared() -> None:
     rows = textwrap.wrap(cut[0], 38)
     for shown in range(1, len(rows)):
         end = "\n".join(rows[-shown:])
-        assert is_whole(end, cut, scrolled=True)
-        assert not is_whole(end, cut)
-        assert not is_whole(f"{end}q", cut, scrolled=True)
-        assert begins_with(f"{end}q", cut, scrolled=True)
-    assert not is_whole("q)", cut, scrolled=True)
-    assert not begins_with(f"{cut[0][-1]} is how a person may begin, too", cut, scrolled=True)
+        assert compare_draft(end, cut, scrolled=True) is DraftMatch.WHOLE
+        assert compare_draft(end, cut) is not DraftMatch.WHOLE
+        assert compare_draft(f"{end}q", cut, scrolled=True) is DraftMatch.WITH_MORE
+    assert compare_draft("q)", cut, scrolled=True) is DraftMatch.OTHER
+    assert compare_draft(f"{cut[0][-1]} is how a person may begin, too", cut, scrolled=True) is DraftMatch.OTHER
 
 
 def test_a_draft_is_quoted_shortly() -> None:
@@ -100,7 +101,6 @@ def test_a_draft_is_quoted_shortly() -> None:
 def test_what_a_person_adds_before_or_behind_is_always_seen(text: str, typed: str) -> None:
     cut = parts(text)
     whole = "".join(cut)
-    assert is_whole(whole, cut)
-    assert not is_whole(whole + typed, cut)
-    assert not is_whole(typed + whole, cut)
-    assert begins_with(whole + typed, cut)
+    assert compare_draft(whole, cut) is DraftMatch.WHOLE
+    assert compare_draft(typed + whole, cut) is not DraftMatch.WHOLE
+    assert compare_draft(whole + typed, cut) is DraftMatch.WITH_MORE

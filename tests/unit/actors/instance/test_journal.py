@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.files import UNFINISHED
 from actors.instance.journal import JOURNAL_NAME, BatchStage, Journal, JournalEntry
 from actors.messages import Message, RecordVersionError
 
@@ -76,7 +77,7 @@ def test_of_a_message_that_has_ended_its_name_and_the_reason_are_kept(tmp_path: 
 def test_a_write_that_fails_changes_nothing_and_is_told_before_the_paste(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.begin(entry("a"))
-    (tmp_path / f"{JOURNAL_NAME}.new").mkdir()  # nothing can be written beside it
+    (tmp_path / f"{JOURNAL_NAME}{UNFINISHED}").mkdir()  # nothing can be written beside it
     with pytest.raises(OSError):
         journal.begin(entry("b"))
     assert ids(journal) == ids(Journal(tmp_path)) == [["a"]]

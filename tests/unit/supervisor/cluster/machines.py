@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from actors.agents.base import Handover, RunningAgent
 from actors.errors import UnavailableError, WorkspaceError
 from actors.nodes import Node
-from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace
+from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace
 from supervisor.cluster.router import HostRouter
 from supervisor.cluster.scheduler import HostScheduler
 
@@ -130,9 +130,10 @@ class FakeHost:
         self.note(f"collect {orphan.path.name}")
         return RemovalResult(removed=True, kept_reason=None, branch_deleted=True)
 
-    async def preview_removal(self, what: Workspace | OrphanWorktree, dry_run: DryRun) -> tuple[RemovalResult, DryRun]:
-        self.note("rehearse")
-        return RemovalResult(removed=True, kept_reason=None, branch_deleted=True), dry_run
+    async def plan_removals(self, what: Sequence[Workspace | OrphanWorktree]) -> tuple[RemovalResult, ...]:
+        names = [each.path.name if isinstance(each, OrphanWorktree) else each.directory.name for each in what]
+        self.note(f"plan {' '.join(names)}")
+        return tuple(RemovalResult(removed=True, kept_reason=name, branch_deleted=True) for name in names)
 
     async def retire_workspace(self, given: Workspace) -> RemovalResult:
         self.note("retire")

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from actors.errors import UnavailableError
-from actors.worktrees.model import DryRun
+from actors.errors import PhalanxError, UnavailableError
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.cluster.machines import HERE, THERE, Scene, workspace
 
@@ -101,12 +101,19 @@ async def test_leftovers_of_all_hosts_are_seen_and_collected_where_they_are(scen
     found = await scene.many.orphans(())
     assert [(each.host, each.path.name) for each in found] == [("", "exec_7"), ("worker", "exec_8")]
     for each in found:
-        await scene.many.preview_removal(each, DryRun())
         await scene.many.remove_orphan(each)
-    assert scene.deeds == ["head: rehearse", "head: collect exec_7", "worker: rehearse", "worker: collect exec_8"]
-    scene.deeds.clear()
-    await scene.many.preview_removal(workspace(), DryRun())
-    assert scene.deeds == ["worker: rehearse"]
+    assert scene.deeds == ["head: collect exec_7", "worker: collect exec_8"]
+
+
+async def test_a_plan_of_removals_is_made_by_each_host_for_what_is_on_it(scene: Scene) -> None:
+    await scene.scheduler.link("worker")
+    scene.hosts["head"].left, scene.hosts["worker"].left = ["exec_7"], ["exec_8"]
+    ours, theirs = await scene.many.orphans(())
+    planned = await scene.many.plan_removals([workspace(), ours, theirs, replace(theirs, host="gone")])
+    name = workspace().directory.name
+    assert [getattr(each, "kept_reason", None) for each in planned] == [name, "exec_7", "exec_8", None]
+    assert isinstance(planned[3], PhalanxError)
+    assert scene.deeds == [f"worker: plan {name} exec_8", "head: plan exec_7"]
 
 
 def test_a_host_that_hangs_does_not_keep_what_is_left_on_the_others_from_being_seen() -> None:

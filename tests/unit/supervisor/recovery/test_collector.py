@@ -1,17 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
 
-from actors.errors import FencedError, WorkspaceError
+from actors.errors import FencedError, PhalanxError, WorkspaceError
 from actors.home import Home
-from actors.worktrees.model import DryRun, OrphanWorktree, RemovalResult, Workspace
+from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace
 from supervisor.api.results import CollectedItem
 from supervisor.recovery.gc import GarbageCollector
 from supervisor.store import keys
-from supervisor.team.lifecycle import Remove
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import TroubledStore, recruit
@@ -30,21 +29,32 @@ class Disk:
         """With these an error of ours comes up."""
         self.known: Collection[str] = ()
 
-    async def retire(self, record: InstanceRecord, remove: Remove) -> RemovalResult:
-        if record.workspace is None or record.workspace.worktree is None:
-            return RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
-        return await remove(record.workspace)
+    def stays(self, record: InstanceRecord) -> RemovalResult | None:
+        gone = record.workspace is None or record.workspace.worktree is None
+        return RemovalResult(removed=False, kept_reason=None, branch_deleted=False) if gone else None
+
+    async def retire(self, record: InstanceRecord) -> RemovalResult:
+        assert record.workspace is not None
+        return self.stays(record) or await self.retire_workspace(record.workspace)
 
     async def retire_workspace(self, workspace: Workspace) -> RemovalResult:
         return self._remove(workspace.directory.name)
 
-    async def preview_removal(self, what: Workspace | OrphanWorktree, dry_run: DryRun) -> tuple[RemovalResult, DryRun]:
-        name = what.directory.name if isinstance(what, Workspace) else what.path.name
+    async def plan_removals(
+        self, what: Sequence[Workspace | OrphanWorktree]
+    ) -> tuple[RemovalResult | PhalanxError, ...]:
         before = list(self.worktrees)
+        names = [each.directory.name if isinstance(each, Workspace) else each.path.name for each in what]
         try:
-            return self._remove(name), dry_run
+            return tuple(map(self._plan, names))
         finally:
             self.worktrees = before
+
+    def _plan(self, name: str) -> RemovalResult | PhalanxError:
+        try:
+            return self._remove(name)
+        except PhalanxError as error:
+            return error
 
     async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         self.known = known
@@ -82,7 +92,7 @@ class Scene:
         self.store = TroubledStore()
         self.team = Team(self.store)
         self.disk = Disk()
-        self._collector = GarbageCollector(Home(Path("/home")), self.team, self.disk, self.disk)  # type: ignore[arg-type]
+        self.collector = GarbageCollector(Home(Path("/home")), self.team, self.disk, self.disk)  # type: ignore[arg-type]
 
     async def add(self, number: int, stage: InstanceStage, *, wanted: bool) -> None:
         name = f"spec_0_0_{number}"
@@ -92,10 +102,14 @@ class Scene:
         await recruit(self.team, number, stage=stage, wanted=wanted, workspace=workspace)
 
     async def collect(self, *, dry_run: bool = False) -> dict[str, str | None]:
-        return {Path(item.path).name: item.kept for item in await self._collector.collect(dry_run=dry_run)}
+        return {Path(item.path).name: item.kept for item in await self.items(dry_run=dry_run)}
+
+    async def items(self, *, dry_run: bool) -> list[CollectedItem]:
+        plan = await self.collector.plan()
+        return await (self.collector.preview(plan) if dry_run else self.collector.carry_out(plan))
 
     async def dismiss(self, member: Member) -> CollectedItem:
-        return await self._collector.dismiss(member)
+        return await self.collector.dismiss(member)
 
 
 @pytest.fixture
@@ -124,8 +138,8 @@ async def test_a_dry_run_names_what_would_go_and_changes_nothing(scene: Scene) -
 @pytest.mark.parametrize("stuck", [set(), {"spec_0_0_4"}, {"spec_0_0_8"}])
 async def test_a_dry_run_tells_what_the_real_one_does_word_for_word(scene: Scene, stuck: set[str]) -> None:
     scene.disk.stuck = stuck
-    foreseen = await scene._collector.collect(dry_run=True)
-    assert await scene._collector.collect(dry_run=False) == foreseen
+    foreseen = await scene.items(dry_run=True)
+    assert await scene.items(dry_run=False) == foreseen
 
 
 async def test_only_what_nobody_wants_any_more_goes_and_is_forgotten(scene: Scene) -> None:
@@ -162,7 +176,7 @@ async def test_what_belongs_to_an_instance_whose_record_cannot_be_read_is_left_a
     scene.disk.directories += ["spare_11"]
     scene.team = Team(scene.store)
     await scene.team.load()
-    scene._collector = GarbageCollector(Home(Path("/home")), scene.team, scene.disk, scene.disk)  # type: ignore[arg-type]
+    scene.collector = GarbageCollector(Home(Path("/home")), scene.team, scene.disk, scene.disk)  # type: ignore[arg-type]
     assert list(await scene.collect()) == ["spec_0_0_4"]
     assert "spec_0_0_8" in scene.disk.worktrees
     assert "spec_0_0_9" in scene.disk.directories
@@ -180,6 +194,17 @@ async def test_a_worktree_whose_instance_came_to_be_while_it_was_looked_at_is_le
     scene.disk.orphans = slowly  # type: ignore[method-assign]
     await scene.collect()
     assert "spec_0_0_8" in scene.disk.worktrees
+
+
+async def test_what_came_to_belong_to_somebody_since_the_plan_was_made_is_left_alone(scene: Scene) -> None:
+    plan = await scene.collector.plan()
+    await scene.team.save("spec_0_0_4", stage=InstanceStage.RUNNING, wanted=True)
+    for number in (8, 9):
+        await recruit(scene.team, number, stage=InstanceStage.STARTING)
+    items = await scene.collector.carry_out(plan)
+    assert {item.kept for item in items} == {"it was restarted or cleared away meanwhile"}
+    assert {"spec_0_0_4", "spec_0_0_8"} <= set(scene.disk.worktrees)
+    assert "spec_0_0_9" in scene.disk.directories
 
 
 async def test_a_supervisor_that_was_replaced_clears_nothing_away(scene: Scene) -> None:

@@ -9,8 +9,7 @@ import pytest
 
 from actors.agents.base import RunningAgent
 from actors.errors import AgentError, FencedError, TerminalError
-from supervisor.backoff import FIRST_PAUSE_S
-from supervisor.recovery.recovery import EVERY_S
+from supervisor.recovery.recovery import EVERY_S, FIRST_PAUSE_S
 from supervisor.spawning import rollback
 from supervisor.team.registry import InstanceStage
 from tests.unit.supervisor import virtual_time

@@ -1,7 +1,6 @@
-"""How often acts have failed in a row, and when each may be tried again; pure, the clock is the caller's.
+"""When something that failed is tried again: pauses that grow, for one thing or for each of many.
 
-Kept by ``Recovery`` and by who clears away spares, so that one act that cannot work neither keeps the others waiting
-nor is tried without a pause.
+Pure: the clock is the caller's. Standard library only: instance processes load this module.
 """
 
 from __future__ import annotations
@@ -10,26 +9,39 @@ from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-Act = TypeVar("Act", bound=Hashable)
-
-FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 30.0
 ENOUGH = 3
 """Who fails so often is not just about to come back."""
+_DOUBLINGS = 60
+"""More would be too large for a float; the longest pause is reached long before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """A pause is twice as long as the one before it, up to the longest."""
+
+    first_s: float
+    longest_s: float
+
+    def pause_s(self, failures: int) -> float:
+        """The pause after so many failures in a row; none after no failure."""
+        return min(self.first_s * 2 ** min(failures - 1, _DOUBLINGS), self.longest_s) if failures > 0 else 0.0
+
+
+Act = TypeVar("Act", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
     times: int
-    pause_s: float
     again_at: float
 
 
-class Backoff(Generic[Act]):
-    def __init__(self, first_pause_s: float = FIRST_PAUSE_S, longest_pause_s: float = LONGEST_PAUSE_S) -> None:
-        """A pause is twice as long as the one before it, up to the longest."""
-        self._first_pause_s = first_pause_s
-        self._longest_pause_s = longest_pause_s
+class RetrySchedule(Generic[Act]):
+    """How often acts have failed in a row and when each may be tried again. An act that cannot work neither keeps the
+    others waiting nor is tried without a pause. All times are seconds of one clock."""
+
+    def __init__(self, backoff: Backoff) -> None:
+        self._backoff = backoff
         self._failures: dict[Act, _Failure] = {}
 
     def may(self, act: Act, now: float) -> bool:
@@ -38,10 +50,8 @@ class Backoff(Generic[Act]):
 
     def failed(self, act: Act, now: float) -> bool:
         """Whether that was once too often to be only a moment's trouble."""
-        before = self._failures.get(act)
-        times = before.times + 1 if before else 1
-        pause_s = min(2 * before.pause_s, self._longest_pause_s) if before else self._first_pause_s
-        self._failures[act] = _Failure(times, pause_s, now + pause_s)
+        times = self._failures[act].times + 1 if act in self._failures else 1
+        self._failures[act] = _Failure(times, now + self._backoff.pause_s(times))
         return times >= ENOUGH
 
     def worked(self, act: Act) -> None:
@@ -63,4 +73,4 @@ class Backoff(Generic[Act]):
     def pause_s(self, now: float) -> float:
         """Until the next one may be tried; without any, the longest pause."""
         left_s = (failure.again_at - now for failure in self._failures.values())
-        return max(0.0, min(left_s, default=self._longest_pause_s))
+        return max(0.0, min(left_s, default=self._backoff.longest_s))

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from supervisor.backoff import ENOUGH, FIRST_PAUSE_S, LONGEST_PAUSE_S, Backoff
-from supervisor.recovery.reconciler import EndActor
+from actors.backoff import ENOUGH, Backoff, RetrySchedule
 
-ACT, OTHER = EndActor("spec_0_0_1"), EndActor("spec_0_0_2")
+ACT, OTHER = "one act", "another act"
+BACKOFF = Backoff(first_s=0.5, longest_s=30.0)
 
 
 def test_pauses_grow_up_to_a_bound_for_each_act_alone() -> None:
-    tries, now, pauses = Backoff[EndActor](), 100.0, []
+    tries, now, pauses = RetrySchedule[str](BACKOFF), 100.0, []
     for _ in range(12):
         assert tries.may(ACT, now)
         tries.failed(ACT, now)
@@ -15,13 +15,13 @@ def test_pauses_grow_up_to_a_bound_for_each_act_alone() -> None:
         assert tries.may(OTHER, now)
         pauses.append(tries.pause_s(now))
         now += pauses[-1]
-    assert pauses[0] == FIRST_PAUSE_S
+    assert pauses[0] == BACKOFF.first_s
     assert pauses == sorted(pauses)
-    assert pauses[-1] == LONGEST_PAUSE_S
+    assert pauses[-1] == BACKOFF.longest_s
 
 
 def test_what_works_or_is_not_to_be_done_any_more_is_forgotten() -> None:
-    tries = Backoff[EndActor]()
+    tries = RetrySchedule[str](BACKOFF)
     for act in (ACT, OTHER):
         tries.failed(act, 1.0)
     tries.worked(ACT)
@@ -29,11 +29,11 @@ def test_what_works_or_is_not_to_be_done_any_more_is_forgotten() -> None:
     tries.forget_all_but([ACT])
     assert tries.may(OTHER, 1.0)
     assert not tries.any
-    assert tries.pause_s(1.0) == LONGEST_PAUSE_S
+    assert tries.pause_s(1.0) == BACKOFF.longest_s
 
 
 def test_a_failure_is_soon_over_until_it_has_come_often_enough() -> None:
-    tries = Backoff[EndActor]()
+    tries = RetrySchedule[str](BACKOFF)
     lasting = [tries.failed(ACT, 1.0) for _ in range(ENOUGH)]
     assert lasting == [False] * (ENOUGH - 1) + [True]
     assert not tries.soon_over
@@ -42,8 +42,12 @@ def test_a_failure_is_soon_over_until_it_has_come_often_enough() -> None:
 
 
 def test_what_has_failed_for_a_day_is_tried_again_after_the_longest_pause() -> None:
-    tries = Backoff[EndActor]()
+    tries = RetrySchedule[str](BACKOFF)
     for _ in range(3000):
         tries.failed(ACT, 1.0)
-    assert not tries.may(ACT, LONGEST_PAUSE_S)
-    assert tries.may(ACT, 1.0 + LONGEST_PAUSE_S)
+    assert not tries.may(ACT, BACKOFF.longest_s)
+    assert tries.may(ACT, 1.0 + BACKOFF.longest_s)
+
+
+def test_a_pause_doubles_with_each_failure_up_to_the_longest_and_there_is_none_before_the_first() -> None:
+    assert [BACKOFF.pause_s(failures) for failures in (0, 1, 2, 3, 9, 10_000)] == [0.0, 0.5, 1.0, 2.0, 30.0, 30.0]
