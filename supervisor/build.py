@@ -14,16 +14,15 @@ from pathlib import Path
 
 from actors.home import Home
 from supervisor.api.verbs import VerbService
-from supervisor.cluster.migration import Drainer, Failover, MoveParts, WorkSync
+from supervisor.cluster.migration import Drainer, Failover, Relocation, WorkSync
 from supervisor.cluster.router import HostRouter
-from supervisor.cluster.service import ClusterService, HostConnector, HostsParts
+from supervisor.cluster.service import ClusterService, HostConnector, NoClusterService
 from supervisor.cluster.slots import SlotAccounting
 from supervisor.git.service import RemoteGit, git_service
 from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.metrics.metrics import MetricsRecorder
-from supervisor.metrics.monitor import Monitor, SnapshotParts
-from supervisor.metrics.service import AlertLoop, EventFeed, HistoryStore, MetricsService, MetricsServiceParts
-from supervisor.metrics.snapshot import SnapshotSources
+from supervisor.metrics.monitor import Hosts, Monitor
+from supervisor.metrics.service import AlertLoop, EventFeed, HistoryStore, MetricsService
 from supervisor.pool.agents import AgentFactory, AgentFactoryParts, AgentPool
 from supervisor.pool.demand import OrderBook, this_boot
 from supervisor.pool.placement import ClusterPlacement, LocalPlacement, SparePlacement
@@ -41,11 +40,11 @@ from supervisor.spawning.staff import Staff
 from supervisor.spawning.start import ColdStart, WarmStart
 from supervisor.store.base import StateStore
 from supervisor.store.guards import FencedStore, PreservingStore
-from supervisor.supervisor import Supervisor, SupervisorParts
-from supervisor.team.adoption import Adopter, Batching, InstanceRules
+from supervisor.supervisor import Supervisor
+from supervisor.team.adoption import Adopter, Batching
 from supervisor.team.lifecycle import AutoRestart, Lifecycle
 from supervisor.team.queries import Queries
-from supervisor.team.recycling import ContextRecycler, RecyclingRules
+from supervisor.team.recycling import ContextRecycler
 from supervisor.team.team import Team
 
 
@@ -75,27 +74,6 @@ def make_pool(home: Home, settings: Settings, staff: Staff, team: Team, adopter:
     )
 
 
-def metrics_services(
-    home: Home, watched: SnapshotParts, keeper: HistoryStore, configured: TunableValues
-) -> tuple[VerbService, ...]:
-    """``configured``: what applies without anything that was changed while a team ran."""
-    recorder = watched.team.recorder
-    self_tuning = CapTuningLoop(watched.live_settings, watched.permits, recorder, watched.hosts)
-    monitor, events = Monitor(watched), EventFeed()
-    performance = MetricsService(
-        MetricsServiceParts(
-            monitor=monitor,
-            recorder=recorder,
-            keeper=keeper,
-            unreadable=watched.team.unreadable,
-            events=events,
-            watch=AlertLoop(monitor, events),
-            auto_steps=lambda: self_tuning.steps,
-        )
-    )
-    return performance, SettingsService(home, watched.live_settings, self_tuning, configured)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ground:
     """What nearly every part stands on."""
@@ -118,22 +96,20 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     team = ground.team
     pool = _pool(ground)
     lifecycle = Lifecycle(team, staff, ground.adopter, settings.spawn_timeout_s)
-    keeper = HistoryStore(ground.recorder, ground.store)
+    history = HistoryStore(ground.recorder, ground.store, team.unreadable)
     return Supervisor(
-        SupervisorParts(
-            home=home,
-            store=ground.store,
-            team=team,
-            permits=staff.permits,
-            queries=Queries(team, staff.host),
-            spawner=_spawner(ground, pool),
-            lifecycle=lifecycle,
-            auto_restart=_auto_restart(ground, lifecycle),
-            recycling=_recycling(ground, lifecycle),
-            recovery=Recovery(team, staff, ground.adopter, ground.rollback, lifecycle),
-            services=_services(ground, pool, lifecycle, keeper),
-            on_shutdown=lambda: _at_the_end(keeper, pool),
-        )
+        home=home,
+        store=ground.store,
+        team=team,
+        permits=staff.permits,
+        queries=Queries(team, staff.host),
+        spawner=_spawner(ground, pool),
+        lifecycle=lifecycle,
+        auto_restart=_auto_restart(ground, lifecycle),
+        recycling=_recycling(ground, lifecycle),
+        recovery=Recovery(team, staff, ground.adopter, ground.rollback, lifecycle),
+        services=_services(ground, pool, lifecycle, history),
+        on_shutdown=lambda: _at_the_end(history, pool),
     )
 
 
@@ -142,7 +118,6 @@ def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> 
     fence = FencedStore(store, recorder)
     team = Team(fence, _names(home), recorder)
     live_settings = LiveSettings(TunableValues.of(settings))
-    rules = InstanceRules(batching=Batching(live_settings, team), comes_back=settings.resumes)
     return _Ground(
         home=home,
         settings=settings,
@@ -151,7 +126,7 @@ def _ground(home: Home, settings: Settings, staff: Staff, store: StateStore) -> 
         store=fence,
         team=team,
         live_settings=live_settings,
-        adopter=Adopter(home, rules, staff.factory, team),
+        adopter=Adopter(home, Batching(live_settings, team), staff.factory, team, auto_restart=settings.resumes),
         rollback=SpawnRollback(team, staff.host, staff.factory),
         work_dirs=WorkDirPolicy(
             home, Path.home(), settings.allowed_work_dirs, host=staff.scheduler.own if staff.scheduler else ""
@@ -164,7 +139,7 @@ def _pool(ground: _Ground) -> Pool:
     pool = make_pool(ground.home, ground.settings, staff, ground.team, ground.adopter, store=ground.store)
     ground.live_settings.subscribe(pool.tuned)
     staff.memory.give_up_spare = pool.give_back
-    ground.team.further_warnings.append(lambda: staff.memory.warning)
+    ground.team.add_warning(lambda: staff.memory.warning)
     return pool
 
 
@@ -187,67 +162,71 @@ def _spawner(ground: _Ground, pool: Pool) -> Spawner:
 def _auto_restart(ground: _Ground, lifecycle: Lifecycle) -> AutoRestart:
     auto_restart = AutoRestart(ground.team, lifecycle, ground.staff.permits, ground.settings.resume_limit)
     if ground.settings.resumes:
-        ground.team.on_failed = auto_restart.failed
+        ground.team.subscribe_failures(auto_restart.failed)
     return auto_restart
 
 
 def _recycling(ground: _Ground, lifecycle: Lifecycle) -> ContextRecycler:
     settings = ground.settings
-    rules = RecyclingRules(context_tokens=settings.recycle_context_tokens, tasks=settings.recycle_after_tasks)
-    recycling = ContextRecycler(ground.team, lifecycle, rules)
-    ground.team.on_reported = recycling.reported
-    return recycling
+    return ContextRecycler(
+        ground.team,
+        lifecycle,
+        context_tokens=settings.recycle_context_tokens,
+        tasks=settings.recycle_after_tasks,
+    )
 
 
-def _services(ground: _Ground, pool: Pool, lifecycle: Lifecycle, keeper: HistoryStore) -> tuple[VerbService, ...]:
+def _services(ground: _Ground, pool: Pool, lifecycle: Lifecycle, history: HistoryStore) -> tuple[VerbService, ...]:
     settings, staff = ground.settings, ground.staff
     elsewhere = RemoteGit(ground.home.worktrees, staff.scheduler)
     git = git_service(ground.live_settings, staff.host, ground.work_dirs, ground.team, elsewhere)
-    watched = SnapshotParts(
-        team=ground.team,
-        store=ground.store,
-        permits=staff.permits,
-        hosts=staff.scheduler.linked if staff.scheduler else lambda: {"": staff.host},
+    hosts: Hosts = staff.scheduler.linked if staff.scheduler else lambda: {"": staff.host}
+    monitor = Monitor(
+        ground.team,
+        ground.store,
+        staff.permits,
+        ground.live_settings,
+        hosts,
         slots=staff.scheduler.slots if staff.scheduler else dict,
-        live_settings=ground.live_settings,
-        sources=SnapshotSources(
-            git=lambda: git.figures, pools=lambda: pool.figures, no_memory=lambda: staff.memory.warning
-        ),
+        git=lambda: git.figures,
+        pools=lambda: pool.figures,
+        no_memory=lambda: staff.memory.warning,
     )
+    feed = EventFeed()
+    cap_tuning = CapTuningLoop(ground.live_settings, staff.permits, ground.recorder, hosts)
     return (
         git,
         GcService(ground.team, GarbageCollector(ground.home, ground.team, staff.host, lifecycle)),
-        *metrics_services(ground.home, watched, keeper, TunableValues.of(settings.configured)),
+        MetricsService(monitor, ground.recorder, history, AlertLoop(monitor, feed), feed, cap_tuning),
+        SettingsService(ground.home, ground.live_settings, cap_tuning, TunableValues.of(settings.configured)),
         _cluster_service(ground, lifecycle, pool),  # before the pool, which asks for its spares where they are
         PoolService(pool, ground.work_dirs, settings.spawn_timeout_s),
     )
 
 
-def _cluster_service(ground: _Ground, lifecycle: Lifecycle, pool: Pool) -> ClusterService:
+def _cluster_service(ground: _Ground, lifecycle: Lifecycle, pool: Pool) -> VerbService:
     staff, team, scheduler = ground.staff, ground.team, ground.staff.scheduler
     if scheduler is None:
-        return ClusterService(ground.home, team, None)
+        return NoClusterService()
     SlotAccounting(team, scheduler).tell(staff, pool.look_again)
     hosts = HostRouter(scheduler, ground.home.travel / "conversations")
-    parts = MoveParts(
-        team=team, scheduler=scheduler, hosts=hosts, factory=staff.factory, adopter=ground.adopter, lifecycle=lifecycle
-    )
+    relocation = Relocation(team, scheduler, hosts)
     return ClusterService(
         ground.home,
         team,
-        HostsParts(
-            scheduler=scheduler,
-            work_sync=WorkSync(team, hosts, ground.settings.save_interval_s),
-            failover=Failover(parts),
-            drainer=Drainer(parts),
-            connector=HostConnector(scheduler),
+        scheduler,
+        Drainer(team, scheduler, hosts, staff.factory, ground.adopter, lifecycle, relocation),
+        (
+            WorkSync(team, hosts, ground.settings.save_interval_s),
+            Failover(team, scheduler, hosts, staff.factory, lifecycle, relocation),
+            HostConnector(scheduler),
         ),
     )
 
 
-async def _at_the_end(keeper: HistoryStore, pool: Pool) -> None:
+async def _at_the_end(history: HistoryStore, pool: Pool) -> None:
     await pool.give_up()
-    await keeper.save()
+    await history.save()
 
 
 def _names(home: Home) -> list[str]:

@@ -15,7 +15,6 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 
 from actors.errors import WrongStateError, from_wire
@@ -53,44 +52,41 @@ MOVED_ON_S = 2.0
 """An instance reports within milliseconds; this only bounds the wait for one that has just died."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SupervisorParts:
-    """What the supervisor decides over."""
-
-    home: Home
-    store: FencedStore
-    team: Team
-    permits: FairSemaphore
-    queries: Queries
-    spawner: Spawner
-    lifecycle: Lifecycle
-    auto_restart: AutoRestart
-    recycling: ContextRecycler
-    recovery: Recovery
-    services: Sequence[VerbService] = ()
-    on_shutdown: Callable[[], Awaitable[None]]
-    """Called when all instances have ended: the process is going to be killed."""
-
-
 class Supervisor:
-    """``call`` runs one verb. All in one event loop."""
+    """``call`` runs one verb: of its own, or of one of its services. All in one event loop."""
 
-    def __init__(self, parts: SupervisorParts) -> None:
-        self._home = parts.home
-        self._store = parts.store
-        self._team = parts.team
-        self._permits = parts.permits
-        self._sending = MessageSender(parts.team)
-        self._queries = parts.queries
-        self._spawner = parts.spawner
-        self._lifecycle = parts.lifecycle
-        self._auto_restart = parts.auto_restart
-        self._recycling = parts.recycling
-        self._recovery = parts.recovery
+    def __init__(
+        self,
+        *,
+        home: Home,
+        store: FencedStore,
+        team: Team,
+        permits: FairSemaphore,
+        queries: Queries,
+        spawner: Spawner,
+        lifecycle: Lifecycle,
+        auto_restart: AutoRestart,
+        recycling: ContextRecycler,
+        recovery: Recovery,
+        services: Sequence[VerbService],
+        on_shutdown: Callable[[], Awaitable[None]],
+    ) -> None:
+        """``on_shutdown`` is called when all instances have ended, before the process is killed."""
+        self._home = home
+        self._store = store
+        self._team = team
+        self._permits = permits
+        self._sending = MessageSender(team)
+        self._queries = queries
+        self._spawner = spawner
+        self._lifecycle = lifecycle
+        self._auto_restart = auto_restart
+        self._recycling = recycling
+        self._recovery = recovery
         self._reconciling: asyncio.Task[None] | None = None
         self._started_at = time.time()
-        self._services = parts.services
-        self._on_shutdown = parts.on_shutdown
+        self._services = services
+        self._on_shutdown = on_shutdown
         self._verbs: dict[str, Handler] = {
             "spawn": self.spawn,
             "spawn_batch": self.spawn_batch,
@@ -108,7 +104,7 @@ class Supervisor:
             "status": self.status,
             "shutdown": self.shutdown,
         }
-        for service in parts.services:
+        for service in services:
             self._verbs.update(service.verbs)
 
     async def recover(self) -> None:
@@ -133,8 +129,8 @@ class Supervisor:
         await self._store.close()
 
     def warn_of(self, warning: Callable[[], str]) -> None:
-        """What else may be wrong with the team, in words; empty while it is not."""
-        self._team.further_warnings.append(warning)
+        """``warning`` says what is wrong with another part of the team, for people; empty while nothing is."""
+        self._team.add_warning(warning)
 
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:
         self._store.check()

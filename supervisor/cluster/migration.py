@@ -1,25 +1,8 @@
-"""Moving instances between hosts: from lost and drained ones to others, and their work home.
+"""Moves instances between hosts and brings their work home; only in a cluster.
 
-What becomes of the instances of a host that is lost: they go on elsewhere, with what came home of them last.
-
-A host is lost when Ray has taken it for dead; whether it is without power or only cut off cannot be told. So nothing is
-started elsewhere before the lease of its instances has run out, by which they type; then at most one copy takes
-messages. When the host is back in time they are adopted in place, as after any crash. All in the supervisor's loop.
-
-Giving an instance a place on another host, from what of it is on this one. It runs nowhere while that is done.
-
-Hands the instances of drained hosts over to others: each between two turns, with branch, work and conversation.
-
-Promises: an instance that is at work is not disturbed; messages that come while it is on its way wait for it; nothing
-is started twice; what a crash cuts off is gone on with, by the record (``moving_from``). What cannot be handed over now
-stays as it is, is told of (``remaining``) and tried again. All in the supervisor's event loop.
-
-Which hosts take no new instances, kept in the home so that it outlives the supervisor. Blocks.
-
-Brings the work of instances on other hosts home by itself: when a turn ends, and at intervals what is not committed.
-
-A host that is lost for good then costs at most what was done since the last interval. All in the supervisor's event
-loop; one instance at a time is carried by itself, so a large one does not hold up the others.
+``ClusterService`` begins and ends three loops: ``Failover`` (lost hosts), ``Drainer`` (drained hosts) and ``WorkSync``
+(work of other hosts). The first two share ``Relocation``, which settles one instance on its new host. The list of
+drained hosts stands in the home, so it outlives the supervisor. All classes belong to the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -30,7 +13,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 
 from actors.concurrency import TaskSet
@@ -55,26 +37,32 @@ from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MoveParts:
-    """What those work with who move instances."""
-
-    team: Team
-    scheduler: HostScheduler
-    hosts: HostRouter
-    factory: InstanceFactory
-    adopter: Adopter
-    lifecycle: Lifecycle
+_FAILOVER_LOOK_S = 2.0
+_FAILOVERS_AT_ONCE = 4
+_FAILOVER_AGAIN_S = 30.0
+_DRAIN_LOOK_S = 1.0
+_DRAINS_AT_ONCE = 4
+_DRAIN_AGAIN_S = 15.0
+_ASK_S = 5.0
+_SYNC_LOOK_S = 1.0
+_WHY_NOT_YET = {
+    Status.BUSY: "is at work: it goes when its turn is done",
+    Status.WAITING_PERMISSION: "waits for permission: answer it, or terminate it",
+    Status.WAITING_INPUT: "waits for somebody at its terminal: answer it, or terminate it",
+    Status.STARTING: "is just being started",
+}
 
 
 class Relocation:
-    """All in the supervisor's event loop. Who calls holds the instance's turn, and the slot that is its from now on."""
+    """Gives an instance a place on another host, from what of it is on this one. The instance runs nowhere meanwhile.
 
-    def __init__(self, parts: MoveParts) -> None:
-        self._team = parts.team
-        self._scheduler = parts.scheduler
-        self._hosts = parts.hosts
+    The caller holds the instance's turn and its new slot.
+    """
+
+    def __init__(self, team: Team, scheduler: HostScheduler, hosts: HostRouter) -> None:
+        self._team = team
+        self._scheduler = scheduler
+        self._hosts = hosts
 
     async def settle(self, member: Member, placement: Placement, **changes: object) -> None:
         """Worktree, launch and conversation are there afterwards, and the record says so, with ``changes``.
@@ -99,25 +87,35 @@ class Relocation:
         placement.instance_id = instance_id
 
 
-_MOVE_LOOK_S = 2.0
-_MOVES_AT_ONCE = 4
-_MOVE_AGAIN_S = 30.0
-
-
 class Failover:
-    def __init__(self, parts: MoveParts) -> None:
-        self._team = parts.team
-        self._scheduler = parts.scheduler
-        self._factory = parts.factory
-        self._hosts = parts.hosts
-        self._lifecycle = parts.lifecycle
-        self._relocation = Relocation(parts)
+    """Starts the instances of a lost host again on others, with what came home of them last.
+
+    A host is lost when Ray takes it for dead; whether it is without power or only cut off cannot be told. So nothing
+    starts elsewhere before the lease by which its instances type has run out: at most one copy takes messages. When the
+    host is back in time, its instances are adopted in place, as after any crash.
+    """
+
+    def __init__(
+        self,
+        team: Team,
+        scheduler: HostScheduler,
+        hosts: HostRouter,
+        factory: InstanceFactory,
+        lifecycle: Lifecycle,
+        relocation: Relocation,
+    ) -> None:
+        self._team = team
+        self._scheduler = scheduler
+        self._hosts = hosts
+        self._factory = factory
+        self._lifecycle = lifecycle
+        self._relocation = relocation
         self._failure_detector = FailureDetector()
         self._not_before: dict[str, float] = {}
         self._moving: set[str] = set()
         self._troubles: dict[str, str] = {}
         """Why one that should go on elsewhere does not yet, by instance."""
-        self._turns = asyncio.Semaphore(_MOVES_AT_ONCE)
+        self._turns = asyncio.Semaphore(_FAILOVERS_AT_ONCE)
         self._work = TaskSet("watch the hosts")
 
     def begin(self) -> None:
@@ -128,7 +126,7 @@ class Failover:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(_MOVE_LOOK_S)
+            await asyncio.sleep(_FAILOVER_LOOK_S)
             try:
                 await self._look(time.monotonic())
             except PhalanxError as error:
@@ -203,11 +201,11 @@ class Failover:
         except PlacementCancelledError:
             self._troubles.pop(instance_id, None)
         except PhalanxError as error:
-            self._not_before[instance_id] = time.monotonic() + _MOVE_AGAIN_S
+            self._not_before[instance_id] = time.monotonic() + _FAILOVER_AGAIN_S
             self._troubles[instance_id] = f"cannot go on elsewhere yet: {error}"
             logger.warning("%s could not be moved from %s yet: %s", instance_id, lost, error)
         except Exception as error:
-            self._not_before[instance_id] = time.monotonic() + _MOVE_AGAIN_S
+            self._not_before[instance_id] = time.monotonic() + _FAILOVER_AGAIN_S
             self._troubles[instance_id] = f"cannot go on elsewhere yet: an error in Phalanx: {error!r}"
             logger.exception("%s could not be moved from %s yet", instance_id, lost)
         else:
@@ -249,27 +247,31 @@ def _words(host: str) -> str:
     return f"Its host {host} is lost"
 
 
-_DRAIN_LOOK_S = 1.0
-_DRAINS_AT_ONCE = 4
-_DRAIN_AGAIN_S = 15.0
-_ASK_S = 5.0
-_WHY = {
-    Status.BUSY: "is at work: it goes when its turn is done",
-    Status.WAITING_PERMISSION: "waits for permission: answer it, or terminate it",
-    Status.WAITING_INPUT: "waits for somebody at its terminal: answer it, or terminate it",
-    Status.STARTING: "is just being started",
-}
-
-
 class Drainer:
-    def __init__(self, parts: MoveParts) -> None:
-        self._team = parts.team
-        self._scheduler = parts.scheduler
-        self._hosts = parts.hosts
-        self._factory = parts.factory
-        self._adopter = parts.adopter
-        self._lifecycle = parts.lifecycle
-        self._relocation = Relocation(parts)
+    """Hands the instances of drained hosts over to others: each between two turns, with branch, work and conversation.
+
+    Promises: an instance at work is not disturbed; messages that come while it moves wait for it; nothing starts twice;
+    a hand-over that a crash cuts off goes on by the record (``moving_from``). What cannot be handed over now stays as
+    it is, is listed by ``remaining`` and tried again.
+    """
+
+    def __init__(
+        self,
+        team: Team,
+        scheduler: HostScheduler,
+        hosts: HostRouter,
+        factory: InstanceFactory,
+        adopter: Adopter,
+        lifecycle: Lifecycle,
+        relocation: Relocation,
+    ) -> None:
+        self._team = team
+        self._scheduler = scheduler
+        self._hosts = hosts
+        self._factory = factory
+        self._adopter = adopter
+        self._lifecycle = lifecycle
+        self._relocation = relocation
         self._turns = asyncio.Semaphore(_DRAINS_AT_ONCE)
         self._work = TaskSet("hand over from drained hosts")
         self._under_way: set[str] = set()
@@ -298,7 +300,7 @@ class Drainer:
             return "works in a directory of that host itself: it stays until it is terminated"
         if instance_id in self._troubles:
             return f"could not be handed over yet: {self._troubles[instance_id][1]}"
-        return _WHY.get(member.snapshot.status, "is handed over next")
+        return _WHY_NOT_YET.get(member.snapshot.status, "is handed over next")
 
     async def _watch(self) -> None:
         while True:
@@ -477,12 +479,15 @@ def write_drained(home: Home, hosts: Collection[str]) -> None:
     write_private(home.drained_file, json.dumps(sorted(hosts)))
 
 
-_CARRY_LOOK_S = 1.0
-
-
 class WorkSync:
+    """Brings the work of instances on other hosts home: when a turn ends, and at intervals what is not committed.
+
+    A host that is lost for good then costs at most the work since the last interval. Each instance has its own task, so
+    a large one does not hold up the others.
+    """
+
     def __init__(self, team: Team, hosts: HostRouter, every_s: float) -> None:
-        """``every_s``: how long what is not committed is on the other host alone, at most; 0: it is not carried."""
+        """``every_s``: longest time that uncommitted work is on the other host alone; 0: it is never carried."""
         self._team = team
         self._hosts = hosts
         self._every_s = every_s
@@ -499,7 +504,7 @@ class WorkSync:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(_CARRY_LOOK_S)
+            await asyncio.sleep(_SYNC_LOOK_S)
             for member in self._team.registry:
                 self._consider(member, time.monotonic())
 

@@ -276,11 +276,14 @@ class MetricsRecorder:
         """``clock``: seconds since the epoch."""
         self.clock = clock
         self.history = History()
-        self.on_change: Callable[[float], None] = lambda _: None
-        """Called with the first change after each ``settle``, and with one that belongs to an earlier time than those
-        before; its argument is that time."""
         self._changed_since = math.inf
+        self._subscribers: list[Callable[[float], None]] = []
         self._watchers: dict[str, Callable[[float], None]] = {}
+
+    def subscribe(self, subscriber: Callable[[float], None]) -> None:
+        """``subscriber`` is called with the time of the first change after each ``settle``, and with the time of a
+        change that belongs before those; it must neither fail nor block."""
+        self._subscribers.append(subscriber)
 
     def watch(self, name: Count | Timing, watcher: Callable[[float], None]) -> None:
         """``watcher`` is called with each number or time that is told of ``name``; it must neither fail nor block."""
@@ -340,4 +343,5 @@ class MetricsRecorder:
             watcher(value)
         if at < self._changed_since:
             self._changed_since = at
-            self.on_change(at)
+            for subscriber in self._subscribers:
+                subscriber(at)

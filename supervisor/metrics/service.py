@@ -24,7 +24,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.concurrency import ChangeNotifier
@@ -33,7 +33,7 @@ from supervisor.api import requests, results
 from supervisor.api.results import TeamEvent
 from supervisor.api.verbs import Caller, Handler
 from supervisor.metrics import views
-from supervisor.metrics.autotune import CapStep
+from supervisor.metrics.autotune import CapStep, CapTuningLoop
 from supervisor.metrics.health import HealthFinding, judge
 from supervisor.metrics.metrics import COARSE_S, FINE_S, KEPT_S, MetricsRecorder
 from supervisor.metrics.monitor import Monitor
@@ -109,9 +109,9 @@ _GRAVITY = {"info": 0, "warning": 1, "error": 2}
 class AlertLoop:
     """All in the supervisor's event loop."""
 
-    def __init__(self, monitor: Monitor, events: EventFeed, every_s: float = EVERY_S) -> None:
+    def __init__(self, monitor: Monitor, feed: EventFeed, every_s: float = EVERY_S) -> None:
         self._monitor = monitor
-        self._events = events
+        self._feed = feed
         self._every_s = every_s
         self._task: asyncio.Task[None] | None = None
         self._told: dict[str, int] = {}
@@ -128,7 +128,7 @@ class AlertLoop:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        while self._events.heard:
+        while self._feed.heard:
             try:
                 await self.look()
             except Exception:
@@ -141,9 +141,9 @@ class AlertLoop:
         findings = judge(snapshot)
         at = iso(self._monitor.now)
         for finding in new_alerts(findings, self._told):
-            self._events.publish(TeamEvent(kind="performance-alert", at=at, alert=views.alert(finding)))
+            self._feed.publish(TeamEvent(kind="performance-alert", at=at, alert=views.alert(finding)))
         self._told = {finding.code: _GRAVITY[finding.severity] for finding in findings}
-        self._events.publish(self._health(snapshot, findings, at))
+        self._feed.publish(self._health(snapshot, findings, at))
 
     def _health(self, snapshot: TeamSnapshot, findings: Sequence[HealthFinding], at: str) -> TeamEvent:
         return TeamEvent(kind="health-check", at=at, health=views.health(snapshot, findings))
@@ -164,28 +164,30 @@ SAVE_AFTER_S = 30.0
 class HistoryStore:
     """All in the supervisor's event loop."""
 
-    def __init__(self, recorder: MetricsRecorder, store: StateStore, save_after_s: float = SAVE_AFTER_S) -> None:
+    def __init__(self, recorder: MetricsRecorder, store: StateStore, unreadable: Unreadable) -> None:
         self._recorder = recorder
         self._store = store
-        self._save_after_s = save_after_s
+        self._unreadable = unreadable
+        self._keeping = False
+        recorder.subscribe(self._changed)
         self._stored: set[float] = set()
         self._since: float | None = None
         """When the first thing happened that is not stored yet; None while all is."""
         self._timer: asyncio.TimerHandle | None = None
         self._saving: asyncio.Task[None] | None = None
 
-    async def begin(self, unreadable: Unreadable) -> None:
+    async def begin(self) -> None:
         """Takes in what earlier supervisors have stored. Raises ``StoreError``."""
         stored = await self._store.load(keys.PERFORMANCE_PREFIX)
-        for _, record in unreadable.readable(stored, decode_slot):
+        for _, record in self._unreadable.readable(stored, decode_slot):
             self._recorder.history.restore(record, self._recorder.clock())
             self._stored.add(record.start)
         self._recorder.settle()
-        self._recorder.on_change = self._changed
+        self._keeping = True
 
     async def end(self) -> None:
         """Saves, and does so by itself no more."""
-        self._recorder.on_change = lambda _: None
+        self._keeping = False
         if self._saving is not None:
             await self._saving
         if self._timer is not None:
@@ -193,12 +195,14 @@ class HistoryStore:
         await self.save()
 
     def _changed(self, at: float) -> None:
+        if not self._keeping:
+            return
         if self._since is None:
             self._save_later()
         self._since = at if self._since is None else min(self._since, at)
 
     def _save_later(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._save_after_s, self._begin_saving)
+        self._timer = asyncio.get_running_loop().call_later(SAVE_AFTER_S, self._begin_saving)
 
     def _begin_saving(self) -> None:
         self._saving = asyncio.create_task(self._save_or_try_again(), name="save the history")
@@ -243,38 +247,41 @@ def _starts(since: float, now: float) -> list[int]:
 _MOST_POINTS = 30
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsServiceParts:
-    monitor: Monitor
-    recorder: MetricsRecorder
-    keeper: HistoryStore
-    unreadable: Unreadable
-    events: EventFeed
-    watch: AlertLoop
-    auto_steps: Callable[[], Sequence[CapStep]]
-
-
 class MetricsService:
-    """All in the supervisor's event loop."""
+    """Answers ``get_performance`` and ``events``. All in the supervisor's event loop."""
 
-    def __init__(self, parts: MetricsServiceParts) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        monitor: Monitor,
+        recorder: MetricsRecorder,
+        history: HistoryStore,
+        alerts: AlertLoop,
+        feed: EventFeed,
+        cap_tuning: CapTuningLoop,
+    ) -> None:
+        """The service begins and ends ``history`` and ``alerts``; ``alerts`` publishes in ``feed``."""
+        self._monitor = monitor
+        self._recorder = recorder
+        self._history = history
+        self._alerts = alerts
+        self._feed = feed
+        self._cap_tuning = cap_tuning
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
         return {"get_performance": self.get_performance, "events": self.events}
 
     async def begin(self) -> None:
-        await self._parts.keeper.begin(self._parts.unreadable)
+        await self._history.begin()
 
     async def end(self) -> None:
-        await self._parts.watch.end()
-        await self._parts.keeper.end()
+        await self._alerts.end()
+        await self._history.end()
 
     async def get_performance(
         self, request: requests.GetPerformanceRequest, caller: Caller
     ) -> results.GetPerformanceResult:
-        snapshot = await self._parts.monitor.snapshot(request.window_seconds)
+        snapshot = await self._monitor.snapshot(request.window_seconds)
         findings = judge(snapshot)
         metrics = views.metrics(snapshot)
         return results.GetPerformanceResult(
@@ -284,18 +291,18 @@ class MetricsService:
             queues=metrics.queues,
             messages=metrics.messages,
             settings=views.tuned(snapshot.tuning),
-            auto=[_step(step) for step in self._parts.auto_steps()],
-            history=self._history(request.window_seconds),
+            auto=[_step(step) for step in self._cap_tuning.steps],
+            history=self._points(request.window_seconds),
         )
 
-    def _history(self, window_s: float) -> list[results.HistoryPoint]:
-        recorder, seconds = self._parts.recorder, max(FINE_S, window_s / _MOST_POINTS)
+    def _points(self, window_s: float) -> list[results.HistoryPoint]:
+        recorder, seconds = self._recorder, max(FINE_S, window_s / _MOST_POINTS)
         points = recorder.history.points(recorder.clock(), window_s, _MOST_POINTS)
         return [views.history_point(point, seconds) for point in points]
 
     async def events(self, request: requests.EventsRequest, caller: Caller) -> results.EventsResult:
-        self._parts.watch.begin()
-        heard = await self._parts.events.after(request.cursor, request.kinds, request.timeout_seconds)
+        self._alerts.begin()
+        heard = await self._feed.after(request.cursor, request.kinds, request.timeout_seconds)
         return results.EventsResult(events=list(heard.events), cursor=heard.cursor, missed=heard.missed)
 
 

@@ -1,11 +1,12 @@
-"""Everything that is judged, at one moment.
+"""The values of one snapshot of the team: instances, messages, queues, pools, hosts and store at one moment.
 
-What the other parts of the supervisor tell of themselves when they are asked, beside what they count.
+``Monitor`` makes a ``TeamSnapshot``; ``health`` judges it and ``views`` shows it. ``GitService`` and ``Pool`` make
+their own parts. Frozen values, no behaviour.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from actors.host.load import HostLoad
@@ -57,16 +58,6 @@ class PoolSnapshot:
     actors: SpareCount = field(default_factory=SpareCount)
     hosts: Mapping[str, HostPool] = field(default_factory=dict)
     """By name; without any on one machine."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotSources:
-    """Asked with every look at the team's performance: they must neither fail nor block."""
-
-    git: Callable[[], GitSnapshot] = GitSnapshot
-    pools: Callable[[], PoolSnapshot] = PoolSnapshot
-    no_memory: Callable[[], str] = str
-    """Who waits to be started until there is memory, for people; empty while nobody does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,6 @@ once they report again.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 from actors.concurrency import TaskSet
 from actors.errors import PhalanxError
@@ -80,21 +79,16 @@ LEASE_S = 40.0
 """How long an instance on another host types without hearing of the supervisor, which asks at least each 30 s."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceRules:
-    """What holds for every instance of the team."""
-
-    batching: Batching
-    comes_back: bool
-    """An agent that fails is started again."""
-
-
 class Adopter:
     """Listens to the followers of the team. All in the supervisor's event loop."""
 
-    def __init__(self, home: Home, rules: InstanceRules, factory: InstanceFactory, team: Team) -> None:
+    def __init__(
+        self, home: Home, batching: Batching, factory: InstanceFactory, team: Team, *, auto_restart: bool
+    ) -> None:
+        """``auto_restart``: an agent that fails is started again."""
         self._home = home
-        self._rules = rules
+        self._batching = batching
+        self._auto_restart = auto_restart
         self._factory = factory
         self._team = team
 
@@ -107,7 +101,7 @@ class Adopter:
         incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
         self._team.members.follow(record.instance_id, port, incarnation, self)
         self._team.outbox.hand_over_again(record.instance_id)
-        await self._rules.batching.tell(record.instance_id, port)  # who is followed is told of a change meanwhile, too
+        await self._batching.tell(record.instance_id, port)  # who is followed is told of a change meanwhile, too
         await self.on_unreachable(record.instance_id, "")
 
     async def collect_last_report(self, record: InstanceRecord) -> None:
@@ -119,7 +113,7 @@ class Adopter:
 
     async def on_report(self, instance_id: str, report: Report) -> None:
         await self._team.take_in(instance_id, report)
-        self._rules.batching.reachable(instance_id)
+        self._batching.reachable(instance_id)
 
     async def on_unreachable(self, instance_id: str, reason: str) -> None:
         if instance_id in self._team.registry:
@@ -132,7 +126,7 @@ class Adopter:
         record = self._team.registry.get(instance_id).record
         port = await self.actor(record)
         incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
-        await self._rules.batching.tell(instance_id, port)
+        await self._batching.tell(instance_id, port)
         self._team.outbox.hand_over_again(instance_id)
         return port, incarnation
 
@@ -143,7 +137,7 @@ class Adopter:
             session_id=record.session_id,
             directory=self._home.instance_directory(record.place),
             tmux_socket=self._home.tmux_socket,
-            limits=self._rules.batching.limits,
+            limits=self._batching.limits,
             comes_back=self._comes_back(record),
             lease_s=LEASE_S if "@" in record.actor_name else 0.0,
         )
@@ -153,4 +147,4 @@ class Adopter:
         killed, and has not been told so, while the agent is being ended only to be started again."""
         known = record.instance_id in self._team.registry
         restarting = known and self._team.registry.get(record.instance_id).coming_back
-        return record.wanted and (self._rules.comes_back or restarting)
+        return record.wanted and (self._auto_restart or restarting)

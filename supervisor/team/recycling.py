@@ -53,14 +53,6 @@ ASK = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecyclingRules:
-    """When it is done unasked; 0 is never."""
-
-    context_tokens: int
-    tasks: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SummaryTurn:
     """What has come of the question for the summary so far."""
 
@@ -94,21 +86,23 @@ def turn_of(entries: Sequence[PageItem], message_id: str) -> SummaryTurn:
 
 
 class ContextRecycler:
-    """All in the supervisor's event loop."""
+    """Subscribes to the team's reports. All in the supervisor's event loop."""
 
-    def __init__(self, team: Team, lifecycle: Lifecycle, rules: RecyclingRules) -> None:
+    def __init__(self, team: Team, lifecycle: Lifecycle, *, context_tokens: int, tasks: int) -> None:
+        """From how many tokens of context, or messages, on an idle instance is recycled unasked; 0: never."""
         self._team = team
         self._lifecycle = lifecycle
-        self._rules = rules
+        self._context_tokens = context_tokens
+        self._tasks = tasks
         self._under_way: set[str] = set()
         self._unasked = TaskSet("recycling")
         self._tries = Backoff[str](FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        team.subscribe_reports(self.reported)
 
     def reported(self, member: Member, report: Report) -> None:
-        """Begins a recycling where the rules ask for one and the instance is idle."""
-        snapshot, rules = report.snapshot, self._rules
-        long = 0 < rules.context_tokens <= snapshot.context_tokens
-        old = 0 < rules.tasks <= report.delivered
+        """Begins to recycle an idle instance whose conversation has grown too long."""
+        long = 0 < self._context_tokens <= report.snapshot.context_tokens
+        old = 0 < self._tasks <= report.delivered
         instance_id = member.record.instance_id
         free = self._is_idle(member) and instance_id not in self._under_way
         if (long or old) and free and self._tries.may(instance_id, time.monotonic()):

@@ -44,15 +44,24 @@ class Team:
         store = PreservingStore(store, self.unreadable)
         self.outbox = Outbox(self.registry, self.members, store, self.changes, self.recorder)
         self.idempotency = IdempotencyStore()
-        self.on_failed: Callable[[Member], None] = lambda _: None
-        """Called when an instance has failed by itself."""
-        self.on_reported: Callable[[Member, Report], None] = lambda *_: None
-        """Called with what an instance has reported."""
-        self.further_warnings: list[Callable[[], str]] = []
-        """What else may be wrong with the team, each in words; empty while it is not."""
+        self._failure_subscribers: list[Callable[[Member], None]] = []
+        self._report_subscribers: list[Callable[[Member, Report], None]] = []
+        self._warnings: list[Callable[[], str]] = []
         self._store = store
         self._pastes: dict[str, tuple[int, int]] = {}
         self._began_at = time.time()
+
+    def subscribe_failures(self, subscriber: Callable[[Member], None]) -> None:
+        """``subscriber`` is called when an instance has failed by itself; it must neither fail nor block."""
+        self._failure_subscribers.append(subscriber)
+
+    def subscribe_reports(self, subscriber: Callable[[Member, Report], None]) -> None:
+        """``subscriber`` is called with each report of an instance; it must neither fail nor block."""
+        self._report_subscribers.append(subscriber)
+
+    def add_warning(self, warning: Callable[[], str]) -> None:
+        """``warning`` says what is wrong with another part of the team, for people; empty while nothing is."""
+        self._warnings.append(warning)
 
     async def load(self) -> None:
         """Takes in what the store tells of the team. Raises ``StoreError``."""
@@ -175,14 +184,20 @@ class Team:
         self._count_pastes(changed, report)
         self.changes.announce()
         if not changed.is_spare:
-            self.on_reported(member, report)
+            for subscriber in self._report_subscribers:
+                subscriber(member, report)
         self.outbox.reachable(instance_id)
         if changed.stage is InstanceStage.FAILED and earlier.stage is not InstanceStage.FAILED:
             self._has_failed(member)
 
     def _has_failed(self, member: Member) -> None:
         self.recorder.count(Count.AGENTS_FAILED)
-        self.on_failed(member)
+        self.announce_failure(member)
+
+    def announce_failure(self, member: Member) -> None:
+        """Tells the subscribers that an instance has failed; for one that failed under an earlier supervisor."""
+        for subscriber in self._failure_subscribers:
+            subscriber(member)
 
     def _count_pastes(self, record: InstanceRecord, report: Report) -> None:
         """Instances count from the start of their actor, which may be before or after the start of this supervisor."""
@@ -196,7 +211,7 @@ class Team:
     @property
     def warnings(self) -> list[str]:
         """What is wrong with the team's state, for people."""
-        told = (self._store.health.warning, self.unreadable.warning, *(warning() for warning in self.further_warnings))
+        told = (self._store.health.warning, self.unreadable.warning, *(warning() for warning in self._warnings))
         return [text for text in told if text]
 
     def needs_attention(self, member: Member) -> bool:
