@@ -1,21 +1,8 @@
-"""One instance, and the actor's view of it.
+"""One instance: an agent in its tmux pane with its inbox, as the supervisor sees it.
 
-What an instance actor is: a process for one instance, empty when it is made.
-
-``actors.instance.actor`` puts it into a Ray actor. To start the process is what costs, so actors are made before
-anybody knows for whom; ``adopt`` then says which agent to follow. An actor serves one instance in its life and never
-another.
-
-One instance: an agent in its tmux pane, with its inbox, as the supervisor sees it.
-
-A plain class; ``actors.instance.actor`` puts it into a Ray actor of its own. The host has started the agent before;
-``adopt`` takes over the pane, whether the agent has just begun or has been at work for days, so a restarted actor goes
-on where the last one stopped. Verbs raise ``PhalanxError``; nothing here outlives the agent.
-
-The parts that follow one agent, from adoption to its end.
-
-Owned by the ``Instance``, one at a time. A loop in here that ends with an error ends the whole life: half of it would
-be deaf or mute without anybody noticing. What goes on then is the instance's decision.
+``InstanceServer`` is the process: ``actors.instance.actor`` puts it into a Ray actor. ``Instance`` holds the verbs and
+survives lives of the agent; ``AgentSession`` follows one agent from its adoption to its end. Verbs raise
+``PhalanxError``; nothing here outlives the agent.
 """
 
 from __future__ import annotations
@@ -50,182 +37,7 @@ from actors.versions import ACTOR_PROTOCOL, check_protocol
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceConfig:
-    """What an instance is told once. ``directory`` is its private directory below the home."""
-
-    instance_id: str
-    agent: str
-    """Name of the kind of agent."""
-    session_id: str
-    directory: Path
-    tmux_socket: Path
-    limits: BatchLimits
-    comes_back: bool = False
-    """When its agent fails it is started again: messages that wait then are kept for that."""
-    lease_s: float = 0.0
-    """How long it may type without having been asked by the supervisor; see ``deliverer.Lease``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundAgent:
-    """The agent as it was found in its pane at adoption."""
-
-    pane: Pane
-    pane_id: str
-    pid: int
-    created_s: int
-    gone: str = ""
-    """Why there is no agent any more; empty while it lives."""
-    has_last_words: bool = False
-    """Its pane still shows what it said last."""
-
-    @property
-    def name(self) -> str:
-        """Names this one process, also after other panes and processes were given the same numbers."""
-        return f"{self.pane_id}/{self.pid}/{self.created_s}"
-
-
-async def find_agent(pane: Pane, pane_id: str, pid: int) -> FoundAgent:
-    """Looks whether the process ``pid`` is still the one in the pane. Raises ``TerminalError`` when tmux cannot say."""
-    try:
-        state = await pane.state()
-    except SocketGoneError as error:
-        if _is_an_agent(pid):
-            raise
-        return FoundAgent(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=str(error))
-    except PaneGoneError as error:
-        return FoundAgent(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=str(error))
-    if state.pid not in {pid, 0}:
-        gone = f"the agent (process {pid}) has ended: another program is in its pane"
-        return FoundAgent(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=gone)
-    return _found(pane, pane_id, pid, state)
-
-
-def _is_an_agent(pid: int) -> bool:
-    """Whether the process lives and was started as an agent: its number may be another one's by now."""
-    try:
-        return f"\0{INSTANCE_MARK}=".encode() in b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return False
-
-
-def _found(pane: Pane, pane_id: str, pid: int, state: PaneState) -> FoundAgent:
-    return FoundAgent(
-        pane=pane,
-        pane_id=pane_id,
-        pid=pid,
-        created_s=state.created_s,
-        gone="the agent has ended" if state.dead else "",
-        has_last_words=state.dead,
-    )
-
-
 Fault = Callable[["AgentSession", BaseException], None]
-
-
-class AgentSession:
-    """``on_fault`` is called at most once, when one of the loops has ended with an error."""
-
-    def __init__(
-        self, config: InstanceConfig, agent: Agent, found: FoundAgent, log: ReportLog, on_fault: Fault
-    ) -> None:
-        """Raises ``RecordVersionError`` for a journal that another version of Phalanx has left."""
-        self.found = found
-        self.pane = found.pane
-        self.changes = ChangeNotifier()
-        self.observer = Observer(agent, found.pane, config.directory, config.session_id, found.pid, self.changes)
-        self.observer.coming_back = config.comes_back
-        journal = Journal(config.directory)
-        self.observer.evidence.expect(
-            message for entry in journal.entries for message in entry.messages if message.text
-        )
-        self.deliverer = Deliverer(
-            found.pane,
-            self.observer,
-            config.limits,
-            self.changes,
-            ReceiptLog(journal, _life_name(found, journal), self._receipt, self.observer.evidence),
-        )
-        self._log = log
-        self._began_at = time.monotonic()
-        self._on_fault: Fault | None = on_fault
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def follows(self, pane_id: str, pid: int) -> bool:
-        """Whether it follows this agent, which lives."""
-        return (self.found.pane_id, self.found.pid) == (pane_id, pid) and self.observer.alive
-
-    @property
-    def age_s(self) -> float:
-        return time.monotonic() - self._began_at
-
-    def continue_from(self, earlier: AgentSession) -> None:
-        """Keeps what only memory knows of the life before: of the same agent, that its end was asked for."""
-        same = (self.found.pane_id, self.found.pid) == (earlier.found.pane_id, earlier.found.pid)
-        if same and earlier.observer.ending:
-            self.observer.expect_end(coming_back=earlier.observer.coming_back)
-
-    async def begin(self) -> None:
-        """Takes in what is there already, then follows the agent; one that has ended is only given its end."""
-        if self.found.gone:
-            await self.observer.note_end("" if self.found.has_last_words else self.found.gone)
-        else:
-            self.observer.read_spool()
-        self._log.on_acknowledged = self.deliverer.acknowledged
-        self.deliverer.recall()
-        for work in (self.observer.run(), self.deliverer.run(), self._publish()):
-            task = asyncio.create_task(work)
-            task.add_done_callback(self._check)
-            self._tasks.append(task)
-
-    async def end(self) -> None:
-        self._on_fault = None
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _check(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None and self._on_fault is not None:
-            on_fault, self._on_fault = self._on_fault, None
-            on_fault(self, error)
-
-    def _receipt(self, receipt: Receipt) -> None:
-        # The snapshot first: whoever reads that a message has arrived must not read an older status beside it.
-        self._log.snapshot(self._snapshot())
-        self._log.batches, self._log.delivered = self.deliverer.batches, self.deliverer.delivered
-        self._log.receipt(receipt)
-
-    async def _publish(self) -> None:
-        while True:
-            self._log.snapshot(self._snapshot())
-            await self.changes.until(lambda: self._log.current != self._snapshot(), None)
-
-    def _snapshot(self) -> InstanceSnapshot:
-        state = self.observer.state
-        asked = state.permissions[0] if state.status is Status.WAITING_PERMISSION and state.permissions else None
-        return InstanceSnapshot(
-            status=state.status,
-            since=self.observer.since,
-            reason=state.reason,
-            permission=asked,
-            dialog=state.dialog if state.status in {Status.WAITING_INPUT, Status.STARTING} else None,
-            transcript_path=state.transcript_path,
-            session_id=state.session_id,
-            unread=self.observer.conversation.unread,
-            tokens=self.observer.conversation.tokens,
-            context_tokens=self.observer.conversation.context_tokens,
-        )
-
-
-def _life_name(found: FoundAgent, journal: Journal) -> str:
-    """A pane that is gone cannot say when it was made; the journal still knows by which name it typed to it."""
-    begins = f"{found.pane_id}/{found.pid}/"
-    known = [entry.life for entry in journal.entries if entry.life.startswith(begins)]
-    return known[-1] if known and not found.created_s else found.name
-
 
 _ASKED_IN_A_TURN = frozenset({"permission", "question", "plan"})
 """Kinds of dialogs in which Escape stops the turn that asks."""
@@ -240,8 +52,88 @@ _SOUND_LIFE_S = 60.0
 """A life that lasted so long was sound: its fault is the first one again."""
 
 
+class InstanceServer:
+    """A process for one instance, empty when it is made. All methods run in one event loop; see ``Instance``.
+
+    Starting the process is what costs, so actors are made before it is known which instance they will serve. ``adopt``
+    then names the agent to follow. An actor serves one instance in its life and never another.
+    """
+
+    def __init__(self, catalog: AgentCatalog) -> None:
+        self._catalog = catalog
+        self._instance: Instance | None = None
+
+    async def meet(self, protocol: int) -> None:
+        """Raises ``VersionError`` for a supervisor of another protocol."""
+        check_protocol(protocol, "this actor", "the supervisor", ACTOR_PROTOCOL)
+
+    async def vacant(self) -> bool:
+        """Whether it follows nobody so far."""
+        return self._instance is None
+
+    async def adopt(self, config: InstanceConfig, pane_id: str, pid: int) -> str:
+        """As ``Instance.adopt``; the same instance may come under another id, or in another conversation.
+
+        Raises ``WrongStateError`` when it serves another instance, ``InvalidRequestError`` for an unknown agent.
+        """
+        if self._instance is None:
+            self._instance = Instance(config, self._catalog.named(config.agent))
+        elif self._instance.config.directory != config.directory:
+            raise WrongStateError(
+                f"This actor follows {self._instance.config.instance_id}, so not {config.instance_id} too."
+            )
+        self._instance.configure(config)
+        return await self._instance.adopt(pane_id, pid)
+
+    async def leave(self) -> None:
+        """Stops following the agent, which goes on by itself."""
+        if self._instance is not None:
+            await self._instance.leave()
+
+    async def deliver(self, messages: Sequence[Message]) -> None:
+        await self._seated.deliver(messages)
+
+    async def withdraw(self, message_ids: Collection[str], reason: str) -> None:
+        await self._seated.withdraw(message_ids, reason)
+
+    async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
+        """An empty actor answers at once, as an incarnation that nobody knows: whoever follows it has it adopt
+        again."""
+        if self._instance is None:
+            return Report(incarnation="", sequence=0, snapshot=InstanceSnapshot(), receipts=())
+        return await self._instance.reports(after, timeout_s, incarnation)
+
+    async def tune(self, limits: BatchLimits) -> None:
+        await self._seated.tune(limits)
+
+    async def page(self, query: PageQuery) -> TranscriptPage:
+        return await self._seated.page(query)
+
+    async def screen(self, lines: int) -> str:
+        return await self._seated.screen(lines)
+
+    async def respond(self, reply: Reply) -> AnsweredPrompt:
+        return await self._seated.respond(reply)
+
+    async def interrupt(self, timeout_s: float) -> bool:
+        return await self._seated.interrupt(timeout_s)
+
+    async def expect_end(self, coming_back: bool = False) -> None:
+        await self._seated.expect_end(coming_back)
+
+    @property
+    def _seated(self) -> Instance:
+        if self._instance is None:
+            raise UnavailableError("This actor has just been started and follows no agent yet: try again.")
+        return self._instance
+
+
 class Instance:
-    """All methods run in one event loop. ``reports`` tells the supervisor what changes."""
+    """The verbs of one instance. All methods run in one event loop; ``reports`` tells the supervisor what changes.
+
+    The host has started the agent before. ``adopt`` takes over its pane, whether the agent has just begun or has worked
+    for days, so a restarted actor goes on where the last one stopped.
+    """
 
     def __init__(self, config: InstanceConfig, agent: Agent) -> None:
         self._config = config
@@ -471,73 +363,178 @@ class Instance:
         return self._life
 
 
-class InstanceServer:
-    """All methods run in one event loop; see ``Instance`` for what each does."""
+class AgentSession:
+    """The parts that follow one agent, from adoption to its end; an ``Instance`` has one at a time.
 
-    def __init__(self, catalog: AgentCatalog) -> None:
-        self._catalog = catalog
-        self._instance: Instance | None = None
+    A loop in here that ends with an error ends the whole session, because half of it would miss events or deliver
+    nothing without notice. ``on_fault`` is called then, once; the instance decides what follows.
+    """
 
-    async def meet(self, protocol: int) -> None:
-        """Raises ``VersionError`` for a supervisor of another protocol."""
-        check_protocol(protocol, "this actor", "the supervisor", ACTOR_PROTOCOL)
+    def __init__(
+        self, config: InstanceConfig, agent: Agent, found: FoundAgent, log: ReportLog, on_fault: Fault
+    ) -> None:
+        """Raises ``RecordVersionError`` for a journal that another version of Phalanx has left."""
+        self.found = found
+        self.pane = found.pane
+        self.changes = ChangeNotifier()
+        self.observer = Observer(agent, found.pane, config.directory, config.session_id, found.pid, self.changes)
+        self.observer.coming_back = config.comes_back
+        journal = Journal(config.directory)
+        self.observer.evidence.expect(
+            message for entry in journal.entries for message in entry.messages if message.text
+        )
+        self.deliverer = Deliverer(
+            found.pane,
+            self.observer,
+            config.limits,
+            self.changes,
+            ReceiptLog(journal, _life_name(found, journal), self._receipt, self.observer.evidence),
+        )
+        self._log = log
+        self._began_at = time.monotonic()
+        self._on_fault: Fault | None = on_fault
+        self._tasks: list[asyncio.Task[None]] = []
 
-    async def vacant(self) -> bool:
-        """Whether it follows nobody so far."""
-        return self._instance is None
-
-    async def adopt(self, config: InstanceConfig, pane_id: str, pid: int) -> str:
-        """As ``Instance.adopt``; the same instance may come under another id, or in another conversation.
-
-        Raises ``WrongStateError`` when it serves another instance, ``InvalidRequestError`` for an unknown agent.
-        """
-        if self._instance is None:
-            self._instance = Instance(config, self._catalog.named(config.agent))
-        elif self._instance.config.directory != config.directory:
-            raise WrongStateError(
-                f"This actor follows {self._instance.config.instance_id}, so not {config.instance_id} too."
-            )
-        self._instance.configure(config)
-        return await self._instance.adopt(pane_id, pid)
-
-    async def leave(self) -> None:
-        """Stops following the agent, which goes on by itself."""
-        if self._instance is not None:
-            await self._instance.leave()
-
-    async def deliver(self, messages: Sequence[Message]) -> None:
-        await self._seated.deliver(messages)
-
-    async def withdraw(self, message_ids: Collection[str], reason: str) -> None:
-        await self._seated.withdraw(message_ids, reason)
-
-    async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
-        """An empty actor answers at once, as an incarnation that nobody knows: whoever follows it has it adopt
-        again."""
-        if self._instance is None:
-            return Report(incarnation="", sequence=0, snapshot=InstanceSnapshot(), receipts=())
-        return await self._instance.reports(after, timeout_s, incarnation)
-
-    async def tune(self, limits: BatchLimits) -> None:
-        await self._seated.tune(limits)
-
-    async def page(self, query: PageQuery) -> TranscriptPage:
-        return await self._seated.page(query)
-
-    async def screen(self, lines: int) -> str:
-        return await self._seated.screen(lines)
-
-    async def respond(self, reply: Reply) -> AnsweredPrompt:
-        return await self._seated.respond(reply)
-
-    async def interrupt(self, timeout_s: float) -> bool:
-        return await self._seated.interrupt(timeout_s)
-
-    async def expect_end(self, coming_back: bool = False) -> None:
-        await self._seated.expect_end(coming_back)
+    def follows(self, pane_id: str, pid: int) -> bool:
+        """Whether it follows this agent, which lives."""
+        return (self.found.pane_id, self.found.pid) == (pane_id, pid) and self.observer.alive
 
     @property
-    def _seated(self) -> Instance:
-        if self._instance is None:
-            raise UnavailableError("This actor has just been started and follows no agent yet: try again.")
-        return self._instance
+    def age_s(self) -> float:
+        return time.monotonic() - self._began_at
+
+    def continue_from(self, earlier: AgentSession) -> None:
+        """Keeps what only memory knows of the life before: of the same agent, that its end was asked for."""
+        same = (self.found.pane_id, self.found.pid) == (earlier.found.pane_id, earlier.found.pid)
+        if same and earlier.observer.ending:
+            self.observer.expect_end(coming_back=earlier.observer.coming_back)
+
+    async def begin(self) -> None:
+        """Takes in what is there already, then follows the agent; one that has ended is only given its end."""
+        if self.found.gone:
+            await self.observer.note_end("" if self.found.has_last_words else self.found.gone)
+        else:
+            self.observer.read_spool()
+        self._log.on_acknowledged = self.deliverer.acknowledged
+        self.deliverer.recall()
+        for work in (self.observer.run(), self.deliverer.run(), self._publish()):
+            task = asyncio.create_task(work)
+            task.add_done_callback(self._check)
+            self._tasks.append(task)
+
+    async def end(self) -> None:
+        self._on_fault = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _check(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and self._on_fault is not None:
+            on_fault, self._on_fault = self._on_fault, None
+            on_fault(self, error)
+
+    def _receipt(self, receipt: Receipt) -> None:
+        # The snapshot first: whoever reads that a message has arrived must not read an older status beside it.
+        self._log.snapshot(self._snapshot())
+        self._log.batches, self._log.delivered = self.deliverer.batches, self.deliverer.delivered
+        self._log.receipt(receipt)
+
+    async def _publish(self) -> None:
+        while True:
+            self._log.snapshot(self._snapshot())
+            await self.changes.until(lambda: self._log.current != self._snapshot(), None)
+
+    def _snapshot(self) -> InstanceSnapshot:
+        state = self.observer.state
+        asked = state.permissions[0] if state.status is Status.WAITING_PERMISSION and state.permissions else None
+        return InstanceSnapshot(
+            status=state.status,
+            since=self.observer.since,
+            reason=state.reason,
+            permission=asked,
+            dialog=state.dialog if state.status in {Status.WAITING_INPUT, Status.STARTING} else None,
+            transcript_path=state.transcript_path,
+            session_id=state.session_id,
+            unread=self.observer.conversation.unread,
+            tokens=self.observer.conversation.tokens,
+            context_tokens=self.observer.conversation.context_tokens,
+        )
+
+
+def _life_name(found: FoundAgent, journal: Journal) -> str:
+    """A pane that is gone cannot say when it was made; the journal still knows by which name it typed to it."""
+    begins = f"{found.pane_id}/{found.pid}/"
+    known = [entry.life for entry in journal.entries if entry.life.startswith(begins)]
+    return known[-1] if known and not found.created_s else found.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceConfig:
+    """What an instance is told once. ``directory`` is its private directory below the home."""
+
+    instance_id: str
+    agent: str
+    """Name of the kind of agent."""
+    session_id: str
+    directory: Path
+    tmux_socket: Path
+    limits: BatchLimits
+    comes_back: bool = False
+    """When its agent fails it is started again: messages that wait then are kept for that."""
+    lease_s: float = 0.0
+    """How long it may type without having been asked by the supervisor; see ``deliverer.Lease``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundAgent:
+    """The agent as it was found in its pane at adoption."""
+
+    pane: Pane
+    pane_id: str
+    pid: int
+    created_s: int
+    gone: str = ""
+    """Why there is no agent any more; empty while it lives."""
+    has_last_words: bool = False
+    """Its pane still shows what it said last."""
+
+    @property
+    def name(self) -> str:
+        """Names this one process, also after other panes and processes were given the same numbers."""
+        return f"{self.pane_id}/{self.pid}/{self.created_s}"
+
+
+async def find_agent(pane: Pane, pane_id: str, pid: int) -> FoundAgent:
+    """Looks whether the process ``pid`` is still the one in the pane. Raises ``TerminalError`` when tmux cannot say."""
+    try:
+        state = await pane.state()
+    except SocketGoneError as error:
+        if _is_an_agent(pid):
+            raise
+        return FoundAgent(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=str(error))
+    except PaneGoneError as error:
+        return FoundAgent(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=str(error))
+    if state.pid not in {pid, 0}:
+        gone = f"the agent (process {pid}) has ended: another program is in its pane"
+        return FoundAgent(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=gone)
+    return _found(pane, pane_id, pid, state)
+
+
+def _is_an_agent(pid: int) -> bool:
+    """Whether the process lives and was started as an agent: its number may be another one's by now."""
+    try:
+        return f"\0{INSTANCE_MARK}=".encode() in b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+
+
+def _found(pane: Pane, pane_id: str, pid: int, state: PaneState) -> FoundAgent:
+    return FoundAgent(
+        pane=pane,
+        pane_id=pane_id,
+        pid=pid,
+        created_s=state.created_s,
+        gone="the agent has ended" if state.dead else "",
+        has_last_words=state.dead,
+    )
