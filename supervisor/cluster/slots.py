@@ -1,6 +1,6 @@
-"""Who takes a slot of which host, as Ray counts them too: each actor of an instance takes one, whomever it follows.
+"""Counts who takes a slot of which host, as Ray counts them: each actor of an instance takes one.
 
-Spare actors and spare agents take slots, too, but give way to instances.
+Spare actors and spare agents take slots too, but give way to instances.
 """
 
 from __future__ import annotations

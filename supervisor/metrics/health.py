@@ -1,25 +1,7 @@
-"""The findings by which a team is judged, and the rules that make them.
+"""Judges a snapshot of the team: which findings lower its score, and which setting would help; pure.
 
-What a look at the team finds: each point that the score loses has one, with its reason and, where there is one, the
-setting that would help.
-
-The rules by which a team is judged; pure. Each yields what it finds, nothing when all is well.
-
-An idle team on a machine with room breaks none of them.
-
-Whether git operations wait for each other, fail, or are done again and again.
-
-Whether the instances are there, answer, and can go on.
-
-Whether the machines have room for what the team does.
-
-Whether messages arrive, how soon, and in batches where that saves turns.
-
-Whether instances start as fast as they could, and whether they start at all.
-
-Whether the state is kept well, and whether the supervisor itself is quick.
-
-How findings name durations and instances; pure.
+``MetricsService`` and ``AlertLoop`` call ``judge``. Each rule yields a finding for what is wrong and nothing when all
+is well; an idle team on a machine with room breaks none.
 """
 
 from __future__ import annotations
@@ -36,9 +18,54 @@ Severity = Literal["info", "warning", "error"]
 Category = Literal["spawning", "messages", "git", "instances", "machine", "state"]
 Priority = Literal["high", "medium", "low"]
 
+BEST = 100
+
+LARGEST_CACHE = 100_000
+_ENOUGH_GIT_TO_TELL = 20
+
+BUSY = 0.95
+CROWDED = 4.0
+OVERRUN = 10.0
+"""So many processes a core want to run, on average over a minute."""
+_GB = 1e9
+_LITTLE_MEMORY = (0.10, 1.0 * _GB)
+_HARDLY_ANY_MEMORY = (0.05, 0.5 * _GB)
+_LITTLE_DISK = 2.0 * _GB
+_HARDLY_ANY_DISK = 1.0 * _GB
+
+LONG_QUEUE = 10
+"""As the guide has it."""
+HIGHEST_CAP = 100
+_MANY = 10
+_LARGE_TEAM = 50
+
+_ENOUGH_SAMPLES_TO_TELL = 20
+_SLOW_WRITE_S = 0.1
+_SLOW_CALL_S = 0.25
+
+_MOST_NAMED = 3
+_LONGEST_WHY = 120
+_MINUTE_S = 60
+_HOUR_S = 3600
+
+LONG_ASKING_S = 600.0
+
+OLD_S = 300.0
+VERY_OLD_S = 900.0
+_PILE_EACH = 10
+"""So many go to an instance in one turn, as it is set at first."""
+_ENOUGH_MESSAGES_TO_TELL = 5
+_MANY_PASTES = 50
+_MANY_EACH = 5
+_SMALL_BATCH = 3
+"""As the guide has it."""
+_LONGER_DELAY_MS = 200
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
+    """A remedy for a finding."""
+
     suggestion: str
     impact: str
     priority: Priority = "medium"
@@ -49,6 +76,8 @@ class Advice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthFinding:
+    """One thing that is wrong, with the points that it costs and, where there is one, a remedy."""
+
     code: str
     """The same for the same trouble, whatever its figures."""
     category: Category
@@ -60,85 +89,16 @@ class HealthFinding:
 
 
 Rule = Callable[[TeamSnapshot], Iterator[HealthFinding]]
-BEST = 100
+
+
+def judge(snapshot: TeamSnapshot) -> list[HealthFinding]:
+    """All findings of a snapshot, the costliest first."""
+    found = [finding for rule in _RULES for finding in rule(snapshot)]
+    return sorted(found, key=lambda finding: -finding.points)
 
 
 def score(findings: Sequence[HealthFinding]) -> int:
     return max(0, BEST - sum(finding.points for finding in findings))
-
-
-LARGEST_CACHE = 100_000
-_ENOUGH_GIT_TO_TELL = 20
-
-
-def _git_failures(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    failed, answered = snapshot.window.counted(Count.GIT_FAILED), snapshot.window.counted(Count.GIT_ANSWERED)
-    if answered < _ENOUGH_GIT_TO_TELL or failed <= answered / 4:
-        return
-    yield HealthFinding(
-        code="git-fails",
-        category="git",
-        severity="warning",
-        points=10,
-        message=f"{failed} of {answered} git operations failed.",
-        advice=Advice(suggestion="Read their errors in the answers of git_batch.", impact="They did nothing."),
-    )
-
-
-def _git_queue(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    queue = snapshot.git.queue
-    if queue.waiting <= LONG_QUEUE:
-        return
-    cap = min(HIGHEST_CAP, max(5, 2 * queue.limit))
-    yield HealthFinding(
-        code="git-queue",
-        category="git",
-        severity="warning",
-        points=5,
-        message=f"{queue.waiting} git operations wait while {queue.running} run (cap {queue.limit}).",
-        advice=Advice(
-            suggestion=f"Raise maxConcurrentGitOps to {cap}, if they are for several repositories.",
-            impact="Repositories do not wait for each other; in one, only one writes at a time.",
-            setting="maxConcurrentGitOps",
-            value=cap,
-        ),
-    )
-
-
-def _cache(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    hits, misses = snapshot.window.counted(Count.CACHE_HITS), snapshot.window.counted(Count.CACHE_MISSES)
-    evicted, size = snapshot.window.counted(Count.CACHE_EVICTIONS), snapshot.tuning.cache_size
-    if not evicted or hits + misses < _ENOUGH_GIT_TO_TELL or hits >= misses or size >= LARGEST_CACHE:
-        return
-    larger = min(LARGEST_CACHE, max(1000, 2 * size))
-    yield HealthFinding(
-        code="small-cache",
-        category="git",
-        severity="info",
-        points=2,
-        message=f"The cache was full: {evicted} answers had to go, and {hits} of {hits + misses} were found in it.",
-        advice=Advice(
-            suggestion=f"Raise cacheSize to {larger}.",
-            impact="Answers of git that are still right need not be made again.",
-            priority="low",
-            setting="cacheSize",
-            value=larger,
-        ),
-    )
-
-
-git_rules: tuple[Rule, ...] = (_git_failures, _git_queue, _cache)
-
-
-BUSY = 0.95
-CROWDED = 4.0
-OVERRUN = 10.0
-"""So many processes a core want to run, on average over a minute."""
-_GB = 1e9
-_LITTLE_MEMORY = (0.10, 1.0 * _GB)
-_HARDLY_ANY_MEMORY = (0.05, 0.5 * _GB)
-_LITTLE_DISK = 2.0 * _GB
-_HARDLY_ANY_DISK = 1.0 * _GB
 
 
 def is_short_of_memory(host: HostSnapshot) -> bool:
@@ -241,111 +201,6 @@ def _disk(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
         )
 
 
-machine_rules: tuple[Rule, ...] = (_unanswered, _memory, _cores, _disk)
-
-
-LONG_QUEUE = 10
-"""As the guide has it."""
-HIGHEST_CAP = 100
-_MANY = 10
-_LARGE_TEAM = 50
-
-
-def _spawn_failures(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    failed = snapshot.window.counted(Count.SPAWNS_FAILED)
-    if not failed:
-        return
-    started = snapshot.window.timed(Timing.SPAWN).count
-    part = failed / (failed + started)
-    yield HealthFinding(
-        code="spawns-fail",
-        category="spawning",
-        severity="error" if part > 0.5 else "warning",
-        points=min(30, 10 + round(40 * part)),
-        message=f"{failed} of {failed + started} spawns failed.",
-        advice=Advice(
-            suggestion="Read the errors of the failed spawns; `phalanx doctor` says what is missing.",
-            impact="Instances that do not start do no work.",
-            priority="high",
-        ),
-    )
-
-
-def _spawn_queue(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    queue = snapshot.spawns
-    if queue.waiting <= LONG_QUEUE:
-        return
-    room = not any(map(is_short_of_memory, snapshot.hosts)) and any(host.busy < BUSY for host in snapshot.hosts)
-    yield HealthFinding(
-        code="spawns-queue",
-        category="spawning",
-        severity="warning",
-        points=5 if queue.waiting <= 2 * queue.limit + LONG_QUEUE else 10,
-        message=f"{queue.waiting} spawns wait while {queue.running} run (cap {queue.limit}).",
-        advice=_more_spawns(snapshot) if room and not snapshot.tuning.auto else None,
-    )
-
-
-def _more_spawns(snapshot: TeamSnapshot) -> Advice | None:
-    cap = min(HIGHEST_CAP, 2 * snapshot.spawns.limit)
-    if cap == snapshot.spawns.limit:
-        return None
-    return Advice(
-        suggestion=f"Raise maxConcurrentSpawns to {cap}: cores and memory are free.",
-        impact="More instances start at the same time.",
-        priority="high",
-        setting="maxConcurrentSpawns",
-        value=cap,
-    )
-
-
-def _no_spares(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    started = snapshot.window.timed(Timing.SPAWN).count
-    from_pool = snapshot.window.counted(Count.SPAWNS_FROM_POOL)
-    if started < _MANY or from_pool or snapshot.pools.instances.wanted or any(map(is_short_of_memory, snapshot.hosts)):
-        return
-    spares = 20 if snapshot.alive >= _LARGE_TEAM else 5
-    yield HealthFinding(
-        code="no-spares",
-        category="spawning",
-        severity="info",
-        points=0,
-        message=f"{started} instances were started and none of them came from the pool.",
-        advice=Advice(
-            suggestion=f"Set prewarmInstances to {spares}, if more of them are going to be started.",
-            impact="Agents that wait at their prompt are taken at once.",
-            priority="low",
-            setting="prewarmInstances",
-            value=spares,
-        ),
-    )
-
-
-def _no_memory(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    if not snapshot.no_memory:
-        return
-    yield HealthFinding(
-        code="starts-wait-for-memory",
-        category="spawning",
-        severity="error",
-        points=20,
-        message=snapshot.no_memory,
-        advice=Advice(
-            suggestion="Terminate instances whose work is done.",
-            impact="A start that finds no memory for long fails.",
-            priority="high",
-        ),
-    )
-
-
-spawning_rules: tuple[Rule, ...] = (_spawn_failures, _spawn_queue, _no_memory, _no_spares)
-
-
-_ENOUGH_SAMPLES_TO_TELL = 20
-_SLOW_WRITE_S = 0.1
-_SLOW_CALL_S = 0.25
-
-
 def _store(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
     if not snapshot.store.warning:
         return
@@ -398,15 +253,6 @@ def _slow_calls(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
         )
 
 
-state_rules: tuple[Rule, ...] = (_store, _unreadable, _slow_writes, _slow_calls)
-
-
-_MOST_NAMED = 3
-_LONGEST_WHY = 120
-_MINUTE_S = 60
-_HOUR_S = 3600
-
-
 def duration(seconds: float) -> str:
     """In its largest unit that shows at least two of them."""
     if seconds < 2 * _MINUTE_S:
@@ -415,16 +261,13 @@ def duration(seconds: float) -> str:
 
 
 def who(waiting: Sequence[StalledItem]) -> str:
-    """A few of them, who has waited longest first, each once and with its reason."""
+    """At most ``_MOST_NAMED`` of the instances, the longest wait first, each once and with its reason."""
     reasons: dict[str, str] = {}
     for one in sorted(waiting, key=lambda one: -one.for_s):
         reasons.setdefault(one.instance_id, " ".join(one.why.split())[:_LONGEST_WHY].rstrip(". "))
     named = [f"{name} ({why})" if why else name for name, why in list(reasons.items())[:_MOST_NAMED]]
     more = [f"and {len(reasons) - _MOST_NAMED} more"] if len(reasons) > _MOST_NAMED else []
     return ", ".join([*named, *more])
-
-
-LONG_ASKING_S = 600.0
 
 
 def _failed(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
@@ -517,19 +360,91 @@ def _troubled(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
     )
 
 
-instance_rules: tuple[Rule, ...] = (_failed, _silent, _asking, _limited, _troubled)
+def _spawn_failures(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    failed = snapshot.window.counted(Count.SPAWNS_FAILED)
+    if not failed:
+        return
+    started = snapshot.window.timed(Timing.SPAWN).count
+    part = failed / (failed + started)
+    yield HealthFinding(
+        code="spawns-fail",
+        category="spawning",
+        severity="error" if part > 0.5 else "warning",
+        points=min(30, 10 + round(40 * part)),
+        message=f"{failed} of {failed + started} spawns failed.",
+        advice=Advice(
+            suggestion="Read the errors of the failed spawns; `phalanx doctor` says what is missing.",
+            impact="Instances that do not start do no work.",
+            priority="high",
+        ),
+    )
 
 
-OLD_S = 300.0
-VERY_OLD_S = 900.0
-_PILE_EACH = 10
-"""So many go to an instance in one turn, as it is set at first."""
-_ENOUGH_MESSAGES_TO_TELL = 5
-_MANY_PASTES = 50
-_MANY_EACH = 5
-_SMALL_BATCH = 3
-"""As the guide has it."""
-_LONGER_DELAY_MS = 200
+def _spawn_queue(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    queue = snapshot.spawns
+    if queue.waiting <= LONG_QUEUE:
+        return
+    room = not any(map(is_short_of_memory, snapshot.hosts)) and any(host.busy < BUSY for host in snapshot.hosts)
+    yield HealthFinding(
+        code="spawns-queue",
+        category="spawning",
+        severity="warning",
+        points=5 if queue.waiting <= 2 * queue.limit + LONG_QUEUE else 10,
+        message=f"{queue.waiting} spawns wait while {queue.running} run (cap {queue.limit}).",
+        advice=_more_spawns(snapshot) if room and not snapshot.tuning.auto else None,
+    )
+
+
+def _more_spawns(snapshot: TeamSnapshot) -> Advice | None:
+    cap = min(HIGHEST_CAP, 2 * snapshot.spawns.limit)
+    if cap == snapshot.spawns.limit:
+        return None
+    return Advice(
+        suggestion=f"Raise maxConcurrentSpawns to {cap}: cores and memory are free.",
+        impact="More instances start at the same time.",
+        priority="high",
+        setting="maxConcurrentSpawns",
+        value=cap,
+    )
+
+
+def _no_spares(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    started = snapshot.window.timed(Timing.SPAWN).count
+    from_pool = snapshot.window.counted(Count.SPAWNS_FROM_POOL)
+    if started < _MANY or from_pool or snapshot.pools.instances.wanted or any(map(is_short_of_memory, snapshot.hosts)):
+        return
+    spares = 20 if snapshot.alive >= _LARGE_TEAM else 5
+    yield HealthFinding(
+        code="no-spares",
+        category="spawning",
+        severity="info",
+        points=0,
+        message=f"{started} instances were started and none of them came from the pool.",
+        advice=Advice(
+            suggestion=f"Set prewarmInstances to {spares}, if more of them are going to be started.",
+            impact="Agents that wait at their prompt are taken at once.",
+            priority="low",
+            setting="prewarmInstances",
+            value=spares,
+        ),
+    )
+
+
+def _no_memory(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    if not snapshot.no_memory:
+        return
+    yield HealthFinding(
+        code="starts-wait-for-memory",
+        category="spawning",
+        severity="error",
+        points=20,
+        message=snapshot.no_memory,
+        advice=Advice(
+            suggestion="Terminate instances whose work is done.",
+            impact="A start that finds no memory for long fails.",
+            priority="high",
+        ),
+    )
 
 
 def _losses(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
@@ -660,20 +575,87 @@ def _fragments(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
     )
 
 
-message_rules: tuple[Rule, ...] = (_losses, _held, _old, _pile, _slow, _fragments)
+def _git_failures(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    failed, answered = snapshot.window.counted(Count.GIT_FAILED), snapshot.window.counted(Count.GIT_ANSWERED)
+    if answered < _ENOUGH_GIT_TO_TELL or failed <= answered / 4:
+        return
+    yield HealthFinding(
+        code="git-fails",
+        category="git",
+        severity="warning",
+        points=10,
+        message=f"{failed} of {answered} git operations failed.",
+        advice=Advice(suggestion="Read their errors in the answers of git_batch.", impact="They did nothing."),
+    )
+
+
+def _git_queue(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    queue = snapshot.git.queue
+    if queue.waiting <= LONG_QUEUE:
+        return
+    cap = min(HIGHEST_CAP, max(5, 2 * queue.limit))
+    yield HealthFinding(
+        code="git-queue",
+        category="git",
+        severity="warning",
+        points=5,
+        message=f"{queue.waiting} git operations wait while {queue.running} run (cap {queue.limit}).",
+        advice=Advice(
+            suggestion=f"Raise maxConcurrentGitOps to {cap}, if they are for several repositories.",
+            impact="Repositories do not wait for each other; in one, only one writes at a time.",
+            setting="maxConcurrentGitOps",
+            value=cap,
+        ),
+    )
+
+
+def _cache(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    hits, misses = snapshot.window.counted(Count.CACHE_HITS), snapshot.window.counted(Count.CACHE_MISSES)
+    evicted, size = snapshot.window.counted(Count.CACHE_EVICTIONS), snapshot.tuning.cache_size
+    if not evicted or hits + misses < _ENOUGH_GIT_TO_TELL or hits >= misses or size >= LARGEST_CACHE:
+        return
+    larger = min(LARGEST_CACHE, max(1000, 2 * size))
+    yield HealthFinding(
+        code="small-cache",
+        category="git",
+        severity="info",
+        points=2,
+        message=f"The cache was full: {evicted} answers had to go, and {hits} of {hits + misses} were found in it.",
+        advice=Advice(
+            suggestion=f"Raise cacheSize to {larger}.",
+            impact="Answers of git that are still right need not be made again.",
+            priority="low",
+            setting="cacheSize",
+            value=larger,
+        ),
+    )
 
 
 _RULES: tuple[Rule, ...] = (
-    *machine_rules,
-    *state_rules,
-    *instance_rules,
-    *spawning_rules,
-    *message_rules,
-    *git_rules,
+    _unanswered,
+    _memory,
+    _cores,
+    _disk,
+    _store,
+    _unreadable,
+    _slow_writes,
+    _slow_calls,
+    _failed,
+    _silent,
+    _asking,
+    _limited,
+    _troubled,
+    _spawn_failures,
+    _spawn_queue,
+    _no_memory,
+    _no_spares,
+    _losses,
+    _held,
+    _old,
+    _pile,
+    _slow,
+    _fragments,
+    _git_failures,
+    _git_queue,
+    _cache,
 )
-
-
-def judge(snapshot: TeamSnapshot) -> list[HealthFinding]:
-    """What is to say of the team, the costliest first."""
-    found = [finding for rule in _RULES for finding in rule(snapshot)]
-    return sorted(found, key=lambda finding: -finding.points)

@@ -1,20 +1,8 @@
-"""The verbs ``get_performance`` and ``events``, and what goes on beside them.
+"""The verbs ``get_performance`` and ``events``, and the loops behind them.
 
-The service of ``get_performance`` and ``events``; it also keeps the history while the team runs.
-
-What the team tells of itself to those who listen: the latest events, numbered, in bounded memory.
-
-Listeners pull: each asks for what came after its cursor and waits when there is nothing. One that is slow misses the
-oldest and learns how many. A cursor of an earlier supervisor begins anew.
-
-Looks at the team now and then, as long as somebody listens, and tells what it sees as events.
-
-A ``health-check`` tells how the team is; a ``performance-alert`` tells of trouble once, when it begins or gets worse.
-Nobody listens: nothing runs.
-
-Keeps the history in the store: one small record for five minutes, written half a minute after something happened.
-
-So a team that rests writes nothing, and one that is killed loses at most half a minute of its figures.
+The supervisor begins and ends ``MetricsService`` with its other services. The service keeps the history in the store
+(``HistoryStore``) and looks at the team while somebody listens (``AlertLoop``), which publishes events in the
+``EventFeed``. All in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -49,6 +37,77 @@ KEPT = 256
 LISTENER_S = 90.0
 """Who has asked lately listens, also between two asks."""
 
+EVERY_S = 30.0
+WINDOW_S = 300.0
+_GRAVITY = {"info": 0, "warning": 1, "error": 2}
+
+SAVE_AFTER_S = 30.0
+
+_MOST_POINTS = 30
+
+
+class MetricsService:
+    """Answers ``get_performance`` and ``events``. All in the supervisor's event loop."""
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        recorder: MetricsRecorder,
+        history: HistoryStore,
+        alerts: AlertLoop,
+        feed: EventFeed,
+        cap_tuning: CapTuningLoop,
+    ) -> None:
+        """The service begins and ends ``history`` and ``alerts``; ``alerts`` publishes in ``feed``."""
+        self._monitor = monitor
+        self._recorder = recorder
+        self._history = history
+        self._alerts = alerts
+        self._feed = feed
+        self._cap_tuning = cap_tuning
+
+    @property
+    def verbs(self) -> Mapping[str, Handler]:
+        return {"get_performance": self.get_performance, "events": self.events}
+
+    async def begin(self) -> None:
+        await self._history.begin()
+
+    async def end(self) -> None:
+        await self._alerts.end()
+        await self._history.end()
+
+    async def get_performance(
+        self, request: requests.GetPerformanceRequest, caller: Caller
+    ) -> results.GetPerformanceResult:
+        snapshot = await self._monitor.snapshot(request.window_seconds)
+        findings = judge(snapshot)
+        metrics = views.metrics(snapshot)
+        return results.GetPerformanceResult(
+            metrics=metrics,
+            performance=views.performance(findings),
+            recommendations=views.recommendations(findings),
+            queues=metrics.queues,
+            messages=metrics.messages,
+            settings=views.tuned(snapshot.tuning),
+            auto=[_step(step) for step in self._cap_tuning.steps],
+            history=self._points(request.window_seconds),
+        )
+
+    def _points(self, window_s: float) -> list[results.HistoryPoint]:
+        recorder, seconds = self._recorder, max(FINE_S, window_s / _MOST_POINTS)
+        points = recorder.history.points(recorder.clock(), window_s, _MOST_POINTS)
+        return [views.history_point(point, seconds) for point in points]
+
+    async def events(self, request: requests.EventsRequest, caller: Caller) -> results.EventsResult:
+        self._alerts.begin()
+        heard = await self._feed.after(request.cursor, request.kinds, request.timeout_seconds)
+        return results.EventsResult(events=list(heard.events), cursor=heard.cursor, missed=heard.missed)
+
+
+def _step(step: CapStep) -> results.AutoStep:
+    return results.AutoStep(at=iso(step.at), before=step.before, after=step.after, reason=step.reason)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventPage:
@@ -58,7 +117,11 @@ class EventPage:
 
 
 class EventFeed:
-    """All in the supervisor's event loop."""
+    """The latest events of the team, numbered, in bounded memory.
+
+    Listeners pull: each asks for the events after its cursor and waits when there are none. A slow listener misses the
+    oldest and learns how many. A cursor of an earlier supervisor begins anew.
+    """
 
     def __init__(self) -> None:
         self._life = secrets.token_hex(4)
@@ -101,13 +164,12 @@ class EventFeed:
         return self._last if cursor is None else 0
 
 
-EVERY_S = 30.0
-WINDOW_S = 300.0
-_GRAVITY = {"info": 0, "warning": 1, "error": 2}
-
-
 class AlertLoop:
-    """All in the supervisor's event loop."""
+    """Judges the team at intervals, as long as somebody listens, and publishes events.
+
+    A ``health-check`` tells how the team is; a ``performance-alert`` tells of trouble once, when it begins or gets
+    worse.
+    """
 
     def __init__(self, monitor: Monitor, feed: EventFeed, every_s: float = EVERY_S) -> None:
         self._monitor = monitor
@@ -158,11 +220,11 @@ def new_alerts(findings: Sequence[HealthFinding], told: Mapping[str, int]) -> li
     ]
 
 
-SAVE_AFTER_S = 30.0
-
-
 class HistoryStore:
-    """All in the supervisor's event loop."""
+    """Keeps the history in the store: one small record for five minutes, written half a minute after a change.
+
+    A team that rests writes nothing; one that is killed loses at most half a minute of its figures.
+    """
 
     def __init__(self, recorder: MetricsRecorder, store: StateStore, unreadable: Unreadable) -> None:
         self._recorder = recorder
@@ -242,69 +304,3 @@ def _starts(since: float, now: float) -> list[int]:
     first, last = (int(at // COARSE_S) for at in (since, now))
     oldest = int((now - KEPT_S) // COARSE_S)
     return [number * COARSE_S for number in sorted({first, last, *range(max(first, oldest), last)})]
-
-
-_MOST_POINTS = 30
-
-
-class MetricsService:
-    """Answers ``get_performance`` and ``events``. All in the supervisor's event loop."""
-
-    def __init__(
-        self,
-        monitor: Monitor,
-        recorder: MetricsRecorder,
-        history: HistoryStore,
-        alerts: AlertLoop,
-        feed: EventFeed,
-        cap_tuning: CapTuningLoop,
-    ) -> None:
-        """The service begins and ends ``history`` and ``alerts``; ``alerts`` publishes in ``feed``."""
-        self._monitor = monitor
-        self._recorder = recorder
-        self._history = history
-        self._alerts = alerts
-        self._feed = feed
-        self._cap_tuning = cap_tuning
-
-    @property
-    def verbs(self) -> Mapping[str, Handler]:
-        return {"get_performance": self.get_performance, "events": self.events}
-
-    async def begin(self) -> None:
-        await self._history.begin()
-
-    async def end(self) -> None:
-        await self._alerts.end()
-        await self._history.end()
-
-    async def get_performance(
-        self, request: requests.GetPerformanceRequest, caller: Caller
-    ) -> results.GetPerformanceResult:
-        snapshot = await self._monitor.snapshot(request.window_seconds)
-        findings = judge(snapshot)
-        metrics = views.metrics(snapshot)
-        return results.GetPerformanceResult(
-            metrics=metrics,
-            performance=views.performance(findings),
-            recommendations=views.recommendations(findings),
-            queues=metrics.queues,
-            messages=metrics.messages,
-            settings=views.tuned(snapshot.tuning),
-            auto=[_step(step) for step in self._cap_tuning.steps],
-            history=self._points(request.window_seconds),
-        )
-
-    def _points(self, window_s: float) -> list[results.HistoryPoint]:
-        recorder, seconds = self._recorder, max(FINE_S, window_s / _MOST_POINTS)
-        points = recorder.history.points(recorder.clock(), window_s, _MOST_POINTS)
-        return [views.history_point(point, seconds) for point in points]
-
-    async def events(self, request: requests.EventsRequest, caller: Caller) -> results.EventsResult:
-        self._alerts.begin()
-        heard = await self._feed.after(request.cursor, request.kinds, request.timeout_seconds)
-        return results.EventsResult(events=list(heard.events), cursor=heard.cursor, missed=heard.missed)
-
-
-def _step(step: CapStep) -> results.AutoStep:
-    return results.AutoStep(at=iso(step.at), before=step.before, after=step.after, reason=step.reason)

@@ -1,15 +1,8 @@
-"""How running agents get their actors, and their actors the settings that apply now.
+"""Connects running agents with actors, and gives actors the settings that apply now.
 
-How an agent that runs gets its actor, and how the supervisor gets its reports.
-
-The same for an agent that has just been started, for one whose actor died, and for all of them after the supervisor
-itself came back: the actor is found or made, takes the agent over (one that follows it already goes on undisturbed), is
-followed, and is handed every message that is pending.
-
-How many messages go to an instance at once, in every living instance, also after it was changed.
-
-An actor that takes its agent over is told what applies; a change is told to all who can be reached, and to the others
-once they report again.
+``Adopter`` is called for an agent that has just started, for one whose actor died, and for all agents when the
+supervisor comes back. ``Batching`` tells instances how many messages to paste at once. All in the supervisor's event
+loop.
 """
 
 from __future__ import annotations
@@ -29,58 +22,16 @@ from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
-
-class Batching:
-    """All in the supervisor's event loop."""
-
-    def __init__(self, live_settings: LiveSettings, team: Team) -> None:
-        self._team = team
-        self._behind: set[str] = set()
-        self._telling = TaskSet("tell how to batch")
-        self.limits = limits_of(live_settings.current)
-        live_settings.subscribe(self._tuned)
-
-    async def tell(self, instance_id: str, port: InstancePort) -> None:
-        """Tells one instance; when it cannot be reached it is told later."""
-        limits = self.limits
-        try:
-            await port.tune(limits)
-        except PhalanxError as error:
-            logger.info("%s learns how to batch later: %s", instance_id, error)
-            self._behind.add(instance_id)
-            return
-        if limits == self.limits:
-            self._behind.discard(instance_id)
-
-    def reachable(self, instance_id: str) -> None:
-        """The instance answers: it is told now what it could not be told before."""
-        if instance_id in self._behind:
-            self._behind.discard(instance_id)
-            self._tell_soon(instance_id)
-
-    def _tuned(self, before: TunableValues, after: TunableValues) -> None:
-        self.limits = limits_of(after)
-        if limits_of(before) == self.limits:
-            return
-        for member in self._team.registry:
-            self._tell_soon(member.record.instance_id)
-
-    def _tell_soon(self, instance_id: str) -> None:
-        if not self._team.members.has(instance_id):  # it is told when it takes its agent over
-            return
-        self._telling.begin(self.tell(instance_id, self._team.members.port(instance_id)))
-
-
-def limits_of(tuning: TunableValues) -> BatchLimits:
-    return BatchLimits(size=tuning.message_batch_size, delay_s=tuning.message_batch_delay / 1000)
-
-
 LEASE_S = 40.0
 """How long an instance on another host types without hearing of the supervisor, which asks at least each 30 s."""
 
 
 class Adopter:
-    """Listens to the followers of the team. All in the supervisor's event loop."""
+    """Gives an agent its actor and takes in the actor's reports; listens to the links of the team.
+
+    The actor is found or made and takes the agent over (one that follows it already goes on undisturbed). Then its
+    reports are followed, and it gets every message that is pending.
+    """
 
     def __init__(
         self, home: Home, batching: Batching, factory: InstanceFactory, team: Team, *, auto_restart: bool
@@ -148,3 +99,52 @@ class Adopter:
         known = record.instance_id in self._team.registry
         restarting = known and self._team.registry.get(record.instance_id).coming_back
         return record.wanted and (self._auto_restart or restarting)
+
+
+class Batching:
+    """How many messages go to an instance at once, in every living instance, also after a change.
+
+    An actor that takes its agent over gets the limits that apply. A change goes to all instances that can be reached,
+    and to the others once they report again.
+    """
+
+    def __init__(self, live_settings: LiveSettings, team: Team) -> None:
+        self._team = team
+        self._behind: set[str] = set()
+        self._telling = TaskSet("tell how to batch")
+        self.limits = limits_of(live_settings.current)
+        live_settings.subscribe(self._tuned)
+
+    async def tell(self, instance_id: str, port: InstancePort) -> None:
+        """Tells one instance; when it cannot be reached it is told later."""
+        limits = self.limits
+        try:
+            await port.tune(limits)
+        except PhalanxError as error:
+            logger.info("%s learns how to batch later: %s", instance_id, error)
+            self._behind.add(instance_id)
+            return
+        if limits == self.limits:
+            self._behind.discard(instance_id)
+
+    def reachable(self, instance_id: str) -> None:
+        """The instance answers: it is told now what it could not be told before."""
+        if instance_id in self._behind:
+            self._behind.discard(instance_id)
+            self._tell_soon(instance_id)
+
+    def _tuned(self, before: TunableValues, after: TunableValues) -> None:
+        self.limits = limits_of(after)
+        if limits_of(before) == self.limits:
+            return
+        for member in self._team.registry:
+            self._tell_soon(member.record.instance_id)
+
+    def _tell_soon(self, instance_id: str) -> None:
+        if not self._team.members.has(instance_id):  # it is told when it takes its agent over
+            return
+        self._telling.begin(self.tell(instance_id, self._team.members.port(instance_id)))
+
+
+def limits_of(tuning: TunableValues) -> BatchLimits:
+    return BatchLimits(size=tuning.message_batch_size, delay_s=tuning.message_batch_delay / 1000)

@@ -1,7 +1,7 @@
-"""What is known on disk of the team that was brought up last.
+"""The file in the home that describes the team that was brought up last.
 
-The runtime writes it; clients and entries read it to tell a team that is only away from one that was brought down.
-Imports little: every entry does.
+The runtime writes it; clients and entries read it to tell a team that is only away from one that was brought down. It
+imports little, because every entry imports it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What must not be forgotten of one instance, or of a spare agent that may become one; pure.
+"""The record of one instance, or of a spare agent that may become one; pure.
 
-It is written to the store with every change. Ids keep the original's form.
+A record is written to the store with every change. Its id tells the role and the line above.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from actors.worktrees.model import Workspace
 from supervisor.api.requests import Role
 
 _ID = re.compile(r"exec_\d+|mgr_\d+_\d+|spec_\d+_\d+_\d+|spare_\d+")
-
 SPARE_PREFIX = "spare_"
 """Names of spare agents, and of spare worktrees, begin so; those who are given one keep it."""
 

@@ -1,19 +1,7 @@
-"""How instances end and begin again, asked or unasked, alone or several at once.
+"""How instances end and start again: on request, after a failure, alone or several at once.
 
-How instances end and begin again: terminate, restart, and all of them when the team goes down.
-
-Promises: work is never deleted; a worktree goes only when the host finds nothing in it that would be lost, or has saved
-it. That an instance is being terminated is stored before its agent is ended, so what a crash cuts off is finished.
-
-Agents that ended without having been asked to are started again with their conversation, if the settings say so.
-
-``Team`` tells of each failure, ``Recovery`` of those that a crash of the supervisor has left failed. Each next attempt
-for the same instance waits longer, and after ``limit`` in a row it stays failed until somebody restarts it. An instance
-that has run for a while has its attempts back.
-
-Calls that end or restart several instances: results come in the order asked, and each fails alone.
-
-One that is named alone is refused as a call of its own.
+``Supervisor``, ``Recovery``, ``Failover``, ``Drainer`` and ``ContextRecycler`` call ``Lifecycle``; ``AutoRestart``
+starts failed agents again. ``terminate_all`` and ``restart_all`` run one call for several instances.
 """
 
 from __future__ import annotations
@@ -56,12 +44,26 @@ _HEARD_S = 1.0
 """An actor says within milliseconds what became of its messages once its agent has ended."""
 _AT_ONCE = 10
 """Endings that run at the same time: each is a few processes on the host."""
-
-
 Remove = Callable[[Workspace], Awaitable[RemovalResult]]
+
+GIVEN_UP = "It is not started again by itself"
+FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 60.0
+_FORGIVEN_S = 600.0
+"""Who fails after having run for so long starts counting anew."""
+
+Terminate = Callable[[str], Awaitable[results.TerminateResult]]
+Restart = Callable[[str], Awaitable[results.RestartResult]]
 
 
 class Lifecycle:
+    """Ends and restarts instances. All in the supervisor's event loop.
+
+    Promises: work is never deleted; a worktree goes only when the host finds nothing in it that would be lost, or has
+    saved it. That an instance is being terminated is stored before its agent is ended, so an end that a crash cuts off
+    is finished later.
+    """
+
     def __init__(self, team: Team, staff: Staff, adopter: Adopter, start_timeout_s: float) -> None:
         self._team = team
         self._host: HostPort = staff.host
@@ -340,15 +342,13 @@ def _result(terminated: Sequence[TerminatedInstance]) -> TerminateResult:
     return TerminateResult(success=all(one.error is None for one in terminated), terminated=list(terminated))
 
 
-GIVEN_UP = "It is not started again by itself"
-FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 60.0
-_FORGIVEN_S = 600.0
-"""Who fails after having run for so long starts counting anew."""
-
-
 class AutoRestart:
-    """All in the supervisor's event loop."""
+    """Starts agents again that ended without a request, with their conversation, if the settings say so.
+
+    ``Team`` tells of each failure, ``Recovery`` of those that a crash of the supervisor has left failed. Each next
+    attempt for the same instance waits longer, and after ``limit`` in a row it stays failed until it is restarted by a
+    call. An instance that has run for a while has its attempts back. All in the supervisor's event loop.
+    """
 
     def __init__(self, team: Team, lifecycle: Lifecycle, permits: FairSemaphore, limit: int) -> None:
         self._team = team
@@ -415,12 +415,11 @@ def _in_a_row(record: InstanceRecord) -> int:
     return 0 if record.ended_at - record.resumed_at > _FORGIVEN_S else record.resumes
 
 
-Terminate = Callable[[str], Awaitable[results.TerminateResult]]
-Restart = Callable[[str], Awaitable[results.RestartResult]]
-
-
 async def terminate_all(request: requests.TerminateRequest, terminate: Terminate) -> results.TerminateResult:
-    """Whoever is named twice, also by a cascade, is told once."""
+    """Results come in the order asked, and each instance fails alone; an instance named twice is told once.
+
+    A refusal of an instance that is named alone is raised.
+    """
     if request.instance_id is not None:
         return await terminate(request.instance_id)
 
@@ -446,6 +445,7 @@ async def terminate_all(request: requests.TerminateRequest, terminate: Terminate
 
 
 async def restart_all(request: requests.RestartRequest, restart: Restart) -> results.RestartsResult:
+    """As ``terminate_all``: in the order asked, each alone; a refusal of an instance named alone is raised."""
     if request.instance_id is not None:
         done = await restart(request.instance_id)
         return results.RestartsResult(

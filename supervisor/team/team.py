@@ -1,7 +1,7 @@
-"""The team: registry, live ends, outbox and store kept in step.
+"""The team: registry, links, outbox and store, kept in step.
 
-Whoever changes who is in the team goes through here. Everybody who waits for the team to change waits on ``changes``.
-What must not be forgotten of an instance is stored before anybody is told of it.
+Every change of who is in the team goes through ``Team``; every wait for a change of the team waits on ``changes``. A
+change of an instance is stored before anybody is told of it. All in the supervisor's event loop.
 """
 
 from __future__ import annotations
