@@ -1,11 +1,4 @@
-"""Puts a supervisor together: which part gets which.
-
-How a supervisor is put together from settings, its store and those who do the work.
-
-How the pool is put together.
-
-How the services of performance and tuning are put together.
-"""
+"""Builds a supervisor: which part gets which. ``SupervisorActor`` and tests call ``build_supervisor``."""
 
 from __future__ import annotations
 
@@ -208,7 +201,9 @@ def _cluster_service(ground: _Ground, lifecycle: Lifecycle, pool: Pool) -> VerbS
     staff, team, scheduler = ground.staff, ground.team, ground.staff.scheduler
     if scheduler is None:
         return NoClusterService()
-    SlotAccounting(team, scheduler).tell(staff, pool.look_again)
+    SlotAccounting(team, scheduler).install(staff)
+    scheduler.subscribe(staff.actor_pool.look_again)
+    scheduler.subscribe(pool.look_again)
     hosts = HostRouter(scheduler, ground.home.travel / "conversations")
     relocation = Relocation(team, scheduler, hosts)
     return ClusterService(

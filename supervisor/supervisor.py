@@ -1,10 +1,9 @@
-"""The verbs of a team: what decides, and nothing else.
+"""The verbs of a team: the supervisor checks what callers ask, holds the caps and knows who is in the team.
 
-The supervisor checks what callers ask, holds the caps and knows who is in the team; hosts and instances do the work.
-Promises: a message that was answered ``accepted`` is stored and ends with a receipt, whatever crashes; a call repeated
-with its request id is not done twice; results of a batch come in the order asked and a failing member fails alone;
-terminating never deletes work; every await below has a bound, so a dead part frees what it held. A plain class:
-``supervisor.actor`` puts it into a Ray actor. ``recover`` is called once before the first verb.
+Hosts and instances do the work; ``supervisor.actor`` puts the plain class into a Ray actor and calls ``recover`` once
+before the first verb. Promises: a message that was answered ``accepted`` is stored and ends with a receipt, whatever
+crashes; a call repeated with its request id is not done twice; results of a batch come in the order asked and a failing
+member fails alone; terminating never deletes work; every await below has a bound, so a dead part frees what it held.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 GOING_DOWN = "The team is being brought down: nothing is started any more. `phalanx up` brings it up again."
 BRIEF = frozenset({"send", "send_batch", "read", "list", "status"})
-"""Verbs that wait for no agent unless they are asked to: how long they take says how the supervisor is."""
+"""Verbs that wait for no agent unless they are asked to: their duration shows how quick the supervisor is."""
 INTERRUPT_S = 10.0
 MOVED_ON_S = 2.0
 """An instance reports within milliseconds; this only bounds the wait for one that has just died."""
@@ -108,7 +107,7 @@ class Supervisor:
             self._verbs.update(service.verbs)
 
     async def recover(self) -> None:
-        """Takes the state over and begins to bring the team back as the store tells of it. Raises ``StoreError``."""
+        """Takes the state over and begins to bring the stored team back. Raises ``StoreError``."""
         await self._store.open()
         await self._team.load()
         for service in self._services:
@@ -116,7 +115,7 @@ class Supervisor:
         self._reconciling = asyncio.create_task(self._recovery.run(), name="reconcile")
 
     async def close(self) -> None:
-        """Follows nobody any more and lets the state go; agents and actors go on."""
+        """Stops following all instances and closes the store; agents and actors go on."""
         if self._reconciling is not None:
             self._reconciling.cancel()
             await asyncio.gather(self._reconciling, return_exceptions=True)
@@ -211,7 +210,7 @@ class Supervisor:
                 permission_id=request.permission_id or "",
             )
         )
-        # Whoever waits after this must not take the answered request for one that still waits.
+        # A wait after this call must not take the answered request for one that still waits.
         await self._team.changes.until(lambda: self._has_moved_on(member, before), MOVED_ON_S)
         return results.RespondResult(
             instance_id=request.instance_id,
@@ -229,7 +228,7 @@ class Supervisor:
     async def interrupt(self, request: requests.InterruptRequest, caller: Caller) -> results.InterruptResult:
         member = self._team.registry.get(request.instance_id)
         stopped = await self._team.members.port(request.instance_id).interrupt(INTERRUPT_S)
-        if stopped:  # what it worked on is not delivered again, whatever becomes of its host
+        if stopped:  # its last messages are not delivered again, even if its host is lost
             await self._team.outbox.unsynced.end(request.instance_id)
         return results.InterruptResult(
             instance_id=request.instance_id,
@@ -283,7 +282,7 @@ class Supervisor:
         )
 
     async def shutdown(self, request: requests.ShutdownRequest, caller: Caller) -> results.TerminateResult:
-        """First nothing is begun any more, then what is under way is undone, then all are ended."""
+        """Refuses new starts, undoes the spawns under way, then ends all instances."""
         await self._team.confirm()  # a supervisor that cannot store must not close its door and go on
         self._permits.close(GOING_DOWN)
         await self._auto_restart.stop()

@@ -36,7 +36,7 @@ _PERMISSION_TIMEOUT_S = 2_000_000
 _NO_LEAD = [{"serverName": "phalanx"}]
 """The name under which ``phalanx mcp add`` registers."""
 _MODE_SETTINGS: dict[str, dict[str, object]] = {
-    # Whoever asked for a mode has been warned; at the agent's terminal nobody would answer.
+    # The caller that asked for the mode was warned; at the agent's terminal no person would answer.
     "bypassPermissions": {"skipDangerousModePermissionPrompt": True},
     "auto": {"skipAutoPermissionPrompt": True},
     # Newer versions offer at their start to make auto mode the default instead.

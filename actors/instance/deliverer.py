@@ -519,7 +519,7 @@ class DeliveryRunner:
         )
 
     def _told(self, batch: Sequence[Message], paste: str, delivery: Delivery) -> Stimulus | None:
-        """What the agent's own records say, or who has stopped it."""
+        """The proof or refusal in the agent's own records, or an interruption."""
         if self._is_proved(batch):
             return Proved()
         if (reason := self._observer.evidence.refusal(paste)) and not delivery.refused:

@@ -173,6 +173,6 @@ def ids_in(prompt: str) -> frozenset[str]:
 def ids_in_record(line: bytes) -> frozenset[str]:
     """Ids of the messages whose headers begin anywhere in a line of any agent's transcript.
 
-    An id is told to nobody else, so who wrote it down was given the message.
+    Only the recipient learns an id, so an agent that wrote it down was given the message.
     """
     return frozenset(found.decode() for found in _IN_RECORD.findall(line))

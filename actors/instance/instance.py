@@ -204,7 +204,7 @@ class Instance:
 
     def _on_fault(self, life: AgentSession, error: BaseException) -> None:
         """A loop has died. Its life is replaced as if this actor had been killed, for which all is prepared: journal,
-        spool and the supervisor, but without the cost of a process and with words for whoever looks."""
+        spool and the supervisor, but without the cost of a process and with a text for a person who looks."""
         logger.error("a loop of the instance ended with an error", exc_info=error)
         self._faults = 1 if life.age_s > _SOUND_LIFE_S else self._faults + 1
         self._life, self._broken = None, life
@@ -248,7 +248,7 @@ class Instance:
     async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
         """Snapshot and receipts that came after sequence ``after``; waits up to ``timeout_s`` seconds for news.
 
-        Answers at once to who names another incarnation than this.
+        Answers at once when the caller names another incarnation than this.
         """
         self._lease.renew()
         return await self._log.after(after, timeout_s, incarnation)
@@ -435,7 +435,7 @@ class AgentSession:
             on_fault(self, error)
 
     def _receipt(self, receipt: Receipt) -> None:
-        # The snapshot first: whoever reads that a message has arrived must not read an older status beside it.
+        # The snapshot first: a reader who sees that a message has arrived must not see an older status beside it.
         self._log.snapshot(self._snapshot())
         self._log.batches, self._log.delivered = self.deliverer.batches, self.deliverer.delivered
         self._log.receipt(receipt)

@@ -58,7 +58,7 @@ _CONFIRM_S = 0.5
 """A look that contradicts the hooks is confirmed so soon."""
 _WAITING_LOOK_S = 1.0
 _DRAWN_LOOK_S = 0.2
-"""A dialog is drawn so soon after its hook, and whoever sits before it may answer within a second."""
+"""A dialog is drawn so soon after its hook, and a person before it may answer within a second."""
 _SHORTEST_WAIT_S = 0.01
 _BUSY_LOOK_S = 5.0
 _BLIND_LOOK_S = 10.0
@@ -207,7 +207,7 @@ class Observer:
                         await self._look_if_due()
             finally:
                 end.cancel()
-        end.result()  # who watched for the end may have failed
+        end.result()  # the wait for the end may have failed
         await self.note_end()
 
     async def _follow_start(self, end: asyncio.Task[None]) -> None:
@@ -412,7 +412,7 @@ class Observer:
         except TerminalError as error:
             return f"the agent and its tmux session are gone ({error})"
         status = "" if pane.exit_status is None else f" with exit status {pane.exit_status}"
-        # A rule or frame says nothing, and whoever leads pays for every character.
+        # A rule or frame says nothing, and the lead pays for every character.
         shown = "\n".join([line for line in lines if any(map(str.isalnum, line))][-_LAST_LINES:])
         return f"the agent ended{status}. Its last lines:\n{shown}"
 

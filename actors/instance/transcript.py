@@ -170,7 +170,7 @@ class PageQuery:
     whole: str = ""
     """The reference of one entry, which is wanted in whole and alone."""
     leaves_unread: bool = False
-    """Who asks is not the lead: what is read so counts as unread all the same."""
+    """The reader is not the lead: entries that it reads stay unread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -183,7 +183,7 @@ class Failover:
             self._work.begin(self._move(member), name=f"move {member.record.instance_id}")
 
     async def _move(self, member: Member) -> None:
-        """One that cannot be moved now is tried again later, and keeps no other from being moved."""
+        """Moves one instance. One that cannot be moved now is tried again later and holds up no other."""
         instance_id, lost, wanted = (
             member.record.instance_id,
             member.record.host,
@@ -222,11 +222,11 @@ class Failover:
         await self._relocation.settle(member, placement, moving_from=lost)
 
     def _is_still_lost(self, member: Member, lost: str) -> bool:
-        """Room may be waited for so long that there is nothing to be moved any more."""
+        """Whether there is still something to move, after a wait for room."""
         return self._may_go_on(member) and member.record.host == lost and lost not in self._scheduler.names
 
     async def _give_up(self, member: Member, lost: str) -> None:
-        """Nobody follows the copy on the lost host any more; its actor must not come back with the host."""
+        """Stops following the copy on the lost host and ends its actor, which must not come back with the host."""
         await self._team.members.leave(member.record.instance_id)
         with suppress(PhalanxError):
             await self._factory.destroy(member.record.actor_name)
@@ -286,7 +286,7 @@ class Drainer:
         await self._work.end()
 
     def remaining(self, host: str) -> Mapping[str, str]:
-        """Who is on the host still, or on its way from it, each with why."""
+        """Instances that are still on the host or on their way from it, each with the reason."""
         members = [member for member in self._team.registry if host in (member.record.host, member.record.moving_from)]
         return {member.record.instance_id: self._why(member) for member in members if _matters(member)}
 
@@ -339,11 +339,11 @@ class Drainer:
         return carried and record.wanted and (member.alive or record.resumable)
 
     def _is_leaving(self, member: Member) -> bool:
-        """It is to be handed over, if only when its turn is done."""
+        """It is to be handed over, now or after its turn."""
         return self._may_go(member) and member.record.host in self._scheduler.drained
 
     def _is_moved(self, record: InstanceRecord) -> bool:
-        """It has got to where it goes, or need not go any more, but that is not noted."""
+        """It has reached its new host, or need not move any more, but the record does not say so yet."""
         return bool(record.moving_from) and (
             record.moving_from != record.host or record.host not in self._scheduler.drained
         )
@@ -382,7 +382,7 @@ class Drainer:
 
     @asynccontextmanager
     async def _placed(self, member: Member) -> AsyncIterator[Placement]:
-        """It may take long until there is room, and meanwhile others have their turn."""
+        """A slot on another host. The wait for it may be long and holds up no other instance."""
         record = member.record
         wanted = PlacementRequest(labels=record.labels)
         self._waiting[record.instance_id] = wanted.on_another
@@ -394,7 +394,7 @@ class Drainer:
             self._waiting.pop(record.instance_id, None)
 
     async def _hand_over(self, member: Member, placement: Placement) -> None:
-        """What does not hold any more, now that it is its turn, is left alone."""
+        """Hands the instance over, if that is still to be done when its turn has come."""
         record = member.record
         if not self._goes(member) or placement.host == record.host:
             return
@@ -455,7 +455,7 @@ class Drainer:
 
 
 def _matters(member: Member) -> bool:
-    """What has ended and could go on counts, too: its work is on the host."""
+    """An ended instance that could go on counts, too: its work is on the host."""
     record = member.record
     carried = record.workspace is not None and record.workspace.home is not None
     return (

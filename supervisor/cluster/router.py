@@ -57,7 +57,7 @@ class HostRouter:
         return self._scheduler.own
 
     async def agents(self) -> tuple[RunningAgent, ...]:
-        """Those of all hosts that can be asked; who runs on a host that is not its own (any more) is ended there.
+        """The agents of all hosts that can be asked. An agent on a host that is not its own (any more) is ended there.
 
         Which hosts with instances cannot be asked stands in ``HostScheduler.away`` afterwards.
         """
@@ -125,7 +125,7 @@ class HostRouter:
         return replace(bound, home=origin.git_directory, notes=(*origin.notes, *bound.notes))
 
     async def hand_over(self, handover: Handover) -> None:
-        """Also what is kept here of its start, by which it can be started elsewhere."""
+        """Also updates the launch that is kept here, with which it can be started elsewhere."""
         link, own = await self._link(handover.place), self._scheduler.own_link()
         await link.hand_over(handover)
         if link is not own:
@@ -185,7 +185,7 @@ class HostRouter:
         return await asyncio.to_thread(self._conversations.shown, place, transcript_path, ids)
 
     async def prepare_on_new_host(self, place: str, workspace: Workspace, transcript_path: str) -> Workspace:
-        """All that an instance needs to go on on its (new) host: worktree, launch and conversation.
+        """Gives the new host what the instance needs to go on: worktree, launch and conversation.
 
         Directories are named as before: the agent's own notes name them.
         """
@@ -234,7 +234,7 @@ class HostRouter:
         return pane
 
     async def renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
-        """Also what is kept here, by which it would be started elsewhere."""
+        """Also updates the launch that is kept here, with which it would be started elsewhere."""
         link, own = await self._link(place), self._scheduler.own_link()
         await link.renew_agent(place, session_id, system_prompt)
         if link is not own:
@@ -326,15 +326,15 @@ class TranscriptCopies:
             return set()
         path = self.path(place, transcript_path)
         found: set[str] = set()
-        with _in_words(path):
+        with _as_workspace_error(path):
             for lines in FileTail(path).pieces():
                 found.update(*map(ids_in_record, lines))
         return found & set(ids)
 
     def end_whole(self, place: str, transcript_path: str) -> None:
-        """Takes away a last line that is half-written: whoever goes on by the copy would write on in it."""
+        """Cuts off a half-written last line: an agent that goes on with the copy would append to it."""
         path = self.path(place, transcript_path)
-        with _in_words(path), suppress(FileNotFoundError), path.open("r+b") as file:
+        with _as_workspace_error(path), suppress(FileNotFoundError), path.open("r+b") as file:
             file.truncate(_end_of_lines(file))
 
     def forget(self, place: str) -> None:
@@ -355,7 +355,7 @@ def _end_of_lines(file: BinaryIO) -> int:
 
 
 @contextmanager
-def _in_words(path: Path) -> Iterator[None]:
+def _as_workspace_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

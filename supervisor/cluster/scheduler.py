@@ -50,7 +50,7 @@ class PlacementRequest:
 
     @property
     def on_another(self) -> str:
-        """For who waits for one, in words."""
+        """What a waiting caller is told it waits for."""
         return f"another host that is {self.words}" if self.words else "another host"
 
 
@@ -68,7 +68,7 @@ class Placement:
     """It is the supervisor's host."""
     wanted: PlacementRequest = field(default_factory=PlacementRequest)
     instance_id: str = ""
-    """Whose it is, as soon as that is known: it counts once then, however much of the instance there is already."""
+    """Its instance, once that is known: slot and instance count once together from then on."""
 
 
 class HostScheduler:
@@ -100,13 +100,20 @@ class HostScheduler:
         self.places: dict[str, str] = {}
         """Host by name (``InstanceRecord.names``), of all that have one."""
         self.holders: Callable[[], Mapping[str, str]] = lambda: self.places
-        """Who takes a slot now, with the host; without those who are only promised one."""
+        """Host by instance that takes a slot now; promised slots are not among them."""
         self.place_of: Callable[[str], str] = lambda instance_id: instance_id
         """Name of the private directory of an instance, by which its processes are known."""
         self.is_worked_on: Callable[[str], bool] = lambda _branch: False
         """Whether an instance has this branch."""
-        self.on_change: Callable[[], None] = lambda: None
-        """Called when a slot was promised, and after each look at the hosts."""
+        self._subscribers: list[Callable[[], None]] = []
+
+    def subscribe(self, subscriber: Callable[[], None]) -> None:
+        """``subscriber`` is called when a slot was promised or moved, and after each look at the hosts."""
+        self._subscribers.append(subscriber)
+
+    def _announce(self) -> None:
+        for subscriber in self._subscribers:
+            subscriber()
 
     async def nodes(self) -> tuple[Node, ...]:
         """Raises ``UnavailableError`` when Ray does not answer."""
@@ -116,7 +123,7 @@ class HostScheduler:
             self._looked_at = time.monotonic()
             self._first_look_at = self._first_look_at or self._looked_at
             self._ever |= self.names
-            self.on_change()
+            self._announce()
         return self._nodes
 
     def _capped(self, node: Node) -> Node:
@@ -176,7 +183,7 @@ class HostScheduler:
         return bool(self.names) and name not in self.names and (name in self._ever or waited)
 
     def left(self, hosts_by_instance: Mapping[str, str], host: str) -> int:
-        """Slots of the host that neither those ``hosts_by_instance`` nor those who are promised one take.
+        """Slots of the host that are neither taken in ``hosts_by_instance`` nor promised.
 
         One as long as the host has not been seen.
         """
@@ -201,10 +208,10 @@ class HostScheduler:
         node = next((node for node in self._nodes if node.name == host), None)
         if node is not None:
             placement.host, placement.address, placement.own = node.name, node.address, node.name == self.own
-            self.on_change()
+            self._announce()
 
     def used(self, holders: Mapping[str, str]) -> Counter[str]:
-        """Slots that are taken, also by those who are promised one."""
+        """Slots that are taken or promised, by host."""
         coming = (placement.host for placement in self._promised if placement.instance_id not in holders)
         return Counter(holders.values()) + Counter(coming)
 
@@ -214,7 +221,7 @@ class HostScheduler:
     async def _place(
         self, wanted: PlacementRequest, closed: Callable[[], Collection[str]], still: Callable[[], bool]
     ) -> Placement:
-        """``closed``: hosts that take nobody, which may be others by the time that there is room."""
+        """``closed``: hosts that take no instances; asked again after each wait."""
         placement = self._promise(wanted, await self.nodes(), closed())
         if placement is not None:
             return placement
@@ -242,7 +249,7 @@ class HostScheduler:
             return None
         placement = Placement(host=node.name, address=node.address, own=node.name == self.own, wanted=wanted)
         self._promised.append(placement)
-        self.on_change()
+        self._announce()
         return placement
 
     async def _tell_autoscaler(self) -> None:
@@ -281,7 +288,7 @@ class HostScheduler:
         return name != self.own and name not in {*coming, *self.places.values()}
 
     async def link(self, name: str) -> ClusterHostPort:
-        """The way to a host. Raises ``UnavailableError`` when Ray does not run there now."""
+        """The link to a host. Raises ``UnavailableError`` when Ray does not run there now."""
         turn = self._connecting.setdefault(name, asyncio.Lock())
         async with turn:
             if name not in self._links:
@@ -331,8 +338,8 @@ def choose(
         raise InvalidRequestError(f"No host of the team is {wanted.words}. There are: {known}. See phalanx hosts.")
     open_ones = [node for node in fitting if node.name not in drained]
     if not open_ones:
-        who = f"Every host that is {wanted.words}" if wanted.labels else fitting[0].name
-        raise InvalidRequestError(f"{who} is drained: it takes no new instances. Choose another host.")
+        which = f"Every host that is {wanted.words}" if wanted.labels else fitting[0].name
+        raise InvalidRequestError(f"{which} is drained: it takes no new instances. Choose another host.")
     return most_free(open_ones, used)
 
 
@@ -347,7 +354,7 @@ def nearly_as_good(
 ) -> list[Node]:
     """The fitting hosts with room, best first, of which each would be the best with one instance less on it.
 
-    So whoever is placed on one of them for another reason leaves the spread of instances uneven by one at most.
+    So a placement on one of them for another reason leaves the spread of instances uneven by one at most.
     """
     free = [
         node
@@ -385,7 +392,7 @@ class FailureDetector:
         self._since: dict[str, float] = {}
 
     def see(self, there: Collection[str]) -> list[str]:
-        """Takes down who is there; returns those that were missed until now."""
+        """Notes the hosts that are there; returns those that were missing until now."""
         back = [host for host in self._since if host in there]
         for host in back:
             del self._since[host]
@@ -393,6 +400,6 @@ class FailureDetector:
         return back
 
     def miss(self, host: str, now: float) -> bool:
-        """Takes down that it is not there; whether it is not waited for any more."""
+        """Notes that a host is missing; returns whether the wait for it is over."""
         waited_s = now - self._since.setdefault(host, now)
         return waited_s >= (FENCE_S if host in self._seen else RETURN_S)

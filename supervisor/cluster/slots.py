@@ -1,11 +1,11 @@
-"""Counts who takes a slot of which host, as Ray counts them: each actor of an instance takes one.
+"""Counts the slots of each host as Ray counts them: each actor of an instance takes one.
 
 Spare actors and spare agents take slots too, but give way to instances.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.spawning.staff import Staff
@@ -20,22 +20,16 @@ class SlotAccounting:
         self._team = team
         self._scheduler = scheduler
 
-    def tell(self, staff: Staff, on_change: Callable[[], None]) -> None:
-        """From now on whoever places, starts or keeps ready goes by these. ``on_change`` is for spare agents."""
-
-        def changed() -> None:
-            staff.actor_pool.look_again()
-            on_change()
-
+    def install(self, staff: Staff) -> None:
+        """Installs these slot counts in the scheduler, the admission by memory and the actor pool."""
         self._scheduler.holders = self.taken
         self._scheduler.place_of = self._place_of
         self._scheduler.is_worked_on = self._is_worked_on
-        self._scheduler.on_change = changed
         staff.memory.slots_left = self.left
         staff.actor_pool.rooms = self.rooms
 
     def taken(self) -> Mapping[str, str]:
-        """Host by instance; who only starts counts as well, and who has failed while its actor is there."""
+        """Host by instance; a starting instance counts, and a failed one as long as its actor is there."""
         return {each.record.instance_id: each.record.host for each in self._team.registry if self._sits(each)}
 
     def left(self, host: str) -> int:

@@ -125,7 +125,7 @@ class MetricsRecorder:
 
     def receipt(self, message: Message, receipt: Receipt, *, meant: bool = False) -> None:
         """A message has come to the end of its way. ``meant``: it is no loss if it did not arrive, because its instance
-        is only being started (then the spawn has failed) or ends because somebody has asked for it."""
+        is only being started (then the spawn has failed) or ends on request."""
         if receipt.status is MessageStatus.SUBMITTED:
             self.observe(Timing.MESSAGE, receipt.at - message.accepted_at)
         elif receipt.status in _LOST and not meant:
@@ -161,7 +161,7 @@ class History:
         self._coarse: dict[int, TimeBucket] = {}
 
     def slot(self, now: float) -> TimeBucket:
-        """The one to which is added now."""
+        """The bucket to which counts are added now."""
         start = _floor(now, FINE_S)
         found = self._fine.get(start)
         if found is None:

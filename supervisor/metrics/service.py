@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 KEPT = 256
 LISTENER_S = 90.0
-"""Who has asked lately listens, also between two asks."""
+"""A client that has asked so lately counts as a listener between two asks."""
 
 EVERY_S = 30.0
 WINDOW_S = 300.0
@@ -133,7 +133,7 @@ class EventFeed:
 
     @property
     def heard(self) -> bool:
-        """Somebody listens."""
+        """Whether any client listens."""
         return self._asking > 0 or time.monotonic() - self._asked_at < LISTENER_S
 
     def publish(self, event: TeamEvent) -> None:
@@ -179,7 +179,7 @@ class AlertLoop:
         self._told: dict[str, int] = {}
 
     def begin(self) -> None:
-        """Somebody listens. No-op when it runs already; otherwise trouble that is there already is told, too."""
+        """Called when a client listens. No-op while it runs; otherwise present trouble is told, too."""
         if self._task is None or self._task.done():
             self._told = {}
             self._task = asyncio.create_task(self._run(), name="watch the team")
@@ -198,7 +198,7 @@ class AlertLoop:
             await asyncio.sleep(self._every_s)
 
     async def look(self) -> None:
-        """One look, and what is to tell of it."""
+        """Takes one snapshot and publishes what it shows."""
         snapshot = await self._monitor.snapshot(WINDOW_S)
         findings = judge(snapshot)
         at = iso(self._monitor.now)
@@ -212,7 +212,7 @@ class AlertLoop:
 
 
 def new_alerts(findings: Sequence[HealthFinding], told: Mapping[str, int]) -> list[HealthFinding]:
-    """Those that were not told at the last look, or were less grave then. ``told``: gravity by code."""
+    """Findings that were not told at the last look, or were less grave then. ``told``: gravity by code."""
     return [
         finding
         for finding in findings

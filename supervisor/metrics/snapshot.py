@@ -17,7 +17,7 @@ from supervisor.store.base import StoreHealth
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """A cap and those who want through it."""
+    """A cap, and how many hold it or wait for it."""
 
     limit: int = 0
     running: int = 0
@@ -73,7 +73,7 @@ class HostSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StalledItem:
-    """Somebody, or a message for somebody, that waits or stands still."""
+    """An instance, or a message for one, that waits."""
 
     instance_id: str
     for_s: float
@@ -95,7 +95,7 @@ class TeamSnapshot:
     limited: tuple[StalledItem, ...] = ()
     """Living instances that a rate limit holds up."""
     troubled: tuple[StalledItem, ...] = ()
-    """Other living instances that say what is wrong: the last turn failed, a dialog is up that nobody knows."""
+    """Other living instances that say what is wrong: the last turn failed, an unknown dialog is up."""
     pending: int
     """Messages under way."""
     held: tuple[StalledItem, ...] = ()

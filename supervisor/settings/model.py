@@ -384,7 +384,7 @@ def _row(name: str, field: FieldInfo) -> SettingInfo:
 def check_variables(names: Iterable[str]) -> None:
     """Raises ``SettingsError`` for variables that begin as ours do and are none: with a typo a setting has no effect.
 
-    For who brings a team up; one that is coming back must not fail because of what somebody has set meanwhile.
+    Called when a team is brought up, not when one comes back: that must not fail because of a later setting.
     """
     settings = setting_variables() | {HOME_VARIABLE}
     known = settings | DEMO_VARIABLES | MARKS

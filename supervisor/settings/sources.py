@@ -27,7 +27,7 @@ from actors.home import Home
 from supervisor.store.redis_url import WITH_REASON
 
 SECRET = frozenset({"env", "redis_url", "redis_host"})
-"""Settings whose values are never shown: whoever gets redis_host wrong may have put a password there."""
+"""Settings whose values are never shown: a wrong redis_host may hold a password."""
 
 VariableValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
 _ModelT = TypeVar("_ModelT", bound=BaseModel)

@@ -48,16 +48,18 @@ class Adopter:
         return await self._factory.create(record.actor_name)
 
     async def adopt(self, record: InstanceRecord, port: InstancePort) -> None:
-        """From now on the actor follows the agent, and its reports are taken in."""
+        """Has the actor follow the agent, and takes in its reports."""
         incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
         self._team.members.follow(record.instance_id, port, incarnation, self)
         self._team.outbox.hand_over_again(record.instance_id)
-        await self._batching.tell(record.instance_id, port)  # who is followed is told of a change meanwhile, too
+        await self._batching.tell(record.instance_id, port)  # a change during the call above is told, too
         await self.on_unreachable(record.instance_id, "")
 
     async def collect_last_report(self, record: InstanceRecord) -> None:
-        """The agent has ended for good and nobody follows it: an actor of its own is made, which finds in the agent's
-        record and in the journal what became of the messages that are still under way, and reports it."""
+        """Finds out what became of the messages to an agent that has ended for good and is not followed.
+
+        A new actor reads it from the agent's record and the journal and reports it.
+        """
         await self._factory.destroy(record.actor_name)  # one that lives on may still wait for the agent's next life
         port = await self.actor(record)
         await self.adopt(record, port)

@@ -50,7 +50,7 @@ GIVEN_UP = "It is not started again by itself"
 FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 60.0
 _FORGIVEN_S = 600.0
-"""Who fails after having run for so long starts counting anew."""
+"""The count of attempts starts anew after the agent has run for so long."""
 
 Terminate = Callable[[str], Awaitable[results.TerminateResult]]
 Restart = Callable[[str], Awaitable[results.RestartResult]]
@@ -76,7 +76,7 @@ class Lifecycle:
         self._ending = ""
 
     async def terminate(self, instance_id: str, *, cascade: bool) -> TerminateResult:
-        """Ends an instance, with ``cascade`` also all below it; from now on nobody is started under them."""
+        """Ends an instance, with ``cascade`` also all below it; no instance is started under them afterwards."""
         members = [self._team.registry.get(instance_id)]
         if cascade:
             members = [*self._descendants(instance_id), *members]
@@ -103,8 +103,10 @@ class Lifecycle:
             raise
 
     async def end_all(self, members: Sequence[Member], why: str) -> TerminateResult:
-        """Ends agents for the team's own end; workspaces stay as they are, and messages wait for a ``resume``. From now
-        on nobody is started again: who asks is refused in the words ``why``."""
+        """Ends agents for the team's own end; workspaces stay as they are, and messages wait for a ``resume``.
+
+        No instance is started again afterwards: such a call is refused with the text ``why``.
+        """
         self._ending = why
         await self._team.confirm()
         return _result(await asyncio.gather(*(self._alone(member, self._stop) for member in members)))
@@ -150,7 +152,7 @@ class Lifecycle:
 
         It counts as ended only when all is done, so that what is cut off before is done again.
         """
-        if member.record.wanted:  # somebody has restarted it meanwhile
+        if member.record.wanted:  # it was restarted meanwhile
             await self._begin_ending(member)
         await self._end_agent(member, coming_back=False)
         await self._collect_last_report(member)
@@ -171,7 +173,7 @@ class Lifecycle:
         await self._factory.destroy(member.record.actor_name)
 
     async def _collect_last_report(self, member: Member) -> None:
-        """A message whose receipt a crash has cut off may have arrived: what the instance has kept decides.
+        """Asks what became of messages whose receipt a crash has cut off: the instance's journal decides.
 
         Raises ``UnavailableError`` when that cannot be asked now: then the end is not finished yet.
         """
@@ -226,7 +228,7 @@ class Lifecycle:
     async def restart(self, member: Member, asked_of: InstanceRecord, tell: Tell = say_nothing) -> RestartResult:
         """Starts the agent again with the same conversation in the same workspace; returns when it is ready.
 
-        ``request_of``: its record when the caller asked, who may have waited since. ``tell``: why it waits, if it does.
+        ``asked_of``: its record when the caller asked, before any wait. ``tell``: why it waits, if it does.
         Raises ``WrongStateError`` when it was restarted or terminated meanwhile.
         """
         async with self._slot(member), self._place(member, tell, replaces=member.alive), member.turn:
@@ -248,12 +250,12 @@ class Lifecycle:
             return await self._restart(member)
 
     async def start_again(self, member: Member) -> RestartResult:
-        """As ``restart``, for who holds the member's turn and its slot."""
+        """As ``restart``; the caller holds the member's turn and its slot."""
         async with self._place(member):
             return await self._restart(member)
 
     def _slot(self, member: Member) -> AbstractAsyncContextManager[None]:
-        """In a cluster, of its host: who has ended may find that others have taken its place."""
+        """In a cluster, a slot of its host: other instances may have taken the one that it had."""
         if self._scheduler is None:
             return nullcontext()
         return self._scheduler.kept(member.record.instance_id, member.record.host)

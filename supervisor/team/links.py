@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 30.0
 SILENCE_S = 5.0
-"""Ray brings an actor back within about a second; who is silent for longer is looked for."""
+"""Ray brings an actor back within about a second; one that is silent for longer is searched for."""
 _RETRY_S = 0.3
 
 
@@ -68,7 +68,7 @@ class InstanceLinks:
 
     @property
     def any(self) -> bool:
-        """Whether somebody can be reached."""
+        """Whether any instance can be reached."""
         return bool(self._ends)
 
     def follow(self, instance_id: str, port: InstancePort, incarnation: str, listener: ReportListener) -> None:

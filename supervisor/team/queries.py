@@ -54,7 +54,7 @@ class Queries:
         return await self._host.page(record.agent, record.transcript_path, query)
 
     def list(self, request: requests.ListRequest) -> results.ListResult:
-        """Raises ``UnknownInstanceError`` for an id that nobody has."""
+        """Raises ``UnknownInstanceError`` for an unknown id."""
         named = request.instance_ids is not None
         asked_for = [member for member in self._named(request.instance_ids) if _matches(member, request)]
         members = [member for member in asked_for if named or request.include_stopped or not member.terminated]
@@ -70,7 +70,7 @@ class Queries:
         )
 
     async def wait(self, request: requests.WaitRequest, caller: Caller) -> results.WaitResult:
-        """Raises ``InvalidRequestError`` when nobody is named and nobody is there."""
+        """Raises ``InvalidRequestError`` when no instance is named and none is there."""
         members = self._waited_for(request)
 
         def progress() -> None:
@@ -179,9 +179,9 @@ def is_settled(team: Team, member: Member) -> bool:
 async def wait_for(
     team: Team, members: Sequence[Member], until: Until, timeout_s: float, on_news: Callable[[], None]
 ) -> WaitOutcome:
-    """Until the condition holds, or can hold only once somebody does something, or for ``timeout_s`` seconds.
+    """Until the condition holds, or cannot hold before somebody acts, or for ``timeout_s`` seconds.
 
-    Whoever is no longer in the team, as after a spawn that failed, is not waited for.
+    An instance that has left the team, as after a spawn that failed, is not waited for.
     """
     held = _Held(team)
 
@@ -208,8 +208,8 @@ def still_there(team: Team, members: Sequence[Member]) -> Sequence[Member]:
 
 
 class _Held:
-    """Who is held for certain: a request waits until it is answered, but a dialog that has just been answered is still
-    drawn for a moment, and a message is let go a moment later."""
+    """Says which instances are held for certain: a request waits until it is answered, but a dialog is still drawn a
+    moment after its answer, and a message is let go a moment later."""
 
     def __init__(self, team: Team) -> None:
         self.team = team
@@ -235,7 +235,7 @@ def _is_reached(team: Team, members: Sequence[Member], until: Until) -> bool:
 
 
 def _is_stuck(held: _Held, members: Sequence[Member], until: Until) -> bool:
-    """``idle``: nobody works any more. ``any_idle``: one is held, which the caller may see to while the others work."""
+    """``idle``: no instance works any more. ``any_idle``: one is held, and the caller may act while others work."""
     if until == "needs_attention":
         return False
     # Each is looked at, also where one decides: from now on its time counts.

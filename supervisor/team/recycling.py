@@ -33,11 +33,11 @@ SUMMARY_S = 600.0
 """Longest wait for the summary."""
 FIRST_PAUSE_S = 60.0
 LONGEST_PAUSE_S = 3600.0
-"""Between tries that nobody has asked for: each costs a turn over the whole conversation."""
+"""Between unasked attempts: each costs a turn over the whole conversation."""
 _WRITTEN_S = 5.0
 """An answer is written, and a turn that no hook tells of is seen, within so long."""
 _HELD_S = 5.0
-"""What is held back for longer waits for somebody."""
+"""A message that is held for longer waits for a person."""
 _LOOK_S = 0.5
 _ASK_S = 5.0
 _ENTRIES = 200

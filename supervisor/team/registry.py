@@ -63,7 +63,7 @@ class Registry:
         """The highest numbers that an instance and a spare of this home have ever had."""
         self._spares: dict[str, None] = {}
         self.spare_worktrees: set[str] = set()
-        """Names of worktrees that are kept for nobody yet."""
+        """Names of spare worktrees."""
 
     def __iter__(self) -> Iterator[Member]:
         return iter(tuple(member for member in self._members.values() if not member.record.is_spare))
@@ -168,9 +168,9 @@ class Registry:
         parent = self.get(request.parent_id)
         allowed = _PARENT_ROLES[request.role]
         if parent.record.role not in allowed:
-            who = " or ".join(sorted(allowed)) or "nobody"
+            leaders = " or ".join(sorted(allowed)) or "nobody"
             raise InvalidRequestError(
-                f"{request.parent_id} is a {parent.record.role}; a {request.role} is led by {who}. "
+                f"{request.parent_id} is a {parent.record.role}; a {request.role} is led by {leaders}. "
                 "Choose another parentId or leave it out."
             )
         if parent.terminated:
@@ -197,16 +197,16 @@ class Registry:
         return [member for member in self if member.record.parent_id == instance_id]
 
     def served_by(self, actor: str) -> Member | None:
-        """Whose actor has this name, be it an instance or a spare agent."""
+        """The instance or spare agent whose actor has this name."""
         return next((member for member in self.everyone() if member.record.actor_name == actor), None)
 
     def worktree_names(self, *, besides: str = "") -> set[str]:
-        """Names below the worktrees' root that belong to somebody but ``besides``, or are kept for somebody."""
+        """Names below the worktrees' root that belong to a member other than ``besides``, or to a spare worktree."""
         records = (member.record for member in self.everyone() if member.record.instance_id != besides)
         return worktree_names(records) | self.spare_worktrees
 
     def names(self) -> set[str]:
-        """All by which a host is asked for what belongs to somebody, or is kept for somebody."""
+        """Every name that resources of members and spare worktrees may carry on their hosts."""
         return {name for member in self.everyone() for name in member.record.names} | self.spare_worktrees
 
     def made_by(self, request_id: str) -> Member | None:
@@ -232,11 +232,11 @@ class Member:
     record: InstanceRecord
     snapshot: InstanceSnapshot
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by whoever starts, restarts or ends the instance: one at a time."""
+    """Held while the instance is started, restarted or ended: one of these at a time."""
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a change of the record is being stored, so that none is overwritten by an older one."""
     ending: bool = False
-    """It is being terminated: nobody may be started under it."""
+    """It is being terminated: no instance may be started under it."""
     coming_back: bool = False
     """Its agent is ended only to be started again: what comes for it meanwhile waits."""
     silence: str = ""
@@ -246,7 +246,7 @@ class Member:
 
     @property
     def status(self) -> Status:
-        """What callers are told: who comes back in a moment has not stopped."""
+        """The status that callers see: an instance that is just being restarted has not stopped."""
         heard = self.snapshot.status
         return Status.STARTING if self.coming_back and heard not in ALIVE else heard
 

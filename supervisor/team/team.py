@@ -100,7 +100,7 @@ class Team:
         return await self._save(instance_id, changes)
 
     async def save_fresh(self, instance_id: str, **changes: object) -> InstanceRecord:
-        """As ``save``, for who begins another conversation: in it nobody misses what the one before held."""
+        """As ``save``, for a fresh conversation: messages of the one before are not delivered again."""
         said = self.outbox.unsynced.of(instance_id)
         record = await self._save(instance_id, changes, [keys.message(message_id) for message_id in said])
         self.outbox.unsynced.forget(instance_id, said)
@@ -133,7 +133,7 @@ class Team:
         await self._store.save(noted.records, noted.delete)
 
     def dismissed(self, request_id: str | None, fingerprint: str) -> InstanceRecord | None:
-        """Who was made by this call and dismissed. Raises ``InvalidRequestError`` when that cannot be read any more."""
+        """The dismissed instance that this call made. Raises ``InvalidRequestError`` when its record is unreadable."""
         outcomes = self.idempotency.outcomes(request_id, fingerprint)
         return None if outcomes is None else decode_record(outcomes[0])
 
@@ -150,7 +150,7 @@ class Team:
         self.changes.announce()
 
     async def mark_ended(self, member: Member, stage: InstanceStage, reason: str) -> None:
-        """The agent is found to have ended while nobody followed it."""
+        """Notes that the agent has ended while it was not followed."""
         await self.save(member.record.instance_id, stage=stage, reason=reason, ended_at=time.time())
         status = Status.STOPPED if stage is InstanceStage.STOPPED else Status.FAILED
         member.snapshot = ended(member.snapshot, status, reason)
@@ -177,7 +177,7 @@ class Team:
             earlier, changed = member.record, _changed(member.record, report.snapshot)
             extra = self.stored_form(changed) if changed != earlier else Writes(records={})
             if earlier.transcript_path and changed.transcript_path != earlier.transcript_path:
-                # What the conversation before held was ended with it: nobody misses it in this one.
+                # Messages of the conversation before ended with it: they are not delivered again.
                 await self.outbox.unsynced.end(instance_id)
             await self.outbox.take_receipts(report.receipts, extra)
             member.record, member.snapshot = changed, _told(report.snapshot, changed)
@@ -244,7 +244,7 @@ def _decode_number(data: bytes) -> int:
 
 
 def _changed(record: InstanceRecord, snapshot: InstanceSnapshot) -> InstanceRecord:
-    """The record as the snapshot changes it. Who starts or terminates an instance decides what becomes of it."""
+    """The record as the snapshot changes it. A start or an end under way decides the stage itself."""
     heard = replace(
         record,
         session_id=snapshot.session_id or record.session_id,

@@ -246,7 +246,7 @@ class TurnRunner:
         self._finished()
 
     def _use(self, tool: str, tool_input: dict[str, Any]) -> None:
-        """Shows the dialog and starts the hooks; whoever decides first, decides."""
+        """Shows the dialog and starts the hooks; the first decision counts."""
         display = self._display
         self._has_output = True
         call_id = display.transcript.tool_call(tool, tool_input)
